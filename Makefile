@@ -1,0 +1,41 @@
+# One environment, .venv, made by uv from hashed pins. Where uv is missing it is installed into .venv first.
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
+READY := .venv/.ready
+
+.PHONY: help setup demo test check format pins clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+
+setup: $(READY)  ## the environment, nothing else
+
+$(READY): pyproject.toml requirements/dev.txt requirements/uv.txt
+	@command -v uv >/dev/null && uv venv -q --allow-existing .venv || { $(PYTHON) -m venv .venv && .venv/bin/pip install -q --require-hashes -r requirements/uv.txt; }
+	VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes requirements/dev.txt $(if $(filter .venv/bin/uv,$(UV)),requirements/uv.txt)
+	VIRTUAL_ENV=.venv $(UV) pip install -q --no-build-isolation --no-deps -e .
+	@touch $(READY)
+
+demo: $(READY)   ## the whole service against simulators, then an audit of their books
+	.venv/bin/orderflow demo $(ARGS)
+
+test: $(READY)   ## every test
+	.venv/bin/pytest $(ARGS)
+
+check: $(READY)  ## lint, types, import rule, tests: what CI runs
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(MAKE) --no-print-directory test
+
+format: $(READY) ## format and mend what ruff can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+pins: $(READY)   ## resolve the pins anew
+	for set in "requirements/uv.in -o requirements/uv.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \
+	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$set || exit 1; done
+
+clean:           ## the environment and all caches
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo

@@ -1,0 +1,271 @@
+"""What the consumer needs of the world, and every way in which it can fail.
+
+    OrderflowError
+    ├── ConfigError                a setting is wrong; names file and key
+    ├── Unreadable                 this message will never be understood: dead letter, with its reason
+    ├── StoreUnavailable           the store does not answer now: keep the batch, try again
+    ├── LogUnavailable             the log does not answer now
+    ├── Fenced                     somebody else holds this range of offsets: read the progress again
+    └── RemoteError                a remote's answer to a call of ours
+        ├── Retryable              nothing was done; the same call may succeed later
+        ├── OutcomeUnknown         it may or may not have been done
+        ├── Rejected               no, for good, to this request; carries the remote's own words
+        │   └── Duplicate          the OMS holds an order with this external_ref already
+        └── AccountFault           the account, not the request: bad key, not allowed, budget spent
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from statemachine.facts import Part, Tracking
+
+# -- Errors ------------------------------------------------------------------------------------------------------
+
+
+class OrderflowError(Exception):
+    """Every error of this service."""
+
+
+class ConfigError(OrderflowError):
+    """A setting is wrong. The text names the file and the key."""
+
+
+class Unreadable(OrderflowError):
+    """A message that can never be understood.
+
+    `reason` is one of a closed set (wire.REASONS), safe as a metric label; `detail` names fields, never their values.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class StoreUnavailable(OrderflowError):
+    """The store does not answer now; nothing of the transaction was kept."""
+
+
+class LogUnavailable(OrderflowError):
+    """The log does not answer now; some of the records may have been published."""
+
+
+class Fenced(OrderflowError):
+    """The progress row is not where this consumer believes it to be: another one has moved it."""
+
+
+class RemoteError(OrderflowError):
+    """A call did not end in success.
+
+    `outcome` is the metric's label (operations 1.2), `status` the HTTP status or 0, `code` and `words` the remote's own,
+    `retry_after_seconds` what the remote asked for, or None. `str()` never holds the remote's words: they may quote
+    the request.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        outcome: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        words: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(f"{operation}: {outcome}" + (f" {code}" if code else ""))
+        self.operation = operation
+        self.outcome = outcome
+        self.status = status
+        self.code = code
+        self.words = words
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Retryable(RemoteError):
+    """Nothing was done (429, refused connection, 5xx of a read); the same call may succeed later."""
+
+
+class OutcomeUnknown(RemoteError):
+    """The call may have been carried out (timeout, lost connection, 5xx of a write)."""
+
+
+class Rejected(RemoteError):
+    """The remote said no to this request, for good."""
+
+
+class Duplicate(Rejected):
+    """The OMS holds an order with this external_ref already (oms-api 7)."""
+
+
+class AccountFault(RemoteError):
+    """The account is at fault, not the request: it pauses as a whole and the command loses no attempt."""
+
+
+# -- Time --------------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The only source of time; tests hand in their own."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float:
+        """Seconds, for durations."""
+        ...
+
+
+# -- The log: topics of keyed records, in order per key ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One partition of one topic of one cluster."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to publish. Records with one key keep their order."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read."""
+
+    place: Place
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    published_at: datetime
+
+
+class LogWriter(Protocol):
+    def publish(self, records: Sequence[NewRecord]) -> None:
+        """Return when every record is durable.
+
+        Raises LogUnavailable: then any of them may have been published, and publishing all again is right.
+        """
+        ...
+
+
+class LogReader(Protocol):
+    """One member of the consumer group."""
+
+    cluster: str
+    group: str
+
+    def assignment(self) -> frozenset[Place]:
+        """The partitions that this member holds now."""
+        ...
+
+    def seek(self, place: Place, offset: int) -> None:
+        """Read `place` from `offset` on."""
+        ...
+
+    def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
+        """The next records, in order per partition; an empty list after `timeout_seconds` without any."""
+        ...
+
+    def commit(self, positions: Mapping[Place, int]) -> None:
+        """A hint to the log; the truth is the progress row."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# -- Mirakl: one shop's account ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersQuery:
+    """One listing of OR11. Filters combine with AND; an empty one does not filter."""
+
+    states: tuple[str, ...] = ()
+    order_ids: tuple[str, ...] = ()  # at most 100
+    updated_from: datetime | None = None  # Mirakl subtracts a delta of its own (mirakl-api 5.2)
+    updated_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersPage:
+    """One page of OR11, as received."""
+
+    body: bytes
+    read_at: datetime  # our clock, just before the request
+    server_time: datetime | None  # Mirakl's Date header
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """SH21: a carrier that this marketplace knows."""
+
+    code: str
+    label: str
+    needs_number: bool  # its URL template holds {trackingId}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """What a marketplace says of itself, good for a day (SH21, SH12)."""
+
+    carriers: tuple[Carrier, ...] = ()
+    mandatory_tracking: frozenset[str] = field(default_factory=frozenset)  # shipping type codes
+    alternative_carriers: bool = True  # PC01: free-text carriers are allowed
+
+
+class Marketplace(Protocol):
+    """One shop at Mirakl. Every method raises RemoteError."""
+
+    def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
+        """OR11, 100 orders from `offset`, oldest first. Nothing is parsed here."""
+        ...
+
+    def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
+        """OR21: every line id with its decision."""
+        ...
+
+    def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
+        """OR23: the carrier as a code where the catalog has it, else as free text."""
+        ...
+
+    def confirm_shipment(self, order_id: str) -> None:
+        """OR24."""
+        ...
+
+    def customer_messages(self, order_id: str) -> tuple[str, ...]:
+        """M11: what the customer wrote about this order, oldest first, as plain text."""
+        ...
+
+    def catalog(self) -> Catalog:
+        """SH21, SH12 and PC01 (403 and 404 of PC01 are tolerated), kept for a day."""
+        ...
+
+
+class Oms(Protocol):
+    """One company's account at the OMS. Raises RemoteError."""
+
+    def import_order(self, payload: bytes) -> tuple[Part, ...]:
+        """POST /order with exactly these bytes; what the OMS made of it. Raises Duplicate too."""
+        ...
+
+
+class OnCall(Protocol):
+    """Told of every call to a remote, for the metrics."""
+
+    def __call__(self, system: str, operation: str, outcome: str, seconds: float) -> None: ...
+
+
+def in_hundreds(items: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """OR11 takes at most 100 ids at a time."""
+    for start in range(0, len(items), 100):
+        yield tuple(items[start : start + 100])

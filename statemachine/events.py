@@ -1,0 +1,35 @@
+"""What can happen to an order. Every event, whoever sends it, goes through `apply` and nowhere else."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from statemachine.facts import Facts
+
+#: The kinds of event, which are the triggers of the machine.
+SNAPSHOT: Final = "snapshot"  # Mirakl was read
+OMS_EVENT: Final = "oms_event"  # the OMS reported
+CALL: Final = "call"  # our worker claimed a command, or brings its result
+ACT: Final = "act"  # a person decided
+TRIGGERS: Final = (SNAPSHOT, OMS_EVENT, CALL, ACT)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event of one order.
+
+    `source` and `event_id` together are unique for ever: a second one with both is a repeat (rule 10).
+    `says` is all that it adds to the facts, without personal data. `raw` are the bytes of an order as received.
+    `note` is for the timeline: small, closed words and numbers, no personal data.
+    """
+
+    source: str
+    event_id: str
+    shop: str
+    order_id: str
+    trigger: str
+    at: datetime
+    says: Facts = field(default_factory=Facts)
+    raw: bytes | None = None
+    content: str = ""
+    note: dict[str, str | int] = field(default_factory=dict)

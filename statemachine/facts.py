@@ -1,0 +1,259 @@
+"""What is known of one order, and how two pieces of knowledge become one.
+
+`join` is commutative, associative and idempotent and loses nothing, so the same facts in any order, any number of
+times, end in the same `Facts` (protocol-rules.md, rule 1). Every field joins by maximum or by union; sets are kept
+as sorted tuples, so that equal facts are equal JSON.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Final
+
+#: Before every instant that a remote can name.
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# -- Mirakl's words (mirakl-api 4.2, 4.4) ------------------------------------------------------------------------
+
+PAY_ON_ACCEPTANCE: Final = "PAY_ON_ACCEPTANCE"
+PAY_ON_SHIPMENT: Final = "PAY_ON_SHIPMENT"
+PAY_ON_DELIVERY: Final = "PAY_ON_DELIVERY"
+PAY_ON_DUE_DATE: Final = "PAY_ON_DUE_DATE"
+
+DEBIT: Final = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
+AFTER_SHIPPING: Final = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
+FINAL: Final = ("REFUSED", "CANCELED")
+#: Lines in these states are not part of the order any more. A line without a state counts as open (oms-api 10).
+CLOSED_LINE_STATES: Final = frozenset({"REFUSED", "CANCELED", "REFUNDED"})
+
+_ACCEPT, _SHIP = ("STAGING", "WAITING_ACCEPTANCE"), ("SHIPPING",)
+_LIFE: Final = {
+    PAY_ON_ACCEPTANCE: _ACCEPT + DEBIT + _SHIP + AFTER_SHIPPING,
+    PAY_ON_SHIPMENT: _ACCEPT + _SHIP + DEBIT + AFTER_SHIPPING,
+    PAY_ON_DELIVERY: _ACCEPT + _SHIP + ("SHIPPED", "TO_COLLECT") + DEBIT + ("RECEIVED", "CLOSED"),
+    PAY_ON_DUE_DATE: _ACCEPT + _SHIP + ("SHIPPED", "TO_COLLECT", "RECEIVED") + DEBIT + ("CLOSED",),
+}
+_RANK: Final = {
+    workflow: {state: rank for rank, state in enumerate((*life, *FINAL))} for workflow, life in _LIFE.items()
+}
+KNOWN_STATES: Final = frozenset(_RANK[PAY_ON_ACCEPTANCE])
+
+
+def rank_of(workflow: str, state: str) -> int:
+    """Where `state` stands in the life of its workflow; breaks ties between reads of one instant, nothing else.
+
+    A missing or unknown workflow counts as PAY_ON_ACCEPTANCE; a state that we do not know ranks below all.
+    """
+    return _RANK.get(workflow, _RANK[PAY_ON_ACCEPTANCE]).get(state, -1)
+
+
+# -- Values ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tracking:
+    """A carrier and a number, as the OMS names them or as Mirakl shows them. Empty strings where there is none."""
+
+    carrier: str = ""
+    number: str = ""
+    url: str = ""
+    carrier_code: str = ""  # only in what Mirakl shows
+
+    def __bool__(self) -> bool:
+        return bool(self.carrier or self.number or self.carrier_code)
+
+    def shows(self, sent: "Tracking") -> bool:
+        """Whether this, read from Mirakl, is what `sent` left there.
+
+        Numbers decide. A tracking without a number goes out as free text, so its name decides (oms-api 11.1).
+        """
+        if sent.number or self.number:
+            return _bare(self.number) == _bare(sent.number)
+        return bool(self.carrier) and self.carrier.casefold() == sent.carrier.casefold()
+
+
+def _bare(number: str) -> str:
+    """Carriers print spaces and either case into numbers; they mean nothing."""
+    return "".join(number.split()).casefold()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    """One order line as Mirakl shows it."""
+
+    id: str
+    state: str = ""
+    sku: str = ""
+    quantity: int = 1
+
+    @property
+    def is_open(self) -> bool:
+        return self.state not in CLOSED_LINE_STATES
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Snapshot:
+    """One read of an order (OR11). The first five fields are its place among all reads, in this order (rule 2)."""
+
+    updated_at: datetime  # last_updated_date; the start of the read where it is missing
+    rank: int  # see rank_of
+    has_address: bool
+    read_at: datetime  # when the read began, by our clock
+    content: str  # hash of the bytes received
+    state: str
+    workflow: str = ""
+    created_at: datetime = EPOCH
+    ship_by: datetime = EPOCH  # shipping_deadline; EPOCH where Mirakl names none
+    shipping_type: str = ""
+    has_messages: bool = False
+    tracking: Tracking = Tracking()
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def open_lines(self) -> tuple[Line, ...]:
+        return tuple(line for line in self.lines if line.is_open)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Part:
+    """One order in the OMS. The OMS may split ours into several (oms-api 3)."""
+
+    oms_id: int
+    ref: str = ""
+    lines: tuple[str, ...] = ()  # empty: not known, it was first heard of from an event
+    has_error: bool = False  # stored, but held there until somebody clears it
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Dispatch:
+    """One thing that the OMS said of goods that left: a parcel, or a status that means all of it (oms-api 9.4, 9.5)."""
+
+    oms_id: int
+    at: datetime  # dispatch_datetime, or else the event's time
+    tracking: Tracking = Tracking()
+    items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
+    covers: str = ""  # "order" or "part" for a dispatched status, by may_split as it was then; "" for a parcel
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cancellation:
+    """The OMS canceled the order (no items) or some of its lines."""
+
+    oms_id: int
+    items: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Attempt:
+    """A command was claimed: from here on its call may have happened (rule 20)."""
+
+    kind: str
+    carries: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Answer:
+    """A remote said yes. A yes is not yet applied: `proof_after` is when a read has to show it (rule 16)."""
+
+    kind: str
+    carries: str
+    round: int
+    at: datetime
+    proof_after: datetime
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rejection:
+    """A remote said no, for good, to a command on this basis (rule 22). `words` are the remote's own."""
+
+    kind: str
+    carries: str
+    round: int
+    basis: str
+    at: datetime
+    code: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GiveUp:
+    """A command was retried until its deadline had passed."""
+
+    kind: str
+    carries: str
+    round: int
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Act:
+    """What a person decided: accept, refuse, hold, settle, retry. `subject` is what it was about.
+
+    settle: the concerns that it covers. retry: "kind:carries:round" of the commands it opens again.
+    """
+
+    at: datetime
+    act: str
+    who: str
+    why: str
+    subject: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of one order. Also what one event says: then only its own fields are filled."""
+
+    snapshot: Snapshot | None = None  # the newest read with a state that we know; the predicates read it
+    unknown: Snapshot | None = None  # the newest read with a state that we do not know
+    shipped_seen: bool = False  # any read, however stale, showed it shipped (rule 3)
+    parts: tuple[Part, ...] = ()
+    dispatches: tuple[Dispatch, ...] = ()
+    cancellations: tuple[Cancellation, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    sent: tuple[Tracking, ...] = ()  # every tracking that we ever tried to send
+    answers: tuple[Answer, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    given_up: tuple[GiveUp, ...] = ()
+    acts: tuple[Act, ...] = ()
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The newest read of all, whatever state it shows."""
+        return _newer(self.snapshot, self.unknown)
+
+
+_BY_AGE = attrgetter("updated_at", "rank", "has_address", "read_at", "content")
+
+
+def _newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=_BY_AGE)
+
+
+_NOTHING: Final = Facts()
+_SETS: Final = tuple(field.name for field in fields(Facts) if field.default == ())
+
+
+def join(one: Facts, other: Facts) -> Facts:
+    """All that either of the two knows."""
+    if other == _NOTHING:
+        return one
+    sets = {}
+    for name in _SETS:
+        mine, theirs = getattr(one, name), getattr(other, name)
+        sets[name] = tuple(sorted({*mine, *theirs})) if mine and theirs and mine != theirs else mine or theirs
+    return Facts(
+        snapshot=_newer(one.snapshot, other.snapshot),
+        unknown=_newer(one.unknown, other.unknown),
+        shipped_seen=one.shipped_seen or other.shipped_seen,
+        **sets,
+    )
+
+
+def snapshot_facts(snapshot: Snapshot) -> Facts:
+    """What one read says."""
+    if snapshot.state not in KNOWN_STATES:
+        return Facts(unknown=snapshot)
+    debit_after_shipping = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
+    return Facts(snapshot=snapshot, shipped_seen=snapshot.state in AFTER_SHIPPING or debit_after_shipping)

@@ -1,0 +1,90 @@
+"""The law of movement: every edge that an order may take, by which kind of event, and what it means.
+
+A test enumerates the abstract space of facts: every reachable (source, kind, target) has its row here, and every row
+is reached. The diagram in the README and docs/states.md are made from this table.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT
+from statemachine.states import (
+    ACCEPTED,
+    AWAITING_PAYMENT,
+    CANCELED,
+    DISPATCHED,
+    IMPORTED,
+    NEW,
+    REFUSED,
+    SHIPPED,
+    SHIPPING,
+    WAITING_ACCEPTANCE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One row: from `source` to `target`, by an event of one of the kinds in `on`."""
+
+    source: str
+    on: tuple[str, ...]
+    target: str
+    means: str
+
+
+_READ: Final = (SNAPSHOT,)
+_IMPORT: Final = (OMS_EVENT, CALL, ACT)
+_SENT: Final = (OMS_EVENT, CALL)
+#: Also by a read: PAY_ON_SHIPMENT is debited only once it was shipped.
+_SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL)
+
+TABLE: Final = (
+    # A first sighting can be in any state (mirakl-api 1, point 3).
+    Edge(NEW, _READ, WAITING_ACCEPTANCE, "first seen, waiting for the seller"),
+    Edge(NEW, _READ, ACCEPTED, "first seen waiting, though we answered it already (a restored or late journal)"),
+    Edge(NEW, _READ, AWAITING_PAYMENT, "first seen after its acceptance"),
+    Edge(NEW, _READ, SHIPPING, "first seen when it may be shipped"),
+    Edge(NEW, _READ, IMPORTED, "first seen when the OMS already spoke of it"),
+    Edge(NEW, _READ, DISPATCHED, "first seen when it was already sent"),
+    Edge(NEW, _READ, SHIPPED, "first seen shipped"),
+    Edge(NEW, _READ, REFUSED, "first seen refused"),
+    Edge(NEW, _READ, CANCELED, "first seen canceled"),
+    # Acceptance.
+    Edge(WAITING_ACCEPTANCE, (CALL, SNAPSHOT), ACCEPTED, "Mirakl took our decision; not yet seen applied"),
+    Edge(WAITING_ACCEPTANCE, _READ, AWAITING_PAYMENT, "accepted by a person, or before our answer arrived"),
+    Edge(WAITING_ACCEPTANCE, _READ, SHIPPING, "accepted elsewhere, in a workflow without a payment wait"),
+    Edge(WAITING_ACCEPTANCE, _IMPORT, IMPORTED, "the OMS has an order that Mirakl still shows waiting"),
+    Edge(WAITING_ACCEPTANCE, _SENT_OR_SEEN, DISPATCHED, "sent while Mirakl still shows it waiting"),
+    Edge(WAITING_ACCEPTANCE, _READ, SHIPPED, "a person did everything in the portal"),
+    Edge(WAITING_ACCEPTANCE, _READ, REFUSED, "refused by a person or by the deadline"),
+    Edge(WAITING_ACCEPTANCE, _READ, CANCELED, "canceled before its acceptance"),
+    Edge(ACCEPTED, _READ, WAITING_ACCEPTANCE, "a read after the grace period still shows it waiting: not applied"),
+    Edge(ACCEPTED, _READ, AWAITING_PAYMENT, "the acceptance is applied; the customer is debited"),
+    Edge(ACCEPTED, _READ, SHIPPING, "the acceptance is applied; nothing to wait for, or a fast debit"),
+    Edge(ACCEPTED, _IMPORT, IMPORTED, "the OMS has an order whose acceptance is not seen yet"),
+    Edge(ACCEPTED, _SENT_OR_SEEN, DISPATCHED, "sent before the acceptance was seen"),
+    Edge(ACCEPTED, _READ, SHIPPED, "shipped in the portal before the next read"),
+    Edge(ACCEPTED, _READ, REFUSED, "we refused every line, or the deadline was first"),
+    Edge(ACCEPTED, _READ, CANCELED, "canceled right after its acceptance"),
+    # Payment.
+    Edge(AWAITING_PAYMENT, _READ, SHIPPING, "the customer has paid; the seller may ship"),
+    Edge(AWAITING_PAYMENT, _IMPORT, IMPORTED, "the OMS has an order that is not paid"),
+    Edge(AWAITING_PAYMENT, _SENT, DISPATCHED, "sent before it was paid"),
+    Edge(AWAITING_PAYMENT, _READ, SHIPPED, "paid and shipped between two reads"),
+    Edge(AWAITING_PAYMENT, _READ, CANCELED, "the debit failed, or somebody canceled"),
+    # Import.
+    Edge(SHIPPING, _READ, AWAITING_PAYMENT, "the operator converted its workflow: payment first"),
+    Edge(SHIPPING, _IMPORT, IMPORTED, "the OMS holds it: it said so, or it speaks of it, or a person settled it"),
+    Edge(SHIPPING, _SENT_OR_SEEN, DISPATCHED, "sent before the import had settled"),
+    Edge(SHIPPING, _READ, SHIPPED, "a person shipped it in the portal"),
+    Edge(SHIPPING, _READ, CANCELED, "canceled before the import"),
+    # Dispatch.
+    Edge(IMPORTED, _SENT_OR_SEEN, DISPATCHED, "the OMS sent every open line"),
+    Edge(IMPORTED, _READ, SHIPPED, "a person shipped it in the portal after the import"),
+    Edge(IMPORTED, _READ, REFUSED, "the OMS works on an order that Mirakl refused"),
+    Edge(IMPORTED, _READ, CANCELED, "canceled after the import"),
+    Edge(DISPATCHED, _READ, SHIPPED, "Mirakl shows it shipped"),
+    Edge(DISPATCHED, _READ, REFUSED, "the OMS sent an order that Mirakl refused"),
+    Edge(DISPATCHED, _READ, CANCELED, "canceled after the goods had left, or the debit of the shipment failed"),
+    Edge(SHIPPED, _READ, CANCELED, "canceled after shipping"),
+)

@@ -1,0 +1,144 @@
+"""Lives of an order: what Mirakl could show of it, what the OMS could say, what our calls could be answered.
+
+One small model of the remotes serves the enumeration of the table and the property tests.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from statemachine import facts as f
+from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT, Event
+from statemachine.facts import Act, Answer, Dispatch, Facts, Line, Part, Snapshot, Tracking, rank_of, snapshot_facts
+from statemachine.states import ACCEPT, CONFIRM, IMPORT
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+LINES = (Line("L1", "", "MUG", 2), Line("L2", "", "TEE", 1))
+WORKFLOWS = (
+    f.PAY_ON_ACCEPTANCE,
+    f.PAY_ON_SHIPMENT,
+    f.PAY_ON_DELIVERY,
+    f.PAY_ON_DUE_DATE,
+    "NO_CUSTOMER_PAYMENT_CONFIRMATION",
+)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def read(
+    state: str,
+    workflow: str = f.PAY_ON_ACCEPTANCE,
+    *,
+    updated: float = 0,
+    began: float = 0,
+    lines: tuple[Line, ...] = LINES,
+    tracking: Tracking = Tracking(),
+    has_address: bool | None = None,
+) -> Snapshot:
+    """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
+    address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
+    return Snapshot(
+        updated_at=at(updated),
+        rank=rank_of(workflow, state),
+        has_address=address,
+        read_at=at(began),
+        content=f"{state}/{workflow}/{updated}/{tracking.number}",
+        state=state,
+        workflow=workflow,
+        created_at=START,
+        lines=lines,
+        tracking=tracking,
+    )
+
+
+def snapshot_event(snapshot: Snapshot) -> Event:
+    """What the poller would publish of this read."""
+    return event(SNAPSHOT, f"{snapshot.content}:{snapshot.read_at}", snapshot_facts(snapshot))
+
+
+def event(trigger: str, event_id: str, says: Facts) -> Event:
+    return Event(f"/test/{trigger}", event_id, "alpha", "O-1", trigger, START, says)
+
+
+def answer(kind: str, *, carries: str = "", round_: int = 0, answered: float = 0, grace: float = 50) -> Answer:
+    return Answer(kind, carries, round_, at(answered), at(answered + grace))
+
+
+def spoke(oms_id: int = 1) -> Event:
+    return event(OMS_EVENT, f"spoke{oms_id}", Facts(parts=(Part(oms_id),)))
+
+
+def sent(number: str = "T1", *, oms_id: int = 1, when: float = 0, status: int = 8, covers: str = "order") -> Event:
+    """A dispatched status."""
+    tracking = Tracking("DPD", number) if number else Tracking()
+    return event(
+        OMS_EVENT,
+        f"{status}:{oms_id}:{number}:{when}",
+        Facts(parts=(Part(oms_id),), dispatches=(Dispatch(oms_id, at(when), tracking, (), covers),)),
+    )
+
+
+def parcel(line: str, quantity: int, number: str = "T1", *, oms_id: int = 1, when: float = 0) -> Event:
+    """One parcel under a status that is not a dispatched one."""
+    dispatch = Dispatch(oms_id, at(when), Tracking("DPD", number), ((line, quantity),))
+    return event(OMS_EVENT, f"parcel:{line}:{quantity}:{number}", Facts(parts=(Part(oms_id),), dispatches=(dispatch,)))
+
+
+def answered(kind: str, **more: object) -> Event:
+    one = answer(kind, **more)  # type: ignore[arg-type]
+    parts = (Part(1, "REF", ("L1", "L2")),) if kind == IMPORT else ()
+    return event(CALL, f"{kind}:{one.round}:{one.at}", Facts(answers=(one,), parts=parts))
+
+
+def settled(*subject: str, when: float = 0) -> Event:
+    return event(ACT, f"settle:{subject}:{when}", Facts(acts=(Act(at(when), "settle", "ana", "checked", subject),)))
+
+
+@dataclass(frozen=True)
+class Life:
+    """States that one order shows in turn, each with the workflow that it showed with it."""
+
+    shown: tuple[tuple[str, str], ...]
+
+    def events(self) -> tuple[Event, ...]:
+        """Everything that can be said of this life: each state read early and late, each answer, each OMS word."""
+        found: list[Event] = []
+        for step, (state, workflow) in enumerate(self.shown):
+            for began in (step, 100 + step):  # before and after every proof is due
+                found.append(snapshot_event(read(state, workflow, updated=step, began=began)))
+            if state == "WAITING_ACCEPTANCE":  # a lagging replica: begun earlier, yet it shows a newer update
+                found.append(snapshot_event(read(state, workflow, updated=step + 0.5, began=step)))
+        found += [spoke(), sent()]
+        states = {state for state, _ in self.shown}
+        if "WAITING_ACCEPTANCE" in states:
+            found.append(answered(ACCEPT, carries="accept"))
+        if "SHIPPING" in states:
+            found += [answered(IMPORT), answered(CONFIRM), settled("already_in_oms:")]
+        return tuple(found)
+
+
+def lives() -> Iterator[Life]:
+    """Every workflow, ending well, refused, or canceled anywhere; and one that the operator converts."""
+    for workflow in WORKFLOWS:
+        full = _full_life(workflow)
+        yield Life(full)
+        waiting = next(i for i, (state, _) in enumerate(full) if state == "WAITING_ACCEPTANCE")
+        yield Life((*full[: waiting + 1], ("REFUSED", workflow)))
+        for end in range(waiting + 1, len(full)):
+            yield Life((*full[:end], ("CANCELED", workflow)))
+    due = [(state, f.PAY_ON_DUE_DATE) for state in ("WAITING_ACCEPTANCE", "SHIPPING")]
+    converted = [(state, f.PAY_ON_ACCEPTANCE) for state in (*f.DEBIT, "SHIPPING", "SHIPPED")]
+    yield Life((*due, *converted))
+    yield Life((*due, *converted[:2], ("CANCELED", f.PAY_ON_ACCEPTANCE)))
+
+
+def _full_life(workflow: str) -> tuple[tuple[str, str], ...]:
+    ranks = f._RANK.get(workflow)
+    states = (
+        [s for s in ranks if s not in f.FINAL]
+        if ranks
+        else ["STAGING", "WAITING_ACCEPTANCE", "SHIPPING", *f.AFTER_SHIPPING]
+    )
+    return tuple((state, workflow) for state in states)
