@@ -1,17 +1,17 @@
 """What the consumer needs of the world, and every way in which it can fail.
 
-    OrderflowError
-    ├── ConfigError                a setting is wrong; names file and key
-    ├── Unreadable                 this message will never be understood: dead letter, with its reason
-    ├── StoreUnavailable           the store does not answer now: keep the batch, try again
-    ├── LogUnavailable             the log does not answer now
-    ├── Fenced                     somebody else holds this range of offsets: read the progress again
-    └── RemoteError                a remote's answer to a call of ours
-        ├── Retryable              nothing was done; the same call may succeed later
-        ├── OutcomeUnknown         it may or may not have been done
-        ├── Rejected               no, for good, to this request; carries the remote's own words
-        │   └── Duplicate          the OMS holds an order with this external_ref already
-        └── AccountFault           the account, not the request: bad key, not allowed, budget spent
+OrderflowError
+├── ConfigError                a setting is wrong; names file and key
+├── Unreadable                 this message will never be understood: dead letter, with its reason
+├── StoreUnavailable           the store does not answer now: keep the batch, try again
+├── LogUnavailable             the log does not answer now
+├── Fenced                     somebody else holds this range of offsets: read the progress again
+└── RemoteError                a remote's answer to a call of ours
+    ├── Retryable              nothing was done; the same call may succeed later
+    ├── OutcomeUnknown         it may or may not have been done
+    ├── Rejected               no, for good, to this request; carries the remote's own words
+    │   └── Duplicate          the OMS holds an order with this external_ref already
+    └── AccountFault           the account, not the request: bad key, not allowed, budget spent
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,0 +1,230 @@
+"""The tables. Alembic's revisions in migrations/ make them; a test proves that both are the same.
+
+Invariants are indexes and constraints here, not hopes elsewhere. A command's `state`:
+
+    open --claim--> leased --result--> done | rejected | gave_up
+     |  ^             |
+     |  +--- retry ---+        an expired lease is claimable by the ordinary claim
+     +--> obsolete             no longer needed; open again under the same row where the need returns
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant in UTC. SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _order_key() -> sa.Column[int]:
+    return sa.Column("order_key", _ID, sa.ForeignKey("orders.id"), nullable=False)
+
+
+#: One row per order of a shop: its merged facts and what they amount to. Written by apply alone.
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("shop", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False),  # JSON of statemachine.facts.Facts
+    sa.Column("version", sa.Integer, nullable=False),  # one more with every journal row
+    sa.Column("attention", sa.Text, nullable=False),  # JSON [[reason, detail, since]]
+    sa.Column("content", sa.Text, nullable=False),  # hash of the newest snapshot; "" before the first
+    sa.Column("read_after", Instant),  # a read begun later is news even if unchanged
+    sa.Column("first_seen_at", Instant, nullable=False),
+    sa.Column("entered_at", Instant, nullable=False),  # when it came into this state
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.UniqueConstraint("shop", "order_id"),
+    sa.Index("ix_orders_state", "shop", "state", "entered_at"),
+    sa.Index(
+        "ix_orders_read_after",
+        "shop",
+        "read_after",
+        sqlite_where=sa.text("read_after IS NOT NULL"),
+        postgresql_where=sa.text("read_after IS NOT NULL"),
+    ),
+)
+
+#: Every content of an order that was received, byte for byte, compressed. Nothing queries inside. Personal data.
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    _order_key(),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # zlib
+    sa.Column("received_at", Instant, nullable=False),
+    sa.PrimaryKeyConstraint("order_key", "content"),
+)
+
+#: Every event of every order, in the order of the order's version. Folding `says` gives orders.facts.
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    _order_key(),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("trigger", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),  # when it happened, by its sender
+    sa.Column("recorded_at", Instant, nullable=False),
+    sa.Column("says", sa.Text, nullable=False),  # JSON of Facts, only what this event adds
+    sa.Column("note", sa.Text, nullable=False),  # JSON, for the timeline
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("machine_version", sa.Integer, nullable=False),
+    sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
+    sa.UniqueConstraint("source", "event_id"),
+    sa.UniqueConstraint("order_key", "version"),
+)
+
+#: Calls to make. Unique under what they are for, so that one need never yields two.
+commands = sa.Table(
+    "commands",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    _order_key(),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("carries", sa.Text, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("unwanted", sa.Boolean, nullable=False, server_default=sa.false()),  # became obsolete while leased
+    sa.Column("basis", sa.Text, nullable=False),
+    sa.Column("opened_at", Instant, nullable=False),
+    sa.Column("next_at", Instant, nullable=False),
+    sa.Column("give_up_at", Instant, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("lease_token", sa.Text),
+    sa.Column("lease_until", Instant),
+    sa.Column("payload", sa.LargeBinary),  # of an import: stored before its first try. Personal data
+    sa.Column("maybe_sent", sa.Boolean, nullable=False, server_default=sa.false()),  # payload frozen from then
+    sa.Column("last_outcome", sa.Text, nullable=False, server_default=""),
+    sa.UniqueConstraint("order_key", "kind", "carries", "round"),
+    sa.CheckConstraint("state IN ('open', 'leased', 'done', 'rejected', 'gave_up', 'obsolete')", name="state_is_known"),
+    sa.CheckConstraint("(state = 'leased') = (lease_token IS NOT NULL)", name="leased_has_token"),
+    sa.Index(
+        "uq_commands_one_leased",
+        "order_key",
+        unique=True,
+        sqlite_where=sa.text("state = 'leased'"),
+        postgresql_where=sa.text("state = 'leased'"),
+    ),
+    sa.Index(
+        "ix_commands_claim",
+        "next_at",
+        "id",
+        sqlite_where=sa.text("state IN ('open', 'leased')"),
+        postgresql_where=sa.text("state IN ('open', 'leased')"),
+    ),
+)
+
+#: Shops by name, bound for ever to one account; and the switches of their effects.
+shops = sa.Table(
+    "shops",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("endpoint", sa.Text, nullable=False),
+    sa.Column("shop_id", sa.BigInteger, nullable=False),
+    sa.Column("effects", sa.Boolean, nullable=False),
+    sa.Column("paused", sa.Text, nullable=False, server_default=""),  # "accept import ship", those that rest
+    sa.Column("first_seen_at", Instant, nullable=False),
+)
+
+#: What a person did to a switch, for ever.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
+
+#: How far each poll has come.
+cursors = sa.Table(
+    "cursors",
+    metadata,
+    sa.Column("shop", sa.Text, primary_key=True),
+    sa.Column("watermark", Instant, nullable=False),
+    sa.Column("wide_at", Instant, nullable=False),  # the last wide sweep
+    sa.Column("succeeded_at", Instant, nullable=False),
+)
+
+#: The next offset to apply; the truth that the log's own commit only hints at.
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("cluster", sa.Text, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("group_name", sa.Text, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("cluster", "topic", "partition", "group_name"),
+)
+
+#: What could not be used, as received. The same bytes for the same reason are one row. May hold personal data.
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),  # the topic, or "poll:SHOP"
+    sa.Column("place", sa.Text, nullable=False),  # "topic/partition/offset", or the read
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("record_key", sa.LargeBinary),
+    sa.Column("value", sa.LargeBinary),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("first_at", Instant, nullable=False),
+    sa.Column("last_at", Instant, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # open
+    sa.UniqueConstraint("source", "reason", "digest"),
+)
+
+#: The embedded log. Offsets are given inside the write transaction, so they have no gaps and no races.
+log_records = sa.Table(
+    "log_records",
+    metadata,
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("record_key", sa.LargeBinary, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("published_at", Instant, nullable=False),
+    sa.PrimaryKeyConstraint("topic", "partition", "offset"),
+)

@@ -1,0 +1,629 @@
+"""All SQL that writes. One method, one statement; `transaction()` is the only way in.
+
+Lock order everywhere: progress, orders (by key), commands. What people and gauges read is in views.py.
+"""
+
+import json
+import threading
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import command as alembic
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from pydantic import TypeAdapter
+from sqlalchemy.dialects import postgresql, sqlite
+
+from adapters import schema as s
+from adapters.ports import ConfigError, Fenced, Place, StoreUnavailable
+from statemachine.commands import KINDS, Command
+from statemachine.events import Event
+from statemachine.facts import Facts
+
+_FACTS: Final = TypeAdapter(Facts)
+
+#: A writer of another process (a command of the CLI) may hold SQLite for so long.
+BUSY_SECONDS: Final = 15
+
+
+def facts_to_json(facts: Facts) -> str:
+    """Only what is known: fields that say nothing are left out."""
+    return _FACTS.dump_json(facts, exclude_defaults=True).decode()
+
+
+def facts_from_json(text: str) -> Facts:
+    return _FACTS.validate_json(text)
+
+
+# -- Rows --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order as stored. `attention` holds (reason, detail, since)."""
+
+    key: int
+    shop: str
+    order_id: str
+    state: str
+    facts: Facts
+    version: int
+    attention: tuple[tuple[str, str, datetime], ...]
+    content: str
+    read_after: datetime | None
+    entered_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One call to make, as stored (schema.commands)."""
+
+    id: int
+    order_key: int
+    kind: str
+    carries: str
+    round: int
+    state: str
+    unwanted: bool
+    basis: str
+    opened_at: datetime
+    give_up_at: datetime
+    attempts: int
+    payload: bytes | None
+    maybe_sent: bool
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.kind, self.carries, self.round
+
+
+_COMMAND_COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One event and what it did."""
+
+    order_key: int
+    version: int
+    event: Event
+    result: str
+    before: str
+    after: str
+    machine_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What could not be used, as received."""
+
+    source: str
+    place: str
+    reason: str
+    detail: str
+    digest: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A consumer's step over a range of offsets: from the position that it holds to the next."""
+
+    cluster: str
+    group: str
+    place: Place
+    held: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a shop's poll has come. All three are instants of Mirakl's or our clock, see poller."""
+
+    watermark: datetime
+    wide_at: datetime
+    succeeded_at: datetime
+
+
+# -- The store ---------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """The database of one service. SQLite: all writes of this process go one after the other."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._writing = threading.RLock() if self.engine.dialect.name == "sqlite" else None
+
+    @contextmanager
+    def transaction(self) -> Iterator["Transaction"]:
+        """One write transaction, kept whole or not at all. Raises StoreUnavailable."""
+        if self._writing is None:
+            with _translated(), self.engine.begin() as connection:
+                yield Transaction(connection)
+            return
+        with self._writing, _translated(), self.engine.connect() as connection:
+            with connection.execution_options(writes=True).begin():
+                yield Transaction(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A consistent read. Raises StoreUnavailable."""
+        with _translated(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ConfigError("store.url is not a database URL; an example: sqlite:///orderflow.db") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise ConfigError("store.url: this version keeps its data in SQLite (sqlite:///FILE)")
+    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    sa.event.listen(engine, "connect", _sqlite_settings)
+    sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_settings(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN would come too late, at the first write
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+# -- Migrations --------------------------------------------------------------------------------------------------
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def migrate(store: Store) -> None:
+    """Bring the schema to this version's."""
+    config = _alembic()
+    with _translated(), store.engine.connect() as connection, connection.execution_options(writes=True).begin():
+        config.attributes["connection"] = connection
+        alembic.upgrade(config, "head")
+
+
+def schema_is_current(store: Store) -> bool:
+    """Whether the schema is what this version needs."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    with store.reading() as connection:
+        return MigrationContext.configure(connection).get_current_revision() == head
+
+
+# -- What one transaction can do ---------------------------------------------------------------------------------
+
+
+class Transaction:
+    """Statements inside one write transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._do = connection.execute
+        self._insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+
+    # progress
+
+    def advance(self, move: Move) -> None:
+        """Step over a range of offsets. Raises Fenced where the stored position is not the one held (rule 7)."""
+        where = _progress_key(move.cluster, move.group, move.place)
+        if move.held == 0:
+            first = dict(
+                cluster=move.cluster,
+                group_name=move.group,
+                topic=move.place.topic,
+                partition=move.place.partition,
+                position=0,
+            )
+            self._do(self._insert(s.progress).values(first).on_conflict_do_nothing())
+        moved = self._do(
+            sa.update(s.progress).where(where, s.progress.c.position == move.held).values(position=move.position)
+        )
+        if moved.rowcount != 1:
+            raise Fenced(f"{move.place.topic}/{move.place.partition} is not at {move.held}")
+
+    # orders
+
+    def lock_orders(self, keys: Collection[tuple[str, str]], now: datetime) -> dict[tuple[str, str], OrderRow]:
+        """The rows of these (shop, order id), locked in key order; missing ones are made in state `new`."""
+        missing = [
+            dict(
+                shop=shop,
+                order_id=order_id,
+                state="new",
+                facts="{}",
+                version=0,
+                attention="[]",
+                content="",
+                first_seen_at=now,
+                entered_at=now,
+                updated_at=now,
+            )
+            for shop, order_id in sorted(keys)
+        ]
+        self._do(self._insert(s.orders).on_conflict_do_nothing(), missing)
+        pairs = sa.tuple_(s.orders.c.shop, s.orders.c.order_id)
+        rows = self._do(sa.select(s.orders).where(pairs.in_(sorted(keys))).order_by(s.orders.c.id).with_for_update())
+        return {(row.shop, row.order_id): order_of(row) for row in rows}
+
+    def lock_order(self, key: int) -> OrderRow:
+        """One row by its key, locked."""
+        row = self._do(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).one()
+        return order_of(row)
+
+    def save_orders(self, rows: Sequence[tuple[OrderRow, int]]) -> None:
+        """Write each row over the version that was locked (rule 9)."""
+        statement = (
+            sa.update(s.orders)
+            .where(s.orders.c.id == sa.bindparam("_key"), s.orders.c.version == sa.bindparam("_locked"))
+            .values(
+                {
+                    name: sa.bindparam(f"_{name}")
+                    for name in (
+                        "state",
+                        "facts",
+                        "version",
+                        "attention",
+                        "content",
+                        "read_after",
+                        "entered_at",
+                        "updated_at",
+                    )
+                }
+            )
+        )
+        values = [
+            dict(
+                _key=row.key,
+                _locked=locked,
+                _state=row.state,
+                _facts=facts_to_json(row.facts),
+                _version=row.version,
+                _attention=json.dumps([[r, d, since.isoformat()] for r, d, since in row.attention]),
+                _content=row.content,
+                _read_after=row.read_after,
+                _entered_at=row.entered_at,
+                _updated_at=row.updated_at,
+            )
+            for row, locked in rows
+        ]
+        if values and self._do(statement, values).rowcount != len(values):
+            raise StoreUnavailable("an order was written by somebody else under our lock")
+
+    # journal and snapshots
+
+    def known_events(self, events: Sequence[Event]) -> set[tuple[str, str]]:
+        """Those that the journal holds already."""
+        pairs = sa.tuple_(s.journal.c.source, s.journal.c.event_id)
+        wanted = sorted({(event.source, event.event_id) for event in events})
+        rows = self._do(sa.select(s.journal.c.source, s.journal.c.event_id).where(pairs.in_(wanted)))
+        return {(row.source, row.event_id) for row in rows}
+
+    def count_repeats(self, events: Sequence[Event]) -> None:
+        """A repeat is counted on the row of the first, and is no row of its own (rule 10)."""
+        statement = (
+            sa.update(s.journal)
+            .where(s.journal.c.source == sa.bindparam("_source"), s.journal.c.event_id == sa.bindparam("_event_id"))
+            .values(repeats=s.journal.c.repeats + 1)
+        )
+        if events:
+            self._do(statement, [dict(_source=e.source, _event_id=e.event_id) for e in events])
+
+    def add_journal(self, rows: Sequence[JournalRow], now: datetime) -> None:
+        values = [
+            dict(
+                order_key=row.order_key,
+                version=row.version,
+                source=row.event.source,
+                event_id=row.event.event_id,
+                trigger=row.event.trigger,
+                at=row.event.at,
+                recorded_at=now,
+                says=facts_to_json(row.event.says),
+                note=json.dumps(row.event.note),
+                result=row.result,
+                before=row.before,
+                after=row.after,
+                machine_version=row.machine_version,
+            )
+            for row in rows
+        ]
+        if values:
+            self._do(sa.insert(s.journal), values)
+
+    def add_snapshots(self, bodies: Mapping[tuple[int, str], bytes], now: datetime) -> None:
+        """Keep each content of an order once, byte for byte."""
+        values = [
+            dict(order_key=key, content=content, body=zlib.compress(body, 6), received_at=now)
+            for (key, content), body in bodies.items()
+        ]
+        if values:
+            self._do(self._insert(s.snapshots).on_conflict_do_nothing(), values)
+
+    def snapshot(self, order_key: int, content: str) -> bytes | None:
+        """The bytes of one content of an order, as received."""
+        where = (s.snapshots.c.order_key == order_key, s.snapshots.c.content == content)
+        body = self._do(sa.select(s.snapshots.c.body).where(*where)).scalar()
+        return zlib.decompress(body) if body is not None else None
+
+    # commands
+
+    def live_commands(self, order_keys: Collection[int]) -> list[CommandRow]:
+        """Open and leased commands of these orders."""
+        live = s.commands.c.state.in_(("open", "leased"))
+        rows = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.order_key.in_(sorted(order_keys)), live))
+        return [CommandRow(**row._mapping) for row in rows]
+
+    def open_commands(self, wanted: Sequence[tuple[int, Command, datetime]], now: datetime) -> None:
+        """Open each (order, command, give up at); one that had become obsolete opens again under its old row."""
+        values = [
+            dict(
+                order_key=key,
+                kind=command.kind,
+                carries=command.carries,
+                round=command.round,
+                state="open",
+                basis=command.basis,
+                opened_at=now,
+                next_at=now,
+                give_up_at=give_up_at,
+            )
+            for key, command, give_up_at in wanted
+        ]
+        if not values:
+            return
+        insert = self._insert(s.commands)
+        self._do(
+            insert.on_conflict_do_update(
+                index_elements=["order_key", "kind", "carries", "round"],
+                set_=dict(state="open", next_at=insert.excluded.next_at, give_up_at=insert.excluded.give_up_at),
+                where=s.commands.c.state == "obsolete",
+            ),
+            values,
+        )
+
+    def drop_commands(self, ids: Collection[int]) -> None:
+        """No longer needed: an open one ends, a leased one is marked and stays its holder's (rule 12)."""
+        if ids:
+            mine = s.commands.c.id.in_(sorted(ids))
+            self._do(sa.update(s.commands).where(mine, s.commands.c.state == "leased").values(unwanted=True))
+            self._do(sa.update(s.commands).where(mine, s.commands.c.state == "open").values(state="obsolete"))
+
+    def want_again(self, ids: Collection[int]) -> None:
+        """A leased command that had become obsolete is needed after all."""
+        if ids:
+            self._do(sa.update(s.commands).where(s.commands.c.id.in_(sorted(ids))).values(unwanted=False))
+
+    def claimable(self, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> int | None:
+        """Id of the next command: due, its shop's effect switched on, the oldest of its order, its order free.
+
+        `resting` are (shop, command kind) whose account pauses. An expired lease counts as open.
+        """
+        c, older = s.commands.c, s.commands.alias("older")
+        free = sa.or_(c.state == "open", sa.and_(c.state == "leased", c.lease_until < now))
+        groups = {kind: group for kind, group, _ in KINDS}
+        switched_on = sa.or_(
+            *(
+                sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(group, autoescape=True)))
+                for kind, group in groups.items()
+            )
+        )
+        # Deliberate: a command in back-off keeps the younger ones of its order waiting (tracking, then shipment).
+        first = ~sa.exists().where(
+            older.c.order_key == c.order_key, older.c.state.in_(("open", "leased")), older.c.id < c.id
+        )
+        statement = (
+            sa.select(c.id)
+            .join(s.orders, s.orders.c.id == c.order_key)
+            .join(s.shops, s.shops.c.name == s.orders.c.shop)
+            .where(c.state.in_(("open", "leased")), free, c.next_at <= now, first)
+            .where(s.shops.c.effects, switched_on, s.orders.c.shop.in_(sorted(shops)))
+            .order_by(c.next_at, c.id)
+            .limit(1)
+        )
+        if resting:
+            statement = statement.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
+        return self._do(statement).scalar()
+
+    def command(self, command_id: int) -> CommandRow:
+        row = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.id == command_id)).one()
+        return CommandRow(**row._mapping)
+
+    def lease(self, command_id: int, basis: str, token: str, until: datetime, now: datetime) -> bool:
+        """Take a command: one conditional update (rule 13). False where somebody was faster."""
+        c = s.commands.c
+        free = sa.or_(c.state == "open", sa.and_(c.state == "leased", c.lease_until < now))
+        taken = self._do(
+            sa.update(s.commands)
+            .where(c.id == command_id, free)
+            .values(state="leased", lease_token=token, lease_until=until, basis=basis, attempts=c.attempts + 1)
+        )
+        return bool(taken.rowcount)
+
+    def sending(self, command_id: int, token: str, now: datetime, payload: bytes | None) -> bool:
+        """The last look before the call: lease ours and not run out, command still wanted (rule 18).
+
+        From here on the call may have happened, so the payload is stored now. False: do not call.
+        """
+        values: dict[str, Any] = {"maybe_sent": True}
+        if payload is not None:
+            values["payload"] = payload
+        c = s.commands.c
+        held = (c.id == command_id, c.lease_token == token, c.lease_until > now, sa.not_(c.unwanted))
+        return bool(self._do(sa.update(s.commands).where(*held).values(**values)).rowcount)
+
+    def settle(self, command_id: int, token: str, state: str, outcome: str) -> bool:
+        """End a command that is still ours (rule 15). False: its lease was lost, the row is its successor's."""
+        return self._release(command_id, token, dict(state=state, last_outcome=outcome))
+
+    def put_back(
+        self, command_id: int, token: str, outcome: str, next_at: datetime, *, maybe_sent: bool, attempt_counts: bool
+    ) -> bool:
+        """Open a command that is still ours once more, from `next_at` on; obsolete where it is unwanted by now."""
+        c = s.commands.c
+        values: dict[str, Any] = dict(
+            state=sa.case((c.unwanted, "obsolete"), else_="open"),
+            unwanted=False,
+            last_outcome=outcome,
+            next_at=next_at,
+            maybe_sent=maybe_sent,
+        )
+        if not attempt_counts:
+            values["attempts"] = c.attempts - 1
+        return self._release(command_id, token, values)
+
+    def _release(self, command_id: int, token: str, values: dict[str, Any]) -> bool:
+        c = s.commands.c
+        statement = (
+            sa.update(s.commands)
+            .where(c.id == command_id, c.state == "leased", c.lease_token == token)
+            .values(lease_token=None, lease_until=None, **values)
+        )
+        return bool(self._do(statement).rowcount)
+
+    # shops and their switches
+
+    def bind_shop(self, name: str, endpoint: str, shop_id: int, effects: bool | None, now: datetime) -> None:
+        """Bind a name to its account, once for ever; `effects` None: as stored, off where new.
+
+        Raises ConfigError where the name is bound to another account.
+        """
+        row = self._do(sa.select(s.shops).where(s.shops.c.name == name).with_for_update()).first()
+        if row is None:
+            self._do(
+                sa.insert(s.shops).values(
+                    name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now
+                )
+            )
+        elif (row.endpoint, row.shop_id) != (endpoint, shop_id):
+            raise ConfigError(
+                f"shops.{name} is bound to {row.endpoint} shop {row.shop_id} in this store, "
+                f"and the configuration says {endpoint} shop {shop_id}. Give another account another name."
+            )
+        elif effects is not None:
+            self._do(sa.update(s.shops).where(s.shops.c.name == name).values(effects=effects))
+
+    def switch(self, shop: str, *, paused: Collection[str], effects: bool | None = None) -> None:
+        """Set which groups of effects rest."""
+        values: dict[str, Any] = {"paused": " ".join(sorted(paused))}
+        if effects is not None:
+            values["effects"] = effects
+        self._do(sa.update(s.shops).where(s.shops.c.name == shop).values(**values))
+
+    def add_audit(self, who: str, act: str, subject: str, why: str, now: datetime) -> None:
+        self._do(sa.insert(s.audit).values(at=now, who=who, act=act, subject=subject, why=why))
+
+    # poller
+
+    def set_cursor(self, shop: str, cursor: Cursor) -> None:
+        values = dict(watermark=cursor.watermark, wide_at=cursor.wide_at, succeeded_at=cursor.succeeded_at)
+        insert = self._insert(s.cursors).values(shop=shop, **values)
+        self._do(insert.on_conflict_do_update(index_elements=["shop"], set_=values))
+
+    # dead letters
+
+    def set_aside(self, letters: Sequence[DeadLetter], now: datetime) -> None:
+        """Keep what cannot be used. The same bytes for the same reason again are counted on their row."""
+        values = [
+            dict(
+                source=letter.source,
+                place=letter.place,
+                reason=letter.reason,
+                detail=letter.detail,
+                digest=letter.digest,
+                record_key=letter.key,
+                value=letter.value,
+                headers=json.dumps([[name, value.hex()] for name, value in letter.headers]),
+                first_at=now,
+                last_at=now,
+                times=1,
+                state="open",
+            )
+            for letter in letters
+        ]
+        if not values:
+            return
+        insert = self._insert(s.dead_letters)
+        self._do(
+            insert.on_conflict_do_update(
+                index_elements=["source", "reason", "digest"],
+                set_=dict(
+                    times=s.dead_letters.c.times + 1, last_at=insert.excluded.last_at, place=insert.excluded.place
+                ),
+            ),
+            values,
+        )
+
+    # the embedded log (log.py)
+
+    def append_records(self, values: Sequence[dict[str, Any]]) -> None:
+        """Append to the embedded log; offsets follow on in each partition."""
+        ends: dict[tuple[str, int], int] = {}
+        for value in values:
+            place = (value["topic"], value["partition"])
+            if place not in ends:
+                of_place = (s.log_records.c.topic == place[0], s.log_records.c.partition == place[1])
+                last = self._do(sa.select(sa.func.max(s.log_records.c.offset)).where(*of_place)).scalar()
+                ends[place] = -1 if last is None else last
+            ends[place] += 1
+            value["offset"] = ends[place]
+        if values:
+            self._do(sa.insert(s.log_records), list(values))
+
+    def delete(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
+        return self._do(sa.delete(table).where(*where)).rowcount
+
+
+def _progress_key(cluster: str, group: str, place: Place) -> sa.ColumnElement[bool]:
+    c = s.progress.c
+    return sa.and_(c.cluster == cluster, c.group_name == group, c.topic == place.topic, c.partition == place.partition)
+
+
+def order_of(row: sa.Row[Any]) -> OrderRow:
+    return OrderRow(
+        key=row.id,
+        shop=row.shop,
+        order_id=row.order_id,
+        state=row.state,
+        facts=facts_from_json(row.facts),
+        version=row.version,
+        attention=tuple((r, d, datetime.fromisoformat(since)) for r, d, since in json.loads(row.attention)),
+        content=row.content,
+        read_after=row.read_after,
+        entered_at=row.entered_at,
+        updated_at=row.updated_at,
+    )
+
+
+#: A lease outlives its call: Mirakl and the OMS are given up after at most half of it.
+LEASE: Final = timedelta(seconds=90)

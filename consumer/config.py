@@ -1,0 +1,306 @@
+"""Settings: environment over file over defaults. The only module that reads the environment.
+
+Names are a contract (design 9). Every error names the file, or the variable, and the key; none shows a value.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from adapters.ports import ConfigError
+from statemachine.facts import EPOCH
+
+ENV_PREFIX: Final = "ORDERFLOW_"
+
+#: OR11 may run once a minute (mirakl-api 3).
+SHORTEST_POLL_SECONDS: Final = 60
+
+
+class _Table(BaseModel):
+    """A table of the file. An unknown key is an error: a misspelt one must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _host_only(value: str) -> str:
+    if "://" in value:
+        raise ValueError("is a host name alone, without https:// (for a simulator use base_url)")
+    if "/" in value:
+        raise ValueError("is a host name alone, without a path")
+    if ":" in value:
+        raise ValueError("is a host name alone, without a port (for a simulator use base_url)")
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", value):
+        raise ValueError("is not a host name")
+    return value.lower()
+
+
+def _web_address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+        raise ValueError("has to begin with http:// or https:// and name a host")
+    return value.rstrip("/")
+
+
+Host = Annotated[str, AfterValidator(_host_only)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+
+
+class StoreTable(_Table):
+    url: str = "sqlite:///orderflow.db"
+
+
+class LogTable(_Table):
+    kind: Literal["embedded", "kafka"] = "embedded"
+    keep_days: float = Field(default=7, gt=0)  # records that were applied are forgotten after this
+
+
+class TopicsTable(_Table):
+    snapshots: str = "mirakl.order-snapshots"
+    oms_events: str = "oms.order-events"
+    transitions: str = "orderflow.transitions"
+    dead_letters: str = "orderflow.dead-letters"
+
+
+class WebTable(_Table):
+    host: str = "127.0.0.1"
+    port: int = Field(default=9464, ge=0, le=65535)
+
+
+class WorkerTable(_Table):
+    threads: int = Field(default=8, ge=1, le=64)
+    #: A yes of Mirakl has to show in a read that begins later than this.
+    grace_seconds: float = Field(default=120, gt=0)
+    retry_first_seconds: float = Field(default=5, gt=0)
+    retry_longest_seconds: float = Field(default=900, gt=0)
+
+
+class OmsTable(_Table):
+    base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
+    auth_encoding: Literal["base64", "raw"] = "base64"
+    timeout_seconds: float = Field(default=30, gt=0, le=40)  # well below the lease of a command
+    dispatched_statuses: frozenset[int] = frozenset({8, 64, 516})
+    duplicate_codes: frozenset[int] = frozenset()
+    rate_limit_codes: frozenset[int] = frozenset()
+    duplicate_message_regex: str = "duplicate|already exist"
+    rate_limit_message_regex: str = "rate limit|too many|limit exceeded"
+    rate_limit_pause_seconds: float = Field(default=60, gt=0)
+
+
+class ShopOmsTable(_Table):
+    company_ref_id: int
+    api_key_file: Path
+    callback_secret_file: Path | None = None
+    external_ref_prefix: str = ""
+    may_split: bool = False
+    shipping_methods: dict[str, str] = Field(default_factory=dict)
+
+
+class ShopTable(_Table):
+    hostname: Host | None = None
+    base_url: WebAddress | None = None
+    shop_id: int
+    api_key_file: Path
+    effects: Literal["on", "off"] | None = None
+    poll_interval_seconds: float = Field(default=60, gt=0)
+    acceptance: Literal["all", "hold", "known-skus"] = "all"
+    known_skus_file: Path | None = None
+    not_before: datetime = EPOCH
+    order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
+    other_carrier: str = "Other"
+    timeout_seconds: float = Field(default=20, gt=0, le=40)
+    oms: ShopOmsTable
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ShopTable":
+        if self.hostname is None and self.base_url is None:
+            raise ValueError("needs a hostname (or, for a simulator, a base_url)")
+        if self.base_url is None and self.poll_interval_seconds < SHORTEST_POLL_SECONDS:
+            raise ValueError(
+                "poll_interval_seconds has to be 60 or more: Mirakl allows one listing a minute (OR11). "
+                "Shorter ones are for simulators, with base_url"
+            )
+        if self.acceptance == "known-skus" and self.known_skus_file is None:
+            raise ValueError("acceptance = known-skus needs known_skus_file, one SKU a line")
+        return self
+
+    @property
+    def endpoint(self) -> str:
+        return self.base_url or f"https://{self.hostname}"
+
+
+class Settings(BaseSettings):
+    """The whole configuration."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    store: StoreTable = StoreTable()
+    log: LogTable = LogTable()
+    topics: TopicsTable = TopicsTable()
+    web: WebTable = WebTable()
+    worker: WorkerTable = WorkerTable()
+    oms: OmsTable = OmsTable()
+    shops: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ShopTable]
+    #: Read by kind = "kafka" alone.
+    kafka: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if not self.shops:
+            raise ValueError("shops: at least one [shops.NAME] is needed")
+        if self.log.kind == "kafka":
+            raise ValueError('log.kind: this version carries its log in the store; use "embedded"')
+        seen: dict[tuple[int, str], str] = {}
+        for name, shop in self.shops.items():
+            key = (shop.oms.company_ref_id, shop.oms.external_ref_prefix)
+            if key in seen:
+                raise ValueError(
+                    f"shops.{name}.oms.external_ref_prefix: {seen[key]} and {name} share the company "
+                    f"{key[0]}, so each needs a prefix of its own"
+                )
+            seen[key] = name
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the file comes in as init
+
+
+def load(path: Path) -> Settings:
+    """Read the file and the environment. Paths in the file are relative to it. Raises ConfigError."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: there is no such file; `orderflow init` writes one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({type(error).__name__})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from error
+    try:
+        settings = Settings(**tables)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_complaint(path, one) for one in error.errors(include_input=False))) from error
+    except (TypeError, ValueError) as error:  # an environment variable that is not JSON where it has to be
+        raise ConfigError(f"{path} or {ENV_PREFIX}*: {type(error).__name__}") from error
+    return _with_paths_from(path.parent.resolve(), settings)
+
+
+def _complaint(path: Path, error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    variable = ENV_PREFIX + "__".join(str(part) for part in error["loc"]).upper()
+    place = f"environment {variable}" if variable in os.environ else str(path)
+    what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"])
+    what = what.removeprefix("Value error, ")
+    return f"{place}: {key}: {what}" if key else f"{place}: {what}"
+
+
+def _with_paths_from(base: Path, settings: Settings) -> Settings:
+    shops = {
+        name: shop.model_copy(
+            update={
+                "api_key_file": base / shop.api_key_file,
+                "known_skus_file": base / shop.known_skus_file if shop.known_skus_file else None,
+                "not_before": shop.not_before if shop.not_before.tzinfo else shop.not_before.replace(tzinfo=UTC),
+                "oms": shop.oms.model_copy(
+                    update={
+                        "api_key_file": base / shop.oms.api_key_file,
+                        "callback_secret_file": base / shop.oms.callback_secret_file
+                        if shop.oms.callback_secret_file
+                        else None,
+                    }
+                ),
+            }
+        )
+        for name, shop in settings.shops.items()
+    }
+    url = re.sub(r"^sqlite:///(?!/)(?!:memory:)", f"sqlite:///{base}/", settings.store.url)
+    return settings.model_copy(update={"shops": shops, "store": StoreTable(url=url)})
+
+
+def secret(key: str, path: Path) -> Callable[[], str]:
+    """The secret of a file, read again when the file changes, so that a rotated key needs no restart.
+
+    Raises ConfigError at once where it is missing or empty, naming `key` and the file.
+    """
+    held: tuple[int, str] = (-1, "")
+
+    def read() -> str:
+        nonlocal held
+        try:
+            changed = path.stat().st_mtime_ns
+            if changed != held[0]:
+                held = (changed, path.read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            if held[1]:
+                return held[1]  # half-way through a rotation
+            raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
+        if not held[1]:
+            raise ConfigError(f"{key}: {path} is empty")
+        return held[1]
+
+    read()
+    return read
+
+
+def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
+    """The SKUs of known_skus_file, one a line. Raises ConfigError."""
+    if table.known_skus_file is None:
+        return frozenset()
+    try:
+        lines = table.known_skus_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"shops.{shop}.known_skus_file: {table.known_skus_file} cannot be read") from error
+    return frozenset(line.strip() for line in lines if line.strip())
+
+
+EXAMPLE: Final = """\
+# orderflow: one file, read by `orderflow run --config orderflow.toml`. Paths are relative to this file.
+# Any key can come from the environment instead: ORDERFLOW_WEB__PORT=9000 is port in [web].
+
+[store]
+url = "sqlite:///orderflow.db"
+
+[log]
+kind = "embedded"                # in the store; nothing else to install
+
+[web]                            # /metrics /live /ready /oms/callbacks/SHOP
+host = "127.0.0.1"
+port = 9464
+
+[oms]                            # KornitX
+base_url = "https://api-sl-2-2.kornitx.net"
+
+[shops.alpha]                    # one table a shop; its name is a label in metrics, so keep it
+hostname = "alpha.mirakl.net"    # the host name alone
+shop_id = 2104
+api_key_file = "secrets/alpha.key"
+effects = "off"                  # "off": reads, decides and shows. "on": accepts, imports, ships
+poll_interval_seconds = 60       # Mirakl allows one listing a minute
+# acceptance = "all"             # "hold": a person decides. "known-skus": accept what known_skus_file lists
+# known_skus_file = "alpha.skus"
+# not_before = 2026-01-01T00:00:00Z   # leave older orders alone
+
+[shops.alpha.oms]
+company_ref_id = 99999
+api_key_file = "secrets/alpha-oms.key"
+callback_secret_file = "secrets/alpha-callback.key"   # the OMS reports to PUT /oms/callbacks/alpha
+# external_ref_prefix = ""       # where two shops share one company
+"""

@@ -1,0 +1,244 @@
+"""Mirakl to the log: one run reads everything that may be news of one shop, then publishes what is.
+
+All pages are read before the first order is published: while orders change state, paging over a filter skips some
+(mirakl-api 6), and an acceptance between two pages would be one such change. The cursor moves last, and only when
+every record is durable.
+"""
+
+import hashlib
+import tempfile
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import IO, Final
+
+import structlog
+
+from adapters import views
+from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersPage, OrdersQuery, Unreadable, in_hundreds
+from adapters.store import Cursor, DeadLetter, Store
+from adapters.wire import slice_orders, snapshot_event, snapshot_of, to_structured
+from statemachine.facts import EPOCH
+
+log = structlog.get_logger("orderflow.poller")
+
+#: Handled by nobody yet, or waiting for us: read whole in every run, so that whatever was missed before appears again.
+STATE_SWEEP: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
+PAGE: Final = 100
+#: The update window reaches back over the last one by so much: Mirakl's replicas lag.
+OVERLAP: Final = timedelta(minutes=5)
+#: Once a day the window reaches back this far, for whatever the narrow ones missed.
+WIDE: Final = timedelta(days=7)
+WIDE_EVERY: Final = timedelta(days=1)
+#: How far back the first window of a new shop reaches.
+FIRST: Final = timedelta(days=30)
+#: A listing that changes under our feet is read again so often, then the cursor stays.
+MAX_SWEEPS: Final = 4
+MAX_TARGETED: Final = 500
+#: More pages than this are no listing of one seller's open orders.
+MAX_PAGES: Final = 5_000
+REMEMBERED: Final = 20_000
+REMEMBERED_FOR: Final = timedelta(minutes=10)
+SPOOL_BYTES: Final = 8 * 1024 * 1024
+PUBLISH_AT_ONCE: Final = 200
+
+
+@dataclass(slots=True)
+class Yield:
+    """What one run brought."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    set_aside: Counter[str] = field(default_factory=Counter)  # by reason
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One order of one page."""
+
+    order_id: str
+    content: str
+    read_at: datetime
+    record: NewRecord
+
+
+@dataclass(slots=True)
+class _Spool:
+    """Pages of one run, on disk where there are many."""
+
+    file: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))  # noqa: SIM115
+    pages: list[tuple[int, int, datetime]] = field(default_factory=list)
+
+    def add(self, page: OrdersPage) -> None:
+        self.pages.append((self.file.tell(), len(page.body), page.read_at))
+        self.file.write(page.body)
+
+    def __iter__(self) -> Iterator[tuple[bytes, datetime]]:
+        for start, length, read_at in self.pages:
+            self.file.seek(start)
+            yield self.file.read(length), read_at
+
+
+class Poller:
+    """Polls one shop. One thread calls `run`."""
+
+    def __init__(
+        self,
+        shop: str,
+        mirakl: Marketplace,
+        store: Store,
+        writer: LogWriter,
+        clock: Clock,
+        *,
+        topic: str,
+        overlap: timedelta = OVERLAP,
+        on_run: Callable[[str, Yield, float], None] = lambda *_: None,
+    ) -> None:
+        self._shop = shop
+        self._mirakl = mirakl
+        self._store = store
+        self._writer = writer
+        self._clock = clock
+        self._topic = topic
+        self._overlap = overlap
+        self._on_run = on_run
+        # (content, the proof it was, when) of what was published a moment ago, so that a stopped consumer does not
+        # flood the topic. It wears off: what the consumer set aside is offered again now and then.
+        self._published: OrderedDict[str, tuple[str, datetime | None, datetime]] = OrderedDict()
+
+    def run(self) -> Yield:
+        """One run over everything. The cursor has not moved where it raises
+        RemoteError, StoreUnavailable, LogUnavailable, or Unreadable for a page that is no JSON."""
+        started = self._clock.monotonic()
+        began = self._clock.now()
+        before = views.cursor(self._store, self._shop)
+        wide = before is None or began - before.wide_at >= WIDE_EVERY
+        since = before.watermark if before else began - FIRST
+        if wide and before:
+            since = min(since, began - WIDE)
+
+        spool, outcome = _Spool(), Yield()
+        with spool.file:
+            server_time = self._read(spool, OrdersQuery(states=STATE_SWEEP), outcome)
+            window = OrdersQuery(updated_from=since, updated_to=server_time or began)
+            self._read(spool, window, outcome)
+            for order_ids in in_hundreds(self._waiting(began)):
+                self._read(spool, OrdersQuery(order_ids=order_ids), outcome)
+            for body, read_at in spool:
+                self._publish(body, read_at, outcome)
+
+        if outcome.complete:
+            watermark = max((server_time or began) - self._overlap, before.watermark if before else EPOCH)
+            cursor = Cursor(watermark, began if wide or before is None else before.wide_at, self._clock.now())
+            with self._store.transaction() as tx:
+                tx.set_cursor(self._shop, cursor)
+        self._on_run(self._shop, outcome, self._clock.monotonic() - started)
+        return outcome
+
+    # -- read ----------------------------------------------------------------------------------------------------
+
+    def _waiting(self, now: datetime) -> list[str]:
+        return views.waiting_for_a_read(self._store, self._shop, now, MAX_TARGETED)
+
+    def _read(self, spool: _Spool, query: OrdersQuery, outcome: Yield) -> datetime | None:
+        """Spool every page of one listing; again from the first page where the listing moved meanwhile.
+
+        Returns Mirakl's time at the first answer.
+        """
+        first_time: datetime | None = None
+        for _ in range(MAX_SWEEPS):
+            server_time, steady = self._sweep(spool, query)
+            first_time = first_time or server_time
+            if steady:
+                return first_time
+        log.warning("listing_never_steady", shop=self._shop, states=query.states)
+        outcome.complete = False
+        return first_time
+
+    def _sweep(self, spool: _Spool, query: OrdersQuery) -> tuple[datetime | None, bool]:
+        """All pages once. Each begins with the last order of the one before: if it does not, an order has left
+        the listing and the rest moved up, over the edge of a page that was read already."""
+        offset, last_id, first_time = 0, "", None
+        for _ in range(MAX_PAGES):
+            page = self._mirakl.orders(query, offset)
+            first_time = first_time or page.server_time
+            spool.add(page)
+            slices, total = slice_orders(page.body)
+            if last_id and (not slices or _id(slices[0]) != last_id):
+                return first_time, False
+            if len(slices) < PAGE or (total is not None and offset + len(slices) >= total):
+                return first_time, True
+            last_id = _id(slices[-1])
+            offset += PAGE - 1
+        return first_time, False
+
+    # -- publish -------------------------------------------------------------------------------------------------
+
+    def _publish(self, body: bytes, read_at: datetime, outcome: Yield) -> None:
+        """Publish the orders of one page that are news; set aside those that can never be used."""
+        found, letters = self._understand(body, read_at)
+        stored = views.seen(self._store, self._shop, [one.order_id for one in found])
+        news = [one for one in found if self._is_news(one, stored.get(one.order_id), outcome)]
+        for start in range(0, len(news), PUBLISH_AT_ONCE):
+            some = news[start : start + PUBLISH_AT_ONCE]
+            self._writer.publish([one.record for one in some])
+            for one in some:
+                known = stored.get(one.order_id)
+                self._remember(one.order_id, one.content, known.read_after if known else None)
+        if letters:
+            outcome.set_aside.update(letter.reason for letter in letters)
+            with self._store.transaction() as tx:
+                tx.set_aside(letters, self._clock.now())
+
+    def _understand(self, body: bytes, read_at: datetime) -> tuple[list[_Found], list[DeadLetter]]:
+        found: list[_Found] = []
+        letters: list[DeadLetter] = []
+        for number, raw in enumerate(slice_orders(body)[0]):
+            try:
+                order_id, snapshot = snapshot_of(raw, read_at)
+            except Unreadable as error:
+                digest = hashlib.sha256(raw).hexdigest()[:32]
+                place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
+                letters.append(DeadLetter(f"poll:{self._shop}", place, error.reason, error.detail, digest, None, raw))
+                log.warning("set_aside", shop=self._shop, reason=error.reason, detail=error.detail)
+                continue
+            event = snapshot_event(self._shop, order_id, raw, snapshot)
+            value, headers = to_structured(event, base64=True)
+            record = NewRecord(self._topic, event.extensions["partitionkey"], value, headers)
+            found.append(_Found(order_id, snapshot.content, read_at, record))
+        return found, letters
+
+    def _is_news(self, one: _Found, stored: views.Seen | None, outcome: Yield) -> bool:
+        """It differs from what is stored, or it is the proof that the order waits for (rules 16, 17)."""
+        read_after = stored.read_after if stored else None
+        is_proof = read_after is not None and one.read_at > read_after
+        differs = stored is None or stored.content != one.content
+        if (differs or is_proof) and not self._was_published(one, read_after):
+            if stored is None or not stored.content:
+                outcome.new += 1
+            else:
+                outcome.changed += 1
+            return True
+        outcome.same += 1
+        return False
+
+    def _was_published(self, one: _Found, proof: datetime | None) -> bool:
+        content, of_proof, when = self._published.get(one.order_id, ("", None, EPOCH))
+        return (content, of_proof) == (one.content, proof) and one.read_at - when < REMEMBERED_FOR
+
+    def _remember(self, order_id: str, content: str, proof: datetime | None) -> None:
+        self._published[order_id] = (content, proof, self._clock.now())
+        self._published.move_to_end(order_id)
+        while len(self._published) > REMEMBERED:
+            self._published.popitem(last=False)
+
+
+def _id(raw: bytes) -> str:
+    """What tells two orders of a listing apart, whether or not they can be used."""
+    try:
+        return snapshot_of(raw, EPOCH)[0]
+    except Unreadable:
+        return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,109 @@
+"""The one port: metrics and probes for whoever runs it, and the intake of the OMS's callbacks."""
+
+import hashlib
+import hmac
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from adapters.ports import Clock, LogUnavailable, LogWriter, NewRecord, Unreadable
+from adapters.wire import oms_event, to_structured
+from consumer.metrics import Metrics
+
+log = structlog.get_logger("orderflow.web")
+
+#: A status update has a few kilobytes.
+MAX_CALLBACK_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Where callbacks of one shop's OMS company go. Without a secret the shop takes none."""
+
+    company_ref_id: int
+    secret: Callable[[], str] | None
+
+
+def is_authentic(body: bytes, secret: str, headers: Mapping[str, str]) -> bool:
+    """HMAC-SHA256 of the raw body, hex or base64, or the shared secret itself (design 4; oms-api 8.2)."""
+    given = headers.get("x-customgateway-hmac", "").strip()
+    if given:
+        digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+        hexadecimal = hmac.compare_digest(given.lower().encode(), digest.hex().encode())
+        return hexadecimal or hmac.compare_digest(given.encode(), b64encode(digest))
+    bearer = headers.get("authorization", "")
+    return hmac.compare_digest(bearer.encode(), f"Bearer {secret}".encode())
+
+
+def application(
+    *,
+    intakes: Mapping[str, Intake],
+    writer: LogWriter,
+    topic: str,
+    metrics: Metrics,
+    clock: Clock,
+    is_live: Callable[[], str],
+    is_ready: Callable[[], str],
+) -> Starlette:
+    """`is_live` and `is_ready` return what is wrong, or an empty text."""
+
+    async def callback(request: Request) -> Response:
+        shop = request.path_params["shop"]
+        intake = intakes.get(shop)
+        if intake is None or intake.secret is None:
+            metrics.callbacks.labels("other", "unknown_shop").inc()
+            return JSONResponse({"error": "no such shop, or it has no callback_secret_file"}, 404)
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_CALLBACK_BYTES:
+                metrics.callbacks.labels(shop, "too_large").inc()
+                return JSONResponse({"error": f"more than {MAX_CALLBACK_BYTES} bytes"}, 413)
+        if not is_authentic(bytes(body), intake.secret(), request.headers):
+            metrics.callbacks.labels(shop, "not_authentic").inc()
+            log.warning("callback_refused", shop=shop, reason="not_authentic")
+            return JSONResponse({"error": "the signature or the secret is wrong"}, 401)
+        try:
+            event = oms_event(intake.company_ref_id, bytes(body), clock.now())
+        except Unreadable as error:
+            metrics.callbacks.labels(shop, "unreadable").inc()
+            log.warning("callback_refused", shop=shop, reason=error.reason, detail=error.detail)
+            return JSONResponse({"error": str(error)}, 400)
+        value, headers = to_structured(event)
+        record = NewRecord(topic, event.extensions["partitionkey"], value, headers)
+        try:
+            await run_in_threadpool(writer.publish, [record])
+        except LogUnavailable:
+            metrics.callbacks.labels(shop, "log_unavailable").inc()
+            return JSONResponse({"error": "not durable yet; send it again"}, 503)
+        metrics.callbacks.labels(shop, "taken").inc()
+        return JSONResponse({"id": event.id})
+
+    def exposition(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics.registry), headers={"content-type": content_type})
+
+    def probe(what_is_wrong: Callable[[], str]) -> Callable[[Request], Response]:
+        def answer(_request: Request) -> Response:
+            wrong = what_is_wrong()
+            return JSONResponse({"ok": not wrong, "wrong": wrong}, 503 if wrong else 200)
+
+        return answer
+
+    return Starlette(
+        routes=[
+            Route("/metrics", exposition),
+            Route("/live", probe(is_live)),
+            Route("/ready", probe(is_ready)),
+            Route("/oms/callbacks/{shop}", callback, methods=["PUT"]),
+        ]
+    )

@@ -1,0 +1,348 @@
+"""Commands to calls: claim, call, settle. No transaction is open while a remote is called.
+
+A claim is an apply that leaves the fact *attempted*; a result is an event like any other, so that the answer of a
+lease that was lost is still a fact. Only the command's row is fenced by the lease's token.
+"""
+
+import random
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from adapters.oms import Unimportable, build_payload
+from adapters.ports import Catalog, Clock, Duplicate, Marketplace, Oms, Rejected, RemoteError, Retryable
+from adapters.store import LEASE, CommandRow, OrderRow
+from consumer.apply import Orders
+from consumer.retry import (
+    ACCOUNT_FAULT,
+    ALREADY_DONE,
+    DONE,
+    GAVE_UP,
+    OBSOLETE,
+    REJECTED,
+    RETRY,
+    UNKNOWN,
+    Account,
+    Backoff,
+    Verdict,
+    after_failure,
+)
+from statemachine.commands import (
+    ALREADY_THERE,
+    KINDS,
+    Policy,
+    best_tracking,
+    due,
+    tracking_held,
+)
+from statemachine.events import CALL, Event
+from statemachine.facts import Answer, Attempt, Facts, GiveUp, Part, Rejection
+from statemachine.states import CONFIRM, IMPORT, TRACK
+
+log = structlog.get_logger("orderflow.worker")
+
+SOURCE: Final = "/orderflow/worker"
+OPERATION: Final = {kind: operation for kind, _, operation in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """One shop as the worker sees it: its accounts at both remotes, and how its orders look in the OMS."""
+
+    name: str
+    mirakl: Marketplace
+    oms: Oms
+    company_ref_id: int
+    external_ref_prefix: str = ""
+    shipping_methods: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased command, with its order as it was then."""
+
+    command: CommandRow
+    token: str
+    order: OrderRow
+    snapshot: bytes | None  # only an import reads the order itself
+
+    @property
+    def account(self) -> tuple[str, str]:
+        return self.order.shop, "oms" if self.command.kind == IMPORT else "mirakl"
+
+
+class LeaseLost(Exception):
+    """The last look before the call said no: somebody else holds the command, or nobody needs it."""
+
+
+class Worker:
+    """Any number of threads may call `turn`."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        shops: Mapping[str, Shop],
+        clock: Clock,
+        *,
+        grace: timedelta,
+        backoff: Backoff,
+        on_result: Callable[[str, str], None] = lambda _kind, _result: None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._orders = orders
+        self._shops = shops
+        self._clock = clock
+        self._grace = grace
+        self._backoff = backoff
+        self._on_result = on_result
+        self._jitter = jitter
+        self._lock = threading.Lock()
+        self.accounts: dict[tuple[str, str], Account] = {
+            (name, system): Account() for name in shops for system in ("mirakl", "oms")
+        }
+
+    def turn(self) -> bool:
+        """Carry out one command. False where none is due."""
+        claim = self.claim()
+        if claim is None:
+            return False
+        try:
+            parts = self.call(claim)
+        except LeaseLost:
+            self._drop(claim)
+        except Unimportable as error:
+            self._failed(claim, Rejected("import", "not_sent", code="INCOMPLETE", words=str(error)))
+        except RemoteError as error:
+            self._failed(claim, error)
+        else:
+            self._account_answered(claim)
+            self._done(claim, parts, DONE)
+        return True
+
+    # -- claim ---------------------------------------------------------------------------------------------------
+
+    def claim(self) -> Claim | None:
+        """Lease the next command and leave the fact that it was attempted (rules 12, 13, 20)."""
+        now = self._clock.now()
+        with self._orders.store.transaction() as tx:
+            while True:
+                command_id = tx.claimable(now, self._resting(), self._shops.keys())
+                if command_id is None:
+                    return None
+                row = tx.command(command_id)
+                order = tx.lock_order(row.order_key)
+                policy = self._orders.policies.get(order.shop, Policy())
+                command = next((c for c in due(order.facts, policy) if c.key == row.key), None)
+                token = uuid.uuid4().hex
+                if not tx.lease(command_id, command.basis if command else "", token, now + LEASE, now):
+                    continue
+                if command is None:  # needed when it was opened, not by what is known now
+                    tx.settle(command_id, token, "obsolete", OBSOLETE)
+                    continue
+                event = self._event(order, row, token, "claimed", _attempted(order, row), attempt=row.attempts + 1)
+                applied = self._orders.apply_in(tx, [event])
+                order = applied[-1].order
+                body = tx.snapshot(order.key, command.basis) if row.kind == IMPORT else None
+                break
+        self._orders.tell(applied)
+        leased = replace(row, basis=command.basis, attempts=row.attempts + 1, state="leased")
+        return Claim(leased, token, order, body)
+
+    def _resting(self) -> list[tuple[str, str]]:
+        now = self._clock.now()
+        resting = {account for account, rest in self.accounts.items() if rest.is_resting(now)}
+        return [
+            (shop, kind) for shop, system in resting for kind, _, _ in KINDS if (kind == IMPORT) == (system == "oms")
+        ]
+
+    # -- call ----------------------------------------------------------------------------------------------------
+
+    def call(self, claim: Claim) -> tuple[Part, ...]:
+        """The one call of this command. Raises RemoteError, Unimportable, LeaseLost."""
+        shop, order_id = self._shops[claim.order.shop], claim.order.order_id
+        facts, snapshot = claim.order.facts, claim.order.facts.snapshot
+        if snapshot is None:
+            raise LeaseLost
+        match claim.command.kind:
+            case "accept_order":
+                decision = claim.command.carries == "accept"
+                self._about_to_send(claim)
+                shop.mirakl.accept(order_id, {line.id: decision for line in snapshot.lines})
+            case "import_order":
+                payload = self._payload(claim, shop)
+                self._about_to_send(claim, payload)
+                return shop.oms.import_order(payload)
+            case "send_tracking":
+                catalog = _catalog(shop.mirakl)
+                self._about_to_send(claim)
+                shop.mirakl.send_tracking(order_id, best_tracking(facts), catalog)
+            case "confirm_shipment":
+                mandatory = snapshot.shipping_type in _catalog(shop.mirakl).mandatory_tracking
+                if mandatory and not tracking_held(facts).number:
+                    words = "this shipping method needs tracking (SH12), and the OMS has given none that Mirakl took"
+                    raise Rejected(OPERATION[CONFIRM], "not_sent", code="TRACKING_MANDATORY", words=words)
+                self._about_to_send(claim)
+                shop.mirakl.confirm_shipment(order_id)
+        return ()
+
+    def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
+        with self._orders.store.transaction() as tx:
+            if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload):
+                raise LeaseLost
+
+    def _payload(self, claim: Claim, shop: Shop) -> bytes:
+        """What goes to the OMS (oms-api 7): frozen while a try may have arrived, else from the newest snapshot."""
+        if claim.command.maybe_sent and claim.command.payload is not None:
+            return claim.command.payload
+        if claim.snapshot is None:
+            raise Unimportable("the order as received")
+        snapshot = claim.order.facts.snapshot
+        messages: tuple[str, ...] = ()
+        if snapshot is not None and snapshot.has_messages:
+            try:
+                messages = shop.mirakl.customer_messages(claim.order.order_id)
+            except Rejected as error:  # unread messages hold the import
+                raise Retryable(error.operation, error.outcome, status=error.status, words=error.words) from error
+        return build_payload(
+            claim.snapshot,
+            messages,
+            company_ref_id=shop.company_ref_id,
+            external_ref_prefix=shop.external_ref_prefix,
+            shipping_methods=shop.shipping_methods or {},
+        )
+
+    # -- settle --------------------------------------------------------------------------------------------------
+
+    def _done(self, claim: Claim, parts: tuple[Part, ...], result: str) -> None:
+        now = self._clock.now()
+        command = claim.command
+        answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
+        self._settle(claim, Facts(answers=(answer,), parts=parts), result, state="done")
+
+    def _failed(self, claim: Claim, error: RemoteError) -> None:
+        command, now = claim.command, self._clock.now()
+        verdict = after_failure(
+            error,
+            attempts=command.attempts,
+            maybe_sent_before=command.maybe_sent,
+            give_up_at=command.give_up_at,
+            now=now,
+            backoff=self._backoff,
+            jitter=self._jitter(),
+        )
+        self._account_failed(claim, verdict)
+        key = (command.kind, command.carries, command.round)
+        match verdict.result:
+            case "already_done":
+                self._done(claim, (), ALREADY_DONE)
+            case "rejected":
+                code = ALREADY_THERE if isinstance(error, Duplicate) else error.code
+                no = Rejection(*key, command.basis, now, code, error.words)
+                self._settle(claim, Facts(rejections=(no,)), REJECTED, state="rejected", error=error)
+            case "gave_up":
+                self._settle(claim, Facts(given_up=(GiveUp(*key, error.words),)), GAVE_UP, state="gave_up", error=error)
+            case _:
+                self._put_back(claim, verdict, error)
+
+    def _settle(self, claim: Claim, says: Facts, result: str, *, state: str, error: RemoteError | None = None) -> None:
+        """Join the result as a fact whatever became of the lease; close the row only where it is still ours."""
+        event = self._event(claim.order, claim.command, claim.token, "result", says, result=result, error=error)
+        with self._orders.store.transaction() as tx:
+            applied = self._orders.apply_in(tx, [event])
+            tx.settle(claim.command.id, claim.token, state, result)
+        self._orders.tell(applied)
+        self._told(claim, result, error)
+
+    def _put_back(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
+        event = self._event(
+            claim.order, claim.command, claim.token, "result", Facts(), result=verdict.result, error=error
+        )
+        with self._orders.store.transaction() as tx:
+            applied = self._orders.apply_in(tx, [event])
+            tx.put_back(
+                claim.command.id,
+                claim.token,
+                verdict.result,
+                verdict.next_at or self._clock.now(),
+                maybe_sent=claim.command.maybe_sent or verdict.result == UNKNOWN,
+                attempt_counts=verdict.result != ACCOUNT_FAULT,
+            )
+        self._orders.tell(applied)
+        self._told(claim, verdict.result, error)
+
+    def _drop(self, claim: Claim) -> None:
+        """Not called: open again where it is still ours and wanted, else its new holder's or nobody's."""
+        command = claim.command
+        with self._orders.store.transaction() as tx:
+            now = self._clock.now()
+            tx.put_back(command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False)
+        self._told(claim, OBSOLETE, None)
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _event(
+        self,
+        order: OrderRow,
+        command: CommandRow,
+        token: str,
+        step: str,
+        says: Facts,
+        *,
+        attempt: int = 0,
+        result: str = "",
+        error: RemoteError | None = None,
+    ) -> Event:
+        note: dict[str, str | int] = {"command": command.kind, "operation": OPERATION[command.kind], "step": step}
+        note |= {"attempt": attempt or command.attempts, "round": command.round}
+        if result:
+            note["result"] = result
+        if error is not None:
+            note |= {"outcome": error.outcome, "status": error.status, "code": error.code}
+        return Event(
+            SOURCE, f"{command.id}:{token}:{step}", order.shop, order.order_id, CALL, self._clock.now(), says, note=note
+        )
+
+    def _told(self, claim: Claim, result: str, error: RemoteError | None) -> None:
+        self._on_result(claim.command.kind, result)
+        if result not in (DONE, ALREADY_DONE, OBSOLETE):
+            log.warning(
+                "command_failed",
+                shop=claim.order.shop,
+                order_id=claim.order.order_id,
+                command=claim.command.kind,
+                attempt=claim.command.attempts,
+                result=result,
+                outcome=error.outcome if error else "",
+            )
+
+    def _account_answered(self, claim: Claim) -> None:
+        with self._lock:
+            self.accounts[claim.account].answered()
+
+    def _account_failed(self, claim: Claim, verdict: Verdict) -> None:
+        account = self.accounts[claim.account]
+        with self._lock:
+            if verdict.rest_until is not None:
+                account.rest(verdict.rest_until)
+            elif verdict.result in (RETRY, UNKNOWN, GAVE_UP):
+                account.failed(claim.order.key, self._clock.now())
+            else:
+                account.answered()
+
+
+def _attempted(order: OrderRow, command: CommandRow) -> Facts:
+    sent = (best_tracking(order.facts),) if command.kind == TRACK else ()
+    return Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
+
+
+def _catalog(mirakl: Marketplace) -> Catalog:
+    """What the marketplace says of its carriers; where it refuses to say, free text and no rule."""
+    try:
+        return mirakl.catalog()
+    except Rejected:
+        return Catalog()
