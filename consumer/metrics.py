@@ -35,7 +35,7 @@ ALERTED_OUTCOMES: Final = ("401", "403", "429", "5xx")
 #: The stored-order gauges are read at most this often.
 STOCK_SECONDS: Final = 5.0
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
