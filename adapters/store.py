@@ -7,7 +7,7 @@ import json
 import threading
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -143,18 +143,22 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
-        self._writing = threading.RLock() if self.engine.dialect.name == "sqlite" else None
+        # Threads left to SQLite's busy timeout starve for seconds.
+        sqlite_ = self.engine.dialect.name == "sqlite"
+        self._writing: AbstractContextManager[Any] = threading.RLock() if sqlite_ else nullcontext()
 
     @contextmanager
     def transaction(self) -> Iterator["Transaction"]:
         """One write transaction, kept whole or not at all. Raises StoreUnavailable."""
-        if self._writing is None:
-            with _translated(), self.engine.begin() as connection:
-                yield Transaction(connection)
-            return
+        with self.writing() as connection:
+            yield Transaction(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """The connection of a write transaction. SQLite: taken at its beginning, not at the first write."""
         with self._writing, _translated(), self.engine.connect() as connection:
             with connection.execution_options(writes=True).begin():
-                yield Transaction(connection)
+                yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -184,9 +184,16 @@ def acceptance(facts: Facts, policy: Policy) -> str:
 
 
 def best_tracking(facts: Facts) -> Tracking:
-    """The tracking to report: of the newest dispatch, one with a number before one without (rule 4)."""
+    """The tracking to report: of the newest dispatch, one with a number before one without (rule 4).
+
+    The same number told again without its URL (8, then 64) is no other tracking.
+    """
     best = max(facts.dispatches, key=lambda d: (bool(d.tracking.number), d.at, d.tracking), default=None)
-    return best.tracking if best else Tracking()
+    if best is None:
+        return Tracking()
+    named = (best.tracking.carrier, best.tracking.number)
+    same = [d.tracking for d in facts.dispatches if (d.tracking.carrier, d.tracking.number) == named]
+    return max(same, key=lambda tracking: (bool(tracking.url), tracking))
 
 
 def tracking_held(facts: Facts) -> Tracking:

@@ -133,6 +133,7 @@ class Dispatch:
     tracking: Tracking = Tracking()
     items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
     covers: str = ""  # "order" or "part" for a dispatched status, by may_split as it was then; "" for a parcel
+    dated: bool = True  # False: a parcel without dispatch_datetime, told apart by what is in it alone
 
 
 @dataclass(frozen=True, slots=True, order=True)

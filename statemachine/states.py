@@ -77,7 +77,7 @@ def is_sent(facts: Facts, line: Line) -> bool:
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
     """Pieces of the line in all parcels; the same parcel told twice counts once (oms-api 9.4)."""
-    parcels = {(d.oms_id, d.tracking.number, d.at, d.items) for d in facts.dispatches if d.items}
+    parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
     return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
 
 

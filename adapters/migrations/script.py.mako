@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from adapters.schema import Instant
+import adapters.schema
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -1,0 +1,419 @@
+"""What can go wrong at Mirakl first; then what we send, against the published schemas."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from adapters.http import outcome_of, retry_after_seconds, safe_code
+from adapters.mirakl import MiraklShop, acceptance_body, error_words, plain_text, tracking_body
+from adapters.ports import (
+    AccountFault,
+    Carrier,
+    Catalog,
+    OrdersQuery,
+    OutcomeUnknown,
+    Rejected,
+    RemoteError,
+    Retryable,
+)
+from statemachine.facts import Tracking
+
+MIRAKL = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl"
+NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
+KEY = "11111111-canary"
+LABELS = {"2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error"}
+CARRIERS = (Carrier("DPDUK", "DPD UK", True), Carrier("PICKUP", "Own van", False), Carrier("ROYAL", "Royal Mail", True))
+CATALOG = Catalog(carriers=CARRIERS)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return NOW
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class World:
+    """A shop whose remote is a function; keeps what was sent and what was reported."""
+
+    def __init__(self, answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> None:
+        self.sent: list[httpx.Request] = []
+        self.calls: list[tuple[str, str, str]] = []
+        self.clock = Clock()
+
+        def handle(request: httpx.Request) -> httpx.Response:
+            self.sent.append(request)
+            return answer(request)
+
+        settings: dict[str, Any] = {"shop_id": 2104, "api_key": lambda: KEY + "\n"} | options
+        self.shop = MiraklShop(
+            base_url="https://alpha.mirakl.net",
+            on_call=lambda system, operation, outcome, seconds: self.calls.append((system, operation, outcome)),
+            clock=self.clock,
+            transport=httpx.MockTransport(handle),
+            **settings,
+        )
+
+
+def answering(status: int, body: bytes | str = b"", **headers: str) -> World:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return World(lambda request: httpx.Response(status, content=body, headers=named))
+
+
+def failing(error: Exception) -> World:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return World(fail)
+
+
+def error_of(call: Callable[[], object]) -> RemoteError:
+    with pytest.raises(RemoteError) as caught:
+        call()
+    return caught.value
+
+
+# -- Failures ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "of_read", "of_write", "label"),
+    [
+        (302, AccountFault, AccountFault, "4xx"),
+        (400, Rejected, Rejected, "400"),
+        (401, AccountFault, AccountFault, "401"),
+        (403, AccountFault, AccountFault, "403"),
+        (404, Rejected, Rejected, "404"),
+        (408, Retryable, OutcomeUnknown, "4xx"),
+        (409, Rejected, Rejected, "409"),
+        (411, Rejected, Rejected, "4xx"),
+        (429, Retryable, Retryable, "429"),
+        (500, Retryable, OutcomeUnknown, "5xx"),
+        (503, Retryable, OutcomeUnknown, "5xx"),
+    ],
+)
+def test_statuses(status: int, of_read: type, of_write: type, label: str) -> None:
+    world = answering(status, '{"message": "no", "status": 1}')
+    read, write = (
+        error_of(lambda: world.shop.orders(OrdersQuery(), 0)),
+        error_of(lambda: world.shop.confirm_shipment("A")),
+    )
+    assert (type(read), read.outcome, read.status, read.words) == (of_read, label, status, "no")
+    assert (type(write), write.outcome) == (of_write, label)
+    assert world.calls == [("mirakl", "OR11", label), ("mirakl", "OR24", label)]
+
+
+@pytest.mark.parametrize(
+    ("error", "of_read", "of_write", "label"),
+    [
+        (httpx.ConnectError("x"), Retryable, Retryable, "network"),
+        (httpx.ConnectTimeout("x"), Retryable, Retryable, "timeout"),
+        (httpx.PoolTimeout("x"), Retryable, Retryable, "timeout"),
+        (httpx.ReadTimeout("x"), Retryable, OutcomeUnknown, "timeout"),
+        (httpx.WriteTimeout("x"), Retryable, OutcomeUnknown, "timeout"),
+        (httpx.ReadError("x"), Retryable, OutcomeUnknown, "network"),
+        (httpx.RemoteProtocolError("x"), Retryable, OutcomeUnknown, "network"),
+    ],
+)
+def test_lost_calls(error: Exception, of_read: type, of_write: type, label: str) -> None:
+    world = failing(error)
+    read, write = error_of(lambda: world.shop.customer_messages("A")), error_of(lambda: world.shop.accept("A", {}))
+    assert (type(read), type(write), read.outcome, write.outcome) == (of_read, of_write, label, label)
+    assert read.__cause__ is None and read.__suppress_context__
+    assert world.calls == [("mirakl", "M11", label), ("mirakl", "OR21", label)]
+
+
+def test_a_garbled_answer_to_a_write_is_an_unknown_outcome() -> None:
+    error = error_of(lambda: answering(200, b"not gzip", content_encoding="gzip").shop.confirm_shipment("A"))
+    assert isinstance(error, OutcomeUnknown)
+
+
+def test_no_error_text_holds_the_key_or_the_remotes_words() -> None:
+    error = error_of(
+        lambda: answering(400, json.dumps({"message": f"Jane {KEY}", "code": "Jane Doe"})).shop.accept("A", {})
+    )
+    assert (str(error), error.code) == ("OR21: 400", "")
+    bad = World(lambda request: httpx.Response(204), api_key=lambda: "schlüssel")
+    error = error_of(lambda: bad.shop.confirm_shipment("A"))
+    assert isinstance(error, AccountFault) and "schl" not in f"{error}{error.words}" and not bad.sent
+    assert bad.calls == [("mirakl", "OR24", "401")]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (b'{"message": "bad", "status": 400, "code": "ORDER_INVALID_STATE"}', "ORDER_INVALID_STATE", "bad"),
+        (b'{"errors": [{"code": "VALIDATION_ERROR", "field": "f", "message": "blank"}]}', "VALIDATION_ERROR", "blank"),
+        (b'{"message": "", "errors": [{"message": "m"}]}', "", "m"),
+        (b'{"errors": [null]}', "", ""),
+        (b"<html>" + b"x" * 5000, "", "<html>" + "x" * 294),
+        (b'{"message": "' + b"y" * 900 + b'\\u0000"}', "", "y" * 500),
+        (b"\xff\x00", "", "\ufffd"),
+        (b"", "", ""),
+    ],
+)
+def test_error_bodies(body: bytes, code: str, words: str) -> None:
+    assert error_words(body) == (code, words)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "60"}, 60.0),
+        ({"Retry-After": "9" * 400}, 86_400.0),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Fri, 06 Mar 2026 12:02:00 GMT", "Date": "Fri, 06 Mar 2026 12:00:00 GMT"}, 120.0),
+        ({"Retry-After": "Fri, 06 Mar 2026 11:00:00 GMT", "Date": "Fri, 06 Mar 2026 12:00:00 GMT"}, 0.0),
+        ({"Retry-After": "Fri, 06 Mar 2026 12:02:00 GMT"}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_seconds(httpx.Headers(headers)) == seconds
+    world = World(lambda request: httpx.Response(429, headers=headers))
+    assert error_of(lambda: world.shop.accept("A", {})).retry_after_seconds == seconds
+
+
+def test_labels_are_a_closed_set_and_codes_are_harmless() -> None:
+    assert {outcome_of(status) for status in range(200, 600)} <= LABELS
+    codes: list[object] = [8014, "A_B", "a b", "x" * 65, None, True, {}]
+    assert [safe_code(code) for code in codes] == ["8014", "A_B", "", "", "", "", ""]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": 5}', b"{}"])
+def test_a_read_that_is_not_mirakl_speaking_is_repeated(body: bytes) -> None:
+    world = answering(200, body)
+    error = error_of(lambda: world.shop.customer_messages("A"))
+    assert (type(error), error.outcome) == (Retryable, "body_error")
+    assert world.calls == [("mirakl", "M11", "body_error")]
+
+
+def test_a_remote_that_drips_does_not_hold_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(0, 1000, 15))
+    monkeypatch.setattr("adapters.http.perf_counter", lambda: next(ticks))
+    world = World(lambda request: httpx.Response(200, content=iter([b"{"] * 50)))
+    assert error_of(lambda: world.shop.orders(OrdersQuery(), 0)).outcome == "timeout"
+
+
+# -- Requests ----------------------------------------------------------------------------------------------------
+
+
+def test_or11() -> None:
+    world = answering(200, b'{"orders": []}', date="Fri, 06 Mar 2026 12:00:07 GMT")
+    query = OrdersQuery(("SHIPPING", "WAITING_ACCEPTANCE"), ("A", "B"), NOW, NOW)
+    page = world.shop.orders(query, 200)
+    request = world.sent[0]
+    assert dict(request.url.params) == {
+        "max": "100", "offset": "200", "sort": "dateCreated", "order": "asc", "order_tax_mode": "TAX_INCLUDED",
+        "order_state_codes": "SHIPPING,WAITING_ACCEPTANCE", "order_ids": "A,B", "shop_id": "2104",
+        "start_update_date": "2026-03-06T12:00:00.000Z", "end_update_date": "2026-03-06T12:00:00.000Z",
+    }  # fmt: skip
+    assert (request.headers["Authorization"], request.headers["Accept"]) == (KEY, "application/json")
+    assert b"+" not in request.url.query
+    assert (page.body, page.read_at, page.server_time) == (b'{"orders": []}', NOW, NOW.replace(second=7))
+    assert answering(200, b"", date="never").shop.orders(OrdersQuery(), 0).server_time is None
+    assert world.calls == [("mirakl", "OR11", "2xx")]
+
+
+def test_or24_has_a_length_and_no_body() -> None:
+    world = answering(204)
+    world.shop.confirm_shipment("70014377-A")
+    request = world.sent[0]
+    assert (request.method, request.url.raw_path) == ("PUT", b"/api/orders/70014377-A/ship?shop_id=2104")
+    assert (request.headers["Content-Length"], request.content) == ("0", b"")
+    assert "Content-Type" not in request.headers
+
+
+@pytest.mark.parametrize(
+    ("order_id", "path"),
+    [("a/../b", b"a%2F..%2Fb"), ("a?b#c", b"a%3Fb%23c"), ("a%2Fb", b"a%252Fb"), ("é +", b"%C3%A9%20%2B")],
+)
+def test_order_ids_stay_one_segment(order_id: str, path: bytes) -> None:
+    world = World(lambda request: httpx.Response(204), shop_id=None)
+    world.shop.accept(order_id, {"l": True})
+    assert world.sent[0].url.raw_path == b"/api/orders/" + path + b"/accept"
+
+
+@pytest.mark.parametrize(
+    ("tracking", "catalog", "body"),
+    [
+        (Tracking("dpd-uk", "1"), CATALOG, {"carrier_code": "DPDUK", "tracking_number": "1"}),
+        (Tracking("DPDUK", "1", "https://t/1"), CATALOG, {"carrier_code": "DPDUK", "tracking_number": "1"}),
+        (Tracking("Royal Mail"), CATALOG, {"carrier_name": "Royal Mail"}),
+        (Tracking("Own van"), CATALOG, {"carrier_name": "Own van"}),
+        (Tracking("Own van"), Catalog(CARRIERS, alternative_carriers=False), {"carrier_code": "PICKUP"}),
+        (
+            Tracking("Yodel", "J1", "https://t/J1"),
+            CATALOG,
+            {"carrier_name": "Yodel", "carrier_url": "https://t/J1", "tracking_number": "J1"},
+        ),
+        (Tracking("", "J1", "ftp://t"), CATALOG, {"carrier_name": "Other", "tracking_number": "J1"}),
+        (Tracking("--", "J1"), CATALOG, {"carrier_name": "--", "tracking_number": "J1"}),
+    ],
+)
+def test_or23(tracking: Tracking, catalog: Catalog, body: dict[str, str]) -> None:
+    world = answering(204)
+    world.shop.send_tracking("A", tracking, catalog)
+    assert json.loads(world.sent[0].content) == body
+    assert world.sent[0].url.path == "/api/orders/A/tracking"
+    assert world.sent[0].headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("tracking", "catalog", "code"),
+    [
+        (Tracking("Yodel", "1"), Catalog(CARRIERS, alternative_carriers=False), "CARRIER_UNKNOWN"),
+        (Tracking("", "1"), Catalog(CARRIERS, alternative_carriers=False), "CARRIER_UNKNOWN"),
+        (Tracking("DPD UK"), Catalog(CARRIERS, alternative_carriers=False), "TRACKING_NUMBER_MISSING"),
+        (Tracking(), CATALOG, "TRACKING_EMPTY"),
+    ],
+)
+def test_or23_that_would_be_refused_is_not_sent(tracking: Tracking, catalog: Catalog, code: str) -> None:
+    world = answering(204)
+    error = error_of(lambda: world.shop.send_tracking("A", tracking, catalog))
+    assert (type(error), error.code, world.sent, world.calls) == (Rejected, code, [], [])
+
+
+def test_bodies_are_strictly_what_the_schemas_say() -> None:
+    path = MIRAKL / "mmp-seller-openapi.json"
+    if not path.is_file():
+        pytest.skip(f"no description at {path}")
+    schemas = json.loads(path.read_text())["components"]["schemas"]
+
+    def check(body: bytes, name: str) -> None:
+        strict = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": _closed(schemas)}}
+        jsonschema.Draft202012Validator(strict).validate(json.loads(body))
+
+    check(acceptance_body({"A-1": True, "A-2": False}), "OR21_Request")
+    for tracking in (
+        Tracking("DPD UK", "1"),
+        Tracking("Yodel", "J", "https://t/J"),
+        Tracking("", "J"),
+        Tracking("Yodel"),
+    ):
+        check(tracking_body(tracking, CATALOG, "Other"), "OR23_Request")
+    with pytest.raises(jsonschema.ValidationError):
+        check(b'{"tracking_url": "https://t"}', "OR23_Request")
+
+
+def _closed(value: Any) -> Any:
+    """No field that a schema does not name."""
+    if isinstance(value, list):
+        return [_closed(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _closed(one) for name, one in value.items()}
+    return inner | {"additionalProperties": False} if isinstance(value.get("properties"), dict) else inner
+
+
+# -- Messages ----------------------------------------------------------------------------------------------------
+
+
+def threads(*messages: dict[str, Any], token: object = None) -> httpx.Response:
+    return httpx.Response(200, json={"data": [{"messages": list(messages)}], "next_page_token": token})
+
+
+def message(number: int, body: object, by: str = "CUSTOMER_USER") -> dict[str, Any]:
+    return {"id": str(number), "body": body, "date_created": f"2026-03-0{number}T10:00:00Z", "from": {"type": by}}
+
+
+def test_all_pages_of_the_customers_messages_oldest_first() -> None:
+    pages = [
+        threads(message(3, "third"), message(9, "ours", "SHOP_USER"), token="t2"),
+        threads(message(3, "third"), message(1, "first<br />line"), message(2, "  "), {"from": None, "body": 5}),
+    ]
+    world = World(lambda request: pages["page_token" in request.url.params])
+    assert world.shop.customer_messages("A/B") == ("first\nline", "third")
+    assert [request.url.params.get("page_token") for request in world.sent] == [None, "t2"]
+    assert world.sent[0].url.params["entity_id"] == "A/B"
+    assert world.sent[0].url.params["with_messages"] == "true"
+
+
+def test_pages_without_end_end() -> None:
+    world = World(lambda request: threads(message(1, "x"), token="again"))
+    assert world.shop.customer_messages("A") == ("x",)
+    assert len(world.sent) == 20
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('Please print:<br />"Foundry Yard, est. 1987"', 'Please print:\n"Foundry Yard, est. 1987"'),
+        ("<p>a</p><p><b>b</b> &amp; c&nbsp;d</p>", "a\n\nb & c d"),
+        ("I <3 you", "I <3 you"),
+        ("print <ANA> now", "print <ANA> now"),
+        ("&lt;b&gt;", "<b>"),
+        ("a\r\nb\x00\ud800", "a\nb"),
+        ("<br><br><br><br>a", "a"),
+        ("", ""),
+    ],
+)
+def test_plain_text(html: str, text: str) -> None:
+    assert plain_text(html).replace("\xa0", " ") == text
+
+
+def test_the_sample_of_m11_is_read() -> None:
+    samples = list((MIRAKL / "samples").glob("*M11*.json"))
+    if not samples:
+        pytest.skip(f"no samples at {MIRAKL}")
+    last = httpx.Response(200, json={"data": [], "previous_page_token": None})
+    world = World(
+        lambda r: last if "page_token" in r.url.params else httpx.Response(200, content=samples[0].read_bytes())
+    )
+    assert world.shop.customer_messages("Order_00010-A") == ()
+    assert len(world.sent) == 2
+
+
+# -- Catalog and account -----------------------------------------------------------------------------------------
+
+CATALOG_BODIES: dict[str, Any] = {
+    "/api/shipping/carriers": {
+        "carriers": [{"code": "DPD", "label": "DPD UK", "tracking_url": "https://t/{trackingId}"}, {"code": "V"}, {}]
+    },
+    "/api/shipping/types": {"shipping_types": [{"code": "EXP", "mandatory_tracking": True}, {"code": "STD"}]},
+    "/api/platform/configuration": {"features": {"disable_seller_alternative_carrier": True}},
+}
+
+
+def test_the_catalog_is_kept_for_a_day() -> None:
+    world = World(lambda request: httpx.Response(200, json=CATALOG_BODIES[request.url.path]))
+    expected = Catalog((Carrier("DPD", "DPD UK", True), Carrier("V", "", False)), frozenset({"EXP"}), False)
+    assert world.shop.catalog() == expected
+    world.clock.seconds = 24 * 3600 - 1
+    assert world.shop.catalog() == expected
+    assert len(world.sent) == 3
+    world.clock.seconds += 1
+    world.shop.catalog()
+    assert len(world.sent) == 6
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_pc01_may_be_forbidden(status: int) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        forbidden = request.url.path == "/api/platform/configuration"
+        return httpx.Response(status) if forbidden else httpx.Response(200, json=CATALOG_BODIES[request.url.path])
+
+    assert World(answer).shop.catalog().alternative_carriers
+
+
+def test_a_catalog_that_cannot_be_read_is_not_kept() -> None:
+    world = answering(500)
+    for _ in range(2):
+        assert isinstance(error_of(world.shop.catalog), Retryable)
+    assert len(world.sent) == 2
+
+
+def test_account() -> None:
+    account = answering(200, b'{"shop_id": 2104, "shop_state": "OPEN", "payment_info": {"iban": "x"}}').shop.account()
+    assert account.model_dump() == {"shop_id": 2104, "shop_state": "OPEN"}

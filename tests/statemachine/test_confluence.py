@@ -1,0 +1,187 @@
+"""Any order and any repetition of what happened to an order ends in the same state, facts, calls and attention."""
+
+import json
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from statemachine.commands import REASONS, Policy, concerns, due, read_after
+from statemachine.events import ACT, CALL, OMS_EVENT, Event
+from statemachine.facts import (
+    Act,
+    Answer,
+    Attempt,
+    Cancellation,
+    Dispatch,
+    Facts,
+    GiveUp,
+    Line,
+    Part,
+    Rejection,
+    Tracking,
+    join,
+)
+from statemachine.machine import NO_EDGE, decide
+from statemachine.states import ACCEPT, CONFIRM, IMPORT, TRACK, state_of
+from tests.statemachine.lives import Life, at, event, lives, read, snapshot_event
+
+POLICY = Policy()
+TRACKINGS = (
+    Tracking(),
+    Tracking("DPD", ""),
+    Tracking("DPD", "T1"),
+    Tracking("Yodel", "T2", "https://track.example/T2"),
+)
+EVERY_LIFE = tuple(lives())
+
+seconds = st.integers(0, 200)
+ids = st.integers(1, 2)
+items = st.lists(st.tuples(st.sampled_from(("L1", "L2")), st.integers(1, 2)), max_size=2, unique_by=lambda i: i[0])
+rounds = st.integers(0, 3)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn, life: Life) -> Event:
+    """A read of this life: any state that it showed, late or lagging, with any tracking; unknown states too."""
+    step = draw(st.integers(0, len(life.shown) - 1))
+    state, workflow = life.shown[step]
+    snapshot = read(
+        state,
+        workflow,
+        updated=step + draw(st.sampled_from((0, 0.5))),
+        began=step + draw(st.sampled_from((0, 5, 60, 200))),
+        tracking=draw(st.sampled_from((Tracking(), *TRACKINGS, Tracking("", "FOREIGN")))),
+        has_address=draw(st.sampled_from((None, True))),
+        lines=draw(
+            st.sampled_from(((Line("L1", "", "MUG", 2),), (Line("L1", "", "MUG", 2), Line("L2", "REFUSED", "TEE"))))
+        ),
+    )
+    if draw(st.integers(0, 9)) == 0:
+        snapshot = replace(snapshot, state="ON_THE_MOON", rank=-1, content=f"moon of {snapshot.content}")
+    return snapshot_event(snapshot)
+
+
+@st.composite
+def oms_events(draw: st.DrawFn) -> Event:
+    oms_id = draw(ids)
+    says = Facts(
+        parts=(Part(oms_id, "", draw(st.sampled_from(((), ("L1",)))), draw(st.booleans())),),
+        dispatches=tuple(
+            {
+                Dispatch(oms_id, at(draw(seconds)), draw(st.sampled_from(TRACKINGS)), tuple(draw(items)), covers)
+                for covers in draw(st.lists(st.sampled_from(("", "order", "part")), max_size=2, unique=True))
+            }
+        ),
+        cancellations=draw(
+            st.sampled_from(((), (), (), (Cancellation(oms_id),), (Cancellation(oms_id, (("L1", 1),)),)))
+        ),
+    )
+    says = replace(says, dispatches=tuple(sorted(says.dispatches)))
+    return event(OMS_EVENT, f"oms{hash(says)}", says)
+
+
+@st.composite
+def results(draw: st.DrawFn) -> Event:
+    """Whatever a model remote may have answered to any call that we may have made."""
+    kind = draw(st.sampled_from((ACCEPT, IMPORT, TRACK, CONFIRM)))
+    tracking = draw(st.sampled_from(TRACKINGS))
+    carries = {ACCEPT: "accept", TRACK: " | ".join((tracking.carrier, tracking.number, tracking.url))}.get(kind, "")
+    when = draw(seconds)
+    says = draw(
+        st.sampled_from(
+            (
+                Facts(attempts=(Attempt(kind, carries),), sent=(tracking,) if kind == TRACK else ()),
+                Facts(answers=(Answer(kind, carries, draw(rounds), at(when), at(when + 50)),)),
+                Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
+                Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
+            )
+        )
+    )
+    return event(CALL, f"call{hash(says)}", says)
+
+
+@st.composite
+def acts(draw: st.DrawFn) -> Event:
+    kind = draw(st.sampled_from(("accept", "refuse", "hold", "settle", "retry")))
+    subject = {"settle": ("oms_canceled:1",), "retry": (f"{CONFIRM}:1:",)}.get(kind, ())
+    act = Act(at(draw(seconds)), kind, "ana", "reason", subject)
+    return event(ACT, f"act{act}", Facts(acts=(act,)))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
+    """The same events twice: in one order, and in another with repetitions."""
+    life = draw(st.sampled_from(EVERY_LIFE))
+    one_event = st.one_of(snapshots(life), snapshots(life), oms_events(), results(), acts())
+    events = draw(st.lists(one_event, min_size=1, max_size=12))
+    again = draw(st.permutations(events + draw(st.lists(st.sampled_from(events), max_size=4))))
+    return events, list(again)
+
+
+def run(events: list[Event]) -> tuple[str, Facts, list[str]]:
+    state, facts, results_ = "new", Facts(), []
+    for one in events:
+        decision = decide(state, facts, one)
+        state, facts = decision.state, decision.facts
+        results_.append(decision.result)
+    return state, facts, results_
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories())
+def test_any_order_and_repetition_ends_the_same(history: tuple[list[Event], list[Event]]) -> None:
+    (state, facts, how), (state_again, facts_again, how_again) = run(history[0]), run(history[1])
+    assert state == state_again == state_of(facts)
+    assert facts == facts_again
+    assert NO_EDGE not in how + how_again
+    assert due(facts, POLICY) == due(facts_again, POLICY)
+    assert concerns(facts, POLICY) == concerns(facts_again, POLICY)
+    assert {concern.reason for concern in concerns(facts, POLICY)} <= REASONS.keys()
+    assert read_after(facts) == read_after(facts_again)
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories())
+def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], list[Event]]) -> None:
+    said = [one.says for one in history[0]]
+    a, b, c = (said * 3)[:3]
+    assert join(a, b) == join(b, a)
+    assert join(join(a, b), c) == join(a, join(b, c))
+    assert join(a, a) == a
+    both = join(a, b)
+    for name in ("parts", "dispatches", "cancellations", "attempts", "answers", "rejections", "given_up", "acts"):
+        assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories())
+def test_facts_survive_their_json(history: tuple[list[Event], list[Event]]) -> None:
+    """Equal facts are equal JSON, so that a row can be compared as text."""
+    adapter = TypeAdapter(Facts)
+    (_, facts, _), (_, again, _) = run(history[0]), run(history[1])
+    text = adapter.dump_json(facts, exclude_defaults=True)
+    assert adapter.validate_json(text) == facts
+    assert text == adapter.dump_json(again, exclude_defaults=True)
+    assert json.loads(text) is not None
+
+
+@settings(max_examples=100, deadline=None)
+@given(histories())
+def test_the_planner_is_sound(history: tuple[list[Event], list[Event]]) -> None:
+    """What may be due in which facts, whatever happened before."""
+    _, facts, _ = run(history[0])
+    commands = due(facts, POLICY)
+    kinds = [command.kind for command in commands]
+    assert len(kinds) == len(set(kinds))
+    state = facts.snapshot.state if facts.snapshot else ""
+    assert (ACCEPT in kinds) <= (state == "WAITING_ACCEPTANCE")
+    assert (IMPORT in kinds) <= (state_of(facts) == "shipping")
+    assert (CONFIRM in kinds) <= (state == "SHIPPING" and TRACK not in kinds and bool(facts.dispatches))
+    if facts.cancellations and not any(act.act == "settle" for act in facts.acts):
+        dead = state_of(facts) in ("canceled", "refused")
+        assert dead or not commands
+    outcomes: tuple[Answer | Rejection | GiveUp, ...] = (*facts.answers, *facts.rejections, *facts.given_up)
+    done = {(o.kind, o.carries, o.round) for o in outcomes}
+    assert not done & {command.key for command in commands}, "a need that was answered came back under the same key"
