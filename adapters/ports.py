@@ -60,8 +60,8 @@ class RemoteError(OrderflowError):
     """A call did not end in success.
 
     `outcome` is the metric's label (operations 1.2), `status` the HTTP status or 0, `code` and `words` the remote's
-    own, `retry_after_seconds` what the remote asked for, or None. `str()` never holds the remote's words: they may quote
-    the request.
+    own, `retry_after_seconds` what the remote asked for, or None. `str()` never holds the remote's words: they
+    may quote the request.
     """
 
     def __init__(

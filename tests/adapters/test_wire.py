@@ -394,7 +394,7 @@ def test_a_status_alone_dispatches_the_part_where_orders_may_split() -> None:
 def test_parcels_without_date_or_number_take_the_orders() -> None:
     parcel = {"dispatch_datetime": "0000-00-00 00:00:00", "tracking": None, "tracking_url": "ftp://x", "items": None}
     says = said(callback(status=512, new_shipments=[parcel])).says
-    assert says.dispatches == (Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1")),)
+    assert says.dispatches == (Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1"), dated=False),)
 
 
 def test_the_newest_parcel_gives_the_orders_number_where_it_has_none() -> None:

@@ -1,0 +1,218 @@
+"""The simulators as servers on 127.0.0.1, with control endpoints outside /api for people who play with them."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from adapters.simulators.books import Books, Fault
+from adapters.simulators.mirakl import Marketplace, MiraklSimulator
+from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator
+from adapters.simulators.world import ALPHA, BETA, COMPANIES, ROUTES, World, make_lives
+
+# What POST /_sim/orders/{id}/{act} may do; the JSON body holds the method's named arguments.
+MIRAKL_ACTS = (
+    "release_staging",
+    "advance_debit",
+    "confirm_debit",
+    "refuse_debit",
+    "cancel",
+    "cancel_line",
+    "refuse_by_deadline",
+    "accept_in_portal",
+    "ship_in_portal",
+    "set_tracking_in_portal",
+    "mark_to_collect",
+    "mark_received",
+    "close",
+    "post_message",
+)
+OMS_ACTS = ("dispatch", "cancel", "cancel_line", "progress")
+TICK_SECONDS = 0.05
+
+
+class _DroppingProtocol(H11Protocol):
+    """Lets a fault drop the connection without an answer, which ASGI has no word for."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "drop_connection": transport.abort}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One app on one port, in a thread of its own."""
+
+    url: str
+    _server: uvicorn.Server = field(repr=False)
+    _thread: threading.Thread = field(repr=False)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+
+
+def serve(app: ASGIApp, port: int = 0) -> Server:
+    """Port 0: any free one."""
+    listener = socket.create_server(("127.0.0.1", port))
+    config = uvicorn.Config(
+        app,
+        http=_DroppingProtocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        date_header=False,  # the simulators date their answers by their own clock
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    name = f"simulator:{listener.getsockname()[1]}"
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=name, daemon=True)
+    thread.start()
+    # The socket listens already: a request that comes before the server is up waits in its queue.
+    return Server(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)
+
+
+def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
+    """The simulator's own app, and /_sim beside it."""
+    acts = OMS_ACTS if isinstance(simulator, OmsSimulator) else MIRAKL_ACTS
+
+    async def books(_: Request) -> Response:
+        return JSONResponse(simulator.books.as_json())
+
+    async def orders(_: Request) -> Response:
+        return JSONResponse(simulator.summary())
+
+    async def act(request: Request) -> Response:
+        name = request.path_params["act"]
+        if name not in acts:
+            return JSONResponse({"error": f"one of {', '.join(acts)}"}, 404)
+        try:
+            arguments = await _json_arguments(request)
+            result = getattr(simulator, name)(request.path_params["order_id"], **arguments)
+        except KeyError as error:
+            return JSONResponse({"error": f"no order {error}"}, 404)
+        except (TypeError, ValueError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse({"done": result is None or bool(result)})
+
+    async def faults(request: Request) -> Response:
+        try:
+            fault = Fault(**await _json_arguments(request))
+        except (TypeError, ValueError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        with simulator.lock:
+            simulator.knobs.faults.append(fault)
+        return JSONResponse({"faults": len(simulator.knobs.faults)}, 201)
+
+    return Starlette(
+        routes=[
+            Route("/_sim/books", books, methods=["GET"]),
+            Route("/_sim/orders", orders, methods=["GET"]),
+            Route("/_sim/orders/{order_id:path}/{act}", act, methods=["POST"]),
+            Route("/_sim/faults", faults, methods=["POST"]),
+            Mount("/", simulator.app),
+        ]
+    )
+
+
+async def _json_arguments(request: Request) -> dict[str, Any]:
+    arguments = await request.json() if await request.body() else {}
+    if not isinstance(arguments, dict):
+        raise ValueError("the body must be a JSON object")
+    return arguments
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedWorld:
+    """Two marketplaces, the OMS, and the lives of their orders, running in real time."""
+
+    books: Books
+    mirakl: Mapping[str, MiraklSimulator]
+    oms: OmsSimulator
+    world: World
+    mirakl_urls: Mapping[str, str]
+    oms_url: str
+    _servers: tuple[Server, ...] = field(repr=False)
+    _threads: tuple[threading.Thread, ...] = field(repr=False)
+    _stopping: threading.Event = field(repr=False)
+
+    @classmethod
+    def start(
+        cls,
+        orders: int = 200,
+        *,
+        seed: int = 1,
+        speed: float = 1.0,
+        callback_url: str | None = None,
+        callback_secret: str = "simulated-callback-secret",  # noqa: S107
+        oms_api_key: str = "simulated-oms-key",
+        marketplaces: tuple[Marketplace, ...] = (ALPHA, BETA),
+        ports: Mapping[str, int] | None = None,
+        retry_interval_seconds: float = 2.0,
+    ) -> "SimulatedWorld":
+        """callback_url holds {shop}; without it the OMS says nothing. ports: by marketplace and "oms".
+        After five retries at retry_interval_seconds a notification is lost, and the world never settles."""
+        books = Books()
+        mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}
+        companies = [
+            OmsCompany(
+                COMPANIES[shop],
+                oms_api_key,
+                callback_url.replace("{shop}", shop) if callback_url else None,
+                callback_secret,
+            )
+            for shop in mirakl
+        ]
+        knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
+        oms = OmsSimulator(companies, books, utc_now, knobs)
+        world = World(make_lives(orders, seed, marketplaces), mirakl, oms, speed)
+        simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
+        servers = {name: serve(with_controls(one), (ports or {}).get(name, 0)) for name, one in simulators.items()}
+        stopping, started = threading.Event(), time.monotonic()
+        steps: dict[str, Callable[[], object]] = {
+            "world": lambda: world.tick(time.monotonic() - started),
+            "callbacks": lambda: oms.deliver_due(utc_now()),
+        }
+        # Two threads: a callback that is slow to answer must not stop the world.
+        threads = tuple(
+            threading.Thread(target=_repeat, args=(step, stopping), name=f"simulated {name}", daemon=True)
+            for name, step in steps.items()
+        )
+        for thread in threads:
+            thread.start()
+        urls = {name: server.url for name, server in servers.items()}
+        oms_url = urls.pop("oms")
+        return cls(books, mirakl, oms, world, urls, oms_url, tuple(servers.values()), threads, stopping)
+
+    def settled(self) -> bool:
+        return self.world.settled()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=15)
+        for server in self._servers:
+            server.stop()
+
+
+def _repeat(step: Callable[[], object], stopping: threading.Event) -> None:
+    while not stopping.wait(TICK_SECONDS):
+        step()

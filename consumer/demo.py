@@ -1,0 +1,280 @@
+"""The product, running: both simulators, the service as a small seller would run it, and an audit of the books.
+
+Everything is real but the remotes: HTTP on loopback, the file of settings, SQLite, the embedded log, the intake.
+"""
+
+import io
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from adapters import views
+from adapters.simulators.audit import Told, audit
+from adapters.simulators.serve import SimulatedWorld
+from adapters.simulators.world import COMPANIES, KNOWN_SKUS, MARKETPLACES, Life
+from adapters.store import Store
+from consumer import config
+from consumer.bootstrap import Service, logging_through
+from consumer.retry import ALREADY_DONE, DONE, UNKNOWN
+from statemachine.states import STATES
+
+OMS_KEY: Final = "simulated-oms-key"
+CALLBACK_SECRET: Final = "simulated-callback-secret"  # noqa: S105 of a simulator
+#: The demo has failed when nothing at all has moved for so long.
+STALLED_SECONDS: Final = 30.0
+LOOK_EVERY_SECONDS: Final = 0.25
+TELL_EVERY_SECONDS: Final = 5.0
+
+_FILE: Final = """\
+[store]
+url = "sqlite:///orderflow.db"
+[web]
+port = {port}
+[worker]
+grace_seconds = {grace}
+retry_first_seconds = {retry}
+retry_longest_seconds = 5
+[oms]
+base_url = "{oms_url}"
+"""
+_SHOP: Final = """
+[shops.{name}]
+base_url = "{url}"
+shop_id = {shop_id}
+api_key_file = "secrets/{name}.key"
+effects = "on"
+poll_interval_seconds = {interval}
+acceptance = "{acceptance}"
+known_skus_file = "{name}.skus"
+[shops.{name}.oms]
+company_ref_id = {company}
+api_key_file = "secrets/oms.key"
+callback_secret_file = "secrets/callback.key"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a demo ended."""
+
+    findings: tuple[str, ...]
+    settled: bool
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return self.settled and not self.findings
+
+
+def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, port: int, speed: float = 1.0) -> Path:
+    """orderflow.toml and its secrets for a service against these simulators."""
+    (folder / "secrets").mkdir(parents=True, exist_ok=True)
+    (folder / "secrets/oms.key").write_text(OMS_KEY)
+    (folder / "secrets/callback.key").write_text(CALLBACK_SECRET)
+    text = _FILE.format(port=port, oms_url=oms_url, grace=1.5 / speed, retry=0.2 / speed)
+    for name, url in world_urls.items():
+        (folder / f"secrets/{name}.key").write_text(MARKETPLACES[name].api_key)
+        (folder / f"{name}.skus").write_text("\n".join(KNOWN_SKUS[name]))
+        text += _SHOP.format(
+            name=name,
+            url=url,
+            shop_id=MARKETPLACES[name].shop_id,
+            company=COMPANIES[name],
+            interval=0.5 / speed,
+            acceptance="known-skus" if name == "beta" else "all",
+        )
+    path = folder / "orderflow.toml"
+    path.write_text(text)
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def told(store: Store) -> dict[tuple[str, str], Told]:
+    """What our journal says of every order, for the audit."""
+    found = {}
+    for order in views.orders(store, limit=1_000_000):
+        one = Told(order.state)
+        for entry in views.journal(store, order.key):
+            if entry.note.get("step") == "result":
+                result, command = entry.note["result"], entry.note["command"]
+                one.done[command] += result in (DONE, ALREADY_DONE)
+                one.unsure[command] += result == UNKNOWN
+        found[order.shop, order.order_id] = one
+    return found
+
+
+def demo(
+    *,
+    orders: int = 200,
+    speed: float = 1.0,
+    seed: int = 1,
+    folder: Path | None = None,
+    console: Console | None = None,
+    callback_secret: str = CALLBACK_SECRET,
+    stalled_seconds: float = STALLED_SECONDS,
+    meddle: Callable[[SimulatedWorld, Service], None] = lambda _world, _service: None,
+) -> Outcome:
+    """Run it to its end. `meddle` is for tests: it may do behind the service's back what must be found out."""
+    console = console or Console()
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-demo-")))
+        port = free_port()
+        world = SimulatedWorld.start(
+            orders,
+            seed=seed,
+            speed=speed,
+            callback_url=f"http://127.0.0.1:{port}/oms/callbacks/{{shop}}",
+            callback_secret=callback_secret,
+            oms_api_key=OMS_KEY,
+            retry_interval_seconds=2.0 / speed,
+        )
+        stack.callback(world.stop)
+        settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed))
+        service = Service(settings)
+        logging_through(service.metrics, stack.enter_context((folder / "orderflow.log").open("w")))
+        stack.callback(service.stop)
+        service.start()
+        console.print(
+            f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. "
+            f"Metrics: http://127.0.0.1:{port}/metrics  Files: {folder}"
+        )
+        began = time.monotonic()
+        meddle(world, service)
+        settled = _watch(world, service.store, console, stalled_seconds)
+        seconds = time.monotonic() - began
+        findings = audit(world.world.lives, world.books.effects(), told(service.store))
+        outcome = Outcome(tuple(findings), settled, seconds)
+        _report(console, world, service.store, outcome)
+        return outcome
+
+
+# -- The live view -----------------------------------------------------------------------------------------------
+
+
+def _watch(world: SimulatedWorld, store: Store, console: Console, stalled_seconds: float) -> bool:
+    """Show what moves until all is settled, or nothing moves any more. Returns whether all is settled."""
+    lives = world.world.lives
+    progress = Progress(
+        TextColumn("at their end"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+    task = progress.add_task("orders", total=len(lives))
+    last_moved, last_look, last_told = time.monotonic(), None, 0.0
+    live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+    with live or io.StringIO():
+        while True:
+            states = {(o.shop, o.order_id): o.state for o in views.orders(store, limit=1_000_000)}
+            at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in lives)
+            look = (at_end, tuple(sorted(Counter(states.values()).items())), len(world.books.effects()))
+            now = time.monotonic()
+            if look != last_look:
+                last_moved, last_look = now, look
+            progress.update(task, completed=at_end)
+            if live is not None:
+                live.update(Group(_stock(states), progress))
+            elif now - last_told >= TELL_EVERY_SECONDS:
+                last_told = now
+                counts = Counter(states.values())
+                console.print(
+                    "  ".join(f"{s} {counts[s]}" for s in STATES if counts[s]) or "waiting for the first order"
+                )
+            if at_end == len(lives) and world.settled() and _is_quiet(store):
+                return True
+            if now - last_moved > stalled_seconds:
+                return False
+            time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _is_quiet(store: Store) -> bool:
+    """No call is due or under way."""
+    return not views.stock(store).commands
+
+
+def _stock(states: Mapping[tuple[str, str], str]) -> Table:
+    shops = sorted({shop for shop, _ in states})
+    counts = Counter((shop, state) for (shop, _), state in states.items())
+    table = Table("state", *shops, title="Orders by state")
+    for state in STATES:
+        table.add_row(state, *(str(counts[shop, state] or "") for shop in shops))
+    return table
+
+
+# -- The end -----------------------------------------------------------------------------------------------------
+
+
+def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outcome) -> None:
+    effects = world.books.effects()
+    by_us = Counter(effect.kind for effect in effects if effect.by == "api")
+    by_others = Counter(effect.kind for effect in effects if effect.by not in ("api", "oms"))
+    lives = world.world.lives
+    table = Table("effect", "by us, in their books", "expected of us", "by people and marketplaces", title="Audit")
+    for kind, wanted in _expected(lives).items():
+        table.add_row(kind, str(by_us[kind]), wanted, str(by_others[kind] or ""))
+    console.print(table)
+    ends = Counter(order.state for order in views.orders(store, limit=1_000_000))
+    attention = Counter(
+        reason for o in views.orders(store, attention=True, limit=1_000_000) for reason, *_ in o.attention
+    )
+    console.print("States: " + ", ".join(f"{state} {count}" for state, count in ends.most_common()))
+    if attention:
+        console.print("For a person: " + ", ".join(f"{reason} {count}" for reason, count in attention.most_common()))
+    for finding in outcome.findings[:40]:
+        console.print(f"  {finding}", markup=False)
+    if not outcome.settled:
+        console.print("[red]stalled[/red]: some order never came to its end")
+    verdict = "[green]passed[/green]" if outcome.passed else f"[red]failed[/red], {len(outcome.findings)} findings"
+    ending = ": every effect once and explained" if outcome.passed else ""
+    console.print(f"Audit {verdict}{ending}. {len(lives)} orders, {outcome.seconds:.0f} s.")
+
+
+def _expected(lives: Sequence[Life]) -> dict[str, str]:
+    return {
+        "accepted": str(sum(life.accepted_by == "api" for life in lives)),
+        "imported": str(sum(life.imported for life in lives)),
+        "tracking": "the newest is the last",
+        "shipped": str(sum(life.shipped_by == "api" for life in lives)),
+    }
+
+
+# -- Simulators alone --------------------------------------------------------------------------------------------
+
+
+def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int, console: Console) -> None:
+    """Both simulators until Ctrl-C, with a file of settings for a service to run against them."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    world = SimulatedWorld.start(
+        orders,
+        seed=seed,
+        speed=speed,
+        callback_url=f"http://127.0.0.1:{port}/oms/callbacks/{{shop}}",
+        callback_secret=CALLBACK_SECRET,
+        oms_api_key=OMS_KEY,
+    )
+    path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed)
+    for name, url in (*world.mirakl_urls.items(), ("oms", world.oms_url)):
+        console.print(f"{name}: {url}   books: {url}/_sim/books")
+    console.print(f"Now, elsewhere: orderflow run --config {path}\nCtrl-C ends the simulators.")
+    stopping.wait()
+    world.stop()

@@ -1,0 +1,175 @@
+"""The simulators over real sockets: what only a server can show."""
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.simulators.books import Books, Fault
+from adapters.simulators.mirakl import MiraklSimulator
+from adapters.simulators.oms import OmsCompany, OmsSimulator
+from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
+from adapters.simulators.world import ALPHA, Line, build_order
+
+KEY = {"Authorization": ALPHA.api_key}
+
+
+@pytest.fixture
+def alpha() -> MiraklSimulator:
+    simulator = MiraklSimulator(ALPHA, Books(), utc_now)
+    order = build_order(ALPHA, "1-A", created=utc_now(), lines=[Line("MUG")], state="SHIPPING")
+    simulator.add_order(order)
+    return simulator
+
+
+@pytest.fixture
+def server(alpha: MiraklSimulator) -> Iterator[Server]:
+    running = serve(with_controls(alpha))
+    yield running
+    running.stop()
+
+
+def raw_put(url: str, *headers: str) -> str:
+    """The status line of a PUT with exactly these headers."""
+    address = httpx.URL(url)
+    assert address.port is not None
+    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        head = [f"PUT {address.path} HTTP/1.1", f"Host: {address.host}", *headers, "Connection: close", "", ""]
+        connection.sendall("\r\n".join(head).encode())
+        return connection.recv(4096).decode().splitlines()[0]
+
+
+def test_or24_without_content_length_is_411_on_the_wire(server: Server, alpha: MiraklSimulator) -> None:
+    url, key = f"{server.url}/api/orders/1-A/ship", f"Authorization: {ALPHA.api_key}"
+    assert " 411 " in raw_put(url, key)
+    assert alpha.state("1-A") == "SHIPPING"
+    assert " 204 " in raw_put(url, key, "Content-Length: 0")
+    assert alpha.state("1-A") == "SHIPPED"
+
+
+def test_httpx_sends_the_length_by_itself(server: Server) -> None:
+    with httpx.Client(base_url=server.url, headers=KEY) as client:
+        assert client.put("/api/orders/1-A/ship").status_code == 204
+
+
+def test_a_dropped_connection_has_no_answer_and_the_server_lives_on(
+    server: Server, alpha: MiraklSimulator, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alpha.knobs.faults.append(Fault("OR24", "timeout_after", hold_seconds=0.0))
+    with httpx.Client(base_url=server.url, headers=KEY) as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.put("/api/orders/1-A/ship")
+        assert client.get("/api/orders").json()["orders"][0]["order_state"] == "SHIPPED"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_held_answer_blocks_nobody(server: Server, alpha: MiraklSimulator) -> None:
+    fault = Fault("OR24", "slow", hold_seconds=20.0)
+    alpha.knobs.faults.append(fault)
+    answers: list[int] = []
+
+    def ship() -> None:
+        answers.append(httpx.put(f"{server.url}/api/orders/1-A/ship", headers=KEY, timeout=30).status_code)
+
+    thread = Thread(target=ship)
+    thread.start()
+    with httpx.Client(base_url=server.url, headers=KEY) as client:
+        while alpha.state("1-A") != "SHIPPED":
+            assert client.get("/api/version").status_code == 200
+    assert answers == []
+    fault.release()
+    thread.join()
+    assert answers == [204]
+
+
+def test_one_date_header_from_the_simulators_clock() -> None:
+    simulator = MiraklSimulator(ALPHA, Books(), lambda: datetime(2026, 3, 1, tzinfo=UTC))
+    running = serve(simulator.app)
+    try:
+        answer = httpx.get(f"{running.url}/api/orders", headers=KEY)
+    finally:
+        running.stop()
+    assert answer.headers.get_list("date") == ["Sun, 01 Mar 2026 00:00:00 GMT"]
+
+
+def test_controls_act_list_and_inject(server: Server, alpha: MiraklSimulator) -> None:
+    with httpx.Client(base_url=f"{server.url}/_sim") as client:
+        assert client.post("/orders/1-A/explode").status_code == 404
+        assert client.post("/orders/9-A/cancel").status_code == 404
+        assert client.post("/orders/1-A/cancel", json={"bye": 1}).status_code == 400
+        assert client.post("/orders/1-A/cancel", json=[1]).status_code == 400
+        assert client.post("/faults", json={"operation": "OR11", "kind": "flood"}).status_code == 400
+        assert client.post("/orders/1-A/ship_in_portal", json={"tracking": "T1"}).json() == {"done": True}
+        assert client.post("/orders/1-A/ship_in_portal").json() == {"done": False}
+        assert client.get("/orders").json()[0]["order_state"] == "SHIPPED"
+        assert [one["kind"] for one in client.get("/books").json()] == ["created", "tracking", "shipped"]
+        assert client.post("/faults", json={"operation": "OR11", "kind": "503"}).status_code == 201
+    assert httpx.get(f"{server.url}/api/orders", headers=KEY).status_code == 503
+    assert httpx.get(f"{server.url}/api/orders", headers=KEY).status_code == 200
+
+
+def test_the_oms_calls_back_over_http() -> None:
+    received: list[tuple[str, bytes, str | None]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((self.path, body, self.headers["X-CustomGateway-Hmac"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        thread = Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{receiver.server_port}/oms/callbacks/alpha"
+        oms = OmsSimulator([OmsCompany(1, "key", url, "secret")], Books(), utc_now)
+        running = serve(with_controls(oms))
+        body = {
+            "external_ref": "1-A",
+            "company_ref_id": 1,
+            "sale_datetime": "2026-03-01 09:00:00",
+            "customer_name": "Canary",
+            "shipping_address_1": "8 Canary Row",
+            "shipping_address_4": "Canaryford",
+            "shipping_postcode": "BS1",
+            "shipping_country_code": "GB",
+            "items": [{"external_ref": "1-A-1", "sku": "M", "description": "M", "quantity": 1, "type": 5}],
+        }
+        try:
+            posted = httpx.post(f"{running.url}/order", json=body, headers={"Authorization": "Basic 1:key"})
+            done = httpx.post(f"{running.url}/_sim/orders/1-A/dispatch", json={"tracking": "T1"})
+            assert (posted.status_code, done.status_code) == (201, 200)
+            assert oms.deliver_due(utc_now()) == 1
+        finally:
+            running.stop()
+            receiver.shutdown()
+            thread.join()
+    assert received[0][0] == "/oms/callbacks/alpha"
+    # Nobody listens any more: a failure to be tried again, not an error.
+    oms.progress("1-A", 4)
+    assert (oms.deliver_due(utc_now()), oms.pending()) == (0, 1)
+
+
+def test_a_simulated_world_lives_by_itself() -> None:
+    world = SimulatedWorld.start(30, seed=2, speed=50.0, callback_url="http://127.0.0.1:9/oms/callbacks/{shop}")
+    try:
+        until = time.monotonic() + 10
+        while world.world.progress().get("to come", 0) and time.monotonic() < until:
+            httpx.get(f"{world.oms_url}/_sim/orders")
+        listed = [
+            httpx.get(f"{url}/api/orders", headers={"Authorization": world.mirakl[name].marketplace.api_key})
+            for name, url in world.mirakl_urls.items()
+        ]
+    finally:
+        world.stop()
+    assert sum(answer.json()["total_count"] for answer in listed) == 30
+    assert not world.settled()

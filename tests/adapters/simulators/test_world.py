@@ -1,0 +1,295 @@
+"""The lives: deterministic, every story there, and each reaches its end with a seller that does its work."""
+
+import asyncio
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.simulators.books import Books
+from adapters.simulators.mirakl import SENT, MiraklSimulator
+from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator
+from adapters.simulators.world import (
+    ALPHA,
+    BETA,
+    COMPANIES,
+    KNOWN_SKUS,
+    MARKETPLACES,
+    ROUTES,
+    STORIES,
+    Life,
+    Line,
+    World,
+    build_order,
+    make_lives,
+)
+
+Json = dict[str, Any]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.start = self.moment = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def elapsed_seconds(self) -> float:
+        return (self.moment - self.start).total_seconds()
+
+
+class Remotes:
+    """Both marketplaces and the OMS on one clock; callbacks end in a list."""
+
+    def __init__(self) -> None:
+        self.clock, self.books = Clock(), Books()
+        self.mirakl = {name: MiraklSimulator(one, self.books, self.clock) for name, one in MARKETPLACES.items()}
+        self.events: list[tuple[str, Json]] = []
+        companies = [OmsCompany(COMPANIES[shop], f"key-{shop}", f"http://{shop}") for shop in MARKETPLACES]
+        knobs = OmsKnobs(routes=dict(ROUTES))
+        self.oms = OmsSimulator(companies, self.books, self.clock, knobs, self.receive)
+
+    def receive(self, url: str, headers: dict[str, str], body: bytes) -> int:
+        self.events.append((url.removeprefix("http://"), json.loads(body)))
+        return 200
+
+
+class PerfectSeller:
+    """The least that carries every story to its end: the facts in memory, no fault handling."""
+
+    def __init__(self, remotes: Remotes) -> None:
+        self.remotes = remotes
+        self.clients = {
+            shop: httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=simulator.app),
+                base_url="http://mirakl.test",
+                headers={"Authorization": simulator.marketplace.api_key},
+            )
+            for shop, simulator in remotes.mirakl.items()
+        }
+        self.oms = httpx.AsyncClient(transport=httpx.ASGITransport(app=remotes.oms.app), base_url="http://oms.test")
+        self.imports: dict[str, asyncio.Task[httpx.Response]] = {}
+        self.parcels: dict[str, list[tuple[str, str, str]]] = {}  # (has date, tracking, carrier)
+        self.lines_sent: dict[str, set[str]] = {}
+        self.parts: dict[str, set[int]] = {}
+        self.parts_done: dict[str, set[int]] = {}
+        self.ours: dict[str, set[str | None]] = {}
+
+    async def step(self) -> None:
+        for shop, client in self.clients.items():
+            for order in await self.listing(client):
+                await self.act(shop, client, order)
+        events, self.remotes.events = self.remotes.events, []
+        for _, event in events:
+            self.note(event)
+
+    async def listing(self, client: httpx.AsyncClient) -> list[Json]:
+        orders: list[Json] = []
+        while True:
+            query = {"max": "100", "offset": str(len(orders))}
+            page = (await client.get("/api/orders", params=query)).json()
+            orders += page["orders"]
+            if not page["orders"] or len(orders) >= page["total_count"]:
+                return orders
+
+    async def act(self, shop: str, client: httpx.AsyncClient, order: Json) -> None:
+        order_id, state = order["order_id"], order["order_state"]
+        if state == "WAITING_ACCEPTANCE":
+            if all(line["offer_sku"] in KNOWN_SKUS[shop] for line in order["order_lines"]):
+                lines = [{"id": line["order_line_id"], "accepted": True} for line in order["order_lines"]]
+                await client.put(f"/api/orders/{order_id}/accept", json={"order_lines": lines})
+        elif state == "SHIPPING":
+            if order_id not in self.imports:
+                self.imports[order_id] = asyncio.create_task(self.post(shop, order))
+                await asyncio.sleep(0)
+            if self.all_sent(order):
+                await self.track(client, order)
+                await client.put(f"/api/orders/{order_id}/ship")
+        elif state in SENT and order["shipping_tracking"] in self.ours.get(order_id, {None}):
+            await self.track(client, order)
+
+    async def post(self, shop: str, order: Json) -> httpx.Response:
+        address = order["customer"]["shipping_address"]
+        body = {
+            "external_ref": order["order_id"],
+            "company_ref_id": COMPANIES[shop],
+            "sale_datetime": "2026-03-01 09:00:00",
+            "customer_name": address["lastname"],
+            "shipping_address_1": address["street_1"],
+            "shipping_address_4": address["city"],
+            "shipping_postcode": address["zip_code"],
+            "shipping_country_code": {"alpha": "GB", "beta": "FR"}[shop],
+            "items": [
+                {
+                    "external_ref": line["order_line_id"],
+                    "sku": line["offer_sku"],
+                    "description": line["product_title"],
+                    "quantity": line["quantity"],
+                    "type": 5,
+                }
+                for line in order["order_lines"]
+                if line["order_line_state"] not in ("REFUSED", "CANCELED")
+            ],
+        }
+        headers = {"Authorization": f"Basic {COMPANIES[shop]}:key-{shop}"}
+        return await self.oms.post("/order", json=body, headers=headers)
+
+    def note(self, event: Json) -> None:
+        order_id, carrier = event["external_ref"], event["shipping_carrier"]
+        parcels = self.parcels.setdefault(order_id, [])
+        for parcel in event["new_shipments"]:
+            parcels.append((parcel["dispatch_datetime"], parcel["tracking"], carrier))
+            sent = self.lines_sent.setdefault(order_id, set())
+            sent.update(item["external_ref"] for item in parcel["items"])
+        if event["shipping_tracking"] and not event["new_shipments"]:
+            parcels.append(("0000", event["shipping_tracking"], carrier))
+        if event["status"] in (8, 64, 516):
+            self.parts_done.setdefault(order_id, set()).add(event["id"])
+
+    def all_sent(self, order: Json) -> bool:
+        order_id = order["order_id"]
+        answer = self.imports[order_id]
+        if not answer.done():
+            return False
+        parts = {part["id"] for part in answer.result().json()}
+        return parts <= self.parts_done.get(order_id, set())
+
+    async def track(self, client: httpx.AsyncClient, order: Json) -> None:
+        order_id = order["order_id"]
+        told = [parcel for parcel in self.parcels.get(order_id, []) if parcel[1]]
+        if not told:
+            return
+        _, number, carrier = max(told)
+        if order["shipping_tracking"] == number:
+            return
+        self.ours.setdefault(order_id, {None}).add(number)
+        body = {"carrier_name": carrier, "tracking_number": number}
+        await client.put(f"/api/orders/{order_id}/tracking", json=body)
+
+
+async def run(lives: list[Life], *, limit_seconds: float = 300.0) -> tuple[World, Remotes]:
+    remotes = Remotes()
+    seller = PerfectSeller(remotes)
+    world = World(lives, remotes.mirakl, remotes.oms)
+    while not world.settled() and remotes.clock.elapsed_seconds() < limit_seconds:
+        remotes.clock.moment += timedelta(seconds=0.5)
+        world.tick(remotes.clock.elapsed_seconds())
+        remotes.oms.deliver_due(remotes.clock())
+        await seller.step()
+        await asyncio.sleep(0.006)  # a held answer looks for its release every 5 ms
+    for client in (*seller.clients.values(), seller.oms):
+        await client.aclose()
+    return world, remotes
+
+
+@pytest.fixture(scope="module")
+def ran() -> tuple[World, Remotes]:
+    return asyncio.run(run(make_lives(120, seed=3)))
+
+
+def test_an_idle_seller_leaves_the_world_unsettled() -> None:
+    remotes = Remotes()
+    world = World(make_lives(20, seed=1), remotes.mirakl, remotes.oms)
+    for second in range(120):
+        remotes.clock.moment += timedelta(seconds=1)
+        world.tick(float(second))
+    assert not world.settled()
+    assert world.progress()["waiting_acceptance"] > 0
+
+
+def test_lives_are_the_same_for_the_same_seed_and_others_for_another() -> None:
+    assert make_lives(150, seed=5) == make_lives(150, seed=5)
+    assert make_lives(150, seed=5) != make_lives(150, seed=6)
+
+
+@pytest.mark.parametrize("orders", [100, 137, 200])
+def test_every_story_is_there_and_about_two_thirds_are_plain(orders: int) -> None:
+    stories = Counter(life.story for life in make_lives(orders, seed=orders))
+    assert set(stories) == set(STORIES)
+    assert 0.6 <= stories["plain"] / orders <= 0.7
+
+
+def test_order_ids_are_unique_and_arrivals_spread_over_35_seconds_per_200() -> None:
+    lives = make_lives(200, seed=2)
+    assert len({life.order_id for life in lives}) == 200
+    assert 30 < max(life.arrives_at_seconds for life in lives) <= 35
+
+
+def test_every_life_reaches_its_end_within_two_minutes(ran: tuple[World, Remotes]) -> None:
+    world, remotes = ran
+    assert [(life.story, life.order_id) for life in world.unsettled()] == []
+    assert world.settled()
+    assert remotes.clock.elapsed_seconds() < 120
+
+
+def test_the_books_hold_what_each_life_expects(ran: tuple[World, Remotes]) -> None:
+    world, remotes = ran
+    for life in world.lives:
+        effects = remotes.books.effects(order_id=life.order_id)
+        at_mirakl = [one for one in effects if one.place == life.marketplace]
+
+        def by(kind: str, found: list[Any] = at_mirakl) -> str | None:
+            return next((one.by for one in found if one.kind == kind), None)
+
+        assert by("accepted") == life.accepted_by, life
+        assert by("shipped") == life.shipped_by, life
+        assert sum(one.kind == "imported" for one in effects) == int(life.imported), life
+        numbers = [one.detail["tracking"] for one in at_mirakl if one.kind == "tracking"]
+        if numbers:
+            assert numbers[-1] == life.last_tracking, life
+        assert all(sum(one.kind == kind for one in at_mirakl) <= 1 for kind in ("accepted", "shipped"))
+
+
+def test_the_oms_splits_by_sku_and_leaves_refused_lines_out(ran: tuple[World, Remotes]) -> None:
+    world, remotes = ran
+    for life in world.lives:
+        if life.story == "split":
+            assert len(remotes.oms.order(life.order_id).parts) == 2
+        if life.story in ("line_refused", "line_canceled"):
+            (part,) = remotes.oms.order(life.order_id).parts
+            assert len(part.items) == len(life.lines) - 1
+
+
+def test_a_life_of_every_late_debit_is_debited_after_it_was_shipped(ran: tuple[World, Remotes]) -> None:
+    world, remotes = ran
+    for life in world.lives:
+        if life.story in ("pay_on_shipment", "pay_on_delivery", "pay_on_due_date"):
+            kinds = [one.kind for one in remotes.books.effects(life.marketplace, life.order_id)]
+            assert kinds.index("shipped") < kinds.index("debited")
+
+
+def test_zero_dates_empty_strings_and_missing_urls_occur(ran: tuple[World, Remotes]) -> None:
+    _, remotes = ran
+    payloads = [json.loads(one.body) for one in remotes.oms.notifications]
+    parcels = [parcel for payload in payloads for parcel in payload["new_shipments"]]
+    assert any(parcel["dispatch_datetime"] == "0000-00-00 00:00:00" for parcel in parcels)
+    assert any(parcel["tracking"] == "" for parcel in parcels)
+    assert {"tracking_url" in parcel for parcel in parcels} == {True, False}
+    assert any(payload["shipping_carrier"] == "" and payload["status"] == 8 for payload in payloads)
+
+
+def test_speed_divides_every_delay() -> None:
+    def arrived(speed: float) -> int:
+        remotes = Remotes()
+        world = World(make_lives(100, seed=4), remotes.mirakl, remotes.oms, speed)
+        world.tick(2.0)
+        return world.progress()["lives"] - world.progress().get("to come", 0)
+
+    assert arrived(1.0) < 20
+    assert arrived(10.0) == 100
+
+
+@pytest.mark.parametrize("marketplace", [ALPHA, BETA])
+@pytest.mark.parametrize("person", range(0, 40, 3))
+def test_personal_data_is_marked(marketplace: Any, person: int) -> None:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    order = build_order(marketplace, "X-1", created=moment, lines=[Line("MUG")], person=person)
+    customer = order["customer"]
+    address = customer["shipping_address"]
+    named = [customer[name] for name in ("firstname", "lastname", "customer_id")]
+    named += [address[name] for name in ("firstname", "lastname", "street_1", "street_2", "city", "company")]
+    named += [address["phone"], address["additional_info"], order["customer_notification_email"]]
+    assert all("canary" in text.lower() for text in named if text)
