@@ -207,6 +207,8 @@ class MiraklSimulator:
             self._note(record, "created", "customer")
             for kind, by in history:
                 self._note(record, kind, by)
+            if order.get("shipping_tracking"):
+                self._note(record, "tracking", "person", tracking=order["shipping_tracking"])
             if order["order_state"] == "WAITING_ACCEPTANCE":
                 self._accept_automatically(record)
 
