@@ -1,0 +1,87 @@
+"""The audit, audited: books with a lost, a doubled or an unexplained effect do not pass."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.simulators.audit import Told, audit
+from adapters.simulators.books import Effect
+from adapters.simulators.world import Life, make_lives
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+LIFE = next(life for life in make_lives(100, 1) if life.story == "plain")
+BY_HAND = replace(LIFE, accepted_by="person", shipped_by="person")
+
+
+def effect(kind: str, by: str = "api", **detail: str) -> Effect:
+    place = "oms" if kind == "imported" else LIFE.marketplace
+    return Effect(AT, place, LIFE.order_id, kind, by, detail)
+
+
+def told(state: str = "shipped", *done: str, unsure: tuple[str, ...] = ()) -> dict[tuple[str, str], Told]:
+    return {(LIFE.marketplace, LIFE.order_id): Told(state, Counter(done), Counter(unsure))}
+
+
+ALL_DONE = told("shipped", "accept_order", "import_order", "send_tracking", "confirm_shipment")
+TRACKING = effect("tracking", tracking=str(LIFE.last_tracking))
+GOOD = (effect("created", "customer"), effect("accepted"), effect("imported"), TRACKING, effect("shipped"))
+
+
+def findings(life: Life, effects: tuple[Effect, ...], ours: dict[tuple[str, str], Told]) -> str:
+    return "\n".join(audit([life], effects, ours))
+
+
+def test_good_books_pass() -> None:
+    assert findings(LIFE, GOOD, ALL_DONE) == ""
+
+
+@pytest.mark.parametrize("kind", ["accepted", "imported", "shipped"])
+def test_a_lost_effect_is_found(kind: str) -> None:
+    assert f"lost: {kind}" in findings(LIFE, tuple(e for e in GOOD if e.kind != kind), ALL_DONE)
+
+
+@pytest.mark.parametrize("kind", ["accepted", "imported", "shipped"])
+def test_a_doubled_effect_is_found(kind: str) -> None:
+    assert f"doubled: {kind} 2 times" in findings(LIFE, (*GOOD, effect(kind)), ALL_DONE)
+
+
+def test_an_effect_that_our_journal_does_not_explain_is_found() -> None:
+    without_import = told("shipped", "accept_order", "send_tracking", "confirm_shipment")
+    assert "unexplained: import_order" in findings(LIFE, GOOD, without_import)
+
+
+def test_a_try_whose_outcome_nobody_knows_explains_one_effect() -> None:
+    unsure = told("shipped", "accept_order", "send_tracking", "confirm_shipment", unsure=("import_order",))
+    assert findings(LIFE, GOOD, unsure) == ""
+
+
+def test_a_yes_that_the_books_do_not_know_is_found() -> None:
+    by_person = tuple(replace(e, by="person") if e.kind == "accepted" else e for e in GOOD)
+    assert "believed: our journal says accept_order" in findings(
+        replace(LIFE, accepted_by="person"), by_person, ALL_DONE
+    )
+
+
+def test_doing_what_a_person_did_is_found() -> None:
+    assert "not ours to do: shipped 1 times" in findings(BY_HAND, GOOD, ALL_DONE)
+
+
+def test_an_older_tracking_that_stayed_is_found() -> None:
+    late = (*GOOD, effect("tracking", tracking="OLDER"))
+    assert "the last tracking is OLDER" in findings(
+        LIFE, late, told("shipped", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done, "send_tracking")
+    )
+
+
+def test_an_order_that_we_never_saw_or_left_behind_is_found() -> None:
+    assert "lost: orderflow has never seen it" in findings(LIFE, GOOD, {})
+    assert "ended dispatched, should be shipped" in findings(
+        LIFE, GOOD, told("dispatched", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done)
+    )
+
+
+def test_an_order_of_nobody_is_found() -> None:
+    stranger = replace(effect("imported"), order_id="STRANGER-1")
+    assert "STRANGER-1: is in the books" in findings(LIFE, (*GOOD, stranger), ALL_DONE)

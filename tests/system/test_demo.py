@@ -1,0 +1,71 @@
+"""The demo is the product, running: it passes, and it fails when something is wrong behind its back."""
+
+import io
+from pathlib import Path
+
+import httpx
+from prometheus_client.exposition import generate_latest
+from rich.console import Console
+
+from adapters.simulators.serve import SimulatedWorld
+from adapters.simulators.world import COMPANIES, MARKETPLACES
+from consumer.bootstrap import Service
+from consumer.demo import CALLBACK_SECRET, OMS_KEY, Outcome, demo
+
+
+class Run:
+    """One demo, with what it left behind."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        self.out = io.StringIO()
+        self.services: list[Service] = []
+        meddle = options.pop("meddle", lambda _world: None)
+
+        def look(world: SimulatedWorld, service: Service) -> None:
+            self.services.append(service)
+            meddle(world)  # type: ignore[operator]
+
+        console = Console(file=self.out, width=120)
+        self.outcome: Outcome = demo(folder=folder, console=console, meddle=look, **options)  # type: ignore[arg-type]
+        self.log = (folder / "orderflow.log").read_text()
+        self.metrics = generate_latest(self.services[0].metrics.registry).decode()
+
+
+def test_every_story_ends_well_and_nothing_personal_or_secret_is_told(tmp_path: Path) -> None:
+    """From 100 orders on every story occurs. The simulators' personal data all hold the word Canary."""
+    run = Run(tmp_path, orders=100, speed=3.0)
+    assert run.outcome.findings == ()
+    assert run.outcome.settled
+    assert "Audit passed" in run.out.getvalue()
+    assert run.log.count('"event": "transition"') > 400
+    for text in (run.log, run.metrics, run.out.getvalue()):
+        assert "canary" not in text.lower()
+        for secret in (OMS_KEY, CALLBACK_SECRET, *(one.api_key for one in MARKETPLACES.values())):
+            assert secret not in text
+    assert 'orderflow_transitions_total{from_state="dispatched",shop="alpha",to_state="shipped"' in run.metrics
+
+
+def test_an_order_posted_behind_our_back_fails_the_audit(tmp_path: Path) -> None:
+    def post(world: SimulatedWorld) -> None:
+        items = [{"external_ref": "1", "sku": "MUG", "description": "Mug", "quantity": 1, "type": 5}]
+        address = {"shipping_address_1": "1 Row", "shipping_address_4": "Leeds", "shipping_postcode": "LS1"}
+        order = {
+            "external_ref": "BEHIND-1",
+            "company_ref_id": COMPANIES["alpha"],
+            "sale_datetime": "2026-03-01 10:00:00",
+        }
+        order |= {"customer_name": "Ann", **address, "shipping_country_code": "GB", "items": items}
+        auth = httpx.BasicAuth(str(COMPANIES["alpha"]), OMS_KEY)
+        httpx.post(f"{world.oms_url}/order", json=order, auth=auth, trust_env=False).raise_for_status()
+
+    run = Run(tmp_path, orders=6, speed=5.0, meddle=post)
+    assert not run.outcome.passed
+    assert "BEHIND-1" in " ".join(run.outcome.findings)
+    assert "Audit failed" in run.out.getvalue()
+
+
+def test_a_wrong_callback_secret_stalls_the_demo(tmp_path: Path) -> None:
+    run = Run(tmp_path, orders=6, speed=5.0, callback_secret="wrong", stalled_seconds=6)
+    assert not run.outcome.settled
+    assert not run.outcome.passed
+    assert "not_authentic" in run.log

@@ -1,0 +1,209 @@
+"""Orders as real Mirakl instances send them, and a shop that hangs: the whole service, one turn after the other."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from adapters import views
+from adapters.simulators.books import Books
+from adapters.simulators.oms import OmsCompany, OmsSimulator
+from adapters.simulators.serve import Server, serve, utc_now
+from consumer import config
+from consumer.bootstrap import Service
+
+SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
+COMPANY = 99001
+
+SETTINGS = """
+[oms]
+base_url = "{oms}"
+[web]
+port = 0
+[worker]
+threads = 1
+retry_first_seconds = 0.01
+"""
+SHOP = """
+[shops.{name}]
+base_url = "{url}"
+shop_id = 1
+api_key_file = "key"
+effects = "{effects}"
+poll_interval_seconds = 0.05
+timeout_seconds = {timeout}
+[shops.{name}.oms]
+company_ref_id = {company}
+api_key_file = "key"
+"""
+
+
+class Mirakl:
+    """A plain HTTP server that lists what it was given, byte for byte, and says yes to everything."""
+
+    def __init__(self, page: bytes) -> None:
+        self.page = page
+        self.writes: list[str] = []
+        self.app = Starlette(
+            routes=[
+                Route("/api/orders", self.orders),
+                Route("/api/orders/{rest:path}", self.write, methods=["PUT"]),
+            ]
+        )
+
+    def orders(self, request: Request) -> Response:
+        everything = "order_state_codes" in request.query_params
+        return Response(self.page if everything else b'{"orders": [], "total_count": 0}', media_type="application/json")
+
+    def write(self, request: Request) -> Response:
+        self.writes.append(request.path_params["rest"])
+        return Response(status_code=204)
+
+
+class Place:
+    """A service that is turned by hand, with an OMS and the servers of its shops."""
+
+    def __init__(self, folder: Path, shops: dict[str, str], oms: str, effects: str, timeout: float) -> None:
+        (folder / "key").write_text("a-key")
+        text = SETTINGS.format(oms=oms)
+        for number, (name, url) in enumerate(shops.items()):
+            text += SHOP.format(name=name, url=url, effects=effects, timeout=timeout, company=COMPANY + number)
+        (folder / "orderflow.toml").write_text(text)
+        self.service = Service(config.load(folder / "orderflow.toml"))
+
+    def turn(self, shop: str = "alpha") -> None:
+        """Poll, consume, and make every call that is due."""
+        self.service.pollers[shop].run()
+        while self.service.consumer.turn(0):
+            pass
+        while self.service.worker.turn():
+            pass
+
+    def orders(self) -> dict[str, Any]:
+        return {order.order_id: order for order in views.orders(self.service.store, limit=1000)}
+
+
+@contextmanager
+def place(folder: Path, page: bytes, *, effects: str = "on") -> Iterator[tuple[Place, Mirakl, OmsSimulator]]:
+    with ExitStack() as stack:
+        mirakl = Mirakl(page)
+        books = Books()
+        oms = OmsSimulator([OmsCompany(COMPANY, "a-key", None, "")], books, utc_now)
+        servers: list[Server] = [serve(mirakl.app), serve(oms.app)]
+        for server in servers:
+            stack.callback(server.stop)
+        one = Place(folder, {"alpha": servers[0].url}, servers[1].url, effects, timeout=5)
+        stack.callback(one.service.stop)
+        yield one, mirakl, oms
+
+
+def sample_orders() -> list[bytes]:
+    """The orders of every OR11 sample."""
+    if not SAMPLES.is_dir():
+        pytest.skip("../shared/mirakl/samples is not here")
+    orders: list[dict[str, Any]] = []
+    for path in sorted(SAMPLES.glob("*OR11*.json")):
+        data = json.loads(path.read_bytes())
+        orders += data.get("orders", [data])
+    return [json.dumps(order, ensure_ascii=False, indent=1).encode() for order in orders]
+
+
+def page_of(orders: list[bytes]) -> bytes:
+    return b'{ "orders" :  [' + b" ,\n".join(orders) + b'], "total_count": %d }' % len(orders)
+
+
+def test_real_orders_get_through(tmp_path: Path) -> None:
+    """Polled, published, decided, stored; imported where shipping, or held with a reason."""
+    orders = sample_orders()
+    with place(tmp_path, page_of(orders)) as (one, mirakl, oms):
+        one.turn()
+        stored = one.orders()
+        assert len(stored) == len({json.loads(raw)["order_id"] for raw in orders})
+        assert views.dead_letters(one.service.store) == []
+        states = {order_id: order.state for order_id, order in stored.items()}
+        # Sparse orders of every state, as a payment connector keeps them for its tests.
+        for word in ("waiting_debit", "waiting_debit_payment"):
+            assert states[f"order_status_{word}"] == "awaiting_payment"
+        assert states["order_status_waiting_acceptance"] == "accepted"
+        assert states["order_status_staging"] == "new"
+        assert states["order_status_shipping"] == "shipping"
+        assert [reason for reason, *_ in stored["order_status_shipping"].attention] == ["address_missing"]
+        for word in ("shipped", "to_collect", "received", "closed"):
+            assert states.get(f"order_status_{word}", "shipped") == "shipped"
+        for word in ("refused", "canceled"):
+            assert states.get(f"order_status_{word}", word) == word
+        # Full orders of two instances, one of them with its country as free text.
+        assert states["000000086-A"] == states["23304514031010-QQQW4458124286-A"] == "imported"
+        spanish = json.loads(oms.order("23304514031010-QQQW4458124286-A").received)
+        assert spanish["shipping_country_code"] == "ES"
+        assert [item["type"] for item in spanish["items"]] == [5]
+        assert mirakl.writes == ["order_status_waiting_acceptance/accept"]
+
+
+def test_an_order_that_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    page = page_of([b'{"order_state": "SHIPPING"}', b'{"order_id": "O-2",  "order_state":"WAITING_DEBIT"}', b'"text"'])
+    with place(tmp_path, page) as (one, _, _):
+        one.turn()
+        one.turn()
+        assert {order_id: order.state for order_id, order in one.orders().items()} == {"O-2": "awaiting_payment"}
+        letters = views.dead_letters(one.service.store)
+        assert {(letter.value, letter.source, letter.times) for letter in letters} == {
+            (b'{"order_state": "SHIPPING"}', "poll:alpha", 2),
+            (b'"text"', "poll:alpha", 2),
+        }
+        assert {letter.reason for letter in letters} <= {"missing_field", "not_json", "bad_field", "bad_id"}
+
+
+def test_what_was_received_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    text = '{"order_id" :\t"Ö-1",\n\n   "order_state":"WAITING_DEBIT" , "odd": 1.50000000000000000001e0, "x": "\\u00e9é"}'
+    raw = text.encode()
+    with place(tmp_path, page_of([raw])) as (one, _, _):
+        one.turn()
+        order = one.orders()["Ö-1"]
+        assert views.received(one.service.store, order.key, order.content) == raw
+
+
+def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None:
+    raw = b'{"order_id": "O-1", "order_state": "WAITING_ACCEPTANCE", "order_lines": [{"order_line_id": "1"}]}'
+    with place(tmp_path, page_of([raw]), effects="off") as (one, mirakl, _):
+        one.turn()
+        order = one.orders()["O-1"]
+        assert (order.state, mirakl.writes) == ("waiting_acceptance", [])
+        assert [(c.kind, c.state) for c in views.commands(one.service.store, order.key)] == [("accept_order", "open")]
+
+
+def test_an_unknown_state_is_kept_and_flagged(tmp_path: Path) -> None:
+    raw = b'{"order_id": "O-1", "order_state": "PONDERING", "order_lines": null, "customer": null}'
+    with place(tmp_path, page_of([raw])) as (one, _, _):
+        one.turn()
+        order = one.orders()["O-1"]
+        assert (order.state, [reason for reason, *_ in order.attention]) == ("new", ["unknown_state"])
+
+
+def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
+    """Real threads: alpha's Mirakl takes the connection and never answers; beta is polled on."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
+        good, oms = serve(Mirakl(page_of([])).app), serve(Starlette(routes=[Route("/", lambda _: JSONResponse({}))]))
+        for server in (good, oms):
+            stack.callback(server.stop)
+        shops = {"alpha": f"http://127.0.0.1:{silent.getsockname()[1]}", "beta": good.url}
+        service = Place(tmp_path, shops, oms.url, "on", timeout=2).service
+        polled = threading.Semaphore(0)
+        beta = service.pollers["beta"]
+        told = beta._on_run
+        beta._on_run = lambda *run: (told(*run), polled.release())  # type: ignore[assignment, func-returns-value]
+        service.start()
+        stack.callback(service.stop)
+        for _ in range(10):  # an interval of 0.05 s: ten runs while alpha's first one still hangs
+            assert polled.acquire(timeout=2)
+        assert views.cursor(service.store, "alpha") is None
+        assert service.what_is_dead() == ""
