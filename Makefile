@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
 
-.PHONY: help setup demo test check format pins clean
+.PHONY: help setup demo test check format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -32,6 +32,9 @@ check: $(READY)  ## lint, types, import rule, tests: what CI runs
 format: $(READY) ## format and mend what ruff can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+docs: $(READY)   ## write the generated documents
+	.venv/bin/python docs/generate.py
 
 pins: $(READY)   ## resolve the pins anew
 	for set in "requirements/uv.in -o requirements/uv.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \

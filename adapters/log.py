@@ -7,7 +7,7 @@ relies on is what Kafka gives too.
 import json
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +19,8 @@ from adapters.store import Store
 
 #: Never change it: records of one key would go on in another partition, out of order with the older ones.
 PARTITIONS: Final = 4
+#: How progress rows name this log.
+CLUSTER: Final = "embedded"
 
 
 class EmbeddedLog:
@@ -56,28 +58,36 @@ class EmbeddedLog:
         return EmbeddedReader(self, group, topics)
 
     def trim(self, before: datetime) -> int:
-        """Forget records older than `before` that every group has passed. Returns how many."""
-        log, progress = s.log_records.c, s.progress.c
+        """Forget records older than `before` that every group has passed. Returns how many.
+
+        The last one of a partition stays: offsets would begin anew behind it, where no group would look for them.
+        """
+        log, progress, later = s.log_records.c, s.progress.c, s.log_records.alias("later")
         passed = sa.select(sa.func.min(progress.position)).where(
-            progress.topic == log.topic, progress.partition == log.partition
+            progress.cluster == CLUSTER, progress.topic == log.topic, progress.partition == log.partition
         )
+        last = sa.select(sa.func.max(later.c.offset)).where(
+            later.c.topic == log.topic, later.c.partition == log.partition
+        )
+        forgotten = sa.and_(log.offset < passed.scalar_subquery(), log.offset < last.scalar_subquery())
         with self.store.transaction() as tx:
-            return tx.delete(s.log_records, log.published_at < before, log.offset < passed.scalar_subquery())
+            return tx.delete(s.log_records, log.published_at < before, forgotten)
 
 
 class EmbeddedReader:
     """Reads every partition of its topics; there is nobody to share them with."""
 
-    cluster = "embedded"
+    cluster = CLUSTER
 
     def __init__(self, log: EmbeddedLog, group: str, topics: Sequence[str]) -> None:
         self.group = group
         self._log = log
-        self._places = frozenset(Place(topic, partition) for topic in topics for partition in range(PARTITIONS))
-        self._next: dict[Place, int] = dict.fromkeys(self._places, 0)
+        places = (Place(topic, partition) for partition in range(PARTITIONS) for topic in topics)
+        self._next: dict[Place, int] = dict.fromkeys(places, 0)
+        self._paused: frozenset[Place] = frozenset()
 
     def assignment(self) -> frozenset[Place]:
-        return self._places
+        return frozenset(self._next)
 
     def seek(self, place: Place, offset: int) -> None:
         self._next[place] = offset
@@ -94,34 +104,46 @@ class EmbeddedReader:
         return records
 
     def _read(self, max_records: int) -> list[Record]:
-        c = s.log_records.c
-        from_here = sa.or_(
-            *(
-                sa.and_(c.topic == place.topic, c.partition == place.partition, c.offset >= offset)
-                for place, offset in sorted(self._next.items(), key=lambda item: (item[0].topic, item[0].partition))
-            )
-        )
-        # By time of publication, so that no partition starves the others.
-        statement = sa.select(s.log_records).where(from_here).order_by(c.published_at, c.offset).limit(max_records)
+        """Partition after partition, by offset alone: a clock that was set back must not reorder anything."""
+        records: list[Record] = []
         try:
             with self._log.store.reading() as connection:
-                rows = connection.execute(statement).all()
+                for place in [place for place in self._next if place not in self._paused]:
+                    records += _from(connection, place, self._next[place], max_records - len(records))
+                    if len(records) >= max_records:
+                        break
         except StoreUnavailable as error:
             raise LogUnavailable(str(error)) from error
-        return [
-            Record(
-                place=Place(row.topic, row.partition),
-                offset=row.offset,
-                key=row.record_key,
-                value=row.value,
-                headers=tuple((name, value.encode("latin-1")) for name, value in json.loads(row.headers)),
-                published_at=row.published_at,
-            )
-            for row in rows
-        ]
+        for place in dict.fromkeys(record.place for record in records):
+            self._next[place] = self._next.pop(place)  # to the end of the queue, so that it starves no other
+        return records
+
+    def pause(self, places: Collection[Place]) -> None:
+        self._paused = frozenset(places)
 
     def commit(self, positions: Mapping[Place, int]) -> None:
         """Nothing to hint at: progress is in this very database."""
 
     def close(self) -> None:
         """Nothing is held between two polls."""
+
+
+def _from(connection: sa.Connection, place: Place, offset: int, limit: int) -> list[Record]:
+    c = s.log_records.c
+    statement = (
+        sa.select(s.log_records)
+        .where(c.topic == place.topic, c.partition == place.partition, c.offset >= offset)
+        .order_by(c.offset)
+        .limit(limit)
+    )
+    return [
+        Record(
+            place=place,
+            offset=row.offset,
+            key=row.record_key,
+            value=row.value,
+            headers=tuple((name, value.encode("latin-1")) for name, value in json.loads(row.headers)),
+            published_at=row.published_at,
+        )
+        for row in connection.execute(statement)
+    ]

@@ -14,7 +14,7 @@ OrderflowError
     └── AccountFault           the account, not the request: bad key, not allowed, budget spent
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -174,6 +174,10 @@ class LogReader(Protocol):
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """The next records, in order per partition; an empty list after `timeout_seconds` without any."""
+        ...
+
+    def pause(self, places: Collection[Place]) -> None:
+        """Read nothing of these, and of every other again; they stay assigned."""
         ...
 
     def commit(self, positions: Mapping[Place, int]) -> None:

@@ -9,6 +9,7 @@ Invariants are indexes and constraints here, not hopes elsewhere. A command's `s
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -22,9 +23,11 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or dialect.name != "sqlite":
+        if value is None:
             return value
-        return value.astimezone(UTC).replace(tzinfo=None)
+        if value.tzinfo is None:
+            raise ValueError("an instant without a zone")  # taken for local time it would be wrong by hours
+        return value if dialect.name != "sqlite" else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
@@ -41,6 +44,16 @@ metadata = sa.MetaData(
 )
 
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def is_live(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
+    """Open or leased. Written out, not bound: a partial index serves only the words that it was made with."""
+    return c["state"].in_([sa.literal_column("'open'"), sa.literal_column("'leased'")])
+
+
+def needs_attention(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
+    """Of orders; written out for the same reason."""
+    return c["attention"] != sa.literal_column("'[]'")
 
 
 def _order_key() -> sa.Column[int]:
@@ -71,6 +84,12 @@ orders = sa.Table(
         "read_after",
         sqlite_where=sa.text("read_after IS NOT NULL"),
         postgresql_where=sa.text("read_after IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_orders_attention",
+        "shop",
+        sqlite_where=sa.text("attention != '[]'"),
+        postgresql_where=sa.text("attention != '[]'"),
     ),
 )
 
@@ -158,6 +177,7 @@ shops = sa.Table(
     sa.Column("effects", sa.Boolean, nullable=False),
     sa.Column("paused", sa.Text, nullable=False, server_default=""),  # "accept import ship", those that rest
     sa.Column("first_seen_at", Instant, nullable=False),
+    sa.UniqueConstraint("endpoint", "shop_id"),
 )
 
 #: What a person did to a switch, for ever.

@@ -141,11 +141,12 @@ class Cursor:
 class Store:
     """The database of one service. SQLite: all writes of this process go one after the other."""
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.engine = _engine(url, busy_seconds)
         # Threads left to SQLite's busy timeout starve for seconds.
         sqlite_ = self.engine.dialect.name == "sqlite"
-        self._writing: AbstractContextManager[Any] = threading.RLock() if sqlite_ else nullcontext()
+        self._writing: AbstractContextManager[Any] = threading.Lock() if sqlite_ else nullcontext()
+        self._mine = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator["Transaction"]:
@@ -155,10 +156,28 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """The connection of a write transaction. SQLite: taken at its beginning, not at the first write."""
-        with self._writing, _translated(), self.engine.connect() as connection:
-            with connection.execution_options(writes=True).begin():
-                yield connection
+        """The connection of a write transaction. SQLite: taken at its beginning, not at the first write.
+
+        A second one inside the first, by the same thread, would wait for itself: RuntimeError.
+        """
+        with (
+            self._alone(),
+            self._writing,
+            _translated(),
+            self.engine.connect() as connection,
+            connection.execution_options(writes=True).begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if getattr(self._mine, "writes", False):
+            raise RuntimeError("this thread has a write transaction open already")
+        self._mine.writes = True
+        try:
+            yield
+        finally:
+            self._mine.writes = False
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -178,14 +197,14 @@ def _translated() -> Iterator[None]:
         raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
 
 
-def _engine(url: str) -> sa.Engine:
+def _engine(url: str, busy_seconds: float) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError as error:
         raise ConfigError("store.url is not a database URL; an example: sqlite:///orderflow.db") from error
     if parsed.get_backend_name() != "sqlite":
         raise ConfigError("store.url: this version keeps its data in SQLite (sqlite:///FILE)")
-    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds, "check_same_thread": False})
     sa.event.listen(engine, "connect", _sqlite_settings)
     sa.event.listen(engine, "begin", _sqlite_begin)
     return engine
@@ -214,7 +233,7 @@ def _alembic() -> AlembicConfig:
 def migrate(store: Store) -> None:
     """Bring the schema to this version's."""
     config = _alembic()
-    with _translated(), store.engine.connect() as connection, connection.execution_options(writes=True).begin():
+    with store.writing() as connection:
         config.attributes["connection"] = connection
         alembic.upgrade(config, "head")
 
@@ -275,6 +294,8 @@ class Transaction:
             )
             for shop, order_id in sorted(keys)
         ]
+        if not missing:
+            return {}
         self._do(self._insert(s.orders).on_conflict_do_nothing(), missing)
         pairs = sa.tuple_(s.orders.c.shop, s.orders.c.order_id)
         rows = self._do(sa.select(s.orders).where(pairs.in_(sorted(keys))).order_by(s.orders.c.id).with_for_update())
@@ -383,9 +404,10 @@ class Transaction:
     # commands
 
     def live_commands(self, order_keys: Collection[int]) -> list[CommandRow]:
-        """Open and leased commands of these orders."""
-        live = s.commands.c.state.in_(("open", "leased"))
-        rows = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.order_key.in_(sorted(order_keys)), live))
+        """Open and leased commands of these orders, locked."""
+        mine = s.commands.c.order_key.in_(sorted(order_keys))
+        live = sa.select(*_COMMAND_COLUMNS).where(mine, s.is_live(s.commands.c))
+        rows = self._do(live.order_by(s.commands.c.id).with_for_update())
         return [CommandRow(**row._mapping) for row in rows]
 
     def open_commands(self, wanted: Sequence[tuple[int, Command, datetime]], now: datetime) -> None:
@@ -410,7 +432,7 @@ class Transaction:
         self._do(
             insert.on_conflict_do_update(
                 index_elements=["order_key", "kind", "carries", "round"],
-                set_=dict(state="open", next_at=insert.excluded.next_at, give_up_at=insert.excluded.give_up_at),
+                set_={name: insert.excluded[name] for name in ("state", "basis", "next_at", "give_up_at")},
                 where=s.commands.c.state == "obsolete",
             ),
             values,
@@ -433,8 +455,7 @@ class Transaction:
 
         `resting` are (shop, command kind) whose account pauses. An expired lease counts as open.
         """
-        c, older = s.commands.c, s.commands.alias("older")
-        free = sa.or_(c.state == "open", sa.and_(c.state == "leased", c.lease_until < now))
+        c = s.commands.c
         groups = {kind: group for kind, group, _ in KINDS}
         switched_on = sa.or_(
             *(
@@ -442,21 +463,21 @@ class Transaction:
                 for kind, group in groups.items()
             )
         )
-        # Deliberate: a command in back-off keeps the younger ones of its order waiting (tracking, then shipment).
-        first = ~sa.exists().where(
-            older.c.order_key == c.order_key, older.c.state.in_(("open", "leased")), older.c.id < c.id
+        # Not a join: that invites SQLite to begin at a shop and visit every order that it ever had.
+        allowed = (
+            sa.select(sa.literal(1))
+            .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
+            .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, switched_on)
+            .correlate(s.commands)
         )
+        if resting:
+            allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
         statement = (
             sa.select(c.id)
-            .join(s.orders, s.orders.c.id == c.order_key)
-            .join(s.shops, s.shops.c.name == s.orders.c.shop)
-            .where(c.state.in_(("open", "leased")), free, c.next_at <= now, first)
-            .where(s.shops.c.effects, switched_on, s.orders.c.shop.in_(sorted(shops)))
+            .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())
             .order_by(c.next_at, c.id)
             .limit(1)
         )
-        if resting:
-            statement = statement.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
         return self._do(statement).scalar()
 
     def command(self, command_id: int) -> CommandRow:
@@ -464,12 +485,11 @@ class Transaction:
         return CommandRow(**row._mapping)
 
     def lease(self, command_id: int, basis: str, token: str, until: datetime, now: datetime) -> bool:
-        """Take a command: one conditional update (rule 13). False where somebody was faster."""
+        """Take a command: one conditional update (rule 13). False where somebody was faster, or has the order."""
         c = s.commands.c
-        free = sa.or_(c.state == "open", sa.and_(c.state == "leased", c.lease_until < now))
         taken = self._do(
             sa.update(s.commands)
-            .where(c.id == command_id, free)
+            .where(c.id == command_id, _is_free(now), ~_waits_for_another())
             .values(state="leased", lease_token=token, lease_until=until, basis=basis, attempts=c.attempts + 1)
         )
         return bool(taken.rowcount)
@@ -497,7 +517,6 @@ class Transaction:
         c = s.commands.c
         values: dict[str, Any] = dict(
             state=sa.case((c.unwanted, "obsolete"), else_="open"),
-            unwanted=False,
             last_outcome=outcome,
             next_at=next_at,
             maybe_sent=maybe_sent,
@@ -511,17 +530,30 @@ class Transaction:
         statement = (
             sa.update(s.commands)
             .where(c.id == command_id, c.state == "leased", c.lease_token == token)
-            .values(lease_token=None, lease_until=None, **values)
+            .values(lease_token=None, lease_until=None, unwanted=False, **values)
         )
         return bool(self._do(statement).rowcount)
+
+    def hurry(self, order_key: int, now: datetime) -> None:
+        """End the back-off of an order's commands: a person does not want to wait."""
+        c = s.commands.c
+        waiting = (c.order_key == order_key, c.state == "open", c.next_at > now)
+        self._do(sa.update(s.commands).where(*waiting).values(next_at=now))
 
     # shops and their switches
 
     def bind_shop(self, name: str, endpoint: str, shop_id: int, effects: bool | None, now: datetime) -> None:
         """Bind a name to its account, once for ever; `effects` None: as stored, off where new.
 
-        Raises ConfigError where the name is bound to another account.
+        Raises ConfigError where the name is bound to another account, or the account to another name: under a
+        second name each of its orders would be carried twice.
         """
+        account = (s.shops.c.endpoint == endpoint, s.shops.c.shop_id == shop_id, s.shops.c.name != name)
+        other = self._do(sa.select(s.shops.c.name).where(*account)).scalar()
+        if other is not None:
+            raise ConfigError(
+                f"shops.{name}: {endpoint} shop {shop_id} is called {other} in this store. Keep that name."
+            )
         row = self._do(sa.select(s.shops).where(s.shops.c.name == name).with_for_update()).first()
         if row is None:
             self._do(
@@ -606,6 +638,27 @@ class Transaction:
 
     def delete(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         return self._do(sa.delete(table).where(*where)).rowcount
+
+
+def _is_free(now: datetime) -> sa.ColumnElement[bool]:
+    """Open, or leased by somebody whose time has run out."""
+    c = s.commands.c
+    return sa.or_(c.state == "open", sa.and_(c.state == "leased", c.lease_until < now))
+
+
+def _waits_for_another() -> sa.ColumnElement[bool]:
+    """Another command of the order goes first: the leased one, be its time over or not (rule 12), else the oldest.
+
+    Deliberate: a command in back-off keeps the younger ones waiting too (tracking, then shipment).
+    """
+    c, other = s.commands.c, s.commands.alias("other")
+    older = sa.and_(c.state == "open", other.c.state == "open", other.c.id < c.id)
+    return sa.exists().where(
+        other.c.order_key == c.order_key,
+        other.c.id != c.id,
+        s.is_live(other.c),
+        sa.or_(other.c.state == "leased", older),
+    )
 
 
 def _progress_key(cluster: str, group: str, place: Place) -> sa.ColumnElement[bool]:

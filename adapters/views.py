@@ -83,7 +83,7 @@ def orders(
     if states:
         statement = statement.where(c.state.in_(states))
     if attention:
-        statement = statement.where(c.attention != "[]")
+        statement = statement.where(s.needs_attention(c))
     with store.reading() as connection:
         return [order_of(row) for row in connection.execute(statement)]
 
@@ -257,7 +257,7 @@ def stock(store: Store) -> Stock:
     )
     by_kind = (
         sa.select(k.kind, sa.func.count().label("n"), sa.func.min(k.next_at, type_=s.Instant).label("oldest"))
-        .where(k.state.in_(("open", "leased")))
+        .where(s.is_live(k))
         .group_by(k.kind)
     )
     with store.reading() as connection:
@@ -272,7 +272,7 @@ def stock(store: Store) -> Stock:
             )
         }
         attention: dict[tuple[str, str], tuple[int, datetime]] = {}
-        for row in connection.execute(sa.select(c.shop, c.attention).where(c.attention != "[]")):
+        for row in connection.execute(sa.select(c.shop, c.attention).where(s.needs_attention(c))):
             for reason, _detail, since in json.loads(row.attention):
                 when = datetime.fromisoformat(since)
                 count, oldest = attention.get((row.shop, reason), (0, when))

@@ -79,7 +79,6 @@ class Orders:
         now = self.clock.now()
         locked = tx.lock_orders({(event.shop, event.order_id) for event in events}, now)
         fresh, repeats = _repeats_apart(events, tx.known_events(events))
-        tx.count_repeats(repeats)
 
         rows = dict(locked)
         journal: list[JournalRow] = []
@@ -98,6 +97,7 @@ class Orders:
         planned = self._plan(tx, changed, now)
         tx.save_orders([(row, locked[row.shop, row.order_id].version) for row in planned])
         tx.add_journal(journal, now)
+        tx.count_repeats(repeats)  # after the journal: the first may be of this very batch
         tx.add_snapshots(bodies, now)
         return applied
 
@@ -106,7 +106,8 @@ class Orders:
         with self.store.transaction() as tx:
             now = self.clock.now()
             rows = list(tx.lock_orders(keys, now).values())
-            tx.save_orders([(row, row.version) for row in self._plan(tx, rows, now)])
+            planned = zip(rows, self._plan(tx, rows, now), strict=True)
+            tx.save_orders([(after, row.version) for row, after in planned if after != row])
 
     def _plan(self, tx: Transaction, rows: Sequence[OrderRow], now: datetime) -> list[OrderRow]:
         """Open what is due, drop what no longer is, and mark who needs attention (rule 21)."""

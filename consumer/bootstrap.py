@@ -32,7 +32,6 @@ from consumer.poller import Poller
 from consumer.retry import Backoff
 from consumer.web.app import Intake, application
 from consumer.worker import Shop, Worker
-from statemachine.commands import Policy
 from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
 
@@ -58,14 +57,6 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
-def policies(settings: Settings) -> dict[str, Policy]:
-    """What each shop wants decided. Raises ConfigError."""
-    return {
-        name: Policy(shop.acceptance, config.known_skus(name, shop), shop.not_before)
-        for name, shop in settings.shops.items()
-    }
-
-
 class Service:
     """One process with every role: poller per shop, consumer, workers, web."""
 
@@ -76,6 +67,7 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._beats: dict[str, float] = {}
         self._closing: list[Callable[[], None]] = []
+        self._trimmed_at = float("-inf")
 
         self.metrics = Metrics(
             {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
@@ -87,7 +79,7 @@ class Service:
         self.store = open_store(settings)
         self._bind_shops()
         self.log = EmbeddedLog(self.store, self.clock)
-        self.orders = Orders(self.store, policies(settings), self.clock, self._applied)
+        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied)
         self._plan_anew()
         self.consumer = self._make_consumer()
         self.worker = self._make_worker()
@@ -323,8 +315,6 @@ class Service:
             return 0.0
 
         self._loop(name, in_slices)
-
-    _trimmed_at = float("-inf")
 
     def _trim(self) -> None:
         if self.clock.monotonic() - self._trimmed_at > TRIM_EVERY.total_seconds():

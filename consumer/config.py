@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from adapters.ports import ConfigError
+from statemachine.commands import Policy
 from statemachine.facts import EPOCH
 
 ENV_PREFIX: Final = "ORDERFLOW_"
@@ -36,19 +43,30 @@ def _host_only(value: str) -> str:
         raise ValueError("is a host name alone, without a path")
     if ":" in value:
         raise ValueError("is a host name alone, without a port (for a simulator use base_url)")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", value):
+    label = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})*", value):
         raise ValueError("is not a host name")
     return value.lower()
 
 
 def _web_address(value: str) -> str:
-    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
-        raise ValueError("has to begin with http:// or https:// and name a host")
+    if not re.fullmatch(r"https?://[^/\s@]+(/[^\s@]*)?", value):
+        raise ValueError("has to begin with http:// or https:// and name a host, without user and password")
     return value.rstrip("/")
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError("is not a regular expression") from error
+    return value
 
 
 Host = Annotated[str, AfterValidator(_host_only)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class StoreTable(_Table):
@@ -75,9 +93,9 @@ class WebTable(_Table):
 class WorkerTable(_Table):
     threads: int = Field(default=8, ge=1, le=64)
     #: A yes of Mirakl has to show in a read that begins later than this.
-    grace_seconds: float = Field(default=120, gt=0)
-    retry_first_seconds: float = Field(default=5, gt=0)
-    retry_longest_seconds: float = Field(default=900, gt=0)
+    grace_seconds: Seconds = 120
+    retry_first_seconds: Seconds = 5
+    retry_longest_seconds: Seconds = 900
 
 
 class OmsTable(_Table):
@@ -87,13 +105,13 @@ class OmsTable(_Table):
     dispatched_statuses: frozenset[int] = frozenset({8, 64, 516})
     duplicate_codes: frozenset[int] = frozenset()
     rate_limit_codes: frozenset[int] = frozenset()
-    duplicate_message_regex: str = "duplicate|already exist"
-    rate_limit_message_regex: str = "rate limit|too many|limit exceeded"
-    rate_limit_pause_seconds: float = Field(default=60, gt=0)
+    duplicate_message_regex: Regex = "duplicate|already exist"
+    rate_limit_message_regex: Regex = "rate limit|too many|limit exceeded"
+    rate_limit_pause_seconds: Seconds = 60
 
 
 class ShopOmsTable(_Table):
-    company_ref_id: int
+    company_ref_id: int = Field(ge=1)
     api_key_file: Path
     callback_secret_file: Path | None = None
     external_ref_prefix: str = ""
@@ -104,10 +122,10 @@ class ShopOmsTable(_Table):
 class ShopTable(_Table):
     hostname: Host | None = None
     base_url: WebAddress | None = None
-    shop_id: int
+    shop_id: int = Field(ge=1)
     api_key_file: Path
     effects: Literal["on", "off"] | None = None
-    poll_interval_seconds: float = Field(default=60, gt=0)
+    poll_interval_seconds: Seconds = 60
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
     not_before: datetime = EPOCH
@@ -170,6 +188,11 @@ class Settings(BaseSettings):
                     f"{key[0]}, so each needs a prefix of its own"
                 )
             seen[key] = name
+        accounts: dict[tuple[str, int], str] = {}
+        for name, shop in self.shops.items():
+            other = accounts.setdefault((shop.endpoint, shop.shop_id), name)
+            if other != name:
+                raise ValueError(f"shops.{name}: is the same account as shops.{other}")
         return self
 
     @classmethod
@@ -194,22 +217,51 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"{path}: cannot be read ({type(error).__name__})") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
+    _no_unknown_names(path, tables)
     try:
         settings = Settings(**tables)
     except ValidationError as error:
         raise ConfigError("\n".join(_complaint(path, one) for one in error.errors(include_input=False))) from error
-    except (TypeError, ValueError) as error:  # an environment variable that is not JSON where it has to be
-        raise ConfigError(f"{path} or {ENV_PREFIX}*: {type(error).__name__}") from error
+    except SettingsError as error:  # its text names the key, and no value
+        raise ConfigError(f"environment {ENV_PREFIX}*: {error}: a table or a list is given as JSON") from error
     return _with_paths_from(path.parent.resolve(), settings)
+
+
+def origins() -> dict[str, Any]:
+    """What the environment says, as nested tables."""
+    return EnvSettingsSource(Settings)()
+
+
+def _no_unknown_names(path: Path, tables: dict[str, Any]) -> None:
+    """Refuse what pydantic-settings would pass over in silence, or take for an option of its own."""
+    for name in tables:
+        if name not in Settings.model_fields:
+            raise ConfigError(f"{path}: {name}: unknown key")
+    for variable in os.environ:
+        if variable.upper().startswith(ENV_PREFIX):
+            name = variable[len(ENV_PREFIX) :].lower().split("__")[0]
+            if name not in Settings.model_fields and not name.startswith("test_"):
+                raise ConfigError(f"environment {variable}: unknown key {name}")
 
 
 def _complaint(path: Path, error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"] if part != "[key]")
-    variable = ENV_PREFIX + "__".join(str(part) for part in error["loc"]).upper()
-    place = f"environment {variable}" if variable in os.environ else str(path)
     what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"])
     what = what.removeprefix("Value error, ")
+    place = _place(path, [str(part).upper() for part in error["loc"]])
     return f"{place}: {key}: {what}" if key else f"{place}: {what}"
+
+
+def _place(path: Path, parts: list[str]) -> str:
+    """The file, or the variable that said it: its own, that of a table around it, or one inside it."""
+    variables = {variable.upper(): variable for variable in os.environ}
+    for length in range(len(parts), 0, -1):
+        name = ENV_PREFIX + "__".join(parts[:length])
+        if name in variables:
+            return f"environment {variables[name]}"
+    inside = ENV_PREFIX + "__".join(parts) + "__"
+    found = sorted(variable for name, variable in variables.items() if parts and name.startswith(inside))
+    return f"{path} with environment {', '.join(found)}" if found else str(path)
 
 
 def _with_paths_from(base: Path, settings: Settings) -> Settings:
@@ -231,7 +283,7 @@ def _with_paths_from(base: Path, settings: Settings) -> Settings:
         )
         for name, shop in settings.shops.items()
     }
-    url = re.sub(r"^sqlite:///(?!/)(?!:memory:)", f"sqlite:///{base}/", settings.store.url)
+    url = re.sub(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:)", rf"\g<1>{base}/", settings.store.url)
     return settings.model_copy(update={"shops": shops, "store": StoreTable(url=url)})
 
 
@@ -240,21 +292,24 @@ def secret(key: str, path: Path) -> Callable[[], str]:
 
     Raises ConfigError at once where it is missing or empty, naming `key` and the file.
     """
-    held: tuple[int, str] = (-1, "")
+    version: tuple[int, ...] = ()
+    held = ""
 
     def read() -> str:
-        nonlocal held
+        nonlocal version, held
         try:
-            changed = path.stat().st_mtime_ns
-            if changed != held[0]:
-                held = (changed, path.read_text(encoding="utf-8").strip())
+            stat = path.stat()
+            now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if now != version:
+                # An empty file is half-way through a rotation: the old secret holds until it is whole.
+                held = path.read_text(encoding="utf-8").strip() or held
+                version = now
         except (OSError, UnicodeDecodeError) as error:
-            if held[1]:
-                return held[1]  # half-way through a rotation
-            raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
-        if not held[1]:
+            if not held:
+                raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
+        if not held:
             raise ConfigError(f"{key}: {path} is empty")
-        return held[1]
+        return held
 
     read()
     return read
@@ -269,6 +324,13 @@ def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"shops.{shop}.known_skus_file: {table.known_skus_file} cannot be read") from error
     return frozenset(line.strip() for line in lines if line.strip())
+
+
+def policies(settings: Settings) -> dict[str, Policy]:
+    """What each shop wants decided. Raises ConfigError."""
+    return {
+        name: Policy(shop.acceptance, known_skus(name, shop), shop.not_before) for name, shop in settings.shops.items()
+    }
 
 
 EXAMPLE: Final = """\

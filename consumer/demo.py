@@ -259,9 +259,9 @@ def _expected(lives: Sequence[Life]) -> dict[str, str]:
 # -- Simulators alone --------------------------------------------------------------------------------------------
 
 
-def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int, console: Console) -> None:
+def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -> None:
     """Both simulators until Ctrl-C, with a file of settings for a service to run against them."""
-    stopping = threading.Event()
+    console, stopping = Console(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     world = SimulatedWorld.start(

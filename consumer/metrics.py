@@ -5,33 +5,53 @@ values come from closed sets, and anything else becomes `other`.
 """
 
 import platform
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter as Tally
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from adapters import views
 from adapters.ports import Clock, OrderflowError, Record
 from adapters.store import DeadLetter, Store
+from adapters.wire import REASONS as UNREADABLE
 from consumer.apply import REPEATED, Applied
+from consumer.clock import SystemClock
 from consumer.poller import Yield
 from consumer.retry import RESULTS, Account
-from statemachine.commands import KINDS
-from statemachine.machine import NO_EDGE
-from statemachine.states import STATES
+from statemachine.commands import KINDS, REASONS
+from statemachine.events import OMS_EVENT, SNAPSHOT, TRIGGERS
+from statemachine.machine import MOVED, NO_EDGE, NOTED, STALE
+from statemachine.states import IMPORT, STATES
 from statemachine.table import TABLE
 
 #: Handling, in seconds: the OpenTelemetry messaging boundaries.
 HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 #: Waiting, in seconds: from 1 s to 14 days.
 WAITING: Final = (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 172800, 259200, 432000, 604800, 1209600)
-#: Outcomes that alerts read, so that they exist from the start.
-ALERTED_OUTCOMES: Final = ("401", "403", "429", "5xx")
+# The closed sets of label values (operations 1.1, 1.2). A value that is in none of them becomes OTHER.
+OTHER: Final = "other"
+OUTCOMES: Final = ("2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error")
+#: Those that alerts read, so that they exist from the start.
+ALERTED_OUTCOMES: Final = ("401", "403", "429", "5xx", "timeout", "network")
+#: As the adapters name their calls.
+OPERATIONS: Final = {
+    "mirakl": ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
+    "oms": ("import_order",),
+}
+POLL_RESULTS: Final = ("new", "changed", "same")
+#: Why something was set aside, and where it came from beside the topics.
+SET_ASIDE: Final = (*sorted(UNREADABLE), "not_applicable")
+POLL: Final = "poll"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+TOPICS: Final = ("mirakl.order-snapshots", "oms.order-events")
 #: The stored-order gauges are read at most this often.
 STOCK_SECONDS: Final = 5.0
 
@@ -41,8 +61,10 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Metrics:
     """The metrics of one process."""
 
-    def __init__(self, shops: Mapping[str, float], version: str, clock: Clock) -> None:
-        """`shops`: each name with its poll interval in seconds."""
+    def __init__(
+        self, shops: Mapping[str, float], version: str, clock: Clock, topics: Collection[str] = TOPICS
+    ) -> None:
+        """`shops`: each name with its poll interval in seconds. `topics`: those that are consumed."""
         self.registry = registry = CollectorRegistry()
         self._clock = clock
         self.transitions = Counter(
@@ -116,24 +138,37 @@ class Metrics:
         )
         self.log_messages = Counter("orderflow_log_messages", "Log lines.", ["level"], registry=registry)
         self._build = {"version": version, "python": platform.python_version()}
-        self._prepare(shops)
+        self._prepare(shops, topics)
 
-    def _prepare(self, shops: Mapping[str, float]) -> None:
+    def _prepare(self, shops: Mapping[str, float], topics: Collection[str]) -> None:
         """A counter that is born at 1 shows no increase: make what alerts read, now."""
         for shop, interval in shops.items():
-            self.poll_interval.labels(shop).set(interval)
-            self.poll_success.labels(shop).set(0)
-            for edge in TABLE:
-                for trigger in edge.on:
-                    self.transitions.labels(shop, edge.source, edge.target, trigger)
-            for system, operation in (("mirakl", "OR11"), *((_system(op), op) for _, _, op in KINDS)):
-                for outcome in ALERTED_OUTCOMES:
-                    self.api_requests.labels(system, shop, operation, outcome)
+            self._prepare_shop(shop, interval)
+        for state in STATES:
+            for trigger in TRIGGERS:
+                self.rejected.labels(state, trigger, NO_EDGE)
+        for source in (*topics, POLL):
+            for reason in SET_ASIDE:
+                self.dead_letters.labels(source, reason)
         for kind, _, _ in KINDS:
             for result in RESULTS:
                 self.commands.labels(kind, result)
-        for level in ("info", "warning", "error"):
+        for level in LOG_LEVELS:
             self.log_messages.labels(level)
+
+    def _prepare_shop(self, shop: str, interval_seconds: float) -> None:
+        self.poll_interval.labels(shop).set(interval_seconds)
+        self.poll_success.labels(shop).set(0)
+        for edge in TABLE:
+            for trigger in edge.on:
+                self.transitions.labels(shop, edge.source, edge.target, trigger)
+        for result in POLL_RESULTS:
+            self.poll_orders.labels(shop, result)
+        for result in ("taken", "not_authentic", "unreadable"):
+            self.callbacks.labels(shop, result)
+        for system, operation in (("mirakl", "OR11"), *((_system(kind), name) for kind, name in CALL_OF.items())):
+            for outcome in ALERTED_OUTCOMES:
+                self.api_requests.labels(system, shop, operation, outcome)
 
     # -- Told by the loops ---------------------------------------------------------------------------------------
 
@@ -161,22 +196,28 @@ class Metrics:
                 self.event_delay.labels(topic).observe(max(0.0, (now - one.event.at).total_seconds()))
         for letter in letters:
             self.events.labels(letter.source, "unreadable", "set_aside").inc()
-            self.dead_letters.labels(letter.source, letter.reason).inc()
-        skipped = len(records) - len(applied) - len(letters)
-        if skipped > 0:
-            self.events.labels(records[0].place.topic, "tombstone", "skipped").inc(skipped)
+            self.dead_letters.labels(letter.source, _known(letter.reason, SET_ASIDE)).inc()
+        left = Tally(record.place.topic for record in records)
+        left.subtract(Tally(topics[one.event.trigger] for one in applied))
+        left.subtract(Tally(letter.source for letter in letters))
+        for topic, count in left.items():
+            if count > 0:
+                self.events.labels(topic, "tombstone", "skipped").inc(count)
 
     def polled(self, shop: str, outcome: Yield, seconds: float) -> None:
         self.poll_seconds.observe(seconds)
         if outcome.complete:
             self.poll_success.labels(shop).set(self._clock.now().timestamp())
-        for result, count in (("new", outcome.new), ("changed", outcome.changed), ("same", outcome.same)):
+        for result, count in zip(POLL_RESULTS, (outcome.new, outcome.changed, outcome.same), strict=True):
             self.poll_orders.labels(shop, result).inc(count)
         for reason, count in outcome.set_aside.items():
-            self.dead_letters.labels(f"poll:{shop}", reason).inc(count)
+            self.dead_letters.labels(POLL, _known(reason, SET_ASIDE)).inc(count)
 
     def called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
-        self.api_requests.labels(system, shop, operation, outcome).inc()
+        operation = _known(operation, OPERATIONS.get(system, ()))
+        if operation == "PC01" and outcome == "403":
+            outcome = "4xx"  # for shop admins only, and tolerated (mirakl-api 5.1): no fault of the account
+        self.api_requests.labels(system, shop, operation, _known(outcome, OUTCOMES)).inc()
         self.api_seconds.labels(system, operation).observe(seconds)
 
     def beats(self, loop: str) -> None:
@@ -187,8 +228,115 @@ class Metrics:
         self.registry.register(_StockGauges(store, accounts, self._clock, self._build))
 
 
-def _system(operation: str) -> str:
-    return "oms" if operation.startswith("POST") else "mirakl"
+#: The call of each kind of command, as the adapters name it.
+CALL_OF: Final = {kind: "import_order" if kind == IMPORT else operation for kind, _, operation in KINDS}
+
+
+def _system(kind: str) -> str:
+    return "oms" if kind == IMPORT else "mirakl"
+
+
+def _known(value: str, values: Collection[str]) -> str:
+    return value if value in values else OTHER
+
+
+#: States that an order waits in.
+LIVE_STATES: Final = tuple(state for state in STATES if state not in ("refused", "canceled"))
+#: Gauges that are read from the store: name, meaning, labels.
+STORED: Final = {
+    name: (text, labels)
+    for name, text, labels in (
+        ("orderflow_in_state", "Orders in each state, the dead ones left out.", ["shop", "state"]),
+        (
+            "orderflow_oldest_entered_timestamp_seconds",
+            "When the oldest order of a state came into it; 0 where there is none.",
+            ["shop", "state"],
+        ),
+        ("orderflow_attention", "Orders that need a person.", ["shop", "reason"]),
+        (
+            "orderflow_attention_oldest_timestamp_seconds",
+            "Since when the longest of them does.",
+            ["shop", "reason"],
+        ),
+        ("orderflow_commands_open", "Calls that are due or under way.", ["command"]),
+        (
+            "orderflow_commands_oldest_due_timestamp_seconds",
+            "When the oldest of them was due; 0 where there is none.",
+            ["command"],
+        ),
+        ("orderflow_dead_letters_open", "What was set aside and nobody has handled.", ["source", "reason"]),
+        (
+            "orderflow_effects_enabled",
+            "1 where calls of this kind are made, 0 while they are off or paused.",
+            ["shop", "command"],
+        ),
+        (
+            "orderflow_poll_watermark_timestamp_seconds",
+            "How far the incremental read of a shop has come; 0 before the first.",
+            ["shop"],
+        ),
+        (
+            "orderflow_store_scrape_timestamp_seconds",
+            "When the numbers about stored orders were read; 0 before the first time.",
+            [],
+        ),
+        ("orderflow_account_paused", "1 while a remote account rests.", ["system", "shop"]),
+        (
+            "orderflow_circuit_open",
+            "1 while several different orders in a row found no answer there.",
+            ["system", "shop"],
+        ),
+    )
+}
+#: Every value that a label can have, per metric; shops, topics and what `orderflow_build_info` says are configuration.
+VALUES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
+    "orderflow_transitions_total": {"from_state": STATES, "to_state": STATES, "trigger": TRIGGERS},
+    "orderflow_transitions_rejected_total": {"from_state": STATES, "trigger": TRIGGERS, "reason": (NO_EDGE,)},
+    "orderflow_state_duration_seconds": {"state": STATES},
+    "orderflow_events_total": {
+        "type": (SNAPSHOT, OMS_EVENT, "unreadable", "tombstone"),
+        "result": (MOVED, NOTED, STALE, NO_EDGE, REPEATED, "set_aside", "skipped"),
+    },
+    "orderflow_commands_total": {"command": tuple(CALL_OF), "result": RESULTS},
+    "orderflow_commands_open": {"command": tuple(CALL_OF)},
+    "orderflow_commands_oldest_due_timestamp_seconds": {"command": tuple(CALL_OF)},
+    "orderflow_effects_enabled": {"command": tuple(CALL_OF)},
+    "orderflow_api_requests_total": {
+        "system": tuple(OPERATIONS),
+        "operation": (*OPERATIONS["mirakl"], *OPERATIONS["oms"], OTHER),
+        "outcome": (*OUTCOMES, OTHER),
+    },
+    "orderflow_api_request_seconds": {
+        "system": tuple(OPERATIONS),
+        "operation": (*OPERATIONS["mirakl"], *OPERATIONS["oms"], OTHER),
+    },
+    "orderflow_poll_orders_total": {"result": POLL_RESULTS},
+    "orderflow_poll_failures_total": {
+        "reason": (*OUTCOMES, "ConfigError", "LogUnavailable", "StoreUnavailable", "Unreadable")
+    },
+    "orderflow_dead_letters_total": {"source": ("a topic", POLL), "reason": (*SET_ASIDE, OTHER)},
+    "orderflow_dead_letters_open": {"source": ("a topic", POLL), "reason": (*SET_ASIDE, OTHER)},
+    "orderflow_callbacks_total": {
+        "result": (
+            "taken",
+            "not_authentic",
+            "unreadable",
+            "too_large",
+            "log_unavailable",
+            "no_secret",
+            "unknown_shop",
+        )
+    },
+    "orderflow_in_state": {"state": LIVE_STATES},
+    "orderflow_oldest_entered_timestamp_seconds": {"state": LIVE_STATES},
+    "orderflow_attention": {"reason": tuple(REASONS)},
+    "orderflow_attention_oldest_timestamp_seconds": {"reason": tuple(REASONS)},
+    "orderflow_account_paused": {"system": tuple(OPERATIONS)},
+    "orderflow_circuit_open": {"system": tuple(OPERATIONS)},
+    "orderflow_loop_beat_timestamp_seconds": {"loop": ("consumer", "worker", "poller")},
+    "orderflow_log_messages_total": {"level": LOG_LEVELS},
+}
+BUILD: Final = ("orderflow_build", "What runs here.", ("version", "python"))
 
 
 class _StockGauges(Collector):
@@ -208,6 +356,7 @@ class _StockGauges(Collector):
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._families: list[Metric] = []
+        self._scraped_at = 0.0
 
     def describe(self) -> Iterable[Metric]:
         return []  # nothing is read while it is registered
@@ -218,65 +367,54 @@ class _StockGauges(Collector):
                 try:
                     self._families = list(self._read())
                     self._read_at = self._clock.monotonic()
+                    self._scraped_at = self._clock.now().timestamp()
                 except OrderflowError:
-                    pass  # the families stay as they were; store_scrape_timestamp says how old they are
-            yield from self._families
-        yield InfoMetricFamily("orderflow_build", "What runs here.", value=self._build)
+                    pass  # the families stay as they were, and the timestamp says how old they are
+            families, scraped_at = self._families, self._scraped_at
+        yield from families
+        yield _gauge("orderflow_store_scrape_timestamp_seconds", {(): scraped_at})
+        yield InfoMetricFamily(*BUILD[:2], value=self._build)
         yield from self._account_gauges()
 
     def _read(self) -> Iterator[Metric]:
         stock, shops = views.stock(self._store), views.shops(self._store)
-        live = [state for state in STATES if state not in ("refused", "canceled")]
-        every = [(shop.name, state) for shop in shops for state in live]
+        every = [(shop.name, state) for shop in shops for state in LIVE_STATES]
         in_state = {key: stock.in_state.get(key) for key in every}
+        letters: Tally[tuple[str, ...]] = Tally()
+        for (source, reason), count in stock.dead_letters.items():
+            letters[source.partition(":")[0], _known(reason, SET_ASIDE)] += count
         yield _gauge(
             "orderflow_in_state",
-            "Orders in each state, the dead ones left out.",
-            ["shop", "state"],
             {key: float(found[0]) if found else 0.0 for key, found in in_state.items()},
         )
         yield _gauge(
             "orderflow_oldest_entered_timestamp_seconds",
-            "When the oldest order of a state came into it; 0 where there is none.",
-            ["shop", "state"],
             {key: _seconds(found[1]) if found else 0.0 for key, found in in_state.items()},
         )
         yield _gauge(
             "orderflow_attention",
-            "Orders that need a person.",
-            ["shop", "reason"],
             {key: float(count) for key, (count, _) in stock.attention.items()},
         )
         yield _gauge(
             "orderflow_attention_oldest_timestamp_seconds",
-            "Since when the longest of them does.",
-            ["shop", "reason"],
             {key: _seconds(since) for key, (_, since) in stock.attention.items()},
         )
         kinds = [kind for kind, _, _ in KINDS]
         found_commands = {kind: stock.commands.get(kind) for kind in kinds}
         yield _gauge(
             "orderflow_commands_open",
-            "Calls that are due or under way.",
-            ["command"],
             {(kind,): float(found[0]) if found else 0.0 for kind, found in found_commands.items()},
         )
         yield _gauge(
             "orderflow_commands_oldest_due_timestamp_seconds",
-            "When the oldest of them was due; 0 where there is none.",
-            ["command"],
             {(kind,): _seconds(found[1]) if found else 0.0 for kind, found in found_commands.items()},
         )
         yield _gauge(
             "orderflow_dead_letters_open",
-            "What was set aside and nobody has handled.",
-            ["source", "reason"],
-            {key: float(count) for key, count in stock.dead_letters.items()},
+            {key: float(count) for key, count in letters.items()},
         )
         yield _gauge(
             "orderflow_effects_enabled",
-            "1 where calls of this kind are made, 0 while they are off or paused.",
-            ["shop", "command"],
             {
                 (shop.name, kind): float(shop.effects and group not in shop.paused)
                 for shop in shops
@@ -285,34 +423,23 @@ class _StockGauges(Collector):
         )
         yield _gauge(
             "orderflow_poll_watermark_timestamp_seconds",
-            "How far the incremental read of a shop has come; 0 before the first.",
-            ["shop"],
             {(shop.name,): _seconds(shop.watermark) if shop.watermark else 0.0 for shop in shops},
-        )
-        yield _gauge(
-            "orderflow_store_scrape_timestamp_seconds",
-            "When these numbers were read.",
-            [],
-            {(): self._clock.now().timestamp()},
         )
 
     def _account_gauges(self) -> Iterator[Metric]:
         now = self._clock.now()
         yield _gauge(
             "orderflow_account_paused",
-            "1 while a remote account rests.",
-            ["system", "shop"],
             {(system, shop): float(a.is_resting(now)) for (shop, system), a in self._accounts.items()},
         )
         yield _gauge(
             "orderflow_circuit_open",
-            "1 while several different orders in a row found no answer there.",
-            ["system", "shop"],
             {(system, shop): float(a.circuit_is_open()) for (shop, system), a in self._accounts.items()},
         )
 
 
-def _gauge(name: str, text: str, labels: list[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> Metric:
+    text, labels = STORED[name]
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in values.items():
         family.add_metric(list(key), value)
@@ -321,3 +448,51 @@ def _gauge(name: str, text: str, labels: list[str], values: Mapping[tuple[str, .
 
 def _seconds(at: datetime) -> float:
     return at.timestamp()
+
+
+# -- For the documentation ---------------------------------------------------------------------------------------
+
+
+def catalog() -> list[tuple[str, str, tuple[str, ...], str]]:
+    """Every metric: name as it is exported, type, labels, meaning."""
+    made = Metrics({}, "", SystemClock())
+    rows = [
+        (name + ("_total" if kind == "counter" else ""), kind, labels, text)
+        for name, kind, labels, text in (
+            (family.name, family.type, one._labelnames, family.documentation)
+            for one in vars(made).values()
+            if isinstance(one, MetricWrapperBase)
+            for family in one.describe()
+        )
+    ]
+    rows += [(name, "gauge", tuple(labels), text) for name, (text, labels) in STORED.items()]
+    rows.append((f"{BUILD[0]}_info", "info", BUILD[2], BUILD[1]))
+    return sorted(rows)
+
+
+def markdown() -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Served at `/metrics`, as OpenMetrics where that is asked for. Names and labels are a contract.",
+        "This file is made from `consumer/metrics.py`: `python -m consumer.metrics > docs/metrics.md`.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
+        for name, kind, labels, text in catalog()
+    ]
+    lines += ["", "## Values of labels", "", "| Metric | Label | Values |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | `{label}` | {', '.join(f'`{value}`' if value != 'a topic' else value for value in values)} |"
+        for name, labels in sorted(VALUES.items())
+        for label, values in labels.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

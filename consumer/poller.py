@@ -8,20 +8,32 @@ every record is durable.
 import hashlib
 import tempfile
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import structlog
 
 from adapters import views
-from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersPage, OrdersQuery, Unreadable, in_hundreds
+from adapters.ports import (
+    Clock,
+    LogWriter,
+    Marketplace,
+    NewRecord,
+    OrdersPage,
+    OrdersQuery,
+    Rejected,
+    Unreadable,
+    in_hundreds,
+)
 from adapters.store import Cursor, DeadLetter, Store
 from adapters.wire import slice_orders, snapshot_event, snapshot_of, to_structured
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
+
+V = TypeVar("V")
 
 #: Handled by nobody yet, or waiting for us: read whole in every run, so that whatever was missed before appears again.
 STATE_SWEEP: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
@@ -36,6 +48,8 @@ FIRST: Final = timedelta(days=30)
 #: A listing that changes under our feet is read again so often, then the cursor stays.
 MAX_SWEEPS: Final = 4
 MAX_TARGETED: Final = 500
+#: So many that wait for a read are looked at, to find those not asked for in vain a moment ago.
+MAX_WAITING: Final = 20_000
 #: More pages than this are no listing of one seller's open orders.
 MAX_PAGES: Final = 5_000
 REMEMBERED: Final = 20_000
@@ -53,6 +67,7 @@ class Yield:
     same: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)  # by reason
     complete: bool = True
+    seen: set[str] = field(default_factory=set)  # ids of every order that was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,9 @@ class Poller:
         topic: str,
         overlap: timedelta = OVERLAP,
         on_run: Callable[[str, Yield, float], None] = lambda *_: None,
+        on_page: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_page` hears of each page that is published, so that a long run is seen to be alive."""
         self._shop = shop
         self._mirakl = mirakl
         self._store = store
@@ -105,9 +122,13 @@ class Poller:
         self._topic = topic
         self._overlap = overlap
         self._on_run = on_run
+        self._on_page = on_page
         # (content, the proof it was, when) of what was published a moment ago, so that a stopped consumer does not
         # flood the topic. It wears off: what the consumer set aside is offered again now and then.
         self._published: OrderedDict[str, tuple[str, datetime | None, datetime]] = OrderedDict()
+        # When an id was asked for that Mirakl does not show: the OMS may speak of orders that are not of this shop,
+        # and they must not crowd out those that are.
+        self._in_vain: OrderedDict[str, datetime] = OrderedDict()
 
     def run(self) -> Yield:
         """One run over everything. The cursor has not moved where it raises
@@ -125,13 +146,20 @@ class Poller:
             server_time = self._read(spool, OrdersQuery(states=STATE_SWEEP), outcome)
             window = OrdersQuery(updated_from=since, updated_to=server_time or began)
             self._read(spool, window, outcome)
-            for order_ids in in_hundreds(self._waiting(began)):
-                self._read(spool, OrdersQuery(order_ids=order_ids), outcome)
+            waiting = self._waiting(began)
+            for order_ids in in_hundreds(waiting):
+                self._read_by_id(spool, order_ids, outcome)
             for body, read_at in spool:
                 self._publish(body, read_at, outcome)
+                self._on_page()
+        for order_id in waiting:
+            if order_id not in outcome.seen:
+                _remember(self._in_vain, order_id, began)
 
         if outcome.complete:
-            watermark = max((server_time or began) - self._overlap, before.watermark if before else EPOCH)
+            # The earlier of the two clocks: a date far in the future would skip everything until then.
+            reached = min(server_time or began, began)
+            watermark = max(reached - self._overlap, before.watermark if before else EPOCH)
             cursor = Cursor(watermark, began if wide or before is None else before.wide_at, self._clock.now())
             with self._store.transaction() as tx:
                 tx.set_cursor(self._shop, cursor)
@@ -141,7 +169,23 @@ class Poller:
     # -- read ----------------------------------------------------------------------------------------------------
 
     def _waiting(self, now: datetime) -> list[str]:
-        return views.waiting_for_a_read(self._store, self._shop, now, MAX_TARGETED)
+        """Orders to ask for by id; one that was asked for in vain waits for its next turn."""
+        waiting = views.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
+        asked_at = self._in_vain.get
+        due = [order_id for order_id in waiting if now - asked_at(order_id, EPOCH) >= REMEMBERED_FOR]
+        return due[:MAX_TARGETED]
+
+    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], outcome: Yield) -> None:
+        """A listing that Mirakl refuses is halved until the id stands alone that it cannot take: the OMS sent it."""
+        try:
+            self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), outcome)
+        except Rejected as error:
+            middle = len(order_ids) // 2
+            if not middle:
+                log.warning("id_refused", shop=self._shop, outcome=error.outcome)
+                return
+            self._read_by_id(spool, order_ids[:middle], outcome)
+            self._read_by_id(spool, order_ids[middle:], outcome)
 
     def _read(self, spool: _Spool, query: OrdersQuery, outcome: Yield) -> datetime | None:
         """Spool every page of one listing; again from the first page where the listing moved meanwhile.
@@ -160,7 +204,8 @@ class Poller:
 
     def _sweep(self, spool: _Spool, query: OrdersQuery) -> tuple[datetime | None, bool]:
         """All pages once. Each begins with the last order of the one before: if it does not, an order has left
-        the listing and the rest moved up, over the edge of a page that was read already."""
+        the listing and the rest moved up, over the edge of a page that was read already. A page may be shorter than
+        was asked for: the end is where the total says, or where nothing comes behind the order known already."""
         offset, last_id, first_time = 0, "", None
         for _ in range(MAX_PAGES):
             page = self._mirakl.orders(query, offset)
@@ -169,10 +214,13 @@ class Poller:
             slices, total = slice_orders(page.body)
             if last_id and (not slices or _id(slices[0]) != last_id):
                 return first_time, False
-            if len(slices) < PAGE or (total is not None and offset + len(slices) >= total):
+            at_end = offset + len(slices) >= total if total is not None else len(slices) < PAGE
+            if at_end:
                 return first_time, True
+            if len(slices) < 2:  # nothing behind the order known already; on a first page the total is not believed
+                return first_time, bool(last_id)
             last_id = _id(slices[-1])
-            offset += PAGE - 1
+            offset += len(slices) - 1
         return first_time, False
 
     # -- publish -------------------------------------------------------------------------------------------------
@@ -180,18 +228,29 @@ class Poller:
     def _publish(self, body: bytes, read_at: datetime, outcome: Yield) -> None:
         """Publish the orders of one page that are news; set aside those that can never be used."""
         found, letters = self._understand(body, read_at)
+        outcome.seen.update(one.order_id for one in found)
         stored = views.seen(self._store, self._shop, [one.order_id for one in found])
         news = [one for one in found if self._is_news(one, stored.get(one.order_id), outcome)]
         for start in range(0, len(news), PUBLISH_AT_ONCE):
             some = news[start : start + PUBLISH_AT_ONCE]
             self._writer.publish([one.record for one in some])
             for one in some:
-                known = stored.get(one.order_id)
-                self._remember(one.order_id, one.content, known.read_after if known else None)
+                proof = _proof(one, stored.get(one.order_id))
+                _remember(self._published, one.order_id, (one.content, proof, self._clock.now()))
         if letters:
-            outcome.set_aside.update(letter.reason for letter in letters)
-            with self._store.transaction() as tx:
-                tx.set_aside(letters, self._clock.now())
+            self._set_aside(letters, read_at, outcome)
+
+    def _set_aside(self, letters: Sequence[DeadLetter], read_at: datetime, outcome: Yield) -> None:
+        """Keep what can never be used. It comes again in every run, and counts again only after a while."""
+        fresh = [letter for letter in letters if not self._is_recent(letter.digest, letter.reason, None, read_at)]
+        if not fresh:
+            return
+        with self._store.transaction() as tx:
+            tx.set_aside(fresh, self._clock.now())
+        for letter in fresh:
+            log.warning("set_aside", shop=self._shop, reason=letter.reason, detail=letter.detail)
+            outcome.set_aside[letter.reason] += 1
+            _remember(self._published, letter.digest, (letter.reason, None, self._clock.now()))
 
     def _understand(self, body: bytes, read_at: datetime) -> tuple[list[_Found], list[DeadLetter]]:
         found: list[_Found] = []
@@ -203,7 +262,6 @@ class Poller:
                 digest = hashlib.sha256(raw).hexdigest()[:32]
                 place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
                 letters.append(DeadLetter(f"poll:{self._shop}", place, error.reason, error.detail, digest, None, raw))
-                log.warning("set_aside", shop=self._shop, reason=error.reason, detail=error.detail)
                 continue
             event = snapshot_event(self._shop, order_id, raw, snapshot)
             value, headers = to_structured(event, base64=True)
@@ -213,10 +271,9 @@ class Poller:
 
     def _is_news(self, one: _Found, stored: views.Seen | None, outcome: Yield) -> bool:
         """It differs from what is stored, or it is the proof that the order waits for (rules 16, 17)."""
-        read_after = stored.read_after if stored else None
-        is_proof = read_after is not None and one.read_at > read_after
+        proof = _proof(one, stored)
         differs = stored is None or stored.content != one.content
-        if (differs or is_proof) and not self._was_published(one, read_after):
+        if (differs or proof) and not self._is_recent(one.order_id, one.content, proof, one.read_at):
             if stored is None or not stored.content:
                 outcome.new += 1
             else:
@@ -225,15 +282,23 @@ class Poller:
         outcome.same += 1
         return False
 
-    def _was_published(self, one: _Found, proof: datetime | None) -> bool:
-        content, of_proof, when = self._published.get(one.order_id, ("", None, EPOCH))
-        return (content, of_proof) == (one.content, proof) and one.read_at - when < REMEMBERED_FOR
+    def _is_recent(self, key: str, content: str, proof: datetime | None, read_at: datetime) -> bool:
+        """It left here a moment ago, in this very form."""
+        recent_content, recent_proof, when = self._published.get(key, ("", None, EPOCH))
+        return (recent_content, recent_proof) == (content, proof) and read_at - when < REMEMBERED_FOR
 
-    def _remember(self, order_id: str, content: str, proof: datetime | None) -> None:
-        self._published[order_id] = (content, proof, self._clock.now())
-        self._published.move_to_end(order_id)
-        while len(self._published) > REMEMBERED:
-            self._published.popitem(last=False)
+
+def _proof(one: _Found, stored: views.Seen | None) -> datetime | None:
+    """The instant behind which the order waits for a read, where this read is one."""
+    read_after = stored.read_after if stored else None
+    return read_after if read_after is not None and one.read_at > read_after else None
+
+
+def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > REMEMBERED:
+        memory.popitem(last=False)
 
 
 def _id(raw: bytes) -> str:

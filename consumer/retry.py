@@ -18,6 +18,11 @@ OBSOLETE: Final = "obsolete"
 RESULTS: Final = (DONE, ALREADY_DONE, RETRY, UNKNOWN, REJECTED, ACCOUNT_FAULT, GAVE_UP, OBSOLETE)
 
 
+#: A bad key or a spent budget is tried again after this, where the remote names no time (nor "at once").
+ACCOUNT_REST_SECONDS: Final = 60.0
+SHORTEST_REST_SECONDS: Final = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Waiting between tries, in seconds: doubled each time, jittered down to half, capped."""
@@ -61,8 +66,8 @@ def after_failure(
         return Verdict(REJECTED)
     asked = error.retry_after_seconds
     if isinstance(error, AccountFault):
-        until = now + timedelta(seconds=asked if asked is not None else 60)
-        return Verdict(ACCOUNT_FAULT, next_at=now, rest_until=until)
+        until = now + timedelta(seconds=max(asked or ACCOUNT_REST_SECONDS, SHORTEST_REST_SECONDS))
+        return Verdict(ACCOUNT_FAULT, next_at=until, rest_until=until)
     wait = backoff.seconds(attempts, jitter)
     next_at = now + timedelta(seconds=max(wait, asked or 0))
     if next_at > give_up_at:
@@ -89,9 +94,15 @@ class Account:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
 
     def answered(self) -> None:
-        """The remote answered, yes or no: it works."""
+        """The remote answered, yes or no: it works. A rest for a fault of its own ends by its time alone."""
+        if self.circuit_is_open():
+            self.rests_until = None
         self.failing_orders.clear()
-        self.rests_until = None
+
+    def claimed(self, now: datetime) -> None:
+        """A call is about to be made. Where the circuit is open it is the probe, and goes alone."""
+        if self.circuit_is_open():
+            self.rests_until = now + timedelta(seconds=CIRCUIT_REST_SECONDS)
 
     def rest(self, until: datetime) -> None:
         """Its own fault: bad key, budget spent. It resumes by itself."""
@@ -101,4 +112,4 @@ class Account:
         """No usable answer. After the rest the next claim probes, with another order where there is one."""
         self.failing_orders.add(order_key)
         if self.circuit_is_open():
-            self.rests_until = now + timedelta(seconds=CIRCUIT_REST_SECONDS)
+            self.rest(now + timedelta(seconds=CIRCUIT_REST_SECONDS))

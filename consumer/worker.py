@@ -6,7 +6,9 @@ lease that was lost is still a fact. Only the command's row is fenced by the lea
 
 import random
 import threading
+import traceback
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,8 +17,22 @@ from typing import Final
 import structlog
 
 from adapters.oms import Unimportable, build_payload
-from adapters.ports import Catalog, Clock, Duplicate, Marketplace, Oms, Rejected, RemoteError, Retryable
-from adapters.store import LEASE, CommandRow, OrderRow
+from adapters.ports import (
+    AccountFault,
+    Catalog,
+    Clock,
+    ConfigError,
+    Duplicate,
+    Marketplace,
+    Oms,
+    OutcomeUnknown,
+    Rejected,
+    RemoteError,
+    Retryable,
+    StoreUnavailable,
+    Unreadable,
+)
+from adapters.store import LEASE, CommandRow, OrderRow, Transaction
 from consumer.apply import Orders
 from consumer.retry import (
     ACCOUNT_FAULT,
@@ -25,7 +41,6 @@ from consumer.retry import (
     GAVE_UP,
     OBSOLETE,
     REJECTED,
-    RETRY,
     UNKNOWN,
     Account,
     Backoff,
@@ -48,6 +63,10 @@ log = structlog.get_logger("orderflow.worker")
 
 SOURCE: Final = "/orderflow/worker"
 OPERATION: Final = {kind: operation for kind, _, operation in KINDS}
+#: The one call to Mirakl that an import makes before its own.
+MESSAGES: Final = "M11"
+#: Outcome of a call that our own code did not survive.
+BROKEN: Final = "broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +92,22 @@ class Claim:
 
     @property
     def account(self) -> tuple[str, str]:
-        return self.order.shop, "oms" if self.command.kind == IMPORT else "mirakl"
+        return self.order.shop, _system(self.command.kind)
 
 
 class LeaseLost(Exception):
-    """The last look before the call said no: somebody else holds the command, or nobody needs it."""
+    """The last look before the call said no: somebody else holds the command, nobody needs it, or time runs out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How one try ended, as it goes into the store: the event, and what becomes of the command's row."""
+
+    claim: Claim
+    event: Event
+    release: Callable[[Transaction], bool]
+    result: str
+    error: RemoteError | None
 
 
 class Worker:
@@ -102,12 +132,17 @@ class Worker:
         self._on_result = on_result
         self._jitter = jitter
         self._lock = threading.Lock()
+        self._unstored: deque[_Ending] = deque()  # at most one a thread
         self.accounts: dict[tuple[str, str], Account] = {
             (name, system): Account() for name in shops for system in ("mirakl", "oms")
         }
 
     def turn(self) -> bool:
-        """Carry out one command. False where none is due."""
+        """Carry out one command. False where none is due.
+
+        Raises StoreUnavailable. An answer that could not be stored is kept, and stored before anything else is done.
+        """
+        self._store_kept()
         claim = self.claim()
         if claim is None:
             return False
@@ -115,10 +150,10 @@ class Worker:
             parts = self.call(claim)
         except LeaseLost:
             self._drop(claim)
-        except Unimportable as error:
-            self._failed(claim, Rejected("import", "not_sent", code="INCOMPLETE", words=str(error)))
-        except RemoteError as error:
-            self._failed(claim, error)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._failed(claim, _meaning(claim, error))
         else:
             self._account_answered(claim)
             self._done(claim, parts, DONE)
@@ -148,6 +183,8 @@ class Worker:
                 applied = self._orders.apply_in(tx, [event])
                 order = applied[-1].order
                 body = tx.snapshot(order.key, command.basis) if row.kind == IMPORT else None
+                with self._lock:
+                    self.accounts[order.shop, _system(row.kind)].claimed(now)
                 break
         self._orders.tell(applied)
         leased = replace(row, basis=command.basis, attempts=row.attempts + 1, state="leased")
@@ -156,14 +193,12 @@ class Worker:
     def _resting(self) -> list[tuple[str, str]]:
         now = self._clock.now()
         resting = {account for account, rest in self.accounts.items() if rest.is_resting(now)}
-        return [
-            (shop, kind) for shop, system in resting for kind, _, _ in KINDS if (kind == IMPORT) == (system == "oms")
-        ]
+        return [(shop, kind) for shop, system in resting for kind, _, _ in KINDS if _system(kind) == system]
 
     # -- call ----------------------------------------------------------------------------------------------------
 
     def call(self, claim: Claim) -> tuple[Part, ...]:
-        """The one call of this command. Raises RemoteError, Unimportable, LeaseLost."""
+        """The one call of this command. Raises RemoteError, Unimportable, Unreadable, LeaseLost."""
         shop, order_id = self._shops[claim.order.shop], claim.order.order_id
         facts, snapshot = claim.order.facts, claim.order.facts.snapshot
         if snapshot is None:
@@ -191,8 +226,9 @@ class Worker:
         return ()
 
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
+        """The last look (rule 18). Half of the lease has to be left: a call ends within that."""
         with self._orders.store.transaction() as tx:
-            if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload):
+            if not tx.sending(claim.command.id, claim.token, self._clock.now() + LEASE / 2, payload):
                 raise LeaseLost
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:
@@ -200,14 +236,11 @@ class Worker:
         if claim.command.maybe_sent and claim.command.payload is not None:
             return claim.command.payload
         if claim.snapshot is None:
-            raise Unimportable("the order as received")
+            raise Unimportable(["the order as received"])
         snapshot = claim.order.facts.snapshot
         messages: tuple[str, ...] = ()
         if snapshot is not None and snapshot.has_messages:
-            try:
-                messages = shop.mirakl.customer_messages(claim.order.order_id)
-            except Rejected as error:  # unread messages hold the import
-                raise Retryable(error.operation, error.outcome, status=error.status, words=error.words) from error
+            messages = self._messages(claim, shop)
         return build_payload(
             claim.snapshot,
             messages,
@@ -215,6 +248,17 @@ class Worker:
             external_ref_prefix=shop.external_ref_prefix,
             shipping_methods=shop.shipping_methods or {},
         )
+
+    def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
+        """What the customer wrote. Unread messages hold the import, whatever is the matter with them."""
+        account, now = self.accounts[claim.order.shop, "mirakl"], self._clock.now()
+        if account.rests_until is not None and account.is_resting(now):
+            rest_seconds = (account.rests_until - now).total_seconds()
+            raise AccountFault(MESSAGES, "not_sent", retry_after_seconds=rest_seconds)
+        try:
+            return shop.mirakl.customer_messages(claim.order.order_id)
+        except Rejected as error:
+            raise Retryable(error.operation, error.outcome, status=error.status, words=error.words) from error
 
     # -- settle --------------------------------------------------------------------------------------------------
 
@@ -235,7 +279,7 @@ class Worker:
             backoff=self._backoff,
             jitter=self._jitter(),
         )
-        self._account_failed(claim, verdict)
+        self._account_failed(claim, verdict, error)
         key = (command.kind, command.carries, command.round)
         match verdict.result:
             case "already_done":
@@ -252,28 +296,50 @@ class Worker:
     def _settle(self, claim: Claim, says: Facts, result: str, *, state: str, error: RemoteError | None = None) -> None:
         """Join the result as a fact whatever became of the lease; close the row only where it is still ours."""
         event = self._event(claim.order, claim.command, claim.token, "result", says, result=result, error=error)
-        with self._orders.store.transaction() as tx:
-            applied = self._orders.apply_in(tx, [event])
-            tx.settle(claim.command.id, claim.token, state, result)
-        self._orders.tell(applied)
-        self._told(claim, result, error)
+
+        def release(tx: Transaction) -> bool:
+            return tx.settle(claim.command.id, claim.token, state, result)
+
+        self._store(_Ending(claim, event, release, result, error))
 
     def _put_back(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
         event = self._event(
             claim.order, claim.command, claim.token, "result", Facts(), result=verdict.result, error=error
         )
-        with self._orders.store.transaction() as tx:
-            applied = self._orders.apply_in(tx, [event])
-            tx.put_back(
+        next_at = verdict.next_at or self._clock.now()
+
+        def release(tx: Transaction) -> bool:
+            return tx.put_back(
                 claim.command.id,
                 claim.token,
                 verdict.result,
-                verdict.next_at or self._clock.now(),
+                next_at,
                 maybe_sent=claim.command.maybe_sent or verdict.result == UNKNOWN,
                 attempt_counts=verdict.result != ACCOUNT_FAULT,
             )
+
+        self._store(_Ending(claim, event, release, verdict.result, error))
+
+    def _store(self, ending: _Ending) -> None:
+        try:
+            with self._orders.store.transaction() as tx:
+                applied = self._orders.apply_in(tx, [ending.event])
+                ending.release(tx)
+        except StoreUnavailable:
+            with self._lock:
+                self._unstored.append(ending)
+            raise
         self._orders.tell(applied)
-        self._told(claim, verdict.result, error)
+        self._told(ending.claim, ending.result, ending.error)
+
+    def _store_kept(self) -> None:
+        """What became of calls while the store was away. Storing one twice does nothing: its event is one."""
+        while True:
+            with self._lock:
+                if not self._unstored:
+                    return
+                ending = self._unstored.popleft()
+            self._store(ending)
 
     def _drop(self, claim: Claim) -> None:
         """Not called: open again where it is still ours and wanted, else its new holder's or nobody's."""
@@ -324,15 +390,46 @@ class Worker:
         with self._lock:
             self.accounts[claim.account].answered()
 
-    def _account_failed(self, claim: Claim, verdict: Verdict) -> None:
-        account = self.accounts[claim.account]
+    def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
+        account = self.accounts[claim.order.shop, "mirakl" if error.operation == MESSAGES else claim.account[1]]
+        said_no = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
         with self._lock:
             if verdict.rest_until is not None:
                 account.rest(verdict.rest_until)
-            elif verdict.result in (RETRY, UNKNOWN, GAVE_UP):
-                account.failed(claim.order.key, self._clock.now())
-            else:
+            elif said_no and error.status:  # without a status the no was our own, and nobody was asked
                 account.answered()
+            elif not said_no and error.outcome != BROKEN:
+                account.failed(claim.order.key, self._clock.now())
+
+
+def _system(kind: str) -> str:
+    """The remote that a command's own call goes to."""
+    return "oms" if kind == IMPORT else "mirakl"
+
+
+def _meaning(claim: Claim, error: Exception) -> RemoteError:
+    """What an error of a call is to its command. One order that breaks our code must not hold a worker for ever."""
+    operation = OPERATION[claim.command.kind]
+    match error:
+        case RemoteError():
+            return error
+        case Unimportable():
+            return Rejected(operation, "not_sent", code="INCOMPLETE", words=str(error))
+        case Unreadable():
+            words = f"the order as received cannot be read ({error.reason})"
+            return Rejected(operation, "not_sent", code="UNREADABLE", words=words)
+        case ConfigError():  # a key file that was emptied
+            log.warning("account_not_usable", shop=claim.order.shop, error=str(error))
+            return AccountFault(operation, "not_sent")
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    log.error(
+        "call_broken",
+        shop=claim.order.shop,
+        order_id=claim.order.order_id,
+        error=type(error).__name__,
+        where=f"{frame.filename}:{frame.lineno}",
+    )
+    return OutcomeUnknown(operation, BROKEN)
 
 
 def _attempted(order: OrderRow, command: CommandRow) -> Facts:

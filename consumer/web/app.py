@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.ports import Clock, LogUnavailable, LogWriter, NewRecord, Unreadable
+from adapters.ports import Clock, ConfigError, LogUnavailable, LogWriter, NewRecord, Unreadable
 from adapters.wire import oms_event, to_structured
 from consumer.metrics import Metrics
 
@@ -68,18 +68,29 @@ def application(
             if len(body) > MAX_CALLBACK_BYTES:
                 metrics.callbacks.labels(shop, "too_large").inc()
                 return JSONResponse({"error": f"more than {MAX_CALLBACK_BYTES} bytes"}, 413)
-        if not is_authentic(bytes(body), intake.secret(), request.headers):
+        return await take(shop, intake.company_ref_id, intake.secret, bytes(body), request.headers)
+
+    async def take(
+        shop: str, company_ref_id: int, read_secret: Callable[[], str], body: bytes, headers: Mapping[str, str]
+    ) -> Response:
+        try:
+            secret = read_secret()
+        except ConfigError as error:  # its file was emptied; the OMS sends the callback again
+            metrics.callbacks.labels(shop, "no_secret").inc()
+            log.error("callback_refused", shop=shop, reason="no_secret", error=str(error))
+            return JSONResponse({"error": "the secret cannot be read here; send it again"}, 503)
+        if not is_authentic(body, secret, headers):
             metrics.callbacks.labels(shop, "not_authentic").inc()
             log.warning("callback_refused", shop=shop, reason="not_authentic")
             return JSONResponse({"error": "the signature or the secret is wrong"}, 401)
         try:
-            event = oms_event(intake.company_ref_id, bytes(body), clock.now())
+            event = oms_event(company_ref_id, body, clock.now())
         except Unreadable as error:
             metrics.callbacks.labels(shop, "unreadable").inc()
             log.warning("callback_refused", shop=shop, reason=error.reason, detail=error.detail)
             return JSONResponse({"error": str(error)}, 400)
-        value, headers = to_structured(event)
-        record = NewRecord(topic, event.extensions["partitionkey"], value, headers)
+        value, attributes = to_structured(event)
+        record = NewRecord(topic, event.extensions["partitionkey"], value, attributes)
         try:
             await run_in_threadpool(writer.publish, [record])
         except LogUnavailable:

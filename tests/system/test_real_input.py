@@ -164,7 +164,7 @@ def test_an_order_that_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path
 
 
 def test_what_was_received_is_kept_byte_for_byte(tmp_path: Path) -> None:
-    text = '{"order_id" :\t"Ö-1",\n\n   "order_state":"WAITING_DEBIT" , "odd": 1.50000000000000000001e0, "x": "\\u00e9é"}'
+    text = '{"order_id" :\t"Ö-1",\n\n   "order_state":"WAITING_DEBIT" , "odd": 1.5000000000000001e0, "x": "\\u00e9é"}'
     raw = text.encode()
     with place(tmp_path, page_of([raw])) as (one, _, _):
         one.turn()

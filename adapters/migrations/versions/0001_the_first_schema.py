@@ -77,6 +77,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("shop", "order_id", name=op.f("uq_orders_shop_order_id")),
     )
     op.create_index(
+        "ix_orders_attention",
+        "orders",
+        ["shop"],
+        unique=False,
+        sqlite_where=sa.text("attention != '[]'"),
+        postgresql_where=sa.text("attention != '[]'"),
+    )
+    op.create_index(
         "ix_orders_read_after",
         "orders",
         ["shop", "read_after"],
@@ -103,6 +111,7 @@ def upgrade() -> None:
         sa.Column("paused", sa.Text(), server_default="", nullable=False),
         sa.Column("first_seen_at", adapters.schema.Instant(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_shops")),
+        sa.UniqueConstraint("endpoint", "shop_id", name=op.f("uq_shops_endpoint_shop_id")),
     )
     op.create_table(
         "commands",
@@ -112,7 +121,7 @@ def upgrade() -> None:
         sa.Column("carries", sa.Text(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("unwanted", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("unwanted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("basis", sa.Text(), nullable=False),
         sa.Column("opened_at", adapters.schema.Instant(timezone=True), nullable=False),
         sa.Column("next_at", adapters.schema.Instant(timezone=True), nullable=False),
@@ -121,7 +130,7 @@ def upgrade() -> None:
         sa.Column("lease_token", sa.Text(), nullable=True),
         sa.Column("lease_until", adapters.schema.Instant(timezone=True), nullable=True),
         sa.Column("payload", sa.LargeBinary(), nullable=True),
-        sa.Column("maybe_sent", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("maybe_sent", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("last_outcome", sa.Text(), server_default="", nullable=False),
         sa.CheckConstraint("(state = 'leased') = (lease_token IS NOT NULL)", name=op.f("ck_commands_leased_has_token")),
         sa.CheckConstraint(

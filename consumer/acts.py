@@ -1,0 +1,159 @@
+"""What a person decides: an act on an order is an event like any other; a switch of a shop is audited."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+
+from adapters import views
+from adapters.ports import Clock, OrderflowError
+from adapters.store import OrderRow, Store
+from adapters.views import CommandView, ShopView
+from consumer.apply import Orders
+from statemachine.commands import KINDS, retry_subject
+from statemachine.events import ACT, Event
+from statemachine.facts import Act, Facts
+from statemachine.states import ACCEPT, CANCELED, REFUSED, is_pending, last_answer, mirakl_state
+
+SOURCE: Final = "/orderflow/person"
+
+#: What a person can do to an order.
+ACTS: Final = ("accept", "refuse", "hold", "settle", "retry")
+
+#: The groups of effects that `--only` names.
+GROUPS: Final = tuple(dict.fromkeys(group for _, group, _ in KINDS))
+
+
+class NotPossible(OrderflowError):
+    """What was asked for makes no sense now. The text says why."""
+
+
+# -- Orders ------------------------------------------------------------------------------------------------------
+
+
+def act(orders: Orders, order: OrderRow, kind: str, *, who: str, why: str, at: datetime) -> OrderRow:
+    """Apply one act; the order as it is then. Raises NotPossible where it would do nothing."""
+    if order.shop not in orders.policies:  # apply would plan its calls by a policy that is not the shop's
+        raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
+    _needs_words(why)
+    subject = _SUBJECT[kind](orders.store, order, at)
+    says = Facts(acts=(Act(at, kind, who, why, subject),))
+    event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, ACT, at, says, note={"act": kind})
+    with orders.store.transaction() as tx:
+        applied = orders.apply_in(tx, [event])
+        if kind == "retry":
+            tx.hurry(order.key, at)
+    orders.tell(applied)
+    return views.find_orders(orders.store, order.order_id, order.shop)[0]
+
+
+def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
+    """accept, refuse: only while Mirakl waits for the answer."""
+    _not_final(order)
+    if mirakl_state(order.facts) not in ("", "STAGING", "WAITING_ACCEPTANCE"):
+        raise NotPossible(f"{_name(order)} waits for no decision any more: it is {order.state}")
+    if is_pending(order.facts, last_answer(order.facts, ACCEPT)):
+        raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
+    return ()
+
+
+def _hold(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
+    _not_final(order)
+    if "held" in _reasons(order):
+        raise NotPossible(f"{_name(order)} is held already")
+    return ()
+
+
+def _settled(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
+    """All that needs attention now. A hold ends with the act itself: named, it would stay settled for ever."""
+    if not _reasons(order) - {"no_edge"}:
+        missing_row = " but no_edge, which only an upgrade ends" if order.attention else ""
+        raise NotPossible(f"{_name(order)}: nothing to settle{missing_row}")
+    return tuple(f"{reason}:{detail}" for reason, detail, _ in order.attention if reason not in ("held", "no_edge"))
+
+
+def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
+    """Every call that ended without success. None, but a call that waits in back-off: that one is hurried."""
+    commands = views.commands(store, order.key)
+    subject = tuple(retry_subject((c.kind, c.carries, c.round)) for c in _ended(order, commands))
+    if not subject and not any(c.state == "open" and c.next_at > at for c in commands):
+        raise NotPossible(
+            f"{_name(order)}: nothing to retry: no call was refused or given up, and none waits for its next try"
+        )
+    return subject
+
+
+_SUBJECT: Final = {"accept": _decision, "refuse": _decision, "hold": _hold, "settle": _settled, "retry": _retried}
+
+
+def _ended(order: OrderRow, commands: Sequence[CommandView]) -> list[CommandView]:
+    """The last round of each command, where it was refused or given up, or said yes to and never done."""
+    last = {(c.kind, c.carries): c for c in sorted(commands, key=lambda c: c.round)}
+    never_done = {detail.split("#", maxsplit=1)[0] for reason, detail, _ in order.attention if reason == "not_applied"}
+    return [
+        c for c in last.values() if c.state in ("rejected", "gave_up") or (c.state == "done" and c.kind in never_done)
+    ]
+
+
+def _not_final(order: OrderRow) -> None:
+    if order.state in (REFUSED, CANCELED):
+        raise NotPossible(f"{_name(order)} is {order.state}, which is final")
+
+
+def _reasons(order: OrderRow) -> set[str]:
+    return {reason for reason, _, _ in order.attention}
+
+
+def _name(order: OrderRow) -> str:
+    return f"{order.shop} {order.order_id}"
+
+
+# -- Shops -------------------------------------------------------------------------------------------------------
+
+
+def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopView:
+    """Let the shop's effects rest, or one group of them. It goes on to read, decide and show."""
+    _needs_words(why)
+    with store.transaction() as tx:  # held while the switches are read, so that nobody changes them in between
+        paused = {*_shop(store, shop).paused, *_groups(only)}
+        tx.switch(shop, paused=paused)
+        tx.add_audit(who, "pause", _subject(shop, only), why, clock.now())
+    return _shop(store, shop)
+
+
+def resume(
+    store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str, configured: str | None
+) -> ShopView:
+    """Let them go on. `configured` is the file's `effects`: "on", "off", or None where it has no such line.
+
+    A shop first seen without the line began with its effects off: this switches them on.
+    """
+    if configured == "off":
+        raise NotPossible(f'shops.{shop}.effects is "off" in the configuration: take the line out or set it to "on"')
+    _needs_words(why)
+    with store.transaction() as tx:
+        before = _shop(store, shop)
+        resting = before.paused if before.effects else GROUPS
+        tx.switch(shop, paused=set(resting) - set(_groups(only)), effects=True)
+        tx.add_audit(who, "resume", _subject(shop, only), why, clock.now())
+    return _shop(store, shop)
+
+
+def _shop(store: Store, name: str) -> ShopView:
+    for shop in views.shops(store):
+        if shop.name == name:
+            return shop
+    raise NotPossible(f"the store knows no shop {name}: `orderflow run` makes it known")
+
+
+def _groups(only: str | None) -> Collection[str]:
+    return (only,) if only else GROUPS
+
+
+def _subject(shop: str, only: str | None) -> str:
+    return f"{shop} {only}" if only else shop
+
+
+def _needs_words(why: str) -> None:
+    if not why.strip():
+        raise NotPossible("--reason says nothing")

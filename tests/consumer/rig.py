@@ -1,0 +1,248 @@
+"""The loops that touch remotes, wired to the shipped simulators without threads or sockets: every step is a call."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+from starlette.types import ASGIApp
+
+from adapters import schema as s
+from adapters import store as stores
+from adapters import views
+from adapters.log import EmbeddedLog
+from adapters.mirakl import MiraklShop
+from adapters.oms import KornitX
+from adapters.ports import NewRecord
+from adapters.simulators.books import AnswerLostError, Books, Effect, Fault
+from adapters.simulators.mirakl import MiraklSimulator
+from adapters.simulators.oms import OmsCompany, OmsSimulator
+from adapters.simulators.world import COMPANIES, MARKETPLACES, Line, build_order
+from adapters.store import OrderRow, Store
+from adapters.wire import ShopIds, decode_oms, decode_snapshot, oms_event, to_structured
+from consumer.apply import Orders
+from consumer.loop import Consumer
+from consumer.metrics import Metrics
+from consumer.poller import Poller
+from consumer.retry import Backoff
+from consumer.worker import Shop, Worker
+from statemachine.commands import Policy
+from statemachine.events import OMS_EVENT, SNAPSHOT
+from tests.support import StillClock
+
+SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
+GRACE = timedelta(seconds=120)
+Hook = Callable[[httpx.Request], httpx.Response | None]
+
+
+class InProcess(httpx.BaseTransport):
+    """An ASGI app as the network. `hook` sees each request first and may answer it, or raise, in its place."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._asgi = httpx.ASGITransport(app)
+        self.hook: Hook = lambda _request: None
+        self.bodies: list[bytes] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(request.read())
+        answer = self.hook(request)
+        if answer is not None:
+            return answer
+        try:
+            return asyncio.run(self._ask(request))
+        except AnswerLostError:
+            raise httpx.ReadTimeout("lost", request=request) from None
+
+    async def _ask(self, request: httpx.Request) -> httpx.Response:
+        copy = httpx.Request(request.method, request.url, headers=request.headers, content=request.read())
+        answer = await self._asgi.handle_async_request(copy)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+class Rig:
+    """One service's poller, consumer and worker over one store, with two marketplaces and an OMS to call."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shops: tuple[str, ...] = ("alpha",),
+        policies: Mapping[str, Policy] | None = None,
+        busy_seconds: float = 15,
+    ) -> None:
+        self.clock = StillClock()
+        self.path = folder / "orderflow.db"
+        self.store = Store(f"sqlite:///{self.path}", busy_seconds)
+        stores.migrate(self.store)
+        self.books = Books()
+        self.mirakl = {name: MiraklSimulator(MARKETPLACES[name], self.books, self.clock.now) for name in shops}
+        companies = [OmsCompany(COMPANIES[name], "oms-key", f"http://{name}", "secret") for name in shops]
+        self.oms = OmsSimulator(companies, self.books, self.clock.now, send=self._callback)
+        self.nets = {name: InProcess(simulator.app) for name, simulator in self.mirakl.items()}
+        self.oms_net = InProcess(self.oms.app)
+        self.keys = {name: MARKETPLACES[name].api_key for name in shops}
+        self.metrics = Metrics(dict.fromkeys(shops, 60.0), "0", self.clock)
+        self.log = EmbeddedLog(self.store, self.clock)
+        self.orders = Orders(self.store, policies or {}, self.clock, self.metrics.applied)
+        with self.store.transaction() as tx:
+            for name in shops:
+                tx.bind_shop(name, f"https://{name}", MARKETPLACES[name].shop_id, True, self.clock.now())
+        self.clients = {name: self._mirakl_client(name) for name in shops}
+        self.results: list[tuple[str, str]] = []
+        self.worker = self.new_worker()
+        self.pollers = {name: self.new_poller(name) for name in shops}
+        self.consumer = self.new_consumer()
+
+    # -- Parts ---------------------------------------------------------------------------------------------------
+
+    def _mirakl_client(self, name: str) -> MiraklShop:
+        return MiraklShop(
+            base_url=f"https://{name}.example",
+            shop_id=MARKETPLACES[name].shop_id,
+            api_key=lambda: self.keys[name],
+            on_call=lambda *call: self.metrics.called(name, *call),
+            clock=self.clock,
+            transport=self.nets[name],
+        )
+
+    def new_worker(self) -> Worker:
+        def shop(name: str) -> Shop:
+            oms = KornitX(
+                base_url="https://oms.example",
+                company_ref_id=COMPANIES[name],
+                api_key=lambda: "oms-key",
+                on_call=lambda *call: self.metrics.called(name, *call),
+                transport=self.oms_net,
+            )
+            return Shop(name, self.clients[name], oms, COMPANIES[name])
+
+        return Worker(
+            self.orders,
+            {name: shop(name) for name in self.mirakl},
+            self.clock,
+            grace=GRACE,
+            backoff=Backoff(5, 900),
+            on_result=lambda kind, result: self.results.append((kind, result)),
+            jitter=lambda: 0.0,
+        )
+
+    def new_poller(self, name: str = "alpha", **options: Any) -> Poller:
+        defaults = {"mirakl": self.clients[name], "writer": self.log, "on_run": self.metrics.polled}
+        made: dict[str, Any] = {**defaults, **options}
+        return Poller(name, **made, store=self.store, clock=self.clock, topic=SNAPSHOTS)
+
+    def new_consumer(self) -> Consumer:
+        names = frozenset(self.mirakl)
+        ids = [ShopIds(name, COMPANIES[name]) for name in names]
+        return Consumer(
+            self.log.reader("orderflow", [SNAPSHOTS, OMS_EVENTS]),
+            self.orders,
+            {
+                SNAPSHOTS: lambda value, headers: decode_snapshot(value, headers, names),
+                OMS_EVENTS: lambda value, headers: decode_oms(value, headers, ids),
+            },
+            lambda *batch: self.metrics.batch({SNAPSHOT: SNAPSHOTS, OMS_EVENT: OMS_EVENTS}, *batch),
+        )
+
+    def _callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
+        event = oms_event(COMPANIES[url.removeprefix("http://")], body, self.clock.now())
+        value, headers = to_structured(event)
+        self.log.publish([NewRecord(OMS_EVENTS, event.extensions["partitionkey"], value, headers)])
+        return 200
+
+    # -- Steps ---------------------------------------------------------------------------------------------------
+
+    def add(
+        self, order_id: str, shop: str = "alpha", *, sku: str = "MUG-11OZ-WHT", lines: int = 1, **fields: Any
+    ) -> None:
+        """An order at Mirakl, created now."""
+        order = build_order(
+            MARKETPLACES[shop], order_id, created=self.clock.now(), lines=[Line(sku) for _ in range(lines)], **fields
+        )
+        self.mirakl[shop].add_order(order)
+
+    def consume(self) -> None:
+        self.oms.deliver_due(self.clock.now())
+        while self.consumer.turn(0):
+            pass
+
+    def poll(self, seconds: float = 1) -> None:
+        """Every shop, `seconds` from now, and all of it applied."""
+        self.clock.advance(seconds)
+        for poller in self.pollers.values():
+            poller.run()
+        self.consume()
+
+    def work(self, seconds: float = 0) -> int:
+        """Turns until nothing is due."""
+        self.clock.advance(seconds)
+        turns = 0
+        while self.worker.turn():
+            turns += 1
+            assert turns < 100, "a command that is due again at once, for ever"
+        return turns
+
+    def imported(self, order_id: str = "1-A", shop: str = "alpha", **fields: Any) -> None:
+        """An order that the OMS holds."""
+        self.add(order_id, shop, state="SHIPPING", **fields)
+        self.poll()
+        self.work()
+        assert self.state(order_id) == "imported"
+
+    def fail(self, operation: str, kind: str, count: int = 1, *, shop: str = "alpha", **more: Any) -> None:
+        simulator = self.oms if operation == "order" else self.mirakl[shop]
+        simulator.knobs.faults.append(Fault(operation, kind, count, hold_seconds=0, **more))
+
+    def switch(self, shop: str = "alpha", *, effects: bool | None = None, paused: tuple[str, ...] = ()) -> None:
+        with self.store.transaction() as tx:
+            tx.switch(shop, paused=paused, effects=effects)
+
+    # -- What came of it -----------------------------------------------------------------------------------------
+
+    def row(self, order_id: str = "1-A") -> OrderRow:
+        (row,) = views.find_orders(self.store, order_id)
+        return row
+
+    def state(self, order_id: str = "1-A") -> str:
+        return self.row(order_id).state
+
+    def attention(self, order_id: str = "1-A") -> list[str]:
+        return [reason for reason, _, _ in self.row(order_id).attention]
+
+    def commands(self, order_id: str = "1-A") -> list[sa.Row[Any]]:
+        """Whole rows, the oldest first."""
+        of_order = sa.select(s.commands).where(s.commands.c.order_key == self.row(order_id).key)
+        with self.store.reading() as connection:
+            return list(connection.execute(of_order.order_by(s.commands.c.id)))
+
+    def command(self, order_id: str = "1-A") -> sa.Row[Any]:
+        """The youngest."""
+        return self.commands(order_id)[-1]
+
+    def effects(self, order_id: str = "1-A") -> list[str]:
+        """What calls with our key did to it."""
+        return [effect.kind for effect in self.ours(order_id)]
+
+    def ours(self, order_id: str = "1-A") -> list[Effect]:
+        return [effect for effect in self.books.effects(order_id=order_id) if effect.by == "api"]
+
+    def journal(self, order_id: str = "1-A") -> list[views.Entry]:
+        return views.journal(self.store, self.row(order_id).key)
+
+    def records(self, topic: str = SNAPSHOTS) -> list[sa.Row[Any]]:
+        """Of the log, in the order of publication."""
+        c = s.log_records.c
+        found = sa.select(s.log_records).where(c.topic == topic).order_by(c.published_at, c.partition, c.offset)
+        with self.store.reading() as connection:
+            return list(connection.execute(found))
+
+
+def mandatory(rig: Rig, shop: str) -> None:
+    """Every shipping type of the shop wants tracking from now on."""
+    simulator = rig.mirakl[shop]
+    types = tuple(replace(one, mandatory_tracking=True) for one in simulator.marketplace.shipping_types)
+    simulator.marketplace = replace(simulator.marketplace, shipping_types=types)

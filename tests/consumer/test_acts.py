@@ -1,0 +1,264 @@
+"""What a person may not do, and what an act does; on orders that really went through apply and the worker."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from adapters import schema, views
+from adapters.ports import Rejected, Retryable
+from adapters.store import OrderRow
+from adapters.views import ShopView
+from consumer.acts import ACTS, NotPossible, act, pause, resume
+from statemachine.commands import ALREADY_THERE, Policy
+from statemachine.events import CALL
+from statemachine.facts import Facts, Rejection
+from statemachine.states import IMPORT
+from tests.consumer.test_explain import Desk
+from tests.statemachine.lives import event, parcel
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def do(desk: Desk, kind: str, why: str = "agreed") -> OrderRow:
+    desk.clock.advance(1)
+    return act(desk.orders, desk.row, kind, who="ana", why=why, at=desk.clock.now())
+
+
+def reasons(row: OrderRow) -> list[str]:
+    return [reason for reason, _, _ in row.attention]
+
+
+def calls(desk: Desk) -> list[tuple[str, str, int, str]]:
+    return [(c.kind, c.carries, c.round, c.state) for c in views.commands(desk.store, desk.row.key)]
+
+
+# -- Refused -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ACTS)
+@pytest.mark.parametrize("state", ["REFUSED", "CANCELED"])
+def test_a_final_order_takes_no_act(desk: Desk, kind: str, state: str) -> None:
+    desk.shows(state)
+    with pytest.raises(NotPossible, match=r"alpha O-1( is |: nothing to )"):
+        do(desk, kind)
+    assert desk.row.version == 1
+
+
+@pytest.mark.parametrize("kind", ["accept", "refuse"])
+@pytest.mark.parametrize("state", ["WAITING_DEBIT_PAYMENT", "SHIPPING", "SHIPPED"])
+def test_a_decision_comes_too_late_after_the_acceptance(desk: Desk, kind: str, state: str) -> None:
+    desk.shows(state)
+    with pytest.raises(NotPossible, match="waits for no decision any more"):
+        do(desk, kind)
+
+
+def test_a_decision_comes_too_late_once_mirakl_has_the_answer(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.works()
+    with pytest.raises(NotPossible, match="Mirakl has our answer already"):
+        do(desk, "refuse")
+
+
+def test_nothing_to_settle_is_told(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    with pytest.raises(NotPossible, match=r"alpha O-1: nothing to settle$"):
+        do(desk, "settle")
+
+
+def test_a_missing_row_of_the_table_cannot_be_settled(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    with desk.store.writing() as connection:
+        connection.execute(sa.update(schema.orders).values(attention='[["no_edge", "", "2026-03-01T00:00:00+00:00"]]'))
+    with pytest.raises(NotPossible, match="nothing to settle but no_edge, which only an upgrade ends"):
+        do(desk, "settle")
+
+
+def test_a_held_order_is_not_held_twice(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    do(desk, "hold")
+    with pytest.raises(NotPossible, match="is held already"):
+        do(desk, "hold")
+
+
+def test_nothing_to_retry_is_told(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")  # its call is due: the worker needs no hurry
+    with pytest.raises(NotPossible, match="nothing to retry"):
+        do(desk, "retry")
+
+
+@pytest.mark.parametrize("why", ["", "  "])
+def test_a_reason_has_to_say_something(desk: Desk, why: str) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    with pytest.raises(NotPossible, match="--reason says nothing"):
+        do(desk, "accept", why)
+
+
+def test_an_order_of_an_unknown_shop_takes_no_act(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.orders.policies = {"beta": Policy()}
+    with pytest.raises(NotPossible, match="its shop is not in the configuration"):
+        do(desk, "accept")
+
+
+# -- Acts --------------------------------------------------------------------------------------------------------
+
+
+def test_an_acceptance_overrules_the_policy(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Policy("hold"))
+    desk.shows("WAITING_ACCEPTANCE")
+    assert do(desk, "accept").attention == ()
+    assert calls(desk) == [("accept_order", "accept", 0, "open")]
+    made = desk.row.facts.acts[0]
+    assert (made.act, made.who, made.why, made.at) == ("accept", "ana", "agreed", desk.clock.now())
+
+
+def test_a_refusal_replaces_the_acceptance_that_was_due(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, "refuse")
+    assert calls(desk) == [("accept_order", "accept", 0, "obsolete"), ("accept_order", "refuse", 0, "open")]
+
+
+def test_the_last_decision_counts(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, "refuse")
+    do(desk, "accept")
+    assert calls(desk) == [("accept_order", "accept", 0, "open"), ("accept_order", "refuse", 0, "obsolete")]
+
+
+def test_a_hold_stops_every_call_until_it_is_settled_and_can_come_again(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    for _ in range(2):
+        assert reasons(do(desk, "hold")) == ["held"]
+        assert calls(desk) == [("import_order", "", 0, "obsolete")]
+        assert do(desk, "settle").attention == ()
+        assert calls(desk) == [("import_order", "", 0, "open")]
+
+
+def test_settle_covers_all_that_needs_attention_now_and_nothing_later(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    assert reasons(desk.tell(parcel("L1", 3))) == ["partly_sent", "quantity_exceeds_order"]
+    settled = do(desk, "settle")
+    assert settled.attention == ()
+    assert settled.facts.acts[0].subject == ("partly_sent:", "quantity_exceeds_order:L1")
+    assert reasons(desk.tell(parcel("L2", 2))) == ["quantity_exceeds_order"]
+
+
+def test_an_order_that_the_oms_has_already_counts_as_imported_once_settled(desk: Desk) -> None:
+    content = desk.shows("SHIPPING").content
+    no = Rejection(IMPORT, "", 0, content, desk.clock.now(), ALREADY_THERE)
+    assert reasons(desk.tell(event(CALL, "no", Facts(rejections=(no,))))) == ["already_in_oms"]
+    assert do(desk, "settle").state == "imported"
+
+
+def test_acts_of_one_moment_are_each_kept(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    for kind in ("hold", "settle", "hold"):
+        act(desk.orders, desk.row, kind, who="ana", why="agreed", at=desk.clock.now())
+    assert desk.row.version == 4
+
+
+def test_retry_opens_a_refused_call_again(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.works(Rejected("OR21", "400", status=400))
+    assert do(desk, "retry").facts.acts[0].subject == ("accept_order:1:accept",)
+    assert calls(desk) == [("accept_order", "accept", 0, "rejected"), ("accept_order", "accept", 1, "open")]
+
+
+def test_retry_opens_a_given_up_call_again(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.clock.advance(72 * 3600)
+    desk.works(Retryable("OR21", "5xx", status=503))
+    assert reasons(desk.row) == ["gave_up"]
+    assert do(desk, "retry").attention == ()
+    assert calls(desk)[-1] == ("accept_order", "accept", 1, "open")
+    desk.works()
+    assert desk.row.state == "accepted"
+
+
+def test_retry_opens_a_call_again_that_mirakl_never_applied(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    for _ in range(3):
+        desk.works()
+        desk.clock.advance(121)
+        desk.shows("WAITING_ACCEPTANCE")
+    assert reasons(desk.row) == ["not_applied"]
+    assert do(desk, "retry").facts.acts[0].subject == ("accept_order:3:accept",)
+    assert desk.row.attention == ()
+    assert calls(desk)[-1] == ("accept_order", "accept", 3, "open")
+
+
+def test_retry_hurries_a_call_in_back_off(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.works(Retryable("OR21", "429", status=429, retry_after_seconds=3600))
+    assert desk.worker.claim() is None
+    assert do(desk, "retry").facts.acts[0].subject == ()
+    assert desk.worker.claim() is not None
+
+
+# -- Shops -------------------------------------------------------------------------------------------------------
+
+
+def switched(shop: ShopView) -> tuple[bool, tuple[str, ...]]:
+    return shop.effects, shop.paused
+
+
+def test_an_unknown_shop_is_told(desk: Desk) -> None:
+    with pytest.raises(NotPossible, match="the store knows no shop beta"):
+        pause(desk.store, desk.clock, "beta", only=None, who="ana", why="x")
+    with pytest.raises(NotPossible, match="the store knows no shop beta"):
+        resume(desk.store, desk.clock, "beta", only=None, who="ana", why="x", configured=None)
+    assert audited(desk) == []
+
+
+def test_what_the_configuration_switches_off_is_not_resumed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, effects=False)
+    with pytest.raises(NotPossible, match=r'shops\.alpha\.effects is "off" in the configuration'):
+        resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured="off")
+    assert switched(views.shops(desk.store)[0]) == (False, ())
+
+
+def test_a_switch_needs_a_reason_too(desk: Desk) -> None:
+    with pytest.raises(NotPossible, match="--reason says nothing"):
+        pause(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ")
+    with pytest.raises(NotPossible, match="--reason says nothing"):
+        resume(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ", configured=None)
+    assert audited(desk) == []
+
+
+def test_pauses_add_up_and_end_one_by_one(desk: Desk) -> None:
+    store, clock = desk.store, desk.clock
+    assert switched(pause(store, clock, "alpha", only="import", who="ana", why="x")) == (True, ("import",))
+    assert switched(pause(store, clock, "alpha", only="accept", who="ana", why="x")) == (True, ("accept", "import"))
+    one = resume(store, clock, "alpha", only="import", who="ana", why="x", configured="on")
+    assert switched(one) == (True, ("accept",))
+    assert switched(pause(store, clock, "alpha", only=None, who="ana", why="x")) == (True, ("accept", "import", "ship"))
+    every = resume(store, clock, "alpha", only=None, who="ana", why="y", configured=None)
+    assert switched(every) == (True, ())
+    assert audited(desk)[0] == ("ana", "pause", "alpha import", "x")
+    assert audited(desk)[-1] == ("ana", "resume", "alpha", "y")
+
+
+def test_a_shop_that_began_without_effects_begins_to_work(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, effects=False)
+    desk.shows("WAITING_ACCEPTANCE")
+    assert desk.worker.claim() is None
+    found = resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured=None)
+    assert switched(found) == (True, ())
+    assert desk.worker.claim() is not None
+
+
+def test_a_shop_that_began_without_effects_begins_with_those_that_were_named(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, effects=False)
+    found = resume(desk.store, desk.clock, "alpha", only="accept", who="ana", why="x", configured=None)
+    assert switched(found) == (True, ("import", "ship"))
+
+
+def audited(desk: Desk) -> list[tuple[str, str, str, str]]:
+    c = schema.audit.c
+    with desk.store.reading() as connection:
+        rows = connection.execute(sa.select(c.who, c.act, c.subject, c.why).order_by(c.id))
+        return [(row.who, row.act, row.subject, row.why) for row in rows]

@@ -1,0 +1,382 @@
+"""Apply, the only writer of orders: a real store, a clock by hand, the real table."""
+
+import hashlib
+import itertools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters import schema as s
+from adapters import views
+from adapters.ports import Fenced, Place
+from adapters.store import DeadLetter, Move, OrderRow
+from consumer import apply
+from consumer.apply import REPEATED, Applied, Orders
+from statemachine import machine
+from statemachine.commands import Policy, concerns, due, read_after
+from statemachine.events import Event
+from statemachine.facts import AFTER_SHIPPING, Cancellation, Facts, Tracking, join
+from statemachine.states import ACCEPT, CONFIRM, IMPORT, TRACK, state_of
+from statemachine.table import TABLE
+from tests.statemachine.lives import answered, read, sent, settled, snapshot_event, spoke
+from tests.statemachine.test_confluence import histories
+from tests.support import StillClock, new_store
+
+PLACE = Place("topic", 0)
+MOVE = Move("c", "g", PLACE, 0, 1)
+
+
+class World:
+    """Orders over a store, and what they told."""
+
+    def __init__(self, folder: Path, policies: Mapping[str, Policy] | None = None) -> None:
+        self.clock = StillClock()
+        self.store = new_store(folder)
+        self.told: list[Applied] = []
+        self.orders = Orders(self.store, policies or {}, self.clock, self.told.append)
+
+    def apply(self, *events: Event) -> list[str]:
+        return [one.result for one in self.orders.apply(events)]
+
+    def order(self, shop: str = "alpha", order_id: str = "O-1") -> OrderRow:
+        (row,) = views.find_orders(self.store, order_id, shop)
+        return row
+
+    def open_commands(self, order_key: int = 1) -> set[tuple[str, str, int]]:
+        live = ("open", "leased")
+        return {(c.kind, c.carries, c.round) for c in views.commands(self.store, order_key) if c.state in live}
+
+    def states_of_commands(self) -> dict[str, str]:
+        return {c.kind: c.state for c in views.commands(self.store, 1)}
+
+    def count(self, table: sa.Table) -> int:
+        with self.store.reading() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar() or 0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.store.close()
+
+
+def seen(state: str, step: float = 0, **more: object) -> Event:
+    return snapshot_event(read(state, updated=step, began=step, **more))  # type: ignore[arg-type]
+
+
+def reasons(order: OrderRow) -> list[str]:
+    return [reason for reason, _, _ in order.attention]
+
+
+# -- What must not happen ----------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_failing_batch_is_kept_and_nobody_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    letter = DeadLetter("topic", "topic/0/0", "not_json", "", "d", None, b"x")
+    good = replace(spoke(), order_id="O-2")
+    bad = replace(seen("SHIPPING"), raw=b"x", note={"bad": object()})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):
+        world.orders.apply([good, bad], [MOVE], [letter])
+    tables = (s.orders, s.journal, s.commands, s.snapshots, s.progress, s.dead_letters)
+    assert [world.count(table) for table in tables] == [0] * 6
+    assert world.told == []
+
+
+def test_a_fenced_batch_leaves_nothing(world: World) -> None:
+    world.orders.apply((), [MOVE])
+    with pytest.raises(Fenced):
+        world.orders.apply([spoke()], [replace(MOVE, position=2)])
+    assert (world.count(s.orders), world.told) == (0, [])
+
+
+def test_it_is_told_after_the_commit(tmp_path: Path) -> None:
+    stored: list[int] = []
+    clock, store = StillClock(), new_store(tmp_path)
+    orders = Orders(store, {}, clock, lambda one: stored.append(len(views.journal(store, one.order.key))))
+    orders.apply([spoke(1), spoke(2)])
+    assert stored == [2, 2]
+    with store.transaction() as tx:
+        applied = orders.apply_in(tx, [spoke(3)])
+        assert len(stored) == 2  # the caller has not committed
+    orders.tell(applied)
+    assert stored == [2, 2, 3]
+    store.close()
+
+
+def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.apply(seen("WAITING_ACCEPTANCE"))
+    assert world.open_commands() == {(ACCEPT, "accept", 0)}
+    without = machine._machine(tuple(e for e in TABLE if (e.source, e.target) != ("waiting_acceptance", "shipping")))
+    monkeypatch.setattr(apply, "decide", lambda state, facts, event: machine.decide(state, facts, event, without))
+    world.clock.advance(60)
+    assert world.apply(seen("SHIPPING", 1)) == [machine.NO_EDGE]
+    order = world.order()
+    assert (order.state, order.version, state_of(order.facts)) == ("waiting_acceptance", 2, "shipping")
+    assert order.attention == (("no_edge", "waiting_acceptance->shipping", world.clock.now()),)
+    assert world.open_commands() == set()
+    assert world.states_of_commands() == {ACCEPT: "obsolete"}
+    assert [(e.result, e.before, e.after) for e in views.journal(world.store, 1)][-1] == (
+        "no_edge",
+        "waiting_acceptance",
+        "waiting_acceptance",
+    )
+    monkeypatch.undo()  # an upgrade brings the row, the next event takes it
+    assert world.apply(seen("SHIPPING", 2)) == ["moved"]
+    assert (world.order().state, world.order().attention) == ("shipping", ())
+    assert world.open_commands() == {(IMPORT, "", 0)}
+
+
+def test_no_events_touch_nothing(world: World) -> None:
+    assert world.apply() == []
+    world.orders.replan([])
+    assert world.count(s.orders) == 0
+
+
+# -- A life ------------------------------------------------------------------------------------------------------
+
+
+def test_a_life_from_the_first_sighting_to_shipped(world: World) -> None:
+    steps: list[tuple[Event, str, set[tuple[str, str, int]]]] = [
+        (seen("WAITING_ACCEPTANCE"), "waiting_acceptance", {(ACCEPT, "accept", 0)}),
+        (answered(ACCEPT, carries="accept", answered=1), "accepted", set()),
+        (seen("WAITING_DEBIT_PAYMENT", 2), "awaiting_payment", set()),
+        (seen("SHIPPING", 3), "shipping", {(IMPORT, "", 0)}),
+        (answered(IMPORT, answered=4), "imported", set()),
+        (sent("T1", when=5), "dispatched", {(TRACK, "DPD | T1 | ", 0)}),
+        (answered(TRACK, carries="DPD | T1 | ", answered=6), "dispatched", {(CONFIRM, "", 0)}),
+        (answered(CONFIRM, answered=7), "dispatched", set()),
+        (seen("SHIPPED", 8, tracking=Tracking("DPD", "T1")), "shipped", set()),
+    ]
+    path = ["new", *(state for _, state, _ in steps)]
+    for version, (event, state, commands) in enumerate(steps, 1):
+        world.clock.advance(10)
+        world.apply(event)
+        order = world.order()
+        assert (order.state, order.version, world.open_commands()) == (state, version, commands)
+        assert order.read_after == read_after(order.facts)
+    journal = views.journal(world.store, 1)
+    assert [entry.version for entry in journal] == list(range(1, 10))  # rule 11
+    assert [(entry.before, entry.after) for entry in journal] == list(itertools.pairwise(path))
+    assert [one.moved for one in world.told] == [before != after for before, after in itertools.pairwise(path)]
+    assert [one.seconds_in_before for one in world.told][1:4] == [10, 10, 10]
+
+
+def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -> None:
+    """Rule 21: no claim can come between the cancel and the end of the import."""
+    world.apply(seen("SHIPPING"))
+    with world.store.transaction() as tx:
+        world.orders.apply_in(tx, [seen("CANCELED", 1)])
+        assert tx.live_commands([1]) == []
+        assert world.open_commands() == {(IMPORT, "", 0)}  # what everybody else still sees
+    assert world.states_of_commands() == {IMPORT: "obsolete"}
+
+
+def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) -> None:
+    world.apply(seen("SHIPPING"))
+    with world.store.transaction() as tx:
+        tx.lease(1, "", "t", world.clock.now(), world.clock.now())
+    flags = []
+    for event in (seen("WAITING_DEBIT", 1), seen("WAITING_DEBIT", 2), seen("SHIPPING", 3)):
+        world.apply(event)
+        with world.store.transaction() as tx:
+            flags.append(tx.command(1).unwanted)
+    assert flags == [True, True, False]
+    assert world.count(s.commands) == 1
+
+
+def test_a_need_that_returns_is_the_same_row(world: World) -> None:
+    for event in (seen("SHIPPING"), seen("WAITING_DEBIT", 1), seen("SHIPPING", 2)):
+        world.apply(event)
+    assert [(c.kind, c.state) for c in views.commands(world.store, 1)] == [(IMPORT, "open")]
+
+
+def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
+    world.apply(seen("SHIPPING"))
+    world.apply(replace(spoke(), event_id="128", says=Facts(cancellations=(Cancellation(1),))))
+    assert (reasons(world.order()), world.states_of_commands()) == (["oms_canceled"], {IMPORT: "obsolete"})
+    world.apply(settled("oms_canceled:1"))
+    assert world.states_of_commands() == {IMPORT: "open"}
+
+
+# -- Repeats (rule 10) -------------------------------------------------------------------------------------------
+
+
+def test_a_repeat_in_the_same_batch_is_counted_and_is_no_row(world: World) -> None:
+    assert sorted(world.apply(spoke(), spoke(), spoke(2))) == ["noted", "noted", REPEATED]
+    assert [(e.event_id, e.repeats) for e in views.journal(world.store, 1)] == [("spoke1", 1), ("spoke2", 0)]
+    assert world.order().version == 2
+
+
+def test_a_repeat_in_a_later_batch_is_counted_and_changes_nothing(world: World) -> None:
+    world.apply(seen("WAITING_ACCEPTANCE"))
+    before = world.order()
+    world.clock.advance(60)
+    assert world.apply(seen("WAITING_ACCEPTANCE"), seen("WAITING_ACCEPTANCE")) == [REPEATED, REPEATED]
+    assert world.order() == before
+    assert [e.repeats for e in views.journal(world.store, 1)] == [2]
+    assert [one.result for one in world.told] == ["moved", REPEATED, REPEATED]
+
+
+def test_the_same_event_id_of_another_source_is_no_repeat(world: World) -> None:
+    assert world.apply(spoke(), replace(spoke(), source="/other")) == ["noted", "stale"]
+    assert world.order().version == 2
+
+
+# -- Orders apart ------------------------------------------------------------------------------------------------
+
+
+def test_two_shops_with_one_order_id_do_not_mix(world: World) -> None:
+    other = replace(seen("SHIPPING"), shop="beta", event_id="b", raw=b"beta", content="same")
+    world.apply(replace(seen("WAITING_ACCEPTANCE"), raw=b"alpha", content="same"), other)
+    alpha, beta = world.order("alpha"), world.order("beta")
+    assert (alpha.state, beta.state) == ("waiting_acceptance", "shipping")
+    assert world.open_commands(alpha.key) == {(ACCEPT, "accept", 0)}
+    assert world.open_commands(beta.key) == {(IMPORT, "", 0)}
+    assert [views.received(world.store, row.key, "same") for row in (alpha, beta)] == [b"alpha", b"beta"]
+    assert {row.shop for row in views.find_orders(world.store, "O-1")} == {"alpha", "beta"}
+
+
+def test_a_batch_takes_as_many_statements_for_many_orders_as_for_one(world: World) -> None:
+    counted: list[str] = []
+    sa.event.listen(world.store.engine, "before_cursor_execute", lambda *call: counted.append(call[2]))
+
+    def statements(count: int, first: int) -> int:
+        counted.clear()
+        events = [replace(seen("SHIPPING"), order_id=f"O-{n}", event_id=f"{n}") for n in range(first, first + count)]
+        world.apply(*events, *events)
+        return len(counted)
+
+    assert statements(1, 0) == statements(200, 1)
+
+
+# -- Attention and policies --------------------------------------------------------------------------------------
+
+
+def test_attention_keeps_the_moment_since_which_it_stands(world: World) -> None:
+    def without_address(step: float) -> Event:
+        return seen("SHIPPING", step, has_address=False)
+
+    world.apply(without_address(0))
+    since = world.clock.now()
+    world.clock.advance(60)
+    world.apply(without_address(1))
+    assert world.order().attention == (("address_missing", "", since),)
+    world.apply(seen("SHIPPING", 2))
+    assert world.order().attention == ()
+    world.apply(without_address(3))
+    assert world.order().attention == (("address_missing", "", world.clock.now()),)
+
+
+def test_a_changed_policy_is_planned_without_an_event(tmp_path: Path) -> None:
+    policies = {"alpha": Policy("hold")}
+    world = World(tmp_path, policies)
+    world.apply(seen("WAITING_ACCEPTANCE"))
+    assert (reasons(world.order()), world.open_commands()) == (["needs_decision"], set())
+    before = world.order()
+    policies["alpha"] = Policy("all")
+    world.clock.advance(60)
+    world.orders.replan([("alpha", "O-1")])
+    assert world.open_commands() == {(ACCEPT, "accept", 0)}
+    assert world.order() == replace(before, attention=())
+    policies["alpha"] = Policy("known-skus", frozenset({"MUG"}))
+    world.orders.replan([("alpha", "O-1")])
+    assert (reasons(world.order()), world.states_of_commands()) == (["needs_decision"], {ACCEPT: "obsolete"})
+    assert len(views.journal(world.store, 1)) == 1
+    world.store.close()
+
+
+def test_a_plan_that_changes_nothing_writes_nothing(world: World) -> None:
+    """It runs over every order of a shop at each start."""
+    world.apply(seen("WAITING_ACCEPTANCE"))
+    written: list[str] = []
+    sa.event.listen(world.store.engine, "before_cursor_execute", lambda *call: written.append(call[2]))
+    world.orders.replan([("alpha", "O-1")])
+    assert not [statement for statement in written if statement.startswith("UPDATE")]
+
+
+def test_an_older_order_is_left_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, {"alpha": Policy(not_before=read("SHIPPING").created_at.replace(year=2027))})
+    world.apply(seen("WAITING_ACCEPTANCE"))
+    assert (world.order().state, world.open_commands()) == ("waiting_acceptance", set())
+    world.store.close()
+
+
+# -- The rows are the fold of the journal, whatever came when (promise 2) ----------------------------------------
+
+
+def told_apart(event: Event) -> Event:
+    """Different events get different ids, and different reads different contents, as the wire gives them."""
+    says = event.says
+    for name in ("snapshot", "unknown"):
+        if (shown := getattr(says, name)) is not None:
+            digest = hashlib.sha256(repr(replace(shown, content="")).encode()).hexdigest()
+            says = replace(says, **{name: replace(shown, content=digest)})
+    event_id = hashlib.sha256(repr(says).encode()).hexdigest()
+    return replace(event, says=says, event_id=event_id, raw=event_id.encode(), content=event_id)
+
+
+@st.composite
+def batches(draw: st.DrawFn, events: Sequence[Event]) -> list[list[Event]]:
+    cuts = sorted(draw(st.sets(st.integers(0, len(events)))) | {0, len(events)})
+    return [list(events[start:end]) for start, end in itertools.pairwise(cuts)]
+
+
+@st.composite
+def two_runs(draw: st.DrawFn) -> tuple[list[list[Event]], list[list[Event]]]:
+    """The same events in two orders, with repeats, cut into batches anywhere."""
+    one, other = draw(histories())
+    return (
+        draw(batches([told_apart(event) for event in one])),
+        draw(batches([told_apart(event) for event in other])),
+    )
+
+
+End = tuple[str, Facts, set[tuple[str, str]], set[tuple[str, str, int]]]
+
+
+def end_of(run: Sequence[Sequence[Event]]) -> End:
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        try:
+            for batch in run:
+                world.clock.advance(1)
+                world.apply(*batch)
+            order, journal = world.order(), views.journal(world.store, 1)
+            assert order.facts == reduce(join, (entry.says for entry in journal), Facts())
+            assert order.state == state_of(order.facts) == journal[-1].after
+            assert [entry.version for entry in journal] == list(range(1, order.version + 1))
+            assert [entry.before for entry in journal] == ["new", *(entry.after for entry in journal[:-1])]
+            total = sum(map(len, run))
+            assert total == len(journal) + sum(entry.repeats for entry in journal)
+            assert len({entry.event_id for entry in journal}) == len(journal)
+            assert world.open_commands() == {command.key for command in due(order.facts, Policy())}
+            attention = {(reason, detail) for reason, detail, _ in order.attention}
+            assert attention == {(c.reason, c.detail) for c in concerns(order.facts, Policy())}
+            return order.state, order.facts, attention, world.open_commands()
+        finally:
+            world.store.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(two_runs())
+def test_any_order_any_batches_and_any_repeats_end_the_same(runs: tuple[list[list[Event]], list[list[Event]]]) -> None:
+    one, other = runs
+    assert end_of(one) == end_of(other)
+
+
+def test_the_builders_reach_every_kind_of_command() -> None:
+    """Else the property above would hold for nothing."""
+    shown = [seen(state, step) for step, state in enumerate(("SHIPPING", *AFTER_SHIPPING))]
+    state, facts, attention, _ = end_of([[sent()], shown, [settled("partly_sent:")]])
+    assert (state, attention) == ("shipped", set())
+    assert facts.shipped_seen

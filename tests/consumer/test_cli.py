@@ -1,0 +1,506 @@
+"""The command line as people and scripts use it: what is wrong and its exit code first, then every command."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from typer.testing import CliRunner, Result
+
+from adapters import store as stores
+from adapters import views
+from adapters.ports import Rejected, StoreUnavailable
+from adapters.store import DeadLetter, Store
+from consumer import cli, config
+from consumer.apply import Orders
+from statemachine import diagram
+from statemachine.events import Event
+from tests.consumer.test_explain import Desk
+from tests.statemachine.lives import read, sent, snapshot_event
+from tests.support import StillClock
+
+FILE = """\
+[store]
+url = "sqlite:///orderflow.db"
+[shops.alpha]
+hostname = "alpha.mirakl.net"
+shop_id = 2104
+api_key_file = "alpha.key"
+acceptance = "hold"
+[shops.alpha.oms]
+company_ref_id = 1
+api_key_file = "oms.key"
+[shops.beta]
+hostname = "beta.mirakl.net"
+shop_id = 7
+api_key_file = "beta.key"
+effects = "off"
+[shops.beta.oms]
+company_ref_id = 2
+api_key_file = "oms.key"
+"""
+RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}'
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "CLOCK", StillClock())
+    monkeypatch.setattr(cli, "_user", lambda: "ops")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """The file of both shops, and a store in which both are known, without an order."""
+    (tmp_path / "orderflow.toml").write_text(FILE, encoding="utf-8")
+    desk = Desk(tmp_path)
+    desk.orders.policies = config.policies(config.load(tmp_path / "orderflow.toml"))
+    with desk.store.transaction() as tx:
+        tx.bind_shop("beta", "https://beta.mirakl.net", 7, False, desk.clock.now())
+    return desk
+
+
+def call(*arguments: str, answers: str | None = None) -> Result:
+    return CliRunner().invoke(cli.app, arguments, input=answers, catch_exceptions=False)
+
+
+def good(*arguments: str, answers: str | None = None) -> str:
+    result = call(*arguments, answers=answers)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def answer(*arguments: str) -> Any:
+    return json.loads(good(*arguments, "--json"))
+
+
+def complaint(*arguments: str, code: int = cli.BAD_USE, answers: str | None = None) -> str:
+    result = call(*arguments, answers=answers)
+    assert (result.exit_code, result.stdout) == (code, "")
+    return result.stderr
+
+
+READING = [
+    ("orders", "list"),
+    ("orders", "show", "O-1"),
+    ("orders", "explain", "O-1"),
+    ("orders", "verify", "O-1"),
+    ("shops", "list"),
+    ("dead-letters", "list"),
+    ("dead-letters", "show", "1"),
+]
+
+# -- What is wrong -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [*READING, ("config", "show"), ("migrate",), ("run",)], ids=" ".join)
+def test_without_a_file_every_command_says_so(command: tuple[str, ...]) -> None:
+    assert complaint(*command) == ("orderflow: orderflow.toml: there is no such file; `orderflow init` writes one\n")
+
+
+def test_each_error_of_the_file_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "orderflow.toml").write_text(FILE.replace("hostname", "host"), encoding="utf-8")
+    lines = complaint("orders", "list").splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("orderflow: orderflow.toml: shops.") for line in lines)
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_question_makes_no_store(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "orderflow.toml").write_text(FILE, encoding="utf-8")
+    assert "there is no store yet; run `orderflow migrate --config orderflow.toml`" in complaint(*command)
+    assert not (tmp_path / "orderflow.db").exists()
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_question_migrates_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "orderflow.toml").write_text(FILE, encoding="utf-8")
+    (tmp_path / "orderflow.db").touch()
+    assert "run `orderflow migrate" in complaint(*command)
+    good("migrate")
+    assert call(*command).exit_code in (0, cli.BAD_ANSWER)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("orders", "show", "O-9"),
+        ("orders", "explain", "O-9"),
+        ("orders", "verify", "O-9"),
+        ("orders", "hold", "O-9", "--reason", "x", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_order_is_a_bad_answer(desk: Desk, command: tuple[str, ...]) -> None:
+    assert complaint(*command, code=cli.BAD_ANSWER) == "orderflow: there is no order O-9\n"
+    assert "O-9 of shop beta" in complaint(*command, "--shop", "beta", code=cli.BAD_ANSWER)
+
+
+@pytest.mark.parametrize("command", ["show", "explain", "verify"])
+def test_an_order_of_two_shops_needs_its_shop(desk: Desk, command: str) -> None:
+    desk.shows("SHIPPED")
+    Orders(desk.store, {}, desk.clock).apply([_of_beta()])
+    assert complaint("orders", command, "O-1") == "orderflow: O-1 is an order of alpha and beta: say --shop\n"
+    assert good("orders", command, "O-1", "--shop", "beta")
+
+
+def _of_beta() -> Event:
+    return replace(snapshot_event(read("SHIPPED")), shop="beta", event_id="of beta")
+
+
+def test_an_unknown_state_names_the_known_ones(desk: Desk) -> None:
+    said = " ".join(complaint("orders", "list", "--state", "lost").split())
+    assert "lost is no state" in said
+    assert "waiting_acceptance" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("orders", "verify"),
+        ("orders", "verify", "O-1", "--all"),
+        ("orders", "list", "--limit", "0"),
+        ("orders", "accept", "O-1", "--yes"),
+        ("shops", "pause", "alpha", "--reason", "x", "--only", "everything"),
+        ("run", "poller"),
+        ("diagram", "--overview", "--table"),
+        ("orders", "hold", "O-1", "--reason", "\udcff", "--yes"),
+    ],
+    ids=ascii,
+)
+def test_wrong_use_is_told(desk: Desk, command: tuple[str, ...]) -> None:
+    assert "Usage:" in complaint(*command)
+
+
+def test_an_act_that_makes_no_sense_is_told(desk: Desk) -> None:
+    desk.shows("CANCELED")
+    said = complaint("orders", "hold", "O-1", "--reason", "x", "--yes")
+    assert said == "orderflow: alpha O-1 is canceled, which is final\n"
+
+
+def test_a_no_changes_nothing(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    result = call("orders", "accept", "O-1", "--reason", "x", answers="n\n")
+    assert (result.exit_code, result.stdout.strip()) == (cli.BAD_ANSWER, "n")  # the answer, as a terminal shows it
+    assert "accept alpha O-1, which is waiting_acceptance?" in result.stderr
+    assert call("orders", "accept", "O-1", "--reason", "x").exit_code == cli.BAD_ANSWER  # nobody there to ask
+    assert desk.row.version == 1
+
+
+def test_a_store_that_does_not_answer_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise StoreUnavailable("OperationalError")
+
+    monkeypatch.setattr(views, "orders", broken)
+    assert complaint("orders", "list") == "orderflow: the store does not answer (OperationalError)\n"
+
+
+# -- Looking -----------------------------------------------------------------------------------------------------
+
+
+def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    assert answer("orders", "list") == [
+        {
+            "shop": "alpha",
+            "order_id": "O-1",
+            "state": "waiting_acceptance",
+            "attention": ["needs_decision"],
+            "entered_at": "2026-03-01T12:00:00+00:00",
+            "updated_at": "2026-03-01T12:00:00+00:00",
+        }
+    ]
+    assert [line.split() for line in good("orders", "list").splitlines()] == [
+        ["shop", "order_id", "state", "attention", "entered_at", "updated_at"],
+        ["alpha", "O-1", "waiting_acceptance", "needs_decision", "2026-03-01", "12:00:00", "2026-03-01", "12:00:00"],
+    ]
+
+
+def test_orders_are_listed_by_shop_state_and_attention(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    Orders(desk.store, {}, desk.clock).apply([_of_beta()])
+    listed = [
+        [row["shop"] for row in answer("orders", "list", *filters)]
+        for filters in (
+            (),
+            ("--shop", "beta"),
+            ("--state", "shipped", "--state", "waiting_acceptance"),
+            ("--state", "canceled"),
+            ("--attention",),
+        )
+    ]
+    assert listed == [["alpha", "beta"], ["beta"], ["alpha", "beta"], [], ["alpha"]]
+
+
+def test_a_list_that_is_cut_says_so(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    Orders(desk.store, {}, desk.clock).apply([_of_beta()])
+    result = call("orders", "list", "--limit", "1", "--json")
+    assert len(json.loads(result.stdout)) == 1
+    assert result.stderr == "orderflow: there are more than 1; --limit shows more\n"
+
+
+def test_an_empty_list_is_an_empty_array(desk: Desk) -> None:
+    assert answer("orders", "list") == answer("dead-letters", "list") == []
+    assert good("orders", "list") == ""
+
+
+def _refused(desk: Desk) -> None:
+    """An order whose acceptance Mirakl refused with words about its customer."""
+    shown = snapshot_event(read("WAITING_ACCEPTANCE"))
+    desk.tell(replace(shown, raw=RECEIVED, content=read("WAITING_ACCEPTANCE").content))
+    good("orders", "accept", "O-1", "--reason", "fine", "--yes")
+    desk.works(Rejected("OR21", "400", status=400, code="BAD", words="Erika is unknown"))
+
+
+def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
+    _refused(desk)
+    for text in (good("orders", "show", "O-1"), json.dumps(answer("orders", "show", "O-1"))):
+        assert "accept_order" in text
+        assert "BAD" in text
+        assert "ops: accept (fine)" in text
+        assert "Erika" not in text
+
+
+def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
+    _refused(desk)
+    result = CliRunner().invoke(cli.app, ["orders", "show", "O-1", "--received"])
+    assert RECEIVED in result.stdout_bytes
+    assert "Erika is unknown" in result.stdout
+    found = answer("orders", "show", "O-1", "--received")
+    assert found["received"] == RECEIVED.decode()
+    assert found["words"] == [{"command": "accept_order", "round": 0, "words": "Erika is unknown"}]
+
+
+def test_the_json_of_an_order_holds_all_that_is_known(desk: Desk) -> None:
+    _refused(desk)
+    found = answer("orders", "show", "O-1")
+    assert found["facts"]["snapshot"]["state"] == "WAITING_ACCEPTANCE"
+    assert [(one["kind"], one["state"]) for one in found["commands"]] == [("accept_order", "rejected")]
+    assert [one["kind"] for one in found["timeline"]] == ["snapshot", "act", "call", "call"]
+    assert "received" not in found
+
+
+def test_an_order_is_explained(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    text = good("orders", "explain", "O-1")
+    assert "why here" in text
+    assert "a person: accept or refuse it" in text
+    assert "orders accept ORDER" in text
+    found = answer("orders", "explain", "O-1")
+    assert found["state"] == "waiting_acceptance"
+    assert found["attention"][0]["reason"] == "needs_decision"
+
+
+def test_verify_is_quiet_where_all_is_well(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    assert good("orders", "verify", "--all", "--redecide") == "1 verified, 0 differ\n"
+    assert answer("orders", "verify", "O-1") == [{"shop": "alpha", "order_id": "O-1", "ok": True, "differences": []}]
+
+
+def test_verify_finds_a_row_that_is_not_its_journal(desk: Desk) -> None:
+    row = desk.shows("WAITING_ACCEPTANCE")
+    with desk.store.transaction() as tx:
+        tx.save_orders([(replace(row, state="shipped"), row.version)])
+    result = call("orders", "verify", "--all")
+    assert result.exit_code == cli.BAD_ANSWER
+    assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout
+    assert json.loads(call("orders", "verify", "O-1", "--json").stdout)[0]["ok"] is False
+
+
+def test_shops_are_listed_with_their_switches(desk: Desk) -> None:
+    found = answer("shops", "list")
+    assert [(shop["name"], shop["effects"], shop["paused"]) for shop in found] == [
+        ("alpha", True, []),
+        ("beta", False, []),
+    ]
+    assert "https://beta.mirakl.net" in good("shops", "list")
+
+
+def _letter(desk: Desk, value: bytes) -> None:
+    letter = DeadLetter("oms.order-events", "oms.order-events/0/3", "bad_json", "", "digest", b"alpha:O-1", value)
+    with desk.store.transaction() as tx:
+        tx.set_aside([letter], desk.clock.now())
+
+
+def test_dead_letters_are_listed_without_their_content_and_shown_with_it(desk: Desk) -> None:
+    _letter(desk, b'{"name": "Erika"')
+    listed = answer("dead-letters", "list")
+    assert [(one["id"], one["reason"], one["times"]) for one in listed] == [(1, "bad_json", 1)]
+    assert "Erika" not in json.dumps(listed) + good("dead-letters", "list")
+    assert answer("dead-letters", "show", "1")["value"] == '{"name": "Erika"'
+    assert good("dead-letters", "show", "1").endswith('\n{"name": "Erika"\n')
+    assert complaint("dead-letters", "show", "2", code=cli.BAD_ANSWER) == "orderflow: there is no dead letter 2\n"
+
+
+def test_bytes_that_are_no_text_are_shown_as_they_are(desk: Desk) -> None:
+    _letter(desk, b"\xff\x00\x1b[2J")
+    result = CliRunner().invoke(cli.app, ["dead-letters", "show", "1"])
+    assert b"\xff\x00\x1b[2J" in result.stdout_bytes
+    assert answer("dead-letters", "show", "1")["value"] == "\\xff\x00\x1b[2J"
+
+
+def test_control_characters_of_a_remote_reach_no_terminal(desk: Desk) -> None:
+    desk.tell(replace(sent(), note={"status": 8, "status_name": "\x1b[2Jgone\n"}))
+    assert "\x1b" not in good("orders", "show", "O-1")
+    assert "status 8 \ufffd[2Jgone" in good("orders", "show", "O-1")
+
+
+def test_a_terminal_gets_a_table_with_nothing_cut(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    cli._print_rows([{"name": "[bold]x" * 10, "note": "y" * 100}])
+    told = "".join(capsys.readouterr().out.split())
+    assert told.count("x") == 10
+    assert told.count("y") == 100
+
+
+# -- Deciding ----------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_is_kept_with_who_and_why(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    said = good("orders", "accept", "O-1", "--reason", "customer called", answers="y\n")
+    assert "a worker: accept_order is due" in said
+    assert [(act.act, act.who, act.why) for act in desk.row.facts.acts] == [("accept", "ops", "customer called")]
+
+
+def test_who_may_be_said(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    good("orders", "refuse", "O-1", "--reason", "sold out", "--yes", "--who", "ana")
+    assert desk.row.facts.acts[0].who == "ana"
+
+
+def test_an_order_is_held_settled_and_retried(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    assert "a person holds this order" in good("orders", "hold", "O-1", "--reason", "x", "--yes")
+    assert "import_order is due" in good("orders", "settle", "O-1", "--reason", "x", "--yes")
+    desk.works()  # cannot be imported: its bytes were not stored
+    assert "import_order is due" in good("orders", "retry", "O-1", "--reason", "x", "--yes")
+
+
+def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
+    assert "import" in good("shops", "pause", "alpha", "--only", "import", "--reason", "x", "--yes")
+    assert answer("shops", "list")[0]["paused"] == ["import"]
+    good("shops", "resume", "alpha", "--reason", "x", "--yes")
+    assert answer("shops", "list")[0]["paused"] == []
+    said = complaint("shops", "resume", "beta", "--reason", "x", "--yes")
+    assert 'shops.beta.effects is "off" in the configuration' in said
+    assert "the store knows no shop gamma" in complaint("shops", "pause", "gamma", "--reason", "x", "--yes")
+
+
+# -- The rest ----------------------------------------------------------------------------------------------------
+
+
+def test_init_writes_the_example_and_overwrites_nothing(tmp_path: Path) -> None:
+    good("init")
+    assert (tmp_path / "orderflow.toml").read_text(encoding="utf-8") == config.EXAMPLE
+    assert complaint("init") == "orderflow: orderflow.toml exists already\n"
+    assert "cannot be written" in complaint("init", "--path", "none/orderflow.toml")
+
+
+def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
+    good("init")
+    for _ in range(2):
+        good("migrate", "--config", "orderflow.toml")
+    store = Store(f"sqlite:///{tmp_path}/orderflow.db")
+    assert stores.schema_is_current(store)
+    store.close()
+
+
+def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from consumer import bootstrap
+
+    ran: list[str] = []
+
+    class Service:
+        def __init__(self, settings: config.Settings) -> None:
+            self.settings = settings
+
+        def run_until_signal(self) -> None:
+            ran.extend(self.settings.shops)
+
+    monkeypatch.setattr(bootstrap, "Service", Service)
+    good("run", "all", "--config", "orderflow.toml")
+    assert ran == ["alpha", "beta"]
+
+
+def test_the_configuration_is_shown_with_its_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = re.sub(r"^url = .*", 'url = "sqlite://user:hunt/er2@/x.db"', FILE, count=1, flags=re.MULTILINE)
+    text += '[kafka]\nsasl_plain_password = "hunter2"\nssl_password_file = "f"\ngroup_id = "orderflow"\n'
+    (tmp_path / "orderflow.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("ORDERFLOW_WEB__PORT", "9000")
+    found = {row["key"]: (row["value"], row["origin"]) for row in answer("config", "show")}
+    assert found["web.port"] == (9000, "environment")
+    assert found["web.host"] == ("127.0.0.1", "default")
+    assert found["shops.alpha.shop_id"] == (2104, "file")
+    assert found["shops.alpha.api_key_file"] == (str(tmp_path / "alpha.key"), "file")
+    assert found["kafka.sasl_plain_password"] == ("(hidden)", "file")
+    assert found["kafka.ssl_password_file"] == ("f", "file")
+    assert found["store.url"] == ("sqlite://(hidden)@/x.db", "file")
+    assert "hunter2" not in good("config", "show")
+    assert "er2" not in good("config", "show")
+
+
+def test_the_schema_of_the_configuration_is_json() -> None:
+    schema = json.loads(good("config", "schema"))
+    assert {"store", "shops", "web"} <= schema["properties"].keys()
+
+
+def test_the_diagram_is_that_of_the_machine() -> None:
+    assert good("diagram") == diagram.mermaid() + "\n"
+    assert good("diagram", "--overview") == diagram.overview() + "\n"
+    assert good("diagram", "--table") == diagram.markdown() + "\n"
+
+
+def test_the_version_is_printed() -> None:
+    assert good("version") == "0.1.0\n"
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    inner = getattr(command, "commands", None)
+    return [path] if inner is None else [one for name, sub in inner.items() for one in _commands(sub, (*path, name))]
+
+
+COMMANDS = _commands(typer.main.get_command(cli.app))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_an_example(command: tuple[str, ...]) -> None:
+    text = good(*command, "--help")
+    assert "Example" in text
+    assert f"orderflow {' '.join(command)}" in text.split("Example", 1)[1]
+
+
+def test_the_help_tells_examples_and_exit_codes() -> None:
+    text = good("--help")
+    assert "orderflow orders explain ORDER" in text
+    assert "Exit codes:" in text
+
+
+def test_the_commands_of_the_contract_are_there() -> None:
+    acts = [("orders", act) for act in ("accept", "refuse", "hold", "settle", "retry")]
+    rest = [
+        ("run",),
+        ("init",),
+        ("diagram",),
+        ("version",),
+        ("config", "schema"),
+        ("shops", "pause"),
+        ("shops", "resume"),
+    ]
+    assert {*acts, *rest, *(command[:2] for command in READING)} <= {*COMMANDS}
+
+
+def test_the_command_ends_without_a_traceback(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("orderflow")), "orders", "list"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (cli.BAD_USE, "")
+    assert done.stderr.startswith("orderflow: orderflow.toml: there is no such file")

@@ -1,0 +1,334 @@
+"""Every wrong setting names its file, or its variable, and its key; then what a right one means."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from adapters.ports import ConfigError
+from consumer import config
+from consumer.config import EXAMPLE, Settings, load, secret
+
+GOOD = """\
+[shops.alpha]
+hostname = "alpha.mirakl.net"
+shop_id = 2104
+api_key_file = "secrets/alpha.key"
+[shops.alpha.oms]
+company_ref_id = 99999
+api_key_file = "secrets/alpha-oms.key"
+"""
+
+#: The file of design section 9, word for word where it is not a comment, with the tables that kind = "kafka" reads.
+CONTRACT = """\
+[store]
+url = "sqlite:///orderflow.db"
+[log]
+kind = "embedded"
+[kafka]
+bootstrap_servers = ["127.0.0.1:9092"]
+group_id = "orderflow"
+sasl_plain_password_file = "secrets/kafka"
+[topics]
+snapshots = "mirakl.order-snapshots"
+oms_events = "oms.order-events"
+transitions = "orderflow.transitions"
+dead_letters = "orderflow.dead-letters"
+[web]
+host = "127.0.0.1"
+port = 9464
+[oms]
+base_url = "https://api-sl-2-2.kornitx.net"
+[shops.alpha]
+hostname = "alpha.mirakl.net"
+shop_id = 2104
+api_key_file = "secrets/alpha.key"
+effects = "on"
+poll_interval_seconds = 60
+[shops.alpha.oms]
+company_ref_id = 99999
+api_key_file = "secrets/alpha-oms.key"
+callback_secret_file = "secrets/alpha-callback.key"
+external_ref_prefix = ""
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "orderflow.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def shop(**lines: str) -> str:
+    """The good file with other lines in [shops.alpha]; an empty one is left out."""
+    table = {"hostname": '"alpha.mirakl.net"', "shop_id": "2104", "api_key_file": '"a.key"'} | lines
+    body = "".join(f"{key} = {value}\n" for key, value in table.items() if value)
+    return f'[shops.alpha]\n{body}[shops.alpha.oms]\ncompany_ref_id = 1\napi_key_file = "o.key"\n'
+
+
+def complaint(folder: Path, text: str) -> str:
+    path = written(folder, text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    return str(error.value).replace(str(path), "FILE")
+
+
+# -- What is wrong -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("[web\n", "FILE: is not TOML", id="no TOML"),
+        pytest.param("", "FILE: shops: is missing", id="no shops"),
+        pytest.param("[shops]\n", "FILE: shops: at least one", id="no shop"),
+        pytest.param(GOOD + "[wep]\nport = 1\n", "FILE: wep: unknown key", id="unknown table"),
+        pytest.param(GOOD + "[web]\nprot = 1\n", "FILE: web.prot: unknown key", id="unknown key"),
+        pytest.param(shop(efects='"on"'), "FILE: shops.alpha.efects: unknown key", id="unknown key of a shop"),
+        pytest.param(shop(shop_id=""), "FILE: shops.alpha.shop_id: is missing", id="missing key"),
+        pytest.param(
+            '[shops.alpha]\nhostname = "a.b"\nshop_id = 1\napi_key_file = "k"\n',
+            "FILE: shops.alpha.oms: is missing",
+            id="missing table",
+        ),
+        pytest.param(GOOD + "[web]\nport = 70000\n", "FILE: web.port: ", id="number out of range"),
+        pytest.param(GOOD.replace("2104", '"many"'), "FILE: shops.alpha.shop_id: ", id="no number"),
+        pytest.param(GOOD.replace("shops.alpha", 'shops."A b"'), "FILE: shops.A b: ", id="name of a shop"),
+        pytest.param(
+            shop(hostname='"https://alpha.mirakl.net"'),
+            "FILE: shops.alpha.hostname: is a host name alone, without https://",
+            id="scheme",
+        ),
+        pytest.param(
+            shop(hostname='"alpha.mirakl.net/api"'),
+            "FILE: shops.alpha.hostname: is a host name alone, without a path",
+            id="path",
+        ),
+        pytest.param(
+            shop(hostname='"alpha.mirakl.net:443"'),
+            "FILE: shops.alpha.hostname: is a host name alone, without a port",
+            id="port",
+        ),
+        pytest.param(shop(hostname='"al pha"'), "FILE: shops.alpha.hostname: is not a host name", id="blank"),
+        pytest.param(shop(hostname='""'), "FILE: shops.alpha.hostname: is not a host name", id="empty host name"),
+        pytest.param(shop(hostname=""), "FILE: shops.alpha: needs a hostname", id="no host name"),
+        pytest.param(shop(base_url='"alpha"'), "FILE: shops.alpha.base_url: has to begin with http", id="base_url"),
+        pytest.param(
+            shop(poll_interval_seconds="59"),
+            "FILE: shops.alpha: poll_interval_seconds has to be 60 or more",
+            id="too often",
+        ),
+        pytest.param(shop(effects='"yes"'), "FILE: shops.alpha.effects: ", id="effects"),
+        pytest.param(shop(acceptance='"known-skus"'), "FILE: shops.alpha: acceptance = known-skus", id="no list"),
+        pytest.param(GOOD + '[log]\nkind = "kafka"\n', "FILE: log.kind: this version", id="kafka"),
+        pytest.param(GOOD + '[log]\nkind = "redis"\n', "FILE: log.kind: ", id="no log"),
+        pytest.param(
+            GOOD + GOOD.replace("alpha", "beta"),
+            "FILE: shops.beta.oms.external_ref_prefix: alpha and beta share the company 99999",
+            id="two shops, one company",
+        ),
+        pytest.param(
+            GOOD + GOOD.replace("alpha]", "beta]").replace("alpha.oms]", "beta.oms]").replace("99999", "88888"),
+            "FILE: shops.beta: is the same account as shops.alpha",
+            id="two names, one account",
+        ),
+        pytest.param(
+            shop(base_url='"http://user:word@alpha"'),
+            "FILE: shops.alpha.base_url: has to begin with http:// or https:// and name a host, without user",
+            id="password in an address",
+        ),
+        pytest.param(shop(hostname='"alpha..net"'), "FILE: shops.alpha.hostname: is not a host name", id="two dots"),
+        pytest.param(shop(shop_id="-5"), "FILE: shops.alpha.shop_id: ", id="negative shop"),
+        pytest.param(shop(poll_interval_seconds="inf"), "FILE: shops.alpha.poll_interval_seconds: ", id="for ever"),
+        pytest.param(
+            GOOD + '[oms]\nduplicate_message_regex = "("\n',
+            "FILE: oms.duplicate_message_regex: is not a regular expression",
+            id="regex",
+        ),
+        pytest.param("_env_file = 'x'\n" + GOOD, "FILE: _env_file: unknown key", id="an option of the library"),
+    ],
+)
+def test_an_error_names_file_and_key(tmp_path: Path, text: str, says: str) -> None:
+    assert complaint(tmp_path, text).startswith(says)
+
+
+def test_every_error_is_told_at_once(tmp_path: Path) -> None:
+    told = complaint(tmp_path, shop(shop_id="", efects='"on"')).splitlines()
+    assert told == ["FILE: shops.alpha.shop_id: is missing", "FILE: shops.alpha.efects: unknown key"]
+
+
+def test_no_error_shows_a_value(tmp_path: Path) -> None:
+    assert "hunter2" not in complaint(tmp_path, shop(api_key='"hunter2"', hostname='"https://hunter2"'))
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: there is no such file; `orderflow init`"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "orderflow.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"orderflow\.toml: cannot be read"):
+        load(tmp_path / "orderflow.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_an_error_of_the_environment_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERFLOW_WEB__PORT", "many")
+    assert complaint(tmp_path, GOOD).startswith("environment ORDERFLOW_WEB__PORT: web.port: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("ORDERFLOW_TYPO", "1", "environment ORDERFLOW_TYPO: unknown key typo"),
+        ("ORDERFLOW_SHOPS", "x", 'environment ORDERFLOW_*: error parsing value for field "shops"'),
+        ("orderflow_web__port", "many", "environment orderflow_web__port: web.port: "),
+        ("ORDERFLOW_WEB", '{"port": "many"}', "environment ORDERFLOW_WEB: web.port: "),
+        (
+            "ORDERFLOW_SHOPS__ALPHA__POLL_INTERVAL_SECONDS",
+            "5",
+            "FILE with environment ORDERFLOW_SHOPS__ALPHA__POLL_INTERVAL_SECONDS: shops.alpha: poll_interval_seconds",
+        ),
+    ],
+)
+def test_whatever_the_environment_gets_wrong_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert complaint(tmp_path, GOOD).startswith(says)
+
+
+def test_a_variable_of_the_tests_is_none_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERFLOW_TEST_KAFKA", "127.0.0.1:9092")
+    load(written(tmp_path, GOOD))
+
+
+# -- What holds --------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERFLOW_WEB__PORT", "9001")
+    monkeypatch.setenv("ORDERFLOW_SHOPS__ALPHA__EFFECTS", "on")
+    settings = load(written(tmp_path, GOOD + "[web]\nport = 9000\nhost = '0.0.0.0'\n"))
+    assert (settings.web.port, settings.web.host) == (9001, "0.0.0.0")
+    assert (settings.shops["alpha"].effects, settings.shops["alpha"].shop_id) == ("on", 2104)
+
+
+def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD))
+    assert (settings.log.kind, settings.web.port, settings.topics.snapshots) == (
+        "embedded",
+        9464,
+        "mirakl.order-snapshots",
+    )
+    alpha = settings.shops["alpha"]
+    assert (alpha.effects, alpha.acceptance, alpha.poll_interval_seconds) == (None, "all", 60)
+    assert alpha.endpoint == "https://alpha.mirakl.net"
+
+
+def test_base_url_wins_over_hostname_and_may_poll_often(tmp_path: Path) -> None:
+    alpha = load(written(tmp_path, shop(base_url='"http://127.0.0.1:8080/"', poll_interval_seconds="0.1"))).shops[
+        "alpha"
+    ]
+    assert alpha.endpoint == "http://127.0.0.1:8080"
+    assert alpha.poll_interval_seconds == 0.1
+
+
+def test_two_shops_of_one_company_need_prefixes(tmp_path: Path) -> None:
+    beta = GOOD.replace("alpha", "beta") + 'external_ref_prefix = "B-"\n'
+    assert sorted(load(written(tmp_path, GOOD + beta)).shops) == ["alpha", "beta"]
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    text = shop(acceptance='"known-skus"', known_skus_file='"skus"', api_key_file='"/run/secrets/a"')
+    settings = load(written(tmp_path, text))
+    alpha = settings.shops["alpha"]
+    assert settings.store.url == f"sqlite:///{tmp_path}/orderflow.db"
+    assert alpha.api_key_file == Path("/run/secrets/a")
+    assert (alpha.oms.api_key_file, alpha.oms.callback_secret_file) == (tmp_path / "o.key", None)
+    assert alpha.known_skus_file == tmp_path / "skus"
+
+
+@pytest.mark.parametrize("url", ["sqlite:////var/lib/orderflow.db", "sqlite:///:memory:"])
+def test_other_stores_are_left_as_they_are(tmp_path: Path, url: str) -> None:
+    assert load(written(tmp_path, GOOD + f'[store]\nurl = "{url}"\n')).store.url == url
+
+
+@pytest.mark.parametrize("text", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T01:00:00+01:00"])
+def test_an_instant_without_a_zone_is_utc(tmp_path: Path, text: str) -> None:
+    settings = load(written(tmp_path, shop(not_before=text)))
+    assert settings.shops["alpha"].not_before == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_the_example_loads_once_its_secrets_exist(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, EXAMPLE))
+    alpha = settings.shops["alpha"]
+    assert alpha.effects == "off"
+    files = (alpha.api_key_file, alpha.oms.api_key_file, alpha.oms.callback_secret_file)
+    (tmp_path / "secrets").mkdir()
+    for path in files:
+        assert path is not None
+        path.write_text("key\n", encoding="utf-8")
+        assert secret("key", path)() == "key"
+
+
+def test_the_file_of_the_contract_loads(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, CONTRACT))
+    assert settings.kafka["bootstrap_servers"] == ["127.0.0.1:9092"]
+
+
+def test_every_key_of_the_example_is_known() -> None:
+    named = {line.lstrip("# ").split(" = ")[0] for line in EXAMPLE.splitlines() if " = " in line}
+    schema = str(Settings.model_json_schema())
+    assert [key for key in sorted(named) if repr(key) not in schema] == []
+
+
+# -- Secrets -----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_secret_names_key_and_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .*/none cannot be read"):
+        secret("shops.alpha.api_key_file", tmp_path / "none")
+
+
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_an_empty_secret_names_key_and_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .*/key is empty"):
+        secret("shops.alpha.api_key_file", tmp_path / "key")
+
+
+def rotated(path: Path, text: str) -> None:
+    before = path.stat().st_mtime_ns
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, ns=(before + 1, before + 1))
+
+
+def test_a_rotated_secret_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("old\n", encoding="utf-8")
+    read = secret("key", path)
+    rotated(path, "new\n")
+    assert read() == "new"
+
+
+def test_a_secret_that_is_being_replaced_is_still_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("old\n", encoding="utf-8")
+    read = secret("key", path)
+    rotated(path, "")
+    assert read() == "old"
+    path.unlink()
+    assert read() == "old"
+
+
+def test_known_skus_are_one_a_line(tmp_path: Path) -> None:
+    text = shop(acceptance='"known-skus"', known_skus_file='"skus"')
+    alpha = load(written(tmp_path, text)).shops["alpha"]
+    with pytest.raises(ConfigError, match=r"shops\.alpha\.known_skus_file: "):
+        config.known_skus("alpha", alpha)
+    (tmp_path / "skus").write_text("MUG\n\n TEE \n", encoding="utf-8")
+    assert config.known_skus("alpha", alpha) == {"MUG", "TEE"}

@@ -1,0 +1,415 @@
+"""The consumer between two polls: where it begins, what it does again, and what it sets aside. Real store and log."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from adapters import schema as s
+from adapters import views
+from adapters.log import EmbeddedLog
+from adapters.ports import LogUnavailable, NewRecord, Place, Record, StoreUnavailable, Unreadable
+from adapters.store import DeadLetter, Move, OrderRow, Transaction
+from consumer.apply import Applied, Orders
+from consumer.loop import Brake, Consumer, dead_letter
+from statemachine.events import Event
+from tests.statemachine.lives import read, sent, snapshot_event, spoke
+from tests.support import StillClock, new_store
+
+SNAPSHOTS, OMS = "snapshots", "oms"
+UNREADABLE, BREAKS, UNEXPECTED = b"unreadable", b"breaks", b"unexpected"
+
+
+class World:
+    """A consumer over the embedded log. Each record's value names the event that it stands for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = StillClock()
+        self.store = new_store(folder)
+        self.log = EmbeddedLog(self.store, self.clock)
+        self.events: dict[bytes, Event] = {}
+        self.batches: list[tuple[int, list[str], list[str]]] = []
+        self.told: list[Applied] = []
+        self.stopped: list[list[str]] = []
+        self.orders = Orders(self.store, {}, self.clock, self.told.append)
+        self.consumer = self.new_consumer()
+
+    def new_consumer(self, most: int = 50) -> Consumer:
+        self.reader = self.log.reader("g", [SNAPSHOTS, OMS])
+        return Consumer(
+            self.reader,
+            self.orders,
+            {SNAPSHOTS: self.decode, OMS: self.decode},
+            self.on_batch,
+            on_stopped=lambda topics: self.stopped.append(sorted(topics)),
+            brake=Brake(self.clock, most, timedelta(seconds=600)),
+        )
+
+    def decode(self, value: bytes | None, _headers: Sequence[tuple[str, bytes]]) -> Event | None:
+        if not value:
+            return None
+        if value.startswith(UNREADABLE):
+            raise Unreadable("not_json", "at 0")
+        if value.startswith(UNEXPECTED):
+            raise RecursionError
+        if value.startswith(BREAKS):
+            return replace(spoke(), event_id=value.decode(), note={"breaks": object()})  # type: ignore[dict-item]
+        return self.events[value]
+
+    def on_batch(self, records: Sequence[Record], applied: Sequence[Applied], letters: Sequence[DeadLetter]) -> None:
+        self.batches.append((len(records), [one.result for one in applied], [letter.reason for letter in letters]))
+
+    def publish(self, event: Event, topic: str = SNAPSHOTS) -> None:
+        value = f"{topic}/{event.shop}/{event.order_id}/{event.event_id}".encode()
+        self.events[value] = event
+        self.log.publish([NewRecord(topic, f"{event.shop}:{event.order_id}", value)])
+
+    def publish_raw(self, value: bytes, key: str = "alpha:O-1", topic: str = SNAPSHOTS) -> None:
+        self.log.publish([NewRecord(topic, key, value, (("h", b"\xff"),))])
+
+    def drain(self) -> int:
+        return sum(iter(lambda: self.consumer.turn(0), 0))
+
+    def orders_now(self) -> list[OrderRow]:
+        return sorted(views.orders(self.store), key=lambda order: order.order_id)
+
+    def journal(self) -> list[tuple[str, int]]:
+        return [(e.event_id, e.repeats) for order in self.orders_now() for e in views.journal(self.store, order.key)]
+
+    def passed(self) -> int:
+        with self.store.reading() as connection:
+            return connection.execute(sa.select(sa.func.sum(s.progress.c.position))).scalar() or 0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.store.close()
+
+
+def said(oms_id: int, order_id: str = "O-1") -> Event:
+    return replace(spoke(oms_id), order_id=order_id, event_id=f"{order_id}/{oms_id}")
+
+
+def once(raising: BaseException, instead_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Fails the first time."""
+    left = [raising]
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if left:
+            raise left.pop()
+        return instead_of(*args, **kwargs)
+
+    return call
+
+
+# -- Where it begins, and what it does again ---------------------------------------------------------------------
+
+
+def test_it_begins_at_the_progress_row_whatever_the_log_believes(world: World) -> None:
+    """Rule 8: stopped between the commit of the database and the log's, it would be fenced for ever."""
+    for n in range(4):
+        world.publish(said(n))
+    (place,) = {record.place for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
+    with world.store.transaction() as tx:
+        tx.advance(Move("embedded", "g", place, 0, 2))
+    assert world.drain() == 2
+    assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]
+    world.reader.seek(place, 0)  # the log goes back, the row does not
+    assert world.drain() == 0
+    assert views.position(world.store, "embedded", "g", place) == 4
+
+
+def test_a_restart_goes_on_where_the_last_one_ended(world: World) -> None:
+    world.publish(said(1))
+    assert world.drain() == 1
+    world.publish(said(2))
+    world.consumer = world.new_consumer()
+    assert world.drain() == 1
+    assert world.journal() == [("O-1/1", 0), ("O-1/2", 0)]
+
+
+def test_a_zombie_applies_nothing_twice_and_goes_on_behind_its_successor(world: World) -> None:
+    world.publish(said(1))
+    zombie, successor = world.consumer, world.new_consumer()
+    assert zombie.turn(0) == 1
+    world.publish(said(2))
+    world.publish(said(3))
+    assert successor.turn(0) == 2
+    assert zombie.turn(0) == 0
+    world.publish(said(4))
+    assert zombie.turn(0) == 1
+    assert world.journal() == [(f"O-1/{n}", 0) for n in range(1, 5)]
+    assert [batch[0] for batch in world.batches] == [1, 2, 1]
+
+
+def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(3):
+        world.publish(said(n))
+    world.publish_raw(BREAKS)
+    plain, calls = world.orders.apply, []
+
+    def applies(events: Sequence[Event], moves: Sequence[Move], letters: Sequence[DeadLetter]) -> list[Applied]:
+        calls.append(len(events))
+        if len(calls) == 2:  # another consumer takes the partition between our two tries
+            plain(events[:1], [replace(move, position=move.held + 1) for move in moves])
+        return plain(events, moves, letters)
+
+    monkeypatch.setattr(world.orders, "apply", applies)
+    assert world.consumer.turn(0) == 0
+    assert calls == [4, 2]
+    world.drain()
+    assert world.journal() == [("O-1/0", 0), ("O-1/1", 0), ("O-1/2", 0)]
+    assert [letter.reason for letter in views.dead_letters(world.store)] == ["not_applicable"]
+
+
+def test_while_the_store_is_away_the_same_records_come_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish(said(1))
+    world.publish(said(2))
+    monkeypatch.setattr(world.orders, "apply", once(StoreUnavailable("away"), world.orders.apply))
+    with pytest.raises(StoreUnavailable):
+        world.consumer.turn(0)
+    assert (world.journal(), world.batches) == ([], [])
+    assert world.consumer.turn(0) == 2
+    assert world.journal() == [("O-1/1", 0), ("O-1/2", 0)]
+    assert views.dead_letters(world.store) == []
+
+
+def test_a_store_that_is_away_at_the_start_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish(said(1))
+    monkeypatch.setattr(views, "position", once(StoreUnavailable("away"), views.position))
+    with pytest.raises(StoreUnavailable):
+        world.consumer.turn(0)
+    assert world.drain() == 1
+
+
+def test_a_crash_between_apply_and_commit_applies_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish(said(1))
+    monkeypatch.setattr(world.reader, "commit", once(LogUnavailable("gone"), world.reader.commit))
+    with pytest.raises(LogUnavailable):
+        world.consumer.turn(0)
+    world.publish(said(2))
+    assert world.drain() == 1
+    world.consumer = world.new_consumer()  # and the same for a new process
+    assert world.drain() == 0
+    assert world.journal() == [("O-1/1", 0), ("O-1/2", 0)]
+
+
+@pytest.mark.parametrize("which", ["on_batch", "told"])
+def test_a_listener_that_fails_after_the_commit_loses_and_doubles_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    for n in range(4):
+        world.publish(said(n))
+    monkeypatch.setattr(
+        *((world.consumer, "_on_batch") if which == "on_batch" else (world.orders, "_on_applied")),
+        once(ValueError("a listener"), lambda *_: None),
+    )
+    if which == "on_batch":
+        with pytest.raises(ValueError, match="a listener"):
+            world.consumer.turn(0)
+    else:
+        assert world.consumer.turn(0) == 0  # fenced: its own commit has moved the row
+    world.publish(said(9))
+    world.drain()
+    assert world.journal() == [(f"O-1/{n}", 0) for n in (0, 1, 2, 3, 9)]
+    assert views.dead_letters(world.store) == []
+
+
+def test_a_failure_half_way_through_a_halved_batch_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader stood behind the batch, the rest of which had not been applied: those records were gone."""
+    world.publish_raw(BREAKS)
+    for n in range(3):
+        world.publish(said(n))
+    plain = Transaction.set_aside
+    monkeypatch.setattr(Transaction, "set_aside", refuse_once(plain))
+    with pytest.raises(ArithmeticError):
+        world.consumer.turn(0)
+    world.publish(said(3))
+    world.drain()
+    assert world.journal() == [(f"O-1/{n}", 0) for n in range(4)]
+    assert [letter.reason for letter in views.dead_letters(world.store)] == ["not_applicable"]
+
+
+def refuse_once(plain: Callable[..., None]) -> Callable[..., None]:
+    """A store that refuses the first letter, with an error that nobody expects."""
+    left = [ArithmeticError()]
+
+    def set_aside(tx: Transaction, letters: Sequence[DeadLetter], now: Any) -> None:
+        if letters and left:
+            raise left.pop()
+        plain(tx, letters, now)
+
+    return set_aside
+
+
+def test_a_record_that_the_reader_still_held_from_before_is_not_passed_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish(said(1))
+    world.publish(said(2))
+    stale = world.log.reader("x", [SNAPSHOTS]).poll(1, 0)
+    assert world.drain() == 2
+    monkeypatch.setattr(world.reader, "poll", lambda *_: stale)
+    assert world.consumer.turn(0) == 0
+    assert world.passed() == 2
+
+
+def test_a_partition_that_is_ours_no_more_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.publish(said(1))
+    monkeypatch.setattr(world.reader, "assignment", frozenset)
+    assert world.consumer.turn(0) == 0
+    assert world.journal() == []
+    monkeypatch.undo()
+    assert world.drain() == 1
+
+
+# -- What cannot be used -----------------------------------------------------------------------------------------
+
+
+def test_an_unreadable_record_is_kept_as_received_and_the_rest_goes_on(world: World) -> None:
+    world.publish(said(1))
+    world.publish_raw(UNREADABLE + b"\x00\xff")
+    world.publish(said(2))
+    with capture_logs() as logged:
+        assert world.drain() == 3
+    (letter,) = views.dead_letters(world.store)
+    assert (letter.source, letter.reason, letter.detail, letter.times) == (SNAPSHOTS, "not_json", "at 0", 1)
+    assert (letter.record_key, letter.value) == (b"alpha:O-1", UNREADABLE + b"\x00\xff")
+    assert letter.place.startswith(f"{SNAPSHOTS}/")
+    assert letter.place.endswith("/1")
+    with world.store.reading() as connection:
+        assert json.loads(connection.execute(sa.select(s.dead_letters.c.headers)).scalar_one()) == [["h", "ff"]]
+    assert world.journal() == [("O-1/1", 0), ("O-1/2", 0)]
+    assert world.batches == [(3, ["noted", "noted"], ["not_json"])]
+    assert [line["event"] for line in logged] == ["set_aside"]
+
+
+@pytest.mark.parametrize("poison", [BREAKS, UNEXPECTED], ids=["apply fails", "decode fails"])
+@pytest.mark.parametrize("at", [0, 3, 6])
+def test_a_culprit_stands_alone_and_everything_else_is_applied_in_order(world: World, poison: bytes, at: int) -> None:
+    """A decoder that failed with anything but Unreadable lost the whole batch."""
+    for n in range(7):
+        if n == at:
+            world.publish_raw(poison)
+        world.publish(said(n))
+    world.publish(said(0, "O-2"))
+    with capture_logs() as logged:
+        assert world.drain() == 9
+    assert world.journal() == [*((f"O-1/{n}", 0) for n in range(7)), ("O-2/0", 0)]
+    assert [order.version for order in world.orders_now()] == [7, 1]
+    (letter,) = views.dead_letters(world.store)
+    assert (letter.reason, letter.value) == ("not_applicable", poison)
+    assert letter.detail in ("TypeError", "RecursionError")
+    assert sum(count for count, _, _ in world.batches) == 9
+    assert [line["event"] for line in logged] == ["set_aside"]
+    assert world.passed() == 9
+
+
+def test_every_record_a_culprit(world: World) -> None:
+    for n in range(4):
+        world.publish_raw(BREAKS + b"%d" % n)
+    assert world.drain() == 4
+    assert [letter.times for letter in views.dead_letters(world.store)] == [1] * 4
+    assert world.orders_now() == []
+
+
+def test_a_tombstone_is_passed_over(world: World) -> None:
+    world.publish_raw(b"")
+    world.publish(said(1))
+    assert world.drain() == 2
+    assert (world.journal(), views.dead_letters(world.store)) == ([("O-1/1", 0)], [])
+
+
+def test_the_same_record_again_is_one_letter_and_other_headers_are_another(world: World) -> None:
+    """In binary mode the headers say what it is about: one letter for two orders would lose one of them."""
+    record = Record(Place(OMS, 0), 1, b"k", b"v", (("ce_subject", b"O-1"),), world.clock.now())
+    same = dead_letter(replace(record, offset=2), "not_json", "")
+    assert same.digest == dead_letter(record, "not_json", "").digest
+    for other in ({"headers": (("ce_subject", b"O-2"),)}, {"key": b"kv", "value": b""}, {"key": None}, {"value": None}):
+        assert dead_letter(replace(record, **other), "not_json", "").digest != same.digest  # type: ignore[arg-type]
+
+
+# -- Two topics --------------------------------------------------------------------------------------------------
+
+
+def test_what_the_oms_says_before_the_first_snapshot_acts_when_it_comes(world: World) -> None:
+    world.publish(sent(), OMS)
+    world.drain()
+    (order,) = world.orders_now()
+    assert (order.state, len(order.facts.dispatches)) == ("new", 1)
+    assert order.read_after is not None  # the poller asks for it by its id
+    world.publish(snapshot_event(read("SHIPPING")))
+    world.drain()
+    (order,) = world.orders_now()
+    assert order.state == "dispatched"
+    assert [command.kind for command in views.commands(world.store, order.key)] == ["send_tracking"]
+
+
+# -- The brake (design 5) ----------------------------------------------------------------------------------------
+
+
+def bad(world: World, *numbers: int, topic: str = SNAPSHOTS) -> None:
+    for n in numbers:
+        world.publish_raw(UNREADABLE + b"%d" % n, key=f"alpha:O-{n}", topic=topic)
+
+
+@pytest.mark.parametrize("poison", [UNREADABLE, BREAKS], ids=["unreadable", "not applicable"])
+def test_a_topic_is_not_emptied_into_the_dead_letters(world: World, poison: bytes) -> None:
+    world.consumer = world.new_consumer(most=3)
+    for n in range(10):
+        world.publish_raw(poison + b"%d" % n, key=f"alpha:O-{n}")
+    world.publish(said(1, "O-99"), OMS)
+    with capture_logs() as logged:
+        for _ in range(5):
+            world.consumer.turn(0)
+    assert len(views.dead_letters(world.store)) == 3
+    assert world.passed() == 4  # those three, and the other topic's
+    assert world.journal() == [("O-99/1", 0)]
+    assert [line["topic"] for line in logged if line["event"] == "topic_stopped"] == [SNAPSHOTS]
+    assert world.stopped == [[SNAPSHOTS]]
+
+
+def test_a_stopped_topic_goes_on_when_its_time_has_passed(world: World) -> None:
+    world.consumer = world.new_consumer(most=2)
+    bad(world, 1, 2, 3)
+    world.publish(said(1, "O-3"))
+    for seconds in (0, 0, 599):
+        world.clock.advance(seconds)
+        world.consumer.turn(0)
+    assert (len(views.dead_letters(world.store)), world.journal()) == (2, [])
+    world.clock.advance(1)
+    world.drain()
+    assert (len(views.dead_letters(world.store)), world.journal()) == (3, [("O-3/1", 0)])
+    assert world.stopped == [[SNAPSHOTS], []]
+
+
+def test_a_restart_lets_a_stopped_topic_go_on(world: World) -> None:
+    world.consumer = world.new_consumer(most=2)
+    bad(world, 1, 2, 3)
+    world.drain()
+    world.drain()
+    assert world.passed() == 2
+    world.consumer = world.new_consumer(most=2)
+    assert world.drain() == 1
+
+
+def test_one_bad_key_and_slow_drops_stop_nothing(world: World) -> None:
+    world.consumer = world.new_consumer(most=2)
+    for n in range(20):
+        world.publish_raw(UNREADABLE + b"%d" % n, key="alpha:O-1")
+    assert world.drain() == 20
+    for n in range(2, 6):
+        world.clock.advance(601)
+        bad(world, n)
+        assert world.drain() == 1
+    bad(world, 6, 7, topic=OMS)  # each topic by itself
+    assert world.drain() == 2
+    assert world.stopped == []

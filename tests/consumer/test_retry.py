@@ -1,0 +1,203 @@
+"""What a failure means for its command and its account."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.ports import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
+from consumer.retry import (
+    ACCOUNT_FAULT,
+    ACCOUNT_REST_SECONDS,
+    ALREADY_DONE,
+    CIRCUIT_OPENS_AFTER,
+    CIRCUIT_REST_SECONDS,
+    GAVE_UP,
+    REJECTED,
+    RESULTS,
+    RETRY,
+    UNKNOWN,
+    Account,
+    Backoff,
+    Verdict,
+    after_failure,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+FAR = NOW + timedelta(days=30)
+BACKOFF = Backoff(5, 900)
+KINDS: tuple[type[RemoteError], ...] = (Retryable, OutcomeUnknown, Rejected, Duplicate, AccountFault)
+
+
+def verdict(
+    kind: type[RemoteError],
+    *,
+    retry_after: float | None = None,
+    attempts: int = 1,
+    maybe_sent: bool = False,
+    give_up_at: datetime = FAR,
+    jitter: float = 0.0,
+) -> Verdict:
+    return after_failure(
+        kind("OR21", "5xx", retry_after_seconds=retry_after),
+        attempts=attempts,
+        maybe_sent_before=maybe_sent,
+        give_up_at=give_up_at,
+        now=NOW,
+        backoff=BACKOFF,
+        jitter=jitter,
+    )
+
+
+def in_seconds(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("kind", "maybe_sent", "expected"),
+    [
+        (Retryable, False, Verdict(RETRY, in_seconds(5))),
+        (OutcomeUnknown, False, Verdict(UNKNOWN, in_seconds(5))),
+        (Rejected, False, Verdict(REJECTED)),
+        (Rejected, True, Verdict(REJECTED)),
+        (Duplicate, False, Verdict(REJECTED)),  # somebody else's order
+        (Duplicate, True, Verdict(ALREADY_DONE)),  # ours: an earlier try may have arrived
+        (AccountFault, False, Verdict(ACCOUNT_FAULT, in_seconds(60), in_seconds(60))),
+    ],
+)
+def test_each_kind_of_failure(kind: type[RemoteError], maybe_sent: bool, expected: Verdict) -> None:
+    assert verdict(kind, maybe_sent=maybe_sent) == expected
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    retry_after=st.none() | st.floats(0, 86_400),
+    attempts=st.integers(1, 10_000),
+    jitter=st.floats(0, 1),
+    give_up_in=st.floats(-1e6, 1e6),
+    maybe_sent=st.booleans(),
+)
+def test_for_any_failure(
+    kind: type[RemoteError],
+    retry_after: float | None,
+    attempts: int,
+    jitter: float,
+    give_up_in: float,
+    maybe_sent: bool,
+) -> None:
+    give_up_at = in_seconds(give_up_in)
+    ruled = verdict(
+        kind, retry_after=retry_after, attempts=attempts, jitter=jitter, give_up_at=give_up_at, maybe_sent=maybe_sent
+    )
+    assert ruled.result in RESULTS
+    asked = timedelta(seconds=retry_after or 0)
+    if kind is AccountFault:  # it never gives up: the order is not at fault
+        assert ruled.result == ACCOUNT_FAULT
+        assert ruled.rest_until is not None
+        assert ruled.rest_until >= NOW + max(asked, timedelta(seconds=1)), "nothing hammers an account at fault"
+        assert ruled.next_at == ruled.rest_until
+    elif kind in (Retryable, OutcomeUnknown):
+        wait = timedelta(seconds=BACKOFF.seconds(attempts, jitter))
+        if ruled.result == GAVE_UP:
+            assert NOW + max(wait, asked) > give_up_at
+        else:
+            assert ruled.next_at is not None
+            assert ruled.next_at >= NOW + asked, "never earlier than Retry-After"
+            assert ruled.next_at <= give_up_at, "never behind the deadline"
+            assert ruled.next_at == NOW + max(wait, asked)
+        assert ruled.rest_until is None
+    else:
+        assert ruled.next_at is None, "an answer that is final is not repeated"
+
+
+@given(attempts=st.integers(1, 100_000), jitter=st.floats(0, 1))
+def test_back_off_doubles_is_capped_and_jitters_down_to_half(attempts: int, jitter: float) -> None:
+    wait = BACKOFF.seconds(attempts, jitter)
+    full = BACKOFF.seconds(attempts, 0)
+    assert full / 2 <= wait <= full <= 900
+    assert full == min(5 * 2 ** min(attempts - 1, 20), 900)
+    assert BACKOFF.seconds(attempts + 1, 0) >= full
+
+
+def test_giving_up_goes_by_the_deadline_and_not_by_count() -> None:
+    assert verdict(Retryable, attempts=100_000).result == RETRY
+    assert verdict(Retryable, attempts=1, give_up_at=in_seconds(4.9)).result == GAVE_UP
+    assert verdict(Retryable, attempts=1, give_up_at=in_seconds(5)).result == RETRY
+    assert verdict(OutcomeUnknown, give_up_at=in_seconds(4)).result == GAVE_UP
+    assert verdict(Retryable, retry_after=3600, give_up_at=in_seconds(3599)).result == GAVE_UP
+
+
+def test_an_account_at_fault_rests_as_long_as_it_asked_and_never_not_at_all() -> None:
+    assert verdict(AccountFault, retry_after=7).rest_until == in_seconds(7)
+    for at_once in (None, 0.0):
+        assert verdict(AccountFault, retry_after=at_once).rest_until == in_seconds(ACCOUNT_REST_SECONDS)
+    assert verdict(AccountFault, give_up_at=in_seconds(-1)).result == ACCOUNT_FAULT
+
+
+# -- The circuit -------------------------------------------------------------------------------------------------
+
+
+def failing(*orders: int) -> Account:
+    account = Account()
+    for order in orders:
+        account.failed(order, NOW)
+    return account
+
+
+def test_one_order_that_fails_often_does_not_open_the_circuit() -> None:
+    account = failing(*[7] * 50)
+    assert not account.circuit_is_open()
+    assert not account.is_resting(NOW)
+
+
+def test_distinct_orders_in_a_row_open_it() -> None:
+    assert not failing(*range(CIRCUIT_OPENS_AFTER - 1)).is_resting(NOW)
+    account = failing(*range(CIRCUIT_OPENS_AFTER))
+    assert account.circuit_is_open()
+    assert account.is_resting(in_seconds(CIRCUIT_REST_SECONDS - 0.1))
+    assert not account.is_resting(in_seconds(CIRCUIT_REST_SECONDS))
+
+
+def test_an_answer_between_two_failures_breaks_the_row() -> None:
+    account = failing(1, 2, 3, 4)
+    account.answered()
+    for order in (5, 6, 7, 8):
+        account.failed(order, NOW)
+    assert not account.circuit_is_open()
+
+
+def test_the_probe_goes_alone_and_closes_the_circuit_or_rests_again() -> None:
+    account, later = failing(*range(5)), in_seconds(CIRCUIT_REST_SECONDS)
+    account.claimed(later)
+    assert account.is_resting(later), "no second probe beside the first"
+    account.failed(9, later)
+    assert account.is_resting(later + timedelta(seconds=CIRCUIT_REST_SECONDS - 1))
+    account.answered()
+    assert not account.circuit_is_open()
+    assert not account.is_resting(later)
+
+
+def test_a_claim_on_a_healthy_account_rests_nothing() -> None:
+    account = failing(1, 2)
+    account.claimed(NOW)
+    assert not account.is_resting(NOW)
+
+
+def test_a_rest_for_the_accounts_own_fault_ends_by_its_time_alone() -> None:
+    """A call that was under way when the budget ended brings a yes: it says nothing of the budget."""
+    account = Account()
+    account.rest(in_seconds(60))
+    account.answered()
+    assert account.is_resting(in_seconds(59))
+    assert not account.is_resting(in_seconds(60))
+
+
+def test_a_shorter_rest_never_cuts_a_longer_one() -> None:
+    account = Account()
+    account.rest(in_seconds(600))
+    account.rest(in_seconds(1))
+    assert account.is_resting(in_seconds(599))
+    for order in range(5):
+        account.failed(order, NOW)
+    assert account.is_resting(in_seconds(599)), "nor does the circuit"
