@@ -76,7 +76,7 @@ orders = sa.Table(
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # when it came into this state
     sa.Column("updated_at", Instant, nullable=False),
-    sa.UniqueConstraint("shop", "order_id"),
+    sa.UniqueConstraint("order_id", "shop"),  # in this order it serves a look-up by the id alone too
     sa.Index("ix_orders_state", "shop", "state", "entered_at"),
     sa.Index(
         "ix_orders_read_after",
@@ -123,7 +123,7 @@ journal = sa.Table(
     sa.Column("after", sa.Text, nullable=False),
     sa.Column("machine_version", sa.Integer, nullable=False),
     sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
-    sa.UniqueConstraint("source", "event_id"),
+    sa.UniqueConstraint("event_id", "source"),  # the telling column first
     sa.UniqueConstraint("order_key", "version"),
 )
 

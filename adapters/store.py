@@ -26,6 +26,7 @@ from adapters.ports import ConfigError, Fenced, Place, StoreUnavailable
 from statemachine.commands import KINDS, Command
 from statemachine.events import Event
 from statemachine.facts import Facts
+from statemachine.states import IMPORT
 
 _FACTS: Final = TypeAdapter(Facts)
 
@@ -297,8 +298,8 @@ class Transaction:
         if not missing:
             return {}
         self._do(self._insert(s.orders).on_conflict_do_nothing(), missing)
-        pairs = sa.tuple_(s.orders.c.shop, s.orders.c.order_id)
-        rows = self._do(sa.select(s.orders).where(pairs.in_(sorted(keys))).order_by(s.orders.c.id).with_for_update())
+        mine = _in_pairs(s.orders.c.order_id, s.orders.c.shop, {(order_id, shop) for shop, order_id in keys})
+        rows = self._do(sa.select(s.orders).where(mine).order_by(s.orders.c.id).with_for_update())
         return {(row.shop, row.order_id): order_of(row) for row in rows}
 
     def lock_order(self, key: int) -> OrderRow:
@@ -349,9 +350,8 @@ class Transaction:
 
     def known_events(self, events: Sequence[Event]) -> set[tuple[str, str]]:
         """Those that the journal holds already."""
-        pairs = sa.tuple_(s.journal.c.source, s.journal.c.event_id)
-        wanted = sorted({(event.source, event.event_id) for event in events})
-        rows = self._do(sa.select(s.journal.c.source, s.journal.c.event_id).where(pairs.in_(wanted)))
+        wanted = _in_pairs(s.journal.c.event_id, s.journal.c.source, {(e.event_id, e.source) for e in events})
+        rows = self._do(sa.select(s.journal.c.source, s.journal.c.event_id).where(wanted))
         return {(row.source, row.event_id) for row in rows}
 
     def count_repeats(self, events: Sequence[Event]) -> None:
@@ -437,6 +437,23 @@ class Transaction:
             ),
             values,
         )
+        again = [key for key, command, _ in wanted if command.kind == IMPORT and command.round]
+        if again:
+            self._freeze_again(again)
+
+    def _freeze_again(self, order_keys: Collection[int]) -> None:
+        """An import of a later round sends what a try of an earlier one may have brought to the OMS (oms-api 7)."""
+        c, earlier = s.commands.c, s.commands.alias("earlier")
+        tried = (earlier.c.order_key == c.order_key, earlier.c.kind == IMPORT, earlier.c.maybe_sent)
+        payload = (
+            sa.select(earlier.c.payload).where(*tried, earlier.c.id != c.id).order_by(earlier.c.id.desc()).limit(1)
+        )
+        self._do(
+            sa.update(s.commands)
+            .where(c.order_key.in_(sorted(order_keys)), c.kind == IMPORT, c.state == "open", c.attempts == 0)
+            .where(sa.exists().where(*tried, earlier.c.id != c.id))
+            .values(payload=payload.scalar_subquery(), maybe_sent=True)
+        )
 
     def drop_commands(self, ids: Collection[int]) -> None:
         """No longer needed: an open one ends, a leased one is marked and stays its holder's (rule 12)."""
@@ -497,9 +514,10 @@ class Transaction:
     def sending(self, command_id: int, token: str, now: datetime, payload: bytes | None) -> bool:
         """The last look before the call: lease ours and not run out, command still wanted (rule 18).
 
-        From here on the call may have happened, so the payload is stored now. False: do not call.
+        From here on the call may have happened, so the payload is stored now, and the lease begins anew, to outlast
+        the call whatever was read before it. False: do not call.
         """
-        values: dict[str, Any] = {"maybe_sent": True}
+        values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + LEASE}
         if payload is not None:
             values["payload"] = payload
         c = s.commands.c
@@ -507,8 +525,14 @@ class Transaction:
         return bool(self._do(sa.update(s.commands).where(*held).values(**values)).rowcount)
 
     def settle(self, command_id: int, token: str, state: str, outcome: str) -> bool:
-        """End a command that is still ours (rule 15). False: its lease was lost, the row is its successor's."""
-        return self._release(command_id, token, dict(state=state, last_outcome=outcome))
+        """End a command that is still ours (rule 15). False: its lease was lost, the row is its successor's.
+
+        A remote that said no holds nothing of an earlier try either, or it would have said duplicate.
+        """
+        values: dict[str, Any] = dict(state=state, last_outcome=outcome)
+        if state == "rejected":
+            values["maybe_sent"] = False
+        return self._release(command_id, token, values)
 
     def put_back(
         self, command_id: int, token: str, outcome: str, next_at: datetime, *, maybe_sent: bool, attempt_counts: bool
@@ -638,6 +662,14 @@ class Transaction:
 
     def delete(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         return self._do(sa.delete(table).where(*where)).rowcount
+
+
+def _in_pairs(
+    one: sa.ColumnElement[str], other: sa.ColumnElement[str], pairs: Collection[tuple[str, str]]
+) -> sa.ColumnElement[bool]:
+    """These pairs of values. SQLite finds no index for pairs alone and reads the whole table: so by `one` first."""
+    firsts = sorted({first for first, _ in pairs})
+    return sa.and_(one.in_(firsts), sa.tuple_(one, other).in_(sorted(pairs)))
 
 
 def _is_free(now: datetime) -> sa.ColumnElement[bool]:

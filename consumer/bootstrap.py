@@ -73,6 +73,7 @@ class Service:
             {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
             version("orderflow"),
             self.clock,
+            topics=(settings.topics.snapshots, settings.topics.oms_events),
         )
         logging_through(self.metrics)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
@@ -184,6 +185,7 @@ class Service:
             self.clock,
             topic=self.settings.topics.snapshots,
             on_run=self.metrics.polled,
+            on_page=lambda: self._beat(f"poller:{name}"),
         )
 
     def _make_web(self) -> uvicorn.Server:

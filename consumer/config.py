@@ -101,7 +101,7 @@ class WorkerTable(_Table):
 class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
-    timeout_seconds: float = Field(default=30, gt=0, le=40)  # well below the lease of a command
+    timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest call stays below the lease of its command
     dispatched_statuses: frozenset[int] = frozenset({8, 64, 516})
     duplicate_codes: frozenset[int] = frozenset()
     rate_limit_codes: frozenset[int] = frozenset()
@@ -131,7 +131,7 @@ class ShopTable(_Table):
     not_before: datetime = EPOCH
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     other_carrier: str = "Other"
-    timeout_seconds: float = Field(default=20, gt=0, le=40)
+    timeout_seconds: float = Field(default=20, gt=0, le=25)
     oms: ShopOmsTable
 
     @model_validator(mode="after")

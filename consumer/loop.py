@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -42,11 +41,11 @@ class TooMuchSetAside(Exception):
 class Brake:
     """Of one topic only so many different keys may be set aside in a while: a bad deploy must not empty it."""
 
-    def __init__(self, clock: Clock, most: int = 50, window: timedelta = timedelta(minutes=10)) -> None:
+    def __init__(self, clock: Clock, most: int = 50, window_seconds: float = 600) -> None:
         self._clock = clock
         self._most = most
-        self._window = window
-        self._set_aside: dict[str, dict[bytes | None, datetime]] = {}  # topic -> key -> when
+        self._window_seconds = window_seconds
+        self._set_aside: dict[str, dict[bytes | None, float]] = {}  # topic -> key -> when
         self._stopped: set[str] = set()
 
     def check(self, letters: Sequence[DeadLetter]) -> None:
@@ -60,7 +59,7 @@ class Brake:
     def note(self, letters: Sequence[DeadLetter]) -> None:
         """These were set aside."""
         for letter in letters:
-            self._set_aside.setdefault(letter.source, {})[letter.key] = self._clock.now()
+            self._set_aside.setdefault(letter.source, {})[letter.key] = self._clock.monotonic()
 
     def stopped(self) -> frozenset[str]:
         """The topics that rest, until there is room again."""
@@ -68,7 +67,7 @@ class Brake:
         return frozenset(self._stopped)
 
     def _recent(self, topic: str) -> set[bytes | None]:
-        since = self._clock.now() - self._window
+        since = self._clock.monotonic() - self._window_seconds
         kept = {key: when for key, when in self._set_aside.get(topic, {}).items() if when > since}
         self._set_aside[topic] = kept
         return set(kept)

@@ -5,12 +5,11 @@ values come from closed sets, and anything else becomes `other`.
 """
 
 import platform
-import sys
 import threading
 from collections import Counter as Tally
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
@@ -453,21 +452,27 @@ def _seconds(at: datetime) -> float:
 # -- For the documentation ---------------------------------------------------------------------------------------
 
 
-def catalog() -> list[tuple[str, str, tuple[str, ...], str]]:
-    """Every metric: name as it is exported, type, labels, meaning."""
-    made = Metrics({}, "", SystemClock())
-    rows = [
-        (name + ("_total" if kind == "counter" else ""), kind, labels, text)
-        for name, kind, labels, text in (
-            (family.name, family.type, one._labelnames, family.documentation)
-            for one in vars(made).values()
-            if isinstance(one, MetricWrapperBase)
-            for family in one.describe()
-        )
+class Described(NamedTuple):
+    """One metric, as it is exported."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    meaning: str
+
+
+def described() -> list[Described]:
+    """Every metric."""
+    suffix = {"counter": "_total"}
+    found = [
+        Described(family.name + suffix.get(family.type, ""), family.type, one._labelnames, family.documentation)
+        for one in vars(Metrics({}, "", SystemClock())).values()
+        if isinstance(one, MetricWrapperBase)
+        for family in one.describe()
     ]
-    rows += [(name, "gauge", tuple(labels), text) for name, (text, labels) in STORED.items()]
-    rows.append((f"{BUILD[0]}_info", "info", BUILD[2], BUILD[1]))
-    return sorted(rows)
+    found += [Described(name, "gauge", tuple(labels), text) for name, (text, labels) in STORED.items()]
+    found.append(Described(f"{BUILD[0]}_info", "info", BUILD[2], BUILD[1]))
+    return sorted(found)
 
 
 def markdown() -> str:
@@ -476,14 +481,14 @@ def markdown() -> str:
         "# Metrics",
         "",
         "Served at `/metrics`, as OpenMetrics where that is asked for. Names and labels are a contract.",
-        "This file is made from `consumer/metrics.py`: `python -m consumer.metrics > docs/metrics.md`.",
+        "Made from [consumer/metrics.py](../consumer/metrics.py) by `make docs`; do not edit.",
         "",
         "| Metric | Type | Labels | Meaning |",
         "|---|---|---|---|",
     ]
     lines += [
         f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
-        for name, kind, labels, text in catalog()
+        for name, kind, labels, text in described()
     ]
     lines += ["", "## Values of labels", "", "| Metric | Label | Values |", "|---|---|---|"]
     lines += [
@@ -492,7 +497,3 @@ def markdown() -> str:
         for label, values in labels.items()
     ]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(markdown())

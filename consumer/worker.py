@@ -228,7 +228,7 @@ class Worker:
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
         """The last look (rule 18). Half of the lease has to be left: a call ends within that."""
         with self._orders.store.transaction() as tx:
-            if not tx.sending(claim.command.id, claim.token, self._clock.now() + LEASE / 2, payload):
+            if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload):
                 raise LeaseLost
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:

@@ -318,7 +318,7 @@ def test_known_events_and_their_repeats(store: Store) -> None:
 
 
 def test_snapshots_are_kept_byte_for_byte_once_per_content(store: Store) -> None:
-    body = '{ "a" :1.10,\r\n\t"ö":"\\u00e9 日本 \\u0000"  , "a": 2 }'.encode()
+    body = ' \n{ "a" :1.10,\r\n\t"ö":"\\u00e9 日本 \\u0000"  , "a": 2 }\r\n '.encode()
     with store.transaction() as tx:
         key = tx.lock_orders([("alpha", "O-1")], NOW)["alpha", "O-1"].key
         tx.add_snapshots({}, NOW)

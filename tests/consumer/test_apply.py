@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -257,6 +258,29 @@ def test_a_batch_takes_as_many_statements_for_many_orders_as_for_one(world: Worl
         return len(counted)
 
     assert statements(1, 0) == statements(200, 1)
+
+
+def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
+    """A batch must cost the same at a million orders: finding pairs once read every order and every event."""
+    ran: list[tuple[str, Any]] = []
+    listen = sa.event.listen
+    listen(world.store.engine, "before_cursor_execute", lambda *c: ran.append((c[2], c[3][0] if c[5] else c[3])))
+    for step in range(2):  # fresh, then repeats
+        world.apply(*(replace(seen("SHIPPING"), order_id=f"O-{n}", event_id=f"{n}", raw=b"x") for n in range(3 + step)))
+    world.orders.replan([("alpha", "O-1"), ("alpha", "O-2")])
+    views.seen(world.store, "alpha", ["O-1", "O-2"])
+    views.find_orders(world.store, "O-1")
+    views.waiting_for_a_read(world.store, "alpha", world.clock.now(), 10)
+    plans = {}
+    with world.store.engine.connect() as connection:
+        for statement, parameters in [one for one in ran if one[0].startswith(("SELECT", "UPDATE"))]:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans[statement] = [row[3] for row in rows]
+    assert len(plans) >= 8
+    tables = ("orders", "journal", "commands", "snapshots")
+    scan = tuple(f"SCAN {table}" for table in tables)
+    scans = {sql: plan for sql, plan in plans.items() if any(step.startswith(scan) for step in plan)}
+    assert scans == {}
 
 
 # -- Attention and policies --------------------------------------------------------------------------------------

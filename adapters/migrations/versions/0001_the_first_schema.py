@@ -74,7 +74,7 @@ def upgrade() -> None:
         sa.Column("entered_at", adapters.schema.Instant(timezone=True), nullable=False),
         sa.Column("updated_at", adapters.schema.Instant(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_orders")),
-        sa.UniqueConstraint("shop", "order_id", name=op.f("uq_orders_shop_order_id")),
+        sa.UniqueConstraint("order_id", "shop", name=op.f("uq_orders_order_id_shop")),
     )
     op.create_index(
         "ix_orders_attention",
@@ -179,7 +179,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["order_key"], ["orders.id"], name=op.f("fk_journal_order_key")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal")),
         sa.UniqueConstraint("order_key", "version", name=op.f("uq_journal_order_key_version")),
-        sa.UniqueConstraint("source", "event_id", name=op.f("uq_journal_source_event_id")),
+        sa.UniqueConstraint("event_id", "source", name=op.f("uq_journal_event_id_source")),
     )
     op.create_table(
         "snapshots",

@@ -1,0 +1,549 @@
+"""The poller against the simulators: what is lost if it is careless, first."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from adapters import schema as s
+from adapters import views
+from adapters.ports import (
+    Carrier,
+    Catalog,
+    LogUnavailable,
+    NewRecord,
+    OrdersPage,
+    OrdersQuery,
+    Rejected,
+    Retryable,
+    StoreUnavailable,
+    Unreadable,
+)
+from adapters.simulators.world import ALPHA, Line, build_order
+from adapters.wire import content_of, decode_snapshot, from_record
+from consumer.poller import FIRST, MAX_SWEEPS, OVERLAP, REMEMBERED_FOR, WIDE, Poller
+from statemachine.facts import EPOCH, Tracking
+from tests.consumer.rig import GRACE, SNAPSHOTS, Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+class Watched:
+    """The shop's own client. `before` and `after` see each listing's page; the rest goes straight through."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._mirakl = rig.clients["alpha"]
+        self.asked: list[tuple[OrdersQuery, int]] = []
+        self.before: Callable[[OrdersQuery, int], None] = lambda _query, _offset: None
+        self.after: Callable[[OrdersPage], OrdersPage] = lambda page: page
+
+    def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
+        self.before(query, offset)
+        self.asked.append((query, offset))
+        return self.after(self._mirakl.orders(query, offset))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mirakl, name)
+
+    # Named for the type checker; a poll uses none of them.
+    def accept(self, order_id: str, decisions: Any) -> None: ...
+    def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None: ...
+    def confirm_shipment(self, order_id: str) -> None: ...
+    def customer_messages(self, order_id: str) -> tuple[str, ...]:
+        return ()
+
+    def catalog(self) -> Catalog:
+        return Catalog((Carrier("", "", False),))
+
+
+class Writer:
+    """The real log, away at the given publications."""
+
+    def __init__(self, rig: Rig, *away: int) -> None:
+        self._log = rig.log
+        self._away = away
+        self.times = 0
+
+    def publish(self, records: Sequence[NewRecord]) -> None:
+        self.times += 1
+        if self.times in self._away:
+            raise LogUnavailable("away")
+        self._log.publish(records)
+
+
+def watched(rig: Rig) -> tuple[Watched, Poller]:
+    mirakl = Watched(rig)
+    return mirakl, rig.new_poller(mirakl=mirakl)
+
+
+def ids(rig: Rig) -> list[str]:
+    return [record.record_key.decode().partition(":")[2] for record in rig.records()]
+
+
+def fill(rig: Rig, count: int, state: str = "SHIPPING") -> list[str]:
+    """Orders, one second apart."""
+    names = [f"{number:03d}-A" for number in range(count)]
+    for name in names:
+        rig.clock.advance(1)
+        rig.add(name, state=state)
+    return names
+
+
+# -- Reading -----------------------------------------------------------------------------------------------------
+
+
+def test_all_pages_are_read_before_the_first_order_is_published(rig: Rig) -> None:
+    names = fill(rig, 250)
+    mirakl, poller = watched(rig)
+    mirakl.before = lambda *_: pytest.fail("published too early") if rig.records() else None
+    outcome = poller.run()
+    sweeps = [offset for query, offset in mirakl.asked if query.states]
+    assert sweeps == [0, 99, 198], "each page begins with the last order of the one before"
+    assert sorted(ids(rig)) == names
+    assert (outcome.new, outcome.complete) == (250, True)
+
+
+@pytest.mark.parametrize("leaves", [0, 42, 98, 99, 150])
+def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves: int) -> None:
+    """Mirakl-api 6: the rest moves up over the edge of a page that was read, and paging on would skip one.
+
+    The orders are older than any update window: the sweep alone has to find them.
+    """
+    names = fill(rig, 250)
+    rig.clock.advance((FIRST + timedelta(days=2)).total_seconds())
+    mirakl, poller = watched(rig)
+
+    def leave(query: OrdersQuery, offset: int) -> None:
+        if query.states and offset == 99:
+            rig.mirakl["alpha"].ship_in_portal(names[leaves])
+
+    mirakl.before = leave
+    assert poller.run().complete
+    assert set(names) <= set(ids(rig))
+    again = leaves < 100
+    assert [offset for query, offset in mirakl.asked if query.states] == ([0, 99] if again else []) + [0, 99, 198]
+
+
+def test_a_listing_that_never_gets_steady_is_published_and_keeps_the_cursor(rig: Rig) -> None:
+    names = fill(rig, 150)
+    rig.pollers["alpha"].run()
+    before = views.cursor(rig.store, "alpha")
+    rig.clock.advance(60)
+    mirakl, poller = watched(rig)
+    left = iter(names)
+
+    def leave(query: OrdersQuery, offset: int) -> None:
+        if query.states and offset:
+            rig.mirakl["alpha"].ship_in_portal(next(left))
+
+    mirakl.before = leave
+    with capture_logs() as lines:
+        outcome = poller.run()
+    assert not outcome.complete
+    assert len([1 for query, offset in mirakl.asked if query.states and offset]) == MAX_SWEEPS
+    assert views.cursor(rig.store, "alpha") == before
+    assert [line["event"] for line in lines] == ["listing_never_steady"]
+    assert before is not None
+    success = rig.metrics.registry.get_sample_value("orderflow_poll_last_success_timestamp_seconds", {"shop": "alpha"})
+    assert success == before.succeeded_at.timestamp()
+
+
+@pytest.mark.parametrize("size", [30, 7, 2])
+def test_pages_shorter_than_asked_for_lose_nothing(rig: Rig, size: int) -> None:
+    """A gateway or another version of Mirakl may cap them; the total says that there is more."""
+    names = fill(rig, 40)
+    mirakl, poller = watched(rig)
+
+    def cut(page: OrdersPage) -> OrdersPage:
+        listing = json.loads(page.body)
+        listing["orders"] = listing["orders"][:size]
+        return OrdersPage(json.dumps(listing).encode(), page.read_at, page.server_time)
+
+    mirakl.after = cut
+    assert poller.run().complete
+    assert sorted(ids(rig)) == names
+
+
+def test_a_total_that_is_too_high_ends_where_nothing_comes_any_more(rig: Rig) -> None:
+    names = fill(rig, 120)
+    mirakl, poller = watched(rig)
+    mirakl.after = lambda page: OrdersPage(
+        page.body.replace(b'"total_count":120', b'"total_count":121'), page.read_at, page.server_time
+    )
+    assert poller.run().complete
+    assert sorted(ids(rig)) == names
+
+
+def test_an_empty_page_under_a_total_is_not_believed(rig: Rig) -> None:
+    mirakl, poller = watched(rig)
+    mirakl.after = lambda page: OrdersPage(b'{"orders":[],"total_count":5}', page.read_at, page.server_time)
+    assert not poller.run().complete
+    assert views.cursor(rig.store, "alpha") is None
+
+
+@pytest.mark.parametrize("kind", ["truncated", "503", "429", "timeout_before"])
+def test_a_page_that_cannot_be_had_fails_the_run_and_nothing_moves(rig: Rig, kind: str) -> None:
+    fill(rig, 150)
+    mirakl, poller = watched(rig)
+
+    def fail(query: OrdersQuery, offset: int) -> None:
+        if query.updated_from and offset:
+            rig.fail("OR11", kind, retry_after_seconds=17)
+
+    mirakl.before = fail
+    with pytest.raises((Retryable, Unreadable)) as caught:
+        poller.run()
+    assert (rig.records(), views.cursor(rig.store, "alpha")) == ([], None)
+    if kind == "429":
+        assert isinstance(caught.value, Retryable)
+        assert caught.value.retry_after_seconds == 17
+    mirakl.before = lambda *_: None
+    assert poller.run().new == 150
+
+
+# -- Windows and the cursor --------------------------------------------------------------------------------------
+
+
+def windows(mirakl: Watched) -> list[OrdersQuery]:
+    return [query for query, offset in mirakl.asked if query.updated_from and not offset]
+
+
+def test_windows_overlap_and_their_mark_is_the_marketplaces_own_time(rig: Rig) -> None:
+    mirakl, poller = watched(rig)
+    began = rig.clock.now()
+    server = began - timedelta(seconds=90)  # Mirakl's clock is behind ours
+    mirakl.after = lambda page: OrdersPage(page.body, page.read_at, server)
+    poller.run()
+    (first,) = windows(mirakl)
+    assert (first.updated_from, first.updated_to) == (began - FIRST, server)
+    cursor = views.cursor(rig.store, "alpha")
+    assert cursor is not None
+    assert cursor.watermark == server - OVERLAP
+    rig.clock.advance(60)
+    mirakl.after = lambda page: page
+    poller.run()
+    first, second = windows(mirakl)
+    assert second.updated_from == cursor.watermark
+    assert second.updated_to == rig.clock.now()
+
+
+def test_the_mark_is_the_start_of_the_run_and_never_moves_back(rig: Rig) -> None:
+    mirakl, poller = watched(rig)
+    began = rig.clock.now()
+    mirakl.before = lambda *_: rig.clock.advance(100)  # a slow run
+    poller.run()
+    cursor = views.cursor(rig.store, "alpha")
+    assert cursor is not None
+    assert began - OVERLAP <= cursor.watermark <= began + timedelta(seconds=100) - OVERLAP
+    mirakl.after = lambda page: OrdersPage(page.body, page.read_at, EPOCH)
+    poller.run()
+    after = views.cursor(rig.store, "alpha")
+    assert after is not None
+    assert after.watermark == cursor.watermark
+
+
+def test_a_date_far_in_the_future_skips_nothing(rig: Rig) -> None:
+    mirakl, poller = watched(rig)
+    began = rig.clock.now()
+    mirakl.after = lambda page: OrdersPage(page.body, page.read_at, began + timedelta(days=365))
+    poller.run()
+    cursor = views.cursor(rig.store, "alpha")
+    assert cursor is not None
+    assert cursor.watermark <= began - OVERLAP
+
+
+def test_once_a_day_the_window_reaches_far_back(rig: Rig) -> None:
+    mirakl, poller = watched(rig)
+    poller.run()
+    rig.clock.advance(86_400 - 1)
+    poller.run()
+    rig.clock.advance(1)
+    poller.run()
+    rig.clock.advance(60)
+    poller.run()
+    spans = [
+        query.updated_to - query.updated_from for query in windows(mirakl) if query.updated_to and query.updated_from
+    ]
+    assert spans[0] == FIRST
+    assert spans[1] < timedelta(days=1) + 2 * OVERLAP
+    assert spans[2] == WIDE
+    assert spans[3] < 2 * OVERLAP
+
+
+def test_the_cursor_moves_only_when_all_is_durable(rig: Rig) -> None:
+    """Three pages; the log fails at the second. The next run publishes the rest, and the first one not again."""
+    names = fill(rig, 250)
+    poller = rig.new_poller(writer=Writer(rig, 2))
+    with pytest.raises(LogUnavailable):
+        poller.run()
+    assert views.cursor(rig.store, "alpha") is None
+    assert len(ids(rig)) == 100
+    poller.run()
+    assert sorted(ids(rig)) == names
+    assert views.cursor(rig.store, "alpha") is not None
+
+
+def test_a_store_that_does_not_take_the_cursor_fails_the_run(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, busy_seconds=0.05)
+    rig.pollers["alpha"].run()
+    before = views.cursor(rig.store, "alpha")
+    other = sqlite3.connect(rig.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    rig.clock.advance(60)
+    with pytest.raises(StoreUnavailable):
+        rig.pollers["alpha"].run()
+    other.close()
+    assert views.cursor(rig.store, "alpha") == before
+
+
+# -- What is news ------------------------------------------------------------------------------------------------
+
+
+def test_unchanged_is_not_published(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    poller = rig.new_poller()  # with no memory
+    outcome = poller.run()
+    assert (len(rig.records()), outcome.same, outcome.new + outcome.changed) == (1, 2, 0)
+    rig.mirakl["alpha"].post_message("1-A", "Hello")
+    assert poller.run().changed == 1
+
+
+def test_rules_6_16_and_17_a_read_that_proves_is_published_though_unchanged(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "204_not_applied")
+    rig.work()
+    rig.poll(GRACE.total_seconds())
+    assert len(rig.records()) == 1, "begun within the grace: no proof"
+    rig.poll(1)
+    one, two = rig.records()
+    first, second = (from_record(record.value, ()) for record in (one, two))
+    assert first is not None
+    assert second is not None
+    assert first.data == second.data
+    assert first.id != second.id
+    rig.poll(1)
+    assert len(rig.records()) == 2, "one proof is enough"
+
+
+def test_rule_17_a_change_read_before_the_proof_is_due_does_not_stand_for_it(rig: Rig) -> None:
+    """The same content, first as a change within the grace, then as the proof, a moment later."""
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "204_not_applied")
+    rig.work()
+    rig.mirakl["alpha"].post_message("1-A", "Hello")
+    rig.poll(GRACE.total_seconds() - 5)
+    assert (rig.state(), len(rig.records())) == ("accepted", 2)
+    rig.poll(10)
+    assert (rig.state(), len(rig.records())) == ("waiting_acceptance", 3)
+
+
+def test_a_stopped_consumer_does_not_flood_the_topic(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "204_not_applied")
+    rig.work()
+    rig.add("2-A")
+    rig.clock.advance(GRACE.total_seconds() + 1)
+    for _ in range(9):
+        rig.clock.advance(60)
+        rig.pollers["alpha"].run()
+    assert sorted(ids(rig)) == ["1-A", "1-A", "2-A"], "a proof and a new order, once each"
+    rig.clock.advance(REMEMBERED_FOR.total_seconds())
+    rig.pollers["alpha"].run()
+    assert sorted(ids(rig)) == ["1-A", "1-A", "1-A", "2-A", "2-A"], "offered again now and then"
+
+
+def test_two_reads_of_one_run_that_differ_are_both_published_in_order(rig: Rig) -> None:
+    rig.add("1-A")
+    mirakl, poller = watched(rig)
+
+    def accept(query: OrdersQuery, offset: int) -> None:
+        if query.updated_from:
+            rig.mirakl["alpha"].accept_in_portal("1-A")
+
+    mirakl.before = accept
+    poller.run()
+    rig.consume()
+    assert len(rig.records()) == 2
+    assert rig.state() == "awaiting_payment"
+
+
+def test_each_order_carries_the_start_of_its_own_pages_read(rig: Rig) -> None:
+    fill(rig, 150)
+    mirakl, poller = watched(rig)
+    mirakl.before = lambda *_: rig.clock.advance(10)
+    began = rig.clock.now()
+    poller.run()
+    read_at = {}
+    for record in rig.records():
+        event = decode_snapshot(record.value, (), {"alpha"})
+        assert event is not None
+        snapshot = event.says.snapshot
+        assert snapshot is not None
+        read_at[event.order_id] = snapshot.read_at
+    assert read_at["000-A"] == began + timedelta(seconds=10)
+    assert read_at["149-A"] == began + timedelta(seconds=20)
+
+
+# -- Targeted reads ----------------------------------------------------------------------------------------------
+
+
+def test_orders_known_from_the_oms_alone_are_asked_for_by_id_a_hundred_at_a_time(rig: Rig) -> None:
+    for number in range(130):
+        old = build_order(ALPHA, f"{number:03d}-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
+        rig.mirakl["alpha"].add_order(old)
+    rig.clock.advance((FIRST + timedelta(days=1)).total_seconds())  # no window shows them
+    for number in range(130):
+        _the_oms_speaks_of(rig, f"{number:03d}-A", number)
+    rig.consume()
+    mirakl, poller = watched(rig)
+    poller.run()
+    rig.consume()
+    asked = [query.order_ids for query, _ in mirakl.asked if query.order_ids]
+    assert [len(one) for one in asked] == [100, 30]
+    assert {rig.state(f"{number:03d}-A") for number in range(130)} == {"shipped"}
+
+
+def _the_oms_speaks_of(rig: Rig, order_id: str, oms_id: int = 1) -> None:
+    body = json.dumps({"id": oms_id, "external_ref": order_id, "status": 4}).encode()
+    rig._callback("http://alpha", {}, body)
+
+
+def test_ids_that_mirakl_does_not_know_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The OMS's company may hold orders of elsewhere; a read that proves must get through all the same."""
+    monkeypatch.setattr("consumer.poller.MAX_TARGETED", 3)
+    for number in range(6):
+        _the_oms_speaks_of(rig, f"foreign-{number}")
+    rig.consume()
+    mirakl, poller = watched(rig)
+    for _ in range(3):
+        rig.clock.advance(60)
+        poller.run()
+    asked = [query.order_ids for query, _ in mirakl.asked if query.order_ids]
+    assert [len(one) for one in asked] == [3, 3], "each once"
+    assert len({name for some in asked for name in some}) == 6
+    rig.clock.advance(REMEMBERED_FOR.total_seconds())
+    poller.run()
+    assert mirakl.asked[-1][0].order_ids, "and again after a while"
+
+
+def test_an_id_that_mirakl_cannot_take_does_not_stop_the_poll(rig: Rig) -> None:
+    """It came from the OMS: a comma in it makes more than a hundred ids of one."""
+    worst = ",".join("x" * 90)
+    rig.mirakl["alpha"].add_order(
+        build_order(ALPHA, "1-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
+    )
+    rig.clock.advance((FIRST + timedelta(days=1)).total_seconds())
+    for order_id in (worst, "1-A", "2-A", "3-A"):
+        _the_oms_speaks_of(rig, order_id)
+    rig.consume()
+    refused = rig.nets["alpha"]
+    refused.hook = lambda request: httpx.Response(400) if worst in request.url.params.get("order_ids", "") else None
+    with capture_logs() as lines:
+        outcome = rig.pollers["alpha"].run()
+    rig.consume()
+    assert (outcome.complete, rig.state("1-A")) == (True, "shipped")
+    assert [line["event"] for line in lines] == ["id_refused"]
+    assert views.cursor(rig.store, "alpha") is not None
+
+
+def test_a_listing_that_mirakl_refuses_for_all_fails_the_run(rig: Rig) -> None:
+    rig.nets["alpha"].hook = lambda _request: httpx.Response(400)
+    with pytest.raises(Rejected):
+        rig.pollers["alpha"].run()
+    assert views.cursor(rig.store, "alpha") is None
+
+
+# -- What cannot be used -----------------------------------------------------------------------------------------
+
+
+def bad_order(rig: Rig) -> Callable[[OrdersPage], OrdersPage]:
+    return lambda page: OrdersPage(
+        page.body.replace(b'"order_id":"001-A"', b'"order_id":""'), page.read_at, page.server_time
+    )
+
+
+def letters(rig: Rig) -> list[sa.Row[Any]]:
+    with rig.store.reading() as connection:
+        return list(connection.execute(sa.select(s.dead_letters)))
+
+
+def test_an_order_without_id_is_set_aside_and_the_rest_of_its_page_goes_on(rig: Rig) -> None:
+    fill(rig, 3)
+    mirakl, poller = watched(rig)
+    mirakl.after = bad_order(rig)
+    with capture_logs() as lines:
+        outcome = poller.run()
+    assert sorted(ids(rig)) == ["000-A", "002-A"]
+    (letter,) = letters(rig)
+    assert (letter.source, letter.reason, letter.detail) == ("poll:alpha", "missing_field", "order_id")
+    assert json.loads(letter.value)["order_id"] == ""
+    assert views.cursor(rig.store, "alpha") is not None
+    assert dict(outcome.set_aside) == {"missing_field": 1}
+    assert [line["event"] for line in lines] == ["set_aside"]
+    assert "canary" not in json.dumps(lines).lower()
+
+
+def test_an_order_that_stays_unusable_is_not_counted_in_every_run(rig: Rig) -> None:
+    """Ten in a quarter of an hour page somebody (operations 3); one order alone must not."""
+    fill(rig, 3)
+    mirakl, poller = watched(rig)
+    mirakl.after = bad_order(rig)
+    counted = 0
+    for _ in range(15):
+        rig.clock.advance(60)
+        counted += sum(poller.run().set_aside.values())
+    assert counted == 2
+    assert letters(rig)[0].times == 2
+
+
+def test_an_order_comes_through_byte_for_byte(rig: Rig) -> None:
+    """Odd spacing, odd numbers, odd order of fields: what is stored is what Mirakl sent."""
+    order = json.loads(rig_body(rig))
+    odd = (
+        b'{ "order_id" :\t"1-A",\r\n "order_state": "WAITING_ACCEPTANCE" , "price":12.000, "x":1E2,'
+        b' "y":"\\u00e9\xc3\xa9",'
+        b' "order_lines":[ {"order_line_id":"1-A-1" ,"quantity": 2,"offer_sku":"MUG"} ],'
+        b'"last_updated_date":' + json.dumps(order["last_updated_date"]).encode() + b" }"
+    )
+    page = b'{\n"total_count": 1 ,"orders" : [\n  ' + odd + b"\n] }"
+    rig.nets["alpha"].hook = lambda _request: httpx.Response(200, content=page)
+    rig.pollers["alpha"].run()
+    rig.consume()
+    row = rig.row()
+    assert views.received(rig.store, row.key, row.content) == odd
+    assert (row.content, row.state) == (content_of(odd), "waiting_acceptance")
+
+
+def rig_body(rig: Rig) -> bytes:
+    rig.add("1-A")
+    return rig.mirakl["alpha"]._records["1-A"].versions[-1].body
+
+
+def test_every_published_page_is_heard_of(rig: Rig) -> None:
+    fill(rig, 150)
+    heard: list[int] = []
+    rig.new_poller(on_page=lambda: heard.append(len(rig.records()))).run()
+    assert len(heard) == 4
+    assert all(one <= other for one, other in pairwise(heard))
+
+
+def test_records_are_keyed_by_shop_and_order(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    (record,) = rig.records(SNAPSHOTS)
+    assert record.record_key == b"alpha:1-A"

@@ -1,0 +1,746 @@
+"""The worker against the simulators. What goes wrong comes first; rules are those of protocol-rules.md."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from adapters.ports import ConfigError, Duplicate, Rejected, Retryable
+from adapters.store import LEASE
+from consumer.retry import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS, DONE
+from consumer.worker import LeaseLost
+from statemachine.commands import Policy
+from statemachine.facts import Attempt, Tracking
+from tests.consumer.rig import GRACE, Rig, mandatory
+
+#: From the simulators' answers; all of their invented people are called Canary.
+WORDS = ("canary", "unauthorized", "rate limit", "already exists", "not in the expected", "gateway", "mandatory for")
+
+
+@pytest.fixture(autouse=True)
+def lines() -> Iterator[list[dict[str, object]]]:
+    """Every log line of the test: none may hold words of a remote or personal data."""
+    with capture_logs() as captured:
+        yield captured  # type: ignore[misc]
+    text = json.dumps(captured, default=str).lower()
+    assert [word for word in WORDS if word in text] == []
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Rig:
+    return Rig(tmp_path, shops=("alpha", "beta"))
+
+
+# -- Acceptance --------------------------------------------------------------------------------------------------
+
+
+def test_an_acceptance_leaves_facts_journal_and_a_command_that_is_done(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    assert (rig.state(), rig.command().state) == ("waiting_acceptance", "open")
+    assert rig.worker.turn()
+    assert not rig.worker.turn()
+    facts, command = rig.row().facts, rig.command()
+    (answer,) = facts.answers
+    assert facts.attempts == (Attempt("accept_order", "accept"),)
+    assert (answer.kind, answer.at, answer.proof_after) == ("accept_order", rig.clock.now(), rig.clock.now() + GRACE)
+    assert (rig.state(), command.state, command.last_outcome, command.lease_token) == ("accepted", "done", "done", None)
+    _, claimed, result = rig.journal()
+    assert [entry.source for entry in (claimed, result)] == ["/orderflow/worker"] * 2
+    assert [entry.event_id.split(":")[::2] for entry in (claimed, result)] == [["1", "claimed"], ["1", "result"]]
+    assert (result.before, result.after, result.note["result"]) == ("waiting_acceptance", "accepted", "done")
+    assert rig.effects() == ["accepted"]
+    rig.poll()
+    assert rig.state() == "awaiting_payment"
+
+
+def test_rule_19_a_lost_answer_is_repeated_and_a_400_is_looked_at(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "timeout_after")
+    rig.work()
+    command = rig.command()
+    assert (command.state, command.last_outcome, command.maybe_sent, command.attempts) == ("open", "unknown", True, 1)
+    assert command.next_at == rig.clock.now() + timedelta(seconds=5)
+    assert (rig.state(), rig.row().facts.answers) == ("waiting_acceptance", ())
+    assert rig.work(seconds=5) == 1
+    assert rig.mirakl["alpha"].requests["OR21"] == 2
+    assert (rig.command().state, rig.attention()) == ("rejected", [])
+    assert rig.row().read_after == rig.clock.now(), "the next read decides"
+    rig.poll()
+    assert (rig.state(), rig.attention(), rig.work()) == ("awaiting_payment", [], 0)
+    assert rig.effects() == ["accepted"]
+
+
+def test_rule_16_a_204_that_was_not_applied_is_tried_again_after_the_grace_and_a_read(rig: Rig) -> None:
+    """Rule 17 with it: the read that disproves it shows an order that has not changed at all."""
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "204_not_applied")
+    rig.work()
+    rig.poll(GRACE.total_seconds())
+    assert (rig.state(), rig.work()) == ("accepted", 0), "the read began within the grace"
+    rig.poll(1)
+    assert (rig.state(), rig.command().round) == ("waiting_acceptance", 1)
+    rig.work()
+    rig.poll()
+    assert (rig.state(), rig.effects()) == ("awaiting_payment", ["accepted"])
+
+
+def test_rule_13_what_is_not_needed_any_more_is_not_claimed(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.mirakl["alpha"].cancel("1-A")
+    rig.poll()
+    assert rig.worker.claim() is None
+    assert (rig.command().state, rig.state()) == ("obsolete", "canceled")
+    assert rig.mirakl["alpha"].requests["OR21"] == 0
+
+
+def test_rule_13_an_expired_lease_of_an_unneeded_command_ends_without_a_call_and_may_return(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    assert rig.worker.claim() is not None  # its holder dies
+    rig.orders.policies = {"alpha": Policy("hold")}
+    rig.orders.replan([("alpha", "1-A")])
+    rig.clock.advance(LEASE.total_seconds() + 1)
+    assert rig.worker.claim() is None
+    assert rig.command().state == "obsolete"
+    rig.orders.policies = {"alpha": Policy("all")}
+    rig.orders.replan([("alpha", "1-A")])
+    rig.work()
+    assert rig.effects() == ["accepted"]
+
+
+def test_rules_18_and_21_a_leased_command_that_became_obsolete_is_not_sent(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    claim = rig.worker.claim()
+    assert claim is not None
+    rig.mirakl["alpha"].cancel("1-A")
+    rig.poll()
+    assert (rig.command().state, rig.command().unwanted) == ("leased", True), "never taken away (rule 12)"
+    with pytest.raises(LeaseLost):
+        rig.worker.call(claim)
+    rig.worker._drop(claim)
+    assert (rig.command().state, rig.oms.requests["order"]) == ("obsolete", 0)
+    assert rig.attention() == ["canceled_after_import"], "rule 20: it was attempted, as far as anybody knows"
+
+
+@pytest.mark.parametrize(("waited", "sent"), [(44, 1), (46, 0)])
+def test_rule_18_a_call_is_made_only_while_half_of_the_lease_is_left(rig: Rig, waited: int, sent: int) -> None:
+    """The catalogue or the messages may have taken long; the call itself ends within half of a lease."""
+    rig.add("1-A", state="SHIPPING", person=1)
+    rig.mirakl["alpha"].post_message("1-A", "<p>Hello</p>")
+    rig.poll()
+
+    def slow(request: httpx.Request) -> None:
+        rig.clock.advance(waited if "threads" in request.url.path else 0)
+
+    rig.nets["alpha"].hook = slow
+    assert rig.worker.turn()
+    assert rig.oms.requests["order"] == sent
+    command = rig.command()
+    assert (command.state, command.attempts) == (("done", 1) if sent else ("open", 0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation"),
+    [("accept_order", "OR21"), ("import_order", "order"), ("send_tracking", "OR23"), ("confirm_shipment", "OR24")],
+)
+def test_rule_18_no_call_is_made_under_a_lease_that_runs_out(rig: Rig, kind: str, operation: str) -> None:
+    if kind in ("accept_order", "import_order"):
+        rig.add("1-A", state="WAITING_ACCEPTANCE" if kind == "accept_order" else "SHIPPING")
+        rig.poll()
+    else:
+        rig.imported()
+        dispatched(rig, "T1" if kind == "send_tracking" else "")
+    simulator = rig.oms if operation == "order" else rig.mirakl["alpha"]
+    claim = rig.worker.claim()
+    assert claim is not None
+    assert claim.command.kind == kind
+    rig.clock.advance(LEASE.total_seconds() / 2)
+    with pytest.raises(LeaseLost):
+        rig.worker.call(claim)
+    assert simulator.requests[operation] == 0
+
+
+# -- Import ------------------------------------------------------------------------------------------------------
+
+
+def test_rule_20_payload_and_attempt_are_stored_before_the_first_post(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    found = []
+
+    def look(request: httpx.Request) -> None:
+        command = rig.command()
+        found.append((command.payload == request.content, command.maybe_sent, rig.row().facts.attempts))
+
+    rig.oms_net.hook = look
+    rig.work()
+    assert found == [(True, True, (Attempt("import_order", ""),))]
+    assert (rig.state(), rig.effects()) == ("imported", ["imported"])
+    (part,) = rig.row().facts.parts
+    assert (part.lines, part.oms_id > 0) == (("1-A-1",), True)
+
+
+def test_a_payload_is_rebuilt_while_no_try_may_have_arrived_and_frozen_from_then(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=3)
+    rig.poll()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    rig.oms_net.hook = refuse
+    rig.work()
+    assert (rig.command().last_outcome, rig.command().maybe_sent) == ("retry", False)
+    rig.mirakl["alpha"].cancel_line("1-A", "1-A-2")
+    rig.poll()
+    rig.oms_net.hook = lambda _request: None
+    rig.fail("order", "timeout_before")
+    rig.work(seconds=60)
+    assert rig.command().last_outcome == "unknown"
+    rig.mirakl["alpha"].cancel_line("1-A", "1-A-3")
+    rig.poll()
+    rig.work(seconds=60)
+    refs = [[item["external_ref"] for item in json.loads(body)["items"]] for body in rig.oms_net.bodies]
+    assert refs == [["1-A-1", "1-A-2", "1-A-3"], ["1-A-1", "1-A-3"], ["1-A-1", "1-A-3"]]
+    assert rig.oms_net.bodies[1] == rig.oms_net.bodies[2]
+    assert (len(rig.commands()), rig.effects()) == (1, ["imported"])
+    assert rig.attention() == ["lines_canceled_after_import"], "the frozen payload still held it"
+
+
+def test_a_payload_stays_frozen_after_an_unknown_try_and_a_certain_failure(rig: Rig) -> None:
+    """A refused connection after a lost answer does not make the lost one certain."""
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.fail("order", "timeout_after")
+    rig.work()
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    rig.oms_net.hook = refuse
+    rig.work(seconds=10)
+    assert (rig.command().last_outcome, rig.command().maybe_sent) == ("retry", True)
+    rig.oms_net.hook = lambda _request: None
+    rig.work(seconds=60)
+    assert (rig.results[-1], rig.state()) == (("import_order", "already_done"), "imported")
+
+
+def test_a_duplicate_after_an_unknown_try_is_done(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.fail("order", "timeout_after")
+    rig.work()
+    assert rig.state() == "shipping"
+    rig.work(seconds=5)
+    assert (rig.state(), rig.attention()) == ("imported", [])
+    assert [result for _, result in rig.results] == ["unknown", "already_done"]
+    assert rig.effects() == ["imported"]
+
+
+def test_a_duplicate_on_a_first_try_is_somebody_elses_order(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Rig(tmp_path / "other")
+    for one in (rig, other):
+        one.add("1-A", state="SHIPPING")
+    other.poll()
+    other.work()
+    assert rig.oms_net.bodies == []
+    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example")
+    posted.post("/order", content=other.oms_net.bodies[0], headers=other_headers())
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.attention(), rig.work(seconds=100_000)) == ("shipping", ["already_in_oms"], 0)
+    assert rig.command().state == "rejected"
+
+
+def other_headers() -> httpx.Headers:
+    request = httpx.Request("GET", "https://oms.example")
+    auth = next(httpx.BasicAuth("99001", "oms-key").auth_flow(request))
+    return httpx.Headers({"Authorization": auth.headers["Authorization"], "Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("status", [404, 400, 500])
+def test_unread_messages_hold_the_import(rig: Rig, status: int) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "<p>Happy 40th &amp; cheers</p>")
+    rig.poll()
+    rig.nets["alpha"].hook = lambda request: httpx.Response(status) if "threads" in request.url.path else None
+    rig.work()
+    assert (rig.results, rig.oms.requests["order"]) == ([("import_order", "retry")], 0)
+    assert (rig.command().state, rig.attention()) == ("open", [])
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.work(seconds=5)
+    (attribute,) = json.loads(rig.oms_net.bodies[0])["attributes"]
+    assert attribute["value"] == "Happy 40th & cheers"
+    assert rig.state() == "imported"
+
+
+def test_messages_that_are_not_allowed_are_mirakls_fault_and_not_the_omss(rig: Rig) -> None:
+    for number in range(3):
+        rig.add(f"{number}-A", state="SHIPPING")
+    for number in range(2):
+        rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
+    rig.poll()
+    asked = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if "threads" not in request.url.path:
+            return None
+        asked.append(request.url.path)
+        return httpx.Response(401)
+
+    rig.nets["alpha"].hook = refuse
+    rig.work()
+    assert len(asked) == 1, "the second does not ask an account that rests"
+    assert rig.worker.accounts["alpha", "mirakl"].is_resting(rig.clock.now())
+    assert not rig.worker.accounts["alpha", "oms"].is_resting(rig.clock.now())
+    assert [rig.state(f"{number}-A") for number in range(3)] == ["shipping", "shipping", "imported"]
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.work(seconds=61)
+    assert [rig.state(f"{number}-A") for number in range(3)] == ["imported"] * 3
+    assert {rig.command(f"{number}-A").attempts for number in range(3)} == {1}
+
+
+def test_messages_that_are_refused_to_many_orders_do_not_open_the_circuit(rig: Rig) -> None:
+    """404 is an answer: Mirakl works, and acceptances go on."""
+    for number in range(CIRCUIT_OPENS_AFTER + 1):
+        rig.add(f"{number}-A", state="SHIPPING")
+        rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
+    rig.poll()
+    rig.nets["alpha"].hook = lambda request: httpx.Response(404) if "threads" in request.url.path else None
+    rig.work()
+    assert not any(account.circuit_is_open() for account in rig.worker.accounts.values())
+
+
+def test_an_order_that_the_oms_stored_with_an_error_is_held_there(rig: Rig) -> None:
+    rig.oms.knobs.skus_with_error = frozenset({"MUG-11OZ-WHT"})
+    rig.imported()
+    assert rig.attention() == ["held_in_oms"]
+
+
+def test_an_order_without_a_sku_is_not_posted_and_says_what_is_missing(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", sku="")
+    rig.poll()
+    rig.work()
+    (rejection,) = rig.row().facts.rejections
+    assert (rejection.code, rejection.words) == ("INCOMPLETE", "missing: order_lines[0].offer_sku")
+    assert (rig.attention(), rig.command().state, rig.oms.requests["order"]) == (["import_rejected"], "rejected", 0)
+
+
+def test_an_order_whose_numbers_nobody_can_read_is_a_persons_matter_and_holds_no_worker(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.add("2-A", state="SHIPPING")
+    versions = rig.mirakl["alpha"]._records["1-A"].versions
+    absurd = versions[-1].body.replace(b'"price_unit":12.0', b'"price_unit":1e99999999999999999999')
+    versions[-1] = replace(versions[-1], body=absurd)
+    rig.poll()
+    rig.work()
+    assert (rig.attention("1-A"), rig.command("1-A").state) == (["import_rejected"], "rejected")
+    assert rig.row("1-A").facts.rejections[0].code == "UNREADABLE"
+    assert rig.state("2-A") == "imported"
+
+
+def test_an_order_whose_bytes_are_gone_says_so_in_words(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    with sqlite3.connect(rig.path) as connection:
+        connection.execute("DELETE FROM snapshots")
+    connection.close()
+    rig.work()
+    assert rig.row().facts.rejections[0].words == "missing: the order as received"
+
+
+# -- Tracking and shipment ---------------------------------------------------------------------------------------
+
+
+def dispatched(rig: Rig, number: str, order_id: str = "1-A", **more: object) -> None:
+    rig.oms.dispatch(order_id, tracking=number, carrier="DPD UK" if number else "", **more)  # type: ignore[arg-type]
+    rig.consume()
+
+
+def shown(rig: Rig, order_id: str = "1-A") -> str | None:
+    return rig.mirakl["alpha"].tracking(order_id)
+
+
+def test_tracking_goes_first_and_the_shipment_in_a_call_of_its_own(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1")
+    assert rig.state() == "dispatched"
+    assert rig.worker.turn()
+    assert rig.effects() == ["imported", "tracking"]
+    assert rig.worker.turn()
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+    assert rig.ours()[1].detail == {"tracking": "T1", "carrier": "DPDUK"}
+    assert rig.nets["alpha"].bodies[-1] == b"", "OR24 has no body"
+    rig.poll()
+    assert (rig.state(), rig.attention(), rig.work()) == ("shipped", [], 0)
+
+
+def test_rules_12_14_and_15_one_leased_command_an_order_and_each_content_its_own_row(rig: Rig) -> None:
+    """T1 is on its way when T2 arrives: T2 waits, goes out afterwards, and T1's late result does not close it."""
+    rig.imported()
+    dispatched(rig, "T1")
+    slow = rig.worker.claim()
+    assert slow is not None
+    rig.clock.advance(1)
+    dispatched(rig, "T2", status=64)
+    first, second = rig.commands()[-2:]
+    assert (first.state, first.unwanted, second.state) == ("leased", True, "open")
+    assert rig.worker.claim() is None, "rule 12: the order is not free"
+
+    rig.clock.advance(LEASE.total_seconds() + 1)  # its holder hangs
+    quick = rig.worker.claim()
+    assert quick is not None
+    assert "T2" in quick.command.carries
+    rig.worker._done(slow, (), DONE)
+    assert rig.command().lease_token == quick.token, "rule 15: fenced by the token"
+    assert any("T1" in answer.carries for answer in rig.row().facts.answers), "and still a fact"
+    rig.worker._done(quick, rig.worker.call(quick), DONE)
+    assert [(c.carries.split(" | ")[1], c.state) for c in rig.commands()[1:3]] == [("T1", "obsolete"), ("T2", "done")]
+    assert shown(rig) == "T2"
+
+
+def test_rule_12_a_result_in_time_frees_the_order_for_the_next_content(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1")
+    slow = rig.worker.claim()
+    assert slow is not None
+    rig.clients["alpha"].send_tracking("1-A", Tracking("DPD UK", "T1"), rig.clients["alpha"].catalog())
+    rig.clock.advance(1)
+    dispatched(rig, "T2", status=64)
+    rig.worker._done(slow, (), DONE)
+    rig.work()
+    assert [effect.detail.get("tracking") for effect in rig.ours()][1:] == ["T1", "T2", "T2"]
+    assert (shown(rig), rig.effects()[-1]) == ("T2", "shipped")
+
+
+def test_rule_24_an_older_tracking_of_ours_that_lands_late_is_replaced_again(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1")
+    rig.fail("OR23", "timeout_before")
+    rig.work()
+    rig.clock.advance(1)
+    dispatched(rig, "T2", status=64)
+    rig.work()
+    assert shown(rig) == "T2"
+    rig.clients["alpha"].send_tracking("1-A", Tracking("DPD UK", "T1"), rig.clients["alpha"].catalog())  # it lands
+    rig.poll(GRACE.total_seconds() + 1)
+    rig.work()
+    assert (shown(rig), rig.command().round, rig.effects().count("shipped")) == ("T2", 1, 1)
+
+
+def test_rule_23_tracking_that_comes_after_the_shipment_still_goes_out(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "")
+    rig.work()
+    assert rig.effects() == ["imported", "shipped"]
+    rig.poll()
+    rig.clock.advance(1)
+    dispatched(rig, "T1", status=516)
+    rig.work()
+    assert (rig.effects(), shown(rig)) == (["imported", "shipped", "tracking"], "T1")
+
+
+def test_rule_22_mandatory_tracking_holds_the_shipment_here_until_there_is_some(rig: Rig) -> None:
+    mandatory(rig, "alpha")
+    rig.imported()
+    dispatched(rig, "")
+    rig.work()
+    (rejection,) = rig.row().facts.rejections
+    assert (rejection.kind, rejection.code) == ("confirm_shipment", "TRACKING_MANDATORY")
+    assert rig.mirakl["alpha"].requests["OR24"] == 0
+    rig.poll()
+    assert (rig.attention(), rig.work()) == (["shipment_rejected"], 0)
+    rig.clock.advance(1)
+    dispatched(rig, "T1", status=516)
+    rig.work()
+    assert rig.effects() == ["imported", "tracking", "shipped"], "another basis, another round"
+
+
+def test_rule_22_a_tracking_that_mirakl_refuses_does_not_stop_the_shipment(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1")
+    rig.nets["alpha"].hook = lambda request: httpx.Response(400) if "/tracking" in request.url.path else None
+    rig.work()
+    assert (rig.effects(), rig.attention()) == (["imported", "shipped"], ["tracking_rejected"])
+
+
+def test_rule_15_the_late_answer_of_an_import_is_a_fact_and_closes_nothing(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    slow = rig.worker.claim()
+    assert slow is not None
+    parts = rig.worker.call(slow)
+    rig.clock.advance(LEASE.total_seconds() + 1)
+    quick = rig.worker.claim()
+    assert quick is not None
+    assert (quick.command.id, quick.command.maybe_sent) == (slow.command.id, True)
+    rig.worker._done(slow, parts, DONE)
+    assert rig.row().facts.parts == parts, "its ids are known"
+    assert (rig.command().state, rig.command().lease_token) == ("leased", quick.token)
+    with pytest.raises(LeaseLost):  # known by now, so the successor does not post at all
+        rig.worker.call(quick)
+    assert (rig.state(), rig.effects()) == ("imported", ["imported"])
+
+
+def test_rule_15_a_late_failure_of_a_lost_lease_does_not_put_its_successors_row_back(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    slow = rig.worker.claim()
+    assert slow is not None
+    rig.clock.advance(LEASE.total_seconds() + 1)
+    quick = rig.worker.claim()
+    assert quick is not None
+    rig.worker._failed(slow, Retryable("OR21", "429"))
+    assert (rig.command().state, rig.command().lease_token) == ("leased", quick.token)
+
+
+# -- Accounts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_fault_of_one_account_pauses_it_alone_and_resumes_by_itself(two: Rig, status: int) -> None:
+    two.add("1-A")
+    two.add("2-A")
+    two.add("3-A", state="SHIPPING")
+    two.add("9-B", "beta", sku="TASSE-33CL")
+    two.poll()
+    refusing = two.nets["alpha"]
+    refusing.hook = lambda request: httpx.Response(status) if request.method == "PUT" else None
+    before = len(refusing.bodies)
+    two.work()
+    assert len(refusing.bodies) == before + 1, "one call found out, and no other was made"
+    assert (two.effects("9-B"), two.effects("3-A")) == (["accepted"], ["imported"]), "the other shop, the other remote"
+    assert two.results.count(("accept_order", "account_fault")) == 1
+    assert {two.command(order).attempts for order in ("1-A", "2-A")} == {0}
+    assert two.work(seconds=59) == 0
+    refusing.hook = lambda _request: None
+    two.work(seconds=2)
+    assert (two.effects("1-A"), two.effects("2-A")) == (["accepted"], ["accepted"])
+    assert {two.command(order).attempts for order in ("1-A", "2-A")} == {1}
+
+
+def test_a_spent_budget_of_the_oms_is_a_400_that_pauses_the_account(two: Rig) -> None:
+    for number in range(3):
+        two.add(f"{number}-A", state="SHIPPING")
+    two.add("8-A")
+    two.add("9-B", "beta", sku="TASSE-33CL", state="SHIPPING")
+    two.poll()
+    two.oms_net.hook = lambda request: _spent() if b'"company_ref_id": 99001' in request.content else None
+    before = len(two.oms_net.bodies)
+    two.work()
+    assert len(two.oms_net.bodies) == before + 2, "one of each shop"
+    assert (two.state("9-B"), two.effects("8-A")) == ("imported", ["accepted"])
+    assert two.results.count(("import_order", "account_fault")) == 1
+    assert not any(two.command(f"{number}-A").maybe_sent for number in range(3))
+    two.oms_net.hook = lambda _request: None
+    two.work(seconds=61)
+    assert [two.state(f"{number}-A") for number in range(3)] == ["imported"] * 3
+    assert {two.command(f"{number}-A").attempts for number in range(3)} == {1}
+
+
+def _spent() -> httpx.Response:
+    return httpx.Response(400, json={"error": {"message": "Rate limit exceeded", "code": 990002}})
+
+
+def test_a_key_file_that_was_emptied_is_a_fault_of_its_account(two: Rig) -> None:
+    two.add("1-A")
+    two.add("9-B", "beta", sku="TASSE-33CL")
+    two.poll()
+    two.clients["alpha"]._api_key = _no_key
+    two.work()
+    assert (two.results.count(("accept_order", "account_fault")), two.effects("9-B")) == (1, ["accepted"])
+    assert (two.command("1-A").state, two.command("1-A").attempts) == ("open", 0)
+    two.clients["alpha"]._api_key = lambda: two.keys["alpha"]
+    two.work(seconds=61)
+    assert two.effects("1-A") == ["accepted"]
+
+
+def _no_key() -> str:
+    raise ConfigError("shops.alpha.api_key_file: alpha.key is empty")
+
+
+def failing_shop(rig: Rig, orders: int) -> None:
+    for number in range(orders):
+        rig.add(f"{number}-A")
+    rig.poll()
+    rig.fail("OR21", "503", 1000)
+
+
+def test_the_circuit_opens_on_several_orders_and_others_go_on(two: Rig) -> None:
+    two.add("9-B", "beta", sku="TASSE-33CL")
+    failing_shop(two, CIRCUIT_OPENS_AFTER + 3)
+    account, requests = two.worker.accounts["alpha", "mirakl"], two.mirakl["alpha"].requests
+    two.work()
+    assert (account.circuit_is_open(), requests["OR21"]) == (True, CIRCUIT_OPENS_AFTER)
+    assert two.effects("9-B") == ["accepted"]
+    assert two.work(seconds=CIRCUIT_REST_SECONDS - 1) == 0
+    two.clock.advance(1)
+    probe = two.worker.claim()
+    assert probe is not None
+    assert probe.order.order_id == f"{CIRCUIT_OPENS_AFTER}-A", "another order than those that failed"
+    assert two.worker.claim() is None, "one probe at a time"
+    two.worker._failed(probe, Retryable("OR21", "5xx", status=503))
+    assert two.work() == 0
+    two.mirakl["alpha"].knobs.faults.clear()
+    two.work(seconds=CIRCUIT_REST_SECONDS + 1)
+    assert not account.circuit_is_open()
+    assert all(two.effects(f"{number}-A") == ["accepted"] for number in range(CIRCUIT_OPENS_AFTER + 3))
+
+
+def test_one_order_that_fails_often_opens_no_circuit(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "503", 1000)
+    for _ in range(CIRCUIT_OPENS_AFTER + 2):
+        assert rig.work(seconds=1000) == 1
+    assert not rig.worker.accounts["alpha", "mirakl"].circuit_is_open()
+
+
+def test_a_no_of_our_own_is_no_answer_of_the_remote(rig: Rig) -> None:
+    """An order that cannot be imported is the probe: nobody was asked, so the circuit stays open."""
+    for number in range(CIRCUIT_OPENS_AFTER):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.poll()
+    rig.fail("order", "503", 1000)
+    rig.work()
+    rig.clock.advance(CIRCUIT_REST_SECONDS)
+    probe = rig.worker.claim()
+    assert probe is not None
+    rig.worker._failed(probe, Rejected("POST /order", "not_sent", code="INCOMPLETE"))
+    assert rig.worker.accounts["alpha", "oms"].circuit_is_open()
+    assert rig.worker.claim() is None
+    rig.clock.advance(CIRCUIT_REST_SECONDS)
+    probe = rig.worker.claim()
+    assert probe is not None
+    rig.worker._failed(probe, Rejected("POST /order", "400", status=400))
+    assert not rig.worker.accounts["alpha", "oms"].circuit_is_open(), "a no of the remote is an answer"
+
+
+def test_it_gives_up_by_the_deadline_and_a_person_is_told(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "503", 10_000)
+    for _ in range(400):
+        rig.work(seconds=901)
+    assert (rig.command().state, rig.attention()) == ("gave_up", ["gave_up"])
+    assert rig.command().attempts > 200
+    given_up = rig.journal()[-1]
+    assert timedelta(hours=71) < given_up.at - rig.journal()[0].at <= timedelta(hours=72)
+
+
+def test_retry_after_is_kept(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "429", retry_after_seconds=300)
+    rig.work()
+    assert rig.command().next_at == rig.clock.now() + timedelta(seconds=300)
+    assert rig.work(seconds=299) == 0
+    assert rig.work(seconds=1) == 1
+
+
+# -- Switches ----------------------------------------------------------------------------------------------------
+
+
+def test_with_effects_off_it_decides_and_touches_nothing(two: Rig) -> None:
+    two.switch(effects=False)
+    two.add("1-A")
+    two.add("2-A", state="SHIPPING")
+    two.add("9-B", "beta", sku="TASSE-33CL")
+    two.poll()
+    assert two.work() == 1
+    assert (two.effects("1-A"), two.effects("2-A"), two.effects("9-B")) == ([], [], ["accepted"])
+    assert [two.command(order).state for order in ("1-A", "2-A")] == ["open", "open"]
+    two.switch(effects=True)
+    two.work()
+    assert (two.effects("1-A"), two.effects("2-A")) == (["accepted"], ["imported"])
+
+
+def test_a_pause_of_one_group_leaves_the_others(rig: Rig) -> None:
+    rig.imported("1-A")
+    dispatched(rig, "T1")
+    rig.switch(paused=("ship",))
+    rig.add("2-A")
+    rig.add("3-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    assert (rig.effects("1-A"), rig.effects("2-A"), rig.effects("3-A")) == (["imported"], ["accepted"], ["imported"])
+    rig.switch()
+    rig.work()
+    assert rig.effects("1-A") == ["imported", "tracking", "shipped"]
+
+
+# -- Our own faults ----------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_could_not_be_stored_is_kept_and_stored_first(tmp_path: Path) -> None:
+    """Rule 15's second half: the ids of an import are told once."""
+    rig = Rig(tmp_path, busy_seconds=0.05)
+    rig.add("1-A", state="SHIPPING")
+    rig.add("2-A", state="SHIPPING")
+    rig.poll()
+    other = sqlite3.connect(rig.path, isolation_level=None, check_same_thread=False)
+
+    def take_the_store(_request: httpx.Request) -> None:
+        other.execute("BEGIN IMMEDIATE")
+
+    rig.oms_net.hook = take_the_store
+    for _ in range(2):  # away, and still away: nothing else is begun meanwhile
+        with pytest.raises(Exception, match="OperationalError"):
+            rig.worker.turn()
+    rig.oms_net.hook = lambda _request: None
+    other.execute("ROLLBACK")
+    other.close()
+    assert (rig.state("1-A"), rig.oms.requests["order"]) == ("shipping", 1)
+    rig.work()
+    assert rig.oms.requests["order"] == 2, "one each, no try of the first again"
+    assert len(rig.row("1-A").facts.parts) == 1
+    assert [result for _, result in rig.results] == ["done", "done"]
+
+
+def test_an_order_that_breaks_our_code_is_tried_again_later_and_holds_no_other(
+    rig: Rig, lines: list[dict[str, object]]
+) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.add("2-A", state="SHIPPING")
+    rig.poll()
+
+    def break_(request: httpx.Request) -> None:
+        if b'"1-A"' in request.content:
+            raise ZeroDivisionError("Canary")
+
+    rig.oms_net.hook = break_
+    rig.work()
+    assert (rig.command("1-A").last_outcome, rig.command("1-A").maybe_sent) == ("unknown", True)
+    assert rig.state("2-A") == "imported"
+    assert [line["error"] for line in lines if line["event"] == "call_broken"] == ["ZeroDivisionError"]
+    rig.oms_net.hook = lambda _request: None
+    rig.work(seconds=5)
+    assert rig.state("1-A") == "imported"
+
+
+def test_log_lines_name_the_order_and_the_outcome_and_quote_nobody(rig: Rig, lines: list[dict[str, object]]) -> None:
+    rig.add("1-A")
+    rig.poll()
+    words = {"message": "Order of Nora-Canary is not in the expected state", "status": 400}
+    rig.nets["alpha"].hook = lambda request: httpx.Response(400, json=words) if request.method == "PUT" else None
+    rig.work()
+    (line,) = [line for line in lines if line["event"] == "command_failed"]
+    assert (line["shop"], line["order_id"], line["result"], line["outcome"]) == ("alpha", "1-A", "rejected", "400")
+    assert rig.row().facts.rejections[0].words == words["message"], "kept for the person who looks"
+    assert "Canary" not in str(Duplicate("POST /order", "400", words="Canary"))
