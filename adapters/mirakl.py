@@ -348,8 +348,15 @@ class MiraklShop:
         return self._get("A01", "/api/account", _parsed("A01", Account))
 
     def _read_catalog(self) -> Catalog:
-        carriers = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
-        types = self._get("SH12", "/api/shipping/types", _parsed("SH12", _ShippingTypes)).shipping_types
+        """Where the marketplace refuses to say, no carrier is registered and no tracking mandatory, for a day too."""
+        try:
+            carriers = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
+        except Rejected:
+            carriers = ()
+        try:
+            types = self._get("SH12", "/api/shipping/types", _parsed("SH12", _ShippingTypes)).shipping_types
+        except Rejected:
+            types = ()
         return Catalog(
             carriers=tuple(Carrier(one.code, one.label, "{trackingId}" in one.tracking_url) for one in carriers),
             mandatory_tracking=frozenset(one.code for one in types if one.mandatory_tracking),

@@ -179,10 +179,10 @@ def slice_orders(body: bytes) -> tuple[list[bytes], int | None]:
     orders: list[bytes] | None = None
     total: int | None = None
     try:
-        text = body.decode()
+        text = body.decode("latin-1")  # a byte a character: one order in a wrong encoding spoils itself alone
         for name, value, start, _ in _members(text):
             if name == "orders" and isinstance(value, list):
-                orders = [text[first:end].encode() for _, first, end in _elements(text, start)]
+                orders = [text[first:end].encode("latin-1") for _, first, end in _elements(text, start)]
             elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
                 total = int(value)
     except (ValueError, RecursionError):

@@ -20,7 +20,7 @@ from adapters.log import EmbeddedLog
 from adapters.mirakl import MiraklShop
 from adapters.oms import KornitX
 from adapters.ports import ConfigError, OrderflowError, RemoteError
-from adapters.store import Store
+from adapters.store import DeadLetter, Store
 from adapters.wire import ShopIds, decode_oms, decode_snapshot
 from consumer import config
 from consumer.apply import Applied, Orders
@@ -122,7 +122,13 @@ class Service:
         }
         topic_of = {SNAPSHOT: topics.snapshots, OMS_EVENT: topics.oms_events}
         reader = self.log.reader(GROUP, list(decoders))
-        return Consumer(reader, self.orders, decoders, lambda *batch: self.metrics.batch(topic_of, *batch))
+        return Consumer(
+            reader,
+            self.orders,
+            decoders,
+            lambda *batch: self.metrics.batch(topic_of, *batch),
+            on_stopped=self.metrics.stopped,
+        )
 
     def _make_worker(self) -> Worker:
         table = self.settings.worker
@@ -196,6 +202,7 @@ class Service:
             },
             writer=self.log,
             topic=self.settings.topics.oms_events,
+            set_aside=self._set_aside,
             metrics=self.metrics,
             clock=self.clock,
             is_live=self.what_is_dead,
@@ -322,6 +329,10 @@ class Service:
         if self.clock.monotonic() - self._trimmed_at > TRIM_EVERY.total_seconds():
             self._trimmed_at = self.clock.monotonic()
             self.log.trim(self.clock.now() - timedelta(days=self.settings.log.keep_days))
+
+    def _set_aside(self, letter: DeadLetter) -> None:
+        with self.store.transaction() as tx:
+            tx.set_aside([letter], self.clock.now())
 
     # -- Probes --------------------------------------------------------------------------------------------------
 

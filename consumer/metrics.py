@@ -49,6 +49,8 @@ POLL_RESULTS: Final = ("new", "changed", "same")
 #: Why something was set aside, and where it came from beside the topics.
 SET_ASIDE: Final = (*sorted(UNREADABLE), "not_applicable")
 POLL: Final = "poll"
+#: Source of a callback of the OMS that could not be read.
+CALLBACK: Final = "callback"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 TOPICS: Final = ("mirakl.order-snapshots", "oms.order-events")
 #: The stored-order gauges are read at most this often.
@@ -66,6 +68,7 @@ class Metrics:
         """`shops`: each name with its poll interval in seconds. `topics`: those that are consumed."""
         self.registry = registry = CollectorRegistry()
         self._clock = clock
+        self._topics = tuple(topics)
         self.transitions = Counter(
             "orderflow_transitions", "Edges taken.", ["shop", "from_state", "to_state", "trigger"], registry=registry
         )
@@ -129,6 +132,12 @@ class Metrics:
         self.dead_letters = Counter(
             "orderflow_dead_letters", "What was set aside.", ["source", "reason"], registry=registry
         )
+        self.topic_stopped = Gauge(
+            "orderflow_topic_stopped",
+            "1 while a topic rests, because too many different keys of it were set aside.",
+            ["topic"],
+            registry=registry,
+        )
         self.callbacks = Counter(
             "orderflow_callbacks", "Callbacks of the OMS by answer.", ["shop", "result"], registry=registry
         )
@@ -146,7 +155,7 @@ class Metrics:
         for state in STATES:
             for trigger in TRIGGERS:
                 self.rejected.labels(state, trigger, NO_EDGE)
-        for source in (*topics, POLL):
+        for source in (*topics, POLL, CALLBACK):
             for reason in SET_ASIDE:
                 self.dead_letters.labels(source, reason)
         for kind, _, _ in KINDS:
@@ -154,6 +163,7 @@ class Metrics:
                 self.commands.labels(kind, result)
         for level in LOG_LEVELS:
             self.log_messages.labels(level)
+        self.stopped(())
 
     def _prepare_shop(self, shop: str, interval_seconds: float) -> None:
         self.poll_interval.labels(shop).set(interval_seconds)
@@ -211,6 +221,11 @@ class Metrics:
             self.poll_orders.labels(shop, result).inc(count)
         for reason, count in outcome.set_aside.items():
             self.dead_letters.labels(POLL, _known(reason, SET_ASIDE)).inc(count)
+
+    def stopped(self, topics: Collection[str]) -> None:
+        """All topics that rest because too much of them was set aside."""
+        for topic in self._topics:
+            self.topic_stopped.labels(topic).set(topic in topics)
 
     def called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
         operation = _known(operation, OPERATIONS.get(system, ()))
@@ -313,8 +328,8 @@ VALUES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
     "orderflow_poll_failures_total": {
         "reason": (*OUTCOMES, "ConfigError", "LogUnavailable", "StoreUnavailable", "Unreadable")
     },
-    "orderflow_dead_letters_total": {"source": ("a topic", POLL), "reason": (*SET_ASIDE, OTHER)},
-    "orderflow_dead_letters_open": {"source": ("a topic", POLL), "reason": (*SET_ASIDE, OTHER)},
+    "orderflow_dead_letters_total": {"source": ("a topic", POLL, CALLBACK), "reason": (*SET_ASIDE, OTHER)},
+    "orderflow_dead_letters_open": {"source": ("a topic", POLL, CALLBACK), "reason": (*SET_ASIDE, OTHER)},
     "orderflow_callbacks_total": {
         "result": (
             "taken",

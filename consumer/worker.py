@@ -19,7 +19,6 @@ import structlog
 from adapters.oms import Unimportable, build_payload
 from adapters.ports import (
     AccountFault,
-    Catalog,
     Clock,
     ConfigError,
     Duplicate,
@@ -213,11 +212,11 @@ class Worker:
                 self._about_to_send(claim, payload)
                 return shop.oms.import_order(payload)
             case "send_tracking":
-                catalog = _catalog(shop.mirakl)
+                catalog = shop.mirakl.catalog()
                 self._about_to_send(claim)
                 shop.mirakl.send_tracking(order_id, best_tracking(facts), catalog)
             case "confirm_shipment":
-                mandatory = snapshot.shipping_type in _catalog(shop.mirakl).mandatory_tracking
+                mandatory = snapshot.shipping_type in shop.mirakl.catalog().mandatory_tracking
                 if mandatory and not tracking_held(facts).number:
                     words = "this shipping method needs tracking (SH12), and the OMS has given none that Mirakl took"
                     raise Rejected(OPERATION[CONFIRM], "not_sent", code="TRACKING_MANDATORY", words=words)
@@ -226,7 +225,7 @@ class Worker:
         return ()
 
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
-        """The last look (rule 18). Half of the lease has to be left: a call ends within that."""
+        """The last look (rule 18); the lease begins anew."""
         with self._orders.store.transaction() as tx:
             if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload):
                 raise LeaseLost
@@ -435,11 +434,3 @@ def _meaning(claim: Claim, error: Exception) -> RemoteError:
 def _attempted(order: OrderRow, command: CommandRow) -> Facts:
     sent = (best_tracking(order.facts),) if command.kind == TRACK else ()
     return Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
-
-
-def _catalog(mirakl: Marketplace) -> Catalog:
-    """What the marketplace says of its carriers; where it refuses to say, free text and no rule."""
-    try:
-        return mirakl.catalog()
-    except Rejected:
-        return Catalog()

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.ports import Clock, ConfigError, LogUnavailable, LogWriter, NewRecord, Unreadable
+from adapters.ports import Clock, ConfigError, LogUnavailable, LogWriter, NewRecord, StoreUnavailable, Unreadable
+from adapters.store import DeadLetter
 from adapters.wire import oms_event, to_structured
-from consumer.metrics import Metrics
+from consumer.metrics import CALLBACK, Metrics
 
 log = structlog.get_logger("orderflow.web")
 
@@ -49,6 +50,7 @@ def application(
     intakes: Mapping[str, Intake],
     writer: LogWriter,
     topic: str,
+    set_aside: Callable[[DeadLetter], None],
     metrics: Metrics,
     clock: Clock,
     is_live: Callable[[], str],
@@ -88,6 +90,13 @@ def application(
         except Unreadable as error:
             metrics.callbacks.labels(shop, "unreadable").inc()
             log.warning("callback_refused", shop=shop, reason=error.reason, detail=error.detail)
+            digest = hashlib.sha256(body).hexdigest()[:32]
+            letter = DeadLetter(f"callback:{shop}", "PUT", error.reason, error.detail, digest, None, body)
+            try:
+                await run_in_threadpool(set_aside, letter)  # the OMS gives up after a while; then this is all there is
+            except StoreUnavailable:
+                return JSONResponse({"error": "neither readable nor kept yet; send it again"}, 503)
+            metrics.dead_letters.labels(CALLBACK, error.reason).inc()
             return JSONResponse({"error": str(error)}, 400)
         value, attributes = to_structured(event)
         record = NewRecord(topic, event.extensions["partitionkey"], value, attributes)

@@ -69,6 +69,7 @@ CONTRACT = {
 }
 #: Ours, and in no list.
 OWN = {
+    "orderflow_topic_stopped": ("gauge", "topic"),
     "orderflow_poll_failures_total": ("counter", "shop reason"),
     "orderflow_callbacks_total": ("counter", "shop result"),
     "orderflow_build_info": ("info", "version python"),
@@ -155,7 +156,7 @@ def test_no_label_can_name_an_order_a_person_or_a_text(rig: Rig) -> None:
 def test_every_value_of_a_label_is_of_a_closed_set(rig: Rig) -> None:
     live(rig)
     rig.metrics.called("alpha", "mirakl", "ZZ99", "teapot", 0.1)
-    configured = {"alpha", "beta", "poll", *TOPICS}
+    configured = {"alpha", "beta", "poll", "callback", *TOPICS}
     for family in families(rig.metrics):
         name = family.name + ("_total" if family.type == "counter" else "")
         for sample in family.samples:
@@ -193,7 +194,7 @@ def test_what_alerts_read_exists_from_the_start() -> None:
     ]
     expected += [
         ("orderflow_dead_letters_total", {"source": source, "reason": reason})
-        for source in (*TOPICS, "poll")
+        for source in (*TOPICS, "poll", "callback")
         for reason in (*UNREADABLE, "not_applicable")
     ]
     expected += [("orderflow_commands_total", {"command": k, "result": r}) for k, _, _ in KINDS for r in RESULTS]

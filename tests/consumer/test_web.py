@@ -15,7 +15,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from structlog.testing import capture_logs
 
+from adapters import views
 from adapters.ports import ConfigError
+from adapters.store import DeadLetter
 from adapters.wire import content_of, from_record
 from consumer.web.app import MAX_CALLBACK_BYTES, Intake, application
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
@@ -41,12 +43,17 @@ class Web:
             intakes={"alpha": Intake(99001, secret), "beta": Intake(99002, None)},
             writer=rig.log,
             topic=OMS_EVENTS,
+            set_aside=self.set_aside,
             metrics=rig.metrics,
             clock=rig.clock,
             is_live=lambda: self.wrong,
             is_ready=lambda: self.wrong,
         )
         self.client = httpx.Client(transport=InProcess(app), base_url="http://orderflow")
+
+    def set_aside(self, letter: DeadLetter) -> None:
+        with self.rig.store.transaction() as tx:
+            tx.set_aside([letter], self.rig.clock.now())
 
     def put(self, headers: Mapping[str, str], body: bytes = BODY, shop: str = "alpha") -> httpx.Response:
         return self.client.put(f"/oms/callbacks/{shop}", content=body, headers=dict(headers))
@@ -124,6 +131,19 @@ def test_what_cannot_be_read_is_400_and_says_which_field(web: Web, body: bytes, 
     answer = web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
     assert (answer.status_code, answer.json(), web.events()) == (400, {"error": why}, [])
     assert web.count("unreadable") == 1
+    web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
+    letters = views.dead_letters(web.rig.store)
+    assert [(letter.value, letter.source, letter.times) for letter in letters] == [(body, "callback:alpha", 2)]
+
+
+def test_a_callback_that_can_neither_be_read_nor_kept_is_asked_for_again(web: Web) -> None:
+    web.rig.store.close()
+    other = sqlite3.connect(web.rig.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    body = b"no json"
+    assert web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body).status_code == 503
+    other.execute("ROLLBACK")
+    other.close()
 
 
 def test_it_is_200_only_once_the_event_is_durable(web: Web) -> None:
