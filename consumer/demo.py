@@ -157,7 +157,8 @@ def demo(
         service.start()
         console.print(
             f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. "
-            f"Metrics: http://127.0.0.1:{port}/metrics  Files: {folder}"
+            f"Metrics: http://127.0.0.1:{port}/metrics  Files: {folder}",
+            soft_wrap=True,
         )
         began = time.monotonic()
         meddle(world, service)
@@ -195,9 +196,8 @@ def _watch(world: SimulatedWorld, store: Store, console: Console, stalled_second
             elif now - last_told >= TELL_EVERY_SECONDS:
                 last_told = now
                 counts = Counter(states.values())
-                console.print(
-                    "  ".join(f"{s} {counts[s]}" for s in STATES if counts[s]) or "waiting for the first order"
-                )
+                line = "  ".join(f"{state} {counts[state]}" for state in STATES if counts[state])
+                console.print(line or "waiting for the first order", soft_wrap=True)
             if at_end == len(lives) and world.settled() and _is_quiet(store):
                 return True
             if now - last_moved > stalled_seconds:
@@ -227,7 +227,7 @@ def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outc
     by_us = Counter(effect.kind for effect in effects if effect.by == "api")
     by_others = Counter(effect.kind for effect in effects if effect.by not in ("api", "oms"))
     lives = world.world.lives
-    table = Table("effect", "by us, in their books", "expected of us", "by people and marketplaces", title="Audit")
+    table = Table("effect", "by us", "expected", "by others", title="Effects in the remotes' own books")
     for kind, wanted in _expected(lives).items():
         table.add_row(kind, str(by_us[kind]), wanted, str(by_others[kind] or ""))
     console.print(table)
@@ -235,11 +235,14 @@ def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outc
     attention = Counter(
         reason for o in views.orders(store, attention=True, limit=1_000_000) for reason, *_ in o.attention
     )
-    console.print("States: " + ", ".join(f"{state} {count}" for state, count in ends.most_common()))
+    console.print("States: " + ", ".join(f"{state} {count}" for state, count in ends.most_common()), soft_wrap=True)
     if attention:
-        console.print("For a person: " + ", ".join(f"{reason} {count}" for reason, count in attention.most_common()))
+        console.print(
+            "For a person: " + ", ".join(f"{reason} {count}" for reason, count in attention.most_common()),
+            soft_wrap=True,
+        )
     for finding in outcome.findings[:40]:
-        console.print(f"  {finding}", markup=False)
+        console.print(f"  {finding}", markup=False, soft_wrap=True)
     if not outcome.settled:
         console.print("[red]stalled[/red]: some order never came to its end")
     verdict = "[green]passed[/green]" if outcome.passed else f"[red]failed[/red], {len(outcome.findings)} findings"
@@ -251,7 +254,7 @@ def _expected(lives: Sequence[Life]) -> dict[str, str]:
     return {
         "accepted": str(sum(life.accepted_by == "api" for life in lives)),
         "imported": str(sum(life.imported for life in lives)),
-        "tracking": "the newest is the last",
+        "tracking": "newest last",
         "shipped": str(sum(life.shipped_by == "api" for life in lives)),
     }
 
