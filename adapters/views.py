@@ -88,6 +88,14 @@ def orders(
         return [order_of(row) for row in connection.execute(statement)]
 
 
+def states(store: Store) -> dict[tuple[str, str], str]:
+    """The state of every order, by shop and order id."""
+    c = s.orders.c
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(c.shop, c.order_id, c.state))
+        return {(row.shop, row.order_id): row.state for row in rows}
+
+
 def find_orders(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]:
     """The orders of this id; more than one only where two shops have it."""
     where = [s.orders.c.order_id == order_id]

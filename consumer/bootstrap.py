@@ -43,8 +43,8 @@ GROUP: Final = "orderflow"
 BEAT_SECONDS: Final = 120
 #: What is in hand is finished within this time after a stop.
 STOP_SECONDS: Final = 20.0
-#: How long an idle loop waits before it looks again.
-IDLE_SECONDS: Final = 0.2
+#: How long an idle loop waits before it looks again, unless something wakes it.
+IDLE_SECONDS: Final = 1.0
 FAILED_SECONDS: Final = 1.0
 TRIM_EVERY: Final = timedelta(hours=1)
 REPLAN_AT_ONCE: Final = 500
@@ -64,6 +64,7 @@ class Service:
         self.settings = settings
         self.clock = clock or SystemClock()
         self._stopping = threading.Event()
+        self._news = threading.Condition()  # something was applied, so a command may be due
         self._threads: list[threading.Thread] = []
         self._beats: dict[str, float] = {}
         self._closing: list[Callable[[], None]] = []
@@ -190,6 +191,7 @@ class Service:
             self.log,
             self.clock,
             topic=self.settings.topics.snapshots,
+            overlap=timedelta(seconds=shop.poll_overlap_seconds),
             on_run=self.metrics.polled,
             on_page=lambda: self._beat(f"poller:{name}"),
         )
@@ -236,6 +238,8 @@ class Service:
         self.web.should_exit = True
         with self.log.published:
             self.log.published.notify_all()
+        with self._news:
+            self._news.notify_all()
         for thread in self._threads:
             thread.join(STOP_SECONDS)
         for close in self._closing:
@@ -290,7 +294,11 @@ class Service:
         return 0.0
 
     def _work(self) -> float:
-        return 0.0 if self.worker.turn() else IDLE_SECONDS
+        """Idle threads look seldom: looking takes the write lock. Whatever is applied wakes one of them."""
+        if not self.worker.turn() and not self._stopping.is_set():
+            with self._news:
+                self._news.wait(IDLE_SECONDS)
+        return 0.0
 
     def _poll(self, name: str) -> None:
         """One shop's polls, each begun an interval after the last one began. A shop that hangs delays no other."""
@@ -357,6 +365,8 @@ class Service:
     # -- Telling -------------------------------------------------------------------------------------------------
 
     def _applied(self, one: Applied) -> None:
+        with self._news:
+            self._news.notify()
         self.metrics.applied(one)
         if one.moved or one.result == NO_EDGE:
             tell = log.info if one.moved else log.error

@@ -215,7 +215,7 @@ def demo(
     \b
     Examples:
       orderflow demo
-      orderflow demo --orders 1000 --speed 3 --seed 7
+      orderflow demo --orders 400 --speed 2 --seed 7
     """
     from consumer.demo import demo as run_demo  # noqa: PLC0415 - as in `run`
 

@@ -126,6 +126,8 @@ class ShopTable(_Table):
     api_key_file: Path
     effects: Literal["on", "off"] | None = None
     poll_interval_seconds: Seconds = 60
+    #: The update window reaches back over the last one by so much: Mirakl's replicas may lag.
+    poll_overlap_seconds: Seconds = 300
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
     not_before: datetime = EPOCH

@@ -57,6 +57,7 @@ shop_id = {shop_id}
 api_key_file = "secrets/{name}.key"
 effects = "on"
 poll_interval_seconds = {interval}
+poll_overlap_seconds = {overlap}
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
 [shops.{name}.oms]
@@ -94,6 +95,7 @@ def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, po
             shop_id=MARKETPLACES[name].shop_id,
             company=COMPANIES[name],
             interval=0.5 / speed,
+            overlap=5 / speed,
             acceptance="known-skus" if name == "beta" else "all",
         )
     path = folder / "orderflow.toml"
@@ -184,7 +186,7 @@ def _watch(world: SimulatedWorld, store: Store, console: Console, stalled_second
     live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
     with live or io.StringIO():
         while True:
-            states = {(o.shop, o.order_id): o.state for o in views.orders(store, limit=1_000_000)}
+            states = views.states(store)
             at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in lives)
             look = (at_end, tuple(sorted(Counter(states.values()).items())), len(world.books.effects()))
             now = time.monotonic()
@@ -231,7 +233,7 @@ def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outc
     for kind, wanted in _expected(lives).items():
         table.add_row(kind, str(by_us[kind]), wanted, str(by_others[kind] or ""))
     console.print(table)
-    ends = Counter(order.state for order in views.orders(store, limit=1_000_000))
+    ends = Counter(views.states(store).values())
     attention = Counter(
         reason for o in views.orders(store, attention=True, limit=1_000_000) for reason, *_ in o.attention
     )

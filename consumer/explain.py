@@ -400,7 +400,8 @@ def known(facts: Facts) -> dict[str, str]:
         found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S}"
         found["lines"] = ", ".join(f"{x.id} {x.quantity} * {x.sku} {x.state}".strip() for x in snapshot.lines)
         found["tracking at Mirakl"] = _tracking(snapshot.tracking)
-    found["orders in the OMS"] = ", ".join(f"{part.oms_id} {part.ref}".strip() for part in facts.parts)
+    # A part is told with its lines by the import's answer and without them by its events.
+    found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))
     found["tracking"] = _tracking(best_tracking(facts))
     return {name: value for name, value in found.items() if value}
 
