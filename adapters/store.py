@@ -501,13 +501,23 @@ class Transaction:
         row = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.id == command_id)).one()
         return CommandRow(**row._mapping)
 
-    def lease(self, command_id: int, basis: str, token: str, until: datetime, now: datetime) -> bool:
+    def lease(
+        self,
+        command_id: int,
+        basis: str,
+        token: str,
+        until: datetime,
+        now: datetime,
+        *,
+        give_up_at: datetime | None = None,
+    ) -> bool:
         """Take a command: one conditional update (rule 13). False where somebody was faster, or has the order."""
         c = s.commands.c
+        later = {} if give_up_at is None else {"give_up_at": give_up_at}
         taken = self._do(
             sa.update(s.commands)
             .where(c.id == command_id, _is_free(now), ~_waits_for_another())
-            .values(state="leased", lease_token=token, lease_until=until, basis=basis, attempts=c.attempts + 1)
+            .values(state="leased", lease_token=token, lease_until=until, basis=basis, attempts=c.attempts + 1, **later)
         )
         return bool(taken.rowcount)
 
@@ -585,12 +595,18 @@ class Transaction:
                     name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now
                 )
             )
-        elif (row.endpoint, row.shop_id) != (endpoint, shop_id):
-            raise ConfigError(
-                f"shops.{name} is bound to {row.endpoint} shop {row.shop_id} in this store, "
-                f"and the configuration says {endpoint} shop {shop_id}. Give another account another name."
-            )
-        elif effects is not None:
+            return
+        if (row.endpoint, row.shop_id) != (endpoint, shop_id):
+            if self._do(sa.select(s.orders.c.id).where(s.orders.c.shop == name).limit(1)).first() is not None:
+                raise ConfigError(
+                    f"shops.{name} is bound to {row.endpoint} shop {row.shop_id} in this store, "
+                    f"and the configuration says {endpoint} shop {shop_id}. Give another account another name."
+                )
+            # No order was ever read there: a typo, corrected. The new account is read from its beginning.
+            mine = s.shops.c.name == name
+            self._do(sa.update(s.shops).where(mine).values(endpoint=endpoint, shop_id=shop_id))
+            self.delete(s.cursors, s.cursors.c.shop == name)
+        if effects is not None:
             self._do(sa.update(s.shops).where(s.shops.c.name == name).values(effects=effects))
 
     def switch(self, shop: str, *, paused: Collection[str], effects: bool | None = None) -> None:

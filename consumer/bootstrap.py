@@ -1,15 +1,17 @@
 """The only wiring: settings to a running service. Nothing else knows which adapter stands behind which port."""
 
+import fcntl
 import logging
 import signal
+import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any, Final
+from pathlib import Path
+from typing import IO, Any, Final
 
 import structlog
 import uvicorn
@@ -52,9 +54,54 @@ REPLAN_AT_ONCE: Final = 500
 
 def open_store(settings: Settings) -> Store:
     """The store, with its schema brought up to date. Raises ConfigError, StoreUnavailable."""
+    file = _file_of(settings)
+    if file is not None and not file.parent.is_dir():
+        raise ConfigError(f"store.url: there is no folder {file.parent}")
     store = Store(settings.store.url)
     stores.migrate(store)
     return store
+
+
+def _file_of(settings: Settings) -> Path | None:
+    """The file of a SQLite store."""
+    _, _, path = settings.store.url.partition(":///")
+    return Path(path) if path and path != ":memory:" else None
+
+
+def _only_one(settings: Settings) -> IO[str] | None:
+    """Hold the store for this process: the embedded log and Mirakl's call frequency suffer no second one.
+
+    Raises ConfigError where another process runs on it. Commands of the CLI do not ask.
+    """
+    file = _file_of(settings)
+    if file is None:
+        return None
+    lock = file.with_name(f"{file.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(f"store.url: another orderflow runs on {file}") from error
+    return lock
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; a second one ends the process at once. Raises ConfigError."""
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        if stopping.is_set():
+            sys.exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    service = Service(settings)
+    service.start()
+    log.info("running", shops=sorted(settings.shops), web=f"{settings.web.host}:{settings.web.port}")
+    stopping.wait()
+    service.stop()
+    log.info("stopped")
 
 
 class Service:
@@ -79,6 +126,7 @@ class Service:
         logging_through(self.metrics)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
         self.store = open_store(settings)
+        self._held = _only_one(settings)
         self._bind_shops()
         self.log = EmbeddedLog(self.store, self.clock)
         self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied)
@@ -224,8 +272,8 @@ class Service:
     # -- Running -------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start every loop in a thread of its own, and return."""
-        self._run("web", self._serve)
+        """Start every loop in a thread of its own, and return. Raises ConfigError where the port cannot be had."""
+        self._serve()  # first: without its callbacks and metrics nothing may be called
         self._run("consumer", lambda: self._loop("consumer", self._consume))
         for number in range(self.settings.worker.threads):
             self._run(f"worker:{number}", lambda name=f"worker:{number}": self._loop(name, self._work))  # type: ignore[misc]
@@ -245,25 +293,8 @@ class Service:
         for close in self._closing:
             close()
         self.store.close()
-
-    def run_until_signal(self) -> None:
-        """Run until SIGTERM or SIGINT; a second one ends the process at once."""
-
-        def stop(number: int, _frame: object) -> None:
-            if self._stopping.is_set():
-                sys.exit(128 + number)
-            self._stopping.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        self.start()
-        log.info("running", shops=sorted(self.settings.shops), web=f"{self.settings.web.host}:{self.settings.web.port}")
-        while not self._stopping.wait(0.5):
-            if not any(thread.is_alive() for thread in self._threads if thread.name == "web"):
-                self.stop()
-                raise ConfigError(f"web: cannot listen on {self.settings.web.host}:{self.settings.web.port}")
-        self.stop()
-        log.info("stopped")
+        if self._held is not None:
+            self._held.close()
 
     def _run(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -271,8 +302,13 @@ class Service:
         thread.start()
 
     def _serve(self) -> None:
-        with suppress(SystemExit):  # uvicorn's way to say that the port is taken
-            self.web.run()
+        host, port = self.settings.web.host, self.settings.web.port
+        try:
+            listening = socket.create_server((host, port))
+        except OSError as error:
+            raise ConfigError(f"web: cannot listen on {host}:{port} ({error.strerror})") from error
+        self._closing.append(listening.close)
+        self._run("web", lambda: self.web.run(sockets=[listening]))
 
     def _loop(self, name: str, turn: Callable[[], float]) -> None:
         """Turn until stopped; `turn` returns how long to wait. An error is told, and the loop goes on."""

@@ -47,7 +47,7 @@ Examples:
 \b
 Exit codes:
   0  good
-  1  the answer is bad: no such order, a difference found, or you said no
+  1  the answer is bad: no such order, nothing to decide, a difference found, an audit failed, or you said no
   2  the configuration or the use is wrong, or the store does not answer
 """
 
@@ -63,6 +63,8 @@ class _Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except acts.NotPossible as error:
+            _fail(str(error), BAD_ANSWER)
         except StoreUnavailable as error:
             _fail(f"the store does not answer ({error})", BAD_USE)
         except OrderflowError as error:
@@ -124,10 +126,10 @@ def run(
     Example:
       orderflow run --config orderflow.toml
     """
-    from consumer.bootstrap import Service  # noqa: PLC0415 - the service takes a second to import, a question must not
+    from consumer import bootstrap  # noqa: PLC0415 - the service takes a second to import, a question must not
 
     del role
-    Service(config.load(file)).run_until_signal()
+    bootstrap.run(config.load(file))
 
 
 @app.command()

@@ -311,6 +311,8 @@ def secret(key: str, path: Path) -> Callable[[], str]:
                 raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
         if not held:
             raise ConfigError(f"{key}: {path} is empty")
+        if not held.isprintable():
+            raise ConfigError(f"{key}: {path} holds more than one line, or something that is no text")
         return held
 
     read()
@@ -356,7 +358,7 @@ base_url = "https://api-sl-2-2.kornitx.net"
 hostname = "alpha.mirakl.net"    # the host name alone
 shop_id = 2104
 api_key_file = "secrets/alpha.key"
-effects = "off"                  # "off": reads, decides and shows. "on": accepts, imports, ships
+# effects = "on"                 # accept, import and ship. Without this line: off, until `orderflow shops resume alpha`
 poll_interval_seconds = 60       # Mirakl allows one listing a minute
 # acceptance = "all"             # "hold": a person decides. "known-skus": accept what known_skus_file lists
 # known_skus_file = "alpha.skus"

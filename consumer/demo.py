@@ -4,6 +4,7 @@ Everything is real but the remotes: HTTP on loopback, the file of settings, SQLi
 """
 
 import io
+import shutil
 import signal
 import socket
 import tempfile
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adapters import views
+from adapters.ports import ConfigError
 from adapters.simulators.audit import Told, audit
 from adapters.simulators.serve import SimulatedWorld
 from adapters.simulators.world import COMPANIES, KNOWN_SKUS, MARKETPLACES, Life
@@ -81,7 +83,13 @@ class Outcome:
 
 
 def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, port: int, speed: float = 1.0) -> Path:
-    """orderflow.toml and its secrets for a service against these simulators."""
+    """orderflow.toml and its secrets for a service against these simulators.
+
+    Raises ConfigError where the folder holds a configuration already: it may be a real one, with real keys.
+    """
+    path = folder / "orderflow.toml"
+    if path.exists():
+        raise ConfigError(f"{path} exists already; name another folder")
     (folder / "secrets").mkdir(parents=True, exist_ok=True)
     (folder / "secrets/oms.key").write_text(OMS_KEY)
     (folder / "secrets/callback.key").write_text(CALLBACK_SECRET)
@@ -98,7 +106,6 @@ def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, po
             overlap=5 / speed,
             acceptance="known-skus" if name == "beta" else "all",
         )
-    path = folder / "orderflow.toml"
     path.write_text(text)
     return path
 
@@ -139,8 +146,8 @@ def demo(
     """Run it to its end. `meddle` is for tests: it may do behind the service's back what must be found out."""
     console = console or Console()
     with ExitStack() as stack:
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orderflow-demo-")))
+        kept = folder is not None
+        folder = folder or Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
         port = free_port()
         world = SimulatedWorld.start(
             orders,
@@ -159,7 +166,7 @@ def demo(
         service.start()
         console.print(
             f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. "
-            f"Metrics: http://127.0.0.1:{port}/metrics  Files: {folder}",
+            f"Metrics: http://127.0.0.1:{port}/metrics",
             soft_wrap=True,
         )
         began = time.monotonic()
@@ -169,7 +176,11 @@ def demo(
         findings = audit(world.world.lives, world.books.effects(), told(service.store))
         outcome = Outcome(tuple(findings), settled, seconds)
         _report(console, world, service.store, outcome)
-        return outcome
+    if outcome.passed and not kept:
+        shutil.rmtree(folder)
+    else:
+        console.print(f"Settings, store and log: {folder}", soft_wrap=True)
+    return outcome
 
 
 # -- The live view -----------------------------------------------------------------------------------------------

@@ -47,41 +47,44 @@ CURES: Final = {
     "order's next event moves it.",
     "unknown_state": "Look at the order in Mirakl's portal. It goes on by itself at the next state that we know; "
     "upgrade orderflow if Mirakl has a new one.",
-    "needs_decision": "Decide: `orders accept ORDER` or `orders refuse ORDER`, or in Mirakl's portal, before its "
+    "needs_decision": "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, "
+    "or in Mirakl's portal, before its "
     "deadline.",
     "address_missing": "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
     "nothing_to_import": "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms "
-    "it, `orders settle ORDER`.",
+    "it, `orders settle ORDER --reason WHY`.",
     "accept_rejected": "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend "
-    "the cause and `orders retry ORDER`.",
+    "the cause and `orders retry ORDER --reason WHY`.",
     "import_rejected": "Mend what the OMS names (`orders show ORDER --received` has its words), then "
-    "`orders retry ORDER`; a changed order is tried again by itself.",
-    "already_in_oms": "Find its external_ref in the OMS. If it is this order, `orders settle ORDER` counts it as "
-    "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER`.",
+    "`orders retry ORDER --reason WHY`; a changed order is tried again by itself.",
+    "already_in_oms": "Find its external_ref in the OMS. If it is this order, "
+    "`orders settle ORDER --reason WHY` counts it as imported; if it is another's, "
+    "give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
     "tracking_rejected": "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal and "
-    "`orders settle ORDER`.",
+    "`orders settle ORDER --reason WHY`.",
     "shipment_rejected": "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
-    "`orders retry ORDER` asks once more.",
-    "gave_up": "When the remote works again, `orders retry ORDER`.",
-    "not_applied": "Look in Mirakl's portal whether it was done; if not, ask the operator, then `orders retry ORDER`.",
+    "`orders retry ORDER --reason WHY` asks once more.",
+    "gave_up": "When the remote works again, `orders retry ORDER --reason WHY`.",
+    "not_applied": "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
+    "`orders retry ORDER --reason WHY`.",
     "oms_canceled": "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
-    "`orders settle ORDER` lets its calls go on.",
+    "`orders settle ORDER --reason WHY` lets its calls go on.",
     "canceled_after_import": "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
-    "`orders settle ORDER`.",
+    "`orders settle ORDER --reason WHY`.",
     "canceled_after_dispatch": "Stop the parcel or arrange its return, clear the money with the operator, then "
-    "`orders settle ORDER`.",
+    "`orders settle ORDER --reason WHY`.",
     "dead_in_mirakl": "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
-    "`orders settle ORDER`.",
-    "lines_canceled_after_import": "Take these lines out in the OMS, then `orders settle ORDER`.",
+    "`orders settle ORDER --reason WHY`.",
+    "lines_canceled_after_import": "Take these lines out in the OMS, then `orders settle ORDER --reason WHY`.",
     "partly_sent": "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is told only then.",
     "sent_before_shipping": "Find out why the OMS sent it. Mirakl is told as soon as it shows SHIPPING; if it still "
     "waits, see that it is accepted.",
-    "quantity_exceeds_order": "Ask the OMS what really left, then `orders settle ORDER`.",
+    "quantity_exceeds_order": "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
     "foreign_tracking": "Compare both in Mirakl's portal and correct it there if it is wrong, then "
-    "`orders settle ORDER`.",
+    "`orders settle ORDER --reason WHY`.",
     "held_in_oms": "Clear the order's error in the OMS; it clears here when the OMS sends it, or by "
-    "`orders settle ORDER`.",
-    "held": "When its cause is gone, `orders settle ORDER` lets its calls go on.",
+    "`orders settle ORDER --reason WHY`.",
+    "held": "When its cause is gone, `orders settle ORDER --reason WHY` lets its calls go on.",
 }
 
 #: What moves an order on from each state, where nothing stands in the way.

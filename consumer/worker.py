@@ -32,7 +32,7 @@ from adapters.ports import (
     Unreadable,
 )
 from adapters.store import LEASE, CommandRow, OrderRow, Transaction
-from consumer.apply import Orders
+from consumer.apply import GIVE_UP_AFTER, Orders
 from consumer.retry import (
     ACCOUNT_FAULT,
     ALREADY_DONE,
@@ -173,7 +173,10 @@ class Worker:
                 policy = self._orders.policies.get(order.shop, Policy())
                 command = next((c for c in due(order.facts, policy) if c.key == row.key), None)
                 token = uuid.uuid4().hex
-                if not tx.lease(command_id, command.basis if command else "", token, now + LEASE, now):
+                # It is tried for so long from its first try on: effects may have been off for weeks before.
+                give_up_at = row.give_up_at if row.attempts else max(row.give_up_at, now + GIVE_UP_AFTER)
+                basis = command.basis if command else ""
+                if not tx.lease(command_id, basis, token, now + LEASE, now, give_up_at=give_up_at):
                     continue
                 if command is None:  # needed when it was opened, not by what is known now
                     tx.settle(command_id, token, "obsolete", OBSOLETE)
@@ -186,7 +189,7 @@ class Worker:
                     self.accounts[order.shop, _system(row.kind)].claimed(now)
                 break
         self._orders.tell(applied)
-        leased = replace(row, basis=command.basis, attempts=row.attempts + 1, state="leased")
+        leased = replace(row, basis=basis, attempts=row.attempts + 1, state="leased", give_up_at=give_up_at)
         return Claim(leased, token, order, body)
 
     def _resting(self) -> list[tuple[str, str]]:

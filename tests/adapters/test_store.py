@@ -691,9 +691,20 @@ def bind(store: Store, name: str, endpoint: str = "https://a", shop_id: int = 1,
 )
 def test_a_binding_is_for_ever(store: Store, name: str, endpoint: str, shop_id: int) -> None:
     bind(store, "alpha", effects=True)
+    with store.transaction() as tx:
+        tx.lock_orders([("alpha", "O-1")], NOW)
     with pytest.raises(ConfigError, match=rf"shops\.{name}"):
         bind(store, name, endpoint, shop_id, True)
     assert [(shop.name, shop.endpoint, shop.shop_id) for shop in views.shops(store)] == [("alpha", "https://a", 1)]
+
+
+def test_a_typo_in_the_account_is_corrected_as_long_as_no_order_was_read(store: Store) -> None:
+    bind(store, "alpha", "https://typo")
+    with store.transaction() as tx:
+        tx.set_cursor("alpha", Cursor(NOW, NOW, NOW))
+    bind(store, "alpha", "https://a", effects=True)
+    assert [(shop.endpoint, shop.effects) for shop in views.shops(store)] == [("https://a", True)]
+    assert views.cursor(store, "alpha") is None, "the new account is read from its beginning"
 
 
 def test_effects_begin_off_and_stay_as_stored_unless_the_file_speaks(store: Store) -> None:

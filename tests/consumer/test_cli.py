@@ -179,7 +179,7 @@ def test_wrong_use_is_told(desk: Desk, command: tuple[str, ...]) -> None:
 
 def test_an_act_that_makes_no_sense_is_told(desk: Desk) -> None:
     desk.shows("CANCELED")
-    said = complaint("orders", "hold", "O-1", "--reason", "x", "--yes")
+    said = complaint("orders", "hold", "O-1", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
     assert said == "orderflow: alpha O-1 is canceled, which is final\n"
 
 
@@ -391,7 +391,7 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
     assert answer("shops", "list")[0]["paused"] == ["import"]
     good("shops", "resume", "alpha", "--reason", "x", "--yes")
     assert answer("shops", "list")[0]["paused"] == []
-    said = complaint("shops", "resume", "beta", "--reason", "x", "--yes")
+    said = complaint("shops", "resume", "beta", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in said
     assert "the store knows no shop gamma" in complaint("shops", "pause", "gamma", "--reason", "x", "--yes")
 
@@ -420,14 +420,7 @@ def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.M
 
     ran: list[str] = []
 
-    class Service:
-        def __init__(self, settings: config.Settings) -> None:
-            self.settings = settings
-
-        def run_until_signal(self) -> None:
-            ran.extend(self.settings.shops)
-
-    monkeypatch.setattr(bootstrap, "Service", Service)
+    monkeypatch.setattr(bootstrap, "run", lambda settings: ran.extend(settings.shops))
     good("run", "all", "--config", "orderflow.toml")
     assert ran == ["alpha", "beta"]
 
