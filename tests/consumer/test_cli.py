@@ -393,7 +393,8 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
     assert answer("shops", "list")[0]["paused"] == []
     said = complaint("shops", "resume", "beta", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in said
-    assert "the store knows no shop gamma" in complaint("shops", "pause", "gamma", "--reason", "x", "--yes")
+    said = complaint("shops", "pause", "gamma", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
+    assert "the store knows no shop gamma" in said
 
 
 # -- The rest ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""What a process refuses to start on, before it calls anybody."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.ports import ConfigError
+from consumer import config
+from consumer.bootstrap import Service
+from consumer.demo import free_port, write_settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Settings for a service whose remotes nobody serves."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port())
+    yield tmp_path
+
+
+def test_a_taken_port_is_told_before_anything_runs(folder: Path) -> None:
+    settings = config.load(folder / "orderflow.toml")
+    with socket.create_server(("127.0.0.1", settings.web.port)):
+        service = Service(settings)
+        with pytest.raises(ConfigError, match=rf"web: cannot listen on 127.0.0.1:{settings.web.port}"):
+            service.start()
+        assert service.what_is_dead() == ""
+        assert service._threads == []
+        service.stop()
+
+
+def test_one_process_runs_on_a_store(folder: Path) -> None:
+    settings = config.load(folder / "orderflow.toml")
+    first = Service(settings)
+    with pytest.raises(ConfigError, match=r"store\.url: another orderflow runs on"):
+        Service(settings)
+    first.stop()
+    Service(settings).stop()
+
+
+def test_a_store_in_a_folder_that_is_not_there_names_the_key(folder: Path) -> None:
+    text = (folder / "orderflow.toml").read_text().replace("sqlite:///", "sqlite:///missing/")
+    (folder / "orderflow.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"store\.url: there is no folder .*missing"):
+        Service(config.load(folder / "orderflow.toml"))
+
+
+def test_a_key_file_of_two_lines_is_no_key(folder: Path) -> None:
+    (folder / "secrets/alpha.key").write_text("key\nother\n")
+    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .* holds more than one line"):
+        Service(config.load(folder / "orderflow.toml"))
+
+
+def test_simulators_overwrite_no_configuration(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="exists already"):
+        write_settings(folder, {}, "http://127.0.0.1:1", 1)
