@@ -116,6 +116,7 @@ class Service:
         self._beats: dict[str, float] = {}
         self._closing: list[Callable[[], None]] = []
         self._trimmed_at = float("-inf")
+        self._polled: set[str] = set()  # shops whose last poll ended well
 
         self.metrics = Metrics(
             {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
@@ -344,9 +345,13 @@ class Service:
             began = self.clock.monotonic()
             wait = interval
             try:
-                self.pollers[name].run()
+                outcome = self.pollers[name].run()
+                if name not in self._polled:  # the first one, and the first after a failure
+                    log.info("polled", shop=name, new=outcome.new, changed=outcome.changed, same=outcome.same)
+                    self._polled.add(name)
             except RemoteError as error:
                 self.metrics.poll_failures.labels(name, error.outcome).inc()
+                self._polled.discard(name)
                 log.warning("poll_failed", shop=name, operation=error.operation, outcome=error.outcome)
                 wait = max(wait, error.retry_after_seconds or 0)
             except OrderflowError as error:

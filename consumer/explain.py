@@ -259,7 +259,8 @@ def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
         DISPATCHED: _dispatched(facts),
         SHIPPED: "nothing: Mirakl shows it shipped",
     }
-    return _blocked(row) or _proof(facts, now) or outside.get(row.state, "nothing: it is final")
+    final = "a person, as said below; for Mirakl it is final" if row.attention else "nothing: it is final"
+    return _blocked(row) or _proof(facts, now) or outside.get(row.state, final)
 
 
 def _blocked(row: OrderRow) -> str:
