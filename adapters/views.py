@@ -49,17 +49,18 @@ def seen(store: Store, shop: str, order_ids: Sequence[str]) -> Mapping[str, Seen
 
 
 def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> list[str]:
-    """Orders whose `read_after` has come, the longest waiting first."""
+    """Orders whose `read_after` has come: those that Mirakl has shown first, then the longest waiting."""
     c = s.orders.c
-    statement = sa.select(c.order_id).where(c.shop == shop, c.read_after < now).order_by(c.read_after).limit(limit)
+    first = (c.content == "", c.read_after)
+    statement = sa.select(c.order_id).where(c.shop == shop, c.read_after < now).order_by(*first).limit(limit)
     with store.reading() as connection:
         return list(connection.execute(statement).scalars())
 
 
 def open_orders(store: Store, shop: str) -> list[tuple[str, str]]:
-    """(shop, order id) of every order that may still need a call."""
+    """(shop, order id) of every order that a changed policy can still matter to."""
     c = s.orders.c
-    statement = sa.select(c.shop, c.order_id).where(c.shop == shop, c.state.not_in(("refused", "canceled")))
+    statement = sa.select(c.shop, c.order_id).where(c.shop == shop, c.state.not_in(("shipped", "refused", "canceled")))
     with store.reading() as connection:
         return [(row.shop, row.order_id) for row in connection.execute(statement)]
 

@@ -360,13 +360,22 @@ class Service:
             self._trim()
             return max(0.0, wait - (self.clock.monotonic() - began))
 
-        self._waiting_loop(f"poller:{name}", turn)
+        self._waiting_loop(f"poller:{name}", turn, self._until_next_poll(name))
 
-    def _waiting_loop(self, name: str, turn: Callable[[], float]) -> None:
+    def _until_next_poll(self, name: str) -> float:
+        """A process that starts again and again must not list more often than Mirakl allows."""
+        last = views.cursor(self.store, name)
+        if last is None:
+            return 0.0
+        interval = self.settings.shops[name].poll_interval_seconds
+        return min(interval, max(0.0, interval - (self.clock.now() - last.succeeded_at).total_seconds()))
+
+    def _waiting_loop(self, name: str, turn: Callable[[], float], first_wait: float) -> None:
         """A loop that may wait for longer than a beat may be old."""
+        waits = iter([first_wait])
 
         def in_slices() -> float:
-            left = turn()
+            left = next(waits, None) or turn()
             while left > 0 and not self._stopping.wait(min(left, BEAT_SECONDS / 4)):
                 left -= BEAT_SECONDS / 4
                 self._beat(name)

@@ -50,6 +50,7 @@ CURES: Final = {
     "needs_decision": "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, "
     "or in Mirakl's portal, before its "
     "deadline.",
+    "nothing_to_accept": "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
     "address_missing": "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
     "nothing_to_import": "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms "
     "it, `orders settle ORDER --reason WHY`.",
@@ -251,7 +252,11 @@ def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
     facts = row.facts
     outside = {
         NEW: "Mirakl, which still checks it" if mirakl_state(facts) == "STAGING" else "the first read of its state",
-        WAITING_ACCEPTANCE: "a worker" if acceptance(facts, policy) else "a person: accept or refuse it",
+        WAITING_ACCEPTANCE: "its lines, which Mirakl does not show"
+        if facts.snapshot is not None and not facts.snapshot.lines
+        else "a worker"
+        if acceptance(facts, policy)
+        else "a person: accept or refuse it",
         ACCEPTED: "a read that shows the acceptance",
         AWAITING_PAYMENT: _DEBITS,
         SHIPPING: _shipping(facts),

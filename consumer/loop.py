@@ -38,6 +38,10 @@ class TooMuchSetAside(Exception):
         self.topic = topic
 
 
+#: Not ours: a shop that was taken out, another sales channel of the company. No sign of a bad deploy.
+NOT_OURS: Final = frozenset({"unknown_shop", "unknown_company"})
+
+
 class Brake:
     """Of one topic only so many different keys may be set aside in a while: a bad deploy must not empty it."""
 
@@ -50,6 +54,7 @@ class Brake:
 
     def check(self, letters: Sequence[DeadLetter]) -> None:
         """Raises TooMuchSetAside where there is no room for these."""
+        letters = [letter for letter in letters if letter.reason not in NOT_OURS]
         for topic in {letter.source for letter in letters}:
             recent = self._recent(topic)
             if len(recent | {letter.key for letter in letters if letter.source == topic}) > self._most:
@@ -58,7 +63,7 @@ class Brake:
 
     def note(self, letters: Sequence[DeadLetter]) -> None:
         """These were set aside."""
-        for letter in letters:
+        for letter in (letter for letter in letters if letter.reason not in NOT_OURS):
             self._set_aside.setdefault(letter.source, {})[letter.key] = self._clock.monotonic()
 
     def stopped(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ every record is durable.
 """
 
 import hashlib
+import json
 import tempfile
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -45,15 +46,18 @@ WIDE: Final = timedelta(days=7)
 WIDE_EVERY: Final = timedelta(days=1)
 #: How far back the first window of a new shop reaches.
 FIRST: Final = timedelta(days=30)
-#: A listing that changes under our feet is read again so often, then the cursor stays.
-MAX_SWEEPS: Final = 4
+#: Pages overlap by so many orders: fewer may leave the listing between two pages and hide none.
+OVERLAP_ORDERS: Final = 10
 MAX_TARGETED: Final = 500
 #: So many that wait for a read are looked at, to find those not asked for in vain a moment ago.
 MAX_WAITING: Final = 20_000
 #: More pages than this are no listing of one seller's open orders.
 MAX_PAGES: Final = 5_000
-REMEMBERED: Final = 20_000
+#: What was published a moment ago, in orders: far more than one shop has open, so that age alone ends it.
+REMEMBERED: Final = 1_000_000
 REMEMBERED_FOR: Final = timedelta(minutes=10)
+#: An id that was asked for in vain waits twice as long each time, up to this.
+ASKED_AGAIN_AFTER: Final = timedelta(days=1)
 SPOOL_BYTES: Final = 8 * 1024 * 1024
 PUBLISH_AT_ONCE: Final = 200
 
@@ -126,9 +130,9 @@ class Poller:
         # (content, the proof it was, when) of what was published a moment ago, so that a stopped consumer does not
         # flood the topic. It wears off: what the consumer set aside is offered again now and then.
         self._published: OrderedDict[str, tuple[str, datetime | None, datetime]] = OrderedDict()
-        # When an id was asked for that Mirakl does not show: the OMS may speak of orders that are not of this shop,
-        # and they must not crowd out those that are.
-        self._in_vain: OrderedDict[str, datetime] = OrderedDict()
+        # When an id was asked for that Mirakl does not show, and how long it waits for the next time: the OMS may speak
+        # of orders that are not of this shop, and they must not crowd out those that are.
+        self._in_vain: OrderedDict[str, tuple[datetime, timedelta]] = OrderedDict()
 
     def run(self) -> Yield:
         """One run over everything. The cursor has not moved where it raises
@@ -153,8 +157,11 @@ class Poller:
                 self._publish(body, read_at, outcome)
                 self._on_page()
         for order_id in waiting:
-            if order_id not in outcome.seen:
-                _remember(self._in_vain, order_id, began)
+            if order_id in outcome.seen:
+                self._in_vain.pop(order_id, None)
+            else:
+                _, waited = self._in_vain.get(order_id, (began, REMEMBERED_FOR / 2))
+                _remember(self._in_vain, order_id, (began, min(2 * waited, ASKED_AGAIN_AFTER)))
 
         if outcome.complete:
             # The earlier of the two clocks: a date far in the future would skip everything until then.
@@ -171,8 +178,12 @@ class Poller:
     def _waiting(self, now: datetime) -> list[str]:
         """Orders to ask for by id; one that was asked for in vain waits for its next turn."""
         waiting = views.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
-        asked_at = self._in_vain.get
-        due = [order_id for order_id in waiting if now - asked_at(order_id, EPOCH) >= REMEMBERED_FOR]
+        never = (EPOCH, REMEMBERED_FOR)
+        due = []
+        for order_id in waiting:
+            asked_at, wait = self._in_vain.get(order_id, never)
+            if now - asked_at >= wait:
+                due.append(order_id)
         return due[:MAX_TARGETED]
 
     def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], outcome: Yield) -> None:
@@ -188,40 +199,36 @@ class Poller:
             self._read_by_id(spool, order_ids[middle:], outcome)
 
     def _read(self, spool: _Spool, query: OrdersQuery, outcome: Yield) -> datetime | None:
-        """Spool every page of one listing; again from the first page where the listing moved meanwhile.
+        """Spool every page of one listing. Returns Mirakl's time at the first answer.
 
-        Returns Mirakl's time at the first answer.
+        The first order of every page has to be one that was read already: if it is not, orders have left the listing
+        and the rest moved up, over the edge of a page that was read. Pages overlap, so that a few may leave; where
+        more did, it goes back until it meets a known one. A page may be shorter than was asked for: the end is where
+        the total says, or where nothing comes behind the orders known already.
         """
-        first_time: datetime | None = None
-        for _ in range(MAX_SWEEPS):
-            server_time, steady = self._sweep(spool, query)
-            first_time = first_time or server_time
-            if steady:
-                return first_time
-        log.warning("listing_never_steady", shop=self._shop, states=query.states)
-        outcome.complete = False
-        return first_time
-
-    def _sweep(self, spool: _Spool, query: OrdersQuery) -> tuple[datetime | None, bool]:
-        """All pages once. Each begins with the last order of the one before: if it does not, an order has left
-        the listing and the rest moved up, over the edge of a page that was read already. A page may be shorter than
-        was asked for: the end is where the total says, or where nothing comes behind the order known already."""
-        offset, last_id, first_time = 0, "", None
+        known: set[str] = set()
+        offset, back, first_time = 0, OVERLAP_ORDERS, None
         for _ in range(MAX_PAGES):
             page = self._mirakl.orders(query, offset)
             first_time = first_time or page.server_time
             spool.add(page)
             slices, total = slice_orders(page.body)
-            if last_id and (not slices or _id(slices[0]) != last_id):
-                return first_time, False
-            at_end = offset + len(slices) >= total if total is not None else len(slices) < PAGE
-            if at_end:
-                return first_time, True
-            if len(slices) < 2:  # nothing behind the order known already; on a first page the total is not believed
-                return first_time, bool(last_id)
-            last_id = _id(slices[-1])
-            offset += len(slices) - 1
-        return first_time, False
+            ids = [_id(raw) for raw in slices]
+            if offset and (not ids or ids[0] not in known):
+                offset, back = max(0, offset - back), back * 2
+                continue
+            back = OVERLAP_ORDERS
+            first_page, news = not known, not known.issuperset(ids)
+            known.update(ids)
+            if offset + len(ids) >= total if total is not None else len(ids) < PAGE:
+                return first_time
+            if not news or (first_page and len(ids) < 2):
+                outcome.complete &= not first_page  # on a first page the total is not believed
+                return first_time
+            offset += max(1, len(ids) - OVERLAP_ORDERS)
+        log.warning("listing_never_ends", shop=self._shop, states=query.states)
+        outcome.complete = False
+        return first_time
 
     # -- publish -------------------------------------------------------------------------------------------------
 
@@ -304,6 +311,6 @@ def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:
 def _id(raw: bytes) -> str:
     """What tells two orders of a listing apart, whether or not they can be used."""
     try:
-        return snapshot_of(raw, EPOCH)[0]
-    except Unreadable:
+        return str(json.loads(raw)["order_id"])
+    except (ValueError, TypeError, LookupError):
         return hashlib.sha256(raw).hexdigest()

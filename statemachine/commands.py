@@ -98,6 +98,7 @@ REASONS: Final = {
     "no_edge": "the facts want a state that no row of the table leads to",
     "unknown_state": "Mirakl shows a state that this version does not know",
     "needs_decision": "the shop's policy leaves the acceptance of this order to a person",
+    "nothing_to_accept": "Mirakl waits for a decision on an order that it shows without lines",
     "address_missing": "Mirakl shows SHIPPING without an address; the order is read again",
     "nothing_to_import": "Mirakl shows SHIPPING without any open line",
     "accept_rejected": "Mirakl refused the acceptance and still waits for it",
@@ -245,8 +246,8 @@ def _takes_tracking(snapshot: Snapshot) -> bool:
 
 
 def _is_foreign(facts: Facts, shown: Tracking) -> bool:
-    """Mirakl shows a tracking that we never tried to send."""
-    return bool(shown) and not any(shown.shows(sent) for sent in facts.sent)
+    """Mirakl shows a number that we never tried to send. A carrier alone may be the operator's default."""
+    return bool(shown.number) and not any(shown.shows(sent) for sent in facts.sent)
 
 
 def _tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
@@ -267,7 +268,8 @@ def _tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
 
 def due(facts: Facts, policy: Policy) -> tuple[Command, ...]:
     """The calls to make now. A refused or given-up tracking does not stop the shipment; an open one does."""
-    if facts.snapshot is not None and facts.snapshot.created_at < policy.not_before:
+    created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
+    if EPOCH < created_at < policy.not_before:  # one without a date is not known to be old
         return ()
     if any(concern.reason in HOLDS for concern in concerns(facts, policy)):
         return ()
@@ -320,7 +322,9 @@ def _order_concerns(facts: Facts, policy: Policy) -> list[Concern]:
         return found
     if dead:
         found.extend(_dead_concerns(facts, state))
-    if snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
+    if snapshot.state == "WAITING_ACCEPTANCE" and not snapshot.lines:
+        found.append(Concern("nothing_to_accept"))
+    elif snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
         found.append(Concern("needs_decision"))
     if state == SHIPPING and not snapshot.has_address:
         found.append(Concern("address_missing"))
@@ -399,5 +403,7 @@ def read_after(facts: Facts) -> datetime | None:
     best = best_tracking(facts)
     if best and state_of(facts) in (IMPORTED, DISPATCHED, SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == TRACK and a.carries == carried(best)]
-    pending = [wait for wait in waits if snapshot.read_at <= wait]
+    # A read that shows a state which we do not know is a look all the same.
+    last_read = max(snapshot.read_at, facts.unknown.read_at if facts.unknown else EPOCH)
+    pending = [wait for wait in waits if last_read <= wait]
     return min(pending, default=None)

@@ -44,7 +44,7 @@ def read(
         rank=rank_of(workflow, state),
         has_address=address,
         read_at=at(began),
-        content=f"{state}/{workflow}/{updated}/{tracking.number}/{address}/{[line.state for line in lines]}",
+        content=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}",
         state=state,
         workflow=workflow,
         created_at=START,

@@ -280,7 +280,8 @@ def test_the_same_number_told_again_without_its_url_is_no_other_tracking() -> No
 
 def test_a_parcel_without_a_date_told_again_counts_once() -> None:
     told = [said(dispatches=(Dispatch(1, at(when), T1, (("L1", 1),), dated=False),)) for when in (0, 9)]
-    assert state_of(known(seen("SHIPPING"), spoke(), *told)) == "imported"
+    two_ordered = (Line("L1", "SHIPPING", "MUG", 2),)
+    assert state_of(known(seen("SHIPPING", lines=two_ordered), spoke(), *told)) == "imported"
 
 
 def test_a_partial_dispatch_stays_imported_with_attention() -> None:
@@ -350,6 +351,32 @@ def test_a_retry_by_hand_opens_the_next_round_under_a_new_key() -> None:
     again = join(facts, acted("retry", retry_subject((IMPORT, "", 0)), when=9).says)
     assert due(again, POLICY)[0].key == (IMPORT, "", 1)
     assert kinds(join(again, rejected(IMPORT, basis=read("SHIPPING").content, round_=1).says)) == []
+
+
+def test_an_order_without_lines_cannot_be_accepted_and_says_so() -> None:
+    facts = known(seen("WAITING_ACCEPTANCE", lines=()))
+    assert (kinds(facts), reasons(facts)) == ([], ["nothing_to_accept"])
+
+
+def test_an_order_without_a_date_is_not_taken_for_an_old_one() -> None:
+    undated = known(snapshot_event(replace(read("WAITING_ACCEPTANCE"), created_at=f.EPOCH)))
+    assert kinds(undated, Policy(not_before=at(1))) == [ACCEPT]
+
+
+def test_of_reads_of_one_instant_the_one_with_the_address_wins() -> None:
+    """Rule 2: also where the read without it began later."""
+    with_address, without = seen("SHIPPING", began=1), seen("SHIPPING", began=2, has_address=False)
+    assert kinds(known(with_address, without)) == kinds(known(without, with_address)) == [IMPORT]
+
+
+def test_a_carrier_that_mirakl_shows_without_a_number_is_nobodys_tracking() -> None:
+    facts = known(seen("SHIPPING", tracking=Tracking("Operator's own")), sent())
+    assert (kinds(facts), reasons(facts)) == ([TRACK], [])
+
+
+def test_a_read_of_an_unknown_state_is_a_look_all_the_same() -> None:
+    odd = replace(read("SHIPPING", updated=9, began=99), state="ON_HOLD", rank=-1, content="odd")
+    assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(ACCEPT), snapshot_event(odd))) is None
 
 
 def test_an_unknown_state_changes_nothing_and_is_flagged() -> None:
