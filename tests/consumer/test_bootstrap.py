@@ -2,14 +2,18 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from adapters import views
 from adapters.ports import ConfigError
+from adapters.store import Cursor
 from consumer import config
 from consumer.bootstrap import Service
 from consumer.demo import free_port, write_settings
+from tests.statemachine.lives import read, snapshot_event
 
 
 @pytest.fixture
@@ -51,6 +55,37 @@ def test_a_key_file_of_two_lines_is_no_key(folder: Path) -> None:
     (folder / "secrets/alpha.key").write_text("key\nother\n")
     with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .* holds more than one line"):
         Service(config.load(folder / "orderflow.toml"))
+
+
+def test_a_policy_that_changed_while_nothing_ran_is_planned_at_the_start(folder: Path) -> None:
+    path = folder / "orderflow.toml"
+    text = path.read_text()
+    path.write_text(text.replace('acceptance = "all"', 'acceptance = "hold"'))
+    held = Service(config.load(path))
+    held.orders.apply([replace(snapshot_event(read("WAITING_ACCEPTANCE")), shop="alpha")])
+    (order,) = views.orders(held.store)
+    assert [reason for reason, *_ in order.attention] == ["needs_decision"]
+    held.stop()
+    path.write_text(text)
+    service = Service(config.load(path))
+    assert [command.kind for command in views.commands(service.store, order.key)] == ["accept_order"]
+    assert views.orders(service.store)[0].attention == ()
+    service.stop()
+
+
+def test_a_failing_shop_is_asked_at_most_once_an_interval(folder: Path) -> None:
+    """Nobody listens at its address; and a process that starts anew waits for the rest of the interval."""
+    service = Service(config.load(folder / "orderflow.toml"))
+    waits: list[float] = []
+    service._waiting_loop = lambda _name, turn, first: waits.extend((first, turn(), turn()))  # type: ignore[method-assign, assignment]
+    service._poll("alpha")
+    assert waits[0] == 0
+    assert all(0.3 < wait <= 0.5 for wait in waits[1:])
+    with service.store.transaction() as tx:
+        now = service.clock.now()
+        tx.set_cursor("alpha", Cursor(now, now, now))
+    assert 0.3 < service._until_next_poll("alpha") <= 0.5
+    service.stop()
 
 
 def test_simulators_overwrite_no_configuration(folder: Path) -> None:

@@ -11,8 +11,9 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.ports import ConfigError, Duplicate, Rejected, Retryable
+from adapters.ports import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
 from adapters.store import LEASE
+from consumer import acts
 from consumer.retry import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS, DONE
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy
@@ -670,6 +671,36 @@ def test_with_effects_off_it_decides_and_touches_nothing(two: Rig) -> None:
     two.switch(effects=True)
     two.work()
     assert (two.effects("1-A"), two.effects("2-A")) == (["accepted"], ["imported"])
+
+
+def test_a_retried_import_knows_that_an_earlier_round_may_have_arrived(rig: Rig) -> None:
+    """Its first try reached the OMS, the answer was lost, it gave up. The duplicate of the next round is ours."""
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    claim = rig.worker.claim()
+    assert claim is not None
+    rig.worker.call(claim)  # it arrives, and nobody hears the answer
+    rig.clock.advance(30 * 86_400)
+    rig.worker._failed(claim, OutcomeUnknown("POST /order", "timeout"))
+    assert (rig.command().state, rig.attention()) == ("gave_up", ["gave_up"])
+    sent = rig.command().payload
+    rig.orders.policies = {"alpha": Policy("all")}
+    acts.act(rig.orders, rig.row(), "retry", who="ana", why="it works again", at=rig.clock.now())
+    assert (rig.command().round, rig.command().payload, rig.command().maybe_sent) == (1, sent, True)
+    rig.work(seconds=60)
+    assert (rig.state(), rig.attention(), rig.effects()) == ("imported", [], ["imported"])
+
+
+def test_what_a_remote_quotes_reaches_no_note_and_no_log(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    claim = rig.worker.claim()
+    assert claim is not None
+    words = "Ann Canary of 8 Canary Row"
+    with capture_logs() as lines:
+        rig.worker._failed(claim, Rejected("OR21", "400", status=400, words=words))
+    assert "Canary" not in json.dumps([entry.note for entry in rig.journal()]) + json.dumps(lines, default=str)
+    assert rig.row().facts.rejections[0].words == words, "kept with the order, in its own words"
 
 
 def test_effects_switched_on_after_weeks_are_not_given_up_at_their_first_failure(rig: Rig) -> None:

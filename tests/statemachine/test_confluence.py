@@ -1,13 +1,16 @@
 """Any order and any repetition of what happened to an order ends in the same state, facts, calls and attention."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import reduce
+from itertools import permutations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from statemachine.commands import REASONS, Policy, concerns, due, read_after
+from statemachine.commands import REASONS, Command, Policy, concerns, due, read_after
 from statemachine.events import ACT, CALL, OMS_EVENT, Event
 from statemachine.facts import (
     Act,
@@ -25,7 +28,7 @@ from statemachine.facts import (
 )
 from statemachine.machine import NO_EDGE, decide
 from statemachine.states import ACCEPT, CONFIRM, IMPORT, TRACK, state_of
-from tests.statemachine.lives import Life, at, event, lives, read, snapshot_event
+from tests.statemachine.lives import Life, at, event, lives, read, sent, snapshot_event
 
 POLICY = Policy()
 TRACKINGS = (
@@ -140,6 +143,29 @@ def test_any_order_and_repetition_ends_the_same(history: tuple[list[Event], list
     assert concerns(facts, POLICY) == concerns(facts_again, POLICY)
     assert {concern.reason for concern in concerns(facts, POLICY)} <= REASONS.keys()
     assert read_after(facts) == read_after(facts_again)
+
+
+def last_writer_wins(one: Facts, other: Facts) -> Facts:
+    """The merge that suggests itself: whatever was said last replaces what was known."""
+    said = {each.name: getattr(other, each.name) for each in fields(Facts) if getattr(other, each.name) != each.default}
+    return replace(one, **said)
+
+
+def test_a_last_writer_wins_merge_is_found_out() -> None:
+    """The same history under both merges, in every order: one end with `join`, several with the other."""
+    history = (
+        snapshot_event(read("SHIPPING", updated=1)),
+        snapshot_event(read("SHIPPED", updated=2)),
+        sent("T1", when=1),
+        sent("T2", when=9, status=64),
+    )
+
+    def ends(merge: Callable[[Facts, Facts], Facts]) -> set[tuple[str, tuple[Command, ...]]]:
+        orders = [reduce(merge, (one.says for one in order), Facts()) for order in permutations(history)]
+        return {(state_of(facts), due(facts, POLICY)) for facts in orders}
+
+    assert len(ends(join)) == 1
+    assert len(ends(last_writer_wins)) > 1
 
 
 @settings(max_examples=100, deadline=None)
