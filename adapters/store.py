@@ -186,6 +186,11 @@ class Store:
         with _translated(), self.engine.connect() as connection, connection.begin():
             yield connection
 
+    def has_claimable(self, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> bool:
+        """Whether a claim would find a command: a look that takes no write lock, for workers with nothing to do."""
+        with self.reading() as connection:
+            return connection.execute(_claimable(now, resting, shops)).first() is not None
+
     def close(self) -> None:
         self.engine.dispose()
 
@@ -468,34 +473,8 @@ class Transaction:
             self._do(sa.update(s.commands).where(s.commands.c.id.in_(sorted(ids))).values(unwanted=False))
 
     def claimable(self, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> int | None:
-        """Id of the next command: due, its shop's effect switched on, the oldest of its order, its order free.
-
-        `resting` are (shop, command kind) whose account pauses. An expired lease counts as open.
-        """
-        c = s.commands.c
-        groups = {kind: group for kind, group, _ in KINDS}
-        switched_on = sa.or_(
-            *(
-                sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(group, autoescape=True)))
-                for kind, group in groups.items()
-            )
-        )
-        # Not a join: that invites SQLite to begin at a shop and visit every order that it ever had.
-        allowed = (
-            sa.select(sa.literal(1))
-            .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
-            .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, switched_on)
-            .correlate(s.commands)
-        )
-        if resting:
-            allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
-        statement = (
-            sa.select(c.id)
-            .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())
-            .order_by(c.next_at, c.id)
-            .limit(1)
-        )
-        return self._do(statement).scalar()
+        """Id of the next command, see `_claimable`."""
+        return self._do(_claimable(now, resting, shops)).scalar()
 
     def command(self, command_id: int) -> CommandRow:
         row = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.id == command_id)).one()
@@ -706,6 +685,36 @@ def _waits_for_another() -> sa.ColumnElement[bool]:
         other.c.id != c.id,
         s.is_live(other.c),
         sa.or_(other.c.state == "leased", older),
+    )
+
+
+def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> sa.Select[int]:
+    """The next command: due, its shop's effect switched on, the oldest of its order, its order free.
+
+    `resting` are (shop, command kind) whose account pauses. An expired lease counts as open.
+    """
+    c = s.commands.c
+    groups = {kind: group for kind, group, _ in KINDS}
+    switched_on = sa.or_(
+        *(
+            sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(group, autoescape=True)))
+            for kind, group in groups.items()
+        )
+    )
+    # Not a join: that invites SQLite to begin at a shop and visit every order that it ever had.
+    allowed = (
+        sa.select(sa.literal(1))
+        .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
+        .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, switched_on)
+        .correlate(s.commands)
+    )
+    if resting:
+        allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
+    return (
+        sa.select(c.id)
+        .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())
+        .order_by(c.next_at, c.id)
+        .limit(1)
     )
 
 

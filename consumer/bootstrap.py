@@ -331,7 +331,7 @@ class Service:
         return 0.0
 
     def _work(self) -> float:
-        """Idle threads look seldom: looking takes the write lock. Whatever is applied wakes one of them."""
+        """Idle threads look seldom; whatever is applied wakes one of them."""
         if not self.worker.turn() and not self._stopping.is_set():
             with self._news:
                 self._news.wait(IDLE_SECONDS)

@@ -163,6 +163,8 @@ class Worker:
     def claim(self) -> Claim | None:
         """Lease the next command and leave the fact that it was attempted (rules 12, 13, 20)."""
         now = self._clock.now()
+        if not self._orders.store.has_claimable(now, self._resting(), self._shops.keys()):
+            return None
         with self._orders.store.transaction() as tx:
             while True:
                 command_id = tx.claimable(now, self._resting(), self._shops.keys())
