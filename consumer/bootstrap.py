@@ -54,28 +54,22 @@ REPLAN_AT_ONCE: Final = 500
 
 def open_store(settings: Settings) -> Store:
     """The store, with its schema brought up to date. Raises ConfigError, StoreUnavailable."""
-    file = _file_of(settings)
-    if file is not None and not file.parent.is_dir():
-        raise ConfigError(f"store.url: there is no folder {file.parent}")
     store = Store(settings.store.url)
     stores.migrate(store)
     return store
 
 
-def _file_of(settings: Settings) -> Path | None:
-    """The file of a SQLite store."""
-    _, _, path = settings.store.url.partition(":///")
-    return Path(path) if path and path != ":memory:" else None
-
-
 def _only_one(settings: Settings) -> IO[str] | None:
     """Hold the store for this process: the embedded log and Mirakl's call frequency suffer no second one.
 
-    Raises ConfigError where another process runs on it. Commands of the CLI do not ask.
+    Raises ConfigError where another process runs on it, or its folder is not there. Commands of the CLI do not ask.
     """
-    file = _file_of(settings)
-    if file is None:
+    _, _, path = settings.store.url.partition(":///")
+    if not path or path == ":memory:":
         return None
+    file = Path(path)
+    if not file.parent.is_dir():
+        raise ConfigError(f"store.url: there is no folder {file.parent}")
     lock = file.with_name(f"{file.name}.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,8 +120,8 @@ class Service:
         )
         logging_through(self.metrics)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
+        self._held = _only_one(settings)  # before the schema is touched
         self.store = open_store(settings)
-        self._held = _only_one(settings)
         self._bind_shops()
         self.log = EmbeddedLog(self.store, self.clock)
         self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied)

@@ -22,7 +22,6 @@ from adapters.ports import (
     LogWriter,
     Marketplace,
     NewRecord,
-    OrdersPage,
     OrdersQuery,
     Rejected,
     Unreadable,
@@ -59,7 +58,6 @@ REMEMBERED_FOR: Final = timedelta(minutes=10)
 #: An id that was asked for in vain waits twice as long each time, up to this.
 ASKED_AGAIN_AFTER: Final = timedelta(days=1)
 SPOOL_BYTES: Final = 8 * 1024 * 1024
-PUBLISH_AT_ONCE: Final = 200
 
 
 @dataclass(slots=True)
@@ -89,16 +87,16 @@ class _Spool:
     """Pages of one run, on disk where there are many."""
 
     file: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))  # noqa: SIM115
-    pages: list[tuple[int, int, datetime]] = field(default_factory=list)
+    pages: list[tuple[list[int], datetime]] = field(default_factory=list)  # lengths of the orders, start of the read
 
-    def add(self, page: OrdersPage) -> None:
-        self.pages.append((self.file.tell(), len(page.body), page.read_at))
-        self.file.write(page.body)
+    def add(self, orders: Sequence[bytes], read_at: datetime) -> None:
+        self.pages.append(([len(raw) for raw in orders], read_at))
+        self.file.writelines(orders)
 
-    def __iter__(self) -> Iterator[tuple[bytes, datetime]]:
-        for start, length, read_at in self.pages:
-            self.file.seek(start)
-            yield self.file.read(length), read_at
+    def __iter__(self) -> Iterator[tuple[list[bytes], datetime]]:
+        self.file.seek(0)
+        for lengths, read_at in self.pages:
+            yield [self.file.read(length) for length in lengths], read_at
 
 
 class Poller:
@@ -153,8 +151,8 @@ class Poller:
             waiting = self._waiting(began)
             for order_ids in in_hundreds(waiting):
                 self._read_by_id(spool, order_ids, outcome)
-            for body, read_at in spool:
-                self._publish(body, read_at, outcome)
+            for page, read_at in spool:
+                self._publish(page, read_at, outcome)
                 self._on_page()
         for order_id in waiting:
             if order_id in outcome.seen:
@@ -211,8 +209,8 @@ class Poller:
         for _ in range(MAX_PAGES):
             page = self._mirakl.orders(query, offset)
             first_time = first_time or page.server_time
-            spool.add(page)
             slices, total = slice_orders(page.body)
+            spool.add(slices, page.read_at)
             ids = [_id(raw) for raw in slices]
             if offset and (not ids or ids[0] not in known):
                 offset, back = max(0, offset - back), back * 2
@@ -232,18 +230,17 @@ class Poller:
 
     # -- publish -------------------------------------------------------------------------------------------------
 
-    def _publish(self, body: bytes, read_at: datetime, outcome: Yield) -> None:
+    def _publish(self, page: Sequence[bytes], read_at: datetime, outcome: Yield) -> None:
         """Publish the orders of one page that are news; set aside those that can never be used."""
-        found, letters = self._understand(body, read_at)
+        found, letters = self._understand(page, read_at)
         outcome.seen.update(one.order_id for one in found)
         stored = views.seen(self._store, self._shop, [one.order_id for one in found])
         news = [one for one in found if self._is_news(one, stored.get(one.order_id), outcome)]
-        for start in range(0, len(news), PUBLISH_AT_ONCE):
-            some = news[start : start + PUBLISH_AT_ONCE]
-            self._writer.publish([one.record for one in some])
-            for one in some:
-                proof = _proof(one, stored.get(one.order_id))
-                _remember(self._published, one.order_id, (one.content, proof, self._clock.now()))
+        if news:
+            self._writer.publish([one.record for one in news])
+        for one in news:
+            proof = _proof(one, stored.get(one.order_id))
+            _remember(self._published, one.order_id, (one.content, proof, self._clock.now()))
         if letters:
             self._set_aside(letters, read_at, outcome)
 
@@ -259,10 +256,10 @@ class Poller:
             outcome.set_aside[letter.reason] += 1
             _remember(self._published, letter.digest, (letter.reason, None, self._clock.now()))
 
-    def _understand(self, body: bytes, read_at: datetime) -> tuple[list[_Found], list[DeadLetter]]:
+    def _understand(self, page: Sequence[bytes], read_at: datetime) -> tuple[list[_Found], list[DeadLetter]]:
         found: list[_Found] = []
         letters: list[DeadLetter] = []
-        for number, raw in enumerate(slice_orders(body)[0]):
+        for number, raw in enumerate(page):
             try:
                 order_id, snapshot = snapshot_of(raw, read_at)
             except Unreadable as error:
