@@ -7,14 +7,15 @@ relies on is what Kafka gives too.
 import json
 import threading
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
 from adapters import schema as s
-from adapters.ports import Clock, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
+from adapters.ports import Clock, Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
 from adapters.store import Store
 
 #: Never change it: records of one key would go on in another partition, out of order with the older ones.
@@ -37,25 +38,37 @@ class EmbeddedLog:
         rows = [
             dict(
                 topic=record.topic,
-                partition=zlib.crc32(record.key.encode()) % PARTITIONS,
-                record_key=record.key.encode(),
+                partition=zlib.crc32(record.key or b"") % PARTITIONS,
+                record_key=record.key or b"",
                 value=record.value,
                 headers=json.dumps([[name, value.decode("latin-1")] for name, value in record.headers]),
                 published_at=now,
             )
             for record in records
         ]
-        try:
-            with self.store.transaction() as tx:
-                tx.append_records(rows)
-        except StoreUnavailable as error:
-            raise LogUnavailable(str(error)) from error
+        with _translated(), self.store.transaction() as tx:
+            tx.append_records(rows)
+        with self.published:
+            self.published.notify_all()
+
+    def close(self) -> None:
+        """Wake whoever waits."""
         with self.published:
             self.published.notify_all()
 
     def reader(self, group: str, topics: Sequence[str]) -> "EmbeddedReader":
         """The one member of its group."""
         return EmbeddedReader(self, group, topics)
+
+    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
+        """What is kept of each place. Raises LogUnavailable."""
+        c = s.log_records.c
+        ends = (sa.func.min(c.offset).label("first"), sa.func.max(c.offset).label("last"))
+        statement = sa.select(c.topic, c.partition, *ends).group_by(c.topic, c.partition)
+        with _translated(), self.store.reading() as connection:
+            rows = connection.execute(statement.where(c.topic.in_({place.topic for place in places})))
+            found = {Place(row.topic, row.partition): Extent(row.first, row.last + 1) for row in rows}
+        return {place: found.get(place, Extent(0, 0)) for place in places}
 
     def trim(self, before: datetime) -> int:
         """Forget records older than `before` that every group has passed. Returns how many.
@@ -77,7 +90,7 @@ class EmbeddedLog:
 class EmbeddedReader:
     """Reads every partition of its topics; there is nobody to share them with."""
 
-    cluster = CLUSTER
+    generation = 1
 
     def __init__(self, log: EmbeddedLog, group: str, topics: Sequence[str]) -> None:
         self.group = group
@@ -86,8 +99,14 @@ class EmbeddedReader:
         self._next: dict[Place, int] = dict.fromkeys(places, 0)
         self._paused: frozenset[Place] = frozenset()
 
+    def cluster(self) -> str:
+        return CLUSTER
+
     def assignment(self) -> frozenset[Place]:
         return frozenset(self._next)
+
+    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
+        return self._log.extents(places)
 
     def seek(self, place: Place, offset: int) -> None:
         self._next[place] = offset
@@ -106,14 +125,11 @@ class EmbeddedReader:
     def _read(self, max_records: int) -> list[Record]:
         """Partition after partition, by offset alone: a clock that was set back must not reorder anything."""
         records: list[Record] = []
-        try:
-            with self._log.store.reading() as connection:
-                for place in [place for place in self._next if place not in self._paused]:
-                    records += _from(connection, place, self._next[place], max_records - len(records))
-                    if len(records) >= max_records:
-                        break
-        except StoreUnavailable as error:
-            raise LogUnavailable(str(error)) from error
+        with _translated(), self._log.store.reading() as connection:
+            for place in [place for place in self._next if place not in self._paused]:
+                records += _from(connection, place, self._next[place], max_records - len(records))
+                if len(records) >= max_records:
+                    break
         for place in dict.fromkeys(record.place for record in records):
             self._next[place] = self._next.pop(place)  # to the end of the queue, so that it starves no other
         return records
@@ -124,8 +140,21 @@ class EmbeddedReader:
     def commit(self, positions: Mapping[Place, int]) -> None:
         """Nothing to hint at: progress is in this very database."""
 
+    def lag(self) -> Mapping[Place, int]:
+        extents = self._log.extents(self._next)
+        return {place: extents[place].end - position for place, position in self._next.items()}
+
     def close(self) -> None:
         """Nothing is held between two polls."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The log is in the store, so it is away whenever that is."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise LogUnavailable(str(error)) from error
 
 
 def _from(connection: sa.Connection, place: Place, offset: int, limit: int) -> list[Record]:

@@ -5,7 +5,8 @@ OrderflowError
 ├── Unreadable                 this message will never be understood: dead letter, with its reason
 ├── StoreUnavailable           the store does not answer now: keep the batch, try again
 ├── LogUnavailable             the log does not answer now
-├── Fenced                     somebody else holds this range of offsets: read the progress again
+├── TooLarge                   the log will never take this record
+├── Fenced                     somebody else holds this range of offsets, or this lease
 └── RemoteError                a remote's answer to a call of ours
     ├── Retryable              nothing was done; the same call may succeed later
     ├── OutcomeUnknown         it may or may not have been done
@@ -52,8 +53,16 @@ class LogUnavailable(OrderflowError):
     """The log does not answer now; some of the records may have been published."""
 
 
+class TooLarge(OrderflowError):
+    """The log will never take a record of this size. `number` is its place among those that were to be published."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("a record is larger than the log takes")
+        self.number = number
+
+
 class Fenced(OrderflowError):
-    """The progress row is not where this consumer believes it to be: another one has moved it."""
+    """Another process holds what this one believed to hold: a range of offsets, or a lease."""
 
 
 class RemoteError(OrderflowError):
@@ -119,7 +128,7 @@ class Clock(Protocol):
 # -- The log: topics of keyed records, in order per key ----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
     """One partition of one topic of one cluster."""
 
@@ -132,7 +141,7 @@ class NewRecord:
     """A record to publish. Records with one key keep their order."""
 
     topic: str
-    key: str
+    key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
 
@@ -149,23 +158,46 @@ class Record:
     published_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a log holds of one place, and what it was told of a group's progress there."""
+
+    first: int  # the oldest offset that it still has
+    end: int  # one past the newest
+    log_id: str = ""  # another one when the topic is made anew
+    committed: int | None = None  # the group's last commit
+
+
 class LogWriter(Protocol):
     def publish(self, records: Sequence[NewRecord]) -> None:
         """Return when every record is durable.
 
-        Raises LogUnavailable: then any of them may have been published, and publishing all again is right.
+        Raises LogUnavailable: then any of them may have been published, and publishing all again is right. Raises
+        TooLarge: then publishing all but that one again is.
         """
         ...
 
 
 class LogReader(Protocol):
-    """One member of the consumer group."""
+    """One member of the consumer group. One thread uses it. Every method may raise LogUnavailable."""
 
-    cluster: str
     group: str
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever partitions were dealt anew: then every position has to be sought again. 0 before the first."""
+        ...
+
+    def cluster(self) -> str:
+        """The log's own name, for the progress rows."""
+        ...
 
     def assignment(self) -> frozenset[Place]:
         """The partitions that this member holds now."""
+        ...
+
+    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
+        """What the log holds of these; a place that it does not know is left out."""
         ...
 
     def seek(self, place: Place, offset: int) -> None:
@@ -181,7 +213,11 @@ class LogReader(Protocol):
         ...
 
     def commit(self, positions: Mapping[Place, int]) -> None:
-        """A hint to the log; the truth is the progress row."""
+        """A hint to the log; the truth is the progress row. Never raises."""
+        ...
+
+    def lag(self) -> Mapping[Place, int]:
+        """Records of each held partition that are not read yet, as far as is known without asking."""
         ...
 
     def close(self) -> None: ...

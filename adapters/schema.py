@@ -211,6 +211,8 @@ progress = sa.Table(
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("group_name", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id: another one if it is made anew
+    sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),  # by `offsets reset`
     sa.PrimaryKeyConstraint("cluster", "topic", "partition", "group_name"),
 )
 
@@ -230,8 +232,44 @@ dead_letters = sa.Table(
     sa.Column("first_at", Instant, nullable=False),
     sa.Column("last_at", Instant, nullable=False),
     sa.Column("times", sa.Integer, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),  # open
+    sa.Column("state", sa.Text, nullable=False),
     sa.UniqueConstraint("source", "reason", "digest"),
+    sa.CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state_is_known"),
+)
+
+#: Who alone does what only one may do: poll a shop, relay the outbox. A new holder has a higher token.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("until", Instant, nullable=False),
+)
+
+#: Calls made to an account in its present hour and day, by all workers together.
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("span", sa.Text, nullable=False),
+    sa.Column("ends_at", Instant, nullable=False),
+    sa.Column("used", sa.Integer, nullable=False),
+    sa.PrimaryKeyConstraint("account", "span"),
+)
+
+#: What is to be published, written in the transaction that made it so. Gone once it is published. The names are
+#: those that Debezium's outbox router expects, so that it can take the relay's place.
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("aggregatetype", sa.Text, nullable=False),  # the topic
+    sa.Column("aggregateid", sa.LargeBinary),  # the record's key
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
 )
 
 #: The embedded log. Offsets are given inside the write transaction, so they have no gaps and no races.

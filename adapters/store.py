@@ -6,32 +6,25 @@ Lock order everywhere: progress, orders (by key), commands. What people and gaug
 import json
 import threading
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from alembic import command as alembic
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
+from adapters import database
 from adapters import schema as s
-from adapters.ports import ConfigError, Fenced, Place, StoreUnavailable
+from adapters.ports import ConfigError, Extent, Fenced, NewRecord, Place, StoreUnavailable
 from statemachine.commands import KINDS, Command
 from statemachine.events import Event
-from statemachine.facts import Facts
+from statemachine.facts import EPOCH, Facts
 from statemachine.states import IMPORT
 
 _FACTS: Final = TypeAdapter(Facts)
-
-#: A writer of another process (a command of the CLI) may hold SQLite for so long.
-BUSY_SECONDS: Final = 15
 
 
 def facts_to_json(facts: Facts) -> str:
@@ -101,6 +94,10 @@ class JournalRow:
     after: str
     machine_version: int
 
+    @property
+    def moved(self) -> bool:
+        return self.before != self.after
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -128,6 +125,24 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a place was applied, and in which life of its topic (schema.progress)."""
+
+    position: int
+    log_id: str = ""
+    excused_commit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease as it was taken."""
+
+    name: str
+    holder: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """How far a shop's poll has come. All three are instants of Mirakl's or our clock, see poller."""
 
@@ -142,16 +157,30 @@ class Cursor:
 class Store:
     """The database of one service. SQLite: all writes of this process go one after the other."""
 
-    def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
-        self.engine = _engine(url, busy_seconds)
+    def __init__(
+        self,
+        url: str,
+        busy_seconds: float = database.BUSY_SECONDS,
+        *,
+        password: Callable[[], str] | None = None,
+        connections: int = 16,
+    ) -> None:
+        """`connections`: at most so many at a time, PostgreSQL. Raises ConfigError."""
+        self.engine = database.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
         # Threads left to SQLite's busy timeout starve for seconds.
-        sqlite_ = self.engine.dialect.name == "sqlite"
-        self._writing: AbstractContextManager[Any] = threading.Lock() if sqlite_ else nullcontext()
+        self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
+        # A read is of one moment; SQLite's are so anyway.
+        self._reading = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._mine = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator["Transaction"]:
-        """One write transaction, kept whole or not at all. Raises StoreUnavailable."""
+        """One write transaction, kept whole or not at all. Raises StoreUnavailable.
+
+        Where the connection is lost in the commit itself, it may have been kept all the same: every caller has a
+        fence or a unique id that makes trying it again safe.
+        """
         with self.writing() as connection:
             yield Transaction(connection)
 
@@ -164,7 +193,7 @@ class Store:
         with (
             self._alone(),
             self._writing,
-            _translated(),
+            database.translated(),
             self.engine.connect() as connection,
             connection.execution_options(writes=True).begin(),
         ):
@@ -183,7 +212,11 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A consistent read. Raises StoreUnavailable."""
-        with _translated(), self.engine.connect() as connection, connection.begin():
+        with (
+            database.translated(),
+            self.engine.connect() as connection,
+            connection.execution_options(**self._reading).begin(),
+        ):
             yield connection
 
     def has_claimable(self, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> bool:
@@ -195,60 +228,16 @@ class Store:
         self.engine.dispose()
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        raise StoreUnavailable(type(error.__cause__ or error).__name__) from error
-
-
-def _engine(url: str, busy_seconds: float) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise ConfigError("store.url is not a database URL; an example: sqlite:///orderflow.db") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigError("store.url: this version keeps its data in SQLite (sqlite:///FILE)")
-    engine = sa.create_engine(parsed, connect_args={"timeout": busy_seconds, "check_same_thread": False})
-    sa.event.listen(engine, "connect", _sqlite_settings)
-    sa.event.listen(engine, "begin", _sqlite_begin)
-    return engine
-
-
-def _sqlite_settings(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN would come too late, at the first write
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _sqlite_begin(connection: sa.Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-# -- Migrations --------------------------------------------------------------------------------------------------
-
-
-def _alembic() -> AlembicConfig:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
 def migrate(store: Store) -> None:
     """Bring the schema to this version's."""
-    config = _alembic()
     with store.writing() as connection:
-        config.attributes["connection"] = connection
-        alembic.upgrade(config, "head")
+        database.upgrade(connection)
 
 
 def schema_is_current(store: Store) -> bool:
     """Whether the schema is what this version needs."""
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
     with store.reading() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
+        return database.is_current(connection)
 
 
 # -- What one transaction can do ---------------------------------------------------------------------------------
@@ -259,27 +248,50 @@ class Transaction:
 
     def __init__(self, connection: sa.Connection) -> None:
         self._do = connection.execute
-        self._insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+        self._is_sqlite = connection.dialect.name == "sqlite"
+        self._insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
 
     # progress
+
+    def begin_progress(self, cluster: str, group: str, extents: Mapping[Place, Extent]) -> dict[Place, Progress]:
+        """The progress row of each place, locked; one that is missing begins where the log does."""
+        c = s.progress.c
+        rows = [
+            dict(
+                cluster=cluster,
+                group_name=group,
+                topic=place.topic,
+                partition=place.partition,
+                position=extent.first,
+                log_id=extent.log_id,
+            )
+            for place, extent in sorted(extents.items(), key=lambda item: item[0])
+        ]
+        if not rows:
+            return {}
+        self._do(self._insert(s.progress).on_conflict_do_nothing(), rows)
+        mine = _in_pairs(c.topic, c.partition, {(place.topic, place.partition) for place in extents})
+        statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group, mine)
+        found = self._do(statement.order_by(c.topic, c.partition).with_for_update())
+        return {
+            Place(row.topic, row.partition): Progress(row.position, row.log_id, row.excused_commit) for row in found
+        }
 
     def advance(self, move: Move) -> None:
         """Step over a range of offsets. Raises Fenced where the stored position is not the one held (rule 7)."""
         where = _progress_key(move.cluster, move.group, move.place)
-        if move.held == 0:
-            first = dict(
-                cluster=move.cluster,
-                group_name=move.group,
-                topic=move.place.topic,
-                partition=move.place.partition,
-                position=0,
-            )
-            self._do(self._insert(s.progress).values(first).on_conflict_do_nothing())
         moved = self._do(
             sa.update(s.progress).where(where, s.progress.c.position == move.held).values(position=move.position)
         )
         if moved.rowcount != 1:
             raise Fenced(f"{move.place.topic}/{move.place.partition} is not at {move.held}")
+
+    def reset_progress(self, cluster: str, group: str, place: Place, progress: Progress) -> None:
+        """Set a place's progress by hand: `offsets reset`."""
+        values = dict(position=progress.position, log_id=progress.log_id, excused_commit=progress.excused_commit)
+        key = dict(cluster=cluster, group_name=group, topic=place.topic, partition=place.partition)
+        insert = self._insert(s.progress).values(**key, **values)
+        self._do(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
     # orders
 
@@ -391,6 +403,13 @@ class Transaction:
         if values:
             self._do(sa.insert(s.journal), values)
 
+    def journal_ids(self, rows: Sequence[JournalRow]) -> dict[tuple[int, int], int]:
+        """The id of each row, by order and version. An order is locked, so its later row has the higher one."""
+        c = s.journal.c
+        mine = _in_pairs(c.order_key, c.version, {(row.order_key, row.version) for row in rows})
+        found = self._do(sa.select(c.id, c.order_key, c.version).where(mine)) if rows else ()
+        return {(row.order_key, row.version): row.id for row in found}
+
     def add_snapshots(self, bodies: Mapping[tuple[int, str], bytes], now: datetime) -> None:
         """Keep each content of an order once, byte for byte."""
         values = [
@@ -473,8 +492,16 @@ class Transaction:
             self._do(sa.update(s.commands).where(s.commands.c.id.in_(sorted(ids))).values(unwanted=False))
 
     def claimable(self, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> int | None:
-        """Id of the next command, see `_claimable`."""
-        return self._do(_claimable(now, resting, shops)).scalar()
+        """Id of the next command, see `_claimable`, its order locked. An order that somebody has locked is passed over.
+
+        What is found may have changed between the look and the lock: `lease` looks again.
+        """
+        statement = _claimable(now, resting, shops)
+        if not self._is_sqlite:  # which has one writer, so nothing to pass over
+            statement = statement.join(s.orders, s.orders.c.id == s.commands.c.order_key).with_for_update(
+                of=s.orders, skip_locked=True
+            )
+        return self._do(statement).scalar()
 
     def command(self, command_id: int) -> CommandRow:
         row = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.id == command_id)).one()
@@ -600,10 +627,93 @@ class Transaction:
 
     # poller
 
-    def set_cursor(self, shop: str, cursor: Cursor) -> None:
+    def set_cursor(self, shop: str, cursor: Cursor, lease: Lease) -> None:
+        """Raises Fenced where another process polls the shop by now."""
+        self.check_lease(lease)
         values = dict(watermark=cursor.watermark, wide_at=cursor.wide_at, succeeded_at=cursor.succeeded_at)
         insert = self._insert(s.cursors).values(shop=shop, **values)
         self._do(insert.on_conflict_do_update(index_elements=["shop"], set_=values))
+
+    def forget_cursor(self, shop: str, now: datetime) -> int:
+        """Read the shop from its beginning, and each of its open orders anew. Returns how many those are."""
+        self.delete(s.cursors, s.cursors.c.shop == shop)
+        c = s.orders.c
+        open_ = (c.shop == shop, c.state.not_in(("shipped", "refused", "canceled")))
+        return self._do(sa.update(s.orders).where(*open_).values(read_after=now)).rowcount
+
+    # leases: who alone does what only one may do
+
+    def take_lease(self, name: str, holder: str, until: datetime, now: datetime) -> Lease | None:
+        """Take or keep a lease; None where another holder has it. A new holder gets a higher token."""
+        c = s.leases.c
+        insert = self._insert(s.leases).values(name=name, holder=holder, token=1, until=until)
+        free = sa.or_(c.holder == holder, c.until < now)
+        again = insert.on_conflict_do_update(
+            index_elements=["name"],
+            set_=dict(holder=holder, until=until, token=sa.case((c.holder == holder, c.token), else_=c.token + 1)),
+            where=free,
+        )
+        token = self._do(again.returning(c.token)).scalar()
+        return None if token is None else Lease(name, holder, token)
+
+    def release_lease(self, lease: Lease) -> None:
+        """The next one need not wait. The row stays: tokens only grow."""
+        c = s.leases.c
+        mine = (c.name == lease.name, c.holder == lease.holder, c.token == lease.token)
+        self._do(sa.update(s.leases).where(*mine).values(holder="", until=EPOCH))
+
+    def check_lease(self, lease: Lease) -> None:
+        """Raises Fenced where the lease has another holder by now. Nobody takes it before this transaction ends."""
+        c = s.leases.c
+        row = self._do(sa.select(c.holder, c.token).where(c.name == lease.name).with_for_update()).first()
+        if row is None or (row.holder, row.token) != (lease.holder, lease.token):
+            raise Fenced(f"the lease {lease.name} has another holder")
+
+    # budgets
+
+    def spend(self, account: str, budget: Sequence[tuple[str, timedelta, int]], now: datetime) -> datetime | None:
+        """Take one call out of an account's budget: (span, its length, calls in it). None where there was one left,
+        else when the spent span ends; then the caller has to undo the transaction."""
+        c = s.budgets.c
+        for span, length, calls in budget:
+            insert = self._insert(s.budgets).values(account=account, span=span, ends_at=now + length, used=1)
+            over = c.ends_at <= now
+            spent = insert.on_conflict_do_update(
+                index_elements=["account", "span"],
+                set_=dict(
+                    ends_at=sa.case((over, now + length), else_=c.ends_at),
+                    used=sa.case((over, 1), else_=c.used + 1),
+                ),
+                where=sa.or_(over, c.used < calls),
+            )
+            if self._do(spent.returning(c.used)).scalar() is None:
+                ends_at: datetime = self._do(
+                    sa.select(c.ends_at).where(c.account == account, c.span == span)
+                ).scalar_one()
+                return ends_at
+        return None
+
+    # the outbox
+
+    def add_outbox(self, records: Sequence[tuple[str, NewRecord]], now: datetime) -> None:
+        """Have these (type, record) published, in this order for each key."""
+        values = [
+            dict(
+                aggregatetype=record.topic,
+                aggregateid=record.key,
+                type=type_,
+                payload=record.value,
+                headers=_headers_to_json(record.headers),
+                created_at=now,
+            )
+            for type_, record in records
+        ]
+        if values:
+            self._do(sa.insert(s.outbox), values)
+
+    def published(self, ids: Collection[int]) -> None:
+        """These are in the log."""
+        self.delete(s.outbox, s.outbox.c.id.in_(sorted(ids)))
 
     # dead letters
 
@@ -618,7 +728,7 @@ class Transaction:
                 digest=letter.digest,
                 record_key=letter.key,
                 value=letter.value,
-                headers=json.dumps([[name, value.hex()] for name, value in letter.headers]),
+                headers=_headers_to_json(letter.headers),
                 first_at=now,
                 last_at=now,
                 times=1,
@@ -633,11 +743,20 @@ class Transaction:
             insert.on_conflict_do_update(
                 index_elements=["source", "reason", "digest"],
                 set_=dict(
-                    times=s.dead_letters.c.times + 1, last_at=insert.excluded.last_at, place=insert.excluded.place
+                    times=s.dead_letters.c.times + 1,
+                    state="open",
+                    last_at=insert.excluded.last_at,
+                    place=insert.excluded.place,
                 ),
             ),
             values,
         )
+
+    def close_letter(self, letter_id: int, state: str) -> bool:
+        """It was replayed or discarded. False where it was not open."""
+        c = s.dead_letters.c
+        closed = self._do(sa.update(s.dead_letters).where(c.id == letter_id, c.state == "open").values(state=state))
+        return bool(closed.rowcount)
 
     # the embedded log (log.py)
 
@@ -659,8 +778,16 @@ class Transaction:
         return self._do(sa.delete(table).where(*where)).rowcount
 
 
+def _headers_to_json(headers: Sequence[tuple[str, bytes]]) -> str:
+    return json.dumps([[name, value.hex()] for name, value in headers])
+
+
+def headers_from_json(text: str) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, bytes.fromhex(value)) for name, value in json.loads(text))
+
+
 def _in_pairs(
-    one: sa.ColumnElement[str], other: sa.ColumnElement[str], pairs: Collection[tuple[str, str]]
+    one: sa.ColumnElement[Any], other: sa.ColumnElement[Any], pairs: Collection[tuple[Any, Any]]
 ) -> sa.ColumnElement[bool]:
     """These pairs of values. SQLite finds no index for pairs alone and reads the whole table: so by `one` first."""
     firsts = sorted({first for first, _ in pairs})

@@ -10,19 +10,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from adapters import schema as s
-from adapters.ports import Place
-from adapters.store import Cursor, OrderRow, Store, facts_from_json, order_of
+from adapters.ports import NewRecord
+from adapters.store import Cursor, OrderRow, Store, facts_from_json, headers_from_json, order_of
 from statemachine.facts import Facts
 
 # -- For the loops -----------------------------------------------------------------------------------------------
-
-
-def position(store: Store, cluster: str, group: str, place: Place) -> int:
-    """The next offset to apply; 0 where none was applied yet."""
-    c = s.progress.c
-    where = (c.cluster == cluster, c.group_name == group, c.topic == place.topic, c.partition == place.partition)
-    with store.reading() as connection:
-        return connection.execute(sa.select(c.position).where(*where)).scalar() or 0
 
 
 def cursor(store: Store, shop: str) -> Cursor | None:
@@ -30,6 +22,31 @@ def cursor(store: Store, shop: str) -> Cursor | None:
     with store.reading() as connection:
         row = connection.execute(sa.select(s.cursors).where(s.cursors.c.shop == shop)).first()
     return Cursor(row.watermark, row.wide_at, row.succeeded_at) if row else None
+
+
+def count_leases(store: Store, prefix: str, now: datetime) -> int:
+    """Leases of names with this prefix that somebody holds."""
+    c = s.leases.c
+    held = (c.name.startswith(prefix, autoescape=True), c.until >= now)
+    with store.reading() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(s.leases).where(*held)).scalar_one()
+
+
+def outbox(store: Store, limit: int) -> list[tuple[int, NewRecord]]:
+    """The oldest records to publish, with their ids.
+
+    One whose transaction ends late is found late, and never skipped: what was published is deleted by its id, and
+    nobody remembers how far it was read.
+    """
+    statement = sa.select(s.outbox).order_by(s.outbox.c.id).limit(limit)
+    with store.reading() as connection:
+        return [
+            (
+                row.id,
+                NewRecord(row.aggregatetype, row.aggregateid, row.payload, headers_from_json(row.headers)),
+            )
+            for row in connection.execute(statement)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +207,7 @@ class Letter:
     detail: str
     record_key: bytes | None
     value: bytes | None
+    headers: str
     first_at: datetime
     last_at: datetime
     times: int
@@ -252,6 +270,7 @@ class Stock:
     attention: Mapping[tuple[str, str], tuple[int, datetime]]  # (shop, reason) -> how many, since
     commands: Mapping[str, tuple[int, datetime]]  # kind -> how many open, the oldest due
     dead_letters: Mapping[tuple[str, str], int]  # (source, reason) -> open
+    outbox: Mapping[str, tuple[int, datetime]]  # topic -> how many unpublished, the oldest
 
 
 def stock(store: Store) -> Stock:
@@ -280,10 +299,23 @@ def stock(store: Store) -> Stock:
                 .group_by(d.source, d.reason)
             )
         }
+        o = s.outbox.c
+        by_topic = sa.select(
+            o.aggregatetype, sa.func.count().label("n"), sa.func.min(o.created_at, type_=s.Instant).label("oldest")
+        ).group_by(o.aggregatetype)
+        outbox = {r.aggregatetype: (r.n, r.oldest) for r in connection.execute(by_topic)}
         attention: dict[tuple[str, str], tuple[int, datetime]] = {}
         for row in connection.execute(sa.select(c.shop, c.attention).where(s.needs_attention(c))):
             for reason, _detail, since in json.loads(row.attention):
                 when = datetime.fromisoformat(since)
                 count, oldest = attention.get((row.shop, reason), (0, when))
                 attention[row.shop, reason] = (count + 1, min(oldest, when))
-    return Stock(in_state, attention, open_commands, letters)
+    return Stock(in_state, attention, open_commands, letters, outbox)
+
+
+def budgets(store: Store, now: datetime) -> dict[tuple[str, str], int]:
+    """Calls made in each account's present span: (account, span) -> used."""
+    c = s.budgets.c
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(s.budgets).where(c.ends_at > now))
+        return {(row.account, row.span): row.used for row in rows}

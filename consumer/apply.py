@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.ports import Clock
 from adapters.store import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
+from consumer.outbox import Outbox
 from statemachine.commands import Concern, Policy, concerns, due, read_after
 from statemachine.events import Event
 from statemachine.machine import VERSION, decide
@@ -46,11 +47,14 @@ class Orders:
         policies: Mapping[str, Policy],
         clock: Clock,
         on_applied: Callable[[Applied], None] = lambda _applied: None,
+        outbox: Outbox | None = None,
     ) -> None:
+        """`outbox` None: nobody but this process can read the log, so nothing is told there."""
         self.store = store
         self.policies = policies
         self.clock = clock
         self._on_applied = on_applied
+        self._outbox = outbox
 
     def apply(
         self, events: Sequence[Event], moves: Iterable[Move] = (), letters: Sequence[DeadLetter] = ()
@@ -63,9 +67,20 @@ class Orders:
             for move in moves:
                 tx.advance(move)
             applied = self.apply_in(tx, events)
-            tx.set_aside(letters, self.clock.now())
+            self._set_aside(tx, letters)
         self.tell(applied)
         return applied
+
+    def set_aside(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep what cannot be used and came by no consumer. Raises StoreUnavailable."""
+        with self.store.transaction() as tx:
+            self._set_aside(tx, letters)
+
+    def _set_aside(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
+        now = self.clock.now()
+        tx.set_aside(letters, now)
+        if self._outbox is not None:
+            tx.add_outbox([self._outbox.letter(letter) for letter in letters], now)
 
     def tell(self, applied: Iterable[Applied]) -> None:
         """After the commit, and only then: count and log."""
@@ -97,9 +112,26 @@ class Orders:
         planned = self._plan(tx, changed, now)
         tx.save_orders([(row, locked[row.shop, row.order_id].version) for row in planned])
         tx.add_journal(journal, now)
+        self._announce(tx, [row for row in journal if row.moved], planned, now)
         tx.count_repeats(repeats)  # after the journal: the first may be of this very batch
         tx.add_snapshots(bodies, now)
         return applied
+
+    def _announce(
+        self, tx: Transaction, moved: Sequence[JournalRow], planned: Sequence[OrderRow], now: datetime
+    ) -> None:
+        """Have each change of state published, in the transaction that made it."""
+        if self._outbox is None:
+            return
+        attention = {row.key: row.attention for row in planned}
+        ids = tx.journal_ids(moved)
+        tx.add_outbox(
+            [
+                self._outbox.transition(ids[row.order_key, row.version], row, attention[row.order_key], now)
+                for row in moved
+            ],
+            now,
+        )
 
     def replan(self, keys: Sequence[tuple[str, str]]) -> None:
         """Plan the calls of these orders anew: a changed policy is no event."""

@@ -2,44 +2,53 @@
 
 import fcntl
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Final
+from uuid import uuid4
 
 import structlog
 import uvicorn
 
 from adapters import store as stores
 from adapters import views
+from adapters.kafka import KafkaLog
 from adapters.log import EmbeddedLog
 from adapters.mirakl import MiraklShop
 from adapters.oms import KornitX
-from adapters.ports import ConfigError, OrderflowError, RemoteError
-from adapters.store import DeadLetter, Store
+from adapters.ports import Clock, ConfigError, LogUnavailable, OrderflowError, RemoteError
+from adapters.store import Store
 from adapters.wire import ShopIds, decode_oms, decode_snapshot
 from consumer import config
 from consumer.apply import Applied, Orders
 from consumer.clock import SystemClock
 from consumer.config import Settings, ShopTable
+from consumer.lease import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics import Metrics
+from consumer.outbox import Outbox
 from consumer.poller import Poller
+from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.web.app import Intake, application
-from consumer.worker import Shop, Worker
+from consumer.worker import Shop, Worker, oms_account
 from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
 
 log = structlog.get_logger("orderflow")
 
-#: The consumer group of the log.
+ROLES: Final = ("poller", "consumer", "worker", "web")
+#: The group of the embedded log; Kafka's is a setting.
 GROUP: Final = "orderflow"
 #: Liveness fails when a loop has not turned for so long: longer than the longest single call.
 BEAT_SECONDS: Final = 120
@@ -47,25 +56,45 @@ BEAT_SECONDS: Final = 120
 STOP_SECONDS: Final = 20.0
 #: How long an idle loop waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
+RELAY_IDLE_SECONDS: Final = 0.25
 FAILED_SECONDS: Final = 1.0
 TRIM_EVERY: Final = timedelta(hours=1)
 REPLAN_AT_ONCE: Final = 500
+LAG_EVERY_SECONDS: Final = 5.0
+#: Threads that use the store beside the workers, each with a connection at a time.
+OTHER_THREADS: Final = 8
 
 
 def open_store(settings: Settings) -> Store:
-    """The store, with its schema brought up to date. Raises ConfigError, StoreUnavailable."""
-    store = Store(settings.store.url)
-    stores.migrate(store)
-    return store
+    """The store. Raises ConfigError."""
+    connections = settings.worker.threads + len(settings.shops) + OTHER_THREADS
+    return Store(settings.store.url, password=config.store_password(settings), connections=connections)
+
+
+def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:
+    """The log that the settings name; a reader of a group, too. Raises ConfigError."""
+    if settings.log.kind == "embedded":
+        return EmbeddedLog(store, clock)
+    table = settings.kafka.model_dump(exclude_none=True)
+    return KafkaLog(
+        config.kafka_client(settings),
+        consumer={name: table[name] for name in config.KAFKA_CONSUMER if name in table},
+        producer={name: table[name] for name in config.KAFKA_PRODUCER if name in table},
+    )
+
+
+def group_of(settings: Settings) -> str:
+    """The consumer group."""
+    return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
 
 
 def _only_one(settings: Settings) -> IO[str] | None:
-    """Hold the store for this process: the embedded log and Mirakl's call frequency suffer no second one.
+    """Hold a SQLite store for this process: the embedded log and Mirakl's call frequency suffer no second one.
 
     Raises ConfigError where another process runs on it, or its folder is not there. Commands of the CLI do not ask.
     """
     _, _, path = settings.store.url.partition(":///")
-    if not path or path == ":memory:":
+    if not settings.store.is_sqlite or not path or path == ":memory:":
         return None
     file = Path(path)
     if not file.parent.is_dir():
@@ -79,30 +108,36 @@ def _only_one(settings: Settings) -> IO[str] | None:
     return lock
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, roles: Collection[str] = ROLES) -> None:
     """Run until SIGTERM or SIGINT; a second one ends the process at once. Raises ConfigError."""
     stopping = threading.Event()
 
     def stop(number: int, _frame: object) -> None:
         if stopping.is_set():
-            sys.exit(128 + number)
+            os._exit(128 + number)  # nothing is waited for, no thread, no client
         stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    service = Service(settings)
+    service = Service(settings, roles)
     service.start()
-    log.info("running", shops=sorted(settings.shops), web=f"{settings.web.host}:{settings.web.port}")
+    log.info(
+        "running", roles=sorted(roles), shops=sorted(settings.shops), web=f"{settings.web.host}:{settings.web.port}"
+    )
     stopping.wait()
     service.stop()
     log.info("stopped")
 
 
 class Service:
-    """One process with every role: poller per shop, consumer, workers, web."""
+    """One process with some roles or all: a poller per shop, the consumer, workers; and always its metrics."""
 
-    def __init__(self, settings: Settings, clock: SystemClock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, roles: Collection[str] = ROLES, clock: Clock | None = None, holder: str | None = None
+    ) -> None:
+        """`holder` names this process in leases; on SQLite, where it is alone, always the same."""
         self.settings = settings
+        self.roles = frozenset(roles)
         self.clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._news = threading.Condition()  # something was applied, so a command may be due
@@ -110,7 +145,9 @@ class Service:
         self._beats: dict[str, float] = {}
         self._closing: list[Callable[[], None]] = []
         self._trimmed_at = float("-inf")
+        self._lag_told_at = float("-inf")
         self._polled: set[str] = set()  # shops whose last poll ended well
+        self._keeps_house = False
 
         self.metrics = Metrics(
             {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
@@ -119,20 +156,56 @@ class Service:
             topics=(settings.topics.snapshots, settings.topics.oms_events),
         )
         logging_through(self.metrics)
+        _can_run(settings, self.roles)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
         self._held = _only_one(settings)  # before the schema is touched
         self.store = open_store(settings)
+        self._with_schema()
         self._bind_shops()
-        self.log = EmbeddedLog(self.store, self.clock)
-        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied)
-        self._plan_anew()
-        self.consumer = self._make_consumer()
-        self.worker = self._make_worker()
-        self.pollers = {name: self._make_poller(name) for name in settings.shops}
-        self.metrics.watch(self.store, self.worker.accounts)
+        embedded = settings.log.kind == "embedded"
+        self.log = open_log(settings, self.store, self.clock)
+        self._closing.append(self.log.close)
+        self._with_topics()
+        self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
+        self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
+        topics = settings.topics
+        outbox = None if embedded else Outbox(topics.transitions, topics.dead_letters)
+        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied, outbox)
+        self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
+        self.consumer = self._make_consumer() if "consumer" in self.roles else None
+        self.worker = self._make_worker() if "worker" in self.roles else None
+        self.pollers = {name: self._make_poller(name) for name in settings.shops if "poller" in self.roles}
+        budgets = {
+            name: (oms_account(shop.oms.company_ref_id), _oms_budget(settings)) for name, shop in settings.shops.items()
+        }
+        self.metrics.watch(self.store, self.worker.accounts if self.worker else {}, budgets)
         self.web = self._make_web()
 
     # -- Parts ---------------------------------------------------------------------------------------------------
+
+    def _with_schema(self) -> None:
+        """SQLite is brought up to date here; PostgreSQL by `orderflow migrate`, once for all processes."""
+        if self.store.is_sqlite:
+            stores.migrate(self.store)
+        elif not stores.schema_is_current(self.store):
+            raise ConfigError("the store's schema is missing or not this version's: run `orderflow migrate` first")
+
+    def _with_topics(self) -> None:
+        """Raises ConfigError for a topic that is not there. A broker that is not there may still come."""
+        if not isinstance(self.log, KafkaLog):
+            return
+        names = self.settings.topics.model_dump()
+        try:
+            found = self.log.partitions(list(names.values()))
+        except LogUnavailable as error:
+            log.warning("log_unavailable", error=str(error))
+            return
+        for key, name in names.items():
+            if name not in found:
+                raise ConfigError(
+                    f"topics.{key}: Kafka has no topic {name}, or this user may not see it. Make it first, with as "
+                    "many partitions as there will ever be consumers (docs/production.md)"
+                )
 
     def _bind_shops(self) -> None:
         switch = {"on": True, "off": False, None: None}
@@ -145,6 +218,7 @@ class Service:
         for name in self.settings.shops:
             keys = views.open_orders(self.store, name)
             for start in range(0, len(keys), REPLAN_AT_ONCE):
+                self.leases.kept(RELAY)
                 self.orders.replan(keys[start : start + REPLAN_AT_ONCE])
 
     def _make_consumer(self) -> Consumer:
@@ -165,13 +239,14 @@ class Service:
             topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
         }
         topic_of = {SNAPSHOT: topics.snapshots, OMS_EVENT: topics.oms_events}
-        reader = self.log.reader(GROUP, list(decoders))
+        reader = self.log.reader(group_of(self.settings), list(decoders))
         return Consumer(
             reader,
             self.orders,
             decoders,
             lambda *batch: self.metrics.batch(topic_of, *batch),
             on_stopped=self.metrics.stopped,
+            on_assigned=self.metrics.assigned,
         )
 
     def _make_worker(self) -> Worker:
@@ -202,7 +277,15 @@ class Service:
         )
         self._closing.append(oms.close)
         mirakl = self._mirakl(name, shop, loop="")
-        return Shop(name, mirakl, oms, shop.oms.company_ref_id, shop.oms.external_ref_prefix, shop.oms.shipping_methods)
+        return Shop(
+            name,
+            mirakl,
+            oms,
+            shop.oms.company_ref_id,
+            shop.oms.external_ref_prefix,
+            shop.oms.shipping_methods,
+            _oms_budget(self.settings),
+        )
 
     def _mirakl(self, name: str, shop: ShopTable, loop: str) -> MiraklShop:
         """A client of its own for each side: the poller's calls also say that its loop is alive."""
@@ -234,6 +317,8 @@ class Service:
             self.log,
             self.clock,
             topic=self.settings.topics.snapshots,
+            lease=lambda: self.leases.kept(poll_lease(name)),
+            set_aside=self.orders.set_aside,
             overlap=timedelta(seconds=shop.poll_overlap_seconds),
             on_run=self.metrics.polled,
             on_page=lambda: self._beat(f"poller:{name}"),
@@ -244,10 +329,11 @@ class Service:
             intakes={
                 name: Intake(shop.oms.company_ref_id, self._secrets[name].get("callback"))
                 for name, shop in self.settings.shops.items()
+                if "web" in self.roles
             },
             writer=self.log,
             topic=self.settings.topics.oms_events,
-            set_aside=self._set_aside,
+            set_aside=lambda letter: self.orders.set_aside([letter]),
             metrics=self.metrics,
             clock=self.clock,
             is_live=self.what_is_dead,
@@ -269,22 +355,37 @@ class Service:
     def start(self) -> None:
         """Start every loop in a thread of its own, and return. Raises ConfigError where the port cannot be had."""
         self._serve()  # first: without its callbacks and metrics nothing may be called
-        self._run("consumer", lambda: self._loop("consumer", self._consume))
-        for number in range(self.settings.worker.threads):
-            self._run(f"worker:{number}", lambda name=f"worker:{number}": self._loop(name, self._work))  # type: ignore[misc]
-        for name in self.pollers:
-            self._run(f"poller:{name}", lambda name=name: self._poll(name))  # type: ignore[misc]
+        if self.consumer is not None:
+            self._run("consumer", partial(self._consumer_loop, self.consumer))
+        if self.worker is not None:
+            for number in range(self.settings.worker.threads):
+                name = f"worker:{number}"
+                self._run(name, partial(self._loop, name, partial(self._work, self.worker)))
+            self._run("house", partial(self._loop, "house", self._keep_house))
+        for shop in self.pollers:
+            self._run(f"poller:{shop}", partial(self._poll, shop))
 
     def stop(self) -> None:
-        """Finish what is in hand, and close everything."""
+        """Finish what is in hand, in STOP_SECONDS at most, give back what is held, and close everything.
+
+        The web comes last: until then it says that it is not ready, and takes what was under way.
+        """
         self._stopping.set()
-        self.web.should_exit = True
-        with self.log.published:
-            self.log.published.notify_all()
         with self._news:
             self._news.notify_all()
+        ends_at = time.monotonic() + STOP_SECONDS
+        for thread in [one for one in self._threads if one.name != "web"]:
+            thread.join(max(0.0, ends_at - time.monotonic()))
+        self.web.should_exit = True
         for thread in self._threads:
-            thread.join(STOP_SECONDS)
+            thread.join(max(1.0, ends_at - time.monotonic()))
+        unfinished = [thread.name for thread in self._threads if thread.is_alive()]
+        if unfinished:  # their leases run out, and others take it up
+            log.warning("unfinished", loops=unfinished)
+        try:
+            self.leases.release_all()
+        except OrderflowError as error:
+            log.warning("leases_not_released", error=str(error))
         for close in self._closing:
             close()
         self.store.close()
@@ -320,71 +421,91 @@ class Service:
             if wait:
                 self._stopping.wait(wait)
 
-    def _consume(self) -> float:
-        self.consumer.turn(IDLE_SECONDS)
+    def _consumer_loop(self, consumer: Consumer) -> None:
+        """Turns until stopped, and then leaves the group, in the thread that joined it."""
+        self._loop("consumer", partial(self._consume, consumer))
+        consumer.close()
+
+    def _consume(self, consumer: Consumer) -> float:
+        consumer.turn(IDLE_SECONDS)
+        if self.clock.monotonic() - self._lag_told_at >= LAG_EVERY_SECONDS:
+            self._lag_told_at = self.clock.monotonic()
+            self.metrics.lag(*consumer.lag())
         return 0.0
 
-    def _work(self) -> float:
+    def _work(self, worker: Worker) -> float:
         """Idle threads look seldom; whatever is applied wakes one of them."""
-        if not self.worker.turn() and not self._stopping.is_set():
+        if not worker.turn() and not self._stopping.is_set():
             with self._news:
                 self._news.wait(IDLE_SECONDS)
         return 0.0
 
+    def _keep_house(self) -> float:
+        """What one process does for all: plan anew after a change of policy, publish the outbox, trim the log."""
+        mine = self.leases.take(RELAY) is not None
+        self.metrics.leads(RELAY, "", mine)
+        if not mine:
+            self._keeps_house = False
+            return self.leases.renew_seconds
+        if not self._keeps_house:
+            self._plan_anew()
+            self._keeps_house = True
+        self._trim()
+        published = self.relay.turn() if self.relay else 0
+        return 0.0 if published else RELAY_IDLE_SECONDS
+
     def _poll(self, name: str) -> None:
         """One shop's polls, each begun an interval after the last one began. A shop that hangs delays no other."""
-        interval = self.settings.shops[name].poll_interval_seconds
+        interval, loop = self.settings.shops[name].poll_interval_seconds, f"poller:{name}"
+        due_at: float | None = None
 
         def turn() -> float:
-            began = self.clock.monotonic()
-            wait = interval
-            try:
-                outcome = self.pollers[name].run()
-                if name not in self._polled:  # the first one, and the first after a failure
-                    log.info("polled", shop=name, new=outcome.new, changed=outcome.changed, same=outcome.same)
-                    self._polled.add(name)
-            except RemoteError as error:
-                self.metrics.poll_failures.labels(name, error.outcome).inc()
-                self._polled.discard(name)
-                log.warning("poll_failed", shop=name, operation=error.operation, outcome=error.outcome)
-                wait = max(wait, error.retry_after_seconds or 0)
-            except OrderflowError as error:
-                self.metrics.poll_failures.labels(name, type(error).__name__).inc()
-                log.warning("poll_failed", shop=name, error=str(error))
-            self._trim()
-            return max(0.0, wait - (self.clock.monotonic() - began))
+            nonlocal due_at
+            mine = self.leases.take_share(name, len(self.pollers)) is not None
+            self.metrics.leads("poller", name, mine)
+            if not mine:
+                due_at = None
+                return self.leases.renew_seconds
+            now = self.clock.monotonic()
+            if due_at is None:
+                due_at = now + self._until_next_poll(name)
+            if now < due_at:
+                return min(due_at - now, self.leases.renew_seconds)
+            due_at = now + max(interval, self._poll_once(name))
+            return 0.0
 
-        self._waiting_loop(f"poller:{name}", turn, self._until_next_poll(name))
+        self._loop(loop, turn)
+
+    def _poll_once(self, name: str) -> float:
+        """Returns for how many seconds the remote asked not to be asked again."""
+        try:
+            outcome = self.pollers[name].run()
+        except RemoteError as error:
+            self.metrics.poll_failures.labels(name, error.outcome).inc()
+            self._polled.discard(name)
+            log.warning("poll_failed", shop=name, operation=error.operation, outcome=error.outcome)
+            return error.retry_after_seconds or 0.0
+        except OrderflowError as error:
+            self.metrics.poll_failures.labels(name, type(error).__name__).inc()
+            log.warning("poll_failed", shop=name, error=str(error))
+            return 0.0
+        if name not in self._polled:  # the first one, and the first after a failure
+            log.info("polled", shop=name, new=outcome.new, changed=outcome.changed, same=outcome.same)
+            self._polled.add(name)
+        return 0.0
 
     def _until_next_poll(self, name: str) -> float:
-        """A process that starts again and again must not list more often than Mirakl allows."""
+        """Who takes a shop over, or starts again and again, must not list more often than Mirakl allows."""
         last = views.cursor(self.store, name)
         if last is None:
             return 0.0
         interval = self.settings.shops[name].poll_interval_seconds
         return min(interval, max(0.0, interval - (self.clock.now() - last.succeeded_at).total_seconds()))
 
-    def _waiting_loop(self, name: str, turn: Callable[[], float], first_wait: float) -> None:
-        """A loop that may wait for longer than a beat may be old."""
-        waits = iter([first_wait])
-
-        def in_slices() -> float:
-            left = next(waits, None) or turn()
-            while left > 0 and not self._stopping.wait(min(left, BEAT_SECONDS / 4)):
-                left -= BEAT_SECONDS / 4
-                self._beat(name)
-            return 0.0
-
-        self._loop(name, in_slices)
-
     def _trim(self) -> None:
-        if self.clock.monotonic() - self._trimmed_at > TRIM_EVERY.total_seconds():
+        if isinstance(self.log, EmbeddedLog) and self.clock.monotonic() - self._trimmed_at > TRIM_EVERY.total_seconds():
             self._trimmed_at = self.clock.monotonic()
             self.log.trim(self.clock.now() - timedelta(days=self.settings.log.keep_days))
-
-    def _set_aside(self, letter: DeadLetter) -> None:
-        with self.store.transaction() as tx:
-            tx.set_aside([letter], self.clock.now())
 
     # -- Probes --------------------------------------------------------------------------------------------------
 
@@ -401,6 +522,8 @@ class Service:
     def what_is_not_ready(self) -> str:
         if self._stopping.is_set():
             return "stopping"
+        if self.consumer is not None and not self.consumer.has_assignment():
+            return "the log has dealt no partitions to this consumer yet"
         try:
             return "" if stores.schema_is_current(self.store) else "the store's schema is not this version's"
         except OrderflowError:
@@ -423,6 +546,22 @@ class Service:
                 trigger=one.event.trigger,
                 event_id=one.event.event_id,
             )
+
+
+def _can_run(settings: Settings, roles: Collection[str]) -> None:
+    """Raises ConfigError where these roles alone cannot do their work with this store and log."""
+    if frozenset(roles) != frozenset(ROLES) and settings.store.is_sqlite:
+        raise ConfigError(
+            "store.url: SQLite serves one process with every role (`orderflow run all`); processes of one role each "
+            'need PostgreSQL, and [log] kind = "kafka"'
+        )
+
+
+def _oms_budget(settings: Settings) -> tuple[tuple[str, timedelta, int], ...]:
+    return (
+        ("hour", timedelta(hours=1), settings.oms.calls_per_hour),
+        ("day", timedelta(days=1), settings.oms.calls_per_day),
+    )
 
 
 def _secrets(name: str, shop: ShopTable) -> dict[str, Callable[[], str]]:
@@ -460,5 +599,5 @@ def logging_through(metrics: Metrics, stream: Any = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(out),
     )
     logging.getLogger("transitions").setLevel(logging.WARNING)  # INFO costs a factor of three
-    for name in ("httpx", "httpcore", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines hold addresses
+    for name in ("httpx", "httpcore", "uvicorn", "kafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines hold addresses; what fails is told by us

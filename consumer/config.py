@@ -71,6 +71,52 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 class StoreTable(_Table):
     url: str = "sqlite:///orderflow.db"
+    #: PostgreSQL's; read for every new connection.
+    password_file: Path | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.startswith("sqlite")
+
+
+class KafkaTable(_Table):
+    """As kafka-python names them; a secret is the file that holds it."""
+
+    bootstrap_servers: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1:9092"]
+    client_id: str = "orderflow"
+    group_id: str = "orderflow"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_plain_username: str | None = None
+    sasl_plain_password_file: Path | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_password_file: Path | None = None
+    ssl_check_hostname: bool = True
+    #: A consumer that died is missed after so long, and its partitions go to the others.
+    session_timeout_ms: int = Field(default=45_000, ge=6_000, le=300_000)
+    heartbeat_interval_ms: int = Field(default=3_000, ge=500)
+    compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None = None
+    #: The broker's max.message.bytes has to be as large.
+    max_request_size: int = Field(default=1_048_576, ge=16_384)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "KafkaTable":
+        if self.security_protocol.startswith("SASL"):
+            for name in ("sasl_mechanism", "sasl_plain_username", "sasl_plain_password_file"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"security_protocol = {self.security_protocol} needs {name}")
+        elif self.sasl_mechanism is not None:
+            raise ValueError("sasl_mechanism has no meaning without security_protocol SASL_SSL or SASL_PLAINTEXT")
+        if self.heartbeat_interval_ms * 3 > self.session_timeout_ms:
+            raise ValueError("heartbeat_interval_ms has to be a third of session_timeout_ms or less")
+        return self
+
+
+class LeasesTable(_Table):
+    #: Who polls a shop, or relays the outbox, is replaced after so long without a sign of life.
+    seconds: Annotated[float, Field(ge=1, le=600)] = 30
 
 
 class LogTable(_Table):
@@ -102,6 +148,9 @@ class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
     timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest call stays below the lease of its command
+    #: Of one company, over all workers (oms-api 2.2).
+    calls_per_hour: int = Field(default=1_000, ge=1)
+    calls_per_day: int = Field(default=10_000, ge=1)
     dispatched_statuses: frozenset[int] = frozenset({8, 64, 516})
     duplicate_codes: frozenset[int] = frozenset()
     rate_limit_codes: frozenset[int] = frozenset()
@@ -167,20 +216,25 @@ class Settings(BaseSettings):
 
     store: StoreTable = StoreTable()
     log: LogTable = LogTable()
+    kafka: KafkaTable = KafkaTable()
     topics: TopicsTable = TopicsTable()
     web: WebTable = WebTable()
     worker: WorkerTable = WorkerTable()
+    leases: LeasesTable = LeasesTable()
     oms: OmsTable = OmsTable()
     shops: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ShopTable]
-    #: Read by kind = "kafka" alone.
-    kafka: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
         if not self.shops:
             raise ValueError("shops: at least one [shops.NAME] is needed")
-        if self.log.kind == "kafka":
-            raise ValueError('log.kind: this version carries its log in the store; use "embedded"')
+        if not self.store.is_sqlite and re.search(r"://[^@]*:[^@]*@", self.store.url):
+            raise ValueError("store.url: a password belongs into a file: password_file")
+        if self.log.kind == "embedded" and not self.store.is_sqlite:
+            raise ValueError('log.kind: "embedded" is for one process on SQLite; PostgreSQL goes with "kafka"')
+        names = list(self.topics.model_dump().values())
+        if len(set(names)) != len(names):
+            raise ValueError("topics: each needs a name of its own")
         seen: dict[tuple[int, str], str] = {}
         for name, shop in self.shops.items():
             key = (shop.oms.company_ref_id, shop.oms.external_ref_prefix)
@@ -267,26 +321,57 @@ def _place(path: Path, parts: list[str]) -> str:
 
 
 def _with_paths_from(base: Path, settings: Settings) -> Settings:
-    shops = {
-        name: shop.model_copy(
-            update={
-                "api_key_file": base / shop.api_key_file,
-                "known_skus_file": base / shop.known_skus_file if shop.known_skus_file else None,
-                "not_before": shop.not_before if shop.not_before.tzinfo else shop.not_before.replace(tzinfo=UTC),
-                "oms": shop.oms.model_copy(
-                    update={
-                        "api_key_file": base / shop.oms.api_key_file,
-                        "callback_secret_file": base / shop.oms.callback_secret_file
-                        if shop.oms.callback_secret_file
-                        else None,
-                    }
-                ),
-            }
-        )
-        for name, shop in settings.shops.items()
-    }
+    """Every Path of the tree, from the folder of the file."""
+
+    def rebased(table: Any) -> Any:
+        match table:
+            case Path():
+                return base / table
+            case dict():
+                return {name: rebased(one) for name, one in table.items()}
+            case BaseModel():
+                fields = {name: getattr(table, name) for name in type(table).model_fields}
+                return table.model_copy(update={name: rebased(one) for name, one in fields.items()})
+            case datetime() if table.tzinfo is None:
+                return table.replace(tzinfo=UTC)
+        return table
+
     url = re.sub(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:)", rf"\g<1>{base}/", settings.store.url)
-    return settings.model_copy(update={"shops": shops, "store": StoreTable(url=url)})
+    found: Settings = rebased(settings)
+    return found.model_copy(update={"store": found.store.model_copy(update={"url": url})})
+
+
+def store_password(settings: Settings) -> Callable[[], str] | None:
+    """PostgreSQL's password, where a file has it. Raises ConfigError."""
+    path = settings.store.password_file
+    return secret("store.password_file", path) if path else None
+
+
+def kafka_client(settings: Settings) -> Callable[[], dict[str, Any]]:
+    """What every Kafka client needs, as kafka-python names it; secrets are read anew each time. Raises ConfigError."""
+    table = settings.kafka
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in table.model_dump(exclude_none=True).items()
+        if not name.endswith("_file") and name not in {"group_id", *KAFKA_CONSUMER, *KAFKA_PRODUCER}
+    }
+    secrets = {
+        name: secret(f"kafka.{name}_file", path)
+        for name, path in (
+            ("sasl_plain_password", table.sasl_plain_password_file),
+            ("ssl_password", table.ssl_password_file),
+        )
+        if path is not None
+    }
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if name in given and not Path(given[name]).is_file():
+            raise ConfigError(f"kafka.{name}: there is no file {given[name]}")
+    return lambda: given | {name: read() for name, read in secrets.items()}
+
+
+#: Settings of [kafka] that only consumers, and only producers, take.
+KAFKA_CONSUMER: Final = ("session_timeout_ms", "heartbeat_interval_ms")
+KAFKA_PRODUCER: Final = ("compression_type", "max_request_size")
 
 
 def secret(key: str, path: Path) -> Callable[[], str]:
@@ -344,8 +429,19 @@ EXAMPLE: Final = """\
 [store]
 url = "sqlite:///orderflow.db"
 
+# url = "postgresql+psycopg://orderflow@db.example/orderflow"   # with [log] kind = "kafka": many processes
+# password_file = "secrets/store.password"
+
 [log]
-kind = "embedded"                # in the store; nothing else to install
+kind = "embedded"                # in the store; nothing else to install. "kafka": see docs/production.md
+
+# [kafka]                        # as kafka-python names them; secrets are files
+# bootstrap_servers = ["kafka.example:9093"]
+# security_protocol = "SASL_SSL"
+# sasl_mechanism = "SCRAM-SHA-512"
+# sasl_plain_username = "orderflow"
+# sasl_plain_password_file = "secrets/kafka.password"
+# ssl_cafile = "secrets/kafka-ca.pem"
 
 [web]                            # /metrics /live /ready /oms/callbacks/SHOP
 host = "127.0.0.1"

@@ -3,20 +3,23 @@
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import structlog
 
-from adapters import views
 from adapters.ports import Clock, Fenced, LogReader, Place, Record, StoreUnavailable, Unreadable
 from adapters.store import DeadLetter, Move
 from consumer.apply import Applied, Orders
+from consumer.offsets import NO_TOPIC, misfit
 from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
 
 #: One apply transaction (style-models 2).
 BATCH: Final = 500
+#: A place whose offsets do not fit is looked at again after so long: somebody may have reset it.
+LOOK_AGAIN_SECONDS: Final = 5.0
 
 Decode = Callable[[bytes | None, Sequence[tuple[str, bytes]]], Event | None]
 
@@ -89,17 +92,25 @@ class Consumer:
         on_batch: Callable[[Sequence[Record], Sequence[Applied], Sequence[DeadLetter]], None] = lambda *_: None,
         *,
         on_stopped: Callable[[Collection[str]], None] = lambda _topics: None,
+        on_assigned: Callable[[Collection[Place], Mapping[Place, str]], None] = lambda *_: None,
         brake: Brake | None = None,
     ) -> None:
-        """`on_stopped` is told all topics that rest because too much of them was set aside, at every change."""
+        """`on_stopped` is told all topics that rest because too much of them was set aside, at every change;
+        `on_assigned` all places that are read, and those that are not because their offsets do not fit, and why."""
         self._reader = reader
         self._orders = orders
         self._decoders = decoders
         self._on_batch = on_batch
         self._on_stopped = on_stopped
+        self._on_assigned = on_assigned
         self._brake = brake or Brake(orders.clock)
         self._stopped: frozenset[str] = frozenset()
+        self._generation = -1
         self._held: dict[Place, int] = {}  # the position of each partition that is ours, by the progress row
+        self._misfits: dict[Place, str] = {}  # those that are ours and cannot be read, and why
+        self._looked_at = float("-inf")
+        #: When the last record of each place was published that was passed.
+        self._passed: dict[Place, datetime] = {}
 
     def turn(self, timeout_seconds: float = 1.0) -> int:
         """Poll once and apply what came. Returns how many records were passed.
@@ -109,7 +120,9 @@ class Consumer:
         self._take_assignment()
         self._let_rest()
         polled = self._reader.poll(BATCH, timeout_seconds)
-        records = [r for r in polled if r.place in self._held and r.offset >= self._held[r.place]]
+        if self._reader.generation != self._generation:
+            return 0  # dealt anew in the poll itself: what came may begin at the log's commit, so seek first
+        records = self._without_jumps(polled)
         if not records:
             return 0
         try:
@@ -126,14 +139,80 @@ class Consumer:
         self._reader.commit(self._held)
         return sum(record.offset < self._held[record.place] for record in records)
 
+    def lag(self) -> tuple[dict[Place, int], dict[Place, float]]:
+        """Of each place that is ours: how many records wait, and since when at most, in seconds.
+
+        Raises LogUnavailable.
+        """
+        records = {place: count for place, count in self._reader.lag().items() if place in self._held}
+        now = self._orders.clock.now()
+        seconds = {
+            place: max(0.0, (now - self._passed.get(place, now)).total_seconds()) if count else 0.0
+            for place, count in records.items()
+        }
+        return records, seconds
+
+    def has_assignment(self) -> bool:
+        """Whether the group has dealt to this member at least once."""
+        return self._generation > 0
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._reader.close()
+
+    # -- What is ours --------------------------------------------------------------------------------------------
+
     def _take_assignment(self) -> None:
         """Begin each new partition at its progress row, never at the log's own commit (rule 8)."""
-        assigned = self._reader.assignment()
-        self._held = {place: position for place, position in self._held.items() if place in assigned}
-        for place in assigned - self._held.keys():
-            position = views.position(self._orders.store, self._reader.cluster, self._reader.group, place)
-            self._reader.seek(place, position)
-            self._held[place] = position
+        generation, assigned = self._reader.generation, self._reader.assignment()
+        dealt_anew = generation != self._generation
+        if dealt_anew:
+            self._generation = generation
+            self._held, self._misfits = {}, {}
+        look_again = self._misfits and self._orders.clock.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS
+        new = assigned - self._held.keys() - (frozenset() if look_again else self._misfits.keys())
+        if new:
+            self._looked_at = self._orders.clock.monotonic()
+            self._begin(new)
+        if new or dealt_anew:
+            self._on_assigned(self._held.keys(), self._misfits)
+
+    def _begin(self, places: Collection[Place]) -> None:
+        extents = self._reader.extents(places)
+        cluster = self._reader.cluster()
+        with self._orders.store.transaction() as tx:
+            stored = tx.begin_progress(cluster, self._reader.group, extents)
+        for place in sorted(places):
+            wrong = misfit(stored[place], extents[place]) if place in extents else NO_TOPIC
+            if wrong:
+                if self._misfits.get(place) != wrong:
+                    log.error("progress_stopped", topic=place.topic, partition=place.partition, reason=wrong)
+                self._misfits[place] = wrong
+                continue
+            if self._misfits.pop(place, None):
+                log.info("progress_goes_on", topic=place.topic, partition=place.partition)
+            self._reader.seek(place, stored[place].position)
+            self._held[place] = stored[place].position
+
+    def _without_jumps(self, polled: Sequence[Record]) -> list[Record]:
+        """What may be applied: no place whose offsets went back, or jumped over some that the log has no more.
+
+        Left to itself the client goes to what is there when an offset is gone, and says nothing. Such a place is
+        looked at anew before it is read on. A log may have gaps of its own (compaction, transactions).
+        """
+        records = [record for record in polled if record.place in self._held]
+        firsts: dict[Place, int] = {}
+        for record in records:
+            firsts.setdefault(record.place, record.offset)
+        jumped = {place for place, offset in firsts.items() if offset != self._held[place]}
+        if not jumped:
+            return records
+        extents = self._reader.extents(jumped)
+        for place in jumped:
+            held = self._held[place]
+            if firsts[place] < held or place not in extents or extents[place].first > held:
+                del self._held[place]
+        return [record for record in records if record.place in self._held]
 
     def _let_rest(self) -> None:
         stopped = self._brake.stopped()
@@ -142,7 +221,8 @@ class Consumer:
         if stopped != self._stopped:
             self._on_stopped(stopped)
         self._stopped = stopped
-        self._reader.pause([place for place in self._held if place.topic in stopped])
+        resting = {place for place in self._held if place.topic in stopped}
+        self._reader.pause(resting | (self._reader.assignment() - self._held.keys()))
 
     def _seek_back(self) -> None:
         for place, position in self._held.items():
@@ -169,6 +249,7 @@ class Consumer:
             applied = self._orders.apply((), self._moves(records), batch.letters)
         for record in records:
             self._held[record.place] = record.offset + 1
+            self._passed[record.place] = record.published_at
         self._brake.note(batch.letters)
         for letter in batch.letters:
             tell = log.error if letter.reason == "not_applicable" else log.warning
@@ -190,10 +271,9 @@ class Consumer:
 
     def _moves(self, records: Sequence[Record]) -> list[Move]:
         ends = {record.place: record.offset + 1 for record in records}
-        places = sorted(ends, key=lambda place: (place.topic, place.partition))  # one lock order for all
-        return [
-            Move(self._reader.cluster, self._reader.group, place, self._held[place], ends[place]) for place in places
-        ]
+        cluster, group = self._reader.cluster(), self._reader.group
+        # Sorted: one lock order for all.
+        return [Move(cluster, group, place, self._held[place], ends[place]) for place in sorted(ends)]
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:

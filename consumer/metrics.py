@@ -8,7 +8,7 @@ import platform
 import threading
 from collections import Counter as Tally
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -18,12 +18,12 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from adapters import views
-from adapters.ports import Clock, OrderflowError, Record
+from adapters.ports import Clock, OrderflowError, Place, Record
 from adapters.store import DeadLetter, Store
 from adapters.wire import REASONS as UNREADABLE
 from consumer.apply import REPEATED, Applied
 from consumer.clock import SystemClock
-from consumer.poller import Yield
+from consumer.poller import TOO_LARGE, Yield
 from consumer.retry import RESULTS, Account
 from statemachine.commands import KINDS, REASONS
 from statemachine.events import OMS_EVENT, SNAPSHOT, TRIGGERS
@@ -47,7 +47,7 @@ OPERATIONS: Final = {
 }
 POLL_RESULTS: Final = ("new", "changed", "same")
 #: Why something was set aside, and where it came from beside the topics.
-SET_ASIDE: Final = (*sorted(UNREADABLE), "not_applicable")
+SET_ASIDE: Final = (*sorted(UNREADABLE), "not_applicable", TOO_LARGE)
 POLL: Final = "poll"
 #: Source of a callback of the OMS that could not be read.
 CALLBACK: Final = "callback"
@@ -55,6 +55,9 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 TOPICS: Final = ("mirakl.order-snapshots", "oms.order-events")
 #: The stored-order gauges are read at most this often.
 STOCK_SECONDS: Final = 5.0
+
+#: An account, and its (span, length, calls).
+Budget = tuple[str, Sequence[tuple[str, timedelta, int]]]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -137,6 +140,33 @@ class Metrics:
             "1 while a topic rests, because too many different keys of it were set aside.",
             ["topic"],
             registry=registry,
+        )
+        self.rebalances = Counter(
+            "orderflow_consumer_rebalances", "Times that partitions were dealt anew.", registry=registry
+        )
+        self.assigned_partitions = Gauge(
+            "orderflow_consumer_assigned_partitions", "Partitions that this process reads.", registry=registry
+        )
+        self.progress_stopped = Gauge(
+            "orderflow_progress_stopped",
+            "1 where the log's offsets do not fit what the store holds: `orderflow offsets list` says why.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.lag_records = Gauge(
+            "orderflow_consumer_lag_records",
+            "Records that wait, of each partition that this process reads.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "orderflow_consumer_oldest_lag_seconds",
+            "For how long at most the oldest of them has waited.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.leader = Gauge(
+            "orderflow_leader", "1 where this process holds the lease.", ["role", "shop"], registry=registry
         )
         self.callbacks = Counter(
             "orderflow_callbacks", "Callbacks of the OMS by answer.", ["shop", "result"], registry=registry
@@ -227,6 +257,24 @@ class Metrics:
         for topic in self._topics:
             self.topic_stopped.labels(topic).set(topic in topics)
 
+    def assigned(self, held: Collection[Place], misfits: Mapping[Place, str]) -> None:
+        """The partitions were dealt: those that are read, and those whose offsets do not fit."""
+        self.rebalances.inc()
+        self.assigned_partitions.set(len(held))
+        for gauge in (self.progress_stopped, self.lag_records, self.lag_seconds):
+            gauge.clear()  # what is another's now is told by that one
+        for place in (*held, *misfits):
+            self.progress_stopped.labels(place.topic, place.partition).set(place in misfits)
+
+    def lag(self, records: Mapping[Place, int], seconds: Mapping[Place, float]) -> None:
+        for place, count in records.items():
+            self.lag_records.labels(place.topic, place.partition).set(count)
+            self.lag_seconds.labels(place.topic, place.partition).set(seconds[place])
+
+    def leads(self, role: str, shop: str, mine: bool) -> None:
+        """Whether this process holds a lease."""
+        self.leader.labels(role, shop).set(mine)
+
     def called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
         operation = _known(operation, OPERATIONS.get(system, ()))
         if operation == "PC01" and outcome == "403":
@@ -237,9 +285,11 @@ class Metrics:
     def beats(self, loop: str) -> None:
         self.beat.labels(loop).set(self._clock.now().timestamp())
 
-    def watch(self, store: Store, accounts: Mapping[tuple[str, str], Account]) -> None:
-        """Add the gauges that are read from the store when somebody asks."""
-        self.registry.register(_StockGauges(store, accounts, self._clock, self._build))
+    def watch(
+        self, store: Store, accounts: Mapping[tuple[str, str], Account], budgets: Mapping[str, Budget] | None = None
+    ) -> None:
+        """Add the gauges that are read from the store when somebody asks. `budgets`: the OMS's, of each shop."""
+        self.registry.register(_StockGauges(store, accounts, budgets or {}, self._clock, self._build))
 
 
 #: The call of each kind of command, as the adapters name it.
@@ -278,6 +328,9 @@ STORED: Final = {
             "When the oldest of them was due; 0 where there is none.",
             ["command"],
         ),
+        ("orderflow_budget_left", "Calls left of an account's published budget.", ["system", "shop", "window"]),
+        ("orderflow_outbox_unpublished", "Records that the relay has not published yet.", ["topic"]),
+        ("orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest of them waits.", ["topic"]),
         ("orderflow_dead_letters_open", "What was set aside and nobody has handled.", ["source", "reason"]),
         (
             "orderflow_effects_enabled",
@@ -347,7 +400,9 @@ VALUES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
     "orderflow_attention_oldest_timestamp_seconds": {"reason": tuple(REASONS)},
     "orderflow_account_paused": {"system": tuple(OPERATIONS)},
     "orderflow_circuit_open": {"system": tuple(OPERATIONS)},
-    "orderflow_loop_beat_timestamp_seconds": {"loop": ("consumer", "worker", "poller")},
+    "orderflow_loop_beat_timestamp_seconds": {"loop": ("consumer", "worker", "house", "poller")},
+    "orderflow_leader": {"role": ("poller", "relay")},
+    "orderflow_budget_left": {"system": ("oms",), "window": ("hour", "day")},
     "orderflow_log_messages_total": {"level": LOG_LEVELS},
 }
 BUILD: Final = ("orderflow_build", "What runs here.", ("version", "python"))
@@ -360,11 +415,13 @@ class _StockGauges(Collector):
         self,
         store: Store,
         accounts: Mapping[tuple[str, str], Account],
+        budgets: Mapping[str, Budget],
         clock: Clock,
         build: dict[str, str],
     ) -> None:
         self._store = store
         self._accounts = accounts
+        self._budgets = budgets
         self._clock = clock
         self._build = build
         self._lock = threading.Lock()
@@ -435,10 +492,24 @@ class _StockGauges(Collector):
                 for kind, group, _ in KINDS
             },
         )
+        yield _gauge("orderflow_budget_left", dict(self._budget_left()))
+        yield _gauge(
+            "orderflow_outbox_unpublished", {(topic,): float(count) for topic, (count, _) in stock.outbox.items()}
+        )
+        yield _gauge(
+            "orderflow_outbox_oldest_timestamp_seconds",
+            {(topic,): _seconds(oldest) for topic, (_, oldest) in stock.outbox.items()},
+        )
         yield _gauge(
             "orderflow_poll_watermark_timestamp_seconds",
             {(shop.name,): _seconds(shop.watermark) if shop.watermark else 0.0 for shop in shops},
         )
+
+    def _budget_left(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        used = views.budgets(self._store, self._clock.now())
+        for shop, (account, spans) in self._budgets.items():
+            for span, _, calls in spans:
+                yield ("oms", shop, span), float(calls - used.get((account, span), 0))
 
     def _account_gauges(self) -> Iterator[Metric]:
         now = self._clock.now()

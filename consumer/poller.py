@@ -24,16 +24,20 @@ from adapters.ports import (
     NewRecord,
     OrdersQuery,
     Rejected,
+    TooLarge,
     Unreadable,
     in_hundreds,
 )
-from adapters.store import Cursor, DeadLetter, Store
+from adapters.store import Cursor, DeadLetter, Lease, Store
 from adapters.wire import slice_orders, snapshot_event, snapshot_of, to_structured
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
 
 V = TypeVar("V")
+
+#: Why an order was set aside that the log will never take.
+TOO_LARGE: Final = "too_large"
 
 #: Handled by nobody yet, or waiting for us: read whole in every run, so that whatever was missed before appears again.
 STATE_SWEEP: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
@@ -80,6 +84,8 @@ class _Found:
     content: str
     read_at: datetime
     record: NewRecord
+    raw: bytes
+    number: int  # in its page
 
 
 @dataclass(slots=True)
@@ -111,17 +117,24 @@ class Poller:
         clock: Clock,
         *,
         topic: str,
+        lease: Callable[[], Lease],
+        set_aside: Callable[[Sequence[DeadLetter]], None],
         overlap: timedelta = OVERLAP,
         on_run: Callable[[str, Yield, float], None] = lambda *_: None,
         on_page: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_page` hears of each page that is published, so that a long run is seen to be alive."""
+        """`lease` is that of the shop, renewed; it raises Fenced where another process polls the shop by now.
+
+        `on_page` hears of each page that is published, so that a long run is seen to be alive.
+        """
         self._shop = shop
         self._mirakl = mirakl
         self._store = store
         self._writer = writer
         self._clock = clock
         self._topic = topic
+        self._lease = lease
+        self._keep = set_aside
         self._overlap = overlap
         self._on_run = on_run
         self._on_page = on_page
@@ -134,7 +147,7 @@ class Poller:
 
     def run(self) -> Yield:
         """One run over everything. The cursor has not moved where it raises
-        RemoteError, StoreUnavailable, LogUnavailable, or Unreadable for a page that is no JSON."""
+        RemoteError, StoreUnavailable, LogUnavailable, Fenced, or Unreadable for a page that is no JSON."""
         started = self._clock.monotonic()
         began = self._clock.now()
         before = views.cursor(self._store, self._shop)
@@ -152,6 +165,7 @@ class Poller:
             for order_ids in in_hundreds(waiting):
                 self._read_by_id(spool, order_ids, outcome)
             for page, read_at in spool:
+                self._lease()
                 self._publish(page, read_at, outcome)
                 self._on_page()
         for order_id in waiting:
@@ -166,8 +180,9 @@ class Poller:
             reached = min(server_time or began, began)
             watermark = max(reached - self._overlap, before.watermark if before else EPOCH)
             cursor = Cursor(watermark, began if wide or before is None else before.wide_at, self._clock.now())
+            lease = self._lease()
             with self._store.transaction() as tx:
-                tx.set_cursor(self._shop, cursor)
+                tx.set_cursor(self._shop, cursor, lease)
         self._on_run(self._shop, outcome, self._clock.monotonic() - started)
         return outcome
 
@@ -207,6 +222,7 @@ class Poller:
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
         for _ in range(MAX_PAGES):
+            self._lease()
             page = self._mirakl.orders(query, offset)
             first_time = first_time or page.server_time
             slices, total = slice_orders(page.body)
@@ -236,21 +252,31 @@ class Poller:
         outcome.seen.update(one.order_id for one in found)
         stored = views.seen(self._store, self._shop, [one.order_id for one in found])
         news = [one for one in found if self._is_news(one, stored.get(one.order_id), outcome)]
-        if news:
-            self._writer.publish([one.record for one in news])
-        for one in news:
+        published, too_large = self._write(news)
+        letters += [self._letter(one.raw, read_at, one.number, TOO_LARGE, "") for one in too_large]
+        for one in published:
             proof = _proof(one, stored.get(one.order_id))
             _remember(self._published, one.order_id, (one.content, proof, self._clock.now()))
         if letters:
             self._set_aside(letters, read_at, outcome)
+
+    def _write(self, news: Sequence[_Found]) -> tuple[list[_Found], list[_Found]]:
+        """Publish these. Returns those that are published, and those that the log will never take."""
+        published, too_large = list(news), []
+        while published:
+            try:
+                self._writer.publish([one.record for one in published])
+                break
+            except TooLarge as error:
+                too_large.append(published.pop(error.number))
+        return published, too_large
 
     def _set_aside(self, letters: Sequence[DeadLetter], read_at: datetime, outcome: Yield) -> None:
         """Keep what can never be used. It comes again in every run, and counts again only after a while."""
         fresh = [letter for letter in letters if not self._is_recent(letter.digest, letter.reason, None, read_at)]
         if not fresh:
             return
-        with self._store.transaction() as tx:
-            tx.set_aside(fresh, self._clock.now())
+        self._keep(fresh)
         for letter in fresh:
             log.warning("set_aside", shop=self._shop, reason=letter.reason, detail=letter.detail)
             outcome.set_aside[letter.reason] += 1
@@ -263,15 +289,18 @@ class Poller:
             try:
                 order_id, snapshot = snapshot_of(raw, read_at)
             except Unreadable as error:
-                digest = hashlib.sha256(raw).hexdigest()[:32]
-                place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
-                letters.append(DeadLetter(f"poll:{self._shop}", place, error.reason, error.detail, digest, None, raw))
+                letters.append(self._letter(raw, read_at, number, error.reason, error.detail))
                 continue
             event = snapshot_event(self._shop, order_id, raw, snapshot)
             value, headers = to_structured(event, base64=True)
-            record = NewRecord(self._topic, event.extensions["partitionkey"], value, headers)
-            found.append(_Found(order_id, snapshot.content, read_at, record))
+            record = NewRecord(self._topic, event.extensions["partitionkey"].encode(), value, headers)
+            found.append(_Found(order_id, snapshot.content, read_at, record, raw, number))
         return found, letters
+
+    def _letter(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
+        digest = hashlib.sha256(raw).hexdigest()[:32]
+        place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
+        return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest, None, raw)
 
     def _is_news(self, one: _Found, stored: views.Seen | None, outcome: Yield) -> bool:
         """It differs from what is stored, or it is the proof that the order waits for (rules 16, 17)."""

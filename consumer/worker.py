@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -78,6 +78,7 @@ class Shop:
     company_ref_id: int
     external_ref_prefix: str = ""
     shipping_methods: Mapping[str, str] | None = None
+    oms_budget: tuple[tuple[str, timedelta, int], ...] = ()  # (span, its length, calls in it), over all workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,15 @@ class Claim:
     @property
     def account(self) -> tuple[str, str]:
         return self.order.shop, _system(self.command.kind)
+
+
+class BudgetSpent(Exception):
+    """The account may make no more calls until `ends_at`."""
+
+    def __init__(self, account: tuple[str, str], ends_at: datetime) -> None:
+        super().__init__(account)
+        self.account = account
+        self.ends_at = ends_at
 
 
 class LeaseLost(Exception):
@@ -165,6 +175,15 @@ class Worker:
         now = self._clock.now()
         if not self._orders.store.has_claimable(now, self._resting(), self._shops.keys()):
             return None
+        try:
+            return self._claim(now)
+        except BudgetSpent as spent:  # the transaction is undone: nothing was claimed
+            with self._lock:
+                self.accounts[spent.account].rest(spent.ends_at)
+            log.info("budget_spent", shop=spent.account[0], system=spent.account[1], until=spent.ends_at.isoformat())
+            return None
+
+    def _claim(self, now: datetime) -> Claim | None:
         with self._orders.store.transaction() as tx:
             while True:
                 command_id = tx.claimable(now, self._resting(), self._shops.keys())
@@ -183,6 +202,7 @@ class Worker:
                 if command is None:  # needed when it was opened, not by what is known now
                     tx.settle(command_id, token, "obsolete", OBSOLETE)
                     continue
+                self._spend(tx, order.shop, row.kind, now)
                 event = self._event(order, row, token, "claimed", _attempted(order, row), attempt=row.attempts + 1)
                 applied = self._orders.apply_in(tx, [event])
                 order = applied[-1].order
@@ -193,6 +213,14 @@ class Worker:
         self._orders.tell(applied)
         leased = replace(row, basis=basis, attempts=row.attempts + 1, state="leased", give_up_at=give_up_at)
         return Claim(leased, token, order, body)
+
+    def _spend(self, tx: Transaction, shop_name: str, kind: str, now: datetime) -> None:
+        """One call out of the account's budget, which all workers share. Raises BudgetSpent."""
+        shop = self._shops[shop_name]
+        if kind == IMPORT:
+            ends_at = tx.spend(oms_account(shop.company_ref_id), shop.oms_budget, now)
+            if ends_at is not None:
+                raise BudgetSpent((shop_name, "oms"), ends_at)
 
     def _resting(self) -> list[tuple[str, str]]:
         now = self._clock.now()
@@ -404,6 +432,11 @@ class Worker:
                 account.answered()
             elif not said_no and error.outcome != BROKEN:
                 account.failed(claim.order.key, self._clock.now())
+
+
+def oms_account(company_ref_id: int) -> str:
+    """How the store calls an account of the OMS. Two shops may share one, and its budget."""
+    return f"oms:{company_ref_id}"
 
 
 def _system(kind: str) -> str:

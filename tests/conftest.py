@@ -1,6 +1,35 @@
-"""Hypothesis: no deadline, and no complaint that its first text takes long to make on a cold machine."""
+"""What every test may ask for; hypothesis has no deadline, and may be slow on a cold machine."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from adapters import store as stores
+from adapters.store import Store
+from tests.support import OpenStore
+
+pytest_plugins = ["tests.engines"]
 
 settings.register_profile("orderflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("orderflow")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """A new database with its schema, on each engine. Every call opens it once more, as another process would."""
+    engine: str = request.param
+    url = f"sqlite:///{tmp_path}/orderflow.db" if engine == "sqlite" else request.getfixturevalue("postgres_url")
+    opened: list[Store] = []
+
+    def open_() -> Store:
+        store = Store(url)
+        if not opened:
+            stores.migrate(store)
+        opened.append(store)
+        return store
+
+    yield open_
+    for store in opened:
+        store.close()

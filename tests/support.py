@@ -1,10 +1,14 @@
 """What many tests need: a clock that stands still, and a store of their own."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapters import store as stores
 from adapters.store import Store
+
+#: Opens a test's database once more, as another process would.
+OpenStore = Callable[[], Store]
 
 
 class StillClock:

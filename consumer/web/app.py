@@ -99,7 +99,7 @@ def application(
             metrics.dead_letters.labels(CALLBACK, error.reason).inc()
             return JSONResponse({"error": str(error)}, 400)
         value, attributes = to_structured(event)
-        record = NewRecord(topic, event.extensions["partitionkey"], value, attributes)
+        record = NewRecord(topic, event.extensions["partitionkey"].encode(), value, attributes)
         try:
             await run_in_threadpool(writer.publish, [record])
         except LogUnavailable:

@@ -13,7 +13,7 @@ from typing import Protocol
 import pytest
 
 from adapters.log import PARTITIONS, EmbeddedLog
-from adapters.ports import LogReader, LogUnavailable, LogWriter, NewRecord, Place, Record
+from adapters.ports import Extent, LogReader, LogUnavailable, LogWriter, NewRecord, Place, Record
 from adapters.store import Move, Store
 from tests.support import StillClock, new_store
 
@@ -90,7 +90,7 @@ class Halving:
 
 
 def new(key: str, value: str, topic: str = ONE) -> NewRecord:
-    return NewRecord(topic, key, value.encode())
+    return NewRecord(topic, key.encode(), value.encode())
 
 
 def drain(reader: LogReader, max_records: int = 100) -> list[Record]:
@@ -161,7 +161,7 @@ def test_offsets_of_a_partition_have_no_gaps(world: World) -> None:
 def test_a_record_comes_back_as_it_was_published(world: World) -> None:
     value = b'\xef\xbb\xbf{"a":1.10 , "\xc3\xb6":null}\r\n\x00\xff'
     headers = (("ce_id", b"\xc3\xa9\xff\x00"), ("ce_id", b""), ("\u00e4", b"2"))
-    world.writer.publish([NewRecord(ONE, "alpha:Ö-1", value, headers)])
+    world.writer.publish([NewRecord(ONE, "alpha:Ö-1".encode(), value, headers)])
     (record,) = drain(world.reader("g", [ONE]))
     assert (record.value, record.headers, record.key) == (value, headers, "alpha:Ö-1".encode())
     assert record.published_at == world.clock.now()
@@ -266,6 +266,7 @@ def passes(
     world: Embedded, place: Place, held: int, position: int, group: str = "g", cluster: str = "embedded"
 ) -> None:
     with world.store.transaction() as tx:
+        tx.begin_progress(cluster, group, {place: Extent(0, 0)})
         tx.advance(Move(cluster, group, place, held, position))
 
 

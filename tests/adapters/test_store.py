@@ -1,6 +1,5 @@
-"""The store: what it keeps, what it refuses, and that a command is nobody's twice. Real SQLite, a clock by hand."""
+"""The store: what it keeps, what it refuses, and that a command is nobody's twice, on SQLite and PostgreSQL."""
 
-import io
 import json
 import sqlite3
 import threading
@@ -9,27 +8,23 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from alembic.script import ScriptDirectory
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from adapters import schema as s
 from adapters import store as stores
 from adapters import views
-from adapters.ports import ConfigError, Fenced, Place, StoreUnavailable
-from adapters.store import LEASE, Cursor, DeadLetter, JournalRow, Move, Store, Transaction
+from adapters.ports import ConfigError, Extent, Fenced, Place, StoreUnavailable
+from adapters.store import LEASE, Cursor, DeadLetter, JournalRow, Lease, Move, Progress, Store, Transaction
 from statemachine.commands import Command
 from statemachine.events import Event
 from statemachine.facts import Facts, Part
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
-from tests.support import new_store
+from tests.support import OpenStore, new_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLACE = Place("mirakl.order-snapshots", 2)
@@ -40,7 +35,13 @@ def later(seconds: float) -> datetime:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(open_store: OpenStore) -> Store:
+    """On each engine: every test with it is part of the contract of both."""
+    return open_store()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Store]:
     store = new_store(tmp_path)
     yield store
     store.close()
@@ -64,6 +65,7 @@ def test_the_migrations_make_the_schema_and_may_run_twice(store: Store) -> None:
 
 def parts_of(sql: str) -> tuple[str, ...]:
     """A CREATE statement as its lines: in a table, the order of constraints means nothing."""
+    sql = sql.replace('"', "")  # a table that was made anew has its name in quotes
     lines = [" ".join(line.split()).rstrip(",") for line in sql.replace(", \n", ",\n").split("\n")]
     return tuple(sorted(line.strip("()") for line in lines if line.strip(" ()\t;")))
 
@@ -85,23 +87,53 @@ def test_checks_partial_indexes_and_defaults_are_the_same_too(tmp_path: Path) ->
     assert made(f"{tmp_path}/orderflow.db") == made(f"{tmp_path}/plain.db")
 
 
-def test_on_postgresql_the_migrations_say_the_same() -> None:
-    out = io.StringIO()
-    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True, "output_buffer": out})
-    revision = ScriptDirectory.from_config(stores._alembic()).get_revision("head")
-    assert revision is not None
-    with Operations.context(context):
-        revision.module.upgrade()
-    migrated = {parts_of(sql) for sql in out.getvalue().split(";") if sql.strip()}
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    wanted = [str(CreateTable(table).compile(dialect=dialect)) for table in s.metadata.tables.values()]
-    wanted += [
-        str(CreateIndex(index).compile(dialect=dialect))
-        for table in s.metadata.tables.values()
-        for index in table.indexes
-    ]
-    assert migrated == {parts_of(sql) for sql in wanted}
-    assert not any("BOOLEAN DEFAULT 0" in line for sql in migrated for line in sql)
+#: All that PostgreSQL knows of tables: columns, constraints and indexes, as it would write them itself.
+_MADE: Final = """
+    SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '
+        || coalesce(column_default, '') FROM information_schema.columns WHERE table_schema = 'public'
+    UNION SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+
+
+def test_on_postgresql_the_migrations_make_the_same(postgres_url: str) -> None:
+    migrated = Store(postgres_url)
+
+    def made_now() -> set[str]:
+        with migrated.reading() as connection:
+            found = set(connection.execute(sa.text(_MADE)).scalars())
+        return {text for text in found if "alembic_version" not in text}
+
+    stores.migrate(migrated)
+    by_migrations = made_now()
+    with migrated.writing() as connection:
+        s.metadata.drop_all(connection)
+        s.metadata.create_all(connection)
+    assert made_now() == by_migrations
+    assert len(by_migrations) > 100
+    migrated.close()
+
+
+def test_many_processes_may_migrate_at_once(postgres_url: str) -> None:
+    each = [Store(postgres_url) for _ in range(4)]
+    failed: list[BaseException] = []
+
+    def migrate(store: Store) -> None:
+        try:
+            stores.migrate(store)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=migrate, args=(store,)) for store in each]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert stores.schema_is_current(each[0])
+    for store in each:
+        store.close()
 
 
 def test_an_unmigrated_store_says_so(tmp_path: Path) -> None:
@@ -121,7 +153,7 @@ def test_a_transaction_is_kept_whole_or_not_at_all(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
         tx.lock_orders([("alpha", "O-1")], NOW)
         tx.bind_shop("alpha", "https://a", 1, True, NOW)
-        tx.advance(Move("c", "g", PLACE, 0, 5))
+        tx.begin_progress("c", "g", {PLACE: Extent(0, 5)})
         _ = 1 / 0
     assert [rows(store, table) for table in (s.orders, s.shops, s.progress)] == [[], [], []]
 
@@ -129,7 +161,7 @@ def test_a_transaction_is_kept_whole_or_not_at_all(store: Store) -> None:
 def test_nobody_sees_half_a_transaction(store: Store) -> None:
     with store.transaction() as tx:
         tx.lock_orders([("alpha", "O-1")], NOW)
-        assert views.orders(store) == []
+        assert views.orders(store) == []  # on a connection of its own
     assert [order.order_id for order in views.orders(store)] == ["O-1"]
 
 
@@ -179,9 +211,9 @@ def test_a_store_whose_folder_is_away_is_unavailable(tmp_path: Path) -> None:
         views.orders(store)
 
 
-def test_two_processes_worth_of_writers_lose_nothing(tmp_path: Path) -> None:
+def test_two_processes_worth_of_writers_lose_nothing(open_store: OpenStore) -> None:
     """Read, add one, write, from four threads over two stores: each sum needs a lock around both."""
-    each = [new_store(tmp_path), new_store(tmp_path)]
+    each = [open_store(), open_store()]
     failed: list[BaseException] = []
 
     def count(store: Store) -> None:
@@ -200,15 +232,25 @@ def test_two_processes_worth_of_writers_lose_nothing(tmp_path: Path) -> None:
         thread.join()
     assert failed == []
     assert [order.version for order in views.orders(each[0])] == [100]
-    for store in each:
-        store.close()
+
+
+def leased(store: Store, name: str = "poll:alpha", holder: str = "one", now: datetime = NOW) -> Lease:
+    lease = taken(store, name, holder, now)
+    assert lease is not None
+    return lease
+
+
+def taken(store: Store, name: str, holder: str, now: datetime) -> Lease | None:
+    with store.transaction() as tx:
+        return tx.take_lease(name, holder, now + timedelta(seconds=30), now)
 
 
 def test_an_instant_comes_back_as_it_was(store: Store) -> None:
     east = datetime(2026, 3, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+    lease = leased(store)
     with store.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(east, NOW, NOW))
-        tx.set_cursor("alpha", Cursor(east, NOW, later(1)))
+        tx.set_cursor("alpha", Cursor(east, NOW, NOW), lease)
+        tx.set_cursor("alpha", Cursor(east, NOW, later(1)), lease)
     cursor = views.cursor(store, "alpha")
     assert cursor == Cursor(east, NOW, later(1))
     assert cursor is not None
@@ -216,8 +258,9 @@ def test_an_instant_comes_back_as_it_was(store: Store) -> None:
 
 
 def test_an_instant_without_zone_is_refused(store: Store) -> None:
+    lease = leased(store)
     with pytest.raises(sa.exc.StatementError, match="zone"), store.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(NOW.replace(tzinfo=None), NOW, NOW))
+        tx.set_cursor("alpha", Cursor(NOW.replace(tzinfo=None), NOW, NOW), lease)
 
 
 # -- Progress ----------------------------------------------------------------------------------------------------
@@ -228,8 +271,27 @@ def advance(store: Store, held: int, position: int, place: Place = PLACE, group:
         tx.advance(Move("c", group, place, held, position))
 
 
+def begin(store: Store, extent: Extent, place: Place = PLACE, group: str = "g", cluster: str = "c") -> Progress:
+    with store.transaction() as tx:
+        return tx.begin_progress(cluster, group, {place: extent})[place]
+
+
+def test_a_place_begins_where_the_log_does_and_goes_on_where_it_was(store: Store) -> None:
+    assert begin(store, Extent(40, 90, "topic-1", committed=7)) == Progress(40, "topic-1", 0)
+    advance(store, 40, 43)
+    assert begin(store, Extent(0, 1, "topic-2")) == Progress(43, "topic-1", 0)
+
+
+def test_progress_is_set_by_hand(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.reset_progress("c", "g", PLACE, Progress(3, "a", 4))
+        tx.reset_progress("c", "g", PLACE, Progress(5, "b", 9))
+    assert begin(store, Extent(0, 0)) == Progress(5, "b", 9)
+
+
 def test_a_zombie_is_fenced_and_moves_nothing(store: Store) -> None:
     """Rule 7: the zombie read nothing in its transaction, it holds what it held."""
+    begin(store, Extent(0, 9))
     advance(store, 0, 1)
     with pytest.raises(Fenced):
         advance(store, 0, 2)
@@ -237,19 +299,23 @@ def test_a_zombie_is_fenced_and_moves_nothing(store: Store) -> None:
     for held in (1, 2, 4):
         with pytest.raises(Fenced):
             advance(store, held, 9)
-    assert views.position(store, "c", "g", PLACE) == 3
+    assert begin(store, Extent(0, 9)).position == 3
 
 
 def test_a_position_that_is_not_stored_is_no_position(store: Store) -> None:
-    with pytest.raises(Fenced):
-        advance(store, 7, 8)
+    for held in (0, 7):
+        with pytest.raises(Fenced):
+            advance(store, held, 8)
     assert rows(store, s.progress) == []
 
 
 def test_progress_is_by_cluster_topic_partition_and_group(store: Store) -> None:
+    begin(store, Extent(0, 9))
     advance(store, 0, 5)
     others = [("c", "h", PLACE), ("c", "g", Place(PLACE.topic, 1)), ("c", "g", Place("other", 2)), ("d", "g", PLACE)]
-    assert [views.position(store, *other) for other in others] == [0, 0, 0, 0]
+    for cluster, group, place in others:
+        assert begin(store, Extent(0, 9), place, group, cluster).position == 0
+    assert begin(store, Extent(0, 9)).position == 5
 
 
 # -- Orders ------------------------------------------------------------------------------------------------------
@@ -571,8 +637,8 @@ def test_a_command_that_ended_between_look_and_lease_is_not_taken(desk: Desk) ->
     assert not desk.lease(command)
 
 
-def test_many_claimers_share_out_every_command_once(tmp_path: Path) -> None:
-    each = [Desk(new_store(tmp_path)), Desk(new_store(tmp_path))]
+def test_many_claimers_share_out_every_command_once(open_store: OpenStore) -> None:
+    each = [Desk(open_store()), Desk(open_store())]
     wanted = {each[0].open(IMPORT, order_id=f"O-{n}")[0] for n in range(20)}
     taken: list[int] = []
 
@@ -591,8 +657,6 @@ def test_many_claimers_share_out_every_command_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == sorted(wanted)
-    for desk in each:
-        desk.store.close()
 
 
 def test_switches_gate_the_claim(desk: Desk) -> None:
@@ -619,8 +683,9 @@ def test_switches_gate_the_claim(desk: Desk) -> None:
     assert desk.claimable(later(1), shops=()) is None
 
 
-def test_a_claim_does_not_walk_through_the_history(desk: Desk) -> None:
+def test_a_claim_does_not_walk_through_the_history(sqlite: Store) -> None:
     """It has to begin at the index of live commands: at a million finished ones it ran for a third of a second."""
+    desk = Desk(sqlite)
     statements: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -700,8 +765,9 @@ def test_a_binding_is_for_ever(store: Store, name: str, endpoint: str, shop_id: 
 
 def test_a_typo_in_the_account_is_corrected_as_long_as_no_order_was_read(store: Store) -> None:
     bind(store, "alpha", "https://typo")
+    lease = leased(store)
     with store.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(NOW, NOW, NOW))
+        tx.set_cursor("alpha", Cursor(NOW, NOW, NOW), lease)
     bind(store, "alpha", "https://a", effects=True)
     assert [(shop.endpoint, shop.effects) for shop in views.shops(store)] == [("https://a", True)]
     assert views.cursor(store, "alpha") is None, "the new account is read from its beginning"

@@ -25,6 +25,7 @@ from adapters.simulators.world import COMPANIES, MARKETPLACES, Line, build_order
 from adapters.store import OrderRow, Store
 from adapters.wire import ShopIds, decode_oms, decode_snapshot, oms_event, to_structured
 from consumer.apply import Orders
+from consumer.lease import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics import Metrics
 from consumer.poller import Poller
@@ -91,6 +92,7 @@ class Rig:
         with self.store.transaction() as tx:
             for name in shops:
                 tx.bind_shop(name, f"https://{name}", MARKETPLACES[name].shop_id, True, self.clock.now())
+        self.leases = Leases(self.store, self.clock, "rig", 30)
         self.clients = {name: self._mirakl_client(name) for name in shops}
         self.results: list[tuple[str, str]] = []
         self.worker = self.new_worker()
@@ -131,7 +133,14 @@ class Rig:
         )
 
     def new_poller(self, name: str = "alpha", **options: Any) -> Poller:
-        defaults = {"mirakl": self.clients[name], "writer": self.log, "on_run": self.metrics.polled}
+        self.leases.take(poll_lease(name))
+        defaults = {
+            "mirakl": self.clients[name],
+            "writer": self.log,
+            "on_run": self.metrics.polled,
+            "lease": lambda: self.leases.take(poll_lease(name)),
+            "set_aside": self.orders.set_aside,
+        }
         made: dict[str, Any] = {**defaults, **options}
         return Poller(name, **made, store=self.store, clock=self.clock, topic=SNAPSHOTS)
 
@@ -151,7 +160,7 @@ class Rig:
     def _callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
         event = oms_event(COMPANIES[url.removeprefix("http://")], body, self.clock.now())
         value, headers = to_structured(event)
-        self.log.publish([NewRecord(OMS_EVENTS, event.extensions["partitionkey"], value, headers)])
+        self.log.publish([NewRecord(OMS_EVENTS, event.extensions["partitionkey"].encode(), value, headers)])
         return 200
 
     # -- Steps ---------------------------------------------------------------------------------------------------

@@ -428,7 +428,7 @@ def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.M
 
 def test_the_configuration_is_shown_with_its_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = re.sub(r"^url = .*", 'url = "sqlite://user:hunt/er2@/x.db"', FILE, count=1, flags=re.MULTILINE)
-    text += '[kafka]\nsasl_plain_password = "hunter2"\nssl_password_file = "f"\ngroup_id = "orderflow"\n'
+    text += '[kafka]\nssl_password_file = "f"\ngroup_id = "orderflow"\n'
     (tmp_path / "orderflow.toml").write_text(text, encoding="utf-8")
     monkeypatch.setenv("ORDERFLOW_WEB__PORT", "9000")
     found = {row["key"]: (row["value"], row["origin"]) for row in answer("config", "show")}
@@ -436,8 +436,7 @@ def test_the_configuration_is_shown_with_its_origins(tmp_path: Path, monkeypatch
     assert found["web.host"] == ("127.0.0.1", "default")
     assert found["shops.alpha.shop_id"] == (2104, "file")
     assert found["shops.alpha.api_key_file"] == (str(tmp_path / "alpha.key"), "file")
-    assert found["kafka.sasl_plain_password"] == ("(hidden)", "file")
-    assert found["kafka.ssl_password_file"] == ("f", "file")
+    assert found["kafka.ssl_password_file"] == (str(tmp_path / "f"), "file")
     assert found["store.url"] == ("sqlite://(hidden)@/x.db", "file")
     assert "hunter2" not in good("config", "show")
     assert "er2" not in good("config", "show")

@@ -121,7 +121,38 @@ def complaint(folder: Path, text: str) -> str:
         ),
         pytest.param(shop(effects='"yes"'), "FILE: shops.alpha.effects: ", id="effects"),
         pytest.param(shop(acceptance='"known-skus"'), "FILE: shops.alpha: acceptance = known-skus", id="no list"),
-        pytest.param(GOOD + '[log]\nkind = "kafka"\n', "FILE: log.kind: this version", id="kafka"),
+        pytest.param(
+            GOOD + '[store]\nurl = "postgresql+psycopg://me@host/db"\n',
+            'FILE: log.kind: "embedded" is for one process on SQLite',
+            id="embedded log and many processes",
+        ),
+        pytest.param(
+            GOOD + '[store]\nurl = "postgresql+psycopg://me:hunter2@host/db"\n[log]\nkind = "kafka"\n',
+            "FILE: store.url: a password belongs into a file",
+            id="password in the url",
+        ),
+        pytest.param(
+            GOOD + '[topics]\nsnapshots = "one"\noms_events = "one"\n', "FILE: topics: each", id="one topic for two"
+        ),
+        pytest.param(
+            GOOD + '[kafka]\nsasl_plain_password = "hunter2"\n',
+            "FILE: kafka.sasl_plain_password: unknown key",
+            id="a secret in the file",
+        ),
+        pytest.param(
+            GOOD + '[kafka]\nsecurity_protocol = "SASL_SSL"\n',
+            "FILE: kafka: security_protocol = SASL_SSL needs sasl_mechanism",
+            id="no mechanism",
+        ),
+        pytest.param(
+            GOOD + '[kafka]\nsasl_mechanism = "PLAIN"\n', "FILE: kafka: sasl_mechanism has no", id="no protocol"
+        ),
+        pytest.param(
+            GOOD + "[kafka]\nheartbeat_interval_ms = 30000\n",
+            "FILE: kafka: heartbeat_interval_ms has to be a third",
+            id="too few heartbeats",
+        ),
+        pytest.param(GOOD + "[kafka]\nbootstrap_servers = []\n", "FILE: kafka.bootstrap_servers: ", id="no brokers"),
         pytest.param(GOOD + '[log]\nkind = "redis"\n', "FILE: log.kind: ", id="no log"),
         pytest.param(
             GOOD + GOOD.replace("alpha", "beta"),
@@ -277,7 +308,7 @@ def test_the_example_loads_once_its_secrets_exist(tmp_path: Path) -> None:
 
 def test_the_file_of_the_contract_loads(tmp_path: Path) -> None:
     settings = load(written(tmp_path, CONTRACT))
-    assert settings.kafka["bootstrap_servers"] == ["127.0.0.1:9092"]
+    assert settings.kafka.bootstrap_servers == ["127.0.0.1:9092"]
 
 
 def test_every_key_of_the_example_is_known() -> None:

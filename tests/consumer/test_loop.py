@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from adapters import schema as s
 from adapters import views
 from adapters.log import EmbeddedLog
-from adapters.ports import LogUnavailable, NewRecord, Place, Record, StoreUnavailable, Unreadable
-from adapters.store import DeadLetter, Move, OrderRow, Transaction
+from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable, Unreadable
+from adapters.store import DeadLetter, Move, OrderRow, Store, Transaction
 from consumer.apply import Applied, Orders
 from consumer.loop import Brake, Consumer, dead_letter
 from statemachine.events import Event
@@ -67,10 +67,10 @@ class World:
     def publish(self, event: Event, topic: str = SNAPSHOTS) -> None:
         value = f"{topic}/{event.shop}/{event.order_id}/{event.event_id}".encode()
         self.events[value] = event
-        self.log.publish([NewRecord(topic, f"{event.shop}:{event.order_id}", value)])
+        self.log.publish([NewRecord(topic, f"{event.shop}:{event.order_id}".encode(), value)])
 
     def publish_raw(self, value: bytes, key: str = "alpha:O-1", topic: str = SNAPSHOTS) -> None:
-        self.log.publish([NewRecord(topic, key, value, (("h", b"\xff"),))])
+        self.log.publish([NewRecord(topic, key.encode(), value, (("h", b"\xff"),))])
 
     def drain(self) -> int:
         return sum(iter(lambda: self.consumer.turn(0), 0))
@@ -80,6 +80,10 @@ class World:
 
     def journal(self) -> list[tuple[str, int]]:
         return [(e.event_id, e.repeats) for order in self.orders_now() for e in views.journal(self.store, order.key)]
+
+    def position(self, place: Place) -> int:
+        with self.store.transaction() as tx:
+            return tx.begin_progress("embedded", "g", {place: Extent(0, 0)})[place].position
 
     def passed(self) -> int:
         with self.store.reading() as connection:
@@ -118,12 +122,13 @@ def test_it_begins_at_the_progress_row_whatever_the_log_believes(world: World) -
         world.publish(said(n))
     (place,) = {record.place for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
     with world.store.transaction() as tx:
+        tx.begin_progress("embedded", "g", {place: Extent(0, 9)})
         tx.advance(Move("embedded", "g", place, 0, 2))
     assert world.drain() == 2
     assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]
     world.reader.seek(place, 0)  # the log goes back, the row does not
     assert world.drain() == 0
-    assert views.position(world.store, "embedded", "g", place) == 4
+    assert world.position(place) == 4
 
 
 def test_a_restart_goes_on_where_the_last_one_ended(world: World) -> None:
@@ -183,7 +188,7 @@ def test_while_the_store_is_away_the_same_records_come_again(world: World, monke
 
 def test_a_store_that_is_away_at_the_start_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.publish(said(1))
-    monkeypatch.setattr(views, "position", once(StoreUnavailable("away"), views.position))
+    monkeypatch.setattr(Store, "transaction", once(StoreUnavailable("away"), Store.transaction))
     with pytest.raises(StoreUnavailable):
         world.consumer.turn(0)
     assert world.drain() == 1

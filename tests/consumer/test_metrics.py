@@ -39,6 +39,15 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
 #: operations.md 1.2, for the metrics that exist by now.
 CONTRACT = {
+    "orderflow_budget_left": ("gauge", "system shop window"),
+    "orderflow_consumer_assigned_partitions": ("gauge", ""),
+    "orderflow_consumer_lag_records": ("gauge", "topic partition"),
+    "orderflow_consumer_oldest_lag_seconds": ("gauge", "topic partition"),
+    "orderflow_consumer_rebalances_total": ("counter", ""),
+    "orderflow_leader": ("gauge", "role shop"),
+    "orderflow_outbox_oldest_timestamp_seconds": ("gauge", "topic"),
+    "orderflow_outbox_unpublished": ("gauge", "topic"),
+    "orderflow_progress_stopped": ("gauge", "topic partition"),
     "orderflow_transitions_total": ("counter", "shop from_state to_state trigger"),
     "orderflow_transitions_rejected_total": ("counter", "from_state trigger reason"),
     "orderflow_state_duration_seconds": ("histogram", "state"),

@@ -79,13 +79,17 @@ class Place:
             text += SHOP.format(name=name, url=url, effects=effects, timeout=timeout, company=COMPANY + number)
         (folder / "orderflow.toml").write_text(text)
         self.service = Service(config.load(folder / "orderflow.toml"))
+        assert self.service.consumer is not None
+        assert self.service.worker is not None
+        self.consumer, self.worker = self.service.consumer, self.service.worker
 
     def turn(self, shop: str = "alpha") -> None:
         """Poll, consume, and make every call that is due."""
+        self.service.leases.take_share(shop, 1)
         self.service.pollers[shop].run()
-        while self.service.consumer.turn(0):
+        while self.consumer.turn(0):
             pass
-        while self.service.worker.turn():
+        while self.worker.turn():
             pass
 
     def orders(self) -> dict[str, Any]:

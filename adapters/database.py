@@ -1,0 +1,153 @@
+"""The database behind the store: how each engine is opened, what of its errors means "not now", and the schema.
+
+SQLite serves one process. PostgreSQL serves any number; it runs at READ COMMITTED, where every statement sees what is
+committed by then: rows are read again under their lock, and updates name the state that they expect.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from alembic import command as alembic
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from adapters.ports import ConfigError, StoreUnavailable
+
+#: A writer of another process (a command of the CLI) may hold SQLite for so long.
+BUSY_SECONDS: Final = 15
+#: PostgreSQL ends what takes longer: a statement, a wait for a lock, a transaction that nobody goes on with.
+STATEMENT_SECONDS: Final = 60
+LOCK_SECONDS: Final = 30
+IDLE_SECONDS: Final = 60
+#: A server that was cut off without a word is given up after so long.
+SILENT_SECONDS: Final = 20
+CONNECT_SECONDS: Final = 5
+#: Any number that nobody else takes for an advisory lock: one migration at a time.
+MIGRATION_LOCK: Final = 7_261_004_115
+#: read_only_sql_transaction: a connection to a server that is no longer the primary.
+READ_ONLY: Final = "25006"
+
+POSTGRESQL: Final = "postgresql+psycopg"
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the store is a file of one process."""
+    return url.startswith("sqlite")
+
+
+def open_engine(
+    url: str,
+    *,
+    busy_seconds: float = BUSY_SECONDS,
+    password: Callable[[], str] | None = None,
+    connections: int = 16,
+) -> sa.Engine:
+    """The engine of a URL. Nothing is connected yet. `password` is read for every new connection.
+
+    Raises ConfigError.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise ConfigError("store.url is not a database URL; examples: sqlite:///orderflow.db, " + _EXAMPLE) from error
+    if parsed.drivername == "sqlite":
+        return _open_sqlite(parsed, busy_seconds)
+    if parsed.drivername in ("postgresql", POSTGRESQL):
+        return _open_postgresql(parsed.set(drivername=POSTGRESQL), password, connections)
+    raise ConfigError(f"store.url: neither SQLite (sqlite:///FILE) nor PostgreSQL ({_EXAMPLE})")
+
+
+_EXAMPLE: Final = f"{POSTGRESQL}://orderflow@db.example/orderflow"
+
+
+def _open_sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+    sa.event.listen(engine, "connect", _sqlite_settings)
+    sa.event.listen(engine, "begin", _sqlite_begin)
+    return engine
+
+
+def _sqlite_settings(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN would come too late, at the first write
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connections: int) -> sa.Engine:
+    limits = {
+        "statement_timeout": STATEMENT_SECONDS * 1000,
+        "lock_timeout": LOCK_SECONDS * 1000,
+        "idle_in_transaction_session_timeout": IDLE_SECONDS * 1000,
+        "timezone": "UTC",
+    }
+    engine = sa.create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=LOCK_SECONDS,
+        pool_pre_ping=True,  # after an outage the first use of each old connection would fail
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "orderflow",
+            "options": " ".join(f"-c {name}={value}" for name, value in limits.items()),
+            "keepalives_idle": SILENT_SECONDS // 2,
+            "keepalives_interval": SILENT_SECONDS // 4,
+            "keepalives_count": 2,
+            "tcp_user_timeout": SILENT_SECONDS * 1000,
+        },
+    )
+    if password is not None:
+        sa.event.listen(engine, "do_connect", lambda _d, _r, _a, arguments: arguments.update(password=password()))
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors that mean "not now" become StoreUnavailable: away, too slow, a deadlock, no longer the primary."""
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        raise StoreUnavailable(_name(error)) from error
+    except sa.exc.DBAPIError as error:
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", "") == READ_ONLY:
+            raise StoreUnavailable(_name(error)) from error
+        raise
+
+
+def _name(error: BaseException) -> str:
+    """The kind of an error; its text may quote data."""
+    return type(error.__cause__ or error).__name__
+
+
+# -- The schema --------------------------------------------------------------------------------------------------
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def upgrade(connection: sa.Connection) -> None:
+    """Bring the schema to this version's, inside the caller's transaction. One process at a time."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+    config = _alembic()
+    config.attributes["connection"] = connection
+    alembic.upgrade(config, "head")
+
+
+def is_current(connection: sa.Connection) -> bool:
+    """Whether the schema is what this version needs."""
+    head = ScriptDirectory.from_config(_alembic()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == head

@@ -1,0 +1,367 @@
+"""Apache Kafka behind the log's ports, through kafka-python 3.0. The only module that talks to it, but for engines.py.
+
+What was seen of the client and is guarded against here (style-models 2, shared kafka/README):
+
+- The rebalance listener runs on the client's I/O thread: it notes the new assignment and does nothing else.
+- A broken client can make `poll` fail for ever: whatever it raises, it is closed and made anew at the next poll.
+- A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
+- A wrong password looks like a broker that does not answer.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import kafka
+import structlog
+from kafka.admin import OffsetSpec
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, TooLarge
+
+log = structlog.get_logger("orderflow.kafka")
+
+T = TypeVar("T")
+
+RECONNECT_SECONDS: Final = 1.0
+#: A record that no broker took by then is said to have failed: well below a lease of the relay.
+DELIVERY_SECONDS: Final = 15
+REQUEST_SECONDS: Final = 10
+#: How long a client waits for its first answer of any broker.
+BOOTSTRAP_SECONDS: Final = 10
+#: Between two polls lies one apply and no call to a remote, so far less than this.
+MAX_POLL_SECONDS: Final = 300
+#: The commit is a hint: what lags behind it is read again and known as repeated.
+COMMIT_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 5
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+#: Settings of the client itself, whatever it is used for.
+_CLIENT: Final = {
+    "reconnect_backoff_max_ms": int(RECONNECT_SECONDS * 1000),
+    "request_timeout_ms": REQUEST_SECONDS * 1000,
+    "bootstrap_timeout_ms": BOOTSTRAP_SECONDS * 1000,
+    "metrics_enabled": False,
+}
+
+
+class KafkaLog:
+    """Writer, and maker of readers. Any thread may publish. Nothing is connected before it is needed."""
+
+    def __init__(
+        self,
+        client: Callable[[], Mapping[str, Any]],
+        *,
+        consumer: Mapping[str, Any] | None = None,
+        producer: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`client`: options as kafka-python names them, read for each new client, so that a changed password holds;
+        `consumer` and `producer`: what concerns these alone."""
+        self._client = client
+        self._of_consumer = dict(consumer or {})
+        self._of_producer = dict(producer or {})
+        self._lock = threading.Lock()
+        self._producer: Any = None
+        self._admin: Any = None
+        self._cluster = ""
+
+    # -- Writing -------------------------------------------------------------------------------------------------
+
+    def publish(self, records: Sequence[NewRecord]) -> None:
+        """Return when every in-sync replica has all of them.
+
+        Raises LogUnavailable, and TooLarge for the first record that Kafka will never take; then any of the others
+        may have been published. The producer is idempotent and made anew after a failure, so that records of one key
+        that are published again one after the other are not overtaken by what was left of the first try.
+        """
+        producer = self._open_producer()
+        futures = []
+        try:
+            for number, record in enumerate(records):
+                try:
+                    sent = producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+                except TOO_LARGE as error:
+                    raise TooLarge(number) from error
+                futures.append(sent)
+            producer.flush(timeout=DELIVERY_SECONDS)
+            for number, future in enumerate(futures):
+                try:
+                    future.get(timeout=DELIVERY_SECONDS)
+                except TOO_LARGE as error:
+                    raise TooLarge(number) from error
+        except TooLarge:
+            raise
+        except Exception as error:
+            self._drop_producer(producer)
+            raise LogUnavailable(_words(error)) from error
+
+    def _open_producer(self) -> Any:
+        with self._lock:
+            if self._producer is None:
+                options = {
+                    "acks": "all",
+                    "enable_idempotence": True,
+                    "delivery_timeout_ms": DELIVERY_SECONDS * 1000,
+                    "max_block_ms": REQUEST_SECONDS * 1000,
+                    "linger_ms": 5,
+                    "allow_auto_create_topics": False,
+                    **_CLIENT,
+                    **self._of_producer,
+                    **self._client(),
+                }
+                self._producer = _made(lambda: kafka.KafkaProducer(**options))
+            return self._producer
+
+    def _drop_producer(self, producer: Any) -> None:
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+        _closed(lambda: producer.close(timeout=0))
+
+    # -- Asking --------------------------------------------------------------------------------------------------
+
+    def cluster(self) -> str:
+        """The cluster's id. Raises LogUnavailable."""
+        if not self._cluster:
+            self._cluster = str(self._ask(lambda admin: admin.describe_cluster()["cluster_id"]))
+        return self._cluster
+
+    def partitions(self, topics: Collection[str]) -> dict[str, int]:
+        """How many partitions each of these topics has; one that does not exist, or that we may not see, is left out.
+
+        Raises LogUnavailable.
+        """
+        return {name: count for name, (_, count) in self._topics(topics).items()}
+
+    def _topics(self, topics: Collection[str]) -> dict[str, tuple[str, int]]:
+        described = self._ask(lambda admin: admin.describe_topics(sorted(topics)))
+        return {
+            one["name"]: (str(one["topic_id"]), len(one["partitions"])) for one in described if one["error_code"] == 0
+        }
+
+    def extents(self, group: str, places: Collection[Place]) -> dict[Place, Extent]:
+        """What the topics hold of these places, and what `group` committed. Raises LogUnavailable."""
+        topics = self._topics({place.topic for place in places})
+        known = [place for place in places if place.topic in topics and place.partition < topics[place.topic][1]]
+        if not known:
+            return {}
+        wanted = [TopicPartition(place.topic, place.partition) for place in known]
+
+        def ask(admin: Any) -> tuple[Any, Any, Any]:
+            return (
+                admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.EARLIEST)),
+                admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST)),
+                admin.list_group_offsets({group: wanted})[group],
+            )
+
+        first, end, committed = self._ask(ask)
+        found = {}
+        for place, wanted_one in zip(known, wanted, strict=True):
+            commit = committed[wanted_one].offset if wanted_one in committed else -1
+            found[place] = Extent(
+                first[wanted_one].offset,
+                end[wanted_one].offset,
+                topics[place.topic][0],
+                commit if commit >= 0 else None,
+            )
+        return found
+
+    def _ask(self, question: Callable[[Any], T]) -> T:
+        with self._lock:
+            try:
+                if self._admin is None:
+                    self._admin = kafka.KafkaAdminClient(**{**_CLIENT, **self._client()})
+                return question(self._admin)
+            except Exception as error:
+                admin, self._admin = self._admin, None
+                if admin is not None:
+                    _closed(admin.close)
+                raise LogUnavailable(_words(error)) from error
+
+    # -- Reading -------------------------------------------------------------------------------------------------
+
+    def reader(self, group: str, topics: Sequence[str]) -> "KafkaReader":
+        """One more member of the group. It joins at its first poll."""
+        return KafkaReader(self, group, topics)
+
+    def new_consumer(self, group: str) -> Any:
+        """For KafkaReader. Raises LogUnavailable."""
+        options = {
+            "group_id": group,
+            "enable_auto_commit": False,
+            # Where the reader begins by itself until it is told: nothing is passed over in the meantime.
+            "auto_offset_reset": "earliest",
+            "max_poll_interval_ms": MAX_POLL_SECONDS * 1000,
+            # Evenly over topics of different partition counts, where Range gives the first member the most.
+            "partition_assignment_strategy": [RoundRobinPartitionAssignor],
+            "allow_auto_create_topics": False,
+            **_CLIENT,
+            **self._of_consumer,
+            **self._client(),
+        }
+        return _made(lambda: kafka.KafkaConsumer(**options))
+
+    def close(self) -> None:
+        """Everything that was published is durable already."""
+        with self._lock:
+            clients = [one for one in (self._producer, self._admin) if one is not None]
+            self._producer = self._admin = None
+        for one in clients:
+            _closed(one.close)
+
+
+class _Noted(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
+    """Notes what was dealt. It runs on the client's I/O thread, so it must not do anything else."""
+
+    def __init__(self, generation: int) -> None:
+        #: One value, so that no thread sees half of it.
+        self.dealt: tuple[int, frozenset[Place]] = (generation, frozenset())
+
+    def on_partitions_revoked(self, _revoked: Collection[Any]) -> None:
+        if self.dealt[1]:
+            self.dealt = (self.dealt[0] + 1, frozenset())
+
+    def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        self.dealt = (self.dealt[0] + 1, frozenset(Place(one.topic, one.partition) for one in assigned))
+
+
+class KafkaReader:
+    """One member of a consumer group."""
+
+    def __init__(self, log_: KafkaLog, group: str, topics: Sequence[str]) -> None:
+        self.group = group
+        self._log = log_
+        self._topics = list(topics)
+        self._consumer: Any = None
+        self._noted = _Noted(0)
+        self._committed_at = float("-inf")
+        self._uncommitted: dict[Any, Any] = {}
+
+    @property
+    def generation(self) -> int:
+        return self._noted.dealt[0]
+
+    def cluster(self) -> str:
+        return self._log.cluster()
+
+    def assignment(self) -> frozenset[Place]:
+        return self._noted.dealt[1]
+
+    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
+        return self._log.extents(self.group, places)
+
+    def seek(self, place: Place, offset: int) -> None:
+        """Ignored for a place that was taken away meanwhile: its next holder seeks for itself."""
+        if self._consumer is not None:
+            with suppress(AssertionError, kafka.errors.IllegalStateError):
+                self._consumer.seek(_partition(place), offset)
+
+    def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
+        """Raises LogUnavailable; then the next poll joins the group anew."""
+        if self._consumer is None:
+            self._consumer = self._join()
+        self._commit_if_due()
+        try:
+            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+        except Exception as error:
+            self._leave()
+            raise LogUnavailable(_words(error)) from error
+        return [_record(one) for records in polled.values() for one in records]
+
+    def _join(self) -> Any:
+        consumer = self._log.new_consumer(self.group)
+        self._noted = _Noted(self.generation)
+        consumer.subscribe(self._topics, listener=self._noted)
+        return consumer
+
+    def _leave(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._noted = _Noted(self.generation + bool(self.generation))
+        self._uncommitted = {}
+        if consumer is not None:
+            _closed(lambda: consumer.close(autocommit=False, timeout_ms=LEAVE_SECONDS * 1000))
+
+    def pause(self, places: Collection[Place]) -> None:
+        """A new deal forgets what was paused, so this is called before every poll."""
+        if self._consumer is None:
+            return
+        wanted = {_partition(place) for place in places} & self._consumer.assignment()
+        paused = self._consumer.paused()
+        if wanted - paused:
+            self._consumer.pause(*(wanted - paused))
+        if paused - wanted:
+            self._consumer.resume(*(paused - wanted))
+
+    def commit(self, positions: Mapping[Place, int]) -> None:
+        """At most once in COMMIT_SECONDS, and without waiting for the answer; what is left over goes with a poll."""
+        self._uncommitted = {_partition(place): OffsetAndMetadata(at, "", -1) for place, at in positions.items()}
+        self._commit_if_due()
+
+    def _commit_if_due(self) -> None:
+        if self._uncommitted and time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            positions, self._uncommitted = self._uncommitted, {}
+            self._committed_at = time.monotonic()
+            with suppress(Exception):  # after a new deal it fails, and that is all right
+                self._consumer.commit_async(positions)
+
+    def lag(self) -> Mapping[Place, int]:
+        if self._consumer is None:
+            return {}
+        found = {}
+        for place in self.assignment():
+            with suppress(Exception):  # taken away meanwhile
+                end = self._consumer.highwater(_partition(place))
+                position = self._consumer.position(_partition(place), timeout_ms=0)
+                if end is not None and position is not None:
+                    found[place] = max(0, end - position)
+        return found
+
+    def close(self) -> None:
+        """Commit what was passed, and leave the group, so that the others need not wait for its silence."""
+        if self._consumer is not None and self._uncommitted:
+            with suppress(Exception):
+                self._consumer.commit(self._uncommitted, timeout_ms=LEAVE_SECONDS * 1000)
+        self._leave()
+
+
+def _made(make: Callable[[], T]) -> T:
+    try:
+        return make()
+    except Exception as error:
+        raise LogUnavailable(_words(error)) from error
+
+
+def _closed(close: Callable[[], object]) -> None:
+    """A client that is dropped may fail to close; nobody needs it any more."""
+    try:
+        close()
+    except Exception as error:
+        log.debug("close_failed", error=type(error).__name__)
+
+
+def _words(error: BaseException) -> str:
+    """What kind of error, and what to look at where the client says less than it could."""
+    name = type(error).__name__
+    if "Timeout" in name or "NoBrokers" in name:
+        return f"{name}: no broker answered; is it there, and are user, password and certificate right?"
+    return name
+
+
+def _partition(place: Place) -> Any:
+    return TopicPartition(place.topic, place.partition)
+
+
+def _record(one: Any) -> Record:
+    return Record(
+        Place(one.topic, one.partition),
+        one.offset,
+        one.key,
+        one.value,
+        tuple(one.headers or ()),
+        datetime.fromtimestamp(max(0, one.timestamp) / 1000, UTC),
+    )

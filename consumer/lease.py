@@ -1,0 +1,105 @@
+"""Who alone does what only one may do: poll a shop, relay the outbox.
+
+A lease is a row with a holder, an end and a token that grows with each new holder. It only saves calls and keeps order:
+whoever writes under it checks the token in the same transaction, so a holder that was thought dead changes nothing.
+"""
+
+import threading
+from datetime import timedelta
+from typing import Final
+
+from adapters import views
+from adapters.ports import Clock, Fenced
+from adapters.store import Lease, Store
+
+#: Under this prefix every process that polls says that it lives.
+MEMBERS: Final = "poller:"
+#: Of each shop: whoever polls it.
+POLLS: Final = "poll:"
+#: Whoever publishes the outbox.
+RELAY: Final = "relay"
+
+
+def poll_lease(shop: str) -> str:
+    """The lease of whoever polls a shop."""
+    return POLLS + shop
+
+
+class Leases:
+    """The leases of one process. Any thread may call."""
+
+    def __init__(self, store: Store, clock: Clock, holder: str, seconds: float) -> None:
+        """`holder` names this process alone; `seconds`: how long a lease lasts that is not renewed."""
+        self._store = store
+        self._clock = clock
+        self._holder = holder
+        self._seconds = seconds
+        self._lock = threading.RLock()
+        self._held: dict[str, tuple[Lease, float]] = {}  # until when, on the monotonic clock
+        #: How long to wait before it is looked at again: well below its length.
+        self.renew_seconds = seconds / 3
+
+    def take(self, name: str) -> Lease | None:
+        """The lease, taken or renewed where a third of it has passed; None where somebody else has it.
+
+        Raises StoreUnavailable; a lease that could not be renewed ends when its time is over.
+        """
+        with self._lock:
+            held = self._held.get(name)
+            if held and held[1] - self._clock.monotonic() > 2 * self.renew_seconds:
+                return held[0]
+            asked_at, now = self._clock.monotonic(), self._clock.now()
+            with self._store.transaction() as tx:
+                lease = tx.take_lease(name, self._holder, now + timedelta(seconds=self._seconds), now)
+            if lease is None:
+                self._held.pop(name, None)
+            else:
+                self._held[name] = lease, asked_at + self._seconds
+            return lease
+
+    def kept(self, name: str) -> Lease:
+        """A lease that this process has taken before, renewed where it is time. Raises Fenced where it was lost."""
+        with self._lock:
+            held = self._held.get(name)
+            if held is None or self.take(name) != held[0]:
+                raise Fenced(f"the lease {name} has another holder")
+            return held[0]
+
+    def holds(self, name: str) -> bool:
+        """As far as is known without asking."""
+        with self._lock:
+            held = self._held.get(name)
+            return held is not None and held[1] > self._clock.monotonic()
+
+    def take_share(self, shop: str, shops: int) -> Lease | None:
+        """The lease of one shop's poll; the processes that poll share all `shops` out evenly. None: not mine.
+
+        Who holds more than its share gives some back, so that a process that comes later gets its part.
+        """
+        name = poll_lease(shop)
+        with self._lock:
+            if self.take(MEMBERS + self._holder) is None:
+                return None
+            members = views.count_leases(self._store, MEMBERS, self._clock.now())
+            share = -(-shops // max(1, members))
+            mine = [one for one in self._held if one.startswith(POLLS)]
+            if name in mine and len(mine) > share:
+                self.release(name)
+                return None
+            if name not in mine and len(mine) >= share:
+                return None
+            return self.take(name)
+
+    def release(self, name: str) -> None:
+        """The next one need not wait."""
+        with self._lock:
+            held = self._held.pop(name, None)
+            if held is not None:
+                with self._store.transaction() as tx:
+                    tx.release_lease(held[0])
+
+    def release_all(self) -> None:
+        """At the end of the process."""
+        with self._lock:
+            for name in list(self._held):
+                self.release(name)
