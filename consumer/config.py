@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from adapters.ports import ConfigError
+from adapters.wire import DISPATCHED_STATUSES, ShopIds
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH
 
@@ -102,7 +103,7 @@ class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
     timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest call stays below the lease of its command
-    dispatched_statuses: frozenset[int] = frozenset({8, 64, 516})
+    dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
     duplicate_codes: frozenset[int] = frozenset()
     rate_limit_codes: frozenset[int] = frozenset()
     duplicate_message_regex: Regex = "duplicate|already exist"
@@ -335,6 +336,20 @@ def policies(settings: Settings) -> dict[str, Policy]:
     return {
         name: Policy(shop.acceptance, known_skus(name, shop), shop.not_before) for name, shop in settings.shops.items()
     }
+
+
+def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
+    """How each shop is called at the OMS."""
+    return tuple(
+        ShopIds(
+            name=name,
+            company_ref_id=shop.oms.company_ref_id,
+            external_ref_prefix=shop.oms.external_ref_prefix,
+            may_split=shop.oms.may_split,
+            dispatched_statuses=settings.oms.dispatched_statuses,
+        )
+        for name, shop in settings.shops.items()
+    )
 
 
 EXAMPLE: Final = """\
