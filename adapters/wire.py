@@ -84,10 +84,13 @@ def storable(text: str, limit: int = 2000) -> str:
     return text.strip()[:limit]
 
 
+ID_RULE: Final = "has to be 1 to 200 characters, none of them a control character, and neither . nor .."
+
+
 def usable_id(text: str) -> str:
     """`text` itself if it can be a key, a part of a URL's path and a database's text; else ValueError."""
     if not text.strip() or len(text) > 200 or text in (".", "..") or _UNSTORABLE.search(text):
-        raise ValueError("has to be 1 to 200 characters, none of them a control character, and neither . nor ..")
+        raise ValueError(ID_RULE)
     return text
 
 
