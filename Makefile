@@ -3,10 +3,10 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
 
-.PHONY: help setup demo test check format docs pins clean
+.PHONY: help setup demo test check check-events format docs pins clean
 
 help:            ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
 
 setup: $(READY)  ## the environment, nothing else
 
@@ -28,6 +28,10 @@ check: $(READY)  ## lint, types, import rule, tests: what CI runs
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(MAKE) --no-print-directory test
+	@command -v npm >/dev/null || echo "npm is not here: the AsyncAPI document was not checked (make check-events)"
+
+check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `check` does it where npm is
+	.venv/bin/pytest -rs tests/system/test_asyncapi.py
 
 format: $(READY) ## format and mend what ruff can
 	.venv/bin/ruff format .

@@ -21,11 +21,14 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     OnErrorOmit,
     StrictInt,
     StrictStr,
     ValidationError,
+    WithJsonSchema,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from adapters.ports import Unreadable
@@ -68,6 +71,8 @@ CANCELLED_STATUS: Final = 128
 
 # -- Text and instants -------------------------------------------------------------------------------------------
 
+#: As a pattern of a JSON Schema. Surrogates are left out of it: there they are halves of good characters.
+CONTROL_CHARACTER: Final = r"[\u0000-\u001f\u007f-\u009f]"
 #: Control characters and lone surrogates: they parse as JSON, and PostgreSQL refuses them.
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -79,10 +84,13 @@ def storable(text: str, limit: int = 2000) -> str:
     return text.strip()[:limit]
 
 
+ID_RULE: Final = "has to be 1 to 200 characters, none of them a control character, and neither . nor .."
+
+
 def usable_id(text: str) -> str:
     """`text` itself if it can be a key, a part of a URL's path and a database's text; else ValueError."""
     if not text.strip() or len(text) > 200 or text in (".", "..") or _UNSTORABLE.search(text):
-        raise ValueError("not an id")
+        raise ValueError(ID_RULE)
     return text
 
 
@@ -97,7 +105,8 @@ def instant(value: object) -> datetime | None:
         return None
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
+    """RFC 3339 in UTC, to the microsecond: as text in the order of time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -195,7 +204,16 @@ def slice_orders(body: bytes) -> tuple[list[bytes], int | None]:
 # -- Models: lenient, because the published schemas are no validators (mirakl-api 1.5) ---------------------------
 
 
-class Loose:
+class _OrNull:
+    """Null is as good as absent; the published schema says so (contract.py)."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        schema.pop("default", None)  # the field's own says it
+        return {"anyOf": [schema, {"type": "null"}]}
+
+
+class Loose(_OrNull):
     """Marks a field that must not fail its message: null and every wrong type become `default`."""
 
     def __init__(self, default: object) -> None:
@@ -205,6 +223,15 @@ class Loose:
         return core_schema.with_default_schema(handler(source), default=self.default, on_error="default")
 
 
+class Listed(_OrNull):
+    """Marks a list of which null is an empty one. What it holds has to be right."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: () if value is None else value, handler(source)
+        )
+
+
 class Message(BaseModel):
     """Part of a remote's message. Unknown fields are ignored; a number serves as text."""
 
@@ -212,8 +239,19 @@ class Message(BaseModel):
 
 
 Text = Annotated[str, AfterValidator(storable), Loose("")]
-Instant = Annotated[datetime | None, BeforeValidator(instant), Loose(None)]
-Id = Annotated[StrictStr, AfterValidator(usable_id)]
+Instant = Annotated[datetime | None, BeforeValidator(instant, json_schema_input_type=str), Loose(None)]
+Id = Annotated[
+    StrictStr,
+    AfterValidator(usable_id),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 200,
+            "pattern": "\\S",
+            "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": CONTROL_CHARACTER}]},
+        }
+    ),
+]
 
 
 class MiraklAddress(Message):
@@ -300,6 +338,9 @@ def _order_id(value: object) -> str:
 
 Headers = Sequence[tuple[str, bytes]]
 
+#: Longer ones do not fit into PostgreSQL's index over source and id (2704 bytes).
+LONGEST_ATTRIBUTE: Final = 300
+
 _STRUCTURED: Final = "application/cloudevents+json"
 _ENVELOPE: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"}
@@ -317,6 +358,7 @@ class CloudEvent:
     time: datetime
     data: bytes
     extensions: Mapping[str, str]
+    dataschema: str = ""
 
 
 def to_structured(event: CloudEvent, *, base64: bool = False) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
@@ -327,8 +369,9 @@ def to_structured(event: CloudEvent, *, base64: bool = False) -> tuple[bytes, tu
         "source": event.source,
         "type": event.type,
         "subject": event.subject,
-        "time": _iso(event.time),
+        "time": iso(event.time),
         "datacontenttype": "application/json",
+        **({"dataschema": event.dataschema} if event.dataschema else {}),
         **event.extensions,
     }
     head = json.dumps(attributes, ensure_ascii=False).encode()[:-1]
@@ -382,6 +425,7 @@ def _event(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
         subject=_attribute(attributes, "subject"),
         time=time,
         data=data,
+        dataschema=schema if isinstance(schema := attributes.get("dataschema"), str) else "",
         extensions={
             name: str(value)
             for name, value in attributes.items()
@@ -391,11 +435,10 @@ def _event(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
 
 
 def _attribute(attributes: Mapping[str, Any], name: str) -> str:
-    """Longer ones do not fit into PostgreSQL's index over source and id (2704 bytes)."""
     value = attributes.get(name)
     if value is None or value == "":
         raise Unreadable("missing_field", name)
-    if not isinstance(value, str) or len(value) > 300 or _UNSTORABLE.search(value):
+    if not isinstance(value, str) or len(value) > LONGEST_ATTRIBUTE or _UNSTORABLE.search(value):
         raise Unreadable("bad_field", name)
     return value
 
@@ -405,7 +448,7 @@ def _attribute(attributes: Mapping[str, Any], name: str) -> str:
 
 def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> CloudEvent:
     """One read of one order. Its id holds the read too: the same content read later is proof of a call (rule 6)."""
-    read_at = _iso(snapshot.read_at)
+    read_at = iso(snapshot.read_at)
     return CloudEvent(
         id=f"{order_id}:{snapshot.content}:{read_at}",
         source=f"/mirakl/{shop}",
@@ -450,10 +493,6 @@ def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collectio
 # -- KornitX -----------------------------------------------------------------------------------------------------
 
 
-def _listed(value: object) -> object:
-    return () if value is None else value
-
-
 def _numeric(value: object) -> object:
     if isinstance(value, bool | float):
         raise ValueError("not an integer")
@@ -461,36 +500,58 @@ def _numeric(value: object) -> object:
 
 
 _INT64: Final = Field(ge=-(2**63), lt=2**63)
+_Digits = Annotated[str, Field(pattern="^-?[0-9]{1,18}$")]
 
 
 class KornitXItem(Message):
-    external_ref: Id
+    """Pieces of one line of the order."""
+
+    external_ref: Id = Field(description="Our line: Mirakl's order_line_id.")
     quantity: Annotated[StrictInt, Field(gt=0, le=1_000_000_000)]
 
 
 class KornitXParcel(Message):
-    dispatch_datetime: Instant = None
-    tracking: Text = ""
-    tracking_url: Text = ""
-    items: Annotated[tuple[KornitXItem, ...], BeforeValidator(_listed)] = ()
+    """One shipment that was made since the last notification."""
+
+    dispatch_datetime: Instant = Field(
+        default=None, description="ISO 8601, or as KornitX writes it, 2025-03-06 12:04:19. Without an offset it is UTC."
+    )
+    tracking: Text = Field(default="", description='The carrier\'s number; absent, null and "" all mean none.')
+    tracking_url: Text = Field(default="", description="Read where it begins with http:// or https://.")
+    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(
+        default=(), description="What is in it. Empty where that is not known."
+    )
 
 
 class KornitXCancellation(Message):
-    items: Annotated[tuple[KornitXItem, ...], BeforeValidator(_listed)] = ()
+    """What was canceled since the last notification."""
+
+    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(default=(), description="Empty: all of it.")
 
 
 class KornitXCallback(Message):
-    """KornitX's status callback (oms-api 8.3); what is mandatory is oms-api 9.3's table."""
+    """KornitX's status callback. Named here is what orderflow reads; every other member may come along."""
 
-    id: Annotated[StrictInt, _INT64]
-    external_ref: Id
-    status: Annotated[int, _INT64, BeforeValidator(_numeric)]
-    ref: Text = ""
+    # What is mandatory is oms-api 9.3's table.
+    id: Annotated[StrictInt, _INT64] = Field(description="The OMS's order. Each part of a split order has its own.")
+    external_ref: Id = Field(
+        description="The order's reference as it was given to the OMS: Mirakl's order id behind the shop's prefix."
+    )
+    status: Annotated[
+        int, _INT64, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _INT64] | _Digits)
+    ] = Field(
+        description="8, 64 and 516: all of it left. 128: canceled. Any other is recorded. A number, or its digits."
+    )
+    ref: Text = Field(default="", description="The OMS's own reference.")
     status_name: Text = ""
-    shipping_carrier: Text = ""
-    shipping_tracking: Text = ""
-    new_shipments: Annotated[tuple[KornitXParcel, ...], BeforeValidator(_listed)] = ()
-    new_cancellations: Annotated[tuple[KornitXCancellation, ...], BeforeValidator(_listed)] = ()
+    shipping_carrier: Text = Field(default="", description="Who carries it, as free text, for all parcels.")
+    shipping_tracking: Text = Field(default="", description="For parcels without a number, and for the whole order.")
+    new_shipments: Annotated[tuple[KornitXParcel, ...], Listed()] = Field(
+        default=(), description="Only what is new since the last notification."
+    )
+    new_cancellations: Annotated[tuple[KornitXCancellation, ...], Listed()] = Field(
+        default=(), description="Only what is new since the last notification."
+    )
 
 
 def callback_of(payload: bytes) -> KornitXCallback:
@@ -546,7 +607,7 @@ def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> Clo
     return CloudEvent(
         id=content_of(payload),
         source=f"/kornitx/company/{company_ref_id}",
-        type=_oms_type(callback),
+        type=oms_type(callback),
         subject=callback.external_ref,
         time=received_at,
         data=payload,
@@ -557,7 +618,7 @@ def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> Clo
     )
 
 
-def _oms_type(callback: KornitXCallback) -> str:
+def oms_type(callback: KornitXCallback) -> str:
     """For filtering only; the consumer decides by the data (oms-api 9.2)."""
     if callback.status in DISPATCHED_STATUSES or callback.new_shipments:
         return OMS_DISPATCHED_TYPE

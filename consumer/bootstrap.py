@@ -28,7 +28,7 @@ from adapters.mirakl import MiraklShop
 from adapters.oms import KornitX
 from adapters.ports import Clock, ConfigError, LogUnavailable, OrderflowError, RemoteError
 from adapters.store import Store
-from adapters.wire import ShopIds, decode_oms, decode_snapshot
+from adapters.wire import decode_oms, decode_snapshot
 from consumer import config
 from consumer.apply import Applied, Orders
 from consumer.clock import SystemClock
@@ -224,16 +224,7 @@ class Service:
     def _make_consumer(self) -> Consumer:
         topics = self.settings.topics
         names = frozenset(self.settings.shops)
-        ids = [
-            ShopIds(
-                name=name,
-                company_ref_id=shop.oms.company_ref_id,
-                external_ref_prefix=shop.oms.external_ref_prefix,
-                may_split=shop.oms.may_split,
-                dispatched_statuses=self.settings.oms.dispatched_statuses,
-            )
-            for name, shop in self.settings.shops.items()
-        ]
+        ids = config.shop_ids(self.settings)
         decoders = {
             topics.snapshots: lambda value, headers: decode_snapshot(value, headers, names),
             topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),

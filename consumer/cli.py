@@ -24,7 +24,7 @@ from adapters.store import OrderRow, Store
 from consumer import acts, config
 from consumer.apply import Orders
 from consumer.clock import SystemClock
-from consumer.config import Settings
+from consumer.config import Settings, TopicsTable
 from consumer.explain import differences, explain, known, redecided, timeline
 from statemachine import diagram as diagrams
 from statemachine.commands import Policy
@@ -93,10 +93,12 @@ config_app = _group("The configuration: what holds, and what may be set.")
 orders_app = _group("Orders: look at them, and decide about them.")
 shops_app = _group("Shops, and the switches of their effects.")
 letters_app = _group("What could not be used, as received.")
+events_app = _group("Events, as other teams publish and read them (docs/events).")
 app.add_typer(config_app, name="config")
 app.add_typer(orders_app, name="orders")
 app.add_typer(shops_app, name="shops")
 app.add_typer(letters_app, name="dead-letters")
+app.add_typer(events_app, name="events")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
@@ -609,6 +611,57 @@ def letters_show(
     _print_pairs(letter)
     typer.echo()
     _print_bytes(value)
+
+
+# -- Events ------------------------------------------------------------------------------------------------------
+
+
+@events_app.command("check")
+def events_check(
+    names: Annotated[list[str], typer.Argument(metavar="FILE", help="Files of events; - is standard input.")],
+    *,
+    file: Annotated[Path | None, typer.Option("--config", help="Look the shops up in this configuration.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning is wrong too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read events as the service would, and say what each breaks. Nothing is sent or stored.
+
+    A file holds an event, an array of events, or one event a line: CloudEvents in structured JSON, of any topic.
+    Wrong: the service would set it aside. A warning: it is taken, but breaks the contract.
+
+    \b
+    Examples:
+      orderflow events check dispatched.json
+      orderflow events check --config orderflow.toml --strict --json events.jsonl
+      jq -c .value captured.json | orderflow events check -
+    """
+    from consumer import checks  # noqa: PLC0415 - building the models takes longer than most questions
+
+    settings = config.load(file) if file else None
+    topics = (settings.topics if settings else TopicsTable()).model_dump()
+    checker = checks.Checker(config.shop_ids(settings) if settings else None)
+    found = [(name, one) for name in names for one in checker.check(_bytes(name))]
+    if as_json:
+        _print_json([{"file": name, **checks.summary(one, topics)} for name, one in found])
+    else:
+        for name, one in found:
+            for line in checks.lines(one, topics):
+                typer.echo(_printable(f"{name} {one.number}: {line}"))
+        wrong, warned = sum(bool(one.error) for _, one in found), sum(bool(one.warnings) for _, one in found)
+        typer.echo(f"checked: {len(found)}, wrong: {wrong}, with warnings: {warned}")
+    if any(one.error or (strict and one.warnings) for _, one in found):
+        raise typer.Exit(BAD_ANSWER)
+
+
+def _bytes(name: str) -> bytes:
+    """What is in a file of events. Ends the command where there is nothing."""
+    try:
+        content = typer.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        _fail(f"{name} cannot be read ({type(error).__name__})", BAD_USE)
+    if not content.strip():
+        _fail(f"{name} holds no event", BAD_USE)
+    return content
 
 
 # -- Shared ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from adapters.ports import ConfigError
+from adapters.wire import DISPATCHED_STATUSES, ShopIds
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH
 
@@ -151,7 +152,7 @@ class OmsTable(_Table):
     #: Of one company, over all workers (oms-api 2.2).
     calls_per_hour: int = Field(default=1_000, ge=1)
     calls_per_day: int = Field(default=10_000, ge=1)
-    dispatched_statuses: frozenset[int] = frozenset({8, 64, 516})
+    dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
     duplicate_codes: frozenset[int] = frozenset()
     rate_limit_codes: frozenset[int] = frozenset()
     duplicate_message_regex: Regex = "duplicate|already exist"
@@ -420,6 +421,20 @@ def policies(settings: Settings) -> dict[str, Policy]:
     return {
         name: Policy(shop.acceptance, known_skus(name, shop), shop.not_before) for name, shop in settings.shops.items()
     }
+
+
+def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
+    """How each shop is called at the OMS."""
+    return tuple(
+        ShopIds(
+            name=name,
+            company_ref_id=shop.oms.company_ref_id,
+            external_ref_prefix=shop.oms.external_ref_prefix,
+            may_split=shop.oms.may_split,
+            dispatched_statuses=settings.oms.dispatched_statuses,
+        )
+        for name, shop in settings.shops.items()
+    )
 
 
 EXAMPLE: Final = """\

@@ -1,13 +1,18 @@
 """Writes the documents that are made from the code: `make docs`. A test compares them with what stands here."""
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
-from consumer import explain, metrics
+from adapters import contract
+from consumer import asyncapi, explain, metrics
+from consumer.bootstrap import GROUP
 from statemachine import diagram
 from statemachine.states import STATES
 
 ROOT = Path(__file__).resolve().parent.parent
+EVENTS = ROOT / "docs/events"
 
 STATES_PAGE = """\
 # States and edges
@@ -36,7 +41,32 @@ def documents() -> dict[Path, str]:
         ),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": explain.attention_markdown(),
+        EVENTS / "asyncapi.json": _json(asyncapi.document(GROUP, _examples())),
+        **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _examples() -> dict[str, list[dict[str, Any]]]:
+    """The valid examples by their message. One that is an array shows an order's life, and is no message."""
+    messages = {
+        "oms": "OmsOrderEvent",
+        "snapshot": "OrderSnapshotEvent",
+        "transition": "OrderTransitionedEvent",
+        "dead": "DeadLetter",
+    }
+    found: dict[str, list[dict[str, Any]]] = {message: [] for message in messages.values()}
+    for path in sorted((EVENTS / "examples/valid").glob("*.json")):
+        record = json.loads(path.read_text())
+        message = messages[path.stem.partition("-")[0]]
+        if message == "DeadLetter":
+            found[message].append({"name": path.stem, "headers": record["headers"], "payload": record["value"]})
+        elif isinstance(record, dict):
+            found[message].append({"name": path.stem, "payload": record})
+    return found
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Generated documents say what the code says; what the README names exists."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import jsonschema
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,10 +22,52 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/states.md", "docs/metrics.md", "docs/attention.md"])
+DOCUMENTS = {path.relative_to(ROOT).as_posix(): text for path, text in generator().documents().items()}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_generated_document_has_not_drifted(name: str) -> None:
-    wanted = {path.relative_to(ROOT).as_posix(): text for path, text in generator().documents().items()}[name]
-    assert (ROOT / name).read_text() == wanted, "run `make docs`"
+    assert (ROOT / name).read_text() == DOCUMENTS[name], "run `make docs`"
+
+
+def test_no_schema_stands_here_that_nothing_makes() -> None:
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/events/schemas").iterdir()} <= set(DOCUMENTS)
+
+
+def test_the_examples_of_the_asyncapi_document_fit_it() -> None:
+    """AsyncAPI's parser does not look at them. It reads draft 07, so that has to understand the schemas too."""
+    document = json.loads(DOCUMENTS["docs/events/asyncapi.json"])
+    messages = document["components"]["messages"]
+    assert {name: len(message["examples"]) for name, message in messages.items()} == {
+        "OmsOrderEvent": 6,
+        "OrderSnapshotEvent": 2,
+        "OrderTransitionedEvent": 3,
+        "DeadLetter": 2,
+    }
+    for message in messages.values():
+        for example in message["examples"]:
+            for part in ("payload", "headers") if "headers" in example else ("payload",):
+                validator = jsonschema.Draft7Validator({**document, **_schema(document, message[part])})
+                assert [error.message for error in validator.iter_errors(example[part])] == [], example["name"]
+
+
+def _schema(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return dict(document["components"]["schemas"][name]) if name else schema
+
+
+def test_topics_and_group_of_the_asyncapi_document() -> None:
+    document = json.loads(DOCUMENTS["docs/events/asyncapi.json"])
+    operations = {name: (one["action"], one["channel"]["$ref"]) for name, one in document["operations"].items()}
+    assert operations == {
+        "receive-oms-events": ("receive", "#/channels/oms.order-events"),
+        "send-snapshots": ("send", "#/channels/mirakl.order-snapshots"),
+        "receive-snapshots": ("receive", "#/channels/mirakl.order-snapshots"),
+        "send-transitions": ("send", "#/channels/orderflow.transitions"),
+        "send-dead-letters": ("send", "#/channels/orderflow.dead-letters"),
+    }
+    group = document["operations"]["receive-oms-events"]["bindings"]["kafka"]["groupId"]
+    assert group == {"type": "string", "default": "orderflow"}
 
 
 def test_what_the_documents_link_to_and_name_exists() -> None:
@@ -35,10 +80,13 @@ def test_what_the_documents_link_to_and_name_exists() -> None:
 
 
 def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
-    forbidden = re.compile(r"/work/|/root/|--index-url|pypi\.org|files\.pythonhosted")
+    forbidden = re.compile(r"/work/|/root/|--index-url|pypi\.org|files\.pythonhosted|registry\.npmjs")
     for path in ROOT.rglob("*"):
         parts = path.relative_to(ROOT).parts
         if not path.is_file() or parts[0] in (".git", ".venv", ".hypothesis") or "__pycache__" in parts:
             continue
-        if path.suffix in (".py", ".toml", ".txt", ".in", ".md", ".yaml", ".yml") or path.name in ("Makefile", "run"):
+        if path.suffix in (".py", ".toml", ".txt", ".in", ".md", ".json", ".mjs", ".yaml", ".yml") or path.name in (
+            "Makefile",
+            "run",
+        ):
             assert path == Path(__file__) or not forbidden.search(path.read_text()), path

@@ -397,6 +397,53 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
     assert "the store knows no shop gamma" in said
 
 
+# -- Events -------------------------------------------------------------------------------------------------------
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs/events/examples"
+GOOD = EXAMPLES / "valid/oms-dispatched.json"
+WARNED = EXAMPLES / "invalid/oms--warning--partitionkey.json"
+WRONG = EXAMPLES / "invalid/oms--missing_field--data.status.json"
+
+
+def test_events_that_cannot_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b" \n")
+    assert complaint("events", "check", "gone") == "orderflow: gone cannot be read (FileNotFoundError)\n"
+    assert complaint("events", "check", str(GOOD), ".") == "orderflow: . cannot be read (IsADirectoryError)\n"
+    assert complaint("events", "check", "empty") == "orderflow: empty holds no event\n"
+    assert complaint("events", "check", "-", answers="") == "orderflow: - holds no event\n"
+    assert "there is no such file" in complaint("events", "check", str(GOOD), "--config", "gone.toml")
+
+
+def test_the_exit_code_of_checked_events() -> None:
+    assert call("events", "check", str(GOOD)).exit_code == 0
+    assert call("events", "check", str(GOOD), "--strict").exit_code == 0
+    assert call("events", "check", str(WARNED)).exit_code == 0
+    assert call("events", "check", str(WARNED), "--strict").exit_code == cli.BAD_ANSWER
+    assert call("events", "check", str(GOOD), str(WRONG)).exit_code == cli.BAD_ANSWER
+
+
+def test_checked_events() -> None:
+    result = call("events", "check", str(WRONG), "-", answers=GOOD.read_text())
+    assert result.stdout.splitlines() == [
+        f"{WRONG} 1: wrong, oms.order-events: data.status: is missing or empty [missing_field]",
+        "- 1: ok, oms.order-events: order_id LX-20417-A, shop not looked up, status 8, all_sent yes, parcels 1, "
+        "tracking yes, cancellations 0",
+        "checked: 2, wrong: 1, with warnings: 0",
+    ]
+
+
+@pytest.mark.usefixtures("desk")
+def test_checked_events_by_a_configuration(tmp_path: Path) -> None:
+    (tmp_path / "orderflow.toml").write_text(FILE + '[topics]\noms_events = "parcels"\n', encoding="utf-8")
+    result = call("events", "check", "--json", "--config", "orderflow.toml", str(GOOD))
+    assert result.exit_code == cli.BAD_ANSWER
+    (found,) = json.loads(result.stdout)
+    assert (found["file"], found["event"], found["topic"], found["ok"]) == (str(GOOD), 1, "parcels", False)
+    assert found["error"]["reason"] == "unknown_company"
+    (tmp_path / "orderflow.toml").write_text(FILE.replace("company_ref_id = 2", "company_ref_id = 99999"))
+    assert answer("events", "check", "--config", "orderflow.toml", str(GOOD))[0]["understood"]["shop"] == "beta"
+
+
 # -- The rest ----------------------------------------------------------------------------------------------------
 
 
