@@ -5,6 +5,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
 - The rebalance listener runs on the client's I/O thread: it notes the new assignment and does nothing else.
 - A broken client can make `poll` fail for ever: whatever it raises, it is closed and made anew at the next poll.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
+- A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
 - A wrong password looks like a broker that does not answer.
 """
 
@@ -19,10 +20,10 @@ import kafka
 import structlog
 from kafka.admin import OffsetSpec
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, TooLarge
+from adapters.ports import ConfigError, Extent, LogUnavailable, NewRecord, OrderflowError, Place, Record, TooLarge
 
 log = structlog.get_logger("orderflow.kafka")
 
@@ -34,6 +35,8 @@ DELIVERY_SECONDS: Final = 15
 REQUEST_SECONDS: Final = 10
 #: How long a client waits for its first answer of any broker.
 BOOTSTRAP_SECONDS: Final = 10
+#: A topic or partition that is new is noticed within this time.
+METADATA_SECONDS: Final = 30
 #: Between two polls lies one apply and no call to a remote, so far less than this.
 MAX_POLL_SECONDS: Final = 300
 #: The commit is a hint: what lags behind it is read again and known as repeated.
@@ -46,7 +49,7 @@ _CLIENT: Final = {
     "reconnect_backoff_max_ms": int(RECONNECT_SECONDS * 1000),
     "request_timeout_ms": REQUEST_SECONDS * 1000,
     "bootstrap_timeout_ms": BOOTSTRAP_SECONDS * 1000,
-    "metrics_enabled": False,
+    "metadata_max_age_ms": METADATA_SECONDS * 1000,
 }
 
 
@@ -110,6 +113,7 @@ class KafkaLog:
                     "max_block_ms": REQUEST_SECONDS * 1000,
                     "linger_ms": 5,
                     "allow_auto_create_topics": False,
+                    "metrics_enabled": False,
                     **_CLIENT,
                     **self._of_producer,
                     **self._client(),
@@ -175,8 +179,10 @@ class KafkaLog:
         with self._lock:
             try:
                 if self._admin is None:
-                    self._admin = kafka.KafkaAdminClient(**{**_CLIENT, **self._client()})
+                    self._admin = _made(lambda: kafka.KafkaAdminClient(**{**_CLIENT, **self._client()}))
                 return question(self._admin)
+            except OrderflowError:
+                raise
             except Exception as error:
                 admin, self._admin = self._admin, None
                 if admin is not None:
@@ -200,6 +206,7 @@ class KafkaLog:
             # Evenly over topics of different partition counts, where Range gives the first member the most.
             "partition_assignment_strategy": [RoundRobinPartitionAssignor],
             "allow_auto_create_topics": False,
+            "metrics_enabled": False,
             **_CLIENT,
             **self._of_consumer,
             **self._client(),
@@ -275,6 +282,12 @@ class KafkaReader:
 
     def _join(self) -> Any:
         consumer = self._log.new_consumer(self.group)
+        try:
+            for topic in self._topics:  # a group whose leader knows nothing of a topic yet deals none of it
+                consumer.partitions_for_topic(topic)
+        except Exception as error:
+            _closed(lambda: consumer.close(autocommit=False, timeout_ms=0))
+            raise LogUnavailable(_words(error)) from error
         self._noted = _Noted(self.generation)
         consumer.subscribe(self._topics, listener=self._noted)
         return consumer
@@ -330,8 +343,11 @@ class KafkaReader:
 
 
 def _made(make: Callable[[], T]) -> T:
+    """A new client. Raises LogUnavailable, ConfigError."""
     try:
         return make()
+    except (KafkaConfigurationError, ValueError, AssertionError) as error:
+        raise ConfigError(f"kafka: the client does not take these settings ({type(error).__name__})") from error
     except Exception as error:
         raise LogUnavailable(_words(error)) from error
 

@@ -1,24 +1,140 @@
-"""Interim."""
+"""Real engines for the tests that need them: started here, or those that ORDERFLOW_TEST_* name.
+
+On a machine that lacks one, its tests are skipped and say what to install; under CI they fail.
+"""
 
 import os
+import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from adapters.engines import Kafka, Postgres, kafka_missing, postgres_missing
+
+#: Makes topics with names of their own: base name -> partitions gives base name -> name.
+MakeTopics = Callable[[Mapping[str, int]], dict[str, str]]
+
+
+def needs(missing: str) -> None:
+    """Skip the test, saying what is missing; under CI fail it."""
+    if not missing:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"CI has to have {missing}")
+    pytest.skip(f"needs {missing}")
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """For the engines' files."""
+    made = Path(tempfile.mkdtemp(prefix="orderflow-engines-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+# -- Kafka -------------------------------------------------------------------------------------------------------
+
+
+def started(folder: Path, **options: Any) -> Iterator[Kafka]:
+    """For a fixture: brokers of its own."""
+    needs(kafka_missing())
+    kafka = Kafka.start(folder / uuid.uuid4().hex, **options)
+    yield kafka
+    kafka.stop()
+
+
+@pytest.fixture(scope="session")
+def _one_kafka(folder: Path) -> Iterator[Kafka]:
+    yield from started(folder)
+
+
+@pytest.fixture(scope="session")
+def kafka_servers(request: pytest.FixtureRequest) -> list[str]:
+    """A Kafka that nobody harms."""
+    given = os.environ.get("ORDERFLOW_TEST_KAFKA")
+    if given:
+        return given.split(",")
+    servers: list[str] = request.getfixturevalue("_one_kafka").bootstrap_servers
+    return servers
+
 
 @pytest.fixture
-def postgres_url() -> Iterator[str]:
-    base = os.environ["ORDERFLOW_TEST_DATABASE_URL"]
-    name = "t" + uuid.uuid4().hex[:12]
-    with psycopg.connect(base.replace("+psycopg", ""), autocommit=True) as c:
-        c.execute(f"create database {name}")
-    yield base.rsplit("/", 1)[0] + "/" + name
-    with psycopg.connect(base.replace("+psycopg", ""), autocommit=True) as c:
-        c.execute(f"drop database {name} with (force)")
+def topics(kafka_servers: list[str]) -> MakeTopics:
+    """Topics on `kafka_servers`."""
+    return lambda wanted: make_topics(kafka_servers, wanted)
+
+
+def make_topics(servers: list[str], wanted: Mapping[str, int], **options: Any) -> dict[str, str]:
+    from kafka import KafkaAdminClient
+
+    names = {base: f"{base}.{uuid.uuid4().hex[:8]}" for base in wanted}
+    admin = KafkaAdminClient(bootstrap_servers=servers, **options)
+    admin.create_topics({names[base]: {"num_partitions": count} for base, count in wanted.items()})
+    admin.wait_for_topics(list(names.values()))
+    admin.close()
+    return names
 
 
 @pytest.fixture
-def kafka_servers() -> list[str]:
-    return [os.environ["ORDERFLOW_TEST_KAFKA"]]
+def kafka_alone(folder: Path) -> Iterator[Kafka]:
+    """One broker for tests that kill it."""
+    yield from started(folder)
+
+
+@pytest.fixture(scope="module")
+def kafka_three(folder: Path) -> Iterator[Kafka]:
+    """Three brokers; a write needs two of them."""
+    yield from started(folder, brokers=3, heap_megabytes=384)
+
+
+USERS = {"orderflow": "orderflow-secret", "oms": "oms-secret", "nobody": "nobody-secret"}
+
+
+@pytest.fixture(scope="module")
+def kafka_secure(folder: Path) -> Iterator[Kafka]:
+    """One broker with TLS, SCRAM and access lists, for USERS."""
+    yield from started(folder, users=USERS)
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _one_postgres(folder: Path) -> Iterator[Postgres]:
+    needs(postgres_missing())
+    postgres = Postgres.start(folder / "postgres-server")
+    yield postgres
+    postgres.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> str:
+    """The URL of a database that nobody uses, on a server that nobody harms."""
+    url: str = os.environ.get("ORDERFLOW_TEST_DATABASE_URL") or request.getfixturevalue("_one_postgres").url
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A fresh, empty database."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    plain = postgres_server.replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield f"{postgres_server.rsplit('/', 1)[0]}/{name}"
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgres_alone(folder: Path) -> Iterator[Postgres]:
+    """One server for tests that kill it."""
+    needs(postgres_missing())
+    postgres = Postgres.start(folder / uuid.uuid4().hex)
+    yield postgres
+    postgres.stop()
