@@ -611,7 +611,7 @@ class Transaction:
             # No order was ever read there: a typo, corrected. The new account is read from its beginning.
             mine = s.shops.c.name == name
             self._do(sa.update(s.shops).where(mine).values(endpoint=endpoint, shop_id=shop_id))
-            self.delete(s.cursors, s.cursors.c.shop == name)
+            self.forget_cursor(name)
         if effects is not None:
             self._do(sa.update(s.shops).where(s.shops.c.name == name).values(effects=effects))
 
@@ -634,12 +634,9 @@ class Transaction:
         insert = self._insert(s.cursors).values(shop=shop, **values)
         self._do(insert.on_conflict_do_update(index_elements=["shop"], set_=values))
 
-    def forget_cursor(self, shop: str, now: datetime) -> int:
-        """Read the shop from its beginning, and each of its open orders anew. Returns how many those are."""
+    def forget_cursor(self, shop: str) -> None:
+        """The shop's next poll begins at the beginning."""
         self.delete(s.cursors, s.cursors.c.shop == shop)
-        c = s.orders.c
-        open_ = (c.shop == shop, c.state.not_in(("shipped", "refused", "canceled")))
-        return self._do(sa.update(s.orders).where(*open_).values(read_after=now)).rowcount
 
     # leases: who alone does what only one may do
 

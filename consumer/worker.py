@@ -55,7 +55,7 @@ from statemachine.commands import (
     tracking_held,
 )
 from statemachine.events import CALL, Event
-from statemachine.facts import Answer, Attempt, Facts, GiveUp, Part, Rejection
+from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Part, Rejection
 from statemachine.states import CONFIRM, IMPORT, TRACK
 
 log = structlog.get_logger("orderflow.worker")
@@ -305,7 +305,7 @@ class Worker:
         verdict = after_failure(
             error,
             attempts=command.attempts,
-            maybe_sent_before=command.maybe_sent,
+            maybe_sent_before=command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts,
             give_up_at=command.give_up_at,
             now=now,
             backoff=self._backoff,
