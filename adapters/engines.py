@@ -160,18 +160,8 @@ class Kafka:
         return kafka
 
     def create_topics(self, topics: Mapping[str, int]) -> None:
-        """Name -> partitions; each replica on another broker, three at most. Returns once they can be used."""
-        replicas = min(3, len(self._ports))
-        wanted = {name: {"num_partitions": count, "replication_factor": replicas} for name, count in topics.items()}
-
-        def made(admin: Any) -> bool:
-            with suppress(Exception):  # there already, or not yet possible: the look tells
-                admin.create_topics(wanted)
-            described = admin.describe_topics(list(topics))
-            ready = {one["name"] for one in described if one["partitions"] and _is_led(one)}
-            return ready == topics.keys()
-
-        self._until(made, "the topics are not there")
+        """Name -> partitions. Returns once they can be used."""
+        create_topics(self.bootstrap_servers, topics)
 
     def kill(self, number: int = 0) -> None:
         """The broker ends at once, as in a crash."""
@@ -298,6 +288,31 @@ class Kafka:
 
         if not _wait_for(look):
             raise EngineFailed(f"{complaint} after {START_SECONDS:.0f} s:\n{_tail(self._log(0))}")
+
+
+def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
+    """Name -> partitions, each on as many brokers as there are, three at most. Those that are there stay as they are.
+
+    Returns once they can be used. Raises EngineFailed.
+    """
+    from kafka import KafkaAdminClient  # noqa: PLC0415 - as in Kafka._until
+
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+
+    def are_led() -> bool:
+        replicas = min(3, len(admin.describe_cluster()["brokers"]))
+        wanted = {name: {"num_partitions": count, "replication_factor": replicas} for name, count in topics.items()}
+        with suppress(Exception):  # there already, or not yet possible: the look tells
+            admin.create_topics(wanted)
+        described = admin.describe_topics(list(topics))
+        led = {one["name"] for one in described if one["partitions"] and _is_led(one)}
+        return led == topics.keys()
+
+    try:
+        if not _wait_for(are_led):
+            raise EngineFailed(f"Kafka has not made the topics {', '.join(topics)}")
+    finally:
+        admin.close()
 
 
 def _is_led(topic: Mapping[str, Any]) -> bool:

@@ -4,7 +4,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
 
 - The rebalance listener runs on the client's I/O thread: it notes the new assignment and does nothing else.
 - A broken client can make `poll` fail for ever: whatever it raises, it is closed and made anew at the next poll.
-- What was fetched of a partition that was paused can stay parked for good when it goes on: then the client is made anew.
+- What was fetched of a paused partition can stay parked for good when it goes on: then the client is made anew.
 - A deal that a change of metadata began, and that takes longer than one `poll`, is never ended: the member holds
   nothing for good, and says nothing. And where a broker was away, fetching can stop for good. Both are looked for after
   some seconds without a record, and the client is made anew.

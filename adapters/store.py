@@ -36,6 +36,9 @@ def facts_from_json(text: str) -> Facts:
     return _FACTS.validate_json(text)
 
 
+#: How long a command is its worker's. It outlives its call: both remotes are given up after at most a third of it.
+LEASE: Final = timedelta(seconds=90)
+
 # -- Rows --------------------------------------------------------------------------------------------------------
 
 
@@ -527,13 +530,15 @@ class Transaction:
         )
         return bool(taken.rowcount)
 
-    def sending(self, command_id: int, token: str, now: datetime, payload: bytes | None) -> bool:
+    def sending(
+        self, command_id: int, token: str, now: datetime, payload: bytes | None, lease: timedelta = LEASE
+    ) -> bool:
         """The last look before the call: lease ours and not run out, command still wanted (rule 18).
 
         From here on the call may have happened, so the payload is stored now, and the lease begins anew, to outlast
         the call whatever was read before it. False: do not call.
         """
-        values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + LEASE}
+        values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + lease}
         if payload is not None:
             values["payload"] = payload
         c = s.commands.c
@@ -861,7 +866,3 @@ def order_of(row: sa.Row[Any]) -> OrderRow:
         entered_at=row.entered_at,
         updated_at=row.updated_at,
     )
-
-
-#: A lease outlives its call: Mirakl and the OMS are given up after at most half of it.
-LEASE: Final = timedelta(seconds=90)

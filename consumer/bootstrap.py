@@ -221,6 +221,7 @@ class Service:
             self.clock,
             grace=timedelta(seconds=table.grace_seconds),
             backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
+            lease=timedelta(seconds=table.lease_seconds),
             on_result=lambda kind, result: self.metrics.commands.labels(kind, result).inc(),
         )
 
