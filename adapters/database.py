@@ -65,7 +65,9 @@ _EXAMPLE: Final = f"{POSTGRESQL}://orderflow@db.example/orderflow"
 
 
 def _open_sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": busy_seconds, "check_same_thread": False})
+    engine = sa.create_engine(
+        url, hide_parameters=True, connect_args={"timeout": busy_seconds, "check_same_thread": False}
+    )
     sa.event.listen(engine, "connect", _sqlite_settings)
     sa.event.listen(engine, "begin", _sqlite_begin)
     return engine
@@ -96,6 +98,7 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
         pool_timeout=LOCK_SECONDS,
         pool_pre_ping=True,  # after an outage the first use of each old connection would fail
         pool_recycle=1800,
+        hide_parameters=True,  # in the texts of errors: they are people's names and addresses
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "orderflow",

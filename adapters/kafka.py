@@ -77,6 +77,7 @@ class KafkaLog:
         self._of_producer = dict(producer or {})
         self._lock = threading.Lock()
         self._producer: Any = None
+        self._asking = threading.Lock()  # one of its own: who asks must not keep others from publishing
         self._admin: Any = None
         self._cluster = ""
 
@@ -183,7 +184,7 @@ class KafkaLog:
         return found
 
     def _ask(self, question: Callable[[Any], T]) -> T:
-        with self._lock:
+        with self._asking:
             try:
                 if self._admin is None:
                     self._admin = _made(lambda: kafka.KafkaAdminClient(**{**_CLIENT, **self._client()}))
@@ -222,7 +223,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Everything that was published is durable already."""
-        with self._lock:
+        with self._lock, self._asking:
             clients = [one for one in (self._producer, self._admin) if one is not None]
             self._producer = self._admin = None
         for one in clients:
