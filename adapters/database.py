@@ -4,10 +4,11 @@ SQLite serves one process. PostgreSQL serves any number; it runs at READ COMMITT
 committed by then: rows are read again under their lock, and updates name the state that they expect.
 """
 
+import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import sqlalchemy as sa
 from alembic import command as alembic
@@ -37,6 +38,27 @@ POSTGRESQL: Final = "postgresql+psycopg"
 def is_sqlite(url: str) -> bool:
     """Whether the store is a file of one process."""
     return url.startswith("sqlite")
+
+
+def hold_alone(url: str, said_by: str = "store.url") -> IO[str] | None:
+    """Hold a SQLite store for this process until the file that is returned is closed: there is no second one on it.
+
+    None where there is nothing to hold: PostgreSQL, a store in memory. Commands of the CLI do not ask.
+    Raises ConfigError, naming `said_by`, where another process holds it, or its folder is not there.
+    """
+    _, _, path = url.partition(":///")
+    if not is_sqlite(url) or not path or path == ":memory:":
+        return None
+    file = Path(path)
+    if not file.parent.is_dir():
+        raise ConfigError(f"{said_by}: there is no folder {file.parent}")
+    lock = file.with_name(f"{file.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ConfigError(f"{said_by}: another orderflow runs on {file}") from error
+    return lock
 
 
 def open_engine(

@@ -1,6 +1,5 @@
 """The wiring: settings to a running service. wiring.py, and this, alone know which adapter stands behind which port."""
 
-import fcntl
 import logging
 import os
 import signal
@@ -13,15 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
 import uvicorn
 
+from adapters import database, views
 from adapters import store as stores
-from adapters import views
 from adapters.kafka import KafkaLog
 from adapters.log import EmbeddedLog
 from adapters.mirakl import MiraklShop
@@ -59,26 +57,6 @@ FAILED_SECONDS: Final = 1.0
 TRIM_EVERY: Final = timedelta(hours=1)
 REPLAN_AT_ONCE: Final = 500
 LAG_EVERY_SECONDS: Final = 5.0
-
-
-def _only_one(settings: Settings) -> IO[str] | None:
-    """Hold a SQLite store for this process: the embedded log and Mirakl's call frequency suffer no second one.
-
-    Raises ConfigError where another process runs on it, or its folder is not there. Commands of the CLI do not ask.
-    """
-    _, _, path = settings.store.url.partition(":///")
-    if not settings.store.is_sqlite or not path or path == ":memory:":
-        return None
-    file = Path(path)
-    if not file.parent.is_dir():
-        raise ConfigError(f"store.url: there is no folder {file.parent}")
-    lock = file.with_name(f"{file.name}.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(f"store.url: another orderflow runs on {file}") from error
-    return lock
 
 
 def run(settings: Settings, roles: Collection[str] = ROLES) -> None:
@@ -131,7 +109,8 @@ class Service:
         )
         logging_through(self.metrics)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
-        self._held = _only_one(settings)  # before the schema is touched
+        # Before the schema is touched: the embedded log and Mirakl's call frequency suffer no second process.
+        self._held = database.hold_alone(settings.store.url)
         self.store = open_store(settings)
         self._with_schema()
         self._bind_shops()
