@@ -15,6 +15,7 @@ from alembic import command as alembic
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.types.array import ListBinaryDumper
 
 from adapters.ports import ConfigError, StoreUnavailable
 
@@ -131,9 +132,15 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
             "tcp_user_timeout": SILENT_SECONDS * 1000,
         },
     )
+    sa.event.listen(engine, "connect", _postgresql_settings)
     if password is not None:
         sa.event.listen(engine, "do_connect", lambda _d, _r, _a, arguments: arguments.update(password=password()))
     return engine
+
+
+def _postgresql_settings(connection: Any, _record: object) -> None:
+    """Arrays go in binary: as text, every quote in every document is escaped in Python, a third of an apply's time."""
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 @contextmanager
