@@ -33,12 +33,11 @@ from consumer.config import Settings, ShopTable
 from consumer.lease import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics import Metrics
-from consumer.outbox import Outbox
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.web.app import Intake, application
-from consumer.wiring import group_of, open_log, open_store
+from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
 from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
@@ -120,9 +119,7 @@ class Service:
         self._with_topics()
         self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
         self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
-        topics = settings.topics
-        outbox = None if embedded else Outbox(topics.transitions, topics.dead_letters)
-        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied, outbox)
+        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied, outbox_of(settings))
         self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
         self.consumer = self._make_consumer() if "consumer" in self.roles else None
         self.worker = self._make_worker() if "worker" in self.roles else None

@@ -596,7 +596,7 @@ def _add_act(kind: str, text: str) -> None:
         with _opened(file) as (settings, store):
             row = _order(store, order_id, shop)
             _ask(f"{kind} {row.shop} {row.order_id}, which is {row.state}?", yes)
-            orders = Orders(store, config.policies(settings), CLOCK)
+            orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
             after = acts.act(orders, row, kind, who=who or _user(), why=reason, at=CLOCK.now())
             _explain(settings, store, after)
 
@@ -820,7 +820,7 @@ def offsets_reset(
         if topic not in _consumed(settings):
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
         _ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
-        orders = Orders(store, config.policies(settings), CLOCK)
+        orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
         moved = offsets.reset(
             orders,
             log,

@@ -8,6 +8,7 @@ from adapters.ports import Clock
 from adapters.store import Store
 from consumer import config
 from consumer.config import Settings
+from consumer.outbox import Outbox
 
 #: The group of the embedded log; Kafka's is a setting.
 GROUP: Final = "orderflow"
@@ -36,3 +37,9 @@ def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | Ka
 def group_of(settings: Settings) -> str:
     """The consumer group."""
     return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
+
+
+def outbox_of(settings: Settings) -> Outbox | None:
+    """Where changes of state are told; nobody else can read the embedded log."""
+    topics = settings.topics
+    return None if settings.log.kind == "embedded" else Outbox(topics.transitions, topics.dead_letters)
