@@ -24,7 +24,7 @@ import kafka
 import structlog
 from kafka.admin import OffsetSpec
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError, RetriableError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from adapters.ports import ConfigError, Extent, LogUnavailable, NewRecord, OrderflowError, Place, Record, TooLarge
@@ -41,6 +41,8 @@ REQUEST_SECONDS: Final = 10
 BOOTSTRAP_SECONDS: Final = 10
 #: A topic or partition that is new is noticed within this time.
 METADATA_SECONDS: Final = 30
+ASK_AGAIN: Final = 5
+ASK_AGAIN_SECONDS: Final = 0.3
 #: Between two polls lies one apply and no call to a remote, so far less than this.
 MAX_POLL_SECONDS: Final = 300
 #: A client that brings nothing is looked at after so long; each time that it was made anew in vain, after twice that.
@@ -69,12 +71,14 @@ class KafkaLog:
         *,
         consumer: Mapping[str, Any] | None = None,
         producer: Mapping[str, Any] | None = None,
+        delivery_seconds: float = DELIVERY_SECONDS,
     ) -> None:
         """`client`: options as kafka-python names them, read for each new client, so that a changed password holds;
-        `consumer` and `producer`: what concerns these alone."""
+        `consumer` and `producer`: what concerns these alone. What no broker took in `delivery_seconds` has failed."""
         self._client = client
         self._of_consumer = dict(consumer or {})
         self._of_producer = dict(producer or {})
+        self._delivery_seconds = delivery_seconds
         self._lock = threading.Lock()
         self._producer: Any = None
         self._asking = threading.Lock()  # one of its own: who asks must not keep others from publishing
@@ -99,10 +103,10 @@ class KafkaLog:
                 except TOO_LARGE as error:
                     raise TooLarge(number) from error
                 futures.append(sent)
-            producer.flush(timeout=DELIVERY_SECONDS)
+            producer.flush(timeout=self._delivery_seconds)
             for number, future in enumerate(futures):
                 try:
-                    future.get(timeout=DELIVERY_SECONDS)
+                    future.get(timeout=self._delivery_seconds)
                 except TOO_LARGE as error:
                     raise TooLarge(number) from error
         except TooLarge:
@@ -117,12 +121,13 @@ class KafkaLog:
                 options = {
                     "acks": "all",
                     "enable_idempotence": True,
-                    "delivery_timeout_ms": DELIVERY_SECONDS * 1000,
-                    "max_block_ms": REQUEST_SECONDS * 1000,
+                    "delivery_timeout_ms": int(self._delivery_seconds * 1000),
+                    "max_block_ms": int(self._delivery_seconds * 1000),
                     "linger_ms": 5,
                     "allow_auto_create_topics": False,
                     "metrics_enabled": False,
                     **_CLIENT,
+                    "request_timeout_ms": int(min(REQUEST_SECONDS, self._delivery_seconds / 2) * 1000),
                     **self._of_producer,
                     **self._client(),
                 }
@@ -188,7 +193,7 @@ class KafkaLog:
             try:
                 if self._admin is None:
                     self._admin = _made(lambda: kafka.KafkaAdminClient(**{**_CLIENT, **self._client()}))
-                return question(self._admin)
+                return _patiently(lambda: question(self._admin))
             except OrderflowError:
                 raise
             except Exception as error:
@@ -385,6 +390,16 @@ def _made(make: Callable[[], T]) -> T:
         raise ConfigError(f"kafka: the client does not take these settings ({type(error).__name__})") from error
     except Exception as error:
         raise LogUnavailable(_words(error)) from error
+
+
+def _patiently(question: Callable[[], T]) -> T:
+    """Again where Kafka says "not yet": a group's first question, a leader that is being elected."""
+    for _ in range(ASK_AGAIN):
+        try:
+            return question()
+        except RetriableError:
+            time.sleep(ASK_AGAIN_SECONDS)
+    return question()
 
 
 def _closed(close: Callable[[], object]) -> None:

@@ -110,7 +110,7 @@ class Service:
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
         # Before the schema is touched: the embedded log and Mirakl's call frequency suffer no second process.
         self._held = database.hold_alone(settings.store.url)
-        self.store = open_store(settings)
+        self.store = open_store(settings, self.roles)
         self._with_schema()
         self._bind_shops()
         embedded = settings.log.kind == "embedded"
