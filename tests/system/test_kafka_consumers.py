@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-import kafka
 import pytest
 import sqlalchemy as sa
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError
 from kafka.partitioner import Partitioner
 from kafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
@@ -24,10 +24,10 @@ from structlog.testing import capture_logs
 from adapters import schema as s
 from adapters import store as stores
 from adapters import views
-from adapters.engines import Kafka, Postgres, create_topics
-from adapters.kafka import KafkaLog
-from adapters.ports import LogUnavailable, NewRecord, Place, Record, StoreUnavailable
-from adapters.store import DeadLetter, Progress, Store
+from adapters.engines import create_topics
+from adapters.kafka import KafkaLog, KafkaReader
+from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
+from adapters.store import DeadLetter, Store
 from consumer import loop, offsets
 from consumer.apply import Applied, Orders
 from consumer.clock import SystemClock
@@ -136,13 +136,6 @@ class Member:
         self.consumer.close()
         self.log.close()
 
-    def die(self) -> None:
-        """End between the commit of the database and that of Kafka, as a killed process does."""
-        self.halt()
-        self.reader._uncommitted = {}
-        self.consumer.close()
-        self.log.close()
-
 
 class Foreign(Partitioner):  # type: ignore[misc]  # untyped
     """By the key's last byte, where kafka-python takes murmur2; without a key, one after the other."""
@@ -204,7 +197,8 @@ class Fleet:
 
     def event(self, value: bytes) -> Event:
         order_id, number = value.decode().split()[0].split("/")
-        return replace(spoke(int(number)), shop=self.shop, order_id=order_id, event_id=f"{order_id}/{number}")
+        event = replace(spoke(int(number)), shop=self.shop, order_id=order_id)
+        return replace(event, source=f"/test/{self.shop}", event_id=f"{order_id}/{number}")
 
     def publish(self, count: int, base: str = SNAPSHOTS, orders: int = 10, filler: int = 0) -> None:
         """So many events of `orders` orders, by our own client."""
@@ -264,19 +258,67 @@ class Fleet:
     def committed(self) -> dict[Place, int | None]:
         return {place: extent.committed for place, extent in self.log.extents(self.group, self.places).items()}
 
+    def commit(self, offsets_: Mapping[Place, int]) -> None:
+        """Set the group's commits by hand, as kafka-consumer-groups.sh does."""
+        wanted = {TopicPartition(p.topic, p.partition): OffsetAndMetadata(at, "", -1) for p, at in offsets_.items()}
+
+        def is_taken() -> bool:
+            done = self.admin.alter_group_offsets(self.group, wanted)
+            return {error.__name__ for error in done.values()} == {"NoError"}
+
+        wait(is_taken, "the group is empty")
+
+    def set_row(self, place: Place, by: int) -> None:
+        """Move a progress row, as an older copy of the store would have it."""
+        with self.store.transaction() as tx:
+            now = tx.begin_progress(self.log.cluster(), self.group, {place: Extent(0, 0)})[place]
+            tx.reset_progress(self.log.cluster(), self.group, place, replace(now, position=now.position + by))
+
+    def make_anew(self, base: str, partitions: int) -> None:
+        """Delete a topic and make another one of its name."""
+        name = self.topics[base]
+        self.admin.delete_topics([name])
+
+        def is_made() -> bool:  # Kafka takes a moment to forget the old one
+            with suppress(KafkaError):
+                self.admin.create_topics({name: {"num_partitions": partitions, "replication_factor": 1}})
+                return True
+            return False
+
+        wait(is_made, "the topic is made anew")
+        create_topics(self.servers, {name: partitions})
+        if self._foreign is not None:  # its numbers belong to the old topic
+            self._foreign.close(timeout=1)
+            self._foreign = None
+
+    def delete_below(self, place: Place, offset: int) -> None:
+        self.admin.delete_records({TopicPartition(place.topic, place.partition): offset})
+        wait(lambda: self.log.extents(self.group, [place])[place].first >= offset, "the records are gone")
+
+    def reset(self, base: str, whence: Any = "stored") -> list[tuple[Place, int, int]]:
+        """As a person does, from another process."""
+        return offsets.reset(
+            self.orders,
+            self.log,
+            self.group,
+            self.topics[base],
+            partition=None,
+            whence=whence,
+            who="ana",
+            why="a test",
+            shops=[self.shop],
+        )
+
+    def standings(self) -> dict[Place, str]:
+        found = offsets.standings(self.orders, self.log, self.group, self.topics.values())
+        return {Place(one.topic, one.partition): one.misfit for one in found if one.misfit}
+
     def is_drained(self) -> bool:
         return self.progress() == self.ends()
 
     def drained(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Everything that was published is applied, once, and nothing came twice."""
-        try:
-            wait(lambda: self.applied().keys() == self.published, "everything is applied", seconds)
-        except AssertionError:
-            a = self.applied().keys()
-            print("MISSING", sorted(self.published - a)[:20], len(self.published - a), "EXTRA", len(a - self.published))
-            print("PROGRESS", sorted(self.progress().items()), "ENDS", sorted(self.ends().items()))
-            for m in self.members: print("M", m.records, m.troubles, m.reader.generation, m.consumer._generation, sorted(m.consumer._held.items()), m.reader.assignment(), m.reader._consumer and m.reader._consumer.assignment())
-            raise
+        wait(lambda: self.applied().keys() == self.published, "everything is applied", seconds)
         wait(self.is_drained, "the progress rows are where the log ends", seconds)
         assert set(self.applied().values()) <= {0}
 
@@ -352,3 +394,219 @@ def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: F
         assert member.metrics.registry.get_sample_value("orderflow_consumer_rebalances_total") == len(member.deals)
         assert member.misfits == {}
         assert max(map(len, [one.held for one in members])) - len(member.held) <= 1  # evenly over both topics
+
+
+def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Callable[..., Fleet]) -> None:
+    """Thrown out of the group in the middle of a batch, which its successor applies meanwhile."""
+    fleet = make_fleet({SNAPSHOTS: 2})
+    zombie = Member(fleet)
+    fleet.members.append(zombie)
+    place = min(fleet.places)
+    held_up = fleet.publish_to(place, 20)[5]
+    zombie.waits_at[held_up] = threading.Event()
+    zombie.start()
+    assert zombie.waiting.wait(PATIENCE_SECONDS)
+    gone = fleet.admin.remove_group_members(fleet.group, [MemberToRemove(member_id=zombie.member_id())])
+    assert [error.__name__ for error in gone.values()] == ["NoError"]
+    successor = fleet.member()
+    wait(lambda: fleet.is_dealt([successor]), "the successor has everything")
+    fleet.drained()
+    with capture_logs() as logged:
+        zombie.waits_at[held_up].set()
+        wait(lambda: any(line["event"] == "fenced" for line in logged), "the zombie is fenced")
+    assert (zombie.records, successor.records) == (0, 20)
+    wait(lambda: fleet.is_dealt([zombie, successor], at_least=1), "it has joined again")
+    for one in fleet.places:
+        fleet.publish_to(one, 10)
+    fleet.drained()
+    assert (zombie.records, successor.records) == (10, 30)
+
+
+def test_where_kafka_s_commit_is_behind_nothing_is_read_twice(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between the commit of the database and Kafka's, as often as you like (rule 8)."""
+    monkeypatch.setattr(KafkaReader, "commit", lambda *_: None)  # each of them dies before it comes to that
+    fleet = make_fleet({SNAPSHOTS: 2})
+    passed = 0
+    for _ in range(3):
+        fleet.publish(20)
+        member = fleet.member()
+        fleet.drained()
+        fleet.members.pop().close()
+        passed += member.records
+        assert "repeated" not in member.results
+    assert passed == 60
+    assert set(fleet.committed().values()) == {None}
+
+
+def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet({SNAPSHOTS: 2})
+    fleet.publish(20)
+    fleet.member()
+    fleet.drained()
+    fleet.members.pop().close()
+    assert fleet.committed() == fleet.ends()
+    fleet.commit(dict.fromkeys(fleet.places, 0))
+    fleet.publish(20)
+    member = fleet.member()
+    fleet.drained()
+    assert (member.records, member.misfits) == (20, {})
+    wait(lambda: fleet.committed() == fleet.ends(), "the commit is where the rows are")
+
+
+# -- Offsets that do not fit -------------------------------------------------------------------------------------
+
+
+def recreated_and_shorter(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.make_anew(SNAPSHOTS, 2)
+    for n in range(2):
+        fleet.publish_to(Place(place.topic, n), 3)
+    return {Place(place.topic, n): "topic_recreated" for n in range(2)}
+
+
+def recreated_and_longer(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.make_anew(SNAPSHOTS, 2)
+    for n in range(2):
+        fleet.publish_to(Place(place.topic, n), 25)
+    return {Place(place.topic, n): "topic_recreated" for n in range(2)}
+
+
+def deleted_by_retention(fleet: Fleet, place: Place) -> dict[Place, str]:
+    lost = fleet.publish_to(place, 5)[:3]
+    fleet.delete_below(place, 13)
+    fleet.published -= {value.decode().strip("x ") for value in lost}
+    return {place: "offsets_gone"}
+
+
+def log_restored(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.set_row(place, by=+4)
+    return {place: "log_shorter"}
+
+
+def store_restored(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.set_row(place, by=-4)
+    return {place: "store_restored"}
+
+
+def store_is_new(fleet: Fleet, place: Place) -> dict[Place, str]:
+    with fleet.store.transaction() as tx:
+        tx.delete(s.progress, s.progress.c.group_name == fleet.group)
+    return dict.fromkeys(fleet.places, "store_restored")
+
+
+def commit_is_ahead(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.commit({place: 99})
+    return {place: "store_restored"}
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        recreated_and_shorter,
+        recreated_and_longer,
+        deleted_by_retention,
+        log_restored,
+        store_restored,
+        store_is_new,
+        commit_is_ahead,
+    ],
+)
+def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
+    make_fleet: Callable[..., Fleet],
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: Callable[[Fleet, Place], dict[Place, str]],
+) -> None:
+    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    fleet = make_fleet({SNAPSHOTS: 2, OMS: 1})
+    for place in fleet.places:
+        fleet.publish_to(place, 10)
+    fleet.member()
+    fleet.drained()
+    fleet.members.pop().close()
+
+    place = Place(fleet.topics[SNAPSHOTS], 1)
+    wrong = breaks(fleet, place)
+    assert fleet.standings() == wrong
+    before = fleet.progress()
+    with capture_logs() as logged:
+        member = fleet.member()
+        wait(lambda: member.misfits == wrong, "the misfits are noticed")
+        for other in fleet.places:
+            fleet.publish_to(other, 5)
+        good = fleet.places - wrong.keys()
+        wait(lambda: all(fleet.progress()[one] == fleet.ends()[one] for one in good), "the others go on")
+        for _ in range(3):
+            looked_at = member.consumer._looked_at
+            wait(lambda: member.consumer._looked_at > looked_at, "it is looked at again")  # noqa: B023 - at once
+    assert {one: fleet.progress()[one] for one in wrong} == {one: before.get(one, 0) for one in wrong}
+    assert member.held == good
+    told = [line for line in logged if line["event"] == "progress_stopped"]
+    assert {Place(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
+    # Once for each deal, of which kafka-python may make several, however often it is looked at.
+    assert len(told) <= len(wrong) * member.reader.generation
+    assert len(member.deals) <= member.reader.generation  # nor does a look count as a deal
+    gauges = {one: member.stopped_gauge(one) for one in fleet.places}
+    assert gauges == {one: float(one in wrong) for one in fleet.places}
+
+    for topic in {one.topic for one in wrong}:
+        fleet.reset(next(base for base, name in fleet.topics.items() if name == topic))
+    restored = Attempt("import_order", RESTORED)
+    orders = [order for order in views.orders(fleet.store, shop=fleet.shop) if order.state != "shipped"]
+    assert orders
+    assert all(restored in order.facts.attempts for order in orders)
+    wait(lambda: member.misfits == {}, "the reset is noticed")
+    wait(lambda: fleet.applied().keys() == fleet.published, "everything that the log has is applied")
+    wait(fleet.is_drained, "the rows are where the log ends")
+    assert {one: member.stopped_gauge(one) for one in fleet.places} == dict.fromkeys(fleet.places, 0.0)
+    assert fleet.standings() == {}
+    assert member.troubles == []
+
+
+@pytest.mark.parametrize("length", [3, 25], ids=["shorter", "longer"])
+def test_a_topic_made_anew_under_a_running_consumer_stops(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """The client goes on at its old offset in the new topic, and says nothing."""
+    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
+    for place in fleet.places:
+        fleet.publish_to(place, 10)
+    member = fleet.member()
+    fleet.drained()
+    place = Place(fleet.topics[SNAPSHOTS], 0)
+    fleet.make_anew(SNAPSHOTS, 1)
+    fleet.publish_to(place, length)
+    wait(lambda: place in member.misfits, "it is noticed")
+    fleet.publish_to(Place(fleet.topics[OMS], 0), 5)
+    wait(lambda: fleet.progress()[Place(fleet.topics[OMS], 0)] == 15, "the other goes on")
+    wait(lambda: member.misfits == {place: "topic_recreated"}, "and why")
+    fleet.reset(SNAPSHOTS)
+    wait(lambda: fleet.applied().keys() == fleet.published, "nothing of the new topic is lost")
+    wait(fleet.is_drained, "the rows are where the log ends")
+
+
+def test_records_deleted_under_a_running_consumer_stop_it(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client would go on behind the hole, and say nothing."""
+    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
+    place, other = Place(fleet.topics[SNAPSHOTS], 0), Place(fleet.topics[OMS], 0)
+    member = Member(fleet, max_partition_fetch_bytes=4096)  # so that it has not fetched everything beforehand
+    fleet.members.append(member)
+    values = fleet.publish_to(place, 200, filler=1000)
+    member.waits_at[values[0]] = threading.Event()
+    member.start()
+    assert member.waiting.wait(PATIENCE_SECONDS)
+    fleet.delete_below(place, 150)
+    member.waits_at[values[0]].set()
+    wait(lambda: member.misfits == {place: "offsets_gone"}, "it is noticed")
+    at = fleet.progress()[place]
+    assert 0 < at < 150
+    fleet.publish_to(other, 5)
+    wait(lambda: fleet.progress()[other] == 5, "the other goes on")
+    assert fleet.progress()[place] == at
+    fleet.reset(SNAPSHOTS)
+    fleet.published -= {value.decode().split()[0] for value in values[at:150]}
+    fleet.drained()
