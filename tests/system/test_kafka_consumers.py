@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 from adapters import schema as s
 from adapters import store as stores
 from adapters import views
-from adapters.engines import create_topics
+from adapters.engines import Kafka, Postgres, create_topics
 from adapters.kafka import KafkaLog, KafkaReader
 from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
 from adapters.store import DeadLetter, Store
@@ -610,3 +610,94 @@ def test_records_deleted_under_a_running_consumer_stop_it(
     fleet.reset(SNAPSHOTS)
     fleet.published -= {value.decode().split()[0] for value in values[at:150]}
     fleet.drained()
+
+
+# -- Outages -----------------------------------------------------------------------------------------------------
+
+
+def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
+    make_fleet: Callable[..., Fleet], kafka_alone: Kafka
+) -> None:
+    fleet = make_fleet({SNAPSHOTS: 3}, kafka_alone.bootstrap_servers)
+    members = [fleet.member() for _ in range(2)]
+    fleet.publish(100)
+    fleet.drained()
+    kafka_alone.kill()
+    with pytest.raises(LogUnavailable):
+        fleet.publish(1)
+    assert all(member.crash is None and not member.misfits for member in members)
+    kafka_alone.start_broker()
+    back_at = time.monotonic()
+    # What failed may be in the log or not: the same number may come again, as another event.
+    publish_until_taken(fleet, 20)
+    wait(lambda: fleet.published <= fleet.applied().keys(), "it is applied", RECOVERY_SECONDS)
+    assert time.monotonic() - back_at < RECOVERY_SECONDS
+    assert set(fleet.applied().values()) <= {0}
+    wait(fleet.is_drained, "the rows are where the log ends")
+    wait(lambda: fleet.is_dealt(members), "each partition has one member")
+    assert {trouble for member in members for trouble in member.troubles} <= {"LogUnavailable"}
+    assert all(member.misfits == {} for member in members)
+
+
+def publish_until_taken(fleet: Fleet, count: int) -> None:
+    ends_at = time.monotonic() + RECOVERY_SECONDS
+    while True:
+        try:
+            fleet.publish(count)
+            return
+        except LogUnavailable:
+            assert time.monotonic() < ends_at
+
+
+def test_while_the_database_is_away_nothing_is_passed_and_then_all_is_applied(
+    make_fleet: Callable[..., Fleet], postgres_alone: Postgres
+) -> None:
+    fleet = make_fleet({SNAPSHOTS: 3}, url=postgres_alone.url)
+    members = [fleet.member() for _ in range(2)]
+    fleet.publish(100)
+    fleet.drained()
+    postgres_alone.kill()
+    fleet.publish(100)
+    wait(lambda: any("StoreUnavailable" in member.troubles for member in members), "they notice")
+    assert all(member.crash is None for member in members)
+    before = sum(member.records for member in members)
+    postgres_alone.start_again()
+    fleet.drained(RECOVERY_SECONDS)
+    assert before == 100
+    assert sum(member.records for member in members) == 200
+    assert {trouble for member in members for trouble in member.troubles} == {"StoreUnavailable"}
+
+
+def test_one_of_three_brokers_dies_under_load_and_nothing_acknowledged_is_lost(
+    make_fleet: Callable[..., Fleet], kafka_three: Kafka
+) -> None:
+    fleet = make_fleet({SNAPSHOTS: 5, OMS: 2}, kafka_three.bootstrap_servers)
+    members = [fleet.member() for _ in range(2)]
+    stop, failures = threading.Event(), []
+
+    def load() -> None:
+        while not stop.wait(0.01):
+            try:
+                fleet.publish(5)
+                fleet.publish(2, OMS)
+            except LogUnavailable as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=load, name="load", daemon=True)
+    thread.start()
+    try:
+        wait(lambda: sum(member.records for member in members) > 100, "records flow")
+        kafka_three.kill(1)
+        passed = sum(member.records for member in members)
+        wait(lambda: sum(member.records for member in members) > passed + 300, "they flow with two brokers")
+        kafka_three.start_broker(1)
+        passed = sum(member.records for member in members)
+        wait(lambda: sum(member.records for member in members) > passed + 100, "and with three again")
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+    # What failed may be in the log all the same: applied once too, though nobody was promised it.
+    wait(lambda: fleet.published <= fleet.applied().keys(), "everything acknowledged is applied")
+    assert set(fleet.applied().values()) <= {0}
+    wait(fleet.is_drained, "the rows are where the log ends")
+    assert all(member.crash is None and member.misfits == {} for member in members)
