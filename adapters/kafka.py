@@ -10,6 +10,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
   some seconds without a record, and the client is made anew.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
 - A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
+- A producer to which a broker said that a record is too large says so of every record from then on.
 - A wrong password looks like a broker that does not answer.
 """
 
@@ -95,44 +96,64 @@ class KafkaLog:
         that are published again one after the other are not overtaken by what was left of the first try.
         """
         producer = self._open_producer()
-        futures = []
         try:
-            for number, record in enumerate(records):
-                try:
-                    sent = producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
-                except TOO_LARGE as error:
-                    raise TooLarge(number) from error
-                futures.append(sent)
+            sent = [
+                producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+                for record in records
+            ]
             producer.flush(timeout=self._delivery_seconds)
-            for number, future in enumerate(futures):
-                try:
-                    future.get(timeout=self._delivery_seconds)
-                except TOO_LARGE as error:
-                    raise TooLarge(number) from error
-        except TooLarge:
-            raise
+            for future in sent:
+                future.get(timeout=self._delivery_seconds)
+        except TOO_LARGE:
+            self._drop_producer(producer)
+            self._publish_one_by_one(records)
         except Exception as error:
             self._drop_producer(producer)
             raise LogUnavailable(_words(error)) from error
 
+    def _publish_one_by_one(self, records: Sequence[NewRecord]) -> None:
+        """Find out which record is too large. Raises as `publish` does.
+
+        An idempotent producer fails for good when a broker refuses a record, and says the same of all that it still
+        holds or is given later, whoever gave it. So each goes alone, through a producer that nobody else uses.
+        """
+        producer = self._new_producer()
+        try:
+            for number, record in enumerate(records):
+                try:
+                    producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers)).get(
+                        timeout=self._delivery_seconds
+                    )
+                except TOO_LARGE as error:
+                    raise TooLarge(number) from error
+        except OrderflowError:
+            raise
+        except Exception as error:
+            raise LogUnavailable(_words(error)) from error
+        finally:
+            _closed(lambda: producer.close(timeout=0))
+
     def _open_producer(self) -> Any:
         with self._lock:
             if self._producer is None:
-                options = {
-                    "acks": "all",
-                    "enable_idempotence": True,
-                    "delivery_timeout_ms": int(self._delivery_seconds * 1000),
-                    "max_block_ms": int(self._delivery_seconds * 1000),
-                    "linger_ms": 5,
-                    "allow_auto_create_topics": False,
-                    "metrics_enabled": False,
-                    **_CLIENT,
-                    "request_timeout_ms": int(min(REQUEST_SECONDS, self._delivery_seconds / 2) * 1000),
-                    **self._of_producer,
-                    **self._client(),
-                }
-                self._producer = _made(lambda: kafka.KafkaProducer(**options))
+                self._producer = self._new_producer()
             return self._producer
+
+    def _new_producer(self) -> Any:
+        options = {
+            "acks": "all",
+            "enable_idempotence": True,
+            "delivery_timeout_ms": int(self._delivery_seconds * 1000),
+            "max_block_ms": int(self._delivery_seconds * 1000),
+            "linger_ms": 5,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+            **_CLIENT,
+            "request_timeout_ms": int(min(REQUEST_SECONDS, self._delivery_seconds / 2) * 1000),
+            **self._of_producer,
+            **self._client(),
+        }
+        return _made(lambda: kafka.KafkaProducer(**options))
 
     def _drop_producer(self, producer: Any) -> None:
         with self._lock:
