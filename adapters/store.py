@@ -696,6 +696,10 @@ class Transaction:
         mine = (c.name == lease.name, c.holder == lease.holder, c.token == lease.token)
         self._do(sa.update(s.leases).where(*mine).values(holder="", until=EPOCH))
 
+    def end_lease(self, name: str) -> None:
+        """Whoever holds it: what was begun under it comes to nothing, and the next one, also the same, begins anew."""
+        self._do(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
+
     def check_lease(self, lease: Lease) -> None:
         """Raises Fenced where the lease has another holder by now. Nobody takes it before this transaction ends."""
         c = s.leases.c
@@ -785,10 +789,14 @@ class Transaction:
             values,
         )
 
-    def close_letter(self, letter_id: int, state: str) -> bool:
-        """It was replayed or discarded. False where it was not open."""
+    def close_letter(self, letter_id: int, times: int, state: str) -> bool:
+        """It was replayed or discarded. False where it was not open, or was set aside once more since it was read.
+
+        A consumer can be faster with a replayed letter than whoever marks it: what came back has to stay in sight.
+        """
         c = s.dead_letters.c
-        closed = self._do(sa.update(s.dead_letters).where(c.id == letter_id, c.state == "open").values(state=state))
+        as_read = (c.id == letter_id, c.state == "open", c.times == times)
+        closed = self._do(sa.update(s.dead_letters).where(*as_read).values(state=state))
         return bool(closed.rowcount)
 
     # the embedded log (log.py)

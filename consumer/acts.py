@@ -157,23 +157,23 @@ def replay(
 ) -> str:
     """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable."""
     _needs_words(why)
-    record = _record_of(_open_letter(store, letter_id), shops, topics, clock)
+    letter = _open_letter(store, letter_id)
+    record = _record_of(letter, shops, topics, clock)
     log.publish([record])  # first: published twice does nothing twice, marked and not published would be lost
-    _close_letter(store, clock, letter_id, "replayed", who=who, why=why)
+    with store.transaction() as tx:  # one that a fast consumer has set aside again by now stays open
+        tx.close_letter(letter.id, letter.times, "replayed")
+        tx.add_audit(who, "replayed", f"dead letter {letter_id}", why, clock.now())
     return record.topic
 
 
 def discard(store: Store, clock: Clock, letter_id: int, *, who: str, why: str) -> None:
     """Mark a dead letter as seen to. Raises NotPossible."""
     _needs_words(why)
-    _open_letter(store, letter_id)
-    _close_letter(store, clock, letter_id, "discarded", who=who, why=why)
-
-
-def _close_letter(store: Store, clock: Clock, letter_id: int, state: str, *, who: str, why: str) -> None:
+    letter = _open_letter(store, letter_id)
     with store.transaction() as tx:
-        if tx.close_letter(letter_id, state):
-            tx.add_audit(who, state, f"dead letter {letter_id}", why, clock.now())
+        if not tx.close_letter(letter.id, letter.times, "discarded"):
+            raise NotPossible(f"dead letter {letter_id} was set aside once more, or seen to, just now: look again")
+        tx.add_audit(who, "discarded", f"dead letter {letter_id}", why, clock.now())
 
 
 def _open_letter(store: Store, letter_id: int) -> Letter:

@@ -8,6 +8,7 @@ from adapters import views
 from adapters.ports import Extent, OrderflowError, Place
 from adapters.store import Progress, Store
 from consumer.apply import Orders
+from consumer.lease import poll_lease
 from statemachine.events import ACT, Event
 from statemachine.facts import RESTORED, Attempt, Facts
 from statemachine.states import IMPORT
@@ -167,6 +168,7 @@ def reset(
         tx.add_audit(who, f"offsets reset to {whence}", told, why, now)
         for shop in sorted(shops):
             tx.forget_cursor(shop)
+            tx.end_lease(poll_lease(shop))  # a run that is under way would set the cursor again at its end
     for shop in sorted(shops):
         _count_as_attempted(orders, shop)
     return moved

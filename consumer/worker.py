@@ -174,16 +174,17 @@ class Worker:
 
     def claim(self) -> Claim | None:
         """Lease the next command and leave the fact that it was attempted (rules 12, 13, 20)."""
-        now = self._clock.now()
-        if not self._orders.store.has_claimable(now, self._resting(), self._shops.keys()):
-            return None
-        try:
-            return self._claim(now)
-        except BudgetSpent as spent:  # the transaction is undone: nothing was claimed
-            with self._lock:
-                self.accounts[spent.account].rest(spent.ends_at)
-            log.info("budget_spent", shop=spent.account[0], system=spent.account[1], until=spent.ends_at.isoformat())
-            return None
+        while True:
+            now = self._clock.now()
+            if not self._orders.store.has_claimable(now, self._resting(), self._shops.keys()):
+                return None
+            try:
+                return self._claim(now)
+            except BudgetSpent as spent:  # the transaction is undone: nothing was claimed; what others may do goes on
+                with self._lock:
+                    self.accounts[spent.account].rest(spent.ends_at)
+                until = spent.ends_at.isoformat()
+                log.info("budget_spent", shop=spent.account[0], system=spent.account[1], until=until)
 
     def _claim(self, now: datetime) -> Claim | None:
         with self._orders.store.transaction() as tx:

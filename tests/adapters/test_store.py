@@ -654,8 +654,9 @@ def test_many_claimers_share_out_every_command_once(open_store: OpenStore) -> No
                 command = tx.claimable(NOW, (), ("alpha",))
                 if command is None:
                     return
-                assert tx.lease(command, "", token, NOW + LEASE, NOW)
-            taken.append(command)
+                # False: another has committed between the look's snapshot and its lock; so look again.
+                won = tx.lease(command, "", token, NOW + LEASE, NOW)
+            taken.extend([command] if won else [])
 
     threads = [threading.Thread(target=claim, args=(desk, f"{n}")) for n, desk in enumerate((*each, *each))]
     for thread in threads:

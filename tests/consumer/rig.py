@@ -111,7 +111,7 @@ class Rig:
             transport=self.nets[name],
         )
 
-    def new_worker(self) -> Worker:
+    def new_worker(self, oms_budget: tuple[tuple[str, timedelta, int], ...] = ()) -> Worker:
         def shop(name: str) -> Shop:
             oms = KornitX(
                 base_url="https://oms.example",
@@ -120,7 +120,7 @@ class Rig:
                 on_call=lambda *call: self.metrics.called(name, *call),
                 transport=self.oms_net,
             )
-            return Shop(name, self.clients[name], oms, COMPANIES[name])
+            return Shop(name, self.clients[name], oms, COMPANIES[name], oms_budget=oms_budget)
 
         return Worker(
             self.orders,

@@ -1,0 +1,387 @@
+"""What processes share through the store: leases, budgets, the outbox, dead letters, and orders that one has locked."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from adapters import store as stores
+from adapters import views
+from adapters.ports import Fenced, NewRecord
+from adapters.store import LEASE, Cursor, DeadLetter, Lease, Store
+from statemachine.commands import Command
+from tests.adapters.test_store import NOW, Desk, later, leased, taken
+from tests.support import OpenStore
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+#: Longer than any machine needs to begin to wait for a lock.
+SOON = 0.3
+#: A thread that has not ended by then waits for ever.
+LONG = 20.0
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    return open_store()
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str) -> Iterator[OpenStore]:
+    """As `open_store`, where only PostgreSQL can have two writers at a time."""
+    opened: list[Store] = []
+
+    def open_() -> Store:
+        store = Store(postgres_url)
+        if not opened:
+            stores.migrate(store)
+        opened.append(store)
+        return store
+
+    yield open_
+    for store in opened:
+        store.close()
+
+
+class Meanwhile:
+    """A call in a thread of its own, and what came of it."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._found: list[Any] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found.append(self._call())
+        except Exception as error:
+            self._found.append(error)
+
+    def waits(self) -> bool:
+        self._thread.join(SOON)
+        return self._thread.is_alive()
+
+    def result(self) -> Any:
+        self._thread.join(LONG)
+        assert self._found, "it waits for ever"
+        return self._found[0]
+
+
+# -- Leases ------------------------------------------------------------------------------------------------------
+
+
+def check(store: Store, lease: Lease) -> None:
+    with store.transaction() as tx:
+        tx.check_lease(lease)
+
+
+def test_a_lease_that_another_holds_is_refused(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    held = leased(one)
+    assert taken(other, held.name, "two", later(30)) is None, "to the very end"
+    check(other, held)
+    assert taken(other, "poll:beta", "two", NOW) == Lease("poll:beta", "two", 1), "each name is a lease of its own"
+
+
+def test_a_stale_token_is_fenced(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    old = leased(one)
+    new = leased(other, holder="two", now=later(31))
+    assert new.token > old.token
+    with pytest.raises(Fenced, match=r"poll:alpha has another holder"):
+        check(one, old)
+    check(other, new)
+    back = leased(one, now=later(62))
+    assert (back.holder, back.token) == (old.holder, new.token + 1)
+    with pytest.raises(Fenced):
+        check(one, old)  # the same holder by name: its earlier life has ended all the same
+
+
+def test_a_lease_that_nobody_ever_took_is_nobodys(store: Store) -> None:
+    with pytest.raises(Fenced):
+        check(store, Lease("relay", "one", 1))
+
+
+def test_its_holder_keeps_it_with_its_token_even_after_its_end(store: Store) -> None:
+    held = leased(store)
+    assert [leased(store, now=later(seconds)) for seconds in (0, 20, 90)] == [held] * 3
+    assert taken(store, held.name, "two", later(119)) is None
+    assert taken(store, held.name, "two", later(121)) is not None
+
+
+def test_a_released_lease_is_the_next_ones_at_once(store: Store) -> None:
+    held = leased(store)
+    with store.transaction() as tx:
+        tx.release_lease(held)
+    with pytest.raises(Fenced):
+        check(store, held)
+    assert leased(store, holder="two") == replace(held, holder="two", token=2)
+
+
+def test_a_lease_is_ended_by_hand(store: Store) -> None:
+    """Then what was begun under it comes to nothing, and its holder may begin anew."""
+    held = leased(store)
+    with store.transaction() as tx:
+        tx.end_lease(held.name)
+        tx.end_lease("poll:none")
+    with pytest.raises(Fenced):
+        check(store, held)
+    assert leased(store) == replace(held, token=2)
+
+
+def test_a_late_release_takes_nothing_from_the_next_holder(store: Store) -> None:
+    old = leased(store)
+    new = leased(store, holder="two", now=later(31))
+    with store.transaction() as tx:
+        tx.release_lease(old)
+    check(store, new)
+    assert taken(store, new.name, "three", later(31)) is None
+
+
+def test_nobody_takes_a_lease_over_while_its_holder_writes_under_it(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    held = leased(one)
+    with one.transaction() as tx:
+        tx.check_lease(held)
+        next_one = Meanwhile(lambda: taken(other, held.name, "two", later(31)))
+        assert next_one.waits()
+        tx.set_cursor("alpha", Cursor(NOW, NOW, NOW), held)
+    assert next_one.result() == replace(held, holder="two", token=2)
+    assert views.cursor(one, "alpha") is not None
+
+
+def test_leases_that_live_are_counted_by_their_prefix(store: Store) -> None:
+    for name, now in (("poller:a", NOW), ("poller:b", later(20)), ("poll:a", NOW), ("pollers", NOW)):
+        leased(store, name, now=now)
+    assert [views.count_leases(store, "poller:", later(seconds)) for seconds in (0, 30, 31, 51)] == [2, 2, 1, 0]
+
+
+def test_a_cursor_is_moved_by_the_holder_alone(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    old = leased(one)
+    cursor = Cursor(NOW, NOW, NOW)
+    with one.transaction() as tx:
+        tx.set_cursor("alpha", cursor, old)
+    new = leased(other, holder="two", now=later(31))
+    with pytest.raises(Fenced), one.transaction() as tx:
+        tx.set_cursor("alpha", Cursor(later(99), NOW, NOW), old)
+    assert views.cursor(one, "alpha") == cursor
+    with other.transaction() as tx:
+        tx.set_cursor("alpha", Cursor(later(5), NOW, NOW), new)
+    assert views.cursor(one, "alpha") == Cursor(later(5), NOW, NOW)
+
+
+# -- Budgets -----------------------------------------------------------------------------------------------------
+
+Spans = Sequence[tuple[str, timedelta, int]]
+
+
+class Spent(Exception):
+    """Undoes the transaction, as the worker does."""
+
+
+def spend(store: Store, budget: Spans, now: Any = NOW, account: str = "oms:1") -> Any:
+    """None, or when the spent span ends."""
+    ends_at = None
+    try:
+        with store.transaction() as tx:
+            ends_at = tx.spend(account, budget, now)
+            if ends_at is not None:
+                raise Spent
+    except Spent:
+        pass
+    return ends_at
+
+
+def test_a_spent_budget_says_until_when_and_counts_no_further(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    budget = [("hour", HOUR, 3)]
+    assert [spend(each, budget, later(n)) for n, each in enumerate((one, other, one))] == [None] * 3
+    assert [spend(each, budget, later(60)) for each in (one, other)] == [NOW + HOUR] * 2
+    assert views.budgets(one, later(60)) == {("oms:1", "hour"): 3}
+
+
+def test_each_account_has_its_own(store: Store) -> None:
+    budget = [("hour", HOUR, 1)]
+    assert [spend(store, budget, account=account) for account in ("oms:1", "oms:2", "oms:1")] == [
+        None,
+        None,
+        NOW + HOUR,
+    ]
+
+
+def test_the_next_span_begins_with_its_first_call(store: Store) -> None:
+    budget = [("hour", HOUR, 2)]
+    for now in (NOW, NOW, NOW + HOUR + timedelta(minutes=5)):
+        assert spend(store, budget, now) is None
+    assert views.budgets(store, later(4000)) == {("oms:1", "hour"): 1}
+    assert spend(store, budget, NOW + HOUR + timedelta(minutes=6)) is None
+    assert spend(store, budget, NOW + HOUR + timedelta(minutes=7)) == NOW + 2 * HOUR + timedelta(minutes=5)
+
+
+def test_it_turns_at_its_end_to_the_moment(store: Store) -> None:
+    budget = [("hour", HOUR, 1)]
+    spend(store, budget)
+    assert spend(store, budget, later(3599.999)) == NOW + HOUR
+    assert views.budgets(store, NOW + HOUR) == {}
+    assert spend(store, budget, NOW + HOUR) is None
+
+
+def test_a_spent_day_takes_nothing_from_the_hour(store: Store) -> None:
+    budget = [("hour", HOUR, 5), ("day", DAY, 2)]
+    assert [spend(store, budget) for _ in range(3)] == [None, None, NOW + DAY]
+    assert views.budgets(store, NOW) == {("oms:1", "hour"): 2, ("oms:1", "day"): 2}
+
+
+def test_many_spenders_together_never_spend_too_much(open_store: OpenStore) -> None:
+    each = [open_store(), open_store()]
+    budget = [("hour", HOUR, 30), ("day", DAY, 25)]
+    spenders = [Meanwhile(lambda: [spend(each[k], budget) for k in (0, 1) * 5]) for _ in range(4)]
+    outcomes = [ends_at for one in spenders for ends_at in one.result()]
+    assert (outcomes.count(None), outcomes.count(NOW + DAY)) == (25, 15)
+    assert views.budgets(each[0], NOW)["oms:1", "day"] == 25
+
+
+# -- The outbox --------------------------------------------------------------------------------------------------
+
+
+def record(n: int, key: bytes | None = b"k") -> tuple[str, NewRecord]:
+    return "type", NewRecord("topic", key, b"%d" % n, (("h", b"\xff%d" % n),))
+
+
+def values(store: Store, limit: int = 100) -> list[bytes]:
+    return [found.value for _, found in views.outbox(store, limit)]
+
+
+def test_the_outbox_comes_back_in_order_byte_for_byte(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_outbox([], NOW)
+        tx.add_outbox([record(1), record(2, None)], NOW)
+        tx.add_outbox([record(3)], later(-9))
+    assert [found for _, found in views.outbox(store, 100)] == [record(1)[1], record(2, None)[1], record(3)[1]]
+    assert values(store, 2) == [b"1", b"2"]
+
+
+def test_what_is_published_is_gone_and_nothing_else(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.add_outbox([record(n) for n in range(4)], NOW)
+    ids = [id_ for id_, _ in views.outbox(store, 100)]
+    with store.transaction() as tx:
+        tx.published([])
+        tx.published([ids[0], ids[2]])
+    assert values(store) == [b"1", b"3"]
+
+
+def test_an_undone_transaction_tells_nobody(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.transaction() as tx:
+        tx.add_outbox([record(1)], NOW)
+        _ = 1 / 0
+    assert values(store) == []
+
+
+def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(postgres_store: OpenStore) -> None:
+    one, other = postgres_store(), postgres_store()
+    with one.transaction() as slow:
+        slow.add_outbox([record(1)], NOW)
+        with other.transaction() as fast:
+            fast.add_outbox([record(2)], NOW)
+        ((id_of_2, found),) = views.outbox(one, 100)
+        assert found.value == b"2"
+        with other.transaction() as relay:
+            relay.published([id_of_2])
+    ((id_of_1, found),) = views.outbox(one, 100)
+    assert (found.value, id_of_1 < id_of_2) == (b"1", True)
+
+
+# -- Dead letters ------------------------------------------------------------------------------------------------
+
+LETTER = DeadLetter("topic", "topic/0/1", "not_json", "x", "digest", b"k", b"\xff", (("h", b"\xfe"),))
+
+
+def set_aside(store: Store, letter: DeadLetter = LETTER) -> views.Letter:
+    with store.transaction() as tx:
+        tx.set_aside([letter], NOW)
+    return next(one for one in views.dead_letters(store) if one.reason == letter.reason)
+
+
+def close(store: Store, letter: views.Letter, state: str = "replayed") -> bool:
+    with store.transaction() as tx:
+        return tx.close_letter(letter.id, letter.times, state)
+
+
+def test_a_letter_is_closed_once(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    letter, second = set_aside(one), set_aside(one, replace(LETTER, reason="bad_id"))
+    assert [close(one, letter), close(other, letter, "discarded"), close(one, replace(letter, id=99))] == [
+        True,
+        False,
+        False,
+    ]
+    assert {found.id: found.state for found in views.dead_letters(one)} == {letter.id: "replayed", second.id: "open"}
+
+
+@pytest.mark.parametrize("state", ["replayed", "discarded"])
+def test_a_letter_that_is_set_aside_again_is_open_again(store: Store, state: str) -> None:
+    letter = set_aside(store)
+    assert close(store, letter, state)
+    again = set_aside(store, replace(LETTER, place="topic/0/7"))
+    assert (again.id, again.state, again.times, again.place) == (letter.id, "open", 2, "topic/0/7")
+    assert close(store, again)
+
+
+def test_a_letter_that_came_back_before_it_was_closed_stays_open(store: Store) -> None:
+    """A fast consumer sets a replayed letter aside again before the replay is marked: it must stay in sight."""
+    letter = set_aside(store)
+    set_aside(store)
+    assert not close(store, letter)
+    assert views.dead_letters(store, letter.id)[0].state == "open"
+
+
+# -- Orders that another has locked ------------------------------------------------------------------------------
+
+
+def test_claimers_never_wait_for_each_other(postgres_store: OpenStore) -> None:
+    """One transaction holds the first order: the next claimer takes the second, and a third one finds nothing."""
+    one, other = Desk(postgres_store()), postgres_store()
+    need = Command("import_order", "", 0, "basis")
+    (first,) = one.open(need)
+    (second,) = one.open(need, order_id="O-2", at=later(1))
+
+    def claim() -> list[int | None]:
+        with other.transaction() as tx:
+            found = tx.claimable(later(1), (), ("alpha",))
+            assert found is not None
+            assert tx.lease(found, "", "t", later(1) + LEASE, later(1))
+            return [found, tx.claimable(later(1), (), ("alpha",))]
+
+    with one.store.transaction() as tx:
+        assert tx.claimable(later(1), (), ("alpha",)) == first
+        assert Meanwhile(claim).result() == [second, None]
+        assert tx.lease(first, "", "u", later(1) + LEASE, later(1))
+
+
+def test_a_claimer_passes_an_order_over_that_a_consumer_writes(postgres_store: OpenStore) -> None:
+    desk, consumer = Desk(postgres_store()), postgres_store()
+    need = Command("import_order", "", 0, "basis")
+    (first,) = desk.open(need)
+    (second,) = desk.open(need, order_id="O-2", at=later(1))
+    with consumer.transaction() as tx:
+        tx.lock_orders([("alpha", "O-1")], NOW)
+        assert Meanwhile(lambda: desk.claimable(later(1))).result() == second
+    assert desk.claimable(later(1)) == first
+
+
+def test_a_command_leased_between_look_and_lock_is_not_leased_again(postgres_store: OpenStore) -> None:
+    """The look sees the row as it was: the lease looks again, once the order is its own."""
+    desk, other = Desk(postgres_store()), postgres_store()
+    (command,) = desk.open(Command("import_order", "", 0, "basis"))
+    with other.transaction() as tx:
+        tx.lock_order(desk.row(command)["order_key"])
+        assert tx.lease(command, "", "first", NOW + LEASE, NOW)
+        late = Meanwhile(lambda: desk.lease(command, "second"))
+        assert late.waits()
+    assert late.result() is False
+    assert desk.row(command)["lease_token"] == "first"

@@ -1,0 +1,112 @@
+"""The published budget of an account of the OMS, over all workers (oms-api 2.2): never overdrawn, and nobody asks."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from prometheus_client.exposition import generate_latest
+
+from adapters import schema as s
+from adapters.simulators.world import COMPANIES
+from consumer.metrics import Metrics
+from consumer.worker import Worker, oms_account
+from tests.consumer.rig import Rig
+
+HOUR = timedelta(hours=1)
+BUDGET = (("hour", HOUR, 3), ("day", timedelta(days=1), 5))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    """Of alpha eight orders can be imported, of beta one."""
+    rig = Rig(tmp_path, shops=("alpha", "beta"))
+    for number in range(8):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.poll()
+    rig.clock.advance(1)
+    rig.add("9-B", "beta", sku="TASSE-33CL", state="SHIPPING")
+    rig.poll()
+    return rig
+
+
+def work(rig: Rig, *workers: Worker, seconds: float = 0) -> int:
+    """Workers by turns, until none finds anything. Returns how many calls reached the OMS."""
+    rig.clock.advance(seconds)
+    before = len(rig.oms_net.bodies)
+    while any([worker.turn() for worker in workers]):  # noqa: C419 - each has its turn
+        pass
+    return len(rig.oms_net.bodies) - before
+
+
+def imported(rig: Rig) -> int:
+    return sum(rig.state(f"{number}-A") == "imported" for number in range(8))
+
+
+def test_two_workers_together_keep_to_it_and_go_on_when_the_hour_turns(rig: Rig) -> None:
+    workers = [rig.new_worker(BUDGET), rig.new_worker(BUDGET)]
+    assert work(rig, *workers) == 3 + 1
+    assert (imported(rig), rig.state("9-B")) == (3, "imported"), "an account of its own"
+    assert work(rig, *workers, seconds=3590) == 0
+    assert work(rig, *workers, seconds=11) == 2, "the day has two left"
+    assert work(rig, *workers, seconds=3601) == 0
+    assert work(rig, *workers, seconds=22 * 3600) == 3
+    assert imported(rig) == 8
+    assert {rig.command(f"{number}-A").attempts for number in range(8)} == {1}
+
+
+def test_a_worker_that_starts_anew_finds_it_spent(rig: Rig) -> None:
+    work(rig, rig.new_worker(BUDGET))
+    anew = rig.new_worker(BUDGET)
+    assert work(rig, anew) == 0
+    assert imported(rig) == 3
+
+
+def test_other_calls_and_shops_go_on_in_the_same_turn(rig: Rig) -> None:
+    """Else a thread that meets a spent account rests, while others have something to do."""
+    rig.add("7-C", "beta", sku="TASSE-33CL")
+    work(rig, rig.new_worker((("hour", HOUR, 3),)))
+    rig.poll()
+    rig.add("8-A2")
+    rig.poll()
+    anew = rig.new_worker((("hour", HOUR, 3),))
+    assert anew.turn(), "an acceptance, behind five imports that have to wait"
+    assert rig.effects("8-A2") or rig.effects("7-C")
+
+
+def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
+    worker = rig.new_worker(BUDGET)
+    work(rig, worker)
+    waiting = [f"{number}-A" for number in range(8) if rig.state(f"{number}-A") == "shipping"]
+    before = [(rig.row(order), rig.command(order), rig.journal(order)) for order in waiting]
+    anew = rig.new_worker(BUDGET)
+    assert anew.claim() is None
+    assert [(rig.row(order), rig.command(order), rig.journal(order)) for order in waiting] == before
+    command = rig.command(waiting[0])
+    assert (command.state, command.attempts, command.lease_token, command.maybe_sent) == ("open", 0, None, False)
+    assert [entry.note.get("step") for entry in rig.journal(waiting[0])] == [None]
+    with rig.store.reading() as connection:
+        used = {row.span: row.used for row in connection.execute(sa.select(s.budgets)) if "99001" in row.account}
+    assert used == {"hour": 3, "day": 3}
+    assert anew.accounts["alpha", "oms"].is_resting(rig.clock.now())
+    assert not anew.accounts["alpha", "mirakl"].is_resting(rig.clock.now())
+
+
+def test_what_is_left_is_told(rig: Rig) -> None:
+    metrics = Metrics(dict.fromkeys(rig.mirakl, 60.0), "0", rig.clock)
+    metrics.watch(rig.store, {}, {shop: (oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl})
+
+    def left() -> dict[str, float]:
+        lines = generate_latest(metrics.registry).decode().splitlines()
+        found = [line.split() for line in lines if line.startswith("orderflow_budget_left{")]
+        return {name.partition("{")[2].rstrip("}"): float(value) for name, value in found}
+
+    def of(shop: str, window: str) -> float:
+        return left()[f'shop="{shop}",system="oms",window="{window}"']
+
+    assert of("alpha", "hour") == 3
+    work(rig, rig.new_worker(BUDGET))
+    rig.clock.advance(60)  # what one scrape has read serves others for a while
+    assert [of("alpha", "hour"), of("alpha", "day"), of("beta", "hour"), of("beta", "day")] == [0, 2, 2, 4]
+    rig.clock.advance(3601)
+    assert [of("alpha", "hour"), of("alpha", "day")] == [3, 2]

@@ -1,0 +1,193 @@
+"""Leases of processes: who is out, who is next, and how the shops are shared out. Time moves by hand."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+import sqlalchemy as sa
+
+from adapters import schema as s
+from adapters.ports import Fenced
+from adapters.store import Store
+from consumer.lease import RELAY, Leases, poll_lease
+from tests.support import OpenStore, StillClock
+
+SECONDS = 30.0
+SHOPS = ("alpha", "beta", "gamma", "delta", "epsilon")
+
+
+class Processes:
+    """Processes over one database, each with a store of its own and one clock for all."""
+
+    def __init__(self, open_store: OpenStore) -> None:
+        self.clock = StillClock()
+        self._open = open_store
+
+    def start(self, holder: str) -> Leases:
+        return Leases(self._open(), self.clock, holder, SECONDS)
+
+
+@pytest.fixture
+def processes(open_store: OpenStore) -> Processes:
+    return Processes(open_store)
+
+
+def statements(store: Store) -> list[str]:
+    """All that this store is asked from now on."""
+    asked: list[str] = []
+    sa.event.listen(store.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    return asked
+
+
+def test_what_was_never_taken_is_not_kept(processes: Processes) -> None:
+    with pytest.raises(Fenced, match=RELAY):
+        processes.start("one").kept(RELAY)
+
+
+def test_a_lost_lease_is_fenced(processes: Processes) -> None:
+    one, other = processes.start("one"), processes.start("two")
+    old = one.take(RELAY)
+    processes.clock.advance(SECONDS + 1)
+    assert not one.holds(RELAY)
+    new = other.take(RELAY)
+    assert new is not None
+    assert old is not None
+    assert new.token > old.token
+    for _ in range(2):
+        with pytest.raises(Fenced):
+            one.kept(RELAY)
+    assert one.take(RELAY) is None
+    assert other.kept(RELAY) == new
+
+
+def test_a_lease_that_was_lost_and_taken_again_is_another_one(processes: Processes) -> None:
+    """What was begun under the first must not go on: another has worked in between."""
+    one, other = processes.start("one"), processes.start("two")
+    first = one.take(RELAY)
+    processes.clock.advance(SECONDS + 1)
+    other.take(RELAY)
+    other.release(RELAY)
+    with pytest.raises(Fenced):
+        one.kept(RELAY)
+    second = one.take(RELAY)
+    assert second is not None
+    assert first != second
+    assert one.kept(RELAY) == second
+
+
+def test_a_lease_whose_time_is_over_is_kept_where_nobody_came(processes: Processes) -> None:
+    one = processes.start("one")
+    lease = one.take(RELAY)
+    processes.clock.advance(10 * SECONDS)
+    assert one.kept(RELAY) == lease
+    assert one.holds(RELAY)
+
+
+def test_it_is_renewed_once_a_third_of_it_has_passed(open_store: OpenStore, processes: Processes) -> None:
+    store = open_store()
+    one = Leases(store, processes.clock, "one", SECONDS)
+    lease = one.take(RELAY)
+    asked = statements(store)
+    processes.clock.advance(SECONDS / 3 - 1)
+    assert (one.take(RELAY), one.kept(RELAY), asked) == (lease, lease, [])
+    processes.clock.advance(1)
+    assert one.kept(RELAY) == lease
+    assert asked
+    processes.clock.advance(SECONDS - 1)
+    assert processes.start("two").take(RELAY) is None, "it counts from the renewal"
+
+
+def test_a_process_that_died_is_replaced_after_its_time_and_not_before(processes: Processes) -> None:
+    processes.start("one").take(RELAY)
+    other = processes.start("two")
+    waited = 0
+    while other.take(RELAY) is None:
+        processes.clock.advance(1)
+        waited += 1
+    assert waited == SECONDS + 1
+
+
+def test_released_leases_are_the_next_ones_at_once(processes: Processes) -> None:
+    one, other = processes.start("one"), processes.start("two")
+    for shop in SHOPS:
+        assert one.take_share(shop, len(SHOPS))
+    assert one.take(RELAY)
+    one.release("never taken")
+    one.release_all()
+    assert not one.holds(RELAY)
+    assert all(other.take_share(shop, len(SHOPS)) for shop in SHOPS), "it is alone: the member left too"
+    assert other.take(RELAY)
+    one.release_all()
+    assert other.kept(RELAY)
+
+
+# -- Shops, shared out -------------------------------------------------------------------------------------------
+
+
+def settle(processes: Processes, living: Sequence[Leases], seconds: float = 3 * SECONDS) -> list[int]:
+    """Every process asks for every shop now and again, as its threads do. Returns how many each one polls.
+
+    No shop is ever held by two, whatever happens on the way.
+    """
+    for _ in range(int(seconds / (SECONDS / 3))):
+        processes.clock.advance(SECONDS / 3)
+        for leases in living:
+            for shop in SHOPS:
+                leases.take_share(shop, len(SHOPS))
+        assert max(holders(living).values()) == 1
+    return [sum(leases.holds(poll_lease(shop)) for shop in SHOPS) for leases in living]
+
+
+def holders(living: Sequence[Leases]) -> Counter[str]:
+    return Counter(shop for leases in living for shop in SHOPS if leases.holds(poll_lease(shop)))
+
+
+def all_are_held_once(living: Sequence[Leases]) -> bool:
+    return holders(living) == Counter(SHOPS)
+
+
+@pytest.mark.parametrize(("count", "shares"), [(1, [5]), (2, [2, 3]), (3, [1, 2, 2]), (6, [0, 1, 1, 1, 1, 1])])
+def test_processes_share_the_shops_out(processes: Processes, count: int, shares: list[int]) -> None:
+    living = [processes.start(f"p{n}") for n in range(count)]
+    assert sorted(settle(processes, living)) == shares
+    assert all_are_held_once(living)
+
+
+def test_one_that_comes_late_gets_its_part_and_nothing_moves_after_that(processes: Processes) -> None:
+    living = [processes.start("one")]
+    assert settle(processes, living) == [5]
+    living.append(processes.start("two"))
+    assert sorted(settle(processes, living, SECONDS)) == [2, 3], "well before any lease runs out"
+    living.append(processes.start("three"))
+    assert sorted(settle(processes, living, SECONDS)) == [1, 2, 2]
+    before = [[leases.kept(poll_lease(shop)) for shop in SHOPS if leases.holds(poll_lease(shop))] for leases in living]
+    settle(processes, living)
+    after = [[leases.kept(poll_lease(shop)) for shop in SHOPS if leases.holds(poll_lease(shop))] for leases in living]
+    assert after == before
+
+
+def test_the_shops_of_a_dead_one_go_to_the_others(processes: Processes) -> None:
+    living = [processes.start(f"p{n}") for n in range(3)]
+    settle(processes, living)
+    dead = living.pop()
+    assert sorted(settle(processes, living)) == [2, 3]
+    assert all_are_held_once(living)
+    with pytest.raises(Fenced):
+        for shop in SHOPS:
+            dead.kept(poll_lease(shop))
+
+
+def test_one_that_stops_well_is_replaced_without_a_wait(processes: Processes) -> None:
+    living = [processes.start(f"p{n}") for n in range(2)]
+    settle(processes, living)
+    living.pop().release_all()
+    assert settle(processes, living, SECONDS / 3) == [5]
+
+
+def test_a_process_that_does_not_say_that_it_lives_polls_nothing(open_store: OpenStore, processes: Processes) -> None:
+    """Its own mark is held by another: it is not counted, so it has no share."""
+    store = open_store()
+    with store.writing() as connection:
+        until = processes.clock.now().replace(year=2027)
+        connection.execute(sa.insert(s.leases).values(name="poller:one", holder="another", token=1, until=until))
+    assert processes.start("one").take_share("alpha", 1) is None

@@ -1,0 +1,126 @@
+"""A consumer and a worker on one order at one moment, on PostgreSQL: no fact is lost, whoever comes first (rule 9)."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import reduce
+
+import pytest
+import sqlalchemy as sa
+
+from adapters import store as stores
+from adapters import views
+from adapters.store import Store
+from consumer.apply import Orders
+from statemachine.events import Event
+from statemachine.facts import Facts, join
+from statemachine.states import CONFIRM, IMPORT, state_of
+from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
+from tests.support import StillClock
+
+ROUNDS = 25
+
+
+@pytest.fixture
+def each(postgres_url: str) -> Iterator[list[Store]]:
+    """One store for each process."""
+    found = [Store(postgres_url) for _ in range(3)]
+    stores.migrate(found[0])
+    yield found
+    for store in found:
+        store.close()
+
+
+def of(order_id: str, *events: Event) -> list[Event]:
+    return [replace(event, order_id=order_id, event_id=f"{order_id}:{event.event_id}") for event in events]
+
+
+def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
+    """In every round a snapshot, words of the OMS and two results meet on one order. Returns what was raised."""
+    clock = StillClock()
+    raised: list[BaseException] = []
+    start = threading.Barrier(3)
+
+    def consume(store: Store, *events: Event) -> Callable[[int], None]:
+        orders = Orders(store, {}, clock)
+
+        def batches(n: int) -> None:
+            for event in of(f"O-{n}", *events):
+                orders.apply([event])
+
+        return batches
+
+    def work(store: Store, *events: Event) -> Callable[[int], None]:
+        orders = Orders(store, {}, clock)
+
+        def settle(n: int) -> None:
+            for event in of(f"O-{n}", *events):
+                with store.transaction() as tx:
+                    applied = orders.apply_in(tx, [event])
+                orders.tell(applied)
+
+        return settle
+
+    def run(play: Callable[[int], None]) -> None:
+        for n in range(rounds):
+            start.wait()
+            try:
+                play(n)
+            except Exception as error:
+                raised.append(error)
+
+    plays = [
+        consume(each[0], snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
+        consume(each[1], spoke(), sent(), sent("T2", when=2)),
+        work(each[2], answered(IMPORT), answered(CONFIRM)),
+    ]
+    threads = [threading.Thread(target=run, args=(play,)) for play in plays]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def lost(store: Store, rounds: int) -> list[str]:
+    """Orders that are not the join of all that was said, once each, in versions without a gap."""
+    said = [
+        *(snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
+        *(spoke(), sent(), sent("T2", when=2), answered(IMPORT), answered(CONFIRM)),
+    ]
+    whole = reduce(join, (event.says for event in said), Facts())
+    found = []
+    for n in range(rounds):
+        (row,) = views.find_orders(store, f"O-{n}") or (None,)
+        if row is None:
+            found.append(f"O-{n} is not there")
+            continue
+        journal = views.journal(store, row.key)
+        folded = reduce(join, (entry.says for entry in journal), Facts())
+        found += [
+            f"O-{n}: {what}"
+            for what, holds in {
+                "facts": row.facts == whole,
+                "journal": folded == row.facts,
+                "versions": [entry.version for entry in journal] == [*range(1, row.version + 1)],
+                "events": len(journal) == len(said),
+                "state": row.state == state_of(whole) == journal[-1].after,
+                "steps": [e.before for e in journal] == ["new", *(e.after for e in journal[:-1])],
+            }.items()
+            if not holds
+        ]
+    return found
+
+
+def test_a_consumer_and_a_worker_race_and_no_fact_is_lost(each: list[Store]) -> None:
+    assert race(each, ROUNDS) == []
+    assert lost(each[0], ROUNDS) == []
+
+
+def test_without_the_lock_on_its_row_the_race_is_lost(each: list[Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above proves nothing unless it fails here: some write is refused by the version, or by the journal."""
+    monkeypatch.setattr(sa.Select, "with_for_update", lambda self, **_: self)
+    raised = race(each, ROUNDS)
+    monkeypatch.undo()
+    assert raised
+    assert lost(each[0], ROUNDS)
