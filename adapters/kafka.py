@@ -95,21 +95,28 @@ class KafkaLog:
         may have been published. The producer is idempotent and made anew after a failure, so that records of one key
         that are published again one after the other are not overtaken by what was left of the first try.
         """
-        producer = self._open_producer()
-        try:
-            sent = [
-                producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
-                for record in records
-            ]
-            producer.flush(timeout=self._delivery_seconds)
-            for future in sent:
-                future.get(timeout=self._delivery_seconds)
-        except TOO_LARGE:
-            self._drop_producer(producer)
-            self._publish_one_by_one(records)
-        except Exception as error:
-            self._drop_producer(producer)
-            raise LogUnavailable(_words(error)) from error
+        for is_last in (False, True):
+            producer = self._open_producer()
+            try:
+                self._send(producer, records)
+                return
+            except TOO_LARGE:
+                self._drop_producer(producer)
+                self._publish_one_by_one(records)
+                return
+            except Exception as error:
+                # Where another thread has dropped it under our hands, its failure is not ours: once more.
+                if self._drop_producer(producer) or is_last:
+                    raise LogUnavailable(_words(error)) from error
+
+    def _send(self, producer: Any, records: Sequence[NewRecord]) -> None:
+        sent = [
+            producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+            for record in records
+        ]
+        producer.flush(timeout=self._delivery_seconds)
+        for future in sent:
+            future.get(timeout=self._delivery_seconds)
 
     def _publish_one_by_one(self, records: Sequence[NewRecord]) -> None:
         """Find out which record is too large. Raises as `publish` does.
@@ -121,9 +128,7 @@ class KafkaLog:
         try:
             for number, record in enumerate(records):
                 try:
-                    producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers)).get(
-                        timeout=self._delivery_seconds
-                    )
+                    self._send(producer, [record])
                 except TOO_LARGE as error:
                     raise TooLarge(number) from error
         except OrderflowError:
@@ -131,7 +136,7 @@ class KafkaLog:
         except Exception as error:
             raise LogUnavailable(_words(error)) from error
         finally:
-            _closed(lambda: producer.close(timeout=0))
+            self._close_producer(producer)
 
     def _open_producer(self) -> Any:
         with self._lock:
@@ -155,11 +160,18 @@ class KafkaLog:
         }
         return _made(lambda: kafka.KafkaProducer(**options))
 
-    def _drop_producer(self, producer: Any) -> None:
+    def _drop_producer(self, producer: Any) -> bool:
+        """Close it; the next publication makes a new one. False where another thread was faster."""
         with self._lock:
-            if self._producer is producer:
-                self._producer = None
-        _closed(lambda: producer.close(timeout=0))
+            if self._producer is not producer:
+                return False
+            self._producer = None
+        self._close_producer(producer)
+        return True
+
+    def _close_producer(self, producer: Any) -> None:
+        """With the time that its records have left: closed before, it would raise, live on, and send them later."""
+        _closed(lambda: producer.close(timeout=self._delivery_seconds))
 
     # -- Asking --------------------------------------------------------------------------------------------------
 
