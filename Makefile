@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
 
-.PHONY: help setup demo test check check-events format docs pins clean
+.PHONY: help setup demo demo-full test check check-events format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -18,6 +18,9 @@ $(READY): pyproject.toml requirements/dev.txt requirements/uv.txt
 
 demo: $(READY)   ## the whole service against simulators, then an audit of their books
 	.venv/bin/orderflow demo $(ARGS)
+
+demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes of its own
+	.venv/bin/orderflow demo --kafka --postgres $(ARGS)
 
 test: $(READY)   ## every test
 	.venv/bin/pytest $(ARGS)

@@ -163,20 +163,8 @@ class Kafka:
         return kafka
 
     def create_topics(self, topics: Mapping[str, int]) -> None:
-        """Name -> partitions; each replica on another broker, three at most. Returns once they can be used."""
-        replicas = min(3, len(self._ports))
-        wanted = {name: {"num_partitions": count, "replication_factor": replicas} for name, count in topics.items()}
-
-        from kafka.errors import TopicAlreadyExistsError  # noqa: PLC0415 - as in `_until`
-
-        def made(admin: Any) -> bool:
-            with suppress(TopicAlreadyExistsError):
-                admin.create_topics(wanted)
-            described = admin.describe_topics(list(topics))
-            ready = {one["name"] for one in described if one["partitions"] and _is_led(one)}
-            return ready == topics.keys()
-
-        self._until(self.bootstrap_servers, made, "the topics are not there")
+        """Name -> partitions. Returns once they can be used."""
+        create_topics(self.bootstrap_servers, topics)
 
     def kill(self, number: int = 0) -> None:
         """The broker ends at once, as in a crash."""
@@ -314,6 +302,31 @@ class Kafka:
         return "\n".join(f"broker {number}: {_tail(self._log(number))}" for number in self._running)
 
 
+def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
+    """Name -> partitions, each on as many brokers as there are, three at most. Those that are there stay as they are.
+
+    Returns once they can be used. Raises EngineFailed.
+    """
+    from kafka import KafkaAdminClient  # noqa: PLC0415 - as in Kafka._until
+
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+
+    def are_led() -> bool:
+        replicas = min(3, len(admin.describe_cluster()["brokers"]))
+        wanted = {name: {"num_partitions": count, "replication_factor": replicas} for name, count in topics.items()}
+        with suppress(Exception):  # there already, or not yet possible: the look tells
+            admin.create_topics(wanted)
+        described = admin.describe_topics(list(topics))
+        led = {one["name"] for one in described if one["partitions"] and _is_led(one)}
+        return led == topics.keys()
+
+    try:
+        if not _wait_for(are_led):
+            raise EngineFailed(f"Kafka has not made the topics {', '.join(topics)}")
+    finally:
+        admin.close()
+
+
 def _is_led(topic: Mapping[str, Any]) -> bool:
     return all(one["leader_id"] >= 0 for one in topic["partitions"])
 
@@ -367,7 +380,7 @@ class Postgres:
         # It does not run as root; then it runs as the user that Debian made for it, in a folder that this one may see.
         self._user = _postgres_user()
         self._data = Path(tempfile.mkdtemp(prefix="orderflow-postgres-")) if self._user else folder / "postgres"
-        self._port = free_ports(1)[0]
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = self._url("orderflow")
 
@@ -453,6 +466,11 @@ def _postgres_user() -> str | None:
 
 
 # -- Processes ---------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:

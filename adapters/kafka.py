@@ -4,6 +4,10 @@ What was seen of the client and is guarded against here (style-models 2, shared 
 
 - The rebalance listener runs on the client's I/O thread: it notes the new assignment and does nothing else.
 - A broken client can make `poll` fail for ever: whatever it raises, it is closed and made anew at the next poll.
+- What was fetched of a paused partition can stay parked for good when it goes on: then the client is made anew.
+- A deal that a change of metadata began, and that takes longer than one `poll`, is never ended: the member holds
+  nothing for good, and says nothing. And where a broker was away, fetching can stop for good. Both are looked for after
+  some seconds without a record, and the client is made anew.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
 - A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
 - A wrong password looks like a broker that does not answer.
@@ -39,6 +43,9 @@ BOOTSTRAP_SECONDS: Final = 10
 METADATA_SECONDS: Final = 30
 #: Between two polls lies one apply and no call to a remote, so far less than this.
 MAX_POLL_SECONDS: Final = 300
+#: A client that brings nothing is looked at after so long; each time that it was made anew in vain, after twice that.
+SILENT_SECONDS: Final = 5.0
+LONGEST_SILENT_SECONDS: Final = 600.0
 #: The commit is a hint: what lags behind it is read again and known as repeated.
 COMMIT_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 5
@@ -247,6 +254,8 @@ class KafkaReader:
         self._consumer: Any = None
         self._noted = _Noted(0)
         self._committed_at = float("-inf")
+        self._heard_at = time.monotonic()
+        self._silence_seconds = SILENT_SECONDS
         self._uncommitted: dict[Any, Any] = {}
 
     @property
@@ -265,7 +274,7 @@ class KafkaReader:
     def seek(self, place: Place, offset: int) -> None:
         """Ignored for a place that was taken away meanwhile: its next holder seeks for itself."""
         if self._consumer is not None:
-            with suppress(AssertionError, kafka.errors.IllegalStateError):
+            with suppress(ValueError):
                 self._consumer.seek(_partition(place), offset)
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
@@ -278,7 +287,34 @@ class KafkaReader:
         except Exception as error:
             self._leave()
             raise LogUnavailable(_words(error)) from error
-        return [_record(one) for records in polled.values() for one in records]
+        records = [_record(one) for found in polled.values() for one in found]
+        if records:
+            self._heard_at, self._silence_seconds = time.monotonic(), SILENT_SECONDS
+        elif time.monotonic() - self._heard_at > self._silence_seconds:
+            self._heard_at = time.monotonic()
+            self._leave_if_deaf()
+        return records
+
+    def _leave_if_deaf(self) -> None:
+        """Raises LogUnavailable where the client has not ended a deal, or brings none of the records that wait."""
+        half_dealt = {Place(one.topic, one.partition) for one in self._consumer.assignment()} != self.assignment()
+        positions = {} if half_dealt else self._positions()
+        extents = self.extents(positions) if positions else {}
+        if half_dealt or any(positions[place] < extent.end for place, extent in extents.items()):
+            self._silence_seconds = min(2 * self._silence_seconds, LONGEST_SILENT_SECONDS)  # if that was not it
+            self._leave()
+            raise LogUnavailable("the client has not ended a deal" if half_dealt else "the client brings nothing")
+
+    def _positions(self) -> dict[Place, int]:
+        """Where the client is, of each place that is not paused."""
+        found = {}
+        paused = self._consumer.paused()
+        for place in self.assignment():
+            with suppress(Exception):  # taken away meanwhile
+                position = self._consumer.position(_partition(place), timeout_ms=0)
+                if position is not None and _partition(place) not in paused:
+                    found[place] = position
+        return found
 
     def _join(self) -> Any:
         consumer = self._log.new_consumer(self.group)
@@ -300,15 +336,15 @@ class KafkaReader:
             _closed(lambda: consumer.close(autocommit=False, timeout_ms=LEAVE_SECONDS * 1000))
 
     def pause(self, places: Collection[Place]) -> None:
-        """A new deal forgets what was paused, so this is called before every poll."""
+        """A new deal forgets what was paused, so this is called before every poll. To go on is to join anew."""
         if self._consumer is None:
             return
         wanted = {_partition(place) for place in places} & self._consumer.assignment()
         paused = self._consumer.paused()
-        if wanted - paused:
-            self._consumer.pause(*(wanted - paused))
         if paused - wanted:
-            self._consumer.resume(*(paused - wanted))
+            self._leave()
+        elif wanted - paused:
+            self._consumer.pause(*(wanted - paused))
 
     def commit(self, positions: Mapping[Place, int]) -> None:
         """At most once in COMMIT_SECONDS, and without waiting for the answer; what is left over goes with a poll."""
@@ -326,12 +362,10 @@ class KafkaReader:
         if self._consumer is None:
             return {}
         found = {}
-        for place in self.assignment():
-            with suppress(Exception):  # taken away meanwhile
-                end = self._consumer.highwater(_partition(place))
-                position = self._consumer.position(_partition(place), timeout_ms=0)
-                if end is not None and position is not None:
-                    found[place] = max(0, end - position)
+        for place, position in self._positions().items():
+            end = self._consumer.highwater(_partition(place))
+            if end is not None:
+                found[place] = max(0, end - position)
         return found
 
     def close(self) -> None:

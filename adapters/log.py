@@ -60,7 +60,13 @@ class EmbeddedLog:
         """The one member of its group."""
         return EmbeddedReader(self, group, topics)
 
-    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
+    def cluster(self) -> str:
+        return CLUSTER
+
+    def partitions(self, topics: Collection[str]) -> dict[str, int]:
+        return dict.fromkeys(topics, PARTITIONS)
+
+    def extents(self, _group: str, places: Collection[Place]) -> dict[Place, Extent]:
         """What is kept of each place. Raises LogUnavailable."""
         c = s.log_records.c
         ends = (sa.func.min(c.offset).label("first"), sa.func.max(c.offset).label("last"))
@@ -106,7 +112,7 @@ class EmbeddedReader:
         return frozenset(self._next)
 
     def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
-        return self._log.extents(places)
+        return self._log.extents(self.group, places)
 
     def seek(self, place: Place, offset: int) -> None:
         self._next[place] = offset
@@ -141,7 +147,7 @@ class EmbeddedReader:
         """Nothing to hint at: progress is in this very database."""
 
     def lag(self) -> Mapping[Place, int]:
-        extents = self._log.extents(self._next)
+        extents = self.extents(self._next)
         return {place: extents[place].end - position for place, position in self._next.items()}
 
     def close(self) -> None:

@@ -209,7 +209,7 @@ class LogReader(Protocol):
         ...
 
     def pause(self, places: Collection[Place]) -> None:
-        """Read nothing of these, and of every other again; they stay assigned."""
+        """Read nothing of these, and of every other again, which may deal anew; they stay assigned."""
         ...
 
     def commit(self, positions: Mapping[Place, int]) -> None:

@@ -36,6 +36,9 @@ def facts_from_json(text: str) -> Facts:
     return _FACTS.validate_json(text)
 
 
+#: How long a command is its worker's. It outlives its call: both remotes are given up after at most a third of it.
+LEASE: Final = timedelta(seconds=90)
+
 # -- Rows --------------------------------------------------------------------------------------------------------
 
 
@@ -527,13 +530,15 @@ class Transaction:
         )
         return bool(taken.rowcount)
 
-    def sending(self, command_id: int, token: str, now: datetime, payload: bytes | None) -> bool:
+    def sending(
+        self, command_id: int, token: str, now: datetime, payload: bytes | None, lease: timedelta = LEASE
+    ) -> bool:
         """The last look before the call: lease ours and not run out, command still wanted (rule 18).
 
         From here on the call may have happened, so the payload is stored now, and the lease begins anew, to outlast
         the call whatever was read before it. False: do not call.
         """
-        values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + LEASE}
+        values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + lease}
         if payload is not None:
             values["payload"] = payload
         c = s.commands.c
@@ -611,7 +616,7 @@ class Transaction:
             # No order was ever read there: a typo, corrected. The new account is read from its beginning.
             mine = s.shops.c.name == name
             self._do(sa.update(s.shops).where(mine).values(endpoint=endpoint, shop_id=shop_id))
-            self.delete(s.cursors, s.cursors.c.shop == name)
+            self.forget_cursor(name)
         if effects is not None:
             self._do(sa.update(s.shops).where(s.shops.c.name == name).values(effects=effects))
 
@@ -634,12 +639,9 @@ class Transaction:
         insert = self._insert(s.cursors).values(shop=shop, **values)
         self._do(insert.on_conflict_do_update(index_elements=["shop"], set_=values))
 
-    def forget_cursor(self, shop: str, now: datetime) -> int:
-        """Read the shop from its beginning, and each of its open orders anew. Returns how many those are."""
+    def forget_cursor(self, shop: str) -> None:
+        """The shop's next poll begins at the beginning."""
         self.delete(s.cursors, s.cursors.c.shop == shop)
-        c = s.orders.c
-        open_ = (c.shop == shop, c.state.not_in(("shipped", "refused", "canceled")))
-        return self._do(sa.update(s.orders).where(*open_).values(read_after=now)).rowcount
 
     # leases: who alone does what only one may do
 
@@ -864,7 +866,3 @@ def order_of(row: sa.Row[Any]) -> OrderRow:
         entered_at=row.entered_at,
         updated_at=row.updated_at,
     )
-
-
-#: A lease outlives its call: Mirakl and the OMS are given up after at most half of it.
-LEASE: Final = timedelta(seconds=90)

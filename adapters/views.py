@@ -10,11 +10,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from adapters import schema as s
-from adapters.ports import NewRecord
-from adapters.store import Cursor, OrderRow, Store, facts_from_json, headers_from_json, order_of
+from adapters.ports import NewRecord, Place
+from adapters.store import Cursor, OrderRow, Progress, Store, facts_from_json, headers_from_json, order_of
 from statemachine.facts import Facts
 
 # -- For the loops -----------------------------------------------------------------------------------------------
+
+
+def progress(store: Store, cluster: str, group: str) -> dict[Place, Progress]:
+    """How far every place was applied."""
+    c = s.progress.c
+    statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group)
+    with store.reading() as connection:
+        return {
+            Place(row.topic, row.partition): Progress(row.position, row.log_id, row.excused_commit)
+            for row in connection.execute(statement)
+        }
 
 
 def cursor(store: Store, shop: str) -> Cursor | None:

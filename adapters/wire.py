@@ -342,6 +342,8 @@ Headers = Sequence[tuple[str, bytes]]
 LONGEST_ATTRIBUTE: Final = 300
 
 _STRUCTURED: Final = "application/cloudevents+json"
+#: The headers of every record that we publish.
+STRUCTURED_HEADERS: Final = (("content-type", f"{_STRUCTURED}; charset=UTF-8".encode()),)
 _ENVELOPE: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"}
 )
@@ -376,7 +378,7 @@ def to_structured(event: CloudEvent, *, base64: bool = False) -> tuple[bytes, tu
     }
     head = json.dumps(attributes, ensure_ascii=False).encode()[:-1]
     data = b', "data_base64": "' + b64encode(event.data) + b'"' if base64 else b', "data": ' + event.data
-    return head + data + b"}", (("content-type", f"{_STRUCTURED}; charset=UTF-8".encode()),)
+    return head + data + b"}", STRUCTURED_HEADERS
 
 
 def from_record(value: bytes | None, headers: Headers) -> CloudEvent | None:

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Final
 
 from adapters import views
-from adapters.ports import Clock, OrderflowError
-from adapters.store import OrderRow, Store
-from adapters.views import CommandView, ShopView
+from adapters.ports import Clock, LogWriter, NewRecord, OrderflowError, Unreadable
+from adapters.store import OrderRow, Store, headers_from_json
+from adapters.views import CommandView, Letter, ShopView
+from adapters.wire import CloudEvent, ShopIds, oms_event, snapshot_event, snapshot_of, to_structured
 from consumer.apply import Orders
+from consumer.config import TopicsTable
 from statemachine.commands import KINDS, retry_subject
 from statemachine.events import ACT, Event
 from statemachine.facts import Act, Facts
@@ -137,6 +139,73 @@ def resume(
         tx.switch(shop, paused=set(resting) - set(_groups(only)), effects=True)
         tx.add_audit(who, "resume", _subject(shop, only), why, clock.now())
     return _shop(store, shop)
+
+
+# -- Dead letters ------------------------------------------------------------------------------------------------
+
+
+def replay(
+    store: Store,
+    log: LogWriter,
+    clock: Clock,
+    letter_id: int,
+    *,
+    shops: Sequence[ShopIds],
+    topics: TopicsTable,
+    who: str,
+    why: str,
+) -> str:
+    """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable."""
+    _needs_words(why)
+    record = _record_of(_open_letter(store, letter_id), shops, topics, clock)
+    log.publish([record])  # first: published twice does nothing twice, marked and not published would be lost
+    _close_letter(store, clock, letter_id, "replayed", who=who, why=why)
+    return record.topic
+
+
+def discard(store: Store, clock: Clock, letter_id: int, *, who: str, why: str) -> None:
+    """Mark a dead letter as seen to. Raises NotPossible."""
+    _needs_words(why)
+    _open_letter(store, letter_id)
+    _close_letter(store, clock, letter_id, "discarded", who=who, why=why)
+
+
+def _close_letter(store: Store, clock: Clock, letter_id: int, state: str, *, who: str, why: str) -> None:
+    with store.transaction() as tx:
+        if tx.close_letter(letter_id, state):
+            tx.add_audit(who, state, f"dead letter {letter_id}", why, clock.now())
+
+
+def _open_letter(store: Store, letter_id: int) -> Letter:
+    letters = views.dead_letters(store, letter_id)
+    if not letters:
+        raise NotPossible(f"there is no dead letter {letter_id}")
+    if letters[0].state != "open":
+        raise NotPossible(f"dead letter {letter_id} is {letters[0].state} already")
+    return letters[0]
+
+
+def _record_of(letter: Letter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
+    """As it came from its topic; what came from a poll or a callback gets its envelope only now."""
+    value = letter.value or b""
+    kind, _, shop_name = letter.source.partition(":")
+    if not shop_name:
+        return NewRecord(letter.source, letter.record_key, value, headers_from_json(letter.headers))
+    shop = next((one for one in shops if one.name == shop_name), None)
+    if shop is None:
+        raise NotPossible(f"dead letter {letter.id}: its shop {shop_name} is not in the configuration")
+    try:
+        if kind == "callback":
+            return _enveloped(topics.oms_events, oms_event(shop.company_ref_id, value, clock.now()), base64=False)
+        order_id, snapshot = snapshot_of(value, letter.first_at)
+        return _enveloped(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot), base64=True)
+    except Unreadable as error:
+        raise NotPossible(f"dead letter {letter.id} can still not be read ({error}); discard it") from error
+
+
+def _enveloped(topic: str, event: CloudEvent, *, base64: bool) -> NewRecord:
+    value, headers = to_structured(event, base64=base64)
+    return NewRecord(topic, event.extensions["partitionkey"].encode(), value, headers)
 
 
 def _shop(store: Store, name: str) -> ShopView:

@@ -1,4 +1,4 @@
-"""The only wiring: settings to a running service. Nothing else knows which adapter stands behind which port."""
+"""The wiring: settings to a running service. wiring.py, and this, alone know which adapter stands behind which port."""
 
 import fcntl
 import logging
@@ -27,7 +27,6 @@ from adapters.log import EmbeddedLog
 from adapters.mirakl import MiraklShop
 from adapters.oms import KornitX
 from adapters.ports import Clock, ConfigError, LogUnavailable, OrderflowError, RemoteError
-from adapters.store import Store
 from adapters.wire import decode_oms, decode_snapshot
 from consumer import config
 from consumer.apply import Applied, Orders
@@ -41,6 +40,7 @@ from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.web.app import Intake, application
+from consumer.wiring import group_of, open_log, open_store
 from consumer.worker import Shop, Worker, oms_account
 from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
@@ -48,8 +48,6 @@ from statemachine.machine import NO_EDGE
 log = structlog.get_logger("orderflow")
 
 ROLES: Final = ("poller", "consumer", "worker", "web")
-#: The group of the embedded log; Kafka's is a setting.
-GROUP: Final = "orderflow"
 #: Liveness fails when a loop has not turned for so long: longer than the longest single call.
 BEAT_SECONDS: Final = 120
 #: What is in hand is finished within this time after a stop.
@@ -61,31 +59,6 @@ FAILED_SECONDS: Final = 1.0
 TRIM_EVERY: Final = timedelta(hours=1)
 REPLAN_AT_ONCE: Final = 500
 LAG_EVERY_SECONDS: Final = 5.0
-#: Threads that use the store beside the workers, each with a connection at a time.
-OTHER_THREADS: Final = 8
-
-
-def open_store(settings: Settings) -> Store:
-    """The store. Raises ConfigError."""
-    connections = settings.worker.threads + len(settings.shops) + OTHER_THREADS
-    return Store(settings.store.url, password=config.store_password(settings), connections=connections)
-
-
-def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:
-    """The log that the settings name; a reader of a group, too. Raises ConfigError."""
-    if settings.log.kind == "embedded":
-        return EmbeddedLog(store, clock)
-    table = settings.kafka.model_dump(exclude_none=True)
-    return KafkaLog(
-        config.kafka_client(settings),
-        consumer={name: table[name] for name in config.KAFKA_CONSUMER if name in table},
-        producer={name: table[name] for name in config.KAFKA_PRODUCER if name in table},
-    )
-
-
-def group_of(settings: Settings) -> str:
-    """The consumer group."""
-    return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
 
 
 def _only_one(settings: Settings) -> IO[str] | None:
@@ -138,6 +111,7 @@ class Service:
         """`holder` names this process in leases; on SQLite, where it is alone, always the same."""
         self.settings = settings
         self.roles = frozenset(roles)
+        _can_run(settings, self.roles)
         self.clock = clock or SystemClock()
         self._stopping = threading.Event()
         self._news = threading.Condition()  # something was applied, so a command may be due
@@ -156,7 +130,6 @@ class Service:
             topics=(settings.topics.snapshots, settings.topics.oms_events),
         )
         logging_through(self.metrics)
-        _can_run(settings, self.roles)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
         self._held = _only_one(settings)  # before the schema is touched
         self.store = open_store(settings)
@@ -248,6 +221,7 @@ class Service:
             self.clock,
             grace=timedelta(seconds=table.grace_seconds),
             backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
+            lease=timedelta(seconds=table.lease_seconds),
             on_result=lambda kind, result: self.metrics.commands.labels(kind, result).inc(),
         )
 

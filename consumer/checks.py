@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from adapters.contract import MISSING, OMS, SNAPSHOTS, TRANSITIONS, Complaint, Kind, complaints, forgiven, kind_of
-from adapters.ports import Unreadable
+from adapters.ports import NewRecord, OrderflowError, Unreadable
 from adapters.wire import (
     ID_RULE,
+    STRUCTURED_HEADERS,
     CloudEvent,
     ShopIds,
     callback_of,
@@ -22,6 +23,7 @@ from adapters.wire import (
     oms_type,
     slice_orders,
 )
+from consumer.config import TopicsTable
 
 Understood = dict[str, str | int | None]
 
@@ -243,3 +245,23 @@ def _word(value: str | int | None) -> str:
         case bool():
             return "yes" if value else "no"
     return str(value)
+
+
+class Refused(OrderflowError):
+    """An event of a file would be set aside."""
+
+
+def records(text: bytes, shops: Sequence[ShopIds], topics: TopicsTable) -> list[NewRecord]:
+    """The record of each event of a file that the consumer reads. Raises Refused for one that it would set aside."""
+    found: list[NewRecord] = []
+    names = topics.model_dump()
+    for checked, raw in zip(Checker(shops).check(text), split(text), strict=True):
+        if checked.error or checked.topic not in (OMS.topic, SNAPSHOTS.topic):
+            why = checked.error.reason if checked.error else "it is no event that orderflow reads"
+            raise Refused(f"event {checked.number}: {why}; `orderflow events check` says more")
+        event = from_record(raw, ())
+        if event is None:
+            raise Refused(f"event {checked.number}: a tombstone says nothing")
+        key = event.extensions.get("partitionkey", "").encode() or None
+        found.append(NewRecord(names[checked.topic], key, raw, STRUCTURED_HEADERS))
+    return found

@@ -5,8 +5,9 @@ import os
 import pwd
 import re
 import sys
+import time
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -19,9 +20,11 @@ import typer.core
 
 from adapters import store as stores
 from adapters import views
+from adapters.kafka import KafkaLog
+from adapters.log import EmbeddedLog
 from adapters.ports import ConfigError, OrderflowError, StoreUnavailable
 from adapters.store import OrderRow, Store
-from consumer import acts, config
+from consumer import acts, config, offsets, wiring
 from consumer.apply import Orders
 from consumer.clock import SystemClock
 from consumer.config import Settings, TopicsTable
@@ -93,11 +96,13 @@ config_app = _group("The configuration: what holds, and what may be set.")
 orders_app = _group("Orders: look at them, and decide about them.")
 shops_app = _group("Shops, and the switches of their effects.")
 letters_app = _group("What could not be used, as received.")
+offsets_app = _group("How far the log was read, and what to do where it and the store have parted.")
 events_app = _group("Events, as other teams publish and read them (docs/events).")
 app.add_typer(config_app, name="config")
 app.add_typer(orders_app, name="orders")
 app.add_typer(shops_app, name="shops")
 app.add_typer(letters_app, name="dead-letters")
+app.add_typer(offsets_app, name="offsets")
 app.add_typer(events_app, name="events")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
@@ -119,19 +124,24 @@ FILE: Final = Path("orderflow.toml")
 
 @app.command()
 def run(
-    role: Annotated[Literal["all"], typer.Argument(help="This version runs every role in one process.")] = "all",
+    role: Annotated[
+        Literal["all", "poller", "consumer", "worker", "web"], typer.Argument(help="What this process does.")
+    ] = "all",
     file: Config = FILE,
 ) -> None:
-    """Run the service until SIGTERM or Ctrl-C.
+    """Run the service until SIGTERM or Ctrl-C; a second one ends it at once.
+
+    `all` is every role in one process, the only way on SQLite. With Kafka and PostgreSQL each role can be a process
+    of its own, and have several: pollers share the shops, consumers the partitions, workers the calls.
 
     \b
-    Example:
+    Examples:
       orderflow run --config orderflow.toml
+      ORDERFLOW_WEB__PORT=9465 orderflow run worker --config orderflow.toml
     """
     from consumer import bootstrap  # noqa: PLC0415 - the service takes a second to import, a question must not
 
-    del role
-    bootstrap.run(config.load(file))
+    bootstrap.run(config.load(file), bootstrap.ROLES if role == "all" else (role,))
 
 
 @app.command()
@@ -155,21 +165,54 @@ def init(path: Annotated[Path, typer.Option(help="The file to write.")] = FILE) 
 
 
 @app.command()
-def migrate(file: Config = FILE) -> None:
+def migrate(
+    *,
+    file: Config = FILE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit code 1 where it is not up to date.")
+    ] = False,
+    wait_seconds: Annotated[
+        float,
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for the database, or for the schema."),
+    ] = 0,
+) -> None:
     """Bring the store's schema up to date.
 
-    `run` does it too.
+    On SQLite `run` does it too. On PostgreSQL it is done once, before the processes of a new version start; those of
+    the version before go on beside it.
 
     \b
-    Example:
+    Examples:
       orderflow migrate --config orderflow.toml
+      orderflow migrate --check --wait 120          (before a process starts)
     """
-    store = Store(config.load(file).store.url)
+    settings = config.load(file)
+    store = wiring.open_store(settings)
     try:
-        stores.migrate(store)
+        if not _in_time(wait_seconds, lambda: _migrated(store, check)):
+            _fail("the store's schema is not this version's: run `orderflow migrate`", BAD_ANSWER)
     finally:
         store.close()
     typer.echo("The store's schema is this version's.")
+
+
+def _migrated(store: Store, check: bool) -> bool:
+    if not check:
+        stores.migrate(store)
+    return stores.schema_is_current(store)
+
+
+def _in_time(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Ask once a second until it holds; what it raises counts when the time is over."""
+    ends_at = CLOCK.monotonic() + seconds
+    while True:
+        try:
+            if holds() or CLOCK.monotonic() >= ends_at:
+                return holds()
+        except StoreUnavailable:
+            if CLOCK.monotonic() >= ends_at:
+                raise
+        time.sleep(min(1.0, max(0.0, ends_at - CLOCK.monotonic())))
 
 
 @app.command()
@@ -210,20 +253,47 @@ def demo(
     orders: Count = 200,
     speed: Speed = 1.0,
     seed: Seed = 1,
-    folder: Annotated[Path | None, typer.Option(help="Keep its files here: settings, store, log.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Keep its files here: settings, store, logs.")] = None,
+    kafka: Annotated[bool, typer.Option("--kafka", help="On a real Kafka, started here.")] = False,
+    postgres: Annotated[bool, typer.Option("--postgres", help="On a real PostgreSQL, started here.")] = False,
+    kafka_at: Annotated[
+        str, typer.Option(metavar="HOST:PORT,...", help="On this Kafka; topics of its own are made.")
+    ] = "",
+    postgres_at: Annotated[str, typer.Option(metavar="URL", help="On this PostgreSQL, in an empty database.")] = "",
+    chaos: Annotated[bool, typer.Option("--chaos", help="With both: kill a process every few seconds.")] = False,
 ) -> None:
     """Run the whole service against simulated remotes, then audit their books.
 
     Two marketplaces and an OMS on this machine; nothing else is needed. The default takes about a minute.
+    With --kafka --postgres (both, or neither) every role runs in processes of its own: two pollers, two consumers, two
+    workers and the web; the OMS publishes straight to Kafka. It needs Java 17, Maven and PostgreSQL's programs.
 
     \b
     Examples:
       orderflow demo
       orderflow demo --orders 400 --speed 2 --seed 7
+      orderflow demo --kafka --postgres --chaos
+      orderflow demo --kafka-at 127.0.0.1:9092 --postgres-at postgresql+psycopg://me@127.0.0.1/demo
     """
-    from consumer.demo import demo as run_demo  # noqa: PLC0415 - as in `run`
+    from consumer import demo as demos  # noqa: PLC0415 - as in `run`
 
-    if not run_demo(orders=orders, speed=speed, seed=seed, folder=folder).passed:
+    if bool(kafka or kafka_at) != bool(postgres or postgres_at):
+        raise typer.BadParameter("--kafka and --postgres go together: many processes need both")
+    if kafka or kafka_at:
+        outcome = demos.full_demo(
+            orders=orders,
+            speed=speed,
+            seed=seed,
+            folder=folder,
+            kafka_at=[one for one in kafka_at.split(",") if one],
+            postgres_at=postgres_at,
+            chaos=chaos,
+        )
+    elif chaos:
+        raise typer.BadParameter("--chaos kills processes: it needs --kafka and --postgres")
+    else:
+        outcome = demos.demo(orders=orders, speed=speed, seed=seed, folder=folder)
+    if not outcome.passed:
         raise typer.Exit(BAD_ANSWER)
 
 
@@ -584,7 +654,7 @@ def letters_list(file: Config = FILE, limit: Limit = 100, as_json: Json = False)
     with _opened(file) as (_, store):
         letters = [asdict(letter) for letter in views.dead_letters(store, limit=limit + 1)]
     for letter in letters:
-        del letter["record_key"], letter["value"]
+        del letter["record_key"], letter["value"], letter["headers"]
     _print_rows(_at_most(limit, letters), as_json)
 
 
@@ -613,7 +683,160 @@ def letters_show(
     _print_bytes(value)
 
 
+@letters_app.command("replay")
+def letters_replay(
+    letter_ids: Annotated[list[int], typer.Argument(metavar="ID", help="One or several.")],
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Publish dead letters once more, byte for byte, after what was wrong has been mended.
+
+    What still cannot be used is set aside again, under its old number.
+
+    \b
+    Example:
+      orderflow dead-letters replay 17 18 --reason "beta is in the configuration now"
+    """
+    with _with_log(file) as (settings, store, log):
+        _ask(f"replay {len(letter_ids)}?", yes)
+        for letter_id in letter_ids:
+            topic = acts.replay(
+                store,
+                log,
+                CLOCK,
+                letter_id,
+                shops=config.shop_ids(settings),
+                topics=settings.topics,
+                who=who or _user(),
+                why=reason,
+            )
+            typer.echo(f"{letter_id} is published to {topic}")
+
+
+@letters_app.command("discard")
+def letters_discard(
+    letter_ids: Annotated[list[int], typer.Argument(metavar="ID", help="One or several.")],
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Mark dead letters as seen to. They stay, and count as open no more.
+
+    \b
+    Example:
+      orderflow dead-letters discard 17 --reason "a test of the OMS team"
+    """
+    with _opened(file) as (_, store):
+        _ask(f"discard {len(letter_ids)}?", yes)
+        for letter_id in letter_ids:
+            acts.discard(store, CLOCK, letter_id, who=who or _user(), why=reason)
+            typer.echo(f"{letter_id} is discarded")
+
+
+# -- Offsets -----------------------------------------------------------------------------------------------------
+
+
+@offsets_app.command("list")
+def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
+    """List how far each partition was applied, what the log holds, and whether the two fit.
+
+    Exit code 1 where they do not: such a partition is not read on, until it is reset.
+
+    \b
+    Example:
+      orderflow offsets list
+    """
+    with _with_log(file) as (settings, store, log):
+        orders = Orders(store, {}, CLOCK)
+        found = offsets.standings(orders, log, wiring.group_of(settings), _consumed(settings))
+    _print_rows([asdict(one) for one in found], as_json)
+    if not as_json:
+        for name in dict.fromkeys(one.misfit for one in found if one.misfit):
+            typer.echo(f"{name}: {offsets.MISFITS[name]}")
+    if any(one.misfit for one in found):
+        raise typer.Exit(BAD_ANSWER)
+
+
+@offsets_app.command("reset")
+def offsets_reset(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic's name at Kafka.")],
+    *,
+    reason: Reason,
+    partition: Annotated[int | None, typer.Option(min=0, help="This partition alone.")] = None,
+    to: Annotated[
+        Literal["stored", "earliest", "latest"],
+        typer.Option(
+            "--to", help="Where the store is, as far as the log has it; the oldest record; behind the newest."
+        ),
+    ] = "stored",
+    file: Config = FILE,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Set where a topic is read on after offsets and log have parted, and read every shop anew.
+
+    Records that are read again do nothing twice. What the log has lost of Mirakl comes with the next polls; what it
+    has lost of the OMS has to be published again by the OMS. Open orders count as ones whose import was attempted.
+
+    \b
+    Example:
+      orderflow offsets reset mirakl.order-snapshots --reason "topic made anew after the disk was lost"
+    """
+    with _with_log(file) as (settings, store, log):
+        if topic not in _consumed(settings):
+            raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
+        _ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
+        orders = Orders(store, config.policies(settings), CLOCK)
+        moved = offsets.reset(
+            orders,
+            log,
+            wiring.group_of(settings),
+            topic,
+            partition=partition,
+            whence=to,
+            who=who or _user(),
+            why=reason,
+            shops=settings.shops,
+        )
+    for place, was, now in moved:
+        typer.echo(f"{place.topic}/{place.partition}: {was} -> {now}")
+
+
+def _consumed(settings: Settings) -> tuple[str, str]:
+    return settings.topics.snapshots, settings.topics.oms_events
+
+
 # -- Events ------------------------------------------------------------------------------------------------------
+
+
+@events_app.command("publish")
+def events_publish(
+    names: Annotated[list[str], typer.Argument(metavar="FILE", help="Files of events; - is standard input.")],
+    *,
+    file: Config = FILE,
+    yes: Yes = False,
+) -> None:
+    """Publish events to the log, as the OMS or the poller would. Nothing is published where one of them is wrong.
+
+    An event that was applied before does nothing twice, so all of a day can be published again.
+
+    \b
+    Example:
+      orderflow events publish dispatched.json --config orderflow.toml
+    """
+    from consumer import checks  # noqa: PLC0415 - as in `check`
+
+    with _with_log(file) as (settings, _, log):
+        shops = config.shop_ids(settings)
+        records = [record for name in names for record in checks.records(_bytes(name), shops, settings.topics)]
+        _ask(f"publish {len(records)} events?", yes)
+        log.publish(records)
+    typer.echo(f"published: {len(records)}")
 
 
 @events_app.command("check")
@@ -675,13 +898,24 @@ def _opened(file: Path) -> Iterator[tuple[Settings, Store]]:
     path = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", settings.store.url)
     if path and not Path(path[1]).exists():
         raise ConfigError(f"{path[1]}: there is no store yet; {cure}")
-    store = Store(settings.store.url)
+    store = wiring.open_store(settings)
     try:
         if not stores.schema_is_current(store):
             raise ConfigError(f"the store's schema is missing or not this version's; {cure}")
         yield settings, store
     finally:
         store.close()
+
+
+@contextmanager
+def _with_log(file: Path) -> Iterator[tuple[Settings, Store, EmbeddedLog | KafkaLog]]:
+    """And the log."""
+    with _opened(file) as (settings, store):
+        log = wiring.open_log(settings, store, CLOCK)
+        try:
+            yield settings, store, log
+        finally:
+            log.close()
 
 
 def _order(store: Store, order_id: str, shop: str | None) -> OrderRow:

@@ -143,6 +143,8 @@ class WorkerTable(_Table):
     grace_seconds: Seconds = 120
     retry_first_seconds: Seconds = 5
     retry_longest_seconds: Seconds = 900
+    #: A command whose worker died is another's after so long; a call is given up after at most a third of it.
+    lease_seconds: Seconds = 90
 
 
 class OmsTable(_Table):
@@ -233,6 +235,9 @@ class Settings(BaseSettings):
             raise ValueError("store.url: a password belongs into a file: password_file")
         if self.log.kind == "embedded" and not self.store.is_sqlite:
             raise ValueError('log.kind: "embedded" is for one process on SQLite; PostgreSQL goes with "kafka"')
+        longest = max([self.oms.timeout_seconds, *(shop.timeout_seconds for shop in self.shops.values())])
+        if self.worker.lease_seconds < 3 * longest:
+            raise ValueError("worker.lease_seconds has to be three times the longest timeout_seconds, or more")
         names = list(self.topics.model_dump().values())
         if len(set(names)) != len(names):
             raise ValueError("topics: each needs a name of its own")

@@ -4,9 +4,10 @@ Everything is real but the remotes: HTTP on loopback, the file of settings, SQLi
 """
 
 import io
+import json
+import random
 import shutil
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -16,20 +17,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adapters import store as stores
 from adapters import views
+from adapters.engines import Kafka, Postgres, create_topics, free_port
 from adapters.ports import ConfigError
 from adapters.simulators.audit import Told, audit
+from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
 from adapters.simulators.world import COMPANIES, KNOWN_SKUS, MARKETPLACES, Life
 from adapters.store import Store
 from consumer import config
 from consumer.bootstrap import Service, logging_through
+from consumer.config import TopicsTable
+from consumer.fleet import Fleet
 from consumer.retry import ALREADY_DONE, DONE, UNKNOWN
 from statemachine.states import STATES
 
@@ -39,19 +46,45 @@ CALLBACK_SECRET: Final = "simulated-callback-secret"  # noqa: S105 of a simulato
 STALLED_SECONDS: Final = 30.0
 LOOK_EVERY_SECONDS: Final = 0.25
 TELL_EVERY_SECONDS: Final = 5.0
+CHAOS_EVERY_SECONDS: Final = 6.0
 
 _FILE: Final = """\
-[store]
-url = "sqlite:///orderflow.db"
 [web]
 port = {port}
 [worker]
 grace_seconds = {grace}
 retry_first_seconds = {retry}
 retry_longest_seconds = 5
+lease_seconds = 15
 [oms]
 base_url = "{oms_url}"
+timeout_seconds = 5
 """
+_EMBEDDED: Final = """
+[store]
+url = "sqlite:///orderflow.db"
+"""
+#: Who dies is missed soon: a demo has no patience.
+_ENGINES: Final = """
+[store]
+url = "{database_url}"
+[log]
+kind = "kafka"
+[leases]
+seconds = 4
+[kafka]
+bootstrap_servers = {bootstrap_servers}
+group_id = "{prefix}orderflow"
+session_timeout_ms = 6000
+heartbeat_interval_ms = 1500
+[topics]
+snapshots = "{prefix}mirakl.order-snapshots"
+oms_events = "{prefix}oms.order-events"
+transitions = "{prefix}orderflow.transitions"
+dead_letters = "{prefix}orderflow.dead-letters"
+"""
+#: Of different counts, on purpose: nothing may rely on two topics being dealt alike.
+PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
 _SHOP: Final = """
 [shops.{name}]
 base_url = "{url}"
@@ -60,6 +93,7 @@ api_key_file = "secrets/{name}.key"
 effects = "on"
 poll_interval_seconds = {interval}
 poll_overlap_seconds = {overlap}
+timeout_seconds = 5
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
 [shops.{name}.oms]
@@ -67,6 +101,20 @@ company_ref_id = {company}
 api_key_file = "secrets/oms.key"
 callback_secret_file = "secrets/callback.key"
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """A Kafka and a PostgreSQL that run."""
+
+    bootstrap_servers: list[str]
+    database_url: str
+    prefix: str = ""  # of topics and group, where the Kafka is not ours alone
+
+    def as_toml(self) -> str:
+        return _ENGINES.format(
+            database_url=self.database_url, bootstrap_servers=json.dumps(self.bootstrap_servers), prefix=self.prefix
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +130,15 @@ class Outcome:
         return self.settled and not self.findings
 
 
-def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, port: int, speed: float = 1.0) -> Path:
+def write_settings(
+    folder: Path,
+    world_urls: Mapping[str, str],
+    oms_url: str,
+    port: int,
+    *,
+    speed: float = 1.0,
+    engines: Engines | None = None,
+) -> Path:
     """orderflow.toml and its secrets for a service against these simulators.
 
     Raises ConfigError where the folder holds a configuration already: it may be a real one, with real keys.
@@ -94,6 +150,7 @@ def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, po
     (folder / "secrets/oms.key").write_text(OMS_KEY)
     (folder / "secrets/callback.key").write_text(CALLBACK_SECRET)
     text = _FILE.format(port=port, oms_url=oms_url, grace=1.5 / speed, retry=0.2 / speed)
+    text += _EMBEDDED if engines is None else engines.as_toml()
     for name, url in world_urls.items():
         (folder / f"secrets/{name}.key").write_text(MARKETPLACES[name].api_key)
         (folder / f"{name}.skus").write_text("\n".join(KNOWN_SKUS[name]))
@@ -110,24 +167,22 @@ def write_settings(folder: Path, world_urls: Mapping[str, str], oms_url: str, po
     return path
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def told(store: Store) -> dict[tuple[str, str], Told]:
     """What our journal says of every order, for the audit."""
     found = {}
     for order in views.orders(store, limit=1_000_000):
         one = Told(order.state)
+        claimed: dict[str, str] = {}  # the tries whose end is not told, by command and token
         for entry in views.journal(store, order.key):
-            if entry.note.get("step") == "result":
+            a_try, _, _ = entry.event_id.rpartition(":")
+            if entry.note.get("step") == "claimed":
+                claimed[a_try] = entry.note["command"]
+            elif entry.note.get("step") == "result":
+                claimed.pop(a_try, None)
                 result, command = entry.note["result"], entry.note["command"]
                 one.done[command] += result in (DONE, ALREADY_DONE)
                 one.unsure[command] += result == UNKNOWN
+        one.unsure.update(claimed.values())  # who was killed in the middle could not say how it ended
         found[order.shop, order.order_id] = one
     return found
 
@@ -143,7 +198,8 @@ def demo(
     stalled_seconds: float = STALLED_SECONDS,
     meddle: Callable[[SimulatedWorld, Service], None] = lambda _world, _service: None,
 ) -> Outcome:
-    """Run it to its end. `meddle` is for tests: it may do behind the service's back what must be found out."""
+    """Run it to its end, in this one process. `meddle` is for tests: it may do behind the service's back what must be
+    found out."""
     console = console or Console()
     with ExitStack() as stack:
         kept = folder is not None
@@ -159,7 +215,7 @@ def demo(
             retry_interval_seconds=2.0 / speed,
         )
         stack.callback(world.stop)
-        settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed))
+        settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed))
         service = Service(settings)
         logging_through(service.metrics, stack.enter_context((folder / "orderflow.log").open("w")))
         stack.callback(service.stop)
@@ -169,24 +225,129 @@ def demo(
             f"Metrics: http://127.0.0.1:{port}/metrics",
             soft_wrap=True,
         )
-        began = time.monotonic()
         meddle(world, service)
-        settled = _watch(world, service.store, console, stalled_seconds)
-        seconds = time.monotonic() - began
-        findings = audit(world.world.lives, world.books.effects(), told(service.store))
-        outcome = Outcome(tuple(findings), settled, seconds)
-        _report(console, world, service.store, outcome)
-    if outcome.passed and not kept:
-        shutil.rmtree(folder)
-    else:
-        console.print(f"Settings, store and log: {folder}", soft_wrap=True)
+        outcome = _to_the_end(world, service.store, console, stalled_seconds)
+    _keep_or_drop(folder, kept, outcome, console)
     return outcome
+
+
+def full_demo(
+    *,
+    orders: int = 200,
+    speed: float = 1.0,
+    seed: int = 1,
+    folder: Path | None = None,
+    console: Console | None = None,
+    kafka_at: Sequence[str] = (),
+    postgres_at: str = "",
+    chaos: bool = False,
+    stalled_seconds: float = 2 * STALLED_SECONDS,
+    meddle: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
+) -> Outcome:
+    """The same on Kafka and PostgreSQL, every role in processes of its own, and the OMS publishing straight to Kafka.
+
+    Engines are started where no address is given. `chaos`: a consumer, a worker or a poller is killed again and again.
+    `meddle` is for tests: it is called at every look, with the seconds since the start. Raises EngineMissing.
+    """
+    console = console or Console()
+    with ExitStack() as stack:
+        kept = folder is not None
+        folder = folder or Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
+        engines = _started_engines(stack, folder, console, kafka_at, postgres_at)
+        publisher = OmsPublisher(engines.bootstrap_servers, f"{engines.prefix}oms.order-events")
+        stack.callback(publisher.close)
+        world = SimulatedWorld.start(
+            orders,
+            seed=seed,
+            speed=speed,
+            oms_api_key=OMS_KEY,
+            retry_interval_seconds=2.0 / speed,
+            send=publisher,
+        )
+        stack.callback(world.stop)
+        path = write_settings(folder, world.mirakl_urls, world.oms_url, free_port(), speed=speed, engines=engines)
+        store = Store(engines.database_url)
+        stack.callback(store.close)
+        stores.migrate(store)
+        if views.orders(store, limit=1):
+            raise ConfigError("the database of --postgres-at holds orders already; give the demo an empty one")
+        fleet = Fleet(path, folder)
+        stack.callback(fleet.stop)
+        fleet.start()
+        console.print(f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. Processes:")
+        for member in fleet.members.values():
+            console.print(f"  {member.name}: http://127.0.0.1:{member.port}/metrics   {member.log}", soft_wrap=True)
+        dice, killed_at = random.Random(seed), 0.0
+
+        def tend(seconds: float) -> None:
+            nonlocal killed_at
+            meddle(seconds, fleet)
+            if chaos and seconds - killed_at >= CHAOS_EVERY_SECONDS:
+                killed_at = seconds
+                fleet.kill(dice.choice([name for name, one in fleet.members.items() if one.role != "web"]))
+            for name in fleet.tend():
+                console.print(f"  {name} had died and was started again")
+
+        outcome = _to_the_end(world, store, console, stalled_seconds, tend)
+        statuses = fleet.stop()
+        # One that was started again a moment ago may end by the signal itself, before it could listen for it.
+        wrong = {name: status for name, status in statuses.items() if status not in (0, -signal.SIGTERM)}
+        if wrong:
+            console.print(f"[red]Did not stop well[/red]: {wrong}")
+    _keep_or_drop(folder, kept, outcome, console)
+    return outcome
+
+
+def _started_engines(
+    stack: ExitStack, folder: Path, console: Console, kafka_at: Sequence[str], postgres_at: str
+) -> Engines:
+    with console.status("starting Kafka and PostgreSQL; the first time, Kafka is fetched"):
+        if postgres_at:
+            url = postgres_at
+        else:
+            postgres = Postgres.start(folder / "postgres")
+            stack.callback(postgres.stop)
+            url = postgres.url
+        if kafka_at:
+            servers, prefix = list(kafka_at), f"demo-{uuid4().hex[:8]}."
+        else:
+            kafka = Kafka.start(folder / "kafka")
+            stack.callback(kafka.stop)
+            servers, prefix = kafka.bootstrap_servers, ""
+    topics = TopicsTable().model_dump()
+    create_topics(servers, {prefix + topics[name]: count for name, count in PARTITIONS.items()})
+    return Engines(servers, url, prefix)
+
+
+def _to_the_end(
+    world: SimulatedWorld,
+    store: Store,
+    console: Console,
+    stalled_seconds: float,
+    tend: Callable[[float], None] = lambda _seconds: None,
+) -> Outcome:
+    began = time.monotonic()
+    settled = _watch(world, store, console, stalled_seconds, tend)
+    seconds = time.monotonic() - began
+    findings = audit(world.world.lives, world.books.effects(), told(store))
+    outcome = Outcome(tuple(findings), settled, seconds)
+    _report(console, world, store, outcome)
+    return outcome
+
+
+def _keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -> None:
+    if outcome.passed and not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        console.print(f"Settings, store and logs: {folder}", soft_wrap=True)
 
 
 # -- The live view -----------------------------------------------------------------------------------------------
 
 
-def _watch(world: SimulatedWorld, store: Store, console: Console, stalled_seconds: float) -> bool:
+def _watch(
+    world: SimulatedWorld, store: Store, console: Console, stalled_seconds: float, tend: Callable[[float], None]
+) -> bool:
     """Show what moves until all is settled, or nothing moves any more. Returns whether all is settled."""
     lives = world.world.lives
     progress = Progress(
@@ -194,9 +355,11 @@ def _watch(world: SimulatedWorld, store: Store, console: Console, stalled_second
     )
     task = progress.add_task("orders", total=len(lives))
     last_moved, last_look, last_told = time.monotonic(), None, 0.0
+    began = last_moved
     live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
     with live or io.StringIO():
         while True:
+            tend(time.monotonic() - began)
             states = views.states(store)
             at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in lives)
             look = (at_end, tuple(sorted(Counter(states.values()).items())), len(world.books.effects()))
@@ -288,7 +451,7 @@ def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -
         callback_secret=CALLBACK_SECRET,
         oms_api_key=OMS_KEY,
     )
-    path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed)
+    path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed)
     for name, url in (*world.mirakl_urls.items(), ("oms", world.oms_url)):
         console.print(f"{name}: {url}   books: {url}/_sim/books")
     console.print(f"Now, elsewhere: orderflow run --config {path}\nCtrl-C ends the simulators.")

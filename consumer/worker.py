@@ -55,7 +55,7 @@ from statemachine.commands import (
     tracking_held,
 )
 from statemachine.events import CALL, Event
-from statemachine.facts import Answer, Attempt, Facts, GiveUp, Part, Rejection
+from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Part, Rejection
 from statemachine.states import CONFIRM, IMPORT, TRACK
 
 log = structlog.get_logger("orderflow.worker")
@@ -130,6 +130,7 @@ class Worker:
         *,
         grace: timedelta,
         backoff: Backoff,
+        lease: timedelta = LEASE,
         on_result: Callable[[str, str], None] = lambda _kind, _result: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -138,6 +139,7 @@ class Worker:
         self._clock = clock
         self._grace = grace
         self._backoff = backoff
+        self._lease = lease
         self._on_result = on_result
         self._jitter = jitter
         self._lock = threading.Lock()
@@ -197,7 +199,7 @@ class Worker:
                 # It is tried for so long from its first try on: effects may have been off for weeks before.
                 give_up_at = row.give_up_at if row.attempts else max(row.give_up_at, now + GIVE_UP_AFTER)
                 basis = command.basis if command else ""
-                if not tx.lease(command_id, basis, token, now + LEASE, now, give_up_at=give_up_at):
+                if not tx.lease(command_id, basis, token, now + self._lease, now, give_up_at=give_up_at):
                     continue
                 if command is None:  # needed when it was opened, not by what is known now
                     tx.settle(command_id, token, "obsolete", OBSOLETE)
@@ -260,7 +262,7 @@ class Worker:
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
         """The last look (rule 18); the lease begins anew."""
         with self._orders.store.transaction() as tx:
-            if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload):
+            if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload, self._lease):
                 raise LeaseLost
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:
@@ -305,7 +307,7 @@ class Worker:
         verdict = after_failure(
             error,
             attempts=command.attempts,
-            maybe_sent_before=command.maybe_sent,
+            maybe_sent_before=command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts,
             give_up_at=command.give_up_at,
             now=now,
             backoff=self._backoff,

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters import contract
 from consumer import asyncapi, explain, metrics
-from consumer.bootstrap import GROUP
+from consumer.wiring import GROUP
 from statemachine import diagram
 from statemachine.states import STATES
 

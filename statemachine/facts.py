@@ -146,10 +146,18 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attempt:
-    """A command was claimed: from here on its call may have happened (rule 20)."""
+    """A command was claimed: from here on its call may have happened (rule 20).
+
+    Where the store was restored from a copy, nobody knows what was claimed since: such an order counts as one whose
+    import was attempted, and the attempt carries RESTORED.
+    """
 
     kind: str
     carries: str
+
+
+#: What an attempt carries of which the store has no record.
+RESTORED: Final = "restored"
 
 
 @dataclass(frozen=True, slots=True, order=True)

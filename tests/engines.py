@@ -129,6 +129,16 @@ def postgres_server(folder: Path) -> Iterator[Postgres | None]:
 @pytest.fixture
 def postgres_url(postgres_server: Postgres | None) -> Iterator[str]:
     """A fresh, empty database."""
+    yield from _database(postgres_server)
+
+
+@pytest.fixture(scope="module")
+def postgres_module_url(postgres_server: Postgres | None) -> Iterator[str]:
+    """One for all tests of a module."""
+    yield from _database(postgres_server)
+
+
+def _database(postgres_server: Postgres | None) -> Iterator[str]:
     server = make_url(postgres_server.url if postgres_server else os.environ["ORDERFLOW_TEST_DATABASE_URL"])
     plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
     name = f"test_{uuid.uuid4().hex[:12]}"

@@ -19,7 +19,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adapters.simulators.books import Books, Fault
 from adapters.simulators.mirakl import Marketplace, MiraklSimulator
-from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator
+from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator, Send
+from adapters.simulators.publisher import company_url
 from adapters.simulators.world import ALPHA, BETA, COMPANIES, ROUTES, World, make_lives
 
 # What POST /_sim/orders/{id}/{act} may do; the JSON body holds the method's named arguments.
@@ -167,22 +168,30 @@ class SimulatedWorld:
         marketplaces: tuple[Marketplace, ...] = (ALPHA, BETA),
         ports: Mapping[str, int] | None = None,
         retry_interval_seconds: float = 2.0,
+        send: Send | None = None,
     ) -> "SimulatedWorld":
-        """callback_url holds {shop}; without it the OMS says nothing. ports: by marketplace and "oms".
+        """callback_url holds {shop}; without it the OMS says nothing, unless `send` takes what it says to a log.
+        ports: by marketplace and "oms".
         After five retries at retry_interval_seconds a notification is lost, and the world never settles."""
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}
+
+        def receiver(shop: str) -> str | None:
+            if callback_url:
+                return callback_url.replace("{shop}", shop)
+            return company_url(COMPANIES[shop]) if send else None
+
         companies = [
             OmsCompany(
                 COMPANIES[shop],
                 oms_api_key,
-                callback_url.replace("{shop}", shop) if callback_url else None,
+                receiver(shop),
                 callback_secret,
             )
             for shop in mirakl
         ]
         knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
-        oms = OmsSimulator(companies, books, utc_now, knobs)
+        oms = OmsSimulator(companies, books, utc_now, knobs, send)
         world = World(make_lives(orders, seed, marketplaces), mirakl, oms, speed)
         simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
         servers = {name: serve(with_controls(one), (ports or {}).get(name, 0)) for name, one in simulators.items()}

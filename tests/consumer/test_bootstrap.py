@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from adapters import views
+from adapters.engines import free_port
 from adapters.ports import ConfigError
 from adapters.store import Cursor
 from consumer import config
 from consumer.bootstrap import Service
-from consumer.demo import free_port, write_settings
+from consumer.demo import write_settings
 from consumer.lease import poll_lease
 from tests.statemachine.lives import read, snapshot_event
 

@@ -167,7 +167,6 @@ def test_an_unknown_state_names_the_known_ones(desk: Desk) -> None:
         ("orders", "list", "--limit", "0"),
         ("orders", "accept", "O-1", "--yes"),
         ("shops", "pause", "alpha", "--reason", "x", "--only", "everything"),
-        ("run", "poller"),
         ("diagram", "--overview", "--table"),
         ("orders", "hold", "O-1", "--reason", "\udcff", "--yes"),
     ],
@@ -468,9 +467,16 @@ def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.M
 
     ran: list[str] = []
 
-    monkeypatch.setattr(bootstrap, "run", lambda settings: ran.extend(settings.shops))
+    monkeypatch.setattr(bootstrap, "run", lambda settings, roles: ran.extend((*settings.shops, *roles)))
     good("run", "all", "--config", "orderflow.toml")
-    assert ran == ["alpha", "beta"]
+    assert ran == ["alpha", "beta", "poller", "consumer", "worker", "web"]
+    ran.clear()
+    good("run", "worker", "--config", "orderflow.toml")
+    assert ran == ["alpha", "beta", "worker"]
+
+
+def test_one_role_alone_is_nothing_for_sqlite(desk: Desk) -> None:
+    assert "SQLite serves one process with every role" in complaint("run", "poller", "--config", "orderflow.toml")
 
 
 def test_the_configuration_is_shown_with_its_origins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,231 @@
+"""The whole service on real engines, every role in processes of its own: killed, stopped, and audited."""
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer
+from rich.console import Console
+
+from adapters import views
+from adapters.engines import free_port
+from adapters.simulators.world import MARKETPLACES
+from adapters.store import Store
+from consumer import config
+from consumer.config import Settings
+from consumer.demo import OMS_KEY, Outcome, full_demo, write_settings
+from consumer.fleet import Fleet
+
+KILLED = ("consumer-0", "worker-0", "poller-0")
+EARLY = ("new", "waiting_acceptance", "accepted")
+STOPPED = ("consumer-1", "worker-1", "poller-1", "web-0")
+
+
+class Run:
+    """One full demo, in whose middle processes were killed and others asked to stop."""
+
+    def __init__(self, folder: Path, servers: list[str], database_url: str) -> None:
+        self.folder = folder
+        self.out = io.StringIO()
+        self.statuses: dict[str, int] = {}
+        self.stop_seconds = 0.0
+        self.scrapes: dict[str, str] = {}
+        self.store = Store(database_url)
+        # Orders beyond the first states, before each: so that there is work in every hand.
+        self._todo = [(15, (*KILLED, *STOPPED), self._kill), (50, STOPPED, self._stop)]
+        self.outcome: Outcome = full_demo(
+            orders=100,
+            folder=folder,
+            console=Console(file=self.out, width=120),
+            kafka_at=servers,
+            postgres_at=database_url,
+            meddle=self._meddle,
+        )
+        self.settings: Settings = config.load(folder / "orderflow.toml")
+        self.logs = "".join(path.read_text(errors="replace") for path in folder.glob("*.log"))
+
+    def _meddle(self, _seconds: float, fleet: Fleet) -> None:
+        under_way = [state for state in views.states(self.store).values() if state not in EARLY]
+        if not self._todo or len(under_way) < self._todo[0][0]:
+            return
+        _, names, act = self._todo[0]
+        if all(is_ready(fleet.members[name].port) for name in names):
+            del self._todo[0]
+            act(fleet)
+
+    def _kill(self, fleet: Fleet) -> None:
+        self.scrapes = {
+            name: httpx.get(f"http://127.0.0.1:{one.port}/metrics", trust_env=False).text
+            for name, one in fleet.members.items()
+        }
+        for name in KILLED:
+            fleet.kill(name)
+
+    def _stop(self, fleet: Fleet) -> None:
+        began = time.monotonic()
+        self.statuses = fleet.stop(*STOPPED)
+        self.stop_seconds = time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def run(kafka_servers: list[str], postgres_module_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    run = Run(tmp_path_factory.mktemp("fleet"), kafka_servers, postgres_module_url)
+    yield run
+    run.store.close()
+
+
+def test_the_audit_passes_whoever_was_killed(run: Run) -> None:
+    assert run.outcome.findings == (), run.out.getvalue()
+    assert run.outcome.settled
+    for name in KILLED:
+        assert f"{name} had died and was started again" in run.out.getvalue()
+
+
+def test_who_is_asked_to_stop_under_load_ends_well_and_in_time(run: Run) -> None:
+    assert run.statuses == dict.fromkeys(STOPPED, 0)
+    assert run.stop_seconds < 20
+    assert "Did not stop well" not in run.out.getvalue()
+
+
+def test_who_stops_leaves_the_group_and_gives_its_leases_back(run: Run) -> None:
+    """The demo has ended: nobody is a member, and nobody holds a lease but who was killed, until it runs out."""
+    admin = KafkaAdminClient(bootstrap_servers=run.settings.kafka.bootstrap_servers)
+    (group,) = admin.describe_groups([run.settings.kafka.group_id]).values()
+    admin.close()
+    assert not group["members"]
+    with run.store.reading() as connection:
+        now = "SELECT name FROM leases WHERE holder <> '' AND until > now()"
+        held = connection.exec_driver_sql(now).scalars().all()
+    assert held == []
+
+
+def test_every_change_of_state_was_published_in_order(run: Run) -> None:
+    """At least once; an order's events in the order of their ids, where each is seen first."""
+    published: dict[str, list[int]] = {}
+    for record in records(run.settings, run.settings.topics.transitions):
+        event = json.loads(record)
+        published.setdefault(event["correlationid"], []).append(int(event["id"]))
+    with run.store.reading() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT o.shop || ':' || o.order_id, j.id FROM journal j JOIN orders o ON o.id = j.order_key"
+            " WHERE j.before <> j.after ORDER BY j.id"
+        ).all()
+    moved: dict[str, list[int]] = {}
+    for order, journal_id in rows:
+        moved.setdefault(order, []).append(journal_id)
+    assert {order: list(dict.fromkeys(ids)) for order, ids in published.items()} == moved
+    assert len(moved) == 100
+
+
+def test_nothing_is_left_behind_in_the_outbox_nor_set_aside(run: Run) -> None:
+    assert views.outbox(run.store, 10) == []
+    assert views.dead_letters(run.store) == []
+
+
+def test_the_fold_of_the_journal_is_what_is_stored(run: Run) -> None:
+    done = orderflow("orders", "verify", "--all", "--config", str(run.folder / "orderflow.toml"))
+    assert (done.returncode, done.stdout.strip().splitlines()[-1]) == (0, "100 verified, 0 differ")
+
+
+def test_offsets_fit_when_all_is_over(run: Run) -> None:
+    done = orderflow("offsets", "list", "--json", "--config", str(run.folder / "orderflow.toml"))
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert len(found) == 6 + 4
+    assert {one["lag"] for one in found} == {0}
+    assert all(one["committed"] == one["position"] for one in found if one["position"])
+
+
+def test_each_process_tells_of_itself(run: Run) -> None:
+    def value(name: str, metric: str) -> float:
+        return sum(float(line.split()[-1]) for line in run.scrapes[name].splitlines() if line.startswith(metric))
+
+    assert (
+        value("consumer-0", "orderflow_consumer_assigned_partitions ")
+        + value("consumer-1", "orderflow_consumer_assigned_partitions ")
+        == 6 + 4
+    )
+    leaders = [value(f"poller-{n}", 'orderflow_leader{role="poller"') for n in (0, 1)]
+    assert leaders == [1.0, 1.0], "two shops, two pollers, one each"
+    assert sum(value(f"worker-{n}", 'orderflow_leader{role="relay"') for n in (0, 1)) == 1.0
+    assert all(value(name, "orderflow_progress_stopped") == 0 for name in ("consumer-0", "consumer-1"))
+
+
+def test_nothing_personal_or_secret_is_told(run: Run) -> None:
+    told = run.logs + run.out.getvalue() + "".join(run.scrapes.values())
+    assert "canary" not in told.lower()
+    for secret in (OMS_KEY, *(one.api_key for one in MARKETPLACES.values())):
+        assert secret not in told
+
+
+def test_a_second_signal_ends_a_process_at_once(tmp_path: Path) -> None:
+    """Its poll hangs, so it would wait for as long as it may."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        port = free_port()
+        path = write_settings(tmp_path, {"alpha": url}, url, port)
+        path.write_text(
+            path.read_text()
+            .replace("timeout_seconds = 5", "timeout_seconds = 25")
+            .replace("lease_seconds = 15", "lease_seconds = 90")
+        )
+        process = start("run", "--config", str(path))
+        try:
+            silent.settimeout(30)
+            connection, _ = silent.accept()  # the first poll
+            process.send_signal(signal.SIGTERM)
+            assert until_not_ready(port) == "stopping"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(3) == 128 + signal.SIGTERM
+            connection.close()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def until_not_ready(port: int) -> str:
+    ends_at = time.monotonic() + 10
+    while time.monotonic() < ends_at:
+        answer = httpx.get(f"http://127.0.0.1:{port}/ready", trust_env=False)
+        if answer.status_code == 503:
+            return str(answer.json()["wrong"])
+    return ""
+
+
+def records(settings: Settings, topic: str) -> Iterator[bytes]:
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=3000,
+    )
+    for record in consumer:
+        yield record.value
+    consumer.close()
+
+
+PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
+
+
+def start(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def orderflow(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=False, env=os.environ)
