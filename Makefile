@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
 
-.PHONY: help setup demo demo-full test check check-events format docs pins clean
+.PHONY: help setup demo demo-full test bench check check-events format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -24,6 +24,9 @@ demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes
 
 test: $(READY)   ## every test
 	.venv/bin/pytest $(ARGS)
+
+bench: $(READY)  ## events a second on Kafka and PostgreSQL, beside a bare loop
+	.venv/bin/python -W ignore -m tests.bench $(ARGS)
 
 check: $(READY)  ## lint, types, import rule, tests: what CI runs
 	.venv/bin/ruff check .

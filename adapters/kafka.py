@@ -10,6 +10,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
   some seconds without a record, and the client is made anew.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
 - A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
+- A producer to which a broker said that a record is too large says so of every record from then on.
 - A wrong password looks like a broker that does not answer.
 """
 
@@ -24,7 +25,7 @@ import kafka
 import structlog
 from kafka.admin import OffsetSpec
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError
+from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError, RetriableError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from adapters.ports import ConfigError, Extent, LogUnavailable, NewRecord, OrderflowError, Place, Record, TooLarge
@@ -41,6 +42,8 @@ REQUEST_SECONDS: Final = 10
 BOOTSTRAP_SECONDS: Final = 10
 #: A topic or partition that is new is noticed within this time.
 METADATA_SECONDS: Final = 30
+ASK_AGAIN: Final = 5
+ASK_AGAIN_SECONDS: Final = 0.3
 #: Between two polls lies one apply and no call to a remote, so far less than this.
 MAX_POLL_SECONDS: Final = 300
 #: A client that brings nothing is looked at after so long; each time that it was made anew in vain, after twice that.
@@ -69,14 +72,17 @@ class KafkaLog:
         *,
         consumer: Mapping[str, Any] | None = None,
         producer: Mapping[str, Any] | None = None,
+        delivery_seconds: float = DELIVERY_SECONDS,
     ) -> None:
         """`client`: options as kafka-python names them, read for each new client, so that a changed password holds;
-        `consumer` and `producer`: what concerns these alone."""
+        `consumer` and `producer`: what concerns these alone. What no broker took in `delivery_seconds` has failed."""
         self._client = client
         self._of_consumer = dict(consumer or {})
         self._of_producer = dict(producer or {})
+        self._delivery_seconds = delivery_seconds
         self._lock = threading.Lock()
         self._producer: Any = None
+        self._asking = threading.Lock()  # one of its own: who asks must not keep others from publishing
         self._admin: Any = None
         self._cluster = ""
 
@@ -90,43 +96,64 @@ class KafkaLog:
         that are published again one after the other are not overtaken by what was left of the first try.
         """
         producer = self._open_producer()
-        futures = []
         try:
-            for number, record in enumerate(records):
-                try:
-                    sent = producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
-                except TOO_LARGE as error:
-                    raise TooLarge(number) from error
-                futures.append(sent)
-            producer.flush(timeout=DELIVERY_SECONDS)
-            for number, future in enumerate(futures):
-                try:
-                    future.get(timeout=DELIVERY_SECONDS)
-                except TOO_LARGE as error:
-                    raise TooLarge(number) from error
-        except TooLarge:
-            raise
+            sent = [
+                producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+                for record in records
+            ]
+            producer.flush(timeout=self._delivery_seconds)
+            for future in sent:
+                future.get(timeout=self._delivery_seconds)
+        except TOO_LARGE:
+            self._drop_producer(producer)
+            self._publish_one_by_one(records)
         except Exception as error:
             self._drop_producer(producer)
             raise LogUnavailable(_words(error)) from error
 
+    def _publish_one_by_one(self, records: Sequence[NewRecord]) -> None:
+        """Find out which record is too large. Raises as `publish` does.
+
+        An idempotent producer fails for good when a broker refuses a record, and says the same of all that it still
+        holds or is given later, whoever gave it. So each goes alone, through a producer that nobody else uses.
+        """
+        producer = self._new_producer()
+        try:
+            for number, record in enumerate(records):
+                try:
+                    producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers)).get(
+                        timeout=self._delivery_seconds
+                    )
+                except TOO_LARGE as error:
+                    raise TooLarge(number) from error
+        except OrderflowError:
+            raise
+        except Exception as error:
+            raise LogUnavailable(_words(error)) from error
+        finally:
+            _closed(lambda: producer.close(timeout=0))
+
     def _open_producer(self) -> Any:
         with self._lock:
             if self._producer is None:
-                options = {
-                    "acks": "all",
-                    "enable_idempotence": True,
-                    "delivery_timeout_ms": DELIVERY_SECONDS * 1000,
-                    "max_block_ms": REQUEST_SECONDS * 1000,
-                    "linger_ms": 5,
-                    "allow_auto_create_topics": False,
-                    "metrics_enabled": False,
-                    **_CLIENT,
-                    **self._of_producer,
-                    **self._client(),
-                }
-                self._producer = _made(lambda: kafka.KafkaProducer(**options))
+                self._producer = self._new_producer()
             return self._producer
+
+    def _new_producer(self) -> Any:
+        options = {
+            "acks": "all",
+            "enable_idempotence": True,
+            "delivery_timeout_ms": int(self._delivery_seconds * 1000),
+            "max_block_ms": int(self._delivery_seconds * 1000),
+            "linger_ms": 5,
+            "allow_auto_create_topics": False,
+            "metrics_enabled": False,
+            **_CLIENT,
+            "request_timeout_ms": int(min(REQUEST_SECONDS, self._delivery_seconds / 2) * 1000),
+            **self._of_producer,
+            **self._client(),
+        }
+        return _made(lambda: kafka.KafkaProducer(**options))
 
     def _drop_producer(self, producer: Any) -> None:
         with self._lock:
@@ -183,11 +210,11 @@ class KafkaLog:
         return found
 
     def _ask(self, question: Callable[[Any], T]) -> T:
-        with self._lock:
+        with self._asking:
             try:
                 if self._admin is None:
                     self._admin = _made(lambda: kafka.KafkaAdminClient(**{**_CLIENT, **self._client()}))
-                return question(self._admin)
+                return _patiently(lambda: question(self._admin))
             except OrderflowError:
                 raise
             except Exception as error:
@@ -222,7 +249,7 @@ class KafkaLog:
 
     def close(self) -> None:
         """Everything that was published is durable already."""
-        with self._lock:
+        with self._lock, self._asking:
             clients = [one for one in (self._producer, self._admin) if one is not None]
             self._producer = self._admin = None
         for one in clients:
@@ -384,6 +411,16 @@ def _made(make: Callable[[], T]) -> T:
         raise ConfigError(f"kafka: the client does not take these settings ({type(error).__name__})") from error
     except Exception as error:
         raise LogUnavailable(_words(error)) from error
+
+
+def _patiently(question: Callable[[], T]) -> T:
+    """Again where Kafka says "not yet": a group's first question, a leader that is being elected."""
+    for _ in range(ASK_AGAIN):
+        try:
+            return question()
+        except RetriableError:
+            time.sleep(ASK_AGAIN_SECONDS)
+    return question()
 
 
 def _closed(close: Callable[[], object]) -> None:

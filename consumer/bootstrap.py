@@ -1,6 +1,5 @@
 """The wiring: settings to a running service. wiring.py, and this, alone know which adapter stands behind which port."""
 
-import fcntl
 import logging
 import os
 import signal
@@ -13,15 +12,14 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
 import uvicorn
 
+from adapters import database, views
 from adapters import store as stores
-from adapters import views
 from adapters.kafka import KafkaLog
 from adapters.log import EmbeddedLog
 from adapters.mirakl import MiraklShop
@@ -35,12 +33,11 @@ from consumer.config import Settings, ShopTable
 from consumer.lease import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics import Metrics
-from consumer.outbox import Outbox
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.web.app import Intake, application
-from consumer.wiring import group_of, open_log, open_store
+from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
 from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
@@ -59,26 +56,6 @@ FAILED_SECONDS: Final = 1.0
 TRIM_EVERY: Final = timedelta(hours=1)
 REPLAN_AT_ONCE: Final = 500
 LAG_EVERY_SECONDS: Final = 5.0
-
-
-def _only_one(settings: Settings) -> IO[str] | None:
-    """Hold a SQLite store for this process: the embedded log and Mirakl's call frequency suffer no second one.
-
-    Raises ConfigError where another process runs on it, or its folder is not there. Commands of the CLI do not ask.
-    """
-    _, _, path = settings.store.url.partition(":///")
-    if not settings.store.is_sqlite or not path or path == ":memory:":
-        return None
-    file = Path(path)
-    if not file.parent.is_dir():
-        raise ConfigError(f"store.url: there is no folder {file.parent}")
-    lock = file.with_name(f"{file.name}.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise ConfigError(f"store.url: another orderflow runs on {file}") from error
-    return lock
 
 
 def run(settings: Settings, roles: Collection[str] = ROLES) -> None:
@@ -131,8 +108,9 @@ class Service:
         )
         logging_through(self.metrics)
         self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
-        self._held = _only_one(settings)  # before the schema is touched
-        self.store = open_store(settings)
+        # Before the schema is touched: the embedded log and Mirakl's call frequency suffer no second process.
+        self._held = database.hold_alone(settings.store.url)
+        self.store = open_store(settings, self.roles)
         self._with_schema()
         self._bind_shops()
         embedded = settings.log.kind == "embedded"
@@ -141,9 +119,7 @@ class Service:
         self._with_topics()
         self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
         self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
-        topics = settings.topics
-        outbox = None if embedded else Outbox(topics.transitions, topics.dead_letters)
-        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied, outbox)
+        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied, outbox_of(settings))
         self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
         self.consumer = self._make_consumer() if "consumer" in self.roles else None
         self.worker = self._make_worker() if "worker" in self.roles else None

@@ -22,6 +22,7 @@ from adapters import store as stores
 from adapters import views
 from adapters.kafka import KafkaLog
 from adapters.log import EmbeddedLog
+from adapters.move import MOVED, move
 from adapters.ports import ConfigError, OrderflowError, StoreUnavailable
 from adapters.store import OrderRow, Store
 from consumer import acts, config, offsets, wiring
@@ -175,20 +176,33 @@ def migrate(
         float,
         typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for the database, or for the schema."),
     ] = 0,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="Copy this SQLite store into the new, empty PostgreSQL."),
+    ] = None,
 ) -> None:
-    """Bring the store's schema up to date.
+    """Bring the store's schema up to date, or move a store from SQLite to PostgreSQL.
 
     On SQLite `run` does it too. On PostgreSQL it is done once, before the processes of a new version start; those of
-    the version before go on beside it.
+    the version before go on beside it. With --from the configuration names the PostgreSQL to move to; the SQLite store
+    is only read, and nothing is moved while anything runs on it (docs/sqlite-to-postgresql.md).
 
     \b
     Examples:
       orderflow migrate --config orderflow.toml
       orderflow migrate --check --wait 120          (before a process starts)
+      orderflow migrate --from sqlite:///orderflow.db --config production.toml
     """
+    if source is not None and (check or wait_seconds):
+        raise typer.BadParameter("--from goes without --check and --wait")
     settings = config.load(file)
     store = wiring.open_store(settings)
     try:
+        if source is not None:
+            moved = _moved(store, source)
+            typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
+            typer.echo("Now `orderflow orders verify --all`, and put the SQLite file where nothing starts on it.")
+            return
         if not _in_time(wait_seconds, lambda: _migrated(store, check)):
             _fail("the store's schema is not this version's: run `orderflow migrate`", BAD_ANSWER)
     finally:
@@ -200,6 +214,21 @@ def _migrated(store: Store, check: bool) -> bool:
     if not check:
         stores.migrate(store)
     return stores.schema_is_current(store)
+
+
+def _moved(store: Store, source: str) -> dict[str, int]:
+    if not sys.stdout.isatty():
+        return move(source, store, wiring.GROUP)
+    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - only a terminal needs it
+
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as shown:
+        tasks = {table.name: shown.add_task(table.name, total=None) for table in MOVED}
+        return move(
+            source,
+            store,
+            wiring.GROUP,
+            lambda table, done, total: shown.update(tasks[table], completed=done, total=total),
+        )
 
 
 def _in_time(seconds: float, holds: Callable[[], bool]) -> bool:
@@ -567,7 +596,7 @@ def _add_act(kind: str, text: str) -> None:
         with _opened(file) as (settings, store):
             row = _order(store, order_id, shop)
             _ask(f"{kind} {row.shop} {row.order_id}, which is {row.state}?", yes)
-            orders = Orders(store, config.policies(settings), CLOCK)
+            orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
             after = acts.act(orders, row, kind, who=who or _user(), why=reason, at=CLOCK.now())
             _explain(settings, store, after)
 
@@ -791,7 +820,7 @@ def offsets_reset(
         if topic not in _consumed(settings):
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
         _ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
-        orders = Orders(store, config.policies(settings), CLOCK)
+        orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
         moved = offsets.reset(
             orders,
             log,

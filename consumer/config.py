@@ -117,7 +117,7 @@ class KafkaTable(_Table):
 
 class LeasesTable(_Table):
     #: Who polls a shop, or relays the outbox, is replaced after so long without a sign of life.
-    seconds: Annotated[float, Field(ge=1, le=600)] = 30
+    seconds: Annotated[float, Field(ge=4, le=600)] = 30
 
 
 class LogTable(_Table):

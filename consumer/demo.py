@@ -71,7 +71,7 @@ url = "{database_url}"
 [log]
 kind = "kafka"
 [leases]
-seconds = 4
+seconds = 8
 [kafka]
 bootstrap_servers = {bootstrap_servers}
 group_id = "{prefix}orderflow"

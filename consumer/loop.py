@@ -11,7 +11,7 @@ import structlog
 from adapters.ports import Clock, Fenced, LogReader, Place, Record, StoreUnavailable, Unreadable
 from adapters.store import DeadLetter, Move
 from consumer.apply import Applied, Orders
-from consumer.offsets import NO_TOPIC, misfit
+from consumer.offsets import LOG_SHORTER, NO_TOPIC, grown, misfit, note_shorter
 from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
@@ -171,10 +171,12 @@ class Consumer:
             self._held, self._misfits = {}, {}
         look_again = self._misfits and self._orders.clock.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS
         new = assigned - self._held.keys() - (frozenset() if look_again else self._misfits.keys())
+        before = (set(self._held), dict(self._misfits))
         if new:
             self._looked_at = self._orders.clock.monotonic()
             self._begin(new)
-        if new or dealt_anew:
+        # A look that found everything as it was is no news: it would be counted as one more deal, every few seconds.
+        if dealt_anew or before != (set(self._held), self._misfits):
             self._on_assigned(self._held.keys(), self._misfits)
 
     def _begin(self, places: Collection[Place]) -> None:
@@ -182,8 +184,12 @@ class Consumer:
         cluster = self._reader.cluster()
         with self._orders.store.transaction() as tx:
             stored = tx.begin_progress(cluster, self._reader.group, extents)
-        for place in sorted(places):
-            wrong = misfit(stored[place], extents[place]) if place in extents else NO_TOPIC
+        extents = grown(self._reader.extents, stored, extents)
+        found = {place: misfit(stored[place], extents[place]) if place in extents else NO_TOPIC for place in places}
+        shorter = {place: stored[place] for place, wrong in found.items() if wrong == LOG_SHORTER}
+        if shorter:
+            note_shorter(self._orders.store, cluster, self._reader.group, shorter)
+        for place, wrong in sorted(found.items()):
             if wrong:
                 if self._misfits.get(place) != wrong:
                     log.error("progress_stopped", topic=place.topic, partition=place.partition, reason=wrong)

@@ -1,12 +1,12 @@
 """Do the offsets that the store holds fit what the log holds? Where they do not, guessing loses or repeats orders."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
 from adapters import views
 from adapters.ports import Extent, OrderflowError, Place
-from adapters.store import Progress
+from adapters.store import Progress, Store
 from consumer.apply import Orders
 from consumer.lease import poll_lease
 from statemachine.events import ACT, Event
@@ -22,20 +22,51 @@ MISFITS: Final = {
     "store_restored": "more was applied than the store knows of: it was restored from an older copy, or is new",
 }
 NO_TOPIC: Final = "no_topic"
+LOG_SHORTER: Final = "log_shorter"
+#: Behind the log's id in the row of a place whose log was seen to be shorter. The log grows on: soon its end says
+#: nothing any more, and what came in place of the lost records would be passed over.
+WAS_SHORTER: Final = " was shorter"
 
 
 def misfit(stored: Progress, extent: Extent) -> str:
     """Why this place must not be read on from the stored position; empty where it may. One of MISFITS."""
+    if stored.log_id == extent.log_id + WAS_SHORTER:
+        return LOG_SHORTER
     if stored.log_id != extent.log_id:
         return "topic_recreated"
     if stored.position < extent.first:
         return "offsets_gone"
     if stored.position > extent.end:
-        return "log_shorter"
+        return LOG_SHORTER
     # The commit is made after the transaction that it tells of, so it is never ahead of a store that lost nothing.
     if extent.committed is not None and extent.committed > max(stored.position, stored.excused_commit):
         return "store_restored"
     return ""
+
+
+def grown(
+    ask: Callable[[Collection[Place]], Mapping[Place, Extent]],
+    stored: Mapping[Place, Progress],
+    extents: Mapping[Place, Extent],
+) -> dict[Place, Extent]:
+    """The extents, with the end of those asked again that seem to end before what was applied.
+
+    The log was asked before the store, as the commit must be; another consumer may have applied more in between.
+    """
+    behind = [place for place, extent in extents.items() if place in stored and extent.end < stored[place].position]
+    again = ask(behind) if behind else {}
+    return {
+        place: replace(extent, end=again[place].end) if place in again else extent for place, extent in extents.items()
+    }
+
+
+def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Place, Progress]) -> None:
+    """Keep in the rows that these logs were shorter, unless somebody has moved the row since it was `seen`."""
+    with store.transaction() as tx:
+        stored = tx.begin_progress(cluster, group, {place: Extent(0, 0) for place in seen})
+        for place, was in seen.items():
+            if stored[place] == was and not was.log_id.endswith(WAS_SHORTER):
+                tx.reset_progress(cluster, group, place, replace(was, log_id=was.log_id + WAS_SHORTER))
 
 
 # -- By hand -----------------------------------------------------------------------------------------------------
@@ -77,6 +108,7 @@ def standings(orders: Orders, log: Log, group: str, topics: Collection[str]) -> 
     places = [Place(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)]
     extents = log.extents(group, places)
     stored = views.progress(orders.store, log.cluster(), group)
+    extents = grown(lambda behind: log.extents(group, behind), stored, extents)
     found = []
     for place in sorted(extents):
         extent, progress = extents[place], stored.get(place)
@@ -147,7 +179,7 @@ def _target(stored: Progress, extent: Extent, whence: Whence) -> int:
         return extent.first
     if whence == "latest":
         return extent.end
-    if stored.log_id != extent.log_id:  # the stored position means nothing in another topic
+    if stored.log_id != extent.log_id:  # the stored position means nothing in another topic, nor in a shorter log
         return extent.first
     return min(max(stored.position, extent.first), extent.end)
 

@@ -33,7 +33,6 @@ class Relay:
         found = views.outbox(self._store, BATCH)
         if not found:
             return 0
-        self._lease()  # a publication takes less than what is left of it (kafka.DELIVERY_SECONDS)
         self._publish([record for _, record in found])
         with self._store.transaction() as tx:
             tx.published([id_ for id_, _ in found])
@@ -41,6 +40,7 @@ class Relay:
 
     def _publish(self, records: list[NewRecord]) -> None:
         while records:
+            self._lease()  # a publication takes less than what is left of it (wiring.open_log)
             try:
                 self._writer.publish(records)
                 return

@@ -1,13 +1,15 @@
 """Which adapter stands behind the store and the log. For the service (bootstrap.py) and for the commands of the CLI."""
 
+from collections.abc import Collection
 from typing import Final
 
-from adapters.kafka import KafkaLog
+from adapters.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.log import EmbeddedLog
 from adapters.ports import Clock
 from adapters.store import Store
 from consumer import config
 from consumer.config import Settings
+from consumer.outbox import Outbox
 
 #: The group of the embedded log; Kafka's is a setting.
 GROUP: Final = "orderflow"
@@ -15,9 +17,13 @@ GROUP: Final = "orderflow"
 OTHER_THREADS: Final = 8
 
 
-def open_store(settings: Settings) -> Store:
-    """The store. Nothing is made or migrated. Raises ConfigError."""
-    connections = settings.worker.threads + len(settings.shops) + OTHER_THREADS
+def open_store(settings: Settings, roles: Collection[str] = ("worker", "poller")) -> Store:
+    """The store, with as many connections as these roles can use at a time. Nothing is made or migrated.
+
+    Raises ConfigError.
+    """
+    threads = {"worker": settings.worker.threads, "poller": len(settings.shops)}
+    connections = sum(threads.get(role, 0) for role in roles) + OTHER_THREADS
     return Store(settings.store.url, password=config.store_password(settings), connections=connections)
 
 
@@ -30,9 +36,17 @@ def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | Ka
         config.kafka_client(settings),
         consumer={name: table[name] for name in config.KAFKA_CONSUMER if name in table},
         producer={name: table[name] for name in config.KAFKA_PRODUCER if name in table},
+        # The relay publishes with at least two thirds of its lease before it.
+        delivery_seconds=min(DELIVERY_SECONDS, settings.leases.seconds / 2),
     )
 
 
 def group_of(settings: Settings) -> str:
     """The consumer group."""
     return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
+
+
+def outbox_of(settings: Settings) -> Outbox | None:
+    """Where changes of state are told; nobody else can read the embedded log."""
+    topics = settings.topics
+    return None if settings.log.kind == "embedded" else Outbox(topics.transitions, topics.dead_letters)

@@ -90,3 +90,9 @@ def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
             "run",
         ):
             assert path == Path(__file__) or not forbidden.search(path.read_text()), path
+
+
+def test_the_tests_that_a_document_names_exist() -> None:
+    for document in (ROOT / "docs").rglob("*.md"):
+        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text()):
+            assert f"def {name}(" in (ROOT / path).read_text(), f"{document.name} names {path}::{name}"

@@ -15,10 +15,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.ports import Clock, ConfigError, LogUnavailable, LogWriter, NewRecord, StoreUnavailable, Unreadable
+from adapters.ports import (
+    Clock,
+    ConfigError,
+    LogUnavailable,
+    LogWriter,
+    NewRecord,
+    StoreUnavailable,
+    TooLarge,
+    Unreadable,
+)
 from adapters.store import DeadLetter
 from adapters.wire import oms_event, to_structured
 from consumer.metrics import CALLBACK, Metrics
+from consumer.poller import TOO_LARGE
 
 log = structlog.get_logger("orderflow.web")
 
@@ -88,25 +98,31 @@ def application(
         try:
             event = oms_event(company_ref_id, body, clock.now())
         except Unreadable as error:
-            metrics.callbacks.labels(shop, "unreadable").inc()
-            log.warning("callback_refused", shop=shop, reason=error.reason, detail=error.detail)
-            digest = hashlib.sha256(body).hexdigest()[:32]
-            letter = DeadLetter(f"callback:{shop}", "PUT", error.reason, error.detail, digest, None, body)
-            try:
-                await run_in_threadpool(set_aside, letter)  # the OMS gives up after a while; then this is all there is
-            except StoreUnavailable:
-                return JSONResponse({"error": "neither readable nor kept yet; send it again"}, 503)
-            metrics.dead_letters.labels(CALLBACK, error.reason).inc()
-            return JSONResponse({"error": str(error)}, 400)
+            return await refuse(shop, body, error.reason, error.detail)
         value, attributes = to_structured(event)
         record = NewRecord(topic, event.extensions["partitionkey"].encode(), value, attributes)
         try:
             await run_in_threadpool(writer.publish, [record])
+        except TooLarge as error:
+            return await refuse(shop, body, TOO_LARGE, str(error))
         except LogUnavailable:
             metrics.callbacks.labels(shop, "log_unavailable").inc()
             return JSONResponse({"error": "not durable yet; send it again"}, 503)
         metrics.callbacks.labels(shop, "taken").inc()
         return JSONResponse({"id": event.id})
+
+    async def refuse(shop: str, body: bytes, reason: str, detail: str) -> Response:
+        """The OMS gives up after a while; then what is kept here is all there is."""
+        metrics.callbacks.labels(shop, "unreadable").inc()
+        log.warning("callback_refused", shop=shop, reason=reason, detail=detail)
+        digest = hashlib.sha256(body).hexdigest()[:32]
+        letter = DeadLetter(f"callback:{shop}", "PUT", reason, detail, digest, None, body)
+        try:
+            await run_in_threadpool(set_aside, letter)
+        except StoreUnavailable:
+            return JSONResponse({"error": "neither usable nor kept yet; send it again"}, 503)
+        metrics.dead_letters.labels(CALLBACK, reason).inc()
+        return JSONResponse({"error": f"{reason}: {detail}" if detail else reason}, 400)
 
     def exposition(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))

@@ -146,6 +146,12 @@ def test_another_database_is_a_configuration_error(url: str) -> None:
         Store(url)
 
 
+def test_the_text_of_an_error_holds_no_data(store: Store) -> None:
+    with pytest.raises(sa.exc.IntegrityError) as error, store.transaction() as tx:
+        tx.add_audit("Canary", None, "Canary", "Canary", NOW)  # type: ignore[arg-type]
+    assert "Canary" not in str(error.value).split("DETAIL")[0]
+
+
 # -- Transactions ------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """The consumer between two polls: where it begins, what it does again, and what it sets aside. Real store and log."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from adapters import schema as s
 from adapters import views
 from adapters.log import EmbeddedLog
 from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable, Unreadable
-from adapters.store import DeadLetter, Move, OrderRow, Store, Transaction
+from adapters.store import DeadLetter, Move, OrderRow, Progress, Store, Transaction
 from consumer.apply import Applied, Orders
-from consumer.loop import Brake, Consumer, dead_letter
+from consumer.loop import LOOK_AGAIN_SECONDS, Brake, Consumer, dead_letter
+from consumer.offsets import reset, standings
 from statemachine.events import Event
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
@@ -152,6 +153,58 @@ def test_a_zombie_applies_nothing_twice_and_goes_on_behind_its_successor(world: 
     assert zombie.turn(0) == 1
     assert world.journal() == [(f"O-1/{n}", 0) for n in range(1, 5)]
     assert [batch[0] for batch in world.batches] == [1, 2, 1]
+
+
+def test_what_another_applies_between_two_questions_is_no_misfit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's end was asked, then the other published and applied, then the row was read: it seemed to be ahead."""
+    other = world.new_consumer()
+    newcomer = world.new_consumer()
+    plain, left = world.reader.extents, [1]
+
+    def extents(places: Collection[Place]) -> Mapping[Place, Extent]:
+        found = plain(places)
+        if left:
+            left.pop()
+            world.publish(said(1))
+            assert other.turn(0) == 1
+        return found
+
+    monkeypatch.setattr(world.reader, "extents", extents)
+    with capture_logs() as logged:
+        assert newcomer.turn(0) == 0
+    assert logged == []
+    world.publish(said(2))
+    assert newcomer.turn(0) == 1
+
+
+def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came in place of the lost records would have been passed over, without a word."""
+    monkeypatch.setattr("adapters.log.PARTITIONS", 1)
+    world.consumer = world.new_consumer()
+    world.publish(said(1))
+    world.drain()
+    place = Place(SNAPSHOTS, 0)
+    with world.store.transaction() as tx:
+        tx.reset_progress("embedded", "g", place, Progress(3, ""))
+    world.consumer = world.new_consumer()
+    with capture_logs() as logged:
+        assert world.drain() == 0
+    assert [line["reason"] for line in logged] == ["log_shorter"]
+    for n in range(2, 6):
+        world.publish(said(n))
+    assert world.drain() == 0
+    world.consumer = world.new_consumer()  # nor does a restart forget it
+    assert world.drain() == 0
+    (_, standing) = standings(world.orders, world.log, "g", [SNAPSHOTS, OMS])
+    assert (standing.misfit, standing.position, standing.end) == ("log_shorter", 3, 5)
+    reset(
+        world.orders, world.log, "g", SNAPSHOTS, partition=0, whence="stored", who="ana", why="a test", shops=["alpha"]
+    )
+    world.clock.advance(LOOK_AGAIN_SECONDS)
+    world.drain()
+    assert [event_id for event_id, _ in world.journal() if event_id.startswith("O-1/")] == [
+        f"O-1/{n}" for n in range(1, 6)
+    ]
 
 
 def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

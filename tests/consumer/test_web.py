@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from structlog.testing import capture_logs
 
 from adapters import views
-from adapters.ports import ConfigError
+from adapters.ports import ConfigError, TooLarge
 from adapters.store import DeadLetter
 from adapters.wire import content_of, from_record
 from consumer.web.app import MAX_CALLBACK_BYTES, Intake, application
@@ -227,3 +227,16 @@ def test_probes_say_what_is_wrong(web: Web, path: str) -> None:
     web.wrong = "the store does not answer"
     wrong = web.client.get(path)
     assert (wrong.status_code, wrong.json()) == (503, {"ok": False, "wrong": "the store does not answer"})
+
+
+def test_a_callback_that_the_log_will_never_take_is_kept_and_told(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka refuses a record above its limit, whatever the OMS does; the embedded log has none."""
+
+    def refuse(_records: object) -> None:
+        raise TooLarge(0)
+
+    monkeypatch.setattr(web.rig.log, "publish", refuse)
+    answer = web.put(BEARER)
+    assert (answer.status_code, answer.json()["error"]) == (400, "too_large: a record is larger than the log takes")
+    (letter,) = views.dead_letters(web.rig.store)
+    assert (letter.source, letter.reason, letter.value) == ("callback:alpha", "too_large", BODY)

@@ -1,0 +1,351 @@
+"""Kafka behind the log's ports: what kafka-python was seen to do, what no broker takes, and who may do what.
+
+What every log keeps is in test_log_contract.py; consumers over Kafka are in system/test_kafka_consumers.py.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import (
+    MemberToRemove,
+)
+
+from adapters import kafka as adapter
+from adapters.engines import Kafka, create_topics
+from adapters.kafka import KafkaLog, KafkaReader, _Noted
+from adapters.ports import ConfigError, LogUnavailable, NewRecord, Place, Record, TooLarge
+from tests.engines import MakeTopics
+
+PATIENCE_SECONDS = 30.0
+FAST = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100, "metadata_max_age_ms": 500}
+MakeLog = Callable[..., KafkaLog]
+
+
+@pytest.fixture
+def make_log(kafka_servers: list[str]) -> Iterator[MakeLog]:
+    made: list[KafkaLog] = []
+
+    def make(servers: list[str] = kafka_servers, producer: Mapping[str, Any] | None = None, **client: Any) -> KafkaLog:
+        made.append(KafkaLog(lambda: {"bootstrap_servers": servers, **client}, consumer=FAST, producer=producer))
+        return made[-1]
+
+    yield make
+    for log in made:
+        log.close()
+
+
+class Reading:
+    """Readers of one topic, each at the beginning of what is dealt to it."""
+
+    def __init__(self, log: KafkaLog, topic: str) -> None:
+        self.log, self.topic, self.group = log, topic, uuid4().hex[:8]
+        self.readers: list[KafkaReader] = []
+
+    def reader(self, *, joins: bool = True) -> KafkaReader:
+        reader = self.log.reader(self.group, [self.topic])
+        self.readers.append(reader)
+        if joins:
+            self.until(reader.assignment, reader)
+        return reader
+
+    def until(self, holds: Callable[[], object], *readers: KafkaReader) -> list[Record]:
+        """Poll these until it holds; what came meanwhile."""
+        found: list[Record] = []
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            assert time.monotonic() < ends_at
+            for reader in readers:
+                with suppress(LogUnavailable):
+                    found += reader.poll(100, 0.05)
+        return found
+
+    def values(self, reader: KafkaReader, *wanted: bytes) -> list[bytes]:
+        """Poll until all of these came."""
+        found: list[bytes] = []
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while not set(wanted) <= set(found):
+            assert time.monotonic() < ends_at, found
+            with suppress(LogUnavailable):
+                found += [record.value or b"" for record in reader.poll(100, 0.05)]
+        return found
+
+    def publish(self, *values: bytes, key: bytes | None = b"k") -> None:
+        self.log.publish([NewRecord(self.topic, key, value) for value in values])
+
+    def close(self) -> None:
+        for reader in self.readers:
+            reader.close()
+
+
+@pytest.fixture
+def reading(make_log: MakeLog, topics: MakeTopics) -> Iterator[Reading]:
+    made = Reading(make_log(), topics({"t": 2})["t"])
+    yield made
+    made.close()
+
+
+# -- What kafka-python was seen to do ----------------------------------------------------------------------------
+
+
+class Partition:
+    def __init__(self, number: int) -> None:
+        self.topic, self.partition = "t", number
+
+
+def test_the_listener_notes_a_deal_and_does_nothing_else() -> None:
+    noted = _Noted(3)
+    noted.on_partitions_revoked([Partition(0)])  # nothing was held: no deal
+    assert noted.dealt == (3, frozenset())
+    noted.on_partitions_assigned([Partition(0), Partition(1)])
+    assert noted.dealt == (4, frozenset({Place("t", 0), Place("t", 1)}))
+    noted.on_partitions_revoked([Partition(0), Partition(1)])
+    assert noted.dealt == (5, frozenset())
+    noted.on_partitions_assigned([])
+    assert noted.dealt == (6, frozenset())
+    assert vars(noted).keys() == {"dealt"}  # it knows no client, store or log to do anything with
+
+
+def test_the_listener_runs_on_the_client_s_own_thread(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why it may do nothing: whatever waits there stops fetches and heartbeats."""
+    threads: list[str] = []
+    plain = _Noted.on_partitions_assigned
+
+    def on_partitions_assigned(self: _Noted, assigned: Any) -> None:
+        threads.append(threading.current_thread().name)
+        plain(self, assigned)
+
+    monkeypatch.setattr(_Noted, "on_partitions_assigned", on_partitions_assigned)
+    reading.reader()
+    assert threads
+    assert all(name.startswith("kafka-io") for name in threads)
+
+
+def test_a_client_that_is_broken_is_made_anew(reading: Reading) -> None:
+    reading.publish(b"1")
+    reader = reading.reader()
+    generation, broken = reader.generation, reader._consumer
+    broken.close(autocommit=False)
+    with pytest.raises(LogUnavailable):
+        reader.poll(10, 0.1)
+    assert reader.assignment() == frozenset()
+    assert reader.generation > generation  # every position counts as lost
+    assert reading.values(reader, b"1") == [b"1"]
+    assert reader._consumer is not broken
+
+
+def test_a_commit_after_the_partitions_went_away_does_no_harm(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "COMMIT_SECONDS", 0.0)
+    reader = reading.reader()
+    reading.publish(b"1", b"2")
+    reading.values(reader, b"1", b"2")
+    held = reader.assignment()
+    admin = KafkaAdminClient(**reading.log._client())
+    member = MemberToRemove(member_id=reader._consumer._coordinator._generation.member_id)
+    assert [error.__name__ for error in admin.remove_group_members(reading.group, [member]).values()] == ["NoError"]
+    admin.close()
+    before = reader.generation
+    reader.commit(dict.fromkeys(held, 1))
+    reading.until(lambda: reader.generation > before and reader.assignment() == held, reader)
+    assert {extent.committed for extent in reader.extents(held).values()} <= {None}
+    reader.commit(dict.fromkeys(held, 1))
+    reading.until(lambda: {extent.committed for extent in reader.extents(held).values()} == {1}, reader)
+
+
+def test_a_place_that_was_taken_away_can_be_sought_and_paused(reading: Reading) -> None:
+    one = reading.reader()
+    before = one.assignment()
+    two = reading.reader(joins=False)
+    reading.until(lambda: len(one.assignment()) == len(two.assignment()) == 1, one, two)
+    (gone,) = before - one.assignment()
+    one.seek(gone, 0)
+    one.pause([gone])
+    for number in range(10):
+        reading.publish(b"%d" % number, key=b"%d" % number)
+    ours = reading.until(lambda: sum(one.lag().values()) == 0 and one._heard_at and two.lag(), one, two)
+    assert {record.place for record in ours} <= before
+    assert one.assignment() == before - {gone}
+
+
+def test_a_deal_that_was_never_ended_is_noticed(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "SILENT_SECONDS", 0.2)
+    reader = reading.reader()
+    reader._silence_seconds = 0.2
+    reader._noted.dealt = (reader.generation, frozenset())  # the client holds two, and has told us of none
+    with pytest.raises(LogUnavailable, match="has not ended a deal"):
+        for _ in range(100):
+            reader.poll(10, 0.05)
+    reading.publish(b"1")
+    assert reading.values(reader, b"1") == [b"1"]
+    assert len(reader.assignment()) == 2
+
+
+def test_silence_while_records_wait_is_noticed(reading: Reading) -> None:
+    reader = reading.reader()
+    reader._silence_seconds = 0.2
+    for _ in range(20):  # nothing waits: silence is all right
+        assert reader.poll(10, 0.05) == []
+    deaf = reader._consumer
+    deaf.poll = lambda **_options: {}
+    reading.publish(b"1")
+    with pytest.raises(LogUnavailable, match="brings nothing"):
+        for _ in range(100):
+            reader.poll(10, 0.05)
+    assert reader._silence_seconds == 0.4  # should that have been in vain, it is looked at less often
+    assert reading.values(reader, b"1") == [b"1"]
+    assert reader._consumer is not deaf
+    assert reader._silence_seconds == adapter.SILENT_SECONDS
+
+
+def test_a_topic_that_is_made_later_is_found(make_log: MakeLog, kafka_servers: list[str]) -> None:
+    reading = Reading(make_log(), f"late.{uuid4().hex[:8]}")
+    reader = reading.reader(joins=False)
+    for _ in range(10):
+        assert reader.poll(10, 0.05) == []
+    assert reading.log.partitions([reading.topic]) == {}
+    create_topics(kafka_servers, {reading.topic: 2})
+    reading.publish(b"1")
+    assert reading.values(reader, b"1") == [b"1"]
+    assert len(reader.assignment()) == 2
+    reading.close()
+
+
+def test_a_partition_that_rested_goes_on_with_what_came_meanwhile(reading: Reading) -> None:
+    reader = reading.reader()
+    held = reader.assignment()
+    reader.pause(held)
+    reading.publish(b"1", b"2")
+    for _ in range(10):
+        assert reader.poll(10, 0.05) == []
+        reader.pause(held)  # before every poll, as the consumer does
+    assert reader.assignment() == held
+    before = reader.generation
+    reader.pause([])
+    assert reader.generation > before
+    assert reading.values(reader, b"1", b"2") == [b"1", b"2"]
+
+
+# -- Who is not there, and what no broker takes ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("servers", [["nowhere.invalid:9092"], ["127.0.0.1:1"]], ids=["host", "port"])
+def test_nobody_there_is_said_within_bounded_time(make_log: MakeLog, servers: list[str]) -> None:
+    log = make_log(servers, bootstrap_timeout_ms=1000)
+    started = time.monotonic()
+    for ask in (
+        log.cluster,
+        lambda: log.publish([NewRecord("t", None, b"1")]),
+        lambda: log.reader("g", ["t"]).poll(1, 0),
+    ):
+        with pytest.raises(LogUnavailable, match="no broker answered"):
+            ask()
+    assert time.monotonic() - started < 20
+
+
+def test_settings_that_the_client_does_not_take_are_the_operator_s(make_log: MakeLog) -> None:
+    with pytest.raises(ConfigError, match="does not take these settings"):
+        make_log(no_such_setting=1).cluster()
+
+
+@pytest.mark.parametrize("limit", ["client", "broker"])
+def test_a_record_that_is_too_large_is_named_and_the_others_go(
+    make_log: MakeLog, kafka_servers: list[str], limit: str
+) -> None:
+    log = make_log(producer={"max_request_size": 20_000} if limit == "client" else None)
+    topic = f"small.{uuid4().hex[:8]}"
+    make_small(kafka_servers, topic)
+    records = [NewRecord(topic, b"k", b"x" * size) for size in (100, 9_000, 30_000, 100)]
+    with pytest.raises(TooLarge) as raised:
+        log.publish(records)
+    assert raised.value.number == 2
+    log.publish([record for record in records if len(record.value) < 20_000])
+    log.publish(records[:1])  # and the next ones, too: it was said of every record from then on
+    reading = Reading(log, topic)
+    sizes: list[int] = []
+    reader = reading.reader(joins=False)
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    while sizes[-4:] != [100, 9_000, 100, 100]:  # some of them may have gone at the first try, too
+        assert time.monotonic() < ends_at, sizes
+        sizes += [len(record.value or b"") for record in reader.poll(10, 0.1)]
+    assert 30_000 not in sizes
+    reading.close()
+
+
+def test_records_of_others_are_not_called_too_large_with_it(make_log: MakeLog, kafka_servers: list[str]) -> None:
+    """Threads share a producer, and it blamed whatever it held: the outbox would have dropped sound records."""
+    log = make_log()
+    topic = f"small.{uuid4().hex[:8]}"
+    make_small(kafka_servers, topic, partitions=3)
+    blamed: list[int] = []
+
+    def publish_sound() -> None:
+        for n in range(30):
+            try:
+                log.publish([NewRecord(topic, b"%d" % n, b"x" * 100) for n in range(5)])
+            except TooLarge:
+                blamed.append(n)
+
+    threads = [threading.Thread(target=publish_sound, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(5):
+        batch = [NewRecord(topic, b"%d" % n, b"x" * (30_000 if n == 7 else 100)) for n in range(10)]
+        with pytest.raises(TooLarge) as raised:
+            log.publish(batch)
+        assert raised.value.number == 7
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+    assert blamed == []
+
+
+def make_small(servers: list[str], topic: str, partitions: int = 1) -> None:
+    """A topic that takes at most 20 kB. That is above batch_size: records below it share a batch."""
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    small = {"num_partitions": partitions, "replication_factor": 1, "configs": {"max.message.bytes": "20000"}}
+    admin.create_topics({topic: small})
+    admin.wait_for_topics([topic])
+    admin.close()
+
+
+def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_alone: Kafka) -> None:
+    """Published under load while the broker is killed and comes back; what failed is published again."""
+    kafka_alone.create_topics({"t": 2})
+    log = make_log(kafka_alone.bootstrap_servers, {"delivery_timeout_ms": 6000, "request_timeout_ms": 2000})
+    stop, taken = threading.Event(), [0]
+
+    def load() -> None:
+        while not stop.is_set():
+            batch = [NewRecord("t", b"%d" % (n % 3), b"%d" % n) for n in range(taken[0], taken[0] + 30)]
+            with suppress(LogUnavailable):
+                log.publish(batch)
+                taken[0] += 30
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+
+    def wait_for(count: int) -> None:
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while taken[0] < count:
+            assert time.monotonic() < ends_at
+            time.sleep(0.02)
+
+    wait_for(150)
+    kafka_alone.kill()
+    kafka_alone.start_broker()
+    wait_for(taken[0] + 150)
+    stop.set()
+    thread.join(PATIENCE_SECONDS)
+    reading = Reading(log, "t")
+    reader, found = reading.reader(joins=False), list[bytes]()
+    found = reading.values(reader, *(b"%d" % n for n in range(taken[0])))
+    for key in range(3):
+        firsts = list(dict.fromkeys(int(value) for value in found if int(value) % 3 == key))
+        assert firsts == sorted(firsts)
+    reading.close()

@@ -1,0 +1,47 @@
+"""The command line beside many processes: what a person decides is told to others as everything else is."""
+
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner
+
+from adapters import schema as s
+from adapters.move import move
+from adapters.store import Store
+from consumer import cli
+from consumer.wiring import GROUP
+from statemachine.states import IMPORTED
+from tests.adapters.test_move import FILE
+from tests.consumer.rig import Rig
+from tests.consumer.test_worker import other_headers
+
+
+def test_a_state_that_changes_by_a_persons_act_is_published(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    rig, other = Rig(tmp_path), Rig(tmp_path / "other")
+    monkeypatch.setattr(cli, "CLOCK", rig.clock)
+    for one in (rig, other):
+        one.add("1-A", state="SHIPPING")
+    other.poll()
+    other.work()
+    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example")
+    posted.post("/order", content=other.oms_net.bodies[0], headers=other_headers())
+    rig.poll()
+    rig.work()
+    assert rig.attention() == ["already_in_oms"]
+    store = Store(postgres_url)
+    move(f"sqlite:///{rig.path}", store, GROUP)
+    (tmp_path / "production.toml").write_text(FILE.format(url=postgres_url))
+    args = ["orders", "settle", "1-A", "--reason", "it is this one", "--yes"]
+    result = CliRunner().invoke(cli.app, [*args, "--config", str(tmp_path / "production.toml")])
+    assert result.exit_code == 0, result.output
+    with store.reading() as connection:
+        (row,) = connection.execute(sa.select(s.outbox)).all()
+    assert row.aggregatetype == "orderflow.transitions"
+    assert json.loads(row.payload)["data"]["to_state"] == IMPORTED
+    store.close()

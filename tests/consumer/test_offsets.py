@@ -1,0 +1,156 @@
+"""Do stored offsets fit the log: the judgement alone, and what a worker does after a reset."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters import schema as s
+from adapters import views
+from adapters.ports import Extent, Place
+from adapters.simulators.world import COMPANIES
+from adapters.store import Progress
+from consumer import offsets as of_log
+from consumer.offsets import MISFITS, _target, misfit
+from statemachine.facts import RESTORED, Attempt
+from tests.consumer.rig import SNAPSHOTS, Rig
+
+offsets = st.integers(0, 40)
+commits = st.none() | offsets
+extents = st.builds(
+    lambda first, length, log_id, committed: Extent(first, first + length, log_id, committed),
+    offsets,
+    offsets,
+    st.sampled_from("ab"),
+    commits,
+)
+stored_ones = st.builds(Progress, offsets, st.sampled_from("ab"), offsets)
+
+
+@pytest.mark.parametrize(
+    ("stored", "extent", "reason"),
+    [
+        (Progress(5, "a"), Extent(0, 9, "a", 5), ""),
+        (Progress(5, "a"), Extent(0, 9, "a"), ""),  # the group has committed nothing yet
+        (Progress(5, "a"), Extent(5, 5, "a", 3), ""),  # everything was applied, and deleted since
+        (Progress(5, "a"), Extent(0, 9, "b", 5), "topic_recreated"),
+        (Progress(5, "a"), Extent(6, 9, "a", 5), "offsets_gone"),
+        (Progress(5, "a"), Extent(0, 4, "a", 4), "log_shorter"),
+        (Progress(5, "a was shorter"), Extent(0, 9, "a", 4), "log_shorter"),  # it has grown since
+        (Progress(5, "a was shorter"), Extent(0, 9, "b", 4), "topic_recreated"),
+        (Progress(5, "a"), Extent(0, 9, "a", 6), "store_restored"),
+        (Progress(0, "a"), Extent(0, 9, "a", 6), "store_restored"),  # a new, empty store
+        (Progress(5, "a", 6), Extent(0, 9, "a", 6), ""),  # a person has reset it and knows
+        (Progress(5, "a", 6), Extent(0, 9, "a", 7), "store_restored"),  # and after that it was restored again
+    ],
+)
+def test_each_way_in_which_store_and_log_part(stored: Progress, extent: Extent, reason: str) -> None:
+    assert misfit(stored, extent) == reason
+
+
+@given(stored_ones, extents)
+def test_what_fits_is_read_on_without_a_gap_and_without_a_guess(stored: Progress, extent: Extent) -> None:
+    wrong = misfit(stored, extent)
+    if wrong:
+        assert wrong in MISFITS
+        return
+    assert stored.log_id == extent.log_id
+    assert extent.first <= stored.position <= extent.end
+    assert extent.committed is None or extent.committed <= max(stored.position, stored.excused_commit)
+
+
+@given(first=offsets, applied=offsets, waiting=offsets, deleted=offsets, behind=offsets, has_commit=st.booleans())
+def test_a_life_without_loss_always_fits(
+    first: int, applied: int, waiting: int, deleted: int, behind: int, has_commit: bool
+) -> None:
+    """Applied in order, committed late or never, and deleted only what was applied."""
+    position = first + applied
+    committed = max(first, position - behind) if has_commit else None
+    extent = Extent(min(first + deleted, position), position + waiting, "a", committed)
+    assert misfit(Progress(position, "a"), extent) == ""
+
+
+@given(stored_ones, extents, st.sampled_from(["stored", "earliest", "latest"]))
+def test_after_a_reset_it_fits_and_stays_so_while_records_come(stored: Progress, extent: Extent, whence: str) -> None:
+    position = _target(stored, extent, whence)  # type: ignore[arg-type]
+    after = Progress(position, extent.log_id, extent.committed or 0)
+    # A group's commit may point behind the end of a topic that was made anew: nothing else but the row counts.
+    assert misfit(after, extent) == ""
+    later = Extent(extent.first, extent.end + 10, extent.log_id, extent.committed)
+    assert misfit(after, later) == ""
+
+
+# -- What follows a reset ----------------------------------------------------------------------------------------
+
+
+def restored_without_its_import(folder: Path) -> Rig:
+    """The OMS holds order 1-A by our own hand, of which this store knows nothing: it is an older copy."""
+    rig, before = Rig(folder / "now"), Rig(folder / "before")
+    for one in (rig, before):
+        one.add("1-A", state="SHIPPING")
+        one.poll()
+    before.work()
+    company = (str(COMPANIES["alpha"]), "oms-key")
+    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example", auth=company)
+    answer = posted.post("/order", content=before.oms_net.bodies[0], headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+    return rig
+
+
+def reset(rig: Rig, partition: int | None = None) -> list[tuple[Place, int, int]]:
+    return of_log.reset(
+        rig.orders,
+        rig.log,
+        "orderflow",
+        SNAPSHOTS,
+        partition=partition,
+        whence="stored",
+        who="ana",
+        why="restored from the copy of Sunday",
+        shops=["alpha"],
+    )
+
+
+def test_a_duplicate_after_a_reset_is_our_own_import_of_before(folders: Path) -> None:
+    rig = restored_without_its_import(folders)
+    reset(rig)
+    assert Attempt("import_order", RESTORED) in rig.row().facts.attempts
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+    assert rig.results == [("import_order", "already_done")]
+    assert rig.effects() == ["imported"]
+
+
+def test_without_a_reset_it_would_be_somebody_elses(folders: Path) -> None:
+    rig = restored_without_its_import(folders)
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("shipping", ["already_in_oms"])
+
+
+def test_a_reset_is_written_down_and_every_shop_is_read_anew(folders: Path) -> None:
+    rig = restored_without_its_import(folders)
+    assert views.cursor(rig.store, "alpha") is not None
+    moved = reset(rig)
+    assert views.cursor(rig.store, "alpha") is None
+    with rig.store.reading() as connection:
+        (row,) = connection.execute(sa.select(s.audit)).all()
+    assert (row.who, row.act, row.why) == ("ana", "offsets reset to stored", "restored from the copy of Sunday")
+    assert all(f"{place.topic}/{place.partition} {was}->{now}" in row.subject for place, was, now in moved)
+    before = rig.row()
+    rig.poll(60)  # the whole shop comes again
+    assert (rig.row().state, rig.row().facts.snapshot) == (before.state, before.facts.snapshot)
+
+
+def test_what_does_not_exist_cannot_be_reset(folders: Path) -> None:
+    with pytest.raises(of_log.NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
+        reset(Rig(folders / "now"), 99)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for name in ("now", "before"):
+        (tmp_path / name).mkdir()
+    return tmp_path

@@ -1,0 +1,703 @@
+"""Consumers over a real Kafka and a real PostgreSQL: groups, zombies, offsets that do not fit, outages.
+
+Each member is what a process has: a client of its own and a thread that calls `turn`, as bootstrap does. The test of
+every story is the same: each event stands in the journal once, and the progress rows are where the log ends.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError
+from kafka.partitioner import Partitioner
+from kafka.structs import OffsetAndMetadata
+from structlog.testing import capture_logs
+
+from adapters import schema as s
+from adapters import store as stores
+from adapters import views
+from adapters.engines import Kafka, Postgres, create_topics
+from adapters.kafka import KafkaLog, KafkaReader
+from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
+from adapters.store import DeadLetter, Store
+from consumer import loop, offsets
+from consumer.apply import Applied, Orders
+from consumer.clock import SystemClock
+from consumer.loop import Consumer
+from consumer.metrics import Metrics
+from statemachine.events import Event
+from statemachine.facts import RESTORED, Attempt
+from tests.statemachine.lives import spoke
+
+#: How long a deal, a fetch or a recovery may take on a busy machine, where a test says nothing else.
+PATIENCE_SECONDS = 30.0
+#: After a broker or a database is back, everything goes on within this.
+RECOVERY_SECONDS = 15.0
+SNAPSHOTS, OMS = "snapshots", "oms"
+
+
+def wait(holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Until it holds; else the test fails."""
+    ends_at = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends_at, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+class Member:
+    """One member of the group in a thread of its own."""
+
+    def __init__(self, fleet: "Fleet", **client: Any) -> None:
+        self.log = fleet.new_log(**client)
+        self.metrics = Metrics({fleet.shop: 60.0}, "0", fleet.clock, fleet.topics.values())
+        self.deals: list[tuple[frozenset[Place], dict[Place, str]]] = []
+        self.troubles: list[str] = []
+        self.records = 0
+        self.results: list[str] = []
+        self.crash: BaseException | None = None
+        self.waits_at: dict[bytes, threading.Event] = {}  # values whose decoding waits
+        self.waiting = threading.Event()
+        self._fleet = fleet
+        self.reader = self.log.reader(fleet.group, list(fleet.topics.values()))
+        self.consumer = Consumer(
+            self.reader,
+            fleet.orders,
+            dict.fromkeys(fleet.topics.values(), self._decode),
+            self._on_batch,
+            on_assigned=self._on_assigned,
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="member", daemon=True)
+
+    def start(self) -> "Member":
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.consumer.turn(0.1)
+            except (LogUnavailable, StoreUnavailable) as error:
+                self.troubles.append(type(error).__name__)
+                self._stop.wait(0.2)
+            except BaseException as error:
+                self.crash = error
+                raise
+
+    def _decode(self, value: bytes | None, _headers: Sequence[tuple[str, bytes]]) -> Event | None:
+        if value in self.waits_at:
+            self.waiting.set()
+            assert self.waits_at[value].wait(60)
+        return self._fleet.event(value or b"")
+
+    def _on_batch(self, records: Sequence[Record], applied: Sequence[Applied], letters: Sequence[DeadLetter]) -> None:
+        self.records += len(records)
+        self.results += [one.result for one in applied]
+        assert not letters
+
+    def _on_assigned(self, held: Collection[Place], misfits: Mapping[Place, str]) -> None:
+        self.metrics.assigned(held, misfits)
+        self.deals.append((frozenset(held), dict(misfits)))
+
+    @property
+    def held(self) -> frozenset[Place]:
+        return self.deals[-1][0] if self.deals else frozenset()
+
+    @property
+    def misfits(self) -> dict[Place, str]:
+        return self.deals[-1][1] if self.deals else {}
+
+    def stopped_gauge(self, place: Place) -> float | None:
+        labels = {"topic": place.topic, "partition": str(place.partition)}
+        return self.metrics.registry.get_sample_value("orderflow_progress_stopped", labels)
+
+    def member_id(self) -> str:
+        return str(self.reader._consumer._coordinator._generation.member_id)
+
+    def halt(self) -> None:
+        """The thread ends; the group is not told."""
+        self._stop.set()
+        for gate in self.waits_at.values():
+            gate.set()
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
+
+    def close(self) -> None:
+        self.halt()
+        self.consumer.close()
+        self.log.close()
+
+
+class Foreign(Partitioner):  # type: ignore[misc]  # untyped
+    """By the key's last byte, where kafka-python takes murmur2; without a key, one after the other."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def partition(self, topic: str, _key: Any, serialized_key: bytes | None, *rest: Any) -> int:
+        places = sorted(rest[-1].partitions_for_topic(topic))
+        self._next += 1
+        return int(places[(serialized_key[-1] if serialized_key else self._next) % len(places)])
+
+
+class Fleet:
+    """A store, two topics and the members that read them."""
+
+    def __init__(self, servers: list[str], url: str, partitions: Mapping[str, int]) -> None:
+        suffix = uuid4().hex[:8]
+        self.servers = servers
+        self.topics = {base: f"{base}.{suffix}" for base in partitions}
+        self.group, self.shop = f"group.{suffix}", f"shop-{suffix}"
+        self.clock = SystemClock()
+        self.store = Store(url, connections=10)
+        stores.migrate(self.store)
+        self.orders = Orders(self.store, {}, self.clock)
+        create_topics(servers, {self.topics[base]: count for base, count in partitions.items()})
+        self.places = {Place(self.topics[base], n) for base, count in partitions.items() for n in range(count)}
+        self.log = self.new_log()
+        self.admin = KafkaAdminClient(bootstrap_servers=servers)
+        self.members: list[Member] = []
+        self.published: set[str] = set()
+        self._foreign: Any = None
+
+    def new_log(self, **consumer: Any) -> KafkaLog:
+        fast = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100}
+        return KafkaLog(
+            lambda: {"bootstrap_servers": self.servers},
+            consumer=fast | consumer,
+            producer={"delivery_timeout_ms": 8000, "request_timeout_ms": 3000, "max_block_ms": 5000},
+        )
+
+    def member(self, **client: Any) -> Member:
+        made = Member(self, **client)
+        self.members.append(made)
+        return made.start()
+
+    def close(self) -> None:
+        for member in self.members:
+            member.close()
+            assert member.crash is None
+        if self._foreign is not None:
+            self._foreign.close(timeout=1)
+        self.log.close()
+        with suppress(Exception):
+            self.admin.close()
+        self.store.close()
+
+    # -- Events: the value names the event
+
+    def event(self, value: bytes) -> Event:
+        order_id, number = value.decode().split()[0].split("/")
+        event = replace(spoke(int(number)), shop=self.shop, order_id=order_id)
+        return replace(event, source=f"/test/{self.shop}", event_id=f"{order_id}/{number}")
+
+    def publish(self, count: int, base: str = SNAPSHOTS, orders: int = 10, filler: int = 0) -> None:
+        """So many events of `orders` orders, by our own client."""
+        values = self._new_values(count, orders)
+        topic, pad = self.topics[base], b" " + b"x" * filler
+        self.log.publish([NewRecord(topic, value.split(b"/")[0], value + pad) for value in values])
+        self.published |= {value.decode() for value in values}
+
+    def publish_to(self, place: Place, count: int, filler: int = 0) -> list[bytes]:
+        """So many events into one partition. Returns their values."""
+        values = [value + b" " + b"x" * filler for value in self._new_values(count, 10)]
+        sent = [self.foreign.send(place.topic, value=value, partition=place.partition) for value in values]
+        for one in sent:
+            one.get(timeout=20)
+        self.published |= {value.decode().split()[0] for value in values}
+        return values
+
+    def publish_abroad(self, count: int, base: str = OMS, *, keyless: bool = False) -> None:
+        """As a client of other people does: other partitions for the same keys, or no keys at all."""
+        values = self._new_values(count, 10)
+        key = (lambda _value: None) if keyless else (lambda value: value.split(b"/")[0])
+        for one in [self.foreign.send(self.topics[base], key=key(value), value=value) for value in values]:
+            one.get(timeout=20)
+        self.published |= {value.decode() for value in values}
+
+    @property
+    def foreign(self) -> Any:
+        if self._foreign is None:
+            self._foreign = KafkaProducer(
+                bootstrap_servers=self.servers, acks="all", partitioner=Foreign(), reconnect_backoff_max_ms=1000
+            )
+        return self._foreign
+
+    def _new_values(self, count: int, orders: int) -> list[bytes]:
+        start = getattr(self, "_count", 0)
+        self._count = start + count
+        return [f"O{n % orders}/{n}".encode() for n in range(start, start + count)]
+
+    # -- What came of it
+
+    def applied(self) -> dict[str, int]:
+        """Event id -> repeats, of every journal row; fails where one stands twice."""
+        j, o = s.journal.c, s.orders.c
+        mine = sa.select(j.event_id, j.repeats).join(s.orders, o.id == j.order_key).where(o.shop == self.shop)
+        with self.store.reading() as connection:
+            rows = connection.execute(mine.where(j.trigger != "act")).all()
+        assert len({row.event_id for row in rows}) == len(rows), "an event stands in the journal twice"
+        return {row.event_id: row.repeats for row in rows}
+
+    def progress(self) -> dict[Place, int]:
+        found = views.progress(self.store, self.log.cluster(), self.group)
+        return {place: progress.position for place, progress in found.items()}
+
+    def ends(self) -> dict[Place, int]:
+        return {place: extent.end for place, extent in self.log.extents(self.group, self.places).items()}
+
+    def committed(self) -> dict[Place, int | None]:
+        return {place: extent.committed for place, extent in self.log.extents(self.group, self.places).items()}
+
+    def commit(self, offsets_: Mapping[Place, int]) -> None:
+        """Set the group's commits by hand, as kafka-consumer-groups.sh does."""
+        wanted = {TopicPartition(p.topic, p.partition): OffsetAndMetadata(at, "", -1) for p, at in offsets_.items()}
+
+        def is_taken() -> bool:
+            done = self.admin.alter_group_offsets(self.group, wanted)
+            return {error.__name__ for error in done.values()} == {"NoError"}
+
+        wait(is_taken, "the group is empty")
+
+    def set_row(self, place: Place, by: int) -> None:
+        """Move a progress row, as an older copy of the store would have it."""
+        with self.store.transaction() as tx:
+            now = tx.begin_progress(self.log.cluster(), self.group, {place: Extent(0, 0)})[place]
+            tx.reset_progress(self.log.cluster(), self.group, place, replace(now, position=now.position + by))
+
+    def make_anew(self, base: str, partitions: int) -> None:
+        """Delete a topic and make another one of its name."""
+        name = self.topics[base]
+        self.admin.delete_topics([name])
+
+        def is_made() -> bool:  # Kafka takes a moment to forget the old one
+            with suppress(KafkaError):
+                self.admin.create_topics({name: {"num_partitions": partitions, "replication_factor": 1}})
+                return True
+            return False
+
+        wait(is_made, "the topic is made anew")
+        create_topics(self.servers, {name: partitions})
+        if self._foreign is not None:  # its numbers belong to the old topic
+            self._foreign.close(timeout=1)
+            self._foreign = None
+
+    def delete_below(self, place: Place, offset: int) -> None:
+        self.admin.delete_records({TopicPartition(place.topic, place.partition): offset})
+        wait(lambda: self.log.extents(self.group, [place])[place].first >= offset, "the records are gone")
+
+    def reset(self, base: str, whence: Any = "stored") -> list[tuple[Place, int, int]]:
+        """As a person does, from another process."""
+        return offsets.reset(
+            self.orders,
+            self.log,
+            self.group,
+            self.topics[base],
+            partition=None,
+            whence=whence,
+            who="ana",
+            why="a test",
+            shops=[self.shop],
+        )
+
+    def standings(self) -> dict[Place, str]:
+        found = offsets.standings(self.orders, self.log, self.group, self.topics.values())
+        return {Place(one.topic, one.partition): one.misfit for one in found if one.misfit}
+
+    def is_drained(self) -> bool:
+        return self.progress() == self.ends()
+
+    def drained(self, seconds: float = PATIENCE_SECONDS) -> None:
+        """Everything that was published is applied, once, and nothing came twice."""
+        wait(lambda: self.applied().keys() == self.published, "everything is applied", seconds)
+        wait(self.is_drained, "the progress rows are where the log ends", seconds)
+        assert set(self.applied().values()) <= {0}
+
+    def is_dealt(self, members: Collection[Member], at_least: int = 1) -> bool:
+        """Each partition has exactly one of these members."""
+        held = [member.held for member in members]
+        return (
+            sum(map(len, held)) == len(self.places) == len(frozenset().union(*held)) and min(map(len, held)) >= at_least
+        )
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """Records come all the time, from us and from others, with keys and without."""
+        stop = threading.Event()
+        failed: list[BaseException] = []
+
+        def flow() -> None:
+            try:
+                while not stop.wait(0.02):
+                    self.publish(3)
+                    self.publish_abroad(2)
+                    self.publish_abroad(1, keyless=True)
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=flow, name="flow", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(PATIENCE_SECONDS)
+        assert not failed
+
+
+@pytest.fixture
+def make_fleet(kafka_servers: list[str], postgres_module_url: str) -> Iterator[Callable[..., Fleet]]:
+    made: list[Fleet] = []
+
+    def make(
+        partitions: Mapping[str, int], servers: list[str] = kafka_servers, url: str = postgres_module_url
+    ) -> Fleet:
+        made.append(Fleet(servers, url, partitions))
+        return made[-1]
+
+    yield make
+    for fleet in made:
+        fleet.close()
+
+
+@pytest.fixture
+def fleet(make_fleet: Callable[..., Fleet]) -> Fleet:
+    return make_fleet({SNAPSHOTS: 5, OMS: 2})
+
+
+# -- The group ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: Fleet, count: int) -> None:
+    members = [fleet.member() for _ in range(count)]
+    with fleet.flowing():
+        wait(lambda: fleet.is_dealt(members), "each partition has one member")
+        deals = [len(member.deals) for member in members]
+        extra = fleet.member()
+        wait(lambda: fleet.is_dealt([*members, extra]), "the new one has its share")
+        wait(lambda: extra.records, "the new one applies")
+        extra.close()
+        wait(lambda: fleet.is_dealt(members), "its share went back to the others")
+    fleet.drained()
+    for member, before in zip(members, deals, strict=True):
+        assert len(member.deals) >= before + 2
+        assert member.metrics.registry.get_sample_value("orderflow_consumer_rebalances_total") == len(member.deals)
+        assert member.misfits == {}
+        assert max(map(len, [one.held for one in members])) - len(member.held) <= 1  # evenly over both topics
+
+
+def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Callable[..., Fleet]) -> None:
+    """Thrown out of the group in the middle of a batch, which its successor applies meanwhile."""
+    fleet = make_fleet({SNAPSHOTS: 2})
+    zombie = Member(fleet)
+    fleet.members.append(zombie)
+    place = min(fleet.places)
+    held_up = fleet.publish_to(place, 20)[5]
+    zombie.waits_at[held_up] = threading.Event()
+    zombie.start()
+    assert zombie.waiting.wait(PATIENCE_SECONDS)
+    gone = fleet.admin.remove_group_members(fleet.group, [MemberToRemove(member_id=zombie.member_id())])
+    assert [error.__name__ for error in gone.values()] == ["NoError"]
+    successor = fleet.member()
+    wait(lambda: fleet.is_dealt([successor]), "the successor has everything")
+    fleet.drained()
+    with capture_logs() as logged:
+        zombie.waits_at[held_up].set()
+        wait(lambda: any(line["event"] == "fenced" for line in logged), "the zombie is fenced")
+    assert (zombie.records, successor.records) == (0, 20)
+    wait(lambda: fleet.is_dealt([zombie, successor], at_least=1), "it has joined again")
+    for one in fleet.places:
+        fleet.publish_to(one, 10)
+    fleet.drained()
+    assert (zombie.records, successor.records) == (10, 30)
+
+
+def test_where_kafka_s_commit_is_behind_nothing_is_read_twice(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between the commit of the database and Kafka's, as often as you like (rule 8)."""
+    monkeypatch.setattr(KafkaReader, "commit", lambda *_: None)  # each of them dies before it comes to that
+    fleet = make_fleet({SNAPSHOTS: 2})
+    passed = 0
+    for _ in range(3):
+        fleet.publish(20)
+        member = fleet.member()
+        fleet.drained()
+        fleet.members.pop().close()
+        passed += member.records
+        assert "repeated" not in member.results
+    assert passed == 60
+    assert set(fleet.committed().values()) == {None}
+
+
+def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet({SNAPSHOTS: 2})
+    fleet.publish(20)
+    fleet.member()
+    fleet.drained()
+    fleet.members.pop().close()
+    assert fleet.committed() == fleet.ends()
+    fleet.commit(dict.fromkeys(fleet.places, 0))
+    fleet.publish(20)
+    member = fleet.member()
+    fleet.drained()
+    assert (member.records, member.misfits) == (20, {})
+    wait(lambda: fleet.committed() == fleet.ends(), "the commit is where the rows are")
+
+
+# -- Offsets that do not fit -------------------------------------------------------------------------------------
+
+
+def recreated_and_shorter(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.make_anew(SNAPSHOTS, 2)
+    for n in range(2):
+        fleet.publish_to(Place(place.topic, n), 3)
+    return {Place(place.topic, n): "topic_recreated" for n in range(2)}
+
+
+def recreated_and_longer(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.make_anew(SNAPSHOTS, 2)
+    for n in range(2):
+        fleet.publish_to(Place(place.topic, n), 25)
+    return {Place(place.topic, n): "topic_recreated" for n in range(2)}
+
+
+def deleted_by_retention(fleet: Fleet, place: Place) -> dict[Place, str]:
+    lost = fleet.publish_to(place, 5)[:3]
+    fleet.delete_below(place, 13)
+    fleet.published -= {value.decode().strip("x ") for value in lost}
+    return {place: "offsets_gone"}
+
+
+def log_restored(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.set_row(place, by=+4)
+    return {place: "log_shorter"}
+
+
+def store_restored(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.set_row(place, by=-4)
+    return {place: "store_restored"}
+
+
+def store_is_new(fleet: Fleet, place: Place) -> dict[Place, str]:
+    with fleet.store.transaction() as tx:
+        tx.delete(s.progress, s.progress.c.group_name == fleet.group)
+    return dict.fromkeys(fleet.places, "store_restored")
+
+
+def commit_is_ahead(fleet: Fleet, place: Place) -> dict[Place, str]:
+    fleet.commit({place: 99})
+    return {place: "store_restored"}
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        recreated_and_shorter,
+        recreated_and_longer,
+        deleted_by_retention,
+        log_restored,
+        store_restored,
+        store_is_new,
+        commit_is_ahead,
+    ],
+)
+def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
+    make_fleet: Callable[..., Fleet],
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: Callable[[Fleet, Place], dict[Place, str]],
+) -> None:
+    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    fleet = make_fleet({SNAPSHOTS: 2, OMS: 1})
+    for place in fleet.places:
+        fleet.publish_to(place, 10)
+    fleet.member()
+    fleet.drained()
+    fleet.members.pop().close()
+
+    place = Place(fleet.topics[SNAPSHOTS], 1)
+    wrong = breaks(fleet, place)
+    assert fleet.standings() == wrong
+    before = fleet.progress()
+    with capture_logs() as logged:
+        member = fleet.member()
+        wait(lambda: member.misfits == wrong, "the misfits are noticed")
+        for other in fleet.places:
+            fleet.publish_to(other, 5)
+        good = fleet.places - wrong.keys()
+        wait(lambda: all(fleet.progress()[one] == fleet.ends()[one] for one in good), "the others go on")
+        for _ in range(3):
+            looked_at = member.consumer._looked_at
+            wait(lambda: member.consumer._looked_at > looked_at, "it is looked at again")  # noqa: B023 - at once
+    assert {one: fleet.progress()[one] for one in wrong} == {one: before.get(one, 0) for one in wrong}
+    assert member.held == good
+    told = [line for line in logged if line["event"] == "progress_stopped"]
+    assert {Place(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
+    # Once for each deal, of which kafka-python may make several, however often it is looked at.
+    assert len(told) <= len(wrong) * member.reader.generation
+    assert len(member.deals) <= member.reader.generation  # nor does a look count as a deal
+    gauges = {one: member.stopped_gauge(one) for one in fleet.places}
+    assert gauges == {one: float(one in wrong) for one in fleet.places}
+
+    for topic in {one.topic for one in wrong}:
+        fleet.reset(next(base for base, name in fleet.topics.items() if name == topic))
+    restored = Attempt("import_order", RESTORED)
+    orders = [order for order in views.orders(fleet.store, shop=fleet.shop) if order.state != "shipped"]
+    assert orders
+    assert all(restored in order.facts.attempts for order in orders)
+    wait(lambda: member.misfits == {}, "the reset is noticed")
+    wait(lambda: fleet.applied().keys() == fleet.published, "everything that the log has is applied")
+    wait(fleet.is_drained, "the rows are where the log ends")
+    assert {one: member.stopped_gauge(one) for one in fleet.places} == dict.fromkeys(fleet.places, 0.0)
+    assert fleet.standings() == {}
+    assert member.troubles == []
+
+
+@pytest.mark.parametrize("length", [3, 25], ids=["shorter", "longer"])
+def test_a_topic_made_anew_under_a_running_consumer_stops(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """The client goes on at its old offset in the new topic, and says nothing."""
+    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
+    for place in fleet.places:
+        fleet.publish_to(place, 10)
+    member = fleet.member()
+    fleet.drained()
+    place = Place(fleet.topics[SNAPSHOTS], 0)
+    fleet.make_anew(SNAPSHOTS, 1)
+    fleet.publish_to(place, length)
+    wait(lambda: place in member.misfits, "it is noticed")
+    fleet.publish_to(Place(fleet.topics[OMS], 0), 5)
+    wait(lambda: fleet.progress()[Place(fleet.topics[OMS], 0)] == 15, "the other goes on")
+    wait(lambda: member.misfits == {place: "topic_recreated"}, "and why")
+    fleet.reset(SNAPSHOTS)
+    wait(lambda: fleet.applied().keys() == fleet.published, "nothing of the new topic is lost")
+    wait(fleet.is_drained, "the rows are where the log ends")
+
+
+def test_records_deleted_under_a_running_consumer_stop_it(
+    make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client would go on behind the hole, and say nothing."""
+    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
+    place, other = Place(fleet.topics[SNAPSHOTS], 0), Place(fleet.topics[OMS], 0)
+    member = Member(fleet, max_partition_fetch_bytes=4096)  # so that it has not fetched everything beforehand
+    fleet.members.append(member)
+    values = fleet.publish_to(place, 200, filler=1000)
+    member.waits_at[values[0]] = threading.Event()
+    member.start()
+    assert member.waiting.wait(PATIENCE_SECONDS)
+    fleet.delete_below(place, 150)
+    member.waits_at[values[0]].set()
+    wait(lambda: member.misfits == {place: "offsets_gone"}, "it is noticed")
+    at = fleet.progress()[place]
+    assert 0 < at < 150
+    fleet.publish_to(other, 5)
+    wait(lambda: fleet.progress()[other] == 5, "the other goes on")
+    assert fleet.progress()[place] == at
+    fleet.reset(SNAPSHOTS)
+    fleet.published -= {value.decode().split()[0] for value in values[at:150]}
+    fleet.drained()
+
+
+# -- Outages -----------------------------------------------------------------------------------------------------
+
+
+def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
+    make_fleet: Callable[..., Fleet], kafka_alone: Kafka
+) -> None:
+    fleet = make_fleet({SNAPSHOTS: 3}, kafka_alone.bootstrap_servers)
+    members = [fleet.member() for _ in range(2)]
+    fleet.publish(100)
+    fleet.drained()
+    kafka_alone.kill()
+    with pytest.raises(LogUnavailable):
+        fleet.publish(1)
+    assert all(member.crash is None and not member.misfits for member in members)
+    kafka_alone.start_broker()
+    back_at = time.monotonic()
+    # What failed may be in the log or not: the same number may come again, as another event.
+    publish_until_taken(fleet, 20)
+    wait(lambda: fleet.published <= fleet.applied().keys(), "it is applied", RECOVERY_SECONDS)
+    assert time.monotonic() - back_at < RECOVERY_SECONDS
+    assert set(fleet.applied().values()) <= {0}
+    wait(fleet.is_drained, "the rows are where the log ends")
+    wait(lambda: fleet.is_dealt(members), "each partition has one member")
+    assert {trouble for member in members for trouble in member.troubles} <= {"LogUnavailable"}
+    assert all(member.misfits == {} for member in members)
+
+
+def publish_until_taken(fleet: Fleet, count: int) -> None:
+    ends_at = time.monotonic() + RECOVERY_SECONDS
+    while True:
+        try:
+            fleet.publish(count)
+            return
+        except LogUnavailable:
+            assert time.monotonic() < ends_at
+
+
+def test_while_the_database_is_away_nothing_is_passed_and_then_all_is_applied(
+    make_fleet: Callable[..., Fleet], postgres_alone: Postgres
+) -> None:
+    fleet = make_fleet({SNAPSHOTS: 3}, url=postgres_alone.url)
+    members = [fleet.member() for _ in range(2)]
+    fleet.publish(100)
+    fleet.drained()
+    postgres_alone.kill()
+    fleet.publish(100)
+    wait(lambda: any("StoreUnavailable" in member.troubles for member in members), "they notice")
+    assert all(member.crash is None for member in members)
+    before = sum(member.records for member in members)
+    postgres_alone.start_again()
+    fleet.drained(RECOVERY_SECONDS)
+    assert before == 100
+    assert sum(member.records for member in members) == 200
+    assert {trouble for member in members for trouble in member.troubles} == {"StoreUnavailable"}
+
+
+def test_one_of_three_brokers_dies_under_load_and_nothing_acknowledged_is_lost(
+    make_fleet: Callable[..., Fleet], kafka_three: Kafka
+) -> None:
+    fleet = make_fleet({SNAPSHOTS: 5, OMS: 2}, kafka_three.bootstrap_servers)
+    members = [fleet.member() for _ in range(2)]
+    stop, failures = threading.Event(), []
+
+    def load() -> None:
+        while not stop.wait(0.01):
+            try:
+                fleet.publish(5)
+                fleet.publish(2, OMS)
+            except LogUnavailable as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=load, name="load", daemon=True)
+    thread.start()
+    try:
+        wait(lambda: sum(member.records for member in members) > 100, "records flow")
+        kafka_three.kill(1)
+        passed = sum(member.records for member in members)
+        wait(lambda: sum(member.records for member in members) > passed + 300, "they flow with two brokers")
+        kafka_three.start_broker(1)
+        passed = sum(member.records for member in members)
+        wait(lambda: sum(member.records for member in members) > passed + 100, "and with three again")
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+    # What failed may be in the log all the same: applied once too, though nobody was promised it.
+    wait(lambda: fleet.published <= fleet.applied().keys(), "everything acknowledged is applied")
+    assert set(fleet.applied().values()) <= {0}
+    wait(fleet.is_drained, "the rows are where the log ends")
+    assert all(member.crash is None and member.misfits == {} for member in members)
