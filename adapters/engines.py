@@ -279,6 +279,8 @@ class Kafka:
                 if process.poll() is not None:
                     raise EngineFailed(f"broker {number} ended:\n{_tail(self._log(number))}")
             with suppress(Exception):  # not there yet
+                for number in self._running:  # a client that finds nobody would leave its thread behind
+                    socket.create_connection((HOST, self._ports[number][0]), 1).close()
                 admin = KafkaAdminClient(bootstrap_servers=self.bootstrap_servers, bootstrap_timeout_ms=2000)
                 try:
                     return holds(admin)
