@@ -281,6 +281,9 @@ class Kafka:
             nonlocal reason
             self._all_alive()
             try:
+                for server in servers:  # a client that finds nobody would leave its thread behind
+                    host, _, port = server.rpartition(":")
+                    socket.create_connection((host, int(port)), 1).close()
                 admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=2000)
                 try:
                     return holds(admin)

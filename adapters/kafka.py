@@ -10,6 +10,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
   some seconds without a record, and the client is made anew.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
 - A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
+- A client that could not be made leaves a thread that tries to connect for ever.
 - A producer to which a broker said that a record is too large says so of every record from then on.
 - A wrong password looks like a broker that does not answer.
 """
@@ -26,6 +27,7 @@ import structlog
 from kafka.admin import OffsetSpec
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError, RetriableError
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from adapters.ports import ConfigError, Extent, LogUnavailable, NewRecord, OrderflowError, Place, Record, TooLarge
@@ -158,7 +160,7 @@ class KafkaLog:
             **self._of_producer,
             **self._client(),
         }
-        return _made(lambda: kafka.KafkaProducer(**options))
+        return _made(kafka.KafkaProducer, options)
 
     def _drop_producer(self, producer: Any) -> bool:
         """Close it; the next publication makes a new one. False where another thread was faster."""
@@ -227,7 +229,7 @@ class KafkaLog:
         with self._asking:
             try:
                 if self._admin is None:
-                    self._admin = _made(lambda: kafka.KafkaAdminClient(**{**_CLIENT, **self._client()}))
+                    self._admin = _made(kafka.KafkaAdminClient, {**_CLIENT, **self._client()})
                 return _patiently(lambda: question(self._admin))
             except OrderflowError:
                 raise
@@ -259,7 +261,7 @@ class KafkaLog:
             **self._of_consumer,
             **self._client(),
         }
-        return _made(lambda: kafka.KafkaConsumer(**options))
+        return _made(kafka.KafkaConsumer, options)
 
     def close(self) -> None:
         """Everything that was published is durable already."""
@@ -425,13 +427,22 @@ class KafkaReader:
         self._leave()
 
 
-def _made(make: Callable[[], T]) -> T:
+def _made(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
     """A new client. Raises LogUnavailable, ConfigError."""
+    connections: list[Any] = []
+
+    def connection(**given: Any) -> Any:
+        connections.append(KafkaNetClient(**given))
+        return connections[-1]
+
     try:
-        return make()
-    except (KafkaConfigurationError, ValueError, AssertionError) as error:
-        raise ConfigError(f"kafka: the client does not take these settings ({type(error).__name__})") from error
+        return kind(**options, kafka_client=connection)
     except Exception as error:
+        # What could not be made has begun to run: its thread would try to connect for ever, one more with each try.
+        for one in connections:
+            _closed(one.close)
+        if isinstance(error, KafkaConfigurationError | ValueError | AssertionError):
+            raise ConfigError(f"kafka: the client does not take these settings ({type(error).__name__})") from error
         raise LogUnavailable(_words(error)) from error
 
 

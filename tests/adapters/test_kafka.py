@@ -7,20 +7,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import (
-    MemberToRemove,
-)
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, MemberToRemove, ResourcePattern, ResourceType
 
+from adapters import engines
 from adapters import kafka as adapter
 from adapters.engines import Kafka, create_topics
 from adapters.kafka import KafkaLog, KafkaReader, _Noted
 from adapters.ports import ConfigError, LogUnavailable, NewRecord, Place, Record, TooLarge
-from tests.engines import MakeTopics
+from consumer import config
+from consumer.clock import SystemClock
+from consumer.wiring import group_of, open_log, open_store
+from tests.engines import USERS, MakeTopics
 
 PATIENCE_SECONDS = 30.0
 FAST = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100, "metadata_max_age_ms": 500}
@@ -38,6 +41,19 @@ def make_log(kafka_servers: list[str]) -> Iterator[MakeLog]:
     yield make
     for log in made:
         log.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A client that was given up and still runs tries to connect for ever: one thread more with each try."""
+    for engine in {"kafka_servers", "kafka_secure"} & set(request.fixturenames):
+        request.getfixturevalue(engine)  # what an engine's start leaves is not counted
+    before = set(threading.enumerate())
+    yield
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    while left := [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("kafka")]:
+        assert time.monotonic() < ends_at, left
+        time.sleep(0.05)
 
 
 class Reading:
@@ -174,14 +190,26 @@ def test_a_place_that_was_taken_away_can_be_sought_and_paused(reading: Reading) 
     assert one.assignment() == before - {gone}
 
 
-def test_a_deal_that_was_never_ended_is_noticed(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter, "SILENT_SECONDS", 0.2)
+def polled_until_unavailable(reader: KafkaReader, before: Callable[[], object] = lambda: None) -> str:
+    """What the reader says when it gives up its client; `before` each poll."""
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < ends_at:
+        before()
+        try:
+            reader.poll(10, 0.05)
+        except LogUnavailable as error:
+            return str(error)
+    raise AssertionError("it noticed nothing")
+
+
+def test_a_deal_that_was_never_ended_is_noticed(reading: Reading) -> None:
     reader = reading.reader()
     reader._patience_seconds = 0.2
-    with pytest.raises(LogUnavailable, match="has not ended a deal"):
-        for _ in range(100):
-            reader._noted.dealt = (reader.generation, frozenset())  # the client holds two, and has told us of none
-            reader.poll(10, 0.05)
+
+    def told_of_none() -> None:  # the client holds two; a true deal would tell of them after all
+        reader._noted.dealt = (reader.generation, frozenset())
+
+    assert polled_until_unavailable(reader, told_of_none) == "the client has not ended a deal"
     reading.publish(b"1")
     assert reading.values(reader, b"1") == [b"1"]
     assert len(reader.assignment()) == 2
@@ -193,13 +221,14 @@ def test_silence_while_records_wait_is_noticed(reading: Reading) -> None:
     for _ in range(20):  # nothing waits: silence is all right
         assert reader.poll(10, 0.05) == []
     deaf = reader._consumer
-    nothing: dict[Any, Any] = {}
-    waits = threading.Event()
-    deaf.poll = lambda timeout_ms, max_records: nothing if not waits.wait(timeout_ms / 1000) else None
+
+    def brings_nothing(timeout_ms: int, **_options: Any) -> dict[Any, Any]:
+        time.sleep(timeout_ms / 1000)
+        return {}
+
+    deaf.poll = brings_nothing
     reading.publish(b"1")
-    with pytest.raises(LogUnavailable, match="brings nothing"):
-        for _ in range(100):
-            reader.poll(10, 0.05)
+    assert polled_until_unavailable(reader) == "the client brings nothing"
     assert reader._patience_seconds == 0.4  # should that have been in vain, it is looked at less often
     assert reading.values(reader, b"1") == [b"1"]
     assert reader._consumer is not deaf
@@ -351,3 +380,198 @@ def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_a
         firsts = list(dict.fromkeys(int(value) for value in found if int(value) % 3 == key))
         assert firsts == sorted(firsts)
     reading.close()
+
+
+# -- Who may do what ---------------------------------------------------------------------------------------------
+
+CONSUMED = ("mirakl.order-snapshots", "oms.order-events")
+PUBLISHED = ("mirakl.order-snapshots", "oms.order-events", "orderflow.transitions", "orderflow.dead-letters")
+TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
+READ, WRITE = ACLOperation.READ, ACLOperation.WRITE
+
+#: All that each needs. READ and WRITE of a topic, and READ of a group, imply DESCRIBE; since Kafka 3.0 (KIP-679) an
+#: idempotent producer needs no right of the cluster. Nobody needs CREATE: topics are made by whoever runs Kafka.
+RIGHTS = {
+    "orderflow": [
+        *((TOPIC, name, READ) for name in CONSUMED),
+        *((TOPIC, name, WRITE) for name in PUBLISHED),
+        (GROUP, "orderflow", READ),
+    ],
+    "oms": [(TOPIC, "oms.order-events", WRITE)],
+    "nobody": [],
+}
+
+
+@pytest.fixture(scope="module")
+def guarded(kafka_secure: Kafka) -> Kafka:
+    """A Kafka with the service's topics, one that is not the service's, and RIGHTS."""
+    kafka_secure.create_topics({**dict.fromkeys(PUBLISHED, 2), "another": 1})
+    admin = KafkaAdminClient(bootstrap_servers=kafka_secure.bootstrap_servers)
+    made = admin.create_acls(
+        [
+            ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))
+            for user, rights in RIGHTS.items()
+            for kind, name, operation in rights
+        ]
+    )
+    admin.close()
+    assert made["failed"] == []
+    return kafka_secure
+
+
+CONFIG = """\
+[store]
+url = "sqlite:///orderflow.db"
+
+[log]
+kind = "kafka"
+
+[kafka]
+bootstrap_servers = {servers}
+group_id = "{group}"
+security_protocol = "SASL_SSL"
+sasl_mechanism = "SCRAM-SHA-256"
+sasl_plain_username = "{user}"
+sasl_plain_password_file = "kafka.password"
+ssl_cafile = "ca.pem"
+session_timeout_ms = 6000
+heartbeat_interval_ms = 500
+
+[shops.alpha]
+hostname = "alpha.mirakl.net"
+shop_id = 2104
+api_key_file = "alpha.key"
+
+[shops.alpha.oms]
+company_ref_id = 99001
+api_key_file = "alpha.key"
+"""
+
+Login = Callable[..., KafkaLog]
+
+
+@pytest.fixture
+def login(guarded: Kafka, tmp_path: Path) -> Iterator[Login]:
+    """The log that a configuration of this user opens."""
+    opened: list[KafkaLog] = []
+
+    def open_(user: str, *, group: str = "orderflow", password: str = "", ca: bytes = b"") -> KafkaLog:
+        (tmp_path / "ca.pem").write_bytes(ca or guarded.ca_file.read_bytes())
+        (tmp_path / "kafka.password").write_text(f"{password or USERS[user]}\n")
+        (tmp_path / "alpha.key").write_text("key")
+        servers = str(guarded.secure_bootstrap_servers).replace("'", '"')
+        path = tmp_path / "orderflow.toml"
+        path.write_text(CONFIG.format(servers=servers, user=user, group=group))
+        settings = config.load(path)
+        store = open_store(settings)
+        log = open_log(settings, store, SystemClock())
+        store.close()
+        assert isinstance(log, KafkaLog)
+        assert group_of(settings) == group
+        opened.append(log)
+        return log
+
+    yield open_
+    for log in opened:
+        log.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that who is refused is told soon."""
+    monkeypatch.setitem(adapter._CLIENT, "bootstrap_timeout_ms", 2000)
+    monkeypatch.setattr(adapter, "ASK_AGAIN_SECONDS", 0.01)
+
+
+def first_records(log: KafkaLog, group: str, topic: str, seconds: float = PATIENCE_SECONDS) -> list[Record]:
+    """What a reader brings first. Raises LogUnavailable where it may not."""
+    reader = log.reader(group, [topic])
+    try:
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at:
+            if records := reader.poll(10, 0.1):
+                reader.commit({record.place: record.offset + 1 for record in records})
+                return records
+    finally:
+        reader.close()
+    return []
+
+
+def test_our_user_can_do_all_that_the_service_does(login: Login) -> None:
+    log = login("orderflow")
+    assert log.cluster()
+    assert log.partitions(PUBLISHED) == dict.fromkeys(PUBLISHED, 2)
+    log.publish([NewRecord(topic, b"k", b"1") for topic in PUBLISHED])
+    for topic in CONSUMED:
+        (record, *_) = first_records(log, "orderflow", topic)
+        extent = log.extents("orderflow", [record.place])[record.place]
+        assert 0 < (extent.committed or 0) <= extent.end
+        assert extent.log_id
+
+
+@pytest.mark.usefixtures("impatient")
+def test_our_user_can_do_no_more(login: Login) -> None:
+    log = login("orderflow")
+    log.publish([NewRecord(CONSUMED[0], b"k", b"1")])
+    assert log.partitions(["another"]) == {}
+    refused(lambda: log.publish([NewRecord("another", b"k", b"1")]))
+    refused(lambda: first_records(log, "another", CONSUMED[0]))  # a group of others
+    refused(lambda: first_records(log, "orderflow", "orderflow.transitions"))  # ours to write, not to read
+    assert first_records(log, "orderflow", CONSUMED[0], seconds=0) == []
+    log.publish([NewRecord(CONSUMED[0], b"k", b"2")])  # and after every no it works on
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_oms_can_publish_its_events_and_nothing_else(login: Login) -> None:
+    log = login("oms")
+    log.publish([NewRecord("oms.order-events", b"k", b"1")])
+    for topic in PUBLISHED:
+        if topic != "oms.order-events":
+            records = [NewRecord(topic, b"k", b"1")]
+            refused(lambda: log.publish(records))  # noqa: B023 - called at once
+    refused(lambda: first_records(log, "orderflow", "oms.order-events"))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_user_without_rights_can_do_nothing(login: Login) -> None:
+    log = login("nobody")
+    assert log.partitions(PUBLISHED) == {}
+    refused(lambda: log.publish([NewRecord("oms.order-events", b"k", b"1")]))
+    refused(lambda: first_records(log, "orderflow", CONSUMED[0]))
+
+
+def refused(act: Callable[[], object]) -> None:
+    with pytest.raises(LogUnavailable, match="Authorization"):
+        act()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_wrong_password_is_said_to_be_a_possible_cause(login: Login) -> None:
+    log = login("orderflow", password="wrong")
+    for act in (log.cluster, lambda: log.publish([NewRecord("oms.order-events", b"k", b"1")])):
+        with pytest.raises(LogUnavailable, match="password") as raised:
+            act()
+        assert "wrong" not in str(raised.value)
+
+
+def test_a_changed_password_is_read_without_a_restart(login: Login, tmp_path: Path) -> None:
+    log = login("orderflow", password="not-yet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(adapter._CLIENT, "bootstrap_timeout_ms", 2000)
+        with pytest.raises(LogUnavailable):
+            log.cluster()
+    (tmp_path / "kafka.password").write_text(USERS["orderflow"])
+    assert log.cluster()
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("ca", ["another's", "no certificate"])
+def test_a_broker_that_the_file_of_authorities_does_not_vouch_for_is_refused(
+    login: Login, tmp_path: Path, ca: str
+) -> None:
+    if ca == "another's":
+        (tmp_path / "others").mkdir()
+        engines._make_certificates(tmp_path / "others")
+        ca = (tmp_path / "others" / "ca.pem").read_text()
+    with pytest.raises(LogUnavailable, match="certificate"):
+        login("orderflow", ca=ca.encode()).cluster()
