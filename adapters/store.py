@@ -6,10 +6,12 @@ Lock order everywhere: progress, orders (by key), commands. What people and gaug
 import json
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -410,13 +412,19 @@ class Transaction:
 
     def count_repeats(self, events: Sequence[Event]) -> None:
         """A repeat is counted on the row of the first, and is no row of its own (rule 10)."""
-        statement = (
-            sa.update(s.journal)
-            .where(s.journal.c.source == sa.bindparam("_source"), s.journal.c.event_id == sa.bindparam("_event_id"))
-            .values(repeats=s.journal.c.repeats + 1)
-        )
-        if events:
-            self._do(statement, [dict(_source=e.source, _event_id=e.event_id) for e in events])
+        c = s.journal.c
+        times = Counter((event.source, event.event_id) for event in events)
+        values = [dict(source=source, event_id=event_id, times=count) for (source, event_id), count in times.items()]
+        if not values:
+            return
+        if self._is_sqlite:
+            first = (c.source == sa.bindparam("_source"), c.event_id == sa.bindparam("_event_id"))
+            renamed = [{f"_{name}": value for name, value in row.items()} for row in values]
+            self._do(sa.update(s.journal).where(*first).values(repeats=c.repeats + sa.bindparam("_times")), renamed)
+            return
+        rows = _unnested(s.journal, values, {"times": c.repeats})
+        first = (c.source == rows.c.source, c.event_id == rows.c.event_id)
+        self._do(sa.update(s.journal).where(*first).values(repeats=c.repeats + rows.c.times))
 
     def add_journal(self, rows: Sequence[JournalRow], now: datetime) -> None:
         values = [
@@ -819,7 +827,8 @@ class Transaction:
         return self._do(sa.delete(table).where(*where)).rowcount
 
 
-def _headers_to_json(headers: Sequence[tuple[str, bytes]]) -> str:
+@lru_cache(64)  # nearly all records have the same ones
+def _headers_to_json(headers: tuple[tuple[str, bytes], ...]) -> str:
     return json.dumps([[name, value.hex()] for name, value in headers])
 
 

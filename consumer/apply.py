@@ -11,10 +11,9 @@ from typing import Final
 from adapters.ports import Clock
 from adapters.store import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
 from consumer.outbox import Outbox
-from statemachine.commands import Concern, Policy, concerns, due, read_after
+from statemachine.commands import Concern, Policy, plan, read_after
 from statemachine.events import Event
 from statemachine.machine import VERSION, decide
-from statemachine.states import state_of
 
 #: How an event that the journal holds already is counted.
 REPEATED: Final = "repeated"
@@ -149,8 +148,9 @@ class Orders:
         opened, dropped, wanted_again, planned = [], [], [], []
         for row in rows:
             policy = self.policies.get(row.shop, Policy())
-            lost = state_of(row.facts) != row.state  # no row of the table leads to what the facts are
-            needed = {} if lost else {command.key: command for command in due(row.facts, policy)}
+            wanted = plan(row.facts, policy)
+            lost = wanted.state != row.state  # no row of the table leads to what the facts are
+            needed = {} if lost else {command.key: command for command in wanted.due}
             mine = live.get(row.key, [])
             dropped += [id_ for id_, key, _, unwanted in mine if key not in needed and not unwanted]
             wanted_again += [id_ for id_, key, _, unwanted in mine if key in needed and unwanted]
@@ -159,9 +159,9 @@ class Orders:
             opened += [
                 (row.key, command, deadline + GIVE_UP_AFTER) for key, command in needed.items() if key not in have
             ]
-            found = list(concerns(row.facts, policy))
+            found = list(wanted.concerns)
             if lost:
-                found.append(Concern("no_edge", f"{row.state}->{state_of(row.facts)}"))
+                found.append(Concern("no_edge", f"{row.state}->{wanted.state}"))
             planned.append(replace(row, attention=_attention(row, found, now), read_after=read_after(row.facts)))
         tx.drop_commands(dropped)
         tx.want_again(wanted_again)

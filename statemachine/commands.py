@@ -211,9 +211,13 @@ def carried(tracking: Tracking) -> str:
     return " | ".join((tracking.carrier, tracking.number, tracking.url))
 
 
-def _needs(facts: Facts, policy: Policy) -> dict[str, tuple[str, str]]:
-    """Every need of the present: kind -> (what it carries, its basis)."""
-    needs: dict[str, tuple[str, str]] = {}
+#: Kind -> (what it carries, its basis).
+Needs = dict[str, tuple[str, str]]
+
+
+def _needs(facts: Facts, policy: Policy, state: str) -> Needs:
+    """Every need of the present."""
+    needs: Needs = {}
     snapshot = facts.snapshot
     if snapshot is None:
         return needs
@@ -222,7 +226,7 @@ def _needs(facts: Facts, policy: Policy) -> dict[str, tuple[str, str]]:
         decision = acceptance(facts, policy)
         if decision:
             needs[ACCEPT] = (decision, snapshot.content)
-    if state_of(facts) == SHIPPING and snapshot.has_address and snapshot.open_lines:
+    if state == SHIPPING and snapshot.has_address and snapshot.open_lines:
         needs[IMPORT] = ("", snapshot.content)
     if _tracking_needed(facts, snapshot):
         needs[TRACK] = (carried(best_tracking(facts)), "")
@@ -263,19 +267,46 @@ def _tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
     return not is_pending(facts, answer) and not shown.shows(best)
 
 
-# -- The two answers ---------------------------------------------------------------------------------------------
+# -- The answers -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the facts amount to: the state, the calls to make now, and what needs a person."""
+
+    state: str
+    due: tuple[Command, ...]
+    concerns: tuple[Concern, ...]
+
+
+def plan(facts: Facts, policy: Policy) -> Plan:
+    """All at once: each answer rests on the same state and needs, and finding those is most of the work."""
+    state = state_of(facts)
+    needs = _needs(facts, policy, state)
+    found = _concerns(facts, policy, state, needs)
+    return Plan(state, _due(facts, policy, needs, found), found)
 
 
 def due(facts: Facts, policy: Policy) -> tuple[Command, ...]:
-    """The calls to make now. A refused or given-up tracking does not stop the shipment; an open one does."""
+    """The calls to make now."""
+    return plan(facts, policy).due
+
+
+def concerns(facts: Facts, policy: Policy) -> tuple[Concern, ...]:
+    """What needs a person, less what a person has settled."""
+    return plan(facts, policy).concerns
+
+
+def _due(facts: Facts, policy: Policy, needs: Needs, found: tuple[Concern, ...]) -> tuple[Command, ...]:
+    """A refused or given-up tracking does not stop the shipment; an open one does."""
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
     if EPOCH < created_at < policy.not_before:  # one without a date is not known to be old
         return ()
-    if any(concern.reason in HOLDS for concern in concerns(facts, policy)):
+    if any(concern.reason in HOLDS for concern in found):
         return ()
     commands = [
         Command(kind, carries, _round(facts, kind, carries), basis)
-        for kind, (carries, basis) in _needs(facts, policy).items()
+        for kind, (carries, basis) in needs.items()
         if not _blocked_by(facts, kind, carries, basis)
     ]
     if any(command.kind == TRACK for command in commands):
@@ -283,18 +314,19 @@ def due(facts: Facts, policy: Policy) -> tuple[Command, ...]:
     return tuple(commands)
 
 
-def concerns(facts: Facts, policy: Policy) -> tuple[Concern, ...]:
-    """What needs a person, less what a person has settled."""
+def _concerns(facts: Facts, policy: Policy, state: str, needs: Needs) -> tuple[Concern, ...]:
     settled = {token for act in facts.acts if act.act == "settle" for token in act.subject}
-    found = {*_command_concerns(facts, policy), *_order_concerns(facts, policy)}
+    found = {*_command_concerns(facts, needs), *_order_concerns(facts, policy, state)}
     return tuple(sorted(concern for concern in found if concern.token not in settled))
 
 
-def _command_concerns(facts: Facts, policy: Policy) -> list[Concern]:
+def _command_concerns(facts: Facts, needs: Needs) -> list[Concern]:
     names = {ACCEPT: "accept", IMPORT: "import", TRACK: "tracking", CONFIRM: "shipment"}
     found = []
-    for kind, (carries, basis) in _needs(facts, policy).items():
+    for kind, (carries, basis) in needs.items():
         blocked = _blocked_by(facts, kind, carries, basis)
+        if not blocked:
+            continue
         detail = f"{kind}#{_round(facts, kind, carries)}"
         if blocked == "rejected":
             last = max(r for r in facts.rejections if (r.kind, r.carries, r.basis) == (kind, carries, basis))
@@ -304,15 +336,15 @@ def _command_concerns(facts: Facts, policy: Policy) -> list[Concern]:
                 found.append(Concern("already_in_oms"))
             elif kind in (IMPORT, TRACK) or looked:
                 found.append(Concern(f"{names[kind]}_rejected", detail))
-        elif blocked:
+        else:
             found.append(Concern(blocked, detail))
     return found
 
 
-def _order_concerns(facts: Facts, policy: Policy) -> list[Concern]:
-    state, snapshot = state_of(facts), facts.snapshot
+def _order_concerns(facts: Facts, policy: Policy, state: str) -> list[Concern]:
+    snapshot = facts.snapshot
     dead = state in (CANCELED, REFUSED)
-    found = list(_oms_concerns(facts, dead))
+    found = list(_oms_concerns(facts, state, dead))
     if facts.unknown is not None and facts.newest is facts.unknown:
         found.append(Concern("unknown_state", facts.unknown.state))
     held = last_act(facts, "hold", "settle", "accept", "refuse")
@@ -351,14 +383,13 @@ def _order_concerns(facts: Facts, policy: Policy) -> list[Concern]:
     return found
 
 
-def _oms_concerns(facts: Facts, dead: bool) -> list[Concern]:
+def _oms_concerns(facts: Facts, state: str, dead: bool) -> list[Concern]:
     found: list[Concern] = []
     if not dead:
         found.extend(
             Concern("oms_canceled", ",".join([str(c.oms_id), *(f"{line}*{n}" for line, n in c.items)]))
             for c in facts.cancellations
         )
-    state = state_of(facts)
     some_sent = bool(facts.dispatches) and not all_sent(facts)
     if (state == IMPORTED and some_sent) or (state == DISPATCHED and unsent_parts(facts)):
         found.append(Concern("partly_sent"))

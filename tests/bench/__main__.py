@@ -1,20 +1,22 @@
 """Events applied per second on real engines, beside a bare kafka-python loop that parses the same JSON, in one run.
 
-    make bench                         python -m tests.bench --events 20000 --rounds 3 --json
+    make bench                         make bench ARGS="--quick"        python -m tests.bench --events 20000 --json
 
-Every round reads the same records by both ways, one after the other, so that what else the machine does hits both.
+A round begins with an empty database and reads the same records both ways, one after the other and each time in the
+other order, so that what else the machine does hits both. Ratios of one run count; absolute figures say little.
 """
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 from uuid import uuid4
 
@@ -39,170 +41,223 @@ PARTITIONS = 4
 SHOP = "alpha"
 
 
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """What the events are about."""
-
-    name: str
-    meaning: str
-    states: tuple[str, ...]  # of each order, one event after the other
-
-
-MIXES = (
-    Mix("new", "every event is the first of its order", ("WAITING_ACCEPTANCE",)),
-    Mix(
-        "life",
-        "each order in four states, one after the other",
-        ("WAITING_ACCEPTANCE", "WAITING_DEBIT", "SHIPPING", "SHIPPED"),
-    ),
-)
+#: Mix -> what its events are about. A round has them in this order, on one database.
+MIXES = {
+    "new": "every event is the first of its order",
+    "repeat": "every event is in the journal already",
+    "update": "every event brings a later state of a known order",
+}
+#: The state that the orders of a topic show, and how long after their making they were read.
+TOPICS = {"new": ("WAITING_ACCEPTANCE", timedelta(minutes=1)), "update": ("SHIPPING", timedelta(hours=1))}
+#: Where a mix's events are.
+TOPIC_OF = {"new": "new", "repeat": "new", "update": "update"}
+#: What the simulators' order has and the machine never reads: without it an order has the 2 kB of the figure.
+LEFT_OUT = ("billing_address", "commission_taxes", "shipping_taxes", "taxes", "offer_state_code", "category_label")
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast some records were read, and what this process spent on each."""
+
+    per_second: float
+    cpu_microseconds: float
+
+
+@dataclass(slots=True)
 class Figure:
-    """Events a second: of each round, and the median."""
+    """One mix: a pace for each round."""
 
     mix: str
-    bytes: int
-    bare: list[float]
-    applied: list[float]
+    bare: list[Pace] = field(default_factory=list)
+    applied: list[Pace] = field(default_factory=list)
+    sqlite: list[Pace] = field(default_factory=list)
 
     @property
-    def ratio(self) -> float:
-        return statistics.median(a / b for a, b in zip(self.applied, self.bare, strict=True))
+    def ratios(self) -> list[float]:
+        return [a.per_second / b.per_second for a, b in zip(self.applied, self.bare, strict=True)]
 
 
-def order_bytes(number: int, state: str, at: datetime, run: str) -> bytes:
+class Watch:
+    """Measures from the first records on: before them a client waits for its connection, or for its group."""
+
+    def __init__(self) -> None:
+        self._first = self._seen = 0
+        self._began = self._cpu_began = 0.0
+
+    def saw(self, count: int) -> int:
+        """Returns how many were seen."""
+        if count and not self._seen:
+            self._first, self._began, self._cpu_began = count, time.perf_counter(), time.process_time()
+        self._seen += count
+        return self._seen
+
+    def pace(self) -> Pace:
+        count = self._seen - self._first
+        seconds, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu_began
+        return Pace(count / seconds, cpu / count * 1e6)
+
+
+# -- What is read ------------------------------------------------------------------------------------------------
+
+
+def order_bytes(number: int, state: str, read_at: datetime) -> bytes:
     """One order as OR11 would list it."""
-    order = build_order(ALPHA, f"{run}{number:07d}-A", created=at, lines=[Line("MUG-11OZ-WHT")], state=state)
-    order["last_updated_date"] = (at + timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    order["customer"].pop("billing_address", None)
-    return json.dumps(_without_empty(order)).encode()
+    made = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    order = build_order(ALPHA, f"{number:08d}-A", created=made, lines=[Line("MUG-11OZ-WHT")], state=state)
+    order["last_updated_date"] = read_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps(_trimmed(order)).encode()
 
 
-def _without_empty(value: Any) -> Any:
-    """The simulators' order has 3.5 kB, as a real one; without what is empty it comes near the 2 kB of the figure."""
+def _trimmed(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_empty(one) for name, one in value.items() if one not in (None, "", [], {}, False, 0)}
-    return [_without_empty(one) for one in value] if isinstance(value, list) else value
+        kept = {name: one for name, one in value.items() if name not in LEFT_OUT}
+        return {name: _trimmed(one) for name, one in kept.items() if one not in (None, "", [], {}, False, 0)}
+    return [_trimmed(one) for one in value] if isinstance(value, list) else value
 
 
-def events(mix: Mix, count: int, topic: str, run: str) -> Iterator[NewRecord]:
-    """Snapshot events as the poller makes them; a page of each state before the next."""
-    start = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    orders = count // len(mix.states)
-    for first in range(0, orders, 100):
-        for step, state in enumerate(mix.states):
-            read_at = start + timedelta(hours=step)
-            for number in range(first, min(first + 100, orders)):
-                raw = order_bytes(number, state, read_at, run)
-                order_id, snapshot = snapshot_of(raw, read_at)
-                event = snapshot_event(SHOP, order_id, raw, snapshot)
-                value, headers = to_structured(event, base64=True)
-                yield NewRecord(topic, event.extensions["partitionkey"].encode(), value, headers)
+def events(count: int, topic: str, state: str, after: timedelta) -> Iterator[tuple[NewRecord, int]]:
+    """Snapshot events as the poller makes them, each with the size of its order."""
+    read_at = datetime(2026, 3, 1, 12, tzinfo=UTC) + after
+    for number in range(count):
+        raw = order_bytes(number, state, read_at)
+        order_id, snapshot = snapshot_of(raw, read_at)
+        event = snapshot_event(SHOP, order_id, raw, snapshot)
+        value, headers = to_structured(event, base64=True)
+        yield NewRecord(topic, event.extensions["partitionkey"].encode(), value, headers), len(raw)
 
 
-def bare(servers: list[str], topic: str, count: int) -> float:
+def publish(servers: list[str], topic: str, of: str, count: int, tell: Callable[[str], None]) -> int:
+    """Fill a topic. Returns how many bytes its orders have in the middle."""
+    writer = KafkaLog(lambda: {"bootstrap_servers": servers})
+    made, size = events(count, topic, *TOPICS[of]), 0
+    for first in range(0, count, 1000):
+        batch = list(islice(made, 1000))
+        writer.publish([record for record, _ in batch])
+        size += sum(length for _, length in batch)
+        tell(f"{of}: {first + len(batch):,} of {count:,} published")
+    writer.close()
+    return size // count
+
+
+# -- Who reads ---------------------------------------------------------------------------------------------------
+
+
+def bare(servers: list[str], topic: str, count: int) -> Pace:
     """The ceiling: poll, and parse each record's JSON."""
     consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, max_poll_records=BATCH)
     places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     consumer.assign(places)
     consumer.seek_to_beginning(*places)
-    seen, began = 0, 0.0
+    watch, seen = Watch(), 0
     while seen < count:
-        for records in consumer.poll(timeout_ms=1000).values():
-            began = began or time.perf_counter()
-            for record in records:
-                json.loads(record.value)
-            seen += len(records)
-    seconds = time.perf_counter() - began
+        polled = [record for records in consumer.poll(timeout_ms=1000).values() for record in records]
+        for record in polled:
+            json.loads(record.value)
+        seen = watch.saw(len(polled))
+    pace = watch.pace()
     consumer.close()
-    return count / seconds
+    return pace
 
 
-def applied(servers: list[str], store: Store, topic: str, count: int) -> float:
+def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
     """One consumer as in production: decode, apply, outbox; one durable transaction a batch."""
-    clock = SystemClock()
+    clock, names = SystemClock(), frozenset({SHOP})
     log = KafkaLog(lambda: {"bootstrap_servers": servers})
     orders = Orders(store, {}, clock, outbox=Outbox("orderflow.transitions", "orderflow.dead-letters"))
-    names = frozenset({SHOP})
-    consumer = Consumer(
-        log.reader(uuid4().hex, [topic]), orders, {topic: lambda value, headers: decode_snapshot(value, headers, names)}
-    )
-    seen, began = 0, 0.0
+    decoders = {topic: lambda value, headers: decode_snapshot(value, headers, names)}
+    consumer = Consumer(log.reader(uuid4().hex, [topic]), orders, decoders)  # a new group: from the beginning
+    watch, seen = Watch(), 0
     while seen < count:
-        turned = consumer.turn(1.0)
-        if turned and not began:
-            began, count = time.perf_counter(), count - turned  # the first batch waited for the group
-            continue
-        seen += turned
-    seconds = time.perf_counter() - began
+        seen = watch.saw(consumer.turn(1.0))
+    pace = watch.pace()
     consumer.close()
     log.close()
-    return count / seconds
+    return pace
 
 
-def measure(mix: Mix, count: int, rounds: int, kafka: Kafka, postgres: Postgres, tell: Callable[[str], None]) -> Figure:
-    run = uuid4().hex[:6]
-    topic = f"bench.{mix.name}.{run}"
-    kafka.create_topics({topic: PARTITIONS})
-    writer = KafkaLog(lambda: {"bootstrap_servers": kafka.bootstrap_servers})
-    batch: list[NewRecord] = []
-    published = size = 0
-    for record in events(mix, count, topic, run):
-        batch.append(record)
-        size += len(record.value)
-        if len(batch) == 1000:
-            writer.publish(batch)
-            published, batch = published + len(batch), []
-            tell(f"{mix.name}: {published} published")
-    writer.publish(batch)
-    published += len(batch)
-    writer.close()
-    figure = Figure(mix.name, size // published, [], [])
-    for number in range(rounds):
-        tell(f"{mix.name}: round {number + 1} of {rounds}")
-        store = Store(postgres.create_database(f"bench_{run}_{number}"))
-        stores.migrate(store)
-        with store.transaction() as tx:
-            tx.bind_shop(SHOP, "https://alpha.example", ALPHA.shop_id, True, datetime.now(UTC))
-        figure.bare.append(bare(kafka.bootstrap_servers, topic, published))
-        figure.applied.append(applied(kafka.bootstrap_servers, store, topic, published))
-        store.close()
-    return figure
+def ready(url: str) -> Store:
+    """An empty store that knows the shop."""
+    store = Store(url)
+    stores.migrate(store)
+    with store.transaction() as tx:
+        tx.bind_shop(SHOP, "https://alpha.example", ALPHA.shop_id, True, datetime.now(UTC))
+    return store
+
+
+def measure(options: argparse.Namespace, folder: Path, tell: Callable[[str], None]) -> tuple[list[Figure], int]:
+    """A figure for each mix, and the size of an order."""
+    figures = {mix: Figure(mix) for mix in MIXES}
+    tell("starting Kafka and PostgreSQL")
+    kafka = Kafka.start(folder / "kafka", heap_megabytes=1024)
+    postgres = Postgres.start(folder / "postgres")
+    servers = kafka.bootstrap_servers
+    try:
+        kafka.create_topics({f"bench.{of}": PARTITIONS for of in TOPICS})
+        sizes = [publish(servers, f"bench.{of}", of, options.events, tell) for of in TOPICS]
+        for number in range(options.rounds):
+            store = ready(postgres.create_database(f"bench_{number}"))
+            small = ready(f"sqlite:///{folder}/bench_{number}.db")
+            for mix, figure in figures.items():
+                tell(f"round {number + 1} of {options.rounds}: {mix}")
+                reading = (servers, f"bench.{TOPIC_OF[mix]}", options.events)
+                if number % 2 == 0:
+                    figure.bare.append(bare(*reading))
+                figure.applied.append(applied(servers, store, *reading[1:]))
+                if number % 2:
+                    figure.bare.append(bare(*reading))
+                figure.sqlite.append(applied(servers, small, *reading[1:]))
+            store.close()
+            small.close()
+    finally:
+        postgres.stop()
+        kafka.stop()
+    return list(figures.values()), sizes[0]
+
+
+# -- What it says ------------------------------------------------------------------------------------------------
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="tests.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--events", type=int, default=20_000)
+    parser.add_argument("--events", type=int, default=20_000, help="in each topic")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a first look: few events, two rounds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.quick:
+        options.events, options.rounds = 4000, 2
+    if options.events < 2 * BATCH:
+        parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
-    console = Console(stderr=options.json)
-    with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, console.status("starting engines") as status:
-        kafka = Kafka.start(Path(folder) / "kafka", heap_megabytes=1024)
-        postgres = Postgres.start(Path(folder) / "postgres")
-        try:
-            figures = [measure(mix, options.events, options.rounds, kafka, postgres, status.update) for mix in MIXES]
-        finally:
-            postgres.stop()
-            kafka.stop()
+    progress = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, progress.status("") as status:
+        figures, size = measure(options, Path(folder), status.update)
     if options.json:
-        json.dump([asdict(figure) | {"ratio": figure.ratio} for figure in figures], sys.stdout, indent=2)
+        said = [asdict(figure) | {"ratios": figure.ratios, "ratio": median(figure.ratios)} for figure in figures]
+        json.dump({"events": options.events, "order_bytes": size, "mixes": said}, sys.stdout, indent=2)
         return
-    table = Table("mix", "bytes", "bare loop /s", "applied /s", "ratio", title="Events a second, one consumer, durable")
-    for mix, figure in zip(MIXES, figures, strict=True):
+    table = Table("", "bare loop /s", "applied /s", "ratio", "CPU µs, bare", "CPU µs, applied", "SQLite /s")
+    table.title = (
+        f"Events a second, one consumer, durable: {options.events:,} events of {size} bytes, {options.rounds} rounds"
+    )
+    for figure in figures:
         table.add_row(
-            mix.meaning, str(figure.bytes), _range(figure.bare), _range(figure.applied), f"{figure.ratio:.3f}"
+            f"{figure.mix}: {MIXES[figure.mix]}",
+            _spread([pace.per_second for pace in figure.bare]),
+            _spread([pace.per_second for pace in figure.applied]),
+            _spread(figure.ratios, ".3f"),
+            _spread([pace.cpu_microseconds for pace in figure.bare]),
+            _spread([pace.cpu_microseconds for pace in figure.applied]),
+            _spread([pace.per_second for pace in figure.sqlite]),
         )
     Console().print(table)
+    Console().print("Median (least to most). CPU: of this process, for each event; the engines' own is not in it.")
 
 
-def _range(values: list[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+def _spread(values: list[float], form: str = ",.0f") -> str:
+    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 if __name__ == "__main__":
