@@ -10,7 +10,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
   some seconds without a record, and the client is made anew.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
 - A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
-- A client that could not be made leaves a thread that tries to connect for ever.
+- A client that could not be made, or a producer that is closed with records left, leaves its threads running.
 - A producer to which a broker said that a record is too large says so of every record from then on.
 - A wrong password looks like a broker that does not answer.
 """
@@ -54,7 +54,7 @@ LONGEST_SILENT_SECONDS: Final = 600.0
 #: The commit is a hint: what lags behind it is read again and known as repeated.
 COMMIT_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 5
-#: A producer that is dropped gives up what it holds by then. With no time at all it would not end, but go on sending.
+#: How long a producer that is given up may take to end by itself.
 DROP_SECONDS: Final = 1
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -135,7 +135,7 @@ class KafkaLog:
         except Exception as error:
             raise LogUnavailable(_words(error)) from error
         finally:
-            _closed(lambda: producer.close(timeout=DROP_SECONDS))
+            _ended(producer)
 
     def _open_producer(self) -> Any:
         with self._lock:
@@ -163,7 +163,7 @@ class KafkaLog:
         with self._lock:
             if self._producer is producer:
                 self._producer = None
-        _closed(lambda: producer.close(timeout=DROP_SECONDS))
+        _ended(producer)
 
     # -- Asking --------------------------------------------------------------------------------------------------
 
@@ -442,6 +442,13 @@ def _closed(close: Callable[[], object]) -> None:
         close()
     except Exception as error:
         log.debug("close_failed", error=type(error).__name__)
+
+
+def _ended(producer: Any) -> None:
+    """Give up a producer, with what it still holds."""
+    # Its own close begins with a flush, and where that fails it leaves both threads running, which may send later.
+    producer.flush = lambda *_: None
+    _closed(lambda: producer.close(timeout=DROP_SECONDS))
 
 
 def _words(error: BaseException) -> str:

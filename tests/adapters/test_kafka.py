@@ -23,7 +23,7 @@ from adapters.ports import ConfigError, LogUnavailable, NewRecord, Place, Record
 from consumer import config
 from consumer.clock import SystemClock
 from consumer.wiring import group_of, open_log, open_store
-from tests.engines import USERS, MakeTopics
+from tests.engines import USERS, MakeTopics, started
 
 PATIENCE_SECONDS = 30.0
 FAST = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100, "metadata_max_age_ms": 500}
@@ -46,7 +46,7 @@ def make_log(kafka_servers: list[str]) -> Iterator[MakeLog]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     """A client that was given up and still runs tries to connect for ever: one thread more with each try."""
-    for engine in {"kafka_servers", "kafka_secure"} & set(request.fixturenames):
+    for engine in {"kafka_servers", "kafka_of_ours", "kafka_secure"} & set(request.fixturenames):
         request.getfixturevalue(engine)  # what an engine's start leaves is not counted
     before = set(threading.enumerate())
     yield
@@ -341,10 +341,37 @@ def make_small(servers: list[str], topic: str, partitions: int = 1) -> None:
     admin.close()
 
 
-def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_alone: Kafka) -> None:
+@pytest.fixture(scope="module")
+def kafka_of_ours(folder: Path) -> Iterator[Kafka]:
+    """One broker for tests that freeze and kill it; each leaves it running."""
+    yield from started(folder)
+
+
+def test_a_producer_that_was_given_up_ends(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
+    """Closed with records left, its threads ran on, one pair more with each try."""
+    kafka_of_ours.create_topics({"u": 1})
+    # The client would go on trying for half a minute after we gave up.
+    log = make_log(kafka_of_ours.bootstrap_servers, {"delivery_timeout_ms": 30_000, "request_timeout_ms": 20_000})
+    log._delivery_seconds = 1
+    log.publish([NewRecord("u", b"k", b"1")])
+    kafka_of_ours.freeze()
+    try:
+        with pytest.raises(LogUnavailable):
+            log.publish([NewRecord("u", b"k", b"2")])
+        ends_at = time.monotonic() + 10
+        while any(thread.name.startswith("kafka-python-producer") for thread in threading.enumerate()):
+            assert time.monotonic() < ends_at
+            time.sleep(0.05)
+    finally:
+        kafka_of_ours.thaw()
+    log._delivery_seconds = adapter.DELIVERY_SECONDS
+    log.publish([NewRecord("u", b"k", b"3")])
+
+
+def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
     """Published under load while the broker is killed and comes back; what failed is published again."""
-    kafka_alone.create_topics({"t": 2})
-    log = make_log(kafka_alone.bootstrap_servers, {"delivery_timeout_ms": 6000, "request_timeout_ms": 2000})
+    kafka_of_ours.create_topics({"t": 2})
+    log = make_log(kafka_of_ours.bootstrap_servers, {"delivery_timeout_ms": 6000, "request_timeout_ms": 2000})
     stop, taken = threading.Event(), [0]
 
     def load() -> None:
@@ -364,8 +391,8 @@ def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_a
             time.sleep(0.02)
 
     wait_for(150)
-    kafka_alone.kill()
-    kafka_alone.start_broker()
+    kafka_of_ours.kill()
+    kafka_of_ours.start_broker()
     wait_for(taken[0] + 150)
     stop.set()
     thread.join(PATIENCE_SECONDS)
