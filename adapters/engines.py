@@ -8,6 +8,7 @@ import atexit
 import hashlib
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 from adapters.ports import OrderflowError
 
@@ -31,9 +33,13 @@ CLUSTER_ID: Final = "b3JkZXJmbG93LWRlbW8tMQ"  # any 16 bytes in base64
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 FETCH_SECONDS: Final = 300
+TOOL_SECONDS: Final = 60
 HOST: Final = "127.0.0.1"
+# Below those that the system gives to outgoing connections: such a one could take the port of a broker that is down.
+PORTS: Final = range(15_000, 30_000)
 
 _JAVA_CURE: Final = f"Java {OLDEST_JAVA} or newer, and Maven: apt-get install maven"
+_DEBIAN: Final = Path("/usr/lib/postgresql")
 _POSTGRES_CURE: Final = "PostgreSQL's server programs: apt-get install postgresql"
 
 
@@ -41,8 +47,8 @@ class EngineMissing(OrderflowError):
     """A program that the engine needs is not on this machine. The text says which, and how to get it."""
 
 
-class EngineFailed(OrderflowError):
-    """The engine did not start. The text ends with the end of its log."""
+class EngineFailed(OrderflowError, RuntimeError):
+    """The engine, or a tool that it needs, did not do its work. The text ends with the end of what it said."""
 
 
 # -- Kafka -------------------------------------------------------------------------------------------------------
@@ -61,7 +67,10 @@ def _java_version() -> int:
     java = shutil.which("java")
     if java is None:
         return 0
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    try:
+        said = _run([java, "-version"], "java")
+    except EngineFailed:  # macOS has a java that only says where to get one
+        return 0
     found = re.search(r'version "(\d+)', said)
     return int(found[1]) if found else 0
 
@@ -86,22 +95,15 @@ def fetch_jars() -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         filling, pom = Path(temporary) / "jars", Path(temporary) / "pom.xml"
         pom.write_bytes(_data("kafka-broker.pom.xml"))
-        command = [
-            maven,
-            "-q",
-            "-B",
-            "-C",
-            "-f",
-            str(pom),
-            "dependency:copy-dependencies",
-            f"-DoutputDirectory={filling}",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FETCH_SECONDS)
-        if done.returncode:
-            raise EngineFailed(f"Maven could not fetch Kafka {KAFKA_VERSION}:\n{done.stdout[-2000:]}")
+        command = [maven, "-q", "-B", "-C", "-f", str(pom), "dependency:copy-dependencies"]
+        command.append(f"-DoutputDirectory={filling}")
+        _run(command, f"Maven could not fetch Kafka {KAFKA_VERSION}", seconds=FETCH_SECONDS)
         _check_jars(filling)
-        with suppress(OSError):  # another one was faster
+        try:
             filling.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another one was faster
+                raise
     return folder
 
 
@@ -127,7 +129,8 @@ class Kafka:
         self._users = dict(users or {})
         self._heap_megabytes = heap_megabytes
         self._jars = fetch_jars()
-        self._ports = [(free_port(), free_port(), free_port()) for _ in range(brokers)]
+        ports = iter(free_ports(3 * brokers))
+        self._ports = [(next(ports), next(ports), next(ports)) for _ in range(brokers)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self.bootstrap_servers = [f"{HOST}:{plain}" for plain, _, _ in self._ports]
         self.secure_bootstrap_servers = [f"{HOST}:{secure}" for _, _, secure in self._ports] if users else []
@@ -144,7 +147,7 @@ class Kafka:
         missing = kafka_missing()
         if missing:
             raise EngineMissing(missing)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = _made(folder)
         kafka = cls(folder, brokers, users, heap_megabytes)
         if users:
             _make_certificates(folder)
@@ -187,6 +190,7 @@ class Kafka:
         atexit.unregister(self.stop)
         for process in self._running.values():
             process.terminate()
+            process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
         for process in self._running.values():
             _end(process)
         self._running.clear()
@@ -196,11 +200,7 @@ class Kafka:
         command = ["java", "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]
         for name, password in self._users.items():
             command += ["--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]"]
-        done = subprocess.run(
-            [*command, "--config", str(self._config(number))], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise EngineFailed(f"Kafka's storage cannot be formatted:\n{(done.stdout + done.stderr)[-2000:]}")
+        _run([*command, "--config", str(self._config(number))], "Kafka's storage cannot be formatted")
 
     def _config(self, number: int) -> Path:
         return self._folder / f"broker-{number}.properties"
@@ -249,7 +249,7 @@ class Kafka:
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
                 ),
                 "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "super.users": "User:ANONYMOUS",
+                "super.users": "User:ANONYMOUS;User:admin",
             }
         return "".join(f"{key}={value}\n" for key, value in lines.items())
 
@@ -263,33 +263,46 @@ class Kafka:
 
     def _wait(self) -> None:
         wanted = {number + 1 for number in self._running}
-        self._until(
-            lambda admin: (
-                {one["broker_id"] for one in admin.describe_cluster()["brokers"] if not one["is_fenced"]} >= wanted
-            ),
-            "not every broker answers",
-        )
 
-    def _until(self, holds: Callable[[Any], bool], complaint: str) -> None:
+        def all_there(admin: Any) -> bool:
+            return {one["broker_id"] for one in admin.describe_cluster()["brokers"] if not one["is_fenced"]} >= wanted
+
+        # Each is asked itself: of one that comes back at once, the others have not even noticed that it was away.
+        for number in self._running:
+            self._until([self.bootstrap_servers[number]], all_there, f"broker {number} does not answer")
+
+    def _until(self, servers: list[str], holds: Callable[[Any], bool], complaint: str) -> None:
         # Only kafka.py talks to Kafka; this is about the engine, not about the log. Imported late: it takes a while.
         from kafka import KafkaAdminClient  # noqa: PLC0415
 
+        reason = "no error"
+
         def look() -> bool:
-            for number, process in self._running.items():
-                if process.poll() is not None:
-                    raise EngineFailed(f"broker {number} ended:\n{_tail(self._log(number))}")
-            with suppress(Exception):  # not there yet
-                for number in self._running:  # a client that finds nobody would leave its thread behind
-                    socket.create_connection((HOST, self._ports[number][0]), 1).close()
-                admin = KafkaAdminClient(bootstrap_servers=self.bootstrap_servers, bootstrap_timeout_ms=2000)
+            nonlocal reason
+            self._all_alive()
+            try:
+                for server in servers:  # a client that finds nobody would leave its thread behind
+                    host, _, port = server.rpartition(":")
+                    socket.create_connection((host, int(port)), 1).close()
+                admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=2000)
                 try:
                     return holds(admin)
                 finally:
                     admin.close()
-            return False
+            except Exception as error:  # not there yet
+                reason = repr(error)
+                return False
 
         if not _wait_for(look):
-            raise EngineFailed(f"{complaint} after {START_SECONDS:.0f} s:\n{_tail(self._log(0))}")
+            raise EngineFailed(f"{complaint} after {START_SECONDS:.0f} s, {reason}:\n{self._tails()}")
+
+    def _all_alive(self) -> None:
+        for number, process in self._running.items():
+            if process.poll() is not None:
+                raise EngineFailed(f"broker {number} ended:\n{_tail(self._log(number))}")
+
+    def _tails(self) -> str:
+        return "\n".join(f"broker {number}: {_tail(self._log(number))}" for number in self._running)
 
 
 def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
@@ -326,20 +339,17 @@ def _make_certificates(folder: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
         raise EngineMissing("openssl: apt-get install openssl")
-    key, request, certificate = folder / "server.key", folder / "server.csr", folder / "server.crt"
     names = folder / "names.cnf"
     names.write_text(f"subjectAltName=IP:{HOST},DNS:localhost\n")
+    authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+    new_key = ["-newkey", "rsa:2048", "-nodes", "-keyout"]
     for arguments in (
-        f"req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=orderflow-ca -keyout {folder}/ca.key"
-        f" -out {folder}/ca.pem",
-        f"req -newkey rsa:2048 -nodes -subj /CN={HOST} -keyout {key} -out {request}",
-        f"x509 -req -in {request} -CA {folder}/ca.pem -CAkey {folder}/ca.key -CAcreateserial -days 30"
-        f" -extfile {names} -out {certificate}",
+        ["req", "-x509", "-days", "30", "-subj", "/CN=orderflow-ca", *new_key, "ca.key", "-out", "ca.pem"],
+        ["req", "-subj", f"/CN={HOST}", *new_key, "server.key", "-out", "server.csr"],
+        ["x509", "-req", "-in", "server.csr", *authority, "-days", "30", "-extfile", names.name, "-out", "server.crt"],
     ):
-        done = subprocess.run([openssl, *arguments.split()], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise EngineFailed(f"openssl: {done.stderr[-1000:]}")
-    (folder / "server.pem").write_text(key.read_text() + certificate.read_text())
+        _run([openssl, *arguments], "openssl cannot make the certificates", folder=folder)
+    (folder / "server.pem").write_text((folder / "server.key").read_text() + (folder / "server.crt").read_text())
 
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------
@@ -355,10 +365,9 @@ def _postgres_programs() -> Path | None:
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
-    debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    newest = max(debian, key=lambda path: [int(part) for part in path.parts[4].split(".")], default=None)
-    if newest is not None:
-        return newest.parent
+    versions = [path for path in _DEBIAN.glob("*/bin/initdb") if re.fullmatch(r"[\d.]+", path.parts[-3])]
+    if versions:
+        return max(versions, key=lambda path: [int(part) for part in path.parts[-3].split(".")]).parent
     with suppress(ImportError):
         wheel = Path(str(files("pgserver"))) / "pginstall" / "bin"
         return wheel if (wheel / "initdb").exists() else None
@@ -384,8 +393,7 @@ class Postgres:
         programs = _postgres_programs()
         if programs is None:
             raise EngineMissing(_POSTGRES_CURE)
-        folder.mkdir(parents=True, exist_ok=True)
-        postgres = cls(folder, programs)
+        postgres = cls(_made(folder), programs)
         atexit.register(postgres.stop)
         try:
             postgres._make()
@@ -399,7 +407,7 @@ class Postgres:
     def create_database(self, name: str) -> str:
         """A fresh database. Returns its URL."""
         with self._connection() as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self._url(name)
 
     def start_again(self) -> None:
@@ -421,9 +429,7 @@ class Postgres:
     def kill(self) -> None:
         """It ends at once, with all its processes, as in a crash."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            _kill_with_children(self._process)
             self._process = None
 
     def stop(self) -> None:
@@ -431,8 +437,9 @@ class Postgres:
         atexit.unregister(self.stop)
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # "fast": open connections are ended
-            _end(self._process)
-            self._process = None
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            self.kill()
         if self._user:
             shutil.rmtree(self._data, ignore_errors=True)
 
@@ -442,9 +449,7 @@ class Postgres:
             os.chown(self._data, entry.pw_uid, entry.pw_gid)
         command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "orderflow", "-A", "trust"]
         command += ["-E", "UTF8", "--locale=C.UTF-8"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, user=self._user, cwd="/")
-        if done.returncode:
-            raise EngineFailed(f"PostgreSQL's data cannot be made:\n{done.stderr[-2000:]}")
+        _run(command, "PostgreSQL's data cannot be made", user=self._user)
 
     def _connection(self) -> "psycopg.Connection[Any]":
         return psycopg.connect(
@@ -468,10 +473,60 @@ def _postgres_user() -> str | None:
 
 def free_port() -> int:
     """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on, each another one."""
+    free: list[int] = []
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise EngineFailed(f"no free port from {PORTS.start} to {PORTS.stop}")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()  # the engines run elsewhere
+
+
+def _run(
+    command: list[str],
+    complaint: str,
+    *,
+    seconds: float = TOOL_SECONDS,
+    user: str | None = None,
+    folder: Path | None = None,
+) -> str:
+    """A tool, to its end. Returns all that it said; raises EngineFailed with the complaint where it failed."""
+    try:
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+            cwd=folder or "/",
+            **_as_user(user),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineFailed(f"{complaint}: not done after {seconds:.0f} s") from error
+    except OSError as error:
+        raise EngineFailed(f"{complaint}: {error}") from error
+    if done.returncode:
+        raise EngineFailed(f"{complaint}:\n{done.stdout[-2000:]}")
+    return done.stdout
+
+
+def _as_user(user: str | None) -> dict[str, Any]:
+    """Another user and, with it, none of the groups of this one."""
+    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def _spawn(command: list[str], log: Path, user: str | None = None) -> "subprocess.Popen[bytes]":
@@ -483,9 +538,39 @@ def _spawn(command: list[str], log: Path, user: str | None = None) -> "subproces
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            user=user,
             cwd="/",
+            **_as_user(user),
         )
+
+
+def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
+    """At once. Each child has a session of its own, and left alone it would end, and commit, what it had begun."""
+    process.send_signal(signal.SIGSTOP)  # it makes no more of them
+    children = _children(process.pid)
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    _wait_for(lambda: not children & _living().keys())  # they hold the memory that the next start needs
+
+
+def _children(parent: int) -> set[int]:
+    return {child for child, of in _living().items() if of == parent}
+
+
+def _living() -> dict[int, int]:
+    """Every process that is not a zombie, and its parent."""
+    if not Path("/proc/self/stat").exists():  # not a Linux
+        lines = _run(["ps", "-A", "-o", "pid=,ppid=,stat="], "ps").splitlines()
+        rows = [(int(pid), int(parent), state) for pid, parent, state in (line.split() for line in lines)]
+    else:
+        rows = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it ended meanwhile
+                state, parent_id = path.read_text(errors="replace").rpartition(")")[2].split()[:2]
+                rows.append((int(path.parent.name), int(parent_id), state))
+    return {pid: parent for pid, parent, state in rows if not state.startswith("Z")}
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -99,21 +99,28 @@ class KafkaLog:
         may have been published. The producer is idempotent and made anew after a failure, so that records of one key
         that are published again one after the other are not overtaken by what was left of the first try.
         """
-        producer = self._open_producer()
-        try:
-            sent = [
-                producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
-                for record in records
-            ]
-            producer.flush(timeout=self._delivery_seconds)
-            for future in sent:
-                future.get(timeout=self._delivery_seconds)
-        except TOO_LARGE:
-            self._drop_producer(producer)
-            self._publish_one_by_one(records)
-        except Exception as error:
-            self._drop_producer(producer)
-            raise LogUnavailable(_words(error)) from error
+        for is_last in (False, True):
+            producer = self._open_producer()
+            try:
+                self._send(producer, records)
+                return
+            except TOO_LARGE:
+                self._drop_producer(producer)
+                self._publish_one_by_one(records)
+                return
+            except Exception as error:
+                # Where another thread has dropped it under our hands, its failure is not ours: once more.
+                if self._drop_producer(producer) or is_last:
+                    raise LogUnavailable(_words(error)) from error
+
+    def _send(self, producer: Any, records: Sequence[NewRecord]) -> None:
+        sent = [
+            producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+            for record in records
+        ]
+        producer.flush(timeout=self._delivery_seconds)
+        for future in sent:
+            future.get(timeout=self._delivery_seconds)
 
     def _publish_one_by_one(self, records: Sequence[NewRecord]) -> None:
         """Find out which record is too large. Raises as `publish` does.
@@ -125,9 +132,7 @@ class KafkaLog:
         try:
             for number, record in enumerate(records):
                 try:
-                    producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers)).get(
-                        timeout=self._delivery_seconds
-                    )
+                    self._send(producer, [record])
                 except TOO_LARGE as error:
                     raise TooLarge(number) from error
         except OrderflowError:
@@ -159,11 +164,14 @@ class KafkaLog:
         }
         return _made(kafka.KafkaProducer, options)
 
-    def _drop_producer(self, producer: Any) -> None:
+    def _drop_producer(self, producer: Any) -> bool:
+        """Close it; the next publication makes a new one. False where another thread was faster."""
         with self._lock:
-            if self._producer is producer:
-                self._producer = None
+            if self._producer is not producer:
+                return False
+            self._producer = None
         _ended(producer)
+        return True
 
     # -- Asking --------------------------------------------------------------------------------------------------
 
@@ -188,6 +196,8 @@ class KafkaLog:
 
     def extents(self, group: str, places: Collection[Place]) -> dict[Place, Extent]:
         """What the topics hold of these places, and what `group` committed. Raises LogUnavailable."""
+        if not places:
+            return {}
         topics = self._topics({place.topic for place in places})
         known = [place for place in places if place.topic in topics and place.partition < topics[place.topic][1]]
         if not known:
@@ -285,8 +295,8 @@ class KafkaReader:
         self._consumer: Any = None
         self._noted = _Noted(0)
         self._committed_at = float("-inf")
-        self._heard_at = time.monotonic()
-        self._silence_seconds = SILENT_SECONDS
+        self._silent_seconds = 0.0  # for which polls have brought nothing, one after the other
+        self._patience_seconds = SILENT_SECONDS
         self._uncommitted: dict[Any, Any] = {}
 
     @property
@@ -313,26 +323,34 @@ class KafkaReader:
         if self._consumer is None:
             self._consumer = self._join()
         self._commit_if_due()
+        began = time.monotonic()
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
         except Exception as error:
             self._leave()
             raise LogUnavailable(_words(error)) from error
         records = [_record(one) for found in polled.values() for one in found]
+        self._silent_seconds = 0.0 if records else self._silent_seconds + time.monotonic() - began
         if records:
-            self._heard_at, self._silence_seconds = time.monotonic(), SILENT_SECONDS
-        elif time.monotonic() - self._heard_at > self._silence_seconds:
-            self._heard_at = time.monotonic()
+            self._patience_seconds = SILENT_SECONDS
+        elif self._silent_seconds > self._patience_seconds:
+            self._silent_seconds = 0.0
             self._leave_if_deaf()
         return records
 
     def _leave_if_deaf(self) -> None:
-        """Raises LogUnavailable where the client has not ended a deal, or brings none of the records that wait."""
+        """Raises LogUnavailable where the client has not ended a deal, or brings none of the records that wait.
+
+        And where no broker answers. Then it stays: a member that cannot say that it leaves is waited for by the others,
+        and by itself, for a whole session.
+        """
         half_dealt = {Place(one.topic, one.partition) for one in self._consumer.assignment()} != self.assignment()
         positions = {} if half_dealt else self._positions()
-        extents = self.extents(positions) if positions else {}
+        extents = self._log.extents(self.group, positions)
+        if half_dealt:
+            self._log.partitions(self._topics)
         if half_dealt or any(positions[place] < extent.end for place, extent in extents.items()):
-            self._silence_seconds = min(2 * self._silence_seconds, LONGEST_SILENT_SECONDS)  # if that was not it
+            self._patience_seconds = min(2 * self._patience_seconds, LONGEST_SILENT_SECONDS)  # if that was not it
             self._leave()
             raise LogUnavailable("the client has not ended a deal" if half_dealt else "the client brings nothing")
 

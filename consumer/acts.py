@@ -37,7 +37,7 @@ def act(orders: Orders, order: OrderRow, kind: str, *, who: str, why: str, at: d
     """Apply one act; the order as it is then. Raises NotPossible where it would do nothing."""
     if order.shop not in orders.policies:  # apply would plan its calls by a policy that is not the shop's
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
-    _needs_words(why)
+    needs_words(why)
     subject = _SUBJECT[kind](orders.store, order, at)
     says = Facts(acts=(Act(at, kind, who, why, subject),))
     event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, ACT, at, says, note={"act": kind})
@@ -115,7 +115,7 @@ def _name(order: OrderRow) -> str:
 
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopView:
     """Let the shop's effects rest, or one group of them. It goes on to read, decide and show."""
-    _needs_words(why)
+    needs_words(why)
     with store.transaction() as tx:  # held while the switches are read, so that nobody changes them in between
         paused = {*_shop(store, shop).paused, *_groups(only)}
         tx.switch(shop, paused=paused)
@@ -132,7 +132,7 @@ def resume(
     """
     if configured == "off":
         raise NotPossible(f'shops.{shop}.effects is "off" in the configuration: take the line out or set it to "on"')
-    _needs_words(why)
+    needs_words(why)
     with store.transaction() as tx:
         before = _shop(store, shop)
         resting = before.paused if before.effects else GROUPS
@@ -156,7 +156,7 @@ def replay(
     why: str,
 ) -> str:
     """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable."""
-    _needs_words(why)
+    needs_words(why)
     letter = _open_letter(store, letter_id)
     record = _record_of(letter, shops, topics, clock)
     log.publish([record])  # first: published twice does nothing twice, marked and not published would be lost
@@ -168,7 +168,7 @@ def replay(
 
 def discard(store: Store, clock: Clock, letter_id: int, *, who: str, why: str) -> None:
     """Mark a dead letter as seen to. Raises NotPossible."""
-    _needs_words(why)
+    needs_words(why)
     letter = _open_letter(store, letter_id)
     with store.transaction() as tx:
         if not tx.close_letter(letter.id, letter.times, "discarded"):
@@ -223,6 +223,7 @@ def _subject(shop: str, only: str | None) -> str:
     return f"{shop} {only}" if only else shop
 
 
-def _needs_words(why: str) -> None:
+def needs_words(why: str) -> None:
+    """Raises NotPossible for a reason that is none."""
     if not why.strip():
         raise NotPossible("--reason says nothing")

@@ -137,6 +137,7 @@ class Service:
         if self.store.is_sqlite:
             stores.migrate(self.store)
         elif not stores.schema_is_current(self.store):
+            self.store.close()  # nobody gets to call `stop`
             raise ConfigError("the store's schema is missing or not this version's: run `orderflow migrate` first")
 
     def _with_topics(self) -> None:

@@ -819,6 +819,7 @@ def offsets_reset(
     with _with_log(file) as (settings, store, log):
         if topic not in _consumed(settings):
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
+        acts.needs_words(reason)
         _ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
         orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
         moved = offsets.reset(

@@ -8,11 +8,13 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from adapters.engines import Kafka, Postgres, kafka_missing, postgres_missing
 
@@ -40,27 +42,30 @@ def folder() -> Iterator[Path]:
 # -- Kafka -------------------------------------------------------------------------------------------------------
 
 
-def started(folder: Path, **options: Any) -> Iterator[Kafka]:
+def started(folder: Path, *, brokers: int = 1, **options: Any) -> Iterator[Kafka]:
     """For a fixture: brokers of its own."""
     needs(kafka_missing())
-    kafka = Kafka.start(folder / uuid.uuid4().hex, **options)
+    kafka = Kafka.start(folder / uuid.uuid4().hex, brokers=brokers, **options)
     yield kafka
+    for number in range(1, brokers):  # the last of several would wait 5 s for one to hand its lead to
+        with suppress(KeyError):  # the test killed it already
+            kafka.kill(number)
     kafka.stop()
 
 
 @pytest.fixture(scope="session")
-def _one_kafka(folder: Path) -> Iterator[Kafka]:
-    yield from started(folder)
+def kafka(folder: Path) -> Iterator[Kafka | None]:
+    """One broker that nobody harms; None where ORDERFLOW_TEST_KAFKA names another one."""
+    if os.environ.get("ORDERFLOW_TEST_KAFKA"):
+        yield None
+    else:
+        yield from started(folder)
 
 
 @pytest.fixture(scope="session")
-def kafka_servers(request: pytest.FixtureRequest) -> list[str]:
+def kafka_servers(kafka: Kafka | None) -> list[str]:
     """A Kafka that nobody harms."""
-    given = os.environ.get("ORDERFLOW_TEST_KAFKA")
-    if given:
-        return given.split(",")
-    servers: list[str] = request.getfixturevalue("_one_kafka").bootstrap_servers
-    return servers
+    return kafka.bootstrap_servers if kafka else os.environ["ORDERFLOW_TEST_KAFKA"].split(",")
 
 
 @pytest.fixture
@@ -104,39 +109,42 @@ def kafka_secure(folder: Path) -> Iterator[Kafka]:
 # -- PostgreSQL --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def _one_postgres(folder: Path) -> Iterator[Postgres]:
+def started_postgres(folder: Path) -> Iterator[Postgres]:
+    """For a fixture: a server of its own."""
     needs(postgres_missing())
-    postgres = Postgres.start(folder / "postgres-server")
+    postgres = Postgres.start(folder / uuid.uuid4().hex)
     yield postgres
     postgres.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres_server(request: pytest.FixtureRequest) -> str:
-    """The URL of a database that nobody uses, on a server that nobody harms."""
-    url: str = os.environ.get("ORDERFLOW_TEST_DATABASE_URL") or request.getfixturevalue("_one_postgres").url
-    return url
+def postgres_server(folder: Path) -> Iterator[Postgres | None]:
+    """One server that nobody harms; None where ORDERFLOW_TEST_DATABASE_URL names another one."""
+    if os.environ.get("ORDERFLOW_TEST_DATABASE_URL"):
+        yield None
+    else:
+        yield from started_postgres(folder)
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
+def postgres_url(postgres_server: Postgres | None) -> Iterator[str]:
     """A fresh, empty database."""
     yield from _database(postgres_server)
 
 
 @pytest.fixture(scope="module")
-def postgres_module_url(postgres_server: str) -> Iterator[str]:
+def postgres_module_url(postgres_server: Postgres | None) -> Iterator[str]:
     """One for all tests of a module."""
     yield from _database(postgres_server)
 
 
-def _database(postgres_server: str) -> Iterator[str]:
+def _database(postgres_server: Postgres | None) -> Iterator[str]:
+    server = make_url(postgres_server.url if postgres_server else os.environ["ORDERFLOW_TEST_DATABASE_URL"])
+    plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
     name = f"test_{uuid.uuid4().hex[:12]}"
-    plain = postgres_server.replace("+psycopg", "")
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    yield f"{postgres_server.rsplit('/', 1)[0]}/{name}"
+    yield server.set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -144,7 +152,4 @@ def _database(postgres_server: str) -> Iterator[str]:
 @pytest.fixture
 def postgres_alone(folder: Path) -> Iterator[Postgres]:
     """One server for tests that kill it."""
-    needs(postgres_missing())
-    postgres = Postgres.start(folder / uuid.uuid4().hex)
-    yield postgres
-    postgres.stop()
+    yield from started_postgres(folder)

@@ -1,12 +1,16 @@
 """The engines themselves: that they are real, survive a crash, and say what they lack."""
 
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from adapters import engines
 from adapters.engines import EngineFailed, Kafka, Postgres
@@ -37,6 +41,21 @@ def test_what_a_broker_took_survives_its_crash(kafka_alone: Kafka) -> None:
     assert values(kafka_alone.bootstrap_servers, "orders", 2) == [b"1", b"2"]
 
 
+def test_two_of_three_brokers_go_on_without_the_third(kafka_three: Kafka) -> None:
+    kafka_three.create_topics({"orders": 1})
+    kafka_three.kill(0)
+    publish(kafka_three.bootstrap_servers, "orders", b"1", acks="all")
+    assert values(kafka_three.bootstrap_servers, "orders", 1) == [b"1"]
+
+
+def test_a_broker_that_comes_back_at_once_answers_itself(kafka_three: Kafka) -> None:
+    """The other two have not missed it yet, and would vouch for it while it is still starting."""
+    kafka_three.kill(1)
+    kafka_three.start_broker(1)
+    host, port = kafka_three.bootstrap_servers[1].split(":")
+    socket.create_connection((host, int(port)), timeout=1).close()
+
+
 def test_only_a_user_with_its_password_gets_in(kafka_secure: Kafka) -> None:
     def admin(password: str, **more: Any) -> KafkaAdminClient:
         return KafkaAdminClient(
@@ -46,12 +65,14 @@ def test_only_a_user_with_its_password_gets_in(kafka_secure: Kafka) -> None:
             sasl_plain_username="orderflow",
             sasl_plain_password=password,
             ssl_cafile=str(kafka_secure.ca_file),
-            bootstrap_timeout_ms=4000,
+            bootstrap_timeout_ms=3000,
             **more,
         )
 
     right = admin(USERS["orderflow"])
     assert right.describe_cluster()["cluster_id"] == engines.CLUSTER_ID
+    with pytest.raises(TopicAuthorizationFailedError):
+        right.create_topics({"orders": {"num_partitions": 1, "replication_factor": 1}})  # its access lists are empty
     right.close()
     with pytest.raises(KafkaError):
         admin("wrong")
@@ -69,6 +90,66 @@ def test_what_was_committed_survives_the_crash_of_the_server(postgres_alone: Pos
     with psycopg.connect(plain) as connection:
         assert connection.execute("SELECT n FROM kept").fetchall() == [(7,)]
         assert connection.execute("SHOW fsync").fetchall() == [("on",)]
+
+
+def test_a_crash_lets_no_session_end_what_it_had_begun(postgres_alone: Postgres) -> None:
+    """PostgreSQL gives each session a process of its own; one that lived on would commit after the crash."""
+    plain = postgres_alone.url.replace("+psycopg", "")
+
+    def insert() -> None:
+        with suppress(psycopg.OperationalError), psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute("INSERT INTO kept SELECT n FROM generate_series(1, 3000000) AS n")
+
+    with psycopg.connect(plain) as connection:
+        connection.execute("CREATE TABLE kept (n int)")
+    session = threading.Thread(target=insert)
+    session.start()
+    active = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'INSERT%'"
+    with psycopg.connect(plain, autocommit=True) as connection:
+        ends_at = time.monotonic() + 10
+        while connection.execute(active).fetchone() is None and time.monotonic() < ends_at:
+            time.sleep(0.01)
+        postgres_alone.kill()
+    session.join()
+    postgres_alone.start_again()
+    with psycopg.connect(plain) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchall() == [(0,)]
+
+
+def test_a_machine_without_postgresql_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engines, "_DEBIAN", tmp_path)
+    assert "apt-get install postgresql" in engines.postgres_missing()
+    with pytest.raises(engines.EngineMissing, match="apt-get install postgresql"):
+        Postgres.start(tmp_path / "postgres")
+
+
+def test_of_debians_servers_the_newest_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engines, "_DEBIAN", tmp_path)
+    for version in ("9.6", "15", "17", "old"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+        script(tmp_path / version / "bin", "initdb", "exit 1")
+    assert engines._postgres_programs() == tmp_path / "17" / "bin"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EngineFailed, match="PostgreSQL's data cannot be made"):
+        Postgres.start(Path("postgres"))
+
+
+def test_no_port_comes_twice_nor_from_those_of_outgoing_connections() -> None:
+    ports = engines.free_ports(50)
+    assert len(set(ports)) == 50
+    assert max(ports) < 32_768
+
+
+def test_certificates_are_made_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    engines._make_certificates(engines._made(tmp_path / "a folder"))
+    assert "PRIVATE KEY" in (tmp_path / "a folder/server.pem").read_text()
+
+
+def test_a_tool_that_hangs_is_given_up() -> None:
+    with pytest.raises(EngineFailed, match="slow: not done after 0 s"):
+        engines._run(["sleep", "20"], "slow", seconds=0.1)
 
 
 def test_a_machine_without_java_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

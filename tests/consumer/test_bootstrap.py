@@ -1,33 +1,35 @@
 """What a process refuses to start on, before it calls anybody."""
 
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.exposition import generate_latest
 
 from adapters import views
 from adapters.engines import free_port
 from adapters.ports import ConfigError
 from adapters.store import Cursor
 from consumer import config
-from consumer.bootstrap import Service
+from consumer.bootstrap import ROLES, Service
 from consumer.demo import write_settings
-from consumer.lease import poll_lease
+from consumer.lease import RELAY, Leases, poll_lease
 from tests.statemachine.lives import read, snapshot_event
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def home(tmp_path: Path) -> Iterator[Path]:
     """Settings for a service whose remotes nobody serves."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port())
     yield tmp_path
 
 
-def test_a_taken_port_is_told_before_anything_runs(folder: Path) -> None:
-    settings = config.load(folder / "orderflow.toml")
+def test_a_taken_port_is_told_before_anything_runs(home: Path) -> None:
+    settings = config.load(home / "orderflow.toml")
     with socket.create_server(("127.0.0.1", settings.web.port)):
         service = Service(settings)
         with pytest.raises(ConfigError, match=rf"web: cannot listen on 127.0.0.1:{settings.web.port}"):
@@ -37,8 +39,8 @@ def test_a_taken_port_is_told_before_anything_runs(folder: Path) -> None:
         service.stop()
 
 
-def test_one_process_runs_on_a_store(folder: Path) -> None:
-    settings = config.load(folder / "orderflow.toml")
+def test_one_process_runs_on_a_store(home: Path) -> None:
+    settings = config.load(home / "orderflow.toml")
     first = Service(settings)
     with pytest.raises(ConfigError, match=r"store\.url: another orderflow runs on"):
         Service(settings)
@@ -46,21 +48,21 @@ def test_one_process_runs_on_a_store(folder: Path) -> None:
     Service(settings).stop()
 
 
-def test_a_store_in_a_folder_that_is_not_there_names_the_key(folder: Path) -> None:
-    text = (folder / "orderflow.toml").read_text().replace("sqlite:///", "sqlite:///missing/")
-    (folder / "orderflow.toml").write_text(text)
+def test_a_store_in_a_folder_that_is_not_there_names_the_key(home: Path) -> None:
+    text = (home / "orderflow.toml").read_text().replace("sqlite:///", "sqlite:///missing/")
+    (home / "orderflow.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"store\.url: there is no folder .*missing"):
-        Service(config.load(folder / "orderflow.toml"))
+        Service(config.load(home / "orderflow.toml"))
 
 
-def test_a_key_file_of_two_lines_is_no_key(folder: Path) -> None:
-    (folder / "secrets/alpha.key").write_text("key\nother\n")
+def test_a_key_file_of_two_lines_is_no_key(home: Path) -> None:
+    (home / "secrets/alpha.key").write_text("key\nother\n")
     with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .* holds more than one line"):
-        Service(config.load(folder / "orderflow.toml"))
+        Service(config.load(home / "orderflow.toml"))
 
 
-def test_a_policy_that_changed_while_nothing_ran_is_planned_at_the_start(folder: Path) -> None:
-    path = folder / "orderflow.toml"
+def test_a_policy_that_changed_while_nothing_ran_is_planned_at_the_start(home: Path) -> None:
+    path = home / "orderflow.toml"
     text = path.read_text()
     path.write_text(text.replace('acceptance = "all"', 'acceptance = "hold"'))
     held = Service(config.load(path))
@@ -76,9 +78,9 @@ def test_a_policy_that_changed_while_nothing_ran_is_planned_at_the_start(folder:
     service.stop()
 
 
-def test_a_failing_shop_is_asked_at_most_once_an_interval(folder: Path) -> None:
+def test_a_failing_shop_is_asked_at_most_once_an_interval(home: Path) -> None:
     """Nobody listens at its address; and a process that starts anew waits for the rest of the interval."""
-    service = Service(config.load(folder / "orderflow.toml"))
+    service = Service(config.load(home / "orderflow.toml"))
     waits: list[float] = []
     service._loop = lambda _name, turn: waits.extend((turn(), turn()))  # type: ignore[method-assign, assignment]
     service._poll("alpha")
@@ -93,6 +95,67 @@ def test_a_failing_shop_is_asked_at_most_once_an_interval(folder: Path) -> None:
     service.stop()
 
 
-def test_simulators_overwrite_no_configuration(folder: Path) -> None:
+# -- Processes of some roles -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_one_role_alone_is_nothing_for_sqlite(home: Path, role: str) -> None:
+    settings = config.load(home / "orderflow.toml")
+    with pytest.raises(ConfigError, match=r"store\.url: SQLite serves one process with every role"):
+        Service(settings, (role,))
+    assert not (home / "orderflow.db").exists(), "nothing was made"
+    Service(settings, ROLES).stop()  # and nothing is held
+
+
+def test_the_embedded_log_is_nothing_for_postgresql(home: Path) -> None:
+    _on(home, "postgresql+psycopg://h/db")
+    with pytest.raises(ConfigError, match=r'log\.kind: "embedded" is for one process on SQLite'):
+        config.load(home / "orderflow.toml")
+
+
+def _on(home: Path, url: str, more: str = "") -> None:
+    path = home / "orderflow.toml"
+    path.write_text(re.sub(r'url = "sqlite:.*"', f'url = "{url}"', path.read_text()) + more)
+
+
+def test_postgresql_without_a_schema_names_the_command(home: Path, postgres_url: str) -> None:
+    _on(home, postgres_url, '[log]\nkind = "kafka"\n[kafka]\nbootstrap_servers = ["127.0.0.1:1"]\n')
+    with pytest.raises(ConfigError, match="run `orderflow migrate` first"):
+        Service(config.load(home / "orderflow.toml"), ("worker",))
+
+
+def test_who_stops_gives_its_leases_back_and_the_next_one_polls_at_once(home: Path) -> None:
+    settings = config.load(home / "orderflow.toml")
+    first = Service(settings, holder="one")
+    assert first.leases.take_share("alpha", 1)
+    assert first.leases.take(RELAY)
+    first.stop()
+    second = Service(settings, holder="two")
+    assert second.leases.take_share("alpha", 1)
+    assert second.leases.take(RELAY)
+    second.stop()
+
+
+def test_a_process_that_does_not_lead_neither_polls_nor_keeps_house(home: Path) -> None:
+    settings = config.load(home / "orderflow.toml")
+    service = Service(settings, holder="one")
+    other = Leases(service.store, service.clock, "two", 600)
+    assert other.take(RELAY)
+    assert other.take(poll_lease("alpha"))
+    waits: list[float] = []
+    service._loop = lambda _name, turn: waits.append(turn())  # type: ignore[method-assign, assignment]
+    service._poll("alpha")
+    assert (waits, service._keep_house()) == ([service.leases.renew_seconds], service.leases.renew_seconds)
+    assert views.cursor(service.store, "alpha") is None
+    exposed = generate_latest(service.metrics.registry).decode()
+    assert 'orderflow_leader{role="poller",shop="alpha"} 0.0' in exposed
+    assert 'orderflow_leader{role="relay",shop=""} 0.0' in exposed
+    other.release_all()
+    service._keep_house()
+    assert 'orderflow_leader{role="relay",shop=""} 1.0' in generate_latest(service.metrics.registry).decode()
+    service.stop()
+
+
+def test_simulators_overwrite_no_configuration(home: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
-        write_settings(folder, {}, "http://127.0.0.1:1", 1)
+        write_settings(home, {}, "http://127.0.0.1:1", 1)

@@ -34,7 +34,7 @@ def work(rig: Rig, *workers: Worker, seconds: float = 0) -> int:
     """Workers by turns, until none finds anything. Returns how many calls reached the OMS."""
     rig.clock.advance(seconds)
     before = len(rig.oms_net.bodies)
-    while any([worker.turn() for worker in workers]):  # noqa: C419 - each has its turn
+    while sum(worker.turn() for worker in workers):
         pass
     return len(rig.oms_net.bodies) - before
 

@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import typer.main
 from typer.testing import CliRunner, Result
 
+from adapters import schema, views
 from adapters import store as stores
-from adapters import views
-from adapters.ports import Rejected, StoreUnavailable
-from adapters.store import DeadLetter, Store
+from adapters.log import EmbeddedLog
+from adapters.ports import Place, Rejected, StoreUnavailable
+from adapters.store import Cursor, DeadLetter, Progress, Store
+from adapters.wire import decode_oms
 from consumer import cli, config
 from consumer.apply import Orders
+from consumer.loop import Consumer
 from statemachine import diagram
 from statemachine.events import Event
+from statemachine.facts import RESTORED
 from tests.consumer.test_explain import Desk
 from tests.statemachine.lives import read, sent, snapshot_event
 from tests.support import StillClock
@@ -93,6 +98,7 @@ READING = [
     ("shops", "list"),
     ("dead-letters", "list"),
     ("dead-letters", "show", "1"),
+    ("offsets", "list"),
 ]
 
 # -- What is wrong -----------------------------------------------------------------------------------------------
@@ -443,6 +449,148 @@ def test_checked_events_by_a_configuration(tmp_path: Path) -> None:
     assert answer("events", "check", "--config", "orderflow.toml", str(GOOD))[0]["understood"]["shop"] == "beta"
 
 
+@pytest.fixture
+def publishing(desk: Desk, tmp_path: Path) -> Desk:
+    """The company of the examples is beta's."""
+    (tmp_path / "orderflow.toml").write_text(FILE.replace("company_ref_id = 2", "company_ref_id = 99999"))
+    return desk
+
+
+def _published(desk: Desk, topic: str = "oms.order-events") -> list[Any]:
+    c = schema.log_records.c
+    with desk.store.reading() as connection:
+        return list(connection.execute(sa.select(schema.log_records).where(c.topic == topic).order_by(c.offset)))
+
+
+def _consume(desk: Desk) -> None:
+    settings = config.load(Path("orderflow.toml"))
+    ids = config.shop_ids(settings)
+    log = EmbeddedLog(desk.store, desk.clock)
+    consumer = Consumer(
+        log.reader("orderflow", ["oms.order-events"]),
+        desk.orders,
+        {"oms.order-events": lambda value, headers: decode_oms(value, headers, ids)},
+    )
+    while consumer.turn(0):
+        pass
+
+
+def test_one_wrong_event_keeps_a_whole_file_from_the_log(publishing: Desk, tmp_path: Path) -> None:
+    (tmp_path / "events.json").write_text(f"[{GOOD.read_text()}, {WRONG.read_text()}]")
+    said = complaint("events", "publish", "events.json", "--yes")
+    assert said == "orderflow: event 2: missing_field; `orderflow events check` says more\n"
+    said = complaint("events", "publish", str(GOOD), str(WRONG), "--yes")
+    assert "event 1: missing_field" in said
+    transition = EXAMPLES / "valid/transition-accepted.json"
+    assert "is no event that orderflow reads" in complaint("events", "publish", str(transition), "--yes")
+    assert "gone cannot be read" in complaint("events", "publish", str(GOOD), "gone", "--yes")
+    (tmp_path / "tombstone").write_text("null")
+    assert "event 1: " in complaint("events", "publish", "tombstone", "--yes")
+    assert _published(publishing) == []
+
+
+def test_an_event_of_nobodys_company_is_not_published(desk: Desk) -> None:
+    assert "event 1: unknown_company" in complaint("events", "publish", str(GOOD), "--yes")
+    assert _published(desk) == []
+
+
+def test_a_no_publishes_nothing(publishing: Desk) -> None:
+    assert "publish 1 events?" in call("events", "publish", str(GOOD), answers="n\n").stderr
+    assert _published(publishing) == []
+
+
+def test_published_events_are_applied_once_however_often_they_are_published(publishing: Desk) -> None:
+    for _ in range(2):
+        assert good("events", "publish", str(GOOD), "--yes") == "published: 1\n"
+        _consume(publishing)
+    assert [record.record_key for record in _published(publishing)] == [b"99999:LX-20417-A"] * 2
+    assert json.loads(_published(publishing)[0].value) == json.loads(GOOD.read_text())
+    (order,) = views.find_orders(publishing.store, "LX-20417-A")
+    assert (order.shop, order.version, bool(order.facts.dispatches)) == ("beta", 1, True)
+    assert [entry.repeats for entry in views.journal(publishing.store, order.key)] == [1]
+
+
+# -- The log by hand ---------------------------------------------------------------------------------------------
+
+
+def test_letters_are_replayed_and_discarded_with_a_reason(publishing: Desk) -> None:
+    _letter(publishing, GOOD.read_bytes())
+    said = good("dead-letters", "replay", "1", "--reason", "the company is known now", "--yes")
+    assert said == "1 is published to oms.order-events\n"
+    assert [record.value for record in _published(publishing)] == [GOOD.read_bytes()]
+    _consume(publishing)
+    assert views.find_orders(publishing.store, "LX-20417-A")[0].facts.dispatches
+    for command in ("replay", "discard"):
+        said = complaint("dead-letters", command, "1", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
+        assert said == "orderflow: dead letter 1 is replayed already\n"
+    _letter(publishing, b"other")
+    assert answer("dead-letters", "list")[0]["times"] == 2, "the same digest: it is the same letter"
+    assert good("dead-letters", "discard", "1", "--reason", "a test", "--yes") == "1 is discarded\n"
+    assert answer("dead-letters", "list")[0]["state"] == "discarded"
+
+
+def test_a_letter_needs_a_reason_and_a_yes(publishing: Desk) -> None:
+    _letter(publishing, GOOD.read_bytes())
+    for command in ("replay", "discard"):
+        assert "--reason" in complaint("dead-letters", command, "1", "--yes")
+        assert "says nothing" in complaint("dead-letters", command, "1", "--reason", " ", "--yes", code=cli.BAD_ANSWER)
+        assert call("dead-letters", command, "1", "--reason", "x", answers="n\n").exit_code == cli.BAD_ANSWER
+    assert answer("dead-letters", "list")[0]["state"] == "open"
+    assert _published(publishing) == []
+
+
+def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> None:
+    listed = answer("offsets", "list")
+    assert {(one["topic"], one["partition"]) for one in listed} == {
+        (topic, n) for topic in ("mirakl.order-snapshots", "oms.order-events") for n in range(4)
+    }
+    assert {(one["position"], one["lag"], one["misfit"]) for one in listed} == {(None, 0, "")}
+    good("events", "publish", str(GOOD), "--yes")
+    assert sum(one["lag"] for one in answer("offsets", "list")) == 1
+    _consume(publishing)
+    assert sum(one["lag"] for one in answer("offsets", "list")) == 0
+    place = Place("oms.order-events", 3)
+    with publishing.store.transaction() as tx:
+        tx.reset_progress("embedded", "orderflow", place, Progress(9))
+    result = call("offsets", "list", "--json")
+    assert result.exit_code == cli.BAD_ANSWER
+    assert [(one["partition"], one["misfit"]) for one in json.loads(result.stdout) if one["misfit"]] == [
+        (3, "log_shorter")
+    ]
+    result = call("offsets", "list")
+    assert (result.exit_code, "log_shorter: the log ends before" in result.stdout) == (cli.BAD_ANSWER, True)
+
+
+def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: Desk) -> None:
+    publishing.shows("SHIPPING")
+    place = Place("oms.order-events", 3)
+    with publishing.store.transaction() as tx:
+        tx.reset_progress("embedded", "orderflow", place, Progress(9))
+        lease = tx.take_lease("poll:alpha", "x", publishing.clock.now(), publishing.clock.now())
+        assert lease is not None
+        now = publishing.clock.now()
+        tx.set_cursor("alpha", Cursor(now, now, now), lease)
+    reset = ("offsets", "reset", "oms.order-events", "--partition", "3", "--reason", "the disk was lost")
+    assert "read 2 shops anew?" in call(*reset, answers="n\n").stderr
+    assert views.cursor(publishing.store, "alpha") is not None
+    assert good(*reset, "--yes") == "oms.order-events/3: 9 -> 0\n"
+    assert answer("offsets", "list")
+    assert views.cursor(publishing.store, "alpha") is None
+    assert [attempt.carries for attempt in publishing.row.facts.attempts] == [RESTORED]
+
+
+def test_offsets_that_cannot_be_reset(publishing: Desk) -> None:
+    assert "one of mirakl.order-snapshots, oms.order-events" in complaint(
+        "offsets", "reset", "orders", "--reason", "x", "--yes"
+    )
+    assert "no such partition: oms.order-events/9" in complaint(
+        "offsets", "reset", "oms.order-events", "--partition", "9", "--reason", "x", "--yes"
+    )
+    assert "--reason" in complaint("offsets", "reset", "oms.order-events", "--yes")
+    said = complaint("offsets", "reset", "oms.order-events", "--reason", " ", "--yes", code=cli.BAD_ANSWER)
+    assert said == "orderflow: --reason says nothing\n"
+
+
 # -- The rest ----------------------------------------------------------------------------------------------------
 
 
@@ -460,6 +608,30 @@ def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/orderflow.db")
     assert stores.schema_is_current(store)
     store.close()
+
+
+def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path, postgres_url: str) -> None:
+    good("init")
+    assert "run `orderflow migrate`" in complaint("migrate", "--check", code=cli.BAD_ANSWER)
+    good("migrate")
+    assert good("migrate", "--check") == "The store's schema is this version's.\n"
+    many = FILE.replace("sqlite:///orderflow.db", postgres_url) + '[log]\nkind = "kafka"\n'
+    (tmp_path / "many.toml").write_text(many)
+    assert "run `orderflow migrate`" in complaint("migrate", "--check", "--config", "many.toml", code=cli.BAD_ANSWER)
+    assert "run `orderflow migrate --config many.toml`" in complaint("orders", "list", "--config", "many.toml")
+    good("migrate", "--config", "many.toml")
+    good("migrate", "--check", "--config", "many.toml")
+
+
+def test_a_database_that_is_away_is_told_and_no_wait_is_endless(tmp_path: Path) -> None:
+    away = FILE.replace("sqlite:///orderflow.db", "postgresql+psycopg://nobody@127.0.0.1:1/none")
+    (tmp_path / "away.toml").write_text(away + '[log]\nkind = "kafka"\n')
+    assert "the store does not answer" in complaint("migrate", "--check", "--config", "away.toml")
+
+
+def test_the_embedded_log_is_nothing_for_postgresql(tmp_path: Path) -> None:
+    (tmp_path / "orderflow.toml").write_text(FILE.replace("sqlite:///orderflow.db", "postgresql+psycopg://h/db"))
+    assert 'log.kind: "embedded" is for one process on SQLite' in complaint("orders", "list")
 
 
 def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

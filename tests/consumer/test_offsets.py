@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from adapters import schema as s
 from adapters import views
-from adapters.ports import Extent, Place
+from adapters.ports import Extent, Fenced, Place
 from adapters.simulators.world import COMPANIES
 from adapters.store import Progress
 from consumer import offsets as of_log
+from consumer.lease import poll_lease
 from consumer.offsets import MISFITS, _target, misfit
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, Rig
@@ -147,6 +148,77 @@ def test_a_reset_is_written_down_and_every_shop_is_read_anew(folders: Path) -> N
 def test_what_does_not_exist_cannot_be_reset(folders: Path) -> None:
     with pytest.raises(of_log.NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
         reset(Rig(folders / "now"), 99)
+
+
+def test_a_run_that_is_under_way_does_not_undo_it(folders: Path) -> None:
+    """At its end it would set the cursor again that it began with: the lost days would never be read."""
+    rig = Rig(folders / "now")
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.clock.advance(60)
+    poller = rig.new_poller(lease=lambda: rig.leases.kept(poll_lease("alpha")), on_page=lambda: _reset_once(rig))
+    with pytest.raises(Fenced):
+        poller.run()
+    assert views.cursor(rig.store, "alpha") is None
+    rig.clock.advance(rig.leases.renew_seconds)
+    assert rig.leases.take(poll_lease("alpha")), "it goes on itself"
+    poller.run()
+    assert views.cursor(rig.store, "alpha") is not None
+
+
+def _reset_once(rig: Rig) -> None:
+    if views.cursor(rig.store, "alpha") is not None:
+        reset(rig)
+
+
+def test_open_orders_alone_count_as_attempted_and_only_of_these_shops(folders: Path) -> None:
+    rig = Rig(folders / "now", shops=("alpha", "beta"))
+    rig.add("1-A", state="SHIPPING")
+    rig.add("2-A", state="SHIPPED")
+    rig.add("9-B", "beta", sku="TASSE-33CL", state="SHIPPING")
+    rig.poll()
+    reset(rig)
+    restored = Attempt("import_order", RESTORED)
+    assert [restored in rig.row(order).facts.attempts for order in ("1-A", "2-A", "9-B")] == [True, False, False]
+    reset(rig)
+    assert rig.row("1-A").facts.attempts.count(restored) == 1
+
+
+def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) -> None:
+    rig = Rig(folders / "now")
+
+    def standings() -> list[of_log.Standing]:
+        return of_log.standings(rig.orders, rig.log, "orderflow", [SNAPSHOTS])
+
+    assert {(one.position, one.lag, one.misfit) for one in standings()} == {(None, 0, "")}
+    for number in range(8):
+        rig.add(f"{number}-A")
+    rig.pollers["alpha"].run()
+    assert sum(one.lag for one in standings()) == 8, "nothing was applied of it yet"
+    rig.consume()
+    whole = standings()
+    assert [one.partition for one in whole] == [0, 1, 2, 3]
+    assert all((one.position, one.lag, one.misfit) == (one.end, 0, "") for one in whole)
+    with rig.store.transaction() as tx:
+        first = next(one for one in whole if one.end)
+        place = Place(first.topic, first.partition)
+        tx.reset_progress(rig.log.cluster(), "orderflow", place, Progress(first.end + 1))
+    assert [one.partition for one in standings() if one.misfit == "log_shorter"] == [first.partition]
+    reset(rig, first.partition)
+    assert not any(one.misfit for one in standings())
+
+
+def test_records_that_are_read_again_do_nothing_twice(folders: Path) -> None:
+    rig = Rig(folders / "now")
+    rig.imported("1-A")
+    versions = rig.row().version
+    of_log.reset(
+        rig.orders, rig.log, "orderflow", SNAPSHOTS, partition=None, whence="earliest", who="ana", why="x", shops=[]
+    )
+    rig.consumer = rig.new_consumer()
+    rig.consume()
+    assert rig.row().version == versions
+    assert sum(entry.repeats for entry in rig.journal()) == 1
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from adapters import views
 from adapters.ports import (
     Carrier,
     Catalog,
+    Fenced,
     LogUnavailable,
     NewRecord,
     OrdersPage,
@@ -30,6 +31,7 @@ from adapters.ports import (
 from adapters.simulators.world import ALPHA, Line, build_order
 from adapters.wire import content_of, decode_snapshot, from_record
 from consumer import poller as poller_module
+from consumer.lease import Leases, poll_lease
 from consumer.poller import FIRST, OVERLAP, REMEMBERED_FOR, WIDE, Poller
 from statemachine.facts import EPOCH, Tracking
 from tests.consumer.rig import GRACE, SNAPSHOTS, Rig
@@ -560,3 +562,61 @@ def test_records_are_keyed_by_shop_and_order(rig: Rig) -> None:
     rig.poll()
     (record,) = rig.records(SNAPSHOTS)
     assert record.record_key == b"alpha:1-A"
+
+
+# -- Under its lease ---------------------------------------------------------------------------------------------
+
+
+def taken_over(rig: Rig) -> None:
+    """This process hung for so long that another polls the shop by now."""
+    rig.clock.advance(31)
+    assert Leases(rig.store, rig.clock, "another", 30).take(poll_lease("alpha"))
+
+
+def under_lease(rig: Rig, **options: Any) -> Poller:
+    return rig.new_poller(lease=lambda: rig.leases.kept(poll_lease("alpha")), **options)
+
+
+def test_a_lease_lost_while_reading_ends_the_run_and_nothing_is_published(rig: Rig) -> None:
+    fill(rig, 250)
+    mirakl = Watched(rig)
+    mirakl.before = lambda _query, offset: taken_over(rig) if offset == 90 else None
+    with pytest.raises(Fenced):
+        under_lease(rig, mirakl=mirakl).run()
+    assert [offset for _, offset in mirakl.asked] == [0, 90], "the page that was under way is the last"
+    assert (ids(rig), views.cursor(rig.store, "alpha")) == ([], None)
+
+
+def test_a_lease_lost_between_two_pages_ends_the_run_and_nothing_more_is_published(rig: Rig) -> None:
+    under_lease(rig).run()
+    before = views.cursor(rig.store, "alpha")
+    names = fill(rig, 250)
+    runs: list[str] = []
+    poller = under_lease(rig, on_page=lambda: taken_over(rig), on_run=lambda shop, *_: runs.append(shop))
+    with pytest.raises(Fenced):
+        poller.run()
+    assert sorted(ids(rig)) == names[:100], "one page"
+    assert views.cursor(rig.store, "alpha") == before
+    assert runs == []
+    with pytest.raises(Fenced):
+        poller.run()
+
+
+def test_a_lease_lost_after_the_last_page_does_not_move_the_cursor(rig: Rig) -> None:
+    """The new holder may have read further, or the shop may have to be read anew: what is stored is its own."""
+    rig.add("1-A")
+    lease = rig.leases.kept(poll_lease("alpha"))
+    poller = rig.new_poller(lease=lambda: lease, on_page=lambda: taken_over(rig))
+    with pytest.raises(Fenced):
+        poller.run()
+    assert views.cursor(rig.store, "alpha") is None
+
+
+def test_the_next_holder_reads_what_the_last_one_left(rig: Rig) -> None:
+    names = fill(rig, 250)
+    with pytest.raises(Fenced):
+        under_lease(rig, on_page=lambda: taken_over(rig)).run()
+    another = Leases(rig.store, rig.clock, "another", 30)
+    another.take(poll_lease("alpha"))
+    rig.new_poller(lease=lambda: another.kept(poll_lease("alpha"))).run()
+    assert sorted(set(ids(rig))) == names

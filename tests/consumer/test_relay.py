@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,6 @@ from consumer.apply import Orders
 from consumer.lease import RELAY, Leases
 from consumer.outbox import Outbox
 from consumer.relay import LEFT_OUT, Relay
-from statemachine.events import Event
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
 from tests.support import OpenStore, StillClock, new_store
 
@@ -100,8 +99,8 @@ def test_nothing_of_a_failing_batch_is_told(world: World) -> None:
 def test_each_change_of_state_is_told_once_and_nothing_else(world: World) -> None:
     """Together or one by one: a step that moves nothing, a repeat and a stale read are no news."""
     world.orders.apply(LIFE[:2])
-    for event in (*LIFE[2:], *LIFE, sent("T2", when=9), answered("confirm_shipment")):
-        world.orders.apply([event])
+    for later in (*LIFE[2:], *LIFE, sent("T2", when=9), answered("confirm_shipment")):
+        world.orders.apply([later])
     order = views.find_orders(world.store, "O-1")[0]
     moves = [entry for entry in views.journal(world.store, order.key) if entry.before != entry.after]
     events = [from_record(record.value, record.headers) for record in world.waiting()]
@@ -109,12 +108,11 @@ def test_each_change_of_state_is_told_once_and_nothing_else(world: World) -> Non
     path = ["new", "waiting_acceptance", "shipping", "imported", "dispatched", "shipped"]
     assert [(one["from_state"], one["to_state"]) for one in told] == list(pairwise(path))
     assert [one["version"] for one in told] == [entry.version for entry in moves]
-    for one, entry in zip(events, moves, strict=True):
-        assert one is not None
-        assert (one.type, one.subject) == (TRANSITION_TYPE, "O-1")
-        assert one.extensions["partitionkey"] == one.extensions["correlationid"] == "alpha:O-1"
-        assert one.extensions["causationid"] == f"{entry.source}#{entry.event_id}"
-        assert one.extensions["sequence"] == f"{entry.version:010d}"
+    for event, entry in zip([event for event in events if event], moves, strict=True):
+        assert (event.type, event.subject) == (TRANSITION_TYPE, "O-1")
+        assert event.extensions["partitionkey"] == event.extensions["correlationid"] == "alpha:O-1"
+        assert event.extensions["causationid"] == f"{entry.source}#{entry.event_id}"
+        assert event.extensions["sequence"] == f"{entry.version:010d}"
     assert {(record.topic, record.key) for record in world.waiting()} == {("orderflow.transitions", b"alpha:O-1")}
 
 
@@ -296,7 +294,6 @@ def _take(world: World, step: str, n: int, number: int, told: dict[bytes, list[b
 
 
 def test_an_order_and_its_letters_are_told_in_the_transaction_that_made_them(world: World) -> None:
-    events: Iterator[Event] = iter(LIFE)
-    world.orders.apply([next(events)], (), [LETTER])
+    world.orders.apply(LIFE[:1], (), [LETTER])
     assert [record.topic for record in world.waiting()] == ["orderflow.transitions", "orderflow.dead-letters"]
     assert world.relay.turn() == 2
