@@ -10,7 +10,7 @@ What was seen of the client and is guarded against here (style-models 2, shared 
   some seconds without a record, and the client is made anew.
 - A lost connection is tried again after up to 30 s by default: here after at most RECONNECT_SECONDS.
 - A group whose leader has no metadata of a topic when it deals leaves it out, for five minutes by default.
-- A client that could not be made leaves a thread that tries to connect for ever.
+- A client that could not be made, or a producer that is closed with records left, leaves its threads running.
 - A producer to which a broker said that a record is too large says so of every record from then on.
 - A wrong password looks like a broker that does not answer.
 """
@@ -54,6 +54,8 @@ LONGEST_SILENT_SECONDS: Final = 600.0
 #: The commit is a hint: what lags behind it is read again and known as repeated.
 COMMIT_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 5
+#: How long a producer that is given up may take to end by itself.
+DROP_SECONDS: Final = 1
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 #: Settings of the client itself, whatever it is used for.
@@ -138,7 +140,7 @@ class KafkaLog:
         except Exception as error:
             raise LogUnavailable(_words(error)) from error
         finally:
-            self._close_producer(producer)
+            _ended(producer)
 
     def _open_producer(self) -> Any:
         with self._lock:
@@ -168,12 +170,8 @@ class KafkaLog:
             if self._producer is not producer:
                 return False
             self._producer = None
-        self._close_producer(producer)
+        _ended(producer)
         return True
-
-    def _close_producer(self, producer: Any) -> None:
-        """With the time that its records have left: closed before, it would raise, live on, and send them later."""
-        _closed(lambda: producer.close(timeout=self._delivery_seconds))
 
     # -- Asking --------------------------------------------------------------------------------------------------
 
@@ -462,6 +460,13 @@ def _closed(close: Callable[[], object]) -> None:
         close()
     except Exception as error:
         log.debug("close_failed", error=type(error).__name__)
+
+
+def _ended(producer: Any) -> None:
+    """Give up a producer, with what it still holds."""
+    # Its own close begins with a flush, and where that fails it leaves both threads running, which may send later.
+    producer.flush = lambda *_: None
+    _closed(lambda: producer.close(timeout=DROP_SECONDS))
 
 
 def _words(error: BaseException) -> str:

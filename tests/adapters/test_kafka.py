@@ -23,7 +23,7 @@ from adapters.ports import ConfigError, LogUnavailable, NewRecord, Place, Record
 from consumer import config
 from consumer.clock import SystemClock
 from consumer.wiring import group_of, open_log, open_store
-from tests.engines import USERS, MakeTopics
+from tests.engines import USERS, MakeTopics, started
 
 PATIENCE_SECONDS = 30.0
 FAST = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100, "metadata_max_age_ms": 500}
@@ -46,7 +46,7 @@ def make_log(kafka_servers: list[str]) -> Iterator[MakeLog]:
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     """A client that was given up and still runs tries to connect for ever: one thread more with each try."""
-    for engine in {"kafka_servers", "kafka_secure"} & set(request.fixturenames):
+    for engine in {"kafka_servers", "kafka_of_ours", "kafka_secure"} & set(request.fixturenames):
         request.getfixturevalue(engine)  # what an engine's start leaves is not counted
     before = set(threading.enumerate())
     yield
@@ -215,8 +215,20 @@ def test_a_deal_that_was_never_ended_is_noticed(reading: Reading) -> None:
     assert len(reader.assignment()) == 2
 
 
+def settled(reader: KafkaReader) -> None:
+    """The client likes to deal a second time once it has read the topics' metadata. Poll until it has done so."""
+    ends_at, quiet_since = time.monotonic() + PATIENCE_SECONDS, time.monotonic()
+    while time.monotonic() - quiet_since < 1:
+        assert time.monotonic() < ends_at
+        before = reader.generation
+        reader.poll(10, 0.05)
+        if reader.generation != before or len(reader._consumer.assignment()) != len(reader.assignment()):
+            quiet_since = time.monotonic()
+
+
 def test_silence_while_records_wait_is_noticed(reading: Reading) -> None:
     reader = reading.reader()
+    settled(reader)
     reader._patience_seconds = 0.2
     for _ in range(20):  # nothing waits: silence is all right
         assert reader.poll(10, 0.05) == []
@@ -322,6 +334,8 @@ def test_records_of_others_are_not_called_too_large_with_it(make_log: MakeLog, k
                 log.publish([NewRecord(topic, b"%d" % n, b"x" * 100) for n in range(5)])
             except TooLarge:
                 blamed.append(n)
+            except LogUnavailable:
+                continue  # its producer was given up under its hands, twice: to be tried again, and nothing is lost
 
     threads = [threading.Thread(target=publish_sound, daemon=True) for _ in range(3)]
     for thread in threads:
@@ -345,10 +359,37 @@ def make_small(servers: list[str], topic: str, partitions: int = 1) -> None:
     admin.close()
 
 
-def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_alone: Kafka) -> None:
+@pytest.fixture(scope="module")
+def kafka_of_ours(folder: Path) -> Iterator[Kafka]:
+    """One broker for tests that freeze and kill it; each leaves it running."""
+    yield from started(folder)
+
+
+def test_a_producer_that_was_given_up_ends(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
+    """Closed with records left, its threads ran on, one pair more with each try."""
+    kafka_of_ours.create_topics({"u": 1})
+    # The client would go on trying for half a minute after we gave up.
+    log = make_log(kafka_of_ours.bootstrap_servers, {"delivery_timeout_ms": 30_000, "request_timeout_ms": 20_000})
+    log._delivery_seconds = 1
+    log.publish([NewRecord("u", b"k", b"1")])
+    kafka_of_ours.freeze()
+    try:
+        with pytest.raises(LogUnavailable):
+            log.publish([NewRecord("u", b"k", b"2")])
+        ends_at = time.monotonic() + 10
+        while any(thread.name.startswith("kafka-python-producer") for thread in threading.enumerate()):
+            assert time.monotonic() < ends_at
+            time.sleep(0.05)
+    finally:
+        kafka_of_ours.thaw()
+    log._delivery_seconds = adapter.DELIVERY_SECONDS
+    log.publish([NewRecord("u", b"k", b"3")])
+
+
+def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
     """Published under load while the broker is killed and comes back; what failed is published again."""
-    kafka_alone.create_topics({"t": 2})
-    log = make_log(kafka_alone.bootstrap_servers, {"delivery_timeout_ms": 6000, "request_timeout_ms": 2000})
+    kafka_of_ours.create_topics({"t": 2})
+    log = make_log(kafka_of_ours.bootstrap_servers, {"delivery_timeout_ms": 6000, "request_timeout_ms": 2000})
     stop, taken = threading.Event(), [0]
 
     def load() -> None:
@@ -368,8 +409,8 @@ def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_a
             time.sleep(0.02)
 
     wait_for(150)
-    kafka_alone.kill()
-    kafka_alone.start_broker()
+    kafka_of_ours.kill()
+    kafka_of_ours.start_broker()
     wait_for(taken[0] + 150)
     stop.set()
     thread.join(PATIENCE_SECONDS)
