@@ -529,8 +529,8 @@ def logging_through(metrics: Metrics, stream: Any = None) -> None:
         metrics.log_messages.labels(level).inc()
         return event
 
-    out = stream or sys.stdout
-    renderer: Any = structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
+    terminal = (stream or sys.stdout).isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -538,7 +538,7 @@ def logging_through(metrics: Metrics, stream: Any = None) -> None:
             counted,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(stream),
     )
     logging.getLogger("transitions").setLevel(logging.WARNING)  # INFO costs a factor of three
     for name in ("httpx", "httpcore", "uvicorn", "kafka"):

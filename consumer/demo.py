@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
+import structlog
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -218,6 +219,7 @@ def demo(
         settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed))
         service = Service(settings)
         logging_through(service.metrics, stack.enter_context((folder / "orderflow.log").open("w")))
+        stack.callback(structlog.reset_defaults)  # before the file is closed: whoever called us may log again
         stack.callback(service.stop)
         service.start()
         console.print(

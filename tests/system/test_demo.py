@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 
 import httpx
+import pytest
+import structlog
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
@@ -43,6 +45,13 @@ def test_every_story_ends_well_and_nothing_personal_or_secret_is_told(tmp_path: 
         for secret in (OMS_KEY, CALLBACK_SECRET, *(one.api_key for one in MARKETPLACES.values())):
             assert secret not in text
     assert 'orderflow_transitions_total{from_state="dispatched",shop="alpha",to_state="shipped"' in run.metrics
+
+
+def test_whoever_ran_the_demo_can_log_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo's log is a file of its own, closed at its end."""
+    Run(tmp_path, orders=1, speed=10.0)
+    structlog.get_logger("anyone").error("still_heard")
+    assert "still_heard" in capsys.readouterr().out
 
 
 def test_an_order_posted_behind_our_back_fails_the_audit(tmp_path: Path) -> None:
