@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import to_json
 
 from adapters import wire
 from adapters.wire import CloudEvent, Headers, Id, KornitXCallback, Loose, Message
@@ -193,23 +194,24 @@ def transition_event(
 ) -> CloudEvent:
     """One change of an order's state. `caused_by`: source and id of the event that led to it."""
     order = f"{shop}:{order_id}"
-    data = Transition(
-        shop=shop,
-        order_id=order_id,
-        from_state=before,
-        to_state=after,
-        trigger=trigger,
-        version=version,
-        at=wire.iso(at),
-        attention=tuple(attention),
-    )
+    # Not built as a Transition, which costs as much as the rest of it: a test reads every one back as that.
+    data = {
+        "shop": shop,
+        "order_id": order_id,
+        "from_state": before,
+        "to_state": after,
+        "trigger": trigger,
+        "version": version,
+        "at": wire.iso(at),
+        "attention": attention,
+    }
     return CloudEvent(
         id=str(journal_id),
         source=TRANSITION_SOURCE,
         type=TRANSITION_TYPE,
         subject=order_id,
         time=at,
-        data=data.model_dump_json().encode(),
+        data=to_json(data),
         extensions={
             "partitionkey": order,
             "shop": shop,

@@ -296,6 +296,10 @@ class Transaction:
         found = sa.func.unnest(*arrays).table_valued("a", "b").render_derived(name="pairs")
         return sa.tuple_(one, other).in_(sa.select(found.c.a, found.c.b))
 
+    def _among(self, column: sa.ColumnElement[Any], values: Collection[int]) -> sa.ColumnElement[bool]:
+        """These values. PostgreSQL takes an array: one statement for any number, prepared once."""
+        return column.in_(sorted(values)) if self._is_sqlite else column == sa.any_(_array(column, sorted(values)))
+
     # progress
 
     def begin_progress(self, cluster: str, group: str, extents: Mapping[Place, Extent]) -> dict[Place, Progress]:
@@ -361,7 +365,7 @@ class Transaction:
             return {}
         self._insert_rows(s.orders, missing, _keep)
         mine = self._in_pairs(s.orders.c.order_id, s.orders.c.shop, {(order_id, shop) for shop, order_id in keys})
-        rows = self._do(sa.select(s.orders).where(mine).order_by(s.orders.c.id).with_for_update())
+        rows = self._do(sa.select(s.orders).where(mine).order_by(s.orders.c.id).with_for_update()).all()
         return {(row.shop, row.order_id): order_of(row) for row in rows}
 
     def lock_order(self, key: int) -> OrderRow:
@@ -407,8 +411,8 @@ class Transaction:
     def known_events(self, events: Sequence[Event]) -> set[tuple[str, str]]:
         """Those that the journal holds already."""
         wanted = self._in_pairs(s.journal.c.event_id, s.journal.c.source, {(e.event_id, e.source) for e in events})
-        rows = self._do(sa.select(s.journal.c.source, s.journal.c.event_id).where(wanted))
-        return {(row.source, row.event_id) for row in rows}
+        rows = self._do(sa.select(s.journal.c.source, s.journal.c.event_id).where(wanted)).all()
+        return {(source, event_id) for source, event_id in rows}
 
     def count_repeats(self, events: Sequence[Event]) -> None:
         """A repeat is counted on the row of the first, and is no row of its own (rule 10)."""
@@ -451,8 +455,8 @@ class Transaction:
         """The id of each row, by order and version. An order is locked, so its later row has the higher one."""
         c = s.journal.c
         mine = self._in_pairs(c.order_key, c.version, {(row.order_key, row.version) for row in rows})
-        found = self._do(sa.select(c.id, c.order_key, c.version).where(mine)) if rows else ()
-        return {(row.order_key, row.version): row.id for row in found}
+        found = self._do(sa.select(c.order_key, c.version, c.id).where(mine)).all() if rows else ()
+        return {(order_key, version): id_ for order_key, version, id_ in found}
 
     def add_snapshots(self, bodies: Mapping[tuple[int, str], bytes], now: datetime) -> None:
         """Keep each content of an order once, byte for byte."""
@@ -472,10 +476,10 @@ class Transaction:
 
     def live_commands(self, order_keys: Collection[int]) -> list[CommandRow]:
         """Open and leased commands of these orders, locked."""
-        mine = s.commands.c.order_key.in_(sorted(order_keys))
+        mine = self._among(s.commands.c.order_key, order_keys)
         live = sa.select(*_COMMAND_COLUMNS).where(mine, s.is_live(s.commands.c))
-        rows = self._do(live.order_by(s.commands.c.id).with_for_update())
-        return [CommandRow(**row._mapping) for row in rows]
+        rows = self._do(live.order_by(s.commands.c.id).with_for_update()).all()
+        return [CommandRow(*row) for row in rows]
 
     def open_commands(self, wanted: Sequence[tuple[int, Command, datetime]], now: datetime) -> None:
         """Open each (order, command, give up at); one that had become obsolete opens again under its old row."""
@@ -517,22 +521,26 @@ class Transaction:
         )
         self._do(
             sa.update(s.commands)
-            .where(c.order_key.in_(sorted(order_keys)), c.kind == IMPORT, c.state == "open", c.attempts == 0)
+            .where(self._among(c.order_key, order_keys), c.kind == IMPORT, c.state == "open", c.attempts == 0)
             .where(sa.exists().where(*tried, earlier.c.id != c.id))
             .values(payload=payload.scalar_subquery(), maybe_sent=True)
         )
 
     def drop_commands(self, ids: Collection[int]) -> None:
         """No longer needed: an open one ends, a leased one is marked and stays its holder's (rule 12)."""
+        c = s.commands.c
+        dropped = sa.update(s.commands).where(self._among(c.id, ids), s.is_live(c))
         if ids:
-            mine = s.commands.c.id.in_(sorted(ids))
-            self._do(sa.update(s.commands).where(mine, s.commands.c.state == "leased").values(unwanted=True))
-            self._do(sa.update(s.commands).where(mine, s.commands.c.state == "open").values(state="obsolete"))
+            self._do(
+                dropped.values(
+                    unwanted=c.state == "leased", state=sa.case((c.state == "open", "obsolete"), else_=c.state)
+                )
+            )
 
     def want_again(self, ids: Collection[int]) -> None:
         """A leased command that had become obsolete is needed after all."""
         if ids:
-            self._do(sa.update(s.commands).where(s.commands.c.id.in_(sorted(ids))).values(unwanted=False))
+            self._do(sa.update(s.commands).where(self._among(s.commands.c.id, ids)).values(unwanted=False))
 
     def claimable(self, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> int | None:
         """Id of the next command, see `_claimable`, its order locked. An order that somebody has locked is passed over.
@@ -548,7 +556,7 @@ class Transaction:
 
     def command(self, command_id: int) -> CommandRow:
         row = self._do(sa.select(*_COMMAND_COLUMNS).where(s.commands.c.id == command_id)).one()
-        return CommandRow(**row._mapping)
+        return CommandRow(*row)
 
     def lease(
         self,
@@ -758,7 +766,7 @@ class Transaction:
 
     def published(self, ids: Collection[int]) -> None:
         """These are in the log."""
-        self.delete(s.outbox, s.outbox.c.id.in_(sorted(ids)))
+        self.delete(s.outbox, self._among(s.outbox.c.id, ids))
 
     # dead letters
 

@@ -29,7 +29,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema, from_json
+from pydantic_core import CoreSchema, core_schema, from_json, to_json
 
 from adapters.ports import Unreadable
 from statemachine.events import OMS_EVENT, SNAPSHOT, Event
@@ -391,8 +391,8 @@ def to_structured(event: CloudEvent, *, base64: bool = False) -> tuple[bytes, tu
         **({"dataschema": event.dataschema} if event.dataschema else {}),
         **event.extensions,
     }
-    head = json.dumps(attributes, ensure_ascii=False).encode()[:-1]
-    data = b', "data_base64": "' + b64encode(event.data) + b'"' if base64 else b', "data": ' + event.data
+    head = to_json(attributes)[:-1]
+    data = b',"data_base64":"' + b64encode(event.data) + b'"' if base64 else b',"data":' + event.data
     return head + data + b"}", STRUCTURED_HEADERS
 
 
