@@ -51,6 +51,8 @@ MAX_POLL_SECONDS: Final = 300
 #: A client that brings nothing is looked at after so long; each time that it was made anew in vain, after twice that.
 SILENT_SECONDS: Final = 5.0
 LONGEST_SILENT_SECONDS: Final = 600.0
+#: The last instant that Python has, in milliseconds.
+LATEST_MS: Final = 253402300799999
 #: The commit is a hint: what lags behind it is read again and known as repeated.
 COMMIT_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 5
@@ -488,5 +490,6 @@ def _record(one: Any) -> Record:
         one.key,
         one.value,
         tuple(one.headers or ()),
-        datetime.fromtimestamp(max(0, one.timestamp) / 1000, UTC),
+        # A publisher may name any instant, in microseconds by mistake: no reason to fail with all that came with it.
+        datetime.fromtimestamp(min(max(0, one.timestamp), LATEST_MS) / 1000, UTC),
     )

@@ -119,7 +119,14 @@ class Consumer:
         """
         self._take_assignment()
         self._let_rest()
-        polled = self._reader.poll(BATCH, timeout_seconds)
+        try:
+            return self._pass(self._reader.poll(BATCH, timeout_seconds))
+        except BaseException:
+            self._seek_back()  # whatever it was, the reader has gone on: what is not applied has to come again
+            raise
+
+    def _pass(self, polled: Sequence[Record]) -> int:
+        """Apply what may be applied of it. Returns how many records were passed."""
         if self._reader.generation != self._generation:
             return 0  # dealt anew in the poll itself: what came may begin at the log's commit, so seek first
         records = self._without_jumps(polled)
@@ -133,9 +140,6 @@ class Consumer:
             return 0
         except TooMuchSetAside:
             self._seek_back()
-        except BaseException:
-            self._seek_back()  # whatever it was: what is not applied comes again
-            raise
         self._reader.commit(self._held)
         return sum(record.offset < self._held[record.place] for record in records)
 

@@ -141,6 +141,7 @@ class Poller:
         # (content, the proof it was, when) of what was published a moment ago, so that a stopped consumer does not
         # flood the topic. It wears off: what the consumer set aside is offered again now and then.
         self._published: OrderedDict[str, tuple[str, datetime | None, datetime]] = OrderedDict()
+        self._has_cursor = False
         # When an id was asked for that Mirakl does not show, and how long it waits for the next time: the OMS may speak
         # of orders that are not of this shop, and they must not crowd out those that are.
         self._in_vain: OrderedDict[str, tuple[datetime, timedelta]] = OrderedDict()
@@ -151,6 +152,9 @@ class Poller:
         started = self._clock.monotonic()
         began = self._clock.now()
         before = views.cursor(self._store, self._shop)
+        if before is None and self._has_cursor:
+            self._published.clear()  # it was taken away, perhaps because the log has lost what left here
+        self._has_cursor = before is not None
         wide = before is None or began - before.wide_at >= WIDE_EVERY
         since = before.watermark if before else began - FIRST
         if wide and before:
@@ -183,6 +187,7 @@ class Poller:
             lease = self._lease()
             with self._store.transaction() as tx:
                 tx.set_cursor(self._shop, cursor, lease)
+            self._has_cursor = True
         self._on_run(self._shop, outcome, self._clock.monotonic() - started)
         return outcome
 

@@ -306,6 +306,24 @@ def refuse_once(plain: Callable[..., None]) -> Callable[..., None]:
     return set_aside
 
 
+def test_a_gap_of_the_log_s_own_and_no_answer_about_it_lose_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction of the publisher's leaves a gap, and what is asked about it may find nobody there."""
+    world.publish(said(0))
+    world.drain()
+    for n in range(1, 5):
+        world.publish(said(n))
+    with world.store.transaction() as tx:
+        tx.delete(s.log_records, s.log_records.c.offset == 1)
+    monkeypatch.setattr(world.reader, "extents", once(LogUnavailable("away"), world.reader.extents))
+    with pytest.raises(LogUnavailable):
+        world.consumer.turn(0)
+    world.publish(said(5))
+    world.drain()
+    assert world.journal() == [(f"O-1/{n}", 0) for n in (0, 2, 3, 4, 5)]
+
+
 def test_a_record_that_the_reader_still_held_from_before_is_not_passed_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
