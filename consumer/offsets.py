@@ -158,19 +158,22 @@ def reset(
         )
     cluster, extents = log.cluster(), log.extents(group, places)
     now, moved = orders.clock.now(), []
+    for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
+        _count_as_attempted(orders, shop)
     with orders.store.transaction() as tx:
         stored = tx.begin_progress(cluster, group, extents)
+        # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
+        extents = grown(lambda behind: log.extents(group, behind), stored, extents)
         for place, extent in sorted(extents.items()):
             position = _target(stored[place], extent, whence)
-            tx.reset_progress(cluster, group, place, Progress(position, extent.log_id, extent.committed or 0))
+            excused = _excused(stored[place], extent)
+            tx.reset_progress(cluster, group, place, Progress(position, extent.log_id, excused))
             moved.append((place, stored[place].position, position))
         told = ", ".join(f"{place.topic}/{place.partition} {was}->{now_}" for place, was, now_ in moved)
         tx.add_audit(who, f"offsets reset to {whence}", told, why, now)
         for shop in sorted(shops):
             tx.forget_cursor(shop)
             tx.end_lease(poll_lease(shop))  # a run that is under way would set the cursor again at its end
-    for shop in sorted(shops):
-        _count_as_attempted(orders, shop)
     return moved
 
 
@@ -182,6 +185,15 @@ def _target(stored: Progress, extent: Extent, whence: Whence) -> int:
     if stored.log_id != extent.log_id:  # the stored position means nothing in another topic, nor in a shorter log
         return extent.first
     return min(max(stored.position, extent.first), extent.end)
+
+
+def _excused(stored: Progress, extent: Extent) -> int:
+    """What the group may have committed without that being a sign of a restored store.
+
+    A consumer that runs commits a moment after it applied: that commit may come when the row is set back already.
+    """
+    applied = stored.position if stored.log_id == extent.log_id else 0
+    return max(extent.committed or 0, applied)
 
 
 def _count_as_attempted(orders: Orders, shop: str) -> None:

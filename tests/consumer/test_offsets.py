@@ -1,5 +1,7 @@
 """Do stored offsets fit the log: the judgement alone, and what a worker does after a reset."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ from adapters.simulators.world import COMPANIES
 from adapters.store import Progress
 from consumer import offsets as of_log
 from consumer.lease import poll_lease
-from consumer.offsets import MISFITS, _target, misfit
+from consumer.offsets import MISFITS, _excused, _target, misfit
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, Rig
 
@@ -77,11 +79,35 @@ def test_a_life_without_loss_always_fits(
 @given(stored_ones, extents, st.sampled_from(["stored", "earliest", "latest"]))
 def test_after_a_reset_it_fits_and_stays_so_while_records_come(stored: Progress, extent: Extent, whence: str) -> None:
     position = _target(stored, extent, whence)  # type: ignore[arg-type]
-    after = Progress(position, extent.log_id, extent.committed or 0)
+    after = Progress(position, extent.log_id, _excused(stored, extent))
     # A group's commit may point behind the end of a topic that was made anew: nothing else but the row counts.
     assert misfit(after, extent) == ""
     later = Extent(extent.first, extent.end + 10, extent.log_id, extent.committed)
     assert misfit(after, later) == ""
+    if stored.log_id == extent.log_id and stored.position <= extent.end:
+        # A consumer of a partition that fits runs on: what it had applied it commits behind our back.
+        assert misfit(after, replace(later, committed=max(extent.committed or 0, stored.position))) == ""
+
+
+def test_a_partition_that_is_read_on_meanwhile_is_not_set_back_to_an_older_end(folders: Path) -> None:
+    """The log is asked before the row is locked; the consumers of partitions that fit do not wait for that."""
+    rig = Rig(folders)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    plain, asked = rig.log.extents, []
+
+    def extents(group: str, places: Collection[Place]) -> Mapping[Place, Extent]:
+        found = plain(group, places)
+        if not asked.append(places) and len(asked) == 1:
+            rig.add("2-A", state="SHIPPING")
+            rig.poll()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rig.log, "extents", extents)
+        moved = reset(rig)
+    assert len(asked) == 2
+    assert [place for place, was, now in moved if was != now] == []
 
 
 # -- What follows a reset ----------------------------------------------------------------------------------------
