@@ -26,7 +26,13 @@ import kafka
 import structlog
 from kafka.admin import OffsetSpec
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaConfigurationError, MessageSizeTooLargeError, RecordListTooLargeError, RetriableError
+from kafka.errors import (
+    KafkaConfigurationError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RetriableError,
+)
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -44,7 +50,8 @@ REQUEST_SECONDS: Final = 10
 BOOTSTRAP_SECONDS: Final = 10
 #: A topic or partition that is new is noticed within this time.
 METADATA_SECONDS: Final = 30
-ASK_AGAIN: Final = 5
+#: A question may take so long; one that was answered with "not yet" within this time is asked again.
+ASK_SECONDS: Final = 5
 ASK_AGAIN_SECONDS: Final = 0.3
 #: Between two polls lies one apply and no call to a remote, so far less than this.
 MAX_POLL_SECONDS: Final = 300
@@ -58,6 +65,7 @@ COMMIT_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 5
 #: How long a producer that is given up may take to end by itself.
 DROP_SECONDS: Final = 1
+READ_COMMITTED: Final = "read_committed"
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 #: Settings of the client itself, whatever it is used for.
@@ -67,6 +75,7 @@ _CLIENT: Final = {
     "bootstrap_timeout_ms": BOOTSTRAP_SECONDS * 1000,
     "metadata_max_age_ms": METADATA_SECONDS * 1000,
 }
+_OF_ADMIN: Final = {"request_timeout_ms": ASK_SECONDS * 1000, "bootstrap_timeout_ms": ASK_SECONDS * 1000}
 
 
 class KafkaLog:
@@ -99,50 +108,55 @@ class KafkaLog:
 
         Raises LogUnavailable, and TooLarge for the first record that Kafka will never take; then any of the others
         may have been published. The producer is idempotent and made anew after a failure, so that records of one key
-        that are published again one after the other are not overtaken by what was left of the first try.
+        that are published again one after the other are not overtaken by what was left of the first try. It returns
+        or raises within four thirds of the time in which records fail.
         """
-        for is_last in (False, True):
+        until = time.monotonic() + self._delivery_seconds
+        soon = until - self._delivery_seconds * 2 / 3
+        while True:
             producer = self._open_producer()
             try:
-                self._send(producer, records)
+                self._send(producer, records, until)
                 return
             except TOO_LARGE:
                 self._drop_producer(producer)
-                self._publish_one_by_one(records)
+                self._publish_in_parts(records, until)
                 return
             except Exception as error:
-                # Where another thread has dropped it under our hands, its failure is not ours: once more.
-                if self._drop_producer(producer) or is_last:
+                # Where another thread has dropped it under our hands, its failure is not ours: once more, if soon.
+                if self._drop_producer(producer) or time.monotonic() > soon:
                     raise LogUnavailable(_words(error)) from error
 
-    def _send(self, producer: Any, records: Sequence[NewRecord]) -> None:
-        sent = [
-            producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
-            for record in records
-        ]
-        producer.flush(timeout=self._delivery_seconds)
+    def _send(self, producer: Any, records: Sequence[NewRecord], until: float) -> None:
+        sent = []
+        for record in records:
+            if time.monotonic() > until:
+                raise KafkaTimeoutError
+            sent.append(producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers)))
+        producer.flush(timeout=max(0.0, until - time.monotonic()))
         for future in sent:
-            future.get(timeout=self._delivery_seconds)
+            future.get(timeout=max(0.0, until - time.monotonic()))
 
-    def _publish_one_by_one(self, records: Sequence[NewRecord]) -> None:
-        """Find out which record is too large. Raises as `publish` does.
+    def _publish_in_parts(self, records: Sequence[NewRecord], until: float, first: int = 0) -> None:
+        """Find out which record is too large, by halves; `first` is the number of the first. Raises as `publish` does.
 
         An idempotent producer fails for good when a broker refuses a record, and says the same of all that it still
-        holds or is given later, whoever gave it. So each goes alone, through a producer that nobody else uses.
+        holds or is given later, whoever gave it. So each part goes through a producer that nobody else uses.
         """
         producer = self._new_producer()
         try:
-            for number, record in enumerate(records):
-                try:
-                    self._send(producer, [record])
-                except TOO_LARGE as error:
-                    raise TooLarge(number) from error
-        except OrderflowError:
-            raise
+            self._send(producer, records, until)
+            return
+        except TOO_LARGE as error:
+            if len(records) == 1:
+                raise TooLarge(first) from error
         except Exception as error:
             raise LogUnavailable(_words(error)) from error
         finally:
             _ended(producer)
+        middle = len(records) // 2
+        self._publish_in_parts(records[:middle], until, first)
+        self._publish_in_parts(records[middle:], until, first + middle)
 
     def _open_producer(self) -> Any:
         with self._lock:
@@ -155,12 +169,13 @@ class KafkaLog:
             "acks": "all",
             "enable_idempotence": True,
             "delivery_timeout_ms": int(self._delivery_seconds * 1000),
-            "max_block_ms": int(self._delivery_seconds * 1000),
+            "max_block_ms": int(self._delivery_seconds / 3 * 1000),
             "linger_ms": 5,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
             **_CLIENT,
             "request_timeout_ms": int(min(REQUEST_SECONDS, self._delivery_seconds / 2) * 1000),
+            "bootstrap_timeout_ms": int(min(BOOTSTRAP_SECONDS, self._delivery_seconds * 2 / 3) * 1000),
             **self._of_producer,
             **self._client(),
         }
@@ -209,7 +224,8 @@ class KafkaLog:
         def ask(admin: Any) -> tuple[Any, Any, Any]:
             return (
                 admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.EARLIEST)),
-                admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST)),
+                # Up to the first transaction that is under way: what lies behind it is not ours to read yet.
+                admin.list_partition_offsets(dict.fromkeys(wanted, OffsetSpec.LATEST), READ_COMMITTED),
                 admin.list_group_offsets({group: wanted})[group],
             )
 
@@ -227,16 +243,16 @@ class KafkaLog:
 
     def _ask(self, question: Callable[[Any], T]) -> T:
         with self._asking:
+            admin = self._admin
             try:
-                if self._admin is None:
-                    self._admin = _made(kafka.KafkaAdminClient, {**_CLIENT, **self._client()})
-                return _patiently(lambda: question(self._admin))
+                if admin is None:
+                    admin = self._admin = _made(kafka.KafkaAdminClient, {**_CLIENT, **_OF_ADMIN, **self._client()})
+                return _patiently(lambda: question(admin))
             except OrderflowError:
                 raise
             except Exception as error:
-                admin, self._admin = self._admin, None
-                if admin is not None:
-                    _closed(admin.close)
+                self._admin = None
+                _closed(admin.close)
                 raise LogUnavailable(_words(error)) from error
 
     # -- Reading -------------------------------------------------------------------------------------------------
@@ -252,6 +268,8 @@ class KafkaLog:
             "enable_auto_commit": False,
             # Where the reader begins by itself until it is told: nothing is passed over in the meantime.
             "auto_offset_reset": "earliest",
+            # What a publisher's transaction took back was never said.
+            "isolation_level": READ_COMMITTED,
             "max_poll_interval_ms": MAX_POLL_SECONDS * 1000,
             # Evenly over topics of different partition counts, where Range gives the first member the most.
             "partition_assignment_strategy": [RoundRobinPartitionAssignor],
@@ -264,12 +282,14 @@ class KafkaLog:
         return _made(kafka.KafkaConsumer, options)
 
     def close(self) -> None:
-        """Everything that was published is durable already."""
-        with self._lock, self._asking:
-            clients = [one for one in (self._producer, self._admin) if one is not None]
-            self._producer = self._admin = None
-        for one in clients:
-            _closed(one.close)
+        """Everything that was published is durable already. Whoever asks or publishes still gets LogUnavailable."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        admin, self._admin = self._admin, None  # not waiting for a question that nobody answers
+        if producer is not None:
+            _ended(producer)
+        if admin is not None:
+            _closed(admin.close)
 
 
 class _Noted(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
@@ -448,12 +468,14 @@ def _made(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
 
 def _patiently(question: Callable[[], T]) -> T:
     """Again where Kafka says "not yet": a group's first question, a leader that is being elected."""
-    for _ in range(ASK_AGAIN):
+    until = time.monotonic() + ASK_SECONDS
+    while True:
         try:
             return question()
-        except RetriableError:
+        except RetriableError:  # so is the client's own, that nobody answered in time
+            if time.monotonic() > until:
+                raise
             time.sleep(ASK_AGAIN_SECONDS)
-    return question()
 
 
 def _closed(close: Callable[[], object]) -> None:

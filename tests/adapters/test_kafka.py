@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, MemberToRemove, ResourcePattern, ResourceType
 
 from adapters import engines
@@ -278,6 +278,51 @@ def test_a_partition_that_rested_goes_on_with_what_came_meanwhile(reading: Readi
 # -- Who is not there, and what no broker takes ------------------------------------------------------------------
 
 
+def test_what_a_publisher_s_transaction_took_back_was_never_said(
+    reading: Reading, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Nor is what it has not ended yet; a reader that waits for that is not deaf."""
+    monkeypatch.setattr(adapter, "SILENT_SECONDS", 1.0)
+    publisher = KafkaProducer(bootstrap_servers=kafka_servers, transactional_id=uuid4().hex)
+    request.addfinalizer(publisher.close)
+    publisher.init_transactions()
+
+    def say(value: bytes) -> None:
+        publisher.begin_transaction()
+        publisher.send(reading.topic, value, partition=0).get(PATIENCE_SECONDS)
+
+    say(b"taken back")
+    publisher.abort_transaction()
+    say(b"said")
+    publisher.commit_transaction()
+    say(b"not ended")
+    reader = reading.reader(joins=False)
+    found = reading.values(reader, b"said")
+    ends_at = time.monotonic() + 3
+    while time.monotonic() < ends_at:
+        found += [record.value or b"" for record in reader.poll(10, 0.05)]  # a deaf one would raise
+    assert found == [b"said"]
+    publisher.commit_transaction()
+    assert reading.values(reader, b"not ended") == [b"not ended"]
+
+
+@pytest.mark.parametrize("factor", [1_000, 1_000_000])
+def test_a_record_of_an_absurd_time_comes_like_any_other(
+    make_log: MakeLog, kafka_servers: list[str], factor: int
+) -> None:
+    """A publisher that takes micro- or nanoseconds for milliseconds; brokers before 4.0 let that pass."""
+    topic = f"times.{uuid4().hex[:8]}"
+    make_topic(kafka_servers, topic, {"message.timestamp.after.max.ms": str(2**63 - 1)})
+    publisher = KafkaProducer(bootstrap_servers=kafka_servers)
+    now_ms = int(time.time() * 1000)
+    for value, timestamp in ((b"1", now_ms), (b"2", now_ms * factor), (b"3", now_ms)):
+        publisher.send(topic, value, timestamp_ms=timestamp).get(PATIENCE_SECONDS)
+    publisher.close()
+    reading = Reading(make_log(), topic)
+    assert reading.values(reading.reader(joins=False), b"3") == [b"1", b"2", b"3"]
+    reading.close()
+
+
 @pytest.mark.parametrize("servers", [["nowhere.invalid:9092"], ["127.0.0.1:1"]], ids=["host", "port"])
 def test_nobody_there_is_said_within_bounded_time(make_log: MakeLog, servers: list[str]) -> None:
     log = make_log(servers, bootstrap_timeout_ms=1000)
@@ -352,9 +397,12 @@ def test_records_of_others_are_not_called_too_large_with_it(make_log: MakeLog, k
 
 def make_small(servers: list[str], topic: str, partitions: int = 1) -> None:
     """A topic that takes at most 20 kB. That is above batch_size: records below it share a batch."""
+    make_topic(servers, topic, {"max.message.bytes": "20000"}, partitions)
+
+
+def make_topic(servers: list[str], topic: str, configs: Mapping[str, str], partitions: int = 1) -> None:
     admin = KafkaAdminClient(bootstrap_servers=servers)
-    small = {"num_partitions": partitions, "replication_factor": 1, "configs": {"max.message.bytes": "20000"}}
-    admin.create_topics({topic: small})
+    admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1, "configs": dict(configs)}})
     admin.wait_for_topics([topic])
     admin.close()
 
