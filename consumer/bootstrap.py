@@ -48,7 +48,9 @@ ROLES: Final = ("poller", "consumer", "worker", "web")
 #: Liveness fails when a loop has not turned for so long: longer than the longest single call.
 BEAT_SECONDS: Final = 120
 #: What is in hand is finished within this time after a stop.
-STOP_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 17.0
+#: Of these at least are for the web, whatever the loops took; closing takes the rest of 20 s at most.
+WEB_SECONDS: Final = 1.0
 #: How long an idle loop waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
 RELAY_IDLE_SECONDS: Final = 0.25
@@ -319,10 +321,10 @@ class Service:
         for thread in [one for one in self._threads if one.name != "web"]:
             thread.join(max(0.0, ends_at - time.monotonic()))
         self.web.should_exit = True
-        for thread in self._threads:
-            thread.join(max(1.0, ends_at - time.monotonic()))
+        for thread in [one for one in self._threads if one.name == "web"]:
+            thread.join(max(WEB_SECONDS, ends_at - time.monotonic()))
         unfinished = [thread.name for thread in self._threads if thread.is_alive()]
-        if unfinished:  # their leases run out, and others take it up
+        if unfinished:  # they end with the process; when the leases of their calls are over, others take them up
             log.warning("unfinished", loops=unfinished)
         try:
             self.leases.release_all()

@@ -434,6 +434,53 @@ def test_a_producer_that_was_given_up_ends(make_log: MakeLog, kafka_of_ours: Kaf
     log.publish([NewRecord("u", b"k", b"3")])
 
 
+def test_closing_does_not_wait_for_an_answer(kafka_of_ours: Kafka) -> None:
+    """A stop has seconds. Whoever still asks is told that there is no log."""
+    log = KafkaLog(lambda: {"bootstrap_servers": kafka_of_ours.bootstrap_servers})
+    kafka_of_ours.create_topics({"v": 1})
+    assert log.partitions(["v"]) == {"v": 1}
+    told: list[str] = []
+
+    def ask() -> None:
+        try:
+            log.partitions(["v"])
+        except LogUnavailable as error:
+            told.append(str(error))
+
+    kafka_of_ours.freeze()
+    try:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        while not log._asking.locked():
+            time.sleep(0.01)
+        log.close()
+        assert told == []
+    finally:
+        kafka_of_ours.thaw()
+    asking.join(PATIENCE_SECONDS)
+    assert len(told) == 1
+
+
+def test_the_one_that_is_too_large_is_found_by_halves(
+    make_log: MakeLog, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One by one, five hundred took longer than the lease of the relay."""
+    log, made = make_log(), list[int]()
+    topic = f"small.{uuid4().hex[:8]}"
+    make_small(kafka_servers, topic)
+    plain = log._new_producer
+
+    def new_producer() -> Any:
+        made.append(1)
+        return plain()
+
+    monkeypatch.setattr(log, "_new_producer", new_producer)
+    with pytest.raises(TooLarge) as raised:
+        log.publish([NewRecord(topic, b"k", b"x" * (30_000 if n == 321 else 10)) for n in range(500)])
+    assert raised.value.number == 321
+    assert len(made) < 25
+
+
 def test_the_order_of_a_key_survives_a_broker_s_crash(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
     """Published under load while the broker is killed and comes back; what failed is published again."""
     kafka_of_ours.create_topics({"t": 2})
@@ -568,7 +615,8 @@ def login(guarded: Kafka, tmp_path: Path) -> Iterator[Login]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that who is refused is told soon."""
-    monkeypatch.setitem(adapter._CLIENT, "bootstrap_timeout_ms", 2000)
+    for options in (adapter._CLIENT, adapter._OF_ADMIN):
+        monkeypatch.setitem(options, "bootstrap_timeout_ms", 2000)
     monkeypatch.setattr(adapter, "ASK_AGAIN_SECONDS", 0.01)
 
 

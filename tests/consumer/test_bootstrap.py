@@ -2,6 +2,8 @@
 
 import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from adapters import views
 from adapters.engines import free_port
 from adapters.ports import ConfigError
 from adapters.store import Cursor
-from consumer import config
+from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, Service
 from consumer.demo import write_settings
 from consumer.lease import RELAY, Leases, poll_lease
@@ -134,6 +136,23 @@ def test_who_stops_gives_its_leases_back_and_the_next_one_polls_at_once(home: Pa
     assert second.leases.take_share("alpha", 1)
     assert second.leases.take(RELAY)
     second.stop()
+
+
+def test_loops_that_do_not_end_are_waited_for_together(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 64 workers may wait for a remote that hangs; a second for each was more than a minute."""
+    monkeypatch.setattr(bootstrap, "STOP_SECONDS", 0.1)
+    service = Service(config.load(home / "orderflow.toml"))
+    never = threading.Event()
+
+    def hang() -> None:
+        never.wait()
+
+    for number in range(64):
+        service._run(f"worker:{number}", hang)
+    began = time.monotonic()
+    service.stop()
+    assert time.monotonic() - began < 20
+    never.set()
 
 
 def test_a_process_that_does_not_lead_neither_polls_nor_keeps_house(home: Path) -> None:
