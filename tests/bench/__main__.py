@@ -33,6 +33,7 @@ from adapters.simulators.world import ALPHA, Line, build_order
 from adapters.store import Store
 from adapters.wire import decode_snapshot, snapshot_event, snapshot_of, to_structured
 from consumer.apply import Orders
+from consumer.bootstrap import collect_less_often
 from consumer.clock import SystemClock
 from consumer.loop import BATCH, Consumer
 from consumer.outbox import Outbox
@@ -231,6 +232,7 @@ def main() -> None:
     if options.events < 2 * BATCH:
         parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
+    collect_less_often()
     progress = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, progress.status("") as status:
         figures, size = measure(options, Path(folder), status.update)
