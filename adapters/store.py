@@ -668,6 +668,11 @@ class Transaction:
         if effects is not None:
             self._do(sa.update(s.shops).where(s.shops.c.name == name).values(effects=effects))
 
+    def switches(self, shop: str) -> tuple[bool, tuple[str, ...]] | None:
+        """Its effects, and the groups of them that rest; its row locked. None: no such shop."""
+        row = self._do(sa.select(s.shops).where(s.shops.c.name == shop).with_for_update()).first()
+        return None if row is None else (row.effects, tuple(row.paused.split()))
+
     def switch(self, shop: str, *, paused: Collection[str], effects: bool | None = None) -> None:
         """Set which groups of effects rest."""
         values: dict[str, Any] = {"paused": " ".join(sorted(paused))}

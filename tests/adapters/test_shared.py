@@ -1,7 +1,6 @@
 """What processes share through the store: leases, budgets, the outbox, dead letters, and orders that one has locked."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -14,13 +13,9 @@ from adapters.ports import Fenced, NewRecord
 from adapters.store import LEASE, Cursor, DeadLetter, Lease, Store
 from statemachine.commands import Command
 from tests.adapters.test_store import NOW, Desk, later, leased, taken
-from tests.support import OpenStore
+from tests.support import Meanwhile, OpenStore
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-#: Longer than any machine needs to begin to wait for a lock.
-SOON = 0.3
-#: A thread that has not ended by then waits for ever.
-LONG = 20.0
 
 
 @pytest.fixture
@@ -43,31 +38,6 @@ def postgres_store(postgres_url: str) -> Iterator[OpenStore]:
     yield open_
     for store in opened:
         store.close()
-
-
-class Meanwhile:
-    """A call in a thread of its own, and what came of it."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-        self._found: list[Any] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._found.append(self._call())
-        except Exception as error:
-            self._found.append(error)
-
-    def waits(self) -> bool:
-        self._thread.join(SOON)
-        return self._thread.is_alive()
-
-    def result(self) -> Any:
-        self._thread.join(LONG)
-        assert self._found, "it waits for ever"
-        return self._found[0]
 
 
 # -- Leases ------------------------------------------------------------------------------------------------------
