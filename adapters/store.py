@@ -641,20 +641,16 @@ class Transaction:
         Raises ConfigError where the name is bound to another account, or the account to another name: under a
         second name each of its orders would be carried twice.
         """
+        new = dict(name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now)
+        # Several processes start at once: who comes second waits here for the first, and then finds its row.
+        self._do(_keep(self._insert(s.shops).values(**new)))
         account = (s.shops.c.endpoint == endpoint, s.shops.c.shop_id == shop_id, s.shops.c.name != name)
         other = self._do(sa.select(s.shops.c.name).where(*account)).scalar()
         if other is not None:
             raise ConfigError(
                 f"shops.{name}: {endpoint} shop {shop_id} is called {other} in this store. Keep that name."
             )
-        row = self._do(sa.select(s.shops).where(s.shops.c.name == name).with_for_update()).first()
-        if row is None:
-            self._do(
-                sa.insert(s.shops).values(
-                    name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now
-                )
-            )
-            return
+        row = self._do(sa.select(s.shops).where(s.shops.c.name == name).with_for_update()).one()
         if (row.endpoint, row.shop_id) != (endpoint, shop_id):
             if self._do(sa.select(s.orders.c.id).where(s.orders.c.shop == name).limit(1)).first() is not None:
                 raise ConfigError(

@@ -160,7 +160,7 @@ class Service:
     def _bind_shops(self) -> None:
         switch = {"on": True, "off": False, None: None}
         with self.store.transaction() as tx:
-            for name, shop in self.settings.shops.items():
+            for name, shop in sorted(self.settings.shops.items()):  # in one order, or two starts lock each other out
                 tx.bind_shop(name, shop.endpoint, shop.shop_id, switch[shop.effects], self.clock.now())
 
     def _plan_anew(self) -> None:

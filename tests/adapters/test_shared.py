@@ -9,7 +9,7 @@ import pytest
 
 from adapters import store as stores
 from adapters import views
-from adapters.ports import Fenced, NewRecord
+from adapters.ports import ConfigError, Fenced, NewRecord
 from adapters.store import LEASE, Cursor, DeadLetter, Lease, Store
 from statemachine.commands import Command
 from tests.adapters.test_store import NOW, Desk, later, leased, taken
@@ -142,6 +142,39 @@ def test_a_cursor_is_moved_by_the_holder_alone(open_store: OpenStore) -> None:
     with other.transaction() as tx:
         tx.set_cursor("alpha", Cursor(later(5), NOW, NOW), new)
     assert views.cursor(one, "alpha") == Cursor(later(5), NOW, NOW)
+
+
+# -- Shops -------------------------------------------------------------------------------------------------------
+
+
+def bind(store: Store, name: str, shop_id: int = 1, effects: bool | None = None) -> None:
+    with store.transaction() as tx:
+        tx.bind_shop(name, "https://a", shop_id, effects, NOW)
+
+
+def bound_second(open_store: OpenStore, name: str, shop_id: int) -> Any:
+    """What comes of a process that binds a shop while another one, that binds alpha to shop 1, has not ended."""
+    one, other = open_store(), open_store()
+    with one.transaction() as tx:
+        tx.bind_shop("alpha", "https://a", 1, True, NOW)
+        late = Meanwhile(lambda: bind(other, name, shop_id))
+        assert late.waits()
+    return late.result(), [(shop.name, shop.shop_id, shop.effects) for shop in views.shops(one)]
+
+
+def test_processes_that_start_at_once_bind_a_shop_once(open_store: OpenStore) -> None:
+    assert bound_second(open_store, "alpha", 1) == (None, [("alpha", 1, True)])
+
+
+def test_a_typo_is_corrected_also_by_one_that_starts_at_the_same_time(open_store: OpenStore) -> None:
+    assert bound_second(open_store, "alpha", 2) == (None, [("alpha", 2, True)])
+
+
+def test_an_account_has_one_name_also_where_two_start_at_once(open_store: OpenStore) -> None:
+    error, shops = bound_second(open_store, "beta", 1)
+    assert isinstance(error, ConfigError)
+    assert "shop 1 is called alpha in this store" in str(error)
+    assert shops == [("alpha", 1, True)]
 
 
 # -- Budgets -----------------------------------------------------------------------------------------------------

@@ -48,6 +48,17 @@ def test_one_process_runs_on_a_store(home: Path) -> None:
     Service(settings).stop()
 
 
+def test_shops_are_bound_in_one_order_whatever_the_files_is(tmp_path: Path) -> None:
+    """Two processes that lock them in two orders at their first start would wait for each other."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    write_settings(tmp_path, {"beta": nowhere, "alpha": nowhere}, nowhere, free_port())
+    service = Service(config.load(tmp_path / "orderflow.toml"))
+    with service.store.reading() as connection:
+        bound = connection.exec_driver_sql("SELECT name FROM shops ORDER BY first_seen_at").scalars().all()
+    service.stop()
+    assert bound == ["alpha", "beta"]
+
+
 def test_a_store_in_a_folder_that_is_not_there_names_the_key(home: Path) -> None:
     text = (home / "orderflow.toml").read_text().replace("sqlite:///", "sqlite:///missing/")
     (home / "orderflow.toml").write_text(text)
