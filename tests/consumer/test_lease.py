@@ -1,16 +1,18 @@
 """Leases of processes: who is out, who is next, and how the shops are shared out. Time moves by hand."""
 
+import socket
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from adapters import schema as s
-from adapters.ports import Fenced
+from adapters.ports import Fenced, StoreUnavailable
 from adapters.store import Store
 from consumer.lease import RELAY, Leases, poll_lease
-from tests.support import OpenStore, StillClock
+from tests.support import Meanwhile, OpenStore, StillClock
 
 SECONDS = 30.0
 SHOPS = ("alpha", "beta", "gamma", "delta", "epsilon")
@@ -119,6 +121,30 @@ def test_released_leases_are_the_next_ones_at_once(processes: Processes) -> None
     assert other.take(RELAY)
     one.release_all()
     assert other.kept(RELAY)
+
+
+def test_who_waits_for_a_store_that_does_not_answer_waits_no_longer_than_the_first() -> None:
+    """Fifty pollers, one after the other for five seconds each, would be dead to /live: the outage restarts them."""
+    asked: list[str] = []
+
+    def password() -> str:  # it is read for each connection
+        asked.append("once more")
+        return ""
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never says a word
+        url = f"postgresql+psycopg://u@127.0.0.1:{silent.getsockname()[1]}/db?sslmode=disable"
+        store = Store(url, password=password)
+        leases = Leases(store, StillClock(), "one", SECONDS)
+        pollers = [Meanwhile(partial(leases.take_share, shop, len(SHOPS))) for shop in SHOPS]
+        pollers.append(Meanwhile(partial(leases.kept, RELAY)))
+        assert all(one.waits() for one in pollers)
+        assert Meanwhile(partial(leases.holds, RELAY)).waits() is False, "this asks nobody"
+    assert [type(one.result()) for one in pollers] == [StoreUnavailable] * len(pollers)
+    assert len(asked) == 1
+    with pytest.raises(StoreUnavailable):
+        leases.take(RELAY)
+    assert len(asked) == 2, "who comes later asks for himself"
+    store.close()
 
 
 # -- Shops, shared out -------------------------------------------------------------------------------------------
