@@ -18,6 +18,7 @@ from consumer.bootstrap import ROLES, Service
 from consumer.demo import write_settings
 from consumer.lease import RELAY, Leases, poll_lease
 from tests.statemachine.lives import read, snapshot_event
+from tests.support import StillClock
 
 
 @pytest.fixture
@@ -164,6 +165,25 @@ def test_a_process_that_does_not_lead_neither_polls_nor_keeps_house(home: Path) 
     other.release_all()
     service._keep_house()
     assert 'orderflow_leader{role="relay",shop=""} 1.0' in generate_latest(service.metrics.registry).decode()
+    service.stop()
+
+
+def leads(service: Service, role: str, shop: str) -> float:
+    exposed = generate_latest(service.metrics.registry).decode()
+    return float(exposed.split(f'orderflow_leader{{role="{role}",shop="{shop}"}} ')[1].split("\n")[0])
+
+
+def test_who_cannot_renew_its_leases_leads_no_longer_than_they_last(home: Path) -> None:
+    """Another process leads by then, so the sum over all would be 2: a false alarm."""
+    settings, clock = config.load(home / "orderflow.toml"), StillClock()
+    service = Service(settings, clock=clock)
+    service._loop = lambda _name, turn: turn()  # type: ignore[method-assign, assignment]
+    service._keep_house()
+    service._poll("alpha")
+    clock.advance(settings.leases.seconds - 1)
+    assert (leads(service, "relay", ""), leads(service, "poller", "alpha")) == (1, 1)
+    clock.advance(1)
+    assert (leads(service, "relay", ""), leads(service, "poller", "alpha")) == (0, 0)
     service.stop()
 
 
