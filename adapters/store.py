@@ -172,7 +172,7 @@ class Store:
     ) -> None:
         """`connections`: at most so many at a time, PostgreSQL. Raises ConfigError."""
         self.engine = database.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.is_sqlite = database.is_sqlite(url)
         # Threads left to SQLite's busy timeout starve for seconds.
         self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         # A read is of one moment; SQLite's are so anyway.
@@ -187,7 +187,7 @@ class Store:
         fence or a unique id that makes trying it again safe.
         """
         with self.writing() as connection:
-            yield Transaction(connection)
+            yield Transaction(connection, self.is_sqlite)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -259,10 +259,10 @@ def _keep(insert: Any) -> Any:
 class Transaction:
     """Statements inside one write transaction."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, is_sqlite: bool) -> None:
         self._do = connection.execute
-        self._is_sqlite = connection.dialect.name == "sqlite"
-        self._insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
+        self._is_sqlite = is_sqlite
+        self._insert: Any = sqlite.insert if is_sqlite else postgresql.insert
 
     # many rows at once
 

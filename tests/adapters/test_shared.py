@@ -1,13 +1,12 @@
 """What processes share through the store: leases, budgets, the outbox, dead letters, and orders that one has locked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from adapters import store as stores
 from adapters import views
 from adapters.ports import ConfigError, Fenced, NewRecord
 from adapters.store import LEASE, Cursor, DeadLetter, Lease, Store
@@ -23,21 +22,8 @@ def store(open_store: OpenStore) -> Store:
     return open_store()
 
 
-@pytest.fixture
-def postgres_store(postgres_url: str) -> Iterator[OpenStore]:
-    """As `open_store`, where only PostgreSQL can have two writers at a time."""
-    opened: list[Store] = []
-
-    def open_() -> Store:
-        store = Store(postgres_url)
-        if not opened:
-            stores.migrate(store)
-        opened.append(store)
-        return store
-
-    yield open_
-    for store in opened:
-        store.close()
+#: For tests of two writers at a time, which SQLite never has.
+on_postgresql = pytest.mark.parametrize("open_store", ["postgresql"], indirect=True)
 
 
 # -- Leases ------------------------------------------------------------------------------------------------------
@@ -285,8 +271,9 @@ def test_an_undone_transaction_tells_nobody(store: Store) -> None:
     assert values(store) == []
 
 
-def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(postgres_store: OpenStore) -> None:
-    one, other = postgres_store(), postgres_store()
+@on_postgresql
+def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
     with one.transaction() as slow:
         slow.add_outbox([record(1)], NOW)
         with other.transaction() as fast:
@@ -346,9 +333,10 @@ def test_a_letter_that_came_back_before_it_was_closed_stays_open(store: Store) -
 # -- Orders that another has locked ------------------------------------------------------------------------------
 
 
-def test_claimers_never_wait_for_each_other(postgres_store: OpenStore) -> None:
+@on_postgresql
+def test_claimers_never_wait_for_each_other(open_store: OpenStore) -> None:
     """One transaction holds the first order: the next claimer takes the second, and a third one finds nothing."""
-    one, other = Desk(postgres_store()), postgres_store()
+    one, other = Desk(open_store()), open_store()
     need = Command("import_order", "", 0, "basis")
     (first,) = one.open(need)
     (second,) = one.open(need, order_id="O-2", at=later(1))
@@ -366,8 +354,9 @@ def test_claimers_never_wait_for_each_other(postgres_store: OpenStore) -> None:
         assert tx.lease(first, "", "u", later(1) + LEASE, later(1))
 
 
-def test_a_claimer_passes_an_order_over_that_a_consumer_writes(postgres_store: OpenStore) -> None:
-    desk, consumer = Desk(postgres_store()), postgres_store()
+@on_postgresql
+def test_a_claimer_passes_an_order_over_that_a_consumer_writes(open_store: OpenStore) -> None:
+    desk, consumer = Desk(open_store()), open_store()
     need = Command("import_order", "", 0, "basis")
     (first,) = desk.open(need)
     (second,) = desk.open(need, order_id="O-2", at=later(1))
@@ -377,9 +366,10 @@ def test_a_claimer_passes_an_order_over_that_a_consumer_writes(postgres_store: O
     assert desk.claimable(later(1)) == first
 
 
-def test_a_command_leased_between_look_and_lock_is_not_leased_again(postgres_store: OpenStore) -> None:
+@on_postgresql
+def test_a_command_leased_between_look_and_lock_is_not_leased_again(open_store: OpenStore) -> None:
     """The look sees the row as it was: the lease looks again, once the order is its own."""
-    desk, other = Desk(postgres_store()), postgres_store()
+    desk, other = Desk(open_store()), open_store()
     (command,) = desk.open(Command("import_order", "", 0, "basis"))
     with other.transaction() as tx:
         tx.lock_order(desk.row(command)["order_key"])
