@@ -717,6 +717,11 @@ class Transaction:
         """Whoever holds it: what was begun under it comes to nothing, and the next one, also the same, begins anew."""
         self._do(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
 
+    def forget_leases(self, prefix: str, before: datetime) -> None:
+        """Those that were over by then, for names that nobody has twice: their tokens begin anew."""
+        c = s.leases.c
+        self.delete(s.leases, c.name.startswith(prefix, autoescape=True), c.until < before)
+
     def check_lease(self, lease: Lease) -> None:
         """Raises Fenced where the lease has another holder by now. Nobody takes it before this transaction ends."""
         c = s.leases.c

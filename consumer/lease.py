@@ -16,6 +16,8 @@ from adapters.store import Lease, Store
 
 #: Under this prefix every process that polls says that it lives.
 MEMBERS: Final = "poller:"
+#: A process that was not heard of for so long has ended.
+LONG_OVER: Final = timedelta(days=1)
 #: Of each shop: whoever polls it.
 POLLS: Final = "poll:"
 #: Whoever publishes the outbox.
@@ -99,7 +101,7 @@ class Leases:
         Who holds more than its share gives some back, so that a process that comes later gets its part.
         """
         name = poll_lease(shop)
-        if self.take(MEMBERS + self._holder) is None:
+        if not self._is_member():
             return None
         # Not under the lock, which is held for as short as can be: the number may change at any moment anyway.
         members = views.count_leases(self._store, MEMBERS, self._clock.now())
@@ -112,6 +114,15 @@ class Leases:
             if name not in mine and len(mine) >= share:
                 return None
             return self.take(name)
+
+    def _is_member(self) -> bool:
+        """Say that this process lives. Its first word clears away those that ended: each start has a new name."""
+        with self._alone():
+            name = MEMBERS + self._holder
+            if name not in self._held:
+                with self._store.transaction() as tx:
+                    tx.forget_leases(MEMBERS, self._clock.now() - LONG_OVER)
+            return self.take(name) is not None
 
     def release(self, name: str) -> None:
         """The next one need not wait."""

@@ -210,6 +210,35 @@ def test_one_that_stops_well_is_replaced_without_a_wait(processes: Processes) ->
     assert settle(processes, living, SECONDS / 3) == [5]
 
 
+def test_members_that_ended_are_forgotten_a_day_later_and_tokens_are_not(
+    open_store: OpenStore, processes: Processes
+) -> None:
+    """Each start has a name of its own, so that their rows would pile up for ever."""
+    store = open_store()
+
+    def started(holder: str) -> tuple[Leases, set[str]]:
+        leases = processes.start(holder)
+        assert leases.take_share("alpha", 1)
+        assert leases.take(RELAY)
+        with store.reading() as connection:
+            names = connection.execute(sa.select(s.leases.c.name)).scalars().all()
+        assert {RELAY, "poll:alpha"} <= set(names)
+        return leases, {name for name in names if name.startswith("poller:")}
+
+    started("killed")
+    processes.clock.advance(SECONDS + 1)
+    stopped, _ = started("stopped")
+    stopped.release_all()
+    processes.clock.advance(86_400 - 1)  # the killed one's ended a day ago, to the second
+    third, members = started("third")
+    assert members == {"poller:killed", "poller:third"}
+    assert third.kept(RELAY).token == third.kept("poll:alpha").token == 3
+    third.release(RELAY)
+    third.release("poll:alpha")
+    processes.clock.advance(1)
+    assert started("fourth")[1] == {"poller:third", "poller:fourth"}, "who lives stays"
+
+
 def test_a_process_that_does_not_say_that_it_lives_polls_nothing(open_store: OpenStore, processes: Processes) -> None:
     """Its own mark is held by another: it is not counted, so it has no share."""
     store = open_store()
