@@ -37,7 +37,7 @@ check: $(READY)  ## lint, types, import rule, tests: what CI runs
 	@command -v npm >/dev/null || echo "npm is not here: the AsyncAPI document was not checked (make check-events)"
 
 check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `check` does it where npm is
-	.venv/bin/pytest -rs tests/system/test_asyncapi.py
+	.venv/bin/pytest tests/system/test_asyncapi.py
 
 format: $(READY) ## format and mend what ruff can
 	.venv/bin/ruff format .

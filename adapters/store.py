@@ -172,7 +172,7 @@ class Store:
     ) -> None:
         """`connections`: at most so many at a time, PostgreSQL. Raises ConfigError."""
         self.engine = database.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.is_sqlite = database.is_sqlite(url)
         # Threads left to SQLite's busy timeout starve for seconds.
         self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         # A read is of one moment; SQLite's are so anyway.
@@ -187,7 +187,7 @@ class Store:
         fence or a unique id that makes trying it again safe.
         """
         with self.writing() as connection:
-            yield Transaction(connection)
+            yield Transaction(connection, self.is_sqlite)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -259,10 +259,10 @@ def _keep(insert: Any) -> Any:
 class Transaction:
     """Statements inside one write transaction."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, is_sqlite: bool) -> None:
         self._do = connection.execute
-        self._is_sqlite = connection.dialect.name == "sqlite"
-        self._insert: Any = sqlite.insert if self._is_sqlite else postgresql.insert
+        self._is_sqlite = is_sqlite
+        self._insert: Any = sqlite.insert if is_sqlite else postgresql.insert
 
     # many rows at once
 
@@ -641,20 +641,16 @@ class Transaction:
         Raises ConfigError where the name is bound to another account, or the account to another name: under a
         second name each of its orders would be carried twice.
         """
+        new = dict(name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now)
+        # Several processes start at once: who comes second waits here for the first, and then finds its row.
+        self._do(_keep(self._insert(s.shops).values(**new)))
         account = (s.shops.c.endpoint == endpoint, s.shops.c.shop_id == shop_id, s.shops.c.name != name)
         other = self._do(sa.select(s.shops.c.name).where(*account)).scalar()
         if other is not None:
             raise ConfigError(
                 f"shops.{name}: {endpoint} shop {shop_id} is called {other} in this store. Keep that name."
             )
-        row = self._do(sa.select(s.shops).where(s.shops.c.name == name).with_for_update()).first()
-        if row is None:
-            self._do(
-                sa.insert(s.shops).values(
-                    name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now
-                )
-            )
-            return
+        row = self._do(sa.select(s.shops).where(s.shops.c.name == name).with_for_update()).one()
         if (row.endpoint, row.shop_id) != (endpoint, shop_id):
             if self._do(sa.select(s.orders.c.id).where(s.orders.c.shop == name).limit(1)).first() is not None:
                 raise ConfigError(
@@ -667,6 +663,11 @@ class Transaction:
             self.forget_cursor(name)
         if effects is not None:
             self._do(sa.update(s.shops).where(s.shops.c.name == name).values(effects=effects))
+
+    def switches(self, shop: str) -> tuple[bool, tuple[str, ...]] | None:
+        """Its effects, and the groups of them that rest; its row locked. None: no such shop."""
+        row = self._do(sa.select(s.shops).where(s.shops.c.name == shop).with_for_update()).first()
+        return None if row is None else (row.effects, tuple(row.paused.split()))
 
     def switch(self, shop: str, *, paused: Collection[str], effects: bool | None = None) -> None:
         """Set which groups of effects rest."""
@@ -715,6 +716,11 @@ class Transaction:
     def end_lease(self, name: str) -> None:
         """Whoever holds it: what was begun under it comes to nothing, and the next one, also the same, begins anew."""
         self._do(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
+
+    def forget_leases(self, prefix: str, before: datetime) -> None:
+        """Those that were over by then, for names that nobody has twice: their tokens begin anew."""
+        c = s.leases.c
+        self.delete(s.leases, c.name.startswith(prefix, autoescape=True), c.until < before)
 
     def check_lease(self, lease: Lease) -> None:
         """Raises Fenced where the lease has another holder by now. Nobody takes it before this transaction ends."""

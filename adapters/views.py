@@ -2,7 +2,7 @@
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,13 +43,19 @@ def count_leases(store: Store, prefix: str, now: datetime) -> int:
         return connection.execute(sa.select(sa.func.count()).select_from(s.leases).where(*held)).scalar_one()
 
 
-def outbox(store: Store, limit: int) -> list[tuple[int, NewRecord]]:
-    """The oldest records to publish, with their ids.
+def outbox(
+    store: Store, limit: int, *, of: str | None = None, without: Collection[str] = ()
+) -> list[tuple[int, NewRecord]]:
+    """The oldest records to publish, with their ids: `of` one topic, or of all `without` some.
 
     One whose transaction ends late is found late, and never skipped: what was published is deleted by its id, and
     nobody remembers how far it was read.
     """
     statement = sa.select(s.outbox).order_by(s.outbox.c.id).limit(limit)
+    if of is not None:
+        statement = statement.where(s.outbox.c.aggregatetype == of)
+    if without:
+        statement = statement.where(s.outbox.c.aggregatetype.not_in(sorted(without)))
     with store.reading() as connection:
         return [
             (

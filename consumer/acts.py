@@ -7,7 +7,7 @@ from typing import Final
 
 from adapters import views
 from adapters.ports import Clock, LogWriter, NewRecord, OrderflowError, Unreadable
-from adapters.store import OrderRow, Store, headers_from_json
+from adapters.store import OrderRow, Store, Transaction, headers_from_json
 from adapters.views import CommandView, Letter, ShopView
 from adapters.wire import CloudEvent, ShopIds, oms_event, snapshot_event, snapshot_of, to_structured
 from consumer.apply import Orders
@@ -116,9 +116,9 @@ def _name(order: OrderRow) -> str:
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopView:
     """Let the shop's effects rest, or one group of them. It goes on to read, decide and show."""
     needs_words(why)
-    with store.transaction() as tx:  # held while the switches are read, so that nobody changes them in between
-        paused = {*_shop(store, shop).paused, *_groups(only)}
-        tx.switch(shop, paused=paused)
+    with store.transaction() as tx:
+        _, resting = _switches(tx, shop)
+        tx.switch(shop, paused={*resting, *_groups(only)})
         tx.add_audit(who, "pause", _subject(shop, only), why, clock.now())
     return _shop(store, shop)
 
@@ -134,9 +134,8 @@ def resume(
         raise NotPossible(f'shops.{shop}.effects is "off" in the configuration: take the line out or set it to "on"')
     needs_words(why)
     with store.transaction() as tx:
-        before = _shop(store, shop)
-        resting = before.paused if before.effects else GROUPS
-        tx.switch(shop, paused=set(resting) - set(_groups(only)), effects=True)
+        effects, resting = _switches(tx, shop)
+        tx.switch(shop, paused=set(resting if effects else GROUPS) - set(_groups(only)), effects=True)
         tx.add_audit(who, "resume", _subject(shop, only), why, clock.now())
     return _shop(store, shop)
 
@@ -208,11 +207,16 @@ def _enveloped(topic: str, event: CloudEvent, *, base64: bool) -> NewRecord:
     return NewRecord(topic, event.extensions["partitionkey"].encode(), value, headers)
 
 
+def _switches(tx: Transaction, shop: str) -> tuple[bool, tuple[str, ...]]:
+    """Its row stays locked to the end of the transaction, so that nobody's change in between is lost."""
+    found = tx.switches(shop)
+    if found is None:
+        raise NotPossible(f"the store knows no shop {shop}: `orderflow run` makes it known")
+    return found
+
+
 def _shop(store: Store, name: str) -> ShopView:
-    for shop in views.shops(store):
-        if shop.name == name:
-            return shop
-    raise NotPossible(f"the store knows no shop {name}: `orderflow run` makes it known")
+    return next(shop for shop in views.shops(store) if shop.name == name)
 
 
 def _groups(only: str | None) -> Collection[str]:

@@ -141,6 +141,10 @@ class Service:
         budgets = {
             name: (oms_account(shop.oms.company_ref_id), _oms_budget(settings)) for name, shop in settings.shops.items()
         }
+        for name in self.pollers:
+            self.metrics.leads("poller", name, partial(self.leases.holds, poll_lease(name)))
+        if self.worker is not None:
+            self.metrics.leads(RELAY, "", partial(self.leases.holds, RELAY))
         self.metrics.watch(self.store, self.worker.accounts if self.worker else {}, budgets)
         self.web = self._make_web()
 
@@ -174,7 +178,7 @@ class Service:
     def _bind_shops(self) -> None:
         switch = {"on": True, "off": False, None: None}
         with self.store.transaction() as tx:
-            for name, shop in self.settings.shops.items():
+            for name, shop in sorted(self.settings.shops.items()):  # in one order, or two starts lock each other out
                 tx.bind_shop(name, shop.endpoint, shop.shop_id, switch[shop.effects], self.clock.now())
 
     def _plan_anew(self) -> None:
@@ -398,9 +402,7 @@ class Service:
 
     def _keep_house(self) -> float:
         """What one process does for all: plan anew after a change of policy, publish the outbox, trim the log."""
-        mine = self.leases.take(RELAY) is not None
-        self.metrics.leads(RELAY, "", mine)
-        if not mine:
+        if self.leases.take(RELAY) is None:
             self._keeps_house = False
             return self.leases.renew_seconds
         if not self._keeps_house:
@@ -417,9 +419,7 @@ class Service:
 
         def turn() -> float:
             nonlocal due_at
-            mine = self.leases.take_share(name, len(self.pollers)) is not None
-            self.metrics.leads("poller", name, mine)
-            if not mine:
+            if self.leases.take_share(name, len(self.pollers)) is None:
                 due_at = None
                 return self.leases.renew_seconds
             now = self.clock.monotonic()

@@ -112,6 +112,8 @@ OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Mirakl's order id
 OfShop = Annotated[str | None, typer.Option("--shop", help="The shop, where two have an order of this id.")]
 ShopName = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's name in the configuration.")]
 Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="This group of effects alone.")]
+LetterIds = Annotated[list[int], typer.Argument(metavar="ID", help="One or several.")]
+EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files of events; - is standard input.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it is kept.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides; the system's user where not given.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -232,14 +234,17 @@ def _moved(store: Store, source: str) -> dict[str, int]:
 
 
 def _in_time(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Ask once a second until it holds; what it raises counts when the time is over."""
+    """Ask once a second until it holds; what the last one says or raises counts, asked when the time is over."""
     ends_at = CLOCK.monotonic() + seconds
     while True:
+        is_last = CLOCK.monotonic() >= ends_at
         try:
-            if holds() or CLOCK.monotonic() >= ends_at:
-                return holds()
+            if holds():
+                return True
+            if is_last:
+                return False
         except StoreUnavailable:
-            if CLOCK.monotonic() >= ends_at:
+            if is_last:
                 raise
         time.sleep(min(1.0, max(0.0, ends_at - CLOCK.monotonic())))
 
@@ -714,7 +719,7 @@ def letters_show(
 
 @letters_app.command("replay")
 def letters_replay(
-    letter_ids: Annotated[list[int], typer.Argument(metavar="ID", help="One or several.")],
+    letter_ids: LetterIds,
     *,
     reason: Reason,
     file: Config = FILE,
@@ -747,7 +752,7 @@ def letters_replay(
 
 @letters_app.command("discard")
 def letters_discard(
-    letter_ids: Annotated[list[int], typer.Argument(metavar="ID", help="One or several.")],
+    letter_ids: LetterIds,
     *,
     reason: Reason,
     file: Config = FILE,
@@ -846,7 +851,7 @@ def _consumed(settings: Settings) -> tuple[str, str]:
 
 @events_app.command("publish")
 def events_publish(
-    names: Annotated[list[str], typer.Argument(metavar="FILE", help="Files of events; - is standard input.")],
+    names: EventFiles,
     *,
     file: Config = FILE,
     yes: Yes = False,
@@ -871,7 +876,7 @@ def events_publish(
 
 @events_app.command("check")
 def events_check(
-    names: Annotated[list[str], typer.Argument(metavar="FILE", help="Files of events; - is standard input.")],
+    names: EventFiles,
     *,
     file: Annotated[Path | None, typer.Option("--config", help="Look the shops up in this configuration.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="A warning is wrong too.")] = False,

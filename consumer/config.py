@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from adapters import database
 from adapters.ports import ConfigError
 from adapters.wire import DISPATCHED_STATUSES, ShopIds
 from statemachine.commands import Policy
@@ -77,7 +78,7 @@ class StoreTable(_Table):
 
     @property
     def is_sqlite(self) -> bool:
-        return self.url.startswith("sqlite")
+        return database.is_sqlite(self.url)
 
 
 class KafkaTable(_Table):

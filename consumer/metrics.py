@@ -7,7 +7,7 @@ values come from closed sets, and anything else becomes `other`.
 import platform
 import threading
 from collections import Counter as Tally
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -271,9 +271,9 @@ class Metrics:
             self.lag_records.labels(place.topic, place.partition).set(count)
             self.lag_seconds.labels(place.topic, place.partition).set(seconds[place])
 
-    def leads(self, role: str, shop: str, mine: bool) -> None:
-        """Whether this process holds a lease."""
-        self.leader.labels(role, shop).set(mine)
+    def leads(self, role: str, shop: str, holds: Callable[[], bool]) -> None:
+        """Whether this process holds a lease, asked at each scrape: who cannot reach the store does not hear of it."""
+        self.leader.labels(role, shop).set_function(holds)
 
     def called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
         operation = _known(operation, OPERATIONS.get(system, ()))

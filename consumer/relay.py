@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from adapters import views
-from adapters.ports import LogWriter, NewRecord, TooLarge
+from adapters.ports import LogUnavailable, LogWriter, NewRecord, TooLarge
 from adapters.store import Lease, Store
 
 log = structlog.get_logger("orderflow.relay")
@@ -24,19 +24,44 @@ class Relay:
         self._store = store
         self._writer = writer
         self._lease = lease
+        self._stuck: frozenset[str] = frozenset()  # topics that took nothing at their last try
 
     def turn(self) -> int:
-        """Publish the oldest records. Returns how many.
+        """Publish the oldest records, topic by topic. Returns how many.
 
-        Raises LogUnavailable, StoreUnavailable, Fenced: then the same records go out again, in the same order.
+        A topic that takes nothing (no right to write there any more) lets the others go first from then on, and is
+        tried again as soon as less than a batch of theirs is left.
+
+        Raises StoreUnavailable and Fenced at once, LogUnavailable when the other topics are served: then the same
+        records go out again, in the same order.
         """
-        found = views.outbox(self._store, BATCH)
-        if not found:
-            return 0
-        self._publish([record for _, record in found])
-        with self._store.transaction() as tx:
-            tx.published([id_ for id_, _ in found])
-        return len(found)
+        failed: dict[str, LogUnavailable] = {}
+        sent = self._send(views.outbox(self._store, BATCH, without=self._stuck), failed)
+        if sent == BATCH:
+            return sent
+        for topic in sorted(self._stuck):
+            sent += self._send(views.outbox(self._store, BATCH, of=topic), failed)
+        self._stuck = frozenset(failed)
+        for topic, error in failed.items():
+            log.warning("topic_failed", topic=topic, error=str(error))
+        if failed:
+            raise next(iter(failed.values()))
+        return sent
+
+    def _send(self, found: list[tuple[int, NewRecord]], failed: dict[str, LogUnavailable]) -> int:
+        """Publish these and delete them, each topic's by themselves; what a topic raises goes into `failed`."""
+        sent = 0
+        for topic in dict.fromkeys(record.topic for _, record in found):
+            mine = [(id_, record) for id_, record in found if record.topic == topic]
+            try:
+                self._publish([record for _, record in mine])
+            except LogUnavailable as error:
+                failed[topic] = error
+                continue
+            with self._store.transaction() as tx:
+                tx.published([id_ for id_, _ in mine])
+            sent += len(mine)
+        return sent
 
     def _publish(self, records: list[NewRecord]) -> None:
         while records:  # every turn makes one record smaller, or leaves it out

@@ -1,14 +1,20 @@
-"""What many tests need: a clock that stands still, and a store of their own."""
+"""What many tests need: a clock that stands still, a store of their own, and a second thread."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from adapters import store as stores
 from adapters.store import Store
 
 #: Opens a test's database once more, as another process would.
 OpenStore = Callable[[], Store]
+#: Longer than any machine needs to begin to wait for a lock.
+SOON = 0.3
+#: A thread that has not ended by then waits for ever.
+LONG = 20.0
 
 
 class StillClock:
@@ -32,3 +38,28 @@ def new_store(folder: Path) -> Store:
     store = Store(f"sqlite:///{folder}/orderflow.db")
     stores.migrate(store)
     return store
+
+
+class Meanwhile:
+    """A call in a thread of its own, and what came of it."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._found: list[Any] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found.append(self._call())
+        except Exception as error:
+            self._found.append(error)
+
+    def waits(self) -> bool:
+        self._thread.join(SOON)
+        return self._thread.is_alive()
+
+    def result(self) -> Any:
+        self._thread.join(LONG)
+        assert self._found, "it waits for ever"
+        return self._found[0]

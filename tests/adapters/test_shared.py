@@ -1,26 +1,20 @@
 """What processes share through the store: leases, budgets, the outbox, dead letters, and orders that one has locked."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from adapters import store as stores
 from adapters import views
-from adapters.ports import Fenced, NewRecord
+from adapters.ports import ConfigError, Fenced, NewRecord
 from adapters.store import LEASE, Cursor, DeadLetter, Lease, Store
 from statemachine.commands import Command
 from tests.adapters.test_store import NOW, Desk, later, leased, taken
-from tests.support import OpenStore
+from tests.support import Meanwhile, OpenStore
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-#: Longer than any machine needs to begin to wait for a lock.
-SOON = 0.3
-#: A thread that has not ended by then waits for ever.
-LONG = 20.0
 
 
 @pytest.fixture
@@ -28,46 +22,8 @@ def store(open_store: OpenStore) -> Store:
     return open_store()
 
 
-@pytest.fixture
-def postgres_store(postgres_url: str) -> Iterator[OpenStore]:
-    """As `open_store`, where only PostgreSQL can have two writers at a time."""
-    opened: list[Store] = []
-
-    def open_() -> Store:
-        store = Store(postgres_url)
-        if not opened:
-            stores.migrate(store)
-        opened.append(store)
-        return store
-
-    yield open_
-    for store in opened:
-        store.close()
-
-
-class Meanwhile:
-    """A call in a thread of its own, and what came of it."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-        self._found: list[Any] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._found.append(self._call())
-        except Exception as error:
-            self._found.append(error)
-
-    def waits(self) -> bool:
-        self._thread.join(SOON)
-        return self._thread.is_alive()
-
-    def result(self) -> Any:
-        self._thread.join(LONG)
-        assert self._found, "it waits for ever"
-        return self._found[0]
+#: For tests of two writers at a time, which SQLite never has.
+on_postgresql = pytest.mark.parametrize("open_store", ["postgresql"], indirect=True)
 
 
 # -- Leases ------------------------------------------------------------------------------------------------------
@@ -172,6 +128,39 @@ def test_a_cursor_is_moved_by_the_holder_alone(open_store: OpenStore) -> None:
     with other.transaction() as tx:
         tx.set_cursor("alpha", Cursor(later(5), NOW, NOW), new)
     assert views.cursor(one, "alpha") == Cursor(later(5), NOW, NOW)
+
+
+# -- Shops -------------------------------------------------------------------------------------------------------
+
+
+def bind(store: Store, name: str, shop_id: int = 1, effects: bool | None = None) -> None:
+    with store.transaction() as tx:
+        tx.bind_shop(name, "https://a", shop_id, effects, NOW)
+
+
+def bound_second(open_store: OpenStore, name: str, shop_id: int) -> Any:
+    """What comes of a process that binds a shop while another one, that binds alpha to shop 1, has not ended."""
+    one, other = open_store(), open_store()
+    with one.transaction() as tx:
+        tx.bind_shop("alpha", "https://a", 1, True, NOW)
+        late = Meanwhile(lambda: bind(other, name, shop_id))
+        assert late.waits()
+    return late.result(), [(shop.name, shop.shop_id, shop.effects) for shop in views.shops(one)]
+
+
+def test_processes_that_start_at_once_bind_a_shop_once(open_store: OpenStore) -> None:
+    assert bound_second(open_store, "alpha", 1) == (None, [("alpha", 1, True)])
+
+
+def test_a_typo_is_corrected_also_by_one_that_starts_at_the_same_time(open_store: OpenStore) -> None:
+    assert bound_second(open_store, "alpha", 2) == (None, [("alpha", 2, True)])
+
+
+def test_an_account_has_one_name_also_where_two_start_at_once(open_store: OpenStore) -> None:
+    error, shops = bound_second(open_store, "beta", 1)
+    assert isinstance(error, ConfigError)
+    assert "shop 1 is called alpha in this store" in str(error)
+    assert shops == [("alpha", 1, True)]
 
 
 # -- Budgets -----------------------------------------------------------------------------------------------------
@@ -282,8 +271,9 @@ def test_an_undone_transaction_tells_nobody(store: Store) -> None:
     assert values(store) == []
 
 
-def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(postgres_store: OpenStore) -> None:
-    one, other = postgres_store(), postgres_store()
+@on_postgresql
+def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
     with one.transaction() as slow:
         slow.add_outbox([record(1)], NOW)
         with other.transaction() as fast:
@@ -343,9 +333,10 @@ def test_a_letter_that_came_back_before_it_was_closed_stays_open(store: Store) -
 # -- Orders that another has locked ------------------------------------------------------------------------------
 
 
-def test_claimers_never_wait_for_each_other(postgres_store: OpenStore) -> None:
+@on_postgresql
+def test_claimers_never_wait_for_each_other(open_store: OpenStore) -> None:
     """One transaction holds the first order: the next claimer takes the second, and a third one finds nothing."""
-    one, other = Desk(postgres_store()), postgres_store()
+    one, other = Desk(open_store()), open_store()
     need = Command("import_order", "", 0, "basis")
     (first,) = one.open(need)
     (second,) = one.open(need, order_id="O-2", at=later(1))
@@ -363,8 +354,9 @@ def test_claimers_never_wait_for_each_other(postgres_store: OpenStore) -> None:
         assert tx.lease(first, "", "u", later(1) + LEASE, later(1))
 
 
-def test_a_claimer_passes_an_order_over_that_a_consumer_writes(postgres_store: OpenStore) -> None:
-    desk, consumer = Desk(postgres_store()), postgres_store()
+@on_postgresql
+def test_a_claimer_passes_an_order_over_that_a_consumer_writes(open_store: OpenStore) -> None:
+    desk, consumer = Desk(open_store()), open_store()
     need = Command("import_order", "", 0, "basis")
     (first,) = desk.open(need)
     (second,) = desk.open(need, order_id="O-2", at=later(1))
@@ -374,9 +366,10 @@ def test_a_claimer_passes_an_order_over_that_a_consumer_writes(postgres_store: O
     assert desk.claimable(later(1)) == first
 
 
-def test_a_command_leased_between_look_and_lock_is_not_leased_again(postgres_store: OpenStore) -> None:
+@on_postgresql
+def test_a_command_leased_between_look_and_lock_is_not_leased_again(open_store: OpenStore) -> None:
     """The look sees the row as it was: the lease looks again, once the order is its own."""
-    desk, other = Desk(postgres_store()), postgres_store()
+    desk, other = Desk(open_store()), open_store()
     (command,) = desk.open(Command("import_order", "", 0, "basis"))
     with other.transaction() as tx:
         tx.lock_order(desk.row(command)["order_key"])

@@ -1,13 +1,15 @@
 """What a person may not do, and what an act does; on orders that really went through apply and the worker."""
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from adapters import schema, views
-from adapters.ports import Rejected, Retryable
-from adapters.store import OrderRow
+from adapters.ports import Clock, Rejected, Retryable
+from adapters.store import OrderRow, Store
 from adapters.views import ShopView
 from consumer.acts import ACTS, NotPossible, act, pause, resume
 from statemachine.commands import ALREADY_THERE, Policy
@@ -16,6 +18,7 @@ from statemachine.facts import Facts, Rejection
 from statemachine.states import IMPORT
 from tests.consumer.test_explain import Desk
 from tests.statemachine.lives import event, parcel
+from tests.support import Meanwhile, OpenStore, StillClock
 
 
 @pytest.fixture
@@ -241,6 +244,52 @@ def test_pauses_add_up_and_end_one_by_one(desk: Desk) -> None:
     assert switched(every) == (True, ())
     assert audited(desk)[0] == ("ana", "pause", "alpha import", "x")
     assert audited(desk)[-1] == ("ana", "resume", "alpha", "y")
+
+
+class Busy(StillClock):
+    """A clock that is asked between a change of the switches and its end, and then lets something else happen."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def now(self) -> datetime:
+        self._meanwhile()
+        return super().now()
+
+
+def switch(store: Store, clock: Clock, what: str) -> ShopView:
+    """`what` is "pause import" or the like."""
+    verb, only = what.split()
+    if verb == "pause":
+        return pause(store, clock, "alpha", only=only, who="ana", why="x")
+    return resume(store, clock, "alpha", only=only, who="ana", why="x", configured=None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rest"),
+    [
+        ("pause import", "pause accept", ("accept", "import", "ship")),
+        ("resume ship", "pause accept", ("accept",)),
+        ("pause accept", "resume ship", ("accept",)),
+    ],
+)
+def test_two_who_switch_at_once_keep_what_the_other_did(
+    open_store: OpenStore, first: str, second: str, rest: tuple[str, ...]
+) -> None:
+    """The second one comes when the first has written, and not yet ended."""
+    one, other = open_store(), open_store()
+    with one.transaction() as tx:
+        tx.bind_shop("alpha", "https://a", 1, True, StillClock().now())
+        tx.switch("alpha", paused=["ship"])
+    late: list[Meanwhile] = []
+
+    def meanwhile() -> None:
+        late.append(Meanwhile(lambda: switch(other, StillClock(), second)))
+        assert late[0].waits()
+
+    switch(one, Busy(meanwhile), first)
+    assert switched(late[0].result()) == switched(views.shops(one)[0]) == (True, rest)
 
 
 def test_a_shop_that_began_without_effects_begins_to_work(tmp_path: Path) -> None:

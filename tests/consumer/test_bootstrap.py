@@ -20,6 +20,7 @@ from consumer.bootstrap import ROLES, Service
 from consumer.demo import write_settings
 from consumer.lease import RELAY, Leases, poll_lease
 from tests.statemachine.lives import read, snapshot_event
+from tests.support import StillClock
 
 
 @pytest.fixture
@@ -48,6 +49,17 @@ def test_one_process_runs_on_a_store(home: Path) -> None:
         Service(settings)
     first.stop()
     Service(settings).stop()
+
+
+def test_shops_are_bound_in_one_order_whatever_the_files_is(tmp_path: Path) -> None:
+    """Two processes that lock them in two orders at their first start would wait for each other."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    write_settings(tmp_path, {"beta": nowhere, "alpha": nowhere}, nowhere, free_port())
+    service = Service(config.load(tmp_path / "orderflow.toml"))
+    with service.store.reading() as connection:
+        bound = connection.exec_driver_sql("SELECT name FROM shops ORDER BY first_seen_at").scalars().all()
+    service.stop()
+    assert bound == ["alpha", "beta"]
 
 
 def test_a_store_in_a_folder_that_is_not_there_names_the_key(home: Path) -> None:
@@ -172,6 +184,25 @@ def test_a_process_that_does_not_lead_neither_polls_nor_keeps_house(home: Path) 
     other.release_all()
     service._keep_house()
     assert 'orderflow_leader{role="relay",shop=""} 1.0' in generate_latest(service.metrics.registry).decode()
+    service.stop()
+
+
+def leads(service: Service, role: str, shop: str) -> float:
+    exposed = generate_latest(service.metrics.registry).decode()
+    return float(exposed.split(f'orderflow_leader{{role="{role}",shop="{shop}"}} ')[1].split("\n")[0])
+
+
+def test_who_cannot_renew_its_leases_leads_no_longer_than_they_last(home: Path) -> None:
+    """Another process leads by then, so the sum over all would be 2: a false alarm."""
+    settings, clock = config.load(home / "orderflow.toml"), StillClock()
+    service = Service(settings, clock=clock)
+    service._loop = lambda _name, turn: turn()  # type: ignore[method-assign, assignment]
+    service._keep_house()
+    service._poll("alpha")
+    clock.advance(settings.leases.seconds - 1)
+    assert (leads(service, "relay", ""), leads(service, "poller", "alpha")) == (1, 1)
+    clock.advance(1)
+    assert (leads(service, "relay", ""), leads(service, "poller", "alpha")) == (0, 0)
     service.stop()
 
 

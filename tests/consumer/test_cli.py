@@ -623,6 +623,37 @@ def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path
     good("migrate", "--check", "--config", "many.toml")
 
 
+@pytest.mark.parametrize(
+    ("wait", "answers"),
+    [
+        (0, [True]),
+        (0, [False]),
+        (0, [None]),
+        (60, [True]),
+        (60, [False, True]),
+        (60, [False, False]),
+        (60, [None, None]),
+    ],
+)
+def test_what_is_waited_for_is_asked_once_a_look(wait: float, answers: list[bool | None]) -> None:
+    """A migration ran twice: once more to say that it had. Each look takes a minute here; None: no answer."""
+    asked: list[bool | None] = []
+
+    def holds() -> bool:
+        asked.append(answers[len(asked)])
+        cli.CLOCK.advance(60)  # type: ignore[attr-defined]
+        if asked[-1] is None:
+            raise StoreUnavailable("away")
+        return asked[-1]
+
+    if answers[-1] is None:
+        with pytest.raises(StoreUnavailable):
+            cli._in_time(wait, holds)
+    else:
+        assert cli._in_time(wait, holds) is answers[-1]
+    assert asked == answers
+
+
 def test_a_database_that_is_away_is_told_and_no_wait_is_endless(tmp_path: Path) -> None:
     away = FILE.replace("sqlite:///orderflow.db", "postgresql+psycopg://nobody@127.0.0.1:1/none")
     (tmp_path / "away.toml").write_text(away + '[log]\nkind = "kafka"\n')

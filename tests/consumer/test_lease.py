@@ -1,16 +1,18 @@
 """Leases of processes: who is out, who is next, and how the shops are shared out. Time moves by hand."""
 
+import socket
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
 
 from adapters import schema as s
-from adapters.ports import Fenced
+from adapters.ports import Fenced, StoreUnavailable
 from adapters.store import Store
 from consumer.lease import RELAY, Leases, poll_lease
-from tests.support import OpenStore, StillClock
+from tests.support import Meanwhile, OpenStore, StillClock
 
 SECONDS = 30.0
 SHOPS = ("alpha", "beta", "gamma", "delta", "epsilon")
@@ -121,6 +123,30 @@ def test_released_leases_are_the_next_ones_at_once(processes: Processes) -> None
     assert other.kept(RELAY)
 
 
+def test_who_waits_for_a_store_that_does_not_answer_waits_no_longer_than_the_first() -> None:
+    """Fifty pollers, one after the other for five seconds each, would be dead to /live: the outage restarts them."""
+    asked: list[str] = []
+
+    def password() -> str:  # it is read for each connection
+        asked.append("once more")
+        return ""
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never says a word
+        url = f"postgresql+psycopg://u@127.0.0.1:{silent.getsockname()[1]}/db?sslmode=disable"
+        store = Store(url, password=password)
+        leases = Leases(store, StillClock(), "one", SECONDS)
+        pollers = [Meanwhile(partial(leases.take_share, shop, len(SHOPS))) for shop in SHOPS]
+        pollers.append(Meanwhile(partial(leases.kept, RELAY)))
+        assert all(one.waits() for one in pollers)
+        assert Meanwhile(partial(leases.holds, RELAY)).waits() is False, "this asks nobody"
+    assert [type(one.result()) for one in pollers] == [StoreUnavailable] * len(pollers)
+    assert len(asked) == 1
+    with pytest.raises(StoreUnavailable):
+        leases.take(RELAY)
+    assert len(asked) == 2, "who comes later asks for himself"
+    store.close()
+
+
 # -- Shops, shared out -------------------------------------------------------------------------------------------
 
 
@@ -182,6 +208,35 @@ def test_one_that_stops_well_is_replaced_without_a_wait(processes: Processes) ->
     settle(processes, living)
     living.pop().release_all()
     assert settle(processes, living, SECONDS / 3) == [5]
+
+
+def test_members_that_ended_are_forgotten_a_day_later_and_tokens_are_not(
+    open_store: OpenStore, processes: Processes
+) -> None:
+    """Each start has a name of its own, so that their rows would pile up for ever."""
+    store = open_store()
+
+    def started(holder: str) -> tuple[Leases, set[str]]:
+        leases = processes.start(holder)
+        assert leases.take_share("alpha", 1)
+        assert leases.take(RELAY)
+        with store.reading() as connection:
+            names = connection.execute(sa.select(s.leases.c.name)).scalars().all()
+        assert {RELAY, "poll:alpha"} <= set(names)
+        return leases, {name for name in names if name.startswith("poller:")}
+
+    started("killed")
+    processes.clock.advance(SECONDS + 1)
+    stopped, _ = started("stopped")
+    stopped.release_all()
+    processes.clock.advance(86_400 - 1)  # the killed one's ended a day ago, to the second
+    third, members = started("third")
+    assert members == {"poller:killed", "poller:third"}
+    assert third.kept(RELAY).token == third.kept("poll:alpha").token == 3
+    third.release(RELAY)
+    third.release("poll:alpha")
+    processes.clock.advance(1)
+    assert started("fourth")[1] == {"poller:third", "poller:fourth"}, "who lives stays"
 
 
 def test_a_process_that_does_not_say_that_it_lives_polls_nothing(open_store: OpenStore, processes: Processes) -> None:

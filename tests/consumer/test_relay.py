@@ -19,7 +19,7 @@ from adapters.wire import from_record
 from consumer.apply import Orders
 from consumer.lease import RELAY, Leases
 from consumer.outbox import Outbox
-from consumer.relay import LEFT_OUT, Relay
+from consumer.relay import BATCH, LEFT_OUT, Relay
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
 from tests.support import OpenStore, StillClock, new_store
 
@@ -66,9 +66,9 @@ class World:
         self.leases.take(RELAY)
         self.relay = Relay(store, self.log, lambda: self.leases.kept(RELAY))
 
-    def tell(self, *texts: str, key: bytes | None = b"k") -> None:
+    def tell(self, *texts: str, key: bytes | None = b"k", topic: str = "t") -> None:
         with self.store.transaction() as tx:
-            tx.add_outbox([("type", NewRecord("t", key, text.encode())) for text in texts], self.clock.now())
+            tx.add_outbox([("type", NewRecord(topic, key, text.encode())) for text in texts], self.clock.now())
 
     def waiting(self) -> list[NewRecord]:
         return [record for _, record in views.outbox(self.store, 1000)]
@@ -172,6 +172,76 @@ def test_what_could_not_be_published_waits_and_goes_out_in_the_same_order(world:
     assert world.relay.turn() == 4
     assert world.log.values == [b"1", b"2", b"3", b"4"]
     assert (world.waiting(), world.relay.turn()) == ([], 0)
+
+
+def refuses(*topics: str) -> Callable[[Sequence[NewRecord]], None]:
+    """As a broker where the right to write to these topics was lost."""
+
+    def ends(records: Sequence[NewRecord]) -> None:
+        for topic in topics:
+            if any(record.topic == topic for record in records):
+                raise LogUnavailable(topic)
+
+    return ends
+
+
+def turned(world: World) -> int | str:
+    """What came of a turn: how many, or what it raised."""
+    try:
+        return world.relay.turn()
+    except LogUnavailable as error:
+        return str(error)
+
+
+def test_a_topic_that_takes_nothing_stops_no_other_and_is_told(world: World) -> None:
+    world.tell("1", "2", topic="letters")
+    world.tell("a", "b", topic="moves")
+    world.tell("3", topic="letters")
+    world.log.ends = refuses("letters")
+    assert turned(world) == "letters"
+    assert world.log.values == [b"a", b"b"]
+    world.tell("c", topic="moves")
+    assert turned(world) == "letters"
+    assert world.log.values == [b"a", b"b", b"c"]
+    assert [record.value for record in world.waiting()] == [b"1", b"2", b"3"]
+    world.log.ends = lambda _records: None
+    world.tell("d", topic="moves")
+    assert [turned(world), turned(world)] == [4, 0]
+    assert world.log.values == [b"a", b"b", b"c", b"d", b"1", b"2", b"3"]
+
+
+def test_more_of_a_stuck_topic_than_one_read_takes_starves_no_other(world: World) -> None:
+    stuck = [f"{n}" for n in range(BATCH + 1)]
+    world.tell(*stuck, topic="letters")
+    world.tell("a", topic="moves")
+    world.log.ends = refuses("letters")
+    assert [turned(world), turned(world)] == ["letters"] * 2
+    assert world.log.values == [b"a"]
+    world.log.ends = lambda _records: None
+    assert [turned(world) for _ in range(3)] == [BATCH, 1, 0]
+    assert world.log.values == [b"a", *(text.encode() for text in stuck)]
+
+
+def test_a_stuck_topic_costs_the_others_no_try_while_they_have_whole_batches(world: World) -> None:
+    """Each try of it may take as long as a publication may."""
+    world.tell("1", topic="letters")
+    world.log.ends = refuses("letters")
+    assert turned(world) == "letters"
+    world.tell(*("a" for _ in range(2 * BATCH + 1)), topic="moves")
+    assert [turned(world) for _ in range(3)] == [BATCH, BATCH, "letters"]
+    assert len(world.log.values) == 2 * BATCH + 1
+
+
+def test_each_of_several_stuck_topics_is_tried_again(world: World) -> None:
+    for topic in ("letters", "moves"):
+        world.tell("1", "2", topic=topic)
+    world.log.ends = refuses("letters", "moves")
+    assert [turned(world), turned(world)] == ["letters"] * 2
+    world.log.ends = refuses("letters")
+    assert turned(world) == "letters"
+    assert [record.topic for record in world.log.records] == ["moves"] * 2
+    world.log.ends = lambda _records: None
+    assert turned(world) == 2
 
 
 def test_who_lost_the_lease_publishes_and_deletes_nothing(world: World) -> None:
