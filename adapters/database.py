@@ -74,9 +74,9 @@ def open_engine(
     Raises ConfigError.
     """
     try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise ConfigError("store.url is not a database URL; examples: sqlite:///orderflow.db, " + _EXAMPLE) from error
+        parsed = _parsed(url)
+    except ValueError as error:
+        raise ConfigError(f"store.url: {error}") from error
     if parsed.drivername == "sqlite":
         return _open_sqlite(parsed, busy_seconds)
     if parsed.drivername in ("postgresql", POSTGRESQL):
@@ -85,6 +85,22 @@ def open_engine(
 
 
 _EXAMPLE: Final = f"{POSTGRESQL}://orderflow@db.example/orderflow"
+#: What the driver takes from the query of a URL: the user's password, and that of a certificate's key.
+_SECRETS: Final = frozenset({"password", "sslpassword"})
+
+
+def _parsed(url: str) -> sa.URL:
+    """Raises ValueError, which says what is wrong and not what was given."""
+    try:
+        return sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:  # a port that is no number is only the latter
+        raise ValueError(f"is not a database URL; examples: sqlite:///orderflow.db, {_EXAMPLE}") from error
+
+
+def has_password(url: str) -> bool:
+    """Whether the URL holds one, beside the user or in the query. Raises ValueError where it is no URL."""
+    parsed = _parsed(url)
+    return parsed.password is not None or not _SECRETS.isdisjoint(parsed.query)
 
 
 def _open_sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:

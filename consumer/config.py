@@ -57,6 +57,12 @@ def _web_address(value: str) -> str:
     return value.rstrip("/")
 
 
+def _database(value: str) -> str:
+    if database.has_password(value):  # raises ValueError too
+        raise ValueError("a password belongs into a file: password_file")
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         re.compile(value)
@@ -68,11 +74,12 @@ def _regex(value: str) -> str:
 Host = Annotated[str, AfterValidator(_host_only)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Regex = Annotated[str, AfterValidator(_regex)]
+Database = Annotated[str, AfterValidator(_database)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class StoreTable(_Table):
-    url: str = "sqlite:///orderflow.db"
+    url: Database = "sqlite:///orderflow.db"
     #: PostgreSQL's; read for every new connection.
     password_file: Path | None = None
 
@@ -232,8 +239,6 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if not self.shops:
             raise ValueError("shops: at least one [shops.NAME] is needed")
-        if not self.store.is_sqlite and re.search(r"://[^@]*:[^@]*@", self.store.url):
-            raise ValueError("store.url: a password belongs into a file: password_file")
         if self.log.kind == "embedded" and not self.store.is_sqlite:
             raise ValueError('log.kind: "embedded" is for one process on SQLite; PostgreSQL goes with "kafka"')
         longest = max([self.oms.timeout_seconds, *(shop.timeout_seconds for shop in self.shops.values())])

@@ -127,9 +127,12 @@ def complaint(folder: Path, text: str) -> str:
             id="embedded log and many processes",
         ),
         pytest.param(
-            GOOD + '[store]\nurl = "postgresql+psycopg://me:hunter2@host/db"\n[log]\nkind = "kafka"\n',
-            "FILE: store.url: a password belongs into a file",
-            id="password in the url",
+            GOOD + '[store]\nurl = "nowhere"\n', "FILE: store.url: is not a database URL; examples: ", id="no database"
+        ),
+        pytest.param(
+            GOOD + '[store]\nurl = "postgresql://host:port/db"\n',
+            "FILE: store.url: is not a database URL",
+            id="no port",
         ),
         pytest.param(
             GOOD + '[topics]\nsnapshots = "one"\noms_events = "one"\n', "FILE: topics: each", id="one topic for two"
@@ -182,6 +185,33 @@ def complaint(folder: Path, text: str) -> str:
 )
 def test_an_error_names_file_and_key(tmp_path: Path, text: str, says: str) -> None:
     assert complaint(tmp_path, text).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("postgresql+psycopg://me:hunter2@host/db", id="beside the user"),
+        pytest.param("postgresql+psycopg://me:hunter2%40@host/db", id="quoted"),
+        pytest.param("postgresql+psycopg://me@host/db?connect_timeout=5&password=hunter2", id="in the query"),
+        pytest.param("postgresql+psycopg://me@host/db?p%61ssword=hunter2", id="in the query, quoted"),
+        pytest.param("postgresql+psycopg://me@host/db?sslpassword=hunter2", id="of a key"),
+        pytest.param("sqlite:///orderflow.db?password=hunter2", id="of a file"),
+    ],
+)
+def test_a_password_in_the_address_of_the_store_is_refused_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    text = GOOD + '[log]\nkind = "kafka"\n'
+    told = complaint(tmp_path, f'{text}[store]\nurl = "{url}"\n')
+    assert told == "FILE: store.url: a password belongs into a file: password_file"
+    monkeypatch.setenv("ORDERFLOW_STORE__URL", url)
+    told = complaint(tmp_path, text)
+    assert told == "environment ORDERFLOW_STORE__URL: store.url: a password belongs into a file: password_file"
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me@host/password?options=-c%20password_encryption%3Dmd5"])
+def test_an_address_that_only_speaks_of_passwords_is_taken(tmp_path: Path, url: str) -> None:
+    assert load(written(tmp_path, GOOD + f'[log]\nkind = "kafka"\n[store]\nurl = "{url}"\n')).store.url == url
 
 
 def test_every_error_is_told_at_once(tmp_path: Path) -> None:
