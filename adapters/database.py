@@ -103,6 +103,18 @@ def has_password(url: str) -> bool:
     return parsed.password is not None or not _SECRETS.isdisjoint(parsed.query)
 
 
+def without_password(url: str) -> tuple[str, str]:
+    """The URL without the user's password, and the password, empty where there is none.
+
+    Raises ValueError where it is no URL.
+    """
+    parsed = _parsed(url)
+    in_query = parsed.query.get("password", ())  # the driver prefers it to the one beside the user
+    password = in_query if isinstance(in_query, str) else "".join(in_query[-1:])
+    bare = parsed.difference_update_query(["password"])._replace(password=None)  # `set` takes None for "as it is"
+    return bare.render_as_string(hide_password=False), password or str(parsed.password or "")
+
+
 def _open_sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
     engine = sa.create_engine(
         url, hide_parameters=True, connect_args={"timeout": busy_seconds, "check_same_thread": False}

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -27,6 +27,7 @@ from rich.table import Table
 
 from adapters import store as stores
 from adapters import views
+from adapters.database import without_password
 from adapters.engines import Kafka, Postgres, create_topics, free_port
 from adapters.ports import ConfigError
 from adapters.simulators.audit import Told, audit
@@ -39,6 +40,7 @@ from consumer.bootstrap import Service, logging_through
 from consumer.config import TopicsTable
 from consumer.fleet import Fleet
 from consumer.retry import ALREADY_DONE, DONE, UNKNOWN
+from consumer.wiring import open_store
 from statemachine.states import STATES
 
 OMS_KEY: Final = "simulated-oms-key"
@@ -68,8 +70,8 @@ url = "sqlite:///orderflow.db"
 #: Who dies is missed soon: a demo has no patience.
 _ENGINES: Final = """
 [store]
-url = "{database_url}"
-[log]
+url = {database_url}
+{password}[log]
 kind = "kafka"
 [leases]
 seconds = 8
@@ -84,6 +86,7 @@ oms_events = "{prefix}oms.order-events"
 transitions = "{prefix}orderflow.transitions"
 dead_letters = "{prefix}orderflow.dead-letters"
 """
+DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a name
 #: Of different counts, on purpose: nothing may rely on two topics being dealt alike.
 PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
 _SHOP: Final = """
@@ -111,10 +114,14 @@ class Engines:
     bootstrap_servers: list[str]
     database_url: str
     prefix: str = ""  # of topics and group, where the Kafka is not ours alone
+    database_password: str = field(default="", repr=False)
 
     def as_toml(self) -> str:
         return _ENGINES.format(
-            database_url=self.database_url, bootstrap_servers=json.dumps(self.bootstrap_servers), prefix=self.prefix
+            database_url=json.dumps(self.database_url),
+            password=f'password_file = "{DATABASE_PASSWORD_FILE}"\n' if self.database_password else "",
+            bootstrap_servers=json.dumps(self.bootstrap_servers),
+            prefix=self.prefix,
         )
 
 
@@ -150,6 +157,8 @@ def write_settings(
     (folder / "secrets").mkdir(parents=True, exist_ok=True)
     (folder / "secrets/oms.key").write_text(OMS_KEY)
     (folder / "secrets/callback.key").write_text(CALLBACK_SECRET)
+    if engines is not None and engines.database_password:
+        _write_secret(folder / DATABASE_PASSWORD_FILE, engines.database_password)
     text = _FILE.format(port=port, oms_url=oms_url, grace=1.5 / speed, retry=0.2 / speed)
     text += _EMBEDDED if engines is None else engines.as_toml()
     for name, url in world_urls.items():
@@ -166,6 +175,13 @@ def write_settings(
         )
     path.write_text(text)
     return path
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """For this user's eyes alone: unlike the simulators' keys it may open something real."""
+    path.unlink(missing_ok=True)
+    path.touch(0o600)
+    path.write_text(secret, encoding="utf-8")
 
 
 def told(store: Store) -> dict[tuple[str, str], Told]:
@@ -248,8 +264,9 @@ def full_demo(
 ) -> Outcome:
     """The same on Kafka and PostgreSQL, every role in processes of its own, and the OMS publishing straight to Kafka.
 
-    Engines are started where no address is given. `chaos`: a consumer, a worker or a poller is killed again and again.
-    `meddle` is for tests: it is called at every look, with the seconds since the start. Raises EngineMissing.
+    Engines are started where no address is given; a password in `postgres_at` goes into a file of its own. `chaos`: a
+    consumer, a worker or a poller is killed again and again. `meddle` is for tests: it is called at every look, with
+    the seconds since the start. Raises EngineMissing.
     """
     console = console or Console()
     with ExitStack() as stack:
@@ -268,7 +285,7 @@ def full_demo(
         )
         stack.callback(world.stop)
         path = write_settings(folder, world.mirakl_urls, world.oms_url, free_port(), speed=speed, engines=engines)
-        store = Store(engines.database_url)
+        store = open_store(config.load(path))
         stack.callback(store.close)
         stores.migrate(store)
         if views.orders(store, limit=1):
@@ -305,11 +322,11 @@ def _started_engines(
 ) -> Engines:
     with console.status("starting Kafka and PostgreSQL; the first time, Kafka is fetched"):
         if postgres_at:
-            url = postgres_at
+            url, password = _address(postgres_at)
         else:
             postgres = Postgres.start(folder / "postgres")
             stack.callback(postgres.stop)
-            url = postgres.url
+            url, password = postgres.url, ""
         if kafka_at:
             servers, prefix = list(kafka_at), f"demo-{uuid4().hex[:8]}."
         else:
@@ -318,7 +335,14 @@ def _started_engines(
             servers, prefix = kafka.bootstrap_servers, ""
     topics = TopicsTable().model_dump()
     create_topics(servers, {prefix + topics[name]: count for name, count in PARTITIONS.items()})
-    return Engines(servers, url, prefix)
+    return Engines(servers, url, prefix, password)
+
+
+def _address(postgres_at: str) -> tuple[str, str]:
+    try:
+        return without_password(postgres_at)
+    except ValueError as error:
+        raise ConfigError(f"--postgres-at: {error}") from error
 
 
 def _to_the_end(

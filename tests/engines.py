@@ -14,8 +14,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import make_url
 
+from adapters.database import without_password
 from adapters.engines import Kafka, Postgres, kafka_missing, postgres_missing
 
 #: Makes topics with names of their own: base name -> partitions gives base name -> name.
@@ -147,6 +149,29 @@ def _database(postgres_server: Postgres | None) -> Iterator[str]:
     yield server.set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def store_lines(folder: Path, url: str) -> str:
+    """What a configuration in `folder` says in [store]; the password of the URL, where it has one, goes into a file."""
+    bare, password = without_password(url)
+    (folder / "database.password").write_text(password)
+    return f'url = "{bare}"\n' + ('password_file = "database.password"\n' if password else "")
+
+
+PASSWORD = "open@sesame:/?#&%"
+
+
+@pytest.fixture
+def postgres_url_with_password(folder: Path) -> Iterator[str]:
+    """The URL of a server of its own that lets nobody in without PASSWORD."""
+    for postgres in started_postgres(folder):
+        plain = make_url(postgres.url).set(drivername="postgresql")
+        with psycopg.connect(plain.render_as_string(), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE orderflow PASSWORD {}").format(PASSWORD))
+            (rules,) = connection.execute("SHOW hba_file").fetchone() or ()
+            Path(rules).write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+            connection.execute("SELECT pg_reload_conf()")
+        yield make_url(postgres.url).set(password=PASSWORD).render_as_string(hide_password=False)
 
 
 @pytest.fixture

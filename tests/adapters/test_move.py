@@ -22,6 +22,7 @@ from consumer.apply import Orders
 from consumer.explain import differences
 from consumer.wiring import GROUP
 from tests.consumer.rig import OMS_EVENTS, Rig
+from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event
 
 Move = Callable[[], dict[str, int]]
@@ -253,8 +254,7 @@ def test_life_goes_on(rig: Rig, target: Store, move_it: Move) -> None:
 
 FILE = """\
 [store]
-url = "{url}"
-[log]
+{store}[log]
 kind = "kafka"
 [shops.alpha]
 hostname = "alpha.mirakl.net"
@@ -268,7 +268,7 @@ api_key_file = "alpha.key"
 
 def test_by_the_command_line(rig: Rig, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "production.toml").write_text(FILE.format(url=postgres_url))
+    (tmp_path / "production.toml").write_text(FILE.format(store=store_lines(tmp_path, postgres_url)))
 
     def run(*args: str) -> tuple[int, str]:
         result = CliRunner().invoke(cli.app, [*args, "--config", "production.toml"])

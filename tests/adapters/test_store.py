@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from adapters import database, views
 from adapters import schema as s
 from adapters import store as stores
-from adapters import views
 from adapters.ports import ConfigError, Extent, Fenced, Place, StoreUnavailable
 from adapters.store import LEASE, Cursor, DeadLetter, JournalRow, Lease, Move, Progress, Store, Transaction
 from statemachine.commands import Command
@@ -144,6 +144,22 @@ def test_an_unmigrated_store_says_so(tmp_path: Path) -> None:
 def test_another_database_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigError, match=r"store\.url"):
         Store(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "bare", "password"),
+    [
+        ("postgresql://me@host/db", "postgresql://me@host/db", ""),
+        ("postgresql://me:p%40ss@host:5/db", "postgresql://me@host:5/db", "p@ss"),
+        ("postgresql://me@host/db?password=p%40ss&a=b", "postgresql://me@host/db?a=b", "p@ss"),
+        ("postgresql://me:other@host/db?password=p", "postgresql://me@host/db", "p"),  # as the driver takes it
+        ("postgresql://me@host/db?password=o&password=p", "postgresql://me@host/db", "p"),
+    ],
+)
+def test_a_password_is_taken_out_of_a_url_wherever_it_stands(url: str, bare: str, password: str) -> None:
+    assert database.without_password(url) == (bare, password)
+    assert database.has_password(url) == bool(password)
+    assert not database.has_password(bare)
 
 
 def test_the_text_of_an_error_holds_no_data(store: Store) -> None:

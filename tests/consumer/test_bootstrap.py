@@ -19,6 +19,7 @@ from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, Service
 from consumer.demo import write_settings
 from consumer.lease import RELAY, Leases, poll_lease
+from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import StillClock
 
@@ -129,7 +130,7 @@ def test_the_embedded_log_is_nothing_for_postgresql(home: Path) -> None:
 
 def _on(home: Path, url: str, more: str = "") -> None:
     path = home / "orderflow.toml"
-    path.write_text(re.sub(r'url = "sqlite:.*"', f'url = "{url}"', path.read_text()) + more)
+    path.write_text(re.sub(r'url = "sqlite:.*"\n', store_lines(home, url), path.read_text()) + more)
 
 
 def test_postgresql_without_a_schema_names_the_command(home: Path, postgres_url: str) -> None:

@@ -26,6 +26,7 @@ from statemachine import diagram
 from statemachine.events import Event
 from statemachine.facts import RESTORED
 from tests.consumer.test_explain import Desk
+from tests.engines import store_lines
 from tests.statemachine.lives import read, sent, snapshot_event
 from tests.support import StillClock
 
@@ -615,7 +616,10 @@ def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path
     assert "run `orderflow migrate`" in complaint("migrate", "--check", code=cli.BAD_ANSWER)
     good("migrate")
     assert good("migrate", "--check") == "The store's schema is this version's.\n"
-    many = FILE.replace("sqlite:///orderflow.db", postgres_url) + '[log]\nkind = "kafka"\n'
+    many = (
+        FILE.replace('url = "sqlite:///orderflow.db"\n', store_lines(tmp_path, postgres_url))
+        + '[log]\nkind = "kafka"\n'
+    )
     (tmp_path / "many.toml").write_text(many)
     assert "run `orderflow migrate`" in complaint("migrate", "--check", "--config", "many.toml", code=cli.BAD_ANSWER)
     assert "run `orderflow migrate --config many.toml`" in complaint("orders", "list", "--config", "many.toml")
@@ -702,6 +706,12 @@ def test_a_configuration_with_a_password_in_it_is_refused_and_not_shown(tmp_path
     (tmp_path / "orderflow.toml").write_text(text, encoding="utf-8")
     said = complaint("config", "show")
     assert "orderflow.toml: store.url: a password belongs into a file" in said
+    assert "hunter2" not in said
+
+
+def test_the_demo_s_database_has_to_have_an_address(tmp_path: Path) -> None:
+    said = complaint("demo", "--kafka-at", "127.0.0.1:1", "--postgres-at", "hunter2", "--folder", str(tmp_path))
+    assert said.startswith("orderflow: --postgres-at: is not a database URL; examples: ")
     assert "hunter2" not in said
 
 

@@ -17,6 +17,7 @@ from statemachine.states import IMPORTED
 from tests.adapters.test_move import FILE
 from tests.consumer.rig import Rig
 from tests.consumer.test_worker import other_headers
+from tests.engines import store_lines
 
 
 def test_a_state_that_changes_by_a_persons_act_is_published(
@@ -36,7 +37,7 @@ def test_a_state_that_changes_by_a_persons_act_is_published(
     assert rig.attention() == ["already_in_oms"]
     store = Store(postgres_url)
     move(f"sqlite:///{rig.path}", store, GROUP)
-    (tmp_path / "production.toml").write_text(FILE.format(url=postgres_url))
+    (tmp_path / "production.toml").write_text(FILE.format(store=store_lines(tmp_path, postgres_url)))
     args = ["orders", "settle", "1-A", "--reason", "it is this one", "--yes"]
     result = CliRunner().invoke(cli.app, [*args, "--config", str(tmp_path / "production.toml")])
     assert result.exit_code == 0, result.output

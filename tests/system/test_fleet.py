@@ -5,16 +5,20 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import httpx
+import psycopg
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from rich.console import Console
+from sqlalchemy import make_url
 
 from adapters import views
 from adapters.engines import free_port
@@ -24,6 +28,7 @@ from consumer import config
 from consumer.config import Settings
 from consumer.demo import OMS_KEY, Outcome, full_demo, write_settings
 from consumer.fleet import Fleet
+from tests.engines import PASSWORD
 
 KILLED = ("consumer-0", "worker-0", "poller-0")
 EARLY = ("new", "waiting_acceptance", "accepted")
@@ -165,6 +170,36 @@ def test_nothing_personal_or_secret_is_told(run: Run) -> None:
     assert "canary" not in told.lower()
     for secret in (OMS_KEY, *(one.api_key for one in MARKETPLACES.values())):
         assert secret not in told
+
+
+def test_a_password_in_the_database_s_address_goes_into_one_file_and_nowhere_else(
+    kafka_servers: list[str], postgres_url_with_password: str, tmp_path: Path
+) -> None:
+    bare = make_url(postgres_url_with_password)._replace(password=None).set(drivername="postgresql")
+    wait_until_refused(bare.render_as_string())
+    at = ["--kafka-at", ",".join(kafka_servers), "--postgres-at", postgres_url_with_password]
+    done = orderflow("demo", "--orders", "4", "--speed", "2", "--folder", str(tmp_path), *at)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Audit passed" in done.stdout
+    kept = tmp_path / "secrets" / "database.password"
+    assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == (PASSWORD, 0o600)
+    shown = orderflow("config", "show", "--config", str(tmp_path / "orderflow.toml"))
+    told = [done.stdout, done.stderr, shown.stdout, shown.stderr]
+    told += [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file() and path != kept]
+    assert len(told) > 10
+    for written in (PASSWORD, quote(PASSWORD), quote_plus(PASSWORD), quote(PASSWORD, safe="")):
+        assert not any(written in text for text in told)
+
+
+def wait_until_refused(url: str) -> None:
+    """The server reads its rules again a moment after it was asked to."""
+    ends_at = time.monotonic() + 10
+    while time.monotonic() < ends_at:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError:
+            return
+    raise AssertionError("the server asks for no password")
 
 
 def test_a_second_signal_ends_a_process_at_once(tmp_path: Path) -> None:
