@@ -307,12 +307,11 @@ def full_demo(
             for name in fleet.tend():
                 console.print(f"  {name} had died and was started again")
 
-        outcome = _to_the_end(world, store, console, stalled_seconds, tend)
-        statuses = fleet.stop()
-        # One that was started again a moment ago may end by the signal itself, before it could listen for it.
-        wrong = {name: status for name, status in statuses.items() if status not in (0, -signal.SIGTERM)}
-        if wrong:
-            console.print(f"[red]Did not stop well[/red]: {wrong}")
+        def stop() -> list[str]:
+            fleet.stop()
+            return fleet.bad_ends
+
+        outcome = _to_the_end(world, store, console, stalled_seconds, tend=tend, stop=stop)
     _keep_or_drop(folder, kept, outcome, console)
     return outcome
 
@@ -350,12 +349,15 @@ def _to_the_end(
     store: Store,
     console: Console,
     stalled_seconds: float,
+    *,
     tend: Callable[[float], None] = lambda _seconds: None,
+    stop: Callable[[], list[str]] = list,
 ) -> Outcome:
+    """Watch, then stop what runs, then audit: `stop` returns what was wrong with it."""
     began = time.monotonic()
     settled = _watch(world, store, console, stalled_seconds, tend)
     seconds = time.monotonic() - began
-    findings = audit(world.world.lives, world.books.effects(), told(store))
+    findings = [*stop(), *audit(world.world.lives, world.books.effects(), told(store))]
     outcome = Outcome(tuple(findings), settled, seconds)
     _report(console, world, store, outcome)
     return outcome

@@ -17,6 +17,9 @@ SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker
 #: A process that was asked to stop and has not is ended after so long: more than it says that it needs.
 STOP_SECONDS: Final = 30.0
 
+#: How one may end: as asked, or by the signal itself where it was started a moment ago and could not listen for it yet.
+GOOD_ENDS: Final = (0, -signal.SIGTERM)
+
 _MAIN: Final = "from consumer.cli import main; main()"
 
 
@@ -30,6 +33,7 @@ class Member:
     log: Path
     process: "subprocess.Popen[bytes]"
     starts: int = 1
+    killed: bool = False  # on purpose, so that its end says nothing of it
 
 
 @dataclass(slots=True)
@@ -39,6 +43,8 @@ class Fleet:
     settings: Path
     folder: Path
     members: dict[str, Member] = field(default_factory=dict)
+    #: Ends that were not good ones, in words: which process, of which role, with which exit status.
+    bad_ends: list[str] = field(default_factory=list)
 
     def start(self, shape: Mapping[str, int] = SHAPE) -> None:
         """Start them all, and return at once."""
@@ -52,12 +58,15 @@ class Fleet:
         """Start what has died again. Returns the names."""
         dead = [member for member in self.members.values() if member.process.poll() is not None]
         for member in dead:
+            self._judge(member)
             member.process = self._spawn(member.role, member.port, member.log)
+            member.killed = False
             member.starts += 1
         return [member.name for member in dead]
 
     def kill(self, name: str) -> None:
         """It ends at once, in the middle of whatever it does."""
+        self.members[name].killed = True
         self.members[name].process.kill()
         self.members[name].process.wait()
 
@@ -74,6 +83,7 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 member.process.kill()
                 member.process.wait()
+            self._judge(member)
         return {member.name: member.process.returncode for member in asked}
 
     def logs(self) -> str:
@@ -81,6 +91,12 @@ class Fleet:
         return "".join(
             member.log.read_text(errors="replace") for member in self.members.values() if member.log.exists()
         )
+
+    def _judge(self, member: Member) -> None:
+        status = member.process.returncode
+        end = f"{member.name} ({member.role}) ended with exit status {status}"
+        if status not in GOOD_ENDS and not member.killed and end not in self.bad_ends:
+            self.bad_ends.append(end)
 
     def _spawn(self, role: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-c", _MAIN, "run", role, "--config", str(self.settings)]
