@@ -5,7 +5,8 @@ would hide them.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from kafka import KafkaProducer
 
 from adapters.engines import Kafka
 from adapters.kafka import KafkaLog, KafkaReader
@@ -36,9 +38,15 @@ class World(Protocol):
     patience_seconds: float
     #: How many records of 1 kB are a backlog that no single answer of this log brings.
     backlog: int
+    #: How many members a group may have at a time.
+    most_members: int
 
     def reader(self, group: str, topics: Sequence[str]) -> LogReader:
         """A member that holds every partition, at its beginning."""
+        ...
+
+    def member(self, group: str, topics: Sequence[str]) -> LogReader:
+        """One more member, to which nothing may have been dealt yet."""
         ...
 
     def topic(self, name: str) -> str:
@@ -61,6 +69,7 @@ class Embedded:
 
     patience_seconds = 0.0
     backlog = 50
+    most_members = 1  # it is for one process, and its reader takes everything
 
     def __init__(self, folder: Path) -> None:
         self.clock = StillClock()
@@ -71,6 +80,9 @@ class Embedded:
         self._folder = folder
 
     def reader(self, group: str, topics: Sequence[str]) -> LogReader:
+        return self.log.reader(group, topics)
+
+    def member(self, group: str, topics: Sequence[str]) -> LogReader:
         return self.log.reader(group, topics)
 
     def topic(self, name: str) -> str:
@@ -95,6 +107,7 @@ class OnKafka:
 
     patience_seconds = 0.6
     backlog = 3000
+    most_members = 2
 
     def __init__(self, kafka: Kafka, partitions: int = 4) -> None:
         self.clock = StillClock()
@@ -116,9 +129,13 @@ class OnKafka:
         return datetime.now(UTC)
 
     def reader(self, group: str, topics: Sequence[str]) -> KafkaReader:
+        reader = self.member(group, topics)
+        joined(reader)
+        return reader
+
+    def member(self, group: str, topics: Sequence[str]) -> KafkaReader:
         reader = self.log.reader(f"{group}.{self._prefix}", [self.topic(name) for name in topics])
         self._readers.append(reader)
-        joined(reader)
         return reader
 
     def take_away(self) -> None:
@@ -193,6 +210,52 @@ def drain(world: World, reader: LogReader, max_records: int = 100) -> list[Recor
     ):
         found += records
     return found
+
+
+class Group:
+    """Members that read as consumers do: each place from where the group has come, sought anew after every deal.
+
+    Nothing is committed: that is a hint, and would hide a deal that nobody was told of.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.members: list[LogReader] = []
+        self.given: list[Record] = []
+        self._world = world
+        self._sought: dict[LogReader, int] = {}
+        self._positions: dict[Place, int] = {}  # what the progress rows are in the service
+
+    def join(self) -> None:
+        """One more member; where the log has room for one alone, in the place of the one before."""
+        if len(self.members) == self._world.most_members:
+            self.leave()
+        self.members.append(self._world.member("g", [ONE, TWO]))
+
+    def leave(self) -> None:
+        self.members.pop().close()
+
+    def read_until(self, holds: Callable[[], bool], seconds: float = 20) -> None:
+        ends_at = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < ends_at, [member.assignment() for member in self.members]
+            for member in self.members:
+                self._turn(member)
+
+    def is_dealt(self) -> bool:
+        """Every place has one member, and every member a place."""
+        held = [member.assignment() for member in self.members]
+        return all(held) and sum(map(len, held)) == len(frozenset().union(*held)) == 2 * PARTITIONS
+
+    def _turn(self, member: LogReader) -> None:
+        if self._sought.get(member) != member.generation:
+            self._sought[member] = member.generation
+            for place in member.assignment():
+                member.seek(place, self._positions.get(place, 0))
+        records = member.poll(7, 0.02 if self._world.patience_seconds else 0)
+        if self._sought[member] != member.generation:
+            return  # dealt anew in the poll itself: these are somebody's, from where the group has come
+        self.given += records
+        self._positions |= {record.place: record.offset + 1 for record in records}
 
 
 def by_key(records: Sequence[Record]) -> dict[str, list[str]]:
@@ -354,6 +417,68 @@ def test_a_batch_that_was_half_published_is_published_again_whole(world: World, 
     assert sum(map(len, values.values())) == len(batch) + survive % len(batch)
 
 
+def test_members_come_and_go_and_each_record_is_given_once(world: World) -> None:
+    """What was passed is given to nobody again, and nothing is left out, whoever holds its place."""
+    keys = [f"alpha:{n}" for n in range(30)]
+    group = Group(world)
+
+    def publish_round(value: str) -> None:
+        publish(world, *((key, value, topic) for key in keys for topic in (ONE, TWO)))
+
+    publish_round("0")
+    group.join()
+    group.read_until(lambda: len(group.given) >= 20)
+    group.join()
+    group.read_until(group.is_dealt)
+    assert len(group.members) == world.most_members
+    publish_round("1")
+    group.read_until(lambda: len(group.given) >= 2 * 60)
+    group.leave()
+    if not group.members:  # who was alone is followed by another one, as when the process is started again
+        group.join()
+    publish_round("2")
+    group.read_until(lambda: group.is_dealt() and len(group.given) >= 3 * 60)
+    assert set(Counter((record.place, record.offset) for record in group.given).values()) == {1}
+    for topic in (ONE, TWO):
+        of_topic = [record for record in group.given if record.place.topic == world.topic(topic)]
+        assert by_key(of_topic) == {key: ["0", "1", "2"] for key in keys}
+
+
+#: Key, value and headers of records that nobody should write, and any program may.
+ODD: list[tuple[bytes | None, bytes, tuple[tuple[str, bytes], ...]]] = [
+    (None, b"no key", ()),
+    (b"", b"an empty key", ()),
+    (b"\x00\xff\xfe", b"bytes for a key", ()),
+    (b"empty value", b"", ()),
+    (b"bytes", bytes(range(256)), ()),
+    (b"long", b"x" * 100_000, ()),
+    (b"not json", b'{"id": ', (("content-type", b"application/cloudevents+json"),)),
+    (b"headers", b"empty", (("", b""),)),
+    (b"headers", b"bytes", (("\u00e4\n\U0001f600", bytes(range(256))), ("content-type", b"\xff"))),
+    (b"headers", b"many", tuple(("same", b"%d" % n) for n in range(300))),
+]
+
+
+def test_poison_passes_unharmed_and_stops_nothing(world: World) -> None:
+    """To judge it is not the log's part: every byte comes, as often as it is asked for, and what is behind it too."""
+    topic = world.topic(ONE)
+    odd = [NewRecord(topic, *one) for one in ODD]
+    sound = [NewRecord(topic, record.key, b"behind") for record in odd]
+    world.writer.publish([one for pair in zip(odd, sound, strict=True) for one in pair])
+    reader = world.reader("g", [ONE])
+    records = drain(world, reader, max_records=3)
+    # The embedded log has no word for "no key": it gives an empty one, and keeps both in one partition.
+    found = Counter((record.key or b"", record.value, record.headers) for record in records)
+    assert found == Counter((record.key or b"", record.value, record.headers) for record in (*odd, *sound))
+    for place, extent in reader.extents(reader.assignment()).items():
+        reader.seek(place, extent.first)
+    assert sorted(drain(world, reader), key=spot) == sorted(records, key=spot)
+
+
+def spot(record: Record) -> tuple[Place, int]:
+    return record.place, record.offset
+
+
 def test_a_place_tells_what_it_holds(world: World) -> None:
     publish(world, ("k", "1"), ("k", "2"), ("k", "a", TWO))
     reader = world.reader("g", [ONE, TWO])
@@ -381,6 +506,21 @@ def test_commit_and_close_are_only_hints(world: World) -> None:
     reader.seek(record.place, record.offset)
     assert drain(world, reader) == [record]
     reader.close()
+
+
+# -- Kafka alone --------------------------------------------------------------------------------------------------
+
+
+def test_a_record_without_a_value_passes_and_stops_nothing(kafka_here: Kafka) -> None:
+    """Only foreign publishers write one (a tombstone); the embedded log has none of those, and no place for it."""
+    world = OnKafka(kafka_here)
+    foreign = KafkaProducer(bootstrap_servers=kafka_here.bootstrap_servers)
+    for value in (b"before", None, b"behind"):
+        foreign.send(world.topic(ONE), key=b"k", value=value)
+    foreign.close()
+    records = drain(world, world.reader("g", [ONE]))
+    world.close()
+    assert [(record.key, record.value) for record in records] == [(b"k", b"before"), (b"k", None), (b"k", b"behind")]
 
 
 # -- The embedded log alone --------------------------------------------------------------------------------------
