@@ -1,0 +1,191 @@
+"""The broker, and then the database, gone for a whole minute under the whole service: nobody ends, all goes on.
+
+Every role is a process of its own, as in test_fleet.py, and the simulated world turns on all the while.
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from adapters import views
+from adapters.engines import Kafka, Postgres
+from adapters.kafka import KafkaLog
+from adapters.ports import Place
+from adapters.simulators.world import make_lives
+from adapters.store import Store
+from consumer import config
+from consumer.demo import PARTITIONS, Outcome, full_demo
+from consumer.fleet import SHAPE, Fleet
+from tests.engines import started, started_postgres
+from tests.system.test_fleet import EARLY, is_ready
+
+GONE_SECONDS = 60.0
+#: After its return everything goes on within this.
+RECOVERY_SECONDS = 15.0
+#: For so long it is looked for, so that a failure tells who is late and who is lost.
+LOOKED_FOR_SECONDS = 60.0
+#: A machine that has a minute to catch up on is busy.
+ANSWER_SECONDS = 10.0
+#: The world turns slowly, so that most orders are under way when the broker goes, and still when the database does.
+ORDERS, SPEED = 90, 0.3
+#: Of a number that a person enters in the portal the simulators know that it was listed, not that it could be stored
+#: before the engine went; unread, it may be overwritten (docs/guarantees.md). These lives have no such order.
+SEED, NOT_THERE = 8, "shipped_in_portal_with_tracking"
+
+
+@dataclass
+class Outage:
+    """What was seen while one engine was gone, and after."""
+
+    gone_seconds: float = 0.0
+    looks: int = 0
+    not_live: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    #: Who went on how long after the return.
+    recovered: dict[str, float] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+
+
+class Run:
+    """One full demo with two outages."""
+
+    def __init__(self, folder: Path, kafka: Kafka, postgres: Postgres) -> None:
+        self.out = io.StringIO()
+        self.outages: dict[str, Outage] = {}
+        self.pids: set[int] = set()  # of all members, from the first outage to the end
+        self._folder = folder
+        self._store = Store(postgres.url)
+        self._log = KafkaLog(lambda: {"bootstrap_servers": kafka.bootstrap_servers})
+        # Orders that have to be beyond the first states, before each: so that there is work in every hand.
+        self._todo = [
+            ("broker", 10, kafka.kill, kafka.start_broker),
+            ("database", 20, postgres.kill, postgres.start_again),
+        ]
+        self.outcome: Outcome = full_demo(
+            orders=ORDERS,
+            speed=SPEED,
+            seed=SEED,
+            folder=folder,
+            console=Console(file=self.out, width=120),
+            kafka_at=kafka.bootstrap_servers,
+            postgres_at=postgres.url,
+            stalled_seconds=LOOKED_FOR_SECONDS,
+            meddle=self._meddle,
+        )
+
+    def close(self) -> None:
+        self._log.close()
+        self._store.close()
+
+    def _meddle(self, _seconds: float, fleet: Fleet) -> None:
+        if self.outages:
+            self.pids |= {one.process.pid for one in fleet.members.values()}
+        if not self._todo:
+            return
+        name, orders, away, back = self._todo[0]
+        under_way = [state for state in views.states(self._store).values() if state not in EARLY]
+        if len(under_way) >= orders and all(is_ready(one.port) for one in fleet.members.values()):
+            del self._todo[0]
+            self.outages[name] = self._outage(fleet, away, back)
+
+    def _outage(self, fleet: Fleet, away: Callable[[], None], back: Callable[[], None]) -> Outage:
+        seen = Outage()
+        self.pids |= {one.process.pid for one in fleet.members.values()}
+        away()
+        gone_at = time.monotonic()
+        while time.monotonic() < gone_at + GONE_SECONDS:
+            look(fleet, seen)
+            time.sleep(1)  # the minute itself is what is waited for
+        seen.gone_seconds = time.monotonic() - gone_at
+        back()
+        back_at = time.monotonic()
+        before = self._pulses(fleet) | {"web-0": 0.0}  # it has nothing to do but to be ready
+        seen.lost = set(before)
+        while seen.lost and time.monotonic() - back_at < LOOKED_FOR_SECONDS:
+            look(fleet, seen)
+            now = self._pulses(fleet)
+            for name in sorted(name for name in seen.lost if now[name] > before[name]):
+                seen.lost.remove(name)
+                seen.recovered[name] = round(time.monotonic() - back_at, 1)
+        return seen
+
+    def _pulses(self, fleet: Fleet) -> dict[str, float]:
+        """What grows with the work of each: the shops' polls, every consumer and worker, the relay."""
+        scrapes = {name: scrape(one.port) for name, one in fleet.members.items()}
+        found: dict[str, float] = {}
+        for shop in ("alpha", "beta"):
+            metric = f'orderflow_poll_last_success_timestamp_seconds{{shop="{shop}"}}'
+            found[f"poll of {shop}"] = max(value(text, metric) for text in scrapes.values())
+        for name, text in scrapes.items():
+            if name.startswith("consumer"):
+                found[name] = value(text, "orderflow_events_total{")
+            if name.startswith("worker"):
+                found[name] = value(text, "orderflow_commands_total{")
+            if name.startswith("web"):
+                found[name] = float(is_ready(fleet.members[name].port))
+        topic = config.load(self._folder / "orderflow.toml").topics.transitions
+        places = [Place(topic, number) for number in range(PARTITIONS["transitions"])]
+        found["relay"] = sum(extent.end for extent in self._log.extents("nobody", places).values())
+        return found
+
+
+def look(fleet: Fleet, seen: Outage) -> None:
+    """Is every process there, and does it say that it lives?"""
+    seen.looks += 1
+    for name, one in fleet.members.items():
+        if one.process.poll() is not None:
+            seen.ended.append(name)
+        elif status(one.port, "/live") != 200:
+            seen.not_live.append(name)
+
+
+def status(port: int, path: str) -> int:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=ANSWER_SECONDS).status_code
+    return 0
+
+
+def scrape(port: int) -> str:
+    return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=ANSWER_SECONDS).text
+
+
+def value(text: str, metric: str) -> float:
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(metric))
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    for kafka in started(folder):
+        for postgres in started_postgres(folder):
+            run = Run(tmp_path_factory.mktemp("outage"), kafka, postgres)
+            yield run
+            run.close()
+
+
+@pytest.mark.parametrize("engine", ["broker", "database"])
+def test_nobody_ends_and_everybody_says_that_it_lives(run: Run, engine: str) -> None:
+    seen = run.outages[engine]
+    assert (seen.ended, seen.not_live) == ([], [])
+    assert seen.gone_seconds >= GONE_SECONDS
+    assert seen.looks > GONE_SECONDS / 5
+    assert len(run.pids) == sum(SHAPE.values()), "and nobody was started again"
+
+
+@pytest.mark.parametrize("engine", ["broker", "database"])
+def test_all_work_goes_on_within_seconds_of_its_return(run: Run, engine: str) -> None:
+    seen = run.outages[engine]
+    assert seen.lost == set()
+    assert max(seen.recovered.values()) < RECOVERY_SECONDS, seen.recovered
+
+
+def test_the_audit_passes_after_both(run: Run) -> None:
+    assert NOT_THERE not in {life.story for life in make_lives(ORDERS, SEED)}
+    assert run.outcome.findings == (), run.out.getvalue()
+    assert run.outcome.settled
