@@ -103,8 +103,9 @@ class KafkaTable(_Table):
     ssl_keyfile: Path | None = None
     ssl_password_file: Path | None = None
     ssl_check_hostname: bool = True
-    #: A consumer that died is missed after so long, and its partitions go to the others.
-    session_timeout_ms: int = Field(default=45_000, ge=6_000, le=300_000)
+    #: A consumer that died is missed after so long, and its partitions go to the others. The group waits as long for
+    #: whoever lost its client while no broker was there: so long may it take until a broker's return is felt.
+    session_timeout_ms: int = Field(default=10_000, ge=6_000, le=300_000)
     heartbeat_interval_ms: int = Field(default=3_000, ge=500)
     compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None = None
     #: The broker's max.message.bytes has to be as large.

@@ -21,6 +21,7 @@ from adapters.ports import Place
 from adapters.simulators.world import make_lives
 from adapters.store import Store
 from consumer import config
+from consumer.config import ENV_PREFIX, KafkaTable, LeasesTable
 from consumer.demo import PARTITIONS, Outcome, full_demo
 from consumer.fleet import SHAPE, Fleet
 from tests.engines import started, started_postgres
@@ -162,9 +163,18 @@ def value(text: str, metric: str) -> float:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    # As users have it: the demo's own times are shorter.
+    defaults = {
+        "KAFKA__SESSION_TIMEOUT_MS": KafkaTable().session_timeout_ms,
+        "KAFKA__HEARTBEAT_INTERVAL_MS": KafkaTable().heartbeat_interval_ms,
+        "LEASES__SECONDS": LeasesTable().seconds,
+    }
     for kafka in started(folder):
         for postgres in started_postgres(folder):
-            run = Run(tmp_path_factory.mktemp("outage"), kafka, postgres)
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value_ in defaults.items():
+                    patch.setenv(ENV_PREFIX + name, str(value_))
+                run = Run(tmp_path_factory.mktemp("outage"), kafka, postgres)
             yield run
             run.close()
 
