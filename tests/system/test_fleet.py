@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -21,12 +21,13 @@ from rich.console import Console
 from sqlalchemy import make_url
 
 from adapters import views
-from adapters.engines import free_port
+from adapters.database import without_password
+from adapters.engines import Kafka, free_port
 from adapters.simulators.world import MARKETPLACES
 from adapters.store import Store
 from consumer import config
-from consumer.config import Settings
-from consumer.demo import OMS_KEY, Outcome, full_demo, write_settings
+from consumer.config import Settings, TopicsTable
+from consumer.demo import OMS_KEY, Engines, Outcome, full_demo, write_settings
 from consumer.fleet import Fleet
 from tests.engines import PASSWORD
 
@@ -263,6 +264,36 @@ def test_a_second_signal_ends_a_process_at_once(tmp_path: Path) -> None:
         finally:
             process.kill()
             process.wait()
+
+
+def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres_url: str, tmp_path: Path) -> None:
+    """It is asked in the middle of questions that wait for their answer."""
+    kafka_alone.create_topics(dict.fromkeys(TopicsTable().model_dump().values(), 2))
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    url, password = without_password(postgres_url)
+    engines = Engines(kafka_alone.bootstrap_servers, url, database_password=password)
+    path = write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port(), engines=engines)
+    assert orderflow("migrate", "--config", str(path)).returncode == 0
+    fleet = Fleet(path, tmp_path)
+    fleet.start({"consumer": 1, "worker": 1, "poller": 1})
+    try:
+        wait(lambda: all(is_ready(one.port) for one in fleet.members.values()))
+        kafka_alone.freeze()
+        wait(lambda: "no broker answered" in fleet.members["consumer-0"].log.read_text())
+        began = time.monotonic()
+        assert set(fleet.stop().values()) == {0}
+        assert time.monotonic() - began < 20
+    finally:
+        kafka_alone.thaw()
+        for name in fleet.members:
+            fleet.kill(name)
+
+
+def wait(holds: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < ends_at
+        time.sleep(0.1)
 
 
 def is_ready(port: int) -> bool:
