@@ -107,34 +107,40 @@ class Run:
         seen.gone_seconds = time.monotonic() - gone_at
         back()
         back_at = time.monotonic()
-        before = self._pulses(fleet) | {"web-0": 0.0}  # it has nothing to do but to be ready
+        before: dict[str, float] = {}
+        for name, count in self._pulses(fleet):
+            before[name] = max(count, before.get(name, 0.0))
+        before["web-0"] = 0.0  # it has nothing to do but to be ready
         seen.lost = set(before)
         while seen.lost and time.monotonic() - back_at < LOOKED_FOR_SECONDS:
             look(fleet, seen)
-            now = self._pulses(fleet)
-            for name in sorted(name for name in seen.lost if now[name] > before[name]):
-                seen.lost.remove(name)
-                seen.recovered[name] = round(time.monotonic() - back_at, 1)
+            for name, count in self._pulses(fleet):
+                if name in seen.lost and count > before[name]:
+                    seen.lost.remove(name)
+                    seen.recovered[name] = round(time.monotonic() - back_at, 1)
         return seen
 
-    def _pulses(self, fleet: Fleet) -> dict[str, float]:
-        """What grows with the work of each: the shops' polls, every consumer and worker, the relay."""
-        scrapes = {name: scrape(one.port) for name, one in fleet.members.items()}
-        found: dict[str, float] = {}
-        for shop in ("alpha", "beta"):
-            metric = f'orderflow_poll_last_success_timestamp_seconds{{shop="{shop}"}}'
-            found[f"poll of {shop}"] = max(value(text, metric) for text in scrapes.values())
-        for name, text in scrapes.items():
-            if name.startswith("consumer"):
-                found[name] = value(text, "orderflow_events_total{")
-            if name.startswith("worker"):
-                found[name] = value(text, "orderflow_commands_total{")
-            if name.startswith("web"):
-                found[name] = float(is_ready(fleet.members[name].port))
+    def _pulses(self, fleet: Fleet) -> Iterator[tuple[str, float]]:
+        """What grows with the work of each: the shops' polls (of either poller), each consumer and worker, the relay.
+
+        One after the other, as they are asked: a machine that catches up needs seconds for all.
+        """
+        for name, one in fleet.members.items():
+            text = scrape(one.port)
+            match one.role:
+                case "poller":
+                    for shop in ("alpha", "beta"):
+                        metric = f'orderflow_poll_last_success_timestamp_seconds{{shop="{shop}"}}'
+                        yield f"poll of {shop}", value(text, metric)
+                case "consumer":
+                    yield name, value(text, "orderflow_events_total{")
+                case "worker":
+                    yield name, value(text, "orderflow_commands_total{")
+                case "web":
+                    yield name, float(is_ready(one.port))
         topic = config.load(self._folder / "orderflow.toml").topics.transitions
         places = [Place(topic, number) for number in range(PARTITIONS["transitions"])]
-        found["relay"] = sum(extent.end for extent in self._log.extents("nobody", places).values())
-        return found
+        yield "relay", sum(extent.end for extent in self._log.extents("nobody", places).values())
 
 
 def look(fleet: Fleet, seen: Outage) -> None:
