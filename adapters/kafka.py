@@ -511,7 +511,7 @@ def _record(one: Any) -> Record:
         one.offset,
         one.key,
         one.value,
-        tuple(one.headers or ()),
+        tuple((name, value or b"") for name, value in one.headers or ()),  # null is allowed, and means no bytes
         # A publisher may name any instant, in microseconds by mistake: no reason to fail with all that came with it.
         datetime.fromtimestamp(min(max(0, one.timestamp), LATEST_MS) / 1000, UTC),
     )

@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, MemberToRemove, ResourcePattern, ResourceType
+from kafka.consumer.fetcher import ConsumerRecord
 
 from adapters import engines
 from adapters import kafka as adapter
@@ -304,6 +305,15 @@ def test_what_a_publisher_s_transaction_took_back_was_never_said(
     assert found == [b"said"]
     publisher.commit_transaction()
     assert reading.values(reader, b"not ended") == [b"not ended"]
+
+
+def test_a_header_without_a_value_is_an_empty_one() -> None:
+    """Kafka allows it. kafka-python publishes none, so here is what it would read."""
+    nothing = dict.fromkeys(ConsumerRecord._fields)
+    read = ConsumerRecord(
+        **nothing | {"topic": "t", "partition": 0, "offset": 7, "timestamp": 0, "headers": [("h", None)]}
+    )
+    assert adapter._record(read).headers == (("h", b""),)
 
 
 @pytest.mark.parametrize("factor", [1_000, 1_000_000])
