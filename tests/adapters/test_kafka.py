@@ -464,7 +464,7 @@ def test_closing_does_not_wait_for_an_answer(kafka_of_ours: Kafka) -> None:
         while not log._asking.locked():
             time.sleep(0.01)
         log.close()
-        assert told == []
+        assert not any("no broker answered" in one for one in told)  # so late; that it was closed may be told by now
     finally:
         kafka_of_ours.thaw()
     asking.join(PATIENCE_SECONDS)
