@@ -70,7 +70,7 @@ class _Commands(typer.core.TyperGroup):
         except acts.NotPossible as error:
             _fail(str(error), BAD_ANSWER)
         except StoreUnavailable as error:
-            _fail(f"the store does not answer ({error})", BAD_USE)
+            _fail(f"the store does not answer ({error}): see store.url in the configuration", BAD_USE)
         except OrderflowError as error:
             _fail(str(error), BAD_USE)
 
@@ -205,17 +205,31 @@ def migrate(
             typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
             typer.echo("Now `orderflow orders verify --all`, and put the SQLite file where nothing starts on it.")
             return
-        if not _in_time(wait_seconds, lambda: _migrated(store, check)):
-            _fail("the store's schema is not this version's: run `orderflow migrate`", BAD_ANSWER)
+        if not _in_time(wait_seconds, lambda: _is_current(settings, store) if check else _migrated(store)):
+            _fail(f"the store's schema is missing or not this version's; {_cure(file)}", BAD_ANSWER)
     finally:
         store.close()
     typer.echo("The store's schema is this version's.")
 
 
-def _migrated(store: Store, check: bool) -> bool:
-    if not check:
-        stores.migrate(store)
-    return stores.schema_is_current(store)
+def _migrated(store: Store) -> bool:
+    stores.migrate(store)
+    return True
+
+
+def _is_current(settings: Settings, store: Store) -> bool:
+    """Makes nothing: SQLite would make an empty file."""
+    return _missing_file(settings) is None and stores.schema_is_current(store)
+
+
+def _missing_file(settings: Settings) -> str | None:
+    """SQLite's, where it is not there yet."""
+    path = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", settings.store.url)
+    return path[1] if path and not Path(path[1]).exists() else None
+
+
+def _cure(file: Path) -> str:
+    return f"run `orderflow migrate --config {file}`"
 
 
 def _moved(store: Store, source: str) -> dict[str, int]:
@@ -929,14 +943,12 @@ def _bytes(name: str) -> bytes:
 def _opened(file: Path) -> Iterator[tuple[Settings, Store]]:
     """Settings and store. Nothing is made or migrated: a question must not change what it asks about."""
     settings = config.load(file)
-    cure = f"run `orderflow migrate --config {file}`"
-    path = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", settings.store.url)
-    if path and not Path(path[1]).exists():
-        raise ConfigError(f"{path[1]}: there is no store yet; {cure}")
+    if missing := _missing_file(settings):
+        raise ConfigError(f"{missing}: there is no store yet; {_cure(file)}")
     store = wiring.open_store(settings)
     try:
         if not stores.schema_is_current(store):
-            raise ConfigError(f"the store's schema is missing or not this version's; {cure}")
+            raise ConfigError(f"the store's schema is missing or not this version's; {_cure(file)}")
         yield settings, store
     finally:
         store.close()

@@ -203,7 +203,9 @@ def test_a_store_that_does_not_answer_is_told(desk: Desk, monkeypatch: pytest.Mo
         raise StoreUnavailable("OperationalError")
 
     monkeypatch.setattr(views, "orders", broken)
-    assert complaint("orders", "list") == "orderflow: the store does not answer (OperationalError)\n"
+    assert complaint("orders", "list") == (
+        "orderflow: the store does not answer (OperationalError): see store.url in the configuration\n"
+    )
 
 
 # -- Looking -----------------------------------------------------------------------------------------------------
@@ -613,7 +615,8 @@ def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
 
 def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path, postgres_url: str) -> None:
     good("init")
-    assert "run `orderflow migrate`" in complaint("migrate", "--check", code=cli.BAD_ANSWER)
+    assert "run `orderflow migrate --config" in complaint("migrate", "--check", code=cli.BAD_ANSWER)
+    assert not (tmp_path / "orderflow.db").exists()
     good("migrate")
     assert good("migrate", "--check") == "The store's schema is this version's.\n"
     many = (
@@ -621,7 +624,7 @@ def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path
         + '[log]\nkind = "kafka"\n'
     )
     (tmp_path / "many.toml").write_text(many)
-    assert "run `orderflow migrate`" in complaint("migrate", "--check", "--config", "many.toml", code=cli.BAD_ANSWER)
+    assert "run `orderflow migrate" in complaint("migrate", "--check", "--config", "many.toml", code=cli.BAD_ANSWER)
     assert "run `orderflow migrate --config many.toml`" in complaint("orders", "list", "--config", "many.toml")
     good("migrate", "--config", "many.toml")
     good("migrate", "--check", "--config", "many.toml")
