@@ -528,14 +528,12 @@ class Transaction:
 
     def drop_commands(self, ids: Collection[int]) -> None:
         """No longer needed: an open one ends, a leased one is marked and stays its holder's (rule 12)."""
+        if not ids:
+            return
         c = s.commands.c
+        ended = sa.case((c.state == "open", "obsolete"), else_=c.state)
         dropped = sa.update(s.commands).where(self._among(c.id, ids), s.is_live(c))
-        if ids:
-            self._do(
-                dropped.values(
-                    unwanted=c.state == "leased", state=sa.case((c.state == "open", "obsolete"), else_=c.state)
-                )
-            )
+        self._do(dropped.values(unwanted=c.state == "leased", state=ended))
 
     def want_again(self, ids: Collection[int]) -> None:
         """A leased command that had become obsolete is needed after all."""
