@@ -41,16 +41,21 @@ def is_sqlite(url: str) -> bool:
     return url.startswith("sqlite")
 
 
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite store; `:memory:` is one by name. None for PostgreSQL, and where no file is named."""
+    path = url.partition(":///")[2].partition("?")[0]
+    return Path(path) if is_sqlite(url) and path else None
+
+
 def hold_alone(url: str, said_by: str = "store.url") -> IO[str] | None:
     """Hold a SQLite store for this process until the file that is returned is closed: there is no second one on it.
 
     None where there is nothing to hold: PostgreSQL, a store in memory. Commands of the CLI do not ask.
     Raises ConfigError, naming `said_by`, where another process holds it, or its folder is not there.
     """
-    _, _, path = url.partition(":///")
-    if not is_sqlite(url) or not path or path == ":memory:":
+    file = sqlite_file(url)
+    if file is None or file.name == ":memory:":
         return None
-    file = Path(path)
     if not file.parent.is_dir():
         raise ConfigError(f"{said_by}: there is no folder {file.parent}")
     lock = file.with_name(f"{file.name}.lock").open("w")

@@ -20,6 +20,7 @@ import typer.core
 
 from adapters import store as stores
 from adapters import views
+from adapters.database import sqlite_file
 from adapters.kafka import KafkaLog
 from adapters.log import EmbeddedLog
 from adapters.move import MOVED, move
@@ -222,10 +223,10 @@ def _is_current(settings: Settings, store: Store) -> bool:
     return _missing_file(settings) is None and stores.schema_is_current(store)
 
 
-def _missing_file(settings: Settings) -> str | None:
+def _missing_file(settings: Settings) -> Path | None:
     """SQLite's, where it is not there yet."""
-    path = re.fullmatch(r"sqlite:///([^?]+)(\?.*)?", settings.store.url)
-    return path[1] if path and not Path(path[1]).exists() else None
+    file = sqlite_file(settings.store.url)
+    return file if file and not file.exists() else None
 
 
 def _cure(file: Path) -> str:

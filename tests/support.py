@@ -1,6 +1,7 @@
 """What many tests need: a clock that stands still, a store of their own, and a second thread."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,3 +64,11 @@ class Meanwhile:
         self._thread.join(LONG)
         assert self._found, "it waits for ever"
         return self._found[0]
+
+
+def wait(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Until it holds; else the test fails."""
+    ends_at = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends_at, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.exposition import generate_latest
 
-from adapters import views
+from adapters import database, views
 from adapters.engines import free_port
 from adapters.ports import ConfigError
 from adapters.store import Cursor
@@ -41,6 +41,14 @@ def test_a_taken_port_is_told_before_anything_runs(home: Path) -> None:
         assert service.what_is_dead() == ""
         assert service._threads == []
         service.stop()
+
+
+def test_the_lock_is_on_the_file_whatever_follows_its_name(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orderflow.db"
+    held = database.hold_alone(url)
+    assert held is not None
+    with held, pytest.raises(ConfigError, match="another orderflow runs on"):
+        database.hold_alone(f"{url}?timeout=1")
 
 
 def test_one_process_runs_on_a_store(home: Path) -> None:

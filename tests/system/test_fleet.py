@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -30,6 +30,7 @@ from consumer.config import Settings, TopicsTable
 from consumer.demo import OMS_KEY, Engines, Outcome, full_demo, write_settings
 from consumer.fleet import Fleet
 from tests.engines import PASSWORD
+from tests.support import wait
 
 KILLED = ("consumer-0", "worker-0", "poller-0")
 EARLY = ("new", "waiting_acceptance", "accepted")
@@ -151,18 +152,15 @@ def test_offsets_fit_when_all_is_over(run: Run) -> None:
 
 
 def test_each_process_tells_of_itself(run: Run) -> None:
-    def value(name: str, metric: str) -> float:
-        return sum(float(line.split()[-1]) for line in run.scrapes[name].splitlines() if line.startswith(metric))
-
     assert (
-        value("consumer-0", "orderflow_consumer_assigned_partitions ")
-        + value("consumer-1", "orderflow_consumer_assigned_partitions ")
+        value(run.scrapes["consumer-0"], "orderflow_consumer_assigned_partitions ")
+        + value(run.scrapes["consumer-1"], "orderflow_consumer_assigned_partitions ")
         == 6 + 4
     )
-    leaders = [value(f"poller-{n}", 'orderflow_leader{role="poller"') for n in (0, 1)]
+    leaders = [value(run.scrapes[f"poller-{n}"], 'orderflow_leader{role="poller"') for n in (0, 1)]
     assert leaders == [1.0, 1.0], "two shops, two pollers, one each"
-    assert sum(value(f"worker-{n}", 'orderflow_leader{role="relay"') for n in (0, 1)) == 1.0
-    assert all(value(name, "orderflow_progress_stopped") == 0 for name in ("consumer-0", "consumer-1"))
+    assert sum(value(run.scrapes[f"worker-{n}"], 'orderflow_leader{role="relay"') for n in (0, 1)) == 1.0
+    assert all(value(run.scrapes[name], "orderflow_progress_stopped") == 0 for name in ("consumer-0", "consumer-1"))
 
 
 def test_nothing_personal_or_secret_is_told(run: Run) -> None:
@@ -277,9 +275,9 @@ def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres
     fleet = Fleet(path, tmp_path)
     fleet.start({"consumer": 1, "worker": 1, "poller": 1})
     try:
-        wait(lambda: all(is_ready(one.port) for one in fleet.members.values()))
+        wait(lambda: all(is_ready(one.port) for one in fleet.members.values()), "all are ready", 60)
         kafka_alone.freeze()
-        wait(lambda: "no broker answered" in fleet.members["consumer-0"].log.read_text())
+        wait(lambda: "no broker answered" in fleet.members["consumer-0"].log.read_text(), "the consumer notices", 60)
         began = time.monotonic()
         assert set(fleet.stop().values()) == {0}
         assert time.monotonic() - began < 20
@@ -289,11 +287,9 @@ def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres
             fleet.kill(name)
 
 
-def wait(holds: Callable[[], bool]) -> None:
-    ends_at = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < ends_at
-        time.sleep(0.1)
+def value(text: str, metric: str) -> float:
+    """Of all lines that begin so, together."""
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(metric))
 
 
 def is_ready(port: int) -> bool:

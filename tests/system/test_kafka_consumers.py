@@ -36,20 +36,13 @@ from consumer.metrics import Metrics
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
 from tests.statemachine.lives import spoke
+from tests.support import wait
 
 #: How long a deal, a fetch or a recovery may take on a busy machine, where a test says nothing else.
 PATIENCE_SECONDS = 30.0
 #: After a broker or a database is back, everything goes on within this.
 RECOVERY_SECONDS = 15.0
 SNAPSHOTS, OMS = "snapshots", "oms"
-
-
-def wait(holds: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Until it holds; else the test fails."""
-    ends_at = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends_at, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 class Member:

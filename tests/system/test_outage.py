@@ -25,7 +25,7 @@ from consumer.config import ENV_PREFIX, KafkaTable, LeasesTable
 from consumer.demo import PARTITIONS, Outcome, full_demo
 from consumer.fleet import SHAPE, Fleet
 from tests.engines import started, started_postgres
-from tests.system.test_fleet import EARLY, is_ready
+from tests.system.test_fleet import EARLY, is_ready, value
 
 GONE_SECONDS = 60.0
 #: After its return everything goes on within this. Here it was 12 s at most; a machine of half the speed may take more,
@@ -162,10 +162,6 @@ def status(port: int, path: str) -> int:
 
 def scrape(port: int) -> str:
     return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=ANSWER_SECONDS).text
-
-
-def value(text: str, metric: str) -> float:
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(metric))
 
 
 @pytest.fixture(scope="module")
