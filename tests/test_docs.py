@@ -10,6 +10,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from statemachine.facts import KNOWN_STATES, rank_of
+from statemachine.states import PREDICATES
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -92,7 +95,34 @@ def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
             assert path == Path(__file__) or not forbidden.search(path.read_text()), path
 
 
+#: The name of every test. Documents name a test with its file, as `tests/test_docs.py::test_name`; files may move.
+TESTS = {
+    name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for name in re.findall(r"^ *def (test_\w+)\(", path.read_text(), re.MULTILINE)
+}
+NAMED_TEST = re.compile(r"`tests/[\w/]+\.py::(\w+)`")
+
+
 def test_the_tests_that_a_document_names_exist() -> None:
     for document in (ROOT / "docs").rglob("*.md"):
-        for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", document.read_text()):
-            assert f"def {name}(" in (ROOT / path).read_text(), f"{document.name} names {path}::{name}"
+        missing = set(NAMED_TEST.findall(document.read_text())) - TESTS
+        assert not missing, f"{document.name} names {missing}"
+
+
+def test_the_rules_are_numbered_without_a_gap_and_each_names_a_test() -> None:
+    """Code and tests cite a rule by its number."""
+    sections = re.split(r"^## ", (ROOT / "docs/rules.md").read_text(), flags=re.MULTILINE)
+    rules = {int(number[1]): text for text in sections if (number := re.match(r"(\d+)\. ", text))}
+    assert list(rules) == list(range(1, len(rules) + 1))
+    assert [number for number, text in rules.items() if not NAMED_TEST.search(text)] == []
+
+
+def test_the_rules_show_the_states_and_ranks_of_the_code() -> None:
+    rows = re.findall(r"^\| `?(\w+)`? \| (.*) \|$", (ROOT / "docs/rules.md").read_text(), re.MULTILINE)
+    states = [state for state, _ in PREDICATES]
+    assert [name for name, _ in rows if name in states] == states
+    workflows = {name: text.split(", ") for name, text in rows if name.startswith("PAY_ON_")}
+    assert len(workflows) == 4
+    for workflow, shown in workflows.items():
+        assert [rank_of(workflow, state) for state in shown] == list(range(len(KNOWN_STATES)))
