@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.ports import Clock
-from adapters.store import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
+from adapters.store.transaction import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
 from consumer.outbox import Outbox
 from statemachine.commands import Concern, Policy, plan, read_after
 from statemachine.events import Event

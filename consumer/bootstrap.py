@@ -19,21 +19,22 @@ from uuid import uuid4
 import structlog
 import uvicorn
 
-from adapters import database, views
-from adapters import store as stores
-from adapters.kafka import KafkaLog
-from adapters.log import EmbeddedLog
-from adapters.mirakl import MiraklShop
-from adapters.oms import KornitX
+from adapters.clock import SystemClock
+from adapters.log.embedded import EmbeddedLog
+from adapters.log.kafka import KafkaLog
+from adapters.messages.wire import decode_oms, decode_snapshot
 from adapters.ports import Clock, ConfigError, LogUnavailable, OrderflowError, RemoteError
-from adapters.wire import decode_oms, decode_snapshot
+from adapters.remotes.kornitx import KornitX
+from adapters.remotes.mirakl import MiraklShop
+from adapters.store import engine as database
+from adapters.store import transaction as stores
+from adapters.store import views
 from consumer import config
 from consumer.apply import Applied, Orders
-from consumer.clock import SystemClock
 from consumer.config import Settings, ShopTable
-from consumer.lease import RELAY, Leases, poll_lease
+from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
-from consumer.metrics import Metrics
+from consumer.metrics.recorder import Metrics
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff

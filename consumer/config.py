@@ -20,9 +20,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from adapters import database
+from adapters.messages.wire import DISPATCHED_STATUSES, ShopIds
 from adapters.ports import ConfigError
-from adapters.wire import DISPATCHED_STATUSES, ShopIds
+from adapters.store import engine as database
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH
 

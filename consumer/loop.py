@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from adapters.ports import Clock, Fenced, LogReader, Place, Record, StoreUnavailable, Unreadable
-from adapters.store import DeadLetter, Move
+from adapters.store.transaction import DeadLetter, Move
 from consumer.apply import Applied, Orders
 from consumer.offsets import LOG_SHORTER, NO_TOPIC, grown, misfit, note_shorter
 from statemachine.events import Event

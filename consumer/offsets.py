@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
-from adapters import views
 from adapters.ports import Extent, OrderflowError, Place
-from adapters.store import Progress, Store
+from adapters.store import views
+from adapters.store.transaction import Progress, Store
 from consumer.apply import Orders
-from consumer.lease import poll_lease
+from consumer.leases import poll_lease
 from statemachine.events import ACT, Event
 from statemachine.facts import RESTORED, Attempt, Facts
 from statemachine.states import IMPORT

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from adapters.contract import dead_letter_headers, transition_event
+from adapters.messages.contract import dead_letter_headers, transition_event
+from adapters.messages.wire import to_structured
 from adapters.ports import NewRecord
-from adapters.store import DeadLetter, JournalRow
-from adapters.wire import to_structured
+from adapters.store.transaction import DeadLetter, JournalRow
 
 #: Debezium's router shows it as the event's type; the records of dead letters have none of their own.
 DEAD_LETTER_TYPE = "io.orderflow.dead-letter"

@@ -16,7 +16,7 @@ from typing import IO, Final, TypeVar
 
 import structlog
 
-from adapters import views
+from adapters.messages.wire import slice_orders, snapshot_event, snapshot_of, to_structured
 from adapters.ports import (
     Clock,
     LogWriter,
@@ -28,8 +28,8 @@ from adapters.ports import (
     Unreadable,
     in_hundreds,
 )
-from adapters.store import Cursor, DeadLetter, Lease, Store
-from adapters.wire import slice_orders, snapshot_event, snapshot_of, to_structured
+from adapters.store import views
+from adapters.store.transaction import Cursor, DeadLetter, Lease, Store
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")

@@ -5,9 +5,9 @@ from typing import Final
 
 import structlog
 
-from adapters import views
 from adapters.ports import LogUnavailable, LogWriter, NewRecord, TooLarge
-from adapters.store import Lease, Store
+from adapters.store import views
+from adapters.store.transaction import Lease, Store
 
 log = structlog.get_logger("orderflow.relay")
 

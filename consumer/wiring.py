@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import Final
 
-from adapters.kafka import DELIVERY_SECONDS, KafkaLog
-from adapters.log import EmbeddedLog
+from adapters.log.embedded import EmbeddedLog
+from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.ports import Clock
-from adapters.store import Store
+from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import Settings
 from consumer.outbox import Outbox

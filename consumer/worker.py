@@ -16,7 +16,6 @@ from typing import Final
 
 import structlog
 
-from adapters.oms import Unimportable, build_payload
 from adapters.ports import (
     AccountFault,
     Clock,
@@ -31,7 +30,8 @@ from adapters.ports import (
     StoreUnavailable,
     Unreadable,
 )
-from adapters.store import LEASE, CommandRow, OrderRow, Transaction
+from adapters.remotes.kornitx import Unimportable, build_payload
+from adapters.store.transaction import LEASE, CommandRow, OrderRow, Transaction
 from consumer.apply import GIVE_UP_AFTER, Orders
 from consumer.retry import (
     ACCOUNT_FAULT,

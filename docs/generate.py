@@ -5,8 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from adapters import contract
-from consumer import asyncapi, explain, metrics
+from adapters.messages import asyncapi, contract
+from consumer.metrics import recorder as metrics
+from consumer.operations import explain
 from consumer.wiring import GROUP
 from statemachine import diagram
 from statemachine.states import STATES

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from adapters import store as stores
-from adapters.store import Store
+from adapters.store import transaction as stores
+from adapters.store.transaction import Store
 from tests.support import OpenStore
 
 pytest_plugins = ["tests.engines"]

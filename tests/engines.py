@@ -17,8 +17,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from adapters.database import without_password
-from adapters.engines import Kafka, Postgres, kafka_missing, postgres_missing
+from adapters.engines.engines import Kafka, Postgres, kafka_missing, postgres_missing
+from adapters.store.engine import without_password
 
 #: Makes topics with names of their own: base name -> partitions gives base name -> name.
 MakeTopics = Callable[[Mapping[str, int]], dict[str, str]]

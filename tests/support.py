@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from adapters import store as stores
-from adapters.store import Store
+from adapters.store import transaction as stores
+from adapters.store.transaction import Store
 
 #: Opens a test's database once more, as another process would.
 OpenStore = Callable[[], Store]

@@ -10,7 +10,7 @@ from zlib import crc32
 import kafka
 from kafka.partitioner import Partitioner
 
-from adapters.wire import oms_event, to_structured
+from adapters.messages.wire import oms_event, to_structured
 
 ANSWER_SECONDS: Final = 15
 

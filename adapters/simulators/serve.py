@@ -18,8 +18,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from adapters.simulators.books import Books, Fault
-from adapters.simulators.mirakl import Marketplace, MiraklSimulator
-from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator, Send
+from adapters.simulators.mirakl.marketplace import Marketplace, MiraklSimulator
+from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator, Send
 from adapters.simulators.publisher import company_url
 from adapters.simulators.world import ALPHA, BETA, COMPANIES, ROUTES, World, make_lives
 

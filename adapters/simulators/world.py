@@ -13,7 +13,7 @@ from itertools import cycle
 from typing import Any
 
 from adapters.simulators.books import Fault
-from adapters.simulators.mirakl import (
+from adapters.simulators.mirakl.marketplace import (
     DEBIT,
     OWN_CENTER,
     SENT,
@@ -23,7 +23,7 @@ from adapters.simulators.mirakl import (
     ShippingType,
     stamp,
 )
-from adapters.simulators.oms import OmsSimulator, Shipment
+from adapters.simulators.oms.oms import OmsSimulator, Shipment
 
 Json = dict[str, Any]
 Script = Generator[float | Callable[[], bool], None, None]

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from adapters.messages.wire import oms_event, to_structured
 from adapters.ports import (
     Clock,
     ConfigError,
@@ -25,9 +26,8 @@ from adapters.ports import (
     TooLarge,
     Unreadable,
 )
-from adapters.store import DeadLetter
-from adapters.wire import oms_event, to_structured
-from consumer.metrics import CALLBACK, Metrics
+from adapters.store.transaction import DeadLetter
+from consumer.metrics.recorder import CALLBACK, Metrics
 from consumer.poller import TOO_LARGE
 
 log = structlog.get_logger("orderflow.web")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import contract, wire
-from adapters.contract import (
+from adapters.messages import contract, wire
+from adapters.messages.contract import (
     OMS,
     TRANSITIONS,
     Complaint,
@@ -21,7 +21,7 @@ from adapters.contract import (
     kind_of,
     transition_event,
 )
-from adapters.wire import ShopIds, callback_of, decode_oms, from_record, oms_event, to_structured
+from adapters.messages.wire import ShopIds, callback_of, decode_oms, from_record, oms_event, to_structured
 from statemachine.commands import REASONS
 from statemachine.events import TRIGGERS
 from statemachine.states import STATES

@@ -12,8 +12,8 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from adapters import engines
-from adapters.engines import EngineFailed, Kafka, Postgres
+from adapters.engines import engines
+from adapters.engines.engines import EngineFailed, Kafka, Postgres
 from tests.engines import USERS, needs
 
 

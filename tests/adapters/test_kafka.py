@@ -16,13 +16,13 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, MemberToRemove, ResourcePattern, ResourceType
 from kafka.consumer.fetcher import ConsumerRecord
 
-from adapters import engines
-from adapters import kafka as adapter
-from adapters.engines import Kafka, create_topics
-from adapters.kafka import KafkaLog, KafkaReader, _Noted
+from adapters.clock import SystemClock
+from adapters.engines import engines
+from adapters.engines.engines import Kafka, create_topics
+from adapters.log import kafka as adapter
+from adapters.log.kafka import KafkaLog, KafkaReader, _Noted
 from adapters.ports import ConfigError, LogUnavailable, NewRecord, Place, Record, TooLarge
 from consumer import config
-from consumer.clock import SystemClock
 from consumer.wiring import group_of, open_log, open_store
 from tests.engines import USERS, MakeTopics, started
 

@@ -10,8 +10,6 @@ import httpx
 import jsonschema
 import pytest
 
-from adapters.http import outcome_of, retry_after_seconds, safe_code
-from adapters.mirakl import MiraklShop, acceptance_body, error_words, plain_text, tracking_body
 from adapters.ports import (
     AccountFault,
     Carrier,
@@ -22,6 +20,8 @@ from adapters.ports import (
     RemoteError,
     Retryable,
 )
+from adapters.remotes.http import outcome_of, retry_after_seconds, safe_code
+from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words, plain_text, tracking_body
 from statemachine.facts import Tracking
 
 MIRAKL = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl"

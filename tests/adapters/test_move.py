@@ -12,14 +12,15 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from adapters import database, views
-from adapters import schema as s
-from adapters.move import LEFT, MOVED, NotMovable, move
 from adapters.ports import ConfigError, NewRecord, StoreUnavailable
-from adapters.store import DeadLetter, Store, schema_is_current
-from consumer import cli
+from adapters.store import engine as database
+from adapters.store import schema as s
+from adapters.store import views
+from adapters.store.copy import LEFT, MOVED, NotMovable, move
+from adapters.store.transaction import DeadLetter, Store, schema_is_current
 from consumer.apply import Orders
-from consumer.explain import differences
+from consumer.cli import app as cli
+from consumer.operations.explain import differences
 from consumer.wiring import GROUP
 from tests.consumer.rig import OMS_EVENTS, Rig
 from tests.engines import store_lines

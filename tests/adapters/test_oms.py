@@ -14,7 +14,7 @@ import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.oms import KornitX, Unimportable, build_payload, country_code, message_attributes
+from adapters.messages.wire import slice_orders
 from adapters.ports import (
     AccountFault,
     Duplicate,
@@ -24,7 +24,7 @@ from adapters.ports import (
     Retryable,
     Unreadable,
 )
-from adapters.wire import slice_orders
+from adapters.remotes.kornitx import KornitX, Unimportable, build_payload, country_code, message_attributes
 from statemachine.facts import Part
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapters import views
 from adapters.ports import ConfigError, Fenced, NewRecord
-from adapters.store import LEASE, Cursor, DeadLetter, Lease, Store
+from adapters.store import views
+from adapters.store.transaction import LEASE, Cursor, DeadLetter, Lease, Store
 from statemachine.commands import Command
 from tests.adapters.test_store import NOW, Desk, later, leased, taken
 from tests.support import Meanwhile, OpenStore

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from adapters import database, views
-from adapters import schema as s
-from adapters import store as stores
 from adapters.ports import ConfigError, Extent, Fenced, Place, StoreUnavailable
-from adapters.store import LEASE, Cursor, DeadLetter, JournalRow, Lease, Move, Progress, Store, Transaction
+from adapters.store import engine as database
+from adapters.store import schema as s
+from adapters.store import transaction as stores
+from adapters.store import views
+from adapters.store.transaction import LEASE, Cursor, DeadLetter, JournalRow, Lease, Move, Progress, Store, Transaction
 from statemachine.commands import Command
 from statemachine.events import Event
 from statemachine.facts import Facts, Part

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import wire
-from adapters.ports import Unreadable
-from adapters.wire import (
+from adapters.messages import wire
+from adapters.messages.wire import (
     CloudEvent,
     ShopIds,
     decode_oms,
@@ -27,6 +26,7 @@ from adapters.wire import (
     snapshot_of,
     to_structured,
 )
+from adapters.ports import Unreadable
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Cancellation, Dispatch, Part, Tracking
 

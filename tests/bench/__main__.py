@@ -25,16 +25,16 @@ from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from adapters import store as stores
-from adapters.engines import Kafka, Postgres
-from adapters.kafka import KafkaLog
+from adapters.clock import SystemClock
+from adapters.engines.engines import Kafka, Postgres
+from adapters.log.kafka import KafkaLog
+from adapters.messages.wire import decode_snapshot, snapshot_event, snapshot_of, to_structured
 from adapters.ports import NewRecord
 from adapters.simulators.world import ALPHA, Line, build_order
-from adapters.store import Store
-from adapters.wire import decode_snapshot, snapshot_event, snapshot_of, to_structured
+from adapters.store import transaction as stores
+from adapters.store.transaction import Store
 from consumer.apply import Orders
 from consumer.bootstrap import collect_less_often
-from consumer.clock import SystemClock
 from consumer.loop import BATCH, Consumer
 from consumer.outbox import Outbox
 

@@ -11,23 +11,23 @@ import httpx
 import sqlalchemy as sa
 from starlette.types import ASGIApp
 
-from adapters import schema as s
-from adapters import store as stores
-from adapters import views
-from adapters.log import EmbeddedLog
-from adapters.mirakl import MiraklShop
-from adapters.oms import KornitX
+from adapters.log.embedded import EmbeddedLog
+from adapters.messages.wire import ShopIds, decode_oms, decode_snapshot, oms_event, to_structured
 from adapters.ports import NewRecord
+from adapters.remotes.kornitx import KornitX
+from adapters.remotes.mirakl import MiraklShop
 from adapters.simulators.books import AnswerLostError, Books, Effect, Fault
-from adapters.simulators.mirakl import MiraklSimulator
-from adapters.simulators.oms import OmsCompany, OmsSimulator
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
 from adapters.simulators.world import COMPANIES, MARKETPLACES, Line, build_order
-from adapters.store import OrderRow, Store
-from adapters.wire import ShopIds, decode_oms, decode_snapshot, oms_event, to_structured
+from adapters.store import schema as s
+from adapters.store import transaction as stores
+from adapters.store import views
+from adapters.store.transaction import OrderRow, Store
 from consumer.apply import Orders
-from consumer.lease import Leases, poll_lease
+from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
-from consumer.metrics import Metrics
+from consumer.metrics.recorder import Metrics
 from consumer.poller import Poller
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapters import schema, views
 from adapters.ports import Clock, Rejected, Retryable
-from adapters.store import OrderRow, Store
-from adapters.views import ShopView
-from consumer.acts import ACTS, NotPossible, act, pause, resume
+from adapters.store import schema, views
+from adapters.store.transaction import OrderRow, Store
+from adapters.store.views import ShopView
+from consumer.operations.orders import ACTS, NotPossible, act, pause, resume
 from statemachine.commands import ALREADY_THERE, Policy
 from statemachine.events import CALL
 from statemachine.facts import Facts, Rejection

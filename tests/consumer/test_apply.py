@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters import schema as s
-from adapters import views
 from adapters.ports import Extent, Fenced, Place
-from adapters.store import DeadLetter, Move, OrderRow
+from adapters.store import schema as s
+from adapters.store import views
+from adapters.store.transaction import DeadLetter, Move, OrderRow
 from consumer import apply
 from consumer.apply import REPEATED, Applied, Orders
 from statemachine import machine

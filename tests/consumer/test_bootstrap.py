@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.exposition import generate_latest
 
-from adapters import database, views
-from adapters.engines import free_port
+from adapters.engines.engines import free_port
 from adapters.ports import ConfigError
-from adapters.store import Cursor
+from adapters.store import engine as database
+from adapters.store import views
+from adapters.store.transaction import Cursor
 from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, Service
-from consumer.demo import write_settings
-from consumer.lease import RELAY, Leases, poll_lease
+from consumer.demo.embedded import write_settings
+from consumer.leases import RELAY, Leases, poll_lease
 from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import StillClock

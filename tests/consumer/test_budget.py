@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.exposition import generate_latest
 
-from adapters import schema as s
 from adapters.simulators.world import COMPANIES
-from consumer.metrics import Metrics
+from adapters.store import schema as s
+from consumer.metrics.recorder import Metrics
 from consumer.worker import Worker, oms_account
 from tests.consumer.rig import Rig
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from adapters.messages.wire import REASONS, ShopIds, decode_oms, decode_snapshot
 from adapters.ports import Unreadable
-from adapters.wire import REASONS, ShopIds, decode_oms, decode_snapshot
-from consumer.checks import Checked, Checker, lines, split, summary
+from consumer.operations.events import Checked, Checker, lines, split, summary
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/events/examples"
 VALID = sorted(path for path in (EXAMPLES / "valid").glob("*.json") if not path.stem.startswith("dead-letter"))

@@ -13,14 +13,15 @@ import sqlalchemy as sa
 import typer.main
 from typer.testing import CliRunner, Result
 
-from adapters import schema, views
-from adapters import store as stores
-from adapters.log import EmbeddedLog
+from adapters.log.embedded import EmbeddedLog
+from adapters.messages.wire import decode_oms
 from adapters.ports import Place, Rejected, StoreUnavailable
-from adapters.store import Cursor, DeadLetter, Progress, Store
-from adapters.wire import decode_oms
-from consumer import cli, config
+from adapters.store import schema, views
+from adapters.store import transaction as stores
+from adapters.store.transaction import Cursor, DeadLetter, Progress, Store
+from consumer import config
 from consumer.apply import Orders
+from consumer.cli import app as cli
 from consumer.loop import Consumer
 from statemachine import diagram
 from statemachine.events import Event

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from adapters import schema as s
-from adapters.move import move
-from adapters.store import Store
-from consumer import cli
+from adapters.store import schema as s
+from adapters.store.copy import move
+from adapters.store.transaction import Store
+from consumer.cli import app as cli
 from consumer.wiring import GROUP
 from statemachine.states import IMPORTED
 from tests.adapters.test_move import FILE

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from adapters import views
 from adapters.ports import Catalog, OrdersPage, OrdersQuery, OutcomeUnknown, Rejected, RemoteError, Retryable
-from adapters.store import OrderRow
+from adapters.store import views
+from adapters.store.transaction import OrderRow
 from consumer.apply import Orders
-from consumer.explain import (
+from consumer.operations.explain import (
     CURES,
     Explanation,
     TimelineRow,

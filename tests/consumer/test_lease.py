@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from adapters import schema as s
 from adapters.ports import Fenced, StoreUnavailable
-from adapters.store import Store
-from consumer.lease import RELAY, Leases, poll_lease
+from adapters.store import schema as s
+from adapters.store.transaction import Store
+from consumer.leases import RELAY, Leases, poll_lease
 from tests.support import Meanwhile, OpenStore, StillClock
 
 SECONDS = 30.0

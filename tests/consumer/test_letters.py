@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapters import schema as s
-from adapters import views
+from adapters.messages.wire import ShopIds
 from adapters.ports import LogUnavailable, NewRecord
 from adapters.simulators.world import ALPHA, COMPANIES, Line, build_order
-from adapters.store import DeadLetter
-from adapters.wire import ShopIds
-from consumer import acts
-from consumer.acts import NotPossible
+from adapters.store import schema as s
+from adapters.store import views
+from adapters.store.transaction import DeadLetter
 from consumer.config import TopicsTable
+from consumer.operations import orders as acts
+from consumer.operations.orders import NotPossible
 from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
 
 SHOPS = (ShopIds("alpha", COMPANIES["alpha"]),)

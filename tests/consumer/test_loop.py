@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from adapters import schema as s
-from adapters import views
-from adapters.log import EmbeddedLog
+from adapters.log.embedded import EmbeddedLog
 from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable, Unreadable
-from adapters.store import DeadLetter, Move, OrderRow, Progress, Store, Transaction
+from adapters.store import schema as s
+from adapters.store import views
+from adapters.store.transaction import DeadLetter, Move, OrderRow, Progress, Store, Transaction
 from consumer.apply import Applied, Orders
 from consumer.loop import LOOK_AGAIN_SECONDS, Brake, Consumer, dead_letter
 from consumer.offsets import reset, standings

@@ -13,10 +13,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from adapters.messages.wire import REASONS as UNREADABLE
 from adapters.ports import Place, Record
-from adapters.store import DeadLetter
-from adapters.wire import REASONS as UNREADABLE
-from consumer.metrics import (
+from adapters.store.transaction import DeadLetter
+from consumer.metrics.recorder import (
     ALERTED_OUTCOMES,
     OPERATIONS,
     OUTCOMES,

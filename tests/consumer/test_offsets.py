@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import schema as s
-from adapters import views
 from adapters.ports import Extent, Fenced, Place
 from adapters.simulators.world import COMPANIES
-from adapters.store import Progress
+from adapters.store import schema as s
+from adapters.store import views
+from adapters.store.transaction import Progress
 from consumer import offsets as of_log
-from consumer.lease import poll_lease
+from consumer.leases import poll_lease
 from consumer.offsets import MISFITS, _excused, _target, misfit
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, Rig

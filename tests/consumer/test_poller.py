@@ -13,8 +13,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from adapters import schema as s
-from adapters import views
+from adapters.messages.wire import content_of, decode_snapshot, from_record
 from adapters.ports import (
     Carrier,
     Catalog,
@@ -29,9 +28,10 @@ from adapters.ports import (
     Unreadable,
 )
 from adapters.simulators.world import ALPHA, Line, build_order
-from adapters.wire import content_of, decode_snapshot, from_record
+from adapters.store import schema as s
+from adapters.store import views
 from consumer import poller as poller_module
-from consumer.lease import Leases, poll_lease
+from consumer.leases import Leases, poll_lease
 from consumer.poller import FIRST, OVERLAP, REMEMBERED_FOR, WIDE, Poller
 from statemachine.facts import EPOCH, Tracking
 from tests.consumer.rig import GRACE, SNAPSHOTS, Rig

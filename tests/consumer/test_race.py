@@ -8,9 +8,9 @@ from functools import reduce
 import pytest
 import sqlalchemy as sa
 
-from adapters import store as stores
-from adapters import views
-from adapters.store import Store
+from adapters.store import transaction as stores
+from adapters.store import views
+from adapters.store.transaction import Store
 from consumer.apply import Orders
 from statemachine.events import Event
 from statemachine.facts import Facts, join

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters import views
-from adapters.contract import TRANSITION_TYPE
+from adapters.messages.contract import TRANSITION_TYPE
+from adapters.messages.wire import from_record
 from adapters.ports import Fenced, LogUnavailable, NewRecord, StoreUnavailable, TooLarge
-from adapters.store import DeadLetter, Store
-from adapters.wire import from_record
+from adapters.store import views
+from adapters.store.transaction import DeadLetter, Store
 from consumer.apply import Orders
-from consumer.lease import RELAY, Leases
+from consumer.leases import RELAY, Leases
 from consumer.outbox import Outbox
 from consumer.relay import BATCH, LEFT_OUT, Relay
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
@@ -267,7 +267,7 @@ def test_a_crash_between_publication_and_deletion_publishes_twice_and_loses_noth
 ) -> None:
     world.tell("1", "2")
     with monkeypatch.context() as crash:
-        crash.setattr("adapters.store.Transaction.published", _gone)
+        crash.setattr("adapters.store.transaction.Transaction.published", _gone)
         with pytest.raises(StoreUnavailable):
             world.relay.turn()
     world.tell("3")

@@ -15,10 +15,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from structlog.testing import capture_logs
 
-from adapters import views
+from adapters.messages.wire import content_of, from_record
 from adapters.ports import ConfigError, TooLarge
-from adapters.store import DeadLetter
-from adapters.wire import content_of, from_record
+from adapters.store import views
+from adapters.store.transaction import DeadLetter
 from consumer.web.app import MAX_CALLBACK_BYTES, Intake, application
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 

@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.ports import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
-from adapters.store import LEASE
-from consumer import acts
+from adapters.store.transaction import LEASE
+from consumer.operations import orders as acts
 from consumer.retry import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS, DONE
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy

@@ -12,7 +12,7 @@ from rich.console import Console
 from adapters.simulators.serve import SimulatedWorld
 from adapters.simulators.world import COMPANIES, MARKETPLACES
 from consumer.bootstrap import Service
-from consumer.demo import CALLBACK_SECRET, OMS_KEY, Outcome, demo
+from consumer.demo.embedded import CALLBACK_SECRET, OMS_KEY, Outcome, demo
 
 
 class Run:

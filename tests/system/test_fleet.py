@@ -20,15 +20,15 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from rich.console import Console
 from sqlalchemy import make_url
 
-from adapters import views
-from adapters.database import without_password
-from adapters.engines import Kafka, free_port
+from adapters.engines.engines import Kafka, free_port
 from adapters.simulators.world import MARKETPLACES
-from adapters.store import Store
+from adapters.store import views
+from adapters.store.engine import without_password
+from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import Settings, TopicsTable
-from consumer.demo import OMS_KEY, Engines, Outcome, full_demo, write_settings
-from consumer.fleet import Fleet
+from consumer.demo.embedded import OMS_KEY, Engines, Outcome, full_demo, write_settings
+from consumer.demo.fleet import Fleet
 from tests.engines import PASSWORD
 from tests.support import wait
 
@@ -320,7 +320,7 @@ def records(settings: Settings, topic: str) -> Iterator[bytes]:
     consumer.close()
 
 
-PROGRAM = [sys.executable, "-c", "from consumer.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from consumer.cli.app import main; main()"]
 
 
 def start(*arguments: str) -> "subprocess.Popen[bytes]":

@@ -21,18 +21,18 @@ from kafka.partitioner import Partitioner
 from kafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
 
-from adapters import schema as s
-from adapters import store as stores
-from adapters import views
-from adapters.engines import Kafka, Postgres, create_topics
-from adapters.kafka import KafkaLog, KafkaReader
+from adapters.clock import SystemClock
+from adapters.engines.engines import Kafka, Postgres, create_topics
+from adapters.log.kafka import KafkaLog, KafkaReader
 from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
-from adapters.store import DeadLetter, Store
+from adapters.store import schema as s
+from adapters.store import transaction as stores
+from adapters.store import views
+from adapters.store.transaction import DeadLetter, Store
 from consumer import loop, offsets
 from consumer.apply import Applied, Orders
-from consumer.clock import SystemClock
 from consumer.loop import Consumer
-from consumer.metrics import Metrics
+from consumer.metrics.recorder import Metrics
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
 from tests.statemachine.lives import spoke

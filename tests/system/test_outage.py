@@ -14,16 +14,16 @@ import httpx
 import pytest
 from rich.console import Console
 
-from adapters import views
-from adapters.engines import Kafka, Postgres
-from adapters.kafka import KafkaLog
+from adapters.engines.engines import Kafka, Postgres
+from adapters.log.kafka import KafkaLog
 from adapters.ports import Place
 from adapters.simulators.world import make_lives
-from adapters.store import Store
+from adapters.store import views
+from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import ENV_PREFIX, KafkaTable, LeasesTable
-from consumer.demo import PARTITIONS, Outcome, full_demo
-from consumer.fleet import SHAPE, Fleet
+from consumer.demo.embedded import PARTITIONS, Outcome, full_demo
+from consumer.demo.fleet import SHAPE, Fleet
 from tests.engines import started, started_postgres
 from tests.system.test_fleet import EARLY, is_ready, value
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters import views
 from adapters.simulators.books import Books
-from adapters.simulators.oms import OmsCompany, OmsSimulator
+from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
 from adapters.simulators.serve import Server, serve, utc_now
+from adapters.store import views
 from consumer import config
 from consumer.bootstrap import Service
 

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from adapters.simulators.books import Books
-from adapters.simulators.mirakl import MiraklSimulator
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.world import ALPHA, BETA, Line, build_order
 
 DESCRIPTION = Path(__file__).resolve().parents[4] / "shared" / "mirakl" / "mmp-seller-openapi.json"

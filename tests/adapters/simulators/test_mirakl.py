@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from adapters.simulators.books import AnswerLostError, Books, Fault
-from adapters.simulators.mirakl import Carrier, Knobs, Marketplace, MiraklSimulator, ShippingType, stamp
+from adapters.simulators.mirakl.marketplace import Carrier, Knobs, Marketplace, MiraklSimulator, ShippingType, stamp
 from adapters.simulators.world import Line, build_order
 
 Json = dict[str, Any]

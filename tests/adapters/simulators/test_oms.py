@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from adapters.simulators.books import AnswerLostError, Books, Fault
-from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator, Shipment
+from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator, Shipment
 
 Json = dict[str, Any]
 RAW = "Basic 99999:key"

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from adapters.simulators.books import Books, Fault
-from adapters.simulators.mirakl import MiraklSimulator
-from adapters.simulators.oms import OmsCompany, OmsSimulator
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
 from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
 from adapters.simulators.world import ALPHA, Line, build_order
 

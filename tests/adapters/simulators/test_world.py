@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from adapters.simulators.books import Books
-from adapters.simulators.mirakl import SENT, MiraklSimulator
-from adapters.simulators.oms import OmsCompany, OmsKnobs, OmsSimulator
+from adapters.simulators.mirakl.marketplace import SENT, MiraklSimulator
+from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator
 from adapters.simulators.world import (
     ALPHA,
     BETA,

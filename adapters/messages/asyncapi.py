@@ -1,0 +1,163 @@
+"""The AsyncAPI document of the four topics (`make docs` writes docs/events/asyncapi.json)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from adapters.messages import contract
+
+_KAFKA: Final = "0.5.0"
+_DAYS: Final = 86_400_000  # in milliseconds
+
+_ABOUT: Final = """\
+What orderflow reads from Kafka and writes to it. Topics' names are settings; these are the defaults.
+
+Events are CloudEvents 1.0 in structured mode, JSON in UTF-8. Binary mode (`ce_` headers) is read too. Delivery is at
+least once; events of one order share a key, hence a partition, hence their order. Within a major version there are only
+additions: ignore what you do not know. `README.md` beside this file says how to publish, to check and to read.\
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """A topic, its one message, and what orderflow does with it."""
+
+    setting: str
+    message: str
+    title: str
+    about: str
+    key: str
+    key_example: str
+    actions: tuple[str, ...]
+    keep_days: int
+
+
+_TOPICS: Final = (
+    _Topic(
+        "oms_events",
+        "OmsOrderEvent",
+        "What the OMS reports of an order",
+        "The OMS publishes what KornitX's status callback would have carried. A null value is a tombstone: passed "
+        "over.",
+        "{companyrefid}:{external_ref}",
+        "99999:00000012-A",
+        ("receive",),
+        7,
+    ),
+    _Topic(
+        "snapshots",
+        "OrderSnapshotEvent",
+        "Orders as read at Mirakl",
+        "Written and read by orderflow. Holds personal data: names, addresses, phones. Give nobody else access without "
+        "need.",
+        "{shop}:{order_id}",
+        "alpha:00000012-A",
+        ("send", "receive"),
+        7,
+    ),
+    _Topic(
+        "transitions",
+        "OrderTransitionedEvent",
+        "Changes of an order's state",
+        "One event per change of state, at least once. No personal data.",
+        "{shop}:{order_id}",
+        "alpha:00000012-A",
+        ("send",),
+        7,
+    ),
+    _Topic(
+        "dead_letters",
+        "DeadLetter",
+        "What could not be used",
+        "Value and key of the record as received, byte for byte, which may hold personal data. Why, and where it came "
+        "from, is in the headers.",
+        "the record's own, or none",
+        "99999:00000012-A",
+        ("send",),
+        30,
+    ),
+)
+
+
+def document(
+    names: Mapping[str, str], group: str, examples: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """The document. `names`: each topic's name by its setting. `examples`: by message, each with a `name`, a
+    `payload`, and `headers` where there are some."""
+    return {
+        "asyncapi": "3.1.0",
+        "info": {
+            "title": "orderflow events",
+            "version": contract.VERSION,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/cloudevents+json",
+        "channels": {names[topic.setting]: _channel(topic, names[topic.setting]) for topic in _TOPICS},
+        "operations": {
+            f"{action}-{topic.setting.replace('_', '-')}": _operation(action, names[topic.setting], topic, group)
+            for topic in _TOPICS
+            for action in topic.actions
+        },
+        "components": {
+            "messages": {topic.message: _message(topic, examples[topic.message]) for topic in _TOPICS},
+            "schemas": contract.components(),
+        },
+    }
+
+
+def _channel(topic: _Topic, name: str) -> dict[str, Any]:
+    return {
+        "address": name,
+        "title": topic.title,
+        "description": topic.about,
+        "messages": {topic.message: {"$ref": f"#/components/messages/{topic.message}"}},
+        "bindings": {
+            "kafka": {
+                "topic": name,
+                "partitions": 12,  # a suggestion, like the next two: fewer will do for one shop
+                "replicas": 3,
+                "topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": topic.keep_days * _DAYS},
+                "bindingVersion": _KAFKA,
+            }
+        },
+    }
+
+
+def _operation(action: str, name: str, topic: _Topic, group: str) -> dict[str, Any]:
+    """Seen from orderflow."""
+    bindings = {"groupId": {"type": "string", "default": group}} if action == "receive" else {}
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{name}"},
+        "summary": f"orderflow {'reads' if action == 'receive' else 'writes'}: {topic.title.lower()}",
+        "messages": [{"$ref": f"#/channels/{name}/messages/{topic.message}"}],
+        "bindings": {"kafka": {**bindings, "bindingVersion": _KAFKA}},
+    }
+
+
+def _message(topic: _Topic, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    key = {"type": "string", "description": topic.key, "examples": [topic.key_example]}
+    return {
+        "name": topic.message,
+        "title": topic.title,
+        **(_AS_RECEIVED if topic.setting == "dead_letters" else _as_event(topic.message)),
+        "bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA}},
+        "examples": [dict(example) for example in examples],
+    }
+
+
+_AS_RECEIVED: Final = {
+    "contentType": "application/octet-stream",
+    "headers": {"$ref": "#/components/schemas/DeadLetterHeaders"},
+    "payload": {"description": "Any bytes, or none."},
+}
+
+
+def _as_event(message: str) -> dict[str, Any]:
+    content_type = {"type": "string", "const": "application/cloudevents+json; charset=UTF-8"}
+    return {
+        "contentType": "application/cloudevents+json",
+        "headers": {"type": "object", "properties": {"content-type": content_type}, "required": ["content-type"]},
+        "payload": {"$ref": f"#/components/schemas/{message}"},
+    }

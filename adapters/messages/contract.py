@@ -1,0 +1,378 @@
+"""What other teams may rely on: the messages of the four topics, as the models from which docs/events is made.
+
+The data of an event is the very model that the decoder reads it with (wire.py), so what is published cannot ask for
+less. The envelopes ask for more than the decoder needs: an event that breaks only those is taken, and `events check`
+warns. Within a major version there are only additions; the next one gets topics of its own.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import to_json
+
+from adapters.messages import wire
+from adapters.messages.wire import CloudEvent, Headers, Id, KornitXCallback, Loose, Message
+from statemachine.commands import REASONS
+from statemachine.events import TRIGGERS
+from statemachine.states import STATES
+
+VERSION: Final = "1.0.0"
+
+TRANSITION_TYPE: Final = "io.orderflow.order.transitioned"
+TRANSITION_SOURCE: Final = "/orderflow"
+
+# -- Envelopes -----------------------------------------------------------------------------------------------------
+
+_DATE_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$"
+
+
+def _on_one_line(text: str) -> str:
+    if re.search(wire.CONTROL_CHARACTER, text):
+        raise ValueError("has to be without control characters")
+    return text
+
+
+def _with_offset(text: str) -> str:
+    if not re.fullmatch(_DATE_TIME, text) or wire.instant(text) is None:
+        raise ValueError("has to be a date-time of RFC 3339 with its offset, as 2026-03-06T12:04:20Z")
+    return text
+
+
+Attribute = Annotated[
+    StrictStr,
+    Field(
+        min_length=1,
+        max_length=wire.LONGEST_ATTRIBUTE,
+        json_schema_extra={"not": {"pattern": wire.CONTROL_CHARACTER}},
+    ),
+    AfterValidator(_on_one_line),
+]
+When = Annotated[
+    StrictStr,
+    Field(json_schema_extra={"format": "date-time", "pattern": _DATE_TIME}),
+    AfterValidator(_with_offset),
+]
+ShopName = Annotated[StrictStr, Field(pattern="^[a-z0-9][a-z0-9_-]{0,39}$")]
+
+
+class Envelope(BaseModel):
+    """CloudEvents 1.0 in structured mode. Further extension attributes are allowed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    specversion: Literal["1.0"]
+    id: Attribute = Field(description="Unique per source. The same notification keeps its id however often it is sent.")
+    source: Attribute
+    type: Attribute
+    subject: Attribute
+    time: When
+    datacontenttype: Literal["application/json"]
+    dataschema: Attribute | None = Field(default=None, description="A URI that ends in the major version of the data.")
+    partitionkey: Attribute
+
+
+OmsType = Literal["net.kornitx.order.dispatched", "net.kornitx.order.cancelled", "net.kornitx.order.status_changed"]
+
+
+class OmsOrderEvent(Envelope):
+    """What the OMS reports of one order: KornitX's callback as it would have been sent over HTTP."""
+
+    source: StrictStr = Field(description="/kornitx/company/{companyrefid}", pattern="^/kornitx/company/[1-9][0-9]*$")
+    type: OmsType = Field(
+        description="For filtering; orderflow decides by the data. dispatched: status 8, 64 or 516, or new_shipments "
+        "is not empty. cancelled: else, where status is 128 or new_cancellations is not empty."
+    )
+    subject: Attribute = Field(description="Equal to data.external_ref.")
+    time: When = Field(description="When the OMS changed the order.")
+    partitionkey: Attribute = Field(description="{companyrefid}:{subject}, and the record's key.")
+    companyrefid: StrictStr = Field(
+        description="The company of the sales channel at the OMS, as text; it finds the shop.", pattern="^[1-9][0-9]*$"
+    )
+    data: KornitXCallback
+
+
+class Order(wire.MiraklOrder):
+    """An order byte for byte as OR11 gave it. Named here is what orderflow reads; all else is Mirakl's."""
+
+    order_id: Id
+
+
+class OrderSnapshotEvent(Envelope):
+    """One read of one order at Mirakl. Its data holds personal data."""
+
+    id: Attribute = Field(description="Order, hash of its bytes, start of the read.")
+    source: StrictStr = Field(description="/mirakl/{shop}", pattern="^/mirakl/[a-z0-9][a-z0-9_-]{0,39}$")
+    type: Literal["io.orderflow.mirakl.order-snapshot"]
+    subject: Attribute = Field(description="Mirakl's order id.")
+    time: When = Field(description="The start of the read.")
+    partitionkey: Attribute = Field(description="{shop}:{subject}, and the record's key.")
+    shop: ShopName = Field(description="The shop's name in orderflow's configuration.")
+    readat: When = Field(description="The start of the read.")
+    data_base64: StrictStr = Field(
+        description="The order's bytes; schema mirakl-order.",
+        min_length=1,
+        json_schema_extra={"contentEncoding": "base64", "contentMediaType": "application/json"},
+    )
+
+
+class Transition(BaseModel):
+    """One change of an order's state. No personal data.
+
+    States, triggers and reasons may get further values within a major version: keep a branch for those not known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    shop: ShopName
+    order_id: Id = Field(description="Mirakl's order id.")
+    from_state: str = Field(examples=[*STATES])
+    to_state: str = Field(examples=[*STATES])
+    trigger: str = Field(description="The kind of event that led to it.", examples=[*TRIGGERS])
+    version: int = Field(ge=1, description="The order's version; it grows with every change, of state or not.")
+    at: When = Field(description="When it was recorded.")
+    attention: tuple[str, ...] = Field(
+        description="Why the order needs a person now; see docs/attention.md. Empty where it does not.",
+        examples=[[reason] for reason in REASONS],
+    )
+
+
+class OrderTransitionedEvent(Envelope):
+    """An order changed its state."""
+
+    id: StrictStr = Field(
+        description="A number as text. For one order a later change has a greater one.", pattern="^[1-9][0-9]{0,18}$"
+    )
+    source: Literal["/orderflow"]
+    type: Literal["io.orderflow.order.transitioned"]
+    subject: Attribute = Field(description="Mirakl's order id.")
+    time: When = Field(description="When it was recorded.")
+    dataschema: Literal["urn:orderflow:schema:transition:1"]
+    partitionkey: Attribute = Field(description="{shop}:{subject}, and the record's key.")
+    shop: ShopName = Field(description="The shop's name in orderflow's configuration.")
+    correlationid: Attribute = Field(description="The order: {shop}:{subject}.")
+    causationid: Attribute = Field(
+        description="The event that led to it, {source}#{id}. Where that is longer than 300 characters, its end is a "
+        "hash of the whole."
+    )
+    sequence: StrictStr = Field(
+        description="data.version with leading zeros, so that it sorts as text. Gaps are normal.", pattern="^[0-9]{10}$"
+    )
+    data: Transition
+
+
+class DeadLetterHeaders(BaseModel):
+    """Headers of a record that orderflow set aside. Its own headers stand before these, under their own names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    place: str = Field(alias="orderflow-place", description="topic/partition/offset", pattern=".+/[0-9]+/[0-9]+$")
+    source: str = Field(alias="orderflow-source", description="The topic that it was read from.", min_length=1)
+    reason: str = Field(alias="orderflow-reason", examples=[*sorted(wire.REASONS), "not_applicable"], min_length=1)
+    detail: str = Field(alias="orderflow-detail", description="Names fields, never values. May be empty.")
+
+
+# -- What we write -------------------------------------------------------------------------------------------------
+
+
+def transition_event(
+    journal_id: int,
+    *,
+    shop: str,
+    order_id: str,
+    before: str,
+    after: str,
+    trigger: str,
+    version: int,
+    at: datetime,
+    attention: Sequence[str],
+    caused_by: tuple[str, str],
+) -> CloudEvent:
+    """One change of an order's state. `caused_by`: source and id of the event that led to it."""
+    order = f"{shop}:{order_id}"
+    # Not built as a Transition, which costs as much as the rest of it: a test reads every one back as that.
+    data = {
+        "shop": shop,
+        "order_id": order_id,
+        "from_state": before,
+        "to_state": after,
+        "trigger": trigger,
+        "version": version,
+        "at": wire.iso(at),
+        "attention": attention,
+    }
+    return CloudEvent(
+        id=str(journal_id),
+        source=TRANSITION_SOURCE,
+        type=TRANSITION_TYPE,
+        subject=order_id,
+        time=at,
+        data=to_json(data),
+        extensions={
+            "partitionkey": order,
+            "shop": shop,
+            "correlationid": order,
+            "causationid": _bounded("#".join(caused_by)),
+            "sequence": f"{version:010d}",  # CloudEvents wants it to sort as text
+        },
+        dataschema=schema_id("transition"),
+    )
+
+
+def _bounded(text: str) -> str:
+    """`text`, or its start and a hash of the whole where it is too long for an attribute: still one for each text."""
+    if len(text) <= wire.LONGEST_ATTRIBUTE:
+        return text
+    digest = "~" + wire.content_of(text.encode())
+    return text[: wire.LONGEST_ATTRIBUTE - len(digest)] + digest
+
+
+def dead_letter_headers(
+    source: str, place: str, reason: str, detail: str, headers: Headers
+) -> tuple[tuple[str, bytes], ...]:
+    """The record's own headers, then ours: the last of a name is ours, also where a letter is set aside twice."""
+    ours = {"place": place, "source": source, "reason": reason, "detail": detail}
+    return (*headers, *((f"orderflow-{name}", text.encode(errors="replace")) for name, text in ours.items()))
+
+
+# -- What an event breaks ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A field, and the rule that it breaks. Never its value."""
+
+    field: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of event: the setting of its topic, what its types begin with, and how its attributes agree."""
+
+    topic: str
+    begins: str
+    model: type[Envelope]
+    owner: str
+    source: str
+
+
+OMS: Final = Kind("oms_events", "net.kornitx.order.", OmsOrderEvent, "companyrefid", "/kornitx/company/{}")
+SNAPSHOTS: Final = Kind("snapshots", wire.SNAPSHOT_TYPE, OrderSnapshotEvent, "shop", "/mirakl/{}")
+TRANSITIONS: Final = Kind("transitions", TRANSITION_TYPE, OrderTransitionedEvent, "shop", TRANSITION_SOURCE)
+
+
+def kind_of(type_: object) -> Kind | None:
+    """The kind of event that a CloudEvents type is of."""
+    kinds = (OMS, SNAPSHOTS, TRANSITIONS)
+    return next((kind for kind in kinds if isinstance(type_, str) and type_.startswith(kind.begins)), None)
+
+
+def complaints(kind: Kind, envelope: Mapping[str, Any]) -> list[Complaint]:
+    """Everything in which an event in structured mode differs from its schema and from itself."""
+    try:
+        kind.model.model_validate(envelope)
+    except ValidationError as errors:
+        found = [
+            Complaint(".".join(str(step) for step in error["loc"]), _rule(error["type"], error["msg"]))
+            for error in errors.errors(include_url=False, include_context=False, include_input=False)
+        ]
+    else:
+        found = []
+    wrong = {complaint.field for complaint in found}
+    return found + [one for one in _disagreements(kind, envelope) if one.field not in wrong]
+
+
+MISSING: Final = "is missing"
+
+
+def _rule(kind: str, message: str) -> str:
+    if kind == "missing":
+        return MISSING
+    if kind == "tuple_type":
+        return "should be a list"
+    return re.sub("^(Value error, |Input (?=should)|String (?=should))", "", message)
+
+
+def _disagreements(kind: Kind, envelope: Mapping[str, Any]) -> Iterator[Complaint]:
+    owner, subject = envelope.get(kind.owner), envelope.get("subject")
+    if not isinstance(owner, str) or not isinstance(subject, str):
+        return
+    if envelope.get("source") != kind.source.format(owner):
+        yield Complaint("source", f"has to be {kind.source.format('{' + kind.owner + '}')}")
+    if envelope.get("partitionkey") != f"{owner}:{subject}":
+        yield Complaint("partitionkey", f"has to be {{{kind.owner}}}:{{subject}}, which is the record's key too")
+    if kind is TRANSITIONS and isinstance(data := envelope.get("data"), dict):
+        yield from _disagreements_of_a_transition(envelope, data)
+
+
+def _disagreements_of_a_transition(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Complaint]:
+    if envelope.get("correlationid") != envelope.get("partitionkey"):
+        yield Complaint("correlationid", "has to be {shop}:{subject}")
+    if data.get("shop") != envelope.get("shop"):
+        yield Complaint("data.shop", "has to equal shop")
+    if data.get("order_id") != envelope.get("subject"):
+        yield Complaint("data.order_id", "has to equal subject")
+    if str(data.get("version")).zfill(10) != envelope.get("sequence"):
+        yield Complaint("sequence", "has to be data.version with leading zeros")
+
+
+def forgiven(message: Message, received: Mapping[str, Any], place: str) -> Iterator[Complaint]:
+    """What stood in `received`, could not be read, and counts as not given."""
+    for name, field in type(message).model_fields.items():
+        given, read = received.get(name), getattr(message, name)
+        if any(isinstance(mark, Loose) for mark in field.metadata):
+            empty = given is None or (isinstance(given, str) and not given.strip())
+            if not empty and given != read and read == field.default:
+                yield Complaint(f"{place}.{name}", "cannot be read, and counts as not given")
+        elif isinstance(read, tuple):
+            for number, (inner, one) in enumerate(zip(read, given or (), strict=True)):
+                yield from forgiven(inner, one, f"{place}.{name}.{number}")
+
+
+# -- Schemas -------------------------------------------------------------------------------------------------------
+
+
+class _Generator(GenerateJsonSchema):
+    """Without titles made from field names: they say the name once more."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        del schema
+        return False
+
+
+#: The published schemas by the name of their file.
+MODELS: Final[Mapping[str, type[BaseModel]]] = {
+    "oms-order-event": OmsOrderEvent,
+    "kornitx-callback": KornitXCallback,
+    "order-snapshot-event": OrderSnapshotEvent,
+    "mirakl-order": Order,
+    "order-transitioned-event": OrderTransitionedEvent,
+    "transition": Transition,
+    "dead-letter-headers": DeadLetterHeaders,
+}
+
+
+def schema_id(name: str) -> str:
+    """What `dataschema` says: the schema's name and its major version."""
+    return f"urn:orderflow:schema:{name}:{VERSION.partition('.')[0]}"
+
+
+def schema(name: str) -> JsonSchemaValue:
+    """A schema that stands alone."""
+    made = MODELS[name].model_json_schema(schema_generator=_Generator)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_id(name), **made}
+
+
+def components() -> dict[str, JsonSchemaValue]:
+    """All schemas by model, as an AsyncAPI document refers to them."""
+    _, made = models_json_schema(
+        [(model, "validation") for model in MODELS.values()],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_Generator,
+    )
+    return dict(made["$defs"])

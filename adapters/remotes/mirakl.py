@@ -1,0 +1,388 @@
+"""Mirakl's seller API: one shop at one marketplace (mirakl-api 2, 5)."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from threading import Lock
+from typing import Annotated, Final, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import Field, OnErrorOmit, ValidationError
+
+from adapters.messages.wire import Instant, Loose, Message, Text, load_object, storable
+from adapters.ports import (
+    AccountFault,
+    Carrier,
+    Catalog,
+    Clock,
+    OnCall,
+    OrdersPage,
+    OrdersQuery,
+    Rejected,
+    RemoteError,
+    Retryable,
+    Unreadable,
+)
+from adapters.remotes.http import Remote, Reply, http_date, outcome_of, retry_after_seconds, safe_code, unsure
+from statemachine.facts import EPOCH, Tracking
+
+_CATALOG_SECONDS: Final = 24 * 3600.0  # published ceiling of SH21 and SH12: once per day
+_MAX_THREAD_PAGES: Final = 20
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+
+# -- What Mirakl answers -----------------------------------------------------------------------------------------
+
+
+def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
+    """The error that an answer other than 2xx means (mirakl-api 2.3 to 2.5)."""
+    code, words = error_words(reply.body)
+    kind: type[RemoteError]
+    if reply.status in (401, 403) or reply.status < 400:
+        kind = AccountFault  # a redirect: the address is not the marketplace's, or it is closed for maintenance
+    elif reply.status == 429:
+        kind = Retryable
+    elif reply.status >= 500 or reply.status == 408:
+        kind = unsure(writes)
+    else:
+        kind = Rejected
+    return kind(
+        operation,
+        outcome_of(reply.status),
+        status=reply.status,
+        code=code,
+        words=words,
+        retry_after_seconds=retry_after_seconds(reply.headers),
+    )
+
+
+def error_words(body: bytes) -> tuple[str, str]:
+    """Code and message of an error body of shape A or B, else the first 300 characters (mirakl-api 2.4)."""
+    try:
+        top = load_object(body)
+    except Unreadable:
+        return "", storable(body[:1200].decode(errors="replace"), 300)
+    errors = top.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    code, message = top.get("code") or first.get("code"), top.get("message") or first.get("message")
+    return safe_code(code), storable(message, 500) if isinstance(message, str) else ""
+
+
+def _accepted(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
+    def read(reply: Reply) -> Reply:
+        if not 200 <= reply.status < 300:
+            raise failure(operation, reply, writes=writes)
+        return reply
+
+    return read
+
+
+def _parsed(operation: str, model: type[M]) -> Callable[[Reply], M]:
+    """Reads a 2xx body as `model`; what is not JSON was not Mirakl speaking, and is asked for again."""
+    accepted = _accepted(operation, writes=False)
+
+    def read(reply: Reply) -> M:
+        try:
+            return model.model_validate(load_object(accepted(reply).body))
+        except (Unreadable, ValidationError):
+            raise Retryable(operation, "body_error", status=reply.status) from None
+
+    return read
+
+
+class Account(Message):
+    """A01: which shop this key opens."""
+
+    shop_id: int
+    shop_state: Text = ""
+
+
+class _Carrier(Message):
+    code: Annotated[str, Field(min_length=1)]
+    label: Text = ""
+    tracking_url: Text = ""
+
+
+class _Carriers(Message):
+    carriers: tuple[OnErrorOmit[_Carrier], ...]
+
+
+class _ShippingType(Message):
+    code: Annotated[str, Field(min_length=1)]
+    mandatory_tracking: Annotated[bool, Loose(False)] = False
+
+
+class _ShippingTypes(Message):
+    shipping_types: tuple[OnErrorOmit[_ShippingType], ...]
+
+
+class _Features(Message):
+    disable_seller_alternative_carrier: Annotated[bool, Loose(False)] = False
+
+
+class _Platform(Message):
+    features: Annotated[_Features, Loose(_Features())] = _Features()
+
+
+class _Sender(Message):
+    type: Text = ""
+
+
+class _CustomerMessage(Message):
+    id: Text = ""
+    body: Annotated[str, Loose("")] = ""
+    date_created: Instant = None
+    sender: Annotated[_Sender, Loose(_Sender()), Field(alias="from")] = _Sender()
+
+
+class _Thread(Message):
+    messages: Annotated[tuple[OnErrorOmit[_CustomerMessage], ...], Loose(())] = ()
+
+
+class _Threads(Message):
+    data: tuple[OnErrorOmit[_Thread], ...]
+    next_page_token: Annotated[str, Loose("")] = ""
+
+
+# -- What we tell Mirakl -----------------------------------------------------------------------------------------
+
+
+def acceptance_body(decisions: Mapping[str, bool]) -> bytes:
+    """OR21: every line with its decision (mirakl-api 5.3)."""
+    lines = [{"id": line_id, "accepted": accepted} for line_id, accepted in decisions.items()]
+    return json.dumps({"order_lines": lines}).encode()
+
+
+def tracking_body(tracking: Tracking, catalog: Catalog, other_carrier: str) -> bytes:
+    """OR23 (mirakl-api 5.4, oms-api 11.1). Raises Rejected, without a call, for what Mirakl is known to refuse.
+
+    Without a number the carrier goes as free text where that is allowed: a registered one may need a number, and the
+    name that we sent is all that a later read can be compared with (Tracking.shows).
+    """
+    if not (tracking.carrier or tracking.number):
+        raise _refused("TRACKING_EMPTY", "there is neither a carrier nor a tracking number")
+    name = tracking.carrier or other_carrier
+    carrier = _registered(name, catalog)
+    fields: dict[str, str] = {}
+    if carrier and (tracking.number or not catalog.alternative_carriers):
+        if carrier.needs_number and not tracking.number:
+            raise _refused("TRACKING_NUMBER_MISSING", "this carrier needs a tracking number")
+        fields["carrier_code"] = carrier.code
+    elif catalog.alternative_carriers:
+        fields["carrier_name"] = name
+        if tracking.url.lower().startswith(("http://", "https://")):
+            fields["carrier_url"] = tracking.url
+    else:
+        raise _refused("CARRIER_UNKNOWN", "the marketplace does not know this carrier and allows no other")
+    if tracking.number:
+        fields["tracking_number"] = tracking.number
+    return json.dumps(fields).encode()
+
+
+def _refused(code: str, words: str) -> Rejected:
+    return Rejected("OR23", "4xx", code=code, words=words)
+
+
+def _registered(name: str, catalog: Catalog) -> Carrier | None:
+    """The carrier whose code, or else whose label, is `name` but for case, accents and punctuation."""
+    wanted = _plain(name)
+    by_label = {_plain(carrier.label): carrier for carrier in reversed(catalog.carriers)}
+    by_code = {_plain(carrier.code): carrier for carrier in reversed(catalog.carriers)}
+    return (by_code.get(wanted) or by_label.get(wanted)) if wanted else None
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
+
+
+# -- Messages ----------------------------------------------------------------------------------------------------
+
+_BREAKS: Final = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "blockquote"})
+_INLINE: Final = frozenset(
+    {"a", "b", "i", "u", "s", "em", "strong", "span", "font", "small", "big", "sub", "sup"}
+    | {"td", "th", "thead", "tbody", "img", "hr", "html", "head", "body"}
+)
+
+
+class _PlainText(HTMLParser):
+    """Collects the text. A tag that is no HTML is the customer's own: the caption "<ANA>" must be printed so."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self._tag(tag, self.get_starttag_text() or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "br":
+            self._tag(tag, f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    def _tag(self, tag: str, as_written: str) -> None:
+        if tag in _BREAKS:
+            self.pieces.append("\n")
+        elif tag not in _INLINE:
+            self.pieces.append(as_written)
+
+
+def plain_text(html: str) -> str:
+    """A message's body as text: breaks and paragraphs as newlines, entities read, at most one empty line running."""
+    parser = _PlainText()
+    parser.feed(html.replace("\r\n", "\n"))
+    parser.close()
+    lines = [storable(line, 50_000) for line in "".join(parser.pieces).split("\n")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+# -- The adapter -------------------------------------------------------------------------------------------------
+
+
+def _zulu(at: datetime) -> str:
+    """UTC with Z: an unencoded + would become a space (mirakl-api 2.1)."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _order_path(order_id: str, action: str) -> str:
+    return f"/api/orders/{quote(order_id, safe='')}/{action}"
+
+
+class MiraklShop:
+    """`ports.Marketplace` over HTTP. One instance per shop, for at most eight threads."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        shop_id: int | None,
+        api_key: Callable[[], str],
+        on_call: OnCall,
+        clock: Clock,
+        timeout_seconds: float = 20.0,
+        order_tax_mode: str = "TAX_INCLUDED",
+        other_carrier: str = "Other",
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport)
+        self._shop = {} if shop_id is None else {"shop_id": str(shop_id)}
+        self._api_key = api_key
+        self._clock = clock
+        self._order_tax_mode = order_tax_mode
+        self._other_carrier = other_carrier
+        self._catalog: tuple[float, Catalog] | None = None
+        self._catalog_lock = Lock()
+
+    def close(self) -> None:
+        self._remote.close()
+
+    def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
+        """OR11, 100 orders from `offset`, oldest first. Nothing is parsed here."""
+        params = {
+            "max": "100",  # the default is 10
+            "offset": str(offset),
+            "sort": "dateCreated",
+            "order": "asc",
+            "order_tax_mode": self._order_tax_mode,
+        }
+        if query.states:
+            params["order_state_codes"] = ",".join(query.states)
+        if query.order_ids:
+            params["order_ids"] = ",".join(query.order_ids)
+        if query.updated_from:
+            params["start_update_date"] = _zulu(query.updated_from)
+        if query.updated_to:
+            params["end_update_date"] = _zulu(query.updated_to)
+        read_at = self._clock.now()
+        reply = self._get("OR11", "/api/orders", _accepted("OR11", writes=False), params)
+        return OrdersPage(reply.body, read_at, http_date(reply.headers.get("Date")))
+
+    def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
+        """OR21: every line id with its decision. 204 says accepted, not applied."""
+        self._put("OR21", _order_path(order_id, "accept"), acceptance_body(decisions))
+
+    def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
+        """OR23: overwrites what was there. Raises Rejected without a call where `tracking_body` does."""
+        self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._other_carrier))
+
+    def confirm_shipment(self, order_id: str) -> None:
+        """OR24: no body; httpx adds the Content-Length: 0 without which the answer is 411 (mirakl-api 1.8)."""
+        self._put("OR24", _order_path(order_id, "ship"), None)
+
+    def customer_messages(self, order_id: str) -> tuple[str, ...]:
+        """M11: what the customer wrote about this order, oldest first, as plain text (mirakl-api 5.10)."""
+        params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
+        found: dict[str, _CustomerMessage] = {}
+        for _ in range(_MAX_THREAD_PAGES):
+            page = self._get("M11", "/api/inbox/threads", _parsed("M11", _Threads), params)
+            for message in (message for thread in page.data for message in thread.messages):
+                if message.sender.type == "CUSTOMER_USER":
+                    # By id: a message that arrives between two pages shifts its thread onto the next one again.
+                    found.setdefault(message.id or f"#{len(found)}", message)
+            if not page.next_page_token:
+                break
+            params["page_token"] = page.next_page_token
+        oldest_first = sorted(found.values(), key=lambda message: message.date_created or EPOCH)
+        return tuple(text for message in oldest_first if (text := plain_text(message.body)))
+
+    def catalog(self) -> Catalog:
+        """SH21, SH12 and PC01, kept for a day by the clock."""
+        with self._catalog_lock:
+            now = self._clock.monotonic()
+            if self._catalog is None or now - self._catalog[0] >= _CATALOG_SECONDS:
+                self._catalog = (now, self._read_catalog())
+            return self._catalog[1]
+
+    def account(self) -> Account:
+        """A01: the check of key and shop; at most once per day."""
+        return self._get("A01", "/api/account", _parsed("A01", Account))
+
+    def _read_catalog(self) -> Catalog:
+        """Where the marketplace refuses to say, no carrier is registered and no tracking mandatory, for a day too."""
+        try:
+            carriers = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
+        except Rejected:
+            carriers = ()
+        try:
+            types = self._get("SH12", "/api/shipping/types", _parsed("SH12", _ShippingTypes)).shipping_types
+        except Rejected:
+            types = ()
+        return Catalog(
+            carriers=tuple(Carrier(one.code, one.label, "{trackingId}" in one.tracking_url) for one in carriers),
+            mandatory_tracking=frozenset(one.code for one in types if one.mandatory_tracking),
+            alternative_carriers=not self._features().disable_seller_alternative_carrier,
+        )
+
+    def _features(self) -> _Features:
+        try:
+            return self._get("PC01", "/api/platform/configuration", _parsed("PC01", _Platform)).features
+        except RemoteError as error:
+            if error.status in (403, 404):  # for ROLE_SHOP_ADMIN only (mirakl-api 5.1)
+                return _Features()
+            raise
+
+    def _get(self, operation: str, path: str, read: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
+        return self._remote.call(
+            operation, "GET", path, read, authorization=self._api_key().strip(), params={**(params or {}), **self._shop}
+        )
+
+    def _put(self, operation: str, path: str, content: bytes | None) -> None:
+        self._remote.call(
+            operation,
+            "PUT",
+            path,
+            _accepted(operation, writes=True),
+            authorization=self._api_key().strip(),
+            params=self._shop,
+            content=content,
+        )

@@ -1,0 +1,111 @@
+"""Every role as a process of its own, looked after as a cluster would: what dies is started again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from adapters.engines.engines import free_port
+
+#: How many processes of each role.
+SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker": 2}
+#: A process that was asked to stop and has not is ended after so long: more than it says that it needs.
+STOP_SECONDS: Final = 30.0
+
+#: How one may end: as asked, or by the signal itself where it was started a moment ago and could not listen for it yet.
+GOOD_ENDS: Final = (0, -signal.SIGTERM)
+
+_MAIN: Final = "from consumer.cli.app import main; main()"
+
+
+@dataclass(slots=True)
+class Member:
+    """One process."""
+
+    name: str
+    role: str
+    port: int
+    log: Path
+    process: "subprocess.Popen[bytes]"
+    starts: int = 1
+    killed: bool = False  # on purpose, so that its end says nothing of it
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The processes of one configuration."""
+
+    settings: Path
+    folder: Path
+    members: dict[str, Member] = field(default_factory=dict)
+    #: Ends that were not good ones, in words: which process, of which role, with which exit status.
+    bad_ends: list[str] = field(default_factory=list)
+
+    def start(self, shape: Mapping[str, int] = SHAPE) -> None:
+        """Start them all, and return at once."""
+        for role, count in shape.items():
+            for number in range(count):
+                name, port = f"{role}-{number}", free_port()
+                log = self.folder / f"{name}.log"
+                self.members[name] = Member(name, role, port, log, self._spawn(role, port, log))
+
+    def tend(self) -> list[str]:
+        """Start what has died again. Returns the names."""
+        dead = [member for member in self.members.values() if member.process.poll() is not None]
+        for member in dead:
+            self._judge(member)
+            member.process = self._spawn(member.role, member.port, member.log)
+            member.killed = False
+            member.starts += 1
+        return [member.name for member in dead]
+
+    def kill(self, name: str) -> None:
+        """It ends at once, in the middle of whatever it does."""
+        self.members[name].killed = True
+        self.members[name].process.kill()
+        self.members[name].process.wait()
+
+    def stop(self, *names: str) -> dict[str, int]:
+        """Ask all, or these, to stop, and wait. Returns the exit status of each; negative: ended by that signal."""
+        asked = [self.members[name] for name in names] or list(self.members.values())
+        for member in asked:
+            if member.process.poll() is None:
+                member.process.send_signal(signal.SIGTERM)
+        ends_at = time.monotonic() + STOP_SECONDS
+        for member in asked:
+            try:
+                member.process.wait(max(0.1, ends_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                member.process.kill()
+                member.process.wait()
+            self._judge(member)
+        return {member.name: member.process.returncode for member in asked}
+
+    def logs(self) -> str:
+        """What all of them wrote."""
+        return "".join(
+            member.log.read_text(errors="replace") for member in self.members.values() if member.log.exists()
+        )
+
+    def _judge(self, member: Member) -> None:
+        status = member.process.returncode
+        end = f"{member.name} ({member.role}) ended with exit status {status}"
+        if status not in GOOD_ENDS and not member.killed and end not in self.bad_ends:
+            self.bad_ends.append(end)
+
+    def _spawn(self, role: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", _MAIN, "run", role, "--config", str(self.settings)]
+        with log.open("ab") as out:
+            return subprocess.Popen(  # noqa: S603 our own program
+                command,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"ORDERFLOW_WEB__PORT": str(port)},
+                start_new_session=True,  # Ctrl-C is for the demo, which then stops them in order
+            )

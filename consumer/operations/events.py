@@ -1,0 +1,277 @@
+"""`orderflow events check`: reads events as the consumer would, and says what each breaks. It touches nothing.
+
+An error: the consumer would set the event aside (or, of an event that we write, a reader could not trust it). A
+warning: it is taken, but breaks the contract. Both name fields and rules, never values.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from adapters.messages.contract import (
+    MISSING,
+    OMS,
+    SNAPSHOTS,
+    TRANSITIONS,
+    Complaint,
+    Kind,
+    complaints,
+    forgiven,
+    kind_of,
+)
+from adapters.messages.wire import (
+    ID_RULE,
+    STRUCTURED_HEADERS,
+    CloudEvent,
+    ShopIds,
+    callback_of,
+    decode_oms,
+    decode_snapshot,
+    from_record,
+    load_object,
+    oms_type,
+    slice_orders,
+)
+from adapters.ports import NewRecord, OrderflowError, Unreadable
+from consumer.config import TopicsTable
+
+Understood = dict[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Why the consumer would set an event aside. `reason` is the dead letter's."""
+
+    reason: str
+    field: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One event of a file. `topic` is the setting's name of it, empty where the type is of none."""
+
+    number: int
+    topic: str
+    error: Wrong | None = None
+    warnings: tuple[Complaint, ...] = ()
+    understood: Understood | None = None
+
+
+#: Where the schema has no words for it: rules that span fields or lie outside the event.
+_RULES: Final = {
+    ("not_cloudevent", "specversion"): 'has to be "1.0"',
+    ("bad_field", "data_base64"): "has to be base64",
+    ("bad_field", "subject"): "has to be the order that the data names",
+    ("bad_id", "data.order_id"): ID_RULE,
+    ("unknown_type", "type"): "is none that orderflow reads or writes",
+    ("unknown_shop", "shop"): "is no shop of the configuration",
+    ("unknown_company", "companyrefid"): "no shop of the configuration has this company and a prefix that fits",
+}
+_FIELDS: Final = {"unknown_shop": "shop", "unknown_company": "companyrefid", "not_cloudevent": "specversion"}
+TOMBSTONE: Final = Complaint("", "null is a tombstone: it is passed over, and nothing is read")
+REUSED: Final = Complaint("id", "another event of this source has it: this one would be taken for a repeat, and lost")
+
+
+def split(text: bytes) -> list[bytes]:
+    """The bytes of each event: of an array, of lines, or all of it. Raises Unreadable for an array that is none."""
+    text = text.strip()
+    if text.startswith(b"["):
+        return slice_orders(b'{"orders":' + text + b"}")[0]  # it keeps the bytes of each element
+    lines = [line for line in text.splitlines() if line.strip()]
+    # An event in several lines has one that begins with a brace; a broken line must not make one event of a file.
+    if sum(line.startswith((b"{", b"null")) for line in lines) > 1 and not _is_json(text):
+        return lines
+    return [text] if text else []
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        load_object(text)
+    except Unreadable:
+        return False
+    return True
+
+
+class Checker:
+    """Checks event after event; an id is remembered over all of them."""
+
+    def __init__(self, shops: Sequence[ShopIds] | None) -> None:
+        """`shops`: those of the configuration, or None: then no shop is looked up."""
+        self._shops = shops
+        self._seen: dict[tuple[str, str], dict[str, object]] = {}
+
+    def check(self, text: bytes) -> Iterator[Checked]:
+        """What each event of a file breaks. An empty iterator for an empty file."""
+        try:
+            events = split(text)
+        except Unreadable as error:
+            yield Checked(1, "", _wrong(error, "", []))
+            return
+        for number, raw in enumerate(events, start=1):
+            yield self._check(number, raw)
+
+    def _check(self, number: int, raw: bytes) -> Checked:
+        if raw.strip() == b"null":
+            return Checked(number, "", warnings=(TOMBSTONE,))
+        kind, found = _by_schema(raw)
+        topic = kind.topic if kind else ""
+        reading = ""  # the decoder reads the envelope, then the data, and names the fields of both alike
+        try:
+            event = _envelope(raw, kind, found)
+            reading = "data"
+            understood, more = _understood(raw, event, kind, self._shops)
+        except Unreadable as error:
+            wrong = _wrong(error, reading, found)
+            return Checked(number, topic, wrong, tuple(one for one in found if one.field != wrong.field))
+        if self._used_before(event):
+            more.append(REUSED)
+        return Checked(number, topic, None, (*found, *more), understood)
+
+    def _used_before(self, event: CloudEvent) -> bool:
+        data = load_object(event.data)  # not its bytes: an event may be written with other space the second time
+        return self._seen.setdefault((event.source, event.id), data) != data
+
+
+def _by_schema(raw: bytes) -> tuple[Kind | None, list[Complaint]]:
+    try:
+        envelope = load_object(raw)
+    except Unreadable:
+        return None, []
+    kind = kind_of(envelope.get("type"))
+    return kind, complaints(kind, envelope) if kind else []
+
+
+def _envelope(raw: bytes, kind: Kind | None, found: Sequence[Complaint]) -> CloudEvent:
+    event = from_record(raw, ())
+    if event is None or kind is None:
+        raise Unreadable("unknown_type", "type")
+    if kind is TRANSITIONS and found:  # we write these and read none, so the schema is the only decoder
+        raise Unreadable("missing_field" if found[0].rule == MISSING else "bad_field", found[0].field)
+    return event
+
+
+def _wrong(error: Unreadable, reading: str, found: Sequence[Complaint]) -> Wrong:
+    if error.reason == "not_json":
+        return Wrong(error.reason, reading, "has to be a JSON object in UTF-8")
+    field = _FIELDS.get(error.reason, error.detail)
+    if reading and field not in ("data", "subject", "readat", "shop", "companyrefid"):
+        field = f"data.{field}"
+    if error.reason == "missing_field":
+        return Wrong(error.reason, field, "is missing or empty")
+    by_schema = (one.rule for one in found if one.field == field)
+    return Wrong(error.reason, field, next(by_schema, _RULES.get((error.reason, field), "cannot be read")))
+
+
+# -- What the consumer would understand ----------------------------------------------------------------------------
+
+
+def _understood(
+    raw: bytes, event: CloudEvent, kind: Kind | None, shops: Sequence[ShopIds] | None
+) -> tuple[Understood, list[Complaint]]:
+    """What it would take from the event, and what it would forgive. Raises Unreadable where it would set it aside."""
+    if kind is OMS:
+        return _of_the_oms(raw, event, shops)
+    if kind is SNAPSHOTS:
+        return _of_a_snapshot(raw, event, shops), []
+    return {name: load_object(event.data)[name] for name in ("shop", "order_id", "from_state", "to_state")}, []
+
+
+def _of_the_oms(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> tuple[Understood, list[Complaint]]:
+    if shops is None:
+        shops = _whoever(event.extensions.get("companyrefid", ""))
+    read = decode_oms(raw, (), shops)
+    callback = callback_of(event.data)
+    more = [*forgiven(callback, load_object(event.data), "data")]
+    if event.type != oms_type(callback):
+        more.append(Complaint("type", "does not fit the data, by which orderflow decides"))
+    dispatches = read.says.dispatches if read else ()
+    return {
+        "order_id": read.order_id if read else "",
+        "shop": read.shop or None if read else None,
+        "status": callback.status,
+        "all_sent": any(one.covers for one in dispatches),
+        "parcels": sum(not one.covers for one in dispatches),
+        "tracking": any(one.tracking.number for one in dispatches),
+        "cancellations": len(read.says.cancellations) if read else 0,
+    }, more
+
+
+def _whoever(company: str) -> tuple[ShopIds, ...]:
+    """Without a configuration: a shop of just this company."""
+    return (ShopIds("", int(company)),) if company.isdecimal() and len(company) < 20 else ()
+
+
+def _of_a_snapshot(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> Understood:
+    names = {event.extensions.get("shop", "")} if shops is None else {shop.name for shop in shops}
+    read = decode_snapshot(raw, (), names)
+    snapshot = read.says.snapshot if read else None
+    if read is None or snapshot is None:
+        return {}
+    return {
+        "order_id": read.order_id,
+        "shop": read.shop,
+        "mirakl_state": snapshot.state,
+        "lines": len(snapshot.lines),
+        "address": snapshot.has_address,
+    }
+
+
+# -- In words ------------------------------------------------------------------------------------------------------
+
+
+def summary(checked: Checked, topics: Mapping[str, str]) -> dict[str, Any]:
+    """What a script reads of an event. `topics`: their names by setting."""
+    return {
+        "event": checked.number,
+        "topic": topics.get(checked.topic),
+        "ok": checked.error is None,
+        "error": asdict(checked.error) if checked.error else None,
+        "warnings": [asdict(warning) for warning in checked.warnings],
+        "understood": checked.understood,
+    }
+
+
+def lines(checked: Checked, topics: Mapping[str, str]) -> Iterator[str]:
+    """What a person reads of an event. The first line is the verdict."""
+    topic = f", {topics[checked.topic]}" if checked.topic else ""
+    if checked.error:
+        yield f"wrong{topic}: {_named(checked.error)} [{checked.error.reason}]"
+    else:
+        said = ", ".join(f"{name} {_word(value)}" for name, value in (checked.understood or {}).items())
+        yield f"ok{topic}: {said}" if said else "ok"
+    for warning in checked.warnings:
+        yield f"  warning: {_named(warning)}"
+
+
+def _named(one: Wrong | Complaint) -> str:
+    return f"{one.field}: {one.rule}" if one.field else one.rule
+
+
+def _word(value: str | int | None) -> str:
+    match value:
+        case None:
+            return "not looked up"
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
+class Refused(OrderflowError):
+    """An event of a file would be set aside."""
+
+
+def records(text: bytes, shops: Sequence[ShopIds], topics: TopicsTable) -> list[NewRecord]:
+    """The record of each event of a file that the consumer reads. Raises Refused for one that it would set aside."""
+    found: list[NewRecord] = []
+    names = topics.model_dump()
+    for checked, raw in zip(Checker(shops).check(text), split(text), strict=True):
+        if checked.error or checked.topic not in (OMS.topic, SNAPSHOTS.topic):
+            why = checked.error.reason if checked.error else "it is no event that orderflow reads"
+            raise Refused(f"event {checked.number}: {why}; `orderflow events check` says more")
+        event = from_record(raw, ())
+        if event is None:
+            raise Refused(f"event {checked.number}: a tombstone says nothing")
+        key = event.extensions.get("partitionkey", "").encode() or None
+        found.append(NewRecord(names[checked.topic], key, raw, STRUCTURED_HEADERS))
+    return found

@@ -1,0 +1,486 @@
+"""Why an order is where it is, what it waits for, and what a person can do: sentences from what is stored. Pure.
+
+Nothing here repeats a rule: the table says what an edge means, commands.py what is due and what is wrong. No personal
+data leaves: a remote's words may quote an order, so only its codes are shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from adapters.store.transaction import OrderRow
+from adapters.store.views import CommandView, Entry, ShopView
+from statemachine.commands import HOLDS, KINDS, REASONS, Policy, acceptance, best_tracking, concerns, read_after
+from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT, Event
+from statemachine.facts import DEBIT, Facts, Tracking, join
+from statemachine.machine import NO_EDGE, STALE, decide
+from statemachine.states import (
+    ACCEPT,
+    ACCEPTED,
+    AWAITING_PAYMENT,
+    CANCELED,
+    CONFIRM,
+    DISPATCHED,
+    IMPORTED,
+    NEW,
+    REFUSED,
+    SHIPPED,
+    SHIPPING,
+    TRACK,
+    WAITING_ACCEPTANCE,
+    is_pending,
+    is_sent,
+    last_answer,
+    mirakl_state,
+    state_of,
+    unsent_parts,
+)
+from statemachine.table import TABLE
+
+_EDGES: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
+_GROUPS: Final = {kind: group for kind, group, _ in KINDS}
+
+#: What a person does about each reason. Keyed by every reason of commands.REASONS, which a test compares.
+CURES: Final = {
+    "no_edge": "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the "
+    "order's next event moves it.",
+    "unknown_state": "Look at the order in Mirakl's portal. It goes on by itself at the next state that we know; "
+    "upgrade orderflow if Mirakl has a new one.",
+    "needs_decision": "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, "
+    "or in Mirakl's portal, before its "
+    "deadline.",
+    "nothing_to_accept": "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
+    "address_missing": "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
+    "nothing_to_import": "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms "
+    "it, `orders settle ORDER --reason WHY`.",
+    "accept_rejected": "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend "
+    "the cause and `orders retry ORDER --reason WHY`.",
+    "import_rejected": "Mend what the OMS names (`orders show ORDER --received` has its words), then "
+    "`orders retry ORDER --reason WHY`; a changed order is tried again by itself.",
+    "already_in_oms": "Find its external_ref in the OMS. If it is this order, "
+    "`orders settle ORDER --reason WHY` counts it as imported; if it is another's, "
+    "give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
+    "tracking_rejected": "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal and "
+    "`orders settle ORDER --reason WHY`.",
+    "shipment_rejected": "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
+    "`orders retry ORDER --reason WHY` asks once more.",
+    "gave_up": "When the remote works again, `orders retry ORDER --reason WHY`.",
+    "not_applied": "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
+    "`orders retry ORDER --reason WHY`.",
+    "oms_canceled": "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
+    "`orders settle ORDER --reason WHY` lets its calls go on.",
+    "canceled_after_import": "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
+    "`orders settle ORDER --reason WHY`.",
+    "canceled_after_dispatch": "Stop the parcel or arrange its return, clear the money with the operator, then "
+    "`orders settle ORDER --reason WHY`.",
+    "dead_in_mirakl": "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
+    "`orders settle ORDER --reason WHY`.",
+    "lines_canceled_after_import": "Take these lines out in the OMS, then `orders settle ORDER --reason WHY`.",
+    "partly_sent": "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is told only then.",
+    "sent_before_shipping": "Find out why the OMS sent it. Mirakl is told as soon as it shows SHIPPING; if it still "
+    "waits, see that it is accepted.",
+    "quantity_exceeds_order": "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
+    "foreign_tracking": "Compare both in Mirakl's portal and correct it there if it is wrong, then "
+    "`orders settle ORDER --reason WHY`.",
+    "held_in_oms": "Clear the order's error in the OMS; it clears here when the OMS sends it, or by "
+    "`orders settle ORDER --reason WHY`.",
+    "held": "When its cause is gone, `orders settle ORDER --reason WHY` lets its calls go on.",
+}
+
+#: What moves an order on from each state, where nothing stands in the way.
+_NEXT: Final = {
+    NEW: "the first read that shows its state decides where it goes",
+    WAITING_ACCEPTANCE: "OR21 answers Mirakl, and it becomes accepted",
+    ACCEPTED: "a read shows it in debit or shipping; one that still shows it waiting sends it back",
+    AWAITING_PAYMENT: "a read shows that the customer paid, and it becomes shipping; canceled if the debit fails",
+    SHIPPING: "POST /order brings it to the OMS, and it becomes imported",
+    IMPORTED: "the OMS reports every open line sent, and it becomes dispatched",
+    DISPATCHED: "OR23 and OR24 tell Mirakl, and a read shows it shipped",
+    SHIPPED: "nothing but a better tracking is sent; only a late cancel would move it",
+    REFUSED: "nothing: this is final, and only Mirakl's word made it",
+    CANCELED: "nothing: this is final, and only Mirakl's word made it",
+}
+
+#: Reasons that stop one call until a person opens it again.
+_STOPS: Final = (
+    "accept_rejected",
+    "import_rejected",
+    "already_in_oms",
+    "shipment_rejected",
+    "gave_up",
+    "not_applied",
+)
+_PROOFS: Final = {ACCEPT: "the acceptance", CONFIRM: "the shipment", TRACK: "the tracking"}
+_DEBITS: Final = "Mirakl debits the customer; nobody here can hurry it"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One reason why a person should look."""
+
+    reason: str
+    detail: str
+    since: datetime
+    meaning: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One order, in sentences."""
+
+    shop: str
+    order_id: str
+    state: str
+    since: datetime
+    why_here: str
+    waits_for: str
+    happens_next: str
+    attention: tuple[Look, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRow:
+    """One thing that happened. `moved` is "a -> b", or empty; `repeats` how often it was told again."""
+
+    at: datetime
+    kind: str
+    what: str
+    moved: str
+    repeats: int
+
+
+def explain(
+    row: OrderRow,
+    entries: Sequence[Entry],
+    commands: Sequence[CommandView],
+    *,
+    shop: ShopView | None,
+    policy: Policy,
+    now: datetime,
+) -> Explanation:
+    """Put one order into sentences; `shop` is None where the store does not know its switches."""
+    return Explanation(
+        shop=row.shop,
+        order_id=row.order_id,
+        state=row.state,
+        since=row.entered_at,
+        why_here=_why_here(entries, now),
+        waits_for=_waits_for(row, entries, commands, shop=shop, policy=policy, now=now),
+        happens_next=_happens_next(row, policy),
+        attention=tuple(
+            Look(reason, detail, since, REASONS.get(reason, ""), CURES.get(reason, ""))
+            for reason, detail, since in row.attention
+        ),
+    )
+
+
+def when(instant: datetime, now: datetime) -> str:
+    """An instant in UTC, without its date where that is today's."""
+    return f"{instant:%H:%M:%S}" if instant.date() == now.date() else f"{instant:%Y-%m-%d %H:%M:%S}"
+
+
+# -- Why here ----------------------------------------------------------------------------------------------------
+
+
+def _why_here(entries: Sequence[Entry], now: datetime) -> str:
+    move = next((entry for entry in reversed(entries) if entry.before != entry.after), None)
+    if move is not None:
+        means = _EDGES.get((move.before, move.after), f"{move.before} -> {move.after}")
+        return f"{means} ({_what(move)}, {when(move.at, now)})"
+    if entries:
+        return f"known by id, and nothing has moved it yet (first: {_what(entries[0])}, {when(entries[0].at, now)})"
+    return "known by id alone"
+
+
+# -- Waits for ---------------------------------------------------------------------------------------------------
+
+
+def _waits_for(
+    row: OrderRow,
+    entries: Sequence[Entry],
+    commands: Sequence[CommandView],
+    *,
+    shop: ShopView | None,
+    policy: Policy,
+    now: datetime,
+) -> str:
+    holding = [reason for reason, _, _ in row.attention if reason in HOLDS]
+    if holding:
+        return f"a person: {REASONS[holding[0]]}"
+    live = [command for command in commands if command.state in ("open", "leased")]
+    if live:  # the oldest goes first, the others wait for it
+        first, *later = live
+        then = f"; then {', '.join(command.kind for command in later)}" if later else ""
+        return _call(first, _last_failure(first, entries), shop, now) + then
+    snapshot = row.facts.snapshot
+    if snapshot is not None and snapshot.created_at < policy.not_before and row.state not in (REFUSED, CANCELED):
+        return f"nobody here: it is older than the shop's not_before ({when(policy.not_before, now)}) and left alone"
+    return _without_a_call(row, policy, now)
+
+
+def _call(command: CommandView, failure: str, shop: ShopView | None, now: datetime) -> str:
+    """What stands between an open command and its call."""
+    if command.state == "leased":
+        return f"the answer to {command.kind}, which is under way (attempt {command.attempts})"
+    if shop is None or not shop.effects:
+        return f"effects of this shop are off: {command.kind} is due and would be sent"
+    if _GROUPS[command.kind] in shop.paused:
+        return f"{_GROUPS[command.kind]} is paused for this shop: {command.kind} is due and would be sent"
+    if command.next_at > now:
+        tried = f" (attempt {command.attempts}, last {failure})" if command.attempts else ""
+        return (
+            f"{command.kind}, retried at {when(command.next_at, now)}{tried}, gives up at "
+            f"{when(command.give_up_at, now)}"
+        )
+    return f"a worker: {command.kind} is due since {when(command.next_at, now)}"
+
+
+def _last_failure(command: CommandView, entries: Sequence[Entry]) -> str:
+    """How the last try of this command ended: the HTTP status where there was one."""
+    for entry in reversed(entries):
+        note = entry.note
+        same = (note.get("command"), note.get("round"), note.get("step")) == (command.kind, command.round, "result")
+        if same and "outcome" in note:
+            return str(note.get("status") or note["outcome"])
+    return command.last_outcome or "unknown"
+
+
+def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
+    """Nothing is due: what has to happen outside."""
+    facts = row.facts
+    outside = {
+        NEW: "Mirakl, which still checks it" if mirakl_state(facts) == "STAGING" else "the first read of its state",
+        WAITING_ACCEPTANCE: "its lines, which Mirakl does not show"
+        if facts.snapshot is not None and not facts.snapshot.lines
+        else "a worker"
+        if acceptance(facts, policy)
+        else "a person: accept or refuse it",
+        ACCEPTED: "a read that shows the acceptance",
+        AWAITING_PAYMENT: _DEBITS,
+        SHIPPING: _shipping(facts),
+        IMPORTED: _imported(facts),
+        DISPATCHED: _dispatched(facts),
+        SHIPPED: "nothing: Mirakl shows it shipped",
+    }
+    final = "a person, as said below; for Mirakl it is final" if row.attention else "nothing: it is final"
+    return _blocked(row) or _proof(facts, now) or outside.get(row.state, final)
+
+
+def _blocked(row: OrderRow) -> str:
+    """A call that ended without success, and that only a person opens again."""
+    for reason, detail, _ in row.attention:
+        if reason in _STOPS:
+            kind = detail.split("#", maxsplit=1)[0]
+            return f"a person: {REASONS[reason]}" + (f" ({kind})" if kind else "")
+    return ""
+
+
+def _proof(facts: Facts, now: datetime) -> str:
+    """The read that has to show what Mirakl said yes to, or why it said no (rules 16, 19)."""
+    snapshot = facts.snapshot
+    if snapshot is None or read_after(facts) is None:
+        return ""
+    for kind, shown in _PROOFS.items():
+        answer = last_answer(facts, kind)
+        if answer is not None and is_pending(facts, answer):
+            return f"a read that begins after {when(answer.proof_after, now)} to show {shown}"
+    for no in facts.rejections:
+        if no.kind in (ACCEPT, CONFIRM) and no.at >= snapshot.read_at:
+            return f"a read that begins after {when(no.at, now)} to show why {no.kind} was refused"
+    return ""
+
+
+def _shipping(facts: Facts) -> str:
+    snapshot = facts.snapshot
+    if snapshot is not None and not snapshot.has_address:
+        return "an address: Mirakl shows SHIPPING without one, and the order is read again"
+    if snapshot is not None and not snapshot.open_lines:
+        return "a person: Mirakl shows SHIPPING without any open line"
+    return "a worker: import_order is due"
+
+
+def _imported(facts: Facts) -> str:
+    open_lines = facts.snapshot.open_lines if facts.snapshot else ()
+    unsent = [line.id for line in open_lines if not is_sent(facts, line)]
+    if facts.dispatches and unsent:
+        return f"the OMS to send the rest: {', '.join(unsent)}"
+    return "the OMS to report that it sent the goods"
+
+
+def _dispatched(facts: Facts) -> str:
+    if parts := unsent_parts(facts):
+        return f"the OMS to send its other orders of this one: {', '.join(str(part) for part in parts)}"
+    if mirakl_state(facts) in DEBIT:
+        return _DEBITS
+    if mirakl_state(facts) == "WAITING_ACCEPTANCE":
+        return "Mirakl to show it accepted and SHIPPING; only then can it be marked shipped"
+    return "a read that shows it shipped"
+
+
+def _happens_next(row: OrderRow, policy: Policy) -> str:
+    reasons = {reason for reason, _, _ in row.attention}
+    if holding := reasons & HOLDS:
+        return f"nothing is sent until {'an upgrade' if 'no_edge' in holding else 'a person settles it'}"
+    if row.state == WAITING_ACCEPTANCE and acceptance(row.facts, policy) == "refuse":
+        return "OR21 refuses every line, and a read shows it refused"
+    return _NEXT[row.state]
+
+
+# -- Timeline ----------------------------------------------------------------------------------------------------
+
+
+def timeline(entries: Sequence[Entry]) -> list[TimelineRow]:
+    """Everything that happened to an order, in the order in which it was applied."""
+    return [
+        TimelineRow(
+            at=entry.at,
+            kind=entry.trigger,
+            what=_what(entry) + _remark(entry),
+            moved=f"{entry.before} -> {entry.after}" if entry.before != entry.after else "",
+            repeats=entry.repeats,
+        )
+        for entry in entries
+    ]
+
+
+def _remark(entry: Entry) -> str:
+    if entry.result == NO_EDGE:
+        return ", and no row of the table leads to what the facts are"
+    return ", nothing new" if entry.result == STALE and entry.trigger in (SNAPSHOT, OMS_EVENT) else ""
+
+
+def _what(entry: Entry) -> str:
+    describe = {SNAPSHOT: _snapshot, OMS_EVENT: _oms_event, CALL: _called, ACT: _acted}
+    return describe[entry.trigger](entry)
+
+
+def _snapshot(entry: Entry) -> str:
+    snapshot = entry.says.newest
+    if snapshot is None:
+        return "Mirakl was read"
+    bare = snapshot.state == "SHIPPING" and not snapshot.has_address
+    return f"Mirakl shows {snapshot.state}" + (" without an address" if bare else "")
+
+
+def _oms_event(entry: Entry) -> str:
+    note, says = entry.note, entry.says
+    said = []
+    if "status" in note:
+        said.append(f"status {note['status']} {note.get('status_name', '')}".strip())
+    if says.dispatches:
+        numbers = sorted({dispatch.tracking.number for dispatch in says.dispatches} - {""})
+        said.append("sent" + (f", tracking {', '.join(numbers)}" if numbers else ", no tracking"))
+    if says.cancellations:
+        said.append("canceled" if any(not each.items for each in says.cancellations) else "lines canceled")
+    return "the OMS reports " + ("; ".join(said) if said else f"order {', '.join(str(p.oms_id) for p in says.parts)}")
+
+
+def _called(entry: Entry) -> str:
+    note = entry.note
+    if "command" not in note:  # a call of before a restore, or of a test
+        says = entry.says
+        kinds = [*(a.kind for a in says.answers), *(r.kind for r in says.rejections), *(g.kind for g in says.given_up)]
+        return ", ".join(kinds) or "a call"
+    call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
+    if note.get("step") == "claimed":
+        return f"{call} begins"
+    details = [str(note[key]) for key in ("outcome", "status", "code") if note.get(key)]
+    return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
+
+
+def _acted(entry: Entry) -> str:
+    return "; ".join(
+        f"{act.who}: {act.act}{' ' + ', '.join(act.subject) if act.subject else ''} ({act.why})"
+        for act in entry.says.acts
+    )
+
+
+# -- What is known -----------------------------------------------------------------------------------------------
+
+
+def known(facts: Facts) -> dict[str, str]:
+    """What the facts amount to, without personal data."""
+    found: dict[str, str] = {}
+    snapshot = facts.newest
+    if snapshot is not None:
+        found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {snapshot.updated_at:%Y-%m-%d %H:%M:%S}"
+        found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S}"
+        found["lines"] = ", ".join(f"{x.id} {x.quantity} * {x.sku} {x.state}".strip() for x in snapshot.lines)
+        found["tracking at Mirakl"] = _tracking(snapshot.tracking)
+    # A part is told with its lines by the import's answer and without them by its events.
+    found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))
+    found["tracking"] = _tracking(best_tracking(facts))
+    return {name: value for name, value in found.items() if value}
+
+
+def _tracking(tracking: Tracking) -> str:
+    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip()
+
+
+# -- Verify ------------------------------------------------------------------------------------------------------
+
+
+def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
+    """Where the stored row is not what its journal folds to. Entries younger than the row are left out."""
+    told = [entry for entry in entries if entry.version <= row.version]
+    facts = Facts()
+    for entry in told:
+        facts = join(facts, entry.says)
+    found = []
+    if len(told) != row.version:
+        found.append(f"version: stored {row.version}, the journal holds {len(told)} rows")
+    if facts != row.facts:
+        names = [name for name in Facts.__dataclass_fields__ if getattr(facts, name) != getattr(row.facts, name)]
+        found.append(f"facts: {', '.join(names)} differ from the journal")
+    after = told[-1].after if told else NEW
+    if after != row.state:
+        found.append(f"state: stored {row.state}, the journal's last is {after}")
+    if (amounts_to := state_of(facts)) != row.state:
+        found.append(f"state: stored {row.state}, the facts are {amounts_to}")
+    return found
+
+
+def redecided(row: OrderRow, entries: Sequence[Entry], policy: Policy) -> list[str]:
+    """Where today's code decides otherwise than the code that wrote the journal and the row."""
+    found = []
+    state, facts = NEW, Facts()
+    for entry in entries:
+        if entry.version > row.version:
+            break
+        event = Event(entry.source, entry.event_id, row.shop, row.order_id, entry.trigger, entry.at, entry.says)
+        decision = decide(state, facts, event)
+        if (decision.before, decision.state) != (entry.before, entry.after):
+            was, now = f"{entry.before} -> {entry.after}", f"{decision.before} -> {decision.state}"
+            found.append(f"version {entry.version}: recorded {was}, today {now}")
+        state, facts = decision.state, decision.facts
+    stored = {f"{reason}:{detail}" for reason, detail, _ in row.attention}
+    today = {concern.token for concern in concerns(row.facts, policy)}
+    today |= {token for token in stored if token.startswith(f"{NO_EDGE}:")}  # comes of the row, not of the facts
+    found += [f"attention: {token} is stored, and not today's" for token in sorted(stored - today)]
+    found += [f"attention: {token} is today's, and not stored" for token in sorted(today - stored)]
+    return found
+
+
+# -- The docs ----------------------------------------------------------------------------------------------------
+
+
+def attention_markdown() -> str:
+    """docs/attention.md."""
+    lines = [
+        "# Attention: what needs a person",
+        "",
+        "An order in trouble keeps its state and gets a reason. `orderflow orders list --attention` lists such orders,",
+        "`orderflow orders explain ORDER` shows those of one. **Holds**: no call of the order is made until then.",
+        "",
+        "This page is made from the code (`consumer/operations/explain.py`, `attention_markdown`).",
+        "",
+        "| reason | meaning | cure | holds |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{reason}` | {meaning} | {CURES[reason]} | {'yes' if reason in HOLDS else ''} |"
+        for reason, meaning in REASONS.items()
+    ]
+    return "\n".join(lines) + "\n"
