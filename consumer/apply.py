@@ -11,9 +11,11 @@ from typing import Final
 from adapters.ports import Clock
 from adapters.store.transaction import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
 from consumer.outbox import Outbox
-from statemachine.commands import Concern, Policy, plan, read_after
+from statemachine.attention import Concern
+from statemachine.commands import Policy
 from statemachine.events import Event
 from statemachine.machine import VERSION, decide
+from statemachine.plan import plan, read_after
 
 #: How an event that the journal holds already is counted.
 REPEATED: Final = "repeated"

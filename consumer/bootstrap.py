@@ -20,10 +20,12 @@ import structlog
 import uvicorn
 
 from adapters.clock import SystemClock
+from adapters.errors import ConfigError, LogUnavailable, OrderflowError, RemoteError
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
-from adapters.messages.wire import decode_oms, decode_snapshot
-from adapters.ports import Clock, ConfigError, LogUnavailable, OrderflowError, RemoteError
+from adapters.messages.oms_events import decode_oms
+from adapters.messages.snapshots import decode_snapshot
+from adapters.ports import Clock
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.store import engine as database

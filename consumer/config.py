@@ -20,8 +20,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from adapters.messages.wire import DISPATCHED_STATUSES, ShopIds
-from adapters.ports import ConfigError
+from adapters.errors import ConfigError
+from adapters.messages.oms_events import DISPATCHED_STATUSES, ShopIds
 from adapters.store import engine as database
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH

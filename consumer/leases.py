@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
-from adapters.ports import Clock, Fenced, StoreUnavailable
+from adapters.errors import Fenced, StoreUnavailable
+from adapters.ports import Clock
 from adapters.store import views
 from adapters.store.transaction import Lease, Store
 

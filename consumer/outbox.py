@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from adapters.messages.contract import dead_letter_headers, transition_event
-from adapters.messages.wire import to_structured
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.transitions import dead_letter_headers, transition_event
 from adapters.ports import NewRecord
 from adapters.store.transaction import DeadLetter, JournalRow
 

@@ -16,18 +16,11 @@ from typing import IO, Final, TypeVar
 
 import structlog
 
-from adapters.messages.wire import slice_orders, snapshot_event, snapshot_of, to_structured
-from adapters.ports import (
-    Clock,
-    LogWriter,
-    Marketplace,
-    NewRecord,
-    OrdersQuery,
-    Rejected,
-    TooLarge,
-    Unreadable,
-    in_hundreds,
-)
+from adapters.errors import Rejected, TooLarge, Unreadable
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.json_slices import slice_orders
+from adapters.messages.snapshots import snapshot_event, snapshot_of
+from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, in_hundreds
 from adapters.store import views
 from adapters.store.transaction import Cursor, DeadLetter, Lease, Store
 from statemachine.facts import EPOCH

@@ -5,7 +5,8 @@ from typing import Final
 
 import structlog
 
-from adapters.ports import LogUnavailable, LogWriter, NewRecord, TooLarge
+from adapters.errors import LogUnavailable, TooLarge
+from adapters.ports import LogWriter, NewRecord
 from adapters.store import views
 from adapters.store.transaction import Lease, Store
 

@@ -16,13 +16,10 @@ from typing import Final
 
 import structlog
 
-from adapters.ports import (
+from adapters.errors import (
     AccountFault,
-    Clock,
     ConfigError,
     Duplicate,
-    Marketplace,
-    Oms,
     OutcomeUnknown,
     Rejected,
     RemoteError,
@@ -30,8 +27,10 @@ from adapters.ports import (
     StoreUnavailable,
     Unreadable,
 )
-from adapters.remotes.kornitx import Unimportable, build_payload
+from adapters.ports import Clock, Marketplace, Oms
+from adapters.remotes.kornitx_order import Unimportable, build_payload
 from adapters.store.transaction import LEASE, CommandRow, OrderRow, Transaction
+from consumer.accounts import Account
 from consumer.apply import GIVE_UP_AFTER, Orders
 from consumer.retry import (
     ACCOUNT_FAULT,
@@ -41,22 +40,16 @@ from consumer.retry import (
     OBSOLETE,
     REJECTED,
     UNKNOWN,
-    Account,
     Backoff,
     Verdict,
     after_failure,
 )
-from statemachine.commands import (
-    ALREADY_THERE,
-    KINDS,
-    Policy,
-    best_tracking,
-    due,
-    tracking_held,
-)
+from statemachine.attention import ALREADY_THERE
+from statemachine.commands import CONFIRM, IMPORT, KINDS, TRACK, Policy
 from statemachine.events import CALL, Event
 from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Part, Rejection
-from statemachine.states import CONFIRM, IMPORT, TRACK
+from statemachine.plan import due
+from statemachine.readings import best_tracking, tracking_held
 
 log = structlog.get_logger("orderflow.worker")
 

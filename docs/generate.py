@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.messages import asyncapi, contract
+from consumer.config import TopicsTable
 from consumer.metrics import recorder as metrics
 from consumer.operations import explain
 from consumer.wiring import GROUP
@@ -42,7 +43,7 @@ def documents() -> dict[Path, str]:
         ),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": explain.attention_markdown(),
-        EVENTS / "asyncapi.json": _json(asyncapi.document(GROUP, _examples())),
+        EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }
 

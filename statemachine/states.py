@@ -3,14 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from statemachine.facts import (
-    DEBIT,
-    PAY_ON_SHIPMENT,
-    Answer,
-    Dispatch,
-    Facts,
-    Line,
-)
+from statemachine.commands import ACCEPT, CONFIRM
+from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, Facts
+from statemachine.readings import all_sent, import_known, is_pending, last_answer, mirakl_state
 
 NEW: Final = "new"
 WAITING_ACCEPTANCE: Final = "waiting_acceptance"
@@ -36,81 +31,6 @@ STATES: Final = (
     REFUSED,
     CANCELED,
 )
-
-#: Commands (commands.py says when each is due). Named here because predicates read their answers.
-ACCEPT: Final = "accept_order"
-IMPORT: Final = "import_order"
-TRACK: Final = "send_tracking"
-CONFIRM: Final = "confirm_shipment"
-
-# -- What the facts amount to ------------------------------------------------------------------------------------
-
-
-def mirakl_state(facts: Facts) -> str:
-    """The newest state that Mirakl showed and that we know; empty before the first read."""
-    return facts.snapshot.state if facts.snapshot else ""
-
-
-def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
-    """The answer whose proof is due last; of one command only, where `carries` names it."""
-    if not facts.answers:  # of most orders most of the time, and every predicate asks
-        return None
-    answers = [a for a in facts.answers if a.kind == kind and carries in (None, a.carries)]
-    return max(answers, key=lambda answer: (answer.proof_after, answer), default=None)
-
-
-def is_pending(facts: Facts, answer: Answer | None) -> bool:
-    """Answered, and no read that began later than the grace period has come yet (rule 16)."""
-    return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
-
-
-def import_known(facts: Facts) -> bool:
-    """The OMS holds the order: it said so, it speaks of it, or a person settled it. Its ids may be unknown."""
-    if facts.parts or last_answer(facts, IMPORT) is not None:
-        return True
-    return any("already_in_oms:" in act.subject for act in facts.acts if act.act == "settle")
-
-
-def is_sent(facts: Facts, line: Line) -> bool:
-    """A dispatched status covers the line, or the parcels hold as many of it as were ordered (oms-api 9.5)."""
-    if any(d.covers == "order" or (d.covers == "part" and _part_holds(facts, d, line)) for d in facts.dispatches):
-        return True
-    return sent_quantity(facts, line.id) >= max(line.quantity, 1)
-
-
-def sent_quantity(facts: Facts, line_id: str) -> int:
-    """Pieces of the line in all parcels; the same parcel told twice counts once (oms-api 9.4)."""
-    parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
-    return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
-
-
-def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
-    return any(part.oms_id == dispatch.oms_id and line.id in part.lines for part in facts.parts)
-
-
-def all_sent(facts: Facts) -> bool:
-    """At least one line is open and every open line is sent."""
-    lines = facts.snapshot.open_lines if facts.snapshot and facts.dispatches else ()
-    return bool(lines) and all(is_sent(facts, line) for line in lines)
-
-
-def unsent_parts(facts: Facts) -> tuple[int, ...]:
-    """OMS ids of the parts not sent yet. OR24 ships the whole order, so it waits for every part that is known."""
-    lines_of: dict[int, set[str]] = {}
-    for part in facts.parts:
-        lines_of.setdefault(part.oms_id, set()).update(part.lines)
-    open_lines = facts.snapshot.open_lines if facts.snapshot else ()
-    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= line.quantity for line in open_lines):
-        return ()
-    covered = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
-    in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
-    return tuple(
-        sorted(
-            oms_id
-            for oms_id, lines in lines_of.items()
-            if oms_id not in covered and not (lines and lines <= in_parcels)
-        )
-    )
 
 
 # -- The predicates ----------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
-from adapters.engines.engines import Kafka, Postgres, kafka_missing, postgres_missing
+from adapters.engines.kafka import Kafka, kafka_missing
+from adapters.engines.postgres import Postgres, postgres_missing
 from adapters.store.engine import without_password
 
 #: Makes topics with names of their own: base name -> partitions gives base name -> name.

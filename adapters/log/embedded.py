@@ -14,7 +14,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from adapters.ports import Clock, Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
+from adapters.errors import LogUnavailable, StoreUnavailable
+from adapters.ports import Clock, Extent, NewRecord, Place, Record
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 

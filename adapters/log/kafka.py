@@ -36,7 +36,8 @@ from kafka.errors import (
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from adapters.ports import ConfigError, Extent, LogUnavailable, NewRecord, OrderflowError, Place, Record, TooLarge
+from adapters.errors import ConfigError, LogUnavailable, OrderflowError, TooLarge
+from adapters.ports import Extent, NewRecord, Place, Record
 
 log = structlog.get_logger("orderflow.kafka")
 

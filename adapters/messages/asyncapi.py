@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from adapters.messages import contract
+from adapters.messages import cloudevents, contract
 
 _KAFKA: Final = "0.5.0"
 _DAYS: Final = 86_400_000  # in milliseconds
@@ -88,7 +88,7 @@ def document(
         "asyncapi": "3.1.0",
         "info": {
             "title": "orderflow events",
-            "version": contract.VERSION,
+            "version": cloudevents.VERSION,
             "description": _ABOUT,
             "license": {"name": "Apache-2.0"},
         },

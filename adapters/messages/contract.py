@@ -6,25 +6,23 @@ warns. Within a major version there are only additions; the next one gets topics
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
-from pydantic_core import to_json
 
-from adapters.messages import wire
-from adapters.messages.wire import CloudEvent, Headers, Id, KornitXCallback, Loose, Message
-from statemachine.commands import REASONS
+from adapters import errors
+from adapters.messages import cloudevents, snapshots
+from adapters.messages.cloudevents import schema_id
+from adapters.messages.fields import Id, Loose, Message
+from adapters.messages.oms_events import KornitXCallback
+from adapters.messages.text import CONTROL_CHARACTER, instant
+from adapters.messages.transitions import TRANSITION_SOURCE, TRANSITION_TYPE
+from statemachine.attention import REASONS
 from statemachine.events import TRIGGERS
 from statemachine.states import STATES
-
-VERSION: Final = "1.0.0"
-
-TRANSITION_TYPE: Final = "io.orderflow.order.transitioned"
-TRANSITION_SOURCE: Final = "/orderflow"
 
 # -- Envelopes -----------------------------------------------------------------------------------------------------
 
@@ -32,13 +30,13 @@ _DATE_TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[
 
 
 def _on_one_line(text: str) -> str:
-    if re.search(wire.CONTROL_CHARACTER, text):
+    if re.search(CONTROL_CHARACTER, text):
         raise ValueError("has to be without control characters")
     return text
 
 
 def _with_offset(text: str) -> str:
-    if not re.fullmatch(_DATE_TIME, text) or wire.instant(text) is None:
+    if not re.fullmatch(_DATE_TIME, text) or instant(text) is None:
         raise ValueError("has to be a date-time of RFC 3339 with its offset, as 2026-03-06T12:04:20Z")
     return text
 
@@ -47,8 +45,8 @@ Attribute = Annotated[
     StrictStr,
     Field(
         min_length=1,
-        max_length=wire.LONGEST_ATTRIBUTE,
-        json_schema_extra={"not": {"pattern": wire.CONTROL_CHARACTER}},
+        max_length=cloudevents.LONGEST_ATTRIBUTE,
+        json_schema_extra={"not": {"pattern": CONTROL_CHARACTER}},
     ),
     AfterValidator(_on_one_line),
 ]
@@ -96,7 +94,7 @@ class OmsOrderEvent(Envelope):
     data: KornitXCallback
 
 
-class Order(wire.MiraklOrder):
+class Order(snapshots.MiraklOrder):
     """An order byte for byte as OR11 gave it. Named here is what orderflow reads; all else is Mirakl's."""
 
     order_id: Id
@@ -172,71 +170,8 @@ class DeadLetterHeaders(BaseModel):
 
     place: str = Field(alias="orderflow-place", description="topic/partition/offset", pattern=".+/[0-9]+/[0-9]+$")
     source: str = Field(alias="orderflow-source", description="The topic that it was read from.", min_length=1)
-    reason: str = Field(alias="orderflow-reason", examples=[*sorted(wire.REASONS), "not_applicable"], min_length=1)
+    reason: str = Field(alias="orderflow-reason", examples=[*sorted(errors.REASONS), "not_applicable"], min_length=1)
     detail: str = Field(alias="orderflow-detail", description="Names fields, never values. May be empty.")
-
-
-# -- What we write -------------------------------------------------------------------------------------------------
-
-
-def transition_event(
-    journal_id: int,
-    *,
-    shop: str,
-    order_id: str,
-    before: str,
-    after: str,
-    trigger: str,
-    version: int,
-    at: datetime,
-    attention: Sequence[str],
-    caused_by: tuple[str, str],
-) -> CloudEvent:
-    """One change of an order's state. `caused_by`: source and id of the event that led to it."""
-    order = f"{shop}:{order_id}"
-    # Not built as a Transition, which costs as much as the rest of it: a test reads every one back as that.
-    data = {
-        "shop": shop,
-        "order_id": order_id,
-        "from_state": before,
-        "to_state": after,
-        "trigger": trigger,
-        "version": version,
-        "at": wire.iso(at),
-        "attention": attention,
-    }
-    return CloudEvent(
-        id=str(journal_id),
-        source=TRANSITION_SOURCE,
-        type=TRANSITION_TYPE,
-        subject=order_id,
-        time=at,
-        data=to_json(data),
-        extensions={
-            "partitionkey": order,
-            "shop": shop,
-            "correlationid": order,
-            "causationid": _bounded("#".join(caused_by)),
-            "sequence": f"{version:010d}",  # CloudEvents wants it to sort as text
-        },
-        dataschema=schema_id("transition"),
-    )
-
-
-def _bounded(text: str) -> str:
-    """`text`, or its start and a hash of the whole where it is too long for an attribute: still one for each text."""
-    if len(text) <= wire.LONGEST_ATTRIBUTE:
-        return text
-    digest = "~" + wire.content_of(text.encode())
-    return text[: wire.LONGEST_ATTRIBUTE - len(digest)] + digest
-
-
-def dead_letter_headers(
-    source: str, place: str, reason: str, detail: str, headers: Headers
-) -> tuple[tuple[str, bytes], ...]:
-    """The record's own headers, then ours: the last of a name is ours, also where a letter is set aside twice."""
-    ours = {"place": place, "source": source, "reason": reason, "detail": detail}
-    return (*headers, *((f"orderflow-{name}", text.encode(errors="replace")) for name, text in ours.items()))
 
 
 # -- What an event breaks ------------------------------------------------------------------------------------------
@@ -262,7 +197,7 @@ class Kind:
 
 
 OMS: Final = Kind("oms_events", "net.kornitx.order.", OmsOrderEvent, "companyrefid", "/kornitx/company/{}")
-SNAPSHOTS: Final = Kind("snapshots", wire.SNAPSHOT_TYPE, OrderSnapshotEvent, "shop", "/mirakl/{}")
+SNAPSHOTS: Final = Kind("snapshots", snapshots.SNAPSHOT_TYPE, OrderSnapshotEvent, "shop", "/mirakl/{}")
 TRANSITIONS: Final = Kind("transitions", TRANSITION_TYPE, OrderTransitionedEvent, "shop", TRANSITION_SOURCE)
 
 
@@ -355,11 +290,6 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "transition": Transition,
     "dead-letter-headers": DeadLetterHeaders,
 }
-
-
-def schema_id(name: str) -> str:
-    """What `dataschema` says: the schema's name and its major version."""
-    return f"urn:orderflow:schema:{name}:{VERSION.partition('.')[0]}"
 
 
 def schema(name: str) -> JsonSchemaValue:

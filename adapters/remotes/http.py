@@ -10,7 +10,8 @@ from typing import Final, NoReturn, TypeVar
 
 import httpx
 
-from adapters.ports import AccountFault, OnCall, OutcomeUnknown, RemoteError, Retryable
+from adapters.errors import AccountFault, OutcomeUnknown, RemoteError, Retryable
+from adapters.ports import OnCall
 
 T = TypeVar("T")
 

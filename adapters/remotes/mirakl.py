@@ -1,11 +1,9 @@
 """Mirakl's seller API: one shop at one marketplace (mirakl-api 2, 5)."""
 
 import json
-import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from threading import Lock
 from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
@@ -13,21 +11,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, OnErrorOmit, ValidationError
 
-from adapters.messages.wire import Instant, Loose, Message, Text, load_object, storable
-from adapters.ports import (
-    AccountFault,
-    Carrier,
-    Catalog,
-    Clock,
-    OnCall,
-    OrdersPage,
-    OrdersQuery,
-    Rejected,
-    RemoteError,
-    Retryable,
-    Unreadable,
-)
+from adapters.errors import AccountFault, Rejected, RemoteError, Retryable, Unreadable
+from adapters.messages.fields import Instant, Loose, Message, Text
+from adapters.messages.json_slices import load_object
+from adapters.messages.text import storable
+from adapters.ports import Carrier, Catalog, Clock, OnCall, OrdersPage, OrdersQuery
 from adapters.remotes.http import Remote, Reply, http_date, outcome_of, retry_after_seconds, safe_code, unsure
+from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import EPOCH, Tracking
 
 _CATALOG_SECONDS: Final = 24 * 3600.0  # published ceiling of SH21 and SH12: once per day
@@ -199,51 +189,6 @@ def _registered(name: str, catalog: Catalog) -> Carrier | None:
 
 def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
-
-
-# -- Messages ----------------------------------------------------------------------------------------------------
-
-_BREAKS: Final = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "blockquote"})
-_INLINE: Final = frozenset(
-    {"a", "b", "i", "u", "s", "em", "strong", "span", "font", "small", "big", "sub", "sup"}
-    | {"td", "th", "thead", "tbody", "img", "hr", "html", "head", "body"}
-)
-
-
-class _PlainText(HTMLParser):
-    """Collects the text. A tag that is no HTML is the customer's own: the caption "<ANA>" must be printed so."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._tag(tag, self.get_starttag_text() or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag != "br":
-            self._tag(tag, f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
-
-    def _tag(self, tag: str, as_written: str) -> None:
-        if tag in _BREAKS:
-            self.pieces.append("\n")
-        elif tag not in _INLINE:
-            self.pieces.append(as_written)
-
-
-def plain_text(html: str) -> str:
-    """A message's body as text: breaks and paragraphs as newlines, entities read, at most one empty line running."""
-    parser = _PlainText()
-    parser.feed(html.replace("\r\n", "\n"))
-    parser.close()
-    lines = [storable(line, 50_000) for line in "".join(parser.pieces).split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 # -- The adapter -------------------------------------------------------------------------------------------------

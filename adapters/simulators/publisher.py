@@ -10,7 +10,8 @@ from zlib import crc32
 import kafka
 from kafka.partitioner import Partitioner
 
-from adapters.messages.wire import oms_event, to_structured
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.oms_events import oms_event
 
 ANSWER_SECONDS: Final = 15
 

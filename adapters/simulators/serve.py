@@ -20,8 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from adapters.simulators.books import Books, Fault
 from adapters.simulators.mirakl.marketplace import Marketplace, MiraklSimulator
 from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator, Send
+from adapters.simulators.orders import ALPHA, BETA, COMPANIES, ROUTES
 from adapters.simulators.publisher import company_url
-from adapters.simulators.world import ALPHA, BETA, COMPANIES, ROUTES, World, make_lives
+from adapters.simulators.world import World, make_lives
 
 # What POST /_sim/orders/{id}/{act} may do; the JSON body holds the method's named arguments.
 MIRAKL_ACTS = (

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from adapters.errors import ConfigError, OrderflowError
 from adapters.log.embedded import CLUSTER
-from adapters.ports import ConfigError, OrderflowError
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store.transaction import Store

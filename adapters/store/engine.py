@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.types.array import ListBinaryDumper
 
-from adapters.ports import ConfigError, StoreUnavailable
+from adapters.errors import ConfigError, StoreUnavailable
 
 #: A writer of another process (a command of the CLI) may hold SQLite for so long.
 BUSY_SECONDS: Final = 15

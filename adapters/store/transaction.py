@@ -18,13 +18,13 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
-from adapters.ports import ConfigError, Extent, Fenced, NewRecord, Place, StoreUnavailable
+from adapters.errors import ConfigError, Fenced, StoreUnavailable
+from adapters.ports import Extent, NewRecord, Place
 from adapters.store import engine as database
 from adapters.store import schema as s
-from statemachine.commands import KINDS, Command
+from statemachine.commands import IMPORT, KINDS, Command
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Facts
-from statemachine.states import IMPORT
 
 _FACTS: Final = TypeAdapter(Facts)
 

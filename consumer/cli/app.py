@@ -19,19 +19,22 @@ import typer
 import typer.core
 
 from adapters.clock import SystemClock
+from adapters.errors import ConfigError, OrderflowError, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
-from adapters.ports import ConfigError, OrderflowError, StoreUnavailable
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.copy import MOVED, move
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import OrderRow, Store
-from consumer import config, offsets, wiring
+from consumer import config, wiring
 from consumer.apply import Orders
 from consumer.config import Settings, TopicsTable
-from consumer.operations import orders as acts
-from consumer.operations.explain import differences, explain, known, redecided, timeline
+from consumer.offsets import MISFITS
+from consumer.operations import dead_letters, offsets, shops
+from consumer.operations.explain import explain, known, timeline
+from consumer.operations.orders import NotPossible, act, needs_words
+from consumer.operations.verify import differences, redecided
 from statemachine import diagram as diagrams
 from statemachine.commands import Policy
 from statemachine.facts import Facts
@@ -69,7 +72,7 @@ class _Commands(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except acts.NotPossible as error:
+        except NotPossible as error:
             _fail(str(error), BAD_ANSWER)
         except StoreUnavailable as error:
             _fail(f"the store does not answer ({error}): see store.url in the configuration", BAD_USE)
@@ -618,7 +621,7 @@ def _add_act(kind: str, text: str) -> None:
             row = _order(store, order_id, shop)
             _ask(f"{kind} {row.shop} {row.order_id}, which is {row.state}?", yes)
             orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
-            after = acts.act(orders, row, kind, who=who or _user(), why=reason, at=CLOCK.now())
+            after = act(orders, row, kind, who=who or _user(), why=reason, at=CLOCK.now())
             _explain(settings, store, after)
 
     command.__doc__ = f"""{text}
@@ -661,7 +664,7 @@ def shops_pause(
     """
     with _opened(file) as (_, store):
         _ask(f"pause {only or 'every effect'} of {shop}?", yes)
-        paused = acts.pause(store, CLOCK, shop, only=only, who=who or _user(), why=reason)
+        paused = shops.pause(store, CLOCK, shop, only=only, who=who or _user(), why=reason)
         _print_pairs(asdict(paused))
 
 
@@ -678,7 +681,7 @@ def shops_resume(
     with _opened(file) as (settings, store):
         table = settings.shops.get(shop)
         _ask(f"resume {only or 'every effect'} of {shop}?", yes)
-        resumed = acts.resume(
+        resumed = shops.resume(
             store,
             CLOCK,
             shop,
@@ -753,7 +756,7 @@ def letters_replay(
     with _with_log(file) as (settings, store, log):
         _ask(f"replay {len(letter_ids)}?", yes)
         for letter_id in letter_ids:
-            topic = acts.replay(
+            topic = dead_letters.replay(
                 store,
                 log,
                 CLOCK,
@@ -784,7 +787,7 @@ def letters_discard(
     with _opened(file) as (_, store):
         _ask(f"discard {len(letter_ids)}?", yes)
         for letter_id in letter_ids:
-            acts.discard(store, CLOCK, letter_id, who=who or _user(), why=reason)
+            dead_letters.discard(store, CLOCK, letter_id, who=who or _user(), why=reason)
             typer.echo(f"{letter_id} is discarded")
 
 
@@ -807,7 +810,7 @@ def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
     _print_rows([asdict(one) for one in found], as_json)
     if not as_json:
         for name in dict.fromkeys(one.misfit for one in found if one.misfit):
-            typer.echo(f"{name}: {offsets.MISFITS[name]}")
+            typer.echo(f"{name}: {MISFITS[name]}")
     if any(one.misfit for one in found):
         raise typer.Exit(BAD_ANSWER)
 
@@ -840,7 +843,7 @@ def offsets_reset(
     with _with_log(file) as (settings, store, log):
         if topic not in _consumed(settings):
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
-        acts.needs_words(reason)
+        needs_words(reason)
         _ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
         orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
         moved = offsets.reset(

@@ -25,12 +25,15 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from adapters.engines.engines import Kafka, Postgres, create_topics, free_port
-from adapters.ports import ConfigError
+from adapters.engines.kafka import Kafka, create_topics
+from adapters.engines.postgres import Postgres
+from adapters.engines.processes import free_port
+from adapters.errors import ConfigError
 from adapters.simulators.audit import Told, audit
+from adapters.simulators.orders import COMPANIES, KNOWN_SKUS, MARKETPLACES
 from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
-from adapters.simulators.world import COMPANIES, KNOWN_SKUS, MARKETPLACES, Life
+from adapters.simulators.stories import Life
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.engine import without_password

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from adapters.engines.engines import free_port
+from adapters.engines.processes import free_port
 
 #: How many processes of each role.
 SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker": 2}

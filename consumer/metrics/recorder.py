@@ -18,17 +18,20 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from adapters.clock import SystemClock
-from adapters.messages.wire import REASONS as UNREADABLE
-from adapters.ports import Clock, OrderflowError, Place, Record
+from adapters.errors import REASONS as UNREADABLE
+from adapters.errors import OrderflowError
+from adapters.ports import Clock, Place, Record
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
+from consumer.accounts import Account
 from consumer.apply import REPEATED, Applied
 from consumer.poller import TOO_LARGE, Yield
-from consumer.retry import RESULTS, Account
-from statemachine.commands import KINDS, REASONS
+from consumer.retry import RESULTS
+from statemachine.attention import REASONS
+from statemachine.commands import IMPORT, KINDS
 from statemachine.events import OMS_EVENT, SNAPSHOT, TRIGGERS
 from statemachine.machine import MOVED, NO_EDGE, NOTED, STALE
-from statemachine.states import IMPORT, STATES
+from statemachine.states import STATES
 from statemachine.table import TABLE
 
 #: Handling, in seconds: the OpenTelemetry messaging boundaries.

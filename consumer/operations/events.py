@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from adapters.errors import OrderflowError, Unreadable
+from adapters.messages.cloudevents import STRUCTURED_HEADERS, CloudEvent, from_record
 from adapters.messages.contract import (
     MISSING,
     OMS,
@@ -19,20 +21,11 @@ from adapters.messages.contract import (
     forgiven,
     kind_of,
 )
-from adapters.messages.wire import (
-    ID_RULE,
-    STRUCTURED_HEADERS,
-    CloudEvent,
-    ShopIds,
-    callback_of,
-    decode_oms,
-    decode_snapshot,
-    from_record,
-    load_object,
-    oms_type,
-    slice_orders,
-)
-from adapters.ports import NewRecord, OrderflowError, Unreadable
+from adapters.messages.json_slices import load_object, slice_orders
+from adapters.messages.oms_events import ShopIds, callback_of, decode_oms, oms_type
+from adapters.messages.snapshots import decode_snapshot
+from adapters.messages.text import ID_RULE
+from adapters.ports import NewRecord
 from consumer.config import TopicsTable
 
 Understood = dict[str, str | int | None]

@@ -11,30 +11,32 @@ from typing import Final
 
 from adapters.store.transaction import OrderRow
 from adapters.store.views import CommandView, Entry, ShopView
-from statemachine.commands import HOLDS, KINDS, REASONS, Policy, acceptance, best_tracking, concerns, read_after
-from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT, Event
-from statemachine.facts import DEBIT, Facts, Tracking, join
-from statemachine.machine import NO_EDGE, STALE, decide
+from statemachine.attention import HOLDS, REASONS
+from statemachine.commands import ACCEPT, CONFIRM, KINDS, TRACK, Policy
+from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT
+from statemachine.facts import DEBIT, Facts, Tracking
+from statemachine.machine import NO_EDGE, STALE
+from statemachine.plan import read_after
+from statemachine.readings import (
+    acceptance,
+    best_tracking,
+    is_pending,
+    is_sent,
+    last_answer,
+    mirakl_state,
+    unsent_parts,
+)
 from statemachine.states import (
-    ACCEPT,
     ACCEPTED,
     AWAITING_PAYMENT,
     CANCELED,
-    CONFIRM,
     DISPATCHED,
     IMPORTED,
     NEW,
     REFUSED,
     SHIPPED,
     SHIPPING,
-    TRACK,
     WAITING_ACCEPTANCE,
-    is_pending,
-    is_sent,
-    last_answer,
-    mirakl_state,
-    state_of,
-    unsent_parts,
 )
 from statemachine.table import TABLE
 
@@ -417,50 +419,6 @@ def known(facts: Facts) -> dict[str, str]:
 
 def _tracking(tracking: Tracking) -> str:
     return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip()
-
-
-# -- Verify ------------------------------------------------------------------------------------------------------
-
-
-def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
-    """Where the stored row is not what its journal folds to. Entries younger than the row are left out."""
-    told = [entry for entry in entries if entry.version <= row.version]
-    facts = Facts()
-    for entry in told:
-        facts = join(facts, entry.says)
-    found = []
-    if len(told) != row.version:
-        found.append(f"version: stored {row.version}, the journal holds {len(told)} rows")
-    if facts != row.facts:
-        names = [name for name in Facts.__dataclass_fields__ if getattr(facts, name) != getattr(row.facts, name)]
-        found.append(f"facts: {', '.join(names)} differ from the journal")
-    after = told[-1].after if told else NEW
-    if after != row.state:
-        found.append(f"state: stored {row.state}, the journal's last is {after}")
-    if (amounts_to := state_of(facts)) != row.state:
-        found.append(f"state: stored {row.state}, the facts are {amounts_to}")
-    return found
-
-
-def redecided(row: OrderRow, entries: Sequence[Entry], policy: Policy) -> list[str]:
-    """Where today's code decides otherwise than the code that wrote the journal and the row."""
-    found = []
-    state, facts = NEW, Facts()
-    for entry in entries:
-        if entry.version > row.version:
-            break
-        event = Event(entry.source, entry.event_id, row.shop, row.order_id, entry.trigger, entry.at, entry.says)
-        decision = decide(state, facts, event)
-        if (decision.before, decision.state) != (entry.before, entry.after):
-            was, now = f"{entry.before} -> {entry.after}", f"{decision.before} -> {decision.state}"
-            found.append(f"version {entry.version}: recorded {was}, today {now}")
-        state, facts = decision.state, decision.facts
-    stored = {f"{reason}:{detail}" for reason, detail, _ in row.attention}
-    today = {concern.token for concern in concerns(row.facts, policy)}
-    today |= {token for token in stored if token.startswith(f"{NO_EDGE}:")}  # comes of the row, not of the facts
-    found += [f"attention: {token} is stored, and not today's" for token in sorted(stored - today)]
-    found += [f"attention: {token} is today's, and not stored" for token in sorted(today - stored)]
-    return found
 
 
 # -- The docs ----------------------------------------------------------------------------------------------------

@@ -15,17 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapters.messages.wire import oms_event, to_structured
-from adapters.ports import (
-    Clock,
-    ConfigError,
-    LogUnavailable,
-    LogWriter,
-    NewRecord,
-    StoreUnavailable,
-    TooLarge,
-    Unreadable,
-)
+from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.oms_events import oms_event
+from adapters.ports import Clock, LogWriter, NewRecord
 from adapters.store.transaction import DeadLetter
 from consumer.metrics.recorder import CALLBACK, Metrics
 from consumer.poller import TOO_LARGE

@@ -10,19 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.messages import contract, wire
-from adapters.messages.contract import (
-    OMS,
-    TRANSITIONS,
-    Complaint,
-    complaints,
-    dead_letter_headers,
-    forgiven,
-    kind_of,
-    transition_event,
-)
-from adapters.messages.wire import ShopIds, callback_of, decode_oms, from_record, oms_event, to_structured
-from statemachine.commands import REASONS
+from adapters.messages import contract, oms_events, snapshots
+from adapters.messages.cloudevents import from_record, to_structured
+from adapters.messages.contract import OMS, TRANSITIONS, Complaint, complaints, forgiven, kind_of
+from adapters.messages.oms_events import ShopIds, callback_of, decode_oms, oms_event
+from adapters.messages.transitions import dead_letter_headers, transition_event
+from statemachine.attention import REASONS
 from statemachine.events import TRIGGERS
 from statemachine.states import STATES
 
@@ -194,10 +187,10 @@ def test_what_is_mandatory() -> None:
 
 
 def test_the_types_are_those_of_the_decoder() -> None:
-    types = {wire.OMS_DISPATCHED_TYPE, wire.OMS_CANCELLED_TYPE, wire.OMS_STATUS_TYPE}
+    types = {oms_events.OMS_DISPATCHED_TYPE, oms_events.OMS_CANCELLED_TYPE, oms_events.OMS_STATUS_TYPE}
     assert set(get_args(contract.OmsType)) == types
     assert {kind_of(type_) for type_ in types} == {OMS}
-    assert get_args(contract.OrderSnapshotEvent.model_fields["type"].annotation) == (wire.SNAPSHOT_TYPE,)
+    assert get_args(contract.OrderSnapshotEvent.model_fields["type"].annotation) == (snapshots.SNAPSHOT_TYPE,)
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="needs ../shared")

@@ -12,8 +12,10 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from adapters.engines import engines
-from adapters.engines.engines import EngineFailed, Kafka, Postgres
+from adapters.engines import kafka, postgres, processes
+from adapters.engines.kafka import Kafka
+from adapters.engines.postgres import Postgres
+from adapters.engines.processes import EngineFailed
 from tests.engines import USERS, needs
 
 
@@ -70,7 +72,7 @@ def test_only_a_user_with_its_password_gets_in(kafka_secure: Kafka) -> None:
         )
 
     right = admin(USERS["orderflow"])
-    assert right.describe_cluster()["cluster_id"] == engines.CLUSTER_ID
+    assert right.describe_cluster()["cluster_id"] == kafka.CLUSTER_ID
     with pytest.raises(TopicAuthorizationFailedError):
         right.create_topics({"orders": {"num_partitions": 1, "replication_factor": 1}})  # its access lists are empty
     right.close()
@@ -118,44 +120,44 @@ def test_a_crash_lets_no_session_end_what_it_had_begun(postgres_alone: Postgres)
 
 def test_a_machine_without_postgresql_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(engines, "_DEBIAN", tmp_path)
-    assert "apt-get install postgresql" in engines.postgres_missing()
-    with pytest.raises(engines.EngineMissing, match="apt-get install postgresql"):
+    monkeypatch.setattr(processes, "_DEBIAN", tmp_path)
+    assert "apt-get install postgresql" in postgres.postgres_missing()
+    with pytest.raises(processes.EngineMissing, match="apt-get install postgresql"):
         Postgres.start(tmp_path / "postgres")
 
 
 def test_of_debians_servers_the_newest_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(engines, "_DEBIAN", tmp_path)
+    monkeypatch.setattr(processes, "_DEBIAN", tmp_path)
     for version in ("9.6", "15", "17", "old"):
         (tmp_path / version / "bin").mkdir(parents=True)
         script(tmp_path / version / "bin", "initdb", "exit 1")
-    assert engines._postgres_programs() == tmp_path / "17" / "bin"
+    assert postgres._postgres_programs() == tmp_path / "17" / "bin"
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineFailed, match="PostgreSQL's data cannot be made"):
         Postgres.start(Path("postgres"))
 
 
 def test_no_port_comes_twice_nor_from_those_of_outgoing_connections() -> None:
-    ports = engines.free_ports(50)
+    ports = processes.free_ports(50)
     assert len(set(ports)) == 50
     assert max(ports) < 32_768
 
 
 def test_certificates_are_made_in_a_folder_of_any_name(tmp_path: Path) -> None:
-    engines._make_certificates(engines._made(tmp_path / "a folder"))
+    kafka._make_certificates(processes._made(tmp_path / "a folder"))
     assert "PRIVATE KEY" in (tmp_path / "a folder/server.pem").read_text()
 
 
 def test_a_tool_that_hangs_is_given_up() -> None:
     with pytest.raises(EngineFailed, match="slow: not done after 0 s"):
-        engines._run(["sleep", "20"], "slow", seconds=0.1)
+        processes._run(["sleep", "20"], "slow", seconds=0.1)
 
 
 def test_a_machine_without_java_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "Java 17" in engines.kafka_missing()
-    with pytest.raises(engines.EngineMissing, match="apt-get install maven"):
+    assert "Java 17" in kafka.kafka_missing()
+    with pytest.raises(processes.EngineMissing, match="apt-get install maven"):
         Kafka.start(tmp_path / "kafka")
 
 
@@ -167,7 +169,7 @@ def script(folder: Path, name: str, text: str) -> None:
 def test_an_old_java_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script(tmp_path, "java", "echo 'openjdk version \"11.0.2\"' >&2")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert "Java 17" in engines.kafka_missing()
+    assert "Java 17" in kafka.kafka_missing()
 
 
 def test_another_jar_than_expected_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_another_jar_than_expected_is_refused(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(EngineFailed, match=r"not the ones expected: .*kafka\.jar"):
-        engines.fetch_jars()
+        kafka.fetch_jars()
     assert not any((tmp_path / "cache").rglob("*.jar"))
 
 
@@ -188,7 +190,7 @@ def test_a_failed_download_is_told_with_mavens_words(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(EngineFailed, match="no such artifact"):
-        engines.fetch_jars()
+        kafka.fetch_jars()
 
 
 def test_what_is_missing_skips_a_test_and_fails_it_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,12 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, MemberToRemove, Re
 from kafka.consumer.fetcher import ConsumerRecord
 
 from adapters.clock import SystemClock
-from adapters.engines import engines
-from adapters.engines.engines import Kafka, create_topics
+from adapters.engines import kafka
+from adapters.engines.kafka import Kafka, create_topics
+from adapters.errors import ConfigError, LogUnavailable, TooLarge
 from adapters.log import kafka as adapter
 from adapters.log.kafka import KafkaLog, KafkaReader, _Noted
-from adapters.ports import ConfigError, LogUnavailable, NewRecord, Place, Record, TooLarge
+from adapters.ports import NewRecord, Place, Record
 from consumer import config
 from consumer.wiring import group_of, open_log, open_store
 from tests.engines import USERS, MakeTopics, started
@@ -718,7 +719,7 @@ def test_a_broker_that_the_file_of_authorities_does_not_vouch_for_is_refused(
 ) -> None:
     if ca == "another's":
         (tmp_path / "others").mkdir()
-        engines._make_certificates(tmp_path / "others")
+        kafka._make_certificates(tmp_path / "others")
         ca = (tmp_path / "others" / "ca.pem").read_text()
     with pytest.raises(LogUnavailable, match="certificate"):
         login("orderflow", ca=ca.encode()).cluster()

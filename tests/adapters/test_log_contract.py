@@ -18,10 +18,11 @@ import pytest
 import sqlalchemy as sa
 from kafka import KafkaProducer
 
-from adapters.engines.engines import Kafka
+from adapters.engines.kafka import Kafka
+from adapters.errors import LogUnavailable
 from adapters.log.embedded import PARTITIONS, EmbeddedLog
 from adapters.log.kafka import KafkaLog, KafkaReader
-from adapters.ports import Extent, LogReader, LogUnavailable, LogWriter, NewRecord, Place, Record
+from adapters.ports import Extent, LogReader, LogWriter, NewRecord, Place, Record
 from adapters.store.transaction import Move, Store
 from tests.engines import started
 from tests.support import StillClock, new_store

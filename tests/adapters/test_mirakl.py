@@ -10,18 +10,11 @@ import httpx
 import jsonschema
 import pytest
 
-from adapters.ports import (
-    AccountFault,
-    Carrier,
-    Catalog,
-    OrdersQuery,
-    OutcomeUnknown,
-    Rejected,
-    RemoteError,
-    Retryable,
-)
+from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
+from adapters.ports import Carrier, Catalog, OrdersQuery
 from adapters.remotes.http import outcome_of, retry_after_seconds, safe_code
-from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words, plain_text, tracking_body
+from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words, tracking_body
+from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import Tracking
 
 MIRAKL = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl"
@@ -201,7 +194,7 @@ def test_a_read_that_is_not_mirakl_speaking_is_repeated(body: bytes) -> None:
 
 def test_a_remote_that_drips_does_not_hold_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(0, 1000, 15))
-    monkeypatch.setattr("adapters.http.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("adapters.remotes.http.perf_counter", lambda: next(ticks))
     world = World(lambda request: httpx.Response(200, content=iter([b"{"] * 50)))
     assert error_of(lambda: world.shop.orders(OrdersQuery(), 0)).outcome == "timeout"
 

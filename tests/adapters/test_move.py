@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from adapters.ports import ConfigError, NewRecord, StoreUnavailable
+from adapters.errors import ConfigError, StoreUnavailable
+from adapters.ports import NewRecord
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store import views
@@ -20,7 +21,7 @@ from adapters.store.copy import LEFT, MOVED, NotMovable, move
 from adapters.store.transaction import DeadLetter, Store, schema_is_current
 from consumer.apply import Orders
 from consumer.cli import app as cli
-from consumer.operations.explain import differences
+from consumer.operations.verify import differences
 from consumer.wiring import GROUP
 from tests.consumer.rig import OMS_EVENTS, Rig
 from tests.engines import store_lines

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters.ports import ConfigError, Fenced, NewRecord
+from adapters.errors import ConfigError, Fenced
+from adapters.ports import NewRecord
 from adapters.store import views
 from adapters.store.transaction import LEASE, Cursor, DeadLetter, Lease, Store
 from statemachine.commands import Command

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from adapters.ports import ConfigError, Extent, Fenced, Place, StoreUnavailable
+from adapters.errors import ConfigError, Fenced, StoreUnavailable
+from adapters.ports import Extent, Place
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store import transaction as stores

@@ -11,22 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.messages import wire
-from adapters.messages.wire import (
-    CloudEvent,
-    ShopIds,
-    decode_oms,
-    decode_snapshot,
-    find_shop,
-    from_record,
-    instant,
-    oms_event,
-    slice_orders,
-    snapshot_event,
-    snapshot_of,
-    to_structured,
-)
-from adapters.ports import Unreadable
+from adapters import errors
+from adapters.errors import Unreadable
+from adapters.messages import oms_events, snapshots, text
+from adapters.messages.cloudevents import CloudEvent, from_record, to_structured
+from adapters.messages.json_slices import slice_orders
+from adapters.messages.oms_events import ShopIds, decode_oms, find_shop, oms_event
+from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
+from adapters.messages.text import instant
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Cancellation, Dispatch, Part, Tracking
 
@@ -41,15 +33,15 @@ JSON_VALUES = st.recursive(
 )
 #: Objects whose members carry the names that the models read, so that the values reach them.
 ORDERS = st.dictionaries(
-    st.sampled_from([*wire.MiraklOrder.model_fields, "order_id", "order_lines", "customer"]), JSON_VALUES
+    st.sampled_from([*snapshots.MiraklOrder.model_fields, "order_id", "order_lines", "customer"]), JSON_VALUES
 )
-CALLBACKS = st.dictionaries(st.sampled_from([*wire.KornitXCallback.model_fields]), JSON_VALUES)
+CALLBACKS = st.dictionaries(st.sampled_from([*oms_events.KornitXCallback.model_fields]), JSON_VALUES)
 
 
 def reason_of(call: Any, *args: Any) -> str:
     with pytest.raises(Unreadable) as caught:
         call(*args)
-    assert caught.value.reason in wire.REASONS
+    assert caught.value.reason in errors.REASONS
     return caught.value.reason
 
 
@@ -130,9 +122,9 @@ def test_only_the_id_makes_an_order_unreadable_and_what_is_kept_can_be_stored(va
         return
     order_id, snapshot = snapshot_of(raw, NOW)
     assert order_id == "A-1"
-    for text in texts_of(snapshot):
-        assert "\x00" not in text
-        text.encode()
+    for stored in texts_of(snapshot):
+        assert "\x00" not in stored
+        stored.encode()
 
 
 @given(CALLBACKS)
@@ -289,7 +281,7 @@ def test_a_snapshot_goes_through_the_log_byte_for_byte() -> None:
     event = snapshot_event("alpha", *reversed_of(raw))
     value, headers = to_structured(event, base64=True)
     assert from_record(value, headers) == event
-    assert event.id == f"A-1:{wire.content_of(raw)}:2026-03-06T12:00:00.000000Z"
+    assert event.id == f"A-1:{text.content_of(raw)}:2026-03-06T12:00:00.000000Z"
     assert event.extensions["partitionkey"] == "alpha:A-1"
     answer = decode_snapshot(value, headers, {"alpha"})
     assert answer is not None and answer.raw == raw and answer.trigger == "snapshot"
@@ -431,11 +423,11 @@ def test_cancellations() -> None:
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
-        ({}, wire.OMS_DISPATCHED_TYPE),
-        ({"status": 512}, wire.OMS_DISPATCHED_TYPE),
-        ({"status": 128, "new_shipments": []}, wire.OMS_CANCELLED_TYPE),
-        ({"status": 4, "new_shipments": [], "new_cancellations": [{}]}, wire.OMS_CANCELLED_TYPE),
-        ({"status": 4, "new_shipments": []}, wire.OMS_STATUS_TYPE),
+        ({}, oms_events.OMS_DISPATCHED_TYPE),
+        ({"status": 512}, oms_events.OMS_DISPATCHED_TYPE),
+        ({"status": 128, "new_shipments": []}, oms_events.OMS_CANCELLED_TYPE),
+        ({"status": 4, "new_shipments": [], "new_cancellations": [{}]}, oms_events.OMS_CANCELLED_TYPE),
+        ({"status": 4, "new_shipments": []}, oms_events.OMS_STATUS_TYPE),
     ],
 )
 def test_the_type_follows_the_data(change: dict[str, Any], kind: str) -> None:

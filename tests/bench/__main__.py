@@ -26,11 +26,13 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.clock import SystemClock
-from adapters.engines.engines import Kafka, Postgres
+from adapters.engines.kafka import Kafka
+from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
-from adapters.messages.wire import decode_snapshot, snapshot_event, snapshot_of, to_structured
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
 from adapters.ports import NewRecord
-from adapters.simulators.world import ALPHA, Line, build_order
+from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from consumer.apply import Orders

@@ -12,14 +12,16 @@ import sqlalchemy as sa
 from starlette.types import ASGIApp
 
 from adapters.log.embedded import EmbeddedLog
-from adapters.messages.wire import ShopIds, decode_oms, decode_snapshot, oms_event, to_structured
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.oms_events import ShopIds, decode_oms, oms_event
+from adapters.messages.snapshots import decode_snapshot
 from adapters.ports import NewRecord
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.simulators.books import AnswerLostError, Books, Effect, Fault
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
-from adapters.simulators.world import COMPANIES, MARKETPLACES, Line, build_order
+from adapters.simulators.orders import COMPANIES, MARKETPLACES, Line, build_order
 from adapters.store import schema as s
 from adapters.store import transaction as stores
 from adapters.store import views

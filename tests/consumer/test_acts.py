@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapters.ports import Clock, Rejected, Retryable
+from adapters.errors import Rejected, Retryable
+from adapters.ports import Clock
 from adapters.store import schema, views
 from adapters.store.transaction import OrderRow, Store
 from adapters.store.views import ShopView
-from consumer.operations.orders import ACTS, NotPossible, act, pause, resume
-from statemachine.commands import ALREADY_THERE, Policy
+from consumer.operations.orders import ACTS, NotPossible, act
+from consumer.operations.shops import pause, resume
+from statemachine.attention import ALREADY_THERE
+from statemachine.commands import IMPORT, Policy
 from statemachine.events import CALL
 from statemachine.facts import Facts, Rejection
-from statemachine.states import IMPORT
 from tests.consumer.test_explain import Desk
 from tests.statemachine.lives import event, parcel
 from tests.support import Meanwhile, OpenStore, StillClock

@@ -14,17 +14,19 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.ports import Extent, Fenced, Place
+from adapters.errors import Fenced
+from adapters.ports import Extent, Place
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow
 from consumer import apply
 from consumer.apply import REPEATED, Applied, Orders
 from statemachine import machine
-from statemachine.commands import Policy, concerns, due, read_after
+from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Policy
 from statemachine.events import Event
 from statemachine.facts import AFTER_SHIPPING, Cancellation, Facts, Tracking, join
-from statemachine.states import ACCEPT, CONFIRM, IMPORT, TRACK, state_of
+from statemachine.plan import concerns, due, read_after
+from statemachine.states import state_of
 from statemachine.table import TABLE
 from tests.statemachine.lives import answered, read, sent, settled, snapshot_event, spoke
 from tests.statemachine.test_confluence import histories

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.exposition import generate_latest
 
-from adapters.engines.engines import free_port
-from adapters.ports import ConfigError
+from adapters.engines.processes import free_port
+from adapters.errors import ConfigError
 from adapters.store import engine as database
 from adapters.store import views
 from adapters.store.transaction import Cursor

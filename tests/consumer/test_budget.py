@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.exposition import generate_latest
 
-from adapters.simulators.world import COMPANIES
+from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from consumer.metrics.recorder import Metrics
 from consumer.worker import Worker, oms_account

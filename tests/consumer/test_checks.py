@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapters.messages.wire import REASONS, ShopIds, decode_oms, decode_snapshot
-from adapters.ports import Unreadable
+from adapters.errors import REASONS, Unreadable
+from adapters.messages.oms_events import ShopIds, decode_oms
+from adapters.messages.snapshots import decode_snapshot
 from consumer.operations.events import Checked, Checker, lines, split, summary
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs/events/examples"

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 import typer.main
 from typer.testing import CliRunner, Result
 
+from adapters.errors import Rejected, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
-from adapters.messages.wire import decode_oms
-from adapters.ports import Place, Rejected, StoreUnavailable
+from adapters.messages.oms_events import decode_oms
+from adapters.ports import Place
 from adapters.store import schema, views
 from adapters.store import transaction as stores
 from adapters.store.transaction import Cursor, DeadLetter, Progress, Store

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.ports import ConfigError
+from adapters.errors import ConfigError
 from consumer import config
 from consumer.config import EXAMPLE, Settings, load, secret
 

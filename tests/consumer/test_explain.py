@@ -8,27 +8,20 @@ from typing import Any
 
 import pytest
 
-from adapters.ports import Catalog, OrdersPage, OrdersQuery, OutcomeUnknown, Rejected, RemoteError, Retryable
+from adapters.errors import OutcomeUnknown, Rejected, RemoteError, Retryable
+from adapters.ports import Catalog, OrdersPage, OrdersQuery
 from adapters.store import views
 from adapters.store.transaction import OrderRow
 from consumer.apply import Orders
-from consumer.operations.explain import (
-    CURES,
-    Explanation,
-    TimelineRow,
-    attention_markdown,
-    differences,
-    explain,
-    known,
-    redecided,
-    timeline,
-)
+from consumer.operations.explain import CURES, Explanation, TimelineRow, attention_markdown, explain, known, timeline
+from consumer.operations.verify import differences, redecided
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
-from statemachine.commands import REASONS, Policy
+from statemachine.attention import REASONS
+from statemachine.commands import ACCEPT, IMPORT, Policy
 from statemachine.events import ACT, Event
 from statemachine.facts import PAY_ON_ACCEPTANCE, PAY_ON_SHIPMENT, Act, Facts, Part, Tracking
-from statemachine.states import ACCEPT, IMPORT, STATES
+from statemachine.states import STATES
 from tests.statemachine.lives import START, answered, event, lives, parcel, read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from adapters.ports import Fenced, StoreUnavailable
+from adapters.errors import Fenced, StoreUnavailable
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 from consumer.leases import RELAY, Leases, poll_lease

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapters.messages.wire import ShopIds
-from adapters.ports import LogUnavailable, NewRecord
-from adapters.simulators.world import ALPHA, COMPANIES, Line, build_order
+from adapters.errors import LogUnavailable
+from adapters.messages.oms_events import ShopIds
+from adapters.ports import NewRecord
+from adapters.simulators.orders import ALPHA, COMPANIES, Line, build_order
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter
 from consumer.config import TopicsTable
-from consumer.operations import orders as acts
+from consumer.operations import dead_letters
 from consumer.operations.orders import NotPossible
 from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
 
@@ -44,7 +45,7 @@ def letter(rig: Rig, source: str, value: bytes | None, key: bytes | None = None,
 
 
 def replay(rig: Rig, letter_id: int, *, why: str = "mended", log: object = None, shops: object = SHOPS) -> str:
-    return acts.replay(
+    return dead_letters.replay(
         rig.store,
         log or rig.log,  # type: ignore[arg-type]
         rig.clock,
@@ -57,7 +58,7 @@ def replay(rig: Rig, letter_id: int, *, why: str = "mended", log: object = None,
 
 
 def discard(rig: Rig, letter_id: int, why: str = "a test") -> None:
-    acts.discard(rig.store, rig.clock, letter_id, who="ana", why=why)
+    dead_letters.discard(rig.store, rig.clock, letter_id, who="ana", why=why)
 
 
 def state(rig: Rig, letter_id: int) -> str:
@@ -220,14 +221,14 @@ def test_a_callback_gets_its_envelope_now(rig: Rig) -> None:
 def test_a_letter_that_another_has_just_seen_to_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the mark somebody discards it, or it comes once more."""
     one = letter(rig, OMS_EVENTS, b"x")
-    look = acts._open_letter
+    look = dead_letters._open_letter
 
     def slow(store: object, letter_id: int) -> views.Letter:
         found = look(rig.store, letter_id)
         letter(rig, OMS_EVENTS, b"x")
         return found
 
-    monkeypatch.setattr(acts, "_open_letter", slow)
+    monkeypatch.setattr(dead_letters, "_open_letter", slow)
     with pytest.raises(NotPossible, match="look again"):
         discard(rig, one)
     assert (state(rig, one), audited(rig)) == ("open", [])

@@ -10,14 +10,16 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable
 from adapters.log.embedded import EmbeddedLog
-from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable, Unreadable
+from adapters.ports import Extent, NewRecord, Place, Record
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow, Progress, Store, Transaction
 from consumer.apply import Applied, Orders
-from consumer.loop import LOOK_AGAIN_SECONDS, Brake, Consumer, dead_letter
-from consumer.offsets import reset, standings
+from consumer.dead_letter_limit import Brake
+from consumer.loop import LOOK_AGAIN_SECONDS, Consumer, dead_letter
+from consumer.operations.offsets import reset, standings
 from statemachine.events import Event
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
@@ -179,7 +181,7 @@ def test_what_another_applies_between_two_questions_is_no_misfit(world: World, m
 
 def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came in place of the lost records would have been passed over, without a word."""
-    monkeypatch.setattr("adapters.log.PARTITIONS", 1)
+    monkeypatch.setattr("adapters.log.embedded.PARTITIONS", 1)
     world.consumer = world.new_consumer()
     world.publish(said(1))
     world.drain()
@@ -453,7 +455,7 @@ def test_a_topic_is_not_emptied_into_the_dead_letters(world: World, poison: byte
 
 
 def test_a_stopped_topic_goes_on_when_its_time_has_passed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.log.PARTITIONS", 1)
+    monkeypatch.setattr("adapters.log.embedded.PARTITIONS", 1)
     world.consumer = world.new_consumer(most=2)
     bad(world, 1, 2, 3)
     world.publish(said(1, "O-3"))

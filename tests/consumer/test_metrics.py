@@ -13,9 +13,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.messages.wire import REASONS as UNREADABLE
+from adapters.errors import REASONS as UNREADABLE
 from adapters.ports import Place, Record
 from adapters.store.transaction import DeadLetter
+from consumer.accounts import CIRCUIT_OPENS_AFTER
 from consumer.metrics.recorder import (
     ALERTED_OUTCOMES,
     OPERATIONS,
@@ -27,7 +28,7 @@ from consumer.metrics.recorder import (
     markdown,
 )
 from consumer.poller import Yield
-from consumer.retry import CIRCUIT_OPENS_AFTER, RESULTS
+from consumer.retry import RESULTS
 from statemachine.commands import KINDS
 from statemachine.events import TRIGGERS
 from statemachine.states import STATES

@@ -10,14 +10,16 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.ports import Extent, Fenced, Place
-from adapters.simulators.world import COMPANIES
+from adapters.errors import Fenced
+from adapters.ports import Extent, Place
+from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import Progress
-from consumer import offsets as of_log
 from consumer.leases import poll_lease
-from consumer.offsets import MISFITS, _excused, _target, misfit
+from consumer.offsets import MISFITS, misfit
+from consumer.operations import offsets as by_hand
+from consumer.operations.offsets import _excused, _target
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, Rig
 
@@ -129,7 +131,7 @@ def restored_without_its_import(folder: Path) -> Rig:
 
 
 def reset(rig: Rig, partition: int | None = None) -> list[tuple[Place, int, int]]:
-    return of_log.reset(
+    return by_hand.reset(
         rig.orders,
         rig.log,
         "orderflow",
@@ -173,7 +175,7 @@ def test_a_reset_is_written_down_and_every_shop_is_read_anew(folders: Path) -> N
 
 
 def test_what_does_not_exist_cannot_be_reset(folders: Path) -> None:
-    with pytest.raises(of_log.NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
+    with pytest.raises(by_hand.NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
         reset(Rig(folders / "now"), 99)
 
 
@@ -214,8 +216,8 @@ def test_open_orders_alone_count_as_attempted_and_only_of_these_shops(folders: P
 def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) -> None:
     rig = Rig(folders / "now")
 
-    def standings() -> list[of_log.Standing]:
-        return of_log.standings(rig.orders, rig.log, "orderflow", [SNAPSHOTS])
+    def standings() -> list[by_hand.Standing]:
+        return by_hand.standings(rig.orders, rig.log, "orderflow", [SNAPSHOTS])
 
     assert {(one.position, one.lag, one.misfit) for one in standings()} == {(None, 0, "")}
     for number in range(8):
@@ -239,7 +241,7 @@ def test_records_that_are_read_again_do_nothing_twice(folders: Path) -> None:
     rig = Rig(folders / "now")
     rig.imported("1-A")
     versions = rig.row().version
-    of_log.reset(
+    by_hand.reset(
         rig.orders, rig.log, "orderflow", SNAPSHOTS, partition=None, whence="earliest", who="ana", why="x", shops=[]
     )
     rig.consumer = rig.new_consumer()

@@ -13,21 +13,12 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from adapters.messages.wire import content_of, decode_snapshot, from_record
-from adapters.ports import (
-    Carrier,
-    Catalog,
-    Fenced,
-    LogUnavailable,
-    NewRecord,
-    OrdersPage,
-    OrdersQuery,
-    Rejected,
-    Retryable,
-    StoreUnavailable,
-    Unreadable,
-)
-from adapters.simulators.world import ALPHA, Line, build_order
+from adapters.errors import Fenced, LogUnavailable, Rejected, Retryable, StoreUnavailable, Unreadable
+from adapters.messages.cloudevents import from_record
+from adapters.messages.snapshots import decode_snapshot
+from adapters.messages.text import content_of
+from adapters.ports import Carrier, Catalog, NewRecord, OrdersPage, OrdersQuery
+from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import schema as s
 from adapters.store import views
 from consumer import poller as poller_module

@@ -12,9 +12,10 @@ from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import Store
 from consumer.apply import Orders
+from statemachine.commands import CONFIRM, IMPORT
 from statemachine.events import Event
 from statemachine.facts import Facts, join
-from statemachine.states import CONFIRM, IMPORT, state_of
+from statemachine.states import state_of
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
 from tests.support import StillClock
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.messages.contract import TRANSITION_TYPE
-from adapters.messages.wire import from_record
-from adapters.ports import Fenced, LogUnavailable, NewRecord, StoreUnavailable, TooLarge
+from adapters.errors import Fenced, LogUnavailable, StoreUnavailable, TooLarge
+from adapters.messages.cloudevents import from_record
+from adapters.messages.transitions import TRANSITION_TYPE
+from adapters.ports import NewRecord
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer.apply import Orders

@@ -6,19 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.ports import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
+from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
+from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS, Account
 from consumer.retry import (
     ACCOUNT_FAULT,
     ACCOUNT_REST_SECONDS,
     ALREADY_DONE,
-    CIRCUIT_OPENS_AFTER,
-    CIRCUIT_REST_SECONDS,
     GAVE_UP,
     REJECTED,
     RESULTS,
     RETRY,
     UNKNOWN,
-    Account,
     Backoff,
     Verdict,
     after_failure,

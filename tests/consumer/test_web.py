@@ -15,8 +15,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from structlog.testing import capture_logs
 
-from adapters.messages.wire import content_of, from_record
-from adapters.ports import ConfigError, TooLarge
+from adapters.errors import ConfigError, TooLarge
+from adapters.messages.cloudevents import from_record
+from adapters.messages.text import content_of
 from adapters.store import views
 from adapters.store.transaction import DeadLetter
 from consumer.web.app import MAX_CALLBACK_BYTES, Intake, application

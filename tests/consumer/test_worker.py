@@ -11,10 +11,11 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.ports import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
+from adapters.errors import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
 from adapters.store.transaction import LEASE
-from consumer.operations import orders as acts
-from consumer.retry import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS, DONE
+from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS
+from consumer.operations import orders
+from consumer.retry import DONE
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy
 from statemachine.facts import Attempt, Tracking
@@ -685,7 +686,7 @@ def test_a_retried_import_knows_that_an_earlier_round_may_have_arrived(rig: Rig)
     assert (rig.command().state, rig.attention()) == ("gave_up", ["gave_up"])
     sent = rig.command().payload
     rig.orders.policies = {"alpha": Policy("all")}
-    acts.act(rig.orders, rig.row(), "retry", who="ana", why="it works again", at=rig.clock.now())
+    orders.act(rig.orders, rig.row(), "retry", who="ana", why="it works again", at=rig.clock.now())
     assert (rig.command().round, rig.command().payload, rig.command().maybe_sent) == (1, sent, True)
     rig.work(seconds=60)
     assert (rig.state(), rig.attention(), rig.effects()) == ("imported", [], ["imported"])

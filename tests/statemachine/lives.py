@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from statemachine import facts as f
+from statemachine.commands import ACCEPT, CONFIRM, IMPORT
 from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT, Event
 from statemachine.facts import Act, Answer, Dispatch, Facts, Line, Part, Snapshot, Tracking, rank_of, snapshot_facts
-from statemachine.states import ACCEPT, CONFIRM, IMPORT
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LINES = (Line("L1", "", "MUG", 2), Line("L2", "", "TEE", 1))

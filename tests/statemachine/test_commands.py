@@ -6,7 +6,8 @@ from functools import reduce
 import pytest
 
 from statemachine import facts as f
-from statemachine.commands import ALREADY_THERE, MAX_DISPROVED, Policy, concerns, due, read_after, retry_subject
+from statemachine.attention import ALREADY_THERE
+from statemachine.commands import ACCEPT, CONFIRM, IMPORT, MAX_DISPROVED, TRACK, Policy, retry_subject
 from statemachine.events import ACT, CALL, Event
 from statemachine.facts import (
     Act,
@@ -21,7 +22,9 @@ from statemachine.facts import (
     Tracking,
     join,
 )
-from statemachine.states import ACCEPT, CONFIRM, IMPORT, TRACK, state_of, unsent_parts
+from statemachine.plan import concerns, due, read_after
+from statemachine.readings import unsent_parts
+from statemachine.states import state_of
 from tests.statemachine.lives import answer, answered, at, event, parcel, read, sent, settled, snapshot_event, spoke
 
 POLICY = Policy()

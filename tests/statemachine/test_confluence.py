@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from statemachine.commands import REASONS, Command, Policy, concerns, due, read_after
+from statemachine.attention import REASONS
+from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Command, Policy
 from statemachine.events import ACT, CALL, OMS_EVENT, Event
 from statemachine.facts import (
     Act,
@@ -27,7 +28,8 @@ from statemachine.facts import (
     join,
 )
 from statemachine.machine import NO_EDGE, decide
-from statemachine.states import ACCEPT, CONFIRM, IMPORT, TRACK, state_of
+from statemachine.plan import concerns, due, read_after
+from statemachine.states import state_of
 from tests.statemachine.lives import Life, at, event, lives, read, sent, snapshot_event
 
 POLICY = Policy()

@@ -8,7 +8,8 @@ import pytest
 
 from adapters.simulators.audit import Told, audit
 from adapters.simulators.books import Effect
-from adapters.simulators.world import Life, make_lives
+from adapters.simulators.stories import Life
+from adapters.simulators.world import make_lives
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 LIFE = next(life for life in make_lives(100, 1) if life.story == "plain")

@@ -9,8 +9,8 @@ import structlog
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
+from adapters.simulators.orders import COMPANIES, MARKETPLACES
 from adapters.simulators.serve import SimulatedWorld
-from adapters.simulators.world import COMPANIES, MARKETPLACES
 from consumer.bootstrap import Service
 from consumer.demo.embedded import CALLBACK_SECRET, OMS_KEY, Outcome, demo
 

@@ -20,8 +20,9 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from rich.console import Console
 from sqlalchemy import make_url
 
-from adapters.engines.engines import Kafka, free_port
-from adapters.simulators.world import MARKETPLACES
+from adapters.engines.kafka import Kafka
+from adapters.engines.processes import free_port
+from adapters.simulators.orders import MARKETPLACES
 from adapters.store import views
 from adapters.store.engine import without_password
 from adapters.store.transaction import Store

@@ -22,17 +22,20 @@ from kafka.structs import OffsetAndMetadata
 from structlog.testing import capture_logs
 
 from adapters.clock import SystemClock
-from adapters.engines.engines import Kafka, Postgres, create_topics
+from adapters.engines.kafka import Kafka, create_topics
+from adapters.engines.postgres import Postgres
+from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.log.kafka import KafkaLog, KafkaReader
-from adapters.ports import Extent, LogUnavailable, NewRecord, Place, Record, StoreUnavailable
+from adapters.ports import Extent, NewRecord, Place, Record
 from adapters.store import schema as s
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
-from consumer import loop, offsets
+from consumer import loop
 from consumer.apply import Applied, Orders
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Metrics
+from consumer.operations import offsets
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
 from tests.statemachine.lives import spoke

@@ -14,7 +14,8 @@ import httpx
 import pytest
 from rich.console import Console
 
-from adapters.engines.engines import Kafka, Postgres
+from adapters.engines.kafka import Kafka
+from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Place
 from adapters.simulators.world import make_lives

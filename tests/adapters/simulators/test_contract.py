@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from adapters.simulators.books import Books
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
-from adapters.simulators.world import ALPHA, BETA, Line, build_order
+from adapters.simulators.orders import ALPHA, BETA, Line, build_order
 
 DESCRIPTION = Path(__file__).resolve().parents[4] / "shared" / "mirakl" / "mmp-seller-openapi.json"
 # `value` is only in sub-schemas that are chosen by `type`, which JSON Schema does not follow.

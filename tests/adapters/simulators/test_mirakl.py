@@ -11,7 +11,7 @@ import pytest
 
 from adapters.simulators.books import AnswerLostError, Books, Fault
 from adapters.simulators.mirakl.marketplace import Carrier, Knobs, Marketplace, MiraklSimulator, ShippingType, stamp
-from adapters.simulators.world import Line, build_order
+from adapters.simulators.orders import Line, build_order
 
 Json = dict[str, Any]
 PLACE = Marketplace(

@@ -14,8 +14,8 @@ import pytest
 from adapters.simulators.books import Books, Fault
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
+from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
-from adapters.simulators.world import ALPHA, Line, build_order
 
 KEY = {"Authorization": ALPHA.api_key}
 

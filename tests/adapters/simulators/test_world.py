@@ -12,20 +12,9 @@ import pytest
 from adapters.simulators.books import Books
 from adapters.simulators.mirakl.marketplace import SENT, MiraklSimulator
 from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator
-from adapters.simulators.world import (
-    ALPHA,
-    BETA,
-    COMPANIES,
-    KNOWN_SKUS,
-    MARKETPLACES,
-    ROUTES,
-    STORIES,
-    Life,
-    Line,
-    World,
-    build_order,
-    make_lives,
-)
+from adapters.simulators.orders import ALPHA, BETA, COMPANIES, KNOWN_SKUS, MARKETPLACES, ROUTES, Line, build_order
+from adapters.simulators.stories import STORIES, Life
+from adapters.simulators.world import World, make_lives
 
 Json = dict[str, Any]
 

@@ -1,54 +1,40 @@
-"""A real Apache Kafka and a real PostgreSQL on this machine, for the demo, the tests and the benchmarks. No Docker.
-
-Kafka's jars come by Maven, once, into a cache folder that is named after the version; each is compared with the
-checksum that is kept here. PostgreSQL's programs are the system's.
-"""
+"""A real Apache Kafka on this machine: its jars by Maven, its brokers as processes."""
 
 import atexit
 import hashlib
 import os
-import pwd
-import random
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
-from psycopg import sql
-
-from adapters.ports import OrderflowError
+from adapters.engines.processes import (
+    HOST,
+    START_SECONDS,
+    EngineFailed,
+    EngineMissing,
+    _end,
+    _made,
+    _run,
+    _spawn,
+    _tail,
+    _wait_for,
+    free_ports,
+)
 
 KAFKA_VERSION: Final = "4.4.0"
 OLDEST_JAVA: Final = 17
 CLUSTER_ID: Final = "b3JkZXJmbG93LWRlbW8tMQ"  # any 16 bytes in base64
-START_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 10.0
 FETCH_SECONDS: Final = 300
-TOOL_SECONDS: Final = 60
-HOST: Final = "127.0.0.1"
-# Below those that the system gives to outgoing connections: such a one could take the port of a broker that is down.
-PORTS: Final = range(15_000, 30_000)
 
 _JAVA_CURE: Final = f"Java {OLDEST_JAVA} or newer, and Maven: apt-get install maven"
-_DEBIAN: Final = Path("/usr/lib/postgresql")
-_POSTGRES_CURE: Final = "PostgreSQL's server programs: apt-get install postgresql"
-
-
-class EngineMissing(OrderflowError):
-    """A program that the engine needs is not on this machine. The text says which, and how to get it."""
-
-
-class EngineFailed(OrderflowError, RuntimeError):
-    """The engine, or a tool that it needs, did not do its work. The text ends with the end of what it said."""
 
 
 # -- Kafka -------------------------------------------------------------------------------------------------------
@@ -350,245 +336,3 @@ def _make_certificates(folder: Path) -> None:
     ):
         _run([openssl, *arguments], "openssl cannot make the certificates", folder=folder)
     (folder / "server.pem").write_text((folder / "server.key").read_text() + (folder / "server.crt").read_text())
-
-
-# -- PostgreSQL --------------------------------------------------------------------------------------------------
-
-
-def postgres_missing() -> str:
-    """What a server needs and this machine lacks; empty where there is all."""
-    return "" if _postgres_programs() else _POSTGRES_CURE
-
-
-def _postgres_programs() -> Path | None:
-    """The folder of initdb and postgres: on the path, in Debian's place, or in the wheel `pgserver`."""
-    found = shutil.which("initdb")
-    if found is not None:
-        return Path(found).resolve().parent
-    versions = [path for path in _DEBIAN.glob("*/bin/initdb") if re.fullmatch(r"[\d.]+", path.parts[-3])]
-    if versions:
-        return max(versions, key=lambda path: [int(part) for part in path.parts[-3].split(".")]).parent
-    with suppress(ImportError):
-        wheel = Path(str(files("pgserver"))) / "pginstall" / "bin"
-        return wheel if (wheel / "initdb").exists() else None
-    return None
-
-
-class Postgres:
-    """One server with every guarantee on (fsync too), on a free port of the loopback interface."""
-
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self._programs = programs
-        self._log = folder / "postgres.log"
-        # It does not run as root; then it runs as the user that Debian made for it, in a folder that this one may see.
-        self._user = _postgres_user()
-        self._data = Path(tempfile.mkdtemp(prefix="orderflow-postgres-")) if self._user else folder / "postgres"
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = self._url("orderflow")
-
-    @classmethod
-    def start(cls, folder: Path) -> "Postgres":
-        """Returns once it answers; the database orderflow is there, and empty. Raises EngineMissing, EngineFailed."""
-        programs = _postgres_programs()
-        if programs is None:
-            raise EngineMissing(_POSTGRES_CURE)
-        postgres = cls(_made(folder), programs)
-        atexit.register(postgres.stop)
-        try:
-            postgres._make()
-            postgres.start_again()
-            postgres.create_database("orderflow")
-        except BaseException:
-            postgres.stop()
-            raise
-        return postgres
-
-    def create_database(self, name: str) -> str:
-        """A fresh database. Returns its URL."""
-        with self._connection() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        return self._url(name)
-
-    def start_again(self) -> None:
-        """On the same data and port. Returns once it answers."""
-        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
-        command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=", "-c", "max_connections=300"]
-        self._process = _spawn(command, self._log, self._user)
-
-        def answers() -> bool:
-            if self._process is not None and self._process.poll() is not None:
-                raise EngineFailed(f"PostgreSQL ended:\n{_tail(self._log)}")
-            with suppress(psycopg.OperationalError), self._connection():
-                return True
-            return False
-
-        if not _wait_for(answers):
-            raise EngineFailed(f"PostgreSQL does not answer:\n{_tail(self._log)}")
-
-    def kill(self) -> None:
-        """It ends at once, with all its processes, as in a crash."""
-        if self._process is not None:
-            _kill_with_children(self._process)
-            self._process = None
-
-    def stop(self) -> None:
-        """End it, and delete its data where they are in a place of their own."""
-        atexit.unregister(self.stop)
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # "fast": open connections are ended
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
-            self.kill()
-        if self._user:
-            shutil.rmtree(self._data, ignore_errors=True)
-
-    def _make(self) -> None:
-        if self._user:
-            entry = pwd.getpwnam(self._user)
-            os.chown(self._data, entry.pw_uid, entry.pw_gid)
-        command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "orderflow", "-A", "trust"]
-        command += ["-E", "UTF8", "--locale=C.UTF-8"]
-        _run(command, "PostgreSQL's data cannot be made", user=self._user)
-
-    def _connection(self) -> "psycopg.Connection[Any]":
-        return psycopg.connect(
-            host=HOST, port=self._port, user="orderflow", dbname="postgres", autocommit=True, connect_timeout=2
-        )
-
-    def _url(self, name: str) -> str:
-        return f"postgresql+psycopg://orderflow@{HOST}:{self._port}/{name}"
-
-
-def _postgres_user() -> str | None:
-    if os.geteuid() != 0:
-        return None
-    with suppress(KeyError):
-        return pwd.getpwnam("postgres").pw_name
-    raise EngineMissing("PostgreSQL does not run as root, and there is no user postgres: apt-get install postgresql")
-
-
-# -- Processes ---------------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    return free_ports(1)[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on, each another one."""
-    free: list[int] = []
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((HOST, port))
-            free.append(port)
-        if len(free) == count:
-            return free
-    raise EngineFailed(f"no free port from {PORTS.start} to {PORTS.stop}")
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()  # the engines run elsewhere
-
-
-def _run(
-    command: list[str],
-    complaint: str,
-    *,
-    seconds: float = TOOL_SECONDS,
-    user: str | None = None,
-    folder: Path | None = None,
-) -> str:
-    """A tool, to its end. Returns all that it said; raises EngineFailed with the complaint where it failed."""
-    try:
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=seconds,
-            cwd=folder or "/",
-            **_as_user(user),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineFailed(f"{complaint}: not done after {seconds:.0f} s") from error
-    except OSError as error:
-        raise EngineFailed(f"{complaint}: {error}") from error
-    if done.returncode:
-        raise EngineFailed(f"{complaint}:\n{done.stdout[-2000:]}")
-    return done.stdout
-
-
-def _as_user(user: str | None) -> dict[str, Any]:
-    """Another user and, with it, none of the groups of this one."""
-    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
-
-
-def _spawn(command: list[str], log: Path, user: str | None = None) -> "subprocess.Popen[bytes]":
-    """In a session of its own: Ctrl-C on a terminal ends who uses it first."""
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            **_as_user(user),
-        )
-
-
-def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
-    """At once. Each child has a session of its own, and left alone it would end, and commit, what it had begun."""
-    process.send_signal(signal.SIGSTOP)  # it makes no more of them
-    children = _children(process.pid)
-    for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    process.kill()
-    process.wait()
-    _wait_for(lambda: not children & _living().keys())  # they hold the memory that the next start needs
-
-
-def _children(parent: int) -> set[int]:
-    return {child for child, of in _living().items() if of == parent}
-
-
-def _living() -> dict[int, int]:
-    """Every process that is not a zombie, and its parent."""
-    if not Path("/proc/self/stat").exists():  # not a Linux
-        lines = _run(["ps", "-A", "-o", "pid=,ppid=,stat="], "ps").splitlines()
-        rows = [(int(pid), int(parent), state) for pid, parent, state in (line.split() for line in lines)]
-    else:
-        rows = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it ended meanwhile
-                state, parent_id = path.read_text(errors="replace").rpartition(")")[2].split()[:2]
-                rows.append((int(path.parent.name), int(parent_id), state))
-    return {pid: parent for pid, parent, state in rows if not state.startswith("Z")}
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _wait_for(holds: Callable[[], bool]) -> bool:
-    ends_at = time.monotonic() + START_SECONDS
-    while time.monotonic() < ends_at:
-        if holds():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-2000:] if log.exists() else ""

@@ -1,0 +1,150 @@
+"""A real PostgreSQL on this machine, of the system's programs."""
+
+import atexit
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from adapters.engines.processes import (
+    HOST,
+    STOP_SECONDS,
+    EngineFailed,
+    EngineMissing,
+    _kill_with_children,
+    _made,
+    _run,
+    _spawn,
+    _tail,
+    _wait_for,
+    free_port,
+)
+
+_DEBIAN: Final = Path("/usr/lib/postgresql")
+_POSTGRES_CURE: Final = "PostgreSQL's server programs: apt-get install postgresql"
+
+
+# -- PostgreSQL --------------------------------------------------------------------------------------------------
+
+
+def postgres_missing() -> str:
+    """What a server needs and this machine lacks; empty where there is all."""
+    return "" if _postgres_programs() else _POSTGRES_CURE
+
+
+def _postgres_programs() -> Path | None:
+    """The folder of initdb and postgres: on the path, in Debian's place, or in the wheel `pgserver`."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    versions = [path for path in _DEBIAN.glob("*/bin/initdb") if re.fullmatch(r"[\d.]+", path.parts[-3])]
+    if versions:
+        return max(versions, key=lambda path: [int(part) for part in path.parts[-3].split(".")]).parent
+    with suppress(ImportError):
+        wheel = Path(str(files("pgserver"))) / "pginstall" / "bin"
+        return wheel if (wheel / "initdb").exists() else None
+    return None
+
+
+class Postgres:
+    """One server with every guarantee on (fsync too), on a free port of the loopback interface."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._programs = programs
+        self._log = folder / "postgres.log"
+        # It does not run as root; then it runs as the user that Debian made for it, in a folder that this one may see.
+        self._user = _postgres_user()
+        self._data = Path(tempfile.mkdtemp(prefix="orderflow-postgres-")) if self._user else folder / "postgres"
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = self._url("orderflow")
+
+    @classmethod
+    def start(cls, folder: Path) -> "Postgres":
+        """Returns once it answers; the database orderflow is there, and empty. Raises EngineMissing, EngineFailed."""
+        programs = _postgres_programs()
+        if programs is None:
+            raise EngineMissing(_POSTGRES_CURE)
+        postgres = cls(_made(folder), programs)
+        atexit.register(postgres.stop)
+        try:
+            postgres._make()
+            postgres.start_again()
+            postgres.create_database("orderflow")
+        except BaseException:
+            postgres.stop()
+            raise
+        return postgres
+
+    def create_database(self, name: str) -> str:
+        """A fresh database. Returns its URL."""
+        with self._connection() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self._url(name)
+
+    def start_again(self) -> None:
+        """On the same data and port. Returns once it answers."""
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
+        command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=", "-c", "max_connections=300"]
+        self._process = _spawn(command, self._log, self._user)
+
+        def answers() -> bool:
+            if self._process is not None and self._process.poll() is not None:
+                raise EngineFailed(f"PostgreSQL ended:\n{_tail(self._log)}")
+            with suppress(psycopg.OperationalError), self._connection():
+                return True
+            return False
+
+        if not _wait_for(answers):
+            raise EngineFailed(f"PostgreSQL does not answer:\n{_tail(self._log)}")
+
+    def kill(self) -> None:
+        """It ends at once, with all its processes, as in a crash."""
+        if self._process is not None:
+            _kill_with_children(self._process)
+            self._process = None
+
+    def stop(self) -> None:
+        """End it, and delete its data where they are in a place of their own."""
+        atexit.unregister(self.stop)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)  # "fast": open connections are ended
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            self.kill()
+        if self._user:
+            shutil.rmtree(self._data, ignore_errors=True)
+
+    def _make(self) -> None:
+        if self._user:
+            entry = pwd.getpwnam(self._user)
+            os.chown(self._data, entry.pw_uid, entry.pw_gid)
+        command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "orderflow", "-A", "trust"]
+        command += ["-E", "UTF8", "--locale=C.UTF-8"]
+        _run(command, "PostgreSQL's data cannot be made", user=self._user)
+
+    def _connection(self) -> "psycopg.Connection[Any]":
+        return psycopg.connect(
+            host=HOST, port=self._port, user="orderflow", dbname="postgres", autocommit=True, connect_timeout=2
+        )
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://orderflow@{HOST}:{self._port}/{name}"
+
+
+def _postgres_user() -> str | None:
+    if os.geteuid() != 0:
+        return None
+    with suppress(KeyError):
+        return pwd.getpwnam("postgres").pw_name
+    raise EngineMissing("PostgreSQL does not run as root, and there is no user postgres: apt-get install postgresql")

@@ -1,0 +1,244 @@
+"""KornitX's callbacks as events (oms-api 8.3, 9.3)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator, Field, StrictInt, ValidationError
+
+from adapters.errors import Unreadable
+from adapters.messages.cloudevents import CloudEvent, Headers, _attribute, from_record
+from adapters.messages.fields import Id, Instant, Listed, Message, Text
+from adapters.messages.json_slices import load_object
+from adapters.messages.snapshots import _order_id
+from adapters.messages.text import _web_url, content_of
+from statemachine.events import OMS_EVENT, Event
+from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Part, Tracking
+
+OMS_DISPATCHED_TYPE: Final = "net.kornitx.order.dispatched"
+OMS_CANCELLED_TYPE: Final = "net.kornitx.order.cancelled"
+OMS_STATUS_TYPE: Final = "net.kornitx.order.status_changed"
+
+#: KornitX statuses that mean "all of it left" unless a shop says otherwise, and the one that means "cancelled" (8.1).
+DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
+CANCELLED_STATUS: Final = 128
+
+
+# -- KornitX -----------------------------------------------------------------------------------------------------
+
+
+def _numeric(value: object) -> object:
+    if isinstance(value, bool | float):
+        raise ValueError("not an integer")
+    return value
+
+
+_INT64: Final = Field(ge=-(2**63), lt=2**63)
+_Digits = Annotated[str, Field(pattern="^-?[0-9]{1,18}$")]
+
+
+class KornitXItem(Message):
+    """Pieces of one line of the order."""
+
+    external_ref: Id = Field(description="Our line: Mirakl's order_line_id.")
+    quantity: Annotated[StrictInt, Field(gt=0, le=1_000_000_000)]
+
+
+class KornitXParcel(Message):
+    """One shipment that was made since the last notification."""
+
+    dispatch_datetime: Instant = Field(
+        default=None, description="ISO 8601, or as KornitX writes it, 2025-03-06 12:04:19. Without an offset it is UTC."
+    )
+    tracking: Text = Field(default="", description='The carrier\'s number; absent, null and "" all mean none.')
+    tracking_url: Text = Field(default="", description="Read where it begins with http:// or https://.")
+    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(
+        default=(), description="What is in it. Empty where that is not known."
+    )
+
+
+class KornitXCancellation(Message):
+    """What was canceled since the last notification."""
+
+    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(default=(), description="Empty: all of it.")
+
+
+class KornitXCallback(Message):
+    """KornitX's status callback. Named here is what orderflow reads; every other member may come along."""
+
+    # What is mandatory is oms-api 9.3's table.
+    id: Annotated[StrictInt, _INT64] = Field(description="The OMS's order. Each part of a split order has its own.")
+    external_ref: Id = Field(
+        description="The order's reference as it was given to the OMS: Mirakl's order id behind the shop's prefix."
+    )
+    status: Annotated[
+        int, _INT64, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _INT64] | _Digits)
+    ] = Field(
+        description="8, 64 and 516: all of it left. 128: canceled. Any other is recorded. A number, or its digits."
+    )
+    ref: Text = Field(default="", description="The OMS's own reference.")
+    status_name: Text = ""
+    shipping_carrier: Text = Field(default="", description="Who carries it, as free text, for all parcels.")
+    shipping_tracking: Text = Field(default="", description="For parcels without a number, and for the whole order.")
+    new_shipments: Annotated[tuple[KornitXParcel, ...], Listed()] = Field(
+        default=(), description="Only what is new since the last notification."
+    )
+    new_cancellations: Annotated[tuple[KornitXCancellation, ...], Listed()] = Field(
+        default=(), description="Only what is new since the last notification."
+    )
+
+
+def callback_of(payload: bytes) -> KornitXCallback:
+    """Raises Unreadable: not_json, missing_field, bad_field, bad_id."""
+    if not payload:
+        raise Unreadable("missing_field", "data")
+    value = load_object(payload)
+    try:
+        return KornitXCallback.model_validate(value)
+    except ValidationError as errors:
+        first = errors.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(step) for step in first["loc"])
+    if first["type"] == "missing" or first["input"] in (None, ""):
+        raise Unreadable("missing_field", field)
+    raise Unreadable("bad_id" if field == "external_ref" else "bad_field", field)
+
+
+@dataclass(frozen=True, slots=True)
+class ShopIds:
+    """How a shop is called at the OMS, and how to read what the OMS says of its orders."""
+
+    name: str
+    company_ref_id: int
+    external_ref_prefix: str = ""
+    may_split: bool = False
+    dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
+
+
+def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tuple[ShopIds, str]:
+    """Whose order this is, and its id at Mirakl: the reference without the shop's prefix; the longest prefix wins.
+
+    Raises Unreadable("unknown_company").
+    """
+    fitting = [
+        shop
+        for shop in shops
+        if str(shop.company_ref_id) == company
+        and external_ref.startswith(shop.external_ref_prefix)
+        and external_ref != shop.external_ref_prefix
+    ]
+    if not fitting:
+        raise Unreadable("unknown_company")
+    shop = max(fitting, key=lambda one: len(one.external_ref_prefix))
+    return shop, external_ref.removeprefix(shop.external_ref_prefix)
+
+
+def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
+    """A callback that came over HTTP, as the event that the OMS would have published (oms-api 9.2).
+
+    The id comes from the content: KornitX repeats a callback for ten hours. Raises Unreadable as `callback_of`.
+    """
+    callback = callback_of(payload)
+    return CloudEvent(
+        id=content_of(payload),
+        source=f"/kornitx/company/{company_ref_id}",
+        type=oms_type(callback),
+        subject=callback.external_ref,
+        time=received_at,
+        data=payload,
+        extensions={
+            "partitionkey": f"{company_ref_id}:{callback.external_ref}",
+            "companyrefid": str(company_ref_id),
+        },
+    )
+
+
+def oms_type(callback: KornitXCallback) -> str:
+    """For filtering only; the consumer decides by the data (oms-api 9.2)."""
+    if callback.status in DISPATCHED_STATUSES or callback.new_shipments:
+        return OMS_DISPATCHED_TYPE
+    if callback.status == CANCELLED_STATUS or callback.new_cancellations:
+        return OMS_CANCELLED_TYPE
+    return OMS_STATUS_TYPE
+
+
+def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) -> Event | None:
+    """What a record of the OMS's topic says; None for a tombstone. Raises Unreadable (oms-api 9.3)."""
+    event = from_record(value, headers)
+    if event is None:
+        return None
+    callback = callback_of(event.data)
+    if callback.external_ref != event.subject:
+        raise Unreadable("bad_field", "subject")
+    shop, order_id = find_shop(shops, _attribute(event.extensions, "companyrefid"), callback.external_ref)
+    return Event(
+        source=event.source,
+        event_id=event.id,
+        shop=shop.name,
+        order_id=_order_id(order_id),  # a blank may be all that is left behind the prefix
+        trigger=OMS_EVENT,
+        at=event.time,
+        says=_callback_facts(callback, event.time, shop),
+        raw=None,
+        content=content_of(event.data),
+        note={
+            "status": callback.status,
+            "status_name": callback.status_name[:60],
+            "shipments": len(callback.new_shipments),
+            "cancellations": len(callback.new_cancellations),
+        },
+    )
+
+
+def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds) -> Facts:
+    dispatches = [_parcel(callback, parcel, at) for parcel in callback.new_shipments]
+    if callback.status in shop.dispatched_statuses:
+        dispatches.append(_all_of_it(callback, at, "part" if shop.may_split else "order"))
+    # An element without items does not say what was canceled: like 128 it counts as all of it, and a person looks.
+    cancellations = [Cancellation(callback.id, _items(each.items)) for each in callback.new_cancellations]
+    if callback.status == CANCELLED_STATUS:
+        cancellations.append(Cancellation(callback.id))
+    return Facts(
+        parts=(Part(callback.id, callback.ref),),
+        dispatches=tuple(sorted(set(dispatches))),
+        cancellations=tuple(sorted(set(cancellations))),
+    )
+
+
+def _items(items: Sequence[KornitXItem]) -> tuple[tuple[str, int], ...]:
+    quantities: Counter[str] = Counter()
+    for item in items:
+        quantities[item.external_ref] += item.quantity
+    return tuple(sorted(quantities.items()))
+
+
+def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> Dispatch:
+    return Dispatch(
+        oms_id=callback.id,
+        at=parcel.dispatch_datetime or at,
+        tracking=Tracking(
+            carrier=callback.shipping_carrier,  # KornitX names no carrier per parcel
+            number=parcel.tracking or callback.shipping_tracking,
+            url=_web_url(parcel.tracking_url),
+        ),
+        items=_items(parcel.items),
+        dated=parcel.dispatch_datetime is not None,
+    )
+
+
+def _all_of_it(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch:
+    """A dispatched status: everything left, whatever the list of parcels holds (oms-api 9.5)."""
+    dated = [(parcel.dispatch_datetime or EPOCH, parcel) for parcel in callback.new_shipments]
+    newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
+    number = callback.shipping_tracking or newest.tracking
+    return Dispatch(
+        oms_id=callback.id,
+        at=at if newest_at == EPOCH else newest_at,
+        tracking=Tracking(
+            carrier=callback.shipping_carrier,
+            number=number,
+            url=_web_url(newest.tracking_url) if number == newest.tracking else "",
+        ),
+        covers=covers,
+    )

@@ -1,0 +1,51 @@
+"""A message of Mirakl's, which is HTML, as plain text (mirakl-api 5.10)."""
+
+import re
+from html.parser import HTMLParser
+from typing import Final
+
+from adapters.messages.text import storable
+
+# -- Messages ----------------------------------------------------------------------------------------------------
+
+_BREAKS: Final = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "blockquote"})
+_INLINE: Final = frozenset(
+    {"a", "b", "i", "u", "s", "em", "strong", "span", "font", "small", "big", "sub", "sup"}
+    | {"td", "th", "thead", "tbody", "img", "hr", "html", "head", "body"}
+)
+
+
+class _PlainText(HTMLParser):
+    """Collects the text. A tag that is no HTML is the customer's own: the caption "<ANA>" must be printed so."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.pieces: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self._tag(tag, self.get_starttag_text() or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "br":
+            self._tag(tag, f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        self.pieces.append(data)
+
+    def _tag(self, tag: str, as_written: str) -> None:
+        if tag in _BREAKS:
+            self.pieces.append("\n")
+        elif tag not in _INLINE:
+            self.pieces.append(as_written)
+
+
+def plain_text(html: str) -> str:
+    """A message's body as text: breaks and paragraphs as newlines, entities read, at most one empty line running."""
+    parser = _PlainText()
+    parser.feed(html.replace("\r\n", "\n"))
+    parser.close()
+    lines = [storable(line, 50_000) for line in "".join(parser.pieces).split("\n")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

@@ -1,0 +1,165 @@
+"""How far the log was read, and setting it by hand."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from adapters.errors import OrderflowError
+from adapters.ports import Extent, Place
+from adapters.store import views
+from adapters.store.transaction import Progress
+from consumer.apply import Orders
+from consumer.leases import poll_lease
+from consumer.offsets import grown, misfit
+from statemachine.commands import IMPORT
+from statemachine.events import ACT, Event
+from statemachine.facts import RESTORED, Attempt, Facts
+
+# -- By hand -----------------------------------------------------------------------------------------------------
+
+#: Where a reset begins: where the store is, as far as the log still has it; at the oldest record; behind the newest.
+Whence = Literal["stored", "earliest", "latest"]
+
+SOURCE: Final = "/orderflow/offsets"
+#: So many orders are marked in one transaction.
+AT_ONCE: Final = 500
+
+
+class Log(Protocol):
+    """What is asked of the log."""
+
+    def cluster(self) -> str: ...
+
+    def partitions(self, topics: Collection[str]) -> Mapping[str, int]: ...
+
+    def extents(self, group: str, places: Collection[Place]) -> Mapping[Place, Extent]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One partition: what the store holds, what the log holds, and whether they fit."""
+
+    topic: str
+    partition: int
+    position: int | None  # None: nothing was applied of it yet
+    first: int
+    end: int
+    committed: int | None
+    lag: int
+    misfit: str  # one of MISFITS, or empty
+
+
+def standings(orders: Orders, log: Log, group: str, topics: Collection[str]) -> list[Standing]:
+    """Every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
+    places = [Place(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)]
+    extents = log.extents(group, places)
+    stored = views.progress(orders.store, log.cluster(), group)
+    extents = grown(lambda behind: log.extents(group, behind), stored, extents)
+    found = []
+    for place in sorted(extents):
+        extent, progress = extents[place], stored.get(place)
+        begun = progress or Progress(extent.first, extent.log_id)
+        found.append(
+            Standing(
+                place.topic,
+                place.partition,
+                progress.position if progress else None,
+                extent.first,
+                extent.end,
+                extent.committed,
+                max(0, extent.end - begun.position),
+                misfit(begun, extent),
+            )
+        )
+    return found
+
+
+class NothingToReset(OrderflowError):
+    """No partition of what was named exists."""
+
+
+def reset(
+    orders: Orders,
+    log: Log,
+    group: str,
+    topic: str,
+    *,
+    partition: int | None,
+    whence: Whence,
+    who: str,
+    why: str,
+    shops: Collection[str],
+) -> list[tuple[Place, int, int]]:
+    """Set where a topic is read on, and read every shop anew. Returns (place, from, to) of each partition.
+
+    What lies between may be lost, or applied before: so every shop is read from its beginning, and every open order
+    counts as one whose import was attempted, since what the OMS then calls a duplicate may be our own.
+    Raises NothingToReset, LogUnavailable, StoreUnavailable.
+    """
+    count = log.partitions([topic]).get(topic, 0)
+    places = [Place(topic, number) for number in range(count) if partition in (None, number)]
+    if not places:
+        raise NothingToReset(
+            f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
+        )
+    cluster, extents = log.cluster(), log.extents(group, places)
+    now, moved = orders.clock.now(), []
+    for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
+        _count_as_attempted(orders, shop)
+    with orders.store.transaction() as tx:
+        stored = tx.begin_progress(cluster, group, extents)
+        # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
+        extents = grown(lambda behind: log.extents(group, behind), stored, extents)
+        for place, extent in sorted(extents.items()):
+            position = _target(stored[place], extent, whence)
+            excused = _excused(stored[place], extent)
+            tx.reset_progress(cluster, group, place, Progress(position, extent.log_id, excused))
+            moved.append((place, stored[place].position, position))
+        told = ", ".join(f"{place.topic}/{place.partition} {was}->{now_}" for place, was, now_ in moved)
+        tx.add_audit(who, f"offsets reset to {whence}", told, why, now)
+        for shop in sorted(shops):
+            tx.forget_cursor(shop)
+            tx.end_lease(poll_lease(shop))  # a run that is under way would set the cursor again at its end
+    return moved
+
+
+def _target(stored: Progress, extent: Extent, whence: Whence) -> int:
+    if whence == "earliest":
+        return extent.first
+    if whence == "latest":
+        return extent.end
+    if stored.log_id != extent.log_id:  # the stored position means nothing in another topic, nor in a shorter log
+        return extent.first
+    return min(max(stored.position, extent.first), extent.end)
+
+
+def _excused(stored: Progress, extent: Extent) -> int:
+    """What the group may have committed without that being a sign of a restored store.
+
+    A consumer that runs commits a moment after it applied: that commit may come when the row is set back already.
+    """
+    applied = stored.position if stored.log_id == extent.log_id else 0
+    return max(extent.committed or 0, applied)
+
+
+def _count_as_attempted(orders: Orders, shop: str) -> None:
+    """The store may have forgotten what it did: an import may have been made, of every order that can be imported."""
+    keys = views.open_orders(orders.store, shop)
+    now = orders.clock.now()
+    says = Facts(attempts=(Attempt(IMPORT, RESTORED),))
+    for start in range(0, len(keys), AT_ONCE):
+        orders.apply(
+            [
+                Event(
+                    SOURCE,
+                    f"{now.isoformat()}:{shop_}:{order_id}",
+                    shop_,
+                    order_id,
+                    ACT,
+                    now,
+                    says,
+                    note={"act": "offsets reset"},
+                )
+                for shop_, order_id in keys[start : start + AT_ONCE]
+            ]
+        )

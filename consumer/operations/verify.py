@@ -1,0 +1,55 @@
+"""Does the stored order equal what its journal folds to, and what today's code decides?"""
+
+from collections.abc import Sequence
+
+from adapters.store.transaction import OrderRow
+from adapters.store.views import Entry
+from statemachine.commands import Policy
+from statemachine.events import Event
+from statemachine.facts import Facts, join
+from statemachine.machine import NO_EDGE, decide
+from statemachine.plan import concerns
+from statemachine.states import NEW, state_of
+
+# -- Verify ------------------------------------------------------------------------------------------------------
+
+
+def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
+    """Where the stored row is not what its journal folds to. Entries younger than the row are left out."""
+    told = [entry for entry in entries if entry.version <= row.version]
+    facts = Facts()
+    for entry in told:
+        facts = join(facts, entry.says)
+    found = []
+    if len(told) != row.version:
+        found.append(f"version: stored {row.version}, the journal holds {len(told)} rows")
+    if facts != row.facts:
+        names = [name for name in Facts.__dataclass_fields__ if getattr(facts, name) != getattr(row.facts, name)]
+        found.append(f"facts: {', '.join(names)} differ from the journal")
+    after = told[-1].after if told else NEW
+    if after != row.state:
+        found.append(f"state: stored {row.state}, the journal's last is {after}")
+    if (amounts_to := state_of(facts)) != row.state:
+        found.append(f"state: stored {row.state}, the facts are {amounts_to}")
+    return found
+
+
+def redecided(row: OrderRow, entries: Sequence[Entry], policy: Policy) -> list[str]:
+    """Where today's code decides otherwise than the code that wrote the journal and the row."""
+    found = []
+    state, facts = NEW, Facts()
+    for entry in entries:
+        if entry.version > row.version:
+            break
+        event = Event(entry.source, entry.event_id, row.shop, row.order_id, entry.trigger, entry.at, entry.says)
+        decision = decide(state, facts, event)
+        if (decision.before, decision.state) != (entry.before, entry.after):
+            was, now = f"{entry.before} -> {entry.after}", f"{decision.before} -> {decision.state}"
+            found.append(f"version {entry.version}: recorded {was}, today {now}")
+        state, facts = decision.state, decision.facts
+    stored = {f"{reason}:{detail}" for reason, detail, _ in row.attention}
+    today = {concern.token for concern in concerns(row.facts, policy)}
+    today |= {token for token in stored if token.startswith(f"{NO_EDGE}:")}  # comes of the row, not of the facts
+    found += [f"attention: {token} is stored, and not today's" for token in sorted(stored - today)]
+    found += [f"attention: {token} is today's, and not stored" for token in sorted(today - stored)]
+    return found

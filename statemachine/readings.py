@@ -1,0 +1,142 @@
+"""Questions that several rules ask of the facts of an order."""
+
+from statemachine.commands import IMPORT, TRACK, Policy
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    PAY_ON_ACCEPTANCE,
+    Act,
+    Answer,
+    Dispatch,
+    Facts,
+    Line,
+    Snapshot,
+    Tracking,
+)
+
+# -- What the facts amount to ------------------------------------------------------------------------------------
+
+
+def mirakl_state(facts: Facts) -> str:
+    """The newest state that Mirakl showed and that we know; empty before the first read."""
+    return facts.snapshot.state if facts.snapshot else ""
+
+
+def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
+    """The answer whose proof is due last; of one command only, where `carries` names it."""
+    if not facts.answers:  # of most orders most of the time, and every predicate asks
+        return None
+    answers = [a for a in facts.answers if a.kind == kind and carries in (None, a.carries)]
+    return max(answers, key=lambda answer: (answer.proof_after, answer), default=None)
+
+
+def is_pending(facts: Facts, answer: Answer | None) -> bool:
+    """Answered, and no read that began later than the grace period has come yet (rule 16)."""
+    return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
+
+
+def import_known(facts: Facts) -> bool:
+    """The OMS holds the order: it said so, it speaks of it, or a person settled it. Its ids may be unknown."""
+    if facts.parts or last_answer(facts, IMPORT) is not None:
+        return True
+    return any("already_in_oms:" in act.subject for act in facts.acts if act.act == "settle")
+
+
+def is_sent(facts: Facts, line: Line) -> bool:
+    """A dispatched status covers the line, or the parcels hold as many of it as were ordered (oms-api 9.5)."""
+    if any(d.covers == "order" or (d.covers == "part" and _part_holds(facts, d, line)) for d in facts.dispatches):
+        return True
+    return sent_quantity(facts, line.id) >= max(line.quantity, 1)
+
+
+def sent_quantity(facts: Facts, line_id: str) -> int:
+    """Pieces of the line in all parcels; the same parcel told twice counts once (oms-api 9.4)."""
+    parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
+    return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
+
+
+def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
+    return any(part.oms_id == dispatch.oms_id and line.id in part.lines for part in facts.parts)
+
+
+def all_sent(facts: Facts) -> bool:
+    """At least one line is open and every open line is sent."""
+    lines = facts.snapshot.open_lines if facts.snapshot and facts.dispatches else ()
+    return bool(lines) and all(is_sent(facts, line) for line in lines)
+
+
+def unsent_parts(facts: Facts) -> tuple[int, ...]:
+    """OMS ids of the parts not sent yet. OR24 ships the whole order, so it waits for every part that is known."""
+    lines_of: dict[int, set[str]] = {}
+    for part in facts.parts:
+        lines_of.setdefault(part.oms_id, set()).update(part.lines)
+    open_lines = facts.snapshot.open_lines if facts.snapshot else ()
+    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= line.quantity for line in open_lines):
+        return ()
+    covered = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
+    return tuple(
+        sorted(
+            oms_id
+            for oms_id, lines in lines_of.items()
+            if oms_id not in covered and not (lines and lines <= in_parcels)
+        )
+    )
+
+
+# -- What is needed ----------------------------------------------------------------------------------------------
+
+
+def last_act(facts: Facts, *kinds: str) -> Act | None:
+    """The newest act of these kinds."""
+    return max((act for act in facts.acts if act.act in kinds), default=None)
+
+
+def acceptance(facts: Facts, policy: Policy) -> str:
+    """What to answer Mirakl: "accept", "refuse", or "" where a person has to decide."""
+    act = last_act(facts, "accept", "refuse")
+    if act is not None:
+        return act.act
+    if facts.snapshot is None or policy.acceptance == "hold":
+        return ""
+    skus = {line.sku for line in facts.snapshot.lines}
+    return "accept" if policy.acceptance == "all" or skus <= policy.known_skus else ""
+
+
+def best_tracking(facts: Facts) -> Tracking:
+    """The tracking to report: of the newest dispatch, one with a number before one without (rule 4).
+
+    The same number told again without its URL (8, then 64) is no other tracking.
+    """
+    best = max(facts.dispatches, key=lambda d: (bool(d.tracking.number), d.at, d.tracking), default=None)
+    if best is None:
+        return Tracking()
+    named = (best.tracking.carrier, best.tracking.number)
+    same = [d.tracking for d in facts.dispatches if (d.tracking.carrier, d.tracking.number) == named]
+    return max(same, key=lambda tracking: (bool(tracking.url), tracking))
+
+
+def tracking_held(facts: Facts) -> Tracking:
+    """The tracking that Mirakl holds, as far as we know: what it showed, or what it took from us since."""
+    answer = last_answer(facts, TRACK)
+    shown = facts.snapshot.tracking if facts.snapshot else Tracking()
+    if is_pending(facts, answer) and answer is not None:
+        return next((sent for sent in facts.sent if carried(sent) == answer.carries), shown)
+    return shown
+
+
+def carried(tracking: Tracking) -> str:
+    """A tracking as part of a command's key."""
+    return " | ".join((tracking.carrier, tracking.number, tracking.url))
+
+
+def _takes_tracking(snapshot: Snapshot) -> bool:
+    """Mirakl takes tracking from SHIPPING on (mirakl-api 5.4: after SHIPPED it was observed); not in the end states."""
+    if snapshot.state in DEBIT:
+        return snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
+    return snapshot.state == "SHIPPING" or (snapshot.state in AFTER_SHIPPING and snapshot.state != "CLOSED")
+
+
+def _is_foreign(facts: Facts, shown: Tracking) -> bool:
+    """Mirakl shows a number that we never tried to send. A carrier alone may be the operator's default."""
+    return bool(shown.number) and not any(shown.shows(sent) for sent in facts.sent)
