@@ -54,7 +54,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class PartitionOffsets:
     """What a log holds of one place, and what it was told of a group's progress there."""
 
     first: int  # the oldest offset that it still has
@@ -91,7 +91,7 @@ class LogReader(Protocol):
         """The partitions that this member holds now."""
         ...
 
-    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
+    def partition_offsets(self, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
         """What the log holds of these; a place that it does not know is left out."""
         ...
 

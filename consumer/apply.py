@@ -39,7 +39,7 @@ class Applied:
         return self.before != self.order.state
 
 
-class Orders:
+class OrderWriter:
     """Apply, bound to a store and to what each shop wants decided."""
 
     def __init__(
@@ -165,8 +165,8 @@ class Orders:
             if lost:
                 found.append(Concern("no_edge", f"{row.state}->{wanted.state}"))
             planned.append(replace(row, attention=_attention(row, found, now), read_after=read_after(row.facts)))
-        tx.drop_commands(dropped)
-        tx.want_again(wanted_again)
+        tx.mark_obsolete(dropped)
+        tx.revive(wanted_again)
         tx.open_commands(opened, now)
         return planned
 

@@ -32,7 +32,7 @@ from adapters.store import engine as database
 from adapters.store import transaction as stores
 from adapters.store import views
 from consumer import config
-from consumer.apply import Applied, Orders
+from consumer.apply import Applied, OrderWriter
 from consumer.config import Settings, ShopTable
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
@@ -40,7 +40,7 @@ from consumer.metrics.recorder import Metrics
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
-from consumer.web.app import Intake, application
+from consumer.web.app import CallbackEndpoint, application
 from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
 from statemachine.events import OMS_EVENT, SNAPSHOT
@@ -136,7 +136,7 @@ class Service:
         self._with_topics()
         self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
         self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
-        self.orders = Orders(self.store, config.policies(settings), self.clock, self._applied, outbox_of(settings))
+        self.orders = OrderWriter(self.store, config.policies(settings), self.clock, self._applied, outbox_of(settings))
         self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
         self.consumer = self._make_consumer() if "consumer" in self.roles else None
         self.worker = self._make_worker() if "worker" in self.roles else None
@@ -289,8 +289,8 @@ class Service:
 
     def _make_web(self) -> uvicorn.Server:
         app = application(
-            intakes={
-                name: Intake(shop.oms.company_ref_id, self._secrets[name].get("callback"))
+            callback_endpoints={
+                name: CallbackEndpoint(shop.oms.company_ref_id, self._secrets[name].get("callback"))
                 for name, shop in self.settings.shops.items()
                 if "web" in self.roles
             },

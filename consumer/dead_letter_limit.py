@@ -7,7 +7,7 @@ from adapters.ports import Clock
 from adapters.store.transaction import DeadLetter
 
 
-class TooMuchSetAside(Exception):
+class TooManyDeadLetters(Exception):
     """One more key of this topic, and it would be emptied into the dead letters."""
 
     def __init__(self, topic: str) -> None:
@@ -19,7 +19,7 @@ class TooMuchSetAside(Exception):
 NOT_OURS: Final = frozenset({"unknown_shop", "unknown_company"})
 
 
-class Brake:
+class DeadLetterLimit:
     """Of one topic only so many different keys may be set aside in a while: a bad deploy must not empty it."""
 
     def __init__(self, clock: Clock, most: int = 50, window_seconds: float = 600) -> None:
@@ -30,13 +30,13 @@ class Brake:
         self._stopped: set[str] = set()
 
     def check(self, letters: Sequence[DeadLetter]) -> None:
-        """Raises TooMuchSetAside where there is no room for these."""
+        """Raises TooManyDeadLetters where there is no room for these."""
         letters = [letter for letter in letters if letter.reason not in NOT_OURS]
         for topic in {letter.source for letter in letters}:
             recent = self._recent(topic)
             if len(recent | {letter.key for letter in letters if letter.source == topic}) > self._most:
                 self._stopped.add(topic)
-                raise TooMuchSetAside(topic)
+                raise TooManyDeadLetters(topic)
 
     def note(self, letters: Sequence[DeadLetter]) -> None:
         """These were set aside."""

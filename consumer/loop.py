@@ -11,8 +11,8 @@ import structlog
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
 from adapters.ports import LogReader, Place, Record
 from adapters.store.transaction import DeadLetter, Move
-from consumer.apply import Applied, Orders
-from consumer.dead_letter_limit import Brake, TooMuchSetAside
+from consumer.apply import Applied, OrderWriter
+from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.offsets import LOG_SHORTER, NO_TOPIC, grown, misfit, note_shorter
 from statemachine.events import Event
 
@@ -41,13 +41,13 @@ class Consumer:
     def __init__(
         self,
         reader: LogReader,
-        orders: Orders,
+        orders: OrderWriter,
         decoders: Mapping[str, Decode],
         on_batch: Callable[[Sequence[Record], Sequence[Applied], Sequence[DeadLetter]], None] = lambda *_: None,
         *,
         on_stopped: Callable[[Collection[str]], None] = lambda _topics: None,
         on_assigned: Callable[[Collection[Place], Mapping[Place, str]], None] = lambda *_: None,
-        brake: Brake | None = None,
+        brake: DeadLetterLimit | None = None,
     ) -> None:
         """`on_stopped` is told all topics that rest because too much of them was set aside, at every change;
         `on_assigned` all places that are read, and those that are not because their offsets do not fit, and why."""
@@ -57,7 +57,7 @@ class Consumer:
         self._on_batch = on_batch
         self._on_stopped = on_stopped
         self._on_assigned = on_assigned
-        self._brake = brake or Brake(orders.clock)
+        self._brake = brake or DeadLetterLimit(orders.clock)
         self._stopped: frozenset[str] = frozenset()
         self._generation = -1
         self._held: dict[Place, int] = {}  # the position of each partition that is ours, by the progress row
@@ -92,7 +92,7 @@ class Consumer:
             log.warning("fenced", places=sorted({f"{r.place.topic}/{r.place.partition}" for r in records}))
             self._held = {}  # somebody else moved it: read the progress rows again
             return 0
-        except TooMuchSetAside:
+        except TooManyDeadLetters:
             self._seek_back()
         self._reader.commit(self._held)
         return sum(record.offset < self._held[record.place] for record in records)
@@ -138,12 +138,15 @@ class Consumer:
             self._on_assigned(self._held.keys(), self._misfits)
 
     def _begin(self, places: Collection[Place]) -> None:
-        extents = self._reader.extents(places)
+        partition_offsets = self._reader.partition_offsets(places)
         cluster = self._reader.cluster()
         with self._orders.store.transaction() as tx:
-            stored = tx.begin_progress(cluster, self._reader.group, extents)
-        extents = grown(self._reader.extents, stored, extents)
-        found = {place: misfit(stored[place], extents[place]) if place in extents else NO_TOPIC for place in places}
+            stored = tx.begin_progress(cluster, self._reader.group, partition_offsets)
+        partition_offsets = grown(self._reader.partition_offsets, stored, partition_offsets)
+        found = {
+            place: misfit(stored[place], partition_offsets[place]) if place in partition_offsets else NO_TOPIC
+            for place in places
+        }
         shorter = {place: stored[place] for place, wrong in found.items() if wrong == LOG_SHORTER}
         if shorter:
             note_shorter(self._orders.store, cluster, self._reader.group, shorter)
@@ -171,10 +174,10 @@ class Consumer:
         jumped = {place for place, offset in firsts.items() if offset != self._held[place]}
         if not jumped:
             return records
-        extents = self._reader.extents(jumped)
+        partition_offsets = self._reader.partition_offsets(jumped)
         for place in jumped:
             held = self._held[place]
-            if firsts[place] < held or place not in extents or extents[place].first > held:
+            if firsts[place] < held or place not in partition_offsets or partition_offsets[place].first > held:
                 del self._held[place]
         return [record for record in records if record.place in self._held]
 
@@ -206,7 +209,7 @@ class Consumer:
                 self._apply(records[:middle])
                 self._apply(records[middle:])
                 return
-            if isinstance(error, TooMuchSetAside):
+            if isinstance(error, TooManyDeadLetters):
                 raise
             batch = Batch(records, (), (dead_letter(records[0], "not_applicable", type(error).__name__),))
             self._brake.check(batch.letters)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from adapters.ports import Extent, Place
+from adapters.ports import PartitionOffsets, Place
 from adapters.store.transaction import Progress, Store
 
 #: Why a place is not read, and what happened.
@@ -22,7 +22,7 @@ LOG_SHORTER: Final = "log_shorter"
 WAS_SHORTER: Final = " was shorter"
 
 
-def misfit(stored: Progress, extent: Extent) -> str:
+def misfit(stored: Progress, extent: PartitionOffsets) -> str:
     """Why this place must not be read on from the stored position; empty where it may. One of MISFITS."""
     if stored.log_id == extent.log_id + WAS_SHORTER:
         return LOG_SHORTER
@@ -39,25 +39,28 @@ def misfit(stored: Progress, extent: Extent) -> str:
 
 
 def grown(
-    ask: Callable[[Collection[Place]], Mapping[Place, Extent]],
+    ask: Callable[[Collection[Place]], Mapping[Place, PartitionOffsets]],
     stored: Mapping[Place, Progress],
-    extents: Mapping[Place, Extent],
-) -> dict[Place, Extent]:
-    """The extents, with the end of those asked again that seem to end before what was applied.
+    partition_offsets: Mapping[Place, PartitionOffsets],
+) -> dict[Place, PartitionOffsets]:
+    """The partition_offsets, with the end of those asked again that seem to end before what was applied.
 
     The log was asked before the store, as the commit must be; another consumer may have applied more in between.
     """
-    behind = [place for place, extent in extents.items() if place in stored and extent.end < stored[place].position]
+    behind = [
+        place for place, extent in partition_offsets.items() if place in stored and extent.end < stored[place].position
+    ]
     again = ask(behind) if behind else {}
     return {
-        place: replace(extent, end=again[place].end) if place in again else extent for place, extent in extents.items()
+        place: replace(extent, end=again[place].end) if place in again else extent
+        for place, extent in partition_offsets.items()
     }
 
 
 def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Place, Progress]) -> None:
     """Keep in the rows that these logs were shorter, unless somebody has moved the row since it was `seen`."""
     with store.transaction() as tx:
-        stored = tx.begin_progress(cluster, group, {place: Extent(0, 0) for place in seen})
+        stored = tx.begin_progress(cluster, group, {place: PartitionOffsets(0, 0) for place in seen})
         for place, was in seen.items():
             if stored[place] == was and not was.log_id.endswith(WAS_SHORTER):
                 tx.reset_progress(cluster, group, place, replace(was, log_id=was.log_id + WAS_SHORTER))

@@ -58,7 +58,7 @@ SPOOL_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
-class Yield:
+class PollResult:
     """What one run brought."""
 
     new: int = 0
@@ -113,7 +113,7 @@ class Poller:
         lease: Callable[[], Lease],
         set_aside: Callable[[Sequence[DeadLetter]], None],
         overlap: timedelta = OVERLAP,
-        on_run: Callable[[str, Yield, float], None] = lambda *_: None,
+        on_run: Callable[[str, PollResult, float], None] = lambda *_: None,
         on_page: Callable[[], None] = lambda: None,
     ) -> None:
         """`lease` is that of the shop, renewed; it raises Fenced where another process polls the shop by now.
@@ -139,7 +139,7 @@ class Poller:
         # of orders that are not of this shop, and they must not crowd out those that are.
         self._in_vain: OrderedDict[str, tuple[datetime, timedelta]] = OrderedDict()
 
-    def run(self) -> Yield:
+    def run(self) -> PollResult:
         """One run over everything. The cursor has not moved where it raises
         RemoteError, StoreUnavailable, LogUnavailable, Fenced, or Unreadable for a page that is no JSON."""
         started = self._clock.monotonic()
@@ -153,7 +153,7 @@ class Poller:
         if wide and before:
             since = min(since, began - WIDE)
 
-        spool, outcome = _Spool(), Yield()
+        spool, outcome = _Spool(), PollResult()
         with spool.file:
             server_time = self._read(spool, OrdersQuery(states=STATE_SWEEP), outcome)
             window = OrdersQuery(updated_from=since, updated_to=server_time or began)
@@ -197,7 +197,7 @@ class Poller:
                 due.append(order_id)
         return due[:MAX_TARGETED]
 
-    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], outcome: Yield) -> None:
+    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], outcome: PollResult) -> None:
         """A listing that Mirakl refuses is halved until the id stands alone that it cannot take: the OMS sent it."""
         try:
             self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), outcome)
@@ -209,7 +209,7 @@ class Poller:
             self._read_by_id(spool, order_ids[:middle], outcome)
             self._read_by_id(spool, order_ids[middle:], outcome)
 
-    def _read(self, spool: _Spool, query: OrdersQuery, outcome: Yield) -> datetime | None:
+    def _read(self, spool: _Spool, query: OrdersQuery, outcome: PollResult) -> datetime | None:
         """Spool every page of one listing. Returns Mirakl's time at the first answer.
 
         The first order of every page has to be one that was read already: if it is not, orders have left the listing
@@ -244,7 +244,7 @@ class Poller:
 
     # -- publish -------------------------------------------------------------------------------------------------
 
-    def _publish(self, page: Sequence[bytes], read_at: datetime, outcome: Yield) -> None:
+    def _publish(self, page: Sequence[bytes], read_at: datetime, outcome: PollResult) -> None:
         """Publish the orders of one page that are news; set aside those that can never be used."""
         found, letters = self._understand(page, read_at)
         outcome.seen.update(one.order_id for one in found)
@@ -269,7 +269,7 @@ class Poller:
                 too_large.append(published.pop(error.number))
         return published, too_large
 
-    def _set_aside(self, letters: Sequence[DeadLetter], read_at: datetime, outcome: Yield) -> None:
+    def _set_aside(self, letters: Sequence[DeadLetter], read_at: datetime, outcome: PollResult) -> None:
         """Keep what can never be used. It comes again in every run, and counts again only after a while."""
         fresh = [letter for letter in letters if not self._is_recent(letter.digest, letter.reason, None, read_at)]
         if not fresh:
@@ -300,7 +300,7 @@ class Poller:
         place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
         return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest, None, raw)
 
-    def _is_news(self, one: _Found, stored: views.Seen | None, outcome: Yield) -> bool:
+    def _is_news(self, one: _Found, stored: views.Seen | None, outcome: PollResult) -> bool:
         """It differs from what is stored, or it is the proof that the order waits for (rules 16, 17)."""
         proof = _proof(one, stored)
         differs = stored is None or stored.content != one.content

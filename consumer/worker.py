@@ -31,7 +31,7 @@ from adapters.ports import Clock, Marketplace, Oms
 from adapters.remotes.kornitx_order import Unimportable, build_payload
 from adapters.store.transaction import LEASE, CommandRow, OrderRow, Transaction
 from consumer.accounts import Account
-from consumer.apply import GIVE_UP_AFTER, Orders
+from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.retry import (
     ACCOUNT_FAULT,
     ALREADY_DONE,
@@ -117,7 +117,7 @@ class Worker:
 
     def __init__(
         self,
-        orders: Orders,
+        orders: OrderWriter,
         shops: Mapping[str, Shop],
         clock: Clock,
         *,
@@ -337,7 +337,7 @@ class Worker:
         next_at = verdict.next_at or self._clock.now()
 
         def release(tx: Transaction) -> bool:
-            return tx.put_back(
+            return tx.requeue(
                 claim.command.id,
                 claim.token,
                 verdict.result,
@@ -374,7 +374,7 @@ class Worker:
         command = claim.command
         with self._orders.store.transaction() as tx:
             now = self._clock.now()
-            tx.put_back(command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False)
+            tx.requeue(command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False)
         self._told(claim, OBSOLETE, None)
 
     # -- telling -------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from adapters.errors import LogUnavailable, StoreUnavailable
-from adapters.ports import Clock, Extent, NewRecord, Place, Record
+from adapters.ports import Clock, NewRecord, PartitionOffsets, Place, Record
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 
@@ -67,15 +67,15 @@ class EmbeddedLog:
     def partitions(self, topics: Collection[str]) -> dict[str, int]:
         return dict.fromkeys(topics, PARTITIONS)
 
-    def extents(self, _group: str, places: Collection[Place]) -> dict[Place, Extent]:
+    def partition_offsets(self, _group: str, places: Collection[Place]) -> dict[Place, PartitionOffsets]:
         """What is kept of each place. Raises LogUnavailable."""
         c = s.log_records.c
         ends = (sa.func.min(c.offset).label("first"), sa.func.max(c.offset).label("last"))
         statement = sa.select(c.topic, c.partition, *ends).group_by(c.topic, c.partition)
         with _translated(), self.store.reading() as connection:
             rows = connection.execute(statement.where(c.topic.in_({place.topic for place in places})))
-            found = {Place(row.topic, row.partition): Extent(row.first, row.last + 1) for row in rows}
-        return {place: found.get(place, Extent(0, 0)) for place in places}
+            found = {Place(row.topic, row.partition): PartitionOffsets(row.first, row.last + 1) for row in rows}
+        return {place: found.get(place, PartitionOffsets(0, 0)) for place in places}
 
     def trim(self, before: datetime) -> int:
         """Forget records older than `before` that every group has passed. Returns how many.
@@ -112,8 +112,8 @@ class EmbeddedReader:
     def assignment(self) -> frozenset[Place]:
         return frozenset(self._next)
 
-    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
-        return self._log.extents(self.group, places)
+    def partition_offsets(self, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
+        return self._log.partition_offsets(self.group, places)
 
     def seek(self, place: Place, offset: int) -> None:
         self._next[place] = offset
@@ -148,8 +148,8 @@ class EmbeddedReader:
         """Nothing to hint at: progress is in this very database."""
 
     def lag(self) -> Mapping[Place, int]:
-        extents = self.extents(self._next)
-        return {place: extents[place].end - position for place, position in self._next.items()}
+        partition_offsets = self.partition_offsets(self._next)
+        return {place: partition_offsets[place].end - position for place, position in self._next.items()}
 
     def close(self) -> None:
         """Nothing is held between two polls."""

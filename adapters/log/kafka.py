@@ -37,7 +37,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from adapters.errors import ConfigError, LogUnavailable, OrderflowError, TooLarge
-from adapters.ports import Extent, NewRecord, Place, Record
+from adapters.ports import NewRecord, PartitionOffsets, Place, Record
 
 log = structlog.get_logger("orderflow.kafka")
 
@@ -212,7 +212,7 @@ class KafkaLog:
             one["name"]: (str(one["topic_id"]), len(one["partitions"])) for one in described if one["error_code"] == 0
         }
 
-    def extents(self, group: str, places: Collection[Place]) -> dict[Place, Extent]:
+    def partition_offsets(self, group: str, places: Collection[Place]) -> dict[Place, PartitionOffsets]:
         """What the topics hold of these places, and what `group` committed. Raises LogUnavailable."""
         if not places:
             return {}
@@ -234,7 +234,7 @@ class KafkaLog:
         found = {}
         for place, wanted_one in zip(known, wanted, strict=True):
             commit = committed[wanted_one].offset if wanted_one in committed else -1
-            found[place] = Extent(
+            found[place] = PartitionOffsets(
                 first[wanted_one].offset,
                 end[wanted_one].offset,
                 topics[place.topic][0],
@@ -332,8 +332,8 @@ class KafkaReader:
     def assignment(self) -> frozenset[Place]:
         return self._noted.dealt[1]
 
-    def extents(self, places: Collection[Place]) -> Mapping[Place, Extent]:
-        return self._log.extents(self.group, places)
+    def partition_offsets(self, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
+        return self._log.partition_offsets(self.group, places)
 
     def seek(self, place: Place, offset: int) -> None:
         """Ignored for a place that was taken away meanwhile: its next holder seeks for itself."""
@@ -369,10 +369,10 @@ class KafkaReader:
         """
         half_dealt = {Place(one.topic, one.partition) for one in self._consumer.assignment()} != self.assignment()
         positions = {} if half_dealt else self._positions()
-        extents = self._log.extents(self.group, positions)
+        partition_offsets = self._log.partition_offsets(self.group, positions)
         if half_dealt:
             self._log.partitions(self._topics)
-        if half_dealt or any(positions[place] < extent.end for place, extent in extents.items()):
+        if half_dealt or any(positions[place] < extent.end for place, extent in partition_offsets.items()):
             self._patience_seconds = min(2 * self._patience_seconds, LONGEST_SILENT_SECONDS)  # if that was not it
             self._leave()
             raise LogUnavailable("the client has not ended a deal" if half_dealt else "the client brings nothing")

@@ -38,7 +38,7 @@ def outcome_of(status: int) -> str:
     return "5xx" if status >= 500 else "4xx"
 
 
-def unsure(writes: bool) -> type[RemoteError]:
+def ambiguous_failure(writes: bool) -> type[RemoteError]:
     """The failure of a call that may have arrived: a read may be repeated, a write may have been carried out."""
     return OutcomeUnknown if writes else Retryable
 
@@ -135,7 +135,7 @@ class Remote:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             _fail(Retryable, operation, error)  # nothing was sent
         except httpx.RequestError as error:
-            _fail(unsure(writes), operation, error)
+            _fail(ambiguous_failure(writes), operation, error)
 
     def _body(self, response: httpx.Response, started: float) -> bytes:
         """All of it. httpx's timeouts are per chunk: a remote that drips must not outlast the lease of its command."""

@@ -23,7 +23,7 @@ _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class ErrorClassifier:
     """How this account says what the vendor's documents do not tell: all of it is configuration (oms-api 6)."""
 
     duplicate_codes: frozenset[int]
@@ -68,7 +68,7 @@ class KornitX:
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
-        self._vocabulary = Vocabulary(
+        self._vocabulary = ErrorClassifier(
             duplicate_codes=frozenset(duplicate_codes),
             rate_limit_codes=frozenset(rate_limit_codes),
             duplicate_message=re.compile(duplicate_message_regex, re.IGNORECASE),

@@ -16,7 +16,15 @@ from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
 from adapters.ports import Carrier, Catalog, Clock, OnCall, OrdersPage, OrdersQuery
-from adapters.remotes.http import Remote, Reply, http_date, outcome_of, retry_after_seconds, safe_code, unsure
+from adapters.remotes.http import (
+    Remote,
+    Reply,
+    ambiguous_failure,
+    http_date,
+    outcome_of,
+    retry_after_seconds,
+    safe_code,
+)
 from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import EPOCH, Tracking
 
@@ -39,7 +47,7 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
     elif reply.status == 429:
         kind = Retryable
     elif reply.status >= 500 or reply.status == 408:
-        kind = unsure(writes)
+        kind = ambiguous_failure(writes)
     else:
         kind = Rejected
     return kind(

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
-from adapters.ports import Extent, NewRecord, Place
+from adapters.ports import NewRecord, PartitionOffsets, Place
 from adapters.store import engine as database
 from adapters.store import schema as s
 from statemachine.commands import IMPORT, KINDS, Command
@@ -302,7 +302,9 @@ class Transaction:
 
     # progress
 
-    def begin_progress(self, cluster: str, group: str, extents: Mapping[Place, Extent]) -> dict[Place, Progress]:
+    def begin_progress(
+        self, cluster: str, group: str, partition_offsets: Mapping[Place, PartitionOffsets]
+    ) -> dict[Place, Progress]:
         """The progress row of each place, locked; one that is missing begins where the log does."""
         c = s.progress.c
         rows = [
@@ -314,12 +316,12 @@ class Transaction:
                 position=extent.first,
                 log_id=extent.log_id,
             )
-            for place, extent in sorted(extents.items(), key=lambda item: item[0])
+            for place, extent in sorted(partition_offsets.items(), key=lambda item: item[0])
         ]
         if not rows:
             return {}
         self._insert_rows(s.progress, rows, _keep)
-        mine = self._in_pairs(c.topic, c.partition, {(place.topic, place.partition) for place in extents})
+        mine = self._in_pairs(c.topic, c.partition, {(place.topic, place.partition) for place in partition_offsets})
         statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group, mine)
         found = self._do(statement.order_by(c.topic, c.partition).with_for_update())
         return {
@@ -526,7 +528,7 @@ class Transaction:
             .values(payload=payload.scalar_subquery(), maybe_sent=True)
         )
 
-    def drop_commands(self, ids: Collection[int]) -> None:
+    def mark_obsolete(self, ids: Collection[int]) -> None:
         """No longer needed: an open one ends, a leased one is marked and stays its holder's (rule 12)."""
         if not ids:
             return
@@ -535,7 +537,7 @@ class Transaction:
         dropped = sa.update(s.commands).where(self._among(c.id, ids), s.is_live(c))
         self._do(dropped.values(unwanted=c.state == "leased", state=ended))
 
-    def want_again(self, ids: Collection[int]) -> None:
+    def revive(self, ids: Collection[int]) -> None:
         """A leased command that had become obsolete is needed after all."""
         if ids:
             self._do(sa.update(s.commands).where(self._among(s.commands.c.id, ids)).values(unwanted=False))
@@ -601,7 +603,7 @@ class Transaction:
             values["maybe_sent"] = False
         return self._release(command_id, token, values)
 
-    def put_back(
+    def requeue(
         self, command_id: int, token: str, outcome: str, next_at: datetime, *, maybe_sent: bool, attempt_counts: bool
     ) -> bool:
         """Open a command that is still ours once more, from `next_at` on; obsolete where it is unwanted by now."""
@@ -625,7 +627,7 @@ class Transaction:
         )
         return bool(self._do(statement).rowcount)
 
-    def hurry(self, order_key: int, now: datetime) -> None:
+    def retry_now(self, order_key: int, now: datetime) -> None:
         """End the back-off of an order's commands: a person does not want to wait."""
         c = s.commands.c
         waiting = (c.order_key == order_key, c.state == "open", c.next_at > now)

@@ -280,7 +280,7 @@ def shops(store: Store) -> list[ShopView]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class StoredCounts:
     """Counts of what is stored now, read in one go."""
 
     in_state: Mapping[tuple[str, str], tuple[int, datetime]]  # (shop, state) -> how many, the oldest entered
@@ -290,7 +290,7 @@ class Stock:
     outbox: Mapping[str, tuple[int, datetime]]  # topic -> how many unpublished, the oldest
 
 
-def stock(store: Store) -> Stock:
+def stored_counts(store: Store) -> StoredCounts:
     """How much there is of everything that waits. Refused and canceled orders wait for nothing."""
     c, k, d = s.orders.c, s.commands.c, s.dead_letters.c
     by_state = (
@@ -327,7 +327,7 @@ def stock(store: Store) -> Stock:
                 when = datetime.fromisoformat(since)
                 count, oldest = attention.get((row.shop, reason), (0, when))
                 attention[row.shop, reason] = (count + 1, min(oldest, when))
-    return Stock(in_state, attention, open_commands, letters, outbox)
+    return StoredCounts(in_state, attention, open_commands, letters, outbox)
 
 
 def budgets(store: Store, now: datetime) -> dict[tuple[str, str], int]:

@@ -28,7 +28,7 @@ from adapters.store.copy import MOVED, move
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import OrderRow, Store
 from consumer import config, wiring
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.config import Settings, TopicsTable
 from consumer.offsets import MISFITS
 from consumer.operations import dead_letters, offsets, shops
@@ -620,7 +620,7 @@ def _add_act(kind: str, text: str) -> None:
         with _opened(file) as (settings, store):
             row = _order(store, order_id, shop)
             _ask(f"{kind} {row.shop} {row.order_id}, which is {row.state}?", yes)
-            orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
+            orders = OrderWriter(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
             after = act(orders, row, kind, who=who or _user(), why=reason, at=CLOCK.now())
             _explain(settings, store, after)
 
@@ -805,8 +805,8 @@ def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
       orderflow offsets list
     """
     with _with_log(file) as (settings, store, log):
-        orders = Orders(store, {}, CLOCK)
-        found = offsets.standings(orders, log, wiring.group_of(settings), _consumed(settings))
+        orders = OrderWriter(store, {}, CLOCK)
+        found = offsets.partition_statuses(orders, log, wiring.group_of(settings), _consumed(settings))
     _print_rows([asdict(one) for one in found], as_json)
     if not as_json:
         for name in dict.fromkeys(one.misfit for one in found if one.misfit):
@@ -845,7 +845,7 @@ def offsets_reset(
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
         needs_words(reason)
         _ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
-        orders = Orders(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
+        orders = OrderWriter(store, config.policies(settings), CLOCK, outbox=wiring.outbox_of(settings))
         moved = offsets.reset(
             orders,
             log,

@@ -1,6 +1,6 @@
 """The product, running: both simulators, the service as a small seller would run it, and an audit of the books.
 
-Everything is real but the remotes: HTTP on loopback, the file of settings, SQLite, the embedded log, the intake.
+Everything is real but the remotes: HTTP on loopback, the file of settings, SQLite, the embedded log, the endpoint.
 """
 
 import io
@@ -414,7 +414,7 @@ def _watch(
 
 def _is_quiet(store: Store) -> bool:
     """No call is due or under way."""
-    return not views.stock(store).commands
+    return not views.stored_counts(store).commands
 
 
 def _stock(states: Mapping[tuple[str, str], str]) -> Table:

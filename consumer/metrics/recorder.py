@@ -25,7 +25,7 @@ from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer.accounts import Account
 from consumer.apply import REPEATED, Applied
-from consumer.poller import TOO_LARGE, Yield
+from consumer.poller import TOO_LARGE, PollResult
 from consumer.retry import RESULTS
 from statemachine.attention import REASONS
 from statemachine.commands import IMPORT, KINDS
@@ -246,7 +246,7 @@ class Metrics:
             if count > 0:
                 self.events.labels(topic, "tombstone", "skipped").inc(count)
 
-    def polled(self, shop: str, outcome: Yield, seconds: float) -> None:
+    def polled(self, shop: str, outcome: PollResult, seconds: float) -> None:
         self.poll_seconds.observe(seconds)
         if outcome.complete:
             self.poll_success.labels(shop).set(self._clock.now().timestamp())
@@ -451,11 +451,11 @@ class _StockGauges(Collector):
         yield from self._account_gauges()
 
     def _read(self) -> Iterator[Metric]:
-        stock, shops = views.stock(self._store), views.shops(self._store)
+        counts, shops = views.stored_counts(self._store), views.shops(self._store)
         every = [(shop.name, state) for shop in shops for state in LIVE_STATES]
-        in_state = {key: stock.in_state.get(key) for key in every}
+        in_state = {key: counts.in_state.get(key) for key in every}
         letters: Tally[tuple[str, ...]] = Tally()
-        for (source, reason), count in stock.dead_letters.items():
+        for (source, reason), count in counts.dead_letters.items():
             letters[source.partition(":")[0], _known(reason, SET_ASIDE)] += count
         yield _gauge(
             "orderflow_in_state",
@@ -467,14 +467,14 @@ class _StockGauges(Collector):
         )
         yield _gauge(
             "orderflow_attention",
-            {key: float(count) for key, (count, _) in stock.attention.items()},
+            {key: float(count) for key, (count, _) in counts.attention.items()},
         )
         yield _gauge(
             "orderflow_attention_oldest_timestamp_seconds",
-            {key: _seconds(since) for key, (_, since) in stock.attention.items()},
+            {key: _seconds(since) for key, (_, since) in counts.attention.items()},
         )
         kinds = [kind for kind, _, _ in KINDS]
-        found_commands = {kind: stock.commands.get(kind) for kind in kinds}
+        found_commands = {kind: counts.commands.get(kind) for kind in kinds}
         yield _gauge(
             "orderflow_commands_open",
             {(kind,): float(found[0]) if found else 0.0 for kind, found in found_commands.items()},
@@ -497,11 +497,11 @@ class _StockGauges(Collector):
         )
         yield _gauge("orderflow_budget_left", dict(self._budget_left()))
         yield _gauge(
-            "orderflow_outbox_unpublished", {(topic,): float(count) for topic, (count, _) in stock.outbox.items()}
+            "orderflow_outbox_unpublished", {(topic,): float(count) for topic, (count, _) in counts.outbox.items()}
         )
         yield _gauge(
             "orderflow_outbox_oldest_timestamp_seconds",
-            {(topic,): _seconds(oldest) for topic, (_, oldest) in stock.outbox.items()},
+            {(topic,): _seconds(oldest) for topic, (_, oldest) in counts.outbox.items()},
         )
         yield _gauge(
             "orderflow_poll_watermark_timestamp_seconds",

@@ -114,7 +114,7 @@ _STOPS: Final = (
     "not_applied",
 )
 _PROOFS: Final = {ACCEPT: "the acceptance", CONFIRM: "the shipment", TRACK: "the tracking"}
-_DEBITS: Final = "Mirakl debits the customer; nobody here can hurry it"
+_DEBITS: Final = "Mirakl debits the customer; nobody here can retry_now it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from adapters.errors import OrderflowError
-from adapters.ports import Extent, Place
+from adapters.ports import PartitionOffsets, Place
 from adapters.store import views
 from adapters.store.transaction import Progress
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import grown, misfit
 from statemachine.commands import IMPORT
@@ -32,11 +32,11 @@ class Log(Protocol):
 
     def partitions(self, topics: Collection[str]) -> Mapping[str, int]: ...
 
-    def extents(self, group: str, places: Collection[Place]) -> Mapping[Place, Extent]: ...
+    def partition_offsets(self, group: str, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PartitionStatus:
     """One partition: what the store holds, what the log holds, and whether they fit."""
 
     topic: str
@@ -49,18 +49,18 @@ class Standing:
     misfit: str  # one of MISFITS, or empty
 
 
-def standings(orders: Orders, log: Log, group: str, topics: Collection[str]) -> list[Standing]:
+def partition_statuses(orders: OrderWriter, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
     """Every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
     places = [Place(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)]
-    extents = log.extents(group, places)
+    partition_offsets = log.partition_offsets(group, places)
     stored = views.progress(orders.store, log.cluster(), group)
-    extents = grown(lambda behind: log.extents(group, behind), stored, extents)
+    partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
     found = []
-    for place in sorted(extents):
-        extent, progress = extents[place], stored.get(place)
+    for place in sorted(partition_offsets):
+        extent, progress = partition_offsets[place], stored.get(place)
         begun = progress or Progress(extent.first, extent.log_id)
         found.append(
-            Standing(
+            PartitionStatus(
                 place.topic,
                 place.partition,
                 progress.position if progress else None,
@@ -79,7 +79,7 @@ class NothingToReset(OrderflowError):
 
 
 def reset(
-    orders: Orders,
+    orders: OrderWriter,
     log: Log,
     group: str,
     topic: str,
@@ -102,15 +102,15 @@ def reset(
         raise NothingToReset(
             f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
         )
-    cluster, extents = log.cluster(), log.extents(group, places)
+    cluster, partition_offsets = log.cluster(), log.partition_offsets(group, places)
     now, moved = orders.clock.now(), []
     for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
         _count_as_attempted(orders, shop)
     with orders.store.transaction() as tx:
-        stored = tx.begin_progress(cluster, group, extents)
+        stored = tx.begin_progress(cluster, group, partition_offsets)
         # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
-        extents = grown(lambda behind: log.extents(group, behind), stored, extents)
-        for place, extent in sorted(extents.items()):
+        partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
+        for place, extent in sorted(partition_offsets.items()):
             position = _target(stored[place], extent, whence)
             excused = _excused(stored[place], extent)
             tx.reset_progress(cluster, group, place, Progress(position, extent.log_id, excused))
@@ -123,7 +123,7 @@ def reset(
     return moved
 
 
-def _target(stored: Progress, extent: Extent, whence: Whence) -> int:
+def _target(stored: Progress, extent: PartitionOffsets, whence: Whence) -> int:
     if whence == "earliest":
         return extent.first
     if whence == "latest":
@@ -133,7 +133,7 @@ def _target(stored: Progress, extent: Extent, whence: Whence) -> int:
     return min(max(stored.position, extent.first), extent.end)
 
 
-def _excused(stored: Progress, extent: Extent) -> int:
+def _excused(stored: Progress, extent: PartitionOffsets) -> int:
     """What the group may have committed without that being a sign of a restored store.
 
     A consumer that runs commits a moment after it applied: that commit may come when the row is set back already.
@@ -142,7 +142,7 @@ def _excused(stored: Progress, extent: Extent) -> int:
     return max(extent.committed or 0, applied)
 
 
-def _count_as_attempted(orders: Orders, shop: str) -> None:
+def _count_as_attempted(orders: OrderWriter, shop: str) -> None:
     """The store may have forgotten what it did: an import may have been made, of every order that can be imported."""
     keys = views.open_orders(orders.store, shop)
     now = orders.clock.now()

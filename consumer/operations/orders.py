@@ -9,7 +9,7 @@ from adapters.errors import OrderflowError
 from adapters.store import views
 from adapters.store.transaction import OrderRow, Store
 from adapters.store.views import CommandView
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from statemachine.commands import ACCEPT, retry_subject
 from statemachine.events import ACT, Event
 from statemachine.facts import Act, Facts
@@ -29,7 +29,7 @@ class NotPossible(OrderflowError):
 # -- Orders ------------------------------------------------------------------------------------------------------
 
 
-def act(orders: Orders, order: OrderRow, kind: str, *, who: str, why: str, at: datetime) -> OrderRow:
+def act(orders: OrderWriter, order: OrderRow, kind: str, *, who: str, why: str, at: datetime) -> OrderRow:
     """Apply one act; the order as it is then. Raises NotPossible where it would do nothing."""
     if order.shop not in orders.policies:  # apply would plan its calls by a policy that is not the shop's
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
@@ -40,7 +40,7 @@ def act(orders: Orders, order: OrderRow, kind: str, *, who: str, why: str, at: d
     with orders.store.transaction() as tx:
         applied = orders.apply_in(tx, [event])
         if kind == "retry":
-            tx.hurry(order.key, at)
+            tx.retry_now(order.key, at)
     orders.tell(applied)
     return views.find_orders(orders.store, order.order_id, order.shop)[0]
 

@@ -1,4 +1,4 @@
-"""The one port: metrics and probes for whoever runs it, and the intake of the OMS's callbacks."""
+"""The one port: metrics and probes for whoever runs it, and the endpoint of the OMS's callbacks."""
 
 import hashlib
 import hmac
@@ -30,7 +30,7 @@ MAX_CALLBACK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class CallbackEndpoint:
     """Where callbacks of one shop's OMS company go. Without a secret the shop takes none."""
 
     company_ref_id: int
@@ -50,7 +50,7 @@ def is_authentic(body: bytes, secret: str, headers: Mapping[str, str]) -> bool:
 
 def application(
     *,
-    intakes: Mapping[str, Intake],
+    callback_endpoints: Mapping[str, CallbackEndpoint],
     writer: LogWriter,
     topic: str,
     set_aside: Callable[[DeadLetter], None],
@@ -63,8 +63,8 @@ def application(
 
     async def callback(request: Request) -> Response:
         shop = request.path_params["shop"]
-        intake = intakes.get(shop)
-        if intake is None or intake.secret is None:
+        endpoint = callback_endpoints.get(shop)
+        if endpoint is None or endpoint.secret is None:
             metrics.callbacks.labels("other", "unknown_shop").inc()
             return JSONResponse({"error": "no such shop, or it has no callback_secret_file"}, 404)
         body = bytearray()
@@ -73,7 +73,7 @@ def application(
             if len(body) > MAX_CALLBACK_BYTES:
                 metrics.callbacks.labels(shop, "too_large").inc()
                 return JSONResponse({"error": f"more than {MAX_CALLBACK_BYTES} bytes"}, 413)
-        return await take(shop, intake.company_ref_id, intake.secret, bytes(body), request.headers)
+        return await take(shop, endpoint.company_ref_id, endpoint.secret, bytes(body), request.headers)
 
     async def take(
         shop: str, company_ref_id: int, read_secret: Callable[[], str], body: bytes, headers: Mapping[str, str]

@@ -172,9 +172,9 @@ def test_a_commit_after_the_partitions_went_away_does_no_harm(
     before = reader.generation
     reader.commit(dict.fromkeys(held, 1))
     reading.until(lambda: reader.generation > before and reader.assignment() == held, reader)
-    assert {extent.committed for extent in reader.extents(held).values()} <= {None}
+    assert {extent.committed for extent in reader.partition_offsets(held).values()} <= {None}
     reader.commit(dict.fromkeys(held, 1))
-    reading.until(lambda: {extent.committed for extent in reader.extents(held).values()} == {1}, reader)
+    reading.until(lambda: {extent.committed for extent in reader.partition_offsets(held).values()} == {1}, reader)
 
 
 def test_a_place_that_was_taken_away_can_be_sought_and_paused(reading: Reading) -> None:
@@ -652,7 +652,7 @@ def test_our_user_can_do_all_that_the_service_does(login: Login) -> None:
     log.publish([NewRecord(topic, b"k", b"1") for topic in PUBLISHED])
     for topic in CONSUMED:
         (record, *_) = first_records(log, "orderflow", topic)
-        extent = log.extents("orderflow", [record.place])[record.place]
+        extent = log.partition_offsets("orderflow", [record.place])[record.place]
         assert 0 < (extent.committed or 0) <= extent.end
         assert extent.log_id
 

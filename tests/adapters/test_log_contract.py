@@ -22,7 +22,7 @@ from adapters.engines.kafka import Kafka
 from adapters.errors import LogUnavailable
 from adapters.log.embedded import PARTITIONS, EmbeddedLog
 from adapters.log.kafka import KafkaLog, KafkaReader
-from adapters.ports import Extent, LogReader, LogWriter, NewRecord, Place, Record
+from adapters.ports import LogReader, LogWriter, NewRecord, PartitionOffsets, Place, Record
 from adapters.store.transaction import Move, Store
 from tests.engines import started
 from tests.support import StillClock, new_store
@@ -158,7 +158,7 @@ def joined(reader: LogReader, seconds: float = 20) -> None:
     while not reader.assignment():
         assert time.monotonic() < ends_at, "no partitions were dealt"
         reader.poll(1, 0.05)
-    for place, extent in reader.extents(reader.assignment()).items():
+    for place, extent in reader.partition_offsets(reader.assignment()).items():
         reader.seek(place, extent.first)
 
 
@@ -471,7 +471,7 @@ def test_poison_passes_unharmed_and_stops_nothing(world: World) -> None:
     # The embedded log has no word for "no key": it gives an empty one, and keeps both in one partition.
     found = Counter((record.key or b"", record.value, record.headers) for record in records)
     assert found == Counter((record.key or b"", record.value, record.headers) for record in (*odd, *sound))
-    for place, extent in reader.extents(reader.assignment()).items():
+    for place, extent in reader.partition_offsets(reader.assignment()).items():
         reader.seek(place, extent.first)
     assert sorted(drain(world, reader), key=spot) == sorted(records, key=spot)
 
@@ -483,11 +483,13 @@ def spot(record: Record) -> tuple[Place, int]:
 def test_a_place_tells_what_it_holds(world: World) -> None:
     publish(world, ("k", "1"), ("k", "2"), ("k", "a", TWO))
     reader = world.reader("g", [ONE, TWO])
-    extents = reader.extents(reader.assignment())
-    assert sorted((extent.first, extent.end) for extent in extents.values() if extent.end) == [(0, 1), (0, 2)]
-    assert extents.keys() == reader.assignment()
-    ids = {place.topic: extent.log_id for place, extent in extents.items()}
-    assert ids == {place.topic: extent.log_id for place, extent in reader.extents(reader.assignment()).items()}
+    partition_offsets = reader.partition_offsets(reader.assignment())
+    assert sorted((extent.first, extent.end) for extent in partition_offsets.values() if extent.end) == [(0, 1), (0, 2)]
+    assert partition_offsets.keys() == reader.assignment()
+    ids = {place.topic: extent.log_id for place, extent in partition_offsets.items()}
+    assert ids == {
+        place.topic: extent.log_id for place, extent in reader.partition_offsets(reader.assignment()).items()
+    }
 
 
 def test_what_waits_is_counted(world: World) -> None:
@@ -538,7 +540,7 @@ def passes(
     world: Embedded, place: Place, held: int, position: int, group: str = "g", cluster: str = "embedded"
 ) -> None:
     with world.store.transaction() as tx:
-        tx.begin_progress(cluster, group, {place: Extent(0, 0)})
+        tx.begin_progress(cluster, group, {place: PartitionOffsets(0, 0)})
         tx.advance(Move(cluster, group, place, held, position))
 
 

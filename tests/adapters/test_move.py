@@ -19,7 +19,7 @@ from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.copy import LEFT, MOVED, NotMovable, move
 from adapters.store.transaction import DeadLetter, Store, schema_is_current
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.cli import app as cli
 from consumer.operations.verify import differences
 from consumer.wiring import GROUP
@@ -235,7 +235,7 @@ def test_life_goes_on(rig: Rig, target: Store, move_it: Move) -> None:
     move_it()
     moved = {table.name: rows(target, table) for table in MOVED}
     rig.store = target
-    rig.orders = Orders(target, {}, rig.clock)
+    rig.orders = OrderWriter(target, {}, rig.clock)
     rig.worker = rig.new_worker()
     rig.work(3600)
     assert rig.effects("5-A") == ["accepted"]

@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
-from adapters.ports import Extent, Place
+from adapters.ports import PartitionOffsets, Place
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store import transaction as stores
@@ -177,7 +177,7 @@ def test_a_transaction_is_kept_whole_or_not_at_all(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
         tx.lock_orders([("alpha", "O-1")], NOW)
         tx.bind_shop("alpha", "https://a", 1, True, NOW)
-        tx.begin_progress("c", "g", {PLACE: Extent(0, 5)})
+        tx.begin_progress("c", "g", {PLACE: PartitionOffsets(0, 5)})
         _ = 1 / 0
     assert [rows(store, table) for table in (s.orders, s.shops, s.progress)] == [[], [], []]
 
@@ -295,27 +295,29 @@ def advance(store: Store, held: int, position: int, place: Place = PLACE, group:
         tx.advance(Move("c", group, place, held, position))
 
 
-def begin(store: Store, extent: Extent, place: Place = PLACE, group: str = "g", cluster: str = "c") -> Progress:
+def begin(
+    store: Store, extent: PartitionOffsets, place: Place = PLACE, group: str = "g", cluster: str = "c"
+) -> Progress:
     with store.transaction() as tx:
         return tx.begin_progress(cluster, group, {place: extent})[place]
 
 
 def test_a_place_begins_where_the_log_does_and_goes_on_where_it_was(store: Store) -> None:
-    assert begin(store, Extent(40, 90, "topic-1", committed=7)) == Progress(40, "topic-1", 0)
+    assert begin(store, PartitionOffsets(40, 90, "topic-1", committed=7)) == Progress(40, "topic-1", 0)
     advance(store, 40, 43)
-    assert begin(store, Extent(0, 1, "topic-2")) == Progress(43, "topic-1", 0)
+    assert begin(store, PartitionOffsets(0, 1, "topic-2")) == Progress(43, "topic-1", 0)
 
 
 def test_progress_is_set_by_hand(store: Store) -> None:
     with store.transaction() as tx:
         tx.reset_progress("c", "g", PLACE, Progress(3, "a", 4))
         tx.reset_progress("c", "g", PLACE, Progress(5, "b", 9))
-    assert begin(store, Extent(0, 0)) == Progress(5, "b", 9)
+    assert begin(store, PartitionOffsets(0, 0)) == Progress(5, "b", 9)
 
 
 def test_a_zombie_is_fenced_and_moves_nothing(store: Store) -> None:
     """Rule 7: the zombie read nothing in its transaction, it holds what it held."""
-    begin(store, Extent(0, 9))
+    begin(store, PartitionOffsets(0, 9))
     advance(store, 0, 1)
     with pytest.raises(Fenced):
         advance(store, 0, 2)
@@ -323,7 +325,7 @@ def test_a_zombie_is_fenced_and_moves_nothing(store: Store) -> None:
     for held in (1, 2, 4):
         with pytest.raises(Fenced):
             advance(store, held, 9)
-    assert begin(store, Extent(0, 9)).position == 3
+    assert begin(store, PartitionOffsets(0, 9)).position == 3
 
 
 def test_a_position_that_is_not_stored_is_no_position(store: Store) -> None:
@@ -334,12 +336,12 @@ def test_a_position_that_is_not_stored_is_no_position(store: Store) -> None:
 
 
 def test_progress_is_by_cluster_topic_partition_and_group(store: Store) -> None:
-    begin(store, Extent(0, 9))
+    begin(store, PartitionOffsets(0, 9))
     advance(store, 0, 5)
     others = [("c", "h", PLACE), ("c", "g", Place(PLACE.topic, 1)), ("c", "g", Place("other", 2)), ("d", "g", PLACE)]
     for cluster, group, place in others:
-        assert begin(store, Extent(0, 9), place, group, cluster).position == 0
-    assert begin(store, Extent(0, 9)).position == 5
+        assert begin(store, PartitionOffsets(0, 9), place, group, cluster).position == 0
+    assert begin(store, PartitionOffsets(0, 9)).position == 5
 
 
 # -- Orders ------------------------------------------------------------------------------------------------------
@@ -454,10 +456,10 @@ class Desk:
         with self.store.transaction() as tx:
             return tx.lease(command_id, "basis", token, now + LEASE, now)
 
-    def put_back(self, command_id: int, token: str = "t", **changes: Any) -> bool:
+    def requeue(self, command_id: int, token: str = "t", **changes: Any) -> bool:
         how: dict[str, Any] = {"next_at": NOW, "maybe_sent": False, "attempt_counts": True} | changes
         with self.store.transaction() as tx:
-            return tx.put_back(command_id, token, "retry", how.pop("next_at"), **how)
+            return tx.requeue(command_id, token, "retry", how.pop("next_at"), **how)
 
     def settle(self, command_id: int, token: str = "t", state: str = "done") -> bool:
         with self.store.transaction() as tx:
@@ -469,7 +471,7 @@ class Desk:
 
     def drop(self, *ids: int) -> None:
         with self.store.transaction() as tx:
-            tx.drop_commands(ids)
+            tx.mark_obsolete(ids)
 
     def row(self, command_id: int) -> dict[str, Any]:
         return next(row for row in rows(self.store, s.commands) if row["id"] == command_id)
@@ -514,7 +516,7 @@ def test_a_leased_command_that_is_dropped_stays_its_holders(desk: Desk) -> None:
     desk.open(replace(TRACK, carries="T2"))
     assert desk.claimable() is None
     assert not desk.sending(first)
-    assert desk.put_back(first)
+    assert desk.requeue(first)
     assert desk.row(first)["state"] == "obsolete"
     assert desk.claimable() == second
 
@@ -524,8 +526,8 @@ def test_wanted_again_while_leased(desk: Desk) -> None:
     desk.lease(command)
     desk.drop(command)
     with desk.store.transaction() as tx:
-        tx.want_again([])
-        tx.want_again([command])
+        tx.revive([])
+        tx.revive([command])
     assert desk.sending(command)
 
 
@@ -535,7 +537,7 @@ def test_a_command_that_ended_unwanted_opens_again_wanted(desk: Desk, release: s
     (command,) = desk.open(TRACK)
     desk.lease(command)
     desk.drop(command)
-    assert desk.settle(command, state="obsolete") if release == "settle" else desk.put_back(command)
+    assert desk.settle(command, state="obsolete") if release == "settle" else desk.requeue(command)
     assert desk.open(TRACK) == [command]
     assert desk.lease(command)
     assert desk.sending(command)
@@ -590,7 +592,7 @@ def test_the_longest_due_goes_first_and_the_oldest_of_each_order(desk: Desk) -> 
 def test_a_back_off_keeps_the_younger_ones_of_its_order_waiting(desk: Desk) -> None:
     track, confirm = desk.open(TRACK, CONFIRM)
     desk.lease(track)
-    desk.put_back(track, next_at=later(60))
+    desk.requeue(track, next_at=later(60))
     assert desk.claimable(later(59)) is None
     assert not desk.lease(confirm, now=later(59))
     assert desk.claimable(later(60)) == track
@@ -600,7 +602,7 @@ def test_a_person_ends_a_back_off(desk: Desk) -> None:
     (track,) = desk.open(TRACK, at=later(60))
     (other,) = desk.open(TRACK, order_id="O-2", at=later(60))
     with desk.store.transaction() as tx:
-        tx.hurry(desk.row(track)["order_key"], NOW)
+        tx.retry_now(desk.row(track)["order_key"], NOW)
     assert desk.claimable() == track
     assert desk.row(other)["next_at"] == later(60)
 
@@ -614,7 +616,7 @@ def test_an_expired_lease_is_claimable_and_its_holder_is_out(desk: Desk) -> None
     assert desk.lease(command, "new", after)
     assert not desk.sending(command, "old", after)
     assert not desk.settle(command, "old")
-    assert not desk.put_back(command, "old")
+    assert not desk.requeue(command, "old")
     row = desk.row(command)
     assert (row["state"], row["lease_token"], row["attempts"]) == ("leased", "new", 2)
     assert desk.sending(command, "new", after)
@@ -744,14 +746,14 @@ def test_sending_stores_the_payload_and_that_it_may_arrive(desk: Desk) -> None:
 def test_put_back_keeps_count_and_what_may_have_arrived(desk: Desk) -> None:
     (command,) = desk.open(IMPORT)
     desk.lease(command)
-    assert desk.put_back(command, next_at=later(7), maybe_sent=True)
+    assert desk.requeue(command, next_at=later(7), maybe_sent=True)
     row = desk.row(command)
     assert (row["state"], row["attempts"], row["maybe_sent"], row["next_at"]) == ("open", 1, True, later(7))
     assert (row["lease_token"], row["lease_until"], row["last_outcome"]) == (None, None, "retry")
     desk.lease(command)
-    assert desk.put_back(command, attempt_counts=False)
+    assert desk.requeue(command, attempt_counts=False)
     assert desk.row(command)["attempts"] == 1
-    assert not desk.put_back(command)  # once
+    assert not desk.requeue(command)  # once
 
 
 def test_settle_ends_it_once(desk: Desk) -> None:
@@ -850,11 +852,11 @@ def test_stock_counts_what_waits(desk: Desk) -> None:
         dead = tx.lock_orders([("alpha", "O-4")], NOW)["alpha", "O-4"]
         tx.save_orders([(replace(dead, version=1, state="canceled"), 0)])
         tx.set_aside([DeadLetter("topic", "p", "not_json", "", "d", None, None)], NOW)
-    stock = views.stock(desk.store)
-    assert stock.in_state == {("alpha", "new"): (2, NOW), ("beta", "new"): (1, NOW)}
-    assert stock.attention == {("alpha", "held"): (2, later(1))}
-    assert stock.commands == {"import_order": (2, NOW), "send_tracking": (1, later(5))}
-    assert stock.dead_letters == {("topic", "not_json"): 1}
+    counts = views.stored_counts(desk.store)
+    assert counts.in_state == {("alpha", "new"): (2, NOW), ("beta", "new"): (1, NOW)}
+    assert counts.attention == {("alpha", "held"): (2, later(1))}
+    assert counts.commands == {"import_order": (2, NOW), "send_tracking": (1, later(5))}
+    assert counts.dead_letters == {("topic", "not_json"): 1}
     assert [order.order_id for order in views.orders(desk.store, attention=True)] == ["O-1", "O-2"]
     assert [order.order_id for order in views.orders(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
 

@@ -35,7 +35,7 @@ from adapters.ports import NewRecord
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import transaction as stores
 from adapters.store.transaction import Store
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.bootstrap import collect_less_often
 from consumer.loop import BATCH, Consumer
 from consumer.outbox import Outbox
@@ -166,7 +166,7 @@ def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
     """One consumer as in production: decode, apply, outbox; one durable transaction a batch."""
     clock, names = SystemClock(), frozenset({SHOP})
     log = KafkaLog(lambda: {"bootstrap_servers": servers})
-    orders = Orders(store, {}, clock, outbox=Outbox("orderflow.transitions", "orderflow.dead-letters"))
+    orders = OrderWriter(store, {}, clock, outbox=Outbox("orderflow.transitions", "orderflow.dead-letters"))
     decoders = {topic: lambda value, headers: decode_snapshot(value, headers, names)}
     consumer = Consumer(log.reader(uuid4().hex, [topic]), orders, decoders)  # a new group: from the beginning
     watch, seen = Watch(), 0

@@ -26,7 +26,7 @@ from adapters.store import schema as s
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import OrderRow, Store
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Metrics
@@ -90,7 +90,7 @@ class Rig:
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
         self.metrics = Metrics(dict.fromkeys(shops, 60.0), "0", self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
-        self.orders = Orders(self.store, policies or {}, self.clock, self.metrics.applied)
+        self.orders = OrderWriter(self.store, policies or {}, self.clock, self.metrics.applied)
         with self.store.transaction() as tx:
             for name in shops:
                 tx.bind_shop(name, f"https://{name}", MARKETPLACES[name].shop_id, True, self.clock.now())

@@ -90,7 +90,7 @@ def test_a_held_order_is_not_held_twice(desk: Desk) -> None:
 
 
 def test_nothing_to_retry_is_told(desk: Desk) -> None:
-    desk.shows("WAITING_ACCEPTANCE")  # its call is due: the worker needs no hurry
+    desk.shows("WAITING_ACCEPTANCE")  # its call is due: the worker needs no retry_now
     with pytest.raises(NotPossible, match="nothing to retry"):
         do(desk, "retry")
 

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import Fenced
-from adapters.ports import Extent, Place
+from adapters.ports import PartitionOffsets, Place
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow
 from consumer import apply
-from consumer.apply import REPEATED, Applied, Orders
+from consumer.apply import REPEATED, Applied, OrderWriter
 from statemachine import machine
 from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Policy
 from statemachine.events import Event
@@ -43,7 +43,7 @@ class World:
         self.clock = StillClock()
         self.store = new_store(folder)
         self.told: list[Applied] = []
-        self.orders = Orders(self.store, policies or {}, self.clock, self.told.append)
+        self.orders = OrderWriter(self.store, policies or {}, self.clock, self.told.append)
 
     def apply(self, *events: Event) -> list[str]:
         return [one.result for one in self.orders.apply(events)]
@@ -62,7 +62,7 @@ class World:
     def begun(self, move: Move) -> Move:
         """Its place, begun where the move begins."""
         with self.store.transaction() as tx:
-            tx.begin_progress(move.cluster, move.group, {move.place: Extent(move.held, move.held)})
+            tx.begin_progress(move.cluster, move.group, {move.place: PartitionOffsets(move.held, move.held)})
         return move
 
     def count(self, table: sa.Table) -> int:
@@ -110,7 +110,7 @@ def test_a_fenced_batch_leaves_nothing(world: World) -> None:
 def test_it_is_told_after_the_commit(tmp_path: Path) -> None:
     stored: list[int] = []
     clock, store = StillClock(), new_store(tmp_path)
-    orders = Orders(store, {}, clock, lambda one: stored.append(len(views.journal(store, one.order.key))))
+    orders = OrderWriter(store, {}, clock, lambda one: stored.append(len(views.journal(store, one.order.key))))
     orders.apply([spoke(1), spoke(2)])
     assert stored == [2, 2]
     with store.transaction() as tx:

@@ -21,7 +21,7 @@ from adapters.store import schema, views
 from adapters.store import transaction as stores
 from adapters.store.transaction import Cursor, DeadLetter, Progress, Store
 from consumer import config
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.cli import app as cli
 from consumer.loop import Consumer
 from statemachine import diagram
@@ -153,7 +153,7 @@ def test_an_unknown_order_is_a_bad_answer(desk: Desk, command: tuple[str, ...]) 
 @pytest.mark.parametrize("command", ["show", "explain", "verify"])
 def test_an_order_of_two_shops_needs_its_shop(desk: Desk, command: str) -> None:
     desk.shows("SHIPPED")
-    Orders(desk.store, {}, desk.clock).apply([_of_beta()])
+    OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
     assert complaint("orders", command, "O-1") == "orderflow: O-1 is an order of alpha and beta: say --shop\n"
     assert good("orders", command, "O-1", "--shop", "beta")
 
@@ -233,7 +233,7 @@ def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
 
 def test_orders_are_listed_by_shop_state_and_attention(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    Orders(desk.store, {}, desk.clock).apply([_of_beta()])
+    OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
     listed = [
         [row["shop"] for row in answer("orders", "list", *filters)]
         for filters in (
@@ -249,7 +249,7 @@ def test_orders_are_listed_by_shop_state_and_attention(desk: Desk) -> None:
 
 def test_a_list_that_is_cut_says_so(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    Orders(desk.store, {}, desk.clock).apply([_of_beta()])
+    OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
     result = call("orders", "list", "--limit", "1", "--json")
     assert len(json.loads(result.stdout)) == 1
     assert result.stderr == "orderflow: there are more than 1; --limit shows more\n"

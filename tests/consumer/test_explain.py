@@ -12,7 +12,7 @@ from adapters.errors import OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import Catalog, OrdersPage, OrdersQuery
 from adapters.store import views
 from adapters.store.transaction import OrderRow
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.operations.explain import CURES, Explanation, TimelineRow, attention_markdown, explain, known, timeline
 from consumer.operations.verify import differences, redecided
 from consumer.retry import Backoff
@@ -70,7 +70,7 @@ class Desk:
         self.store = new_store(folder)
         self.policy = policy or Policy()
         self.remotes = Remotes()
-        self.orders = Orders(self.store, {"alpha": self.policy}, self.clock)
+        self.orders = OrderWriter(self.store, {"alpha": self.policy}, self.clock)
         self.worker = Worker(
             self.orders,
             {"alpha": Shop("alpha", self.remotes, self.remotes, 1)},
@@ -178,7 +178,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.works()),
         "a read that begins after 12:02:00 to show the acceptance",
     ),
-    ("payment", lambda d: d.shows("WAITING_DEBIT_PAYMENT"), "Mirakl debits the customer; nobody here can hurry it"),
+    ("payment", lambda d: d.shows("WAITING_DEBIT_PAYMENT"), "Mirakl debits the customer; nobody here can retry_now it"),
     (
         "address",
         lambda d: d.shows("SHIPPING", has_address=False),
@@ -209,7 +209,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "debit of the shipment",
         lambda d: d.shows("WAITING_DEBIT", PAY_ON_SHIPMENT),
-        "Mirakl debits the customer; nobody here can hurry it",
+        "Mirakl debits the customer; nobody here can retry_now it",
     ),
     (
         "sent before it was accepted",

@@ -12,14 +12,14 @@ from structlog.testing import capture_logs
 
 from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable
 from adapters.log.embedded import EmbeddedLog
-from adapters.ports import Extent, NewRecord, Place, Record
+from adapters.ports import NewRecord, PartitionOffsets, Place, Record
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow, Progress, Store, Transaction
-from consumer.apply import Applied, Orders
-from consumer.dead_letter_limit import Brake
+from consumer.apply import Applied, OrderWriter
+from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.loop import LOOK_AGAIN_SECONDS, Consumer, dead_letter
-from consumer.operations.offsets import reset, standings
+from consumer.operations.offsets import partition_statuses, reset
 from statemachine.events import Event
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
@@ -39,7 +39,7 @@ class World:
         self.batches: list[tuple[int, list[str], list[str]]] = []
         self.told: list[Applied] = []
         self.stopped: list[list[str]] = []
-        self.orders = Orders(self.store, {}, self.clock, self.told.append)
+        self.orders = OrderWriter(self.store, {}, self.clock, self.told.append)
         self.consumer = self.new_consumer()
 
     def new_consumer(self, most: int = 50) -> Consumer:
@@ -50,7 +50,7 @@ class World:
             {SNAPSHOTS: self.decode, OMS: self.decode},
             self.on_batch,
             on_stopped=lambda topics: self.stopped.append(sorted(topics)),
-            brake=Brake(self.clock, most, window_seconds=600),
+            brake=DeadLetterLimit(self.clock, most, window_seconds=600),
         )
 
     def decode(self, value: bytes | None, _headers: Sequence[tuple[str, bytes]]) -> Event | None:
@@ -86,7 +86,7 @@ class World:
 
     def position(self, place: Place) -> int:
         with self.store.transaction() as tx:
-            return tx.begin_progress("embedded", "g", {place: Extent(0, 0)})[place].position
+            return tx.begin_progress("embedded", "g", {place: PartitionOffsets(0, 0)})[place].position
 
     def passed(self) -> int:
         with self.store.reading() as connection:
@@ -125,7 +125,7 @@ def test_it_begins_at_the_progress_row_whatever_the_log_believes(world: World) -
         world.publish(said(n))
     (place,) = {record.place for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
     with world.store.transaction() as tx:
-        tx.begin_progress("embedded", "g", {place: Extent(0, 9)})
+        tx.begin_progress("embedded", "g", {place: PartitionOffsets(0, 9)})
         tx.advance(Move("embedded", "g", place, 0, 2))
     assert world.drain() == 2
     assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]
@@ -161,9 +161,9 @@ def test_what_another_applies_between_two_questions_is_no_misfit(world: World, m
     """The log's end was asked, then the other published and applied, then the row was read: it seemed to be ahead."""
     other = world.new_consumer()
     newcomer = world.new_consumer()
-    plain, left = world.reader.extents, [1]
+    plain, left = world.reader.partition_offsets, [1]
 
-    def extents(places: Collection[Place]) -> Mapping[Place, Extent]:
+    def partition_offsets(places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
         found = plain(places)
         if left:
             left.pop()
@@ -171,7 +171,7 @@ def test_what_another_applies_between_two_questions_is_no_misfit(world: World, m
             assert other.turn(0) == 1
         return found
 
-    monkeypatch.setattr(world.reader, "extents", extents)
+    monkeypatch.setattr(world.reader, "extents", partition_offsets)
     with capture_logs() as logged:
         assert newcomer.turn(0) == 0
     assert logged == []
@@ -197,7 +197,7 @@ def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, mo
     assert world.drain() == 0
     world.consumer = world.new_consumer()  # nor does a restart forget it
     assert world.drain() == 0
-    (_, standing) = standings(world.orders, world.log, "g", [SNAPSHOTS, OMS])
+    (_, standing) = partition_statuses(world.orders, world.log, "g", [SNAPSHOTS, OMS])
     assert (standing.misfit, standing.position, standing.end) == ("log_shorter", 3, 5)
     reset(
         world.orders, world.log, "g", SNAPSHOTS, partition=0, whence="stored", who="ana", why="a test", shops=["alpha"]
@@ -318,7 +318,7 @@ def test_a_gap_of_the_log_s_own_and_no_answer_about_it_lose_nothing(
         world.publish(said(n))
     with world.store.transaction() as tx:
         tx.delete(s.log_records, s.log_records.c.offset == 1)
-    monkeypatch.setattr(world.reader, "extents", once(LogUnavailable("away"), world.reader.extents))
+    monkeypatch.setattr(world.reader, "extents", once(LogUnavailable("away"), world.reader.partition_offsets))
     with pytest.raises(LogUnavailable):
         world.consumer.turn(0)
     world.publish(said(5))

@@ -27,7 +27,7 @@ from consumer.metrics.recorder import (
     described,
     markdown,
 )
-from consumer.poller import Yield
+from consumer.poller import PollResult
 from consumer.retry import RESULTS
 from statemachine.commands import KINDS
 from statemachine.events import TRIGGERS
@@ -273,7 +273,7 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
         for operation in ("OR11", "OR21", "OR23", "OR24"):
             metrics.called(name, "mirakl", operation, "2xx", 0.1)
         metrics.called(name, "oms", "import_order", "2xx", 0.1)
-        metrics.polled(name, Yield(new=1), 1)
+        metrics.polled(name, PollResult(new=1), 1)
     found = families(metrics)
     counted = series(found)
     assert counted.total() < 10_000
@@ -321,7 +321,7 @@ def test_records_that_say_nothing_are_counted_for_their_own_topic(rig: Rig) -> N
 
 
 def test_what_a_poll_set_aside_is_counted_without_the_shop_in_the_source(rig: Rig) -> None:
-    rig.metrics.polled("alpha", Yield(set_aside=Counter(missing_field=2)), 1)
+    rig.metrics.polled("alpha", PollResult(set_aside=Counter(missing_field=2)), 1)
     assert value(rig.metrics, "orderflow_dead_letters_total", source="poll", reason="missing_field") == 2
 
 

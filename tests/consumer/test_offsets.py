@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Fenced
-from adapters.ports import Extent, Place
+from adapters.ports import PartitionOffsets, Place
 from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from adapters.store import views
@@ -25,8 +25,8 @@ from tests.consumer.rig import SNAPSHOTS, Rig
 
 offsets = st.integers(0, 40)
 commits = st.none() | offsets
-extents = st.builds(
-    lambda first, length, log_id, committed: Extent(first, first + length, log_id, committed),
+partition_offsets = st.builds(
+    lambda first, length, log_id, committed: PartitionOffsets(first, first + length, log_id, committed),
     offsets,
     offsets,
     st.sampled_from("ab"),
@@ -38,26 +38,26 @@ stored_ones = st.builds(Progress, offsets, st.sampled_from("ab"), offsets)
 @pytest.mark.parametrize(
     ("stored", "extent", "reason"),
     [
-        (Progress(5, "a"), Extent(0, 9, "a", 5), ""),
-        (Progress(5, "a"), Extent(0, 9, "a"), ""),  # the group has committed nothing yet
-        (Progress(5, "a"), Extent(5, 5, "a", 3), ""),  # everything was applied, and deleted since
-        (Progress(5, "a"), Extent(0, 9, "b", 5), "topic_recreated"),
-        (Progress(5, "a"), Extent(6, 9, "a", 5), "offsets_gone"),
-        (Progress(5, "a"), Extent(0, 4, "a", 4), "log_shorter"),
-        (Progress(5, "a was shorter"), Extent(0, 9, "a", 4), "log_shorter"),  # it has grown since
-        (Progress(5, "a was shorter"), Extent(0, 9, "b", 4), "topic_recreated"),
-        (Progress(5, "a"), Extent(0, 9, "a", 6), "store_restored"),
-        (Progress(0, "a"), Extent(0, 9, "a", 6), "store_restored"),  # a new, empty store
-        (Progress(5, "a", 6), Extent(0, 9, "a", 6), ""),  # a person has reset it and knows
-        (Progress(5, "a", 6), Extent(0, 9, "a", 7), "store_restored"),  # and after that it was restored again
+        (Progress(5, "a"), PartitionOffsets(0, 9, "a", 5), ""),
+        (Progress(5, "a"), PartitionOffsets(0, 9, "a"), ""),  # the group has committed nothing yet
+        (Progress(5, "a"), PartitionOffsets(5, 5, "a", 3), ""),  # everything was applied, and deleted since
+        (Progress(5, "a"), PartitionOffsets(0, 9, "b", 5), "topic_recreated"),
+        (Progress(5, "a"), PartitionOffsets(6, 9, "a", 5), "offsets_gone"),
+        (Progress(5, "a"), PartitionOffsets(0, 4, "a", 4), "log_shorter"),
+        (Progress(5, "a was shorter"), PartitionOffsets(0, 9, "a", 4), "log_shorter"),  # it has grown since
+        (Progress(5, "a was shorter"), PartitionOffsets(0, 9, "b", 4), "topic_recreated"),
+        (Progress(5, "a"), PartitionOffsets(0, 9, "a", 6), "store_restored"),
+        (Progress(0, "a"), PartitionOffsets(0, 9, "a", 6), "store_restored"),  # a new, empty store
+        (Progress(5, "a", 6), PartitionOffsets(0, 9, "a", 6), ""),  # a person has reset it and knows
+        (Progress(5, "a", 6), PartitionOffsets(0, 9, "a", 7), "store_restored"),  # and after that it was restored again
     ],
 )
-def test_each_way_in_which_store_and_log_part(stored: Progress, extent: Extent, reason: str) -> None:
+def test_each_way_in_which_store_and_log_part(stored: Progress, extent: PartitionOffsets, reason: str) -> None:
     assert misfit(stored, extent) == reason
 
 
-@given(stored_ones, extents)
-def test_what_fits_is_read_on_without_a_gap_and_without_a_guess(stored: Progress, extent: Extent) -> None:
+@given(stored_ones, partition_offsets)
+def test_what_fits_is_read_on_without_a_gap_and_without_a_guess(stored: Progress, extent: PartitionOffsets) -> None:
     wrong = misfit(stored, extent)
     if wrong:
         assert wrong in MISFITS
@@ -74,17 +74,19 @@ def test_a_life_without_loss_always_fits(
     """Applied in order, committed late or never, and deleted only what was applied."""
     position = first + applied
     committed = max(first, position - behind) if has_commit else None
-    extent = Extent(min(first + deleted, position), position + waiting, "a", committed)
+    extent = PartitionOffsets(min(first + deleted, position), position + waiting, "a", committed)
     assert misfit(Progress(position, "a"), extent) == ""
 
 
-@given(stored_ones, extents, st.sampled_from(["stored", "earliest", "latest"]))
-def test_after_a_reset_it_fits_and_stays_so_while_records_come(stored: Progress, extent: Extent, whence: str) -> None:
+@given(stored_ones, partition_offsets, st.sampled_from(["stored", "earliest", "latest"]))
+def test_after_a_reset_it_fits_and_stays_so_while_records_come(
+    stored: Progress, extent: PartitionOffsets, whence: str
+) -> None:
     position = _target(stored, extent, whence)  # type: ignore[arg-type]
     after = Progress(position, extent.log_id, _excused(stored, extent))
     # A group's commit may point behind the end of a topic that was made anew: nothing else but the row counts.
     assert misfit(after, extent) == ""
-    later = Extent(extent.first, extent.end + 10, extent.log_id, extent.committed)
+    later = PartitionOffsets(extent.first, extent.end + 10, extent.log_id, extent.committed)
     assert misfit(after, later) == ""
     if stored.log_id == extent.log_id and stored.position <= extent.end:
         # A consumer of a partition that fits runs on: what it had applied it commits behind our back.
@@ -96,9 +98,9 @@ def test_a_partition_that_is_read_on_meanwhile_is_not_set_back_to_an_older_end(f
     rig = Rig(folders)
     rig.add("1-A", state="SHIPPING")
     rig.poll()
-    plain, asked = rig.log.extents, []
+    plain, asked = rig.log.partition_offsets, []
 
-    def extents(group: str, places: Collection[Place]) -> Mapping[Place, Extent]:
+    def partition_offsets(group: str, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
         found = plain(group, places)
         asked.append(places)
         if len(asked) == 1:
@@ -107,7 +109,7 @@ def test_a_partition_that_is_read_on_meanwhile_is_not_set_back_to_an_older_end(f
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rig.log, "extents", extents)
+        patch.setattr(rig.log, "extents", partition_offsets)
         moved = reset(rig)
     assert len(asked) == 2
     assert [place for place, was, now in moved if was != now] == []
@@ -216,25 +218,25 @@ def test_open_orders_alone_count_as_attempted_and_only_of_these_shops(folders: P
 def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) -> None:
     rig = Rig(folders / "now")
 
-    def standings() -> list[by_hand.Standing]:
-        return by_hand.standings(rig.orders, rig.log, "orderflow", [SNAPSHOTS])
+    def partition_statuses() -> list[by_hand.PartitionStatus]:
+        return by_hand.partition_statuses(rig.orders, rig.log, "orderflow", [SNAPSHOTS])
 
-    assert {(one.position, one.lag, one.misfit) for one in standings()} == {(None, 0, "")}
+    assert {(one.position, one.lag, one.misfit) for one in partition_statuses()} == {(None, 0, "")}
     for number in range(8):
         rig.add(f"{number}-A")
     rig.pollers["alpha"].run()
-    assert sum(one.lag for one in standings()) == 8, "nothing was applied of it yet"
+    assert sum(one.lag for one in partition_statuses()) == 8, "nothing was applied of it yet"
     rig.consume()
-    whole = standings()
+    whole = partition_statuses()
     assert [one.partition for one in whole] == [0, 1, 2, 3]
     assert all((one.position, one.lag, one.misfit) == (one.end, 0, "") for one in whole)
     with rig.store.transaction() as tx:
         first = next(one for one in whole if one.end)
         place = Place(first.topic, first.partition)
         tx.reset_progress(rig.log.cluster(), "orderflow", place, Progress(first.end + 1))
-    assert [one.partition for one in standings() if one.misfit == "log_shorter"] == [first.partition]
+    assert [one.partition for one in partition_statuses() if one.misfit == "log_shorter"] == [first.partition]
     reset(rig, first.partition)
-    assert not any(one.misfit for one in standings())
+    assert not any(one.misfit for one in partition_statuses())
 
 
 def test_records_that_are_read_again_do_nothing_twice(folders: Path) -> None:

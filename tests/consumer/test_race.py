@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import Store
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from statemachine.commands import CONFIRM, IMPORT
 from statemachine.events import Event
 from statemachine.facts import Facts, join
@@ -43,7 +43,7 @@ def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
     start = threading.Barrier(3)
 
     def consume(store: Store, *events: Event) -> Callable[[int], None]:
-        orders = Orders(store, {}, clock)
+        orders = OrderWriter(store, {}, clock)
 
         def batches(n: int) -> None:
             for event in of(f"O-{n}", *events):
@@ -52,7 +52,7 @@ def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
         return batches
 
     def work(store: Store, *events: Event) -> Callable[[int], None]:
-        orders = Orders(store, {}, clock)
+        orders = OrderWriter(store, {}, clock)
 
         def settle(n: int) -> None:
             for event in of(f"O-{n}", *events):

@@ -17,7 +17,7 @@ from adapters.messages.transitions import TRANSITION_TYPE
 from adapters.ports import NewRecord
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
-from consumer.apply import Orders
+from consumer.apply import OrderWriter
 from consumer.leases import RELAY, Leases
 from consumer.outbox import Outbox
 from consumer.relay import BATCH, LEFT_OUT, Relay
@@ -61,7 +61,7 @@ class World:
     def __init__(self, store: Store) -> None:
         self.clock = StillClock()
         self.store = store
-        self.orders = Orders(store, {}, self.clock, outbox=OUTBOX)
+        self.orders = OrderWriter(store, {}, self.clock, outbox=OUTBOX)
         self.log = Log()
         self.leases = Leases(store, self.clock, "one", 30)
         self.leases.take(RELAY)
@@ -84,7 +84,7 @@ def world(open_store: OpenStore) -> World:
 
 
 def test_nobody_is_told_without_an_outbox(world: World) -> None:
-    orders = Orders(world.store, {}, world.clock)
+    orders = OrderWriter(world.store, {}, world.clock)
     orders.apply(LIFE, (), [LETTER])
     orders.set_aside([LETTER])
     assert world.waiting() == []

@@ -20,7 +20,7 @@ from adapters.messages.cloudevents import from_record
 from adapters.messages.text import content_of
 from adapters.store import views
 from adapters.store.transaction import DeadLetter
-from consumer.web.app import MAX_CALLBACK_BYTES, Intake, application
+from consumer.web.app import MAX_CALLBACK_BYTES, CallbackEndpoint, application
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 
 SECRET = "canary-secret"
@@ -41,7 +41,7 @@ class Web:
             return self.secret()
 
         app = application(
-            intakes={"alpha": Intake(99001, secret), "beta": Intake(99002, None)},
+            callback_endpoints={"alpha": CallbackEndpoint(99001, secret), "beta": CallbackEndpoint(99002, None)},
             writer=rig.log,
             topic=OMS_EVENTS,
             set_aside=self.set_aside,

@@ -26,13 +26,13 @@ from adapters.engines.kafka import Kafka, create_topics
 from adapters.engines.postgres import Postgres
 from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.log.kafka import KafkaLog, KafkaReader
-from adapters.ports import Extent, NewRecord, Place, Record
+from adapters.ports import NewRecord, PartitionOffsets, Place, Record
 from adapters.store import schema as s
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer import loop
-from consumer.apply import Applied, Orders
+from consumer.apply import Applied, OrderWriter
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Metrics
 from consumer.operations import offsets
@@ -156,7 +156,7 @@ class Fleet:
         self.clock = SystemClock()
         self.store = Store(url, connections=10)
         stores.migrate(self.store)
-        self.orders = Orders(self.store, {}, self.clock)
+        self.orders = OrderWriter(self.store, {}, self.clock)
         create_topics(servers, {self.topics[base]: count for base, count in partitions.items()})
         self.places = {Place(self.topics[base], n) for base, count in partitions.items() for n in range(count)}
         self.log = self.new_log()
@@ -249,10 +249,12 @@ class Fleet:
         return {place: progress.position for place, progress in found.items()}
 
     def ends(self) -> dict[Place, int]:
-        return {place: extent.end for place, extent in self.log.extents(self.group, self.places).items()}
+        return {place: extent.end for place, extent in self.log.partition_offsets(self.group, self.places).items()}
 
     def committed(self) -> dict[Place, int | None]:
-        return {place: extent.committed for place, extent in self.log.extents(self.group, self.places).items()}
+        return {
+            place: extent.committed for place, extent in self.log.partition_offsets(self.group, self.places).items()
+        }
 
     def commit(self, offsets_: Mapping[Place, int]) -> None:
         """Set the group's commits by hand, as kafka-consumer-groups.sh does."""
@@ -267,7 +269,7 @@ class Fleet:
     def set_row(self, place: Place, by: int) -> None:
         """Move a progress row, as an older copy of the store would have it."""
         with self.store.transaction() as tx:
-            now = tx.begin_progress(self.log.cluster(), self.group, {place: Extent(0, 0)})[place]
+            now = tx.begin_progress(self.log.cluster(), self.group, {place: PartitionOffsets(0, 0)})[place]
             tx.reset_progress(self.log.cluster(), self.group, place, replace(now, position=now.position + by))
 
     def make_anew(self, base: str, partitions: int) -> None:
@@ -289,7 +291,7 @@ class Fleet:
 
     def delete_below(self, place: Place, offset: int) -> None:
         self.admin.delete_records({TopicPartition(place.topic, place.partition): offset})
-        wait(lambda: self.log.extents(self.group, [place])[place].first >= offset, "the records are gone")
+        wait(lambda: self.log.partition_offsets(self.group, [place])[place].first >= offset, "the records are gone")
 
     def reset(self, base: str, whence: Any = "stored") -> list[tuple[Place, int, int]]:
         """As a person does, from another process."""
@@ -305,8 +307,8 @@ class Fleet:
             shops=[self.shop],
         )
 
-    def standings(self) -> dict[Place, str]:
-        found = offsets.standings(self.orders, self.log, self.group, self.topics.values())
+    def partition_statuses(self) -> dict[Place, str]:
+        found = offsets.partition_statuses(self.orders, self.log, self.group, self.topics.values())
         return {Place(one.topic, one.partition): one.misfit for one in found if one.misfit}
 
     def is_drained(self) -> bool:
@@ -523,7 +525,7 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
 
     place = Place(fleet.topics[SNAPSHOTS], 1)
     wrong = breaks(fleet, place)
-    assert fleet.standings() == wrong
+    assert fleet.partition_statuses() == wrong
     before = fleet.progress()
     with capture_logs() as logged:
         member = fleet.member()
@@ -555,7 +557,7 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     wait(lambda: fleet.applied().keys() == fleet.published, "everything that the log has is applied")
     wait(fleet.is_drained, "the rows are where the log ends")
     assert {one: member.stopped_gauge(one) for one in fleet.places} == dict.fromkeys(fleet.places, 0.0)
-    assert fleet.standings() == {}
+    assert fleet.partition_statuses() == {}
     assert member.troubles == []
 
 

@@ -142,7 +142,7 @@ class Run:
                     yield name, float(is_ready(one.port))
         topic = config.load(self._folder / "orderflow.toml").topics.transitions
         places = [Place(topic, number) for number in range(PARTITIONS["transitions"])]
-        yield "relay", sum(extent.end for extent in self._log.extents("nobody", places).values())
+        yield "relay", sum(extent.end for extent in self._log.partition_offsets("nobody", places).values())
 
 
 def look(fleet: Fleet, seen: Outage) -> None:
