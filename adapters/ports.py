@@ -24,11 +24,11 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """One partition of one topic of one cluster."""
+class Partition:
+    """One partition of one topic of one cluster. `number` is what Kafka calls its id."""
 
     topic: str
-    partition: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class NewRecord:
 class Record:
     """A record as read."""
 
-    place: Place
+    partition: Partition
     offset: int
     key: bytes | None
     value: bytes | None
@@ -55,7 +55,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """What a log holds of one place, and what it was told of a group's progress there."""
+    """What a log holds of one partition, and what it was told of a group's progress there."""
 
     first: int  # the oldest offset that it still has
     end: int  # one past the newest
@@ -87,31 +87,31 @@ class LogReader(Protocol):
         """The log's own name, for the progress rows."""
         ...
 
-    def assignment(self) -> frozenset[Place]:
+    def assignment(self) -> frozenset[Partition]:
         """The partitions that this member holds now."""
         ...
 
-    def partition_offsets(self, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
-        """What the log holds of these; a place that it does not know is left out."""
+    def partition_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        """What the log holds of these; a partition that it does not know is left out."""
         ...
 
-    def seek(self, place: Place, offset: int) -> None:
-        """Read `place` from `offset` on."""
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Read `partition` from `offset` on."""
         ...
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """The next records, in order per partition; an empty list after `timeout_seconds` without any."""
         ...
 
-    def pause(self, places: Collection[Place]) -> None:
+    def pause(self, partitions: Collection[Partition]) -> None:
         """Read nothing of these, and of every other again, which may deal anew; they stay assigned."""
         ...
 
-    def commit(self, positions: Mapping[Place, int]) -> None:
+    def commit(self, positions: Mapping[Partition, int]) -> None:
         """A hint to the log; the truth is the progress row. Never raises."""
         ...
 
-    def lag(self) -> Mapping[Place, int]:
+    def lag(self) -> Mapping[Partition, int]:
         """Records of each held partition that are not read yet, as far as is known without asking."""
         ...
 

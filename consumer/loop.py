@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
-from adapters.ports import LogReader, Place, Record
+from adapters.ports import LogReader, Partition, Record
 from adapters.store.transaction import DeadLetter, Move
 from consumer.apply import Applied, OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
@@ -20,7 +20,7 @@ log = structlog.get_logger("orderflow.consumer")
 
 #: One apply transaction (style-models 2).
 BATCH: Final = 500
-#: A place whose offsets do not fit is looked at again after so long: somebody may have reset it.
+#: A partition whose offsets do not fit is looked at again after so long: somebody may have reset it.
 LOOK_AGAIN_SECONDS: Final = 5.0
 
 Decode = Callable[[bytes | None, Sequence[tuple[str, bytes]]], Event | None]
@@ -46,11 +46,11 @@ class Consumer:
         on_batch: Callable[[Sequence[Record], Sequence[Applied], Sequence[DeadLetter]], None] = lambda *_: None,
         *,
         on_stopped: Callable[[Collection[str]], None] = lambda _topics: None,
-        on_assigned: Callable[[Collection[Place], Mapping[Place, str]], None] = lambda *_: None,
+        on_assigned: Callable[[Collection[Partition], Mapping[Partition, str]], None] = lambda *_: None,
         brake: DeadLetterLimit | None = None,
     ) -> None:
         """`on_stopped` is told all topics that rest because too much of them was set aside, at every change;
-        `on_assigned` all places that are read, and those that are not because their offsets do not fit, and why."""
+        `on_assigned` all partitions that are read, and those that are not because their offsets do not fit, and why."""
         self._reader = reader
         self._orders = orders
         self._decoders = decoders
@@ -60,11 +60,11 @@ class Consumer:
         self._brake = brake or DeadLetterLimit(orders.clock)
         self._stopped: frozenset[str] = frozenset()
         self._generation = -1
-        self._held: dict[Place, int] = {}  # the position of each partition that is ours, by the progress row
-        self._misfits: dict[Place, str] = {}  # those that are ours and cannot be read, and why
+        self._held: dict[Partition, int] = {}  # the position of each partition that is ours, by the progress row
+        self._misfits: dict[Partition, str] = {}  # those that are ours and cannot be read, and why
         self._looked_at = float("-inf")
-        #: When the last record of each place was published that was passed.
-        self._passed: dict[Place, datetime] = {}
+        #: When the last record of each partition was published that was passed.
+        self._passed: dict[Partition, datetime] = {}
 
     def turn(self, timeout_seconds: float = 1.0) -> int:
         """Poll once and apply what came. Returns how many records were passed.
@@ -89,24 +89,24 @@ class Consumer:
         try:
             self._apply(records)
         except Fenced:
-            log.warning("fenced", places=sorted({f"{r.place.topic}/{r.place.partition}" for r in records}))
+            log.warning("fenced", partitions=sorted({f"{r.partition.topic}/{r.partition.number}" for r in records}))
             self._held = {}  # somebody else moved it: read the progress rows again
             return 0
         except TooManyDeadLetters:
             self._seek_back()
         self._reader.commit(self._held)
-        return sum(record.offset < self._held[record.place] for record in records)
+        return sum(record.offset < self._held[record.partition] for record in records)
 
-    def lag(self) -> tuple[dict[Place, int], dict[Place, float]]:
-        """Of each place that is ours: how many records wait, and since when at most, in seconds.
+    def lag(self) -> tuple[dict[Partition, int], dict[Partition, float]]:
+        """Of each partition that is ours: how many records wait, and since when at most, in seconds.
 
         Raises LogUnavailable.
         """
-        records = {place: count for place, count in self._reader.lag().items() if place in self._held}
+        records = {partition: count for partition, count in self._reader.lag().items() if partition in self._held}
         now = self._orders.clock.now()
         seconds = {
-            place: max(0.0, (now - self._passed.get(place, now)).total_seconds()) if count else 0.0
-            for place, count in records.items()
+            partition: max(0.0, (now - self._passed.get(partition, now)).total_seconds()) if count else 0.0
+            for partition, count in records.items()
         }
         return records, seconds
 
@@ -137,49 +137,55 @@ class Consumer:
         if dealt_anew or before != (set(self._held), self._misfits):
             self._on_assigned(self._held.keys(), self._misfits)
 
-    def _begin(self, places: Collection[Place]) -> None:
-        partition_offsets = self._reader.partition_offsets(places)
+    def _begin(self, partitions: Collection[Partition]) -> None:
+        partition_offsets = self._reader.partition_offsets(partitions)
         cluster = self._reader.cluster()
         with self._orders.store.transaction() as tx:
             stored = tx.begin_progress(cluster, self._reader.group, partition_offsets)
         partition_offsets = grown(self._reader.partition_offsets, stored, partition_offsets)
         found = {
-            place: misfit(stored[place], partition_offsets[place]) if place in partition_offsets else NO_TOPIC
-            for place in places
+            partition: misfit(stored[partition], partition_offsets[partition])
+            if partition in partition_offsets
+            else NO_TOPIC
+            for partition in partitions
         }
-        shorter = {place: stored[place] for place, wrong in found.items() if wrong == LOG_SHORTER}
+        shorter = {partition: stored[partition] for partition, wrong in found.items() if wrong == LOG_SHORTER}
         if shorter:
             note_shorter(self._orders.store, cluster, self._reader.group, shorter)
-        for place, wrong in sorted(found.items()):
+        for partition, wrong in sorted(found.items()):
             if wrong:
-                if self._misfits.get(place) != wrong:
-                    log.error("progress_stopped", topic=place.topic, partition=place.partition, reason=wrong)
-                self._misfits[place] = wrong
+                if self._misfits.get(partition) != wrong:
+                    log.error("progress_stopped", topic=partition.topic, partition=partition.number, reason=wrong)
+                self._misfits[partition] = wrong
                 continue
-            if self._misfits.pop(place, None):
-                log.info("progress_goes_on", topic=place.topic, partition=place.partition)
-            self._reader.seek(place, stored[place].position)
-            self._held[place] = stored[place].position
+            if self._misfits.pop(partition, None):
+                log.info("progress_goes_on", topic=partition.topic, partition=partition.number)
+            self._reader.seek(partition, stored[partition].position)
+            self._held[partition] = stored[partition].position
 
     def _without_jumps(self, polled: Sequence[Record]) -> list[Record]:
-        """What may be applied: no place whose offsets went back, or jumped over some that the log has no more.
+        """What may be applied: no partition whose offsets went back, or jumped over some that the log has no more.
 
-        Left to itself the client goes to what is there when an offset is gone, and says nothing. Such a place is
+        Left to itself the client goes to what is there when an offset is gone, and says nothing. Such a partition is
         looked at anew before it is read on. A log may have gaps of its own (compaction, transactions).
         """
-        records = [record for record in polled if record.place in self._held]
-        firsts: dict[Place, int] = {}
+        records = [record for record in polled if record.partition in self._held]
+        firsts: dict[Partition, int] = {}
         for record in records:
-            firsts.setdefault(record.place, record.offset)
-        jumped = {place for place, offset in firsts.items() if offset != self._held[place]}
+            firsts.setdefault(record.partition, record.offset)
+        jumped = {partition for partition, offset in firsts.items() if offset != self._held[partition]}
         if not jumped:
             return records
         partition_offsets = self._reader.partition_offsets(jumped)
-        for place in jumped:
-            held = self._held[place]
-            if firsts[place] < held or place not in partition_offsets or partition_offsets[place].first > held:
-                del self._held[place]
-        return [record for record in records if record.place in self._held]
+        for partition in jumped:
+            held = self._held[partition]
+            if (
+                firsts[partition] < held
+                or partition not in partition_offsets
+                or partition_offsets[partition].first > held
+            ):
+                del self._held[partition]
+        return [record for record in records if record.partition in self._held]
 
     def _let_rest(self) -> None:
         stopped = self._brake.stopped()
@@ -188,12 +194,12 @@ class Consumer:
         if stopped != self._stopped:
             self._on_stopped(stopped)
         self._stopped = stopped
-        resting = {place for place in self._held if place.topic in stopped}
+        resting = {partition for partition in self._held if partition.topic in stopped}
         self._reader.pause(resting | (self._reader.assignment() - self._held.keys()))
 
     def _seek_back(self) -> None:
-        for place, position in self._held.items():
-            self._reader.seek(place, position)
+        for partition, position in self._held.items():
+            self._reader.seek(partition, position)
 
     def _apply(self, records: Sequence[Record]) -> None:
         """Apply a batch; one that cannot be applied is halved until the culprit stands alone, and that is set aside."""
@@ -215,8 +221,8 @@ class Consumer:
             self._brake.check(batch.letters)
             applied = self._orders.apply((), self._moves(records), batch.letters)
         for record in records:
-            self._held[record.place] = record.offset + 1
-            self._passed[record.place] = record.published_at
+            self._held[record.partition] = record.offset + 1
+            self._passed[record.partition] = record.published_at
         self._brake.note(batch.letters)
         for letter in batch.letters:
             tell = log.error if letter.reason == "not_applicable" else log.warning
@@ -228,7 +234,7 @@ class Consumer:
         letters: list[DeadLetter] = []
         for record in records:
             try:
-                event = self._decoders[record.place.topic](record.value, record.headers)
+                event = self._decoders[record.partition.topic](record.value, record.headers)
             except Unreadable as error:
                 letters.append(dead_letter(record, error.reason, error.detail))
             else:
@@ -237,15 +243,17 @@ class Consumer:
         return Batch(records, tuple(events), tuple(letters))
 
     def _moves(self, records: Sequence[Record]) -> list[Move]:
-        ends = {record.place: record.offset + 1 for record in records}
+        ends = {record.partition: record.offset + 1 for record in records}
         cluster, group = self._reader.cluster(), self._reader.group
         # Sorted: one lock order for all.
-        return [Move(cluster, group, place, self._held[place], ends[place]) for place in sorted(ends)]
+        return [Move(cluster, group, partition, self._held[partition], ends[partition]) for partition in sorted(ends)]
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:
     """A record that cannot be used, as received."""
-    place = f"{record.place.topic}/{record.place.partition}/{record.offset}"
+    partition = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
     # Headers count: in binary mode they hold what the event is about.
     digest = hashlib.sha256(repr((record.key, record.value, record.headers)).encode()).hexdigest()[:32]
-    return DeadLetter(record.place.topic, place, reason, detail, digest, record.key, record.value, record.headers)
+    return DeadLetter(
+        record.partition.topic, partition, reason, detail, digest, record.key, record.value, record.headers
+    )

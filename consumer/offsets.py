@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from adapters.ports import PartitionOffsets, Place
+from adapters.ports import Partition, PartitionOffsets
 from adapters.store.transaction import Progress, Store
 
-#: Why a place is not read, and what happened.
+#: Why a partition is not read, and what happened.
 MISFITS: Final = {
     "no_topic": "the topic or partition does not exist, or we may not see it",
     "topic_recreated": "the topic was deleted and made anew: these offsets belong to another one",
@@ -17,13 +17,13 @@ MISFITS: Final = {
 }
 NO_TOPIC: Final = "no_topic"
 LOG_SHORTER: Final = "log_shorter"
-#: Behind the log's id in the row of a place whose log was seen to be shorter. The log grows on: soon its end says
-#: nothing any more, and what came in place of the lost records would be passed over.
+#: Behind the log's id in the row of a partition whose log was seen to be shorter. The log grows on: soon its end says
+#: nothing any more, and what came in partition of the lost records would be passed over.
 WAS_SHORTER: Final = " was shorter"
 
 
 def misfit(stored: Progress, extent: PartitionOffsets) -> str:
-    """Why this place must not be read on from the stored position; empty where it may. One of MISFITS."""
+    """Why this partition must not be read on from the stored position; empty where it may. One of MISFITS."""
     if stored.log_id == extent.log_id + WAS_SHORTER:
         return LOG_SHORTER
     if stored.log_id != extent.log_id:
@@ -39,28 +39,30 @@ def misfit(stored: Progress, extent: PartitionOffsets) -> str:
 
 
 def grown(
-    ask: Callable[[Collection[Place]], Mapping[Place, PartitionOffsets]],
-    stored: Mapping[Place, Progress],
-    partition_offsets: Mapping[Place, PartitionOffsets],
-) -> dict[Place, PartitionOffsets]:
+    ask: Callable[[Collection[Partition]], Mapping[Partition, PartitionOffsets]],
+    stored: Mapping[Partition, Progress],
+    partition_offsets: Mapping[Partition, PartitionOffsets],
+) -> dict[Partition, PartitionOffsets]:
     """The partition_offsets, with the end of those asked again that seem to end before what was applied.
 
     The log was asked before the store, as the commit must be; another consumer may have applied more in between.
     """
     behind = [
-        place for place, extent in partition_offsets.items() if place in stored and extent.end < stored[place].position
+        partition
+        for partition, extent in partition_offsets.items()
+        if partition in stored and extent.end < stored[partition].position
     ]
     again = ask(behind) if behind else {}
     return {
-        place: replace(extent, end=again[place].end) if place in again else extent
-        for place, extent in partition_offsets.items()
+        partition: replace(extent, end=again[partition].end) if partition in again else extent
+        for partition, extent in partition_offsets.items()
     }
 
 
-def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Place, Progress]) -> None:
+def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition, Progress]) -> None:
     """Keep in the rows that these logs were shorter, unless somebody has moved the row since it was `seen`."""
     with store.transaction() as tx:
-        stored = tx.begin_progress(cluster, group, {place: PartitionOffsets(0, 0) for place in seen})
-        for place, was in seen.items():
-            if stored[place] == was and not was.log_id.endswith(WAS_SHORTER):
-                tx.reset_progress(cluster, group, place, replace(was, log_id=was.log_id + WAS_SHORTER))
+        stored = tx.begin_progress(cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})
+        for partition, was in seen.items():
+            if stored[partition] == was and not was.log_id.endswith(WAS_SHORTER):
+                tx.reset_progress(cluster, group, partition, replace(was, log_id=was.log_id + WAS_SHORTER))

@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from adapters.errors import LogUnavailable, StoreUnavailable
-from adapters.ports import Clock, NewRecord, PartitionOffsets, Place, Record
+from adapters.ports import Clock, NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 
@@ -67,15 +67,15 @@ class EmbeddedLog:
     def partitions(self, topics: Collection[str]) -> dict[str, int]:
         return dict.fromkeys(topics, PARTITIONS)
 
-    def partition_offsets(self, _group: str, places: Collection[Place]) -> dict[Place, PartitionOffsets]:
-        """What is kept of each place. Raises LogUnavailable."""
+    def partition_offsets(self, _group: str, partitions: Collection[Partition]) -> dict[Partition, PartitionOffsets]:
+        """What is kept of each partition. Raises LogUnavailable."""
         c = s.log_records.c
         ends = (sa.func.min(c.offset).label("first"), sa.func.max(c.offset).label("last"))
         statement = sa.select(c.topic, c.partition, *ends).group_by(c.topic, c.partition)
         with _translated(), self.store.reading() as connection:
-            rows = connection.execute(statement.where(c.topic.in_({place.topic for place in places})))
-            found = {Place(row.topic, row.partition): PartitionOffsets(row.first, row.last + 1) for row in rows}
-        return {place: found.get(place, PartitionOffsets(0, 0)) for place in places}
+            rows = connection.execute(statement.where(c.topic.in_({partition.topic for partition in partitions})))
+            found = {Partition(row.topic, row.partition): PartitionOffsets(row.first, row.last + 1) for row in rows}
+        return {partition: found.get(partition, PartitionOffsets(0, 0)) for partition in partitions}
 
     def trim(self, before: datetime) -> int:
         """Forget records older than `before` that every group has passed. Returns how many.
@@ -102,21 +102,21 @@ class EmbeddedReader:
     def __init__(self, log: EmbeddedLog, group: str, topics: Sequence[str]) -> None:
         self.group = group
         self._log = log
-        places = (Place(topic, partition) for partition in range(PARTITIONS) for topic in topics)
-        self._next: dict[Place, int] = dict.fromkeys(places, 0)
-        self._paused: frozenset[Place] = frozenset()
+        partitions = (Partition(topic, partition) for partition in range(PARTITIONS) for topic in topics)
+        self._next: dict[Partition, int] = dict.fromkeys(partitions, 0)
+        self._paused: frozenset[Partition] = frozenset()
 
     def cluster(self) -> str:
         return CLUSTER
 
-    def assignment(self) -> frozenset[Place]:
+    def assignment(self) -> frozenset[Partition]:
         return frozenset(self._next)
 
-    def partition_offsets(self, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
-        return self._log.partition_offsets(self.group, places)
+    def partition_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        return self._log.partition_offsets(self.group, partitions)
 
-    def seek(self, place: Place, offset: int) -> None:
-        self._next[place] = offset
+    def seek(self, partition: Partition, offset: int) -> None:
+        self._next[partition] = offset
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """Up to `max_records`, in order per partition. Raises LogUnavailable."""
@@ -126,30 +126,30 @@ class EmbeddedReader:
                 self._log.published.wait(timeout_seconds)
             records = self._read(max_records)
         for record in records:
-            self._next[record.place] = record.offset + 1
+            self._next[record.partition] = record.offset + 1
         return records
 
     def _read(self, max_records: int) -> list[Record]:
         """Partition after partition, by offset alone: a clock that was set back must not reorder anything."""
         records: list[Record] = []
         with _translated(), self._log.store.reading() as connection:
-            for place in [place for place in self._next if place not in self._paused]:
-                records += _from(connection, place, self._next[place], max_records - len(records))
+            for partition in [partition for partition in self._next if partition not in self._paused]:
+                records += _from(connection, partition, self._next[partition], max_records - len(records))
                 if len(records) >= max_records:
                     break
-        for place in dict.fromkeys(record.place for record in records):
-            self._next[place] = self._next.pop(place)  # to the end of the queue, so that it starves no other
+        for partition in dict.fromkeys(record.partition for record in records):
+            self._next[partition] = self._next.pop(partition)  # to the end of the queue, so that it starves no other
         return records
 
-    def pause(self, places: Collection[Place]) -> None:
-        self._paused = frozenset(places)
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._paused = frozenset(partitions)
 
-    def commit(self, positions: Mapping[Place, int]) -> None:
+    def commit(self, positions: Mapping[Partition, int]) -> None:
         """Nothing to hint at: progress is in this very database."""
 
-    def lag(self) -> Mapping[Place, int]:
+    def lag(self) -> Mapping[Partition, int]:
         partition_offsets = self.partition_offsets(self._next)
-        return {place: partition_offsets[place].end - position for place, position in self._next.items()}
+        return {partition: partition_offsets[partition].end - position for partition, position in self._next.items()}
 
     def close(self) -> None:
         """Nothing is held between two polls."""
@@ -164,17 +164,17 @@ def _translated() -> Iterator[None]:
         raise LogUnavailable(str(error)) from error
 
 
-def _from(connection: sa.Connection, place: Place, offset: int, limit: int) -> list[Record]:
+def _from(connection: sa.Connection, partition: Partition, offset: int, limit: int) -> list[Record]:
     c = s.log_records.c
     statement = (
         sa.select(s.log_records)
-        .where(c.topic == place.topic, c.partition == place.partition, c.offset >= offset)
+        .where(c.topic == partition.topic, c.partition == partition.number, c.offset >= offset)
         .order_by(c.offset)
         .limit(limit)
     )
     return [
         Record(
-            place=place,
+            partition=partition,
             offset=row.offset,
             key=row.record_key,
             value=row.value,

@@ -37,7 +37,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from adapters.errors import ConfigError, LogUnavailable, OrderflowError, TooLarge
-from adapters.ports import NewRecord, PartitionOffsets, Place, Record
+from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 
 log = structlog.get_logger("orderflow.kafka")
 
@@ -212,15 +212,19 @@ class KafkaLog:
             one["name"]: (str(one["topic_id"]), len(one["partitions"])) for one in described if one["error_code"] == 0
         }
 
-    def partition_offsets(self, group: str, places: Collection[Place]) -> dict[Place, PartitionOffsets]:
-        """What the topics hold of these places, and what `group` committed. Raises LogUnavailable."""
-        if not places:
+    def partition_offsets(self, group: str, partitions: Collection[Partition]) -> dict[Partition, PartitionOffsets]:
+        """What the topics hold of these partitions, and what `group` committed. Raises LogUnavailable."""
+        if not partitions:
             return {}
-        topics = self._topics({place.topic for place in places})
-        known = [place for place in places if place.topic in topics and place.partition < topics[place.topic][1]]
+        topics = self._topics({partition.topic for partition in partitions})
+        known = [
+            partition
+            for partition in partitions
+            if partition.topic in topics and partition.number < topics[partition.topic][1]
+        ]
         if not known:
             return {}
-        wanted = [TopicPartition(place.topic, place.partition) for place in known]
+        wanted = [TopicPartition(partition.topic, partition.number) for partition in known]
 
         def ask(admin: Any) -> tuple[Any, Any, Any]:
             return (
@@ -232,12 +236,12 @@ class KafkaLog:
 
         first, end, committed = self._ask(ask)
         found = {}
-        for place, wanted_one in zip(known, wanted, strict=True):
+        for partition, wanted_one in zip(known, wanted, strict=True):
             commit = committed[wanted_one].offset if wanted_one in committed else -1
-            found[place] = PartitionOffsets(
+            found[partition] = PartitionOffsets(
                 first[wanted_one].offset,
                 end[wanted_one].offset,
-                topics[place.topic][0],
+                topics[partition.topic][0],
                 commit if commit >= 0 else None,
             )
         return found
@@ -298,14 +302,14 @@ class _Noted(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
 
     def __init__(self, generation: int) -> None:
         #: One value, so that no thread sees half of it.
-        self.dealt: tuple[int, frozenset[Place]] = (generation, frozenset())
+        self.dealt: tuple[int, frozenset[Partition]] = (generation, frozenset())
 
     def on_partitions_revoked(self, _revoked: Collection[Any]) -> None:
         if self.dealt[1]:
             self.dealt = (self.dealt[0] + 1, frozenset())
 
     def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
-        self.dealt = (self.dealt[0] + 1, frozenset(Place(one.topic, one.partition) for one in assigned))
+        self.dealt = (self.dealt[0] + 1, frozenset(Partition(one.topic, one.partition) for one in assigned))
 
 
 class KafkaReader:
@@ -329,17 +333,17 @@ class KafkaReader:
     def cluster(self) -> str:
         return self._log.cluster()
 
-    def assignment(self) -> frozenset[Place]:
+    def assignment(self) -> frozenset[Partition]:
         return self._noted.dealt[1]
 
-    def partition_offsets(self, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
-        return self._log.partition_offsets(self.group, places)
+    def partition_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        return self._log.partition_offsets(self.group, partitions)
 
-    def seek(self, place: Place, offset: int) -> None:
-        """Ignored for a place that was taken away meanwhile: its next holder seeks for itself."""
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Ignored for a partition that was taken away meanwhile: its next holder seeks for itself."""
         if self._consumer is not None:
             with suppress(ValueError):
-                self._consumer.seek(_partition(place), offset)
+                self._consumer.seek(_partition(partition), offset)
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
         """Raises LogUnavailable; then the next poll joins the group anew."""
@@ -367,25 +371,25 @@ class KafkaReader:
         And where no broker answers. Then it stays: a member that cannot say that it leaves is waited for by the others,
         and by itself, for a whole session.
         """
-        half_dealt = {Place(one.topic, one.partition) for one in self._consumer.assignment()} != self.assignment()
+        half_dealt = {Partition(one.topic, one.partition) for one in self._consumer.assignment()} != self.assignment()
         positions = {} if half_dealt else self._positions()
         partition_offsets = self._log.partition_offsets(self.group, positions)
         if half_dealt:
             self._log.partitions(self._topics)
-        if half_dealt or any(positions[place] < extent.end for place, extent in partition_offsets.items()):
+        if half_dealt or any(positions[partition] < extent.end for partition, extent in partition_offsets.items()):
             self._patience_seconds = min(2 * self._patience_seconds, LONGEST_SILENT_SECONDS)  # if that was not it
             self._leave()
             raise LogUnavailable("the client has not ended a deal" if half_dealt else "the client brings nothing")
 
-    def _positions(self) -> dict[Place, int]:
-        """Where the client is, of each place that is not paused."""
+    def _positions(self) -> dict[Partition, int]:
+        """Where the client is, of each partition that is not paused."""
         found = {}
         paused = self._consumer.paused()
-        for place in self.assignment():
+        for partition in self.assignment():
             with suppress(Exception):  # taken away meanwhile
-                position = self._consumer.position(_partition(place), timeout_ms=0)
-                if position is not None and _partition(place) not in paused:
-                    found[place] = position
+                position = self._consumer.position(_partition(partition), timeout_ms=0)
+                if position is not None and _partition(partition) not in paused:
+                    found[partition] = position
         return found
 
     def _join(self) -> Any:
@@ -407,20 +411,22 @@ class KafkaReader:
         if consumer is not None:
             _closed(lambda: consumer.close(autocommit=False, timeout_ms=LEAVE_SECONDS * 1000))
 
-    def pause(self, places: Collection[Place]) -> None:
+    def pause(self, partitions: Collection[Partition]) -> None:
         """A new deal forgets what was paused, so this is called before every poll. To go on is to join anew."""
         if self._consumer is None:
             return
-        wanted = {_partition(place) for place in places} & self._consumer.assignment()
+        wanted = {_partition(partition) for partition in partitions} & self._consumer.assignment()
         paused = self._consumer.paused()
         if paused - wanted:
             self._leave()
         elif wanted - paused:
             self._consumer.pause(*(wanted - paused))
 
-    def commit(self, positions: Mapping[Place, int]) -> None:
+    def commit(self, positions: Mapping[Partition, int]) -> None:
         """At most once in COMMIT_SECONDS, and without waiting for the answer; what is left over goes with a poll."""
-        self._uncommitted = {_partition(place): OffsetAndMetadata(at, "", -1) for place, at in positions.items()}
+        self._uncommitted = {
+            _partition(partition): OffsetAndMetadata(at, "", -1) for partition, at in positions.items()
+        }
         self._commit_if_due()
 
     def _commit_if_due(self) -> None:
@@ -430,14 +436,14 @@ class KafkaReader:
             with suppress(Exception):  # after a new deal it fails, and that is all right
                 self._consumer.commit_async(positions)
 
-    def lag(self) -> Mapping[Place, int]:
+    def lag(self) -> Mapping[Partition, int]:
         if self._consumer is None:
             return {}
         found = {}
-        for place, position in self._positions().items():
-            end = self._consumer.highwater(_partition(place))
+        for partition, position in self._positions().items():
+            end = self._consumer.highwater(_partition(partition))
             if end is not None:
-                found[place] = max(0, end - position)
+                found[partition] = max(0, end - position)
         return found
 
     def close(self) -> None:
@@ -502,13 +508,13 @@ def _words(error: BaseException) -> str:
     return name
 
 
-def _partition(place: Place) -> Any:
-    return TopicPartition(place.topic, place.partition)
+def _partition(partition: Partition) -> Any:
+    return TopicPartition(partition.topic, partition.number)
 
 
 def _record(one: Any) -> Record:
     return Record(
-        Place(one.topic, one.partition),
+        Partition(one.topic, one.partition),
         one.offset,
         one.key,
         one.value,

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
-from adapters.ports import NewRecord, PartitionOffsets, Place
+from adapters.ports import NewRecord, Partition, PartitionOffsets
 from adapters.store import engine as database
 from adapters.store import schema as s
 from statemachine.commands import IMPORT, KINDS, Command
@@ -124,14 +124,14 @@ class Move:
 
     cluster: str
     group: str
-    place: Place
+    partition: Partition
     held: int
     position: int
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a place was applied, and in which life of its topic (schema.progress)."""
+    """How far a partition was applied, and in which life of its topic (schema.progress)."""
 
     position: int
     log_id: str = ""
@@ -303,44 +303,46 @@ class Transaction:
     # progress
 
     def begin_progress(
-        self, cluster: str, group: str, partition_offsets: Mapping[Place, PartitionOffsets]
-    ) -> dict[Place, Progress]:
-        """The progress row of each place, locked; one that is missing begins where the log does."""
+        self, cluster: str, group: str, partition_offsets: Mapping[Partition, PartitionOffsets]
+    ) -> dict[Partition, Progress]:
+        """The progress row of each partition, locked; one that is missing begins where the log does."""
         c = s.progress.c
         rows = [
             dict(
                 cluster=cluster,
                 group_name=group,
-                topic=place.topic,
-                partition=place.partition,
+                topic=partition.topic,
+                partition=partition.number,
                 position=extent.first,
                 log_id=extent.log_id,
             )
-            for place, extent in sorted(partition_offsets.items(), key=lambda item: item[0])
+            for partition, extent in sorted(partition_offsets.items(), key=lambda item: item[0])
         ]
         if not rows:
             return {}
         self._insert_rows(s.progress, rows, _keep)
-        mine = self._in_pairs(c.topic, c.partition, {(place.topic, place.partition) for place in partition_offsets})
+        mine = self._in_pairs(
+            c.topic, c.partition, {(partition.topic, partition.number) for partition in partition_offsets}
+        )
         statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group, mine)
         found = self._do(statement.order_by(c.topic, c.partition).with_for_update())
         return {
-            Place(row.topic, row.partition): Progress(row.position, row.log_id, row.excused_commit) for row in found
+            Partition(row.topic, row.partition): Progress(row.position, row.log_id, row.excused_commit) for row in found
         }
 
     def advance(self, move: Move) -> None:
         """Step over a range of offsets. Raises Fenced where the stored position is not the one held (rule 7)."""
-        where = _progress_key(move.cluster, move.group, move.place)
+        where = _progress_key(move.cluster, move.group, move.partition)
         moved = self._do(
             sa.update(s.progress).where(where, s.progress.c.position == move.held).values(position=move.position)
         )
         if moved.rowcount != 1:
-            raise Fenced(f"{move.place.topic}/{move.place.partition} is not at {move.held}")
+            raise Fenced(f"{move.partition.topic}/{move.partition.number} is not at {move.held}")
 
-    def reset_progress(self, cluster: str, group: str, place: Place, progress: Progress) -> None:
-        """Set a place's progress by hand: `offsets reset`."""
+    def reset_progress(self, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
+        """Set a partition's progress by hand: `offsets reset`."""
         values = dict(position=progress.position, log_id=progress.log_id, excused_commit=progress.excused_commit)
-        key = dict(cluster=cluster, group_name=group, topic=place.topic, partition=place.partition)
+        key = dict(cluster=cluster, group_name=group, topic=partition.topic, partition=partition.number)
         insert = self._insert(s.progress).values(**key, **values)
         self._do(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
@@ -827,13 +829,13 @@ class Transaction:
         """Append to the embedded log; offsets follow on in each partition."""
         ends: dict[tuple[str, int], int] = {}
         for value in values:
-            place = (value["topic"], value["partition"])
-            if place not in ends:
-                of_place = (s.log_records.c.topic == place[0], s.log_records.c.partition == place[1])
+            partition = (value["topic"], value["partition"])
+            if partition not in ends:
+                of_place = (s.log_records.c.topic == partition[0], s.log_records.c.partition == partition[1])
                 last = self._do(sa.select(sa.func.max(s.log_records.c.offset)).where(*of_place)).scalar()
-                ends[place] = -1 if last is None else last
-            ends[place] += 1
-            value["offset"] = ends[place]
+                ends[partition] = -1 if last is None else last
+            ends[partition] += 1
+            value["offset"] = ends[partition]
         if values:
             self._do(sa.insert(s.log_records), list(values))
 
@@ -915,9 +917,11 @@ def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Colle
     )
 
 
-def _progress_key(cluster: str, group: str, place: Place) -> sa.ColumnElement[bool]:
+def _progress_key(cluster: str, group: str, partition: Partition) -> sa.ColumnElement[bool]:
     c = s.progress.c
-    return sa.and_(c.cluster == cluster, c.group_name == group, c.topic == place.topic, c.partition == place.partition)
+    return sa.and_(
+        c.cluster == cluster, c.group_name == group, c.topic == partition.topic, c.partition == partition.number
+    )
 
 
 def order_of(row: sa.Row[Any]) -> OrderRow:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters.ports import NewRecord, Place
+from adapters.ports import NewRecord, Partition
 from adapters.store import schema as s
 from adapters.store.transaction import Cursor, OrderRow, Progress, Store, facts_from_json, headers_from_json, order_of
 from statemachine.facts import Facts
@@ -17,13 +17,13 @@ from statemachine.facts import Facts
 # -- For the loops -----------------------------------------------------------------------------------------------
 
 
-def progress(store: Store, cluster: str, group: str) -> dict[Place, Progress]:
-    """How far every place was applied."""
+def progress(store: Store, cluster: str, group: str) -> dict[Partition, Progress]:
+    """How far every partition was applied."""
     c = s.progress.c
     statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group)
     with store.reading() as connection:
         return {
-            Place(row.topic, row.partition): Progress(row.position, row.log_id, row.excused_commit)
+            Partition(row.topic, row.partition): Progress(row.position, row.log_id, row.excused_commit)
             for row in connection.execute(statement)
         }
 

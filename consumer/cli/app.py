@@ -857,8 +857,8 @@ def offsets_reset(
             why=reason,
             shops=settings.shops,
         )
-    for place, was, now in moved:
-        typer.echo(f"{place.topic}/{place.partition}: {was} -> {now}")
+    for one, was, now in moved:
+        typer.echo(f"{one.topic}/{one.number}: {was} -> {now}")
 
 
 def _consumed(settings: Settings) -> tuple[str, str]:

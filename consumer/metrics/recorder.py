@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 from adapters.clock import SystemClock
 from adapters.errors import REASONS as UNREADABLE
 from adapters.errors import OrderflowError
-from adapters.ports import Clock, Place, Record
+from adapters.ports import Clock, Partition, Record
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer.accounts import Account
@@ -239,7 +239,7 @@ class Metrics:
         for letter in letters:
             self.events.labels(letter.source, "unreadable", "set_aside").inc()
             self.dead_letters.labels(letter.source, _known(letter.reason, SET_ASIDE)).inc()
-        left = Tally(record.place.topic for record in records)
+        left = Tally(record.partition.topic for record in records)
         left.subtract(Tally(topics[one.event.trigger] for one in applied))
         left.subtract(Tally(letter.source for letter in letters))
         for topic, count in left.items():
@@ -260,19 +260,19 @@ class Metrics:
         for topic in self._topics:
             self.topic_stopped.labels(topic).set(topic in topics)
 
-    def assigned(self, held: Collection[Place], misfits: Mapping[Place, str]) -> None:
+    def assigned(self, held: Collection[Partition], misfits: Mapping[Partition, str]) -> None:
         """The partitions were dealt: those that are read, and those whose offsets do not fit."""
         self.rebalances.inc()
         self.assigned_partitions.set(len(held))
         for gauge in (self.progress_stopped, self.lag_records, self.lag_seconds):
             gauge.clear()  # what is another's now is told by that one
-        for place in (*held, *misfits):
-            self.progress_stopped.labels(place.topic, place.partition).set(place in misfits)
+        for partition in (*held, *misfits):
+            self.progress_stopped.labels(partition.topic, partition.number).set(partition in misfits)
 
-    def lag(self, records: Mapping[Place, int], seconds: Mapping[Place, float]) -> None:
-        for place, count in records.items():
-            self.lag_records.labels(place.topic, place.partition).set(count)
-            self.lag_seconds.labels(place.topic, place.partition).set(seconds[place])
+    def lag(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
+        for partition, count in records.items():
+            self.lag_records.labels(partition.topic, partition.number).set(count)
+            self.lag_seconds.labels(partition.topic, partition.number).set(seconds[partition])
 
     def leads(self, role: str, shop: str, holds: Callable[[], bool]) -> None:
         """Whether this process holds a lease, asked at each scrape: who cannot reach the store does not hear of it."""

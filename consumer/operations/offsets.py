@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from adapters.errors import OrderflowError
-from adapters.ports import PartitionOffsets, Place
+from adapters.ports import Partition, PartitionOffsets
 from adapters.store import views
 from adapters.store.transaction import Progress
 from consumer.apply import OrderWriter
@@ -32,7 +32,9 @@ class Log(Protocol):
 
     def partitions(self, topics: Collection[str]) -> Mapping[str, int]: ...
 
-    def partition_offsets(self, group: str, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]: ...
+    def partition_offsets(
+        self, group: str, partitions: Collection[Partition]
+    ) -> Mapping[Partition, PartitionOffsets]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +53,20 @@ class PartitionStatus:
 
 def partition_statuses(orders: OrderWriter, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
     """Every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
-    places = [Place(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)]
-    partition_offsets = log.partition_offsets(group, places)
+    partitions = [
+        Partition(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)
+    ]
+    partition_offsets = log.partition_offsets(group, partitions)
     stored = views.progress(orders.store, log.cluster(), group)
     partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
     found = []
-    for place in sorted(partition_offsets):
-        extent, progress = partition_offsets[place], stored.get(place)
+    for partition in sorted(partition_offsets):
+        extent, progress = partition_offsets[partition], stored.get(partition)
         begun = progress or Progress(extent.first, extent.log_id)
         found.append(
             PartitionStatus(
-                place.topic,
-                place.partition,
+                partition.topic,
+                partition.number,
                 progress.position if progress else None,
                 extent.first,
                 extent.end,
@@ -89,20 +93,20 @@ def reset(
     who: str,
     why: str,
     shops: Collection[str],
-) -> list[tuple[Place, int, int]]:
-    """Set where a topic is read on, and read every shop anew. Returns (place, from, to) of each partition.
+) -> list[tuple[Partition, int, int]]:
+    """Set where a topic is read on, and read every shop anew. Returns (partition, from, to) of each partition.
 
     What lies between may be lost, or applied before: so every shop is read from its beginning, and every open order
     counts as one whose import was attempted, since what the OMS then calls a duplicate may be our own.
     Raises NothingToReset, LogUnavailable, StoreUnavailable.
     """
     count = log.partitions([topic]).get(topic, 0)
-    places = [Place(topic, number) for number in range(count) if partition in (None, number)]
-    if not places:
+    partitions = [Partition(topic, number) for number in range(count) if partition in (None, number)]
+    if not partitions:
         raise NothingToReset(
             f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
         )
-    cluster, partition_offsets = log.cluster(), log.partition_offsets(group, places)
+    cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
     now, moved = orders.clock.now(), []
     for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
         _count_as_attempted(orders, shop)
@@ -110,12 +114,12 @@ def reset(
         stored = tx.begin_progress(cluster, group, partition_offsets)
         # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
         partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
-        for place, extent in sorted(partition_offsets.items()):
-            position = _target(stored[place], extent, whence)
-            excused = _excused(stored[place], extent)
-            tx.reset_progress(cluster, group, place, Progress(position, extent.log_id, excused))
-            moved.append((place, stored[place].position, position))
-        told = ", ".join(f"{place.topic}/{place.partition} {was}->{now_}" for place, was, now_ in moved)
+        for one, extent in sorted(partition_offsets.items()):
+            position = _target(stored[one], extent, whence)
+            excused = _excused(stored[one], extent)
+            tx.reset_progress(cluster, group, one, Progress(position, extent.log_id, excused))
+            moved.append((one, stored[one].position, position))
+        told = ", ".join(f"{one.topic}/{one.number} {was}->{now_}" for one, was, now_ in moved)
         tx.add_audit(who, f"offsets reset to {whence}", told, why, now)
         for shop in sorted(shops):
             tx.forget_cursor(shop)

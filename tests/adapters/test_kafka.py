@@ -15,6 +15,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, MemberToRemove, ResourcePattern, ResourceType
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.structs import TopicPartition
 
 from adapters.clock import SystemClock
 from adapters.engines import kafka
@@ -22,7 +23,7 @@ from adapters.engines.kafka import Kafka, create_topics
 from adapters.errors import ConfigError, LogUnavailable, TooLarge
 from adapters.log import kafka as adapter
 from adapters.log.kafka import KafkaLog, KafkaReader, _Noted
-from adapters.ports import NewRecord, Place, Record
+from adapters.ports import NewRecord, Partition, Record
 from consumer import config
 from consumer.wiring import group_of, open_log, open_store
 from tests.engines import USERS, MakeTopics, started
@@ -111,18 +112,13 @@ def reading(make_log: MakeLog, topics: MakeTopics) -> Iterator[Reading]:
 # -- What kafka-python was seen to do ----------------------------------------------------------------------------
 
 
-class Partition:
-    def __init__(self, number: int) -> None:
-        self.topic, self.partition = "t", number
-
-
 def test_the_listener_notes_a_deal_and_does_nothing_else() -> None:
     noted = _Noted(3)
-    noted.on_partitions_revoked([Partition(0)])  # nothing was held: no deal
+    noted.on_partitions_revoked([TopicPartition("t", 0)])  # nothing was held: no deal
     assert noted.dealt == (3, frozenset())
-    noted.on_partitions_assigned([Partition(0), Partition(1)])
-    assert noted.dealt == (4, frozenset({Place("t", 0), Place("t", 1)}))
-    noted.on_partitions_revoked([Partition(0), Partition(1)])
+    noted.on_partitions_assigned([TopicPartition("t", 0), TopicPartition("t", 1)])
+    assert noted.dealt == (4, frozenset({Partition("t", 0), Partition("t", 1)}))
+    noted.on_partitions_revoked([TopicPartition("t", 0), TopicPartition("t", 1)])
     assert noted.dealt == (5, frozenset())
     noted.on_partitions_assigned([])
     assert noted.dealt == (6, frozenset())
@@ -188,7 +184,7 @@ def test_a_place_that_was_taken_away_can_be_sought_and_paused(reading: Reading) 
     for number in range(10):
         reading.publish(b"%d" % number, key=b"%d" % number)
     ours = reading.until(lambda: sum(one.lag().values()) == 0 and two.lag(), one, two)
-    assert {record.place for record in ours} <= before
+    assert {record.partition for record in ours} <= before
     assert one.assignment() == before - {gone}
 
 
@@ -638,7 +634,7 @@ def first_records(log: KafkaLog, group: str, topic: str, seconds: float = PATIEN
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at:
             if records := reader.poll(10, 0.1):
-                reader.commit({record.place: record.offset + 1 for record in records})
+                reader.commit({record.partition: record.offset + 1 for record in records})
                 return records
     finally:
         reader.close()
@@ -652,7 +648,7 @@ def test_our_user_can_do_all_that_the_service_does(login: Login) -> None:
     log.publish([NewRecord(topic, b"k", b"1") for topic in PUBLISHED])
     for topic in CONSUMED:
         (record, *_) = first_records(log, "orderflow", topic)
-        extent = log.partition_offsets("orderflow", [record.place])[record.place]
+        extent = log.partition_offsets("orderflow", [record.partition])[record.partition]
         assert 0 < (extent.committed or 0) <= extent.end
         assert extent.log_id
 

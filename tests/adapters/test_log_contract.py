@@ -22,7 +22,7 @@ from adapters.engines.kafka import Kafka
 from adapters.errors import LogUnavailable
 from adapters.log.embedded import PARTITIONS, EmbeddedLog
 from adapters.log.kafka import KafkaLog, KafkaReader
-from adapters.ports import LogReader, LogWriter, NewRecord, PartitionOffsets, Place, Record
+from adapters.ports import LogReader, LogWriter, NewRecord, Partition, PartitionOffsets, Record
 from adapters.store.transaction import Move, Store
 from tests.engines import started
 from tests.support import StillClock, new_store
@@ -158,8 +158,8 @@ def joined(reader: LogReader, seconds: float = 20) -> None:
     while not reader.assignment():
         assert time.monotonic() < ends_at, "no partitions were dealt"
         reader.poll(1, 0.05)
-    for place, extent in reader.partition_offsets(reader.assignment()).items():
-        reader.seek(place, extent.first)
+    for partition, extent in reader.partition_offsets(reader.assignment()).items():
+        reader.seek(partition, extent.first)
 
 
 @pytest.fixture(params=["embedded", "kafka"])
@@ -214,7 +214,7 @@ def drain(world: World, reader: LogReader, max_records: int = 100) -> list[Recor
 
 
 class Group:
-    """Members that read as consumers do: each place from where the group has come, sought anew after every deal.
+    """Members that read as consumers do: each partition from where the group has come, sought anew after every deal.
 
     Nothing is committed: that is a hint, and would hide a deal that nobody was told of.
     """
@@ -224,10 +224,10 @@ class Group:
         self.given: list[Record] = []
         self._world = world
         self._sought: dict[LogReader, int] = {}
-        self._positions: dict[Place, int] = {}  # what the progress rows are in the service
+        self._positions: dict[Partition, int] = {}  # what the progress rows are in the service
 
     def join(self) -> None:
-        """One more member; where the log has room for one alone, in the place of the one before."""
+        """One more member; where the log has room for one alone, in the partition of the one before."""
         if len(self.members) == self._world.most_members:
             self.leave()
         self.members.append(self._world.member("g", [ONE, TWO]))
@@ -243,20 +243,20 @@ class Group:
                 self._turn(member)
 
     def is_dealt(self) -> bool:
-        """Every place has one member, and every member a place."""
+        """Every partition has one member, and every member a partition."""
         held = [member.assignment() for member in self.members]
         return all(held) and sum(map(len, held)) == len(frozenset().union(*held)) == 2 * PARTITIONS
 
     def _turn(self, member: LogReader) -> None:
         if self._sought.get(member) != member.generation:
             self._sought[member] = member.generation
-            for place in member.assignment():
-                member.seek(place, self._positions.get(place, 0))
+            for partition in member.assignment():
+                member.seek(partition, self._positions.get(partition, 0))
         records = member.poll(7, 0.02 if self._world.patience_seconds else 0)
         if self._sought[member] != member.generation:
             return  # dealt anew in the poll itself: these are somebody's, from where the group has come
         self.given += records
-        self._positions |= {record.place: record.offset + 1 for record in records}
+        self._positions |= {record.partition: record.offset + 1 for record in records}
 
 
 def by_key(records: Sequence[Record]) -> dict[str, list[str]]:
@@ -302,8 +302,8 @@ def test_records_of_a_key_keep_their_order_in_one_partition(world: World) -> Non
         publish(world, *((key, str(step)) for key in keys))
     records = drain(world, world.reader("g", [ONE]), max_records=7)
     assert by_key(records) == {key: ["0", "1", "2", "3", "4"] for key in keys}
-    assert all(len({record.place for record in records if record.key == key.encode()}) == 1 for key in keys)
-    assert len({record.place for record in records}) > 1
+    assert all(len({record.partition for record in records if record.key == key.encode()}) == 1 for key in keys)
+    assert len({record.partition for record in records}) > 1
 
 
 def test_a_clock_that_is_set_back_reorders_and_loses_nothing(world: World) -> None:
@@ -319,9 +319,9 @@ def test_a_clock_that_is_set_back_reorders_and_loses_nothing(world: World) -> No
 def test_offsets_of_a_partition_have_no_gaps(world: World) -> None:
     for batch in range(4):
         publish(world, *((f"{batch}{n}", "x") for n in range(10)))
-    offsets: dict[Place, list[int]] = {}
+    offsets: dict[Partition, list[int]] = {}
     for record in drain(world, world.reader("g", [ONE])):
-        offsets.setdefault(record.place, []).append(record.offset)
+        offsets.setdefault(record.partition, []).append(record.offset)
     assert sum(map(len, offsets.values())) == 40
     assert all(found == list(range(len(found))) for found in offsets.values())
 
@@ -348,11 +348,11 @@ def test_seek_delivers_again_and_nothing_else_moves(world: World) -> None:
     publish(world, *((str(n), str(n)) for n in range(20)))
     reader = world.reader("g", [ONE])
     first = drain(world, reader)
-    place = first[0].place
-    mine = [record for record in first if record.place == place]
-    reader.seek(place, mine[1].offset)
+    partition = first[0].partition
+    mine = [record for record in first if record.partition == partition]
+    reader.seek(partition, mine[1].offset)
     assert drain(world, reader) == mine[1:]
-    reader.seek(place, mine[-1].offset + 1)
+    reader.seek(partition, mine[-1].offset + 1)
     assert drain(world, reader) == []
 
 
@@ -370,19 +370,19 @@ def test_no_partition_starves_another(world: World, busy: str, quiet: str) -> No
     publish(world, ("k", "1", quiet))
     reader = world.reader("g", [ONE, TWO])
     polls = [reader.poll(world.backlog // 5, world.patience_seconds) for _ in range(3)]
-    assert any(record.place.topic == world.topic(quiet) for records in polls for record in records)
+    assert any(record.partition.topic == world.topic(quiet) for records in polls for record in records)
 
 
 def test_a_paused_partition_rests_and_then_goes_on(world: World) -> None:
     publish(world, ("k", "1"), ("k", "2"), ("k", "a", TWO))
     reader = world.reader("g", [ONE, TWO])
-    reader.pause([place for place in reader.assignment() if place.topic == world.topic(ONE)])
+    reader.pause([partition for partition in reader.assignment() if partition.topic == world.topic(ONE)])
     assert by_key(drain(world, reader)) == {"k": ["a"]}
-    assert any(place.topic == world.topic(ONE) for place in reader.assignment())
+    assert any(partition.topic == world.topic(ONE) for partition in reader.assignment())
     reader.pause([])
     joined(reader)  # going on may deal anew, and then everything is sought again
-    for place in reader.assignment():
-        reader.seek(place, 1 if place.topic == world.topic(TWO) else 0)
+    for partition in reader.assignment():
+        reader.seek(partition, 1 if partition.topic == world.topic(TWO) else 0)
     assert by_key(drain(world, reader)) == {"k": ["1", "2"]}
 
 
@@ -392,15 +392,15 @@ def test_two_topics_may_come_in_any_order(world: World) -> None:
         publish(world, ("k", f"{n}"), ("k", f"{n}", TWO))
     reader = world.reader("g", [ONE, TWO])
     first = drain(world, reader)
-    for place in {record.place for record in first if record.place.topic == world.topic(ONE)}:
-        reader.seek(place, 0)
+    for partition in {record.partition for record in first if record.partition.topic == world.topic(ONE)}:
+        reader.seek(partition, 0)
     late = drain(world, reader)
     for topic, records in (
         (world.topic(ONE), late),
-        (world.topic(TWO), [record for record in first if record.place.topic == world.topic(TWO)]),
+        (world.topic(TWO), [record for record in first if record.partition.topic == world.topic(TWO)]),
     ):
         assert [record.value for record in records] == [b"0", b"1", b"2"]
-        assert {record.place.topic for record in records} == {topic}
+        assert {record.partition.topic for record in records} == {topic}
 
 
 @pytest.mark.parametrize("survive", range(4))
@@ -419,7 +419,7 @@ def test_a_batch_that_was_half_published_is_published_again_whole(world: World, 
 
 
 def test_members_come_and_go_and_each_record_is_given_once(world: World) -> None:
-    """What was passed is given to nobody again, and nothing is left out, whoever holds its place."""
+    """What was passed is given to nobody again, and nothing is left out, whoever holds its partition."""
     keys = [f"alpha:{n}" for n in range(30)]
     group = Group(world)
 
@@ -439,9 +439,9 @@ def test_members_come_and_go_and_each_record_is_given_once(world: World) -> None
         group.join()
     publish_round("2")
     group.read_until(lambda: group.is_dealt() and len(group.given) >= 3 * 60)
-    assert set(Counter((record.place, record.offset) for record in group.given).values()) == {1}
+    assert set(Counter((record.partition, record.offset) for record in group.given).values()) == {1}
     for topic in (ONE, TWO):
-        of_topic = [record for record in group.given if record.place.topic == world.topic(topic)]
+        of_topic = [record for record in group.given if record.partition.topic == world.topic(topic)]
         assert by_key(of_topic) == {key: ["0", "1", "2"] for key in keys}
 
 
@@ -471,13 +471,13 @@ def test_poison_passes_unharmed_and_stops_nothing(world: World) -> None:
     # The embedded log has no word for "no key": it gives an empty one, and keeps both in one partition.
     found = Counter((record.key or b"", record.value, record.headers) for record in records)
     assert found == Counter((record.key or b"", record.value, record.headers) for record in (*odd, *sound))
-    for place, extent in reader.partition_offsets(reader.assignment()).items():
-        reader.seek(place, extent.first)
+    for partition, extent in reader.partition_offsets(reader.assignment()).items():
+        reader.seek(partition, extent.first)
     assert sorted(drain(world, reader), key=spot) == sorted(records, key=spot)
 
 
-def spot(record: Record) -> tuple[Place, int]:
-    return record.place, record.offset
+def spot(record: Record) -> tuple[Partition, int]:
+    return record.partition, record.offset
 
 
 def test_a_place_tells_what_it_holds(world: World) -> None:
@@ -486,9 +486,9 @@ def test_a_place_tells_what_it_holds(world: World) -> None:
     partition_offsets = reader.partition_offsets(reader.assignment())
     assert sorted((extent.first, extent.end) for extent in partition_offsets.values() if extent.end) == [(0, 1), (0, 2)]
     assert partition_offsets.keys() == reader.assignment()
-    ids = {place.topic: extent.log_id for place, extent in partition_offsets.items()}
+    ids = {partition.topic: extent.log_id for partition, extent in partition_offsets.items()}
     assert ids == {
-        place.topic: extent.log_id for place, extent in reader.partition_offsets(reader.assignment()).items()
+        partition.topic: extent.log_id for partition, extent in reader.partition_offsets(reader.assignment()).items()
     }
 
 
@@ -496,7 +496,7 @@ def test_what_waits_is_counted(world: World) -> None:
     reader = world.reader("g", [ONE])
     publish(world, ("k", "1"), ("k", "2"), ("k", "3"))
     (first,) = reader.poll(1, world.patience_seconds)
-    assert reader.lag()[first.place] == 2
+    assert reader.lag()[first.partition] == 2
     drain(world, reader)
     assert set(reader.lag().values()) == {0}
 
@@ -505,8 +505,8 @@ def test_commit_and_close_are_only_hints(world: World) -> None:
     publish(world, ("k", "1"))
     reader = world.reader("g", [ONE])
     (record,) = drain(world, reader)
-    reader.commit({record.place: record.offset + 1})
-    reader.seek(record.place, record.offset)
+    reader.commit({record.partition: record.offset + 1})
+    reader.seek(record.partition, record.offset)
     assert drain(world, reader) == [record]
     reader.close()
 
@@ -515,7 +515,7 @@ def test_commit_and_close_are_only_hints(world: World) -> None:
 
 
 def test_a_record_without_a_value_passes_and_stops_nothing(kafka_here: Kafka) -> None:
-    """Only foreign publishers write one (a tombstone); the embedded log has none of those, and no place for it."""
+    """Only foreign publishers write one (a tombstone); the embedded log has none of those, and no partition for it."""
     world = OnKafka(kafka_here)
     foreign = KafkaProducer(bootstrap_servers=kafka_here.bootstrap_servers)
     for value in (b"before", None, b"behind"):
@@ -537,11 +537,11 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
 
 
 def passes(
-    world: Embedded, place: Place, held: int, position: int, group: str = "g", cluster: str = "embedded"
+    world: Embedded, partition: Partition, held: int, position: int, group: str = "g", cluster: str = "embedded"
 ) -> None:
     with world.store.transaction() as tx:
-        tx.begin_progress(cluster, group, {place: PartitionOffsets(0, 0)})
-        tx.advance(Move(cluster, group, place, held, position))
+        tx.begin_progress(cluster, group, {partition: PartitionOffsets(0, 0)})
+        tx.advance(Move(cluster, group, partition, held, position))
 
 
 def test_a_failed_publish_published_nothing(embedded: Embedded) -> None:
@@ -575,14 +575,14 @@ def test_trim_keeps_what_a_group_has_not_passed_and_what_is_young(embedded: Embe
     start = embedded.clock.now()
     embedded.clock.advance(100)
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(4, 6)])
-    (place,) = {record.place for record in drain(embedded, embedded.reader("g", [ONE]))}
+    (partition,) = {record.partition for record in drain(embedded, embedded.reader("g", [ONE]))}
     old = start + timedelta(seconds=1)
     assert embedded.log.trim(old) == 0  # nobody has passed anything
-    passes(embedded, place, 0, 5)
-    passes(embedded, place, 0, 2, group="slow")
-    passes(embedded, place, 0, 1, cluster="kafka")  # another log with a topic of this name
+    passes(embedded, partition, 0, 5)
+    passes(embedded, partition, 0, 2, group="slow")
+    passes(embedded, partition, 0, 1, cluster="kafka")  # another log with a topic of this name
     assert embedded.log.trim(old) == 2
-    passes(embedded, place, 2, 5, group="slow")
+    passes(embedded, partition, 2, 5, group="slow")
     assert embedded.log.trim(old) == 2
     assert [record.offset for record in drain(embedded, embedded.reader("g", [ONE]))] == [4, 5]
 
@@ -590,13 +590,13 @@ def test_trim_keeps_what_a_group_has_not_passed_and_what_is_young(embedded: Embe
 def test_offsets_go_on_after_everything_was_trimmed(embedded: Embedded) -> None:
     """They began at 0 again, below every group's position: all that came later was never read."""
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(3)])
-    (place,) = {record.place for record in drain(embedded, embedded.reader("g", [ONE]))}
-    passes(embedded, place, 0, 3)
+    (partition,) = {record.partition for record in drain(embedded, embedded.reader("g", [ONE]))}
+    passes(embedded, partition, 0, 3)
     embedded.clock.advance(9999)
     embedded.log.trim(embedded.clock.now())
     embedded.writer.publish([new(embedded, "k", "new")])
     reader = embedded.reader("g", [ONE])
-    reader.seek(place, 3)
+    reader.seek(partition, 3)
     assert [(record.offset, record.value) for record in drain(embedded, reader)] == [(3, b"new")]
 
 

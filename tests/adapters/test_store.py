@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
-from adapters.ports import PartitionOffsets, Place
+from adapters.ports import Partition, PartitionOffsets
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store import transaction as stores
@@ -29,7 +29,7 @@ from tests.statemachine.lives import read, sent, snapshot_event, spoke
 from tests.support import OpenStore, new_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PLACE = Place("mirakl.order-snapshots", 2)
+PLACE = Partition("mirakl.order-snapshots", 2)
 
 
 def later(seconds: float) -> datetime:
@@ -290,16 +290,16 @@ def test_an_instant_without_zone_is_refused(store: Store) -> None:
 # -- Progress ----------------------------------------------------------------------------------------------------
 
 
-def advance(store: Store, held: int, position: int, place: Place = PLACE, group: str = "g") -> None:
+def advance(store: Store, held: int, position: int, partition: Partition = PLACE, group: str = "g") -> None:
     with store.transaction() as tx:
-        tx.advance(Move("c", group, place, held, position))
+        tx.advance(Move("c", group, partition, held, position))
 
 
 def begin(
-    store: Store, extent: PartitionOffsets, place: Place = PLACE, group: str = "g", cluster: str = "c"
+    store: Store, extent: PartitionOffsets, partition: Partition = PLACE, group: str = "g", cluster: str = "c"
 ) -> Progress:
     with store.transaction() as tx:
-        return tx.begin_progress(cluster, group, {place: extent})[place]
+        return tx.begin_progress(cluster, group, {partition: extent})[partition]
 
 
 def test_a_place_begins_where_the_log_does_and_goes_on_where_it_was(store: Store) -> None:
@@ -338,9 +338,14 @@ def test_a_position_that_is_not_stored_is_no_position(store: Store) -> None:
 def test_progress_is_by_cluster_topic_partition_and_group(store: Store) -> None:
     begin(store, PartitionOffsets(0, 9))
     advance(store, 0, 5)
-    others = [("c", "h", PLACE), ("c", "g", Place(PLACE.topic, 1)), ("c", "g", Place("other", 2)), ("d", "g", PLACE)]
-    for cluster, group, place in others:
-        assert begin(store, PartitionOffsets(0, 9), place, group, cluster).position == 0
+    others = [
+        ("c", "h", PLACE),
+        ("c", "g", Partition(PLACE.topic, 1)),
+        ("c", "g", Partition("other", 2)),
+        ("d", "g", PLACE),
+    ]
+    for cluster, group, partition in others:
+        assert begin(store, PartitionOffsets(0, 9), partition, group, cluster).position == 0
     assert begin(store, PartitionOffsets(0, 9)).position == 5
 
 

@@ -148,9 +148,9 @@ def publish(servers: list[str], topic: str, of: str, count: int, tell: Callable[
 def bare(servers: list[str], topic: str, count: int) -> Pace:
     """The ceiling: poll, and parse each record's JSON."""
     consumer = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, max_poll_records=BATCH)
-    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-    consumer.assign(places)
-    consumer.seek_to_beginning(*places)
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
     watch, seen = Watch(), 0
     while seen < count:
         polled = [record for records in consumer.poll(timeout_ms=1000).values() for record in records]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import Fenced
-from adapters.ports import PartitionOffsets, Place
+from adapters.ports import Partition, PartitionOffsets
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow
@@ -32,7 +32,7 @@ from tests.statemachine.lives import answered, read, sent, settled, snapshot_eve
 from tests.statemachine.test_confluence import histories
 from tests.support import StillClock, new_store
 
-PLACE = Place("topic", 0)
+PLACE = Partition("topic", 0)
 MOVE = Move("c", "g", PLACE, 0, 1)
 
 
@@ -60,9 +60,9 @@ class World:
         return {c.kind: c.state for c in views.commands(self.store, 1)}
 
     def begun(self, move: Move) -> Move:
-        """Its place, begun where the move begins."""
+        """Its partition, begun where the move begins."""
         with self.store.transaction() as tx:
-            tx.begin_progress(move.cluster, move.group, {move.place: PartitionOffsets(move.held, move.held)})
+            tx.begin_progress(move.cluster, move.group, {move.partition: PartitionOffsets(move.held, move.held)})
         return move
 
     def count(self, table: sa.Table) -> int:

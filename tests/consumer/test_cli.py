@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from adapters.errors import Rejected, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.messages.oms_events import decode_oms
-from adapters.ports import Place
+from adapters.ports import Partition
 from adapters.store import schema, views
 from adapters.store import transaction as stores
 from adapters.store.transaction import Cursor, DeadLetter, Progress, Store
@@ -554,9 +554,9 @@ def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> No
     assert sum(one["lag"] for one in answer("offsets", "list")) == 1
     _consume(publishing)
     assert sum(one["lag"] for one in answer("offsets", "list")) == 0
-    place = Place("oms.order-events", 3)
+    partition = Partition("oms.order-events", 3)
     with publishing.store.transaction() as tx:
-        tx.reset_progress("embedded", "orderflow", place, Progress(9))
+        tx.reset_progress("embedded", "orderflow", partition, Progress(9))
     result = call("offsets", "list", "--json")
     assert result.exit_code == cli.BAD_ANSWER
     assert [(one["partition"], one["misfit"]) for one in json.loads(result.stdout) if one["misfit"]] == [
@@ -568,9 +568,9 @@ def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> No
 
 def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: Desk) -> None:
     publishing.shows("SHIPPING")
-    place = Place("oms.order-events", 3)
+    partition = Partition("oms.order-events", 3)
     with publishing.store.transaction() as tx:
-        tx.reset_progress("embedded", "orderflow", place, Progress(9))
+        tx.reset_progress("embedded", "orderflow", partition, Progress(9))
         lease = tx.take_lease("poll:alpha", "x", publishing.clock.now(), publishing.clock.now())
         assert lease is not None
         now = publishing.clock.now()

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable
 from adapters.log.embedded import EmbeddedLog
-from adapters.ports import NewRecord, PartitionOffsets, Place, Record
+from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow, Progress, Store, Transaction
@@ -84,9 +84,9 @@ class World:
     def journal(self) -> list[tuple[str, int]]:
         return [(e.event_id, e.repeats) for order in self.orders_now() for e in views.journal(self.store, order.key)]
 
-    def position(self, place: Place) -> int:
+    def position(self, partition: Partition) -> int:
         with self.store.transaction() as tx:
-            return tx.begin_progress("embedded", "g", {place: PartitionOffsets(0, 0)})[place].position
+            return tx.begin_progress("embedded", "g", {partition: PartitionOffsets(0, 0)})[partition].position
 
     def passed(self) -> int:
         with self.store.reading() as connection:
@@ -123,15 +123,15 @@ def test_it_begins_at_the_progress_row_whatever_the_log_believes(world: World) -
     """Rule 8: stopped between the commit of the database and the log's, it would be fenced for ever."""
     for n in range(4):
         world.publish(said(n))
-    (place,) = {record.place for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
+    (partition,) = {record.partition for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
     with world.store.transaction() as tx:
-        tx.begin_progress("embedded", "g", {place: PartitionOffsets(0, 9)})
-        tx.advance(Move("embedded", "g", place, 0, 2))
+        tx.begin_progress("embedded", "g", {partition: PartitionOffsets(0, 9)})
+        tx.advance(Move("embedded", "g", partition, 0, 2))
     assert world.drain() == 2
     assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]
-    world.reader.seek(place, 0)  # the log goes back, the row does not
+    world.reader.seek(partition, 0)  # the log goes back, the row does not
     assert world.drain() == 0
-    assert world.position(place) == 4
+    assert world.position(partition) == 4
 
 
 def test_a_restart_goes_on_where_the_last_one_ended(world: World) -> None:
@@ -163,15 +163,15 @@ def test_what_another_applies_between_two_questions_is_no_misfit(world: World, m
     newcomer = world.new_consumer()
     plain, left = world.reader.partition_offsets, [1]
 
-    def partition_offsets(places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
-        found = plain(places)
+    def partition_offsets(partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        found = plain(partitions)
         if left:
             left.pop()
             world.publish(said(1))
             assert other.turn(0) == 1
         return found
 
-    monkeypatch.setattr(world.reader, "extents", partition_offsets)
+    monkeypatch.setattr(world.reader, "partition_offsets", partition_offsets)
     with capture_logs() as logged:
         assert newcomer.turn(0) == 0
     assert logged == []
@@ -180,14 +180,14 @@ def test_what_another_applies_between_two_questions_is_no_misfit(world: World, m
 
 
 def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came in place of the lost records would have been passed over, without a word."""
+    """What came in partition of the lost records would have been passed over, without a word."""
     monkeypatch.setattr("adapters.log.embedded.PARTITIONS", 1)
     world.consumer = world.new_consumer()
     world.publish(said(1))
     world.drain()
-    place = Place(SNAPSHOTS, 0)
+    partition = Partition(SNAPSHOTS, 0)
     with world.store.transaction() as tx:
-        tx.reset_progress("embedded", "g", place, Progress(3, ""))
+        tx.reset_progress("embedded", "g", partition, Progress(3, ""))
     world.consumer = world.new_consumer()
     with capture_logs() as logged:
         assert world.drain() == 0
@@ -318,7 +318,7 @@ def test_a_gap_of_the_log_s_own_and_no_answer_about_it_lose_nothing(
         world.publish(said(n))
     with world.store.transaction() as tx:
         tx.delete(s.log_records, s.log_records.c.offset == 1)
-    monkeypatch.setattr(world.reader, "extents", once(LogUnavailable("away"), world.reader.partition_offsets))
+    monkeypatch.setattr(world.reader, "partition_offsets", once(LogUnavailable("away"), world.reader.partition_offsets))
     with pytest.raises(LogUnavailable):
         world.consumer.turn(0)
     world.publish(said(5))
@@ -406,7 +406,7 @@ def test_a_tombstone_is_passed_over(world: World) -> None:
 
 def test_the_same_record_again_is_one_letter_and_other_headers_are_another(world: World) -> None:
     """In binary mode the headers say what it is about: one letter for two orders would lose one of them."""
-    record = Record(Place(OMS, 0), 1, b"k", b"v", (("ce_subject", b"O-1"),), world.clock.now())
+    record = Record(Partition(OMS, 0), 1, b"k", b"v", (("ce_subject", b"O-1"),), world.clock.now())
     same = dead_letter(replace(record, offset=2), "not_json", "")
     assert same.digest == dead_letter(record, "not_json", "").digest
     for other in ({"headers": (("ce_subject", b"O-2"),)}, {"key": b"kv", "value": b""}, {"key": None}, {"value": None}):

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.errors import REASONS as UNREADABLE
-from adapters.ports import Place, Record
+from adapters.ports import Partition, Record
 from adapters.store.transaction import DeadLetter
 from consumer.accounts import CIRCUIT_OPENS_AFTER
 from consumer.metrics.recorder import (
@@ -309,7 +309,9 @@ def test_outcomes_of_calls_are_kept_and_unknown_ones_are_other(rig: Rig) -> None
 def test_records_that_say_nothing_are_counted_for_their_own_topic(rig: Rig) -> None:
     """A batch of one order's letter, and two tombstones of the other topic."""
     at = rig.clock.now()
-    records = [Record(Place(TOPICS[topic], 0), offset, b"k", None, (), at) for offset, topic in enumerate((0, 1, 1))]
+    records = [
+        Record(Partition(TOPICS[topic], 0), offset, b"k", None, (), at) for offset, topic in enumerate((0, 1, 1))
+    ]
     letter = DeadLetter(TOPICS[0], "", "not_json", "", "", None, b"")
     rig.metrics.batch({}, records, [], [letter])
     tombstones = {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Fenced
-from adapters.ports import PartitionOffsets, Place
+from adapters.ports import Partition, PartitionOffsets
 from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from adapters.store import views
@@ -100,19 +100,19 @@ def test_a_partition_that_is_read_on_meanwhile_is_not_set_back_to_an_older_end(f
     rig.poll()
     plain, asked = rig.log.partition_offsets, []
 
-    def partition_offsets(group: str, places: Collection[Place]) -> Mapping[Place, PartitionOffsets]:
-        found = plain(group, places)
-        asked.append(places)
+    def partition_offsets(group: str, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        found = plain(group, partitions)
+        asked.append(partitions)
         if len(asked) == 1:
             rig.add("2-A", state="SHIPPING")
             rig.poll()
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rig.log, "extents", partition_offsets)
+        patch.setattr(rig.log, "partition_offsets", partition_offsets)
         moved = reset(rig)
     assert len(asked) == 2
-    assert [place for place, was, now in moved if was != now] == []
+    assert [partition for partition, was, now in moved if was != now] == []
 
 
 # -- What follows a reset ----------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def restored_without_its_import(folder: Path) -> Rig:
     return rig
 
 
-def reset(rig: Rig, partition: int | None = None) -> list[tuple[Place, int, int]]:
+def reset(rig: Rig, partition: int | None = None) -> list[tuple[Partition, int, int]]:
     return by_hand.reset(
         rig.orders,
         rig.log,
@@ -170,7 +170,7 @@ def test_a_reset_is_written_down_and_every_shop_is_read_anew(folders: Path) -> N
     with rig.store.reading() as connection:
         (row,) = connection.execute(sa.select(s.audit)).all()
     assert (row.who, row.act, row.why) == ("ana", "offsets reset to stored", "restored from the copy of Sunday")
-    assert all(f"{place.topic}/{place.partition} {was}->{now}" in row.subject for place, was, now in moved)
+    assert all(f"{partition.topic}/{partition.number} {was}->{now}" in row.subject for partition, was, now in moved)
     before = rig.row()
     rig.poll(60)  # the whole shop comes again
     assert (rig.row().state, rig.row().facts.snapshot) == (before.state, before.facts.snapshot)
@@ -232,8 +232,8 @@ def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) ->
     assert all((one.position, one.lag, one.misfit) == (one.end, 0, "") for one in whole)
     with rig.store.transaction() as tx:
         first = next(one for one in whole if one.end)
-        place = Place(first.topic, first.partition)
-        tx.reset_progress(rig.log.cluster(), "orderflow", place, Progress(first.end + 1))
+        partition = Partition(first.topic, first.partition)
+        tx.reset_progress(rig.log.cluster(), "orderflow", partition, Progress(first.end + 1))
     assert [one.partition for one in partition_statuses() if one.misfit == "log_shorter"] == [first.partition]
     reset(rig, first.partition)
     assert not any(one.misfit for one in partition_statuses())

@@ -26,7 +26,7 @@ from adapters.engines.kafka import Kafka, create_topics
 from adapters.engines.postgres import Postgres
 from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.log.kafka import KafkaLog, KafkaReader
-from adapters.ports import NewRecord, PartitionOffsets, Place, Record
+from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
 from adapters.store import transaction as stores
 from adapters.store import views
@@ -54,7 +54,7 @@ class Member:
     def __init__(self, fleet: "Fleet", **client: Any) -> None:
         self.log = fleet.new_log(**client)
         self.metrics = Metrics({fleet.shop: 60.0}, "0", fleet.clock, fleet.topics.values())
-        self.deals: list[tuple[frozenset[Place], dict[Place, str]]] = []
+        self.deals: list[tuple[frozenset[Partition], dict[Partition, str]]] = []
         self.troubles: list[str] = []
         self.records = 0
         self.results: list[str] = []
@@ -99,20 +99,20 @@ class Member:
         self.results += [one.result for one in applied]
         assert not letters
 
-    def _on_assigned(self, held: Collection[Place], misfits: Mapping[Place, str]) -> None:
+    def _on_assigned(self, held: Collection[Partition], misfits: Mapping[Partition, str]) -> None:
         self.metrics.assigned(held, misfits)
         self.deals.append((frozenset(held), dict(misfits)))
 
     @property
-    def held(self) -> frozenset[Place]:
+    def held(self) -> frozenset[Partition]:
         return self.deals[-1][0] if self.deals else frozenset()
 
     @property
-    def misfits(self) -> dict[Place, str]:
+    def misfits(self) -> dict[Partition, str]:
         return self.deals[-1][1] if self.deals else {}
 
-    def stopped_gauge(self, place: Place) -> float | None:
-        labels = {"topic": place.topic, "partition": str(place.partition)}
+    def stopped_gauge(self, partition: Partition) -> float | None:
+        labels = {"topic": partition.topic, "partition": str(partition.number)}
         return self.metrics.registry.get_sample_value("orderflow_progress_stopped", labels)
 
     def member_id(self) -> str:
@@ -140,9 +140,9 @@ class Foreign(Partitioner):  # type: ignore[misc]  # untyped
         self._next = 0
 
     def partition(self, topic: str, _key: Any, serialized_key: bytes | None, *rest: Any) -> int:
-        places = sorted(rest[-1].partitions_for_topic(topic))
+        partitions = sorted(rest[-1].partitions_for_topic(topic))
         self._next += 1
-        return int(places[(serialized_key[-1] if serialized_key else self._next) % len(places)])
+        return int(partitions[(serialized_key[-1] if serialized_key else self._next) % len(partitions)])
 
 
 class Fleet:
@@ -158,7 +158,7 @@ class Fleet:
         stores.migrate(self.store)
         self.orders = OrderWriter(self.store, {}, self.clock)
         create_topics(servers, {self.topics[base]: count for base, count in partitions.items()})
-        self.places = {Place(self.topics[base], n) for base, count in partitions.items() for n in range(count)}
+        self.partitions = {Partition(self.topics[base], n) for base, count in partitions.items() for n in range(count)}
         self.log = self.new_log()
         self.admin = KafkaAdminClient(bootstrap_servers=servers)
         self.members: list[Member] = []
@@ -203,10 +203,10 @@ class Fleet:
         self.log.publish([NewRecord(topic, value.split(b"/")[0], value + pad) for value in values])
         self.published |= {value.decode() for value in values}
 
-    def publish_to(self, place: Place, count: int, filler: int = 0) -> list[bytes]:
+    def publish_to(self, partition: Partition, count: int, filler: int = 0) -> list[bytes]:
         """So many events into one partition. Returns their values."""
         values = [value + b" " + b"x" * filler for value in self._new_values(count, 10)]
-        sent = [self.foreign.send(place.topic, value=value, partition=place.partition) for value in values]
+        sent = [self.foreign.send(partition.topic, value=value, partition=partition.number) for value in values]
         for one in sent:
             one.get(timeout=20)
         self.published |= {value.decode().split()[0] for value in values}
@@ -244,21 +244,25 @@ class Fleet:
         assert len({row.event_id for row in rows}) == len(rows), "an event stands in the journal twice"
         return {row.event_id: row.repeats for row in rows}
 
-    def progress(self) -> dict[Place, int]:
+    def progress(self) -> dict[Partition, int]:
         found = views.progress(self.store, self.log.cluster(), self.group)
-        return {place: progress.position for place, progress in found.items()}
+        return {partition: progress.position for partition, progress in found.items()}
 
-    def ends(self) -> dict[Place, int]:
-        return {place: extent.end for place, extent in self.log.partition_offsets(self.group, self.places).items()}
-
-    def committed(self) -> dict[Place, int | None]:
+    def ends(self) -> dict[Partition, int]:
         return {
-            place: extent.committed for place, extent in self.log.partition_offsets(self.group, self.places).items()
+            partition: extent.end
+            for partition, extent in self.log.partition_offsets(self.group, self.partitions).items()
         }
 
-    def commit(self, offsets_: Mapping[Place, int]) -> None:
+    def committed(self) -> dict[Partition, int | None]:
+        return {
+            partition: extent.committed
+            for partition, extent in self.log.partition_offsets(self.group, self.partitions).items()
+        }
+
+    def commit(self, offsets_: Mapping[Partition, int]) -> None:
         """Set the group's commits by hand, as kafka-consumer-groups.sh does."""
-        wanted = {TopicPartition(p.topic, p.partition): OffsetAndMetadata(at, "", -1) for p, at in offsets_.items()}
+        wanted = {TopicPartition(p.topic, p.number): OffsetAndMetadata(at, "", -1) for p, at in offsets_.items()}
 
         def is_taken() -> bool:
             done = self.admin.alter_group_offsets(self.group, wanted)
@@ -266,11 +270,11 @@ class Fleet:
 
         wait(is_taken, "the group is empty")
 
-    def set_row(self, place: Place, by: int) -> None:
+    def set_row(self, partition: Partition, by: int) -> None:
         """Move a progress row, as an older copy of the store would have it."""
         with self.store.transaction() as tx:
-            now = tx.begin_progress(self.log.cluster(), self.group, {place: PartitionOffsets(0, 0)})[place]
-            tx.reset_progress(self.log.cluster(), self.group, place, replace(now, position=now.position + by))
+            now = tx.begin_progress(self.log.cluster(), self.group, {partition: PartitionOffsets(0, 0)})[partition]
+            tx.reset_progress(self.log.cluster(), self.group, partition, replace(now, position=now.position + by))
 
     def make_anew(self, base: str, partitions: int) -> None:
         """Delete a topic and make another one of its name."""
@@ -289,11 +293,14 @@ class Fleet:
             self._foreign.close(timeout=1)
             self._foreign = None
 
-    def delete_below(self, place: Place, offset: int) -> None:
-        self.admin.delete_records({TopicPartition(place.topic, place.partition): offset})
-        wait(lambda: self.log.partition_offsets(self.group, [place])[place].first >= offset, "the records are gone")
+    def delete_below(self, partition: Partition, offset: int) -> None:
+        self.admin.delete_records({TopicPartition(partition.topic, partition.number): offset})
+        wait(
+            lambda: self.log.partition_offsets(self.group, [partition])[partition].first >= offset,
+            "the records are gone",
+        )
 
-    def reset(self, base: str, whence: Any = "stored") -> list[tuple[Place, int, int]]:
+    def reset(self, base: str, whence: Any = "stored") -> list[tuple[Partition, int, int]]:
         """As a person does, from another process."""
         return offsets.reset(
             self.orders,
@@ -307,9 +314,9 @@ class Fleet:
             shops=[self.shop],
         )
 
-    def partition_statuses(self) -> dict[Place, str]:
+    def partition_statuses(self) -> dict[Partition, str]:
         found = offsets.partition_statuses(self.orders, self.log, self.group, self.topics.values())
-        return {Place(one.topic, one.partition): one.misfit for one in found if one.misfit}
+        return {Partition(one.topic, one.partition): one.misfit for one in found if one.misfit}
 
     def is_drained(self) -> bool:
         return self.progress() == self.ends()
@@ -324,7 +331,8 @@ class Fleet:
         """Each partition has exactly one of these members."""
         held = [member.held for member in members]
         return (
-            sum(map(len, held)) == len(self.places) == len(frozenset().union(*held)) and min(map(len, held)) >= at_least
+            sum(map(len, held)) == len(self.partitions) == len(frozenset().union(*held))
+            and min(map(len, held)) >= at_least
         )
 
     @contextmanager
@@ -399,8 +407,8 @@ def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Cal
     fleet = make_fleet({SNAPSHOTS: 2})
     zombie = Member(fleet)
     fleet.members.append(zombie)
-    place = min(fleet.places)
-    held_up = fleet.publish_to(place, 20)[5]
+    partition = min(fleet.partitions)
+    held_up = fleet.publish_to(partition, 20)[5]
     zombie.waits_at[held_up] = threading.Event()
     zombie.start()
     assert zombie.waiting.wait(PATIENCE_SECONDS)
@@ -414,7 +422,7 @@ def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Cal
         wait(lambda: any(line["event"] == "fenced" for line in logged), "the zombie is fenced")
     assert (zombie.records, successor.records) == (0, 20)
     wait(lambda: fleet.is_dealt([zombie, successor], at_least=1), "it has joined again")
-    for one in fleet.places:
+    for one in fleet.partitions:
         fleet.publish_to(one, 10)
     fleet.drained()
     assert (zombie.records, successor.records) == (10, 30)
@@ -445,7 +453,7 @@ def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[...
     fleet.drained()
     fleet.members.pop().close()
     assert fleet.committed() == fleet.ends()
-    fleet.commit(dict.fromkeys(fleet.places, 0))
+    fleet.commit(dict.fromkeys(fleet.partitions, 0))
     fleet.publish(20)
     member = fleet.member()
     fleet.drained()
@@ -456,46 +464,46 @@ def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[...
 # -- Offsets that do not fit -------------------------------------------------------------------------------------
 
 
-def recreated_and_shorter(fleet: Fleet, place: Place) -> dict[Place, str]:
+def recreated_and_shorter(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
     fleet.make_anew(SNAPSHOTS, 2)
     for n in range(2):
-        fleet.publish_to(Place(place.topic, n), 3)
-    return {Place(place.topic, n): "topic_recreated" for n in range(2)}
+        fleet.publish_to(Partition(partition.topic, n), 3)
+    return {Partition(partition.topic, n): "topic_recreated" for n in range(2)}
 
 
-def recreated_and_longer(fleet: Fleet, place: Place) -> dict[Place, str]:
+def recreated_and_longer(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
     fleet.make_anew(SNAPSHOTS, 2)
     for n in range(2):
-        fleet.publish_to(Place(place.topic, n), 25)
-    return {Place(place.topic, n): "topic_recreated" for n in range(2)}
+        fleet.publish_to(Partition(partition.topic, n), 25)
+    return {Partition(partition.topic, n): "topic_recreated" for n in range(2)}
 
 
-def deleted_by_retention(fleet: Fleet, place: Place) -> dict[Place, str]:
-    lost = fleet.publish_to(place, 5)[:3]
-    fleet.delete_below(place, 13)
+def deleted_by_retention(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
+    lost = fleet.publish_to(partition, 5)[:3]
+    fleet.delete_below(partition, 13)
     fleet.published -= {value.decode().strip("x ") for value in lost}
-    return {place: "offsets_gone"}
+    return {partition: "offsets_gone"}
 
 
-def log_restored(fleet: Fleet, place: Place) -> dict[Place, str]:
-    fleet.set_row(place, by=+4)
-    return {place: "log_shorter"}
+def log_restored(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
+    fleet.set_row(partition, by=+4)
+    return {partition: "log_shorter"}
 
 
-def store_restored(fleet: Fleet, place: Place) -> dict[Place, str]:
-    fleet.set_row(place, by=-4)
-    return {place: "store_restored"}
+def store_restored(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
+    fleet.set_row(partition, by=-4)
+    return {partition: "store_restored"}
 
 
-def store_is_new(fleet: Fleet, place: Place) -> dict[Place, str]:
+def store_is_new(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
     with fleet.store.transaction() as tx:
         tx.delete(s.progress, s.progress.c.group_name == fleet.group)
-    return dict.fromkeys(fleet.places, "store_restored")
+    return dict.fromkeys(fleet.partitions, "store_restored")
 
 
-def commit_is_ahead(fleet: Fleet, place: Place) -> dict[Place, str]:
-    fleet.commit({place: 99})
-    return {place: "store_restored"}
+def commit_is_ahead(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
+    fleet.commit({partition: 99})
+    return {partition: "store_restored"}
 
 
 @pytest.mark.parametrize(
@@ -513,26 +521,26 @@ def commit_is_ahead(fleet: Fleet, place: Place) -> dict[Place, str]:
 def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     make_fleet: Callable[..., Fleet],
     monkeypatch: pytest.MonkeyPatch,
-    breaks: Callable[[Fleet, Place], dict[Place, str]],
+    breaks: Callable[[Fleet, Partition], dict[Partition, str]],
 ) -> None:
     monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 2, OMS: 1})
-    for place in fleet.places:
-        fleet.publish_to(place, 10)
+    for partition in fleet.partitions:
+        fleet.publish_to(partition, 10)
     fleet.member()
     fleet.drained()
     fleet.members.pop().close()
 
-    place = Place(fleet.topics[SNAPSHOTS], 1)
-    wrong = breaks(fleet, place)
+    partition = Partition(fleet.topics[SNAPSHOTS], 1)
+    wrong = breaks(fleet, partition)
     assert fleet.partition_statuses() == wrong
     before = fleet.progress()
     with capture_logs() as logged:
         member = fleet.member()
         wait(lambda: member.misfits == wrong, "the misfits are noticed")
-        for other in fleet.places:
+        for other in fleet.partitions:
             fleet.publish_to(other, 5)
-        good = fleet.places - wrong.keys()
+        good = fleet.partitions - wrong.keys()
         wait(lambda: all(fleet.progress()[one] == fleet.ends()[one] for one in good), "the others go on")
         for _ in range(3):
             looked_at = member.consumer._looked_at
@@ -540,12 +548,12 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     assert {one: fleet.progress()[one] for one in wrong} == {one: before.get(one, 0) for one in wrong}
     assert member.held == good
     told = [line for line in logged if line["event"] == "progress_stopped"]
-    assert {Place(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
+    assert {Partition(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
     # Once for each deal, of which kafka-python may make several, however often it is looked at.
     assert len(told) <= len(wrong) * member.reader.generation
     assert len(member.deals) <= member.reader.generation  # nor does a look count as a deal
-    gauges = {one: member.stopped_gauge(one) for one in fleet.places}
-    assert gauges == {one: float(one in wrong) for one in fleet.places}
+    gauges = {one: member.stopped_gauge(one) for one in fleet.partitions}
+    assert gauges == {one: float(one in wrong) for one in fleet.partitions}
 
     for topic in {one.topic for one in wrong}:
         fleet.reset(next(base for base, name in fleet.topics.items() if name == topic))
@@ -556,7 +564,7 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     wait(lambda: member.misfits == {}, "the reset is noticed")
     wait(lambda: fleet.applied().keys() == fleet.published, "everything that the log has is applied")
     wait(fleet.is_drained, "the rows are where the log ends")
-    assert {one: member.stopped_gauge(one) for one in fleet.places} == dict.fromkeys(fleet.places, 0.0)
+    assert {one: member.stopped_gauge(one) for one in fleet.partitions} == dict.fromkeys(fleet.partitions, 0.0)
     assert fleet.partition_statuses() == {}
     assert member.troubles == []
 
@@ -568,17 +576,17 @@ def test_a_topic_made_anew_under_a_running_consumer_stops(
     """The client goes on at its old offset in the new topic, and says nothing."""
     monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
-    for place in fleet.places:
-        fleet.publish_to(place, 10)
+    for partition in fleet.partitions:
+        fleet.publish_to(partition, 10)
     member = fleet.member()
     fleet.drained()
-    place = Place(fleet.topics[SNAPSHOTS], 0)
+    partition = Partition(fleet.topics[SNAPSHOTS], 0)
     fleet.make_anew(SNAPSHOTS, 1)
-    fleet.publish_to(place, length)
-    wait(lambda: place in member.misfits, "it is noticed")
-    fleet.publish_to(Place(fleet.topics[OMS], 0), 5)
-    wait(lambda: fleet.progress()[Place(fleet.topics[OMS], 0)] == 15, "the other goes on")
-    wait(lambda: member.misfits == {place: "topic_recreated"}, "and why")
+    fleet.publish_to(partition, length)
+    wait(lambda: partition in member.misfits, "it is noticed")
+    fleet.publish_to(Partition(fleet.topics[OMS], 0), 5)
+    wait(lambda: fleet.progress()[Partition(fleet.topics[OMS], 0)] == 15, "the other goes on")
+    wait(lambda: member.misfits == {partition: "topic_recreated"}, "and why")
     fleet.reset(SNAPSHOTS)
     wait(lambda: fleet.applied().keys() == fleet.published, "nothing of the new topic is lost")
     wait(fleet.is_drained, "the rows are where the log ends")
@@ -590,21 +598,21 @@ def test_records_deleted_under_a_running_consumer_stop_it(
     """The client would go on behind the hole, and say nothing."""
     monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
-    place, other = Place(fleet.topics[SNAPSHOTS], 0), Place(fleet.topics[OMS], 0)
+    partition, other = Partition(fleet.topics[SNAPSHOTS], 0), Partition(fleet.topics[OMS], 0)
     member = Member(fleet, max_partition_fetch_bytes=4096)  # so that it has not fetched everything beforehand
     fleet.members.append(member)
-    values = fleet.publish_to(place, 200, filler=1000)
+    values = fleet.publish_to(partition, 200, filler=1000)
     member.waits_at[values[0]] = threading.Event()
     member.start()
     assert member.waiting.wait(PATIENCE_SECONDS)
-    fleet.delete_below(place, 150)
+    fleet.delete_below(partition, 150)
     member.waits_at[values[0]].set()
-    wait(lambda: member.misfits == {place: "offsets_gone"}, "it is noticed")
-    at = fleet.progress()[place]
+    wait(lambda: member.misfits == {partition: "offsets_gone"}, "it is noticed")
+    at = fleet.progress()[partition]
     assert 0 < at < 150
     fleet.publish_to(other, 5)
     wait(lambda: fleet.progress()[other] == 5, "the other goes on")
-    assert fleet.progress()[place] == at
+    assert fleet.progress()[partition] == at
     fleet.reset(SNAPSHOTS)
     fleet.published -= {value.decode().split()[0] for value in values[at:150]}
     fleet.drained()

@@ -17,7 +17,7 @@ from rich.console import Console
 from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
-from adapters.ports import Place
+from adapters.ports import Partition
 from adapters.simulators.world import make_lives
 from adapters.store import views
 from adapters.store.transaction import Store
@@ -141,8 +141,8 @@ class Run:
                 case "web":
                     yield name, float(is_ready(one.port))
         topic = config.load(self._folder / "orderflow.toml").topics.transitions
-        places = [Place(topic, number) for number in range(PARTITIONS["transitions"])]
-        yield "relay", sum(extent.end for extent in self._log.partition_offsets("nobody", places).values())
+        partitions = [Partition(topic, number) for number in range(PARTITIONS["transitions"])]
+        yield "relay", sum(extent.end for extent in self._log.partition_offsets("nobody", partitions).values())
 
 
 def look(fleet: Fleet, seen: Outage) -> None:
