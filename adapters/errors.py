@@ -75,7 +75,7 @@ class Fenced(OrderflowError):
 class RemoteError(OrderflowError):
     """A call did not end in success.
 
-    `outcome` is the metric's label (operations 1.2), `status` the HTTP status or 0, `code` and `words` the remote's
+    `outcome` is the metric's label (docs/rules.md 35), `status` the HTTP status or 0, `code` and `words` the remote's
     own, `retry_after_seconds` what the remote asked for, or None. `str()` never holds the remote's words: they
     may quote the request.
     """
@@ -112,7 +112,7 @@ class Rejected(RemoteError):
 
 
 class Duplicate(Rejected):
-    """The OMS holds an order with this external_ref already (oms-api 7)."""
+    """The OMS holds an order with this external_ref already (docs/kornitx.md 7)."""
 
 
 class AccountFault(RemoteError):

@@ -127,7 +127,7 @@ class OrdersQuery:
 
     states: tuple[str, ...] = ()
     order_ids: tuple[str, ...] = ()  # at most 100
-    updated_from: datetime | None = None  # Mirakl subtracts a delta of its own (mirakl-api 5.2)
+    updated_from: datetime | None = None  # Mirakl subtracts a delta of its own (docs/mirakl.md 5.2)
     updated_to: datetime | None = None
 
 

@@ -143,7 +143,7 @@ class OrderWriter:
             tx.save_orders([(after, row.version) for row, after in planned if after != row])
 
     def _plan(self, tx: Transaction, rows: Sequence[OrderRow], now: datetime) -> list[OrderRow]:
-        """Open what is due, drop what no longer is, and mark who needs attention (rule 21)."""
+        """Open what is due, drop what no longer is, and mark who needs attention (docs/rules.md 21)."""
         live: dict[int, list[tuple[int, tuple[str, str, int], str, bool]]] = {}
         for command in tx.live_commands([row.key for row in rows]):
             live.setdefault(command.order_key, []).append((command.id, command.key, command.state, command.unwanted))
@@ -172,7 +172,7 @@ class OrderWriter:
 
 
 def _repeats_apart(events: Sequence[Event], known: set[tuple[str, str]]) -> tuple[list[Event], list[Event]]:
-    """Events to apply, and repeats of known ones or of others in the same batch (rule 10)."""
+    """Events to apply, and repeats of known ones or of others in the same batch (docs/rules.md 10)."""
     seen = set(known)
     fresh: list[Event] = []
     repeats: list[Event] = []

@@ -1,6 +1,6 @@
 """Settings: environment over file over defaults. The only module that reads the environment.
 
-Names are a contract (design 9). Every error names the file, or the variable, and the key; none shows a value.
+Names are a contract (docs/rules.md 34). Every error names the file, or the variable, and the key; none shows a value.
 """
 
 import os
@@ -28,7 +28,7 @@ from statemachine.facts import EPOCH
 
 ENV_PREFIX: Final = "ORDERFLOW_"
 
-#: OR11 may run once a minute (mirakl-api 3).
+#: OR11 may run once a minute (docs/mirakl.md 3).
 SHORTEST_POLL_SECONDS: Final = 60
 
 
@@ -160,7 +160,7 @@ class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
     timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest call stays below the lease of its command
-    #: Of one company, over all workers (oms-api 2.2).
+    #: Of one company, over all workers (docs/kornitx.md 2.2).
     calls_per_hour: int = Field(default=1_000, ge=1)
     calls_per_day: int = Field(default=10_000, ge=1)
     dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES

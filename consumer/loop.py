@@ -18,7 +18,7 @@ from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
 
-#: One apply transaction (style-models 2).
+#: Records that one apply transaction takes at most.
 BATCH: Final = 500
 #: A partition whose offsets do not fit is looked at again after so long: somebody may have reset it.
 LOOK_AGAIN_SECONDS: Final = 5.0
@@ -121,7 +121,7 @@ class Consumer:
     # -- What is ours --------------------------------------------------------------------------------------------
 
     def _take_assignment(self) -> None:
-        """Begin each new partition at its progress row, never at the log's own commit (rule 8)."""
+        """Begin each new partition at its progress row, never at the log's own commit (docs/rules.md 8)."""
         generation, assigned = self._reader.generation, self._reader.assignment()
         dealt_anew = generation != self._generation
         if dealt_anew:

@@ -1,7 +1,7 @@
 """Mirakl to the log: one run reads everything that may be news of one shop, then publishes what is.
 
 All pages are read before the first order is published: while orders change state, paging over a filter skips some
-(mirakl-api 6), and an acceptance between two pages would be one such change. The cursor moves last, and only when
+(docs/mirakl.md 6), and an acceptance between two pages would be one such change. The cursor moves last, and only when
 every record is durable.
 """
 
@@ -301,7 +301,7 @@ class Poller:
         return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest, None, raw)
 
     def _is_news(self, one: _Found, stored: views.Seen | None, outcome: PollResult) -> bool:
-        """It differs from what is stored, or it is the proof that the order waits for (rules 16, 17)."""
+        """It differs from what is stored, or it is the proof that the order waits for (docs/rules.md 16, 17)."""
         proof = _proof(one, stored)
         differs = stored is None or stored.content != one.content
         if (differs or proof) and not self._is_recent(one.order_id, one.content, proof, one.read_at):

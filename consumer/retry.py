@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError
 
-# How a command's try ended: the `result` label of orderflow_commands_total (operations 1.2).
+# How a command's try ended: the `result` label of orderflow_commands_total (docs/rules.md 35).
 DONE: Final = "done"
 ALREADY_DONE: Final = "already_done"
 RETRY: Final = "retry"

@@ -166,7 +166,7 @@ class Worker:
     # -- claim ---------------------------------------------------------------------------------------------------
 
     def claim(self) -> Claim | None:
-        """Lease the next command and leave the fact that it was attempted (rules 12, 13, 20)."""
+        """Lease the next command and leave the fact that it was attempted (docs/rules.md 12, 13, 20)."""
         while True:
             now = self._clock.now()
             if not self._orders.store.has_claimable(now, self._resting(), self._shops.keys()):
@@ -254,13 +254,14 @@ class Worker:
         return ()
 
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
-        """The last look (rule 18); the lease begins anew."""
+        """The last look (docs/rules.md 18); the lease begins anew."""
         with self._orders.store.transaction() as tx:
             if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload, self._lease):
                 raise LeaseLost
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:
-        """What goes to the OMS (oms-api 7): frozen while a try may have arrived, else from the newest snapshot."""
+        """What goes to the OMS (docs/kornitx.md 7): frozen while a try may have arrived, else from the newest
+        snapshot."""
         if claim.command.maybe_sent and claim.command.payload is not None:
             return claim.command.payload
         if claim.snapshot is None:

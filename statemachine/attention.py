@@ -74,7 +74,7 @@ def _command_concerns(facts: Facts, needs: Needs) -> list[Concern]:
         detail = f"{kind}#{_round(facts, kind, carries)}"
         if blocked == "rejected":
             last = max(r for r in facts.rejections if (r.kind, r.carries, r.basis) == (kind, carries, basis))
-            # A 400 may only mean that the order had moved on: that shows at the next read (rule 19).
+            # A 400 may only mean that the order had moved on: that shows at the next read (docs/rules.md 19).
             looked = facts.snapshot is not None and facts.snapshot.read_at > last.at
             if last.code == ALREADY_THERE:
                 found.append(Concern("already_in_oms"))

@@ -18,7 +18,7 @@ TRIGGERS: Final = (SNAPSHOT, OMS_EVENT, CALL, ACT)
 class Event:
     """One event of one order.
 
-    `source` and `event_id` together are unique for ever: a second one with both is a repeat (rule 10).
+    `source` and `event_id` together are unique for ever: a second one with both is a repeat (docs/rules.md 10).
     `says` is all that it adds to the facts, without personal data. `raw` are the bytes of an order as received.
     `note` is for the timeline: small, closed words and numbers, no personal data.
     """

@@ -1,7 +1,7 @@
 """What is known of one order, and how two pieces of knowledge become one.
 
 `join` is commutative, associative and idempotent and loses nothing, so the same facts in any order, any number of
-times, end in the same `Facts` (protocol-rules.md, rule 1). Every field joins by maximum or by union; sets are kept
+times, end in the same `Facts` (docs/rules.md 1). Every field joins by maximum or by union; sets are kept
 as sorted tuples, so that equal facts are equal JSON.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 #: Before every instant that a remote can name.
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# -- Mirakl's words (mirakl-api 4.2, 4.4) ------------------------------------------------------------------------
+# -- Mirakl's words (docs/mirakl.md 4.2, 4.4) ------------------------------------------------------------------------
 
 PAY_ON_ACCEPTANCE: Final = "PAY_ON_ACCEPTANCE"
 PAY_ON_SHIPMENT: Final = "PAY_ON_SHIPMENT"
@@ -23,7 +23,7 @@ PAY_ON_DUE_DATE: Final = "PAY_ON_DUE_DATE"
 DEBIT: Final = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 AFTER_SHIPPING: Final = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 FINAL: Final = ("REFUSED", "CANCELED")
-#: Lines in these states are not part of the order any more. A line without a state counts as open (oms-api 10).
+#: Lines in these states are not part of the order any more. A line without a state counts as open (docs/kornitx.md 10).
 CLOSED_LINE_STATES: Final = frozenset({"REFUSED", "CANCELED", "REFUNDED"})
 
 _ACCEPT, _SHIP = ("STAGING", "WAITING_ACCEPTANCE"), ("SHIPPING",)
@@ -65,7 +65,7 @@ class Tracking:
     def shows(self, sent: "Tracking") -> bool:
         """Whether this, read from Mirakl, is what `sent` left there.
 
-        Numbers decide. A tracking without a number goes out as free text, so its name decides (oms-api 11.1).
+        Numbers decide. A tracking without a number goes out as free text, so its name decides (docs/kornitx.md 11.1).
         """
         if sent.number or self.number:
             return _bare(self.number) == _bare(sent.number)
@@ -93,7 +93,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Snapshot:
-    """One read of an order (OR11). The first five fields are its place among all reads, in this order (rule 2)."""
+    """One read of an order (OR11). The first five fields are its place among all reads, in this order
+    (docs/rules.md 2)."""
 
     updated_at: datetime  # last_updated_date; the start of the read where it is missing
     rank: int  # see rank_of
@@ -116,7 +117,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Part:
-    """One order in the OMS. The OMS may split ours into several (oms-api 3)."""
+    """One order in the OMS. The OMS may split ours into several (docs/kornitx.md 3)."""
 
     oms_id: int
     ref: str = ""
@@ -126,7 +127,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Dispatch:
-    """One thing that the OMS said of goods that left: a parcel, or a status that means all of it (oms-api 9.4, 9.5)."""
+    """One thing that the OMS said of goods that left: a parcel, or a status that means all of it
+    (docs/kornitx.md 9.4, 9.5)."""
 
     oms_id: int
     at: datetime  # dispatch_datetime, or else the event's time
@@ -146,7 +148,7 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attempt:
-    """A command was claimed: from here on its call may have happened (rule 20).
+    """A command was claimed: from here on its call may have happened (docs/rules.md 20).
 
     Where the store was restored from a copy, nobody knows what was claimed since: such an order counts as one whose
     import was attempted, and the attempt carries RESTORED.
@@ -162,7 +164,7 @@ RESTORED: Final = "restored"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Answer:
-    """A remote said yes. A yes is not yet applied: `proof_after` is when a read has to show it (rule 16)."""
+    """A remote said yes. A yes is not yet applied: `proof_after` is when a read has to show it (docs/rules.md 16)."""
 
     kind: str
     carries: str
@@ -173,7 +175,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rejection:
-    """A remote said no, for good, to a command on this basis (rule 22). `words` are the remote's own."""
+    """A remote said no, for good, to a command on this basis (docs/rules.md 22). `words` are the remote's own."""
 
     kind: str
     carries: str
@@ -214,7 +216,7 @@ class Facts:
 
     snapshot: Snapshot | None = None  # the newest read with a state that we know; the predicates read it
     unknown: Snapshot | None = None  # the newest read with a state that we do not know
-    shipped_seen: bool = False  # any read, however stale, showed it shipped (rule 3)
+    shipped_seen: bool = False  # any read, however stale, showed it shipped (docs/rules.md 3)
     parts: tuple[Part, ...] = ()
     dispatches: tuple[Dispatch, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()

@@ -57,7 +57,7 @@ def _tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
     answer = last_answer(facts, TRACK, carried(best))
     if answer is None:
         return True
-    # Answered: due again only where a read begun later shows none, or an older one of ours (rules 23, 24).
+    # Answered: due again only where a read begun later shows none, or an older one of ours (docs/rules.md 23, 24).
     return not is_pending(facts, answer) and not shown.shows(best)
 
 
@@ -115,7 +115,8 @@ def _concerns(facts: Facts, policy: Policy, state: str, needs: Needs) -> tuple[C
 
 
 def read_after(facts: Facts) -> datetime | None:
-    """A read that begins after this instant tells something, even where the order has not changed (rules 16, 17).
+    """A read that begins after this instant tells something, even where the order has not changed
+    (docs/rules.md 16, 17).
 
     None: only a changed order is news. The state sweep brings orders that wait; the rest are asked for by id.
     """

@@ -31,7 +31,7 @@ def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer |
 
 
 def is_pending(facts: Facts, answer: Answer | None) -> bool:
-    """Answered, and no read that began later than the grace period has come yet (rule 16)."""
+    """Answered, and no read that began later than the grace period has come yet (docs/rules.md 16)."""
     return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
 
 
@@ -43,14 +43,14 @@ def import_known(facts: Facts) -> bool:
 
 
 def is_sent(facts: Facts, line: Line) -> bool:
-    """A dispatched status covers the line, or the parcels hold as many of it as were ordered (oms-api 9.5)."""
+    """A dispatched status covers the line, or the parcels hold as many of it as were ordered (docs/kornitx.md 9.5)."""
     if any(d.covers == "order" or (d.covers == "part" and _part_holds(facts, d, line)) for d in facts.dispatches):
         return True
     return sent_quantity(facts, line.id) >= max(line.quantity, 1)
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
-    """Pieces of the line in all parcels; the same parcel told twice counts once (oms-api 9.4)."""
+    """Pieces of the line in all parcels; the same parcel told twice counts once (docs/kornitx.md 9.4)."""
     parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
     return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
 
@@ -104,7 +104,7 @@ def acceptance(facts: Facts, policy: Policy) -> str:
 
 
 def best_tracking(facts: Facts) -> Tracking:
-    """The tracking to report: of the newest dispatch, one with a number before one without (rule 4).
+    """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
 
     The same number told again without its URL (8, then 64) is no other tracking.
     """
@@ -131,7 +131,8 @@ def carried(tracking: Tracking) -> str:
 
 
 def _takes_tracking(snapshot: Snapshot) -> bool:
-    """Mirakl takes tracking from SHIPPING on (mirakl-api 5.4: after SHIPPED it was observed); not in the end states."""
+    """Mirakl takes tracking from SHIPPING on (docs/mirakl.md 5.4: after SHIPPED it was observed); not in the end
+    states."""
     if snapshot.state in DEBIT:
         return snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
     return snapshot.state == "SHIPPING" or (snapshot.state in AFTER_SHIPPING and snapshot.state != "CLOSED")

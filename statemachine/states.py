@@ -1,4 +1,4 @@
-"""The ten states. Each has one predicate over the facts; for any facts exactly one holds (protocol-rules.md)."""
+"""The ten states. Each has one predicate over the facts; for any facts exactly one holds (docs/rules.md)."""
 
 from collections.abc import Callable
 from typing import Final

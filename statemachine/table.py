@@ -39,7 +39,7 @@ _SENT: Final = (OMS_EVENT, CALL)
 _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL)
 
 TABLE: Final = (
-    # A first sighting can be in any state (mirakl-api 1, point 3).
+    # A first sighting can be in any state (docs/mirakl.md 1.3).
     Edge(NEW, _READ, WAITING_ACCEPTANCE, "first seen, waiting for the seller"),
     Edge(NEW, _READ, ACCEPTED, "first seen waiting, though we answered it already (a restored or late journal)"),
     Edge(NEW, _READ, AWAITING_PAYMENT, "first seen after its acceptance"),

@@ -1,6 +1,6 @@
 """Apache Kafka behind the log's ports, through kafka-python 3.0. The only module that talks to it, but for engines.py.
 
-What was seen of the client and is guarded against here (style-models 2, shared kafka/README):
+What was seen of the client and is guarded against here (docs/decisions/0015-kafka-python.md):
 
 - The rebalance listener runs on the client's I/O thread: it notes the new assignment and does nothing else.
 - A broken client can make `poll` fail for ever: whatever it raises, it is closed and made anew at the next poll.

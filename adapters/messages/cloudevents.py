@@ -30,7 +30,7 @@ _ENVELOPE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """An event with JSON data, as exact bytes (design 4)."""
+    """An event with JSON data, as exact bytes (docs/rules.md 31)."""
 
     id: str
     source: str

@@ -1,4 +1,4 @@
-"""Lenient fields: the published schemas of the remotes are no validators (mirakl-api 1.5)."""
+"""Lenient fields: the published schemas of the remotes are no validators (docs/mirakl.md 1.5)."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from adapters.messages.text import CONTROL_CHARACTER, instant, storable, usable_id
 
-# -- Models: lenient, because the published schemas are no validators (mirakl-api 1.5) ---------------------------
+# -- Models: lenient, because the published schemas are no validators (docs/mirakl.md 1.5) ---------------------------
 
 
 class _OrNull:

@@ -86,7 +86,8 @@ def _members(text: str) -> Iterator[tuple[str, Any, int, int]]:
 
 
 def slice_orders(body: bytes) -> tuple[list[bytes], int | None]:
-    """The bytes of each order of an OR11 page exactly as received, and total_count where it is given (mirakl-api 5.2).
+    """The bytes of each order of an OR11 page exactly as received, and total_count where it is given
+    (docs/mirakl.md 5.2).
 
     Raises Unreadable("not_json"), also for a page that has no list of orders.
     """

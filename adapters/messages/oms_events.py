@@ -1,4 +1,4 @@
-"""KornitX's callbacks as events (oms-api 8.3, 9.3)."""
+"""KornitX's callbacks as events (docs/kornitx.md 8.3, 9.3)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ OMS_DISPATCHED_TYPE: Final = "net.kornitx.order.dispatched"
 OMS_CANCELLED_TYPE: Final = "net.kornitx.order.cancelled"
 OMS_STATUS_TYPE: Final = "net.kornitx.order.status_changed"
 
-#: KornitX statuses that mean "all of it left" unless a shop says otherwise, and the one that means "cancelled" (8.1).
+#: KornitX statuses that mean "all of it left" unless a shop says otherwise, and the one that means "cancelled"
+#: (docs/kornitx.md 8.1).
 DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
 
@@ -68,7 +69,7 @@ class KornitXCancellation(Message):
 class KornitXCallback(Message):
     """KornitX's status callback. Named here is what orderflow reads; every other member may come along."""
 
-    # What is mandatory is oms-api 9.3's table.
+    # What is mandatory is docs/kornitx.md 9.3's table.
     id: Annotated[StrictInt, _INT64] = Field(description="The OMS's order. Each part of a split order has its own.")
     external_ref: Id = Field(
         description="The order's reference as it was given to the OMS: Mirakl's order id behind the shop's prefix."
@@ -135,7 +136,7 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
 
 
 def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
-    """A callback that came over HTTP, as the event that the OMS would have published (oms-api 9.2).
+    """A callback that came over HTTP, as the event that the OMS would have published (docs/kornitx.md 9.2).
 
     The id comes from the content: KornitX repeats a callback for ten hours. Raises Unreadable as `callback_of`.
     """
@@ -155,7 +156,7 @@ def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> Clo
 
 
 def oms_type(callback: KornitXCallback) -> str:
-    """For filtering only; the consumer decides by the data (oms-api 9.2)."""
+    """For filtering only; the consumer decides by the data (docs/kornitx.md 9.2)."""
     if callback.status in DISPATCHED_STATUSES or callback.new_shipments:
         return OMS_DISPATCHED_TYPE
     if callback.status == CANCELLED_STATUS or callback.new_cancellations:
@@ -164,7 +165,7 @@ def oms_type(callback: KornitXCallback) -> str:
 
 
 def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) -> Event | None:
-    """What a record of the OMS's topic says; None for a tombstone. Raises Unreadable (oms-api 9.3)."""
+    """What a record of the OMS's topic says; None for a tombstone. Raises Unreadable (docs/kornitx.md 9.3)."""
     event = from_record(value, headers)
     if event is None:
         return None
@@ -228,7 +229,7 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> D
 
 
 def _all_of_it(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch:
-    """A dispatched status: everything left, whatever the list of parcels holds (oms-api 9.5)."""
+    """A dispatched status: everything left, whatever the list of parcels holds (docs/kornitx.md 9.5)."""
     dated = [(parcel.dispatch_datetime or EPOCH, parcel) for parcel in callback.new_shipments]
     newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
     number = callback.shipping_tracking or newest.tracking

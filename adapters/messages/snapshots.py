@@ -1,4 +1,4 @@
-"""An order of Mirakl as an event: one read of one order (mirakl-api 5.2)."""
+"""An order of Mirakl as an event: one read of one order (docs/mirakl.md 5.2)."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -69,7 +69,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     return order_id, Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
-        # Real connectors met SHIPPING orders with empty addresses; street_1 is what tells (mirakl-api 5.2).
+        # Real connectors met SHIPPING orders with empty addresses; street_1 is what tells (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1),
         read_at=read_at,
         content=content_of(raw),
@@ -101,7 +101,8 @@ def _order_id(value: object) -> str:
 
 
 def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> CloudEvent:
-    """One read of one order. Its id holds the read too: the same content read later is proof of a call (rule 6)."""
+    """One read of one order. Its id holds the read too: the same content read later is proof of a call
+    (docs/rules.md 6)."""
     read_at = iso(snapshot.read_at)
     return CloudEvent(
         id=f"{order_id}:{snapshot.content}:{read_at}",

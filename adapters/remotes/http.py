@@ -30,7 +30,7 @@ class Reply:
 
 
 def outcome_of(status: int) -> str:
-    """The metric's label of a status, of a closed set (operations 1.2). A redirect counts as 4xx."""
+    """The metric's label of a status, of a closed set (docs/rules.md 35). A redirect counts as 4xx."""
     if 200 <= status < 300:
         return "2xx"
     if status in _NAMED:

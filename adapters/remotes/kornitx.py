@@ -1,4 +1,5 @@
-"""KornitX, the OMS: what an order looks like there, and the one call that puts it there (oms-api 3, 6, 7, 10)."""
+"""KornitX, the OMS: what an order looks like there, and the one call that puts it there
+(docs/kornitx.md 3, 6, 7, 10)."""
 
 import re
 from base64 import b64encode
@@ -16,7 +17,7 @@ from adapters.remotes.http import Remote, Reply, outcome_of, retry_after_seconds
 from adapters.remotes.kornitx_order import _id, _text
 from statemachine.facts import Part
 
-# -- What KornitX answers (oms-api 6, 7) -------------------------------------------------------------------------
+# -- What KornitX answers (docs/kornitx.md 6, 7) ------------------------------------------------------------------
 
 _OPERATION: Final = "import_order"
 _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
@@ -24,7 +25,7 @@ _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
 
 @dataclass(frozen=True, slots=True)
 class ErrorClassifier:
-    """How this account says what the vendor's documents do not tell: all of it is configuration (oms-api 6)."""
+    """How this account says what the vendor's documents do not tell: all of it is configuration (docs/kornitx.md 6)."""
 
     duplicate_codes: frozenset[int]
     rate_limit_codes: frozenset[int]
@@ -88,14 +89,15 @@ class KornitX:
         )
 
     def _authorization(self) -> str:
-        """The vendor shows it raw, every client we read encodes it (oms-api 2.1)."""
+        """The vendor shows it raw, every client we read encodes it (docs/kornitx.md 2.1)."""
         pair = f"{self._company_ref_id}:{self._api_key().strip()}"
         return "Basic " + (b64encode(pair.encode()).decode() if self._auth_encoding == "base64" else pair)
 
     def _read(self, reply: Reply) -> tuple[Part, ...]:
         answer = _json(reply.body)
         if 200 <= reply.status < 300 and answer is not None and not _is_error(answer):
-            # It is stored, whatever the rest of the answer looks like; has_error is the OMS's matter (oms-api 3).
+            # It is stored, whatever the rest of the answer looks like; has_error is the OMS's matter
+            # (docs/kornitx.md 3).
             return _parts(answer)
         raise self._failure(reply, answer)
 
@@ -103,7 +105,8 @@ class KornitX:
         code, message = _error_of(answer)
         kind = self._vocabulary.meaning(reply.status, code, message)
         if kind is None:
-            # A 2xx that carries an error or no JSON, a gateway's page, every 5xx: the order may be stored (oms-api 6).
+            # A 2xx that carries an error or no JSON, a gateway's page, every 5xx: the order may be stored
+            # (docs/kornitx.md 6).
             certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
             kind = Rejected if certain else OutcomeUnknown
         outcome = outcome_of(reply.status)

@@ -1,4 +1,4 @@
-"""An order of Mirakl as KornitX takes it (oms-api 6, 7, 10)."""
+"""An order of Mirakl as KornitX takes it (docs/kornitx.md 6, 7, 10)."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -11,7 +11,7 @@ from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
 from statemachine.facts import CLOSED_LINE_STATES
 
-#: No KornitX artwork; the customer's words are the product (oms-api 3.3).
+#: No KornitX artwork; the customer's words are the product (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
 
 
@@ -23,7 +23,7 @@ class Unimportable(OrderflowError):
         self.missing = tuple(missing)
 
 
-# -- The order, as KornitX wants it (oms-api 10) -----------------------------------------------------------------
+# -- The order, as KornitX wants it (docs/kornitx.md 10) ----------------------------------------------------------
 
 
 def build_payload(
@@ -77,7 +77,8 @@ _NEEDED: Final = {
 
 
 def message_attributes(messages: Sequence[str]) -> list[dict[str, str]]:
-    """What the customer wrote, as one order attribute, oldest first. The one place that knows its shape (oms-api 4)."""
+    """What the customer wrote, as one order attribute, oldest first. The one place that knows its shape
+    (docs/kornitx.md 4)."""
     text = "\n\n".join(message.strip() for message in messages if message.strip())
     return [{"name": ":MiraklOrderMessage", "value": text}] if text else []
 
@@ -109,7 +110,7 @@ def _text(fields: Mapping[str, Any], field: str) -> str:
 
 
 def _amount(value: object) -> Decimal | int | None:
-    """Money as a number; Mirakl's samples hold strings too (mirakl-api 2.1)."""
+    """Money as a number; Mirakl's samples hold strings too (docs/mirakl.md 2.1)."""
     try:
         amount = Decimal(value) if isinstance(value, str) else value
     except InvalidOperation:
@@ -129,7 +130,7 @@ def _phones(shipping: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _address(kind: str, address: Mapping[str, Any]) -> dict[str, str]:
-    """City in line 4 and region in line 5, as the vendor's own plugin has it (oms-api 3.1)."""
+    """City in line 4 and region in line 5, as the vendor's own plugin has it (docs/kornitx.md 3.1)."""
     iso, label = _text(address, "country_iso_code"), _text(address, "country")
     companies = (_text(address, "company"), _text(address, "company_2"))
     fields = {

@@ -1,4 +1,4 @@
-"""Mirakl's seller API: one shop at one marketplace (mirakl-api 2, 5)."""
+"""Mirakl's seller API: one shop at one marketplace (docs/mirakl.md 2, 5)."""
 
 import json
 import unicodedata
@@ -39,7 +39,7 @@ M = TypeVar("M", bound=Message)
 
 
 def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
-    """The error that an answer other than 2xx means (mirakl-api 2.3 to 2.5)."""
+    """The error that an answer other than 2xx means (docs/mirakl.md 2.3 to 2.5)."""
     code, words = error_words(reply.body)
     kind: type[RemoteError]
     if reply.status in (401, 403) or reply.status < 400:
@@ -61,7 +61,7 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
 
 
 def error_words(body: bytes) -> tuple[str, str]:
-    """Code and message of an error body of shape A or B, else the first 300 characters (mirakl-api 2.4)."""
+    """Code and message of an error body of shape A or B, else the first 300 characters (docs/mirakl.md 2.4)."""
     try:
         top = load_object(body)
     except Unreadable:
@@ -152,13 +152,14 @@ class _Threads(Message):
 
 
 def acceptance_body(decisions: Mapping[str, bool]) -> bytes:
-    """OR21: every line with its decision (mirakl-api 5.3)."""
+    """OR21: every line with its decision (docs/mirakl.md 5.3)."""
     lines = [{"id": line_id, "accepted": accepted} for line_id, accepted in decisions.items()]
     return json.dumps({"order_lines": lines}).encode()
 
 
 def tracking_body(tracking: Tracking, catalog: Catalog, other_carrier: str) -> bytes:
-    """OR23 (mirakl-api 5.4, oms-api 11.1). Raises Rejected, without a call, for what Mirakl is known to refuse.
+    """OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1). Raises Rejected, without a call, for what Mirakl is known to
+    refuse.
 
     Without a number the carrier goes as free text where that is allowed: a registered one may need a number, and the
     name that we sent is all that a later read can be compared with (Tracking.shows).
@@ -203,7 +204,7 @@ def _plain(name: str) -> str:
 
 
 def _zulu(at: datetime) -> str:
-    """UTC with Z: an unencoded + would become a space (mirakl-api 2.1)."""
+    """UTC with Z: an unencoded + would become a space (docs/mirakl.md 2.1)."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -269,11 +270,11 @@ class MiraklShop:
         self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._other_carrier))
 
     def confirm_shipment(self, order_id: str) -> None:
-        """OR24: no body; httpx adds the Content-Length: 0 without which the answer is 411 (mirakl-api 1.8)."""
+        """OR24: no body; httpx adds the Content-Length: 0 without which the answer is 411 (docs/mirakl.md 1.8)."""
         self._put("OR24", _order_path(order_id, "ship"), None)
 
     def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        """M11: what the customer wrote about this order, oldest first, as plain text (mirakl-api 5.10)."""
+        """M11: what the customer wrote about this order, oldest first, as plain text (docs/mirakl.md 5.10)."""
         params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
         found: dict[str, _CustomerMessage] = {}
         for _ in range(_MAX_THREAD_PAGES):
@@ -320,7 +321,7 @@ class MiraklShop:
         try:
             return self._get("PC01", "/api/platform/configuration", _parsed("PC01", _Platform)).features
         except RemoteError as error:
-            if error.status in (403, 404):  # for ROLE_SHOP_ADMIN only (mirakl-api 5.1)
+            if error.status in (403, 404):  # for ROLE_SHOP_ADMIN only (docs/mirakl.md 5.1)
                 return _Features()
             raise
 

@@ -1,4 +1,4 @@
-"""A message of Mirakl's, which is HTML, as plain text (mirakl-api 5.10)."""
+"""A message of Mirakl's, which is HTML, as plain text (docs/mirakl.md 5.10)."""
 
 import re
 from html.parser import HTMLParser

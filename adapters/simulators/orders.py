@@ -59,7 +59,7 @@ class Line:
     state: str | None = None  # None: that of the order
 
 
-# ---- an order as JSON (10.1), with invented people marked "Canary" ----------------------------------------
+# ---- an order as JSON (docs/mirakl.md 10.1), with invented people marked "Canary" -------------------------------
 
 FIRST_NAMES = ("Nora", "Imran", "Chloé", "Tom", "Aoife", "Léa", "Priya", "Jürgen")
 LAST_NAMES = ("Whitfield", "Sadiq", "Béranger", "O'Neill", "Marchand", "Lindqvist", "Okafor", "Weiß")

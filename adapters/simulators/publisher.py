@@ -1,4 +1,4 @@
-"""The OMS's own publisher: what the callback would have carried, straight to Kafka (oms-api 9).
+"""The OMS's own publisher: what the callback would have carried, straight to Kafka (docs/kornitx.md 9).
 
 With a client of its own, which deals records to partitions by its own rule: nothing of ours may rely on which.
 """

@@ -109,7 +109,7 @@ class Stage:
             self.mirakl.confirm_debit(self.order_id)
 
     def late_debit(self) -> Script:
-        """The debit after shipping (4.4)."""
+        """The debit after shipping (docs/mirakl.md 4.4)."""
         workflow = self.life.workflow
         if workflow == "PAY_ON_SHIPMENT":
             yield self.is_in(*DEBIT)

@@ -73,7 +73,7 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
 
 
 def _order_id(marketplace: Marketplace, number: int) -> str:
-    """Each operator has a shape of its own; nobody may parse them (4.1)."""
+    """Each operator has a shape of its own; nobody may parse them (docs/mirakl.md 4.1)."""
     if marketplace.name == "alpha":
         return f"{70_014_000 + number}-A"
     return f"C{number:09d}FR-B"

@@ -331,7 +331,8 @@ class Transaction:
         }
 
     def advance(self, move: Move) -> None:
-        """Step over a range of offsets. Raises Fenced where the stored position is not the one held (rule 7)."""
+        """Step over a range of offsets. Raises Fenced where the stored position is not the one held
+        (docs/rules.md 7)."""
         where = _progress_key(move.cluster, move.group, move.partition)
         moved = self._do(
             sa.update(s.progress).where(where, s.progress.c.position == move.held).values(position=move.position)
@@ -378,7 +379,7 @@ class Transaction:
         return order_of(row)
 
     def save_orders(self, rows: Sequence[tuple[OrderRow, int]]) -> None:
-        """Write each row over the version that was locked (rule 9)."""
+        """Write each row over the version that was locked (docs/rules.md 9)."""
         values = [
             dict(
                 id=row.key,
@@ -419,7 +420,7 @@ class Transaction:
         return {(source, event_id) for source, event_id in rows}
 
     def count_repeats(self, events: Sequence[Event]) -> None:
-        """A repeat is counted on the row of the first, and is no row of its own (rule 10)."""
+        """A repeat is counted on the row of the first, and is no row of its own (docs/rules.md 10)."""
         c = s.journal.c
         times = Counter((event.source, event.event_id) for event in events)
         values = [dict(source=source, event_id=event_id, times=count) for (source, event_id), count in times.items()]
@@ -517,7 +518,8 @@ class Transaction:
             self._freeze_again(again)
 
     def _freeze_again(self, order_keys: Collection[int]) -> None:
-        """An import of a later round sends what a try of an earlier one may have brought to the OMS (oms-api 7)."""
+        """An import of a later round sends what a try of an earlier one may have brought to the OMS
+        (docs/kornitx.md 7)."""
         c, earlier = s.commands.c, s.commands.alias("earlier")
         tried = (earlier.c.order_key == c.order_key, earlier.c.kind == IMPORT, earlier.c.maybe_sent)
         payload = (
@@ -531,7 +533,7 @@ class Transaction:
         )
 
     def mark_obsolete(self, ids: Collection[int]) -> None:
-        """No longer needed: an open one ends, a leased one is marked and stays its holder's (rule 12)."""
+        """No longer needed: an open one ends, a leased one is marked and stays its holder's (docs/rules.md 12)."""
         if not ids:
             return
         c = s.commands.c
@@ -570,7 +572,8 @@ class Transaction:
         *,
         give_up_at: datetime | None = None,
     ) -> bool:
-        """Take a command: one conditional update (rule 13). False where somebody was faster, or has the order."""
+        """Take a command: one conditional update (docs/rules.md 13). False where somebody was faster, or has the
+        order."""
         c = s.commands.c
         later = {} if give_up_at is None else {"give_up_at": give_up_at}
         taken = self._do(
@@ -583,7 +586,7 @@ class Transaction:
     def sending(
         self, command_id: int, token: str, now: datetime, payload: bytes | None, lease: timedelta = LEASE
     ) -> bool:
-        """The last look before the call: lease ours and not run out, command still wanted (rule 18).
+        """The last look before the call: lease ours and not run out, command still wanted (docs/rules.md 18).
 
         From here on the call may have happened, so the payload is stored now, and the lease begins anew, to outlast
         the call whatever was read before it. False: do not call.
@@ -596,7 +599,7 @@ class Transaction:
         return bool(self._do(sa.update(s.commands).where(*held).values(**values)).rowcount)
 
     def settle(self, command_id: int, token: str, state: str, outcome: str) -> bool:
-        """End a command that is still ours (rule 15). False: its lease was lost, the row is its successor's.
+        """End a command that is still ours (docs/rules.md 15). False: its lease was lost, the row is its successor's.
 
         A remote that said no holds nothing of an earlier try either, or it would have said duplicate.
         """
@@ -873,7 +876,8 @@ def _is_free(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def _waits_for_another() -> sa.ColumnElement[bool]:
-    """Another command of the order goes first: the leased one, be its time over or not (rule 12), else the oldest.
+    """Another command of the order goes first: the leased one, be its time over or not (docs/rules.md 12), else the
+    oldest.
 
     Deliberate: a command in back-off keeps the younger ones waiting too (tracking, then shipment).
     """

@@ -1,4 +1,5 @@
-"""The command line (design 9): names, options, exit codes and the JSON of the reading commands are a contract."""
+"""The command line (docs/rules.md 34): names, options, exit codes and the JSON of the reading commands are a
+contract."""
 
 import json
 import os

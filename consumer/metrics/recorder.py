@@ -38,7 +38,7 @@ from statemachine.table import TABLE
 HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 #: Waiting, in seconds: from 1 s to 14 days.
 WAITING: Final = (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 172800, 259200, 432000, 604800, 1209600)
-# The closed sets of label values (operations 1.1, 1.2). A value that is in none of them becomes OTHER.
+# The closed sets of label values (docs/rules.md 35). A value that is in none of them becomes OTHER.
 OTHER: Final = "other"
 OUTCOMES: Final = ("2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error")
 #: Those that alerts read, so that they exist from the start.
@@ -281,7 +281,7 @@ class Metrics:
     def called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
         operation = _known(operation, OPERATIONS.get(system, ()))
         if operation == "PC01" and outcome == "403":
-            outcome = "4xx"  # for shop admins only, and tolerated (mirakl-api 5.1): no fault of the account
+            outcome = "4xx"  # for shop admins only, and tolerated (docs/mirakl.md 5.1): no fault of the account
         self.api_requests.labels(system, shop, operation, _known(outcome, OUTCOMES)).inc()
         self.api_seconds.labels(system, operation).observe(seconds)
 

@@ -280,7 +280,7 @@ def _blocked(row: OrderRow) -> str:
 
 
 def _proof(facts: Facts, now: datetime) -> str:
-    """The read that has to show what Mirakl said yes to, or why it said no (rules 16, 19)."""
+    """The read that has to show what Mirakl said yes to, or why it said no (docs/rules.md 16, 19)."""
     snapshot = facts.snapshot
     if snapshot is None or read_after(facts) is None:
         return ""

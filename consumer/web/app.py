@@ -38,7 +38,8 @@ class CallbackEndpoint:
 
 
 def is_authentic(body: bytes, secret: str, headers: Mapping[str, str]) -> bool:
-    """HMAC-SHA256 of the raw body, hex or base64, or the shared secret itself (design 4; oms-api 8.2)."""
+    """HMAC-SHA256 of the raw body, hex or base64, or the shared secret itself (docs/rules.md 32,
+    docs/kornitx.md 8.2)."""
     given = headers.get("x-customgateway-hmac", "").strip()
     if given:
         digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()

@@ -316,7 +316,7 @@ def test_progress_is_set_by_hand(store: Store) -> None:
 
 
 def test_a_zombie_is_fenced_and_moves_nothing(store: Store) -> None:
-    """Rule 7: the zombie read nothing in its transaction, it holds what it held."""
+    """docs/rules.md 7: the zombie read nothing in its transaction, it holds what it held."""
     begin(store, PartitionOffsets(0, 9))
     advance(store, 0, 1)
     with pytest.raises(Fenced):
@@ -511,7 +511,7 @@ def test_what_has_ended_never_opens_again(desk: Desk, end: str) -> None:
 
 
 def test_a_leased_command_that_is_dropped_stays_its_holders(desk: Desk) -> None:
-    """Rule 12: an order whose call may be under way is not free."""
+    """docs/rules.md 12: an order whose call may be under way is not free."""
     first, second = desk.open(TRACK, replace(TRACK, carries="T2"))
     desk.lease(first)
     desk.drop(first, second)
@@ -661,7 +661,7 @@ def test_two_claimers_and_one_wins(desk: Desk) -> None:
 
 
 def test_a_command_that_ended_between_look_and_lease_is_not_taken(desk: Desk) -> None:
-    """Rule 13: selected, canceled, then claimed."""
+    """docs/rules.md 13: selected, canceled, then claimed."""
     (command,) = desk.open(IMPORT)
     assert desk.claimable() == command
     desk.drop(command)

@@ -175,14 +175,14 @@ def test_a_life_from_the_first_sighting_to_shipped(world: World) -> None:
         assert (order.state, order.version, world.open_commands()) == (state, version, commands)
         assert order.read_after == read_after(order.facts)
     journal = views.journal(world.store, 1)
-    assert [entry.version for entry in journal] == list(range(1, 10))  # rule 11
+    assert [entry.version for entry in journal] == list(range(1, 10))  # docs/rules.md 11
     assert [(entry.before, entry.after) for entry in journal] == list(itertools.pairwise(path))
     assert [one.moved for one in world.told] == [before != after for before, after in itertools.pairwise(path)]
     assert [one.seconds_in_before for one in world.told][1:4] == [10, 10, 10]
 
 
 def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -> None:
-    """Rule 21: no claim can come between the cancel and the end of the import."""
+    """docs/rules.md 21: no claim can come between the cancel and the end of the import."""
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
         world.orders.apply_in(tx, [seen("CANCELED", 1)])
@@ -218,7 +218,7 @@ def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
     assert world.states_of_commands() == {IMPORT: "open"}
 
 
-# -- Repeats (rule 10) -------------------------------------------------------------------------------------------
+# -- Repeats (docs/rules.md 10) -----------------------------------------------------------------------------------
 
 
 def test_a_repeat_in_the_same_batch_is_counted_and_is_no_row(world: World) -> None:

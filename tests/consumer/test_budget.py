@@ -1,4 +1,5 @@
-"""The published budget of an account of the OMS, over all workers (oms-api 2.2): never overdrawn, and nobody asks."""
+"""The published budget of an account of the OMS, over all workers (docs/kornitx.md 2.2): never overdrawn, and nobody
+asks."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -20,7 +20,7 @@ company_ref_id = 99999
 api_key_file = "secrets/alpha-oms.key"
 """
 
-#: The file of design section 9, word for word where it is not a comment, with the tables that kind = "kafka" reads.
+#: A configuration file with the names that other people use (docs/rules.md 34), and the tables of kind = "kafka".
 CONTRACT = """\
 [store]
 url = "sqlite:///orderflow.db"

@@ -120,7 +120,7 @@ def once(raising: BaseException, instead_of: Callable[..., Any]) -> Callable[...
 
 
 def test_it_begins_at_the_progress_row_whatever_the_log_believes(world: World) -> None:
-    """Rule 8: stopped between the commit of the database and the log's, it would be fenced for ever."""
+    """docs/rules.md 8: stopped between the commit of the database and the log's, it would be fenced for ever."""
     for n in range(4):
         world.publish(said(n))
     (partition,) = {record.partition for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
@@ -429,7 +429,7 @@ def test_what_the_oms_says_before_the_first_snapshot_acts_when_it_comes(world: W
     assert [command.kind for command in views.commands(world.store, order.key)] == ["send_tracking"]
 
 
-# -- The brake (design 5) ----------------------------------------------------------------------------------------
+# -- The brake (docs/rules.md 33) ---------------------------------------------------------------------------------
 
 
 def bad(world: World, *numbers: int, topic: str = SNAPSHOTS) -> None:

@@ -38,7 +38,7 @@ from tests.support import StillClock
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
-#: operations.md 1.2, for the metrics that exist by now.
+#: Names, types and labels of the metrics, which other people's dashboards and alerts use (docs/rules.md 34).
 CONTRACT = {
     "orderflow_budget_left": ("gauge", "system shop window"),
     "orderflow_consumer_assigned_partitions": ("gauge", ""),

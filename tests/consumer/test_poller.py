@@ -517,7 +517,7 @@ def test_an_order_without_id_is_set_aside_and_the_rest_of_its_page_goes_on(rig: 
 
 
 def test_an_order_that_stays_unusable_is_not_counted_in_every_run(rig: Rig) -> None:
-    """Ten in a quarter of an hour page somebody (operations 3); one order alone must not."""
+    """Ten dead letters within 15 minutes page somebody; one order alone must not."""
     fill(rig, 3)
     mirakl, poller = watched(rig)
     mirakl.after = bad_order(rig)

@@ -1,4 +1,5 @@
-"""A consumer and a worker on one order at one moment, on PostgreSQL: no fact is lost, whoever comes first (rule 9)."""
+"""A consumer and a worker on one order at one moment, on PostgreSQL: no fact is lost, whoever comes first
+(docs/rules.md 9)."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence

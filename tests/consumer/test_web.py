@@ -192,7 +192,7 @@ def test_a_callback_with_any_proof_of_the_secret_is_in_the_log_as_an_event(web: 
 
 
 def test_the_same_content_is_the_same_event(web: Web) -> None:
-    """KornitX repeats a callback for ten hours (oms-api 8.2)."""
+    """KornitX repeats a callback for ten hours (docs/kornitx.md 8.2)."""
     one = web.put(BEARER).json()
     web.rig.clock.advance(7200)
     assert web.put({"X-CustomGateway-Hmac": digest().hex()}).json() == one

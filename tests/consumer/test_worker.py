@@ -1,4 +1,4 @@
-"""The worker against the simulators. What goes wrong comes first; rules are those of protocol-rules.md."""
+"""The worker against the simulators. What goes wrong comes first; rules are those of docs/rules.md."""
 
 import json
 import sqlite3
@@ -86,7 +86,7 @@ def test_rule_19_a_lost_answer_is_repeated_and_a_400_is_looked_at(rig: Rig) -> N
 
 
 def test_rule_16_a_204_that_was_not_applied_is_tried_again_after_the_grace_and_a_read(rig: Rig) -> None:
-    """Rule 17 with it: the read that disproves it shows an order that has not changed at all."""
+    """docs/rules.md 17 with it: the read that disproves it shows an order that has not changed at all."""
     rig.add("1-A")
     rig.poll()
     rig.fail("OR21", "204_not_applied")
@@ -132,12 +132,12 @@ def test_rules_18_and_21_a_leased_command_that_became_obsolete_is_not_sent(rig: 
     assert claim is not None
     rig.mirakl["alpha"].cancel("1-A")
     rig.poll()
-    assert (rig.command().state, rig.command().unwanted) == ("leased", True), "never taken away (rule 12)"
+    assert (rig.command().state, rig.command().unwanted) == ("leased", True), "never taken away (docs/rules.md 12)"
     with pytest.raises(LeaseLost):
         rig.worker.call(claim)
     rig.worker._drop(claim)
     assert (rig.command().state, rig.oms.requests["order"]) == ("obsolete", 0)
-    assert rig.attention() == ["canceled_after_import"], "rule 20: it was attempted, as far as anybody knows"
+    assert rig.attention() == ["canceled_after_import"], "docs/rules.md 20: it was attempted, as far as anybody knows"
 
 
 @pytest.mark.parametrize(("waited", "sent"), [(89, 1), (91, 0)])
@@ -403,14 +403,14 @@ def test_rules_12_14_and_15_one_leased_command_an_order_and_each_content_its_own
     dispatched(rig, "T2", status=64)
     first, second = rig.commands()[-2:]
     assert (first.state, first.unwanted, second.state) == ("leased", True, "open")
-    assert rig.worker.claim() is None, "rule 12: the order is not free"
+    assert rig.worker.claim() is None, "docs/rules.md 12: the order is not free"
 
     rig.clock.advance(LEASE.total_seconds() + 1)  # its holder hangs
     quick = rig.worker.claim()
     assert quick is not None
     assert "T2" in quick.command.carries
     rig.worker._done(slow, (), DONE)
-    assert rig.command().lease_token == quick.token, "rule 15: fenced by the token"
+    assert rig.command().lease_token == quick.token, "docs/rules.md 15: fenced by the token"
     assert any("T1" in answer.carries for answer in rig.row().facts.answers), "and still a fact"
     rig.worker._done(quick, rig.worker.call(quick), DONE)
     assert [(c.carries.split(" | ")[1], c.state) for c in rig.commands()[1:3]] == [("T1", "obsolete"), ("T2", "done")]
@@ -735,7 +735,7 @@ def test_a_pause_of_one_group_leaves_the_others(rig: Rig) -> None:
 
 
 def test_an_answer_that_could_not_be_stored_is_kept_and_stored_first(tmp_path: Path) -> None:
-    """Rule 15's second half: the ids of an import are told once."""
+    """docs/rules.md 15's second half: the ids of an import are told once."""
     rig = Rig(tmp_path, busy_seconds=0.05)
     rig.add("1-A", state="SHIPPING")
     rig.add("2-A", state="SHIPPING")

@@ -1,4 +1,4 @@
-"""What is due and what needs a person: the consequences that design 3 and protocol-rules.md name, one test each."""
+"""What is due and what needs a person: what the rules mean for an order (docs/rules.md 30), one test each."""
 
 from dataclasses import replace
 from functools import reduce
@@ -76,7 +76,7 @@ def test_acceptance_is_due_while_mirakl_waits() -> None:
 
 
 def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
-    """Rule 16. The grace only saves calls: the answer is at 10, its proof is due after 60."""
+    """docs/rules.md 16. The grace only saves calls: the answer is at 10, its proof is due after 60."""
     answered_at_10 = answered(ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
     assert (state_of(waiting), kinds(waiting), read_after(waiting)) == ("accepted", [], at(60))
@@ -96,7 +96,7 @@ def test_answers_that_are_never_applied_end_with_a_person() -> None:
 
 
 def test_a_400_is_looked_at_before_anybody_is_told() -> None:
-    """Rule 19: it may only mean that the order has moved on."""
+    """docs/rules.md 19: it may only mean that the order has moved on."""
     waiting = seen("WAITING_ACCEPTANCE", began=1)
     content = read("WAITING_ACCEPTANCE").content
     facts = known(waiting, rejected(ACCEPT, "accept", basis=content, when=5))
@@ -107,7 +107,7 @@ def test_a_400_is_looked_at_before_anybody_is_told() -> None:
 
 
 def test_a_rejection_holds_for_its_basis_alone() -> None:
-    """Rule 22: the order has changed, so it is tried once more, under a new round."""
+    """docs/rules.md 22: the order has changed, so it is tried once more, under a new round."""
     facts = known(seen("WAITING_ACCEPTANCE"), rejected(ACCEPT, "accept", basis=read("WAITING_ACCEPTANCE").content))
     changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3).says)
     assert [(c.kind, c.round) for c in due(changed, POLICY)] == [(ACCEPT, 1)]
@@ -173,7 +173,7 @@ def test_an_order_that_the_oms_has_without_us_is_for_a_person_who_can_settle_it(
 
 
 def test_canceled_while_an_import_may_be_under_way_needs_a_person() -> None:
-    """Rule 20: attempted is a fact."""
+    """docs/rules.md 20: attempted is a fact."""
     attempted = said(attempts=(Attempt(IMPORT, ""),))
     canceled = known(seen("SHIPPING"), attempted, seen("CANCELED", updated=1))
     assert (state_of(canceled), kinds(canceled), reasons(canceled)) == ("canceled", [], ["canceled_after_import"])
@@ -209,7 +209,7 @@ def test_a_refused_tracking_blocks_nothing(end: Event) -> None:
 
 
 def test_a_shipment_refused_for_lack_of_tracking_goes_out_once_there_is_one() -> None:
-    """Rule 22: keyed by what Mirakl holds. 8 without tracking, OR24 refused, then 516 brings it."""
+    """docs/rules.md 22: keyed by what Mirakl holds. 8 without tracking, OR24 refused, then 516 brings it."""
     facts = known(seen("SHIPPING"), sent(""))
     basis = due(facts, POLICY)[0].basis
     facts = join(facts, rejected(CONFIRM, basis=basis, when=1).says)
@@ -234,13 +234,13 @@ def test_the_debit_after_shipping_is_no_regression() -> None:
 
 
 def test_a_converted_order_does_not_fall_back_from_shipped() -> None:
-    """Rule 3."""
+    """docs/rules.md 3."""
     facts = known(seen("SHIPPED", workflow=f.PAY_ON_DUE_DATE), seen("WAITING_DEBIT", updated=5))
     assert (state_of(facts), kinds(facts)) == ("shipped", [])
 
 
 def test_late_tracking_still_goes_out_while_mirakl_shows_none_or_an_older_one_of_ours() -> None:
-    """Rule 23."""
+    """docs/rules.md 23."""
     none_shown = known(seen("SHIPPED"), sent("T1", status=516))
     assert kinds(none_shown) == [TRACK]
     ours_shown = known(seen("SHIPPED", tracking=T1), said(sent=(T1,)), sent("T1"), sent("T2", when=9))
@@ -253,7 +253,7 @@ def test_a_foreign_tracking_is_a_persons_and_stays() -> None:
 
 
 def test_an_older_tracking_of_ours_that_landed_late_is_replaced_again() -> None:
-    """Rule 24: OR23(T1) times out, T2 is sent and answered, T1 lands."""
+    """docs/rules.md 24: OR23(T1) times out, T2 is sent and answered, T1 lands."""
     tried = said(sent=(T1, Tracking("DPD", "T2")))
     facts = known(seen("SHIPPED"), sent("T1"), sent("T2", when=9), tried, answered(TRACK, carries=T2_KEY, answered=20))
     assert kinds(facts) == []
@@ -264,7 +264,7 @@ def test_an_older_tracking_of_ours_that_landed_late_is_replaced_again() -> None:
 
 
 def test_the_newest_dispatch_counts_never_the_last_to_arrive() -> None:
-    """Rule 4; a number beats none."""
+    """docs/rules.md 4; a number beats none."""
     facts = known(seen("SHIPPING"), sent("T2", when=9), sent("T1", when=5), sent("", when=99))
     assert due(facts, POLICY)[0].carries == T2_KEY
 
@@ -367,7 +367,7 @@ def test_an_order_without_a_date_is_not_taken_for_an_old_one() -> None:
 
 
 def test_of_reads_of_one_instant_the_one_with_the_address_wins() -> None:
-    """Rule 2: also where the read without it began later."""
+    """docs/rules.md 2: also where the read without it began later."""
     with_address, without = seen("SHIPPING", began=1), seen("SHIPPING", began=2, has_address=False)
     assert kinds(known(with_address, without)) == kinds(known(without, with_address)) == [IMPORT]
 
@@ -391,13 +391,13 @@ def test_an_unknown_state_changes_nothing_and_is_flagged() -> None:
 
 
 def test_reads_of_one_instant_are_told_apart_by_rank() -> None:
-    """Rule 2: accepted automatically within the same second."""
+    """docs/rules.md 2: accepted automatically within the same second."""
     waiting, shipping = seen("WAITING_ACCEPTANCE"), seen("SHIPPING")
     assert state_of(known(waiting, shipping)) == state_of(known(shipping, waiting)) == "shipping"
 
 
 def test_an_order_known_from_the_oms_alone_is_new_and_asked_for() -> None:
-    """Rule 5."""
+    """docs/rules.md 5."""
     facts = known(spoke())
     assert (state_of(facts), read_after(facts)) == ("new", f.EPOCH)
 

@@ -431,7 +431,7 @@ def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Cal
 def test_where_kafka_s_commit_is_behind_nothing_is_read_twice(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped between the commit of the database and Kafka's, as often as you like (rule 8)."""
+    """Stopped between the commit of the database and Kafka's, as often as you like (docs/rules.md 8)."""
     monkeypatch.setattr(KafkaReader, "commit", lambda *_: None)  # each of them dies before it comes to that
     fleet = make_fleet({SNAPSHOTS: 2})
     passed = 0

@@ -1,4 +1,4 @@
-"""A Mirakl marketplace as one seller sees it (mirakl-api sections 2 to 6, 9), with its operator and customers.
+"""A Mirakl marketplace as one seller sees it (docs/mirakl.md 2 to 6, 9), with its operator and customers.
 
 `app` is the seller's API. The plain methods are what the operator, the customer, the calendar and a person
 in the seller portal do; each says whether it changed anything. Whatever happens to an order is in the books.
@@ -42,7 +42,7 @@ WORKFLOWS = (
 DEBIT = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 SENT = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 DEAD = ("REFUSED", "CANCELED")
-# Where a confirmed debit leads, and from which state the late ones start (4.4).
+# Where a confirmed debit leads, and from which state the late ones start (docs/mirakl.md 4.4).
 AFTER_DEBIT = {
     "PAY_ON_ACCEPTANCE": "SHIPPING",
     "PAY_ON_SHIPMENT": "SHIPPED",
@@ -91,7 +91,7 @@ class Marketplace:
 class Knobs:
     """Section 9: what is not established about Mirakl, at the defaults given there, and faults to inject."""
 
-    error_shape: str = "A"  # A: message, status, code. B: a list of errors. Messaging is always B (2.4)
+    error_shape: str = "A"  # A: message, status, code. B: a list of errors. Messaging is always B (docs/mirakl.md 2.4)
     order_not_found_status: int = 404
     visibility_lag_seconds: float = 0.0  # how old OR11's picture of an order is after a write
     update_lookback_seconds: float = 60.0  # what Mirakl subtracts from start_update_date
@@ -151,14 +151,14 @@ class _Record:
 
 
 def stamp(moment: datetime) -> str:
-    """ISO 8601 in UTC with Z; milliseconds are left out when they are zero (2.1)."""
+    """ISO 8601 in UTC with Z; milliseconds are left out when they are zero (docs/mirakl.md 2.1)."""
     utc = moment.astimezone(UTC)
     milliseconds = utc.microsecond // 1000
     return utc.strftime("%Y-%m-%dT%H:%M:%S") + (f".{milliseconds:03d}Z" if milliseconds else "Z")
 
 
 def parse_date(text: str) -> datetime:
-    """A date of the query: offset or Z is required, and an unencoded + has become a space (2.1)."""
+    """A date of the query: offset or Z is required, and an unencoded + has become a space (docs/mirakl.md 2.1)."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(text)
@@ -166,7 +166,7 @@ def parse_date(text: str) -> datetime:
 
 
 def open_lines(order: Json) -> list[Json]:
-    """The lines that still count (4.5)."""
+    """The lines that still count (docs/mirakl.md 4.5)."""
     return [line for line in order["order_lines"] if line["order_line_state"] not in (*DEAD, "REFUNDED")]
 
 
@@ -263,7 +263,7 @@ class MiraklSimulator:
             return True
 
     def confirm_debit(self, order_id: str) -> bool:
-        """The customer has paid; where the order goes depends on its workflow (4.4)."""
+        """The customer has paid; where the order goes depends on its workflow (docs/mirakl.md 4.4)."""
         with self.lock:
             record = self._in_state(order_id, *DEBIT)
             if record is None:
@@ -287,7 +287,7 @@ class MiraklSimulator:
             return self.cancel(order_id, by="marketplace", reason="PAYMENT_REFUSED")
 
     def cancel(self, order_id: str, by: str = "customer", reason: str = "CUSTOMER_CHANGED_MIND") -> bool:
-        """Everything is canceled; possible from every state that is not final (4.2)."""
+        """Everything is canceled; possible from every state that is not final (docs/mirakl.md 4.2)."""
         with self.lock:
             record = self._records[order_id]
             if record.order["order_state"] in (*DEAD, "CLOSED"):
@@ -451,7 +451,8 @@ class MiraklSimulator:
         record.listed_at = None
 
     def _can_cancel(self, order: Json) -> bool:
-        """The shop's right to cancel (4.4): before the debit; without payments, before the parcel leaves."""
+        """The shop's right to cancel (docs/mirakl.md 4.4): before the debit; without payments, before the parcel
+        leaves."""
         state = order["order_state"]
         if state in (*DEAD, "CLOSED") or order["customer_debited_date"] is not None:
             return False
@@ -484,9 +485,9 @@ class MiraklSimulator:
             self._decide(record, {line["order_line_id"] for line in record.order["order_lines"]}, "marketplace")
 
     def _decide(self, record: _Record, accepted: set[str], by: str) -> None:
-        """Every line is accepted or refused; the order follows the accepted ones (4.5)."""
+        """Every line is accepted or refused; the order follows the accepted ones (docs/mirakl.md 4.5)."""
         order = record.order
-        # An automatic decision leaves no date (5.2).
+        # An automatic decision leaves no date (docs/mirakl.md 5.2).
         order["acceptance_decision_date"] = None if by == "marketplace" else stamp(self.now())
         lines = open_lines(order)
         for line in lines:
@@ -503,7 +504,7 @@ class MiraklSimulator:
         self._note(record, "accepted" if left else "refused", by, **counts)
 
     def _set_tracking(self, record: _Record, body: Json, by: str) -> None:
-        """OR23: one carrier and number for the order; a later one overwrites (5.4)."""
+        """OR23: one carrier and number for the order; a later one overwrites (docs/mirakl.md 5.4)."""
         order = record.order
         state, after_debit = order["order_state"], order["payment_workflow"] != "PAY_ON_ACCEPTANCE"
         shipped = state in SENT or (state in DEBIT and after_debit)
@@ -535,7 +536,7 @@ class MiraklSimulator:
         self._note(record, "tracking", by, tracking=number or "", carrier=code or name or "")
 
     def _ship(self, record: _Record, by: str) -> None:
-        """OR24: the seller says that the parcel has left (5.5)."""
+        """OR24: the seller says that the parcel has left (docs/mirakl.md 5.5)."""
         order = record.order
         if order["order_state"] != "SHIPPING":
             raise ApiError(
@@ -552,7 +553,7 @@ class MiraklSimulator:
         self._publish(record)
         self._note(record, "shipped", by, tracking=order["shipping_tracking"] or "")
 
-    # ---- messages (5.10) ----------------------------------------------------------------------------------
+    # ---- messages (docs/mirakl.md 5.10) -------------------------------------------------------------------------
 
     def _threads_of(self, order_ids: set[str] | None) -> list[Json]:
         """Newest first; None: of all orders."""
@@ -640,7 +641,7 @@ class MiraklSimulator:
                 route("PUT", f"{order}/ship", "OR24", lambda request, _: self._or24(request)),
                 route("GET", "/api/inbox/threads", "M11", lambda request, _: self._m11(request)),
                 route("GET", "/api/inbox/threads/{thread_id}", "M10", lambda request, _: self._m10(request)),
-                # Multi-shipment is off: its whole family answers 404 (5.9).
+                # Multi-shipment is off: its whole family answers 404 (docs/mirakl.md 5.9).
                 route("POST", "/api/shipments", "ST01", lambda *_: _switched_off()),
                 route("GET", "/api/shipments", "ST11", lambda *_: _switched_off()),
                 route("POST", "/api/shipments/tracking", "ST23", lambda *_: _switched_off()),
@@ -792,7 +793,7 @@ class MiraklSimulator:
             ]
         }
 
-    # ---- OR11 (5.2) ---------------------------------------------------------------------------------------
+    # ---- OR11 (docs/mirakl.md 5.2) ------------------------------------------------------------------------------
 
     def _or11(self, request: Request) -> Response:
         query = _Query(dict(request.query_params.items()), request.query_params.getlist)
@@ -884,7 +885,7 @@ class MiraklSimulator:
             tests.append(lambda version: (version.fields["customer_debited_date"] is not None) is debited)
         return tests
 
-    # ---- the writes (5.3 to 5.5) ----------------------------------------------------------------------------
+    # ---- the writes (docs/mirakl.md 5.3 to 5.5) -----------------------------------------------------------------
 
     def _or21(self, request: Request, body: bytes) -> Response:
         decisions = _decisions(body)
@@ -928,7 +929,7 @@ class MiraklSimulator:
             raise ApiError(status, f"Order with id '{order_id}' not found", code)
         return self._records[order_id]
 
-    # ---- M10, M11 (5.10, seek paging 2.2) ---------------------------------------------------------------------
+    # ---- M10, M11 (docs/mirakl.md 5.10, 2.2) ---------------------------------------------------------------------
 
     def _m11(self, request: Request) -> Response:
         params = dict(request.query_params.items())
@@ -989,7 +990,7 @@ class MiraklSimulator:
 
 
 def _refusal(error: ApiError, shape: str = "A") -> Response:
-    """Error bodies (2.4): A is the classic one, B a list of errors."""
+    """Error bodies (docs/mirakl.md 2.4): A is the classic one, B a list of errors."""
     body: Json = {"message": error.message, "status": error.status}
     if shape == "B":
         one = {"code": error.code or "VALIDATION_ERROR", "field": error.name, "message": error.message}

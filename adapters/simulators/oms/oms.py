@@ -1,4 +1,4 @@
-"""The OMS (KornitX): `POST /order` as orders arrive, and what its operators report back (oms-api 2 to 8).
+"""The OMS (KornitX): `POST /order` as orders arrive, and what its operators report back (docs/kornitx.md 2 to 8).
 
 Notifications wait in a queue until `deliver_due` sends them, so that time stays a parameter.
 """
@@ -51,7 +51,7 @@ REQUIRED = (
     "shipping_country_code",
 )
 REQUIRED_OF_ITEM = ("external_ref", "sku", "description", "quantity", "type")
-RETRIES = 5  # of a notification that was not answered with 2xx (8.2)
+RETRIES = 5  # of a notification that was not answered with 2xx (docs/kornitx.md 8.2)
 NO_DATE, NO_MOMENT = "0000-00-00", "0000-00-00 00:00:00"
 
 
@@ -81,7 +81,7 @@ class OmsKnobs:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """One parcel. The same value sent again is the same shipment (oms-api 9.4)."""
+    """One parcel. The same value sent again is the same shipment (docs/kornitx.md 9.4)."""
 
     tracking: str = ""
     lines: tuple[tuple[str, int], ...] = ()  # (our line id, quantity)
@@ -171,7 +171,7 @@ class OmsSimulator:
         self._next_id = 46_140_204
         self.app = Starlette(routes=[Route("/order", self._endpoint, methods=["POST"])])
 
-    # ---- POST /order (3, 5, 6, 7) --------------------------------------------------------------------------
+    # ---- POST /order (docs/kornitx.md 3, 5, 6, 7) ---------------------------------------------------------------
 
     async def _endpoint(self, request: Request) -> Response:
         body = await request.body()
@@ -199,7 +199,7 @@ class OmsSimulator:
         return [self._shown(order, part) for part in order.parts]
 
     def _authenticate(self, header: str) -> OmsCompany:
-        """`Basic COMPANYREFID:APIKEY`, as it stands or in base64: clients send both (2.1)."""
+        """`Basic COMPANYREFID:APIKEY`, as it stands or in base64: clients send both (docs/kornitx.md 2.1)."""
         scheme, _, credentials = header.partition(" ")
         if ":" not in credentials:
             try:
@@ -213,7 +213,7 @@ class OmsSimulator:
         return company
 
     def _limit(self, company: OmsCompany) -> None:
-        """Exceeding a limit is a 400, not a 429 (2.2)."""
+        """Exceeding a limit is a 400, not a 429 (docs/kornitx.md 2.2)."""
         now = self.now()
         arrivals = self._arrivals.setdefault(company.company_ref_id, deque())
         while arrivals and now - arrivals[0] >= timedelta(days=1):
@@ -433,7 +433,7 @@ class OmsSimulator:
         detail["company_ref_id"] = str(order.company.company_ref_id)
         self.books.record(self.now(), "oms", order.external_ref, kind, by, **detail)
 
-    # ---- notifications (8.2, 8.3) --------------------------------------------------------------------------------
+    # ---- notifications (docs/kornitx.md 8.2, 8.3) ---------------------------------------------------------------
 
     def _notify(
         self,

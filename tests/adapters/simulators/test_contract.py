@@ -1,4 +1,5 @@
-"""Simulator output against Mirakl's published description, with nulls allowed and `required` ignored (12)."""
+"""Simulator output against Mirakl's published description, with nulls allowed and `required` ignored
+(docs/mirakl.md 12)."""
 
 import asyncio
 import json

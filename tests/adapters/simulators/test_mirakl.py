@@ -1,4 +1,4 @@
-"""The simulated marketplace answers as mirakl-api says, and its books hold effects, not requests."""
+"""The simulated marketplace answers as docs/mirakl.md says, and its books hold effects, not requests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The simulated OMS answers as oms-api says, and reports dispatches the way KornitX calls back."""
+"""The simulated OMS answers as docs/kornitx.md says, and reports dispatches the way KornitX calls back."""
 
 import asyncio
 import base64
