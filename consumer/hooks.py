@@ -1,0 +1,68 @@
+"""Everything that can happen in the service, one method each.
+
+Loops call these methods; metrics (metrics/recorder.py) and logs (telemetry.py) override those that they need. A hook
+runs in the thread of the loop that calls it, after the transaction it speaks of is committed. It must be quick, and it
+must not raise.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from adapters.ports import Partition, Record
+from adapters.store.transaction import DeadLetter
+from consumer.apply import Applied
+from consumer.poller import PollResult
+
+
+class Hooks:
+    """No-ops. Override a method to hear of what it names."""
+
+    # -- The consumer --------------------------------------------------------------------------------------------
+
+    def event_applied(self, applied: Applied) -> None:
+        """An event was applied to its order, whoever sent it: the log, the worker or a person."""
+
+    def batch_applied(
+        self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
+    ) -> None:
+        """The consumer has passed these records of the log: applied, dead-lettered, or without a value."""
+
+    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, str]) -> None:
+        """The partitions of this process changed: those it reads, and those it cannot read, each with the reason."""
+
+    def topics_paused(self, topics: Collection[str]) -> None:
+        """These topics, and no others, are paused now: too many of their keys were dead-lettered."""
+
+    def lag_measured(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
+        """How many records wait in each partition, and for how many seconds at most."""
+
+    # -- The worker ----------------------------------------------------------------------------------------------
+
+    def command_tried(self, kind: str, result: str) -> None:
+        """A try of a command ended with this result (retry.py lists the results)."""
+
+    def remote_called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
+        """A call to Mirakl or the OMS ended, after so many seconds."""
+
+    # -- The poller ----------------------------------------------------------------------------------------------
+
+    def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
+        """A poll of a shop ended without an error."""
+
+    def poll_failed(self, shop: str, reason: str) -> None:
+        """A poll of a shop ended with an error."""
+
+    def page_published(self, shop: str) -> None:
+        """A poll has published one more page: the shop's loop is alive."""
+
+    # -- The web -------------------------------------------------------------------------------------------------
+
+    def callback_answered(self, shop: str, result: str) -> None:
+        """A callback of the OMS was answered."""
+
+    def callback_dead_lettered(self, reason: str) -> None:
+        """A callback of the OMS could not be read and was dead-lettered."""
+
+    # -- Every loop ----------------------------------------------------------------------------------------------
+
+    def loop_turned(self, loop: str) -> None:
+        """A loop begins its next turn."""
