@@ -15,28 +15,16 @@ from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from pydantic import TypeAdapter
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
 from adapters.ports import NewRecord, Partition, PartitionOffsets
 from adapters.store import engine as database
 from adapters.store import schema as s
+from adapters.store.facts_json import facts_from_json, facts_to_json
 from statemachine.commands import IMPORT, KINDS, Command
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Facts
-
-_FACTS: Final = TypeAdapter(Facts)
-
-
-def facts_to_json(facts: Facts) -> str:
-    """Only what is known: fields that say nothing are left out."""
-    return _FACTS.dump_json(facts, exclude_defaults=True).decode()
-
-
-def facts_from_json(text: str) -> Facts:
-    return _FACTS.validate_json(text)
-
 
 #: How long a command is its worker's. It outlives its call: both remotes are given up after at most a third of it.
 LEASE: Final = timedelta(seconds=90)

@@ -27,6 +27,7 @@ from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.copy import MOVED, move
 from adapters.store.engine import sqlite_file
+from adapters.store.facts_json import facts_to_json
 from adapters.store.transaction import OrderRow, Store
 from consumer import config, wiring
 from consumer.apply import OrderWriter
@@ -476,7 +477,7 @@ def orders_show(
     concerns = [dict(zip(("reason", "detail", "since"), concern, strict=True)) for concern in row.attention]
     words = _words(row.facts) if received else []
     if as_json:
-        facts = json.loads(stores.facts_to_json(_without_words(row.facts)))
+        facts = json.loads(facts_to_json(_without_words(row.facts)))
         more = {"received": _text(body), "words": words} if received else {}
         _print_json(
             _summary(row) | {"concerns": concerns, "facts": facts, "commands": calls, "timeline": events} | more
