@@ -3,6 +3,7 @@
 OrderflowError
 ├── ConfigError                a setting is wrong; names file and key
 ├── Unreadable                 this message will never be understood: dead letter, with its reason
+├── Unimportable               an order lacks what its import needs: a person completes it
 ├── StoreUnavailable           the store does not answer now: keep the batch, try again
 ├── LogUnavailable             the log does not answer now
 ├── TooLarge                   the log will never take this record
@@ -15,6 +16,7 @@ OrderflowError
     └── AccountFault           the account, not the request: bad key, not allowed, budget spent
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 #: Why a message is a dead letter: a closed set, so that it can be a metric's label.
@@ -50,6 +52,17 @@ class Unreadable(OrderflowError):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+
+class Unimportable(OrderflowError):
+    """The order lacks values that the OMS requires and that cannot be derived.
+
+    `missing` names fields, never their values.
+    """
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__("missing: " + ", ".join(missing))
+        self.missing = tuple(missing)
 
 
 class StoreUnavailable(OrderflowError):

@@ -187,10 +187,21 @@ class Marketplace(Protocol):
 
 
 class Oms(Protocol):
-    """One company's account at the OMS. Raises RemoteError."""
+    """One company's account at the OMS."""
+
+    def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
+        """What `import_order` sends for an order of OR11 and its customer's messages. Same arguments, same bytes.
+
+        No call is made. Raises Unimportable for an order that lacks what the OMS requires, Unreadable for bytes that
+        are not an order.
+        """
+        ...
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
-        """POST /order with exactly these bytes; what the OMS made of it. Raises Duplicate too."""
+        """Send exactly these bytes. Returns the orders that the OMS made of them.
+
+        Raises RemoteError; Duplicate where the OMS holds an order with this external_ref already.
+        """
         ...
 
 

@@ -228,6 +228,8 @@ class Service:
         oms = KornitX(
             base_url=oms_table.base_url,
             company_ref_id=shop.oms.company_ref_id,
+            external_ref_prefix=shop.oms.external_ref_prefix,
+            shipping_methods=shop.oms.shipping_methods,
             api_key=self._secrets[name]["oms"],
             auth_encoding=oms_table.auth_encoding,
             duplicate_codes=oms_table.duplicate_codes,
@@ -240,15 +242,7 @@ class Service:
         )
         self._closing.append(oms.close)
         mirakl = self._mirakl(name, shop, loop="")
-        return Shop(
-            name,
-            mirakl,
-            oms,
-            shop.oms.company_ref_id,
-            shop.oms.external_ref_prefix,
-            shop.oms.shipping_methods,
-            _oms_budget(self.settings),
-        )
+        return Shop(name, mirakl, oms, shop.oms.company_ref_id, _oms_budget(self.settings))
 
     def _mirakl(self, name: str, shop: ShopTable, loop: str) -> MiraklShop:
         """A client of its own for each side: the poller's calls also say that its loop is alive."""

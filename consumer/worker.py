@@ -25,10 +25,10 @@ from adapters.errors import (
     RemoteError,
     Retryable,
     StoreUnavailable,
+    Unimportable,
     Unreadable,
 )
 from adapters.ports import Clock, Marketplace, Oms
-from adapters.remotes.kornitx_order import Unimportable, build_payload
 from adapters.store.transaction import LEASE, CommandRow, OrderRow, Transaction
 from consumer.accounts import Account
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
@@ -63,14 +63,12 @@ BROKEN: Final = "broken"
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """One shop as the worker sees it: its accounts at both remotes, and how its orders look in the OMS."""
+    """One shop as the worker sees it: its accounts at both remotes."""
 
     name: str
     mirakl: Marketplace
     oms: Oms
     company_ref_id: int
-    external_ref_prefix: str = ""
-    shipping_methods: Mapping[str, str] | None = None
     oms_budget: tuple[tuple[str, timedelta, int], ...] = ()  # (span, its length, calls in it), over all workers
 
 
@@ -270,13 +268,7 @@ class Worker:
         messages: tuple[str, ...] = ()
         if snapshot is not None and snapshot.has_messages:
             messages = self._messages(claim, shop)
-        return build_payload(
-            claim.snapshot,
-            messages,
-            company_ref_id=shop.company_ref_id,
-            external_ref_prefix=shop.external_ref_prefix,
-            shipping_methods=shop.shipping_methods or {},
-        )
+        return shop.oms.payload(claim.snapshot, messages)
 
     def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
         """What the customer wrote. Unread messages hold the import, whatever is the matter with them."""

@@ -3,7 +3,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,7 +14,7 @@ from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, R
 from adapters.messages.text import storable
 from adapters.ports import OnCall
 from adapters.remotes.http import Remote, Reply, outcome_of, retry_after_seconds, safe_code
-from adapters.remotes.kornitx_order import _id, _text
+from adapters.remotes.kornitx_order import _id, _text, build_payload
 from statemachine.facts import Part
 
 # -- What KornitX answers (docs/kornitx.md 6, 7) ------------------------------------------------------------------
@@ -53,6 +53,8 @@ class KornitX:
         *,
         base_url: str,
         company_ref_id: int,
+        external_ref_prefix: str = "",
+        shipping_methods: Mapping[str, str] | None = None,
         api_key: Callable[[], str],
         on_call: OnCall,
         auth_encoding: Literal["base64", "raw"] = "base64",
@@ -66,6 +68,8 @@ class KornitX:
     ) -> None:
         self._remote = Remote("oms", base_url, on_call, timeout_seconds, transport)
         self._company_ref_id = company_ref_id
+        self._external_ref_prefix = external_ref_prefix
+        self._shipping_methods = shipping_methods or {}
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
@@ -78,6 +82,16 @@ class KornitX:
 
     def close(self) -> None:
         self._remote.close()
+
+    def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
+        """The body of POST /order for an order of OR11. Raises Unimportable, Unreadable."""
+        return build_payload(
+            order,
+            messages,
+            company_ref_id=self._company_ref_id,
+            external_ref_prefix=self._external_ref_prefix,
+            shipping_methods=self._shipping_methods,
+        )
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
         """POST /order with exactly these bytes; what the OMS made of it.

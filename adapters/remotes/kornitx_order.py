@@ -6,21 +6,13 @@ from typing import Any, Final
 
 import simplejson
 
-from adapters.errors import OrderflowError, Unreadable
+from adapters.errors import Unimportable, Unreadable
 from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
 from statemachine.facts import CLOSED_LINE_STATES
 
 #: No KornitX artwork; the customer's words are the product (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
-
-
-class Unimportable(OrderflowError):
-    """The order lacks what an import needs and nothing else can give. The text names the fields, never a value."""
-
-    def __init__(self, missing: Sequence[str]) -> None:
-        super().__init__("missing: " + ", ".join(missing))
-        self.missing = tuple(missing)
 
 
 # -- The order, as KornitX wants it (docs/kornitx.md 10) ----------------------------------------------------------

@@ -14,11 +14,20 @@ import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable, Unreadable
+from adapters.errors import (
+    AccountFault,
+    Duplicate,
+    OutcomeUnknown,
+    Rejected,
+    RemoteError,
+    Retryable,
+    Unimportable,
+    Unreadable,
+)
 from adapters.messages.json_slices import slice_orders
 from adapters.remotes.countries import country_code
 from adapters.remotes.kornitx import KornitX
-from adapters.remotes.kornitx_order import Unimportable, build_payload, message_attributes
+from adapters.remotes.kornitx_order import build_payload, message_attributes
 from statemachine.facts import Part
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"

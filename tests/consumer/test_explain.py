@@ -1,6 +1,6 @@
 """Sentences about orders that really went through apply and the worker; the helpers here serve the acts and the CLI."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +10,7 @@ import pytest
 
 from adapters.errors import OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import Catalog, OrdersPage, OrdersQuery
+from adapters.remotes.kornitx_order import build_payload
 from adapters.store import views
 from adapters.store.transaction import OrderRow
 from consumer.apply import OrderWriter
@@ -56,6 +57,9 @@ class Remotes:
 
     def catalog(self) -> Catalog:
         return Catalog()
+
+    def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
+        return build_payload(order, messages, company_ref_id=1)
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
         self._end()
