@@ -40,6 +40,7 @@ from consumer.metrics.recorder import Metrics
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
+from consumer.secrets import shop_secrets
 from consumer.web.app import CallbackEndpoint, application
 from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
@@ -124,7 +125,7 @@ class Service:
             topics=(settings.topics.snapshots, settings.topics.oms_events),
         )
         logging_through(self.metrics)
-        self._secrets = {name: _secrets(name, shop) for name, shop in settings.shops.items()}
+        self._secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
         # Before the schema is touched: the embedded log and Mirakl's call frequency suffer no second process.
         self._held = database.hold_alone(settings.store.url)
         self.store = open_store(settings, self.roles)
@@ -230,7 +231,7 @@ class Service:
             company_ref_id=shop.oms.company_ref_id,
             external_ref_prefix=shop.oms.external_ref_prefix,
             shipping_methods=shop.oms.shipping_methods,
-            api_key=self._secrets[name]["oms"],
+            api_key=self._secrets[name].oms_key,
             auth_encoding=oms_table.auth_encoding,
             duplicate_codes=oms_table.duplicate_codes,
             rate_limit_codes=oms_table.rate_limit_codes,
@@ -255,7 +256,7 @@ class Service:
         mirakl = MiraklShop(
             base_url=shop.endpoint,
             shop_id=shop.shop_id,
-            api_key=self._secrets[name]["mirakl"],
+            api_key=self._secrets[name].mirakl_key,
             on_call=on_call,
             clock=self.clock,
             timeout_seconds=shop.timeout_seconds,
@@ -284,7 +285,7 @@ class Service:
     def _make_web(self) -> uvicorn.Server:
         app = application(
             callback_endpoints={
-                name: CallbackEndpoint(shop.oms.company_ref_id, self._secrets[name].get("callback"))
+                name: CallbackEndpoint(shop.oms.company_ref_id, self._secrets[name].callback_secret)
                 for name, shop in self.settings.shops.items()
                 if "web" in self.roles
             },
@@ -515,17 +516,6 @@ def _oms_budget(settings: Settings) -> tuple[tuple[str, timedelta, int], ...]:
         ("hour", timedelta(hours=1), settings.oms.calls_per_hour),
         ("day", timedelta(days=1), settings.oms.calls_per_day),
     )
-
-
-def _secrets(name: str, shop: ShopTable) -> dict[str, Callable[[], str]]:
-    found = {
-        "mirakl": config.secret(f"shops.{name}.api_key_file", shop.api_key_file),
-        "oms": config.secret(f"shops.{name}.oms.api_key_file", shop.oms.api_key_file),
-    }
-    if shop.oms.callback_secret_file is not None:
-        key = f"shops.{name}.oms.callback_secret_file"
-        found["callback"] = config.secret(key, shop.oms.callback_secret_file)
-    return found
 
 
 def _where(error: BaseException) -> str:

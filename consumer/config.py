@@ -1,13 +1,14 @@
-"""Settings: environment over file over defaults. The only module that reads the environment.
+"""The settings: what the file says, the environment over it, defaults under it. No other module reads the environment.
 
-Names are a contract (docs/rules.md 34). Every error names the file, or the variable, and the key; none shows a value.
+Names are a contract (docs/rules.md 34). An error names the file or the variable, and the key. It never shows the value,
+which may be a secret. `example.toml` is the file that `orderflow init` writes.
 """
 
 import os
 import re
 import tomllib
-from collections.abc import Callable
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -28,12 +29,17 @@ from statemachine.facts import EPOCH
 
 ENV_PREFIX: Final = "ORDERFLOW_"
 
-#: OR11 may run once a minute (docs/mirakl.md 3).
+#: Mirakl allows one OR11 a minute (docs/mirakl.md 3).
 SHORTEST_POLL_SECONDS: Final = 60
 
 
+def example() -> str:
+    """The commented file that `orderflow init` writes."""
+    return (Path(__file__).parent / "example.toml").read_text(encoding="utf-8")
+
+
 class _Table(BaseModel):
-    """A table of the file. An unknown key is an error: a misspelt one must not be ignored."""
+    """A table of the file. An unknown key is an error, so that nobody runs with a misspelt setting."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,7 +86,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 class StoreTable(_Table):
     url: Database = "sqlite:///orderflow.db"
-    #: PostgreSQL's; read for every new connection.
+    #: Holds PostgreSQL's password. Read for every new connection.
     password_file: Path | None = None
 
     @property
@@ -88,28 +94,50 @@ class StoreTable(_Table):
         return database.is_sqlite(self.url)
 
 
-class KafkaTable(_Table):
-    """As kafka-python names them; a secret is the file that holds it."""
+class KafkaOption(Enum):
+    """Which of kafka-python's clients take a setting of [kafka]. Each setting names one of these."""
 
-    bootstrap_servers: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1:9092"]
-    client_id: str = "orderflow"
-    group_id: str = "orderflow"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
-    sasl_plain_username: str | None = None
-    sasl_plain_password_file: Path | None = None
-    ssl_cafile: Path | None = None
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
-    ssl_password_file: Path | None = None
-    ssl_check_hostname: bool = True
-    #: A consumer that died is missed after so long, and its partitions go to the others. The group waits as long for
-    #: whoever lost its client while no broker was there: so long may it take until a broker's return is felt.
-    session_timeout_ms: int = Field(default=10_000, ge=6_000, le=300_000)
-    heartbeat_interval_ms: int = Field(default=3_000, ge=500)
-    compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None = None
-    #: The broker's max.message.bytes has to be as large.
-    max_request_size: int = Field(default=1_048_576, ge=16_384)
+    OF_EVERY_CLIENT = "consumer, producer and admin client"
+    OF_CONSUMERS = "consumers alone"
+    OF_PRODUCERS = "producers alone"
+    OF_NONE = "read by orderflow itself"
+
+
+_EVERY, _CONSUMERS = KafkaOption.OF_EVERY_CLIENT, KafkaOption.OF_CONSUMERS
+_PRODUCERS, _NONE = KafkaOption.OF_PRODUCERS, KafkaOption.OF_NONE
+
+
+class KafkaTable(_Table):
+    """Settings of Kafka's clients under kafka-python's names. A secret is given as the file that holds it."""
+
+    bootstrap_servers: Annotated[list[str], Field(min_length=1), _EVERY] = ["127.0.0.1:9092"]
+    client_id: Annotated[str, _EVERY] = "orderflow"
+    group_id: Annotated[str, _NONE] = "orderflow"
+    security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _EVERY] = "PLAINTEXT"
+    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, _EVERY] = None
+    sasl_plain_username: Annotated[str | None, _EVERY] = None
+    sasl_plain_password_file: Annotated[Path | None, _NONE] = None
+    ssl_cafile: Annotated[Path | None, _EVERY] = None
+    ssl_certfile: Annotated[Path | None, _EVERY] = None
+    ssl_keyfile: Annotated[Path | None, _EVERY] = None
+    ssl_password_file: Annotated[Path | None, _NONE] = None
+    ssl_check_hostname: Annotated[bool, _EVERY] = True
+    #: How long the group waits for a silent member before its partitions are reassigned. Also the longest delay before
+    #: consumption resumes after a broker outage.
+    session_timeout_ms: Annotated[int, Field(ge=6_000, le=300_000), _CONSUMERS] = 10_000
+    heartbeat_interval_ms: Annotated[int, Field(ge=500), _CONSUMERS] = 3_000
+    compression_type: Annotated[Literal["gzip", "snappy", "lz4", "zstd"] | None, _PRODUCERS] = None
+    #: In bytes. The broker's max.message.bytes has to be at least as large.
+    max_request_size: Annotated[int, Field(ge=16_384), _PRODUCERS] = 1_048_576
+
+    def options(self, which: KafkaOption) -> dict[str, Any]:
+        """The settings that these clients take, as their constructors want them."""
+        found = {
+            name: getattr(self, name) for name, field in type(self).model_fields.items() if which in field.metadata
+        }
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in found.items() if value is not None
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> "KafkaTable":
@@ -125,13 +153,14 @@ class KafkaTable(_Table):
 
 
 class LeasesTable(_Table):
-    #: Who polls a shop, or relays the outbox, is replaced after so long without a sign of life.
+    #: How long a process that stops renewing its leases keeps them. Then another one polls its shops and relays the
+    #: outbox.
     seconds: Annotated[float, Field(ge=4, le=600)] = 30
 
 
 class LogTable(_Table):
     kind: Literal["embedded", "kafka"] = "embedded"
-    keep_days: float = Field(default=7, gt=0)  # records that were applied are forgotten after this
+    keep_days: float = Field(default=7, gt=0)  # then applied records of the embedded log are deleted
 
 
 class TopicsTable(_Table):
@@ -148,19 +177,20 @@ class WebTable(_Table):
 
 class WorkerTable(_Table):
     threads: int = Field(default=8, ge=1, le=64)
-    #: A yes of Mirakl has to show in a read that begins later than this.
+    #: How long Mirakl may take to show what it answered with 204. A read that begins later has to show it.
     grace_seconds: Seconds = 120
     retry_first_seconds: Seconds = 5
     retry_longest_seconds: Seconds = 900
-    #: A command whose worker died is another's after so long; a call is given up after at most a third of it.
+    #: How long a command belongs to its worker. If the worker died, another one takes the command after this time. The
+    #: longest call takes a third of it.
     lease_seconds: Seconds = 90
 
 
 class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
-    timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest call stays below the lease of its command
-    #: Of one company, over all workers (docs/kornitx.md 2.2).
+    timeout_seconds: float = Field(default=20, gt=0, le=25)  # of one call
+    #: KornitX's limits for one company (docs/kornitx.md 2.2), which all workers share.
     calls_per_hour: int = Field(default=1_000, ge=1)
     calls_per_day: int = Field(default=10_000, ge=1)
     dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
@@ -185,9 +215,9 @@ class ShopTable(_Table):
     base_url: WebAddress | None = None
     shop_id: int = Field(ge=1)
     api_key_file: Path
-    effects: Literal["on", "off"] | None = None
+    effects: Literal["on", "off"] | None = None  # None: as `orderflow shops` last set it; off for a new shop
     poll_interval_seconds: Seconds = 60
-    #: The update window reaches back over the last one by so much: Mirakl's replicas may lag.
+    #: By how much an update window overlaps the last one, because Mirakl's replicas may lag.
     poll_overlap_seconds: Seconds = 300
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
@@ -286,23 +316,23 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"{path}: cannot be read ({type(error).__name__})") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
-    _no_unknown_names(path, tables)
+    _refuse_unknown_names(path, tables)
     try:
         settings = Settings(**tables)
     except ValidationError as error:
-        raise ConfigError("\n".join(_complaint(path, one) for one in error.errors(include_input=False))) from error
-    except SettingsError as error:  # its text names the key, and no value
+        raise ConfigError("\n".join(_error_text(path, one) for one in error.errors(include_input=False))) from error
+    except SettingsError as error:  # its text names the key and shows no value
         raise ConfigError(f"environment {ENV_PREFIX}*: {error}: a table or a list is given as JSON") from error
-    return _with_paths_from(path.parent.resolve(), settings)
+    return _relative_to(path.parent.resolve(), settings)
 
 
 def origins() -> dict[str, Any]:
-    """What the environment says, as nested tables."""
+    """The settings that come from the environment, as nested tables."""
     return EnvSettingsSource(Settings)()
 
 
-def _no_unknown_names(path: Path, tables: dict[str, Any]) -> None:
-    """Refuse what pydantic-settings would pass over in silence, or take for an option of its own."""
+def _refuse_unknown_names(path: Path, tables: dict[str, Any]) -> None:
+    """Raise ConfigError for names that pydantic-settings would ignore, or would take for an option of its own."""
     for name in tables:
         if name not in Settings.model_fields:
             raise ConfigError(f"{path}: {name}: unknown key")
@@ -313,16 +343,19 @@ def _no_unknown_names(path: Path, tables: dict[str, Any]) -> None:
                 raise ConfigError(f"environment {variable}: unknown key {name}")
 
 
-def _complaint(path: Path, error: Any) -> str:
+def _error_text(path: Path, error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"] if part != "[key]")
-    what = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"])
-    what = what.removeprefix("Value error, ")
-    place = _place(path, [str(part).upper() for part in error["loc"]])
-    return f"{place}: {key}: {what}" if key else f"{place}: {what}"
+    text = {"extra_forbidden": "unknown key", "missing": "is missing"}.get(error["type"], error["msg"])
+    text = text.removeprefix("Value error, ")
+    source = _source(path, [str(part).upper() for part in error["loc"]])
+    return f"{source}: {key}: {text}" if key else f"{source}: {text}"
 
 
-def _place(path: Path, parts: list[str]) -> str:
-    """The file, or the variable that said it: its own, that of a table around it, or one inside it."""
+def _source(path: Path, parts: list[str]) -> str:
+    """Where a setting comes from: its variable, the variable of a table around it, or the file.
+
+    A table whose file other variables change is named with the file and these variables.
+    """
     variables = {variable.upper(): variable for variable in os.environ}
     for length in range(len(parts), 0, -1):
         name = ENV_PREFIX + "__".join(parts[:length])
@@ -333,88 +366,25 @@ def _place(path: Path, parts: list[str]) -> str:
     return f"{path} with environment {', '.join(found)}" if found else str(path)
 
 
-def _with_paths_from(base: Path, settings: Settings) -> Settings:
-    """Every Path of the tree, from the folder of the file."""
+def _relative_to(folder: Path, settings: Settings) -> Settings:
+    """The settings with every path made absolute from the folder of the file, and every instant with a zone."""
 
-    def rebased(table: Any) -> Any:
-        match table:
+    def resolved(value: Any) -> Any:
+        match value:
             case Path():
-                return base / table
+                return folder / value
             case dict():
-                return {name: rebased(one) for name, one in table.items()}
+                return {name: resolved(one) for name, one in value.items()}
             case BaseModel():
-                fields = {name: getattr(table, name) for name in type(table).model_fields}
-                return table.model_copy(update={name: rebased(one) for name, one in fields.items()})
-            case datetime() if table.tzinfo is None:
-                return table.replace(tzinfo=UTC)
-        return table
+                fields = {name: getattr(value, name) for name in type(value).model_fields}
+                return value.model_copy(update={name: resolved(one) for name, one in fields.items()})
+            case datetime() if value.tzinfo is None:
+                return value.replace(tzinfo=UTC)
+        return value
 
-    url = re.sub(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:)", rf"\g<1>{base}/", settings.store.url)
-    found: Settings = rebased(settings)
+    url = re.sub(r"^(sqlite(?:\+\w+)?:///)(?!/|:memory:)", rf"\g<1>{folder}/", settings.store.url)
+    found: Settings = resolved(settings)
     return found.model_copy(update={"store": found.store.model_copy(update={"url": url})})
-
-
-def store_password(settings: Settings) -> Callable[[], str] | None:
-    """PostgreSQL's password, where a file has it. Raises ConfigError."""
-    path = settings.store.password_file
-    return secret("store.password_file", path) if path else None
-
-
-def kafka_client(settings: Settings) -> Callable[[], dict[str, Any]]:
-    """What every Kafka client needs, as kafka-python names it; secrets are read anew each time. Raises ConfigError."""
-    table = settings.kafka
-    given = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in table.model_dump(exclude_none=True).items()
-        if not name.endswith("_file") and name not in {"group_id", *KAFKA_CONSUMER, *KAFKA_PRODUCER}
-    }
-    secrets = {
-        name: secret(f"kafka.{name}_file", path)
-        for name, path in (
-            ("sasl_plain_password", table.sasl_plain_password_file),
-            ("ssl_password", table.ssl_password_file),
-        )
-        if path is not None
-    }
-    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-        if name in given and not Path(given[name]).is_file():
-            raise ConfigError(f"kafka.{name}: there is no file {given[name]}")
-    return lambda: given | {name: read() for name, read in secrets.items()}
-
-
-#: Settings of [kafka] that only consumers, and only producers, take.
-KAFKA_CONSUMER: Final = ("session_timeout_ms", "heartbeat_interval_ms")
-KAFKA_PRODUCER: Final = ("compression_type", "max_request_size")
-
-
-def secret(key: str, path: Path) -> Callable[[], str]:
-    """The secret of a file, read again when the file changes, so that a rotated key needs no restart.
-
-    Raises ConfigError at once where it is missing or empty, naming `key` and the file.
-    """
-    version: tuple[int, ...] = ()
-    held = ""
-
-    def read() -> str:
-        nonlocal version, held
-        try:
-            stat = path.stat()
-            now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if now != version:
-                # An empty file is half-way through a rotation: the old secret holds until it is whole.
-                held = path.read_text(encoding="utf-8").strip() or held
-                version = now
-        except (OSError, UnicodeDecodeError) as error:
-            if not held:
-                raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
-        if not held:
-            raise ConfigError(f"{key}: {path} is empty")
-        if not held.isprintable():
-            raise ConfigError(f"{key}: {path} holds more than one line, or something that is no text")
-        return held
-
-    read()
-    return read
 
 
 def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
@@ -429,14 +399,14 @@ def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
 
 
 def policies(settings: Settings) -> dict[str, Policy]:
-    """What each shop wants decided. Raises ConfigError."""
+    """The policy of each shop. Raises ConfigError where a list of SKUs cannot be read."""
     return {
         name: Policy(shop.acceptance, known_skus(name, shop), shop.not_before) for name, shop in settings.shops.items()
     }
 
 
 def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
-    """How each shop is called at the OMS."""
+    """Under which company and prefix the OMS knows each shop."""
     return tuple(
         ShopIds(
             name=name,
@@ -447,49 +417,3 @@ def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
         )
         for name, shop in settings.shops.items()
     )
-
-
-EXAMPLE: Final = """\
-# orderflow: one file, read by `orderflow run --config orderflow.toml`. Paths are relative to this file.
-# Any key can come from the environment instead: ORDERFLOW_WEB__PORT=9000 is port in [web].
-
-[store]
-url = "sqlite:///orderflow.db"
-
-# url = "postgresql+psycopg://orderflow@db.example/orderflow"   # with [log] kind = "kafka": many processes
-# password_file = "secrets/store.password"
-
-[log]
-kind = "embedded"                # in the store; nothing else to install. "kafka": see docs/production.md
-
-# [kafka]                        # as kafka-python names them; secrets are files
-# bootstrap_servers = ["kafka.example:9093"]
-# security_protocol = "SASL_SSL"
-# sasl_mechanism = "SCRAM-SHA-512"
-# sasl_plain_username = "orderflow"
-# sasl_plain_password_file = "secrets/kafka.password"
-# ssl_cafile = "secrets/kafka-ca.pem"
-
-[web]                            # /metrics /live /ready /oms/callbacks/SHOP
-host = "127.0.0.1"
-port = 9464
-
-[oms]                            # KornitX
-base_url = "https://api-sl-2-2.kornitx.net"
-
-[shops.alpha]                    # one table a shop; its name is a label in metrics, so keep it
-hostname = "alpha.mirakl.net"    # the host name alone
-shop_id = 2104
-api_key_file = "secrets/alpha.key"
-# effects = "on"                 # accept, import and ship. Without this line: off, until `orderflow shops resume alpha`
-poll_interval_seconds = 60       # Mirakl allows one listing a minute
-# acceptance = "all"             # "hold": a person decides. "known-skus": accept what known_skus_file lists
-# known_skus_file = "alpha.skus"
-# not_before = 2026-01-01T00:00:00Z   # leave older orders alone
-
-[shops.alpha.oms]
-company_ref_id = 99999
-api_key_file = "secrets/alpha-oms.key"
-callback_secret_file = "secrets/alpha-callback.key"   # the OMS reports to PUT /oms/callbacks/alpha
-# external_ref_prefix = ""       # where two shops share one company
-"""

@@ -7,8 +7,8 @@ from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.ports import Clock
 from adapters.store.transaction import Store
-from consumer import config
-from consumer.config import Settings
+from consumer import secrets
+from consumer.config import KafkaOption, Settings
 from consumer.outbox import Outbox
 
 #: The group of the embedded log; Kafka's is a setting.
@@ -24,18 +24,17 @@ def open_store(settings: Settings, roles: Collection[str] = ("worker", "poller")
     """
     threads = {"worker": settings.worker.threads, "poller": len(settings.shops)}
     connections = sum(threads.get(role, 0) for role in roles) + OTHER_THREADS
-    return Store(settings.store.url, password=config.store_password(settings), connections=connections)
+    return Store(settings.store.url, password=secrets.store_password(settings), connections=connections)
 
 
 def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:
     """The log that the settings name. Raises ConfigError."""
     if settings.log.kind == "embedded":
         return EmbeddedLog(store, clock)
-    table = settings.kafka.model_dump(exclude_none=True)
     return KafkaLog(
-        config.kafka_client(settings),
-        consumer={name: table[name] for name in config.KAFKA_CONSUMER if name in table},
-        producer={name: table[name] for name in config.KAFKA_PRODUCER if name in table},
+        secrets.kafka_options(settings),
+        consumer=settings.kafka.options(KafkaOption.OF_CONSUMERS),
+        producer=settings.kafka.options(KafkaOption.OF_PRODUCERS),
         # The relay publishes with at least two thirds of its lease before it.
         delivery_seconds=min(DELIVERY_SECONDS, settings.leases.seconds / 2),
     )

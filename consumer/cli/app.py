@@ -166,7 +166,7 @@ def init(path: Annotated[Path, typer.Option(help="The file to write.")] = FILE) 
     """
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(config.EXAMPLE)
+            file.write(config.example())
     except FileExistsError:
         _fail(f"{path} exists already", BAD_USE)
     except OSError as error:

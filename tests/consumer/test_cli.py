@@ -601,7 +601,7 @@ def test_offsets_that_cannot_be_reset(publishing: Desk) -> None:
 
 def test_init_writes_the_example_and_overwrites_nothing(tmp_path: Path) -> None:
     good("init")
-    assert (tmp_path / "orderflow.toml").read_text(encoding="utf-8") == config.EXAMPLE
+    assert (tmp_path / "orderflow.toml").read_text(encoding="utf-8") == config.example()
     assert complaint("init") == "orderflow: orderflow.toml exists already\n"
     assert "cannot be written" in complaint("init", "--path", "none/orderflow.toml")
 

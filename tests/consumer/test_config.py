@@ -1,6 +1,5 @@
-"""Every wrong setting names its file, or its variable, and its key; then what a right one means."""
+"""Settings: the error of a wrong one names its file or variable and its key; then what right ones mean."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import pytest
 
 from adapters.errors import ConfigError
 from consumer import config
-from consumer.config import EXAMPLE, Settings, load, secret
+from consumer.config import KafkaOption, KafkaTable, Settings, example, load
+from consumer.secrets import kafka_options, secret
 
 GOOD = """\
 [shops.alpha]
@@ -61,24 +61,25 @@ def written(folder: Path, text: str) -> Path:
 
 
 def shop(**lines: str) -> str:
-    """The good file with other lines in [shops.alpha]; an empty one is left out."""
+    """The good file with these keys in [shops.alpha] changed, or left out where the value is empty."""
     table = {"hostname": '"alpha.mirakl.net"', "shop_id": "2104", "api_key_file": '"a.key"'} | lines
     body = "".join(f"{key} = {value}\n" for key, value in table.items() if value)
     return f'[shops.alpha]\n{body}[shops.alpha.oms]\ncompany_ref_id = 1\napi_key_file = "o.key"\n'
 
 
-def complaint(folder: Path, text: str) -> str:
+def error_text(folder: Path, text: str) -> str:
+    """Of the ConfigError that this file causes, with FILE for its path."""
     path = written(folder, text)
     with pytest.raises(ConfigError) as error:
         load(path)
     return str(error.value).replace(str(path), "FILE")
 
 
-# -- What is wrong -----------------------------------------------------------------------------------------------
+# -- Wrong settings ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         pytest.param("[web\n", "FILE: is not TOML", id="no TOML"),
         pytest.param("", "FILE: shops: is missing", id="no shops"),
@@ -183,8 +184,8 @@ def complaint(folder: Path, text: str) -> str:
         pytest.param("_env_file = 'x'\n" + GOOD, "FILE: _env_file: unknown key", id="an option of the library"),
     ],
 )
-def test_an_error_names_file_and_key(tmp_path: Path, text: str, says: str) -> None:
-    assert complaint(tmp_path, text).startswith(says)
+def test_an_error_names_file_and_key(tmp_path: Path, text: str, expected: str) -> None:
+    assert error_text(tmp_path, text).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -198,37 +199,39 @@ def test_an_error_names_file_and_key(tmp_path: Path, text: str, says: str) -> No
         pytest.param("sqlite:///orderflow.db?password=hunter2", id="of a file"),
     ],
 )
-def test_a_password_in_the_address_of_the_store_is_refused_wherever_it_stands(
+def test_a_password_anywhere_in_the_url_of_the_store_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     text = GOOD + '[log]\nkind = "kafka"\n'
-    told = complaint(tmp_path, f'{text}[store]\nurl = "{url}"\n')
-    assert told == "FILE: store.url: a password belongs into a file: password_file"
+    of_file = error_text(tmp_path, f'{text}[store]\nurl = "{url}"\n')
+    assert of_file == "FILE: store.url: a password belongs into a file: password_file"
     monkeypatch.setenv("ORDERFLOW_STORE__URL", url)
-    told = complaint(tmp_path, text)
-    assert told == "environment ORDERFLOW_STORE__URL: store.url: a password belongs into a file: password_file"
+    of_environment = error_text(tmp_path, text)
+    assert (
+        of_environment == "environment ORDERFLOW_STORE__URL: store.url: a password belongs into a file: password_file"
+    )
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg://me@host/password?options=-c%20password_encryption%3Dmd5"])
-def test_an_address_that_only_speaks_of_passwords_is_taken(tmp_path: Path, url: str) -> None:
+def test_a_url_that_holds_the_word_password_and_no_password_is_accepted(tmp_path: Path, url: str) -> None:
     assert load(written(tmp_path, GOOD + f'[log]\nkind = "kafka"\n[store]\nurl = "{url}"\n')).store.url == url
 
 
-def test_every_error_is_told_at_once(tmp_path: Path) -> None:
-    told = complaint(tmp_path, shop(shop_id="", efects='"on"')).splitlines()
-    assert told == ["FILE: shops.alpha.shop_id: is missing", "FILE: shops.alpha.efects: unknown key"]
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
+    lines = error_text(tmp_path, shop(shop_id="", efects='"on"')).splitlines()
+    assert lines == ["FILE: shops.alpha.shop_id: is missing", "FILE: shops.alpha.efects: unknown key"]
 
 
 def test_no_error_shows_a_value(tmp_path: Path) -> None:
-    assert "hunter2" not in complaint(tmp_path, shop(api_key='"hunter2"', hostname='"https://hunter2"'))
+    assert "hunter2" not in error_text(tmp_path, shop(api_key='"hunter2"', hostname='"https://hunter2"'))
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_file_names_the_command_that_writes_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: there is no such file; `orderflow init`"):
         load(tmp_path / "none.toml")
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_and_a_folder_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "orderflow.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"orderflow\.toml: cannot be read"):
         load(tmp_path / "orderflow.toml")
@@ -238,11 +241,11 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 
 def test_an_error_of_the_environment_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERFLOW_WEB__PORT", "many")
-    assert complaint(tmp_path, GOOD).startswith("environment ORDERFLOW_WEB__PORT: web.port: ")
+    assert error_text(tmp_path, GOOD).startswith("environment ORDERFLOW_WEB__PORT: web.port: ")
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "says"),
+    ("variable", "value", "expected"),
     [
         ("ORDERFLOW_TYPO", "1", "environment ORDERFLOW_TYPO: unknown key typo"),
         ("ORDERFLOW_SHOPS", "x", 'environment ORDERFLOW_*: error parsing value for field "shops"'),
@@ -255,45 +258,46 @@ def test_an_error_of_the_environment_names_the_variable(tmp_path: Path, monkeypa
         ),
     ],
 )
-def test_whatever_the_environment_gets_wrong_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+def test_an_error_of_the_environment_names_the_variable_as_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    assert complaint(tmp_path, GOOD).startswith(says)
+    assert error_text(tmp_path, GOOD).startswith(expected)
 
 
-def test_a_variable_of_the_tests_is_none_of_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_the_test_suite_are_not_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERFLOW_TEST_KAFKA", "127.0.0.1:9092")
     load(written(tmp_path, GOOD))
 
 
-# -- What holds --------------------------------------------------------------------------------------------------
+# -- Right settings ----------------------------------------------------------------------------------------------
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERFLOW_WEB__PORT", "9001")
     monkeypatch.setenv("ORDERFLOW_SHOPS__ALPHA__EFFECTS", "on")
     settings = load(written(tmp_path, GOOD + "[web]\nport = 9000\nhost = '0.0.0.0'\n"))
-    assert (settings.web.port, settings.web.host) == (9001, "0.0.0.0")
-    assert (settings.shops["alpha"].effects, settings.shops["alpha"].shop_id) == ("on", 2104)
+    assert settings.web.port == 9001
+    assert settings.web.host == "0.0.0.0"
+    assert settings.shops["alpha"].effects == "on"
+    assert settings.shops["alpha"].shop_id == 2104
 
 
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     settings = load(written(tmp_path, GOOD))
-    assert (settings.log.kind, settings.web.port, settings.topics.snapshots) == (
-        "embedded",
-        9464,
-        "mirakl.order-snapshots",
-    )
+    assert settings.log.kind == "embedded"
+    assert settings.web.port == 9464
+    assert settings.topics.snapshots == "mirakl.order-snapshots"
     alpha = settings.shops["alpha"]
-    assert (alpha.effects, alpha.acceptance, alpha.poll_interval_seconds) == (None, "all", 60)
+    assert alpha.effects is None
+    assert alpha.acceptance == "all"
+    assert alpha.poll_interval_seconds == 60
     assert alpha.endpoint == "https://alpha.mirakl.net"
 
 
 def test_base_url_wins_over_hostname_and_may_poll_often(tmp_path: Path) -> None:
-    alpha = load(written(tmp_path, shop(base_url='"http://127.0.0.1:8080/"', poll_interval_seconds="0.1"))).shops[
-        "alpha"
-    ]
+    text = shop(base_url='"http://127.0.0.1:8080/"', poll_interval_seconds="0.1")
+    alpha = load(written(tmp_path, text)).shops["alpha"]
     assert alpha.endpoint == "http://127.0.0.1:8080"
     assert alpha.poll_interval_seconds == 0.1
 
@@ -309,12 +313,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     alpha = settings.shops["alpha"]
     assert settings.store.url == f"sqlite:///{tmp_path}/orderflow.db"
     assert alpha.api_key_file == Path("/run/secrets/a")
-    assert (alpha.oms.api_key_file, alpha.oms.callback_secret_file) == (tmp_path / "o.key", None)
+    assert alpha.oms.api_key_file == tmp_path / "o.key"
+    assert alpha.oms.callback_secret_file is None
     assert alpha.known_skus_file == tmp_path / "skus"
 
 
 @pytest.mark.parametrize("url", ["sqlite:////var/lib/orderflow.db", "sqlite:///:memory:"])
-def test_other_stores_are_left_as_they_are(tmp_path: Path, url: str) -> None:
+def test_an_absolute_or_memory_store_keeps_its_url(tmp_path: Path, url: str) -> None:
     assert load(written(tmp_path, GOOD + f'[store]\nurl = "{url}"\n')).store.url == url
 
 
@@ -325,9 +330,9 @@ def test_an_instant_without_a_zone_is_utc(tmp_path: Path, text: str) -> None:
 
 
 def test_the_example_loads_once_its_secrets_exist(tmp_path: Path) -> None:
-    settings = load(written(tmp_path, EXAMPLE))
+    settings = load(written(tmp_path, example()))
     alpha = settings.shops["alpha"]
-    assert alpha.effects is None, "off, until `shops resume`"
+    assert alpha.effects is None, "a new shop starts with effects off, until `shops resume`"
     files = (alpha.api_key_file, alpha.oms.api_key_file, alpha.oms.callback_secret_file)
     (tmp_path / "secrets").mkdir()
     for path in files:
@@ -341,49 +346,44 @@ def test_the_file_of_the_contract_loads(tmp_path: Path) -> None:
     assert settings.kafka.bootstrap_servers == ["127.0.0.1:9092"]
 
 
-def test_every_key_of_the_example_is_known() -> None:
-    named = {line.lstrip("# ").split(" = ")[0] for line in EXAMPLE.splitlines() if " = " in line}
+def test_every_key_of_the_example_is_a_setting() -> None:
+    named = {line.lstrip("# ").split(" = ")[0] for line in example().splitlines() if " = " in line}
     schema = str(Settings.model_json_schema())
     assert [key for key in sorted(named) if repr(key) not in schema] == []
 
 
-# -- Secrets -----------------------------------------------------------------------------------------------------
+def test_each_kafka_setting_says_which_clients_take_it() -> None:
+    for name, field in KafkaTable.model_fields.items():
+        assert len([one for one in field.metadata if isinstance(one, KafkaOption)]) == 1, name
 
 
-def test_a_missing_secret_names_key_and_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .*/none cannot be read"):
-        secret("shops.alpha.api_key_file", tmp_path / "none")
+def test_kafka_settings_go_to_the_clients_that_take_them(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("certificate")
+    (tmp_path / "key.password").write_text("word\n")
+    text = '[kafka]\ncompression_type = "lz4"\nssl_cafile = "ca.pem"\nssl_password_file = "key.password"\n'
+    settings = load(written(tmp_path, GOOD + text))
+    assert settings.kafka.options(KafkaOption.OF_CONSUMERS) == {
+        "session_timeout_ms": 10_000,
+        "heartbeat_interval_ms": 3_000,
+    }
+    assert settings.kafka.options(KafkaOption.OF_PRODUCERS) == {
+        "compression_type": "lz4",
+        "max_request_size": 1_048_576,
+    }
+    assert kafka_options(settings)() == {
+        "bootstrap_servers": ["127.0.0.1:9092"],
+        "client_id": "orderflow",
+        "security_protocol": "PLAINTEXT",
+        "ssl_cafile": str(tmp_path / "ca.pem"),
+        "ssl_check_hostname": True,
+        "ssl_password": "word",
+    }
 
 
-@pytest.mark.parametrize("content", [b"", b" \n"])
-def test_an_empty_secret_names_key_and_file(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "key").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .*/key is empty"):
-        secret("shops.alpha.api_key_file", tmp_path / "key")
-
-
-def rotated(path: Path, text: str) -> None:
-    before = path.stat().st_mtime_ns
-    path.write_text(text, encoding="utf-8")
-    os.utime(path, ns=(before + 1, before + 1))
-
-
-def test_a_rotated_secret_is_read_again(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("old\n", encoding="utf-8")
-    read = secret("key", path)
-    rotated(path, "new\n")
-    assert read() == "new"
-
-
-def test_a_secret_that_is_being_replaced_is_still_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    path.write_text("old\n", encoding="utf-8")
-    read = secret("key", path)
-    rotated(path, "")
-    assert read() == "old"
-    path.unlink()
-    assert read() == "old"
+def test_a_certificate_file_that_is_missing_names_key_and_file(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD + '[kafka]\nssl_cafile = "ca.pem"\n'))
+    with pytest.raises(ConfigError, match=r"kafka\.ssl_cafile: there is no file .*/ca\.pem"):
+        kafka_options(settings)
 
 
 def test_known_skus_are_one_a_line(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""Secrets: each is a file, read again when it changes, so that a rotated key needs no restart.
+
+Kubernetes replaces a mounted secret while the process runs. So nothing here hands out the secret itself: a `Secret` is
+called for each use.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import ConfigError
+from consumer.config import KafkaOption, Settings, ShopTable
+
+#: Returns the secret as its file holds it now. Raises ConfigError where it cannot.
+Secret = Callable[[], str]
+
+
+def secret(key: str, path: Path) -> Secret:
+    """The secret in a file. `key`: the setting that names the file, for error texts.
+
+    Raises ConfigError at once where the file is missing or empty, and whenever it holds more than one line.
+    """
+    version: tuple[int, ...] = ()
+    value = ""
+
+    def read() -> str:
+        nonlocal version, value
+        try:
+            stat = path.stat()
+            now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if now != version:
+                # A file that is being replaced may be empty for a moment: the old secret holds until then.
+                value = path.read_text(encoding="utf-8").strip() or value
+                version = now
+        except (OSError, UnicodeDecodeError) as error:
+            if not value:
+                raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
+        if not value:
+            raise ConfigError(f"{key}: {path} is empty")
+        if not value.isprintable():
+            raise ConfigError(f"{key}: {path} holds more than one line, or bytes that are not text")
+        return value
+
+    read()
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class ShopSecrets:
+    """The secrets of one shop. Without a callback secret, the shop takes no callbacks."""
+
+    mirakl_key: Secret
+    oms_key: Secret
+    callback_secret: Secret | None
+
+
+def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
+    """Raises ConfigError where one of the files is missing or unusable."""
+    callback = shop.oms.callback_secret_file
+    return ShopSecrets(
+        secret(f"shops.{name}.api_key_file", shop.api_key_file),
+        secret(f"shops.{name}.oms.api_key_file", shop.oms.api_key_file),
+        secret(f"shops.{name}.oms.callback_secret_file", callback) if callback else None,
+    )
+
+
+def store_password(settings: Settings) -> Secret | None:
+    """PostgreSQL's password, where a file is named. Raises ConfigError."""
+    path = settings.store.password_file
+    return secret("store.password_file", path) if path else None
+
+
+def kafka_options(settings: Settings) -> Callable[[], dict[str, Any]]:
+    """The options of every Kafka client, under kafka-python's names; each call reads the secrets again.
+
+    Raises ConfigError where a file is missing.
+    """
+    table = settings.kafka
+    options = table.options(KafkaOption.OF_EVERY_CLIENT)
+    secrets = {
+        name: secret(f"kafka.{name}_file", path)
+        for name, path in (
+            ("sasl_plain_password", table.sasl_plain_password_file),
+            ("ssl_password", table.ssl_password_file),
+        )
+        if path is not None
+    }
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if name in options and not Path(options[name]).is_file():
+            raise ConfigError(f"kafka.{name}: there is no file {options[name]}")
+    return lambda: options | {name: read() for name, read in secrets.items()}
