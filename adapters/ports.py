@@ -31,6 +31,10 @@ class Partition:
     number: int
 
 
+#: Name and value of each header of a record, in order. A name may stand there more than once.
+RecordHeaders = tuple[tuple[str, bytes], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class NewRecord:
     """A record to publish. Records with one key keep their order."""
@@ -38,7 +42,7 @@ class NewRecord:
     topic: str
     key: bytes | None
     value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: RecordHeaders = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: RecordHeaders
     published_at: datetime
 
 

@@ -4,7 +4,6 @@ For one process that runs every role. Order per key, offsets without gaps, redel
 relies on is what Kafka gives too.
 """
 
-import json
 import threading
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,12 +16,11 @@ import sqlalchemy as sa
 from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.ports import Clock, NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
+from adapters.store.headers_json import log_headers_from_json, log_headers_to_json
 from adapters.store.transaction import Store
 
 #: Never change it: records of one key would go on in another partition, out of order with the older ones.
 PARTITIONS: Final = 4
-#: How progress rows name this log.
-CLUSTER: Final = "embedded"
 
 
 class EmbeddedLog:
@@ -42,7 +40,7 @@ class EmbeddedLog:
                 partition=zlib.crc32(record.key or b"") % PARTITIONS,
                 record_key=record.key or b"",
                 value=record.value,
-                headers=json.dumps([[name, value.decode("latin-1")] for name, value in record.headers]),
+                headers=log_headers_to_json(record.headers),
                 published_at=now,
             )
             for record in records
@@ -62,7 +60,7 @@ class EmbeddedLog:
         return EmbeddedReader(self, group, topics)
 
     def cluster(self) -> str:
-        return CLUSTER
+        return s.CLUSTER
 
     def partitions(self, topics: Collection[str]) -> dict[str, int]:
         return dict.fromkeys(topics, PARTITIONS)
@@ -84,7 +82,7 @@ class EmbeddedLog:
         """
         log, progress, later = s.log_records.c, s.progress.c, s.log_records.alias("later")
         passed = sa.select(sa.func.min(progress.position)).where(
-            progress.cluster == CLUSTER, progress.topic == log.topic, progress.partition == log.partition
+            progress.cluster == s.CLUSTER, progress.topic == log.topic, progress.partition == log.partition
         )
         last = sa.select(sa.func.max(later.c.offset)).where(
             later.c.topic == log.topic, later.c.partition == log.partition
@@ -107,7 +105,7 @@ class EmbeddedReader:
         self._paused: frozenset[Partition] = frozenset()
 
     def cluster(self) -> str:
-        return CLUSTER
+        return s.CLUSTER
 
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._next)
@@ -178,7 +176,7 @@ def _from(connection: sa.Connection, partition: Partition, offset: int, limit: i
             offset=row.offset,
             key=row.record_key,
             value=row.value,
-            headers=tuple((name, value.encode("latin-1")) for name, value in json.loads(row.headers)),
+            headers=log_headers_from_json(row.headers),
             published_at=row.published_at,
         )
         for row in connection.execute(statement)

@@ -11,7 +11,6 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from adapters.errors import ConfigError, OrderflowError
-from adapters.log.embedded import CLUSTER
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store.transaction import Store
@@ -93,7 +92,7 @@ def _not_applied(old: sa.Connection, group: str) -> dict[tuple[str, int], int]:
     """Records of the embedded log behind the group's progress, by topic and partition."""
     record, progress = s.log_records.c, s.progress.c
     mine = sa.and_(
-        progress.cluster == CLUSTER,
+        progress.cluster == s.CLUSTER,
         progress.group_name == group,
         progress.topic == record.topic,
         progress.partition == record.partition,

@@ -9,7 +9,7 @@ Invariants are indexes and constraints here, not hopes elsewhere. A command's `s
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -272,6 +272,8 @@ outbox = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
 )
 
+#: How `progress` names the embedded log.
+CLUSTER: Final = "embedded"
 #: The embedded log. Offsets are given inside the write transaction, so they have no gaps and no races.
 log_records = sa.Table(
     "log_records",

@@ -11,17 +11,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
-from adapters.ports import NewRecord, Partition, PartitionOffsets
+from adapters.ports import NewRecord, Partition, PartitionOffsets, RecordHeaders
 from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
+from adapters.store.headers_json import headers_to_json
 from statemachine.commands import IMPORT, KINDS, Command
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Facts
@@ -103,7 +103,7 @@ class DeadLetter:
     digest: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: RecordHeaders = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -756,7 +756,7 @@ class Transaction:
                 aggregateid=record.key,
                 type=type_,
                 payload=record.value,
-                headers=_headers_to_json(record.headers),
+                headers=headers_to_json(record.headers),
                 created_at=now,
             )
             for type_, record in records
@@ -780,7 +780,7 @@ class Transaction:
                 digest=letter.digest,
                 record_key=letter.key,
                 value=letter.value,
-                headers=_headers_to_json(letter.headers),
+                headers=headers_to_json(letter.headers),
                 first_at=now,
                 last_at=now,
                 times=1,
@@ -832,15 +832,6 @@ class Transaction:
 
     def delete(self, table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
         return self._do(sa.delete(table).where(*where)).rowcount
-
-
-@lru_cache(64)  # nearly all records have the same ones
-def _headers_to_json(headers: tuple[tuple[str, bytes], ...]) -> str:
-    return json.dumps([[name, value.hex()] for name, value in headers])
-
-
-def headers_from_json(text: str) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, bytes.fromhex(value)) for name, value in json.loads(text))
 
 
 def _unnested(

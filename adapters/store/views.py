@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from adapters.ports import NewRecord, Partition
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json
-from adapters.store.transaction import Cursor, OrderRow, Progress, Store, headers_from_json, order_of
+from adapters.store.headers_json import headers_from_json
+from adapters.store.transaction import Cursor, OrderRow, Progress, Store, order_of
 from statemachine.facts import Facts
 
 # -- For the loops -----------------------------------------------------------------------------------------------

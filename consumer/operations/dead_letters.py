@@ -8,7 +8,8 @@ from adapters.messages.oms_events import ShopIds, oms_event
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import Clock, LogWriter, NewRecord
 from adapters.store import views
-from adapters.store.transaction import Store, headers_from_json
+from adapters.store.headers_json import headers_from_json
+from adapters.store.transaction import Store
 from adapters.store.views import Letter
 from consumer.config import TopicsTable
 from consumer.operations.orders import NotPossible, needs_words
