@@ -3,13 +3,14 @@
 Everybody comes through here: the consumer with a batch, the worker with a claim or a result, a person with an act.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.ports import Clock
 from adapters.store.transaction import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
+from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.outbox import Outbox
 from statemachine.attention import Concern
 from statemachine.commands import Policy
@@ -24,21 +25,6 @@ REPEATED: Final = "repeated"
 GIVE_UP_AFTER: Final = timedelta(hours=72)
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What one event did: for metrics, logs and whoever sent it."""
-
-    event: Event
-    order: OrderRow  # as this event left it
-    result: str
-    before: str
-    seconds_in_before: float
-
-    @property
-    def moved(self) -> bool:
-        return self.before != self.order.state
-
-
 class OrderWriter:
     """Apply, bound to a store and to what each shop wants decided."""
 
@@ -47,14 +33,14 @@ class OrderWriter:
         store: Store,
         policies: Mapping[str, Policy],
         clock: Clock,
-        on_applied: Callable[[Applied], None] = lambda _applied: None,
+        hooks: Hooks = NO_HOOKS,
         outbox: Outbox | None = None,
     ) -> None:
         """`outbox` None: nobody but this process can read the log, so nothing is told there."""
         self.store = store
         self.policies = policies
         self.clock = clock
-        self._on_applied = on_applied
+        self._hooks = hooks
         self._outbox = outbox
 
     def apply(
@@ -69,7 +55,7 @@ class OrderWriter:
                 tx.advance(move)
             applied = self.apply_in(tx, events)
             self._set_aside(tx, letters)
-        self.tell(applied)
+        self.report(applied)
         return applied
 
     def set_aside(self, letters: Sequence[DeadLetter]) -> None:
@@ -83,13 +69,13 @@ class OrderWriter:
         if self._outbox is not None:
             tx.add_outbox([self._outbox.letter(letter) for letter in letters], now)
 
-    def tell(self, applied: Iterable[Applied]) -> None:
-        """After the commit, and only then: count and log."""
+    def report(self, applied: Iterable[Applied]) -> None:
+        """Call the hooks, after the commit and only then."""
         for one in applied:
-            self._on_applied(one)
+            self._hooks.event_applied(one)
 
     def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
-        """Apply inside a transaction of the caller's; the caller calls `tell` once it is committed."""
+        """Apply inside a transaction of the caller's; the caller calls `report` once it is committed."""
         if not events:
             return []
         now = self.clock.now()

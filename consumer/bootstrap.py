@@ -32,8 +32,9 @@ from adapters.store import engine as database
 from adapters.store import transaction as stores
 from adapters.store import views
 from consumer import config
-from consumer.apply import Applied, OrderWriter
+from consumer.apply import OrderWriter
 from consumer.config import Settings, ShopTable
+from consumer.hooks import NO_HOOKS, Applied, Hooks, Several
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Metrics
@@ -44,7 +45,6 @@ from consumer.secrets import shop_secrets
 from consumer.web.app import CallbackEndpoint, application
 from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
-from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
 
 log = structlog.get_logger("orderflow")
@@ -101,9 +101,17 @@ class Service:
     """One process with some roles or all: a poller per shop, the consumer, workers; and always its metrics."""
 
     def __init__(
-        self, settings: Settings, roles: Collection[str] = ROLES, clock: Clock | None = None, holder: str | None = None
+        self,
+        settings: Settings,
+        roles: Collection[str] = ROLES,
+        clock: Clock | None = None,
+        holder: str | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`holder` names this process in leases; on SQLite, where it is alone, always the same."""
+        """`holder` names this process in leases; on SQLite, where it is alone, always the same.
+
+        `hooks` are called after the service's own.
+        """
         self.settings = settings
         self.roles = frozenset(roles)
         _can_run(settings, self.roles)
@@ -124,6 +132,7 @@ class Service:
             self.clock,
             topics=(settings.topics.snapshots, settings.topics.oms_events),
         )
+        self.hooks = Several(self.metrics, _ServiceHooks(self), hooks)
         logging_through(self.metrics)
         self._secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
         # Before the schema is touched: the embedded log and Mirakl's call frequency suffer no second process.
@@ -137,7 +146,7 @@ class Service:
         self._with_topics()
         self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
         self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
-        self.orders = OrderWriter(self.store, config.policies(settings), self.clock, self._applied, outbox_of(settings))
+        self.orders = OrderWriter(self.store, config.policies(settings), self.clock, self.hooks, outbox_of(settings))
         self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
         self.consumer = self._make_consumer() if "consumer" in self.roles else None
         self.worker = self._make_worker() if "worker" in self.roles else None
@@ -201,16 +210,8 @@ class Service:
             topics.snapshots: lambda value, headers: decode_snapshot(value, headers, names),
             topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
         }
-        topic_of = {SNAPSHOT: topics.snapshots, OMS_EVENT: topics.oms_events}
         reader = self.log.reader(group_of(self.settings), list(decoders))
-        return Consumer(
-            reader,
-            self.orders,
-            decoders,
-            lambda *batch: self.metrics.batch(topic_of, *batch),
-            on_stopped=self.metrics.stopped,
-            on_assigned=self.metrics.assigned,
-        )
+        return Consumer(reader, self.orders, decoders, self.hooks)
 
     def _make_worker(self) -> Worker:
         table = self.settings.worker
@@ -221,7 +222,7 @@ class Service:
             grace=timedelta(seconds=table.grace_seconds),
             backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
             lease=timedelta(seconds=table.lease_seconds),
-            on_result=lambda kind, result: self.metrics.commands.labels(kind, result).inc(),
+            hooks=self.hooks,
         )
 
     def _worker_shop(self, name: str, shop: ShopTable) -> Shop:
@@ -239,7 +240,7 @@ class Service:
             rate_limit_message_regex=oms_table.rate_limit_message_regex,
             rate_limit_pause_seconds=oms_table.rate_limit_pause_seconds,
             timeout_seconds=oms_table.timeout_seconds,
-            on_call=lambda *call: self.metrics.called(name, *call),
+            on_call=lambda *call: self.hooks.remote_called(name, *call),
         )
         self._closing.append(oms.close)
         mirakl = self._mirakl(name, shop, loop="")
@@ -249,7 +250,7 @@ class Service:
         """A client of its own for each side: the poller's calls also say that its loop is alive."""
 
         def on_call(system: str, operation: str, outcome: str, seconds: float) -> None:
-            self.metrics.called(name, system, operation, outcome, seconds)
+            self.hooks.remote_called(name, system, operation, outcome, seconds)
             if loop:
                 self._beat(loop)
 
@@ -278,8 +279,7 @@ class Service:
             lease=lambda: self.leases.kept(poll_lease(name)),
             set_aside=self.orders.set_aside,
             overlap=timedelta(seconds=shop.poll_overlap_seconds),
-            on_run=self.metrics.polled,
-            on_page=lambda: self._beat(f"poller:{name}"),
+            hooks=self.hooks,
         )
 
     def _make_web(self) -> uvicorn.Server:
@@ -388,7 +388,7 @@ class Service:
         consumer.turn(IDLE_SECONDS)
         if self.clock.monotonic() - self._lag_told_at >= LAG_EVERY_SECONDS:
             self._lag_told_at = self.clock.monotonic()
-            self.metrics.lag(*consumer.lag())
+            self.hooks.lag_measured(*consumer.lag())
         return 0.0
 
     def _work(self, worker: Worker) -> float:
@@ -435,12 +435,12 @@ class Service:
         try:
             outcome = self.pollers[name].run()
         except RemoteError as error:
-            self.metrics.poll_failures.labels(name, error.outcome).inc()
+            self.hooks.poll_failed(name, error.outcome)
             self._polled.discard(name)
             log.warning("poll_failed", shop=name, operation=error.operation, outcome=error.outcome)
             return error.retry_after_seconds or 0.0
         except OrderflowError as error:
-            self.metrics.poll_failures.labels(name, type(error).__name__).inc()
+            self.hooks.poll_failed(name, type(error).__name__)
             log.warning("poll_failed", shop=name, error=str(error))
             return 0.0
         if name not in self._polled:  # the first one, and the first after a failure
@@ -465,7 +465,7 @@ class Service:
 
     def _beat(self, loop: str) -> None:
         self._beats[loop] = self.clock.monotonic()
-        self.metrics.beats(loop.split(":", maxsplit=1)[0])
+        self.hooks.loop_turned(loop.split(":", maxsplit=1)[0])
 
     def what_is_dead(self) -> str:
         """Progress, not dependencies: a remote or a store that is away must not restart us."""
@@ -483,23 +483,37 @@ class Service:
         except OrderflowError:
             return "the store does not answer"
 
-    # -- Telling -------------------------------------------------------------------------------------------------
-
-    def _applied(self, one: Applied) -> None:
+    def applied(self) -> None:
+        """Wake an idle worker: a command may be due."""
         with self._news:
             self._news.notify()
-        self.metrics.applied(one)
-        if one.moved or one.result == NO_EDGE:
-            tell = log.info if one.moved else log.error
+
+    def page_published(self, shop: str) -> None:
+        self._beat(f"poller:{shop}")
+
+
+class _ServiceHooks(Hooks):
+    """What the service itself does when something happens."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def event_applied(self, applied: Applied) -> None:
+        self._service.applied()
+        if applied.moved or applied.result == NO_EDGE:
+            tell = log.info if applied.moved else log.error
             tell(
-                "transition" if one.moved else "no_edge",
-                shop=one.order.shop,
-                order_id=one.order.order_id,
-                from_state=one.before,
-                to_state=one.order.state,
-                trigger=one.event.trigger,
-                event_id=one.event.event_id,
+                "transition" if applied.moved else "no_edge",
+                shop=applied.order.shop,
+                order_id=applied.order.order_id,
+                from_state=applied.before,
+                to_state=applied.order.state,
+                trigger=applied.event.trigger,
+                event_id=applied.event.event_id,
             )
+
+    def page_published(self, shop: str) -> None:
+        self._service.page_published(shop)
 
 
 def _can_run(settings: Settings, roles: Collection[str]) -> None:

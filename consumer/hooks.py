@@ -5,16 +5,45 @@ runs in the thread of the loop that calls it, after the transaction it speaks of
 must not raise.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from adapters.ports import Partition, Record
-from adapters.store.transaction import DeadLetter
-from consumer.apply import Applied
-from consumer.poller import PollResult
+from adapters.store.transaction import DeadLetter, OrderRow
+from statemachine.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one event did to its order."""
+
+    event: Event
+    order: OrderRow  # as this event left it
+    result: str
+    before: str  # the state before the event
+    seconds_in_before: float
+
+    @property
+    def moved(self) -> bool:
+        return self.before != self.order.state
+
+
+@dataclass(slots=True)
+class PollResult:
+    """What one poll of a shop found: how many orders were new, changed (or the proof that an order waits for), same."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    set_aside: Counter[str] = field(default_factory=Counter)  # by reason
+    complete: bool = True  # every page of every listing was read
+    seen: set[str] = field(default_factory=set)  # ids of every order that was read
 
 
 class Hooks:
-    """No-ops. Override a method to hear of what it names."""
+    """No-ops. Override the method of each event that you need."""
 
     # -- The consumer --------------------------------------------------------------------------------------------
 
@@ -66,3 +95,24 @@ class Hooks:
 
     def loop_turned(self, loop: str) -> None:
         """A loop begins its next turn."""
+
+
+NO_HOOKS: Final = Hooks()
+#: The name of every hook.
+HOOKS: Final = tuple(name for name in vars(Hooks) if not name.startswith("_"))
+
+
+class Several(Hooks):
+    """Passes each call on to several hooks, in their order."""
+
+    def __init__(self, *hooks: Hooks) -> None:
+        for name in HOOKS:
+            setattr(self, name, _each([getattr(one, name) for one in hooks]))
+
+
+def _each(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def call(*args: Any, **kwargs: Any) -> None:
+        for method in methods:
+            method(*args, **kwargs)
+
+    return call

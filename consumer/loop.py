@@ -11,8 +11,9 @@ import structlog
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
 from adapters.ports import LogReader, Partition, Record
 from adapters.store.transaction import DeadLetter, Move
-from consumer.apply import Applied, OrderWriter
+from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
+from consumer.hooks import NO_HOOKS, Hooks
 from consumer.offsets import LOG_SHORTER, NO_TOPIC, grown, misfit, note_shorter
 from statemachine.events import Event
 
@@ -43,20 +44,14 @@ class Consumer:
         reader: LogReader,
         orders: OrderWriter,
         decoders: Mapping[str, Decode],
-        on_batch: Callable[[Sequence[Record], Sequence[Applied], Sequence[DeadLetter]], None] = lambda *_: None,
+        hooks: Hooks = NO_HOOKS,
         *,
-        on_stopped: Callable[[Collection[str]], None] = lambda _topics: None,
-        on_assigned: Callable[[Collection[Partition], Mapping[Partition, str]], None] = lambda *_: None,
         brake: DeadLetterLimit | None = None,
     ) -> None:
-        """`on_stopped` is told all topics that rest because too much of them was set aside, at every change;
-        `on_assigned` all partitions that are read, and those that are not because their offsets do not fit, and why."""
         self._reader = reader
         self._orders = orders
         self._decoders = decoders
-        self._on_batch = on_batch
-        self._on_stopped = on_stopped
-        self._on_assigned = on_assigned
+        self._hooks = hooks
         self._brake = brake or DeadLetterLimit(orders.clock)
         self._stopped: frozenset[str] = frozenset()
         self._generation = -1
@@ -135,7 +130,7 @@ class Consumer:
             self._begin(new)
         # A look that found everything as it was is no news: it would be counted as one more deal, every few seconds.
         if dealt_anew or before != (set(self._held), self._misfits):
-            self._on_assigned(self._held.keys(), self._misfits)
+            self._hooks.partitions_assigned(self._held.keys(), self._misfits)
 
     def _begin(self, partitions: Collection[Partition]) -> None:
         partition_offsets = self._reader.partition_offsets(partitions)
@@ -192,7 +187,7 @@ class Consumer:
         for topic in stopped - self._stopped:
             log.error("topic_stopped", topic=topic)
         if stopped != self._stopped:
-            self._on_stopped(stopped)
+            self._hooks.topics_paused(stopped)
         self._stopped = stopped
         resting = {partition for partition in self._held if partition.topic in stopped}
         self._reader.pause(resting | (self._reader.assignment() - self._held.keys()))
@@ -227,7 +222,7 @@ class Consumer:
         for letter in batch.letters:
             tell = log.error if letter.reason == "not_applicable" else log.warning
             tell("set_aside", place=letter.place, reason=letter.reason, detail=letter.detail)
-        self._on_batch(records, applied, batch.letters)
+        self._hooks.batch_applied(records, applied, batch.letters)
 
     def _decode(self, records: Sequence[Record]) -> Batch:
         events: list[Event] = []

@@ -8,7 +8,7 @@ every record is durable.
 import hashlib
 import json
 import tempfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, in_hundreds
 from adapters.store import views
 from adapters.store.transaction import Cursor, DeadLetter, Lease, Store
+from consumer.hooks import NO_HOOKS, Hooks, PollResult
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
@@ -55,18 +56,6 @@ REMEMBERED_FOR: Final = timedelta(minutes=10)
 #: An id that was asked for in vain waits twice as long each time, up to this.
 ASKED_AGAIN_AFTER: Final = timedelta(days=1)
 SPOOL_BYTES: Final = 8 * 1024 * 1024
-
-
-@dataclass(slots=True)
-class PollResult:
-    """What one run brought."""
-
-    new: int = 0
-    changed: int = 0
-    same: int = 0
-    set_aside: Counter[str] = field(default_factory=Counter)  # by reason
-    complete: bool = True
-    seen: set[str] = field(default_factory=set)  # ids of every order that was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +102,9 @@ class Poller:
         lease: Callable[[], Lease],
         set_aside: Callable[[Sequence[DeadLetter]], None],
         overlap: timedelta = OVERLAP,
-        on_run: Callable[[str, PollResult, float], None] = lambda *_: None,
-        on_page: Callable[[], None] = lambda: None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`lease` is that of the shop, renewed; it raises Fenced where another process polls the shop by now.
-
-        `on_page` hears of each page that is published, so that a long run is seen to be alive.
-        """
+        """`lease` is that of the shop, renewed; it raises Fenced where another process polls the shop by now."""
         self._shop = shop
         self._mirakl = mirakl
         self._store = store
@@ -129,8 +114,7 @@ class Poller:
         self._lease = lease
         self._keep = set_aside
         self._overlap = overlap
-        self._on_run = on_run
-        self._on_page = on_page
+        self._hooks = hooks
         # (content, the proof it was, when) of what was published a moment ago, so that a stopped consumer does not
         # flood the topic. It wears off: what the consumer set aside is offered again now and then.
         self._published: OrderedDict[str, tuple[str, datetime | None, datetime]] = OrderedDict()
@@ -164,7 +148,7 @@ class Poller:
             for page, read_at in spool:
                 self._lease()
                 self._publish(page, read_at, outcome)
-                self._on_page()
+                self._hooks.page_published(self._shop)
         for order_id in waiting:
             if order_id in outcome.seen:
                 self._in_vain.pop(order_id, None)
@@ -181,7 +165,7 @@ class Poller:
             with self._store.transaction() as tx:
                 tx.set_cursor(self._shop, cursor, lease)
             self._has_cursor = True
-        self._on_run(self._shop, outcome, self._clock.monotonic() - started)
+        self._hooks.poll_ended(self._shop, outcome, self._clock.monotonic() - started)
         return outcome
 
     # -- read ----------------------------------------------------------------------------------------------------

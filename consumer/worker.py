@@ -32,6 +32,7 @@ from adapters.ports import Clock, Marketplace, Oms
 from adapters.store.transaction import LEASE, CommandRow, OrderRow, Transaction
 from consumer.accounts import Account
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
+from consumer.hooks import NO_HOOKS, Hooks
 from consumer.retry import (
     ACCOUNT_FAULT,
     ALREADY_DONE,
@@ -122,7 +123,7 @@ class Worker:
         grace: timedelta,
         backoff: Backoff,
         lease: timedelta = LEASE,
-        on_result: Callable[[str, str], None] = lambda _kind, _result: None,
+        hooks: Hooks = NO_HOOKS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._orders = orders
@@ -131,7 +132,7 @@ class Worker:
         self._grace = grace
         self._backoff = backoff
         self._lease = lease
-        self._on_result = on_result
+        self._hooks = hooks
         self._jitter = jitter
         self._lock = threading.Lock()
         self._unstored: deque[_Ending] = deque()  # at most one a thread
@@ -204,7 +205,7 @@ class Worker:
                 with self._lock:
                     self.accounts[order.shop, _system(row.kind)].claimed(now)
                 break
-        self._orders.tell(applied)
+        self._orders.report(applied)
         leased = replace(row, basis=basis, attempts=row.attempts + 1, state="leased", give_up_at=give_up_at)
         return Claim(leased, token, order, body)
 
@@ -350,7 +351,7 @@ class Worker:
             with self._lock:
                 self._unstored.append(ending)
             raise
-        self._orders.tell(applied)
+        self._orders.report(applied)
         self._told(ending.claim, ending.result, ending.error)
 
     def _store_kept(self) -> None:
@@ -395,7 +396,7 @@ class Worker:
         )
 
     def _told(self, claim: Claim, result: str, error: RemoteError | None) -> None:
-        self._on_result(claim.command.kind, result)
+        self._hooks.command_tried(claim.command.kind, result)
         if result not in (DONE, ALREADY_DONE, OBSOLETE):
             log.warning(
                 "command_failed",

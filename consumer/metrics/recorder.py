@@ -24,8 +24,9 @@ from adapters.ports import Clock, Partition, Record
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer.accounts import Account
-from consumer.apply import REPEATED, Applied
-from consumer.poller import TOO_LARGE, PollResult
+from consumer.apply import REPEATED
+from consumer.hooks import Applied, Hooks, PollResult
+from consumer.poller import TOO_LARGE
 from consumer.retry import RESULTS
 from statemachine.attention import REASONS
 from statemachine.commands import IMPORT, KINDS
@@ -65,16 +66,14 @@ Budget = tuple[str, Sequence[tuple[str, timedelta, int]]]
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Metrics:
+class Metrics(Hooks):
     """The metrics of one process."""
 
-    def __init__(
-        self, shops: Mapping[str, float], version: str, clock: Clock, topics: Collection[str] = TOPICS
-    ) -> None:
-        """`shops`: each name with its poll interval in seconds. `topics`: those that are consumed."""
+    def __init__(self, shops: Mapping[str, float], version: str, clock: Clock, topics: Sequence[str] = TOPICS) -> None:
+        """`shops`: each name with its poll interval in seconds. `topics`: of snapshots, and of the OMS's events."""
         self.registry = registry = CollectorRegistry()
         self._clock = clock
-        self._topics = tuple(topics)
+        self._topics = dict(zip((SNAPSHOT, OMS_EVENT), topics, strict=True))
         self.transitions = Counter(
             "orderflow_transitions", "Edges taken.", ["shop", "from_state", "to_state", "trigger"], registry=registry
         )
@@ -196,7 +195,7 @@ class Metrics:
                 self.commands.labels(kind, result)
         for level in LOG_LEVELS:
             self.log_messages.labels(level)
-        self.stopped(())
+        self.topics_paused(())
 
     def _prepare_shop(self, shop: str, interval_seconds: float) -> None:
         self.poll_interval.labels(shop).set(interval_seconds)
@@ -214,62 +213,61 @@ class Metrics:
 
     # -- Told by the loops ---------------------------------------------------------------------------------------
 
-    def applied(self, one: Applied) -> None:
-        """Every event, after its commit."""
-        if one.moved:
-            self.transitions.labels(one.order.shop, one.before, one.order.state, one.event.trigger).inc()
-            self.state_duration.labels(one.before).observe(one.seconds_in_before)
-        elif one.result == NO_EDGE:
-            self.rejected.labels(one.before, one.event.trigger, NO_EDGE).inc()
+    def event_applied(self, applied: Applied) -> None:
+        if applied.moved:
+            order = applied.order
+            self.transitions.labels(order.shop, applied.before, order.state, applied.event.trigger).inc()
+            self.state_duration.labels(applied.before).observe(applied.seconds_in_before)
+        elif applied.result == NO_EDGE:
+            self.rejected.labels(applied.before, applied.event.trigger, NO_EDGE).inc()
 
-    def batch(
-        self,
-        topics: Mapping[str, str],
-        records: Sequence[Record],
-        applied: Sequence[Applied],
-        letters: Sequence[DeadLetter],
+    def batch_applied(
+        self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:
-        """A consumer's batch; `topics` names the topic of each kind of event."""
-        now = self._clock.now()
+        now, topics = self._clock.now(), self._topics
         for one in applied:
             topic = topics[one.event.trigger]
             self.events.labels(topic, one.event.trigger, one.result).inc()
             if one.result != REPEATED:
                 self.event_delay.labels(topic).observe(max(0.0, (now - one.event.at).total_seconds()))
-        for letter in letters:
+        for letter in dead_letters:
             self.events.labels(letter.source, "unreadable", "set_aside").inc()
             self.dead_letters.labels(letter.source, _known(letter.reason, SET_ASIDE)).inc()
         left = Tally(record.partition.topic for record in records)
         left.subtract(Tally(topics[one.event.trigger] for one in applied))
-        left.subtract(Tally(letter.source for letter in letters))
+        left.subtract(Tally(letter.source for letter in dead_letters))
         for topic, count in left.items():
             if count > 0:
                 self.events.labels(topic, "tombstone", "skipped").inc(count)
 
-    def polled(self, shop: str, outcome: PollResult, seconds: float) -> None:
+    def command_tried(self, kind: str, result: str) -> None:
+        self.commands.labels(kind, result).inc()
+
+    def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
         self.poll_seconds.observe(seconds)
-        if outcome.complete:
+        if result.complete:
             self.poll_success.labels(shop).set(self._clock.now().timestamp())
-        for result, count in zip(POLL_RESULTS, (outcome.new, outcome.changed, outcome.same), strict=True):
-            self.poll_orders.labels(shop, result).inc(count)
-        for reason, count in outcome.set_aside.items():
+        for name, count in zip(POLL_RESULTS, (result.new, result.changed, result.same), strict=True):
+            self.poll_orders.labels(shop, name).inc(count)
+        for reason, count in result.set_aside.items():
             self.dead_letters.labels(POLL, _known(reason, SET_ASIDE)).inc(count)
 
-    def stopped(self, topics: Collection[str]) -> None:
-        """All topics that rest because too much of them was set aside."""
-        for topic in self._topics:
+    def poll_failed(self, shop: str, reason: str) -> None:
+        self.poll_failures.labels(shop, reason).inc()
+
+    def topics_paused(self, topics: Collection[str]) -> None:
+        for topic in self._topics.values():
             self.topic_stopped.labels(topic).set(topic in topics)
 
-    def assigned(self, held: Collection[Partition], misfits: Mapping[Partition, str]) -> None:
-        """The partitions were dealt: those that are read, and those whose offsets do not fit."""
+    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, str]) -> None:
         self.rebalances.inc()
         self.assigned_partitions.set(len(held))
         for gauge in (self.progress_stopped, self.lag_records, self.lag_seconds):
             gauge.clear()  # what is another's now is told by that one
-        for partition in (*held, *misfits):
-            self.progress_stopped.labels(partition.topic, partition.number).set(partition in misfits)
+        for partition in (*held, *mismatches):
+            self.progress_stopped.labels(partition.topic, partition.number).set(partition in mismatches)
 
-    def lag(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
+    def lag_measured(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
         for partition, count in records.items():
             self.lag_records.labels(partition.topic, partition.number).set(count)
             self.lag_seconds.labels(partition.topic, partition.number).set(seconds[partition])
@@ -278,14 +276,14 @@ class Metrics:
         """Whether this process holds a lease, asked at each scrape: who cannot reach the store does not hear of it."""
         self.leader.labels(role, shop).set_function(holds)
 
-    def called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
+    def remote_called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
         operation = _known(operation, OPERATIONS.get(system, ()))
         if operation == "PC01" and outcome == "403":
             outcome = "4xx"  # for shop admins only, and tolerated (docs/mirakl.md 5.1): no fault of the account
         self.api_requests.labels(system, shop, operation, _known(outcome, OUTCOMES)).inc()
         self.api_seconds.labels(system, operation).observe(seconds)
 
-    def beats(self, loop: str) -> None:
+    def loop_turned(self, loop: str) -> None:
         self.beat.labels(loop).set(self._clock.now().timestamp())
 
     def watch(

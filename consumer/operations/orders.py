@@ -41,7 +41,7 @@ def act(orders: OrderWriter, order: OrderRow, kind: str, *, who: str, why: str, 
         applied = orders.apply_in(tx, [event])
         if kind == "retry":
             tx.retry_now(order.key, at)
-    orders.tell(applied)
+    orders.report(applied)
     return views.find_orders(orders.store, order.order_id, order.shop)[0]
 
 

@@ -27,6 +27,7 @@ from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import OrderRow, Store
 from consumer.apply import OrderWriter
+from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Metrics
@@ -34,7 +35,6 @@ from consumer.poller import Poller
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
 from statemachine.commands import Policy
-from statemachine.events import OMS_EVENT, SNAPSHOT
 from tests.support import StillClock
 
 SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
@@ -66,6 +66,26 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
+class _Results(Hooks):
+    """The kind and result of each try of a command."""
+
+    def __init__(self) -> None:
+        self.tried: list[tuple[str, str]] = []
+
+    def command_tried(self, kind: str, result: str) -> None:
+        self.tried.append((kind, result))
+
+
+class AfterPage(Hooks):
+    """Does something after each page that a poll publishes."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then = then
+
+    def page_published(self, shop: str) -> None:
+        self._then()
+
+
 class Rig:
     """One service's poller, consumer and worker over one store, with two marketplaces and an OMS to call."""
 
@@ -90,13 +110,14 @@ class Rig:
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
         self.metrics = Metrics(dict.fromkeys(shops, 60.0), "0", self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
-        self.orders = OrderWriter(self.store, policies or {}, self.clock, self.metrics.applied)
+        self.orders = OrderWriter(self.store, policies or {}, self.clock, self.metrics)
         with self.store.transaction() as tx:
             for name in shops:
                 tx.bind_shop(name, f"https://{name}", MARKETPLACES[name].shop_id, True, self.clock.now())
         self.leases = Leases(self.store, self.clock, "rig", 30)
         self.clients = {name: self._mirakl_client(name) for name in shops}
-        self.results: list[tuple[str, str]] = []
+        self._results = _Results()
+        self.results = self._results.tried
         self.worker = self.new_worker()
         self.pollers = {name: self.new_poller(name) for name in shops}
         self.consumer = self.new_consumer()
@@ -108,7 +129,7 @@ class Rig:
             base_url=f"https://{name}.example",
             shop_id=MARKETPLACES[name].shop_id,
             api_key=lambda: self.keys[name],
-            on_call=lambda *call: self.metrics.called(name, *call),
+            on_call=lambda *call: self.metrics.remote_called(name, *call),
             clock=self.clock,
             transport=self.nets[name],
         )
@@ -119,7 +140,7 @@ class Rig:
                 base_url="https://oms.example",
                 company_ref_id=COMPANIES[name],
                 api_key=lambda: "oms-key",
-                on_call=lambda *call: self.metrics.called(name, *call),
+                on_call=lambda *call: self.metrics.remote_called(name, *call),
                 transport=self.oms_net,
             )
             return Shop(name, self.clients[name], oms, COMPANIES[name], oms_budget=oms_budget)
@@ -130,16 +151,17 @@ class Rig:
             self.clock,
             grace=GRACE,
             backoff=Backoff(5, 900),
-            on_result=lambda kind, result: self.results.append((kind, result)),
+            hooks=self._results,
             jitter=lambda: 0.0,
         )
 
-    def new_poller(self, name: str = "alpha", **options: Any) -> Poller:
+    def new_poller(self, name: str = "alpha", hooks: Hooks = NO_HOOKS, **options: Any) -> Poller:
+        """`hooks` are called after the metrics."""
         self.leases.take(poll_lease(name))
         defaults = {
             "mirakl": self.clients[name],
             "writer": self.log,
-            "on_run": self.metrics.polled,
+            "hooks": Several(self.metrics, hooks),
             "lease": lambda: self.leases.take(poll_lease(name)),
             "set_aside": self.orders.set_aside,
         }
@@ -156,7 +178,7 @@ class Rig:
                 SNAPSHOTS: lambda value, headers: decode_snapshot(value, headers, names),
                 OMS_EVENTS: lambda value, headers: decode_oms(value, headers, ids),
             },
-            lambda *batch: self.metrics.batch({SNAPSHOT: SNAPSHOTS, OMS_EVENT: OMS_EVENTS}, *batch),
+            self.metrics,
         )
 
     def _callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:

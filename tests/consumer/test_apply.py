@@ -20,7 +20,8 @@ from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow
 from consumer import apply
-from consumer.apply import REPEATED, Applied, OrderWriter
+from consumer.apply import REPEATED, OrderWriter
+from consumer.hooks import Applied, Hooks
 from statemachine import machine
 from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Policy
 from statemachine.events import Event
@@ -36,14 +37,17 @@ PLACE = Partition("topic", 0)
 MOVE = Move("c", "g", PLACE, 0, 1)
 
 
-class World:
-    """Orders over a store, and what they told."""
+class World(Hooks):
+    """Orders over a store, and what was reported of them."""
 
     def __init__(self, folder: Path, policies: Mapping[str, Policy] | None = None) -> None:
         self.clock = StillClock()
         self.store = new_store(folder)
         self.told: list[Applied] = []
-        self.orders = OrderWriter(self.store, policies or {}, self.clock, self.told.append)
+        self.orders = OrderWriter(self.store, policies or {}, self.clock, self)
+
+    def event_applied(self, applied: Applied) -> None:
+        self.told.append(applied)
 
     def apply(self, *events: Event) -> list[str]:
         return [one.result for one in self.orders.apply(events)]
@@ -107,16 +111,21 @@ def test_a_fenced_batch_leaves_nothing(world: World) -> None:
     assert (world.count(s.orders), world.told) == (0, [])
 
 
-def test_it_is_told_after_the_commit(tmp_path: Path) -> None:
+def test_hooks_are_called_after_the_commit(tmp_path: Path) -> None:
     stored: list[int] = []
     clock, store = StillClock(), new_store(tmp_path)
-    orders = OrderWriter(store, {}, clock, lambda one: stored.append(len(views.journal(store, one.order.key))))
+
+    class Reads(Hooks):
+        def event_applied(self, applied: Applied) -> None:
+            stored.append(len(views.journal(store, applied.order.key)))
+
+    orders = OrderWriter(store, {}, clock, Reads())
     orders.apply([spoke(1), spoke(2)])
     assert stored == [2, 2]
     with store.transaction() as tx:
         applied = orders.apply_in(tx, [spoke(3)])
         assert len(stored) == 2  # the caller has not committed
-    orders.tell(applied)
+    orders.report(applied)
     assert stored == [2, 2, 3]
     store.close()
 

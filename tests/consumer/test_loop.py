@@ -16,8 +16,9 @@ from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow, Progress, Store, Transaction
-from consumer.apply import Applied, OrderWriter
+from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.hooks import Applied, Hooks
 from consumer.loop import LOOK_AGAIN_SECONDS, Consumer, dead_letter
 from consumer.operations.offsets import partition_statuses, reset
 from statemachine.events import Event
@@ -28,7 +29,7 @@ SNAPSHOTS, OMS = "snapshots", "oms"
 UNREADABLE, BREAKS, UNEXPECTED = b"unreadable", b"breaks", b"unexpected"
 
 
-class World:
+class World(Hooks):
     """A consumer over the embedded log. Each record's value names the event that it stands for."""
 
     def __init__(self, folder: Path) -> None:
@@ -39,7 +40,7 @@ class World:
         self.batches: list[tuple[int, list[str], list[str]]] = []
         self.told: list[Applied] = []
         self.stopped: list[list[str]] = []
-        self.orders = OrderWriter(self.store, {}, self.clock, self.told.append)
+        self.orders = OrderWriter(self.store, {}, self.clock, self)
         self.consumer = self.new_consumer()
 
     def new_consumer(self, most: int = 50) -> Consumer:
@@ -48,8 +49,7 @@ class World:
             self.reader,
             self.orders,
             {SNAPSHOTS: self.decode, OMS: self.decode},
-            self.on_batch,
-            on_stopped=lambda topics: self.stopped.append(sorted(topics)),
+            self,
             brake=DeadLetterLimit(self.clock, most, window_seconds=600),
         )
 
@@ -64,8 +64,17 @@ class World:
             return replace(spoke(), event_id=value.decode(), note={"breaks": object()})  # type: ignore[dict-item]
         return self.events[value]
 
-    def on_batch(self, records: Sequence[Record], applied: Sequence[Applied], letters: Sequence[DeadLetter]) -> None:
-        self.batches.append((len(records), [one.result for one in applied], [letter.reason for letter in letters]))
+    def event_applied(self, applied: Applied) -> None:
+        self.told.append(applied)
+
+    def batch_applied(
+        self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
+    ) -> None:
+        results, reasons = [one.result for one in applied], [letter.reason for letter in dead_letters]
+        self.batches.append((len(records), results, reasons))
+
+    def topics_paused(self, topics: Collection[str]) -> None:
+        self.stopped.append(sorted(topics))
 
     def publish(self, event: Event, topic: str = SNAPSHOTS) -> None:
         value = f"{topic}/{event.shop}/{event.order_id}/{event.event_id}".encode()
@@ -261,17 +270,16 @@ def test_a_crash_between_apply_and_commit_applies_nothing_twice(world: World, mo
     assert world.journal() == [("O-1/1", 0), ("O-1/2", 0)]
 
 
-@pytest.mark.parametrize("which", ["on_batch", "told"])
-def test_a_listener_that_fails_after_the_commit_loses_and_doubles_nothing(
+@pytest.mark.parametrize("which", ["batch_applied", "event_applied"])
+def test_a_hook_that_fails_after_the_commit_loses_and_doubles_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     for n in range(4):
         world.publish(said(n))
-    fails = once(ValueError("a listener"), lambda *_: None)
-    target, name = (world.consumer, "_on_batch") if which == "on_batch" else (world.orders, "_on_applied")
-    monkeypatch.setattr(target, name, fails)
-    if which == "on_batch":
-        with pytest.raises(ValueError, match="a listener"):
+    fails = once(ValueError("a hook"), lambda *_: None)
+    monkeypatch.setattr(world, which, fails)
+    if which == "batch_applied":
+        with pytest.raises(ValueError, match="a hook"):
             world.consumer.turn(0)
     else:
         assert world.consumer.turn(0) == 0  # fenced: its own commit has moved the row

@@ -17,6 +17,7 @@ from adapters.errors import REASONS as UNREADABLE
 from adapters.ports import Partition, Record
 from adapters.store.transaction import DeadLetter
 from consumer.accounts import CIRCUIT_OPENS_AFTER
+from consumer.hooks import PollResult
 from consumer.metrics.recorder import (
     ALERTED_OUTCOMES,
     OPERATIONS,
@@ -27,7 +28,6 @@ from consumer.metrics.recorder import (
     described,
     markdown,
 )
-from consumer.poller import PollResult
 from consumer.retry import RESULTS
 from statemachine.commands import KINDS
 from statemachine.events import TRIGGERS
@@ -147,9 +147,9 @@ def live(rig: Rig) -> None:
             ],
             rig.clock.now(),
         )
-    rig.metrics.poll_failures.labels("alpha", "5xx").inc()
-    rig.metrics.beats("consumer")
-    rig.metrics.commands.labels("import_order", "done").inc()
+    rig.metrics.poll_failed("alpha", "5xx")
+    rig.metrics.loop_turned("consumer")
+    rig.metrics.command_tried("import_order", "done")
 
 
 def labels_of(family: Metric) -> set[str]:
@@ -165,7 +165,7 @@ def test_no_label_can_name_an_order_a_person_or_a_text(rig: Rig) -> None:
 
 def test_every_value_of_a_label_is_of_a_closed_set(rig: Rig) -> None:
     live(rig)
-    rig.metrics.called("alpha", "mirakl", "ZZ99", "teapot", 0.1)
+    rig.metrics.remote_called("alpha", "mirakl", "ZZ99", "teapot", 0.1)
     configured = {"alpha", "beta", "poll", "callback", *TOPICS}
     for family in families(rig.metrics):
         name = family.name + ("_total" if family.type == "counter" else "")
@@ -173,7 +173,7 @@ def test_every_value_of_a_label_is_of_a_closed_set(rig: Rig) -> None:
             for label, shown in sample.labels.items():
                 if label in ("shop", "topic", "source"):
                     assert shown in configured, (name, label)
-                elif label not in ("le", "version", "python"):
+                elif label not in ("le", "version", "python", "partition"):
                     assert shown in VALUES[name][label], (name, label)
     assert value(
         rig.metrics, "orderflow_api_requests_total", system="mirakl", shop="alpha", operation="other", outcome="other"
@@ -271,9 +271,9 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
         metrics.state_duration.labels(state).observe(1)
     for name in shops:
         for operation in ("OR11", "OR21", "OR23", "OR24"):
-            metrics.called(name, "mirakl", operation, "2xx", 0.1)
-        metrics.called(name, "oms", "import_order", "2xx", 0.1)
-        metrics.polled(name, PollResult(new=1), 1)
+            metrics.remote_called(name, "mirakl", operation, "2xx", 0.1)
+        metrics.remote_called(name, "oms", "import_order", "2xx", 0.1)
+        metrics.poll_ended(name, PollResult(new=1), 1)
     found = families(metrics)
     counted = series(found)
     assert counted.total() < 10_000
@@ -286,8 +286,8 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
 
 
 def test_a_refusal_of_pc01_is_tolerated_and_looks_like_no_fault_of_the_account(rig: Rig) -> None:
-    rig.metrics.called("alpha", "mirakl", "PC01", "403", 0.1)
-    rig.metrics.called("alpha", "mirakl", "OR21", "403", 0.1)
+    rig.metrics.remote_called("alpha", "mirakl", "PC01", "403", 0.1)
+    rig.metrics.remote_called("alpha", "mirakl", "OR21", "403", 0.1)
     (counted,) = [one for one in families(rig.metrics) if one.name == "orderflow_api_requests"]
     refused = {s.labels["operation"]: s.value for s in counted.samples if s.labels["outcome"] == "403" and s.value}
     assert refused == {"OR21": 1}
@@ -295,7 +295,7 @@ def test_a_refusal_of_pc01_is_tolerated_and_looks_like_no_fault_of_the_account(r
 
 def test_outcomes_of_calls_are_kept_and_unknown_ones_are_other(rig: Rig) -> None:
     for outcome in OUTCOMES:
-        rig.metrics.called("alpha", "oms", "import_order", outcome, 0.1)
+        rig.metrics.remote_called("alpha", "oms", "import_order", outcome, 0.1)
         assert value(
             rig.metrics,
             "orderflow_api_requests_total",
@@ -313,7 +313,7 @@ def test_records_that_say_nothing_are_counted_for_their_own_topic(rig: Rig) -> N
         Record(Partition(TOPICS[topic], 0), offset, b"k", None, (), at) for offset, topic in enumerate((0, 1, 1))
     ]
     letter = DeadLetter(TOPICS[0], "", "not_json", "", "", None, b"")
-    rig.metrics.batch({}, records, [], [letter])
+    rig.metrics.batch_applied(records, [], [letter])
     tombstones = {
         topic: value(rig.metrics, "orderflow_events_total", topic=topic, type="tombstone", result="skipped")
         for topic in TOPICS
@@ -323,7 +323,7 @@ def test_records_that_say_nothing_are_counted_for_their_own_topic(rig: Rig) -> N
 
 
 def test_what_a_poll_set_aside_is_counted_without_the_shop_in_the_source(rig: Rig) -> None:
-    rig.metrics.polled("alpha", PollResult(set_aside=Counter(missing_field=2)), 1)
+    rig.metrics.poll_ended("alpha", PollResult(set_aside=Counter(missing_field=2)), 1)
     assert value(rig.metrics, "orderflow_dead_letters_total", source="poll", reason="missing_field") == 2
 
 

@@ -21,7 +21,7 @@ from consumer.offsets import MISFITS, misfit
 from consumer.operations import offsets as by_hand
 from consumer.operations.offsets import _excused, _target
 from statemachine.facts import RESTORED, Attempt
-from tests.consumer.rig import SNAPSHOTS, Rig
+from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
 
 offsets = st.integers(0, 40)
 commits = st.none() | offsets
@@ -187,7 +187,9 @@ def test_a_run_that_is_under_way_does_not_undo_it(folders: Path) -> None:
     rig.add("1-A", state="SHIPPING")
     rig.poll()
     rig.clock.advance(60)
-    poller = rig.new_poller(lease=lambda: rig.leases.kept(poll_lease("alpha")), on_page=lambda: _reset_once(rig))
+    poller = rig.new_poller(
+        lease=lambda: rig.leases.kept(poll_lease("alpha")), hooks=AfterPage(lambda: _reset_once(rig))
+    )
     with pytest.raises(Fenced):
         poller.run()
     assert views.cursor(rig.store, "alpha") is None

@@ -22,10 +22,11 @@ from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import schema as s
 from adapters.store import views
 from consumer import poller as poller_module
+from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
 from consumer.poller import FIRST, OVERLAP, REMEMBERED_FOR, WIDE, Poller
 from statemachine.facts import EPOCH, Tracking
-from tests.consumer.rig import GRACE, SNAPSHOTS, Rig
+from tests.consumer.rig import GRACE, SNAPSHOTS, AfterPage, Rig
 
 
 @pytest.fixture
@@ -555,7 +556,7 @@ def rig_body(rig: Rig) -> bytes:
 def test_every_published_page_is_heard_of(rig: Rig) -> None:
     fill(rig, 150)
     heard: list[int] = []
-    rig.new_poller(on_page=lambda: heard.append(len(rig.records()))).run()
+    rig.new_poller(hooks=AfterPage(lambda: heard.append(len(rig.records())))).run()
     assert len(heard) == 4
     assert all(one <= other for one, other in pairwise(heard))
 
@@ -595,7 +596,12 @@ def test_a_lease_lost_between_two_pages_ends_the_run_and_nothing_more_is_publish
     before = views.cursor(rig.store, "alpha")
     names = fill(rig, 250)
     runs: list[str] = []
-    poller = under_lease(rig, on_page=lambda: taken_over(rig), on_run=lambda shop, *_: runs.append(shop))
+
+    class Overtaken(AfterPage):
+        def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
+            runs.append(shop)
+
+    poller = under_lease(rig, hooks=Overtaken(lambda: taken_over(rig)))
     with pytest.raises(Fenced):
         poller.run()
     assert sorted(ids(rig)) == names[:100], "one page"
@@ -609,7 +615,7 @@ def test_a_lease_lost_after_the_last_page_does_not_move_the_cursor(rig: Rig) -> 
     """The new holder may have read further, or the shop may have to be read anew: what is stored is its own."""
     rig.add("1-A")
     lease = rig.leases.kept(poll_lease("alpha"))
-    poller = rig.new_poller(lease=lambda: lease, on_page=lambda: taken_over(rig))
+    poller = rig.new_poller(lease=lambda: lease, hooks=AfterPage(lambda: taken_over(rig)))
     with pytest.raises(Fenced):
         poller.run()
     assert views.cursor(rig.store, "alpha") is None
@@ -618,7 +624,7 @@ def test_a_lease_lost_after_the_last_page_does_not_move_the_cursor(rig: Rig) -> 
 def test_the_next_holder_reads_what_the_last_one_left(rig: Rig) -> None:
     names = fill(rig, 250)
     with pytest.raises(Fenced):
-        under_lease(rig, on_page=lambda: taken_over(rig)).run()
+        under_lease(rig, hooks=AfterPage(lambda: taken_over(rig))).run()
     another = Leases(rig.store, rig.clock, "another", 30)
     another.take(poll_lease("alpha"))
     rig.new_poller(lease=lambda: another.kept(poll_lease("alpha"))).run()

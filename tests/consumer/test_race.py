@@ -59,7 +59,7 @@ def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
             for event in of(f"O-{n}", *events):
                 with store.transaction() as tx:
                     applied = orders.apply_in(tx, [event])
-                orders.tell(applied)
+                orders.report(applied)
 
         return settle
 

@@ -32,7 +32,8 @@ from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer import loop
-from consumer.apply import Applied, OrderWriter
+from consumer.apply import OrderWriter
+from consumer.hooks import Applied, Hooks
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Metrics
 from consumer.operations import offsets
@@ -48,12 +49,12 @@ RECOVERY_SECONDS = 15.0
 SNAPSHOTS, OMS = "snapshots", "oms"
 
 
-class Member:
+class Member(Hooks):
     """One member of the group in a thread of its own."""
 
     def __init__(self, fleet: "Fleet", **client: Any) -> None:
         self.log = fleet.new_log(**client)
-        self.metrics = Metrics({fleet.shop: 60.0}, "0", fleet.clock, fleet.topics.values())
+        self.metrics = Metrics({fleet.shop: 60.0}, "0", fleet.clock)
         self.deals: list[tuple[frozenset[Partition], dict[Partition, str]]] = []
         self.troubles: list[str] = []
         self.records = 0
@@ -67,8 +68,7 @@ class Member:
             self.reader,
             fleet.orders,
             dict.fromkeys(fleet.topics.values(), self._decode),
-            self._on_batch,
-            on_assigned=self._on_assigned,
+            self,
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="member", daemon=True)
@@ -94,14 +94,16 @@ class Member:
             assert self.waits_at[value].wait(60)
         return self._fleet.event(value or b"")
 
-    def _on_batch(self, records: Sequence[Record], applied: Sequence[Applied], letters: Sequence[DeadLetter]) -> None:
+    def batch_applied(
+        self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
+    ) -> None:
         self.records += len(records)
         self.results += [one.result for one in applied]
-        assert not letters
+        assert not dead_letters
 
-    def _on_assigned(self, held: Collection[Partition], misfits: Mapping[Partition, str]) -> None:
-        self.metrics.assigned(held, misfits)
-        self.deals.append((frozenset(held), dict(misfits)))
+    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, str]) -> None:
+        self.metrics.partitions_assigned(held, mismatches)
+        self.deals.append((frozenset(held), dict(mismatches)))
 
     @property
     def held(self) -> frozenset[Partition]:

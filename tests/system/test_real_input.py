@@ -20,6 +20,7 @@ from adapters.simulators.serve import Server, serve, utc_now
 from adapters.store import views
 from consumer import config
 from consumer.bootstrap import Service
+from consumer.hooks import NO_HOOKS, Hooks, PollResult
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
 COMPANY = 99001
@@ -72,13 +73,15 @@ class Mirakl:
 class Place:
     """A service that is turned by hand, with an OMS and the servers of its shops."""
 
-    def __init__(self, folder: Path, shops: dict[str, str], oms: str, effects: str, timeout: float) -> None:
+    def __init__(
+        self, folder: Path, shops: dict[str, str], oms: str, effects: str, timeout: float, hooks: Hooks = NO_HOOKS
+    ) -> None:
         (folder / "key").write_text("a-key")
         text = SETTINGS.format(oms=oms)
         for number, (name, url) in enumerate(shops.items()):
             text += SHOP.format(name=name, url=url, effects=effects, timeout=timeout, company=COMPANY + number)
         (folder / "orderflow.toml").write_text(text)
-        self.service = Service(config.load(folder / "orderflow.toml"))
+        self.service = Service(config.load(folder / "orderflow.toml"), hooks=hooks)
         assert self.service.consumer is not None
         assert self.service.worker is not None
         self.consumer, self.worker = self.service.consumer, self.service.worker
@@ -200,11 +203,14 @@ def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
         for server in (good, oms):
             stack.callback(server.stop)
         shops = {"alpha": f"http://127.0.0.1:{silent.getsockname()[1]}", "beta": good.url}
-        service = Place(tmp_path, shops, oms.url, "on", timeout=2).service
         polled = threading.Semaphore(0)
-        beta = service.pollers["beta"]
-        told = beta._on_run
-        beta._on_run = lambda *run: (told(*run), polled.release())  # type: ignore[assignment, func-returns-value]
+
+        class Polled(Hooks):
+            def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
+                if shop == "beta":
+                    polled.release()
+
+        service = Place(tmp_path, shops, oms.url, "on", timeout=2, hooks=Polled()).service
         service.start()
         stack.callback(service.stop)
         for _ in range(10):  # an interval of 0.05 s: ten runs while alpha's first one still hangs
