@@ -1,6 +1,6 @@
-"""Real engines for the tests that need them: started here, or those that ORDERFLOW_TEST_* name.
+"""Kafka and PostgreSQL for the tests that need them: started here, or those that ORDERFLOW_TEST_* name.
 
-On a machine that lacks one, its tests are skipped and say what to install; under CI they fail.
+On a machine without one of them, its tests are skipped and say what to install; under CI they fail.
 """
 
 import os
@@ -9,24 +9,28 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+from kafka import KafkaAdminClient
 from psycopg import sql
 from sqlalchemy import make_url
 
-from adapters.engines.kafka import Kafka, kafka_missing
+from adapters.engines.kafka import Kafka, SecureListener, kafka_missing
 from adapters.engines.postgres import Postgres, postgres_missing
 from adapters.store.engine import without_password
 
-#: Makes topics with names of their own: base name -> partitions gives base name -> name.
+#: Creates topics with unique names: from base name -> partitions to base name -> name.
 MakeTopics = Callable[[Mapping[str, int]], dict[str, str]]
 
 
 def needs(missing: str) -> None:
-    """Skip the test, saying what is missing; under CI fail it."""
+    """Skip the test if `missing` is not empty, and say what is missing; under CI fail the test instead."""
     if not missing:
         return
     if os.environ.get("CI"):
@@ -36,7 +40,7 @@ def needs(missing: str) -> None:
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """For the engines' files."""
+    """The folder of all files of the engines; deleted at the end."""
     made = Path(tempfile.mkdtemp(prefix="orderflow-engines-"))
     yield made
     shutil.rmtree(made, ignore_errors=True)
@@ -46,19 +50,19 @@ def folder() -> Iterator[Path]:
 
 
 def started(folder: Path, *, brokers: int = 1, **options: Any) -> Iterator[Kafka]:
-    """For a fixture: brokers of its own."""
+    """The body of a fixture that yields brokers of its own. `options` are those of Kafka.start."""
     needs(kafka_missing())
     kafka = Kafka.start(folder / uuid.uuid4().hex, brokers=brokers, **options)
     yield kafka
-    for number in range(1, brokers):  # the last of several would wait 5 s for one to hand its lead to
-        with suppress(KeyError):  # the test killed it already
+    for number in range(1, brokers):  # killed: a last broker that stops would wait 5 s for another to lead
+        with suppress(KeyError):  # the test has killed it
             kafka.kill(number)
     kafka.stop()
 
 
 @pytest.fixture(scope="session")
 def kafka(folder: Path) -> Iterator[Kafka | None]:
-    """One broker that nobody harms; None where ORDERFLOW_TEST_KAFKA names another one."""
+    """One broker that no test kills or freezes; None if ORDERFLOW_TEST_KAFKA names another one."""
     if os.environ.get("ORDERFLOW_TEST_KAFKA"):
         yield None
     else:
@@ -67,19 +71,18 @@ def kafka(folder: Path) -> Iterator[Kafka | None]:
 
 @pytest.fixture(scope="session")
 def kafka_servers(kafka: Kafka | None) -> list[str]:
-    """A Kafka that nobody harms."""
+    """The bootstrap servers of a Kafka that no test kills or freezes."""
     return kafka.bootstrap_servers if kafka else os.environ["ORDERFLOW_TEST_KAFKA"].split(",")
 
 
 @pytest.fixture
 def topics(kafka_servers: list[str]) -> MakeTopics:
-    """Topics on `kafka_servers`."""
+    """Creates topics on `kafka_servers`."""
     return lambda wanted: make_topics(kafka_servers, wanted)
 
 
 def make_topics(servers: list[str], wanted: Mapping[str, int], **options: Any) -> dict[str, str]:
-    from kafka import KafkaAdminClient
-
+    """See MakeTopics. `options` are those of the admin client."""
     names = {base: f"{base}.{uuid.uuid4().hex[:8]}" for base in wanted}
     admin = KafkaAdminClient(bootstrap_servers=servers, **options)
     admin.create_topics({names[base]: {"num_partitions": count} for base, count in wanted.items()})
@@ -96,24 +99,51 @@ def kafka_alone(folder: Path) -> Iterator[Kafka]:
 
 @pytest.fixture(scope="module")
 def kafka_three(folder: Path) -> Iterator[Kafka]:
-    """Three brokers; a write needs two of them."""
+    """Three brokers; a write with acks=all needs two of them."""
     yield from started(folder, brokers=3, heap_megabytes=384)
 
 
 USERS = {"orderflow": "orderflow-secret", "oms": "oms-secret", "nobody": "nobody-secret"}
 
 
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    authority: Path  # PEM: the certificate of the authority, which clients trust
+    keystore: Path  # PEM: key and certificate of a server on this machine, as SecureListener takes them
+
+
+def make_certificates(folder: Path) -> Certificates:
+    """A new authority, and a server's certificate from it."""
+    folder.mkdir(parents=True)
+    made = Certificates(folder / "authority.pem", folder / "keystore.pem")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(made.authority))
+    server = authority.issue_cert("127.0.0.1", "localhost")
+    key = serialization.load_pem_private_key(server.private_key_pem.bytes(), password=None)
+    pkcs8 = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    made.keystore.write_bytes(pkcs8 + server.cert_chain_pems[0].bytes())
+    return made
+
+
+@pytest.fixture(scope="session")
+def certificates(folder: Path) -> Certificates:
+    """Those of `kafka_secure`."""
+    return make_certificates(folder / "certificates")
+
+
 @pytest.fixture(scope="module")
-def kafka_secure(folder: Path) -> Iterator[Kafka]:
+def kafka_secure(folder: Path, certificates: Certificates) -> Iterator[Kafka]:
     """One broker with TLS, SCRAM and access lists, for USERS."""
-    yield from started(folder, users=USERS)
+    yield from started(folder, secure=SecureListener(USERS, certificates.keystore))
 
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------
 
 
 def started_postgres(folder: Path) -> Iterator[Postgres]:
-    """For a fixture: a server of its own."""
+    """The body of a fixture that yields a server of its own."""
     needs(postgres_missing())
     postgres = Postgres.start(folder / uuid.uuid4().hex)
     yield postgres
@@ -122,7 +152,7 @@ def started_postgres(folder: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def postgres_server(folder: Path) -> Iterator[Postgres | None]:
-    """One server that nobody harms; None where ORDERFLOW_TEST_DATABASE_URL names another one."""
+    """One server that no test kills; None if ORDERFLOW_TEST_DATABASE_URL names another one."""
     if os.environ.get("ORDERFLOW_TEST_DATABASE_URL"):
         yield None
     else:
@@ -131,13 +161,13 @@ def postgres_server(folder: Path) -> Iterator[Postgres | None]:
 
 @pytest.fixture
 def postgres_url(postgres_server: Postgres | None) -> Iterator[str]:
-    """A fresh, empty database."""
+    """The URL of an empty database."""
     yield from _database(postgres_server)
 
 
 @pytest.fixture(scope="module")
 def postgres_module_url(postgres_server: Postgres | None) -> Iterator[str]:
-    """One for all tests of a module."""
+    """The URL of one database for all tests of a module."""
     yield from _database(postgres_server)
 
 
@@ -153,7 +183,7 @@ def _database(postgres_server: Postgres | None) -> Iterator[str]:
 
 
 def store_lines(folder: Path, url: str) -> str:
-    """What a configuration in `folder` says in [store]; the password of the URL, where it has one, goes into a file."""
+    """The lines of [store] for a configuration in `folder`. A password in the URL goes into a file there."""
     bare, password = without_password(url)
     (folder / "database.password").write_text(password)
     return f'url = "{bare}"\n' + ('password_file = "database.password"\n' if password else "")
@@ -164,7 +194,7 @@ PASSWORD = "open@sesame:/?#&%"
 
 @pytest.fixture
 def postgres_url_with_password(folder: Path) -> Iterator[str]:
-    """The URL of a server of its own that lets nobody in without PASSWORD."""
+    """The URL of a server of its own, which accepts no session without PASSWORD."""
     for postgres in started_postgres(folder):
         plain = make_url(postgres.url).set(drivername="postgresql")
         with psycopg.connect(plain.render_as_string(), autocommit=True) as connection:
@@ -177,5 +207,5 @@ def postgres_url_with_password(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def postgres_alone(folder: Path) -> Iterator[Postgres]:
-    """One server for tests that kill it."""
+    """One server for a test that kills it."""
     yield from started_postgres(folder)

@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine: its jars by Maven, its brokers as processes."""
+"""A real Apache Kafka on this machine: Maven fetches its jars, each broker is a process of its own."""
 
 import atexit
 import hashlib
@@ -11,9 +11,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
+
+from kafka import KafkaAdminClient
 
 from adapters.engines.processes import (
     HOST,
@@ -22,11 +25,11 @@ from adapters.engines.processes import (
     EngineMissing,
     _end,
     _made,
-    _run,
     _spawn,
     _tail,
     _wait_for,
     free_ports,
+    run_tool,
 )
 
 KAFKA_VERSION: Final = "4.4.0"
@@ -37,11 +40,16 @@ FETCH_SECONDS: Final = 300
 _JAVA_CURE: Final = f"Java {OLDEST_JAVA} or newer, and Maven: apt-get install maven"
 
 
-# -- Kafka -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class SecureListener:
+    """A second listener for clients, with TLS and SCRAM-SHA-256. What its clients may do, access lists say."""
+
+    users: Mapping[str, str]  # names and passwords
+    keystore: Path  # PEM: the server's key in PKCS#8, then its certificate
 
 
 def kafka_missing() -> str:
-    """What a broker needs and this machine lacks; empty where there is all."""
+    """What a broker needs and this machine does not have, with the command that installs it; "" if nothing."""
     if _java_version() < OLDEST_JAVA:
         return _JAVA_CURE
     if not _jars().is_dir() and shutil.which("mvn") is None:
@@ -54,10 +62,10 @@ def _java_version() -> int:
     if java is None:
         return 0
     try:
-        said = _run([java, "-version"], "java")
-    except EngineFailed:  # macOS has a java that only says where to get one
+        output = run_tool([java, "-version"], "java")
+    except EngineFailed:  # the java of a macOS without Java only says where to get it
         return 0
-    found = re.search(r'version "(\d+)', said)
+    found = re.search(r'version "(\d+)', output)
     return int(found[1]) if found else 0
 
 
@@ -67,9 +75,10 @@ def _jars() -> Path:
 
 
 def fetch_jars() -> Path:
-    """The folder with the broker's jars, filled where it is not there yet. Raises EngineMissing, EngineFailed.
+    """The folder with the broker's jars; fetches them if it does not exist. Raises EngineMissing, EngineFailed.
 
-    It is filled beside its place and renamed, so that a broken download never counts and two may fill it at once.
+    Maven writes into a temporary folder, which is checked and then renamed. So an interrupted download is never
+    used, and two processes may fetch at the same time.
     """
     folder = _jars()
     if folder.is_dir():
@@ -83,12 +92,12 @@ def fetch_jars() -> Path:
         pom.write_bytes(_data("kafka-broker.pom.xml"))
         command = [maven, "-q", "-B", "-C", "-f", str(pom), "dependency:copy-dependencies"]
         command.append(f"-DoutputDirectory={filling}")
-        _run(command, f"Maven could not fetch Kafka {KAFKA_VERSION}", seconds=FETCH_SECONDS)
+        run_tool(command, f"Maven could not fetch Kafka {KAFKA_VERSION}", seconds=FETCH_SECONDS)
         _check_jars(filling)
         try:
             filling.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another one was faster
+            if not folder.is_dir():  # else another process was faster
                 raise
     return folder
 
@@ -100,7 +109,7 @@ def _check_jars(folder: Path) -> None:
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.jar")}
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if wrong:
-        raise EngineFailed(f"Kafka {KAFKA_VERSION}: these jars are not the ones expected: {', '.join(wrong)}")
+        raise EngineFailed(f"Kafka {KAFKA_VERSION}: these jars are not the expected ones: {', '.join(wrong)}")
 
 
 def _data(name: str) -> bytes:
@@ -108,35 +117,32 @@ def _data(name: str) -> bytes:
 
 
 class Kafka:
-    """Brokers in KRaft mode, each one a controller too, on free ports of the loopback interface."""
+    """Brokers in KRaft mode, each of them a controller too, on free ports of the loopback interface."""
 
-    def __init__(self, folder: Path, brokers: int, users: Mapping[str, str] | None, heap_megabytes: int) -> None:
+    def __init__(self, folder: Path, brokers: int, secure: SecureListener | None, heap_megabytes: int) -> None:
+        """Starts nothing: see `start`."""
         self._folder = folder
-        self._users = dict(users or {})
+        self._secure = secure
         self._heap_megabytes = heap_megabytes
         self._jars = fetch_jars()
         ports = iter(free_ports(3 * brokers))
         self._ports = [(next(ports), next(ports), next(ports)) for _ in range(brokers)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self.bootstrap_servers = [f"{HOST}:{plain}" for plain, _, _ in self._ports]
-        self.secure_bootstrap_servers = [f"{HOST}:{secure}" for _, _, secure in self._ports] if users else []
-        self.ca_file = folder / "ca.pem"
+        self.secure_bootstrap_servers = [f"{HOST}:{port}" for _, _, port in self._ports] if secure else []
 
     @classmethod
     def start(
-        cls, folder: Path, *, brokers: int = 1, users: Mapping[str, str] | None = None, heap_megabytes: int = 512
+        cls, folder: Path, *, brokers: int = 1, secure: SecureListener | None = None, heap_megabytes: int = 512
     ) -> "Kafka":
-        """Returns once every broker answers. Raises EngineMissing, EngineFailed.
+        """Start brokers with their data in `folder`. Returns once each of them answers.
 
-        `users`: SCRAM-SHA-256 names and passwords for a second listener with TLS, where access lists hold.
+        `heap_megabytes`: of each broker. Raises EngineMissing, EngineFailed.
         """
         missing = kafka_missing()
         if missing:
             raise EngineMissing(missing)
-        folder = _made(folder)
-        kafka = cls(folder, brokers, users, heap_megabytes)
-        if users:
-            _make_certificates(folder)
+        kafka = cls(_made(folder), brokers, secure, heap_megabytes)
         atexit.register(kafka.stop)
         try:
             for number in range(brokers):
@@ -149,25 +155,25 @@ class Kafka:
         return kafka
 
     def create_topics(self, topics: Mapping[str, int]) -> None:
-        """Name -> partitions. Returns once they can be used."""
+        """See the function `create_topics`."""
         create_topics(self.bootstrap_servers, topics)
 
     def kill(self, number: int = 0) -> None:
-        """The broker ends at once, as in a crash."""
+        """End the broker at once, as a crash would."""
         process = self._running.pop(number)
         process.kill()
         process.wait()
 
     def freeze(self, number: int = 0) -> None:
-        """The broker answers nobody, as behind a broken network, until `thaw`."""
+        """Stop the broker's process until `thaw`: its connections stay open, and no request is answered."""
         self._running[number].send_signal(signal.SIGSTOP)
 
     def thaw(self, number: int = 0) -> None:
-        """It goes on."""
+        """Let a frozen broker continue."""
         self._running[number].send_signal(signal.SIGCONT)
 
     def start_broker(self, number: int = 0) -> None:
-        """A broker that was killed, again on its data and ports. Returns once all that should run answer."""
+        """Start a killed broker again, on its data and ports. Returns once every broker answers."""
         self._launch(number)
         self._wait()
 
@@ -176,7 +182,7 @@ class Kafka:
         atexit.unregister(self.stop)
         for process in self._running.values():
             process.terminate()
-            process.send_signal(signal.SIGCONT)  # a frozen one hears nothing else
+            process.send_signal(signal.SIGCONT)  # a frozen process handles no other signal
         for process in self._running.values():
             _end(process)
         self._running.clear()
@@ -184,9 +190,9 @@ class Kafka:
     def _format(self, number: int) -> None:
         self._config(number).write_text(self._properties(number))
         command = ["java", "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]
-        for name, password in self._users.items():
+        for name, password in self._secure.users.items() if self._secure else ():
             command += ["--add-scram", f"SCRAM-SHA-256=[name={name},password={password}]"]
-        _run([*command, "--config", str(self._config(number))], "Kafka's storage cannot be formatted")
+        run_tool([*command, "--config", str(self._config(number))], "Kafka's storage cannot be formatted")
 
     def _config(self, number: int) -> Path:
         return self._folder / f"broker-{number}.properties"
@@ -195,7 +201,7 @@ class Kafka:
         plain, controller, secure = self._ports[number]
         listeners = f"PLAINTEXT://{HOST}:{plain}"
         protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"
-        if self._users:
+        if self._secure:
             listeners += f",SASL_SSL://{HOST}:{secure}"
             protocols += ",SASL_SSL:SASL_SSL"
         replicas = min(3, len(self._ports))
@@ -220,16 +226,17 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # A broker that died is missed after this, and another one leads; by default after three times as long.
+            # After this time without a heartbeat, another broker leads the partitions of a dead one. Kafka's default
+            # is 9000 ms.
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
             "auto.create.topics.enable": "false",
             "log.retention.check.interval.ms": 1000,
         }
-        if self._users:
+        if self._secure:
             lines |= {
                 "ssl.keystore.type": "PEM",
-                "ssl.keystore.location": self._folder / "server.pem",
+                "ssl.keystore.location": self._secure.keystore,
                 "sasl.enabled.mechanisms": "SCRAM-SHA-256",
                 "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config": (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -253,21 +260,18 @@ class Kafka:
         def all_there(admin: Any) -> bool:
             return {one["broker_id"] for one in admin.describe_cluster()["brokers"] if not one["is_fenced"]} >= wanted
 
-        # Each is asked itself: of one that comes back at once, the others have not even noticed that it was away.
+        # Ask each broker itself: if one restarts quickly, the others still list it, though it does not answer yet.
         for number in self._running:
             self._until([self.bootstrap_servers[number]], all_there, f"broker {number} does not answer")
 
     def _until(self, servers: list[str], holds: Callable[[Any], bool], complaint: str) -> None:
-        # Only kafka.py talks to Kafka; this is about the engine, not about the log. Imported late: it takes a while.
-        from kafka import KafkaAdminClient  # noqa: PLC0415
-
         reason = "no error"
 
         def look() -> bool:
             nonlocal reason
             self._all_alive()
             try:
-                for server in servers:  # a client that finds nobody would leave its thread behind
+                for server in servers:  # a client that finds no broker would leave its thread behind
                     host, _, port = server.rpartition(":")
                     socket.create_connection((host, int(port)), 1).close()
                 admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=2000)
@@ -275,7 +279,7 @@ class Kafka:
                     return holds(admin)
                 finally:
                     admin.close()
-            except Exception as error:  # not there yet
+            except Exception as error:  # it does not answer yet
                 reason = repr(error)
                 return False
 
@@ -292,18 +296,16 @@ class Kafka:
 
 
 def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
-    """Name -> partitions, each on as many brokers as there are, three at most. Those that are there stay as they are.
+    """Create topics, given as name -> partitions, each on all brokers, three at most. Existing ones stay as they are.
 
-    Returns once they can be used. Raises EngineFailed.
+    Returns once every partition has a leader. Raises EngineFailed.
     """
-    from kafka import KafkaAdminClient  # noqa: PLC0415 - as in Kafka._until
-
     admin = KafkaAdminClient(bootstrap_servers=servers)
 
     def are_led() -> bool:
         replicas = min(3, len(admin.describe_cluster()["brokers"]))
         wanted = {name: {"num_partitions": count, "replication_factor": replicas} for name, count in topics.items()}
-        with suppress(Exception):  # there already, or not yet possible: the look tells
+        with suppress(Exception):  # they exist already, or it is too early: describe_topics shows which
             admin.create_topics(wanted)
         described = admin.describe_topics(list(topics))
         led = {one["name"] for one in described if one["partitions"] and _is_led(one)}
@@ -311,28 +313,10 @@ def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
 
     try:
         if not _wait_for(are_led):
-            raise EngineFailed(f"Kafka has not made the topics {', '.join(topics)}")
+            raise EngineFailed(f"Kafka has not created the topics {', '.join(topics)}")
     finally:
         admin.close()
 
 
 def _is_led(topic: Mapping[str, Any]) -> bool:
     return all(one["leader_id"] >= 0 for one in topic["partitions"])
-
-
-def _make_certificates(folder: Path) -> None:
-    """A certificate authority, and a server's certificate with its key in one file, as Kafka reads it."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        raise EngineMissing("openssl: apt-get install openssl")
-    names = folder / "names.cnf"
-    names.write_text(f"subjectAltName=IP:{HOST},DNS:localhost\n")
-    authority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
-    new_key = ["-newkey", "rsa:2048", "-nodes", "-keyout"]
-    for arguments in (
-        ["req", "-x509", "-days", "30", "-subj", "/CN=orderflow-ca", *new_key, "ca.key", "-out", "ca.pem"],
-        ["req", "-subj", f"/CN={HOST}", *new_key, "server.key", "-out", "server.csr"],
-        ["x509", "-req", "-in", "server.csr", *authority, "-days", "30", "-extfile", names.name, "-out", "server.crt"],
-    ):
-        _run([openssl, *arguments], "openssl cannot make the certificates", folder=folder)
-    (folder / "server.pem").write_text((folder / "server.key").read_text() + (folder / "server.crt").read_text())

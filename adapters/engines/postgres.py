@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine, of the system's programs."""
+"""A real PostgreSQL on this machine, with the server programs that are installed here."""
 
 import atexit
 import os
@@ -23,31 +23,28 @@ from adapters.engines.processes import (
     EngineMissing,
     _kill_with_children,
     _made,
-    _run,
     _spawn,
     _tail,
     _wait_for,
     free_port,
+    run_tool,
 )
 
-_DEBIAN: Final = Path("/usr/lib/postgresql")
+DEBIAN: Final = Path("/usr/lib/postgresql")  # where Debian has a folder for each version
 _POSTGRES_CURE: Final = "PostgreSQL's server programs: apt-get install postgresql"
 
 
-# -- PostgreSQL --------------------------------------------------------------------------------------------------
-
-
 def postgres_missing() -> str:
-    """What a server needs and this machine lacks; empty where there is all."""
-    return "" if _postgres_programs() else _POSTGRES_CURE
+    """What a server needs and this machine does not have, with the command that installs it; "" if nothing."""
+    return "" if postgres_programs() else _POSTGRES_CURE
 
 
-def _postgres_programs() -> Path | None:
-    """The folder of initdb and postgres: on the path, in Debian's place, or in the wheel `pgserver`."""
+def postgres_programs() -> Path | None:
+    """The folder with initdb and postgres: on PATH, else Debian's newest, else that of the package `pgserver`."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
-    versions = [path for path in _DEBIAN.glob("*/bin/initdb") if re.fullmatch(r"[\d.]+", path.parts[-3])]
+    versions = [path for path in DEBIAN.glob("*/bin/initdb") if re.fullmatch(r"[\d.]+", path.parts[-3])]
     if versions:
         return max(versions, key=lambda path: [int(part) for part in path.parts[-3].split(".")]).parent
     with suppress(ImportError):
@@ -57,12 +54,12 @@ def _postgres_programs() -> Path | None:
 
 
 class Postgres:
-    """One server with every guarantee on (fsync too), on a free port of the loopback interface."""
+    """One server on a free port of the loopback interface. It keeps what it commits: fsync is on."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self._programs = programs
         self._log = folder / "postgres.log"
-        # It does not run as root; then it runs as the user that Debian made for it, in a folder that this one may see.
+        # PostgreSQL refuses to run as root. It then runs as Debian's user postgres, who needs a folder of its own.
         self._user = _postgres_user()
         self._data = Path(tempfile.mkdtemp(prefix="orderflow-postgres-")) if self._user else folder / "postgres"
         self._port = free_port()
@@ -71,8 +68,11 @@ class Postgres:
 
     @classmethod
     def start(cls, folder: Path) -> "Postgres":
-        """Returns once it answers; the database orderflow is there, and empty. Raises EngineMissing, EngineFailed."""
-        programs = _postgres_programs()
+        """Start a server with an empty database "orderflow". Returns once it answers.
+
+        Raises EngineMissing, EngineFailed.
+        """
+        programs = postgres_programs()
         if programs is None:
             raise EngineMissing(_POSTGRES_CURE)
         postgres = cls(_made(folder), programs)
@@ -87,13 +87,13 @@ class Postgres:
         return postgres
 
     def create_database(self, name: str) -> str:
-        """A fresh database. Returns its URL."""
+        """Create an empty database. Returns its URL."""
         with self._connection() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self._url(name)
 
     def start_again(self) -> None:
-        """On the same data and port. Returns once it answers."""
+        """Start it after `kill`, on the same data and port. Returns once it answers. Raises EngineFailed."""
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=", "-c", "max_connections=300"]
         self._process = _spawn(command, self._log, self._user)
@@ -109,16 +109,16 @@ class Postgres:
             raise EngineFailed(f"PostgreSQL does not answer:\n{_tail(self._log)}")
 
     def kill(self) -> None:
-        """It ends at once, with all its processes, as in a crash."""
+        """End the server and all its processes at once, as a crash would."""
         if self._process is not None:
             _kill_with_children(self._process)
             self._process = None
 
     def stop(self) -> None:
-        """End it, and delete its data where they are in a place of their own."""
+        """End the server, and delete its data if they lie outside the folder given to `start`."""
         atexit.unregister(self.stop)
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # "fast": open connections are ended
+            self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: it ends open sessions
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
             self.kill()
@@ -131,7 +131,7 @@ class Postgres:
             os.chown(self._data, entry.pw_uid, entry.pw_gid)
         command = [str(self._programs / "initdb"), "-D", str(self._data), "-U", "orderflow", "-A", "trust"]
         command += ["-E", "UTF8", "--locale=C.UTF-8"]
-        _run(command, "PostgreSQL's data cannot be made", user=self._user)
+        run_tool(command, "PostgreSQL's data directory cannot be created", user=self._user)
 
     def _connection(self) -> "psycopg.Connection[Any]":
         return psycopg.connect(
@@ -147,4 +147,4 @@ def _postgres_user() -> str | None:
         return None
     with suppress(KeyError):
         return pwd.getpwnam("postgres").pw_name
-    raise EngineMissing("PostgreSQL does not run as root, and there is no user postgres: apt-get install postgresql")
+    raise EngineMissing("PostgreSQL refuses to run as root, and there is no user postgres: apt-get install postgresql")

@@ -1,9 +1,7 @@
-"""Processes of an engine: started, watched and ended; free ports."""
+"""Programs of an engine: start them, wait for them, end them. Free ports for them."""
 
-import os
 import pwd
 import random
-import signal
 import socket
 import subprocess
 import time
@@ -12,34 +10,33 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from adapters.errors import OrderflowError
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 TOOL_SECONDS: Final = 60
 HOST: Final = "127.0.0.1"
-# Below those that the system gives to outgoing connections: such a one could take the port of a broker that is down.
+# Below the range for outgoing connections: one of those could occupy the port of a broker that is down.
 PORTS: Final = range(15_000, 30_000)
 
 
 class EngineMissing(OrderflowError):
-    """A program that the engine needs is not on this machine. The text says which, and how to get it."""
+    """A program that the engine needs is not on this machine. The text names it and how to install it."""
 
 
 class EngineFailed(OrderflowError, RuntimeError):
-    """The engine, or a tool that it needs, did not do its work. The text ends with the end of what it said."""
-
-
-# -- Processes ---------------------------------------------------------------------------------------------------
+    """The engine, or a tool that it needs, failed. The text ends with the last lines of its output."""
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
+    """A port of the loopback interface that no process listens on."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on, each another one."""
+    """Different ports of the loopback interface that no process listens on. Raises EngineFailed."""
     free: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe, suppress(OSError):
@@ -50,20 +47,14 @@ def free_ports(count: int) -> list[int]:
     raise EngineFailed(f"no free port from {PORTS.start} to {PORTS.stop}")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder.resolve()  # the engines run elsewhere
-
-
-def _run(
+def run_tool(
     command: list[str],
     complaint: str,
     *,
     seconds: float = TOOL_SECONDS,
     user: str | None = None,
-    folder: Path | None = None,
 ) -> str:
-    """A tool, to its end. Returns all that it said; raises EngineFailed with the complaint where it failed."""
+    """Run a program to its end. Returns its output; raises EngineFailed, whose text begins with `complaint`."""
     try:
         done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
@@ -74,7 +65,7 @@ def _run(
             errors="replace",
             check=False,
             timeout=seconds,
-            cwd=folder or "/",
+            cwd="/",
             **_as_user(user),
         )
     except subprocess.TimeoutExpired as error:
@@ -86,13 +77,18 @@ def _run(
     return done.stdout
 
 
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.resolve()  # absolute, because the engines run in another working directory
+
+
 def _as_user(user: str | None) -> dict[str, Any]:
-    """Another user and, with it, none of the groups of this one."""
+    """Arguments of Popen to run as another user, without the groups of the present one."""
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def _spawn(command: list[str], log: Path, user: str | None = None) -> "subprocess.Popen[bytes]":
-    """In a session of its own: Ctrl-C on a terminal ends who uses it first."""
+    """Start a program in a session of its own, so that Ctrl-C on the terminal does not end it before its users."""
     with log.open("ab") as out:
         return subprocess.Popen(
             command,
@@ -106,36 +102,28 @@ def _spawn(command: list[str], log: Path, user: str | None = None) -> "subproces
 
 
 def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
-    """At once. Each child has a session of its own, and left alone it would end, and commit, what it had begun."""
-    process.send_signal(signal.SIGSTOP)  # it makes no more of them
-    children = _children(process.pid)
+    """Kill a process and its children at once. A child that lived on would finish, and commit, what it had begun."""
+    if process.poll() is not None:
+        return
+    parent = psutil.Process(process.pid)
+    parent.suspend()  # so that it starts no further child
+    children = parent.children()
     for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     process.kill()
     process.wait()
-    _wait_for(lambda: not children & _living().keys())  # they hold the memory that the next start needs
+    _wait_for(lambda: not any(_runs(child) for child in children))  # they hold the memory that the next start needs
 
 
-def _children(parent: int) -> set[int]:
-    return {child for child, of in _living().items() if of == parent}
-
-
-def _living() -> dict[int, int]:
-    """Every process that is not a zombie, and its parent."""
-    if not Path("/proc/self/stat").exists():  # not a Linux
-        lines = _run(["ps", "-A", "-o", "pid=,ppid=,stat="], "ps").splitlines()
-        rows = [(int(pid), int(parent), state) for pid, parent, state in (line.split() for line in lines)]
-    else:
-        rows = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):  # it ended meanwhile
-                state, parent_id = path.read_text(errors="replace").rpartition(")")[2].split()[:2]
-                rows.append((int(path.parent.name), int(parent_id), state))
-    return {pid: parent for pid, parent, state in rows if not state.startswith("Z")}
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a process that was asked to end; kill it after STOP_SECONDS."""
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
@@ -144,6 +132,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wait_for(holds: Callable[[], bool]) -> bool:
+    """Whether the condition came true within START_SECONDS."""
     ends_at = time.monotonic() + START_SECONDS
     while time.monotonic() < ends_at:
         if holds():

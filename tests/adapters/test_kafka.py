@@ -18,7 +18,6 @@ from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import TopicPartition
 
 from adapters.clock import SystemClock
-from adapters.engines import kafka
 from adapters.engines.kafka import Kafka, create_topics
 from adapters.errors import ConfigError, LogUnavailable, TooLarge
 from adapters.log import kafka as adapter
@@ -26,7 +25,7 @@ from adapters.log.kafka import KafkaLog, KafkaReader, _Noted
 from adapters.ports import NewRecord, Partition, Record
 from consumer import config
 from consumer.wiring import group_of, open_log, open_store
-from tests.engines import USERS, MakeTopics, started
+from tests.engines import USERS, Certificates, MakeTopics, make_certificates, started
 
 PATIENCE_SECONDS = 30.0
 FAST = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100, "metadata_max_age_ms": 500}
@@ -594,12 +593,12 @@ Login = Callable[..., KafkaLog]
 
 
 @pytest.fixture
-def login(guarded: Kafka, tmp_path: Path) -> Iterator[Login]:
+def login(guarded: Kafka, certificates: Certificates, tmp_path: Path) -> Iterator[Login]:
     """The log that a configuration of this user opens."""
     opened: list[KafkaLog] = []
 
     def open_(user: str, *, group: str = "orderflow", password: str = "", ca: bytes = b"") -> KafkaLog:
-        (tmp_path / "ca.pem").write_bytes(ca or guarded.ca_file.read_bytes())
+        (tmp_path / "ca.pem").write_bytes(ca or certificates.authority.read_bytes())
         (tmp_path / "kafka.password").write_text(f"{password or USERS[user]}\n")
         (tmp_path / "alpha.key").write_text("key")
         servers = str(guarded.secure_bootstrap_servers).replace("'", '"')
@@ -714,8 +713,6 @@ def test_a_broker_that_the_file_of_authorities_does_not_vouch_for_is_refused(
     login: Login, tmp_path: Path, ca: str
 ) -> None:
     if ca == "another's":
-        (tmp_path / "others").mkdir()
-        kafka._make_certificates(tmp_path / "others")
-        ca = (tmp_path / "others" / "ca.pem").read_text()
+        ca = make_certificates(tmp_path / "others").authority.read_text()
     with pytest.raises(LogUnavailable, match="certificate"):
         login("orderflow", ca=ca.encode()).cluster()

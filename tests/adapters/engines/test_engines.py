@@ -1,4 +1,4 @@
-"""The engines themselves: that they are real, survive a crash, and say what they lack."""
+"""The engines: they are real, keep their data through a crash, and say what the machine does not have."""
 
 import socket
 import threading
@@ -12,11 +12,11 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from adapters.engines import kafka, postgres, processes
+from adapters.engines import kafka, postgres
 from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
-from adapters.engines.processes import EngineFailed
-from tests.engines import USERS, needs
+from adapters.engines.processes import EngineFailed, EngineMissing, free_ports, run_tool
+from tests.engines import USERS, Certificates, needs
 
 
 def values(servers: list[str], topic: str, count: int, **options: Any) -> list[bytes]:
@@ -34,7 +34,7 @@ def publish(servers: list[str], topic: str, value: bytes, **options: Any) -> Non
     producer.close()
 
 
-def test_what_a_broker_took_survives_its_crash(kafka_alone: Kafka) -> None:
+def test_a_broker_keeps_acknowledged_records_through_a_crash(kafka_alone: Kafka) -> None:
     kafka_alone.create_topics({"orders": 1})
     publish(kafka_alone.bootstrap_servers, "orders", b"1")
     kafka_alone.kill()
@@ -43,22 +43,22 @@ def test_what_a_broker_took_survives_its_crash(kafka_alone: Kafka) -> None:
     assert values(kafka_alone.bootstrap_servers, "orders", 2) == [b"1", b"2"]
 
 
-def test_two_of_three_brokers_go_on_without_the_third(kafka_three: Kafka) -> None:
+def test_two_of_three_brokers_accept_records_without_the_third(kafka_three: Kafka) -> None:
     kafka_three.create_topics({"orders": 1})
     kafka_three.kill(0)
     publish(kafka_three.bootstrap_servers, "orders", b"1", acks="all")
     assert values(kafka_three.bootstrap_servers, "orders", 1) == [b"1"]
 
 
-def test_a_broker_that_comes_back_at_once_answers_itself(kafka_three: Kafka) -> None:
-    """The other two have not missed it yet, and would vouch for it while it is still starting."""
+def test_start_broker_waits_until_that_broker_answers(kafka_three: Kafka) -> None:
+    """The other two have not noticed that it was down, and list it while it is still starting."""
     kafka_three.kill(1)
     kafka_three.start_broker(1)
     host, port = kafka_three.bootstrap_servers[1].split(":")
     socket.create_connection((host, int(port)), timeout=1).close()
 
 
-def test_only_a_user_with_its_password_gets_in(kafka_secure: Kafka) -> None:
+def test_only_a_user_with_its_password_may_log_in(kafka_secure: Kafka, certificates: Certificates) -> None:
     def admin(password: str, **more: Any) -> KafkaAdminClient:
         return KafkaAdminClient(
             bootstrap_servers=kafka_secure.secure_bootstrap_servers,
@@ -66,7 +66,7 @@ def test_only_a_user_with_its_password_gets_in(kafka_secure: Kafka) -> None:
             sasl_mechanism="SCRAM-SHA-256",
             sasl_plain_username="orderflow",
             sasl_plain_password=password,
-            ssl_cafile=str(kafka_secure.ca_file),
+            ssl_cafile=str(certificates.authority),
             bootstrap_timeout_ms=3000,
             **more,
         )
@@ -74,13 +74,13 @@ def test_only_a_user_with_its_password_gets_in(kafka_secure: Kafka) -> None:
     right = admin(USERS["orderflow"])
     assert right.describe_cluster()["cluster_id"] == kafka.CLUSTER_ID
     with pytest.raises(TopicAuthorizationFailedError):
-        right.create_topics({"orders": {"num_partitions": 1, "replication_factor": 1}})  # its access lists are empty
+        right.create_topics({"orders": {"num_partitions": 1, "replication_factor": 1}})  # no access list allows it
     right.close()
     with pytest.raises(KafkaError):
         admin("wrong")
 
 
-def test_what_was_committed_survives_the_crash_of_the_server(postgres_alone: Postgres) -> None:
+def test_a_server_keeps_what_was_committed_through_a_crash(postgres_alone: Postgres) -> None:
     plain = postgres_alone.url.replace("+psycopg", "")
     with psycopg.connect(plain) as connection:
         connection.execute("CREATE TABLE kept (n int)")
@@ -94,8 +94,8 @@ def test_what_was_committed_survives_the_crash_of_the_server(postgres_alone: Pos
         assert connection.execute("SHOW fsync").fetchall() == [("on",)]
 
 
-def test_a_crash_lets_no_session_end_what_it_had_begun(postgres_alone: Postgres) -> None:
-    """PostgreSQL gives each session a process of its own; one that lived on would commit after the crash."""
+def test_a_crash_ends_the_sessions_too(postgres_alone: Postgres) -> None:
+    """PostgreSQL runs each session in a process of its own; one that lived on would commit after the crash."""
     plain = postgres_alone.url.replace("+psycopg", "")
 
     def insert() -> None:
@@ -118,46 +118,41 @@ def test_a_crash_lets_no_session_end_what_it_had_begun(postgres_alone: Postgres)
         assert connection.execute("SELECT count(*) FROM kept").fetchall() == [(0,)]
 
 
-def test_a_machine_without_postgresql_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_postgresql_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(processes, "_DEBIAN", tmp_path)
+    monkeypatch.setattr(postgres, "DEBIAN", tmp_path)
     assert "apt-get install postgresql" in postgres.postgres_missing()
-    with pytest.raises(processes.EngineMissing, match="apt-get install postgresql"):
+    with pytest.raises(EngineMissing, match="apt-get install postgresql"):
         Postgres.start(tmp_path / "postgres")
 
 
-def test_of_debians_servers_the_newest_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_newest_of_debians_servers_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(processes, "_DEBIAN", tmp_path)
+    monkeypatch.setattr(postgres, "DEBIAN", tmp_path)
     for version in ("9.6", "15", "17", "old"):
         (tmp_path / version / "bin").mkdir(parents=True)
         script(tmp_path / version / "bin", "initdb", "exit 1")
-    assert postgres._postgres_programs() == tmp_path / "17" / "bin"
+    assert postgres.postgres_programs() == tmp_path / "17" / "bin"
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EngineFailed, match="PostgreSQL's data cannot be made"):
+    with pytest.raises(EngineFailed, match="PostgreSQL's data directory cannot be created"):
         Postgres.start(Path("postgres"))
 
 
-def test_no_port_comes_twice_nor_from_those_of_outgoing_connections() -> None:
-    ports = processes.free_ports(50)
+def test_free_ports_differ_and_are_below_the_range_of_outgoing_connections() -> None:
+    ports = free_ports(50)
     assert len(set(ports)) == 50
     assert max(ports) < 32_768
 
 
-def test_certificates_are_made_in_a_folder_of_any_name(tmp_path: Path) -> None:
-    kafka._make_certificates(processes._made(tmp_path / "a folder"))
-    assert "PRIVATE KEY" in (tmp_path / "a folder/server.pem").read_text()
-
-
-def test_a_tool_that_hangs_is_given_up() -> None:
+def test_a_program_that_hangs_is_ended() -> None:
     with pytest.raises(EngineFailed, match="slow: not done after 0 s"):
-        processes._run(["sleep", "20"], "slow", seconds=0.1)
+        run_tool(["sleep", "20"], "slow", seconds=0.1)
 
 
-def test_a_machine_without_java_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_java_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "Java 17" in kafka.kafka_missing()
-    with pytest.raises(processes.EngineMissing, match="apt-get install maven"):
+    with pytest.raises(EngineMissing, match="apt-get install maven"):
         Kafka.start(tmp_path / "kafka")
 
 
@@ -166,13 +161,13 @@ def script(folder: Path, name: str, text: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_an_old_java_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_java_older_than_17_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script(tmp_path, "java", "echo 'openjdk version \"11.0.2\"' >&2")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     assert "Java 17" in kafka.kafka_missing()
 
 
-def test_another_jar_than_expected_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_jar_with_another_digest_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script(
         tmp_path,
         "mvn",
@@ -180,12 +175,12 @@ def test_another_jar_than_expected_is_refused(monkeypatch: pytest.MonkeyPatch, t
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(EngineFailed, match=r"not the ones expected: .*kafka\.jar"):
+    with pytest.raises(EngineFailed, match=r"not the expected ones: .*kafka\.jar"):
         kafka.fetch_jars()
     assert not any((tmp_path / "cache").rglob("*.jar"))
 
 
-def test_a_failed_download_is_told_with_mavens_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_download_raises_with_mavens_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script(tmp_path, "mvn", "echo no such artifact; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -193,7 +188,7 @@ def test_a_failed_download_is_told_with_mavens_words(monkeypatch: pytest.MonkeyP
         kafka.fetch_jars()
 
 
-def test_what_is_missing_skips_a_test_and_fails_it_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_engine_skips_a_test_and_fails_it_under_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     needs("")
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match="needs Java"):
