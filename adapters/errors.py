@@ -1,37 +1,36 @@
 """Every way in which the service can fail.
 
 OrderflowError
-├── ConfigError                a setting is wrong; names file and key
-├── Unreadable                 this message will never be understood: dead letter, with its reason
-├── Unimportable               an order lacks what its import needs: a person completes it
+├── ConfigError                a setting is wrong; the text names file and key
+├── Unreadable                 a message that can never be understood: it is dead-lettered, with its reason
+├── Unimportable               an order that lacks what its import needs: a person has to complete it
 ├── StoreUnavailable           the store does not answer now: keep the batch, try again
 ├── LogUnavailable             the log does not answer now
-├── TooLarge                   the log will never take this record
-├── Fenced                     somebody else holds this range of offsets, or this lease
-└── RemoteError                a remote's answer to a call of ours
+├── TooLarge                   the log never takes this record
+├── Fenced                     another process holds this range of offsets, or this lease
+└── RemoteError                a call to Mirakl or the OMS did not succeed
     ├── Retryable              nothing was done; the same call may succeed later
-    ├── OutcomeUnknown         it may or may not have been done
-    ├── Rejected               no, for good, to this request; carries the remote's own words
+    ├── OutcomeUnknown         the call may or may not have been carried out
+    ├── Rejected               the remote refuses this request for good, in its own words
     │   └── Duplicate          the OMS holds an order with this external_ref already
-    └── AccountFault           the account, not the request: bad key, not allowed, budget spent
+    └── AccountFault           the account is refused, not the request: wrong key, no right, budget spent
 """
 
 from collections.abc import Sequence
-from typing import Final
+from enum import StrEnum
 
-#: Why a message is a dead letter: a closed set, so that it can be a metric's label.
-REASONS: Final = frozenset(
-    {
-        "not_json",
-        "not_cloudevent",
-        "missing_field",
-        "bad_field",
-        "bad_id",
-        "unknown_type",
-        "unknown_shop",
-        "unknown_company",
-    }
-)
+
+class UnreadableReason(StrEnum):
+    """Why a message cannot be understood. A closed set, because it is the label of a metric (docs/rules.md 35)."""
+
+    NOT_JSON = "not_json"
+    NOT_CLOUDEVENT = "not_cloudevent"
+    MISSING_FIELD = "missing_field"
+    BAD_FIELD = "bad_field"
+    BAD_ID = "bad_id"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_SHOP = "unknown_shop"
+    UNKNOWN_COMPANY = "unknown_company"
 
 
 class OrderflowError(Exception):
@@ -43,12 +42,9 @@ class ConfigError(OrderflowError):
 
 
 class Unreadable(OrderflowError):
-    """A message that can never be understood.
+    """A message that can never be understood. `detail` names fields, never their values."""
 
-    `reason` is one of a closed set (REASONS), safe as a metric label; `detail` names fields, never their values.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: UnreadableReason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
@@ -66,15 +62,15 @@ class Unimportable(OrderflowError):
 
 
 class StoreUnavailable(OrderflowError):
-    """The store does not answer now; nothing of the transaction was kept."""
+    """The store does not answer now. Nothing of the transaction was kept."""
 
 
 class LogUnavailable(OrderflowError):
-    """The log does not answer now; some of the records may have been published."""
+    """The log does not answer now. Some of the records may have been published."""
 
 
 class TooLarge(OrderflowError):
-    """The log will never take a record of this size. `number` is its place among those that were to be published."""
+    """The log never takes a record of this size. `number` is its index among the records that were to be published."""
 
     def __init__(self, number: int) -> None:
         super().__init__("a record is larger than the log takes")
@@ -82,15 +78,15 @@ class TooLarge(OrderflowError):
 
 
 class Fenced(OrderflowError):
-    """Another process holds what this one believed to hold: a range of offsets, or a lease."""
+    """Another process has taken over a range of offsets, or a lease, that this process still claims."""
 
 
 class RemoteError(OrderflowError):
-    """A call did not end in success.
+    """A call to Mirakl or the OMS did not succeed.
 
-    `outcome` is the metric's label (docs/rules.md 35), `status` the HTTP status or 0, `code` and `words` the remote's
-    own, `retry_after_seconds` what the remote asked for, or None. `str()` never holds the remote's words: they
-    may quote the request.
+    `outcome` is the metric's label (docs/rules.md 35), `status` the HTTP status or 0, `code` and `words` are the
+    remote's own, `retry_after_seconds` is how long the remote asks us to wait, or None. `str()` never shows `words`:
+    they may quote the request, which holds personal data.
     """
 
     def __init__(
@@ -113,15 +109,15 @@ class RemoteError(OrderflowError):
 
 
 class Retryable(RemoteError):
-    """Nothing was done (429, refused connection, 5xx of a read); the same call may succeed later."""
+    """Nothing was done (429, refused connection, 5xx of a read). The same call may succeed later."""
 
 
 class OutcomeUnknown(RemoteError):
-    """The call may have been carried out (timeout, lost connection, 5xx of a write)."""
+    """The call may have been carried out (time-out, lost connection, 5xx of a write)."""
 
 
 class Rejected(RemoteError):
-    """The remote said no to this request, for good."""
+    """The remote refuses this request for good."""
 
 
 class Duplicate(Rejected):
@@ -129,4 +125,4 @@ class Duplicate(Rejected):
 
 
 class AccountFault(RemoteError):
-    """The account is at fault, not the request: it pauses as a whole and the command loses no attempt."""
+    """The account is refused, not the request. All calls of the account pause, and the command loses no attempt."""

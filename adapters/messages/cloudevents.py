@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from adapters.errors import Unreadable
+from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.json_slices import _members, load_object
 from adapters.messages.text import _UNSTORABLE, instant, iso
 
@@ -83,22 +83,22 @@ def _data(envelope: Mapping[str, Any], value: bytes) -> bytes:
     try:
         return b64decode(encoded, validate=True)
     except (ValueError, TypeError):
-        raise Unreadable("bad_field", "data_base64") from None
+        raise Unreadable(UnreadableReason.BAD_FIELD, "data_base64") from None
 
 
 def _exact_data(text: str) -> bytes:
     try:
         return {name: text[start:end] for name, _, start, end in _members(text)}.get("data", "").encode()
     except (ValueError, RecursionError):
-        raise Unreadable("not_json") from None
+        raise Unreadable(UnreadableReason.NOT_JSON) from None
 
 
 def _event(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
     if attributes.get("specversion") != "1.0":
-        raise Unreadable("not_cloudevent", "specversion")
+        raise Unreadable(UnreadableReason.NOT_CLOUDEVENT, "specversion")
     time = instant(_attribute(attributes, "time"))
     if time is None:
-        raise Unreadable("bad_field", "time")
+        raise Unreadable(UnreadableReason.BAD_FIELD, "time")
     return CloudEvent(
         id=_attribute(attributes, "id"),
         source=_attribute(attributes, "source"),
@@ -118,9 +118,9 @@ def _event(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
 def _attribute(attributes: Mapping[str, Any], name: str) -> str:
     value = attributes.get(name)
     if value is None or value == "":
-        raise Unreadable("missing_field", name)
+        raise Unreadable(UnreadableReason.MISSING_FIELD, name)
     if not isinstance(value, str) or len(value) > LONGEST_ATTRIBUTE or _UNSTORABLE.search(value):
-        raise Unreadable("bad_field", name)
+        raise Unreadable(UnreadableReason.BAD_FIELD, name)
     return value
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
-from adapters import errors
+from adapters.errors import UnreadableReason
 from adapters.messages import cloudevents, snapshots
 from adapters.messages.cloudevents import schema_id
 from adapters.messages.fields import Id, Loose, Message
@@ -170,7 +170,7 @@ class DeadLetterHeaders(BaseModel):
 
     place: str = Field(alias="orderflow-place", description="topic/partition/offset", pattern=".+/[0-9]+/[0-9]+$")
     source: str = Field(alias="orderflow-source", description="The topic that it was read from.", min_length=1)
-    reason: str = Field(alias="orderflow-reason", examples=[*sorted(errors.REASONS), "not_applicable"], min_length=1)
+    reason: str = Field(alias="orderflow-reason", examples=[*sorted(UnreadableReason), "not_applicable"], min_length=1)
     detail: str = Field(alias="orderflow-detail", description="Names fields, never values. May be empty.")
 
 

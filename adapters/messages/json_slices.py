@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json
 
-from adapters.errors import Unreadable
+from adapters.errors import Unreadable, UnreadableReason
 
 # -- JSON --------------------------------------------------------------------------------------------------------
 
@@ -32,13 +32,13 @@ def _parsed(raw: bytes) -> Any:
 
 
 def load_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises Unreadable("not_json")."""
+    """The JSON object in `raw`. Raises Unreadable(UnreadableReason.NOT_JSON)."""
     try:
         value = _parsed(raw)
     except (ValueError, RecursionError):
-        raise Unreadable("not_json") from None
+        raise Unreadable(UnreadableReason.NOT_JSON) from None
     if not isinstance(value, dict):
-        raise Unreadable("not_json", "not an object")
+        raise Unreadable(UnreadableReason.NOT_JSON, "not an object")
     return value
 
 
@@ -89,7 +89,7 @@ def slice_orders(body: bytes) -> tuple[list[bytes], int | None]:
     """The bytes of each order of an OR11 page exactly as received, and total_count where it is given
     (docs/mirakl.md 5.2).
 
-    Raises Unreadable("not_json"), also for a page that has no list of orders.
+    Raises Unreadable(UnreadableReason.NOT_JSON), also for a page that has no list of orders.
     """
     orders: list[bytes] | None = None
     total: int | None = None
@@ -101,7 +101,7 @@ def slice_orders(body: bytes) -> tuple[list[bytes], int | None]:
             elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
                 total = int(value)
     except (ValueError, RecursionError):
-        raise Unreadable("not_json") from None
+        raise Unreadable(UnreadableReason.NOT_JSON) from None
     if orders is None:
-        raise Unreadable("not_json", "orders")
+        raise Unreadable(UnreadableReason.NOT_JSON, "orders")
     return orders, total

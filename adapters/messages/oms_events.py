@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, StrictInt, ValidationError
 
-from adapters.errors import Unreadable
+from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, _attribute, from_record
 from adapters.messages.fields import Id, Instant, Listed, Message, Text
 from adapters.messages.json_slices import load_object
@@ -94,7 +94,7 @@ class KornitXCallback(Message):
 def callback_of(payload: bytes) -> KornitXCallback:
     """Raises Unreadable: not_json, missing_field, bad_field, bad_id."""
     if not payload:
-        raise Unreadable("missing_field", "data")
+        raise Unreadable(UnreadableReason.MISSING_FIELD, "data")
     value = load_object(payload)
     try:
         return KornitXCallback.model_validate(value)
@@ -102,8 +102,8 @@ def callback_of(payload: bytes) -> KornitXCallback:
         first = errors.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(step) for step in first["loc"])
     if first["type"] == "missing" or first["input"] in (None, ""):
-        raise Unreadable("missing_field", field)
-    raise Unreadable("bad_id" if field == "external_ref" else "bad_field", field)
+        raise Unreadable(UnreadableReason.MISSING_FIELD, field)
+    raise Unreadable(UnreadableReason.BAD_ID if field == "external_ref" else UnreadableReason.BAD_FIELD, field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class ShopIds:
 def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tuple[ShopIds, str]:
     """Whose order this is, and its id at Mirakl: the reference without the shop's prefix; the longest prefix wins.
 
-    Raises Unreadable("unknown_company").
+    Raises Unreadable(UnreadableReason.UNKNOWN_COMPANY).
     """
     fitting = [
         shop
@@ -130,7 +130,7 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
         and external_ref != shop.external_ref_prefix
     ]
     if not fitting:
-        raise Unreadable("unknown_company")
+        raise Unreadable(UnreadableReason.UNKNOWN_COMPANY)
     shop = max(fitting, key=lambda one: len(one.external_ref_prefix))
     return shop, external_ref.removeprefix(shop.external_ref_prefix)
 
@@ -171,7 +171,7 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
         return None
     callback = callback_of(event.data)
     if callback.external_ref != event.subject:
-        raise Unreadable("bad_field", "subject")
+        raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     shop, order_id = find_shop(shops, _attribute(event.extensions, "companyrefid"), callback.external_ref)
     return Event(
         source=event.source,

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, OnErrorOmit
 
-from adapters.errors import Unreadable
+from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, _attribute, from_record
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.json_slices import load_object
@@ -88,13 +88,13 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
 
 def _order_id(value: object) -> str:
     if value is None or value == "":
-        raise Unreadable("missing_field", "order_id")
+        raise Unreadable(UnreadableReason.MISSING_FIELD, "order_id")
     try:
         if isinstance(value, str):
             return usable_id(value)
     except ValueError:
         pass
-    raise Unreadable("bad_id", "order_id")
+    raise Unreadable(UnreadableReason.BAD_ID, "order_id")
 
 
 # -- Snapshots ----------------------------------------------------------------------------------------------------
@@ -121,16 +121,16 @@ def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collectio
     if event is None:
         return None
     if event.type != SNAPSHOT_TYPE:
-        raise Unreadable("unknown_type")
+        raise Unreadable(UnreadableReason.UNKNOWN_TYPE)
     shop = _attribute(event.extensions, "shop")
     if shop not in shop_names:
-        raise Unreadable("unknown_shop")
+        raise Unreadable(UnreadableReason.UNKNOWN_SHOP)
     read_at = instant(_attribute(event.extensions, "readat"))
     if read_at is None:
-        raise Unreadable("bad_field", "readat")
+        raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
     order_id, snapshot = snapshot_of(event.data, read_at)
     if order_id != event.subject:
-        raise Unreadable("bad_field", "subject")
+        raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     return Event(
         source=event.source,
         event_id=event.id,

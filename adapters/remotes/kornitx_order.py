@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import simplejson
 
-from adapters.errors import Unimportable, Unreadable
+from adapters.errors import Unimportable, Unreadable, UnreadableReason
 from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
 from statemachine.facts import CLOSED_LINE_STATES
@@ -79,9 +79,9 @@ def _load(raw_order: bytes) -> dict[str, Any]:
     try:
         order = simplejson.loads(raw_order.decode(), use_decimal=True)
     except (ValueError, ArithmeticError, RecursionError):
-        raise Unreadable("not_json") from None
+        raise Unreadable(UnreadableReason.NOT_JSON) from None
     if not isinstance(order, dict):
-        raise Unreadable("not_json", "not an object")
+        raise Unreadable(UnreadableReason.NOT_JSON, "not an object")
     return order
 
 

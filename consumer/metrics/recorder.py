@@ -18,8 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from adapters.clock import SystemClock
-from adapters.errors import REASONS as UNREADABLE
-from adapters.errors import OrderflowError
+from adapters.errors import OrderflowError, UnreadableReason
 from adapters.ports import Clock, Partition, Record
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
@@ -51,7 +50,7 @@ OPERATIONS: Final = {
 }
 POLL_RESULTS: Final = ("new", "changed", "same")
 #: Why something was set aside, and where it came from beside the topics.
-SET_ASIDE: Final = (*sorted(UNREADABLE), "not_applicable", TOO_LARGE)
+SET_ASIDE: Final = (*sorted(UnreadableReason), "not_applicable", TOO_LARGE)
 POLL: Final = "poll"
 #: Source of a callback of the OMS that could not be read.
 CALLBACK: Final = "callback"

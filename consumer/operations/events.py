@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from adapters.errors import OrderflowError, Unreadable
+from adapters.errors import OrderflowError, Unreadable, UnreadableReason
 from adapters.messages.cloudevents import STRUCTURED_HEADERS, CloudEvent, from_record
 from adapters.messages.contract import (
     MISSING,
@@ -138,9 +138,11 @@ def _by_schema(raw: bytes) -> tuple[Kind | None, list[Complaint]]:
 def _envelope(raw: bytes, kind: Kind | None, found: Sequence[Complaint]) -> CloudEvent:
     event = from_record(raw, ())
     if event is None or kind is None:
-        raise Unreadable("unknown_type", "type")
+        raise Unreadable(UnreadableReason.UNKNOWN_TYPE, "type")
     if kind is TRANSITIONS and found:  # we write these and read none, so the schema is the only decoder
-        raise Unreadable("missing_field" if found[0].rule == MISSING else "bad_field", found[0].field)
+        missing = found[0].rule == MISSING
+        reason = UnreadableReason.MISSING_FIELD if missing else UnreadableReason.BAD_FIELD
+        raise Unreadable(reason, found[0].field)
     return event
 
 

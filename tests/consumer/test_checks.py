@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import REASONS, Unreadable
+from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.oms_events import ShopIds, decode_oms
 from adapters.messages.snapshots import decode_snapshot
 from consumer.operations.events import Checked, Checker, lines, split, summary
@@ -47,7 +47,7 @@ def test_an_invalid_example_breaks_what_its_name_says(path: Path) -> None:
 
 
 def test_the_invalid_examples_show_every_reason() -> None:
-    assert {path.stem.split("--")[1] for path in INVALID} == REASONS | {"warning"}
+    assert {path.stem.split("--")[1] for path in INVALID} == {*UnreadableReason} | {"warning"}
 
 
 @pytest.mark.parametrize("path", [one for one in INVALID if one.stem[0] != "t"], ids=lambda path: path.stem)

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable
+from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable, UnreadableReason
 from adapters.log.embedded import EmbeddedLog
 from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
@@ -57,7 +57,7 @@ class World(Hooks):
         if not value:
             return None
         if value.startswith(UNREADABLE):
-            raise Unreadable("not_json", "at 0")
+            raise Unreadable(UnreadableReason.NOT_JSON, "at 0")
         if value.startswith(UNEXPECTED):
             raise RecursionError
         if value.startswith(BREAKS):

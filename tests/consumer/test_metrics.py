@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.errors import REASONS as UNREADABLE
+from adapters.errors import UnreadableReason
 from adapters.ports import Partition, Record
 from adapters.store.transaction import DeadLetter
 from consumer.accounts import CIRCUIT_OPENS_AFTER
@@ -205,7 +205,7 @@ def test_what_alerts_read_exists_from_the_start() -> None:
     expected += [
         ("orderflow_dead_letters_total", {"source": source, "reason": reason})
         for source in (*TOPICS, "poll", "callback")
-        for reason in (*UNREADABLE, "not_applicable")
+        for reason in (*UnreadableReason, "not_applicable")
     ]
     expected += [("orderflow_commands_total", {"command": k, "result": r}) for k, _, _ in KINDS for r in RESULTS]
     for shop in ("alpha", "beta"):
