@@ -22,7 +22,10 @@ from adapters.store import transaction as stores
 from adapters.store.transaction import Cursor, DeadLetter, Progress, Store
 from consumer import config
 from consumer.apply import OrderWriter
-from consumer.cli import app as cli
+from consumer.cli import opening
+from consumer.cli.app import app
+from consumer.cli.output import BAD_ANSWER, BAD_USE, print_rows
+from consumer.cli.service import in_time
 from consumer.loop import Consumer
 from statemachine import diagram
 from statemachine.events import Event
@@ -58,8 +61,8 @@ RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "CLOCK", StillClock())
-    monkeypatch.setattr(cli, "_user", lambda: "ops")
+    monkeypatch.setattr(opening, "CLOCK", StillClock())
+    monkeypatch.setattr(opening, "user", lambda: "ops")
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def call(*arguments: str, answers: str | None = None) -> Result:
-    return CliRunner().invoke(cli.app, arguments, input=answers, catch_exceptions=False)
+    return CliRunner().invoke(app, arguments, input=answers, catch_exceptions=False)
 
 
 def good(*arguments: str, answers: str | None = None) -> str:
@@ -87,7 +90,7 @@ def answer(*arguments: str) -> Any:
     return json.loads(good(*arguments, "--json"))
 
 
-def complaint(*arguments: str, code: int = cli.BAD_USE, answers: str | None = None) -> str:
+def complaint(*arguments: str, code: int = BAD_USE, answers: str | None = None) -> str:
     result = call(*arguments, answers=answers)
     assert (result.exit_code, result.stdout) == (code, "")
     return result.stderr
@@ -132,7 +135,7 @@ def test_a_question_migrates_nothing(tmp_path: Path, command: tuple[str, ...]) -
     (tmp_path / "orderflow.db").touch()
     assert "run `orderflow migrate" in complaint(*command)
     good("migrate")
-    assert call(*command).exit_code in (0, cli.BAD_ANSWER)
+    assert call(*command).exit_code in (0, BAD_ANSWER)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +149,8 @@ def test_a_question_migrates_nothing(tmp_path: Path, command: tuple[str, ...]) -
     ids=" ".join,
 )
 def test_an_unknown_order_is_a_bad_answer(desk: Desk, command: tuple[str, ...]) -> None:
-    assert complaint(*command, code=cli.BAD_ANSWER) == "orderflow: there is no order O-9\n"
-    assert "O-9 of shop beta" in complaint(*command, "--shop", "beta", code=cli.BAD_ANSWER)
+    assert complaint(*command, code=BAD_ANSWER) == "orderflow: there is no order O-9\n"
+    assert "O-9 of shop beta" in complaint(*command, "--shop", "beta", code=BAD_ANSWER)
 
 
 @pytest.mark.parametrize("command", ["show", "explain", "verify"])
@@ -187,16 +190,16 @@ def test_wrong_use_is_told(desk: Desk, command: tuple[str, ...]) -> None:
 
 def test_an_act_that_makes_no_sense_is_told(desk: Desk) -> None:
     desk.shows("CANCELED")
-    said = complaint("orders", "hold", "O-1", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
+    said = complaint("orders", "hold", "O-1", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert said == "orderflow: alpha O-1 is canceled, which is final\n"
 
 
 def test_a_no_changes_nothing(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     result = call("orders", "accept", "O-1", "--reason", "x", answers="n\n")
-    assert (result.exit_code, result.stdout.strip()) == (cli.BAD_ANSWER, "n")  # the answer, as a terminal shows it
+    assert (result.exit_code, result.stdout.strip()) == (BAD_ANSWER, "n")  # the answer, as a terminal shows it
     assert "accept alpha O-1, which is waiting_acceptance?" in result.stderr
-    assert call("orders", "accept", "O-1", "--reason", "x").exit_code == cli.BAD_ANSWER  # nobody there to ask
+    assert call("orders", "accept", "O-1", "--reason", "x").exit_code == BAD_ANSWER  # nobody there to ask
     assert desk.row.version == 1
 
 
@@ -279,7 +282,7 @@ def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
 
 def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
     _refused(desk)
-    result = CliRunner().invoke(cli.app, ["orders", "show", "O-1", "--received"])
+    result = CliRunner().invoke(app, ["orders", "show", "O-1", "--received"])
     assert RECEIVED in result.stdout_bytes
     assert "Erika is unknown" in result.stdout
     found = answer("orders", "show", "O-1", "--received")
@@ -318,7 +321,7 @@ def test_verify_finds_a_row_that_is_not_its_journal(desk: Desk) -> None:
     with desk.store.transaction() as tx:
         tx.save_orders([(replace(row, state="shipped"), row.version)])
     result = call("orders", "verify", "--all")
-    assert result.exit_code == cli.BAD_ANSWER
+    assert result.exit_code == BAD_ANSWER
     assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout
     assert json.loads(call("orders", "verify", "O-1", "--json").stdout)[0]["ok"] is False
 
@@ -345,12 +348,12 @@ def test_dead_letters_are_listed_without_their_content_and_shown_with_it(desk: D
     assert "Erika" not in json.dumps(listed) + good("dead-letters", "list")
     assert answer("dead-letters", "show", "1")["value"] == '{"name": "Erika"'
     assert good("dead-letters", "show", "1").endswith('\n{"name": "Erika"\n')
-    assert complaint("dead-letters", "show", "2", code=cli.BAD_ANSWER) == "orderflow: there is no dead letter 2\n"
+    assert complaint("dead-letters", "show", "2", code=BAD_ANSWER) == "orderflow: there is no dead letter 2\n"
 
 
 def test_bytes_that_are_no_text_are_shown_as_they_are(desk: Desk) -> None:
     _letter(desk, b"\xff\x00\x1b[2J")
-    result = CliRunner().invoke(cli.app, ["dead-letters", "show", "1"])
+    result = CliRunner().invoke(app, ["dead-letters", "show", "1"])
     assert b"\xff\x00\x1b[2J" in result.stdout_bytes
     assert answer("dead-letters", "show", "1")["value"] == "\\xff\x00\x1b[2J"
 
@@ -366,7 +369,7 @@ def test_a_terminal_gets_a_table_with_nothing_cut(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    cli._print_rows([{"name": "[bold]x" * 10, "note": "y" * 100}])
+    print_rows([{"name": "[bold]x" * 10, "note": "y" * 100}])
     told = "".join(capsys.readouterr().out.split())
     assert told.count("x") == 10
     assert told.count("y") == 100
@@ -401,9 +404,9 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
     assert answer("shops", "list")[0]["paused"] == ["import"]
     good("shops", "resume", "alpha", "--reason", "x", "--yes")
     assert answer("shops", "list")[0]["paused"] == []
-    said = complaint("shops", "resume", "beta", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
+    said = complaint("shops", "resume", "beta", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in said
-    said = complaint("shops", "pause", "gamma", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
+    said = complaint("shops", "pause", "gamma", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert "the store knows no shop gamma" in said
 
 
@@ -428,8 +431,8 @@ def test_the_exit_code_of_checked_events() -> None:
     assert call("events", "check", str(GOOD)).exit_code == 0
     assert call("events", "check", str(GOOD), "--strict").exit_code == 0
     assert call("events", "check", str(WARNED)).exit_code == 0
-    assert call("events", "check", str(WARNED), "--strict").exit_code == cli.BAD_ANSWER
-    assert call("events", "check", str(GOOD), str(WRONG)).exit_code == cli.BAD_ANSWER
+    assert call("events", "check", str(WARNED), "--strict").exit_code == BAD_ANSWER
+    assert call("events", "check", str(GOOD), str(WRONG)).exit_code == BAD_ANSWER
 
 
 def test_checked_events() -> None:
@@ -446,7 +449,7 @@ def test_checked_events() -> None:
 def test_checked_events_by_a_configuration(tmp_path: Path) -> None:
     (tmp_path / "orderflow.toml").write_text(FILE + '[topics]\noms_events = "parcels"\n', encoding="utf-8")
     result = call("events", "check", "--json", "--config", "orderflow.toml", str(GOOD))
-    assert result.exit_code == cli.BAD_ANSWER
+    assert result.exit_code == BAD_ANSWER
     (found,) = json.loads(result.stdout)
     assert (found["file"], found["event"], found["topic"], found["ok"]) == (str(GOOD), 1, "parcels", False)
     assert found["error"]["reason"] == "unknown_company"
@@ -526,7 +529,7 @@ def test_letters_are_replayed_and_discarded_with_a_reason(publishing: Desk) -> N
     _consume(publishing)
     assert views.find_orders(publishing.store, "LX-20417-A")[0].facts.dispatches
     for command in ("replay", "discard"):
-        said = complaint("dead-letters", command, "1", "--reason", "x", "--yes", code=cli.BAD_ANSWER)
+        said = complaint("dead-letters", command, "1", "--reason", "x", "--yes", code=BAD_ANSWER)
         assert said == "orderflow: dead letter 1 is replayed already\n"
     _letter(publishing, b"other")
     assert answer("dead-letters", "list")[0]["times"] == 2, "the same digest: it is the same letter"
@@ -538,8 +541,8 @@ def test_a_letter_needs_a_reason_and_a_yes(publishing: Desk) -> None:
     _letter(publishing, GOOD.read_bytes())
     for command in ("replay", "discard"):
         assert "--reason" in complaint("dead-letters", command, "1", "--yes")
-        assert "says nothing" in complaint("dead-letters", command, "1", "--reason", " ", "--yes", code=cli.BAD_ANSWER)
-        assert call("dead-letters", command, "1", "--reason", "x", answers="n\n").exit_code == cli.BAD_ANSWER
+        assert "says nothing" in complaint("dead-letters", command, "1", "--reason", " ", "--yes", code=BAD_ANSWER)
+        assert call("dead-letters", command, "1", "--reason", "x", answers="n\n").exit_code == BAD_ANSWER
     assert answer("dead-letters", "list")[0]["state"] == "open"
     assert _published(publishing) == []
 
@@ -558,12 +561,12 @@ def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> No
     with publishing.store.transaction() as tx:
         tx.reset_progress("embedded", "orderflow", partition, Progress(9))
     result = call("offsets", "list", "--json")
-    assert result.exit_code == cli.BAD_ANSWER
+    assert result.exit_code == BAD_ANSWER
     assert [(one["partition"], one["misfit"]) for one in json.loads(result.stdout) if one["misfit"]] == [
         (3, "log_shorter")
     ]
     result = call("offsets", "list")
-    assert (result.exit_code, "log_shorter: the log ends before" in result.stdout) == (cli.BAD_ANSWER, True)
+    assert (result.exit_code, "log_shorter: the log ends before" in result.stdout) == (BAD_ANSWER, True)
 
 
 def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: Desk) -> None:
@@ -592,7 +595,7 @@ def test_offsets_that_cannot_be_reset(publishing: Desk) -> None:
         "offsets", "reset", "oms.order-events", "--partition", "9", "--reason", "x", "--yes"
     )
     assert "--reason" in complaint("offsets", "reset", "oms.order-events", "--yes")
-    said = complaint("offsets", "reset", "oms.order-events", "--reason", " ", "--yes", code=cli.BAD_ANSWER)
+    said = complaint("offsets", "reset", "oms.order-events", "--reason", " ", "--yes", code=BAD_ANSWER)
     assert said == "orderflow: --reason says nothing\n"
 
 
@@ -617,7 +620,7 @@ def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
 
 def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path, postgres_url: str) -> None:
     good("init")
-    assert "run `orderflow migrate --config" in complaint("migrate", "--check", code=cli.BAD_ANSWER)
+    assert "run `orderflow migrate --config" in complaint("migrate", "--check", code=BAD_ANSWER)
     assert not (tmp_path / "orderflow.db").exists()
     good("migrate")
     assert good("migrate", "--check") == "The store's schema is this version's.\n"
@@ -626,7 +629,7 @@ def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path
         + '[log]\nkind = "kafka"\n'
     )
     (tmp_path / "many.toml").write_text(many)
-    assert "run `orderflow migrate" in complaint("migrate", "--check", "--config", "many.toml", code=cli.BAD_ANSWER)
+    assert "run `orderflow migrate" in complaint("migrate", "--check", "--config", "many.toml", code=BAD_ANSWER)
     assert "run `orderflow migrate --config many.toml`" in complaint("orders", "list", "--config", "many.toml")
     good("migrate", "--config", "many.toml")
     good("migrate", "--check", "--config", "many.toml")
@@ -650,16 +653,16 @@ def test_what_is_waited_for_is_asked_once_a_look(wait: float, answers: list[bool
 
     def holds() -> bool:
         asked.append(answers[len(asked)])
-        cli.CLOCK.advance(60)  # type: ignore[attr-defined]
+        opening.CLOCK.advance(60)  # type: ignore[attr-defined]
         if asked[-1] is None:
             raise StoreUnavailable("away")
         return asked[-1]
 
     if answers[-1] is None:
         with pytest.raises(StoreUnavailable):
-            cli._in_time(wait, holds)
+            in_time(wait, holds)
     else:
-        assert cli._in_time(wait, holds) is answers[-1]
+        assert in_time(wait, holds) is answers[-1]
     assert asked == answers
 
 
@@ -740,7 +743,7 @@ def _commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]
     return [path] if inner is None else [one for name, sub in inner.items() for one in _commands(sub, (*path, name))]
 
 
-COMMANDS = _commands(typer.main.get_command(cli.app))
+COMMANDS = _commands(typer.main.get_command(app))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -773,5 +776,5 @@ def test_the_commands_of_the_contract_are_there() -> None:
 def test_the_command_ends_without_a_traceback(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("orderflow")), "orders", "list"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (cli.BAD_USE, "")
+    assert (done.returncode, done.stdout) == (BAD_USE, "")
     assert done.stderr.startswith("orderflow: orderflow.toml: there is no such file")

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from adapters.store import schema as s
 from adapters.store.copy import move
 from adapters.store.transaction import Store
-from consumer.cli import app as cli
+from consumer.cli import opening
+from consumer.cli.app import app
 from consumer.wiring import GROUP
 from statemachine.states import IMPORTED
 from tests.adapters.test_move import FILE
@@ -25,7 +26,7 @@ def test_a_state_that_changes_by_a_persons_act_is_published(
 ) -> None:
     (tmp_path / "other").mkdir()
     rig, other = Rig(tmp_path), Rig(tmp_path / "other")
-    monkeypatch.setattr(cli, "CLOCK", rig.clock)
+    monkeypatch.setattr(opening, "CLOCK", rig.clock)
     for one in (rig, other):
         one.add("1-A", state="SHIPPING")
     other.poll()
@@ -39,7 +40,7 @@ def test_a_state_that_changes_by_a_persons_act_is_published(
     move(f"sqlite:///{rig.path}", store, GROUP)
     (tmp_path / "production.toml").write_text(FILE.format(store=store_lines(tmp_path, postgres_url)))
     args = ["orders", "settle", "1-A", "--reason", "it is this one", "--yes"]
-    result = CliRunner().invoke(cli.app, [*args, "--config", str(tmp_path / "production.toml")])
+    result = CliRunner().invoke(app, [*args, "--config", str(tmp_path / "production.toml")])
     assert result.exit_code == 0, result.output
     with store.reading() as connection:
         (row,) = connection.execute(sa.select(s.outbox)).all()

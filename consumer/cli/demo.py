@@ -1,0 +1,81 @@
+"""The commands that run against simulated remotes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer.cli.output import BAD_ANSWER
+
+Count = Annotated[int, typer.Option(min=1, max=100_000, help="How many orders arrive; from 100 on every story occurs.")]
+Speed = Annotated[float, typer.Option(min=0.05, max=20, help="How fast the simulated world turns.")]
+Seed = Annotated[int, typer.Option(help="Another seed, other lives.")]
+
+
+def demo(
+    *,
+    orders: Count = 200,
+    speed: Speed = 1.0,
+    seed: Seed = 1,
+    folder: Annotated[Path | None, typer.Option(help="Keep its files here: settings, store, logs.")] = None,
+    kafka: Annotated[bool, typer.Option("--kafka", help="On a real Kafka, started here.")] = False,
+    postgres: Annotated[bool, typer.Option("--postgres", help="On a real PostgreSQL, started here.")] = False,
+    kafka_at: Annotated[
+        str, typer.Option(metavar="HOST:PORT,...", help="On this Kafka; topics of its own are made.")
+    ] = "",
+    postgres_at: Annotated[str, typer.Option(metavar="URL", help="On this PostgreSQL, in an empty database.")] = "",
+    chaos: Annotated[bool, typer.Option("--chaos", help="With both: kill a process every few seconds.")] = False,
+) -> None:
+    """Run the whole service against simulated remotes, then audit their books.
+
+    Two marketplaces and an OMS on this machine; nothing else is needed. The default takes about a minute.
+    With --kafka --postgres (both, or neither) every role runs in processes of its own: two pollers, two consumers, two
+    workers and the web; the OMS publishes straight to Kafka. It needs Java 17, Maven and PostgreSQL's programs.
+
+    \b
+    Examples:
+      orderflow demo
+      orderflow demo --orders 400 --speed 2 --seed 7
+      orderflow demo --kafka --postgres --chaos
+      orderflow demo --kafka-at 127.0.0.1:9092 --postgres-at postgresql+psycopg://me@127.0.0.1/demo
+    """
+    from consumer.demo import embedded as demos  # noqa: PLC0415 - as in `run`
+
+    if bool(kafka or kafka_at) != bool(postgres or postgres_at):
+        raise typer.BadParameter("--kafka and --postgres go together: many processes need both")
+    if kafka or kafka_at:
+        outcome = demos.full_demo(
+            orders=orders,
+            speed=speed,
+            seed=seed,
+            folder=folder,
+            kafka_at=[one for one in kafka_at.split(",") if one],
+            postgres_at=postgres_at,
+            chaos=chaos,
+        )
+    elif chaos:
+        raise typer.BadParameter("--chaos kills processes: it needs --kafka and --postgres")
+    else:
+        outcome = demos.demo(orders=orders, speed=speed, seed=seed, folder=folder)
+    if not outcome.passed:
+        raise typer.Exit(BAD_ANSWER)
+
+
+def simulate(
+    *,
+    orders: Count = 200,
+    speed: Speed = 0.2,
+    seed: Seed = 1,
+    folder: Annotated[Path, typer.Option(help="Where the configuration for a service goes.")] = Path("simulated"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where that service will listen for callbacks.")] = 9464,
+) -> None:
+    """Run the simulators alone, until Ctrl-C, and write a configuration for a service to try on them.
+
+    \b
+    Example:
+      orderflow simulate --folder simulated
+      orderflow run --config simulated/orderflow.toml     (in another terminal)
+    """
+    from consumer.demo.embedded import simulate as run_simulators  # noqa: PLC0415 - as in `run`
+
+    run_simulators(orders=orders, speed=speed, seed=seed, folder=folder, port=port)

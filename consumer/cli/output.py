@@ -1,0 +1,99 @@
+"""What a command prints: tables, pairs and JSON on standard output, complaints on standard error."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NoReturn
+
+import typer
+
+BAD_ANSWER: Final = 1
+BAD_USE: Final = 2
+
+
+def fail(text: str, code: int) -> NoReturn:
+    for line in text.splitlines():
+        typer.echo(f"orderflow: {printable(line)}", err=True)
+    raise typer.Exit(code)
+
+
+def ask(question: str, yes: bool) -> None:
+    if not yes:
+        typer.confirm(printable(question), abort=True, err=True)
+
+
+def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(rows) > limit:
+        typer.echo(f"orderflow: there are more than {limit}; --limit shows more", err=True)
+    return rows[:limit]
+
+
+def print_json(value: Any) -> None:
+    """ASCII alone, so that no byte of a remote reaches a terminal as a command."""
+    typer.echo(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
+    """A table with the keys as its head: by rich on a terminal, else plain columns, nothing cut."""
+    if as_json or not rows:
+        print_json(rows) if as_json else typer.echo("none", err=True)
+        return
+    cells = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    if sys.stdout.isatty():
+        _print_rich(cells)
+        return
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(cells: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for name in cells[0]:
+        table.add_column(name, overflow="fold")
+    for row in cells[1:]:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def print_pairs(pairs: Mapping[str, Any]) -> None:
+    width = max(len(name) for name in pairs)
+    for name, value in pairs.items():
+        typer.echo(f"{name.replace('_', ' ').ljust(width)}  {cell(value)}".rstrip())
+
+
+def cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        case list() | tuple() | set() | frozenset():
+            return " ".join(cell(one) for one in value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """What a remote wrote may hold control characters; a terminal would obey them."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def text(body: bytes | None) -> str | None:
+    return body.decode(errors="backslashreplace") if body is not None else None
+
+
+def print_bytes(body: bytes | None) -> None:
+    """Byte for byte into a pipe or file; made harmless on a terminal."""
+    if sys.stdout.isatty():
+        for line in (text(body) or "").splitlines():
+            typer.echo(printable(line))
+    else:
+        sys.stdout.flush()
+        typer.echo(body or b"")

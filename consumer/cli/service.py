@@ -1,0 +1,172 @@
+"""The commands that run the service and prepare what it needs."""
+
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from adapters.errors import StoreUnavailable
+from adapters.store import transaction as stores
+from adapters.store.copy import MOVED, move
+from adapters.store.transaction import Store
+from consumer import config, wiring
+from consumer.cli import opening
+from consumer.cli.opening import cure, missing_file
+from consumer.cli.options import FILE, Config
+from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
+from consumer.config import Settings
+from statemachine import diagram as diagrams
+
+
+def run(
+    role: Annotated[
+        Literal["all", "poller", "consumer", "worker", "web"], typer.Argument(help="What this process does.")
+    ] = "all",
+    file: Config = FILE,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C; a second one ends it at once.
+
+    `all` is every role in one process, the only way on SQLite. With Kafka and PostgreSQL each role can be a process
+    of its own, and have several: pollers share the shops, consumers the partitions, workers the calls.
+
+    \b
+    Examples:
+      orderflow run --config orderflow.toml
+      ORDERFLOW_WEB__PORT=9465 orderflow run worker --config orderflow.toml
+    """
+    from consumer import bootstrap  # noqa: PLC0415 - the service takes a second to import, a question must not
+
+    bootstrap.run(config.load(file), bootstrap.ROLES if role == "all" else (role,))
+
+
+def init(path: Annotated[Path, typer.Option(help="The file to write.")] = FILE) -> None:
+    """Write a first configuration file.
+
+    One that exists is left alone.
+
+    \b
+    Example:
+      orderflow init --path orderflow.toml
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(config.example())
+    except FileExistsError:
+        fail(f"{path} exists already", BAD_USE)
+    except OSError as error:
+        fail(f"{path} cannot be written ({type(error).__name__})", BAD_USE)
+    typer.echo(f"{path} is written. Put in your shops and their key files, then: orderflow run --config {path}")
+
+
+def migrate(
+    *,
+    file: Config = FILE,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit code 1 where it is not up to date.")
+    ] = False,
+    wait_seconds: Annotated[
+        float,
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for the database, or for the schema."),
+    ] = 0,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="Copy this SQLite store into the new, empty PostgreSQL."),
+    ] = None,
+) -> None:
+    """Bring the store's schema up to date, or move a store from SQLite to PostgreSQL.
+
+    On SQLite `run` does it too. On PostgreSQL it is done once, before the processes of a new version start; those of
+    the version before go on beside it. With --from the configuration names the PostgreSQL to move to; the SQLite store
+    is only read, and nothing is moved while anything runs on it (docs/sqlite-to-postgresql.md).
+
+    \b
+    Examples:
+      orderflow migrate --config orderflow.toml
+      orderflow migrate --check --wait 120          (before a process starts)
+      orderflow migrate --from sqlite:///orderflow.db --config production.toml
+    """
+    if source is not None and (check or wait_seconds):
+        raise typer.BadParameter("--from goes without --check and --wait")
+    settings = config.load(file)
+    store = wiring.open_store(settings)
+    try:
+        if source is not None:
+            moved = _moved(store, source)
+            typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
+            typer.echo("Now `orderflow orders verify --all`, and put the SQLite file where nothing starts on it.")
+            return
+        if not in_time(wait_seconds, lambda: _is_current(settings, store) if check else _migrated(store)):
+            fail(f"the store's schema is missing or not this version's; {cure(file)}", BAD_ANSWER)
+    finally:
+        store.close()
+    typer.echo("The store's schema is this version's.")
+
+
+def _migrated(store: Store) -> bool:
+    stores.migrate(store)
+    return True
+
+
+def _is_current(settings: Settings, store: Store) -> bool:
+    """Makes nothing: SQLite would make an empty file."""
+    return missing_file(settings) is None and stores.schema_is_current(store)
+
+
+def _moved(store: Store, source: str) -> dict[str, int]:
+    if not sys.stdout.isatty():
+        return move(source, store, wiring.GROUP)
+    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - only a terminal needs it
+
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as shown:
+        tasks = {table.name: shown.add_task(table.name, total=None) for table in MOVED}
+        return move(
+            source,
+            store,
+            wiring.GROUP,
+            lambda table, done, total: shown.update(tasks[table], completed=done, total=total),
+        )
+
+
+def in_time(seconds: float, holds: Callable[[], bool]) -> bool:
+    """Ask once a second until it holds; what the last one says or raises counts, asked when the time is over."""
+    ends_at = opening.CLOCK.monotonic() + seconds
+    while True:
+        is_last = opening.CLOCK.monotonic() >= ends_at
+        try:
+            if holds():
+                return True
+            if is_last:
+                return False
+        except StoreUnavailable:
+            if is_last:
+                raise
+        time.sleep(min(1.0, max(0.0, ends_at - opening.CLOCK.monotonic())))
+
+
+def diagram(
+    overview: Annotated[bool, typer.Option("--overview", help="The usual way alone.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Every edge and its meaning, as Markdown.")] = False,
+) -> None:
+    """Print the state machine as a Mermaid diagram.
+
+    \b
+    Example:
+      orderflow diagram --overview
+    """
+    if overview and table:
+        raise typer.BadParameter("--overview and --table exclude each other")
+    typer.echo(diagrams.markdown() if table else diagrams.overview() if overview else diagrams.mermaid())
+
+
+def version() -> None:
+    """Print the version.
+
+    \b
+    Example:
+      orderflow version
+    """
+    typer.echo(version_of("orderflow"))
