@@ -1,19 +1,21 @@
-"""The only writer of orders: merge what events say, decide, and plan the calls that are due, in one transaction.
+"""The only writer of orders: load everything that a batch needs, decide in pure functions, write.
 
-Everybody comes through here: the consumer with a batch, the worker with a claim or a result, a person with an act.
+Every change of an order comes through here, in one transaction: a batch of the consumer, a claim or a result of the
+worker, a decision of a person.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.ports import Clock
-from adapters.store.transaction import DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
+from adapters.store.transaction import CommandRow, DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.outbox import Outbox
 from statemachine.attention import Concern
-from statemachine.commands import Policy
+from statemachine.commands import Command, Policy
 from statemachine.events import Event
 from statemachine.machine import VERSION, decide
 from statemachine.plan import plan, read_after
@@ -25,139 +27,105 @@ REPEATED: Final = "repeated"
 GIVE_UP_AFTER: Final = timedelta(hours=72)
 
 
-class OrderWriter:
-    """Apply, bound to a store and to what each shop wants decided."""
-
-    def __init__(
-        self,
-        store: Store,
-        policies: Mapping[str, Policy],
-        clock: Clock,
-        hooks: Hooks = NO_HOOKS,
-        outbox: Outbox | None = None,
-    ) -> None:
-        """`outbox` None: nobody but this process can read the log, so nothing is told there."""
-        self.store = store
-        self.policies = policies
-        self.clock = clock
-        self._hooks = hooks
-        self._outbox = outbox
-
-    def apply(
-        self, events: Sequence[Event], moves: Iterable[Move] = (), letters: Sequence[DeadLetter] = ()
-    ) -> list[Applied]:
-        """Apply a batch whole or not at all, with the consumer's step over the log and its dead letters.
-
-        Raises Fenced where another consumer has made that step, StoreUnavailable where nothing was kept.
-        """
-        with self.store.transaction() as tx:
-            for move in moves:
-                tx.advance(move)
-            applied = self.apply_in(tx, events)
-            self._set_aside(tx, letters)
-        self.report(applied)
-        return applied
-
-    def set_aside(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep what cannot be used and came by no consumer. Raises StoreUnavailable."""
-        with self.store.transaction() as tx:
-            self._set_aside(tx, letters)
-
-    def _set_aside(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
-        now = self.clock.now()
-        tx.set_aside(letters, now)
-        if self._outbox is not None:
-            tx.add_outbox([self._outbox.letter(letter) for letter in letters], now)
-
-    def report(self, applied: Iterable[Applied]) -> None:
-        """Call the hooks, after the commit and only then."""
-        for one in applied:
-            self._hooks.event_applied(one)
-
-    def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
-        """Apply inside a transaction of the caller's; the caller calls `report` once it is committed."""
-        if not events:
-            return []
-        now = self.clock.now()
-        locked = tx.lock_orders({(event.shop, event.order_id) for event in events}, now)
-        fresh, repeats = _repeats_apart(events, tx.known_events(events))
-
-        rows = dict(locked)
-        journal: list[JournalRow] = []
-        applied = [Applied(e, rows[e.shop, e.order_id], REPEATED, rows[e.shop, e.order_id].state, 0) for e in repeats]
-        bodies: dict[tuple[int, str], bytes] = {}
-        for event in fresh:
-            before = rows[event.shop, event.order_id]
-            row, result = _after(before, event, now)
-            rows[event.shop, event.order_id] = row
-            journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION))
-            applied.append(Applied(event, row, result, before.state, (now - before.entered_at).total_seconds()))
-            if event.raw is not None:
-                bodies[row.key, event.content] = event.raw
-
-        changed = [row for key, row in rows.items() if row.version != locked[key].version]
-        planned = self._plan(tx, changed, now)
-        tx.save_orders([(row, locked[row.shop, row.order_id].version) for row in planned])
-        tx.add_journal(journal, now)
-        self._announce(tx, [row for row in journal if row.moved], planned, now)
-        tx.count_repeats(repeats)  # after the journal: the first may be of this very batch
-        tx.add_snapshots(bodies, now)
-        return applied
-
-    def _announce(
-        self, tx: Transaction, moved: Sequence[JournalRow], planned: Sequence[OrderRow], now: datetime
-    ) -> None:
-        """Have each change of state published, in the transaction that made it."""
-        if self._outbox is None:
-            return
-        attention = {row.key: row.attention for row in planned}
-        ids = tx.journal_ids(moved)
-        tx.add_outbox(
-            [
-                self._outbox.transition(ids[row.order_key, row.version], row, attention[row.order_key], now)
-                for row in moved
-            ],
-            now,
-        )
-
-    def replan(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Plan the calls of these orders anew: a changed policy is no event."""
-        with self.store.transaction() as tx:
-            now = self.clock.now()
-            rows = list(tx.lock_orders(keys, now).values())
-            planned = zip(rows, self._plan(tx, rows, now), strict=True)
-            tx.save_orders([(after, row.version) for row, after in planned if after != row])
-
-    def _plan(self, tx: Transaction, rows: Sequence[OrderRow], now: datetime) -> list[OrderRow]:
-        """Open what is due, drop what no longer is, and mark who needs attention (docs/rules.md 21)."""
-        live: dict[int, list[tuple[int, tuple[str, str, int], str, bool]]] = {}
-        for command in tx.live_commands([row.key for row in rows]):
-            live.setdefault(command.order_key, []).append((command.id, command.key, command.state, command.unwanted))
-        opened, dropped, wanted_again, planned = [], [], [], []
-        for row in rows:
-            policy = self.policies.get(row.shop, Policy())
-            wanted = plan(row.facts, policy)
-            lost = wanted.state != row.state  # no row of the table leads to what the facts are
-            needed = {} if lost else {command.key: command for command in wanted.due}
-            mine = live.get(row.key, [])
-            dropped += [id_ for id_, key, _, unwanted in mine if key not in needed and not unwanted]
-            wanted_again += [id_ for id_, key, _, unwanted in mine if key in needed and unwanted]
-            have = {key for _, key, _, _ in mine}
-            deadline = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now)
-            opened += [
-                (row.key, command, deadline + GIVE_UP_AFTER) for key, command in needed.items() if key not in have
-            ]
-            found = list(wanted.concerns)
-            if lost:
-                found.append(Concern("no_edge", f"{row.state}->{wanted.state}"))
-            planned.append(replace(row, attention=_attention(row, found, now), read_after=read_after(row.facts)))
-        tx.mark_obsolete(dropped)
-        tx.revive(wanted_again)
-        tx.open_commands(opened, now)
-        return planned
+# -- Load, decide ------------------------------------------------------------------------------------------------
 
 
-def _repeats_apart(events: Sequence[Event], known: set[tuple[str, str]]) -> tuple[list[Event], list[Event]]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything that a batch is decided from. The rows are locked."""
+
+    orders: Mapping[tuple[str, str], OrderRow]  # by shop and order id
+    known: AbstractSet[tuple[str, str]] = frozenset()  # source and id of the events that the journal holds already
+    commands: Sequence[CommandRow] = ()  # open and leased ones of the orders that may change
+
+
+@dataclass(frozen=True, slots=True)
+class CommandChanges:
+    """What becomes of the commands of some orders."""
+
+    opened: Sequence[tuple[int, Command, datetime]]  # the order's key, and until when the command is retried
+    obsolete: Sequence[int]  # ids of commands
+    revived: Sequence[int]  # ids of leased commands that had become obsolete
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDecision:
+    """Everything that a batch writes, and what it reports."""
+
+    orders: Sequence[tuple[OrderRow, int]]  # each with the version that it replaces
+    commands: CommandChanges
+    journal: Sequence[JournalRow] = ()
+    repeats: Sequence[Event] = ()
+    snapshots: Mapping[tuple[int, str], bytes] = field(default_factory=dict)  # bytes by order key and digest
+    applied: Sequence[Applied] = ()
+
+
+def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
+    """Lock the orders of these events, and the commands of those that may change."""
+    orders = tx.lock_orders({(event.shop, event.order_id) for event in events}, now)
+    known = tx.known_events(events)
+    fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
+    return Loaded(orders, known, tx.live_commands(fresh))
+
+
+def decide_batch(
+    events: Sequence[Event], loaded: Loaded, policies: Mapping[str, Policy], now: datetime
+) -> BatchDecision:
+    """Join each event to its order, one after the other; then plan each order that changed, once."""
+    fresh, repeats = _repeats_apart(events, loaded.known)
+    rows = dict(loaded.orders)
+    journal: list[JournalRow] = []
+    applied = [Applied(e, rows[e.shop, e.order_id], REPEATED, rows[e.shop, e.order_id].state, 0) for e in repeats]
+    snapshots: dict[tuple[int, str], bytes] = {}
+    for event in fresh:
+        before = rows[event.shop, event.order_id]
+        row, result = _after(before, event, now)
+        rows[event.shop, event.order_id] = row
+        journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION))
+        applied.append(Applied(event, row, result, before.state, (now - before.entered_at).total_seconds()))
+        if event.raw is not None:
+            snapshots[row.key, event.content] = event.raw
+
+    changed = [row for key, row in rows.items() if row.version != loaded.orders[key].version]
+    planned, commands = plan_orders(changed, loaded.commands, policies, now)
+    orders = [(row, loaded.orders[row.shop, row.order_id].version) for row in planned]
+    return BatchDecision(orders, commands, journal, repeats, snapshots, applied)
+
+
+def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime) -> BatchDecision:
+    """Plan every loaded order again. Only orders that look different afterwards are written."""
+    before = list(loaded.orders.values())
+    planned, commands = plan_orders(before, loaded.commands, policies, now)
+    return BatchDecision([(a, b.version) for a, b in zip(planned, before, strict=True) if a != b], commands)
+
+
+def plan_orders(
+    rows: Sequence[OrderRow], live: Sequence[CommandRow], policies: Mapping[str, Policy], now: datetime
+) -> tuple[list[OrderRow], CommandChanges]:
+    """Mark what needs attention, open the commands that are due, and end those that are not (docs/rules.md 21)."""
+    commands_of: dict[int, list[CommandRow]] = {}
+    for command in live:
+        commands_of.setdefault(command.order_key, []).append(command)
+    opened: list[tuple[int, Command, datetime]] = []
+    obsolete, revived, planned = [], [], []
+    for row in rows:
+        wanted = plan(row.facts, policies.get(row.shop, Policy()))
+        no_edge = wanted.state != row.state  # no edge of the table leads to the state that the facts amount to
+        needed = {} if no_edge else {command.key: command for command in wanted.due}
+        mine = commands_of.get(row.key, [])
+        obsolete += [command.id for command in mine if command.key not in needed and not command.unwanted]
+        revived += [command.id for command in mine if command.key in needed and command.unwanted]
+        have = {command.key for command in mine}
+        give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
+        opened += [(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
+        found = list(wanted.concerns)
+        if no_edge:
+            found.append(Concern("no_edge", f"{row.state}->{wanted.state}"))
+        planned.append(replace(row, attention=_attention(row, found, now), read_after=read_after(row.facts)))
+    return planned, CommandChanges(opened, obsolete, revived)
+
+
+def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]]) -> tuple[list[Event], list[Event]]:
     """Events to apply, and repeats of known ones or of others in the same batch (docs/rules.md 10)."""
     seen = set(known)
     fresh: list[Event] = []
@@ -189,3 +157,96 @@ def _attention(row: OrderRow, found: Iterable[Concern], now: datetime) -> tuple[
     """Each concern with the moment since which it stands."""
     since = {(reason, detail): when for reason, detail, when in row.attention}
     return tuple((c.reason, c.detail, since.get((c.reason, c.detail), now)) for c in found)
+
+
+# -- Write -------------------------------------------------------------------------------------------------------
+
+
+class OrderWriter:
+    """Applies events to orders, each batch in one transaction. Any thread may call."""
+
+    def __init__(
+        self,
+        store: Store,
+        policies: Mapping[str, Policy],
+        clock: Clock,
+        hooks: Hooks = NO_HOOKS,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """`policies`: of each shop. `outbox` None: nothing is published, as no other process reads the embedded log."""
+        self.store = store
+        self.policies = policies
+        self.clock = clock
+        self._hooks = hooks
+        self._outbox = outbox
+
+    def apply(
+        self, events: Sequence[Event], moves: Iterable[Move] = (), letters: Sequence[DeadLetter] = ()
+    ) -> list[Applied]:
+        """Apply a batch, with the consumer's step over the log and its dead letters, whole or not at all.
+
+        Raises Fenced where another consumer has made that step, StoreUnavailable where nothing was kept.
+        """
+        with self.store.transaction() as tx:
+            for move in moves:
+                tx.advance(move)
+            applied = self.apply_in(tx, events)
+            self._set_aside(tx, letters)
+        self.report(applied)
+        return applied
+
+    def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
+        """Apply inside a transaction of the caller's; the caller calls `report` once it is committed."""
+        if not events:
+            return []
+        now = self.clock.now()
+        decision = decide_batch(events, load(tx, events, now), self.policies, now)
+        self._write(tx, decision, now)
+        return list(decision.applied)
+
+    def report(self, applied: Iterable[Applied]) -> None:
+        """Call the hooks, after the commit and only then."""
+        for one in applied:
+            self._hooks.event_applied(one)
+
+    def replan(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Plan these orders (shop, order id) again: a shop's policy may have changed, which is no event."""
+        with self.store.transaction() as tx:
+            now = self.clock.now()
+            orders = tx.lock_orders(keys, now)
+            loaded = Loaded(orders, commands=tx.live_commands([row.key for row in orders.values()]))
+            self._write(tx, decide_replan(loaded, self.policies, now), now)
+
+    def set_aside(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep what cannot be used and came by no consumer. Raises StoreUnavailable."""
+        with self.store.transaction() as tx:
+            self._set_aside(tx, letters)
+
+    def _set_aside(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
+        now = self.clock.now()
+        tx.set_aside(letters, now)
+        if self._outbox is not None:
+            tx.add_outbox([self._outbox.letter(letter) for letter in letters], now)
+
+    def _write(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
+        tx.mark_obsolete(decision.commands.obsolete)
+        tx.revive(decision.commands.revived)
+        tx.open_commands(decision.commands.opened, now)
+        tx.save_orders(decision.orders)
+        tx.add_journal(decision.journal, now)
+        self._publish_transitions(tx, decision, now)
+        tx.count_repeats(decision.repeats)  # after the journal: the first may be of this very batch
+        tx.add_snapshots(decision.snapshots, now)
+
+    def _publish_transitions(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
+        """Write each change of state to the outbox, under the id of its row of the journal."""
+        if self._outbox is None:
+            return
+        moved = [row for row in decision.journal if row.moved]
+        attention = {row.key: row.attention for row, _ in decision.orders}
+        ids = tx.journal_ids(moved)
+        transitions = [
+            self._outbox.transition(ids[row.order_key, row.version], row, attention[row.order_key], now)
+            for row in moved
+        ]
+        tx.add_outbox(transitions, now)

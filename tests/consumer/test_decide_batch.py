@@ -1,0 +1,183 @@
+"""What a batch decides from what was loaded: rows, journal, commands, attention, reports. Pure: without a store."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from adapters.store.transaction import CommandRow, OrderRow
+from consumer.apply import GIVE_UP_AFTER, REPEATED, BatchDecision, Loaded, decide_batch, decide_replan
+from statemachine.commands import ACCEPT, IMPORT, Policy
+from statemachine.events import Event
+from statemachine.facts import Cancellation, Facts, Snapshot
+from tests.statemachine.lives import START, at, read, snapshot_event, spoke
+
+NOW = START + timedelta(hours=1)
+KEY = ("alpha", "O-1")
+
+
+def order(shop: str = "alpha", order_id: str = "O-1", key: int = 1) -> OrderRow:
+    """An order of which nothing is known yet."""
+    return OrderRow(key, shop, order_id, "new", Facts(), 0, (), "", None, START, START)
+
+
+def loaded(*orders: OrderRow, known: Sequence[Event] = (), commands: Sequence[CommandRow] = ()) -> Loaded:
+    rows = orders or (order(),)
+    return Loaded({(row.shop, row.order_id): row for row in rows}, {(e.source, e.event_id) for e in known}, commands)
+
+
+def command(kind: str, carries: str = "", *, id: int = 7, state: str = "open", unwanted: bool = False) -> CommandRow:
+    return CommandRow(id, 1, kind, carries, 0, state, unwanted, "", START, NOW, 0, None, False)
+
+
+def shown(state: str, step: float = 0) -> Event:
+    return snapshot_event(read(state, updated=step, began=step))
+
+
+def after(decision: BatchDecision) -> OrderRow:
+    """The one order that the batch writes."""
+    ((row, _),) = decision.orders
+    return row
+
+
+def decided(*events: Event, policy: Policy = Policy()) -> OrderRow:
+    """The order after a batch that nothing came before."""
+    return after(decide_batch(events, loaded(), {"alpha": policy}, NOW))
+
+
+# -- Orders and journal ------------------------------------------------------------------------------------------
+
+
+def test_each_event_of_an_order_is_a_version_and_a_journal_row_and_the_order_is_written_once() -> None:
+    decision = decide_batch([shown("WAITING_ACCEPTANCE"), shown("SHIPPING", 1), spoke()], loaded(), {}, NOW)
+    assert [(row.version, row.before, row.after) for row in decision.journal] == [
+        (1, "new", "waiting_acceptance"),
+        (2, "waiting_acceptance", "shipping"),
+        (3, "shipping", "imported"),
+    ]
+    ((row, replaced),) = decision.orders
+    assert row.version == 3
+    assert replaced == 0
+    assert row.state == "imported"
+    assert row.facts.parts == spoke().says.parts
+    assert row.entered_at == NOW
+
+
+def test_an_order_that_does_not_move_keeps_the_moment_at_which_it_entered_its_state() -> None:
+    before = decided(shown("SHIPPING"))
+    later = NOW + timedelta(hours=1)
+    row = after(decide_batch([shown("SHIPPING", 1)], loaded(before), {}, later))
+    assert row.entered_at == NOW
+    assert row.updated_at == later
+
+
+def test_what_is_reported_holds_the_order_as_each_event_left_it() -> None:
+    decision = decide_batch([shown("WAITING_ACCEPTANCE"), shown("SHIPPING", 1)], loaded(), {}, NOW)
+    assert [(one.before, one.order.state, one.result) for one in decision.applied] == [
+        ("new", "waiting_acceptance", "moved"),
+        ("waiting_acceptance", "shipping", "moved"),
+    ]
+    assert [one.seconds_in_before for one in decision.applied] == [3600, 0]
+
+
+def test_an_event_of_the_journal_and_a_second_one_of_the_batch_are_repeats_and_change_nothing() -> None:
+    row = decided(spoke(1))
+    decision = decide_batch([spoke(1), spoke(2), spoke(2)], loaded(row, known=[spoke(1)]), {}, NOW)
+    assert [event.event_id for event in decision.repeats] == ["spoke1", "spoke2"]
+    assert [entry.event.event_id for entry in decision.journal] == ["spoke2"]
+    assert [one.result for one in decision.applied] == [REPEATED, REPEATED, "noted"]
+    assert after(decision).version == row.version + 1
+
+
+def test_a_batch_of_repeats_writes_no_order_and_no_command() -> None:
+    row = decided(shown("SHIPPING"))
+    decision = decide_batch([shown("SHIPPING")], loaded(row, known=[shown("SHIPPING")]), {}, NOW)
+    assert decision.orders == []
+    assert decision.journal == []
+    assert decision.commands.opened == []
+
+
+def test_orders_of_two_shops_with_one_id_are_two_orders() -> None:
+    orders = loaded(order(), order("beta", key=2))
+    decision = decide_batch([shown("WAITING_ACCEPTANCE"), replace(shown("SHIPPING"), shop="beta")], orders, {}, NOW)
+    assert {row.shop: row.state for row, _ in decision.orders} == {"alpha": "waiting_acceptance", "beta": "shipping"}
+    assert {(key, needed.kind) for key, needed, _ in decision.commands.opened} == {(1, ACCEPT), (2, IMPORT)}
+
+
+def test_the_received_bytes_are_kept_by_order_and_digest() -> None:
+    event = replace(shown("SHIPPING"), raw=b"received", content="digest")
+    assert decide_batch([event, spoke()], loaded(), {}, NOW).snapshots == {(1, "digest"): b"received"}
+
+
+def test_a_decision_changes_nothing_of_what_was_loaded() -> None:
+    before = loaded()
+    events = [shown("WAITING_ACCEPTANCE"), shown("SHIPPING", 1)]
+    assert decide_batch(events, before, {}, NOW) == decide_batch(events, before, {}, NOW)
+    assert before == loaded()
+
+
+# -- Commands ----------------------------------------------------------------------------------------------------
+
+
+def test_a_command_is_opened_with_a_deadline_behind_that_of_the_order() -> None:
+    ship_by = NOW + timedelta(days=2)
+    snapshot = replace(read("SHIPPING"), ship_by=ship_by)
+    ((key, needed, give_up_at),) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
+    assert key == 1
+    assert needed.kind == IMPORT
+    assert give_up_at == ship_by + GIVE_UP_AFTER
+
+
+def test_a_deadline_that_has_passed_counts_from_now() -> None:
+    snapshot: Snapshot = replace(read("SHIPPING"), ship_by=at(0))
+    ((_, _, give_up_at),) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
+    assert give_up_at == NOW + GIVE_UP_AFTER
+
+
+def test_a_command_that_is_open_already_is_not_opened_again() -> None:
+    decision = decide_batch([shown("SHIPPING")], loaded(commands=[command(IMPORT)]), {}, NOW)
+    assert decision.commands.opened == []
+    assert decision.commands.obsolete == []
+
+
+def test_a_command_that_is_no_longer_needed_becomes_obsolete_once() -> None:
+    live = [command(IMPORT), command(ACCEPT, "accept", id=8, state="leased", unwanted=True)]
+    decision = decide_batch([shown("CANCELED")], loaded(commands=live), {}, NOW)
+    assert decision.commands.obsolete == [7]
+    assert decision.commands.revived == []
+
+
+def test_a_leased_command_that_is_needed_after_all_is_revived() -> None:
+    live = [command(IMPORT, state="leased", unwanted=True)]
+    decision = decide_batch([shown("SHIPPING")], loaded(commands=live), {}, NOW)
+    assert decision.commands.revived == [7]
+    assert decision.commands.opened == []
+
+
+# -- Attention and policies --------------------------------------------------------------------------------------
+
+
+def test_an_attention_reason_keeps_the_moment_since_which_it_stands() -> None:
+    canceled = replace(spoke(), event_id="128", says=Facts(cancellations=(Cancellation(1),)))
+    before = decided(shown("SHIPPING"), canceled)
+    assert before.attention == (("oms_canceled", "1", NOW),)
+    row = after(decide_batch([shown("SHIPPING", 1)], loaded(before), {}, NOW + timedelta(hours=1)))
+    assert row.attention == before.attention
+
+
+def test_the_policy_is_that_of_the_order_s_shop() -> None:
+    assert decided(shown("WAITING_ACCEPTANCE")).attention == ()
+    held = decided(shown("WAITING_ACCEPTANCE"), policy=Policy("hold"))
+    assert [reason for reason, _, _ in held.attention] == ["needs_decision"]
+
+
+def test_a_replan_writes_only_the_orders_that_look_different_and_no_journal() -> None:
+    waiting = decided(shown("WAITING_ACCEPTANCE"))
+    shipping = replace(decided(shown("SHIPPING")), key=2, order_id="O-2")
+    live = [command(ACCEPT, "accept"), replace(command(IMPORT, id=8), order_key=2)]
+    decision = decide_replan(loaded(waiting, shipping, commands=live), {"alpha": Policy("hold")}, NOW)
+    assert [(row.order_id, replaced) for row, replaced in decision.orders] == [("O-1", 1)]
+    assert after(decision).version == 1
+    assert decision.commands.obsolete == [7]
+    assert decision.commands.opened == []
+    assert decision.journal == ()
+    assert decision.applied == ()
