@@ -39,12 +39,13 @@ def demo(
       orderflow demo --kafka --postgres --chaos
       orderflow demo --kafka-at 127.0.0.1:9092 --postgres-at postgresql+psycopg://me@127.0.0.1/demo
     """
-    from consumer.demo import embedded as demos  # noqa: PLC0415 - as in `run`
+    from consumer.demo.embedded import demo as embedded_demo  # noqa: PLC0415 - as in `run`
+    from consumer.demo.full import full_demo  # noqa: PLC0415
 
     if bool(kafka or kafka_at) != bool(postgres or postgres_at):
         raise typer.BadParameter("--kafka and --postgres go together: many processes need both")
     if kafka or kafka_at:
-        outcome = demos.full_demo(
+        outcome = full_demo(
             orders=orders,
             speed=speed,
             seed=seed,
@@ -56,7 +57,7 @@ def demo(
     elif chaos:
         raise typer.BadParameter("--chaos kills processes: it needs --kafka and --postgres")
     else:
-        outcome = demos.demo(orders=orders, speed=speed, seed=seed, folder=folder)
+        outcome = embedded_demo(orders=orders, speed=speed, seed=seed, folder=folder)
     if not outcome.passed:
         raise typer.Exit(BAD_ANSWER)
 
@@ -76,6 +77,6 @@ def simulate(
       orderflow simulate --folder simulated
       orderflow run --config simulated/orderflow.toml     (in another terminal)
     """
-    from consumer.demo.embedded import simulate as run_simulators  # noqa: PLC0415 - as in `run`
+    from consumer.demo.simulate import simulate as run_simulators  # noqa: PLC0415 - as in `run`
 
     run_simulators(orders=orders, speed=speed, seed=seed, folder=folder, port=port)

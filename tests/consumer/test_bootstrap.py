@@ -18,7 +18,7 @@ from adapters.store import views
 from adapters.store.transaction import Cursor
 from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, Service
-from consumer.demo.embedded import write_settings
+from consumer.demo.settings import write_settings
 from consumer.leases import RELAY, Leases, poll_lease
 from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event

@@ -12,7 +12,9 @@ from rich.console import Console
 from adapters.simulators.orders import COMPANIES, MARKETPLACES
 from adapters.simulators.serve import SimulatedWorld
 from consumer.bootstrap import Service
-from consumer.demo.embedded import CALLBACK_SECRET, OMS_KEY, Outcome, demo
+from consumer.demo.embedded import demo
+from consumer.demo.report import Outcome
+from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY
 
 
 class Run:

@@ -28,8 +28,10 @@ from adapters.store.engine import without_password
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import Settings, TopicsTable
-from consumer.demo.embedded import OMS_KEY, Engines, Outcome, full_demo, write_settings
 from consumer.demo.fleet import Fleet
+from consumer.demo.full import full_demo
+from consumer.demo.report import Outcome
+from consumer.demo.settings import OMS_KEY, Engines, write_settings
 from tests.engines import PASSWORD
 from tests.support import wait
 

@@ -23,8 +23,10 @@ from adapters.store import views
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import ENV_PREFIX, KafkaTable, LeasesTable
-from consumer.demo.embedded import PARTITIONS, Outcome, full_demo
 from consumer.demo.fleet import SHAPE, Fleet
+from consumer.demo.full import full_demo
+from consumer.demo.report import Outcome
+from consumer.demo.settings import PARTITIONS
 from tests.engines import started, started_postgres
 from tests.system.test_fleet import EARLY, is_ready, value
 

@@ -1,0 +1,124 @@
+"""The demo on Kafka and PostgreSQL, every role in processes of its own."""
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+from rich.console import Console
+
+from adapters.engines.kafka import Kafka, create_topics
+from adapters.engines.postgres import Postgres
+from adapters.engines.processes import free_port
+from adapters.errors import ConfigError
+from adapters.simulators.publisher import OmsPublisher
+from adapters.simulators.serve import SimulatedWorld
+from adapters.store import transaction as stores
+from adapters.store import views
+from adapters.store.engine import without_password
+from consumer import config
+from consumer.config import TopicsTable
+from consumer.demo.fleet import Fleet
+from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
+from consumer.demo.settings import OMS_KEY, PARTITIONS, Engines, write_settings
+from consumer.wiring import open_store
+
+CHAOS_EVERY_SECONDS: Final = 6.0
+
+
+def full_demo(
+    *,
+    orders: int = 200,
+    speed: float = 1.0,
+    seed: int = 1,
+    folder: Path | None = None,
+    console: Console | None = None,
+    kafka_at: Sequence[str] = (),
+    postgres_at: str = "",
+    chaos: bool = False,
+    stalled_seconds: float = 2 * STALLED_SECONDS,
+    meddle: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
+) -> Outcome:
+    """The same on Kafka and PostgreSQL, every role in processes of its own, and the OMS publishing straight to Kafka.
+
+    Engines are started where no address is given; a password in `postgres_at` goes into a file of its own. `chaos`: a
+    consumer, a worker or a poller is killed again and again. `meddle` is for tests: it is called at every look, with
+    the seconds since the start. Raises EngineMissing.
+    """
+    console = console or Console()
+    with ExitStack() as stack:
+        kept = folder is not None
+        folder = folder or Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
+        engines = _started_engines(stack, folder, console, kafka_at, postgres_at)
+        publisher = OmsPublisher(engines.bootstrap_servers, f"{engines.prefix}oms.order-events")
+        stack.callback(publisher.close)
+        world = SimulatedWorld.start(
+            orders,
+            seed=seed,
+            speed=speed,
+            oms_api_key=OMS_KEY,
+            retry_interval_seconds=2.0 / speed,
+            send=publisher,
+        )
+        stack.callback(world.stop)
+        path = write_settings(folder, world.mirakl_urls, world.oms_url, free_port(), speed=speed, engines=engines)
+        store = open_store(config.load(path))
+        stack.callback(store.close)
+        stores.migrate(store)
+        if views.orders(store, limit=1):
+            raise ConfigError("the database of --postgres-at holds orders already; give the demo an empty one")
+        fleet = Fleet(path, folder)
+        stack.callback(fleet.stop)
+        fleet.start()
+        console.print(f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. Processes:")
+        for member in fleet.members.values():
+            console.print(f"  {member.name}: http://127.0.0.1:{member.port}/metrics   {member.log}", soft_wrap=True)
+        dice, killed_at = random.Random(seed), 0.0
+
+        def tend(seconds: float) -> None:
+            nonlocal killed_at
+            meddle(seconds, fleet)
+            if chaos and seconds - killed_at >= CHAOS_EVERY_SECONDS:
+                killed_at = seconds
+                fleet.kill(dice.choice([name for name, one in fleet.members.items() if one.role != "web"]))
+            for name in fleet.tend():
+                console.print(f"  {name} had died and was started again")
+
+        def stop() -> list[str]:
+            fleet.stop()
+            return fleet.bad_ends
+
+        outcome = watch_and_audit(world, store, console, stalled_seconds, tend=tend, stop=stop)
+    keep_or_drop(folder, kept, outcome, console)
+    return outcome
+
+
+def _started_engines(
+    stack: ExitStack, folder: Path, console: Console, kafka_at: Sequence[str], postgres_at: str
+) -> Engines:
+    with console.status("starting Kafka and PostgreSQL; the first time, Kafka is fetched"):
+        if postgres_at:
+            url, password = _address(postgres_at)
+        else:
+            postgres = Postgres.start(folder / "postgres")
+            stack.callback(postgres.stop)
+            url, password = postgres.url, ""
+        if kafka_at:
+            servers, prefix = list(kafka_at), f"demo-{uuid4().hex[:8]}."
+        else:
+            kafka = Kafka.start(folder / "kafka")
+            stack.callback(kafka.stop)
+            servers, prefix = kafka.bootstrap_servers, ""
+    topics = TopicsTable().model_dump()
+    create_topics(servers, {prefix + topics[name]: count for name, count in PARTITIONS.items()})
+    return Engines(servers, url, prefix, password)
+
+
+def _address(postgres_at: str) -> tuple[str, str]:
+    try:
+        return without_password(postgres_at)
+    except ValueError as error:
+        raise ConfigError(f"--postgres-at: {error}") from error

@@ -1,0 +1,132 @@
+"""The files of settings for a service that runs against the simulators."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from adapters.errors import ConfigError
+from adapters.simulators.orders import COMPANIES, KNOWN_SKUS, MARKETPLACES
+
+OMS_KEY: Final = "simulated-oms-key"
+CALLBACK_SECRET: Final = "simulated-callback-secret"  # noqa: S105 of a simulator
+
+_FILE: Final = """\
+[web]
+port = {port}
+[worker]
+grace_seconds = {grace}
+retry_first_seconds = {retry}
+retry_longest_seconds = 5
+lease_seconds = 15
+[oms]
+base_url = "{oms_url}"
+timeout_seconds = 5
+"""
+_EMBEDDED: Final = """
+[store]
+url = "sqlite:///orderflow.db"
+"""
+#: Who dies is missed soon: a demo has no patience.
+_ENGINES: Final = """
+[store]
+url = {database_url}
+{password}[log]
+kind = "kafka"
+[leases]
+seconds = 8
+[kafka]
+bootstrap_servers = {bootstrap_servers}
+group_id = "{prefix}orderflow"
+session_timeout_ms = 6000
+heartbeat_interval_ms = 1500
+[topics]
+snapshots = "{prefix}mirakl.order-snapshots"
+oms_events = "{prefix}oms.order-events"
+transitions = "{prefix}orderflow.transitions"
+dead_letters = "{prefix}orderflow.dead-letters"
+"""
+DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a name
+#: Of different counts, on purpose: nothing may rely on two topics being dealt alike.
+PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
+_SHOP: Final = """
+[shops.{name}]
+base_url = "{url}"
+shop_id = {shop_id}
+api_key_file = "secrets/{name}.key"
+effects = "on"
+poll_interval_seconds = {interval}
+poll_overlap_seconds = {overlap}
+timeout_seconds = 5
+acceptance = "{acceptance}"
+known_skus_file = "{name}.skus"
+[shops.{name}.oms]
+company_ref_id = {company}
+api_key_file = "secrets/oms.key"
+callback_secret_file = "secrets/callback.key"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """A Kafka and a PostgreSQL that run."""
+
+    bootstrap_servers: list[str]
+    database_url: str
+    prefix: str = ""  # of topics and group, where the Kafka is not ours alone
+    database_password: str = field(default="", repr=False)
+
+    def as_toml(self) -> str:
+        return _ENGINES.format(
+            database_url=json.dumps(self.database_url),
+            password=f'password_file = "{DATABASE_PASSWORD_FILE}"\n' if self.database_password else "",
+            bootstrap_servers=json.dumps(self.bootstrap_servers),
+            prefix=self.prefix,
+        )
+
+
+def write_settings(
+    folder: Path,
+    world_urls: Mapping[str, str],
+    oms_url: str,
+    port: int,
+    *,
+    speed: float = 1.0,
+    engines: Engines | None = None,
+) -> Path:
+    """orderflow.toml and its secrets for a service against these simulators.
+
+    Raises ConfigError where the folder holds a configuration already: it may be a real one, with real keys.
+    """
+    path = folder / "orderflow.toml"
+    if path.exists():
+        raise ConfigError(f"{path} exists already; name another folder")
+    (folder / "secrets").mkdir(parents=True, exist_ok=True)
+    (folder / "secrets/oms.key").write_text(OMS_KEY)
+    (folder / "secrets/callback.key").write_text(CALLBACK_SECRET)
+    if engines is not None and engines.database_password:
+        _write_secret(folder / DATABASE_PASSWORD_FILE, engines.database_password)
+    text = _FILE.format(port=port, oms_url=oms_url, grace=1.5 / speed, retry=0.2 / speed)
+    text += _EMBEDDED if engines is None else engines.as_toml()
+    for name, url in world_urls.items():
+        (folder / f"secrets/{name}.key").write_text(MARKETPLACES[name].api_key)
+        (folder / f"{name}.skus").write_text("\n".join(KNOWN_SKUS[name]))
+        text += _SHOP.format(
+            name=name,
+            url=url,
+            shop_id=MARKETPLACES[name].shop_id,
+            company=COMPANIES[name],
+            interval=0.5 / speed,
+            overlap=5 / speed,
+            acceptance="known-skus" if name == "beta" else "all",
+        )
+    path.write_text(text)
+    return path
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    """For this user's eyes alone: unlike the simulators' keys it may open something real."""
+    path.unlink(missing_ok=True)
+    path.touch(0o600)
+    path.write_text(secret, encoding="utf-8")

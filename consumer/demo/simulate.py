@@ -1,0 +1,31 @@
+"""The simulators alone."""
+
+import signal
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from adapters.simulators.serve import SimulatedWorld
+from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
+
+
+def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -> None:
+    """Both simulators until Ctrl-C, with a file of settings for a service to run against them."""
+    console, stopping = Console(), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    world = SimulatedWorld.start(
+        orders,
+        seed=seed,
+        speed=speed,
+        callback_url=f"http://127.0.0.1:{port}/oms/callbacks/{{shop}}",
+        callback_secret=CALLBACK_SECRET,
+        oms_api_key=OMS_KEY,
+    )
+    path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed)
+    for name, url in (*world.mirakl_urls.items(), ("oms", world.oms_url)):
+        console.print(f"{name}: {url}   books: {url}/_sim/books")
+    console.print(f"Now, elsewhere: orderflow run --config {path}\nCtrl-C ends the simulators.")
+    stopping.wait()
+    world.stop()
