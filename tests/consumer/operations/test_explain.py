@@ -27,7 +27,7 @@ from tests.statemachine.lives import START, answered, event, lives, parcel, read
 from tests.support import StillClock, new_store
 
 NOON = 12 * 3600.0  # the still clock, in the seconds of tests.statemachine.lives
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 class Remotes:

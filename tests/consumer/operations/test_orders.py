@@ -18,7 +18,7 @@ from statemachine.attention import ALREADY_THERE
 from statemachine.commands import IMPORT, Policy
 from statemachine.events import CALL
 from statemachine.facts import Facts, Rejection
-from tests.consumer.test_explain import Desk
+from tests.consumer.operations.test_explain import Desk
 from tests.statemachine.lives import event, parcel
 from tests.support import Meanwhile, OpenStore, StillClock
 

@@ -30,7 +30,7 @@ from consumer.loop import Consumer
 from statemachine import diagram
 from statemachine.events import Event
 from statemachine.facts import RESTORED
-from tests.consumer.test_explain import Desk
+from tests.consumer.operations.test_explain import Desk
 from tests.engines import store_lines
 from tests.statemachine.lives import read, sent, snapshot_event
 from tests.support import StillClock
@@ -412,7 +412,7 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
 
 # -- Events -------------------------------------------------------------------------------------------------------
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs/events/examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "docs/events/examples"
 GOOD = EXAMPLES / "valid/oms-dispatched.json"
 WARNED = EXAMPLES / "invalid/oms--warning--partitionkey.json"
 WRONG = EXAMPLES / "invalid/oms--missing_field--data.status.json"

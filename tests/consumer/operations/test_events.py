@@ -12,7 +12,7 @@ from adapters.messages.oms_events import ShopIds, decode_oms
 from adapters.messages.snapshots import decode_snapshot
 from consumer.operations.events import Checked, Checker, lines, split, summary
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "docs/events/examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "docs/events/examples"
 VALID = sorted(path for path in (EXAMPLES / "valid").glob("*.json") if not path.stem.startswith("dead-letter"))
 INVALID = sorted((EXAMPLES / "invalid").glob("*.json"))
 SHOPS = (ShopIds("alpha", 99999),)
