@@ -37,14 +37,17 @@ from consumer.config import Settings, ShopTable
 from consumer.hooks import NO_HOOKS, Applied, Hooks, Several
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
-from consumer.metrics.recorder import Metrics
+from consumer.metrics.recorder import Recorder
+from consumer.metrics.stored import StoredGauges
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.secrets import shop_secrets
-from consumer.web.app import CallbackEndpoint, application
+from consumer.web.app import application
+from consumer.web.callbacks import CallbackEndpoint
 from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
+from statemachine.events import OMS_EVENT, SNAPSHOT
 from statemachine.machine import NO_EDGE
 
 log = structlog.get_logger("orderflow")
@@ -126,11 +129,11 @@ class Service:
         self._polled: set[str] = set()  # shops whose last poll ended well
         self._keeps_house = False
 
-        self.metrics = Metrics(
+        self.metrics = Recorder(
             {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
             version("orderflow"),
             self.clock,
-            topics=(settings.topics.snapshots, settings.topics.oms_events),
+            topics={SNAPSHOT: settings.topics.snapshots, OMS_EVENT: settings.topics.oms_events},
         )
         self.hooks = Several(self.metrics, _ServiceHooks(self), hooks)
         logging_through(self.metrics)
@@ -155,10 +158,11 @@ class Service:
             name: (oms_account(shop.oms.company_ref_id), _oms_budget(settings)) for name, shop in settings.shops.items()
         }
         for name in self.pollers:
-            self.metrics.leads("poller", name, partial(self.leases.holds, poll_lease(name)))
+            self.metrics.watch_lease("poller", name, partial(self.leases.holds, poll_lease(name)))
         if self.worker is not None:
-            self.metrics.leads(RELAY, "", partial(self.leases.holds, RELAY))
-        self.metrics.watch(self.store, self.worker.accounts if self.worker else {}, budgets)
+            self.metrics.watch_lease(RELAY, "", partial(self.leases.holds, RELAY))
+        self.metrics.watch_accounts(self.worker.accounts if self.worker else {})
+        self.metrics.registry.register(StoredGauges(self.store, self.clock, budgets))
         self.web = self._make_web()
 
     # -- Parts ---------------------------------------------------------------------------------------------------
@@ -284,18 +288,24 @@ class Service:
 
     def _make_web(self) -> uvicorn.Server:
         app = application(
-            callback_endpoints={
-                name: CallbackEndpoint(shop.oms.company_ref_id, self._secrets[name].callback_secret)
+            endpoints={
+                name: CallbackEndpoint(
+                    name,
+                    shop.oms.company_ref_id,
+                    secret,
+                    writer=self.log,
+                    topic=self.settings.topics.oms_events,
+                    keep=self.orders.set_aside,
+                    hooks=self.hooks,
+                    clock=self.clock,
+                )
                 for name, shop in self.settings.shops.items()
-                if "web" in self.roles
+                if "web" in self.roles and (secret := self._secrets[name].callback_secret) is not None
             },
-            writer=self.log,
-            topic=self.settings.topics.oms_events,
-            set_aside=lambda letter: self.orders.set_aside([letter]),
-            metrics=self.metrics,
-            clock=self.clock,
-            is_live=self.what_is_dead,
-            is_ready=self.what_is_not_ready,
+            registry=self.metrics.registry,
+            hooks=self.hooks,
+            what_is_stuck=self.what_is_dead,
+            what_is_not_ready=self.what_is_not_ready,
         )
         return uvicorn.Server(
             uvicorn.Config(
@@ -319,7 +329,7 @@ class Service:
             for number in range(self.settings.worker.threads):
                 name = f"worker:{number}"
                 self._run(name, partial(self._loop, name, partial(self._work, self.worker)))
-            self._run("house", partial(self._loop, "house", self._keep_house))
+            self._run("housekeeping", partial(self._loop, "housekeeping", self._keep_house))
         for shop in self.pollers:
             self._run(f"poller:{shop}", partial(self._poll, shop))
 
@@ -537,11 +547,11 @@ def _where(error: BaseException) -> str:
     return "".join(traceback.format_tb(error.__traceback__)[-3:])
 
 
-def logging_through(metrics: Metrics, stream: Any = None) -> None:
+def logging_through(metrics: Recorder, stream: Any = None) -> None:
     """structlog: JSON on standard output, or coloured on a terminal; every line counted by its level."""
 
     def counted(_logger: object, level: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        metrics.log_messages.labels(level).inc()
+        metrics.line_logged(level)
         return event
 
     terminal = (stream or sys.stdout).isatty()

@@ -8,6 +8,7 @@ must not raise.
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from adapters.ports import Partition, Record
@@ -40,6 +41,18 @@ class PollResult:
     set_aside: Counter[str] = field(default_factory=Counter)  # by reason
     complete: bool = True  # every page of every listing was read
     seen: set[str] = field(default_factory=set)  # ids of every order that was read
+
+
+class CallbackResult(StrEnum):
+    """How a callback of the OMS was answered."""
+
+    TAKEN = "taken"
+    NOT_AUTHENTIC = "not_authentic"
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    LOG_UNAVAILABLE = "log_unavailable"
+    UNVERIFIABLE = "no_secret"  # the file of the secret cannot be read
+    UNKNOWN_SHOP = "unknown_shop"  # not in the configuration, or without callback_secret_file
 
 
 class Hooks:
@@ -85,8 +98,8 @@ class Hooks:
 
     # -- The web -------------------------------------------------------------------------------------------------
 
-    def callback_answered(self, shop: str, result: str) -> None:
-        """A callback of the OMS was answered."""
+    def callback_answered(self, shop: str, result: CallbackResult) -> None:
+        """A callback of the OMS was answered. `shop` is as the sender wrote it."""
 
     def callback_dead_lettered(self, reason: str) -> None:
         """A callback of the OMS could not be read and was dead-lettered."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.messages import asyncapi, contract
 from consumer.config import TopicsTable
-from consumer.metrics import recorder as metrics
+from consumer.metrics import definitions as metrics
 from consumer.operations import explain
 from consumer.wiring import GROUP
 from statemachine import diagram

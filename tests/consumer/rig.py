@@ -30,7 +30,7 @@ from consumer.apply import OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
-from consumer.metrics.recorder import Metrics
+from consumer.metrics.recorder import Recorder
 from consumer.poller import Poller
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
@@ -108,7 +108,7 @@ class Rig:
         self.nets = {name: InProcess(simulator.app) for name, simulator in self.mirakl.items()}
         self.oms_net = InProcess(self.oms.app)
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
-        self.metrics = Metrics(dict.fromkeys(shops, 60.0), "0", self.clock)
+        self.metrics = Recorder(dict.fromkeys(shops, 60.0), "0", self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
         self.orders = OrderWriter(self.store, policies or {}, self.clock, self.metrics)
         with self.store.transaction() as tx:

@@ -10,7 +10,8 @@ from prometheus_client.exposition import generate_latest
 
 from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
-from consumer.metrics.recorder import Metrics
+from consumer.metrics.recorder import Recorder
+from consumer.metrics.stored import StoredGauges
 from consumer.worker import Worker, oms_account
 from tests.consumer.rig import Rig
 
@@ -94,8 +95,10 @@ def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
 
 
 def test_what_is_left_is_told(rig: Rig) -> None:
-    metrics = Metrics(dict.fromkeys(rig.mirakl, 60.0), "0", rig.clock)
-    metrics.watch(rig.store, {}, {shop: (oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl})
+    metrics = Recorder(dict.fromkeys(rig.mirakl, 60.0), "0", rig.clock)
+    metrics.registry.register(
+        StoredGauges(rig.store, rig.clock, {shop: (oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl})
+    )
 
     def left() -> dict[str, float]:
         lines = generate_latest(metrics.registry).decode().splitlines()

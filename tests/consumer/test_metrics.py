@@ -1,8 +1,9 @@
-"""Metrics are a contract: their names, their labels, how many there are, and that they exist before they count."""
+"""Metrics: their names and labels, how many series there are, which exist from the start, and what is counted."""
 
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,23 +18,18 @@ from adapters.errors import UnreadableReason
 from adapters.ports import Partition, Record
 from adapters.store.transaction import DeadLetter
 from consumer.accounts import CIRCUIT_OPENS_AFTER
-from consumer.hooks import PollResult
-from consumer.metrics.recorder import (
-    ALERTED_OUTCOMES,
-    OPERATIONS,
-    OUTCOMES,
-    TOPICS,
-    VALUES,
-    Metrics,
-    described,
-    markdown,
-)
+from consumer.hooks import Applied, PollResult
+from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, OUTCOMES, Type, markdown
+from consumer.metrics.recorder import Recorder
+from consumer.metrics.stored import StoredGauges
 from consumer.retry import RESULTS
 from statemachine.commands import KINDS
-from statemachine.events import TRIGGERS
+from statemachine.events import OMS_EVENT, TRIGGERS
+from statemachine.machine import MOVED
 from statemachine.states import STATES
 from statemachine.table import TABLE
-from tests.consumer.rig import Rig
+from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
+from tests.statemachine.lives import read, snapshot_event
 from tests.support import StillClock
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -77,7 +73,7 @@ CONTRACT = {
     "orderflow_store_scrape_timestamp_seconds": ("gauge", ""),
     "orderflow_log_messages_total": ("counter", "level"),
 }
-#: Ours, and in no list.
+#: Metrics that were added since.
 OWN = {
     "orderflow_topic_stopped": ("gauge", "topic"),
     "orderflow_poll_failures_total": ("counter", "shop reason"),
@@ -88,11 +84,11 @@ FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "trackin
 FORBIDDEN |= {"exception", "error", "pod", "instance", "message"}
 
 
-def families(metrics: Metrics) -> list[Metric]:
+def families(metrics: Recorder) -> list[Metric]:
     return list(text_string_to_metric_families(generate_latest(metrics.registry).decode()))
 
 
-def opened(metrics: Metrics) -> list[Metric]:
+def opened(metrics: Recorder) -> list[Metric]:
     return list(openmetrics_families(openmetrics(metrics.registry).decode()))  # type: ignore[no-untyped-call]
 
 
@@ -100,14 +96,21 @@ def series(found: Iterable[Metric]) -> Counter[str]:
     return Counter(family.name for family in found for _ in family.samples)
 
 
-def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(name, labels)
+def value(metrics: Recorder, name: str, **labels: str) -> float | None:
+    found: float | None = metrics.registry.get_sample_value(name, labels)
+    return found
+
+
+def watch(metrics: Recorder, rig: Rig) -> None:
+    """Add the gauges of the rig's store and accounts."""
+    metrics.watch_accounts(rig.worker.accounts)
+    metrics.registry.register(StoredGauges(rig.store, rig.clock))
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     made = Rig(tmp_path, busy_seconds=0.05)
-    made.metrics.watch(made.store, made.worker.accounts)
+    watch(made.metrics, made)
     return made
 
 
@@ -115,21 +118,21 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def test_names_types_and_labels_are_those_of_the_contract() -> None:
-    found = {one.name: (one.kind, " ".join(one.labels)) for one in described()}
+    found = {one.name: (one.type.value, " ".join(one.labels)) for one in METRICS.values()}
     assert found == CONTRACT | OWN
 
 
-def test_the_live_output_has_the_metrics_that_are_described_and_no_other(rig: Rig) -> None:
+def test_the_output_has_the_metrics_of_the_table_and_no_other(rig: Rig) -> None:
     live(rig)
     shown = {
         family.name + ("_total" if family.type == "counter" else "_info" if family.type == "info" else "")
         for family in opened(rig.metrics)
     }
-    assert shown == {one.name for one in described()}
+    assert shown == set(METRICS)
 
 
 def live(rig: Rig) -> None:
-    """Something of everything has happened."""
+    """Make everything happen that a metric shows."""
     rig.imported("1-A")
     rig.add("2-A", state="SHIPPING", sku="")
     rig.fail("OR11", "503")
@@ -160,13 +163,13 @@ def test_no_label_can_name_an_order_a_person_or_a_text(rig: Rig) -> None:
     live(rig)
     for family in families(rig.metrics):
         assert not labels_of(family) & FORBIDDEN, family.name
-    assert not {label for one in described() for label in one.labels} & FORBIDDEN
+    assert not {label for one in METRICS.values() for label in one.labels} & FORBIDDEN
 
 
 def test_every_value_of_a_label_is_of_a_closed_set(rig: Rig) -> None:
     live(rig)
     rig.metrics.remote_called("alpha", "mirakl", "ZZ99", "teapot", 0.1)
-    configured = {"alpha", "beta", "poll", "callback", *TOPICS}
+    configured = {"alpha", "beta", "poll", "callback", SNAPSHOTS, OMS_EVENTS}
     for family in families(rig.metrics):
         name = family.name + ("_total" if family.type == "counter" else "")
         for sample in family.samples:
@@ -174,20 +177,24 @@ def test_every_value_of_a_label_is_of_a_closed_set(rig: Rig) -> None:
                 if label in ("shop", "topic", "source"):
                     assert shown in configured, (name, label)
                 elif label not in ("le", "version", "python", "partition"):
-                    assert shown in VALUES[name][label], (name, label)
+                    values = METRICS[name].labels[label]
+                    assert values is not None, (name, label)
+                    assert shown in values, (name, label)
     assert value(
         rig.metrics, "orderflow_api_requests_total", system="mirakl", shop="alpha", operation="other", outcome="other"
     )
 
 
 def test_shop_is_no_label_of_a_histogram() -> None:
-    assert [one.name for one in described() if one.kind == "histogram" and "shop" in one.labels] == []
+    histograms = [one for one in METRICS.values() if one.type is Type.HISTOGRAM]
+    assert histograms
+    assert [one.name for one in histograms if "shop" in one.labels] == []
 
 
 def test_the_docs_say_what_the_code_exports() -> None:
     assert DOCS.read_text() == markdown(), "run `make docs`"
-    for one in described():
-        assert f"| `{one.name}` | {one.kind} |" in markdown()
+    for one in METRICS.values():
+        assert f"| `{one.name}` | {one.type} |" in markdown()
         assert one.meaning
 
 
@@ -195,8 +202,8 @@ def test_the_docs_say_what_the_code_exports() -> None:
 
 
 def test_what_alerts_read_exists_from_the_start() -> None:
-    """A counter that is born at 1 shows no increase."""
-    metrics = Metrics({"alpha": 60, "beta": 900}, "1", StillClock())
+    """`increase()` misses the first event of a series that starts at 1."""
+    metrics = Recorder({"alpha": 60, "beta": 900}, "1", StillClock())
     expected: list[tuple[str, dict[str, str]]] = [
         ("orderflow_transitions_rejected_total", {"from_state": state, "trigger": trigger, "reason": "no_edge"})
         for state in STATES
@@ -204,7 +211,7 @@ def test_what_alerts_read_exists_from_the_start() -> None:
     ]
     expected += [
         ("orderflow_dead_letters_total", {"source": source, "reason": reason})
-        for source in (*TOPICS, "poll", "callback")
+        for source in (SNAPSHOTS, OMS_EVENTS, "poll", "callback")
         for reason in (*UnreadableReason, "not_applicable")
     ]
     expected += [("orderflow_commands_total", {"command": k, "result": r}) for k, _, _ in KINDS for r in RESULTS]
@@ -234,9 +241,8 @@ def test_what_alerts_read_exists_from_the_start() -> None:
     assert value(metrics, "orderflow_poll_interval_seconds", shop="beta") == 900
 
 
-def test_the_calls_that_are_counted_are_those_that_were_made_ready(rig: Rig) -> None:
-    """The adapters name their operations; a name of another spelling would be born at 1."""
-    rig.metrics.api_requests.clear()
+def test_the_adapters_spell_their_operations_as_the_table_does(rig: Rig) -> None:
+    """A series under another spelling would start at 1."""
     rig.imported()
     rig.oms.dispatch("1-A", tracking="T1", carrier="DPD UK")
     rig.consume()
@@ -248,7 +254,7 @@ def test_the_calls_that_are_counted_are_those_that_were_made_ready(rig: Rig) -> 
     rig.poll()
     rig.work()
     (counted,) = [one for one in families(rig.metrics) if one.name == "orderflow_api_requests"]
-    called = {(sample.labels["system"], sample.labels["operation"]) for sample in counted.samples}
+    called = {(one.labels["system"], one.labels["operation"]) for one in counted.samples if one.value}
     assert called == {
         *(("mirakl", one) for one in ("OR11", "OR23", "OR24", "M11", "SH21", "SH12", "PC01")),
         ("oms", "import_order"),
@@ -259,16 +265,22 @@ def test_the_calls_that_are_counted_are_those_that_were_made_ready(rig: Rig) -> 
 def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
     shops = [f"shop-{number}" for number in range(50)]
     rig = Rig(tmp_path)
-    metrics = Metrics(dict.fromkeys(shops, 60.0), "1", rig.clock)
+    metrics = Recorder(dict.fromkeys(shops, 60.0), "1", rig.clock)
     with rig.store.transaction() as tx:
         for number, name in enumerate(shops):
             tx.bind_shop(name, f"https://{name}", number, True, rig.clock.now())
-    accounts = {(name, system): rig.worker.accounts["alpha", system] for name in shops for system in OPERATIONS}
-    metrics.watch(rig.store, accounts)
-    for topic in TOPICS:  # in use: every histogram and every loop
-        metrics.event_delay.labels(topic).observe(1)
+    metrics.watch_accounts(
+        {(name, system): rig.worker.accounts["alpha", system] for name in shops for system in OPERATIONS}
+    )
+    metrics.registry.register(StoredGauges(rig.store, rig.clock))
+    # In use, every histogram has its series: of both topics, and of each state that an order has left.
+    rig.imported()
+    event = snapshot_event(read("SHIPPING"))
     for state in STATES:
-        metrics.state_duration.labels(state).observe(1)
+        after = replace(rig.row(), state="refused" if state != "refused" else "canceled")
+        metrics.event_applied(Applied(event, after, MOVED, state, 1))
+    applied = Applied(event, rig.row(), MOVED, "new", 1)
+    metrics.batch_applied([], [applied, replace(applied, event=replace(event, trigger=OMS_EVENT))], [])
     for name in shops:
         for operation in ("OR11", "OR21", "OR23", "OR24"):
             metrics.remote_called(name, "mirakl", operation, "2xx", 0.1)
@@ -282,10 +294,10 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
             assert counted[family.name] <= 100, family.name
 
 
-# -- What the loops tell -----------------------------------------------------------------------------------------
+# -- What the hooks count ----------------------------------------------------------------------------------------
 
 
-def test_a_refusal_of_pc01_is_tolerated_and_looks_like_no_fault_of_the_account(rig: Rig) -> None:
+def test_a_403_of_pc01_does_not_count_as_a_fault_of_the_account(rig: Rig) -> None:
     rig.metrics.remote_called("alpha", "mirakl", "PC01", "403", 0.1)
     rig.metrics.remote_called("alpha", "mirakl", "OR21", "403", 0.1)
     (counted,) = [one for one in families(rig.metrics) if one.name == "orderflow_api_requests"]
@@ -306,23 +318,24 @@ def test_outcomes_of_calls_are_kept_and_unknown_ones_are_other(rig: Rig) -> None
         )
 
 
-def test_records_that_say_nothing_are_counted_for_their_own_topic(rig: Rig) -> None:
-    """A batch of one order's letter, and two tombstones of the other topic."""
+def test_records_without_a_value_are_counted_for_their_own_topic(rig: Rig) -> None:
+    """A batch of one dead letter, and two records without a value of the other topic."""
     at = rig.clock.now()
     records = [
-        Record(Partition(TOPICS[topic], 0), offset, b"k", None, (), at) for offset, topic in enumerate((0, 1, 1))
+        Record(Partition(topic, 0), offset, b"k", None, (), at)
+        for offset, topic in enumerate((SNAPSHOTS, OMS_EVENTS, OMS_EVENTS))
     ]
-    letter = DeadLetter(TOPICS[0], "", "not_json", "", "", None, b"")
-    rig.metrics.batch_applied(records, [], [letter])
-    tombstones = {
+    dead_letter = DeadLetter(SNAPSHOTS, "", "not_json", "", "", None, b"")
+    rig.metrics.batch_applied(records, [], [dead_letter])
+    skipped = {
         topic: value(rig.metrics, "orderflow_events_total", topic=topic, type="tombstone", result="skipped")
-        for topic in TOPICS
+        for topic in (SNAPSHOTS, OMS_EVENTS)
     }
-    assert tombstones == {TOPICS[0]: None, TOPICS[1]: 2}
-    assert value(rig.metrics, "orderflow_dead_letters_total", source=TOPICS[0], reason="not_json") == 1
+    assert skipped == {SNAPSHOTS: None, OMS_EVENTS: 2}
+    assert value(rig.metrics, "orderflow_dead_letters_total", source=SNAPSHOTS, reason="not_json") == 1
 
 
-def test_what_a_poll_set_aside_is_counted_without_the_shop_in_the_source(rig: Rig) -> None:
+def test_dead_letters_of_a_poll_are_counted_without_the_shop(rig: Rig) -> None:
     rig.metrics.poll_ended("alpha", PollResult(set_aside=Counter(missing_field=2)), 1)
     assert value(rig.metrics, "orderflow_dead_letters_total", source="poll", reason="missing_field") == 2
 
@@ -337,30 +350,32 @@ def test_transitions_are_counted_with_the_time_spent_before(rig: Rig) -> None:
     assert value(rig.metrics, "orderflow_state_duration_seconds_sum", state="waiting_acceptance") == 100
 
 
-# -- What is stored ----------------------------------------------------------------------------------------------
+# -- What is read from the store ---------------------------------------------------------------------------------
 
 
 def test_stored_numbers_survive_a_restart(rig: Rig) -> None:
     live(rig)
     entered = rig.row("1-A").entered_at.timestamp()
-    fresh = Metrics({"alpha": 60}, "1", rig.clock)
-    fresh.watch(rig.store, rig.new_worker().accounts)
+    fresh = Recorder({"alpha": 60}, "1", rig.clock)
+    watch(fresh, rig)
     assert value(fresh, "orderflow_in_state", shop="alpha", state="imported") == 1
     assert value(fresh, "orderflow_in_state", shop="alpha", state="new") == 0
     assert value(fresh, "orderflow_oldest_entered_timestamp_seconds", shop="alpha", state="imported") == entered
     assert value(fresh, "orderflow_attention", shop="alpha", reason="import_rejected") == 1
-    assert value(fresh, "orderflow_dead_letters_open", source="poll", reason="missing_field") == 2, "of two shops"
+    assert value(fresh, "orderflow_dead_letters_open", source="poll", reason="missing_field") == 2, (
+        "the sum over two shops"
+    )
     assert value(fresh, "orderflow_dead_letters_open", source="oms.order-events", reason="other") == 1
     assert value(fresh, "orderflow_effects_enabled", shop="alpha", command="import_order") == 1
 
 
-def test_a_switch_shows(rig: Rig) -> None:
+def test_a_group_of_effects_that_is_switched_off_shows(rig: Rig) -> None:
     rig.switch(paused=("ship",))
     shown = {kind: value(rig.metrics, "orderflow_effects_enabled", shop="alpha", command=kind) for kind, _, _ in KINDS}
     assert shown == {"accept_order": 1, "import_order": 1, "send_tracking": 0, "confirm_shipment": 0}
 
 
-def test_accounts_at_rest_show(rig: Rig) -> None:
+def test_paused_accounts_and_open_circuits_show(rig: Rig) -> None:
     account = rig.worker.accounts["alpha", "oms"]
     account.rest(rig.clock.now() + timedelta(seconds=60))
     assert value(rig.metrics, "orderflow_account_paused", system="oms", shop="alpha") == 1
@@ -370,14 +385,14 @@ def test_accounts_at_rest_show(rig: Rig) -> None:
     assert value(rig.metrics, "orderflow_circuit_open", system="oms", shop="alpha") == 1
 
 
-def test_a_store_that_does_not_answer_leaves_the_scrape_working_and_its_time_old(tmp_path: Path) -> None:
+def test_a_scrape_works_without_the_store_and_shows_how_old_its_numbers_are(tmp_path: Path) -> None:
     rig = Rig(tmp_path, busy_seconds=0.05)
-    rig.metrics.watch(rig.store, rig.worker.accounts)
+    watch(rig.metrics, rig)
     with sqlite3.connect(rig.path) as connection:
         connection.execute("ALTER TABLE dead_letters RENAME TO gone")
     connection.close()
     name = "orderflow_store_scrape_timestamp_seconds"
-    assert value(rig.metrics, name) == 0, "never read yet, and an alert can see it"
+    assert value(rig.metrics, name) == 0, "it was never read, and an alert can see that"
     assert value(rig.metrics, "orderflow_poll_interval_seconds", shop="alpha") == 60
 
     with sqlite3.connect(rig.path) as connection:
@@ -392,7 +407,7 @@ def test_a_store_that_does_not_answer_leaves_the_scrape_working_and_its_time_old
     connection.close()
     rig.clock.advance(600)
     assert value(rig.metrics, name) == read_at
-    assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0, "as it was"
+    assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0, "the last numbers stay"
 
 
 def test_stored_numbers_are_read_at_most_every_few_seconds(rig: Rig) -> None:
@@ -404,9 +419,11 @@ def test_stored_numbers_are_read_at_most_every_few_seconds(rig: Rig) -> None:
     assert value(rig.metrics, name) == rig.clock.now().timestamp()
 
 
-def test_both_formats_come_back_from_their_parsers_as_they_went(rig: Rig) -> None:
+def test_both_formats_have_the_same_series_and_values(rig: Rig) -> None:
     live(rig)
-    text = {(s.name, *sorted(s.labels.items())): s.value for family in families(rig.metrics) for s in family.samples}
-    other = {(s.name, *sorted(s.labels.items())): s.value for family in opened(rig.metrics) for s in family.samples}
-    assert text == other
+    plain = {(s.name, *sorted(s.labels.items())): s.value for family in families(rig.metrics) for s in family.samples}
+    openmetrics_ = {
+        (s.name, *sorted(s.labels.items())): s.value for family in opened(rig.metrics) for s in family.samples
+    }
+    assert plain == openmetrics_
     assert not [one.name for family in opened(rig.metrics) for one in family.samples if one.name.endswith("_created")]

@@ -1,4 +1,4 @@
-"""The one port: who is refused first, then what is taken, then what whoever runs it reads."""
+"""The one port: which callbacks are refused, which are taken, and the metrics and probes."""
 
 import hashlib
 import hmac
@@ -19,8 +19,9 @@ from adapters.errors import ConfigError, TooLarge
 from adapters.messages.cloudevents import from_record
 from adapters.messages.text import content_of
 from adapters.store import views
-from adapters.store.transaction import DeadLetter
-from consumer.web.app import MAX_CALLBACK_BYTES, CallbackEndpoint, application
+from consumer.metrics.stored import StoredGauges
+from consumer.web.app import application
+from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 
 SECRET = "canary-secret"
@@ -30,7 +31,7 @@ BODY = json.dumps(PAYLOAD, indent=1).encode()
 
 
 class Web:
-    """The application, its log, and whatever a probe is to answer."""
+    """The application over the rig's log and store. Tests set `wrong` and `secret`."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
@@ -41,20 +42,24 @@ class Web:
             return self.secret()
 
         app = application(
-            callback_endpoints={"alpha": CallbackEndpoint(99001, secret), "beta": CallbackEndpoint(99002, None)},
-            writer=rig.log,
-            topic=OMS_EVENTS,
-            set_aside=self.set_aside,
-            metrics=rig.metrics,
-            clock=rig.clock,
-            is_live=lambda: self.wrong,
-            is_ready=lambda: self.wrong,
+            endpoints={
+                "alpha": CallbackEndpoint(
+                    "alpha",
+                    99001,
+                    secret,
+                    writer=rig.log,
+                    topic=OMS_EVENTS,
+                    keep=rig.orders.set_aside,
+                    hooks=rig.metrics,
+                    clock=rig.clock,
+                )
+            },
+            registry=rig.metrics.registry,
+            hooks=rig.metrics,
+            what_is_stuck=lambda: self.wrong,
+            what_is_not_ready=lambda: self.wrong,
         )
         self.client = httpx.Client(transport=InProcess(app), base_url="http://orderflow")
-
-    def set_aside(self, letter: DeadLetter) -> None:
-        with self.rig.store.transaction() as tx:
-            tx.set_aside([letter], self.rig.clock.now())
 
     def put(self, headers: Mapping[str, str], body: bytes = BODY, shop: str = "alpha") -> httpx.Response:
         return self.client.put(f"/oms/callbacks/{shop}", content=body, headers=dict(headers))
@@ -99,25 +104,35 @@ def digest(body: bytes = BODY, secret: str = SECRET) -> bytes:
 )
 def test_without_the_secret_nothing_is_taken(web: Web, headers: dict[str, str]) -> None:
     answer = web.put(headers)
-    assert (answer.status_code, web.events(), web.count("not_authentic")) == (401, [], 1)
+    assert answer.status_code == 401
+    assert web.events() == []
+    assert web.count("not_authentic") == 1
     assert SECRET not in answer.text
 
 
 @pytest.mark.parametrize("shop", ["gamma", "beta", "%00", "alpha%2F.."])
 def test_an_unknown_shop_or_one_without_a_secret_is_404(web: Web, shop: str) -> None:
     answer = web.put(BEARER, shop=shop)
-    assert (answer.status_code, web.events()) == (404, [])
-    assert "gamma" not in web.client.get("/metrics").text, "a label is never what somebody sent"
+    assert answer.status_code == 404
+    assert web.events() == []
+    assert "gamma" not in web.client.get("/metrics").text, "no label repeats what a sender wrote"
 
 
-def test_too_large_is_413_before_it_is_looked_at(web: Web) -> None:
+def test_a_callback_of_an_unknown_shop_is_counted_for_the_shop_other(web: Web) -> None:
+    web.put(BEARER, shop="gamma")
+    assert web.count("unknown_shop", "other") == 1
+
+
+def test_a_body_that_is_too_large_is_413_before_it_is_authenticated(web: Web) -> None:
     answer = web.put({}, b"x" * (MAX_CALLBACK_BYTES + 1))
-    assert (answer.status_code, web.events(), web.count("too_large")) == (413, [], 1)
+    assert answer.status_code == 413
+    assert web.events() == []
+    assert web.count("too_large") == 1
     assert web.put({}, b"x" * MAX_CALLBACK_BYTES).status_code == 401
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "reason"),
     [
         (b"", "missing_field: data"),
         (b"{", "not_json"),
@@ -128,16 +143,20 @@ def test_too_large_is_413_before_it_is_looked_at(web: Web) -> None:
         (b'{"id":1,"status":NaN,"external_ref":"1-A"}', "not_json"),
     ],
 )
-def test_what_cannot_be_read_is_400_and_says_which_field(web: Web, body: bytes, why: str) -> None:
+def test_an_unreadable_callback_is_400_and_names_the_field(web: Web, body: bytes, reason: str) -> None:
     answer = web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
-    assert (answer.status_code, answer.json(), web.events()) == (400, {"error": why}, [])
+    assert answer.status_code == 400
+    assert answer.json() == {"error": reason}
+    assert web.events() == []
     assert web.count("unreadable") == 1
     web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
-    letters = views.dead_letters(web.rig.store)
-    assert [(letter.value, letter.source, letter.times) for letter in letters] == [(body, "callback:alpha", 2)]
+    (letter,) = views.dead_letters(web.rig.store)
+    assert letter.value == body
+    assert letter.source == "callback:alpha"
+    assert letter.times == 2
 
 
-def test_a_callback_that_can_neither_be_read_nor_kept_is_asked_for_again(web: Web) -> None:
+def test_an_unreadable_callback_that_cannot_be_stored_is_503(web: Web) -> None:
     web.rig.store.close()
     other = sqlite3.connect(web.rig.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -151,7 +170,8 @@ def test_it_is_200_only_once_the_event_is_durable(web: Web) -> None:
     other = sqlite3.connect(web.rig.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     answer = web.put(BEARER)
-    assert (answer.status_code, web.count("log_unavailable")) == (503, 1)
+    assert answer.status_code == 503
+    assert web.count("log_unavailable") == 1
     other.execute("ROLLBACK")
     other.close()
     assert web.events() == []
@@ -159,13 +179,15 @@ def test_it_is_200_only_once_the_event_is_durable(web: Web) -> None:
     assert len(web.events()) == 1
 
 
-def test_a_secret_that_cannot_be_read_is_ours_to_mend_so_the_oms_sends_it_again(web: Web) -> None:
+def test_without_a_readable_secret_it_is_503_so_that_the_oms_sends_it_again(web: Web) -> None:
     def emptied() -> str:
         raise ConfigError("shops.alpha.oms.callback_secret_file: alpha.key is empty")
 
     web.secret = emptied
     answer = web.put({"X-CustomGateway-Hmac": digest(secret="").hex()})
-    assert (answer.status_code, web.events(), web.count("no_secret")) == (503, [], 1)
+    assert answer.status_code == 503
+    assert web.events() == []
+    assert web.count("no_secret") == 1
     assert "alpha.key" not in answer.text
 
 
@@ -183,10 +205,15 @@ def test_a_callback_with_any_proof_of_the_secret_is_in_the_log_as_an_event(web: 
     (record,) = web.events()
     event = from_record(record.value, ())
     assert event is not None
-    assert (answer.status_code, answer.json()) == (200, {"id": event.id})
-    assert (event.data, event.id, event.subject) == (BODY, content_of(BODY), "1-A")
-    assert (event.source, event.extensions["companyrefid"]) == ("/kornitx/company/99001", "99001")
-    assert (record.record_key, web.count("taken")) == (b"99001:1-A", 1)
+    assert answer.status_code == 200
+    assert answer.json() == {"id": event.id}
+    assert event.data == BODY
+    assert event.id == content_of(BODY)
+    assert event.subject == "1-A"
+    assert event.source == "/kornitx/company/99001"
+    assert event.extensions["companyrefid"] == "99001"
+    assert record.record_key == b"99001:1-A"
+    assert web.count("taken") == 1
     web.rig.consume()
     assert web.rig.row().facts.dispatches[0].tracking.number == "T1"
 
@@ -209,7 +236,7 @@ def test_other_methods_are_405(web: Web) -> None:
 
 
 def test_metrics_in_text_and_openmetrics(web: Web) -> None:
-    web.rig.metrics.watch(web.rig.store, web.rig.worker.accounts)
+    web.rig.metrics.registry.register(StoredGauges(web.rig.store, web.rig.clock))
     plain = web.client.get("/metrics", headers={"Accept": "*/*"})
     assert plain.headers["content-type"].startswith("text/plain")
     asked = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -224,20 +251,25 @@ def test_metrics_in_text_and_openmetrics(web: Web) -> None:
 @pytest.mark.parametrize("path", ["/live", "/ready"])
 def test_probes_say_what_is_wrong(web: Web, path: str) -> None:
     fine = web.client.get(path)
-    assert (fine.status_code, fine.json()) == (200, {"ok": True, "wrong": ""})
+    assert fine.status_code == 200
+    assert fine.json() == {"ok": True, "wrong": ""}
     web.wrong = "the store does not answer"
     wrong = web.client.get(path)
-    assert (wrong.status_code, wrong.json()) == (503, {"ok": False, "wrong": "the store does not answer"})
+    assert wrong.status_code == 503
+    assert wrong.json() == {"ok": False, "wrong": "the store does not answer"}
 
 
-def test_a_callback_that_the_log_will_never_take_is_kept_and_told(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kafka refuses a record above its limit, whatever the OMS does; the embedded log has none."""
+def test_a_callback_that_is_too_large_for_the_log_is_dead_lettered(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka refuses a record above max.message.bytes, however often it is sent. The embedded log has no limit."""
 
     def refuse(_records: object) -> None:
         raise TooLarge(0)
 
     monkeypatch.setattr(web.rig.log, "publish", refuse)
     answer = web.put(BEARER)
-    assert (answer.status_code, answer.json()["error"]) == (400, "too_large: a record is larger than the log takes")
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "too_large: a record is larger than the log takes"
     (letter,) = views.dead_letters(web.rig.store)
-    assert (letter.source, letter.reason, letter.value) == ("callback:alpha", "too_large", BODY)
+    assert letter.source == "callback:alpha"
+    assert letter.reason == "too_large"
+    assert letter.value == BODY

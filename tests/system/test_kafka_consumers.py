@@ -35,7 +35,7 @@ from consumer import loop
 from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
 from consumer.loop import Consumer
-from consumer.metrics.recorder import Metrics
+from consumer.metrics.recorder import Recorder
 from consumer.operations import offsets
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
@@ -54,7 +54,7 @@ class Member(Hooks):
 
     def __init__(self, fleet: "Fleet", **client: Any) -> None:
         self.log = fleet.new_log(**client)
-        self.metrics = Metrics({fleet.shop: 60.0}, "0", fleet.clock)
+        self.metrics = Recorder({fleet.shop: 60.0}, "0", fleet.clock)
         self.deals: list[tuple[frozenset[Partition], dict[Partition, str]]] = []
         self.troubles: list[str] = []
         self.records = 0

@@ -1,0 +1,373 @@
+"""Every metric of the service: one table, `METRICS`, which everything else walks.
+
+recorder.py makes the series and counts, stored.py reads the rows marked `at_scrape` from the store, `markdown` writes
+docs/metrics.md, and the tests compare. Names, types and labels are a contract (docs/rules.md 34). Values of labels come
+from closed sets (docs/rules.md 35): `shop` is a label of counters and gauges alone.
+
+To add a metric, add a row here and the line that counts it in recorder.py.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from adapters.errors import UnreadableReason
+from consumer.apply import REPEATED
+from consumer.hooks import CallbackResult
+from consumer.poller import TOO_LARGE
+from consumer.retry import RESULTS
+from statemachine.attention import REASONS
+from statemachine.commands import IMPORT, KINDS
+from statemachine.events import OMS_EVENT, SNAPSHOT, TRIGGERS
+from statemachine.machine import MOVED, NO_EDGE, NOTED, STALE
+from statemachine.states import STATES
+from statemachine.table import TABLE
+
+# -- Values of labels --------------------------------------------------------------------------------------------
+
+#: Instead of a value that is in no closed set.
+OTHER: Final = "other"
+#: How a call to a remote ended, as adapters/remotes/http.py names it.
+OUTCOMES: Final = ("2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error")
+#: The outcomes that alerts read.
+ALERTED_OUTCOMES: Final = ("401", "403", "429", "5xx", "timeout", "network")
+#: The calls to each remote, as the adapters name them.
+OPERATIONS: Final = {
+    "mirakl": ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
+    "oms": ("import_order",),
+}
+SYSTEMS: Final = tuple(OPERATIONS)
+EVERY_OPERATION: Final = (*OPERATIONS["mirakl"], *OPERATIONS["oms"], OTHER)
+#: The call of each kind of command.
+CALL_OF: Final = {kind: "import_order" if kind == IMPORT else operation for kind, _, operation in KINDS}
+COMMANDS: Final = tuple(CALL_OF)
+#: States that an order waits in.
+LIVE_STATES: Final = tuple(state for state in STATES if state not in ("refused", "canceled"))
+POLL_RESULTS: Final = ("new", "changed", "same")
+_ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
+#: Sources of dead letters beside the topics: orders of a poll, and callbacks of the OMS.
+POLL: Final = "poll"
+CALLBACK: Final = "callback"
+DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
+DEAD_LETTER_REASONS: Final = (*sorted(UnreadableReason), "not_applicable", TOO_LARGE)
+LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+
+def known(value: str, values: Collection[str]) -> str:
+    """The value where it is one of these, else OTHER."""
+    return value if value in values else OTHER
+
+
+# -- The rows ----------------------------------------------------------------------------------------------------
+
+#: Handling, in seconds: the OpenTelemetry messaging boundaries.
+HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+#: Waiting, in seconds: from 1 s to 14 days.
+WAITING: Final = (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 172800, 259200, 432000, 604800, 1209600)
+
+
+class Type(StrEnum):
+    """Prometheus' types of metrics."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The values of labels that the configuration gives."""
+
+    shops: Collection[str]
+    topics: Collection[str]  # those that the consumer reads
+
+
+#: Values of each label in the order of the metric's labels.
+Series = tuple[str, ...]
+#: The values of a label: a closed set, or None where they come from the configuration.
+Values = Collection[str] | None
+
+
+def _no_presets(_configured: Configured) -> Iterable[Series]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as it is exported. `presets`: the series that exist with the value 0 from the start.
+
+    `increase()` misses the first event of a series that starts at 1, so every series that an alert reads is a preset.
+    """
+
+    name: str
+    type: Type
+    meaning: str
+    labels: Mapping[str, Values]
+    presets: Callable[[Configured], Iterable[Series]] = _no_presets
+    buckets: tuple[float, ...] = ()  # of a histogram, in seconds
+    at_scrape: bool = False  # read from the store when Prometheus asks (stored.py)
+
+
+def _counter(
+    name: str,
+    meaning: str,
+    labels: Mapping[str, Values],
+    presets: Callable[[Configured], Iterable[Series]] = _no_presets,
+) -> Metric:
+    return Metric(name, Type.COUNTER, meaning, labels, presets)
+
+
+def _gauge(
+    name: str,
+    meaning: str,
+    labels: Mapping[str, Values],
+    presets: Callable[[Configured], Iterable[Series]] = _no_presets,
+) -> Metric:
+    return Metric(name, Type.GAUGE, meaning, labels, presets)
+
+
+def _histogram(name: str, meaning: str, labels: Mapping[str, Values], buckets: tuple[float, ...]) -> Metric:
+    return Metric(name, Type.HISTOGRAM, meaning, labels, buckets=buckets)
+
+
+def _stored(name: str, meaning: str, labels: Mapping[str, Values]) -> Metric:
+    return Metric(name, Type.GAUGE, meaning, labels, at_scrape=True)
+
+
+def _each_shop(configured: Configured) -> Iterable[Series]:
+    return ((shop,) for shop in configured.shops)
+
+
+def _each_topic(configured: Configured) -> Iterable[Series]:
+    return ((topic,) for topic in configured.topics)
+
+
+def _each_edge(configured: Configured) -> Iterable[Series]:
+    return (
+        (shop, edge.source, edge.target, trigger) for shop in configured.shops for edge in TABLE for trigger in edge.on
+    )
+
+
+def _each_alerted_outcome(configured: Configured) -> Iterable[Series]:
+    calls = [("mirakl", "OR11"), *(("oms" if kind == IMPORT else "mirakl", call) for kind, call in CALL_OF.items())]
+    return (
+        (system, shop, operation, outcome)
+        for shop in configured.shops
+        for system, operation in calls
+        for outcome in ALERTED_OUTCOMES
+    )
+
+
+def _each_dead_letter(configured: Configured) -> Iterable[Series]:
+    return ((source, reason) for source in (*configured.topics, POLL, CALLBACK) for reason in DEAD_LETTER_REASONS)
+
+
+_ROWS: Final = (
+    # -- Orders --
+    _counter(
+        "orderflow_transitions_total",
+        "Edges taken.",
+        {"shop": None, "from_state": STATES, "to_state": STATES, "trigger": TRIGGERS},
+        presets=_each_edge,
+    ),
+    _counter(
+        "orderflow_transitions_rejected_total",
+        "Events whose facts want a state that no row of the table leads to. 0 in health.",
+        {"from_state": STATES, "trigger": TRIGGERS, "reason": (NO_EDGE,)},
+        presets=lambda _: ((state, trigger, NO_EDGE) for state in STATES for trigger in TRIGGERS),
+    ),
+    _histogram(
+        "orderflow_state_duration_seconds",
+        "Time spent in a state, observed on leaving it.",
+        {"state": STATES},
+        WAITING,
+    ),
+    _stored(
+        "orderflow_in_state", "Orders in each state, the dead ones left out.", {"shop": None, "state": LIVE_STATES}
+    ),
+    _stored(
+        "orderflow_oldest_entered_timestamp_seconds",
+        "When the oldest order of a state came into it; 0 where there is none.",
+        {"shop": None, "state": LIVE_STATES},
+    ),
+    _stored("orderflow_attention", "Orders that need a person.", {"shop": None, "reason": tuple(REASONS)}),
+    _stored(
+        "orderflow_attention_oldest_timestamp_seconds",
+        "Since when the longest of them does.",
+        {"shop": None, "reason": tuple(REASONS)},
+    ),
+    # -- The consumer --
+    _counter(
+        "orderflow_events_total",
+        "Events from the log by what they did.",
+        {
+            "topic": None,
+            "type": (SNAPSHOT, OMS_EVENT, "unreadable", "tombstone"),
+            "result": (MOVED, NOTED, STALE, NO_EDGE, REPEATED, "set_aside", "skipped"),
+        },
+    ),
+    _histogram(
+        "orderflow_event_delay_seconds",
+        "From the time of an event to the commit of what it did.",
+        {"topic": None},
+        WAITING,
+    ),
+    _counter(
+        "orderflow_dead_letters_total",
+        "What was set aside.",
+        {"source": DEAD_LETTER_SOURCES, "reason": (*DEAD_LETTER_REASONS, OTHER)},
+        presets=_each_dead_letter,
+    ),
+    _stored(
+        "orderflow_dead_letters_open",
+        "What was set aside and nobody has handled.",
+        {"source": DEAD_LETTER_SOURCES, "reason": (*DEAD_LETTER_REASONS, OTHER)},
+    ),
+    _gauge(
+        "orderflow_topic_stopped",
+        "1 while a topic rests, because too many different keys of it were set aside.",
+        {"topic": None},
+        presets=_each_topic,
+    ),
+    _counter("orderflow_consumer_rebalances_total", "Times that partitions were dealt anew.", {}),
+    _gauge("orderflow_consumer_assigned_partitions", "Partitions that this process reads.", {}),
+    _gauge(
+        "orderflow_progress_stopped",
+        "1 where the log's offsets do not fit what the store holds: `orderflow offsets list` says why.",
+        {"topic": None, "partition": None},
+    ),
+    _gauge(
+        "orderflow_consumer_lag_records",
+        "Records that wait, of each partition that this process reads.",
+        {"topic": None, "partition": None},
+    ),
+    _gauge(
+        "orderflow_consumer_oldest_lag_seconds",
+        "For how long at most the oldest of them has waited.",
+        {"topic": None, "partition": None},
+    ),
+    # -- Calls to Mirakl and the OMS --
+    _counter(
+        "orderflow_commands_total",
+        "Tries of outgoing calls by result.",
+        {"command": COMMANDS, "result": RESULTS},
+        presets=lambda _: ((command, result) for command in COMMANDS for result in RESULTS),
+    ),
+    _stored("orderflow_commands_open", "Calls that are due or under way.", {"command": COMMANDS}),
+    _stored(
+        "orderflow_commands_oldest_due_timestamp_seconds",
+        "When the oldest of them was due; 0 where there is none.",
+        {"command": COMMANDS},
+    ),
+    _stored(
+        "orderflow_effects_enabled",
+        "1 where calls of this kind are made, 0 while they are off or paused.",
+        {"shop": None, "command": COMMANDS},
+    ),
+    _counter(
+        "orderflow_api_requests_total",
+        "Calls to Mirakl and the OMS.",
+        {"system": SYSTEMS, "shop": None, "operation": EVERY_OPERATION, "outcome": (*OUTCOMES, OTHER)},
+        presets=_each_alerted_outcome,
+    ),
+    _histogram(
+        "orderflow_api_request_seconds",
+        "Duration of calls to Mirakl and the OMS.",
+        {"system": SYSTEMS, "operation": EVERY_OPERATION},
+        HANDLING,
+    ),
+    _gauge("orderflow_account_paused", "1 while a remote account rests.", {"system": SYSTEMS, "shop": None}),
+    _gauge(
+        "orderflow_circuit_open",
+        "1 while several different orders in a row found no answer there.",
+        {"system": SYSTEMS, "shop": None},
+    ),
+    _stored(
+        "orderflow_budget_left",
+        "Calls left of an account's published budget.",
+        {"system": ("oms",), "shop": None, "window": ("hour", "day")},
+    ),
+    # -- Polls --
+    _gauge(
+        "orderflow_poll_last_success_timestamp_seconds",
+        "End of the last whole poll.",
+        {"shop": None},
+        presets=_each_shop,
+    ),
+    _gauge("orderflow_poll_interval_seconds", "How often the shop is to be polled.", {"shop": None}),
+    _histogram("orderflow_poll_seconds", "Duration of a poll.", {}, HANDLING),
+    _counter(
+        "orderflow_poll_orders_total",
+        "Orders that polls read: new, changed (or a proof), same.",
+        {"shop": None, "result": POLL_RESULTS},
+        presets=lambda configured: ((shop, result) for shop in configured.shops for result in POLL_RESULTS),
+    ),
+    _counter(
+        "orderflow_poll_failures_total",
+        "Polls that did not end.",
+        {"shop": None, "reason": (*OUTCOMES, "ConfigError", "LogUnavailable", "StoreUnavailable", "Unreadable")},
+    ),
+    _stored(
+        "orderflow_poll_watermark_timestamp_seconds",
+        "How far the incremental read of a shop has come; 0 before the first.",
+        {"shop": None},
+    ),
+    # -- The process --
+    _counter(
+        "orderflow_callbacks_total",
+        "Callbacks of the OMS by answer.",
+        {"shop": None, "result": tuple(CallbackResult)},
+        presets=lambda configured: (
+            (shop, result) for shop in configured.shops for result in _ALERTED_CALLBACK_RESULTS
+        ),
+    ),
+    _gauge("orderflow_leader", "1 where this process holds the lease.", {"role": ("poller", "relay"), "shop": None}),
+    _stored("orderflow_outbox_unpublished", "Records that the relay has not published yet.", {"topic": None}),
+    _stored("orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest of them waits.", {"topic": None}),
+    _gauge(
+        "orderflow_loop_beat_timestamp_seconds",
+        "Last turn of each loop.",
+        {"loop": ("consumer", "worker", "housekeeping", "poller")},
+    ),
+    _counter(
+        "orderflow_log_messages_total",
+        "Log lines.",
+        {"level": LOG_LEVELS},
+        presets=lambda _: ((level,) for level in LOG_LEVELS),
+    ),
+    _stored(
+        "orderflow_store_scrape_timestamp_seconds",
+        "When the numbers about stored orders were read; 0 before the first time.",
+        {},
+    ),
+    Metric("orderflow_build_info", Type.INFO, "What runs here.", {"version": None, "python": None}),
+)
+#: Every metric by its exported name.
+METRICS: Final[Mapping[str, Metric]] = {row.name: row for row in sorted(_ROWS, key=lambda row: row.name)}
+
+
+def markdown() -> str:
+    """docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "Served at `/metrics`, as OpenMetrics where that is asked for. Names and labels are a contract.",
+        "Made from [consumer/metrics/definitions.py](../consumer/metrics/definitions.py) by `make docs`; do not edit.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{one.name}` | {one.type} | {', '.join(f'`{label}`' for label in one.labels)} | {one.meaning} |"
+        for one in METRICS.values()
+    ]
+    lines += ["", "## Values of labels", "", "| Metric | Label | Values |", "|---|---|---|"]
+    lines += [
+        f"| `{one.name}` | `{label}` | {', '.join(f'`{value}`' if value != 'a topic' else value for value in values)} |"
+        for one in METRICS.values()
+        for label, values in one.labels.items()
+        if values is not None
+    ]
+    return "\n".join(lines) + "\n"

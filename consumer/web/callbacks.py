@@ -1,0 +1,140 @@
+"""The OMS's callbacks of one shop: PUT /oms/callbacks/SHOP (docs/kornitx.md 8).
+
+A callback is answered with 200 once it is durable in the log. KornitX sends one that got another answer again, for ten
+hours.
+"""
+
+import hashlib
+import hmac
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
+from adapters.messages.cloudevents import to_structured
+from adapters.messages.oms_events import oms_event
+from adapters.ports import Clock, LogWriter, NewRecord
+from adapters.store.transaction import DeadLetter
+from consumer.hooks import CallbackResult, Hooks
+from consumer.poller import TOO_LARGE
+from consumer.secrets import Secret
+
+log = structlog.get_logger("orderflow.web")
+
+#: A status update has a few kilobytes.
+MAX_CALLBACK_BYTES: Final = 1024 * 1024
+
+
+def is_authentic(body: bytes, secret: str, headers: Mapping[str, str]) -> bool:
+    """Whether the sender knows the secret (docs/rules.md 32, docs/kornitx.md 8.2).
+
+    Accepted are an HMAC-SHA256 of the body, in hexadecimal or base64, or the secret itself as a bearer token.
+    """
+    given = headers.get("x-customgateway-hmac", "").strip()
+    if given:
+        digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
+        is_hexadecimal = hmac.compare_digest(given.lower().encode(), digest.hex().encode())
+        return is_hexadecimal or hmac.compare_digest(given.encode(), b64encode(digest))
+    bearer = headers.get("authorization", "")
+    return hmac.compare_digest(bearer.encode(), f"Bearer {secret}".encode())
+
+
+class _Refused(Exception):
+    """The callback is answered with this status and text."""
+
+    def __init__(self, result: CallbackResult, status: int, text: str) -> None:
+        super().__init__(text)
+        self.result = result
+        self.status = status
+        self.text = text
+
+
+class CallbackEndpoint:
+    """Takes the callbacks of one shop's company at the OMS."""
+
+    def __init__(
+        self,
+        shop: str,
+        company_ref_id: int,
+        secret: Secret,
+        *,
+        writer: LogWriter,
+        topic: str,
+        keep: Callable[[Sequence[DeadLetter]], None],
+        hooks: Hooks,
+        clock: Clock,
+    ) -> None:
+        """`keep` stores a callback that cannot be read; it raises StoreUnavailable."""
+        self._shop = shop
+        self._company_ref_id = company_ref_id
+        self._secret = secret
+        self._writer = writer
+        self._topic = topic
+        self._keep = keep
+        self._hooks = hooks
+        self._clock = clock
+
+    async def answer(self, request: Request) -> Response:
+        """Authenticate the callback, and publish it as an event."""
+        try:
+            body = await _body(request)
+            self._authenticate(body, request.headers)
+            event_id = await self._publish(body)
+        except _Refused as refused:
+            self._hooks.callback_answered(self._shop, refused.result)
+            return JSONResponse({"error": refused.text}, refused.status)
+        except Unreadable as error:
+            return await self._dead_letter(body, error.reason, error.detail)
+        except TooLarge as error:
+            return await self._dead_letter(body, TOO_LARGE, str(error))
+        self._hooks.callback_answered(self._shop, CallbackResult.TAKEN)
+        return JSONResponse({"id": event_id})
+
+    def _authenticate(self, body: bytes, headers: Mapping[str, str]) -> None:
+        try:
+            secret = self._secret()
+        except ConfigError as error:  # somebody emptied its file: our fault, so the OMS has to send it again
+            log.error("callback_refused", shop=self._shop, reason="no_secret", error=str(error))
+            text = "the secret cannot be read here; send it again"
+            raise _Refused(CallbackResult.UNVERIFIABLE, 503, text) from error
+        if not is_authentic(body, secret, headers):
+            log.warning("callback_refused", shop=self._shop, reason="not_authentic")
+            raise _Refused(CallbackResult.NOT_AUTHENTIC, 401, "the signature or the secret is wrong")
+
+    async def _publish(self, body: bytes) -> str:
+        """Returns the event's id. Raises Unreadable and TooLarge for a callback that can never be published."""
+        event = oms_event(self._company_ref_id, body, self._clock.now())
+        value, headers = to_structured(event)
+        record = NewRecord(self._topic, event.extensions["partitionkey"].encode(), value, headers)
+        try:
+            await run_in_threadpool(self._writer.publish, [record])
+        except LogUnavailable as error:
+            raise _Refused(CallbackResult.LOG_UNAVAILABLE, 503, "not durable yet; send it again") from error
+        return event.id
+
+    async def _dead_letter(self, body: bytes, reason: str, detail: str) -> Response:
+        """Keep the body: after ten hours the OMS no longer sends it, and has no other copy for us."""
+        self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
+        log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
+        digest = hashlib.sha256(body).hexdigest()[:32]
+        letter = DeadLetter(f"callback:{self._shop}", "PUT", reason, detail, digest, None, body)
+        try:
+            await run_in_threadpool(self._keep, [letter])
+        except StoreUnavailable:
+            return JSONResponse({"error": "neither usable nor kept yet; send it again"}, 503)
+        self._hooks.callback_dead_lettered(reason)
+        return JSONResponse({"error": f"{reason}: {detail}" if detail else reason}, 400)
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_CALLBACK_BYTES:
+            raise _Refused(CallbackResult.TOO_LARGE, 413, f"more than {MAX_CALLBACK_BYTES} bytes")
+    return bytes(body)
