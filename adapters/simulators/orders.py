@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from adapters.simulators.mirakl.marketplace import OWN_CENTER, SENT, Carrier, Marketplace, ShippingType, stamp
+from adapters.simulators.mirakl.model import OWN_CENTER, SENT, Carrier, Marketplace, ShippingType, stamp
 
 Json = dict[str, Any]
 

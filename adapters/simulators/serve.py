@@ -17,9 +17,15 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from adapters.simulators.books import Books, Fault
-from adapters.simulators.mirakl.marketplace import Marketplace, MiraklSimulator
-from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator, Send
+from adapters.simulators.books import Books
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl.api import mirakl_app
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.mirakl.model import Marketplace
+from adapters.simulators.oms.api import oms_app
+from adapters.simulators.oms.callbacks import Send
+from adapters.simulators.oms.model import OmsCompany, OmsKnobs
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, ROUTES
 from adapters.simulators.publisher import company_url
 from adapters.simulators.world import World, make_lives
@@ -126,7 +132,7 @@ def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
             Route("/_sim/orders", orders, methods=["GET"]),
             Route("/_sim/orders/{order_id:path}/{act}", act, methods=["POST"]),
             Route("/_sim/faults", faults, methods=["POST"]),
-            Mount("/", simulator.app),
+            Mount("/", oms_app(simulator) if isinstance(simulator, OmsSimulator) else mirakl_app(simulator)),
         ]
     )
 
@@ -199,7 +205,7 @@ class SimulatedWorld:
         stopping, started = threading.Event(), time.monotonic()
         steps: dict[str, Callable[[], object]] = {
             "world": lambda: world.tick(time.monotonic() - started),
-            "callbacks": lambda: oms.deliver_due(utc_now()),
+            "callbacks": lambda: oms.callbacks.deliver_due(utc_now()),
         }
         # Two threads: a callback that is slow to answer must not stop the world.
         threads = tuple(

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from adapters.simulators.books import Fault
-from adapters.simulators.mirakl.marketplace import DEBIT, SENT, MiraklSimulator
-from adapters.simulators.oms.oms import OmsSimulator, Shipment
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.mirakl.model import DEBIT, SENT
+from adapters.simulators.oms.model import Shipment
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import FRAMED, KNOWN_SKUS, Line, build_order
 
 Script = Generator[float | Callable[[], bool], None, None]
@@ -307,7 +309,7 @@ def _dispatch_before_answer(stage: Stage) -> Script:
     yield from stage.debit()
     yield from stage.imported()
     stage.dispatch(tracking=stage.life.trackings[0])
-    yield lambda: stage.oms.delivered(stage.order_id, stage.company_ref_id) > 0
+    yield lambda: stage.oms.callbacks.delivered(stage.order_id, stage.company_ref_id) > 0
     yield stage.pause(0.2, 0.5)
     slow.release()
     yield from stage.shipped()
@@ -413,7 +415,7 @@ def _shipped_in_portal_with_tracking(stage: Stage) -> Script:
     yield stage.pause(0.5, 1.5)
     stage.mirakl.ship_in_portal(stage.order_id, tracking=by_hand)
     # A number that nobody here has read yet may be overwritten; this one has been read.
-    yield lambda: stage.mirakl.listed_since_change(stage.order_id)
+    yield lambda: stage.mirakl.listing.has_shown(stage.order_id)
     yield stage.pause(2.0, 3.0)
     stage.dispatch(tracking=by_oms)
     yield stage.pause(2.0, 3.0)

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 
-from adapters.simulators.mirakl.marketplace import SENT, Marketplace, MiraklSimulator
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.mirakl.model import SENT, Marketplace
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, FRAMED, KNOWN_SKUS, Line
 from adapters.simulators.stories import STORIES, Life, Script, Stage
@@ -128,7 +129,7 @@ class World:
 
     def settled(self) -> bool:
         """Nothing is left to happen, every order is at its expected end, every notification is gone."""
-        return not self._waiting and not self.unsettled() and self._oms.pending() == 0
+        return not self._waiting and not self.unsettled() and self._oms.callbacks.pending() == 0
 
     def unsettled(self) -> list[Life]:
         return [stage.life for stage in self._stages if not (stage.finished and _at_end(stage))]

@@ -18,9 +18,13 @@ from adapters.messages.snapshots import decode_snapshot
 from adapters.ports import NewRecord
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
-from adapters.simulators.books import AnswerLostError, Books, Effect, Fault
+from adapters.simulators.books import Books, Effect
+from adapters.simulators.faults import AnswerLostError, Fault
+from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
-from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
+from adapters.simulators.oms.api import oms_app
+from adapters.simulators.oms.model import OmsCompany
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import COMPANIES, MARKETPLACES, Line, build_order
 from adapters.store import schema as s
 from adapters.store import transaction as stores
@@ -105,8 +109,8 @@ class Rig:
         self.mirakl = {name: MiraklSimulator(MARKETPLACES[name], self.books, self.clock.now) for name in shops}
         companies = [OmsCompany(COMPANIES[name], "oms-key", f"http://{name}", "secret") for name in shops]
         self.oms = OmsSimulator(companies, self.books, self.clock.now, send=self._callback)
-        self.nets = {name: InProcess(simulator.app) for name, simulator in self.mirakl.items()}
-        self.oms_net = InProcess(self.oms.app)
+        self.nets = {name: InProcess(mirakl_app(simulator)) for name, simulator in self.mirakl.items()}
+        self.oms_net = InProcess(oms_app(self.oms))
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
         self.metrics = Recorder(dict.fromkeys(shops, 60.0), "0", self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
@@ -199,7 +203,7 @@ class Rig:
         self.mirakl[shop].add_order(order)
 
     def consume(self) -> None:
-        self.oms.deliver_due(self.clock.now())
+        self.oms.callbacks.deliver_due(self.clock.now())
         while self.consumer.turn(0):
             pass
 

@@ -550,7 +550,7 @@ def test_an_order_comes_through_byte_for_byte(rig: Rig) -> None:
 
 def rig_body(rig: Rig) -> bytes:
     rig.add("1-A")
-    return rig.mirakl["alpha"]._records["1-A"].versions[-1].body
+    return rig.mirakl["alpha"].listing.body("1-A")
 
 
 def test_every_published_page_is_heard_of(rig: Rig) -> None:

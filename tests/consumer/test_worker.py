@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -347,9 +346,9 @@ def test_an_order_without_a_sku_is_not_posted_and_says_what_is_missing(rig: Rig)
 def test_an_order_whose_numbers_nobody_can_read_is_a_persons_matter_and_holds_no_worker(rig: Rig) -> None:
     rig.add("1-A", state="SHIPPING")
     rig.add("2-A", state="SHIPPING")
-    versions = rig.mirakl["alpha"]._records["1-A"].versions
-    absurd = versions[-1].body.replace(b'"price_unit":12.0', b'"price_unit":1e99999999999999999999')
-    versions[-1] = replace(versions[-1], body=absurd)
+    listing = rig.mirakl["alpha"].listing
+    absurd = listing.body("1-A").replace(b'"price_unit":12.0', b'"price_unit":1e99999999999999999999')
+    listing.set_body("1-A", absurd)
     rig.poll()
     rig.work()
     assert (rig.attention("1-A"), rig.command("1-A").state) == (["import_rejected"], "rejected")

@@ -15,7 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapters.simulators.books import Books
-from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
+from adapters.simulators.oms.api import oms_app
+from adapters.simulators.oms.model import OmsCompany
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.serve import Server, serve, utc_now
 from adapters.store import views
 from consumer import config
@@ -105,7 +107,7 @@ def place(folder: Path, page: bytes, *, effects: str = "on") -> Iterator[tuple[P
         mirakl = Mirakl(page)
         books = Books()
         oms = OmsSimulator([OmsCompany(COMPANY, "a-key", None, "")], books, utc_now)
-        servers: list[Server] = [serve(mirakl.app), serve(oms.app)]
+        servers: list[Server] = [serve(mirakl.app), serve(oms_app(oms))]
         for server in servers:
             stack.callback(server.stop)
         one = Place(folder, {"alpha": servers[0].url}, servers[1].url, effects, timeout=5)

@@ -1,0 +1,9 @@
+"""A simulated Mirakl marketplace, as one seller sees it (docs/mirakl.md 2 to 6, 9).
+
+Read model, marketplace, api; then listing (OR11), threads (M10, M11) and catalog (A01, PC01, SH12, SH21).
+
+Public names:
+  model        Marketplace, Carrier, ShippingType, Knobs, Call, stamp; sets of states: DEBIT, SENT; OWN_CENTER
+  marketplace  MiraklSimulator
+  api          mirakl_app
+"""

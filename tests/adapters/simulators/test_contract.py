@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from adapters.simulators.books import Books
+from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.orders import ALPHA, BETA, Line, build_order
 
@@ -53,7 +54,7 @@ def check(answer: Any, name: str) -> None:
 
 def get(simulator: MiraklSimulator, path: str) -> Any:
     async def one() -> Any:
-        transport = httpx.ASGITransport(app=simulator.app)
+        transport = httpx.ASGITransport(app=mirakl_app(simulator))
         headers = {"Authorization": simulator.marketplace.api_key}
         async with httpx.AsyncClient(transport=transport, base_url="http://m", headers=headers) as client:
             return (await client.get(path)).json()

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.simulators.books import AnswerLostError, Books, Fault
-from adapters.simulators.mirakl.marketplace import Carrier, Knobs, Marketplace, MiraklSimulator, ShippingType, stamp
+from adapters.simulators.books import Books
+from adapters.simulators.faults import AnswerLostError, Fault
+from adapters.simulators.mirakl.api import mirakl_app
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.mirakl.model import Carrier, Knobs, Marketplace, ShippingType, stamp
 from adapters.simulators.orders import Line, build_order
 
 Json = dict[str, Any]
@@ -48,12 +51,13 @@ class Shop:
     def __init__(self, marketplace: Marketplace = PLACE, **knobs: Any) -> None:
         self.clock, self.books = Clock(), Books()
         self.simulator = MiraklSimulator(marketplace, self.books, self.clock, Knobs(**knobs))
+        self.app = mirakl_app(self.simulator)
 
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         request.setdefault("headers", {"Authorization": PLACE.api_key})
 
         async def one() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.simulator.app)
+            transport = httpx.ASGITransport(app=self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://mirakl.test") as client:
                 return await client.request(method, path, **request)
 
@@ -567,7 +571,7 @@ def test_or24_of_what_the_operator_delivers_is_refused() -> None:
 def test_or24_without_content_length_is_411() -> None:
     shop = Shop()
     shop.add("1-A", state="SHIPPING")
-    app = shop.simulator.app
+    app = shop.app
     answers: list[Any] = []
 
     async def receive() -> Json:
@@ -658,7 +662,7 @@ def test_a_slow_answer_waits_for_its_release_and_delays_nobody_else() -> None:
     shop.add("1-A", state="SHIPPING")
 
     async def both() -> tuple[bool, int]:
-        transport = httpx.ASGITransport(app=shop.simulator.app)
+        transport = httpx.ASGITransport(app=shop.app)
         headers = {"Authorization": PLACE.api_key}
         async with httpx.AsyncClient(transport=transport, base_url="http://m", headers=headers) as client:
             slow = asyncio.create_task(client.put("/api/orders/1-A/ship"))

@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.simulators.books import AnswerLostError, Books, Fault
-from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator, Shipment
+from adapters.simulators.books import Books
+from adapters.simulators.faults import AnswerLostError, Fault
+from adapters.simulators.oms.api import oms_app
+from adapters.simulators.oms.model import OmsCompany, OmsKnobs, Shipment
+from adapters.simulators.oms.oms import OmsSimulator
 
 Json = dict[str, Any]
 RAW = "Basic 99999:key"
@@ -31,6 +34,7 @@ class Office:
             OmsCompany(11111, "other", None),
         ]
         self.oms = OmsSimulator(companies, self.books, lambda: self.moment, OmsKnobs(**knobs), self.receive)
+        self.app = oms_app(self.oms)
 
     def receive(self, url: str, headers: dict[str, str], body: bytes) -> int:
         self.received.append((url, headers, body))
@@ -40,7 +44,7 @@ class Office:
 
     def pass_seconds(self, seconds: float) -> None:
         self.moment += timedelta(seconds=seconds)
-        self.oms.deliver_due(self.moment)
+        self.oms.callbacks.deliver_due(self.moment)
 
     def post(
         self,
@@ -54,14 +58,14 @@ class Office:
         raw = content if content is not None else json.dumps(order() if body is None else body).encode()
 
         async def one() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.oms.app)
+            transport = httpx.ASGITransport(app=self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://oms.test") as client:
                 return await client.post("/order", content=raw, headers=sent)
 
         return asyncio.run(one())
 
     def payloads(self) -> list[Json]:
-        self.oms.deliver_due(self.moment)
+        self.oms.callbacks.deliver_due(self.moment)
         return [json.loads(body) for _, _, body in self.received]
 
     def kinds(self) -> list[str]:
@@ -244,14 +248,14 @@ def test_the_notification_can_come_before_the_answer() -> None:
     office = Office(faults=[slow])
 
     async def run() -> tuple[bool, int]:
-        transport = httpx.ASGITransport(app=office.oms.app)
+        transport = httpx.ASGITransport(app=office.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://oms.test") as client:
             posting = asyncio.create_task(client.post("/order", json=order(), headers={"Authorization": RAW}))
             while not office.oms.holds("1-A", 99999):
                 await asyncio.sleep(0)
             office.oms.dispatch("1-A", tracking="T1")
-            office.oms.deliver_due(office.moment)
-            early = not posting.done() and office.oms.delivered("1-A", 99999) == 1
+            office.oms.callbacks.deliver_due(office.moment)
+            early = not posting.done() and office.oms.callbacks.delivered("1-A", 99999) == 1
             slow.release()
             return early, (await posting).status_code
 
@@ -306,11 +310,11 @@ def test_the_orders_own_callback_url_wins_and_without_any_nothing_is_sent() -> N
     office = Office()
     office.post(order(status_callback_url="http://elsewhere/cb"))
     office.oms.progress("1-A", 4)
-    office.oms.deliver_due(office.moment)
+    office.oms.callbacks.deliver_due(office.moment)
     assert office.received[0][0] == "http://elsewhere/cb"
     office.post(order(company_ref_id=11111), authorization="Basic 11111:other")
     office.oms.progress("1-A", 4, 11111)
-    assert office.oms.pending() == 0
+    assert office.oms.callbacks.pending() == 0
 
 
 def test_a_dispatch_without_anything_has_empty_strings() -> None:
@@ -391,7 +395,7 @@ def test_a_failed_delivery_is_retried_five_times_and_then_lost(status: int) -> N
         office.pass_seconds(7200)
     assert len(office.received) == 6
     assert len({body for _, _, body in office.received}) == 1
-    assert (office.oms.pending(), office.oms.notifications[0].lost) == (0, True)
+    assert (office.oms.callbacks.pending(), office.oms.callbacks.notifications[0].lost) == (0, True)
 
 
 def test_a_retry_that_succeeds_is_the_last() -> None:
@@ -403,7 +407,7 @@ def test_a_retry_that_succeeds_is_the_last() -> None:
     for _ in range(3):
         office.pass_seconds(10)
     assert len(office.received) == 2
-    assert office.oms.delivered("1-A", 99999) == 1
+    assert office.oms.callbacks.delivered("1-A", 99999) == 1
 
 
 def test_delivery_can_be_repeated_and_reordered() -> None:

@@ -11,9 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.simulators.books import Books, Fault
+from adapters.simulators.books import Books
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
-from adapters.simulators.oms.oms import OmsCompany, OmsSimulator
+from adapters.simulators.oms.model import OmsCompany
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
 
@@ -90,7 +93,7 @@ def test_a_held_answer_blocks_nobody(server: Server, alpha: MiraklSimulator) -> 
 
 def test_one_date_header_from_the_simulators_clock() -> None:
     simulator = MiraklSimulator(ALPHA, Books(), lambda: datetime(2026, 3, 1, tzinfo=UTC))
-    running = serve(simulator.app)
+    running = serve(mirakl_app(simulator))
     try:
         answer = httpx.get(f"{running.url}/api/orders", headers=KEY)
     finally:
@@ -148,7 +151,7 @@ def test_the_oms_calls_back_over_http() -> None:
             posted = httpx.post(f"{running.url}/order", json=body, headers={"Authorization": "Basic 1:key"})
             done = httpx.post(f"{running.url}/_sim/orders/1-A/dispatch", json={"tracking": "T1"})
             assert (posted.status_code, done.status_code) == (201, 200)
-            assert oms.deliver_due(utc_now()) == 1
+            assert oms.callbacks.deliver_due(utc_now()) == 1
         finally:
             running.stop()
             receiver.shutdown()
@@ -156,7 +159,7 @@ def test_the_oms_calls_back_over_http() -> None:
     assert received[0][0] == "/oms/callbacks/alpha"
     # Nobody listens any more: a failure to be tried again, not an error.
     oms.progress("1-A", 4)
-    assert (oms.deliver_due(utc_now()), oms.pending()) == (0, 1)
+    assert (oms.callbacks.deliver_due(utc_now()), oms.callbacks.pending()) == (0, 1)
 
 
 def test_a_simulated_world_lives_by_itself() -> None:

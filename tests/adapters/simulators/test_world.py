@@ -10,8 +10,12 @@ import httpx
 import pytest
 
 from adapters.simulators.books import Books
-from adapters.simulators.mirakl.marketplace import SENT, MiraklSimulator
-from adapters.simulators.oms.oms import OmsCompany, OmsKnobs, OmsSimulator
+from adapters.simulators.mirakl.api import mirakl_app
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.mirakl.model import SENT
+from adapters.simulators.oms.api import oms_app
+from adapters.simulators.oms.model import OmsCompany, OmsKnobs
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, KNOWN_SKUS, MARKETPLACES, ROUTES, Line, build_order
 from adapters.simulators.stories import STORIES, Life
 from adapters.simulators.world import World, make_lives
@@ -53,13 +57,15 @@ class PerfectSeller:
         self.remotes = remotes
         self.clients = {
             shop: httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=simulator.app),
+                transport=httpx.ASGITransport(app=mirakl_app(simulator)),
                 base_url="http://mirakl.test",
                 headers={"Authorization": simulator.marketplace.api_key},
             )
             for shop, simulator in remotes.mirakl.items()
         }
-        self.oms = httpx.AsyncClient(transport=httpx.ASGITransport(app=remotes.oms.app), base_url="http://oms.test")
+        self.oms = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=oms_app(remotes.oms)), base_url="http://oms.test"
+        )
         self.imports: dict[str, asyncio.Task[httpx.Response]] = {}
         self.parcels: dict[str, list[tuple[str, str, str]]] = {}  # (has date, tracking, carrier)
         self.lines_sent: dict[str, set[str]] = {}
@@ -166,7 +172,7 @@ async def run(lives: list[Life], *, limit_seconds: float = 300.0) -> tuple[World
     while not world.settled() and remotes.clock.elapsed_seconds() < limit_seconds:
         remotes.clock.moment += timedelta(seconds=0.5)
         world.tick(remotes.clock.elapsed_seconds())
-        remotes.oms.deliver_due(remotes.clock())
+        remotes.oms.callbacks.deliver_due(remotes.clock())
         await seller.step()
         await asyncio.sleep(0.006)  # a held answer looks for its release every 5 ms
     for client in (*seller.clients.values(), seller.oms):
@@ -252,7 +258,7 @@ def test_a_life_of_every_late_debit_is_debited_after_it_was_shipped(ran: tuple[W
 
 def test_zero_dates_empty_strings_and_missing_urls_occur(ran: tuple[World, Remotes]) -> None:
     _, remotes = ran
-    payloads = [json.loads(one.body) for one in remotes.oms.notifications]
+    payloads = [json.loads(one.body) for one in remotes.oms.callbacks.notifications]
     parcels = [parcel for payload in payloads for parcel in payload["new_shipments"]]
     assert any(parcel["dispatch_datetime"] == "0000-00-00 00:00:00" for parcel in parcels)
     assert any(parcel["tracking"] == "" for parcel in parcels)

@@ -1,0 +1,100 @@
+"""A01, PC01, SH21, SH12: what does not depend on any order (docs/mirakl.md 5.1)."""
+
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.mirakl.model import Json, stamp
+
+
+def account(simulator: MiraklSimulator) -> Json:
+    """A01: the seller's own account."""
+    shop = simulator.marketplace
+    return {
+        "shop_id": shop.shop_id,
+        "shop_name": "Print House",
+        "shop_state": "OPEN",
+        "suspension_type": None,
+        "closed_from": None,
+        "closed_to": None,
+        "currency_iso_code": shop.currency,
+        "model": "MARKETPLACE",
+        "channels": [shop.channel],
+        "domains": ["PRODUCT"],
+        "kyc": {"status": "APPROVED", "reason": None},
+        "is_professional": True,
+        "premium": False,
+        "free_shipping": False,
+        "payment_method_mandatory": False,
+        "shipping": {"lead_time_to_ship": 3},
+        "shippings": [],
+        "shipping_country": shop.country,
+        "shop_additional_fields": [],
+        "date_created": "2021-04-06T09:30:00Z",
+        "last_updated_date": stamp(simulator.now()),
+        "orders_count": simulator.orders_count(),
+        "offers_count": 12,
+        "evaluations_count": 0,
+        "approval_rate": 0.99,
+        "approval_delay": 1800,
+        "order_messages_response_delay": 7200,
+        "grade": None,
+    }
+
+
+def platform(simulator: MiraklSimulator) -> Json:
+    """PC01: what the operator configured."""
+    shop, knobs = simulator.marketplace, simulator.knobs
+    return {
+        "features": {
+            "disable_seller_alternative_carrier": not shop.alternative_carriers,
+            "multi_currency": False,
+            "no_reply_needed": False,
+            "offer_prices_decimals": "2",
+            "order_tax_mode": "TAX_INCLUDED",
+            "order_workflows": {
+                "no_customer_payment_confirmation": "NO_CUSTOMER_PAYMENT_CONFIRMATION" in shop.workflows,
+                "order_acceptance": "AUTOMATIC" if knobs.automatic_acceptance else "BOTH",
+                "pause_debit_workflow": False,
+                "pay_on_due_date": "PAY_ON_DUE_DATE" in shop.workflows,
+                "pay_on_shipment": "PAY_ON_SHIPMENT" in shop.workflows,
+                "shipping_and_billing_details_before_acceptance": knobs.address_before_acceptance,
+            },
+            "shipment": {"multi_part_item_shipment": False, "multi_shipment": False},
+        },
+        "modules": {"order_management": True, "order_management_mode": "HYBRID"},
+        "platform_name": shop.name,
+        "tenant_name": f"{shop.name}-prod",
+        "timezone": "UTC",
+    }
+
+
+def carriers(simulator: MiraklSimulator) -> Json:
+    """SH21: the registered carriers, sorted by label."""
+    return {
+        "carriers": [
+            {
+                "code": carrier.code,
+                "label": carrier.label,
+                "standard_code": None,
+                "tracking_url": carrier.tracking_url,
+            }
+            for carrier in sorted(simulator.marketplace.carriers, key=lambda carrier: carrier.label)
+        ]
+    }
+
+
+def shipping_types(simulator: MiraklSimulator) -> Json:
+    """SH12: the shipping types."""
+    return {
+        "shipping_types": [
+            {
+                "code": kind.code,
+                "label": kind.label,
+                "description": None,
+                "standard_code": f"CU_ADD-{kind.code}",
+                "mandatory_tracking": kind.mandatory_tracking,
+                "click_and_collect": False,
+                "delivery_by_operator": kind.delivery_by_operator,
+                "ignore_lead_time_to_ship": False,
+            }
+            for kind in simulator.marketplace.shipping_types
+        ]
+    }
