@@ -10,10 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.ports import Clock
+from adapters.messages.transitions import (
+    DEAD_LETTER_TYPE,
+    TRANSITION_TYPE,
+    OutboxTopics,
+    dead_letter_record,
+    transition_record,
+)
+from adapters.ports import Clock, NewRecord
 from adapters.store.transaction import CommandRow, DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
-from consumer.outbox import Outbox
 from statemachine.attention import Concern
 from statemachine.commands import Command, Policy
 from statemachine.events import Event
@@ -171,7 +177,7 @@ class OrderWriter:
         policies: Mapping[str, Policy],
         clock: Clock,
         hooks: Hooks = NO_HOOKS,
-        outbox: Outbox | None = None,
+        outbox: OutboxTopics | None = None,
     ) -> None:
         """`policies`: of each shop. `outbox` None: nothing is published, as no other process reads the embedded log."""
         self.store = store
@@ -226,7 +232,8 @@ class OrderWriter:
         now = self.clock.now()
         tx.set_aside(letters, now)
         if self._outbox is not None:
-            tx.add_outbox([self._outbox.letter(letter) for letter in letters], now)
+            topic = self._outbox.dead_letters
+            tx.add_outbox([(DEAD_LETTER_TYPE, _dead_letter(topic, letter)) for letter in letters], now)
 
     def _write(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
         tx.mark_obsolete(decision.commands.obsolete)
@@ -243,10 +250,36 @@ class OrderWriter:
         if self._outbox is None:
             return
         moved = [row for row in decision.journal if row.moved]
-        attention = {row.key: row.attention for row, _ in decision.orders}
+        orders = {order.key: order for order, _ in decision.orders}
         ids = tx.journal_ids(moved)
-        transitions = [
-            self._outbox.transition(ids[row.order_key, row.version], row, attention[row.order_key], now)
+        records = [
+            _transition(self._outbox.transitions, ids[row.order_key, row.version], row, orders[row.order_key], now)
             for row in moved
         ]
-        tx.add_outbox(transitions, now)
+        tx.add_outbox([(TRANSITION_TYPE, record) for record in records], now)
+
+
+def _transition(topic: str, journal_id: int, row: JournalRow, order: OrderRow, now: datetime) -> NewRecord:
+    return transition_record(
+        topic,
+        journal_id,
+        row.event,
+        before=row.before,
+        after=row.after,
+        version=row.version,
+        attention=list(dict.fromkeys(reason for reason, _, _ in order.attention)),
+        at=now,
+    )
+
+
+def _dead_letter(topic: str, letter: DeadLetter) -> NewRecord:
+    return dead_letter_record(
+        topic,
+        key=letter.key,
+        value=letter.value,
+        headers=letter.headers,
+        source=letter.source,
+        place=letter.place,
+        reason=letter.reason,
+        detail=letter.detail,
+    )

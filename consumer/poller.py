@@ -5,8 +5,6 @@ All pages are read before the first order is published: while orders change stat
 every record is durable.
 """
 
-import hashlib
-import json
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +15,10 @@ from typing import IO, Final, TypeVar
 import structlog
 
 from adapters.errors import Rejected, TooLarge, Unreadable
-from adapters.messages.cloudevents import to_structured
+from adapters.messages.cloudevents import record_of
 from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
+from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, in_hundreds
 from adapters.store import views
 from adapters.store.transaction import Cursor, DeadLetter, Lease, Store
@@ -207,9 +206,9 @@ class Poller:
             self._lease()
             page = self._mirakl.orders(query, offset)
             first_time = first_time or page.server_time
-            slices, total = slice_orders(page.body)
-            spool.add(slices, page.read_at)
-            ids = [_id(raw) for raw in slices]
+            sliced = slice_orders(page.body)
+            spool.add([order.raw for order in sliced.orders], page.read_at)
+            ids, total = [order.identity for order in sliced.orders], sliced.total_count
             if offset and (not ids or ids[0] not in known):
                 offset, back = max(0, offset - back), back * 2
                 continue
@@ -274,15 +273,13 @@ class Poller:
                 letters.append(self._letter(raw, read_at, number, error.reason, error.detail))
                 continue
             event = snapshot_event(self._shop, order_id, raw, snapshot)
-            value, headers = to_structured(event, base64=True)
-            record = NewRecord(self._topic, event.extensions["partitionkey"].encode(), value, headers)
+            record = record_of(self._topic, event)
             found.append(_Found(order_id, snapshot.content, read_at, record, raw, number))
         return found, letters
 
     def _letter(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
-        digest = hashlib.sha256(raw).hexdigest()[:32]
         place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
-        return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest, None, raw)
+        return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest_of(raw), None, raw)
 
     def _is_news(self, one: _Found, stored: views.Seen | None, outcome: PollResult) -> bool:
         """It differs from what is stored, or it is the proof that the order waits for (docs/rules.md 16, 17)."""
@@ -314,11 +311,3 @@ def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:
     memory.move_to_end(key)
     while len(memory) > REMEMBERED:
         memory.popitem(last=False)
-
-
-def _id(raw: bytes) -> str:
-    """What tells two orders of a listing apart, whether or not they can be used."""
-    try:
-        return str(json.loads(raw)["order_id"])
-    except (ValueError, TypeError, LookupError):
-        return hashlib.sha256(raw).hexdigest()

@@ -5,11 +5,11 @@ from typing import Final
 
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
+from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock
 from adapters.store.transaction import Store
 from consumer import secrets
 from consumer.config import KafkaOption, Settings
-from consumer.outbox import Outbox
 
 #: The group of the embedded log; Kafka's is a setting.
 GROUP: Final = "orderflow"
@@ -45,7 +45,7 @@ def group_of(settings: Settings) -> str:
     return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
 
 
-def outbox_of(settings: Settings) -> Outbox | None:
+def outbox_of(settings: Settings) -> OutboxTopics | None:
     """Where changes of state are told; nobody else can read the embedded log."""
     topics = settings.topics
-    return None if settings.log.kind == "embedded" else Outbox(topics.transitions, topics.dead_letters)
+    return None if settings.log.kind == "embedded" else OutboxTopics(topics.transitions, topics.dead_letters)

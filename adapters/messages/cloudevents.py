@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in a record of the log, structured and binary mode."""
+"""CloudEvents 1.0 in records of the log: structured and binary mode are read, structured mode is written."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,20 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from adapters.errors import Unreadable, UnreadableReason
-from adapters.messages.json_slices import _members, load_object
-from adapters.messages.text import _UNSTORABLE, instant, iso
+from adapters.messages.json_slices import load_object, member
+from adapters.messages.text import instant, is_storable, iso
+from adapters.ports import NewRecord
 
 #: Of the contract with other teams (contract.py).
 VERSION: Final = "1.0.0"
 
 Headers = Sequence[tuple[str, bytes]]
 
-#: Longer ones do not fit into PostgreSQL's index over source and id (2704 bytes).
+#: Characters of an attribute. Longer ones do not fit into PostgreSQL's index over source and id (2704 bytes).
 LONGEST_ATTRIBUTE: Final = 300
 
 _STRUCTURED: Final = "application/cloudevents+json"
-#: The headers of every record that we publish.
+#: The headers of every event that orderflow publishes.
 STRUCTURED_HEADERS: Final = (("content-type", f"{_STRUCTURED}; charset=UTF-8".encode()),)
 _ENVELOPE: Final = frozenset(
     {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64"}
@@ -38,12 +39,13 @@ class CloudEvent:
     subject: str
     time: datetime
     data: bytes
-    extensions: Mapping[str, str]
+    extensions: Mapping[str, str]  # further attributes; `partitionkey` becomes the record's key
     dataschema: str = ""
+    base64: bool = False  # in structured mode the data is `data_base64`, for data that need not be UTF-8
 
 
-def to_structured(event: CloudEvent, *, base64: bool = False) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
-    """The record's value and headers. `base64` keeps every byte of the data; else it is inlined, and must be JSON."""
+def record_of(topic: str, event: CloudEvent) -> NewRecord:
+    """The record that carries `event`: its key is the event's `partitionkey`."""
     attributes = {
         "specversion": "1.0",
         "id": event.id,
@@ -55,16 +57,17 @@ def to_structured(event: CloudEvent, *, base64: bool = False) -> tuple[bytes, tu
         **({"dataschema": event.dataschema} if event.dataschema else {}),
         **event.extensions,
     }
-    head = to_json(attributes)[:-1]
-    data = b',"data_base64":"' + b64encode(event.data) + b'"' if base64 else b',"data":' + event.data
-    return head + data + b"}", STRUCTURED_HEADERS
+    head = to_json(attributes)[:-1]  # without the closing brace
+    data = b'"data_base64":"' + b64encode(event.data) + b'"' if event.base64 else b'"data":' + event.data
+    key = event.extensions["partitionkey"].encode()
+    return NewRecord(topic, key, head + b"," + data + b"}", STRUCTURED_HEADERS)
 
 
 def from_record(value: bytes | None, headers: Headers) -> CloudEvent | None:
-    """The event in a record of either mode; None for a tombstone.
+    """The event in a record; None for a record without a value.
 
-    Structured unless the headers carry the attributes: a publisher that forgets the content type is understood too.
-    Raises Unreadable: not_json, not_cloudevent, missing_field, bad_field.
+    The mode is structured unless the headers carry the attributes: a publisher that forgets the content type is
+    understood too. Raises Unreadable: NOT_JSON, NOT_CLOUDEVENT, MISSING_FIELD, BAD_FIELD.
     """
     if value is None:
         return None
@@ -73,37 +76,26 @@ def from_record(value: bytes | None, headers: Headers) -> CloudEvent | None:
         attributes = {name[3:]: text for name, text in texts.items() if name.startswith("ce_")}
         return _event(attributes, value)
     envelope = load_object(value)
-    return _event(envelope, _data(envelope, value))
-
-
-def _data(envelope: Mapping[str, Any], value: bytes) -> bytes:
     encoded = envelope.get("data_base64")
     if encoded is None:
-        return _exact_data(value.decode())
+        return _event(envelope, member(value, "data"))
     try:
-        return b64decode(encoded, validate=True)
+        return _event(envelope, b64decode(encoded, validate=True), base64=True)
     except (ValueError, TypeError):
         raise Unreadable(UnreadableReason.BAD_FIELD, "data_base64") from None
 
 
-def _exact_data(text: str) -> bytes:
-    try:
-        return {name: text[start:end] for name, _, start, end in _members(text)}.get("data", "").encode()
-    except (ValueError, RecursionError):
-        raise Unreadable(UnreadableReason.NOT_JSON) from None
-
-
-def _event(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
+def _event(attributes: Mapping[str, Any], data: bytes, *, base64: bool = False) -> CloudEvent:
     if attributes.get("specversion") != "1.0":
         raise Unreadable(UnreadableReason.NOT_CLOUDEVENT, "specversion")
-    time = instant(_attribute(attributes, "time"))
+    time = instant(attribute(attributes, "time"))
     if time is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "time")
     return CloudEvent(
-        id=_attribute(attributes, "id"),
-        source=_attribute(attributes, "source"),
-        type=_attribute(attributes, "type"),
-        subject=_attribute(attributes, "subject"),
+        id=attribute(attributes, "id"),
+        source=attribute(attributes, "source"),
+        type=attribute(attributes, "type"),
+        subject=attribute(attributes, "subject"),
         time=time,
         data=data,
         dataschema=schema if isinstance(schema := attributes.get("dataschema"), str) else "",
@@ -112,18 +104,20 @@ def _event(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
             for name, value in attributes.items()
             if name not in _ENVELOPE and isinstance(value, str | int)
         },
+        base64=base64,
     )
 
 
-def _attribute(attributes: Mapping[str, Any], name: str) -> str:
+def attribute(attributes: Mapping[str, Any], name: str) -> str:
+    """A mandatory attribute. Raises Unreadable: MISSING_FIELD, BAD_FIELD."""
     value = attributes.get(name)
     if value is None or value == "":
         raise Unreadable(UnreadableReason.MISSING_FIELD, name)
-    if not isinstance(value, str) or len(value) > LONGEST_ATTRIBUTE or _UNSTORABLE.search(value):
+    if not isinstance(value, str) or len(value) > LONGEST_ATTRIBUTE or not is_storable(value):
         raise Unreadable(UnreadableReason.BAD_FIELD, name)
     return value
 
 
 def schema_id(name: str) -> str:
-    """What `dataschema` says: the schema's name and its major version."""
+    """The value of `dataschema`: a schema's name and its major version."""
     return f"urn:orderflow:schema:{name}:{VERSION.partition('.')[0]}"

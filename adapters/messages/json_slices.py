@@ -1,107 +1,178 @@
-"""JSON read exactly: one object, and the bytes of each order of an OR11 page."""
+"""JSON read without loss: values by name, and parts of a message as the exact bytes that were received."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from pydantic_core import from_json
 
 from adapters.errors import Unreadable, UnreadableReason
-
-# -- JSON --------------------------------------------------------------------------------------------------------
+from adapters.messages.text import digest_of
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+    raise ValueError(name)  # Python reads NaN and Infinity; JSON has neither
 
 
-_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
+_PYTHON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _parsed(raw: bytes) -> Any:
-    """By pydantic's parser, which takes half the time of Python's, or a sixth where one long text is most of it.
-
-    It refuses more: lone surrogates, deep nesting. One bad text is no reason to lose an order, so Python's has the
-    last word.
-    """
+@contextmanager
+def _not_json() -> Iterator[None]:
     try:
-        return from_json(raw, allow_inf_nan=False)
-    except ValueError:
-        return _JSON.decode(raw.decode())
+        yield
+    except (ValueError, RecursionError):
+        raise Unreadable(UnreadableReason.NOT_JSON) from None
 
 
 def load_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises Unreadable(UnreadableReason.NOT_JSON)."""
-    try:
+    """The JSON object in `raw`. Raises Unreadable(NOT_JSON)."""
+    with _not_json():
         value = _parsed(raw)
-    except (ValueError, RecursionError):
-        raise Unreadable(UnreadableReason.NOT_JSON) from None
     if not isinstance(value, dict):
         raise Unreadable(UnreadableReason.NOT_JSON, "not an object")
     return value
 
 
-_SPACE: Final = re.compile(r"[ \t\n\r]*")
-#: Numbers stay text: one absurd number in one order must not make the whole page unreadable.
+def _parsed(raw: bytes) -> Any:
+    """Parse with pydantic's parser, and with Python's where that one refuses.
+
+    Pydantic's takes half the time, or a sixth where one long text is most of the input. It refuses lone surrogates and
+    deep nesting, which Python's accepts; an order must not be lost for one bad text.
+    """
+    try:
+        return from_json(raw, allow_inf_nan=False)
+    except ValueError:
+        return _PYTHON.decode(raw.decode())
+
+
+# -- Slices --------------------------------------------------------------------------------------------------------
+#
+# The functions below read text that was decoded from Latin-1: one character for each byte, so that a slice of the text
+# is a slice of the bytes. One order in a wrong encoding does not make its page unreadable.
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSlice:
+    """One order of a page of OR11."""
+
+    raw: bytes  # exactly as received
+    identity: str  # equal for two slices of one order. For comparison only: it is the order's id, decoded from Latin-1
+
+
+@dataclass(frozen=True, slots=True)
+class SlicedPage:
+    """A page of OR11, cut into its orders."""
+
+    orders: list[OrderSlice]
+    total_count: int | None  # of the whole listing; None where Mirakl gives none (docs/mirakl.md 5.2)
+
+
+def slice_orders(page: bytes) -> SlicedPage:
+    """Cut a page of OR11 into its orders. Raises Unreadable(NOT_JSON), also for a page without a list of orders."""
+    orders: list[OrderSlice] | None = None
+    total_count: int | None = None
+    with _not_json():
+        for name, value, _ in _members(page.decode("latin-1"), _page_value):
+            if name == "orders" and isinstance(value, list):
+                orders = value
+            elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
+                total_count = int(value)
+    if orders is None:
+        raise Unreadable(UnreadableReason.NOT_JSON, "orders")
+    return SlicedPage(orders, total_count)
+
+
+def slice_array(raw: bytes) -> list[bytes]:
+    """The bytes of each element of the JSON array in `raw`. Raises Unreadable(NOT_JSON)."""
+    with _not_json():
+        text = raw.decode("latin-1")
+        elements, end = _elements(text, _skip_space(text, 0))
+        _expect_end(text, end)
+        return [element for _, element in elements]
+
+
+def member(raw: bytes, name: str) -> bytes:
+    """The bytes of the member `name` of the JSON object in `raw`; the last one counts, and without one it is b"".
+
+    Raises Unreadable(NOT_JSON).
+    """
+    with _not_json():
+        texts = {found: text for found, _, text in _members(raw.decode("latin-1"))}
+        return texts.get(name, "").encode("latin-1")
+
+
+#: Numbers stay text: a number of a million digits in one order must not make the whole page unreadable.
 _DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+
+#: How `_members` reads a value: (name of the member, text, start) to (value, end).
+_ReadValue = Callable[[str, str, int], tuple[Any, int]]
 
 
-def _skip(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches always
+def _any_value(_name: str, text: str, start: int) -> tuple[Any, int]:
+    return _DECODER.raw_decode(text, start)
+
+
+def _page_value(name: str, text: str, start: int) -> tuple[Any, int]:
+    if name != "orders" or not text.startswith("[", start):
+        return _any_value(name, text, start)
+    elements, end = _elements(text, start)
+    return [OrderSlice(raw, _identity(value, raw)) for value, raw in elements], end
+
+
+def _identity(order: Any, raw: bytes) -> str:
+    return str(order["order_id"]) if isinstance(order, dict) and "order_id" in order else digest_of(raw)
+
+
+def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, Any, str]]:
+    """Name, value and the value's text of each member of the object that `text` is. Raises ValueError."""
+    at = _expect(text, _skip_space(text, 0), "{")
+    more = not text.startswith("}", at)
+    while more:
+        if not text.startswith('"', at):
+            raise ValueError("a name expected")
+        name, end = _DECODER.raw_decode(text, at)
+        start = _expect(text, _skip_space(text, end), ":")
+        value, end = read(name, text, start)
+        yield name, value, text[start:end]
+        at, more = _next(text, end, "}")
+    _expect_end(text, at + 1)
+
+
+def _elements(text: str, start: int) -> tuple[list[tuple[Any, bytes]], int]:
+    """Value and bytes of each element of the array at `start`, and the array's end. Raises ValueError."""
+    found = []
+    at = _expect(text, start, "[")
+    more = not text.startswith("]", at)
+    while more:
+        value, end = _DECODER.raw_decode(text, at)
+        found.append((value, text[at:end].encode("latin-1")))
+        at, more = _next(text, end, "]")
+    return found, at + 1
+
+
+def _next(text: str, end: int, closing: str) -> tuple[int, bool]:
+    """Behind a value that ends at `end`: where the next one begins, or where `closing` stands; and which of both."""
+    at = _skip_space(text, end)
+    if text.startswith(closing, at):
+        return at, False
+    return _expect(text, at, ","), True
 
 
 def _expect(text: str, at: int, token: str) -> int:
     if not text.startswith(token, at):
         raise ValueError(f"{token} expected")
-    return _skip(text, at + 1)
+    return _skip_space(text, at + 1)
 
 
-def _elements(text: str, at: int) -> Iterator[tuple[Any, int, int]]:
-    """Value, start and end of each element of the array at `at`."""
-    at = _expect(text, at, "[")
-    while not text.startswith("]", at):
-        value, end = _DECODER.raw_decode(text, at)
-        yield value, at, end
-        at = _skip(text, end)
-        if not text.startswith("]", at):
-            at = _expect(text, at, ",")
-
-
-def _members(text: str) -> Iterator[tuple[str, Any, int, int]]:
-    """Name, value, start and end of the value of each member of the object that `text` is."""
-    at = _expect(text, _skip(text, 0), "{")
-    while not text.startswith("}", at):
-        if not text.startswith('"', at):
-            raise ValueError("a name expected")
-        name, end = _DECODER.raw_decode(text, at)
-        start = _expect(text, _skip(text, end), ":")
-        value, end = _DECODER.raw_decode(text, start)
-        yield name, value, start, end
-        at = _skip(text, end)
-        if not text.startswith("}", at):
-            at = _expect(text, at, ",")
-    if _skip(text, at + 1) != len(text):
+def _expect_end(text: str, at: int) -> None:
+    if _skip_space(text, at) != len(text):
         raise ValueError("more than one value")
 
 
-def slice_orders(body: bytes) -> tuple[list[bytes], int | None]:
-    """The bytes of each order of an OR11 page exactly as received, and total_count where it is given
-    (docs/mirakl.md 5.2).
-
-    Raises Unreadable(UnreadableReason.NOT_JSON), also for a page that has no list of orders.
-    """
-    orders: list[bytes] | None = None
-    total: int | None = None
-    try:
-        text = body.decode("latin-1")  # a byte a character: one order in a wrong encoding spoils itself alone
-        for name, value, start, _ in _members(text):
-            if name == "orders" and isinstance(value, list):
-                orders = [text[first:end].encode("latin-1") for _, first, end in _elements(text, start)]
-            elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
-                total = int(value)
-    except (ValueError, RecursionError):
-        raise Unreadable(UnreadableReason.NOT_JSON) from None
-    if orders is None:
-        raise Unreadable(UnreadableReason.NOT_JSON, "orders")
-    return orders, total
+def _skip_space(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches always

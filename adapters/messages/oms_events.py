@@ -9,11 +9,11 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, StrictInt, ValidationError
 
 from adapters.errors import Unreadable, UnreadableReason
-from adapters.messages.cloudevents import CloudEvent, Headers, _attribute, from_record
+from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
 from adapters.messages.fields import Id, Instant, Listed, Message, Text
 from adapters.messages.json_slices import load_object
-from adapters.messages.snapshots import _order_id
-from adapters.messages.text import _web_url, content_of
+from adapters.messages.snapshots import order_id_of
+from adapters.messages.text import digest_of, web_url
 from statemachine.events import OMS_EVENT, Event
 from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Part, Tracking
 
@@ -142,7 +142,7 @@ def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> Clo
     """
     callback = callback_of(payload)
     return CloudEvent(
-        id=content_of(payload),
+        id=digest_of(payload),
         source=f"/kornitx/company/{company_ref_id}",
         type=oms_type(callback),
         subject=callback.external_ref,
@@ -172,17 +172,17 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
     callback = callback_of(event.data)
     if callback.external_ref != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
-    shop, order_id = find_shop(shops, _attribute(event.extensions, "companyrefid"), callback.external_ref)
+    shop, order_id = find_shop(shops, attribute(event.extensions, "companyrefid"), callback.external_ref)
     return Event(
         source=event.source,
         event_id=event.id,
         shop=shop.name,
-        order_id=_order_id(order_id),  # a blank may be all that is left behind the prefix
+        order_id=order_id_of(order_id),  # a blank may be all that is left behind the prefix
         trigger=OMS_EVENT,
         at=event.time,
         says=_callback_facts(callback, event.time, shop),
         raw=None,
-        content=content_of(event.data),
+        content=digest_of(event.data),
         note={
             "status": callback.status,
             "status_name": callback.status_name[:60],
@@ -221,7 +221,7 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> D
         tracking=Tracking(
             carrier=callback.shipping_carrier,  # KornitX names no carrier per parcel
             number=parcel.tracking or callback.shipping_tracking,
-            url=_web_url(parcel.tracking_url),
+            url=web_url(parcel.tracking_url),
         ),
         items=_items(parcel.items),
         dated=parcel.dispatch_datetime is not None,
@@ -239,7 +239,7 @@ def _all_of_it(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch
         tracking=Tracking(
             carrier=callback.shipping_carrier,
             number=number,
-            url=_web_url(newest.tracking_url) if number == newest.tracking else "",
+            url=web_url(newest.tracking_url) if number == newest.tracking else "",
         ),
         covers=covers,
     )

@@ -7,10 +7,10 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, OnErrorOmit
 
 from adapters.errors import Unreadable, UnreadableReason
-from adapters.messages.cloudevents import CloudEvent, Headers, _attribute, from_record
+from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.json_slices import load_object
-from adapters.messages.text import _web_url, content_of, instant, iso, usable_id
+from adapters.messages.text import digest_of, instant, iso, usable_id, web_url
 from statemachine.events import SNAPSHOT, Event
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, rank_of, snapshot_facts
 
@@ -58,12 +58,12 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     Raises Unreadable: not_json, missing_field or bad_id (of order_id); nothing else makes an order unreadable.
     """
     value = load_object(raw)
-    order_id = _order_id(value.get("order_id"))
+    order_id = order_id_of(value.get("order_id"))
     order = MiraklOrder.model_validate(value)
     tracking = Tracking(
         carrier=order.shipping_company,
         number=order.shipping_tracking,
-        url=_web_url(order.shipping_tracking_url),
+        url=web_url(order.shipping_tracking_url),
         carrier_code=order.shipping_carrier_code,
     )
     return order_id, Snapshot(
@@ -72,7 +72,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         # Real connectors met SHIPPING orders with empty addresses; street_1 is what tells (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1),
         read_at=read_at,
-        content=content_of(raw),
+        content=digest_of(raw),
         state=order.order_state,
         workflow=order.payment_workflow,
         created_at=order.created_date or EPOCH,
@@ -86,7 +86,8 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     )
 
 
-def _order_id(value: object) -> str:
+def order_id_of(value: object) -> str:
+    """`value` as the id of an order. Raises Unreadable: MISSING_FIELD, BAD_ID."""
     if value is None or value == "":
         raise Unreadable(UnreadableReason.MISSING_FIELD, "order_id")
     try:
@@ -112,6 +113,7 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> 
         time=snapshot.read_at,
         data=raw,
         extensions={"shop": shop, "partitionkey": f"{shop}:{order_id}", "readat": read_at},
+        base64=True,  # between Mirakl and the store no byte changes, in whatever encoding the order came
     )
 
 
@@ -122,10 +124,10 @@ def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collectio
         return None
     if event.type != SNAPSHOT_TYPE:
         raise Unreadable(UnreadableReason.UNKNOWN_TYPE)
-    shop = _attribute(event.extensions, "shop")
+    shop = attribute(event.extensions, "shop")
     if shop not in shop_names:
         raise Unreadable(UnreadableReason.UNKNOWN_SHOP)
-    read_at = instant(_attribute(event.extensions, "readat"))
+    read_at = instant(attribute(event.extensions, "readat"))
     if read_at is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
     order_id, snapshot = snapshot_of(event.data, read_at)

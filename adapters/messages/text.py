@@ -5,33 +5,37 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-# -- Text and instants -------------------------------------------------------------------------------------------
-
-#: As a pattern of a JSON Schema. Surrogates are left out of it: there they are halves of good characters.
+#: As a pattern of a JSON Schema. It leaves surrogates out: in the regular expressions of a schema they are halves of
+#: valid characters.
 CONTROL_CHARACTER: Final = r"[\u0000-\u001f\u007f-\u009f]"
-#: Control characters and lone surrogates: they parse as JSON, and PostgreSQL refuses them.
+#: Control characters and lone surrogates. JSON allows them, and PostgreSQL refuses them.
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def storable(text: str, limit: int = 2000) -> str:
-    """`text` trimmed, on one line, cut to `limit` characters, without what a database refuses."""
+    """`text` on one line, trimmed, cut to `limit` characters, without characters that PostgreSQL refuses."""
     if not text.isprintable():
         text = _UNSTORABLE.sub(" ", text)
     return text.strip()[:limit]
+
+
+def is_storable(text: str) -> bool:
+    """Whether `text` has no character that PostgreSQL refuses."""
+    return not _UNSTORABLE.search(text)
 
 
 ID_RULE: Final = "has to be 1 to 200 characters, none of them a control character, and neither . nor .."
 
 
 def usable_id(text: str) -> str:
-    """`text` itself if it can be a key, a part of a URL's path and a database's text; else ValueError."""
-    if not text.strip() or len(text) > 200 or text in (".", "..") or _UNSTORABLE.search(text):
+    """`text` itself. Raises ValueError where it cannot be a key, a step of a URL's path, or a text of the database."""
+    if not text.strip() or len(text) > 200 or text in (".", "..") or not is_storable(text):
         raise ValueError(ID_RULE)
     return text
 
 
 def instant(value: object) -> datetime | None:
-    """An ISO 8601 date-time as aware UTC; without an offset it is UTC. None if it cannot be read, as 0000-00-00."""
+    """An ISO 8601 date-time, as UTC; one without an offset is UTC. None for anything else, such as 0000-00-00."""
     if not isinstance(value, str):
         return None
     try:
@@ -42,14 +46,15 @@ def instant(value: object) -> datetime | None:
 
 
 def iso(at: datetime) -> str:
-    """RFC 3339 in UTC, to the microsecond: as text in the order of time."""
+    """RFC 3339 in UTC, always with microseconds, so that such texts sort by time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def content_of(raw: bytes) -> str:
-    """What identifies these bytes: 32 hexadecimal digits."""
+def digest_of(raw: bytes) -> str:
+    """The first 32 hexadecimal digits of the SHA-256."""
     return sha256(raw).hexdigest()[:32]
 
 
-def _web_url(text: str) -> str:
+def web_url(text: str) -> str:
+    """`text` if it begins with http:// or https://, else ""."""
     return text if text.lower().startswith(("http://", "https://")) else ""

@@ -1,44 +1,63 @@
-"""Records that orderflow publishes: transitions of orders, and the headers of dead letters."""
+"""Records that orderflow publishes through the outbox: changes of an order's state, and dead letters."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from pydantic_core import to_json
 
-from adapters.messages import cloudevents
-from adapters.messages.cloudevents import CloudEvent, Headers, schema_id
-from adapters.messages.text import content_of, iso
+from adapters.messages.cloudevents import LONGEST_ATTRIBUTE, CloudEvent, record_of, schema_id
+from adapters.messages.text import digest_of, iso
+from adapters.ports import NewRecord, RecordHeaders
+from statemachine.events import Event
 
 TRANSITION_TYPE: Final = "io.orderflow.order.transitioned"
 TRANSITION_SOURCE: Final = "/orderflow"
+#: The type of a dead letter in the outbox, where Debezium's router wants one. The published record has none.
+DEAD_LETTER_TYPE: Final = "io.orderflow.dead-letter"
 
 
-# -- What we write -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class OutboxTopics:
+    """Where the records of the outbox are published."""
+
+    transitions: str
+    dead_letters: str
+
+
+def transition_record(
+    topic: str,
+    journal_id: int,
+    cause: Event,
+    *,
+    before: str,
+    after: str,
+    version: int,
+    attention: Sequence[str],
+    at: datetime,
+) -> NewRecord:
+    """The record of one change of an order's state. The arguments are those of `transition_event`."""
+    event = transition_event(journal_id, cause, before=before, after=after, version=version, attention=attention, at=at)
+    return record_of(topic, event)
 
 
 def transition_event(
-    journal_id: int,
-    *,
-    shop: str,
-    order_id: str,
-    before: str,
-    after: str,
-    trigger: str,
-    version: int,
-    at: datetime,
-    attention: Sequence[str],
-    caused_by: tuple[str, str],
+    journal_id: int, cause: Event, *, before: str, after: str, version: int, attention: Sequence[str], at: datetime
 ) -> CloudEvent:
-    """One change of an order's state. `caused_by`: source and id of the event that led to it."""
-    order = f"{shop}:{order_id}"
-    # Not built as a Transition, which costs as much as the rest of it: a test reads every one back as that.
+    """One change of an order's state.
+
+    `journal_id` is the row of the journal that holds the change, and becomes the event's id. `cause` is the event that
+    led to the change. `version` is the order's version after it, `attention` the reasons that stand after it.
+    """
+    order = f"{cause.shop}:{cause.order_id}"
+    # A plain dict: building a contract.Transition would double the time. A test reads every event back as one.
     data = {
-        "shop": shop,
-        "order_id": order_id,
+        "shop": cause.shop,
+        "order_id": cause.order_id,
         "from_state": before,
         "to_state": after,
-        "trigger": trigger,
+        "trigger": cause.trigger,
         "version": version,
         "at": iso(at),
         "attention": attention,
@@ -47,31 +66,43 @@ def transition_event(
         id=str(journal_id),
         source=TRANSITION_SOURCE,
         type=TRANSITION_TYPE,
-        subject=order_id,
+        subject=cause.order_id,
         time=at,
         data=to_json(data),
         extensions={
             "partitionkey": order,
-            "shop": shop,
+            "shop": cause.shop,
             "correlationid": order,
-            "causationid": _bounded("#".join(caused_by)),
-            "sequence": f"{version:010d}",  # CloudEvents wants it to sort as text
+            "causationid": _bounded(f"{cause.source}#{cause.event_id}"),
+            "sequence": f"{version:010d}",  # CloudEvents wants a text that sorts by itself
         },
         dataschema=schema_id("transition"),
     )
 
 
 def _bounded(text: str) -> str:
-    """`text`, or its start and a hash of the whole where it is too long for an attribute: still one for each text."""
-    if len(text) <= cloudevents.LONGEST_ATTRIBUTE:
+    """`text`; where it is too long for an attribute, its start and its digest, which still differs for each text."""
+    if len(text) <= LONGEST_ATTRIBUTE:
         return text
-    digest = "~" + content_of(text.encode())
-    return text[: cloudevents.LONGEST_ATTRIBUTE - len(digest)] + digest
+    digest = "~" + digest_of(text.encode())
+    return text[: LONGEST_ATTRIBUTE - len(digest)] + digest
 
 
-def dead_letter_headers(
-    source: str, place: str, reason: str, detail: str, headers: Headers
-) -> tuple[tuple[str, bytes], ...]:
-    """The record's own headers, then ours: the last of a name is ours, also where a letter is set aside twice."""
+def dead_letter_record(
+    topic: str,
+    *,
+    key: bytes | None,
+    value: bytes | None,
+    headers: RecordHeaders,
+    source: str,
+    place: str,
+    reason: str,
+    detail: str,
+) -> NewRecord:
+    """A record that could not be used, byte for byte. Our headers follow its own.
+
+    Of two headers with one name the last counts. So a record that is dead-lettered again shows the newest reason.
+    """
     ours = {"place": place, "source": source, "reason": reason, "detail": detail}
-    return (*headers, *((f"orderflow-{name}", text.encode(errors="replace")) for name, text in ours.items()))
+    added = ((f"orderflow-{name}", text.encode(errors="replace")) for name, text in ours.items())
+    return NewRecord(topic, key, value or b"", (*headers, *added))

@@ -10,7 +10,7 @@ from zlib import crc32
 import kafka
 from kafka.partitioner import Partitioner
 
-from adapters.messages.cloudevents import to_structured
+from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
 
 ANSWER_SECONDS: Final = 15
@@ -42,10 +42,11 @@ class OmsPublisher:
 
     def __call__(self, url: str, _headers: dict[str, str], body: bytes) -> int:
         event = oms_event(int(url.removeprefix("kafka:")), body, datetime.now(UTC))
-        value, headers = to_structured(event)
-        key = event.extensions["partitionkey"].encode()
+        record = record_of(self._topic, event)
+        headers = list(record.headers)
         try:
-            self._producer.send(self._topic, key=key, value=value, headers=list(headers)).get(timeout=ANSWER_SECONDS)
+            sent = self._producer.send(record.topic, key=record.key, value=record.value, headers=headers)
+            sent.get(timeout=ANSWER_SECONDS)
         except kafka.errors.KafkaError:
             return 503
         return 200

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from adapters.errors import Unreadable
-from adapters.messages.cloudevents import CloudEvent, to_structured
+from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import ShopIds, oms_event
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import Clock, LogWriter, NewRecord
@@ -69,13 +69,8 @@ def _record_of(letter: Letter, shops: Sequence[ShopIds], topics: TopicsTable, cl
         raise NotPossible(f"dead letter {letter.id}: its shop {shop_name} is not in the configuration")
     try:
         if kind == "callback":
-            return _enveloped(topics.oms_events, oms_event(shop.company_ref_id, value, clock.now()), base64=False)
+            return record_of(topics.oms_events, oms_event(shop.company_ref_id, value, clock.now()))
         order_id, snapshot = snapshot_of(value, letter.first_at)
-        return _enveloped(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot), base64=True)
+        return record_of(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot))
     except Unreadable as error:
         raise NotPossible(f"dead letter {letter.id} can still not be read ({error}); discard it") from error
-
-
-def _enveloped(topic: str, event: CloudEvent, *, base64: bool) -> NewRecord:
-    value, headers = to_structured(event, base64=base64)
-    return NewRecord(topic, event.extensions["partitionkey"].encode(), value, headers)

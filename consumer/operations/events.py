@@ -21,7 +21,7 @@ from adapters.messages.contract import (
     forgiven,
     kind_of,
 )
-from adapters.messages.json_slices import load_object, slice_orders
+from adapters.messages.json_slices import load_object, slice_array
 from adapters.messages.oms_events import ShopIds, callback_of, decode_oms, oms_type
 from adapters.messages.snapshots import decode_snapshot
 from adapters.messages.text import ID_RULE
@@ -70,7 +70,7 @@ def split(text: bytes) -> list[bytes]:
     """The bytes of each event: of an array, of lines, or all of it. Raises Unreadable for an array that is none."""
     text = text.strip()
     if text.startswith(b"["):
-        return slice_orders(b'{"orders":' + text + b"}")[0]  # it keeps the bytes of each element
+        return slice_array(text)
     lines = [line for line in text.splitlines() if line.strip()]
     # An event in several lines has one that begins with a brace; a broken line must not make one event of a file.
     if sum(line.startswith((b"{", b"null")) for line in lines) > 1 and not _is_json(text):

@@ -16,9 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
-from adapters.messages.cloudevents import to_structured
+from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
-from adapters.ports import Clock, LogWriter, NewRecord
+from adapters.messages.text import digest_of
+from adapters.ports import Clock, LogWriter
 from adapters.store.transaction import DeadLetter
 from consumer.hooks import CallbackResult, Hooks
 from consumer.poller import TOO_LARGE
@@ -109,10 +110,8 @@ class CallbackEndpoint:
     async def _publish(self, body: bytes) -> str:
         """Returns the event's id. Raises Unreadable and TooLarge for a callback that can never be published."""
         event = oms_event(self._company_ref_id, body, self._clock.now())
-        value, headers = to_structured(event)
-        record = NewRecord(self._topic, event.extensions["partitionkey"].encode(), value, headers)
         try:
-            await run_in_threadpool(self._writer.publish, [record])
+            await run_in_threadpool(self._writer.publish, [record_of(self._topic, event)])
         except LogUnavailable as error:
             raise _Refused(CallbackResult.LOG_UNAVAILABLE, 503, "not durable yet; send it again") from error
         return event.id
@@ -121,7 +120,7 @@ class CallbackEndpoint:
         """Keep the body: after ten hours the OMS no longer sends it, and has no other copy for us."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
-        digest = hashlib.sha256(body).hexdigest()[:32]
+        digest = digest_of(body)
         letter = DeadLetter(f"callback:{self._shop}", "PUT", reason, detail, digest, None, body)
         try:
             await run_in_threadpool(self._keep, [letter])

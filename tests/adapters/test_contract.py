@@ -1,6 +1,7 @@
 """The published schemas against the decoders: what they let through is taken, and what we write fits them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -11,39 +12,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.messages import contract, oms_events, snapshots
-from adapters.messages.cloudevents import from_record, to_structured
+from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.contract import OMS, TRANSITIONS, Complaint, complaints, forgiven, kind_of
 from adapters.messages.oms_events import ShopIds, callback_of, decode_oms, oms_event
-from adapters.messages.transitions import dead_letter_headers, transition_event
+from adapters.messages.transitions import dead_letter_record, transition_event, transition_record
 from statemachine.attention import REASONS
-from statemachine.events import TRIGGERS
+from statemachine.events import CALL, OMS_EVENT, TRIGGERS, Event
 from statemachine.states import STATES
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 SCHEMAS = {name: jsonschema.Draft202012Validator(contract.schema(name)) for name in contract.MODELS}
+CAUSE = Event("/kornitx/company/99999", "n1", "alpha", "A-1", OMS_EVENT, NOW)
 CALLBACK: dict[str, Any] = {"id": 7, "external_ref": "A-1", "status": 4}
 
 
 def oms(**changes: Any) -> dict[str, Any]:
     event = oms_event(99999, json.dumps(CALLBACK).encode(), NOW)
-    return {**json.loads(to_structured(event)[0]), **changes}
+    return {**json.loads(record_of("t", event).value), **changes}
 
 
-def transition(**changes: Any) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "shop": "alpha",
-        "order_id": "A-1",
+def transition(cause: Event = CAUSE, **changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
         "before": "imported",
         "after": "dispatched",
-        "trigger": "oms_event",
         "version": 9,
         "at": NOW,
         "attention": ["oms_canceled"],
-        "caused_by": ("/kornitx/company/99999", "n1"),
     }
-    value, _ = to_structured(transition_event(4711, **(said | changes)))
-    return dict(json.loads(value))
+    record = transition_record("orderflow.transitions", 4711, cause, **(arguments | changes))
+    assert record.topic == "orderflow.transitions"
+    assert record.key == f"{cause.shop}:{cause.order_id}".encode()
+    return dict(json.loads(record.value))
 
 
 def fields_of(kind: contract.Kind, envelope: dict[str, Any]) -> list[str]:
@@ -216,14 +216,14 @@ def test_real_orders_fit_the_schema_of_an_order() -> None:
     version=st.integers(1, 10**9),
     at=st.datetimes(timezones=st.just(UTC)),
     attention=st.lists(st.sampled_from(sorted(REASONS))),
-    caused_by=st.tuples(st.from_regex(r"/[a-z/]{1,299}", fullmatch=True), st.from_regex(r"\w{1,300}", fullmatch=True)),
+    source=st.from_regex(r"/[a-z/]{1,299}", fullmatch=True),
+    event_id=st.from_regex(r"\w{1,300}", fullmatch=True),
 )
 def test_every_transition_fits_its_schema(
-    order_id: str, states: tuple[str, str], trigger: str, version: int, at: datetime, **more: Any
+    order_id: str, states: tuple[str, str], trigger: str, source: str, event_id: str, **more: Any
 ) -> None:
-    event = transition(
-        order_id=order_id, before=states[0], after=states[1], trigger=trigger, version=version, at=at, **more
-    )
+    cause = Event(source, event_id, "alpha", order_id, trigger, NOW)
+    event = transition(cause, before=states[0], after=states[1], **more)
     assert [error.message for error in SCHEMAS["order-transitioned-event"].iter_errors(event)] == []
     assert complaints(TRANSITIONS, event) == []
 
@@ -257,16 +257,17 @@ def test_a_transition() -> None:
 
 
 def test_a_transition_is_read_as_written() -> None:
-    event = transition_event(
-        1, shop="a", order_id="ß", before="new", after="shipped", trigger="call", version=1, at=NOW, attention=(),
-        caused_by=("/s", "i"),
-    )  # fmt: skip
-    assert from_record(*to_structured(event)) == event
+    cause = Event("/s", "i", "a", "ß", CALL, NOW)
+    event = transition_event(1, cause, before="new", after="shipped", version=1, attention=(), at=NOW)
+    record = record_of("t", event)
+    assert from_record(record.value, record.headers) == event
 
 
 def test_causes_too_long_for_an_attribute_stay_distinct() -> None:
     first, second = ("/s" * 100, "i" * 200 + "1"), ("/s" * 100, "i" * 200 + "2")
-    ids = [transition(caused_by=cause)["causationid"] for cause in (first, second, ("/s", "i" * 297))]
+    third = ("/s", "i" * 297)
+    causes = [replace(CAUSE, source=source, event_id=event_id) for source, event_id in (first, second, third)]
+    ids = [transition(cause)["causationid"] for cause in causes]
     assert [len(one) for one in ids] == [300, 300, 300]
     assert len(set(ids)) == 3
     assert ids[0].startswith("/s/s")
@@ -275,21 +276,37 @@ def test_causes_too_long_for_an_attribute_stay_distinct() -> None:
 
 def test_headers_of_a_dead_letter() -> None:
     own = (("content-type", b"x"), ("orderflow-reason", b"not_json"))
-    headers = dead_letter_headers("oms.order-events", "oms.order-events/3/1842", "bad_field", "status", own)
-    assert headers == (
+    place = "oms.order-events/3/1842"
+    record = dead_letter_record(
+        "orderflow.dead-letters",
+        key=b"k",
+        value=b"\xff",
+        headers=own,
+        source="oms.order-events",
+        place=place,
+        reason="bad_field",
+        detail="status",
+    )
+    assert record.topic == "orderflow.dead-letters"
+    assert record.key == b"k"
+    assert record.value == b"\xff"
+    assert record.headers == (
         *own,
-        ("orderflow-place", b"oms.order-events/3/1842"),
+        ("orderflow-place", place.encode()),
         ("orderflow-source", b"oms.order-events"),
         ("orderflow-reason", b"bad_field"),
         ("orderflow-detail", b"status"),
     )
-    last = {name: value.decode() for name, value in headers}
+    last = {name: value.decode() for name, value in record.headers}
     assert SCHEMAS["dead-letter-headers"].is_valid(last)
     assert last["orderflow-reason"] == "bad_field"
 
 
 def test_no_detail_keeps_a_letter_from_being_written() -> None:
-    assert dead_letter_headers("t", "t/0/0", "bad_field", "a\ud800", ())[-1] == ("orderflow-detail", b"a?")
+    record = dead_letter_record(
+        "t", key=None, value=None, headers=(), source="t", place="t/0/0", reason="bad_field", detail="a\ud800"
+    )
+    assert record.headers[-1] == ("orderflow-detail", b"a?")
 
 
 def test_every_schema_has_its_id_and_stands_alone() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages import oms_events, snapshots, text
-from adapters.messages.cloudevents import CloudEvent, from_record, to_structured
-from adapters.messages.json_slices import slice_orders
+from adapters.messages.cloudevents import CloudEvent, from_record, record_of
+from adapters.messages.json_slices import SlicedPage, member, slice_array, slice_orders
 from adapters.messages.oms_events import ShopIds, decode_oms, find_shop, oms_event
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
 from adapters.messages.text import instant
@@ -66,7 +66,8 @@ def callback(**changes: Any) -> dict[str, Any]:
 
 
 def said(payload: dict[str, Any], shops: tuple[ShopIds, ...] = SHOPS) -> Event:
-    answer = decode_oms(*to_structured(oms_event(99999, json.dumps(payload).encode(), NOW)), shops)
+    record = record_of("t", oms_event(99999, json.dumps(payload).encode(), NOW))
+    answer = decode_oms(record.value, record.headers, shops)
     assert answer is not None
     return answer
 
@@ -108,8 +109,8 @@ def is_json(raw: bytes) -> bool:
 
 def test_an_order_in_a_wrong_encoding_spoils_itself_alone() -> None:
     good, bad = b'{"order_id": "A-1"}', b'{"order_id": "\xff"}'
-    orders, _ = slice_orders(b'{"orders": [' + bad + b", " + good + b"]}")
-    assert orders == [bad, good]
+    orders = slice_orders(b'{"orders": [' + bad + b", " + good + b"]}").orders
+    assert [order.raw for order in orders] == [bad, good]
     assert reason_of(snapshot_of, bad, NOW) == "not_json"
 
 
@@ -177,7 +178,10 @@ def test_slices_are_the_very_bytes(orders: list[str], space: list[str], total: i
     inner = f"{space[0]},{space[1]}".join(orders)
     count = "" if total is None else f',{space[2]}"total_count"{space[3]}:{space[4]}{total}{space[5]}'
     page = f'{space[6]}{{{space[7]}"orders"{space[8]}:{space[9]}[{space[10]}{inner}{space[11]}]{count}}}{space[0]}'
-    assert slice_orders(page.encode()) == ([one.encode() for one in orders], total)
+    sliced = slice_orders(page.encode())
+    assert [order.raw for order in sliced.orders] == [one.encode() for one in orders]
+    assert sliced.total_count == total
+    assert slice_array(f"{space[0]}[{space[10]}{inner}{space[11]}]{space[1]}".encode()) == [o.encode() for o in orders]
 
 
 @pytest.mark.parametrize(
@@ -201,8 +205,35 @@ def test_a_page_without_orders_is_unreadable(body: bytes) -> None:
     assert reason_of(slice_orders, body) == "not_json"
 
 
+@pytest.mark.parametrize("text", [b"", b"{}", b"[", b"[1,]", b"[1 2]", b"[1]x", b"\xef\xbb\xbf[]"])
+def test_a_text_that_is_no_array_is_unreadable(text: bytes) -> None:
+    assert reason_of(slice_array, text) == "not_json"
+
+
+@pytest.mark.parametrize(
+    ("order", "identity"),
+    [
+        (b'{"order_id": "A-1"}', "A-1"),
+        (b'{"order_id": "A-1", "customer": "\xff"}', "A-1"),
+        (b'{"order_id": 12}', "12"),
+        (b"{}", text.digest_of(b"{}")),
+        (b"null", text.digest_of(b"null")),
+    ],
+)
+def test_orders_of_a_page_are_told_apart_whether_or_not_they_can_be_used(order: bytes, identity: str) -> None:
+    (found,) = slice_orders(b'{"orders": [' + order + b"]}").orders
+    assert found.identity == identity
+
+
+def test_a_member_keeps_its_bytes() -> None:
+    raw = '{"a": 1, "data" : { "x":"é\\u00e9", "n": 1.50 } , "b": []}'.encode()
+    assert member(raw, "data") == '{ "x":"é\\u00e9", "n": 1.50 }'.encode()
+    assert member(raw, "c") == b""
+    assert reason_of(member, b'{"data": 1', "data") == "not_json"
+
+
 def test_total_count_that_is_no_number_is_no_count() -> None:
-    assert slice_orders(b'{"total_count": null, "orders": []}') == ([], None)
+    assert slice_orders(b'{"total_count": null, "orders": []}') == SlicedPage([], None)
 
 
 # -- Snapshots ---------------------------------------------------------------------------------------------------
@@ -278,14 +309,18 @@ def test_instants() -> None:
 def test_a_snapshot_goes_through_the_log_byte_for_byte() -> None:
     raw = b'{ "order_id":"A-1" ,"x":"\\u00e9", "order_state":"SHIPPED"}'
     event = snapshot_event("alpha", *reversed_of(raw))
-    value, headers = to_structured(event, base64=True)
-    assert from_record(value, headers) == event
-    assert event.id == f"A-1:{text.content_of(raw)}:2026-03-06T12:00:00.000000Z"
-    assert event.extensions["partitionkey"] == "alpha:A-1"
-    answer = decode_snapshot(value, headers, {"alpha"})
-    assert answer is not None and answer.raw == raw and answer.trigger == "snapshot"
-    assert answer.says.shipped_seen and answer.note == {"mirakl_state": "SHIPPED"}
-    assert answer.says.snapshot and answer.says.snapshot.read_at == NOW
+    record = record_of("t", event)
+    assert from_record(record.value, record.headers) == event
+    assert event.id == f"A-1:{text.digest_of(raw)}:2026-03-06T12:00:00.000000Z"
+    assert record.key == b"alpha:A-1"
+    answer = decode_snapshot(record.value, record.headers, {"alpha"})
+    assert answer is not None
+    assert answer.raw == raw
+    assert answer.trigger == "snapshot"
+    assert answer.says.shipped_seen
+    assert answer.note == {"mirakl_state": "SHIPPED"}
+    assert answer.says.snapshot
+    assert answer.says.snapshot.read_at == NOW
 
 
 def reversed_of(raw: bytes) -> tuple[str, bytes, Any]:
@@ -294,8 +329,10 @@ def reversed_of(raw: bytes) -> tuple[str, bytes, Any]:
 
 
 def test_inlined_data_keeps_its_bytes_and_binary_mode_is_read() -> None:
-    event = CloudEvent("1", "/s", "t", "x", NOW, b'{ "a" : 1.50 }', {"companyrefid": "9"})
-    value, headers = to_structured(event)
+    event = CloudEvent("1", "/s", "t", "x", NOW, b'{ "a" : 1.50 }', {"companyrefid": "9", "partitionkey": "9:x"})
+    record = record_of("t", event)
+    value, headers = record.value, record.headers
+    assert record.key == b"9:x"
     assert headers[0][1].startswith(b"application/cloudevents+json")
     assert json.loads(value)["data"] == {"a": 1.5}
     assert from_record(value, headers) == event
@@ -308,6 +345,7 @@ def test_inlined_data_keeps_its_bytes_and_binary_mode_is_read() -> None:
         ("ce_subject", b"x"),
         ("ce_time", b"2026-03-06T12:00:00Z"),
         ("ce_companyrefid", b"9"),
+        ("ce_partitionkey", b"9:x"),
         ("content-type", b"application/json"),
     ]
     assert from_record(event.data, binary) == event
@@ -337,9 +375,9 @@ def test_a_tombstone_is_nothing() -> None:
     ],
 )
 def test_bad_envelopes(change: dict[str, object], reason: str) -> None:
-    value, headers = to_structured(snapshot_event("alpha", *reversed_of(order())), base64=True)
-    broken = json.dumps(json.loads(value) | change).encode()
-    assert reason_of(decode_snapshot, broken, headers, {"alpha"}) == reason
+    record = record_of("t", snapshot_event("alpha", *reversed_of(order())))
+    broken = json.dumps(json.loads(record.value) | change).encode()
+    assert reason_of(decode_snapshot, broken, record.headers, {"alpha"}) == reason
 
 
 # -- KornitX -----------------------------------------------------------------------------------------------------
@@ -438,7 +476,8 @@ def test_the_type_follows_the_data(change: dict[str, Any], kind: str) -> None:
 
 
 def test_subject_and_reference_must_agree_and_the_company_be_known() -> None:
-    value, headers = to_structured(oms_event(99999, json.dumps(callback()).encode(), NOW))
+    record = record_of("t", oms_event(99999, json.dumps(callback()).encode(), NOW))
+    value, headers = record.value, record.headers
     envelope = json.loads(value)
     assert reason_of(decode_oms, json.dumps(envelope | {"subject": "B"}).encode(), headers, SHOPS) == "bad_field"
     del envelope["companyrefid"]
@@ -466,7 +505,7 @@ def test_every_sample_order_is_understood() -> None:
     states = set()
     for path in SAMPLES.glob("*OR11*.json"):
         body = path.read_bytes()
-        orders = slice_orders(body)[0] if b'"orders"' in body else [body]
+        orders = [one.raw for one in slice_orders(body).orders] if b'"orders"' in body else [body]
         for raw in orders:
             order_id, snapshot = snapshot_of(raw, NOW)
             assert order_id and snapshot.lines and snapshot.created_at > EPOCH and snapshot.updated_at < NOW

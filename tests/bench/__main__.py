@@ -29,8 +29,9 @@ from adapters.clock import SystemClock
 from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
-from adapters.messages.cloudevents import to_structured
+from adapters.messages.cloudevents import record_of
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
+from adapters.messages.transitions import OutboxTopics
 from adapters.ports import NewRecord
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import transaction as stores
@@ -38,7 +39,6 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.bootstrap import collect_less_often
 from consumer.loop import BATCH, Consumer
-from consumer.outbox import Outbox
 
 PARTITIONS = 4
 SHOP = "alpha"
@@ -125,8 +125,7 @@ def events(count: int, topic: str, state: str, after: timedelta) -> Iterator[tup
         raw = order_bytes(number, state, read_at)
         order_id, snapshot = snapshot_of(raw, read_at)
         event = snapshot_event(SHOP, order_id, raw, snapshot)
-        value, headers = to_structured(event, base64=True)
-        yield NewRecord(topic, event.extensions["partitionkey"].encode(), value, headers), len(raw)
+        yield record_of(topic, event), len(raw)
 
 
 def publish(servers: list[str], topic: str, of: str, count: int, tell: Callable[[str], None]) -> int:
@@ -166,7 +165,7 @@ def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
     """One consumer as in production: decode, apply, outbox; one durable transaction a batch."""
     clock, names = SystemClock(), frozenset({SHOP})
     log = KafkaLog(lambda: {"bootstrap_servers": servers})
-    orders = OrderWriter(store, {}, clock, outbox=Outbox("orderflow.transitions", "orderflow.dead-letters"))
+    orders = OrderWriter(store, {}, clock, outbox=OutboxTopics("orderflow.transitions", "orderflow.dead-letters"))
     decoders = {topic: lambda value, headers: decode_snapshot(value, headers, names)}
     consumer = Consumer(log.reader(uuid4().hex, [topic]), orders, decoders)  # a new group: from the beginning
     watch, seen = Watch(), 0

@@ -12,10 +12,9 @@ import sqlalchemy as sa
 from starlette.types import ASGIApp
 
 from adapters.log.embedded import EmbeddedLog
-from adapters.messages.cloudevents import to_structured
+from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import ShopIds, decode_oms, oms_event
 from adapters.messages.snapshots import decode_snapshot
-from adapters.ports import NewRecord
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.simulators.books import Books, Effect
@@ -187,8 +186,7 @@ class Rig:
 
     def _callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
         event = oms_event(COMPANIES[url.removeprefix("http://")], body, self.clock.now())
-        value, headers = to_structured(event)
-        self.log.publish([NewRecord(OMS_EVENTS, event.extensions["partitionkey"].encode(), value, headers)])
+        self.log.publish([record_of(OMS_EVENTS, event)])
         return 200
 
     # -- Steps ---------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from adapters.errors import Fenced, LogUnavailable, Rejected, Retryable, StoreUnavailable, Unreadable
 from adapters.messages.cloudevents import from_record
 from adapters.messages.snapshots import decode_snapshot
-from adapters.messages.text import content_of
+from adapters.messages.text import digest_of
 from adapters.ports import Carrier, Catalog, NewRecord, OrdersPage, OrdersQuery
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import schema as s
@@ -545,7 +545,7 @@ def test_an_order_comes_through_byte_for_byte(rig: Rig) -> None:
     rig.consume()
     row = rig.row()
     assert views.received(rig.store, row.key, row.content) == odd
-    assert (row.content, row.state) == (content_of(odd), "waiting_acceptance")
+    assert (row.content, row.state) == (digest_of(odd), "waiting_acceptance")
 
 
 def rig_body(rig: Rig) -> bytes:

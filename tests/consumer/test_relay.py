@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 
 from adapters.errors import Fenced, LogUnavailable, StoreUnavailable, TooLarge
 from adapters.messages.cloudevents import from_record
-from adapters.messages.transitions import TRANSITION_TYPE
+from adapters.messages.transitions import TRANSITION_TYPE, OutboxTopics
 from adapters.ports import NewRecord
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Store
 from consumer.apply import OrderWriter
 from consumer.leases import RELAY, Leases
-from consumer.outbox import Outbox
 from consumer.relay import BATCH, LEFT_OUT, Relay
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
 from tests.support import OpenStore, StillClock, new_store
 
-OUTBOX = Outbox("orderflow.transitions", "orderflow.dead-letters")
+OUTBOX = OutboxTopics("orderflow.transitions", "orderflow.dead-letters")
 LIFE = (
     snapshot_event(read("WAITING_ACCEPTANCE")),
     snapshot_event(read("SHIPPING", updated=1, began=1)),

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from adapters.errors import ConfigError, TooLarge
 from adapters.messages.cloudevents import from_record
-from adapters.messages.text import content_of
+from adapters.messages.text import digest_of
 from adapters.store import views
 from consumer.metrics.stored import StoredGauges
 from consumer.web.app import application
@@ -208,7 +208,7 @@ def test_a_callback_with_any_proof_of_the_secret_is_in_the_log_as_an_event(web: 
     assert answer.status_code == 200
     assert answer.json() == {"id": event.id}
     assert event.data == BODY
-    assert event.id == content_of(BODY)
+    assert event.id == digest_of(BODY)
     assert event.subject == "1-A"
     assert event.source == "/kornitx/company/99001"
     assert event.extensions["companyrefid"] == "99001"
