@@ -180,9 +180,9 @@ class OrderWriter:
         outbox: OutboxTopics | None = None,
     ) -> None:
         """`policies`: of each shop. `outbox` None: nothing is published, as no other process reads the embedded log."""
-        self.store = store
-        self.policies = policies
-        self.clock = clock
+        self._store = store
+        self._policies = policies
+        self._clock = clock
         self._hooks = hooks
         self._outbox = outbox
 
@@ -193,7 +193,7 @@ class OrderWriter:
 
         Raises Fenced where another consumer has made that step, StoreUnavailable where nothing was kept.
         """
-        with self.store.transaction() as tx:
+        with self._store.transaction() as tx:
             for move in moves:
                 tx.advance(move)
             applied = self.apply_in(tx, events)
@@ -205,8 +205,8 @@ class OrderWriter:
         """Apply inside a transaction of the caller's; the caller calls `report` once it is committed."""
         if not events:
             return []
-        now = self.clock.now()
-        decision = decide_batch(events, load(tx, events, now), self.policies, now)
+        now = self._clock.now()
+        decision = decide_batch(events, load(tx, events, now), self._policies, now)
         self._write(tx, decision, now)
         return list(decision.applied)
 
@@ -217,19 +217,19 @@ class OrderWriter:
 
     def replan(self, keys: Sequence[tuple[str, str]]) -> None:
         """Plan these orders (shop, order id) again: a shop's policy may have changed, which is no event."""
-        with self.store.transaction() as tx:
-            now = self.clock.now()
+        with self._store.transaction() as tx:
+            now = self._clock.now()
             orders = tx.lock_orders(keys, now)
             loaded = Loaded(orders, commands=tx.live_commands([row.key for row in orders.values()]))
-            self._write(tx, decide_replan(loaded, self.policies, now), now)
+            self._write(tx, decide_replan(loaded, self._policies, now), now)
 
     def set_aside(self, letters: Sequence[DeadLetter]) -> None:
         """Keep what cannot be used and came by no consumer. Raises StoreUnavailable."""
-        with self.store.transaction() as tx:
+        with self._store.transaction() as tx:
             self._set_aside(tx, letters)
 
     def _set_aside(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
-        now = self.clock.now()
+        now = self._clock.now()
         tx.set_aside(letters, now)
         if self._outbox is not None:
             topic = self._outbox.dead_letters

@@ -149,7 +149,8 @@ class Service:
         self._with_topics()
         self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
         self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
-        self.orders = OrderWriter(self.store, config.policies(settings), self.clock, self.hooks, outbox_of(settings))
+        self.policies = config.policies(settings)
+        self.orders = OrderWriter(self.store, self.policies, self.clock, self.hooks, outbox_of(settings))
         self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
         self.consumer = self._make_consumer() if "consumer" in self.roles else None
         self.worker = self._make_worker() if "worker" in self.roles else None
@@ -215,13 +216,15 @@ class Service:
             topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
         }
         reader = self.log.reader(group_of(self.settings), list(decoders))
-        return Consumer(reader, self.orders, decoders, self.hooks)
+        return Consumer(reader, self.store, self.orders, decoders, self.clock, hooks=self.hooks)
 
     def _make_worker(self) -> Worker:
         table = self.settings.worker
         return Worker(
+            self.store,
             self.orders,
             {name: self._worker_shop(name, shop) for name, shop in self.settings.shops.items()},
+            self.policies,
             self.clock,
             grace=timedelta(seconds=table.grace_seconds),
             backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),

@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
-from adapters.ports import LogReader, Partition, Record
-from adapters.store.transaction import DeadLetter, Move
+from adapters.ports import Clock, LogReader, Partition, Record
+from adapters.store.transaction import DeadLetter, Move, Store
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Hooks
@@ -42,17 +42,21 @@ class Consumer:
     def __init__(
         self,
         reader: LogReader,
+        store: Store,
         orders: OrderWriter,
         decoders: Mapping[str, Decode],
-        hooks: Hooks = NO_HOOKS,
+        clock: Clock,
         *,
+        hooks: Hooks = NO_HOOKS,
         brake: DeadLetterLimit | None = None,
     ) -> None:
         self._reader = reader
+        self._store = store
         self._orders = orders
         self._decoders = decoders
+        self._clock = clock
         self._hooks = hooks
-        self._brake = brake or DeadLetterLimit(orders.clock)
+        self._brake = brake or DeadLetterLimit(clock)
         self._stopped: frozenset[str] = frozenset()
         self._generation = -1
         self._held: dict[Partition, int] = {}  # the position of each partition that is ours, by the progress row
@@ -98,7 +102,7 @@ class Consumer:
         Raises LogUnavailable.
         """
         records = {partition: count for partition, count in self._reader.lag().items() if partition in self._held}
-        now = self._orders.clock.now()
+        now = self._clock.now()
         seconds = {
             partition: max(0.0, (now - self._passed.get(partition, now)).total_seconds()) if count else 0.0
             for partition, count in records.items()
@@ -122,11 +126,11 @@ class Consumer:
         if dealt_anew:
             self._generation = generation
             self._held, self._misfits = {}, {}
-        look_again = self._misfits and self._orders.clock.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS
+        look_again = self._misfits and self._clock.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS
         new = assigned - self._held.keys() - (frozenset() if look_again else self._misfits.keys())
         before = (set(self._held), dict(self._misfits))
         if new:
-            self._looked_at = self._orders.clock.monotonic()
+            self._looked_at = self._clock.monotonic()
             self._begin(new)
         # A look that found everything as it was is no news: it would be counted as one more deal, every few seconds.
         if dealt_anew or before != (set(self._held), self._misfits):
@@ -135,7 +139,7 @@ class Consumer:
     def _begin(self, partitions: Collection[Partition]) -> None:
         partition_offsets = self._reader.partition_offsets(partitions)
         cluster = self._reader.cluster()
-        with self._orders.store.transaction() as tx:
+        with self._store.transaction() as tx:
             stored = tx.begin_progress(cluster, self._reader.group, partition_offsets)
         partition_offsets = grown(self._reader.partition_offsets, stored, partition_offsets)
         found = {
@@ -146,7 +150,7 @@ class Consumer:
         }
         shorter = {partition: stored[partition] for partition, wrong in found.items() if wrong == LOG_SHORTER}
         if shorter:
-            note_shorter(self._orders.store, cluster, self._reader.group, shorter)
+            note_shorter(self._store, cluster, self._reader.group, shorter)
         for partition, wrong in sorted(found.items()):
             if wrong:
                 if self._misfits.get(partition) != wrong:

@@ -29,7 +29,7 @@ from adapters.errors import (
     Unreadable,
 )
 from adapters.ports import Clock, Marketplace, Oms
-from adapters.store.transaction import LEASE, CommandRow, OrderRow, Transaction
+from adapters.store.transaction import LEASE, CommandRow, OrderRow, Store, Transaction
 from consumer.accounts import Account
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
@@ -116,8 +116,10 @@ class Worker:
 
     def __init__(
         self,
+        store: Store,
         orders: OrderWriter,
         shops: Mapping[str, Shop],
+        policies: Mapping[str, Policy],
         clock: Clock,
         *,
         grace: timedelta,
@@ -126,8 +128,10 @@ class Worker:
         hooks: Hooks = NO_HOOKS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        self._store = store
         self._orders = orders
         self._shops = shops
+        self._policies = policies
         self._clock = clock
         self._grace = grace
         self._backoff = backoff
@@ -168,7 +172,7 @@ class Worker:
         """Lease the next command and leave the fact that it was attempted (docs/rules.md 12, 13, 20)."""
         while True:
             now = self._clock.now()
-            if not self._orders.store.has_claimable(now, self._resting(), self._shops.keys()):
+            if not self._store.has_claimable(now, self._resting(), self._shops.keys()):
                 return None
             try:
                 return self._claim(now)
@@ -179,14 +183,14 @@ class Worker:
                 log.info("budget_spent", shop=spent.account[0], system=spent.account[1], until=until)
 
     def _claim(self, now: datetime) -> Claim | None:
-        with self._orders.store.transaction() as tx:
+        with self._store.transaction() as tx:
             while True:
                 command_id = tx.claimable(now, self._resting(), self._shops.keys())
                 if command_id is None:
                     return None
                 row = tx.command(command_id)
                 order = tx.lock_order(row.order_key)
-                policy = self._orders.policies.get(order.shop, Policy())
+                policy = self._policies.get(order.shop, Policy())
                 command = next((c for c in due(order.facts, policy) if c.key == row.key), None)
                 token = uuid.uuid4().hex
                 # It is tried for so long from its first try on: effects may have been off for weeks before.
@@ -254,7 +258,7 @@ class Worker:
 
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
         """The last look (docs/rules.md 18); the lease begins anew."""
-        with self._orders.store.transaction() as tx:
+        with self._store.transaction() as tx:
             if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload, self._lease):
                 raise LeaseLost
 
@@ -322,7 +326,7 @@ class Worker:
         def release(tx: Transaction) -> bool:
             return tx.settle(claim.command.id, claim.token, state, result)
 
-        self._store(_Ending(claim, event, release, result, error))
+        self._record(_Ending(claim, event, release, result, error))
 
     def _put_back(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
         event = self._event(
@@ -340,11 +344,11 @@ class Worker:
                 attempt_counts=verdict.result != ACCOUNT_FAULT,
             )
 
-        self._store(_Ending(claim, event, release, verdict.result, error))
+        self._record(_Ending(claim, event, release, verdict.result, error))
 
-    def _store(self, ending: _Ending) -> None:
+    def _record(self, ending: _Ending) -> None:
         try:
-            with self._orders.store.transaction() as tx:
+            with self._store.transaction() as tx:
                 applied = self._orders.apply_in(tx, [ending.event])
                 ending.release(tx)
         except StoreUnavailable:
@@ -361,12 +365,12 @@ class Worker:
                 if not self._unstored:
                     return
                 ending = self._unstored.popleft()
-            self._store(ending)
+            self._record(ending)
 
     def _drop(self, claim: Claim) -> None:
         """Not called: open again where it is still ours and wanted, else its new holder's or nobody's."""
         command = claim.command
-        with self._orders.store.transaction() as tx:
+        with self._store.transaction() as tx:
             now = self._clock.now()
             tx.requeue(command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False)
         self._told(claim, OBSOLETE, None)

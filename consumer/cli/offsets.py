@@ -30,8 +30,7 @@ def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
       orderflow offsets list
     """
     with opened_with_log(file) as (settings, store, log):
-        orders = OrderWriter(store, {}, opening.CLOCK)
-        found = offsets.partition_statuses(orders, log, wiring.group_of(settings), _consumed(settings))
+        found = offsets.partition_statuses(store, log, wiring.group_of(settings), _consumed(settings))
     print_rows([asdict(one) for one in found], as_json)
     if not as_json:
         for name in dict.fromkeys(one.misfit for one in found if one.misfit):
@@ -72,6 +71,7 @@ def offsets_reset(
         ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
         orders = OrderWriter(store, config.policies(settings), opening.CLOCK, outbox=wiring.outbox_of(settings))
         moved = offsets.reset(
+            store,
             orders,
             log,
             wiring.group_of(settings),
@@ -80,6 +80,7 @@ def offsets_reset(
             whence=to,
             who=who or opening.user(),
             why=reason,
+            at=opening.CLOCK.now(),
             shops=settings.shops,
         )
     for one, was, now in moved:

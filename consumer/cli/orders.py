@@ -231,7 +231,16 @@ def _add_act(kind: str, purpose: str) -> None:
             row = _order(store, order_id, shop)
             ask(f"{kind} {row.shop} {row.order_id}, which is {row.state}?", yes)
             orders = OrderWriter(store, config.policies(settings), opening.CLOCK, outbox=wiring.outbox_of(settings))
-            after = act(orders, row, kind, who=who or opening.user(), why=reason, at=opening.CLOCK.now())
+            after = act(
+                store,
+                orders,
+                row,
+                kind,
+                shops=settings.shops,
+                who=who or opening.user(),
+                why=reason,
+                at=opening.CLOCK.now(),
+            )
             _explain(settings, store, after)
 
     command.__doc__ = f"""{purpose}

@@ -1,13 +1,14 @@
 """How far the log was read, and setting it by hand."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal, Protocol
 
 from adapters.errors import OrderflowError
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import views
-from adapters.store.transaction import Progress
+from adapters.store.transaction import Progress, Store
 from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import grown, misfit
@@ -51,13 +52,13 @@ class PartitionStatus:
     misfit: str  # one of MISFITS, or empty
 
 
-def partition_statuses(orders: OrderWriter, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
+def partition_statuses(store: Store, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
     """Every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
     partitions = [
         Partition(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)
     ]
     partition_offsets = log.partition_offsets(group, partitions)
-    stored = views.progress(orders.store, log.cluster(), group)
+    stored = views.progress(store, log.cluster(), group)
     partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
     found = []
     for partition in sorted(partition_offsets):
@@ -83,6 +84,7 @@ class NothingToReset(OrderflowError):
 
 
 def reset(
+    store: Store,
     orders: OrderWriter,
     log: Log,
     group: str,
@@ -92,6 +94,7 @@ def reset(
     whence: Whence,
     who: str,
     why: str,
+    at: datetime,
     shops: Collection[str],
 ) -> list[tuple[Partition, int, int]]:
     """Set where a topic is read on, and read every shop anew. Returns (partition, from, to) of each partition.
@@ -107,10 +110,10 @@ def reset(
             f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
         )
     cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
-    now, moved = orders.clock.now(), []
+    moved = []
     for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
-        _count_as_attempted(orders, shop)
-    with orders.store.transaction() as tx:
+        _count_as_attempted(orders, views.open_orders(store, shop), at)
+    with store.transaction() as tx:
         stored = tx.begin_progress(cluster, group, partition_offsets)
         # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
         partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
@@ -120,7 +123,7 @@ def reset(
             tx.reset_progress(cluster, group, one, Progress(position, extent.log_id, excused))
             moved.append((one, stored[one].position, position))
         told = ", ".join(f"{one.topic}/{one.number} {was}->{now_}" for one, was, now_ in moved)
-        tx.add_audit(who, f"offsets reset to {whence}", told, why, now)
+        tx.add_audit(who, f"offsets reset to {whence}", told, why, at)
         for shop in sorted(shops):
             tx.forget_cursor(shop)
             tx.end_lease(poll_lease(shop))  # a run that is under way would set the cursor again at its end
@@ -146,21 +149,19 @@ def _excused(stored: Progress, extent: PartitionOffsets) -> int:
     return max(extent.committed or 0, applied)
 
 
-def _count_as_attempted(orders: OrderWriter, shop: str) -> None:
+def _count_as_attempted(orders: OrderWriter, keys: Sequence[tuple[str, str]], at: datetime) -> None:
     """The store may have forgotten what it did: an import may have been made, of every order that can be imported."""
-    keys = views.open_orders(orders.store, shop)
-    now = orders.clock.now()
     says = Facts(attempts=(Attempt(IMPORT, RESTORED),))
     for start in range(0, len(keys), AT_ONCE):
         orders.apply(
             [
                 Event(
                     SOURCE,
-                    f"{now.isoformat()}:{shop_}:{order_id}",
+                    f"{at.isoformat()}:{shop_}:{order_id}",
                     shop_,
                     order_id,
                     ACT,
-                    now,
+                    at,
                     says,
                     note={"act": "offsets reset"},
                 )

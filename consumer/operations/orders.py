@@ -1,7 +1,7 @@
 """What a person decides: an act on an order is an event like any other; a switch of a shop is audited."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -29,20 +29,33 @@ class NotPossible(OrderflowError):
 # -- Orders ------------------------------------------------------------------------------------------------------
 
 
-def act(orders: OrderWriter, order: OrderRow, kind: str, *, who: str, why: str, at: datetime) -> OrderRow:
-    """Apply one act; the order as it is then. Raises NotPossible where it would do nothing."""
-    if order.shop not in orders.policies:  # apply would plan its calls by a policy that is not the shop's
+def act(
+    store: Store,
+    orders: OrderWriter,
+    order: OrderRow,
+    kind: str,
+    *,
+    shops: Collection[str],
+    who: str,
+    why: str,
+    at: datetime,
+) -> OrderRow:
+    """Apply one act; the order as it is then. `shops`: those of the configuration.
+
+    Raises NotPossible where it would do nothing.
+    """
+    if order.shop not in shops:  # apply would plan its calls by a policy that is not the shop's
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
     needs_words(why)
-    subject = _SUBJECT[kind](orders.store, order, at)
+    subject = _SUBJECT[kind](store, order, at)
     says = Facts(acts=(Act(at, kind, who, why, subject),))
     event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, ACT, at, says, note={"act": kind})
-    with orders.store.transaction() as tx:
+    with store.transaction() as tx:
         applied = orders.apply_in(tx, [event])
         if kind == "retry":
             tx.retry_now(order.key, at)
     orders.report(applied)
-    return views.find_orders(orders.store, order.order_id, order.shop)[0]
+    return views.find_orders(store, order.order_id, order.shop)[0]
 
 
 def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:

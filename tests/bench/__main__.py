@@ -167,7 +167,8 @@ def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
     log = KafkaLog(lambda: {"bootstrap_servers": servers})
     orders = OrderWriter(store, {}, clock, outbox=OutboxTopics("orderflow.transitions", "orderflow.dead-letters"))
     decoders = {topic: lambda value, headers: decode_snapshot(value, headers, names)}
-    consumer = Consumer(log.reader(uuid4().hex, [topic]), orders, decoders)  # a new group: from the beginning
+    reader = log.reader(uuid4().hex, [topic])  # a new group: from the beginning
+    consumer = Consumer(reader, store, orders, decoders, clock)
     watch, seen = Watch(), 0
     while seen < count:
         seen = watch.saw(consumer.turn(1.0))

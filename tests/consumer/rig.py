@@ -113,7 +113,8 @@ class Rig:
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
         self.metrics = Recorder(dict.fromkeys(shops, 60.0), "0", self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
-        self.orders = OrderWriter(self.store, policies or {}, self.clock, self.metrics)
+        self.policies = dict(policies or {})
+        self.orders = OrderWriter(self.store, self.policies, self.clock, self.metrics)
         with self.store.transaction() as tx:
             for name in shops:
                 tx.bind_shop(name, f"https://{name}", MARKETPLACES[name].shop_id, True, self.clock.now())
@@ -149,8 +150,10 @@ class Rig:
             return Shop(name, self.clients[name], oms, COMPANIES[name], oms_budget=oms_budget)
 
         return Worker(
+            self.store,
             self.orders,
             {name: shop(name) for name in self.mirakl},
+            self.policies,
             self.clock,
             grace=GRACE,
             backoff=Backoff(5, 900),
@@ -176,12 +179,14 @@ class Rig:
         ids = [ShopIds(name, COMPANIES[name]) for name in names]
         return Consumer(
             self.log.reader("orderflow", [SNAPSHOTS, OMS_EVENTS]),
+            self.store,
             self.orders,
             {
                 SNAPSHOTS: lambda value, headers: decode_snapshot(value, headers, names),
                 OMS_EVENTS: lambda value, headers: decode_oms(value, headers, ids),
             },
-            self.metrics,
+            self.clock,
+            hooks=self.metrics,
         )
 
     def _callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:

@@ -47,9 +47,11 @@ class World(Hooks):
         self.reader = self.log.reader("g", [SNAPSHOTS, OMS])
         return Consumer(
             self.reader,
+            self.store,
             self.orders,
             {SNAPSHOTS: self.decode, OMS: self.decode},
-            self,
+            self.clock,
+            hooks=self,
             brake=DeadLetterLimit(self.clock, most, window_seconds=600),
         )
 
@@ -206,10 +208,20 @@ def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, mo
     assert world.drain() == 0
     world.consumer = world.new_consumer()  # nor does a restart forget it
     assert world.drain() == 0
-    (_, standing) = partition_statuses(world.orders, world.log, "g", [SNAPSHOTS, OMS])
+    (_, standing) = partition_statuses(world.store, world.log, "g", [SNAPSHOTS, OMS])
     assert (standing.misfit, standing.position, standing.end) == ("log_shorter", 3, 5)
     reset(
-        world.orders, world.log, "g", SNAPSHOTS, partition=0, whence="stored", who="ana", why="a test", shops=["alpha"]
+        world.store,
+        world.orders,
+        world.log,
+        "g",
+        SNAPSHOTS,
+        partition=0,
+        whence="stored",
+        who="ana",
+        why="a test",
+        at=world.clock.now(),
+        shops=["alpha"],
     )
     world.clock.advance(LOOK_AGAIN_SECONDS)
     world.drain()

@@ -134,6 +134,7 @@ def restored_without_its_import(folder: Path) -> Rig:
 
 def reset(rig: Rig, partition: int | None = None) -> list[tuple[Partition, int, int]]:
     return by_hand.reset(
+        rig.store,
         rig.orders,
         rig.log,
         "orderflow",
@@ -142,6 +143,7 @@ def reset(rig: Rig, partition: int | None = None) -> list[tuple[Partition, int, 
         whence="stored",
         who="ana",
         why="restored from the copy of Sunday",
+        at=rig.clock.now(),
         shops=["alpha"],
     )
 
@@ -221,7 +223,7 @@ def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) ->
     rig = Rig(folders / "now")
 
     def partition_statuses() -> list[by_hand.PartitionStatus]:
-        return by_hand.partition_statuses(rig.orders, rig.log, "orderflow", [SNAPSHOTS])
+        return by_hand.partition_statuses(rig.store, rig.log, "orderflow", [SNAPSHOTS])
 
     assert {(one.position, one.lag, one.misfit) for one in partition_statuses()} == {(None, 0, "")}
     for number in range(8):
@@ -246,7 +248,17 @@ def test_records_that_are_read_again_do_nothing_twice(folders: Path) -> None:
     rig.imported("1-A")
     versions = rig.row().version
     by_hand.reset(
-        rig.orders, rig.log, "orderflow", SNAPSHOTS, partition=None, whence="earliest", who="ana", why="x", shops=[]
+        rig.store,
+        rig.orders,
+        rig.log,
+        "orderflow",
+        SNAPSHOTS,
+        partition=None,
+        whence="earliest",
+        who="ana",
+        why="x",
+        at=rig.clock.now(),
+        shops=[],
     )
     rig.consumer = rig.new_consumer()
     rig.consume()

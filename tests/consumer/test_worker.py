@@ -113,12 +113,12 @@ def test_rule_13_an_expired_lease_of_an_unneeded_command_ends_without_a_call_and
     rig.add("1-A")
     rig.poll()
     assert rig.worker.claim() is not None  # its holder dies
-    rig.orders.policies = {"alpha": Policy("hold")}
+    rig.policies["alpha"] = Policy("hold")
     rig.orders.replan([("alpha", "1-A")])
     rig.clock.advance(LEASE.total_seconds() + 1)
     assert rig.worker.claim() is None
     assert rig.command().state == "obsolete"
-    rig.orders.policies = {"alpha": Policy("all")}
+    rig.policies["alpha"] = Policy("all")
     rig.orders.replan([("alpha", "1-A")])
     rig.work()
     assert rig.effects() == ["accepted"]
@@ -684,8 +684,9 @@ def test_a_retried_import_knows_that_an_earlier_round_may_have_arrived(rig: Rig)
     rig.worker._failed(claim, OutcomeUnknown("POST /order", "timeout"))
     assert (rig.command().state, rig.attention()) == ("gave_up", ["gave_up"])
     sent = rig.command().payload
-    rig.orders.policies = {"alpha": Policy("all")}
-    orders.act(rig.orders, rig.row(), "retry", who="ana", why="it works again", at=rig.clock.now())
+    rig.policies["alpha"] = Policy("all")
+    now = rig.clock.now()
+    orders.act(rig.store, rig.orders, rig.row(), "retry", shops=["alpha"], who="ana", why="it works again", at=now)
     assert (rig.command().round, rig.command().payload, rig.command().maybe_sent) == (1, sent, True)
     rig.work(seconds=60)
     assert (rig.state(), rig.attention(), rig.effects()) == ("imported", [], ["imported"])

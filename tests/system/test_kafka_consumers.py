@@ -66,9 +66,11 @@ class Member(Hooks):
         self.reader = self.log.reader(fleet.group, list(fleet.topics.values()))
         self.consumer = Consumer(
             self.reader,
+            fleet.store,
             fleet.orders,
             dict.fromkeys(fleet.topics.values(), self._decode),
-            self,
+            fleet.clock,
+            hooks=self,
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="member", daemon=True)
@@ -305,6 +307,7 @@ class Fleet:
     def reset(self, base: str, whence: Any = "stored") -> list[tuple[Partition, int, int]]:
         """As a person does, from another process."""
         return offsets.reset(
+            self.store,
             self.orders,
             self.log,
             self.group,
@@ -313,11 +316,12 @@ class Fleet:
             whence=whence,
             who="ana",
             why="a test",
+            at=self.clock.now(),
             shops=[self.shop],
         )
 
     def partition_statuses(self) -> dict[Partition, str]:
-        found = offsets.partition_statuses(self.orders, self.log, self.group, self.topics.values())
+        found = offsets.partition_statuses(self.store, self.log, self.group, self.topics.values())
         return {Partition(one.topic, one.partition): one.misfit for one in found if one.misfit}
 
     def is_drained(self) -> bool:

@@ -70,7 +70,7 @@ def desk(tmp_path: Path) -> Desk:
     """The file of both shops, and a store in which both are known, without an order."""
     (tmp_path / "orderflow.toml").write_text(FILE, encoding="utf-8")
     desk = Desk(tmp_path)
-    desk.orders.policies = config.policies(config.load(tmp_path / "orderflow.toml"))
+    desk.policies.update(config.policies(config.load(tmp_path / "orderflow.toml")))
     with desk.store.transaction() as tx:
         tx.bind_shop("beta", "https://beta.mirakl.net", 7, False, desk.clock.now())
     return desk
@@ -476,8 +476,10 @@ def _consume(desk: Desk) -> None:
     log = EmbeddedLog(desk.store, desk.clock)
     consumer = Consumer(
         log.reader("orderflow", ["oms.order-events"]),
+        desk.store,
         desk.orders,
         {"oms.order-events": lambda value, headers: decode_oms(value, headers, ids)},
+        desk.clock,
     )
     while consumer.turn(0):
         pass

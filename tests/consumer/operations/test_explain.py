@@ -74,10 +74,13 @@ class Desk:
         self.store = new_store(folder)
         self.policy = policy or Policy()
         self.remotes = Remotes()
-        self.orders = OrderWriter(self.store, {"alpha": self.policy}, self.clock)
+        self.policies = {"alpha": self.policy}
+        self.orders = OrderWriter(self.store, self.policies, self.clock)
         self.worker = Worker(
+            self.store,
             self.orders,
             {"alpha": Shop("alpha", self.remotes, self.remotes, 1)},
+            self.policies,
             self.clock,
             grace=timedelta(seconds=120),
             backoff=Backoff(),

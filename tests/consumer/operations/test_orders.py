@@ -1,6 +1,6 @@
 """What a person may not do, and what an act does; on orders that really went through apply and the worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 
@@ -28,9 +28,10 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def do(desk: Desk, kind: str, why: str = "agreed") -> OrderRow:
+def do(desk: Desk, kind: str, why: str = "agreed", shops: Collection[str] = ("alpha",)) -> OrderRow:
     desk.clock.advance(1)
-    return act(desk.orders, desk.row, kind, who="ana", why=why, at=desk.clock.now())
+    now = desk.clock.now()
+    return act(desk.store, desk.orders, desk.row, kind, shops=shops, who="ana", why=why, at=now)
 
 
 def reasons(row: OrderRow) -> list[str]:
@@ -104,9 +105,8 @@ def test_a_reason_has_to_say_something(desk: Desk, why: str) -> None:
 
 def test_an_order_of_an_unknown_shop_takes_no_act(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    desk.orders.policies = {"beta": Policy()}
     with pytest.raises(NotPossible, match="its shop is not in the configuration"):
-        do(desk, "accept")
+        do(desk, "accept", shops=["beta"])
 
 
 # -- Acts --------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_an_order_that_the_oms_has_already_counts_as_imported_once_settled(desk:
 def test_acts_of_one_moment_are_each_kept(desk: Desk) -> None:
     desk.shows("SHIPPING")
     for kind in ("hold", "settle", "hold"):
-        act(desk.orders, desk.row, kind, who="ana", why="agreed", at=desk.clock.now())
+        act(desk.store, desk.orders, desk.row, kind, shops=["alpha"], who="ana", why="agreed", at=desk.clock.now())
     assert desk.row.version == 4
 
 
