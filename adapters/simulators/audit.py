@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.simulators.books import Effect
-from adapters.simulators.stories import Life
+from adapters.simulators.stage import Life
 
 #: Our command for each effect that a call with the shop's key can have.
 COMMAND_OF: Final = {

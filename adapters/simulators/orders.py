@@ -1,4 +1,4 @@
-"""The two simulated marketplaces, and orders of the shape that real ones have."""
+"""The two simulated marketplaces, and orders in the form that real ones have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ BETA = Marketplace(
     channel="FR_WEB",
 )
 MARKETPLACES = {"alpha": ALPHA, "beta": BETA}
-COMPANIES = {"alpha": 99001, "beta": 99002}  # the OMS's Sales Channel company of each shop
-# SKUs that the seller's catalogue holds. BETA's seller accepts by the policy known-skus.
+COMPANIES = {"alpha": 99001, "beta": 99002}  # the sales channel company of each shop at the OMS
+# The SKUs of the seller's catalogue. BETA's seller accepts by the policy known-skus.
 KNOWN_SKUS = {
     "alpha": ("MUG-11OZ-WHT", "TEE-BLK-M", "PRINT-A3-OAK", "CUSHION-45", "FRAME-A4-OAK"),
     "beta": ("TASSE-33CL", "TSHIRT-NOIR-M", "AFFICHE-A3", "COUSSIN-45", "FRAME-A4-CHENE"),
 }
-FRAMED = 4  # place of the SKU in each list that goes to a fulfiller of its own
-ROUTES = {"FRAME-": "framer"}  # the OMS splits an order along this rule
+FRAMED = 4  # index, in each list, of the SKU that another fulfiller makes
+ROUTES = {"FRAME-": "framer"}  # prefix of the SKU: fulfiller. The OMS splits orders by this rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class Line:
     sku: str
     quantity: int = 1
     unit_price: float = 12.0
-    state: str | None = None  # None: that of the order
+    state: str | None = None  # None: the state of the order
 
 
-# ---- an order as JSON (docs/mirakl.md 10.1), with invented people marked "Canary" -------------------------------
+# -- An order as JSON (docs/mirakl.md 10.1). All names of people contain "Canary", so that tests find leaks -------
 
 FIRST_NAMES = ("Nora", "Imran", "Chloé", "Tom", "Aoife", "Léa", "Priya", "Jürgen")
 LAST_NAMES = ("Whitfield", "Sadiq", "Béranger", "O'Neill", "Marchand", "Lindqvist", "Okafor", "Weiß")
@@ -78,7 +78,7 @@ def build_order(
     tracking: str | None = None,
     decided_by_hand: bool = False,
 ) -> Json:
-    """A whole order in a given state. `person` picks the invented customer and the address's oddities."""
+    """An order in the given state. `person` selects the customer and unusual values of the address."""
     kind = next((one for one in marketplace.shipping_types if one.code == shipping_type), None)
     kind = kind or marketplace.shipping_types[0]
     made = stamp(created)
@@ -101,7 +101,7 @@ def build_order(
         totals
         | {
             "acceptance_decision_date": made if decided_by_hand else None,
-            "can_cancel": False,  # the simulator keeps these two
+            "can_cancel": False,  # the simulator sets this field and the next one
             "can_shop_ship": False,
             "channel": None if person % 7 == 3 else {"code": marketplace.channel, "label": "Web shop"},
             "commercial_id": order_id.rsplit("-", 1)[0],

@@ -1,6 +1,6 @@
-"""The OMS's own publisher: what the callback would have carried, straight to Kafka (docs/kornitx.md 9).
+"""An OMS that publishes its events to Kafka itself, instead of calling back (docs/kornitx.md 9).
 
-With a client of its own, which deals records to partitions by its own rule: nothing of ours may rely on which.
+Its client is not ours and chooses partitions by another rule: orderflow must not rely on which partition it is.
 """
 
 from datetime import UTC, datetime
@@ -17,24 +17,24 @@ ANSWER_SECONDS: Final = 15
 
 
 class _ForeignPartitioner(Partitioner):  # type: ignore[misc]  # untyped
-    """As librdkafka's clients do by default."""
+    """The rule that clients built on librdkafka use by default."""
 
     def partition(self, topic: str, _key: Any, serialized_key: bytes, *rest: Any) -> int:
         *_, cluster = rest
-        places = sorted(cluster.partitions_for_topic(topic))
-        return int(places[crc32(serialized_key) % len(places)])
+        partitions = sorted(cluster.partitions_for_topic(topic))
+        return int(partitions[crc32(serialized_key) % len(partitions)])
 
 
 def company_url(company_ref_id: int) -> str:
-    """How the simulator names the receiver of a company's notifications."""
+    """The receiver of a company's notifications, in place of a callback URL."""
     return f"kafka:{company_ref_id}"
 
 
 class OmsPublisher:
-    """For OmsSimulator: publishes a notification, and answers as HTTP would, so that what failed is sent again."""
+    """The `send` of an OmsSimulator: publishes a notification. Returns 200, or 503 so that it is sent again later."""
 
     def __init__(self, bootstrap_servers: list[str], topic: str, **client: Any) -> None:
-        """`client`: whatever else the OMS's client needs, as kafka-python names it."""
+        """`client`: further settings of the OMS's client, as kafka-python names them."""
         self._topic = topic
         self._producer = kafka.KafkaProducer(
             bootstrap_servers=bootstrap_servers, acks="all", partitioner=_ForeignPartitioner(), **client

@@ -1,4 +1,4 @@
-"""The simulated world: every order's life, played on the simulators."""
+"""The simulated world: makes the lives of the orders, and plays their stories on the simulators."""
 
 import random
 from collections import Counter
@@ -9,7 +9,8 @@ from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.mirakl.model import SENT, Marketplace
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, FRAMED, KNOWN_SKUS, Line
-from adapters.simulators.stories import STORIES, Life, Script, Stage
+from adapters.simulators.stage import Life, Script, Stage
+from adapters.simulators.stories import STORIES
 
 BODIES = (
     'Please print the caption:<br />"Canary & Sons, est. 1987"',
@@ -19,20 +20,20 @@ BODIES = (
 
 
 def make_lives(orders: int, seed: int, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> list[Life]:
-    """Deterministic. About 65 % are plain; from 100 orders on every story occurs."""
+    """The same lives for the same arguments. 65 % are plain. From 100 orders on, every story occurs."""
     chance = random.Random(seed)
     special = [name for name in STORIES if name != "plain"]
     chance.shuffle(special)
     turns = cycle(special)
     names = ["plain" if index % 20 < 13 else next(turns) for index in range(orders)]
     chance.shuffle(names)
-    spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s, more in proportion
+    spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s; other numbers in proportion
     lives = []
     for number, name in enumerate(names):
-        # A story whose marketplace is not there makes room for a plain one.
+        # A story that none of these marketplaces has is replaced by a plain one.
         fitting = [one for one in marketplaces if one.name in STORIES[name].marketplaces]
-        story, place = (name, chance.choice(fitting)) if fitting else ("plain", chance.choice(marketplaces))
-        lives.append(_life(number, story, place, seed, chance.uniform(0, spread_seconds)))
+        story, marketplace = (name, chance.choice(fitting)) if fitting else ("plain", chance.choice(marketplaces))
+        lives.append(_life(number, story, marketplace, seed, chance.uniform(0, spread_seconds)))
     return lives
 
 
@@ -74,14 +75,14 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
 
 
 def _order_id(marketplace: Marketplace, number: int) -> str:
-    """Each operator has a shape of its own; nobody may parse them (docs/mirakl.md 4.1)."""
+    """Each operator has its own form of ids. Nobody may parse them (docs/mirakl.md 4.1)."""
     if marketplace.name == "alpha":
         return f"{70_014_000 + number}-A"
     return f"C{number:09d}FR-B"
 
 
 class World:
-    """Performs what is due. Delays are written for a run of about a minute; `speed` divides them."""
+    """Plays the stories. Their delays fit a run of about a minute; `speed` divides them."""
 
     def __init__(
         self,
@@ -97,13 +98,13 @@ class World:
         self._stages = [
             Stage(life, simulators[life.marketplace], oms, companies[life.marketplace], speed) for life in lives
         ]
-        # (stage, script, what it waits for): a time since the start, or a condition
+        # Stage, script, and what the script waits for: seconds since the start, or a condition.
         self._waiting: list[tuple[Stage, Script, float | Callable[[], bool]]] = [
             (stage, STORIES[stage.life.story].script(stage), 0.0) for stage in self._stages
         ]
 
     def tick(self, elapsed_seconds: float) -> None:
-        """Everything that is due up to now."""
+        """Do everything that is due by now."""
         waiting = []
         for stage, script, wait in self._waiting:
             left = self._run(script, wait, elapsed_seconds)
@@ -116,26 +117,26 @@ class World:
     def _run(
         self, script: Script, wait: float | Callable[[], bool], elapsed_seconds: float
     ) -> float | Callable[[], bool] | None:
-        """On until it has to wait again; None when it is over. A script has at most a few dozen steps."""
+        """Run a script until it has to wait. Returns what it waits for; None at its end."""
         while wait() if callable(wait) else wait <= elapsed_seconds:
             since = elapsed_seconds if callable(wait) else wait
             try:
                 step = next(script)
             except StopIteration:
                 return None
-            # Delays count from when they were due, so that a coarse tick makes no life longer.
+            # A delay starts when the step was due, so that a late tick makes no life longer.
             wait = step if callable(step) else since + step / self._speed
         return wait
 
     def settled(self) -> bool:
-        """Nothing is left to happen, every order is at its expected end, every notification is gone."""
+        """Whether every story has ended, every order is in its last state, and no notification waits."""
         return not self._waiting and not self.unsettled() and self._oms.callbacks.pending() == 0
 
     def unsettled(self) -> list[Life]:
         return [stage.life for stage in self._stages if not (stage.finished and _at_end(stage))]
 
     def progress(self) -> dict[str, int]:
-        """How many lives are where."""
+        """How many lives there are, are settled, have not begun ("to come"), and are in each of Mirakl's states."""
         counts = Counter("to come" if stage.state() is None else str(stage.state()).lower() for stage in self._stages)
         settled = len(self._stages) - len(self.unsettled())
         return {"lives": len(self._stages), "settled": settled, **counts}

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from adapters.simulators.audit import audit
 from adapters.simulators.serve import SimulatedWorld
-from adapters.simulators.stories import Life
+from adapters.simulators.stage import Life
 from adapters.store import views
 from adapters.store.transaction import Store
 from consumer.operations.audit import told

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.simulators.audit import Told, audit
 from adapters.simulators.books import Effect
-from adapters.simulators.stories import Life
+from adapters.simulators.stage import Life
 from adapters.simulators.world import make_lives
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -17,7 +17,8 @@ from adapters.simulators.oms.api import oms_app
 from adapters.simulators.oms.model import OmsCompany, OmsKnobs
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, KNOWN_SKUS, MARKETPLACES, ROUTES, Line, build_order
-from adapters.simulators.stories import STORIES, Life
+from adapters.simulators.stage import Life
+from adapters.simulators.stories import STORIES
 from adapters.simulators.world import World, make_lives
 
 Json = dict[str, Any]
