@@ -18,10 +18,10 @@ PAGES = ("rules", "mirakl", "kornitx")
 READERS_OF_SHARED = frozenset(
     {
         "tests/adapters/simulators/test_contract.py",
-        "tests/adapters/test_contract.py",
-        "tests/adapters/test_mirakl.py",
-        "tests/adapters/test_oms.py",
-        "tests/adapters/test_wire.py",
+        "tests/adapters/messages/test_contract.py",
+        "tests/adapters/remotes/test_mirakl.py",
+        "tests/adapters/remotes/test_kornitx.py",
+        "tests/adapters/messages/test_wire.py",
         "tests/system/test_real_input.py",
     }
 )

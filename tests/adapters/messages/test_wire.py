@@ -21,7 +21,7 @@ from adapters.messages.text import instant
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Cancellation, Dispatch, Part, Tracking
 
-SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
+SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 SHOPS = (ShopIds("alpha", 99999),)
 

@@ -1,6 +1,6 @@
 """Kafka behind the log's ports: what kafka-python was seen to do, what no broker takes, and who may do what.
 
-What every log keeps is in test_log_contract.py; consumers over Kafka are in system/test_kafka_consumers.py.
+What every log keeps is in test_contract.py; consumers over Kafka are in system/test_kafka_consumers.py.
 """
 
 import threading

@@ -30,7 +30,7 @@ from adapters.remotes.kornitx import KornitX
 from adapters.remotes.kornitx_order import build_payload, message_attributes
 from statemachine.facts import Part
 
-SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
+SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
 KEY = "canary-key"
 
 

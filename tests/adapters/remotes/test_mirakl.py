@@ -17,7 +17,7 @@ from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words, tr
 from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import Tracking
 
-MIRAKL = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl"
+MIRAKL = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 KEY = "11111111-canary"
 LABELS = {"2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error"}

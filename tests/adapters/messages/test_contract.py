@@ -20,7 +20,7 @@ from statemachine.attention import REASONS
 from statemachine.events import CALL, OMS_EVENT, TRIGGERS, Event
 from statemachine.states import STATES
 
-SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
+SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 SCHEMAS = {name: jsonschema.Draft202012Validator(contract.schema(name)) for name in contract.MODELS}
 CAUSE = Event("/kornitx/company/99999", "n1", "alpha", "A-1", OMS_EVENT, NOW)
