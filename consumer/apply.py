@@ -23,11 +23,8 @@ from consumer.hooks import NO_HOOKS, Applied, Hooks
 from statemachine.attention import Concern
 from statemachine.commands import Command, Policy
 from statemachine.events import Event
-from statemachine.machine import VERSION, decide
+from statemachine.machine import VERSION, EventResult, decide
 from statemachine.plan import plan, read_after
-
-#: How an event that the journal holds already is counted.
-REPEATED: Final = "repeated"
 
 #: Commands are retried until this long after the order's deadline, or after they became due where it has none.
 GIVE_UP_AFTER: Final = timedelta(hours=72)
@@ -81,7 +78,9 @@ def decide_batch(
     fresh, repeats = _repeats_apart(events, loaded.known)
     rows = dict(loaded.orders)
     journal: list[JournalRow] = []
-    applied = [Applied(e, rows[e.shop, e.order_id], REPEATED, rows[e.shop, e.order_id].state, 0) for e in repeats]
+    applied = [
+        Applied(e, rows[e.shop, e.order_id], EventResult.REPEATED, rows[e.shop, e.order_id].state, 0) for e in repeats
+    ]
     snapshots: dict[tuple[int, str], bytes] = {}
     for event in fresh:
         before = rows[event.shop, event.order_id]
@@ -143,7 +142,7 @@ def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]])
     return fresh, repeats
 
 
-def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, str]:
+def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventResult]:
     decision = decide(row.state, row.facts, event)
     newest = decision.facts.newest
     moved = decision.state != row.state

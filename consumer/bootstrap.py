@@ -47,8 +47,8 @@ from consumer.web.app import application
 from consumer.web.callbacks import CallbackEndpoint
 from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
-from statemachine.events import OMS_EVENT, SNAPSHOT
-from statemachine.machine import NO_EDGE
+from statemachine.events import Trigger
+from statemachine.machine import EventResult
 
 log = structlog.get_logger("orderflow")
 
@@ -133,7 +133,7 @@ class Service:
             {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
             version("orderflow"),
             self.clock,
-            topics={SNAPSHOT: settings.topics.snapshots, OMS_EVENT: settings.topics.oms_events},
+            topics={Trigger.SNAPSHOT: settings.topics.snapshots, Trigger.OMS_EVENT: settings.topics.oms_events},
         )
         self.hooks = Several(self.metrics, _ServiceHooks(self), hooks)
         logging_through(self.metrics)
@@ -513,7 +513,7 @@ class _ServiceHooks(Hooks):
 
     def event_applied(self, applied: Applied) -> None:
         self._service.applied()
-        if applied.moved or applied.result == NO_EDGE:
+        if applied.moved or applied.result == EventResult.NO_EDGE:
             tell = log.info if applied.moved else log.error
             tell(
                 "transition" if applied.moved else "no_edge",

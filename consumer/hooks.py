@@ -14,6 +14,8 @@ from typing import Any, Final
 from adapters.ports import Partition, Record
 from adapters.store.transaction import DeadLetter, OrderRow
 from statemachine.events import Event
+from statemachine.machine import EventResult
+from statemachine.states import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class Applied:
 
     event: Event
     order: OrderRow  # as this event left it
-    result: str
-    before: str  # the state before the event
+    result: EventResult
+    before: State  # the state before the event
     seconds_in_before: float
 
     @property

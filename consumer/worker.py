@@ -46,8 +46,8 @@ from consumer.retry import (
     after_failure,
 )
 from statemachine.attention import ALREADY_THERE
-from statemachine.commands import CONFIRM, IMPORT, KINDS, TRACK, Policy
-from statemachine.events import CALL, Event
+from statemachine.commands import CommandKind, CommandState, Policy, Remote
+from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Part, Rejection
 from statemachine.plan import due
 from statemachine.readings import best_tracking, tracking_held
@@ -55,7 +55,6 @@ from statemachine.readings import best_tracking, tracking_held
 log = structlog.get_logger("orderflow.worker")
 
 SOURCE: Final = "/orderflow/worker"
-OPERATION: Final = {kind: operation for kind, _, operation in KINDS}
 #: The one call to Mirakl that an import makes before its own.
 MESSAGES: Final = "M11"
 #: Outcome of a call that our own code did not survive.
@@ -84,7 +83,7 @@ class Claim:
 
     @property
     def account(self) -> tuple[str, str]:
-        return self.order.shop, _system(self.command.kind)
+        return self.order.shop, self.command.kind.remote
 
 
 class BudgetSpent(Exception):
@@ -141,7 +140,7 @@ class Worker:
         self._lock = threading.Lock()
         self._unstored: deque[_Ending] = deque()  # at most one a thread
         self.accounts: dict[tuple[str, str], Account] = {
-            (name, system): Account() for name in shops for system in ("mirakl", "oms")
+            (name, system): Account() for name in shops for system in Remote
         }
 
     def turn(self) -> bool:
@@ -199,32 +198,32 @@ class Worker:
                 if not tx.lease(command_id, basis, token, now + self._lease, now, give_up_at=give_up_at):
                     continue
                 if command is None:  # needed when it was opened, not by what is known now
-                    tx.settle(command_id, token, "obsolete", OBSOLETE)
+                    tx.settle(command_id, token, CommandState.OBSOLETE, OBSOLETE)
                     continue
                 self._spend(tx, order.shop, row.kind, now)
                 event = self._event(order, row, token, "claimed", _attempted(order, row), attempt=row.attempts + 1)
                 applied = self._orders.apply_in(tx, [event])
                 order = applied[-1].order
-                body = tx.snapshot(order.key, command.basis) if row.kind == IMPORT else None
+                body = tx.snapshot(order.key, command.basis) if row.kind == CommandKind.IMPORT else None
                 with self._lock:
-                    self.accounts[order.shop, _system(row.kind)].claimed(now)
+                    self.accounts[order.shop, row.kind.remote].claimed(now)
                 break
         self._orders.report(applied)
-        leased = replace(row, basis=basis, attempts=row.attempts + 1, state="leased", give_up_at=give_up_at)
+        leased = replace(row, basis=basis, attempts=row.attempts + 1, state=CommandState.LEASED, give_up_at=give_up_at)
         return Claim(leased, token, order, body)
 
-    def _spend(self, tx: Transaction, shop_name: str, kind: str, now: datetime) -> None:
+    def _spend(self, tx: Transaction, shop_name: str, kind: CommandKind, now: datetime) -> None:
         """One call out of the account's budget, which all workers share. Raises BudgetSpent."""
         shop = self._shops[shop_name]
-        if kind == IMPORT:
+        if kind == CommandKind.IMPORT:
             ends_at = tx.spend(oms_account(shop.company_ref_id), shop.oms_budget, now)
             if ends_at is not None:
-                raise BudgetSpent((shop_name, "oms"), ends_at)
+                raise BudgetSpent((shop_name, Remote.OMS), ends_at)
 
     def _resting(self) -> list[tuple[str, str]]:
         now = self._clock.now()
         resting = {account for account, rest in self.accounts.items() if rest.is_resting(now)}
-        return [(shop, kind) for shop, system in resting for kind, _, _ in KINDS if _system(kind) == system]
+        return [(shop, kind) for shop, system in resting for kind in CommandKind if kind.remote == system]
 
     # -- call ----------------------------------------------------------------------------------------------------
 
@@ -235,23 +234,23 @@ class Worker:
         if snapshot is None:
             raise LeaseLost
         match claim.command.kind:
-            case "accept_order":
+            case CommandKind.ACCEPT:
                 decision = claim.command.carries == "accept"
                 self._about_to_send(claim)
                 shop.mirakl.accept(order_id, {line.id: decision for line in snapshot.lines})
-            case "import_order":
+            case CommandKind.IMPORT:
                 payload = self._payload(claim, shop)
                 self._about_to_send(claim, payload)
                 return shop.oms.import_order(payload)
-            case "send_tracking":
+            case CommandKind.TRACK:
                 catalog = shop.mirakl.catalog()
                 self._about_to_send(claim)
                 shop.mirakl.send_tracking(order_id, best_tracking(facts), catalog)
-            case "confirm_shipment":
+            case CommandKind.CONFIRM:
                 mandatory = snapshot.shipping_type in shop.mirakl.catalog().mandatory_tracking
                 if mandatory and not tracking_held(facts).number:
                     words = "this shipping method needs tracking (SH12), and the OMS has given none that Mirakl took"
-                    raise Rejected(OPERATION[CONFIRM], "not_sent", code="TRACKING_MANDATORY", words=words)
+                    raise Rejected(CommandKind.CONFIRM.operation, "not_sent", code="TRACKING_MANDATORY", words=words)
                 self._about_to_send(claim)
                 shop.mirakl.confirm_shipment(order_id)
         return ()
@@ -277,7 +276,7 @@ class Worker:
 
     def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
         """What the customer wrote. Unread messages hold the import, whatever is the matter with them."""
-        account, now = self.accounts[claim.order.shop, "mirakl"], self._clock.now()
+        account, now = self.accounts[claim.order.shop, Remote.MIRAKL], self._clock.now()
         if account.rests_until is not None and account.is_resting(now):
             rest_seconds = (account.rests_until - now).total_seconds()
             raise AccountFault(MESSAGES, "not_sent", retry_after_seconds=rest_seconds)
@@ -292,7 +291,7 @@ class Worker:
         now = self._clock.now()
         command = claim.command
         answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
-        self._settle(claim, Facts(answers=(answer,), parts=parts), result, state="done")
+        self._settle(claim, Facts(answers=(answer,), parts=parts), result, state=CommandState.DONE)
 
     def _failed(self, claim: Claim, error: RemoteError) -> None:
         command, now = claim.command, self._clock.now()
@@ -313,13 +312,21 @@ class Worker:
             case "rejected":
                 code = ALREADY_THERE if isinstance(error, Duplicate) else error.code
                 no = Rejection(*key, command.basis, now, code, error.words)
-                self._settle(claim, Facts(rejections=(no,)), REJECTED, state="rejected", error=error)
+                self._settle(claim, Facts(rejections=(no,)), REJECTED, state=CommandState.REJECTED, error=error)
             case "gave_up":
-                self._settle(claim, Facts(given_up=(GiveUp(*key, error.words),)), GAVE_UP, state="gave_up", error=error)
+                self._settle(
+                    claim,
+                    Facts(given_up=(GiveUp(*key, error.words),)),
+                    GAVE_UP,
+                    state=CommandState.GAVE_UP,
+                    error=error,
+                )
             case _:
                 self._put_back(claim, verdict, error)
 
-    def _settle(self, claim: Claim, says: Facts, result: str, *, state: str, error: RemoteError | None = None) -> None:
+    def _settle(
+        self, claim: Claim, says: Facts, result: str, *, state: CommandState, error: RemoteError | None = None
+    ) -> None:
         """Join the result as a fact whatever became of the lease; close the row only where it is still ours."""
         event = self._event(claim.order, claim.command, claim.token, "result", says, result=result, error=error)
 
@@ -389,14 +396,21 @@ class Worker:
         result: str = "",
         error: RemoteError | None = None,
     ) -> Event:
-        note: dict[str, str | int] = {"command": command.kind, "operation": OPERATION[command.kind], "step": step}
+        note: dict[str, str | int] = {"command": command.kind, "operation": command.kind.operation, "step": step}
         note |= {"attempt": attempt or command.attempts, "round": command.round}
         if result:
             note["result"] = result
         if error is not None:
             note |= {"outcome": error.outcome, "status": error.status, "code": error.code}
         return Event(
-            SOURCE, f"{command.id}:{token}:{step}", order.shop, order.order_id, CALL, self._clock.now(), says, note=note
+            SOURCE,
+            f"{command.id}:{token}:{step}",
+            order.shop,
+            order.order_id,
+            Trigger.CALL,
+            self._clock.now(),
+            says,
+            note=note,
         )
 
     def _told(self, claim: Claim, result: str, error: RemoteError | None) -> None:
@@ -417,7 +431,7 @@ class Worker:
             self.accounts[claim.account].answered()
 
     def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        account = self.accounts[claim.order.shop, "mirakl" if error.operation == MESSAGES else claim.account[1]]
+        account = self.accounts[claim.order.shop, Remote.MIRAKL if error.operation == MESSAGES else claim.account[1]]
         said_no = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
         with self._lock:
             if verdict.rest_until is not None:
@@ -433,14 +447,9 @@ def oms_account(company_ref_id: int) -> str:
     return f"oms:{company_ref_id}"
 
 
-def _system(kind: str) -> str:
-    """The remote that a command's own call goes to."""
-    return "oms" if kind == IMPORT else "mirakl"
-
-
 def _meaning(claim: Claim, error: Exception) -> RemoteError:
     """What an error of a call is to its command. One order that breaks our code must not hold a worker for ever."""
-    operation = OPERATION[claim.command.kind]
+    operation = claim.command.kind.operation
     match error:
         case RemoteError():
             return error
@@ -464,5 +473,5 @@ def _meaning(claim: Claim, error: Exception) -> RemoteError:
 
 
 def _attempted(order: OrderRow, command: CommandRow) -> Facts:
-    sent = (best_tracking(order.facts),) if command.kind == TRACK else ()
+    sent = (best_tracking(order.facts),) if command.kind == CommandKind.TRACK else ()
     return Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)

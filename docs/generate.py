@@ -11,7 +11,7 @@ from consumer.metrics import definitions as metrics
 from consumer.operations import explain
 from consumer.wiring import GROUP
 from statemachine import diagram
-from statemachine.states import STATES
+from statemachine.states import State
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = ROOT / "docs/events"
@@ -39,7 +39,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "README.md": re.sub(r"```mermaid\n.*?```", lambda _: picture, readme, count=1, flags=re.DOTALL),
         ROOT / "docs/states.md": STATES_PAGE.format(
-            count=len(STATES), edges=len(diagram.TABLE), table=diagram.markdown(), picture=diagram.mermaid()
+            count=len(State), edges=len(diagram.TABLE), table=diagram.markdown(), picture=diagram.mermaid()
         ),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": explain.attention_markdown(),

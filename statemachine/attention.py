@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Needs, Policy, _blocked_by, _round
+from statemachine.commands import CommandKind, Needs, Policy, _blocked_by, _round
 from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, Facts, Snapshot
 from statemachine.readings import (
     _is_foreign,
@@ -15,7 +15,7 @@ from statemachine.readings import (
     sent_quantity,
     unsent_parts,
 )
-from statemachine.states import CANCELED, DISPATCHED, IMPORTED, REFUSED, SHIPPING
+from statemachine.states import State
 
 #: Code of a rejection by the OMS because it holds the order already, which no attempt of ours explains.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -65,7 +65,12 @@ HOLDS: Final = frozenset({"no_edge", "oms_canceled", "held"})
 
 
 def _command_concerns(facts: Facts, needs: Needs) -> list[Concern]:
-    names = {ACCEPT: "accept", IMPORT: "import", TRACK: "tracking", CONFIRM: "shipment"}
+    names = {
+        CommandKind.ACCEPT: "accept",
+        CommandKind.IMPORT: "import",
+        CommandKind.TRACK: "tracking",
+        CommandKind.CONFIRM: "shipment",
+    }
     found = []
     for kind, (carries, basis) in needs.items():
         blocked = _blocked_by(facts, kind, carries, basis)
@@ -78,7 +83,7 @@ def _command_concerns(facts: Facts, needs: Needs) -> list[Concern]:
             looked = facts.snapshot is not None and facts.snapshot.read_at > last.at
             if last.code == ALREADY_THERE:
                 found.append(Concern("already_in_oms"))
-            elif kind in (IMPORT, TRACK) or looked:
+            elif kind in (CommandKind.IMPORT, CommandKind.TRACK) or looked:
                 found.append(Concern(f"{names[kind]}_rejected", detail))
         else:
             found.append(Concern(blocked, detail))
@@ -87,7 +92,7 @@ def _command_concerns(facts: Facts, needs: Needs) -> list[Concern]:
 
 def _order_concerns(facts: Facts, policy: Policy, state: str) -> list[Concern]:
     snapshot = facts.snapshot
-    dead = state in (CANCELED, REFUSED)
+    dead = state in (State.CANCELED, State.REFUSED)
     found = list(_oms_concerns(facts, state, dead))
     if facts.unknown is not None and facts.newest is facts.unknown:
         found.append(Concern("unknown_state", facts.unknown.state))
@@ -102,14 +107,14 @@ def _order_concerns(facts: Facts, policy: Policy, state: str) -> list[Concern]:
         found.append(Concern("nothing_to_accept"))
     elif snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
         found.append(Concern("needs_decision"))
-    if state == SHIPPING and not snapshot.has_address:
+    if state == State.SHIPPING and not snapshot.has_address:
         found.append(Concern("address_missing"))
-    if state == SHIPPING and not snapshot.open_lines:
+    if state == State.SHIPPING and not snapshot.open_lines:
         found.append(Concern("nothing_to_import"))
     too_early = snapshot.state == "WAITING_ACCEPTANCE" or (
         snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT
     )
-    if state == DISPATCHED and too_early:
+    if state == State.DISPATCHED and too_early:
         found.append(Concern("sent_before_shipping"))
     if (
         _is_foreign(facts, snapshot.tracking)
@@ -135,7 +140,7 @@ def _oms_concerns(facts: Facts, state: str, dead: bool) -> list[Concern]:
             for c in facts.cancellations
         )
     some_sent = bool(facts.dispatches) and not all_sent(facts)
-    if (state == IMPORTED and some_sent) or (state == DISPATCHED and unsent_parts(facts)):
+    if (state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts)):
         found.append(Concern("partly_sent"))
     if not facts.dispatches and not dead and any(part.has_error for part in facts.parts):
         found.append(Concern("held_in_oms"))
@@ -148,10 +153,12 @@ def _dead_concerns(facts: Facts, state: str) -> list[Concern]:
         return [Concern("canceled_after_dispatch")]
     ended_in_oms = {c.oms_id for c in facts.cancellations if not c.items}
     alive_in_oms = {part.oms_id for part in facts.parts} - ended_in_oms
-    tried = any(a.kind == IMPORT for a in facts.attempts) or last_answer(facts, IMPORT) is not None
-    refused_there = any(r.kind == IMPORT for r in facts.rejections)
+    tried = (
+        any(a.kind == CommandKind.IMPORT for a in facts.attempts) or last_answer(facts, CommandKind.IMPORT) is not None
+    )
+    refused_there = any(r.kind == CommandKind.IMPORT for r in facts.rejections)
     if alive_in_oms or (tried and not facts.parts and not refused_there):
-        return [Concern("dead_in_mirakl" if state == REFUSED else "canceled_after_import")]
+        return [Concern("dead_in_mirakl" if state == State.REFUSED else "canceled_after_import")]
     return []
 
 

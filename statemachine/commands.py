@@ -7,22 +7,66 @@ the need: an answer that a later read disproved, a rejection, giving up, a retry
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from statemachine.facts import EPOCH, Answer, Facts, GiveUp, Rejection
 
-ACCEPT: Final = "accept_order"
-IMPORT: Final = "import_order"
-TRACK: Final = "send_tracking"
-CONFIRM: Final = "confirm_shipment"
 
-#: In the order of an order's life; (kind, the group that `shops pause --only` names, the remote's operation).
-KINDS: Final = (
-    (ACCEPT, "accept", "OR21"),
-    (IMPORT, "import", "POST /order"),
-    (TRACK, "ship", "OR23"),
-    (CONFIRM, "ship", "OR24"),
-)
+class Remote(StrEnum):
+    """Whom a command calls."""
+
+    MIRAKL = "mirakl"
+    OMS = "oms"
+
+
+class Group(StrEnum):
+    """The groups of effects that `shops pause --only` names."""
+
+    ACCEPT = "accept"
+    IMPORT = "import"
+    SHIP = "ship"
+
+
+class CommandKind(StrEnum):
+    """The calls that change something at a remote, in the order of an order's life."""
+
+    group: Group
+    remote: Remote
+    operation: str  # the remote's own name for the call
+
+    ACCEPT = "accept_order", Group.ACCEPT, Remote.MIRAKL, "OR21"
+    IMPORT = "import_order", Group.IMPORT, Remote.OMS, "POST /order"
+    TRACK = "send_tracking", Group.SHIP, Remote.MIRAKL, "OR23"
+    CONFIRM = "confirm_shipment", Group.SHIP, Remote.MIRAKL, "OR24"
+
+    def __new__(cls, name: str, group: Group, remote: Remote, operation: str) -> "CommandKind":
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.group, kind.remote, kind.operation = group, remote, operation
+        return kind
+
+    @property
+    def call(self) -> str:
+        """The label `operation` of orderflow_api_requests_total. KornitX has no short name for its call, we have."""
+        return self.value if self.remote is Remote.OMS else self.operation
+
+
+class CommandState(StrEnum):
+    """What becomes of a command's row (adapters/store/schema.py has the picture)."""
+
+    OPEN = "open"
+    LEASED = "leased"
+    DONE = "done"
+    REJECTED = "rejected"
+    GAVE_UP = "gave_up"
+    OBSOLETE = "obsolete"
+
+    @property
+    def is_live(self) -> bool:
+        """Not ended: a worker has it, or will."""
+        return self in (CommandState.OPEN, CommandState.LEASED)
+
 
 #: So many yeses in a row that no read confirmed, then a person has to look.
 MAX_DISPROVED: Final = 3
@@ -41,7 +85,7 @@ class Policy:
 class Command:
     """One call that is due. `basis` is what it rests on: a rejection counts while the basis stays the same."""
 
-    kind: str
+    kind: CommandKind
     carries: str
     round: int
     basis: str
@@ -89,10 +133,13 @@ def _blocked_by(facts: Facts, kind: str, carries: str, basis: str) -> str:
         return "rejected"
     if any(counts(g.kind, g.carries, g.round) for g in facts.given_up):
         return "gave_up"
-    if kind != IMPORT and len([a for a in facts.answers if counts(a.kind, a.carries, a.round)]) >= MAX_DISPROVED:
+    if (
+        kind != CommandKind.IMPORT
+        and len([a for a in facts.answers if counts(a.kind, a.carries, a.round)]) >= MAX_DISPROVED
+    ):
         return "not_applied"
     return ""
 
 
 #: Kind -> (what it carries, its basis).
-Needs = dict[str, tuple[str, str]]
+Needs = dict[CommandKind, tuple[str, str]]

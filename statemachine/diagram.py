@@ -2,11 +2,11 @@
 
 from itertools import pairwise
 
-from statemachine.states import CANCELED, REFUSED, STATES
+from statemachine.states import State
 from statemachine.table import TABLE, Edge
 
 #: The way of nearly every order, drawn with words on its arrows.
-_USUAL = tuple(pairwise(STATES[:-2]))
+_USUAL = tuple(pairwise(state for state in State if not state.is_final))
 
 
 def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
@@ -15,7 +15,7 @@ def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
     for edge in table:
         label = f": {', '.join(edge.on)}" if (edge.source, edge.target) in _USUAL else ""
         lines.append(f"    {edge.source} --> {edge.target}{label}")
-    lines += [f"    {state} --> [*]" for state in (REFUSED, CANCELED)]
+    lines += [f"    {state} --> [*]" for state in State if state.is_final]
     return "\n".join(lines)
 
 

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from enum import StrEnum
 
 from statemachine.facts import Facts
 
-#: The kinds of event, which are the triggers of the machine.
-SNAPSHOT: Final = "snapshot"  # Mirakl was read
-OMS_EVENT: Final = "oms_event"  # the OMS reported
-CALL: Final = "call"  # our worker claimed a command, or brings its result
-ACT: Final = "act"  # a person decided
-TRIGGERS: Final = (SNAPSHOT, OMS_EVENT, CALL, ACT)
+
+class Trigger(StrEnum):
+    """The kinds of event. The table says which kind may move an order along which edge."""
+
+    SNAPSHOT = "snapshot"  # Mirakl was read
+    OMS_EVENT = "oms_event"  # the OMS reported
+    CALL = "call"  # our worker claimed a command, or brings its result
+    DECISION = "act"  # a person decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Event:
     event_id: str
     shop: str
     order_id: str
-    trigger: str
+    trigger: Trigger
     at: datetime
     says: Facts = field(default_factory=Facts)
     raw: bytes | None = None

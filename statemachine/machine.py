@@ -1,6 +1,7 @@
 """One order, one event: what the facts become, and which edge of the table that is."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from operator import eq
 from typing import Final
@@ -9,27 +10,31 @@ from transitions import Machine, MachineError
 
 from statemachine.events import Event
 from statemachine.facts import Facts, join
-from statemachine.states import STATES, state_of
+from statemachine.states import State, state_of
 from statemachine.table import TABLE, Edge
 
 #: Goes into every journal row; raise it when the same facts begin to mean something else.
 VERSION: Final = 1
 
-# How an event ended (metric labels).
-MOVED: Final = "moved"
-NOTED: Final = "noted"  # facts grew, the state stays
-STALE: Final = "stale"  # nothing that was not known
-NO_EDGE: Final = "no_edge"  # a broken invariant: facts kept, state kept, a person looks
+
+class EventResult(StrEnum):
+    """How an event ended: the label `result` of orderflow_events_total, and a column of the journal."""
+
+    MOVED = "moved"
+    NOTED = "noted"  # the facts grew, the state stays
+    STALE = "stale"  # nothing that was not known
+    NO_EDGE = "no_edge"  # the facts lead to a state to which no edge leads: facts and state stay, a person looks
+    REPEATED = "repeated"  # the journal holds the event already: counted by apply, and never seen by `decide`
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What one event did to one order."""
 
-    before: str
-    state: str
+    before: State
+    state: State
     facts: Facts
-    result: str
+    result: EventResult
     edge: Edge | None = None
 
 
@@ -38,13 +43,13 @@ class _Order:
 
     __slots__ = ("state",)
 
-    def __init__(self, state: str) -> None:
+    def __init__(self, state: State) -> None:
         self.state = state
 
 
 def _machine(table: tuple[Edge, ...] = TABLE) -> Machine:
     """The table, loaded once. The guard of an edge: the predicate that holds is its target's."""
-    machine = Machine(model=None, states=list(STATES), initial=None, auto_transitions=False)
+    machine = Machine(model=None, states=State, initial=None, auto_transitions=False)
     for edge in table:
         for trigger in edge.on:
             machine.add_transition(trigger, edge.source, edge.target, conditions=partial(eq, edge.target))
@@ -55,7 +60,7 @@ _MACHINE: Final = _machine()
 _EDGES: Final = {(edge.source, edge.target): edge for edge in TABLE}
 
 
-def decide(state: str, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Decision:
+def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Decision:
     """Join what the event says, and move along the one edge that leads to what the facts now are.
 
     Never raises for any facts: a pair of states without a row is the result NO_EDGE.
@@ -63,12 +68,12 @@ def decide(state: str, facts: Facts, event: Event, machine: Machine = _MACHINE) 
     known = join(facts, event.says)
     target = state_of(known)
     if target == state:
-        return Decision(state, state, known, STALE if known == facts else NOTED)
+        return Decision(state, state, known, EventResult.STALE if known == facts else EventResult.NOTED)
     order = _Order(state)
     try:
         moved = machine.events[event.trigger].trigger(order, target)
     except (MachineError, KeyError):
         moved = False
     if not moved:
-        return Decision(state, state, known, NO_EDGE)
-    return Decision(state, order.state, known, MOVED, _EDGES[state, order.state])
+        return Decision(state, state, known, EventResult.NO_EDGE)
+    return Decision(state, order.state, known, EventResult.MOVED, _EDGES[state, order.state])

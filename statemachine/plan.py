@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from statemachine.attention import HOLDS, Concern, _command_concerns, _order_concerns
-from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Command, Needs, Policy, _blocked_by, _round
+from statemachine.commands import Command, CommandKind, Needs, Policy, _blocked_by, _round
 from statemachine.facts import EPOCH, Facts, Snapshot
 from statemachine.readings import (
     _is_foreign,
@@ -18,7 +18,7 @@ from statemachine.readings import (
     tracking_held,
     unsent_parts,
 )
-from statemachine.states import DISPATCHED, IMPORTED, SHIPPED, SHIPPING, state_of
+from statemachine.states import State, state_of
 
 
 def _needs(facts: Facts, policy: Policy, state: str) -> Needs:
@@ -28,23 +28,30 @@ def _needs(facts: Facts, policy: Policy, state: str) -> Needs:
     if snapshot is None:
         return needs
     # Even for an order that the OMS has sent: Mirakl waits for a decision, whatever happened since.
-    if snapshot.state == "WAITING_ACCEPTANCE" and snapshot.lines and not is_pending(facts, last_answer(facts, ACCEPT)):
+    if (
+        snapshot.state == "WAITING_ACCEPTANCE"
+        and snapshot.lines
+        and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT))
+    ):
         decision = acceptance(facts, policy)
         if decision:
-            needs[ACCEPT] = (decision, snapshot.content)
-    if state == SHIPPING and snapshot.has_address and snapshot.open_lines:
-        needs[IMPORT] = ("", snapshot.content)
+            needs[CommandKind.ACCEPT] = (decision, snapshot.content)
+    if state == State.SHIPPING and snapshot.has_address and snapshot.open_lines:
+        needs[CommandKind.IMPORT] = ("", snapshot.content)
     if _tracking_needed(facts, snapshot):
-        needs[TRACK] = (carried(best_tracking(facts)), "")
+        needs[CommandKind.TRACK] = (carried(best_tracking(facts)), "")
     if (
         snapshot.state == "SHIPPING"
         and not facts.shipped_seen
         and all_sent(facts)
         and not unsent_parts(facts)
-        and not is_pending(facts, last_answer(facts, CONFIRM))
+        and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
     ):
         held = tracking_held(facts)
-        needs[CONFIRM] = ("", " | ".join((held.carrier_code or held.carrier, held.number, snapshot.workflow)))
+        needs[CommandKind.CONFIRM] = (
+            "",
+            " | ".join((held.carrier_code or held.carrier, held.number, snapshot.workflow)),
+        )
     return needs
 
 
@@ -54,7 +61,7 @@ def _tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
         return False
     if _is_foreign(facts, shown):
         return False
-    answer = last_answer(facts, TRACK, carried(best))
+    answer = last_answer(facts, CommandKind.TRACK, carried(best))
     if answer is None:
         return True
     # Answered: due again only where a read begun later shows none, or an older one of ours (docs/rules.md 23, 24).
@@ -103,8 +110,10 @@ def _due(facts: Facts, policy: Policy, needs: Needs, found: tuple[Concern, ...])
         for kind, (carries, basis) in needs.items()
         if not _blocked_by(facts, kind, carries, basis)
     ]
-    if any(command.kind == TRACK for command in commands):
-        commands = [command for command in commands if command.kind != CONFIRM]  # tracking first, in its own call
+    if any(command.kind == CommandKind.TRACK for command in commands):
+        commands = [
+            command for command in commands if command.kind != CommandKind.CONFIRM
+        ]  # tracking first, in its own call
     return tuple(commands)
 
 
@@ -125,14 +134,14 @@ def read_after(facts: Facts) -> datetime | None:
         return EPOCH if facts.parts else None
     waits: list[datetime] = []
     if snapshot.state == "WAITING_ACCEPTANCE":
-        waits += [a.proof_after for a in facts.answers if a.kind == ACCEPT]
-        waits += [r.at for r in facts.rejections if r.kind == ACCEPT]
+        waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.ACCEPT]
+        waits += [r.at for r in facts.rejections if r.kind == CommandKind.ACCEPT]
     if snapshot.state == "SHIPPING" and not facts.shipped_seen:
-        waits += [a.proof_after for a in facts.answers if a.kind == CONFIRM]
-        waits += [r.at for r in facts.rejections if r.kind == CONFIRM]
+        waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.CONFIRM]
+        waits += [r.at for r in facts.rejections if r.kind == CommandKind.CONFIRM]
     best = best_tracking(facts)
-    if best and state_of(facts) in (IMPORTED, DISPATCHED, SHIPPED):
-        waits += [a.proof_after for a in facts.answers if a.kind == TRACK and a.carries == carried(best)]
+    if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
+        waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
     # A read that shows a state which we do not know is a look all the same.
     last_read = max(snapshot.read_at, facts.unknown.read_at if facts.unknown else EPOCH)
     pending = [wait for wait in waits if last_read <= wait]

@@ -1,6 +1,6 @@
 """Questions that several rules ask of the facts of an order."""
 
-from statemachine.commands import IMPORT, TRACK, Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -37,7 +37,7 @@ def is_pending(facts: Facts, answer: Answer | None) -> bool:
 
 def import_known(facts: Facts) -> bool:
     """The OMS holds the order: it said so, it speaks of it, or a person settled it. Its ids may be unknown."""
-    if facts.parts or last_answer(facts, IMPORT) is not None:
+    if facts.parts or last_answer(facts, CommandKind.IMPORT) is not None:
         return True
     return any("already_in_oms:" in act.subject for act in facts.acts if act.act == "settle")
 
@@ -118,7 +118,7 @@ def best_tracking(facts: Facts) -> Tracking:
 
 def tracking_held(facts: Facts) -> Tracking:
     """The tracking that Mirakl holds, as far as we know: what it showed, or what it took from us since."""
-    answer = last_answer(facts, TRACK)
+    answer = last_answer(facts, CommandKind.TRACK)
     shown = facts.snapshot.tracking if facts.snapshot else Tracking()
     if is_pending(facts, answer) and answer is not None:
         return next((sent for sent in facts.sent if carried(sent) == answer.carries), shown)

@@ -1,36 +1,62 @@
 """The ten states. Each has one predicate over the facts; for any facts exactly one holds (docs/rules.md)."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Final
 
-from statemachine.commands import ACCEPT, CONFIRM
+from statemachine.commands import CommandKind
 from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, Facts
 from statemachine.readings import all_sent, import_known, is_pending, last_answer, mirakl_state
 
-NEW: Final = "new"
-WAITING_ACCEPTANCE: Final = "waiting_acceptance"
-ACCEPTED: Final = "accepted"
-AWAITING_PAYMENT: Final = "awaiting_payment"
-SHIPPING: Final = "shipping"
-IMPORTED: Final = "imported"
-DISPATCHED: Final = "dispatched"
-SHIPPED: Final = "shipped"
-REFUSED: Final = "refused"
-CANCELED: Final = "canceled"
 
-#: In the order of an order's life.
-STATES: Final = (
-    NEW,
-    WAITING_ACCEPTANCE,
-    ACCEPTED,
-    AWAITING_PAYMENT,
-    SHIPPING,
-    IMPORTED,
-    DISPATCHED,
-    SHIPPED,
-    REFUSED,
-    CANCELED,
-)
+class State(StrEnum):
+    """The ten states, in the order of an order's life. docs/states.md lists the edges between them."""
+
+    #: No read with a state that we know, or Mirakl still checks the order (STAGING). The first other read moves it out,
+    #: to any state. Meanwhile the OMS may report on the order; we keep that, and ask Mirakl for the order by its id.
+    NEW = "new"
+
+    #: Mirakl waits for the seller's decision. OR21 is due if the shop's policy or a person has decided. Mirakl's answer
+    #: to OR21 moves it out, or a read: somebody decided in the portal, the deadline passed, or the order was canceled.
+    WAITING_ACCEPTANCE = "waiting_acceptance"
+
+    #: Mirakl answered our OR21, and no read that began after the grace period has come yet. The next read moves it out:
+    #: forward if Mirakl applied our decision, back to waiting_acceptance if Mirakl did not (docs/rules.md 16).
+    ACCEPTED = "accepted"
+
+    #: Mirakl debits the customer before the seller may ship. A read moves it out: to shipping when the customer has
+    #: paid, to canceled when the debit failed. No call of ours can hasten this.
+    AWAITING_PAYMENT = "awaiting_payment"
+
+    #: Mirakl shows SHIPPING, and the OMS does not have the order. The import is due once a read shows an address and an
+    #: open line. The OMS's answer to the import moves it out, or an OMS event. Mirakl may still cancel the order.
+    SHIPPING = "shipping"
+
+    #: The OMS has the order: it answered the import, reported on the order, or a person settled `already_in_oms`. The
+    #: OMS's report that every open line is sent moves it out. Meanwhile parcels may leave, and either side may cancel.
+    IMPORTED = "imported"
+
+    #: The goods have left: the OMS reported every open line sent, or OR24 was answered, or Mirakl debits what it debits
+    #: only after shipping. OR23 (tracking), then OR24 (shipment) are due while Mirakl shows SHIPPING. A read moves it
+    #: out.
+    DISPATCHED = "dispatched"
+
+    #: A read once showed the order shipped (docs/rules.md 3). Only a read that shows it canceled moves it out. A better
+    #: tracking is still sent.
+    SHIPPED = "shipped"
+
+    #: Mirakl shows REFUSED: the seller refused every line, or the deadline passed. Final. If the OMS has the order, a
+    #: person has to cancel it there.
+    REFUSED = "refused"
+
+    #: Mirakl shows CANCELED. Final, and never the result of a cancellation by the OMS alone. If the OMS has the order,
+    #: a person has to cancel it there.
+    CANCELED = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        """No edge leads out of it."""
+        return self in (State.REFUSED, State.CANCELED)
 
 
 # -- The predicates ----------------------------------------------------------------------------------------------
@@ -57,7 +83,7 @@ def is_dispatched(facts: Facts) -> bool:
     debit_of_shipment = (
         facts.snapshot is not None and facts.snapshot.state in DEBIT and facts.snapshot.workflow == PAY_ON_SHIPMENT
     )
-    return debit_of_shipment or last_answer(facts, CONFIRM) is not None or all_sent(facts)
+    return debit_of_shipment or last_answer(facts, CommandKind.CONFIRM) is not None or all_sent(facts)
 
 
 def is_imported(facts: Facts) -> bool:
@@ -73,7 +99,7 @@ def is_awaiting_payment(facts: Facts) -> bool:
 
 
 def is_accepted(facts: Facts) -> bool:
-    return mirakl_state(facts) == "WAITING_ACCEPTANCE" and is_pending(facts, last_answer(facts, ACCEPT))
+    return mirakl_state(facts) == "WAITING_ACCEPTANCE" and is_pending(facts, last_answer(facts, CommandKind.ACCEPT))
 
 
 def is_waiting_acceptance(facts: Facts) -> bool:
@@ -81,21 +107,21 @@ def is_waiting_acceptance(facts: Facts) -> bool:
 
 
 #: Each predicate excludes those above it. So what the OMS did wins over waiting and debit, and Mirakl's end over all.
-PREDICATES: Final[tuple[tuple[str, Callable[[Facts], bool]], ...]] = (
-    (NEW, is_new),
-    (CANCELED, is_canceled),
-    (REFUSED, is_refused),
-    (SHIPPED, is_shipped),
-    (DISPATCHED, is_dispatched),
-    (IMPORTED, is_imported),
-    (SHIPPING, is_shipping),
-    (AWAITING_PAYMENT, is_awaiting_payment),
-    (ACCEPTED, is_accepted),
-    (WAITING_ACCEPTANCE, is_waiting_acceptance),
+PREDICATES: Final[tuple[tuple[State, Callable[[Facts], bool]], ...]] = (
+    (State.NEW, is_new),
+    (State.CANCELED, is_canceled),
+    (State.REFUSED, is_refused),
+    (State.SHIPPED, is_shipped),
+    (State.DISPATCHED, is_dispatched),
+    (State.IMPORTED, is_imported),
+    (State.SHIPPING, is_shipping),
+    (State.AWAITING_PAYMENT, is_awaiting_payment),
+    (State.ACCEPTED, is_accepted),
+    (State.WAITING_ACCEPTANCE, is_waiting_acceptance),
 )
 
 
-def state_of(facts: Facts) -> str:
+def state_of(facts: Facts) -> State:
     """The state that these facts are. Raises LookupError where no predicate holds, which a test shows cannot be."""
     for state, holds in PREDICATES:
         if holds(facts):

@@ -7,33 +7,37 @@ is reached. The diagram in the README and docs/states.md are made from this tabl
 from dataclasses import dataclass
 from typing import Final
 
-from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT
-from statemachine.states import (
+from statemachine.events import Trigger
+from statemachine.states import State
+
+# Without the prefix the table reads as a table.
+(
+    NEW,
+    WAITING_ACCEPTANCE,
     ACCEPTED,
     AWAITING_PAYMENT,
-    CANCELED,
-    DISPATCHED,
-    IMPORTED,
-    NEW,
-    REFUSED,
-    SHIPPED,
     SHIPPING,
-    WAITING_ACCEPTANCE,
-)
+    IMPORTED,
+    DISPATCHED,
+    SHIPPED,
+    REFUSED,
+    CANCELED,
+) = State
+SNAPSHOT, OMS_EVENT, CALL, DECISION = Trigger
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
     """One row: from `source` to `target`, by an event of one of the kinds in `on`."""
 
-    source: str
-    on: tuple[str, ...]
-    target: str
+    source: State
+    on: tuple[Trigger, ...]
+    target: State
     means: str
 
 
 _READ: Final = (SNAPSHOT,)
-_IMPORT: Final = (OMS_EVENT, CALL, ACT)
+_IMPORT: Final = (OMS_EVENT, CALL, DECISION)
 _SENT: Final = (OMS_EVENT, CALL)
 #: Also by a read: PAY_ON_SHIPMENT is debited only once it was shipped.
 _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL)

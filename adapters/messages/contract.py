@@ -21,8 +21,8 @@ from adapters.messages.oms_events import KornitXCallback
 from adapters.messages.text import CONTROL_CHARACTER, instant
 from adapters.messages.transitions import TRANSITION_SOURCE, TRANSITION_TYPE
 from statemachine.attention import REASONS
-from statemachine.events import TRIGGERS
-from statemachine.states import STATES
+from statemachine.events import Trigger
+from statemachine.states import State
 
 # -- Envelopes -----------------------------------------------------------------------------------------------------
 
@@ -128,9 +128,9 @@ class Transition(BaseModel):
 
     shop: ShopName
     order_id: Id = Field(description="Mirakl's order id.")
-    from_state: str = Field(examples=[*STATES])
-    to_state: str = Field(examples=[*STATES])
-    trigger: str = Field(description="The kind of event that led to it.", examples=[*TRIGGERS])
+    from_state: str = Field(examples=[*State])
+    to_state: str = Field(examples=[*State])
+    trigger: str = Field(description="The kind of event that led to it.", examples=[*Trigger])
     version: int = Field(ge=1, description="The order's version; it grows with every change, of state or not.")
     at: When = Field(description="When it was recorded.")
     attention: tuple[str, ...] = Field(

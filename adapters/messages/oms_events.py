@@ -14,7 +14,7 @@ from adapters.messages.fields import Id, Instant, Listed, Message, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.snapshots import order_id_of
 from adapters.messages.text import digest_of, web_url
-from statemachine.events import OMS_EVENT, Event
+from statemachine.events import Event, Trigger
 from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Part, Tracking
 
 OMS_DISPATCHED_TYPE: Final = "net.kornitx.order.dispatched"
@@ -178,7 +178,7 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
         event_id=event.id,
         shop=shop.name,
         order_id=order_id_of(order_id),  # a blank may be all that is left behind the prefix
-        trigger=OMS_EVENT,
+        trigger=Trigger.OMS_EVENT,
         at=event.time,
         says=_callback_facts(callback, event.time, shop),
         raw=None,

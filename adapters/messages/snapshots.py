@@ -11,7 +11,7 @@ from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_r
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import digest_of, instant, iso, usable_id, web_url
-from statemachine.events import SNAPSHOT, Event
+from statemachine.events import Event, Trigger
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, rank_of, snapshot_facts
 
 SNAPSHOT_TYPE: Final = "io.orderflow.mirakl.order-snapshot"
@@ -138,7 +138,7 @@ def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collectio
         event_id=event.id,
         shop=shop,
         order_id=order_id,
-        trigger=SNAPSHOT,
+        trigger=Trigger.SNAPSHOT,
         at=event.time,
         says=snapshot_facts(snapshot),
         raw=event.data,

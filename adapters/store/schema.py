@@ -9,11 +9,17 @@ Invariants are indexes and constraints here, not hopes elsewhere. A command's `s
 """
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+from statemachine.commands import CommandKind, CommandState
+from statemachine.events import Trigger
+from statemachine.machine import EventResult
+from statemachine.states import State
 
 
 class Instant(TypeDecorator[datetime]):
@@ -31,6 +37,23 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+class OneOf(TypeDecorator[Word]):
+    """A text that is a member of one of our enums. A text that only a newer version knows is read as it is."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, words: type[Word]) -> None:
+        super().__init__()
+        self.words = words
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+        return self.words._value2member_map_.get(value, value)
 
 
 metadata = sa.MetaData(
@@ -67,7 +90,7 @@ orders = sa.Table(
     sa.Column("id", _ID, primary_key=True),
     sa.Column("shop", sa.Text, nullable=False),
     sa.Column("order_id", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", OneOf(State), nullable=False),
     sa.Column("facts", sa.Text, nullable=False),  # JSON of statemachine.facts.Facts
     sa.Column("version", sa.Integer, nullable=False),  # one more with every journal row
     sa.Column("attention", sa.Text, nullable=False),  # JSON [[reason, detail, since]]
@@ -113,14 +136,14 @@ journal = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("event_id", sa.Text, nullable=False),
-    sa.Column("trigger", sa.Text, nullable=False),
+    sa.Column("trigger", OneOf(Trigger), nullable=False),
     sa.Column("at", Instant, nullable=False),  # when it happened, by its sender
     sa.Column("recorded_at", Instant, nullable=False),
     sa.Column("says", sa.Text, nullable=False),  # JSON of Facts, only what this event adds
     sa.Column("note", sa.Text, nullable=False),  # JSON, for the timeline
-    sa.Column("result", sa.Text, nullable=False),
-    sa.Column("before", sa.Text, nullable=False),
-    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("result", OneOf(EventResult), nullable=False),
+    sa.Column("before", OneOf(State), nullable=False),
+    sa.Column("after", OneOf(State), nullable=False),
     sa.Column("machine_version", sa.Integer, nullable=False),
     sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("event_id", "source"),  # the telling column first
@@ -133,10 +156,10 @@ commands = sa.Table(
     metadata,
     sa.Column("id", _ID, primary_key=True),
     _order_key(),
-    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("kind", OneOf(CommandKind), nullable=False),
     sa.Column("carries", sa.Text, nullable=False),
     sa.Column("round", sa.Integer, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", OneOf(CommandState), nullable=False),
     sa.Column("unwanted", sa.Boolean, nullable=False, server_default=sa.false()),  # became obsolete while leased
     sa.Column("basis", sa.Text, nullable=False),
     sa.Column("opened_at", Instant, nullable=False),

@@ -22,9 +22,11 @@ from adapters.store import engine as database
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.headers_json import headers_to_json
-from statemachine.commands import IMPORT, KINDS, Command
+from statemachine.commands import Command, CommandKind, CommandState
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Facts
+from statemachine.machine import EventResult
+from statemachine.states import State
 
 #: How long a command is its worker's. It outlives its call: both remotes are given up after at most a third of it.
 LEASE: Final = timedelta(seconds=90)
@@ -39,7 +41,7 @@ class OrderRow:
     key: int
     shop: str
     order_id: str
-    state: str
+    state: State
     facts: Facts
     version: int
     attention: tuple[tuple[str, str, datetime], ...]
@@ -55,10 +57,10 @@ class CommandRow:
 
     id: int
     order_key: int
-    kind: str
+    kind: CommandKind
     carries: str
     round: int
-    state: str
+    state: CommandState
     unwanted: bool
     basis: str
     opened_at: datetime
@@ -82,9 +84,9 @@ class JournalRow:
     order_key: int
     version: int
     event: Event
-    result: str
-    before: str
-    after: str
+    result: EventResult
+    before: State
+    after: State
     machine_version: int
 
     @property
@@ -343,7 +345,7 @@ class Transaction:
             dict(
                 shop=shop,
                 order_id=order_id,
-                state="new",
+                state=State.NEW,
                 facts="{}",
                 version=0,
                 attention="[]",
@@ -501,7 +503,7 @@ class Transaction:
                 where=s.commands.c.state == "obsolete",
             ),
         )
-        again = [key for key, command, _ in wanted if command.kind == IMPORT and command.round]
+        again = [key for key, command, _ in wanted if command.kind == CommandKind.IMPORT and command.round]
         if again:
             self._freeze_again(again)
 
@@ -509,13 +511,14 @@ class Transaction:
         """An import of a later round sends what a try of an earlier one may have brought to the OMS
         (docs/kornitx.md 7)."""
         c, earlier = s.commands.c, s.commands.alias("earlier")
-        tried = (earlier.c.order_key == c.order_key, earlier.c.kind == IMPORT, earlier.c.maybe_sent)
+        tried = (earlier.c.order_key == c.order_key, earlier.c.kind == CommandKind.IMPORT, earlier.c.maybe_sent)
         payload = (
             sa.select(earlier.c.payload).where(*tried, earlier.c.id != c.id).order_by(earlier.c.id.desc()).limit(1)
         )
         self._do(
             sa.update(s.commands)
-            .where(self._among(c.order_key, order_keys), c.kind == IMPORT, c.state == "open", c.attempts == 0)
+            .where(self._among(c.order_key, order_keys), c.kind == CommandKind.IMPORT)
+            .where(c.state == CommandState.OPEN, c.attempts == 0)
             .where(sa.exists().where(*tried, earlier.c.id != c.id))
             .values(payload=payload.scalar_subquery(), maybe_sent=True)
         )
@@ -876,11 +879,10 @@ def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Colle
     `resting` are (shop, command kind) whose account pauses. An expired lease counts as open.
     """
     c = s.commands.c
-    groups = {kind: group for kind, group, _ in KINDS}
     switched_on = sa.or_(
         *(
-            sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(group, autoescape=True)))
-            for kind, group in groups.items()
+            sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(kind.group, autoescape=True)))
+            for kind in CommandKind
         )
     )
     # Not a join: that invites SQLite to begin at a shop and visit every order that it ever had.

@@ -14,7 +14,11 @@ from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json
 from adapters.store.headers_json import headers_from_json
 from adapters.store.transaction import Cursor, OrderRow, Progress, Store, order_of
+from statemachine.commands import CommandKind, CommandState
+from statemachine.events import Trigger
 from statemachine.facts import Facts
+from statemachine.machine import EventResult
+from statemachine.states import State
 
 # -- For the loops -----------------------------------------------------------------------------------------------
 
@@ -149,14 +153,14 @@ class Entry:
     version: int
     at: datetime
     recorded_at: datetime
-    trigger: str
+    trigger: Trigger
     source: str
     event_id: str
     says: Facts
     note: dict[str, Any]
-    result: str
-    before: str
-    after: str
+    result: EventResult
+    before: State
+    after: State
     repeats: int
 
 
@@ -188,10 +192,10 @@ def journal(store: Store, order_key: int) -> list[Entry]:
 class CommandView:
     """One command, for a person."""
 
-    kind: str
+    kind: CommandKind
     carries: str
     round: int
-    state: str
+    state: CommandState
     attempts: int
     next_at: datetime
     give_up_at: datetime

@@ -34,7 +34,7 @@ from consumer.operations.orders import act
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.facts import Facts
-from statemachine.states import STATES
+from statemachine.states import State
 
 commands = group("Orders: look at them, and decide about them.")
 
@@ -56,8 +56,8 @@ def orders_list(
       orderflow orders list --attention
       orderflow orders list --shop alpha --state shipping --state imported --json
     """
-    for one in sorted(set(state or ()) - set(STATES)):
-        raise typer.BadParameter(f"{one} is no state; these are: {', '.join(STATES)}", param_hint="--state")
+    for one in sorted(set(state or ()) - set(State)):
+        raise typer.BadParameter(f"{one} is no state; these are: {', '.join(State)}", param_hint="--state")
     with opened(file) as (_, store):
         rows = views.orders(store, shop=shop, states=state or (), attention=attention, limit=limit + 1)
     print_rows(at_most(limit, [_summary(row) for row in rows]), as_json)

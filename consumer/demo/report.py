@@ -20,7 +20,7 @@ from adapters.simulators.stage import Life
 from adapters.store import views
 from adapters.store.transaction import Store
 from consumer.operations.audit import told
-from statemachine.states import STATES
+from statemachine.states import State
 
 #: The demo has failed when nothing at all has moved for so long.
 STALLED_SECONDS: Final = 30.0
@@ -97,7 +97,7 @@ def _watch(
             elif now - last_told >= TELL_EVERY_SECONDS:
                 last_told = now
                 counts = Counter(states.values())
-                line = "  ".join(f"{state} {counts[state]}" for state in STATES if counts[state])
+                line = "  ".join(f"{state} {counts[state]}" for state in State if counts[state])
                 console.print(line or "waiting for the first order", soft_wrap=True)
             if at_end == len(lives) and world.settled() and _is_quiet(store):
                 return True
@@ -115,7 +115,7 @@ def _stock(states: Mapping[tuple[str, str], str]) -> Table:
     shops = sorted({shop for shop, _ in states})
     counts = Counter((shop, state) for (shop, _), state in states.items())
     table = Table("state", *shops, title="Orders by state")
-    for state in STATES:
+    for state in State:
         table.add_row(state, *(str(counts[shop, state] or "") for shop in shops))
     return table
 

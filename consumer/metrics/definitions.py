@@ -13,15 +13,14 @@ from enum import StrEnum
 from typing import Final
 
 from adapters.errors import UnreadableReason
-from consumer.apply import REPEATED
 from consumer.hooks import CallbackResult
 from consumer.poller import TOO_LARGE
 from consumer.retry import RESULTS
 from statemachine.attention import REASONS
-from statemachine.commands import IMPORT, KINDS
-from statemachine.events import OMS_EVENT, SNAPSHOT, TRIGGERS
-from statemachine.machine import MOVED, NO_EDGE, NOTED, STALE
-from statemachine.states import STATES
+from statemachine.commands import CommandKind
+from statemachine.events import Trigger
+from statemachine.machine import EventResult
+from statemachine.states import State
 from statemachine.table import TABLE
 
 # -- Values of labels --------------------------------------------------------------------------------------------
@@ -39,11 +38,9 @@ OPERATIONS: Final = {
 }
 SYSTEMS: Final = tuple(OPERATIONS)
 EVERY_OPERATION: Final = (*OPERATIONS["mirakl"], *OPERATIONS["oms"], OTHER)
-#: The call of each kind of command.
-CALL_OF: Final = {kind: "import_order" if kind == IMPORT else operation for kind, _, operation in KINDS}
-COMMANDS: Final = tuple(CALL_OF)
+COMMANDS: Final = tuple(CommandKind)
 #: States that an order waits in.
-LIVE_STATES: Final = tuple(state for state in STATES if state not in ("refused", "canceled"))
+LIVE_STATES: Final = tuple(state for state in State if not state.is_final)
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
 #: Sources of dead letters beside the topics: orders of a poll, and callbacks of the OMS.
@@ -151,7 +148,7 @@ def _each_edge(configured: Configured) -> Iterable[Series]:
 
 
 def _each_alerted_outcome(configured: Configured) -> Iterable[Series]:
-    calls = [("mirakl", "OR11"), *(("oms" if kind == IMPORT else "mirakl", call) for kind, call in CALL_OF.items())]
+    calls = [("mirakl", "OR11"), *((kind.remote, kind.call) for kind in CommandKind)]
     return (
         (system, shop, operation, outcome)
         for shop in configured.shops
@@ -169,19 +166,19 @@ _ROWS: Final = (
     _counter(
         "orderflow_transitions_total",
         "Edges taken.",
-        {"shop": None, "from_state": STATES, "to_state": STATES, "trigger": TRIGGERS},
+        {"shop": None, "from_state": tuple(State), "to_state": tuple(State), "trigger": tuple(Trigger)},
         presets=_each_edge,
     ),
     _counter(
         "orderflow_transitions_rejected_total",
         "Events whose facts want a state that no row of the table leads to. 0 in health.",
-        {"from_state": STATES, "trigger": TRIGGERS, "reason": (NO_EDGE,)},
-        presets=lambda _: ((state, trigger, NO_EDGE) for state in STATES for trigger in TRIGGERS),
+        {"from_state": tuple(State), "trigger": tuple(Trigger), "reason": (EventResult.NO_EDGE,)},
+        presets=lambda _: ((state, trigger, EventResult.NO_EDGE) for state in State for trigger in Trigger),
     ),
     _histogram(
         "orderflow_state_duration_seconds",
         "Time spent in a state, observed on leaving it.",
-        {"state": STATES},
+        {"state": tuple(State)},
         WAITING,
     ),
     _stored(
@@ -204,8 +201,8 @@ _ROWS: Final = (
         "Events from the log by what they did.",
         {
             "topic": None,
-            "type": (SNAPSHOT, OMS_EVENT, "unreadable", "tombstone"),
-            "result": (MOVED, NOTED, STALE, NO_EDGE, REPEATED, "set_aside", "skipped"),
+            "type": (Trigger.SNAPSHOT, Trigger.OMS_EVENT, "unreadable", "tombstone"),
+            "result": (*EventResult, "set_aside", "skipped"),
         },
     ),
     _histogram(

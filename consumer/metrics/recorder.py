@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from adapters.ports import Clock, Partition, Record
 from adapters.store.transaction import DeadLetter
 from consumer.accounts import Account
-from consumer.apply import REPEATED
 from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import CALLBACK as FROM_CALLBACK
 from consumer.metrics.definitions import (
@@ -29,11 +28,11 @@ from consumer.metrics.definitions import (
     Type,
     known,
 )
-from statemachine.events import OMS_EVENT, SNAPSHOT
-from statemachine.machine import NO_EDGE
+from statemachine.events import Trigger
+from statemachine.machine import EventResult
 
 #: The topic of each kind of event that comes from the log, by default.
-TOPICS: Final = {SNAPSHOT: "mirakl.order-snapshots", OMS_EVENT: "oms.order-events"}
+TOPICS: Final = {Trigger.SNAPSHOT: "mirakl.order-snapshots", Trigger.OMS_EVENT: "oms.order-events"}
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
 
@@ -46,7 +45,7 @@ class Recorder(Hooks):
         poll_interval_seconds: Mapping[str, float],
         version: str,
         clock: Clock,
-        topics: Mapping[str, str] = TOPICS,
+        topics: Mapping[Trigger, str] = TOPICS,
     ) -> None:
         """`poll_interval_seconds`: of each configured shop. `topics`: of each kind of event, as in TOPICS."""
         self.registry = CollectorRegistry()
@@ -84,8 +83,8 @@ class Recorder(Hooks):
             order = applied.order
             self._count("orderflow_transitions_total", order.shop, applied.before, order.state, trigger)
             self._observe("orderflow_state_duration_seconds", applied.before, seconds=applied.seconds_in_before)
-        elif applied.result == NO_EDGE:
-            self._count("orderflow_transitions_rejected_total", applied.before, trigger, NO_EDGE)
+        elif applied.result == EventResult.NO_EDGE:
+            self._count("orderflow_transitions_rejected_total", applied.before, trigger, EventResult.NO_EDGE)
 
     def batch_applied(
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
@@ -96,7 +95,7 @@ class Recorder(Hooks):
             topic = self._topics[one.event.trigger]
             without_value[topic] -= 1
             self._count("orderflow_events_total", topic, one.event.trigger, one.result)
-            if one.result != REPEATED:
+            if one.result != EventResult.REPEATED:
                 seconds = max(0.0, (now - one.event.at).total_seconds())
                 self._observe("orderflow_event_delay_seconds", topic, seconds=seconds)
         for dead_letter in dead_letters:

@@ -18,7 +18,7 @@ from adapters.ports import Clock
 from adapters.store import views
 from adapters.store.transaction import Store
 from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, LIVE_STATES, METRICS, Series, known
-from statemachine.commands import KINDS
+from statemachine.commands import CommandKind
 
 #: The store is read at most this often, however many ask.
 READ_EVERY_SECONDS: Final = 5.0
@@ -104,9 +104,9 @@ def _of_commands(counts: views.StoredCounts, shops: list[views.ShopView]) -> dic
             (kind,): _seconds(oldest) for kind, (_, oldest) in found.items()
         },
         "orderflow_effects_enabled": {
-            (shop.name, kind): float(shop.effects and group not in shop.paused)
+            (shop.name, kind): float(shop.effects and kind.group not in shop.paused)
             for shop in shops
-            for kind, group, _ in KINDS
+            for kind in CommandKind
         },
     }
 

@@ -12,10 +12,10 @@ from typing import Final
 from adapters.store.transaction import OrderRow
 from adapters.store.views import CommandView, Entry, ShopView
 from statemachine.attention import HOLDS, REASONS
-from statemachine.commands import ACCEPT, CONFIRM, KINDS, TRACK, Policy
-from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT
+from statemachine.commands import CommandKind, CommandState, Policy
+from statemachine.events import Trigger
 from statemachine.facts import DEBIT, Facts, Tracking
-from statemachine.machine import NO_EDGE, STALE
+from statemachine.machine import EventResult
 from statemachine.plan import read_after
 from statemachine.readings import (
     acceptance,
@@ -26,22 +26,10 @@ from statemachine.readings import (
     mirakl_state,
     unsent_parts,
 )
-from statemachine.states import (
-    ACCEPTED,
-    AWAITING_PAYMENT,
-    CANCELED,
-    DISPATCHED,
-    IMPORTED,
-    NEW,
-    REFUSED,
-    SHIPPED,
-    SHIPPING,
-    WAITING_ACCEPTANCE,
-)
+from statemachine.states import State
 from statemachine.table import TABLE
 
 _EDGES: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
-_GROUPS: Final = {kind: group for kind, group, _ in KINDS}
 
 #: What a person does about each reason. Keyed by every reason of commands.REASONS, which a test compares.
 CURES: Final = {
@@ -92,16 +80,16 @@ CURES: Final = {
 
 #: What moves an order on from each state, where nothing stands in the way.
 _NEXT: Final = {
-    NEW: "the first read that shows its state decides where it goes",
-    WAITING_ACCEPTANCE: "OR21 answers Mirakl, and it becomes accepted",
-    ACCEPTED: "a read shows it in debit or shipping; one that still shows it waiting sends it back",
-    AWAITING_PAYMENT: "a read shows that the customer paid, and it becomes shipping; canceled if the debit fails",
-    SHIPPING: "POST /order brings it to the OMS, and it becomes imported",
-    IMPORTED: "the OMS reports every open line sent, and it becomes dispatched",
-    DISPATCHED: "OR23 and OR24 tell Mirakl, and a read shows it shipped",
-    SHIPPED: "nothing but a better tracking is sent; only a late cancel would move it",
-    REFUSED: "nothing: this is final, and only Mirakl's word made it",
-    CANCELED: "nothing: this is final, and only Mirakl's word made it",
+    State.NEW: "the first read that shows its state decides where it goes",
+    State.WAITING_ACCEPTANCE: "OR21 answers Mirakl, and it becomes accepted",
+    State.ACCEPTED: "a read shows it in debit or shipping; one that still shows it waiting sends it back",
+    State.AWAITING_PAYMENT: "a read shows that the customer paid, and it becomes shipping; canceled if the debit fails",
+    State.SHIPPING: "POST /order brings it to the OMS, and it becomes imported",
+    State.IMPORTED: "the OMS reports every open line sent, and it becomes dispatched",
+    State.DISPATCHED: "OR23 and OR24 tell Mirakl, and a read shows it shipped",
+    State.SHIPPED: "nothing but a better tracking is sent; only a late cancel would move it",
+    State.REFUSED: "nothing: this is final, and only Mirakl's word made it",
+    State.CANCELED: "nothing: this is final, and only Mirakl's word made it",
 }
 
 #: Reasons that stop one call until a person opens it again.
@@ -113,7 +101,11 @@ _STOPS: Final = (
     "gave_up",
     "not_applied",
 )
-_PROOFS: Final = {ACCEPT: "the acceptance", CONFIRM: "the shipment", TRACK: "the tracking"}
+_PROOFS: Final = {
+    CommandKind.ACCEPT: "the acceptance",
+    CommandKind.CONFIRM: "the shipment",
+    CommandKind.TRACK: "the tracking",
+}
 _DEBITS: Final = "Mirakl debits the customer; nobody here can retry_now it"
 
 
@@ -211,25 +203,25 @@ def _waits_for(
     holding = [reason for reason, _, _ in row.attention if reason in HOLDS]
     if holding:
         return f"a person: {REASONS[holding[0]]}"
-    live = [command for command in commands if command.state in ("open", "leased")]
+    live = [command for command in commands if command.state.is_live]
     if live:  # the oldest goes first, the others wait for it
         first, *later = live
         then = f"; then {', '.join(command.kind for command in later)}" if later else ""
         return _call(first, _last_failure(first, entries), shop, now) + then
     snapshot = row.facts.snapshot
-    if snapshot is not None and snapshot.created_at < policy.not_before and row.state not in (REFUSED, CANCELED):
+    if snapshot is not None and snapshot.created_at < policy.not_before and not row.state.is_final:
         return f"nobody here: it is older than the shop's not_before ({when(policy.not_before, now)}) and left alone"
     return _without_a_call(row, policy, now)
 
 
 def _call(command: CommandView, failure: str, shop: ShopView | None, now: datetime) -> str:
     """What stands between an open command and its call."""
-    if command.state == "leased":
+    if command.state is CommandState.LEASED:
         return f"the answer to {command.kind}, which is under way (attempt {command.attempts})"
     if shop is None or not shop.effects:
         return f"effects of this shop are off: {command.kind} is due and would be sent"
-    if _GROUPS[command.kind] in shop.paused:
-        return f"{_GROUPS[command.kind]} is paused for this shop: {command.kind} is due and would be sent"
+    if command.kind.group in shop.paused:
+        return f"{command.kind.group} is paused for this shop: {command.kind} is due and would be sent"
     if command.next_at > now:
         tried = f" (attempt {command.attempts}, last {failure})" if command.attempts else ""
         return (
@@ -253,18 +245,20 @@ def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
     """Nothing is due: what has to happen outside."""
     facts = row.facts
     outside = {
-        NEW: "Mirakl, which still checks it" if mirakl_state(facts) == "STAGING" else "the first read of its state",
-        WAITING_ACCEPTANCE: "its lines, which Mirakl does not show"
+        State.NEW: "Mirakl, which still checks it"
+        if mirakl_state(facts) == "STAGING"
+        else "the first read of its state",
+        State.WAITING_ACCEPTANCE: "its lines, which Mirakl does not show"
         if facts.snapshot is not None and not facts.snapshot.lines
         else "a worker"
         if acceptance(facts, policy)
         else "a person: accept or refuse it",
-        ACCEPTED: "a read that shows the acceptance",
-        AWAITING_PAYMENT: _DEBITS,
-        SHIPPING: _shipping(facts),
-        IMPORTED: _imported(facts),
-        DISPATCHED: _dispatched(facts),
-        SHIPPED: "nothing: Mirakl shows it shipped",
+        State.ACCEPTED: "a read that shows the acceptance",
+        State.AWAITING_PAYMENT: _DEBITS,
+        State.SHIPPING: _shipping(facts),
+        State.IMPORTED: _imported(facts),
+        State.DISPATCHED: _dispatched(facts),
+        State.SHIPPED: "nothing: Mirakl shows it shipped",
     }
     final = "a person, as said below; for Mirakl it is final" if row.attention else "nothing: it is final"
     return _blocked(row) or _proof(facts, now) or outside.get(row.state, final)
@@ -289,7 +283,7 @@ def _proof(facts: Facts, now: datetime) -> str:
         if answer is not None and is_pending(facts, answer):
             return f"a read that begins after {when(answer.proof_after, now)} to show {shown}"
     for no in facts.rejections:
-        if no.kind in (ACCEPT, CONFIRM) and no.at >= snapshot.read_at:
+        if no.kind in (CommandKind.ACCEPT, CommandKind.CONFIRM) and no.at >= snapshot.read_at:
             return f"a read that begins after {when(no.at, now)} to show why {no.kind} was refused"
     return ""
 
@@ -325,7 +319,7 @@ def _happens_next(row: OrderRow, policy: Policy) -> str:
     reasons = {reason for reason, _, _ in row.attention}
     if holding := reasons & HOLDS:
         return f"nothing is sent until {'an upgrade' if 'no_edge' in holding else 'a person settles it'}"
-    if row.state == WAITING_ACCEPTANCE and acceptance(row.facts, policy) == "refuse":
+    if row.state == State.WAITING_ACCEPTANCE and acceptance(row.facts, policy) == "refuse":
         return "OR21 refuses every line, and a read shows it refused"
     return _NEXT[row.state]
 
@@ -348,13 +342,22 @@ def timeline(entries: Sequence[Entry]) -> list[TimelineRow]:
 
 
 def _remark(entry: Entry) -> str:
-    if entry.result == NO_EDGE:
+    if entry.result == EventResult.NO_EDGE:
         return ", and no row of the table leads to what the facts are"
-    return ", nothing new" if entry.result == STALE and entry.trigger in (SNAPSHOT, OMS_EVENT) else ""
+    return (
+        ", nothing new"
+        if entry.result == EventResult.STALE and entry.trigger in (Trigger.SNAPSHOT, Trigger.OMS_EVENT)
+        else ""
+    )
 
 
 def _what(entry: Entry) -> str:
-    describe = {SNAPSHOT: _snapshot, OMS_EVENT: _oms_event, CALL: _called, ACT: _acted}
+    describe = {
+        Trigger.SNAPSHOT: _snapshot,
+        Trigger.OMS_EVENT: _oms_event,
+        Trigger.CALL: _called,
+        Trigger.DECISION: _acted,
+    }
     return describe[entry.trigger](entry)
 
 

@@ -12,8 +12,8 @@ from adapters.store.transaction import Progress, Store
 from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import grown, misfit
-from statemachine.commands import IMPORT
-from statemachine.events import ACT, Event
+from statemachine.commands import CommandKind
+from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Attempt, Facts
 
 # -- By hand -----------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def _excused(stored: Progress, extent: PartitionOffsets) -> int:
 
 def _count_as_attempted(orders: OrderWriter, keys: Sequence[tuple[str, str]], at: datetime) -> None:
     """The store may have forgotten what it did: an import may have been made, of every order that can be imported."""
-    says = Facts(attempts=(Attempt(IMPORT, RESTORED),))
+    says = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
     for start in range(0, len(keys), AT_ONCE):
         orders.apply(
             [
@@ -160,7 +160,7 @@ def _count_as_attempted(orders: OrderWriter, keys: Sequence[tuple[str, str]], at
                     f"{at.isoformat()}:{shop_}:{order_id}",
                     shop_,
                     order_id,
-                    ACT,
+                    Trigger.DECISION,
                     at,
                     says,
                     note={"act": "offsets reset"},

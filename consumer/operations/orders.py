@@ -10,11 +10,10 @@ from adapters.store import views
 from adapters.store.transaction import OrderRow, Store
 from adapters.store.views import CommandView
 from consumer.apply import OrderWriter
-from statemachine.commands import ACCEPT, retry_subject
-from statemachine.events import ACT, Event
+from statemachine.commands import CommandKind, CommandState, retry_subject
+from statemachine.events import Event, Trigger
 from statemachine.facts import Act, Facts
 from statemachine.readings import is_pending, last_answer, mirakl_state
-from statemachine.states import CANCELED, REFUSED
 
 SOURCE: Final = "/orderflow/person"
 
@@ -49,7 +48,7 @@ def act(
     needs_words(why)
     subject = _SUBJECT[kind](store, order, at)
     says = Facts(acts=(Act(at, kind, who, why, subject),))
-    event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, ACT, at, says, note={"act": kind})
+    event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, Trigger.DECISION, at, says, note={"act": kind})
     with store.transaction() as tx:
         applied = orders.apply_in(tx, [event])
         if kind == "retry":
@@ -63,7 +62,7 @@ def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
     _not_final(order)
     if mirakl_state(order.facts) not in ("", "STAGING", "WAITING_ACCEPTANCE"):
         raise NotPossible(f"{_name(order)} waits for no decision any more: it is {order.state}")
-    if is_pending(order.facts, last_answer(order.facts, ACCEPT)):
+    if is_pending(order.facts, last_answer(order.facts, CommandKind.ACCEPT)):
         raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
     return ()
 
@@ -87,7 +86,7 @@ def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
     """Every call that ended without success. None, but a call that waits in back-off: that one is hurried."""
     commands = views.commands(store, order.key)
     subject = tuple(retry_subject((c.kind, c.carries, c.round)) for c in _ended(order, commands))
-    if not subject and not any(c.state == "open" and c.next_at > at for c in commands):
+    if not subject and not any(c.state is CommandState.OPEN and c.next_at > at for c in commands):
         raise NotPossible(
             f"{_name(order)}: nothing to retry: no call was refused or given up, and none waits for its next try"
         )
@@ -102,12 +101,15 @@ def _ended(order: OrderRow, commands: Sequence[CommandView]) -> list[CommandView
     last = {(c.kind, c.carries): c for c in sorted(commands, key=lambda c: c.round)}
     never_done = {detail.split("#", maxsplit=1)[0] for reason, detail, _ in order.attention if reason == "not_applied"}
     return [
-        c for c in last.values() if c.state in ("rejected", "gave_up") or (c.state == "done" and c.kind in never_done)
+        c
+        for c in last.values()
+        if c.state in (CommandState.REJECTED, CommandState.GAVE_UP)
+        or (c.state is CommandState.DONE and c.kind in never_done)
     ]
 
 
 def _not_final(order: OrderRow) -> None:
-    if order.state in (REFUSED, CANCELED):
+    if order.state.is_final:
         raise NotPossible(f"{_name(order)} is {order.state}, which is final")
 
 

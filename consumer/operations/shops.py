@@ -8,10 +8,10 @@ from adapters.store import views
 from adapters.store.transaction import Store, Transaction
 from adapters.store.views import ShopView
 from consumer.operations.orders import NotPossible, needs_words
-from statemachine.commands import KINDS
+from statemachine.commands import Group
 
 #: The groups of effects that `--only` names.
-GROUPS: Final = tuple(dict.fromkeys(group for _, group, _ in KINDS))
+GROUPS: Final = tuple(Group)
 
 
 # -- Shops -------------------------------------------------------------------------------------------------------

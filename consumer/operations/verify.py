@@ -7,9 +7,9 @@ from adapters.store.views import Entry
 from statemachine.commands import Policy
 from statemachine.events import Event
 from statemachine.facts import Facts, join
-from statemachine.machine import NO_EDGE, decide
+from statemachine.machine import EventResult, decide
 from statemachine.plan import concerns
-from statemachine.states import NEW, state_of
+from statemachine.states import State, state_of
 
 # -- Verify ------------------------------------------------------------------------------------------------------
 
@@ -26,7 +26,7 @@ def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
     if facts != row.facts:
         names = [name for name in Facts.__dataclass_fields__ if getattr(facts, name) != getattr(row.facts, name)]
         found.append(f"facts: {', '.join(names)} differ from the journal")
-    after = told[-1].after if told else NEW
+    after = told[-1].after if told else State.NEW
     if after != row.state:
         found.append(f"state: stored {row.state}, the journal's last is {after}")
     if (amounts_to := state_of(facts)) != row.state:
@@ -37,7 +37,7 @@ def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
 def redecided(row: OrderRow, entries: Sequence[Entry], policy: Policy) -> list[str]:
     """Where today's code decides otherwise than the code that wrote the journal and the row."""
     found = []
-    state, facts = NEW, Facts()
+    state, facts = State.NEW, Facts()
     for entry in entries:
         if entry.version > row.version:
             break
@@ -49,7 +49,8 @@ def redecided(row: OrderRow, entries: Sequence[Entry], policy: Policy) -> list[s
         state, facts = decision.state, decision.facts
     stored = {f"{reason}:{detail}" for reason, detail, _ in row.attention}
     today = {concern.token for concern in concerns(row.facts, policy)}
-    today |= {token for token in stored if token.startswith(f"{NO_EDGE}:")}  # comes of the row, not of the facts
+    # The facts alone never yield this one: the row of the order does.
+    today |= {token for token in stored if token.startswith(f"{EventResult.NO_EDGE}:")}
     found += [f"attention: {token} is stored, and not today's" for token in sorted(stored - today)]
     found += [f"attention: {token} is today's, and not stored" for token in sorted(today - stored)]
     return found

@@ -11,7 +11,7 @@ from adapters.errors import ConfigError, Fenced
 from adapters.ports import NewRecord
 from adapters.store import views
 from adapters.store.transaction import LEASE, Cursor, DeadLetter, Lease, Store
-from statemachine.commands import Command
+from statemachine.commands import Command, CommandKind
 from tests.adapters.test_store import NOW, Desk, later, leased, taken
 from tests.support import Meanwhile, OpenStore
 
@@ -338,7 +338,7 @@ def test_a_letter_that_came_back_before_it_was_closed_stays_open(store: Store) -
 def test_claimers_never_wait_for_each_other(open_store: OpenStore) -> None:
     """One transaction holds the first order: the next claimer takes the second, and a third one finds nothing."""
     one, other = Desk(open_store()), open_store()
-    need = Command("import_order", "", 0, "basis")
+    need = Command(CommandKind.IMPORT, "", 0, "basis")
     (first,) = one.open(need)
     (second,) = one.open(need, order_id="O-2", at=later(1))
 
@@ -358,7 +358,7 @@ def test_claimers_never_wait_for_each_other(open_store: OpenStore) -> None:
 @on_postgresql
 def test_a_claimer_passes_an_order_over_that_a_consumer_writes(open_store: OpenStore) -> None:
     desk, consumer = Desk(open_store()), open_store()
-    need = Command("import_order", "", 0, "basis")
+    need = Command(CommandKind.IMPORT, "", 0, "basis")
     (first,) = desk.open(need)
     (second,) = desk.open(need, order_id="O-2", at=later(1))
     with consumer.transaction() as tx:
@@ -371,7 +371,7 @@ def test_a_claimer_passes_an_order_over_that_a_consumer_writes(open_store: OpenS
 def test_a_command_leased_between_look_and_lock_is_not_leased_again(open_store: OpenStore) -> None:
     """The look sees the row as it was: the lease looks again, once the order is its own."""
     desk, other = Desk(open_store()), open_store()
-    (command,) = desk.open(Command("import_order", "", 0, "basis"))
+    (command,) = desk.open(Command(CommandKind.IMPORT, "", 0, "basis"))
     with other.transaction() as tx:
         tx.lock_order(desk.row(command)["order_key"])
         assert tx.lease(command, "", "first", NOW + LEASE, NOW)

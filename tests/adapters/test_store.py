@@ -22,9 +22,11 @@ from adapters.store import schema as s
 from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import LEASE, Cursor, DeadLetter, JournalRow, Lease, Move, Progress, Store, Transaction
-from statemachine.commands import Command
+from statemachine.commands import Command, CommandKind
 from statemachine.events import Event
 from statemachine.facts import Facts, Part
+from statemachine.machine import EventResult
+from statemachine.states import State
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
 from tests.support import OpenStore, new_store
 
@@ -378,7 +380,7 @@ def test_an_order_comes_back_as_it_was_saved(store: Store) -> None:
     with store.transaction() as tx:
         row = tx.lock_orders([("alpha", "O-1")], NOW)["alpha", "O-1"]
         row = replace(
-            row, state="imported", facts=facts, version=1, attention=(("held", "x", later(1)),), read_after=later(2)
+            row, state=State.IMPORTED, facts=facts, version=1, attention=(("held", "x", later(1)),), read_after=later(2)
         )
         tx.save_orders([(row, 0)])
     assert views.orders(store) == [row]
@@ -391,7 +393,7 @@ def test_an_order_comes_back_as_it_was_saved(store: Store) -> None:
 
 def journaled(tx: Transaction, event: Event, version: int) -> None:
     row = tx.lock_orders([(event.shop, event.order_id)], NOW)[event.shop, event.order_id]
-    tx.add_journal([JournalRow(row.key, version, event, "noted", "new", "new", 1)], NOW)
+    tx.add_journal([JournalRow(row.key, version, event, EventResult.NOTED, State.NEW, State.NEW, 1)], NOW)
 
 
 @pytest.mark.parametrize(("second", "version"), [(spoke(1), 2), (spoke(2), 1)], ids=["same event", "same version"])
@@ -430,9 +432,9 @@ def test_snapshots_are_kept_byte_for_byte_once_per_content(store: Store) -> None
 
 # -- Commands: what opens, ends, and opens again -----------------------------------------------------------------
 
-IMPORT = Command("import_order", "", 0, "basis")
-TRACK = Command("send_tracking", "T1", 0, "")
-CONFIRM = Command("confirm_shipment", "", 0, "")
+IMPORT = Command(CommandKind.IMPORT, "", 0, "basis")
+TRACK = Command(CommandKind.TRACK, "T1", 0, "")
+CONFIRM = Command(CommandKind.CONFIRM, "", 0, "")
 
 
 class Desk:
@@ -633,7 +635,7 @@ def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_lea
 
     It was claimable: its lease broke the index, in every claim of every shop until the other had ended.
     """
-    accept, refuse = Command("accept_order", "accept", 0, ""), Command("accept_order", "refuse", 0, "")
+    accept, refuse = Command(CommandKind.ACCEPT, "accept", 0, ""), Command(CommandKind.ACCEPT, "refuse", 0, "")
     (first,) = desk.open(accept)
     desk.drop(first)
     (second,) = desk.open(refuse)
@@ -855,7 +857,7 @@ def test_stock_counts_what_waits(desk: Desk) -> None:
             ]
         )
         dead = tx.lock_orders([("alpha", "O-4")], NOW)["alpha", "O-4"]
-        tx.save_orders([(replace(dead, version=1, state="canceled"), 0)])
+        tx.save_orders([(replace(dead, version=1, state=State.CANCELED), 0)])
         tx.set_aside([DeadLetter("topic", "p", "not_json", "", "d", None, None)], NOW)
     counts = views.stored_counts(desk.store)
     assert counts.in_state == {("alpha", "new"): (2, NOW), ("beta", "new"): (1, NOW)}

@@ -20,12 +20,13 @@ from adapters.store import schema as s
 from adapters.store import views
 from adapters.store.transaction import DeadLetter, Move, OrderRow
 from consumer import apply
-from consumer.apply import REPEATED, OrderWriter
+from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
 from statemachine import machine
-from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import AFTER_SHIPPING, Cancellation, Facts, Tracking, join
+from statemachine.machine import EventResult
 from statemachine.plan import concerns, due, read_after
 from statemachine.states import state_of
 from statemachine.table import TABLE
@@ -134,16 +135,16 @@ def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_perso
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.apply(seen("WAITING_ACCEPTANCE"))
-    assert world.open_commands() == {(ACCEPT, "accept", 0)}
+    assert world.open_commands() == {(CommandKind.ACCEPT, "accept", 0)}
     without = machine._machine(tuple(e for e in TABLE if (e.source, e.target) != ("waiting_acceptance", "shipping")))
     monkeypatch.setattr(apply, "decide", lambda state, facts, event: machine.decide(state, facts, event, without))
     world.clock.advance(60)
-    assert world.apply(seen("SHIPPING", 1)) == [machine.NO_EDGE]
+    assert world.apply(seen("SHIPPING", 1)) == [EventResult.NO_EDGE]
     order = world.order()
     assert (order.state, order.version, state_of(order.facts)) == ("waiting_acceptance", 2, "shipping")
     assert order.attention == (("no_edge", "waiting_acceptance->shipping", world.clock.now()),)
     assert world.open_commands() == set()
-    assert world.states_of_commands() == {ACCEPT: "obsolete"}
+    assert world.states_of_commands() == {CommandKind.ACCEPT: "obsolete"}
     assert [(e.result, e.before, e.after) for e in views.journal(world.store, 1)][-1] == (
         "no_edge",
         "waiting_acceptance",
@@ -152,7 +153,7 @@ def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_perso
     monkeypatch.undo()  # an upgrade brings the row, the next event takes it
     assert world.apply(seen("SHIPPING", 2)) == ["moved"]
     assert (world.order().state, world.order().attention) == ("shipping", ())
-    assert world.open_commands() == {(IMPORT, "", 0)}
+    assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}
 
 
 def test_no_events_touch_nothing(world: World) -> None:
@@ -166,14 +167,14 @@ def test_no_events_touch_nothing(world: World) -> None:
 
 def test_a_life_from_the_first_sighting_to_shipped(world: World) -> None:
     steps: list[tuple[Event, str, set[tuple[str, str, int]]]] = [
-        (seen("WAITING_ACCEPTANCE"), "waiting_acceptance", {(ACCEPT, "accept", 0)}),
-        (answered(ACCEPT, carries="accept", answered=1), "accepted", set()),
+        (seen("WAITING_ACCEPTANCE"), "waiting_acceptance", {(CommandKind.ACCEPT, "accept", 0)}),
+        (answered(CommandKind.ACCEPT, carries="accept", answered=1), "accepted", set()),
         (seen("WAITING_DEBIT_PAYMENT", 2), "awaiting_payment", set()),
-        (seen("SHIPPING", 3), "shipping", {(IMPORT, "", 0)}),
-        (answered(IMPORT, answered=4), "imported", set()),
-        (sent("T1", when=5), "dispatched", {(TRACK, "DPD | T1 | ", 0)}),
-        (answered(TRACK, carries="DPD | T1 | ", answered=6), "dispatched", {(CONFIRM, "", 0)}),
-        (answered(CONFIRM, answered=7), "dispatched", set()),
+        (seen("SHIPPING", 3), "shipping", {(CommandKind.IMPORT, "", 0)}),
+        (answered(CommandKind.IMPORT, answered=4), "imported", set()),
+        (sent("T1", when=5), "dispatched", {(CommandKind.TRACK, "DPD | T1 | ", 0)}),
+        (answered(CommandKind.TRACK, carries="DPD | T1 | ", answered=6), "dispatched", {(CommandKind.CONFIRM, "", 0)}),
+        (answered(CommandKind.CONFIRM, answered=7), "dispatched", set()),
         (seen("SHIPPED", 8, tracking=Tracking("DPD", "T1")), "shipped", set()),
     ]
     path = ["new", *(state for _, state, _ in steps)]
@@ -196,8 +197,8 @@ def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -
     with world.store.transaction() as tx:
         world.orders.apply_in(tx, [seen("CANCELED", 1)])
         assert tx.live_commands([1]) == []
-        assert world.open_commands() == {(IMPORT, "", 0)}  # what everybody else still sees
-    assert world.states_of_commands() == {IMPORT: "obsolete"}
+        assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}  # what everybody else still sees
+    assert world.states_of_commands() == {CommandKind.IMPORT: "obsolete"}
 
 
 def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) -> None:
@@ -216,22 +217,22 @@ def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) ->
 def test_a_need_that_returns_is_the_same_row(world: World) -> None:
     for event in (seen("SHIPPING"), seen("WAITING_DEBIT", 1), seen("SHIPPING", 2)):
         world.apply(event)
-    assert [(c.kind, c.state) for c in views.commands(world.store, 1)] == [(IMPORT, "open")]
+    assert [(c.kind, c.state) for c in views.commands(world.store, 1)] == [(CommandKind.IMPORT, "open")]
 
 
 def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
     world.apply(seen("SHIPPING"))
     world.apply(replace(spoke(), event_id="128", says=Facts(cancellations=(Cancellation(1),))))
-    assert (reasons(world.order()), world.states_of_commands()) == (["oms_canceled"], {IMPORT: "obsolete"})
+    assert (reasons(world.order()), world.states_of_commands()) == (["oms_canceled"], {CommandKind.IMPORT: "obsolete"})
     world.apply(settled("oms_canceled:1"))
-    assert world.states_of_commands() == {IMPORT: "open"}
+    assert world.states_of_commands() == {CommandKind.IMPORT: "open"}
 
 
 # -- Repeats (docs/rules.md 10) -----------------------------------------------------------------------------------
 
 
 def test_a_repeat_in_the_same_batch_is_counted_and_is_no_row(world: World) -> None:
-    assert sorted(world.apply(spoke(), spoke(), spoke(2))) == ["noted", "noted", REPEATED]
+    assert sorted(world.apply(spoke(), spoke(), spoke(2))) == ["noted", "noted", EventResult.REPEATED]
     assert [(e.event_id, e.repeats) for e in views.journal(world.store, 1)] == [("spoke1", 1), ("spoke2", 0)]
     assert world.order().version == 2
 
@@ -240,10 +241,13 @@ def test_a_repeat_in_a_later_batch_is_counted_and_changes_nothing(world: World) 
     world.apply(seen("WAITING_ACCEPTANCE"))
     before = world.order()
     world.clock.advance(60)
-    assert world.apply(seen("WAITING_ACCEPTANCE"), seen("WAITING_ACCEPTANCE")) == [REPEATED, REPEATED]
+    assert world.apply(seen("WAITING_ACCEPTANCE"), seen("WAITING_ACCEPTANCE")) == [
+        EventResult.REPEATED,
+        EventResult.REPEATED,
+    ]
     assert world.order() == before
     assert [e.repeats for e in views.journal(world.store, 1)] == [2]
-    assert [one.result for one in world.told] == ["moved", REPEATED, REPEATED]
+    assert [one.result for one in world.told] == ["moved", EventResult.REPEATED, EventResult.REPEATED]
 
 
 def test_the_same_event_id_of_another_source_is_no_repeat(world: World) -> None:
@@ -259,8 +263,8 @@ def test_two_shops_with_one_order_id_do_not_mix(world: World) -> None:
     world.apply(replace(seen("WAITING_ACCEPTANCE"), raw=b"alpha", content="same"), other)
     alpha, beta = world.order("alpha"), world.order("beta")
     assert (alpha.state, beta.state) == ("waiting_acceptance", "shipping")
-    assert world.open_commands(alpha.key) == {(ACCEPT, "accept", 0)}
-    assert world.open_commands(beta.key) == {(IMPORT, "", 0)}
+    assert world.open_commands(alpha.key) == {(CommandKind.ACCEPT, "accept", 0)}
+    assert world.open_commands(beta.key) == {(CommandKind.IMPORT, "", 0)}
     assert [views.received(world.store, row.key, "same") for row in (alpha, beta)] == [b"alpha", b"beta"]
     assert {row.shop for row in views.find_orders(world.store, "O-1")} == {"alpha", "beta"}
 
@@ -328,11 +332,14 @@ def test_a_changed_policy_is_planned_without_an_event(tmp_path: Path) -> None:
     policies["alpha"] = Policy("all")
     world.clock.advance(60)
     world.orders.replan([("alpha", "O-1")])
-    assert world.open_commands() == {(ACCEPT, "accept", 0)}
+    assert world.open_commands() == {(CommandKind.ACCEPT, "accept", 0)}
     assert world.order() == replace(before, attention=())
     policies["alpha"] = Policy("known-skus", frozenset({"MUG"}))
     world.orders.replan([("alpha", "O-1")])
-    assert (reasons(world.order()), world.states_of_commands()) == (["needs_decision"], {ACCEPT: "obsolete"})
+    assert (reasons(world.order()), world.states_of_commands()) == (
+        ["needs_decision"],
+        {CommandKind.ACCEPT: "obsolete"},
+    )
     assert len(views.journal(world.store, 1)) == 1
     world.store.close()
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from adapters.store.transaction import CommandRow, OrderRow
-from consumer.apply import GIVE_UP_AFTER, REPEATED, BatchDecision, Loaded, decide_batch, decide_replan
-from statemachine.commands import ACCEPT, IMPORT, Policy
+from consumer.apply import GIVE_UP_AFTER, BatchDecision, Loaded, decide_batch, decide_replan
+from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event
 from statemachine.facts import Cancellation, Facts, Snapshot
+from statemachine.machine import EventResult
+from statemachine.states import State
 from tests.statemachine.lives import START, at, read, snapshot_event, spoke
 
 NOW = START + timedelta(hours=1)
@@ -17,7 +19,7 @@ KEY = ("alpha", "O-1")
 
 def order(shop: str = "alpha", order_id: str = "O-1", key: int = 1) -> OrderRow:
     """An order of which nothing is known yet."""
-    return OrderRow(key, shop, order_id, "new", Facts(), 0, (), "", None, START, START)
+    return OrderRow(key, shop, order_id, State.NEW, Facts(), 0, (), "", None, START, START)
 
 
 def loaded(*orders: OrderRow, known: Sequence[Event] = (), commands: Sequence[CommandRow] = ()) -> Loaded:
@@ -25,7 +27,14 @@ def loaded(*orders: OrderRow, known: Sequence[Event] = (), commands: Sequence[Co
     return Loaded({(row.shop, row.order_id): row for row in rows}, {(e.source, e.event_id) for e in known}, commands)
 
 
-def command(kind: str, carries: str = "", *, id: int = 7, state: str = "open", unwanted: bool = False) -> CommandRow:
+def command(
+    kind: CommandKind,
+    carries: str = "",
+    *,
+    id: int = 7,
+    state: CommandState = CommandState.OPEN,
+    unwanted: bool = False,
+) -> CommandRow:
     return CommandRow(id, 1, kind, carries, 0, state, unwanted, "", START, NOW, 0, None, False)
 
 
@@ -84,7 +93,7 @@ def test_an_event_of_the_journal_and_a_second_one_of_the_batch_are_repeats_and_c
     decision = decide_batch([spoke(1), spoke(2), spoke(2)], loaded(row, known=[spoke(1)]), {}, NOW)
     assert [event.event_id for event in decision.repeats] == ["spoke1", "spoke2"]
     assert [entry.event.event_id for entry in decision.journal] == ["spoke2"]
-    assert [one.result for one in decision.applied] == [REPEATED, REPEATED, "noted"]
+    assert [one.result for one in decision.applied] == [EventResult.REPEATED, EventResult.REPEATED, "noted"]
     assert after(decision).version == row.version + 1
 
 
@@ -100,7 +109,10 @@ def test_orders_of_two_shops_with_one_id_are_two_orders() -> None:
     orders = loaded(order(), order("beta", key=2))
     decision = decide_batch([shown("WAITING_ACCEPTANCE"), replace(shown("SHIPPING"), shop="beta")], orders, {}, NOW)
     assert {row.shop: row.state for row, _ in decision.orders} == {"alpha": "waiting_acceptance", "beta": "shipping"}
-    assert {(key, needed.kind) for key, needed, _ in decision.commands.opened} == {(1, ACCEPT), (2, IMPORT)}
+    assert {(key, needed.kind) for key, needed, _ in decision.commands.opened} == {
+        (1, CommandKind.ACCEPT),
+        (2, CommandKind.IMPORT),
+    }
 
 
 def test_the_received_bytes_are_kept_by_order_and_digest() -> None:
@@ -123,7 +135,7 @@ def test_a_command_is_opened_with_a_deadline_behind_that_of_the_order() -> None:
     snapshot = replace(read("SHIPPING"), ship_by=ship_by)
     ((key, needed, give_up_at),) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
     assert key == 1
-    assert needed.kind == IMPORT
+    assert needed.kind == CommandKind.IMPORT
     assert give_up_at == ship_by + GIVE_UP_AFTER
 
 
@@ -134,20 +146,23 @@ def test_a_deadline_that_has_passed_counts_from_now() -> None:
 
 
 def test_a_command_that_is_open_already_is_not_opened_again() -> None:
-    decision = decide_batch([shown("SHIPPING")], loaded(commands=[command(IMPORT)]), {}, NOW)
+    decision = decide_batch([shown("SHIPPING")], loaded(commands=[command(CommandKind.IMPORT)]), {}, NOW)
     assert decision.commands.opened == []
     assert decision.commands.obsolete == []
 
 
 def test_a_command_that_is_no_longer_needed_becomes_obsolete_once() -> None:
-    live = [command(IMPORT), command(ACCEPT, "accept", id=8, state="leased", unwanted=True)]
+    live = [
+        command(CommandKind.IMPORT),
+        command(CommandKind.ACCEPT, "accept", id=8, state=CommandState.LEASED, unwanted=True),
+    ]
     decision = decide_batch([shown("CANCELED")], loaded(commands=live), {}, NOW)
     assert decision.commands.obsolete == [7]
     assert decision.commands.revived == []
 
 
 def test_a_leased_command_that_is_needed_after_all_is_revived() -> None:
-    live = [command(IMPORT, state="leased", unwanted=True)]
+    live = [command(CommandKind.IMPORT, state=CommandState.LEASED, unwanted=True)]
     decision = decide_batch([shown("SHIPPING")], loaded(commands=live), {}, NOW)
     assert decision.commands.revived == [7]
     assert decision.commands.opened == []
@@ -173,7 +188,7 @@ def test_the_policy_is_that_of_the_order_s_shop() -> None:
 def test_a_replan_writes_only_the_orders_that_look_different_and_no_journal() -> None:
     waiting = decided(shown("WAITING_ACCEPTANCE"))
     shipping = replace(decided(shown("SHIPPING")), key=2, order_id="O-2")
-    live = [command(ACCEPT, "accept"), replace(command(IMPORT, id=8), order_key=2)]
+    live = [command(CommandKind.ACCEPT, "accept"), replace(command(CommandKind.IMPORT, id=8), order_key=2)]
     decision = decide_replan(loaded(waiting, shipping, commands=live), {"alpha": Policy("hold")}, NOW)
     assert [(row.order_id, replaced) for row, replaced in decision.orders] == [("O-1", 1)]
     assert after(decision).version == 1

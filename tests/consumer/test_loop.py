@@ -22,6 +22,7 @@ from consumer.hooks import Applied, Hooks
 from consumer.loop import LOOK_AGAIN_SECONDS, Consumer, dead_letter
 from consumer.operations.offsets import partition_statuses, reset
 from statemachine.events import Event
+from statemachine.machine import EventResult
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
 
@@ -37,7 +38,7 @@ class World(Hooks):
         self.store = new_store(folder)
         self.log = EmbeddedLog(self.store, self.clock)
         self.events: dict[bytes, Event] = {}
-        self.batches: list[tuple[int, list[str], list[str]]] = []
+        self.batches: list[tuple[int, list[EventResult], list[str]]] = []
         self.told: list[Applied] = []
         self.stopped: list[list[str]] = []
         self.orders = OrderWriter(self.store, {}, self.clock, self)

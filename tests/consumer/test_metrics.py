@@ -23,10 +23,10 @@ from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, 
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
 from consumer.retry import RESULTS
-from statemachine.commands import KINDS
-from statemachine.events import OMS_EVENT, TRIGGERS
-from statemachine.machine import MOVED
-from statemachine.states import STATES
+from statemachine.commands import CommandKind
+from statemachine.events import Trigger
+from statemachine.machine import EventResult
+from statemachine.states import State
 from statemachine.table import TABLE
 from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
 from tests.statemachine.lives import read, snapshot_event
@@ -206,15 +206,15 @@ def test_what_alerts_read_exists_from_the_start() -> None:
     metrics = Recorder({"alpha": 60, "beta": 900}, "1", StillClock())
     expected: list[tuple[str, dict[str, str]]] = [
         ("orderflow_transitions_rejected_total", {"from_state": state, "trigger": trigger, "reason": "no_edge"})
-        for state in STATES
-        for trigger in TRIGGERS
+        for state in State
+        for trigger in Trigger
     ]
     expected += [
         ("orderflow_dead_letters_total", {"source": source, "reason": reason})
         for source in (SNAPSHOTS, OMS_EVENTS, "poll", "callback")
         for reason in (*UnreadableReason, "not_applicable")
     ]
-    expected += [("orderflow_commands_total", {"command": k, "result": r}) for k, _, _ in KINDS for r in RESULTS]
+    expected += [("orderflow_commands_total", {"command": k, "result": r}) for k in CommandKind for r in RESULTS]
     for shop in ("alpha", "beta"):
         expected += [
             (
@@ -276,11 +276,11 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
     # In use, every histogram has its series: of both topics, and of each state that an order has left.
     rig.imported()
     event = snapshot_event(read("SHIPPING"))
-    for state in STATES:
-        after = replace(rig.row(), state="refused" if state != "refused" else "canceled")
-        metrics.event_applied(Applied(event, after, MOVED, state, 1))
-    applied = Applied(event, rig.row(), MOVED, "new", 1)
-    metrics.batch_applied([], [applied, replace(applied, event=replace(event, trigger=OMS_EVENT))], [])
+    for state in State:
+        after = replace(rig.row(), state=State.REFUSED if state != State.REFUSED else State.CANCELED)
+        metrics.event_applied(Applied(event, after, EventResult.MOVED, state, 1))
+    applied = Applied(event, rig.row(), EventResult.MOVED, State.NEW, 1)
+    metrics.batch_applied([], [applied, replace(applied, event=replace(event, trigger=Trigger.OMS_EVENT))], [])
     for name in shops:
         for operation in ("OR11", "OR21", "OR23", "OR24"):
             metrics.remote_called(name, "mirakl", operation, "2xx", 0.1)
@@ -371,7 +371,7 @@ def test_stored_numbers_survive_a_restart(rig: Rig) -> None:
 
 def test_a_group_of_effects_that_is_switched_off_shows(rig: Rig) -> None:
     rig.switch(paused=("ship",))
-    shown = {kind: value(rig.metrics, "orderflow_effects_enabled", shop="alpha", command=kind) for kind, _, _ in KINDS}
+    shown = {kind: value(rig.metrics, "orderflow_effects_enabled", shop="alpha", command=kind) for kind in CommandKind}
     assert shown == {"accept_order": 1, "import_order": 1, "send_tracking": 0, "confirm_shipment": 0}
 
 

@@ -13,7 +13,7 @@ from adapters.store import transaction as stores
 from adapters.store import views
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
-from statemachine.commands import CONFIRM, IMPORT
+from statemachine.commands import CommandKind
 from statemachine.events import Event
 from statemachine.facts import Facts, join
 from statemachine.states import state_of
@@ -74,7 +74,7 @@ def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
     plays = [
         consume(each[0], snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
         consume(each[1], spoke(), sent(), sent("T2", when=2)),
-        work(each[2], answered(IMPORT), answered(CONFIRM)),
+        work(each[2], answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM)),
     ]
     threads = [threading.Thread(target=run, args=(play,)) for play in plays]
     for thread in threads:
@@ -88,7 +88,7 @@ def lost(store: Store, rounds: int) -> list[str]:
     """Orders that are not the join of all that was said, once each, in versions without a gap."""
     said = [
         *(snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
-        *(spoke(), sent(), sent("T2", when=2), answered(IMPORT), answered(CONFIRM)),
+        *(spoke(), sent(), sent("T2", when=2), answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM)),
     ]
     whole = reduce(join, (event.says for event in said), Facts())
     found = []

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from statemachine import facts as f
-from statemachine.commands import ACCEPT, CONFIRM, IMPORT
-from statemachine.events import ACT, CALL, OMS_EVENT, SNAPSHOT, Event
+from statemachine.commands import CommandKind
+from statemachine.events import Event, Trigger
 from statemachine.facts import Act, Answer, Dispatch, Facts, Line, Part, Snapshot, Tracking, rank_of, snapshot_facts
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -55,10 +55,10 @@ def read(
 
 def snapshot_event(snapshot: Snapshot) -> Event:
     """What the poller would publish of this read."""
-    return event(SNAPSHOT, f"{snapshot.content}:{snapshot.read_at}", snapshot_facts(snapshot))
+    return event(Trigger.SNAPSHOT, f"{snapshot.content}:{snapshot.read_at}", snapshot_facts(snapshot))
 
 
-def event(trigger: str, event_id: str, says: Facts) -> Event:
+def event(trigger: Trigger, event_id: str, says: Facts) -> Event:
     return Event(f"/test/{trigger}", event_id, "alpha", "O-1", trigger, START, says)
 
 
@@ -67,14 +67,14 @@ def answer(kind: str, *, carries: str = "", round_: int = 0, answered: float = 0
 
 
 def spoke(oms_id: int = 1) -> Event:
-    return event(OMS_EVENT, f"spoke{oms_id}", Facts(parts=(Part(oms_id),)))
+    return event(Trigger.OMS_EVENT, f"spoke{oms_id}", Facts(parts=(Part(oms_id),)))
 
 
 def sent(number: str = "T1", *, oms_id: int = 1, when: float = 0, status: int = 8, covers: str = "order") -> Event:
     """A dispatched status."""
     tracking = Tracking("DPD", number) if number else Tracking()
     return event(
-        OMS_EVENT,
+        Trigger.OMS_EVENT,
         f"{status}:{oms_id}:{number}:{when}",
         Facts(parts=(Part(oms_id),), dispatches=(Dispatch(oms_id, at(when), tracking, (), covers),)),
     )
@@ -83,17 +83,21 @@ def sent(number: str = "T1", *, oms_id: int = 1, when: float = 0, status: int = 
 def parcel(line: str, quantity: int, number: str = "T1", *, oms_id: int = 1, when: float = 0) -> Event:
     """One parcel under a status that is not a dispatched one."""
     dispatch = Dispatch(oms_id, at(when), Tracking("DPD", number), ((line, quantity),))
-    return event(OMS_EVENT, f"parcel:{line}:{quantity}:{number}", Facts(parts=(Part(oms_id),), dispatches=(dispatch,)))
+    return event(
+        Trigger.OMS_EVENT, f"parcel:{line}:{quantity}:{number}", Facts(parts=(Part(oms_id),), dispatches=(dispatch,))
+    )
 
 
 def answered(kind: str, **more: object) -> Event:
     one = answer(kind, **more)  # type: ignore[arg-type]
-    parts = (Part(1, "REF", ("L1", "L2")),) if kind == IMPORT else ()
-    return event(CALL, f"{kind}:{one.round}:{one.at}", Facts(answers=(one,), parts=parts))
+    parts = (Part(1, "REF", ("L1", "L2")),) if kind == CommandKind.IMPORT else ()
+    return event(Trigger.CALL, f"{kind}:{one.round}:{one.at}", Facts(answers=(one,), parts=parts))
 
 
 def settled(*subject: str, when: float = 0) -> Event:
-    return event(ACT, f"settle:{subject}:{when}", Facts(acts=(Act(at(when), "settle", "ana", "checked", subject),)))
+    return event(
+        Trigger.DECISION, f"settle:{subject}:{when}", Facts(acts=(Act(at(when), "settle", "ana", "checked", subject),))
+    )
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,9 @@ class Life:
         found += [spoke(), sent()]
         states = {state for state, _ in self.shown}
         if "WAITING_ACCEPTANCE" in states:
-            found.append(answered(ACCEPT, carries="accept"))
+            found.append(answered(CommandKind.ACCEPT, carries="accept"))
         if "SHIPPING" in states:
-            found += [answered(IMPORT), answered(CONFIRM), settled("already_in_oms:")]
+            found += [answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM), settled("already_in_oms:")]
         return tuple(found)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from statemachine import facts as f
 from statemachine.attention import ALREADY_THERE
-from statemachine.commands import ACCEPT, CONFIRM, IMPORT, MAX_DISPROVED, TRACK, Policy, retry_subject
-from statemachine.events import ACT, CALL, Event
+from statemachine.commands import MAX_DISPROVED, CommandKind, Policy, retry_subject
+from statemachine.events import Event, Trigger
 from statemachine.facts import (
     Act,
     Attempt,
@@ -42,11 +42,11 @@ def seen(state: str, **more: object) -> Event:
 
 
 def said(**fields: object) -> Event:
-    return event(CALL, f"call {fields}", Facts(**fields))  # type: ignore[arg-type]
+    return event(Trigger.CALL, f"call {fields}", Facts(**fields))  # type: ignore[arg-type]
 
 
 def acted(act: str, *subject: str, when: float = 0) -> Event:
-    return event(ACT, f"{act}{when}", Facts(acts=(Act(at(when), act, "ana", "why", subject),)))
+    return event(Trigger.DECISION, f"{act}{when}", Facts(acts=(Act(at(when), act, "ana", "why", subject),)))
 
 
 def rejected(
@@ -72,26 +72,26 @@ def test_nothing_is_due_before_the_first_read() -> None:
 
 
 def test_acceptance_is_due_while_mirakl_waits() -> None:
-    assert kinds(known(seen("WAITING_ACCEPTANCE"))) == [ACCEPT]
+    assert kinds(known(seen("WAITING_ACCEPTANCE"))) == [CommandKind.ACCEPT]
 
 
 def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
     """docs/rules.md 16. The grace only saves calls: the answer is at 10, its proof is due after 60."""
-    answered_at_10 = answered(ACCEPT, carries="accept", answered=10)
+    answered_at_10 = answered(CommandKind.ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
     assert (state_of(waiting), kinds(waiting), read_after(waiting)) == ("accepted", [], at(60))
     in_grace = join(waiting, seen("WAITING_ACCEPTANCE", began=60).says)
     assert (state_of(in_grace), kinds(in_grace)) == ("accepted", [])
     too_late = join(waiting, seen("WAITING_ACCEPTANCE", began=61).says)
     assert (state_of(too_late), read_after(too_late)) == ("waiting_acceptance", None)
-    assert [(c.kind, c.round) for c in due(too_late, POLICY)] == [(ACCEPT, 1)]
+    assert [(c.kind, c.round) for c in due(too_late, POLICY)] == [(CommandKind.ACCEPT, 1)]
 
 
 def test_answers_that_are_never_applied_end_with_a_person() -> None:
     facts = known(seen("WAITING_ACCEPTANCE", began=1000))
     for round_ in range(MAX_DISPROVED):
-        assert kinds(facts) == [ACCEPT]
-        facts = join(facts, answered(ACCEPT, carries="accept", round_=round_, answered=10 + round_).says)
+        assert kinds(facts) == [CommandKind.ACCEPT]
+        facts = join(facts, answered(CommandKind.ACCEPT, carries="accept", round_=round_, answered=10 + round_).says)
     assert (kinds(facts), reasons(facts)) == ([], ["not_applied"])
 
 
@@ -99,7 +99,7 @@ def test_a_400_is_looked_at_before_anybody_is_told() -> None:
     """docs/rules.md 19: it may only mean that the order has moved on."""
     waiting = seen("WAITING_ACCEPTANCE", began=1)
     content = read("WAITING_ACCEPTANCE").content
-    facts = known(waiting, rejected(ACCEPT, "accept", basis=content, when=5))
+    facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=content, when=5))
     assert (kinds(facts), reasons(facts), read_after(facts)) == ([], [], at(5))
     assert reasons(join(facts, seen("WAITING_ACCEPTANCE", began=6).says)) == ["accept_rejected"]
     moved_on = join(facts, seen("WAITING_DEBIT", updated=1, began=6).says)
@@ -108,17 +108,19 @@ def test_a_400_is_looked_at_before_anybody_is_told() -> None:
 
 def test_a_rejection_holds_for_its_basis_alone() -> None:
     """docs/rules.md 22: the order has changed, so it is tried once more, under a new round."""
-    facts = known(seen("WAITING_ACCEPTANCE"), rejected(ACCEPT, "accept", basis=read("WAITING_ACCEPTANCE").content))
+    facts = known(
+        seen("WAITING_ACCEPTANCE"), rejected(CommandKind.ACCEPT, "accept", basis=read("WAITING_ACCEPTANCE").content)
+    )
     changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3).says)
-    assert [(c.kind, c.round) for c in due(changed, POLICY)] == [(ACCEPT, 1)]
+    assert [(c.kind, c.round) for c in due(changed, POLICY)] == [(CommandKind.ACCEPT, 1)]
 
 
 @pytest.mark.parametrize(
     ("policy", "expected", "why"),
     [
-        (Policy("all"), [ACCEPT], []),
+        (Policy("all"), [CommandKind.ACCEPT], []),
         (Policy("hold"), [], ["needs_decision"]),
-        (Policy("known-skus", frozenset({"MUG", "TEE"})), [ACCEPT], []),
+        (Policy("known-skus", frozenset({"MUG", "TEE"})), [CommandKind.ACCEPT], []),
         (Policy("known-skus", frozenset({"MUG"})), [], ["needs_decision"]),
         (Policy(not_before=at(1)), [], []),
     ],
@@ -130,12 +132,16 @@ def test_the_acceptance_policy(policy: Policy, expected: list[str], why: list[st
 
 def test_a_person_decides_what_the_policy_leaves_open_and_the_newest_decision_counts() -> None:
     facts = known(seen("WAITING_ACCEPTANCE"), acted("accept", when=1), acted("refuse", when=2))
-    assert [(c.kind, c.carries) for c in due(facts, Policy("hold"))] == [(ACCEPT, "refuse")]
+    assert [(c.kind, c.carries) for c in due(facts, Policy("hold"))] == [(CommandKind.ACCEPT, "refuse")]
 
 
 def test_acceptance_stays_due_for_an_order_that_the_oms_already_sent() -> None:
     facts = known(seen("WAITING_ACCEPTANCE"), spoke(), sent())
-    assert (state_of(facts), kinds(facts), reasons(facts)) == ("dispatched", [ACCEPT], ["sent_before_shipping"])
+    assert (state_of(facts), kinds(facts), reasons(facts)) == (
+        "dispatched",
+        [CommandKind.ACCEPT],
+        ["sent_before_shipping"],
+    )
 
 
 # -- Import ------------------------------------------------------------------------------------------------------
@@ -145,7 +151,7 @@ def test_the_import_is_due_once_the_address_is_there() -> None:
     assert kinds(known(seen("WAITING_DEBIT"))) == []
     held = known(seen("SHIPPING", has_address=False))
     assert (state_of(held), kinds(held), reasons(held)) == ("shipping", [], ["address_missing"])
-    assert kinds(join(held, seen("SHIPPING", updated=1).says)) == [IMPORT]
+    assert kinds(join(held, seen("SHIPPING", updated=1).says)) == [CommandKind.IMPORT]
 
 
 def test_no_open_line_means_no_import() -> None:
@@ -159,14 +165,14 @@ def test_one_import_row_for_ever_unless_it_was_rejected() -> None:
     first = due(known(seen("SHIPPING")), POLICY)[0]
     changed = due(known(seen("SHIPPING"), seen("SHIPPING", updated=5)), POLICY)[0]
     assert first.key == changed.key
-    refused = known(seen("SHIPPING"), rejected(IMPORT, basis=first.basis))
+    refused = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=first.basis))
     assert (kinds(refused), reasons(refused)) == ([], ["import_rejected"])
-    assert due(join(refused, seen("SHIPPING", updated=5).says), POLICY)[0].key == (IMPORT, "", 1)
+    assert due(join(refused, seen("SHIPPING", updated=5).says), POLICY)[0].key == (CommandKind.IMPORT, "", 1)
 
 
 def test_an_order_that_the_oms_has_without_us_is_for_a_person_who_can_settle_it() -> None:
     """`Duplicate` is done only after an earlier try of ours."""
-    facts = known(seen("SHIPPING"), rejected(IMPORT, basis=read("SHIPPING").content, code=ALREADY_THERE))
+    facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").content, code=ALREADY_THERE))
     assert (state_of(facts), reasons(facts)) == ("shipping", ["already_in_oms"])
     facts = join(facts, settled("already_in_oms:").says)
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("imported", [], [])
@@ -174,10 +180,10 @@ def test_an_order_that_the_oms_has_without_us_is_for_a_person_who_can_settle_it(
 
 def test_canceled_while_an_import_may_be_under_way_needs_a_person() -> None:
     """docs/rules.md 20: attempted is a fact."""
-    attempted = said(attempts=(Attempt(IMPORT, ""),))
+    attempted = said(attempts=(Attempt(CommandKind.IMPORT, ""),))
     canceled = known(seen("SHIPPING"), attempted, seen("CANCELED", updated=1))
     assert (state_of(canceled), kinds(canceled), reasons(canceled)) == ("canceled", [], ["canceled_after_import"])
-    assert reasons(join(canceled, rejected(IMPORT, basis="x").says)) == []
+    assert reasons(join(canceled, rejected(CommandKind.IMPORT, basis="x").says)) == []
     assert reasons(known(seen("SHIPPING"), seen("CANCELED", updated=1))) == []
 
 
@@ -193,18 +199,20 @@ def test_canceled_on_both_sides_needs_nobody() -> None:
 
 def test_tracking_goes_before_the_shipment_in_its_own_call() -> None:
     facts = known(seen("SHIPPING"), spoke(), sent())
-    assert (state_of(facts), kinds(facts)) == ("dispatched", [TRACK])
-    assert kinds(join(facts, answered(TRACK, carries=T1_KEY).says)) == [CONFIRM]
+    assert (state_of(facts), kinds(facts)) == ("dispatched", [CommandKind.TRACK])
+    assert kinds(join(facts, answered(CommandKind.TRACK, carries=T1_KEY).says)) == [CommandKind.CONFIRM]
 
 
 def test_without_any_tracking_it_is_shipped_all_the_same() -> None:
-    assert kinds(known(seen("SHIPPING"), sent(""))) == [CONFIRM]
+    assert kinds(known(seen("SHIPPING"), sent(""))) == [CommandKind.CONFIRM]
 
 
-@pytest.mark.parametrize("end", [rejected(TRACK, T1_KEY), said(given_up=(GiveUp(TRACK, T1_KEY, 0),))])
+@pytest.mark.parametrize(
+    "end", [rejected(CommandKind.TRACK, T1_KEY), said(given_up=(GiveUp(CommandKind.TRACK, T1_KEY, 0),))]
+)
 def test_a_refused_tracking_blocks_nothing(end: Event) -> None:
     facts = known(seen("SHIPPING"), sent(), end)
-    assert kinds(facts) == [CONFIRM]
+    assert kinds(facts) == [CommandKind.CONFIRM]
     assert reasons(facts)[0] in ("tracking_rejected", "gave_up")
 
 
@@ -212,23 +220,23 @@ def test_a_shipment_refused_for_lack_of_tracking_goes_out_once_there_is_one() ->
     """docs/rules.md 22: keyed by what Mirakl holds. 8 without tracking, OR24 refused, then 516 brings it."""
     facts = known(seen("SHIPPING"), sent(""))
     basis = due(facts, POLICY)[0].basis
-    facts = join(facts, rejected(CONFIRM, basis=basis, when=1).says)
+    facts = join(facts, rejected(CommandKind.CONFIRM, basis=basis, when=1).says)
     assert kinds(facts) == []
     facts = join(facts, sent("T1", when=5, status=516).says)
-    assert kinds(facts) == [TRACK]
-    facts = join(facts, known(said(sent=(T1,)), answered(TRACK, carries=T1_KEY, answered=6)))
-    assert [(c.kind, c.round) for c in due(facts, POLICY)] == [(CONFIRM, 1)]
+    assert kinds(facts) == [CommandKind.TRACK]
+    facts = join(facts, known(said(sent=(T1,)), answered(CommandKind.TRACK, carries=T1_KEY, answered=6)))
+    assert [(c.kind, c.round) for c in due(facts, POLICY)] == [(CommandKind.CONFIRM, 1)]
 
 
 def test_a_dispatch_while_payment_is_awaited_acts_when_shipping_is_seen() -> None:
     facts = known(seen("WAITING_DEBIT"), spoke(), sent())
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("dispatched", [], ["sent_before_shipping"])
-    assert kinds(join(facts, seen("SHIPPING", updated=1).says)) == [TRACK]
+    assert kinds(join(facts, seen("SHIPPING", updated=1).says)) == [CommandKind.TRACK]
 
 
 def test_the_debit_after_shipping_is_no_regression() -> None:
-    debit = known(seen("WAITING_DEBIT_PAYMENT", workflow=f.PAY_ON_SHIPMENT), sent(), answered(CONFIRM))
-    assert (state_of(debit), kinds(debit)) == ("dispatched", [TRACK])
+    debit = known(seen("WAITING_DEBIT_PAYMENT", workflow=f.PAY_ON_SHIPMENT), sent(), answered(CommandKind.CONFIRM))
+    assert (state_of(debit), kinds(debit)) == ("dispatched", [CommandKind.TRACK])
     for workflow in (f.PAY_ON_DELIVERY, f.PAY_ON_DUE_DATE):
         assert state_of(known(seen("WAITING_DEBIT", workflow=workflow))) == "shipped"
 
@@ -242,20 +250,22 @@ def test_a_converted_order_does_not_fall_back_from_shipped() -> None:
 def test_late_tracking_still_goes_out_while_mirakl_shows_none_or_an_older_one_of_ours() -> None:
     """docs/rules.md 23."""
     none_shown = known(seen("SHIPPED"), sent("T1", status=516))
-    assert kinds(none_shown) == [TRACK]
+    assert kinds(none_shown) == [CommandKind.TRACK]
     ours_shown = known(seen("SHIPPED", tracking=T1), said(sent=(T1,)), sent("T1"), sent("T2", when=9))
-    assert [(c.kind, c.carries) for c in due(ours_shown, POLICY)] == [(TRACK, T2_KEY)]
+    assert [(c.kind, c.carries) for c in due(ours_shown, POLICY)] == [(CommandKind.TRACK, T2_KEY)]
 
 
 def test_a_foreign_tracking_is_a_persons_and_stays() -> None:
     facts = known(seen("SHIPPING", tracking=Tracking("UPS", "PERSON")), sent())
-    assert (kinds(facts), reasons(facts)) == ([CONFIRM], ["foreign_tracking"])
+    assert (kinds(facts), reasons(facts)) == ([CommandKind.CONFIRM], ["foreign_tracking"])
 
 
 def test_an_older_tracking_of_ours_that_landed_late_is_replaced_again() -> None:
     """docs/rules.md 24: OR23(T1) times out, T2 is sent and answered, T1 lands."""
     tried = said(sent=(T1, Tracking("DPD", "T2")))
-    facts = known(seen("SHIPPED"), sent("T1"), sent("T2", when=9), tried, answered(TRACK, carries=T2_KEY, answered=20))
+    facts = known(
+        seen("SHIPPED"), sent("T1"), sent("T2", when=9), tried, answered(CommandKind.TRACK, carries=T2_KEY, answered=20)
+    )
     assert kinds(facts) == []
     landed = join(facts, seen("SHIPPED", updated=1, began=71, tracking=T1).says)
     assert [(c.carries, c.round) for c in due(landed, POLICY)] == [(T2_KEY, 1)]
@@ -271,7 +281,7 @@ def test_the_newest_dispatch_counts_never_the_last_to_arrive() -> None:
 
 def test_8_then_64_then_516_is_one_dispatch() -> None:
     facts = known(seen("SHIPPING"), sent(), sent(status=64, when=3), sent(status=516, when=7))
-    assert [c.key for c in due(facts, POLICY)] == [(TRACK, T1_KEY, 0)]
+    assert [c.key for c in due(facts, POLICY)] == [(CommandKind.TRACK, T1_KEY, 0)]
 
 
 def test_the_same_number_told_again_without_its_url_is_no_other_tracking() -> None:
@@ -309,7 +319,7 @@ def test_the_shipment_waits_for_every_part_that_is_known() -> None:
     facts = known(seen("SHIPPING"), parts, sent(oms_id=1))
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("dispatched", [], ["partly_sent"])
     assert unsent_parts(facts) == (2,)
-    assert kinds(join(facts, sent("T2", oms_id=2, when=3).says)) == [TRACK]
+    assert kinds(join(facts, sent("T2", oms_id=2, when=3).says)) == [CommandKind.TRACK]
 
 
 def test_with_may_split_a_status_covers_its_part_alone() -> None:
@@ -324,7 +334,7 @@ def test_more_sent_than_ordered_needs_a_person() -> None:
 
 
 def test_lines_canceled_after_the_import_need_a_person() -> None:
-    imported = answered(IMPORT)
+    imported = answered(CommandKind.IMPORT)
     lines = (Line("L1", "SHIPPING", "MUG", 2), Line("L2", "CANCELED", "TEE", 1))
     assert reasons(known(seen("SHIPPING", lines=lines), imported)) == ["lines_canceled_after_import"]
 
@@ -345,15 +355,15 @@ def test_an_oms_cancel_never_cancels_but_holds_every_command_until_settled(state
 def test_hold_stops_everything_until_settled() -> None:
     facts = known(seen("SHIPPING"), acted("hold", when=1))
     assert (kinds(facts), reasons(facts)) == ([], ["held"])
-    assert kinds(join(facts, acted("settle", when=2).says)) == [IMPORT]
+    assert kinds(join(facts, acted("settle", when=2).says)) == [CommandKind.IMPORT]
 
 
 def test_a_retry_by_hand_opens_the_next_round_under_a_new_key() -> None:
-    facts = known(seen("SHIPPING"), rejected(IMPORT, basis=read("SHIPPING").content))
+    facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").content))
     assert kinds(facts) == []
-    again = join(facts, acted("retry", retry_subject((IMPORT, "", 0)), when=9).says)
-    assert due(again, POLICY)[0].key == (IMPORT, "", 1)
-    assert kinds(join(again, rejected(IMPORT, basis=read("SHIPPING").content, round_=1).says)) == []
+    again = join(facts, acted("retry", retry_subject((CommandKind.IMPORT, "", 0)), when=9).says)
+    assert due(again, POLICY)[0].key == (CommandKind.IMPORT, "", 1)
+    assert kinds(join(again, rejected(CommandKind.IMPORT, basis=read("SHIPPING").content, round_=1).says)) == []
 
 
 def test_an_order_without_lines_cannot_be_accepted_and_says_so() -> None:
@@ -363,29 +373,33 @@ def test_an_order_without_lines_cannot_be_accepted_and_says_so() -> None:
 
 def test_an_order_without_a_date_is_not_taken_for_an_old_one() -> None:
     undated = known(snapshot_event(replace(read("WAITING_ACCEPTANCE"), created_at=f.EPOCH)))
-    assert kinds(undated, Policy(not_before=at(1))) == [ACCEPT]
+    assert kinds(undated, Policy(not_before=at(1))) == [CommandKind.ACCEPT]
 
 
 def test_of_reads_of_one_instant_the_one_with_the_address_wins() -> None:
     """docs/rules.md 2: also where the read without it began later."""
     with_address, without = seen("SHIPPING", began=1), seen("SHIPPING", began=2, has_address=False)
-    assert kinds(known(with_address, without)) == kinds(known(without, with_address)) == [IMPORT]
+    assert kinds(known(with_address, without)) == kinds(known(without, with_address)) == [CommandKind.IMPORT]
 
 
 def test_a_carrier_that_mirakl_shows_without_a_number_is_nobodys_tracking() -> None:
     facts = known(seen("SHIPPING", tracking=Tracking("Operator's own")), sent())
-    assert (kinds(facts), reasons(facts)) == ([TRACK], [])
+    assert (kinds(facts), reasons(facts)) == ([CommandKind.TRACK], [])
 
 
 def test_a_read_of_an_unknown_state_is_a_look_all_the_same() -> None:
     odd = replace(read("SHIPPING", updated=9, began=99), state="ON_HOLD", rank=-1, content="odd")
-    assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(ACCEPT), snapshot_event(odd))) is None
+    assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
 
 
 def test_an_unknown_state_changes_nothing_and_is_flagged() -> None:
     odd = snapshot_event(replace(read("SHIPPING", updated=9), state="ON_HOLD", rank=-1, content="odd"))
     facts = known(seen("WAITING_ACCEPTANCE"), odd)
-    assert (state_of(facts), kinds(facts), reasons(facts)) == ("waiting_acceptance", [ACCEPT], ["unknown_state"])
+    assert (state_of(facts), kinds(facts), reasons(facts)) == (
+        "waiting_acceptance",
+        [CommandKind.ACCEPT],
+        ["unknown_state"],
+    )
     assert reasons(join(facts, seen("SHIPPING", updated=10).says)) == []
     assert state_of(known(odd)) == "new"
 
@@ -403,7 +417,7 @@ def test_an_order_known_from_the_oms_alone_is_new_and_asked_for() -> None:
 
 
 def test_the_proof_of_a_tracking_is_asked_for_after_shipping_too() -> None:
-    facts = known(seen("SHIPPED"), sent(), answered(TRACK, carries=T1_KEY, answered=10))
+    facts = known(seen("SHIPPED"), sent(), answered(CommandKind.TRACK, carries=T1_KEY, answered=10))
     assert read_after(facts) == at(60)
     assert read_after(join(facts, seen("SHIPPED", began=61, tracking=T1).says)) is None
-    assert answer(TRACK, answered=10).proof_after == at(60)
+    assert answer(CommandKind.TRACK, answered=10).proof_after == at(60)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from statemachine.attention import REASONS
-from statemachine.commands import ACCEPT, CONFIRM, IMPORT, TRACK, Command, Policy
-from statemachine.events import ACT, CALL, OMS_EVENT, Event
+from statemachine.commands import Command, CommandKind, Policy
+from statemachine.events import Event, Trigger
 from statemachine.facts import (
     Act,
     Answer,
@@ -27,9 +27,9 @@ from statemachine.facts import (
     Tracking,
     join,
 )
-from statemachine.machine import NO_EDGE, decide
+from statemachine.machine import EventResult, decide
 from statemachine.plan import concerns, due, read_after
-from statemachine.states import state_of
+from statemachine.states import State, state_of
 from tests.statemachine.lives import Life, at, event, lives, read, sent, snapshot_event
 
 POLICY = Policy()
@@ -84,35 +84,38 @@ def oms_events(draw: st.DrawFn) -> Event:
         ),
     )
     says = replace(says, dispatches=tuple(sorted(says.dispatches)))
-    return event(OMS_EVENT, f"oms{hash(says)}", says)
+    return event(Trigger.OMS_EVENT, f"oms{hash(says)}", says)
 
 
 @st.composite
 def results(draw: st.DrawFn) -> Event:
     """Whatever a model remote may have answered to any call that we may have made."""
-    kind = draw(st.sampled_from((ACCEPT, IMPORT, TRACK, CONFIRM)))
+    kind = draw(st.sampled_from((CommandKind.ACCEPT, CommandKind.IMPORT, CommandKind.TRACK, CommandKind.CONFIRM)))
     tracking = draw(st.sampled_from(TRACKINGS))
-    carries = {ACCEPT: "accept", TRACK: " | ".join((tracking.carrier, tracking.number, tracking.url))}.get(kind, "")
+    carries = {
+        CommandKind.ACCEPT: "accept",
+        CommandKind.TRACK: " | ".join((tracking.carrier, tracking.number, tracking.url)),
+    }.get(kind, "")
     when = draw(seconds)
     says = draw(
         st.sampled_from(
             (
-                Facts(attempts=(Attempt(kind, carries),), sent=(tracking,) if kind == TRACK else ()),
+                Facts(attempts=(Attempt(kind, carries),), sent=(tracking,) if kind == CommandKind.TRACK else ()),
                 Facts(answers=(Answer(kind, carries, draw(rounds), at(when), at(when + 50)),)),
                 Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
             )
         )
     )
-    return event(CALL, f"call{hash(says)}", says)
+    return event(Trigger.CALL, f"call{hash(says)}", says)
 
 
 @st.composite
 def acts(draw: st.DrawFn) -> Event:
     kind = draw(st.sampled_from(("accept", "refuse", "hold", "settle", "retry")))
-    subject = {"settle": ("oms_canceled:1",), "retry": (f"{CONFIRM}:1:",)}.get(kind, ())
+    subject = {"settle": ("oms_canceled:1",), "retry": (f"{CommandKind.CONFIRM}:1:",)}.get(kind, ())
     act = Act(at(draw(seconds)), kind, "ana", "reason", subject)
-    return event(ACT, f"act{act}", Facts(acts=(act,)))
+    return event(Trigger.DECISION, f"act{act}", Facts(acts=(act,)))
 
 
 @st.composite
@@ -125,8 +128,8 @@ def histories(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
     return events, list(again)
 
 
-def run(events: list[Event]) -> tuple[str, Facts, list[str]]:
-    state, facts, results_ = "new", Facts(), []
+def run(events: list[Event]) -> tuple[State, Facts, list[EventResult]]:
+    state, facts, results_ = State.NEW, Facts(), []
     for one in events:
         decision = decide(state, facts, one)
         state, facts = decision.state, decision.facts
@@ -140,7 +143,7 @@ def test_any_order_and_repetition_ends_the_same(history: tuple[list[Event], list
     (state, facts, how), (state_again, facts_again, how_again) = run(history[0]), run(history[1])
     assert state == state_again == state_of(facts)
     assert facts == facts_again
-    assert NO_EDGE not in how + how_again
+    assert EventResult.NO_EDGE not in how + how_again
     assert due(facts, POLICY) == due(facts_again, POLICY)
     assert concerns(facts, POLICY) == concerns(facts_again, POLICY)
     assert {concern.reason for concern in concerns(facts, POLICY)} <= REASONS.keys()
@@ -204,9 +207,11 @@ def test_the_planner_is_sound(history: tuple[list[Event], list[Event]]) -> None:
     kinds = [command.kind for command in commands]
     assert len(kinds) == len(set(kinds))
     state = facts.snapshot.state if facts.snapshot else ""
-    assert (ACCEPT in kinds) <= (state == "WAITING_ACCEPTANCE")
-    assert (IMPORT in kinds) <= (state_of(facts) == "shipping")
-    assert (CONFIRM in kinds) <= (state == "SHIPPING" and TRACK not in kinds and bool(facts.dispatches))
+    assert (CommandKind.ACCEPT in kinds) <= (state == "WAITING_ACCEPTANCE")
+    assert (CommandKind.IMPORT in kinds) <= (state_of(facts) == "shipping")
+    assert (CommandKind.CONFIRM in kinds) <= (
+        state == "SHIPPING" and CommandKind.TRACK not in kinds and bool(facts.dispatches)
+    )
     if facts.cancellations and not any(act.act == "settle" for act in facts.acts):
         dead = state_of(facts) in ("canceled", "refused")
         assert dead or not commands

@@ -5,9 +5,10 @@ from functools import cache
 import pytest
 
 from statemachine import diagram
+from statemachine.events import Trigger
 from statemachine.facts import Facts, join
-from statemachine.machine import MOVED, NO_EDGE, _machine, decide
-from statemachine.states import PREDICATES, STATES, state_of
+from statemachine.machine import EventResult, _machine, decide
+from statemachine.states import PREDICATES, State, state_of
 from statemachine.table import TABLE, Edge
 from tests.statemachine.lives import answered, lives, read, sent, snapshot_event, spoke
 
@@ -59,9 +60,9 @@ def test_a_table_without_any_one_row_is_found_out(edge: Edge) -> None:
 @pytest.mark.parametrize(
     "edge",
     [
-        Edge(s, ("snapshot",), t, "")
-        for s in STATES
-        for t in STATES
+        Edge(s, (Trigger.SNAPSHOT,), t, "")
+        for s in State
+        for t in State
         if s != t and (s, t) not in {(e.source, e.target) for e in TABLE}
     ],
     ids=lambda e: f"{e.source}-{e.target}",
@@ -80,7 +81,7 @@ def test_exactly_one_predicate_holds_for_any_facts() -> None:
         assert true, one
         reached.add(state_of(one))
         assert state_of(one) == true[0]
-    assert reached == set(STATES) == {state for state, _ in PREDICATES}
+    assert reached == set(State) == {state for state, _ in PREDICATES}
 
 
 def test_the_machine_moves_exactly_as_the_table_says() -> None:
@@ -92,28 +93,28 @@ def test_the_machine_moves_exactly_as_the_table_says() -> None:
             for event in events:
                 decision = decide(state_of(facts), facts, event)
                 assert decision.state == state_of(decision.facts)
-                assert decision.result != NO_EDGE
+                assert decision.result != EventResult.NO_EDGE
 
 
 def test_a_missing_row_keeps_state_and_facts_and_is_told() -> None:
     table = tuple(edge for edge in TABLE if (edge.source, edge.target) != ("waiting_acceptance", "accepted"))
     waiting = snapshot_event(read("WAITING_ACCEPTANCE")).says
-    decision = decide("waiting_acceptance", waiting, answered("accept_order", carries="accept"), _machine(table))
-    assert (decision.state, decision.result, decision.edge) == ("waiting_acceptance", NO_EDGE, None)
+    decision = decide(State.WAITING_ACCEPTANCE, waiting, answered("accept_order", carries="accept"), _machine(table))
+    assert (decision.state, decision.result, decision.edge) == ("waiting_acceptance", EventResult.NO_EDGE, None)
     assert decision.facts.answers
 
 
 def test_a_wrong_kind_of_event_is_no_edge_and_does_not_raise() -> None:
     """`transitions` raises for a trigger that the source does not know; decide turns that into an answer."""
-    table = (Edge("new", ("act",), "shipping", ""),)
-    decision = decide("new", Facts(), snapshot_event(read("SHIPPING")), _machine(table))
-    assert decision.result == NO_EDGE
+    table = (Edge(State.NEW, (Trigger.DECISION,), State.SHIPPING, ""),)
+    decision = decide(State.NEW, Facts(), snapshot_event(read("SHIPPING")), _machine(table))
+    assert decision.result == EventResult.NO_EDGE
 
 
 def test_one_event_jumps_over_states() -> None:
     before = join(spoke().says, sent().says)
-    decision = decide("new", before, snapshot_event(read("SHIPPING")))
-    assert (decision.result, decision.state) == (MOVED, "dispatched")
+    decision = decide(State.NEW, before, snapshot_event(read("SHIPPING")))
+    assert (decision.result, decision.state) == (EventResult.MOVED, "dispatched")
     assert decision.edge is not None
     assert decision.edge.means == "first seen when it was already sent"
 

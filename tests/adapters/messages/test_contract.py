@@ -17,13 +17,13 @@ from adapters.messages.contract import OMS, TRANSITIONS, Complaint, complaints, 
 from adapters.messages.oms_events import ShopIds, callback_of, decode_oms, oms_event
 from adapters.messages.transitions import dead_letter_record, transition_event, transition_record
 from statemachine.attention import REASONS
-from statemachine.events import CALL, OMS_EVENT, TRIGGERS, Event
-from statemachine.states import STATES
+from statemachine.events import Event, Trigger
+from statemachine.states import State
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 SCHEMAS = {name: jsonschema.Draft202012Validator(contract.schema(name)) for name in contract.MODELS}
-CAUSE = Event("/kornitx/company/99999", "n1", "alpha", "A-1", OMS_EVENT, NOW)
+CAUSE = Event("/kornitx/company/99999", "n1", "alpha", "A-1", Trigger.OMS_EVENT, NOW)
 CALLBACK: dict[str, Any] = {"id": 7, "external_ref": "A-1", "status": 4}
 
 
@@ -211,8 +211,8 @@ def test_real_orders_fit_the_schema_of_an_order() -> None:
 
 @given(
     order_id=st.from_regex(r"[A-Za-z0-9é€-]{1,200}", fullmatch=True),
-    states=st.tuples(st.sampled_from(STATES), st.sampled_from(STATES)),
-    trigger=st.sampled_from(TRIGGERS),
+    states=st.tuples(st.sampled_from(State), st.sampled_from(State)),
+    trigger=st.sampled_from(Trigger),
     version=st.integers(1, 10**9),
     at=st.datetimes(timezones=st.just(UTC)),
     attention=st.lists(st.sampled_from(sorted(REASONS))),
@@ -220,7 +220,7 @@ def test_real_orders_fit_the_schema_of_an_order() -> None:
     event_id=st.from_regex(r"\w{1,300}", fullmatch=True),
 )
 def test_every_transition_fits_its_schema(
-    order_id: str, states: tuple[str, str], trigger: str, source: str, event_id: str, **more: Any
+    order_id: str, states: tuple[str, str], trigger: Trigger, source: str, event_id: str, **more: Any
 ) -> None:
     cause = Event(source, event_id, "alpha", order_id, trigger, NOW)
     event = transition(cause, before=states[0], after=states[1], **more)
@@ -257,7 +257,7 @@ def test_a_transition() -> None:
 
 
 def test_a_transition_is_read_as_written() -> None:
-    cause = Event("/s", "i", "a", "ß", CALL, NOW)
+    cause = Event("/s", "i", "a", "ß", Trigger.CALL, NOW)
     event = transition_event(1, cause, before="new", after="shipped", version=1, attention=(), at=NOW)
     record = record_of("t", event)
     assert from_record(record.value, record.headers) == event

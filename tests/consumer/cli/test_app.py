@@ -30,6 +30,7 @@ from consumer.loop import Consumer
 from statemachine import diagram
 from statemachine.events import Event
 from statemachine.facts import RESTORED
+from statemachine.states import State
 from tests.consumer.operations.test_explain import Desk
 from tests.engines import store_lines
 from tests.statemachine.lives import read, sent, snapshot_event
@@ -319,7 +320,7 @@ def test_verify_is_quiet_where_all_is_well(desk: Desk) -> None:
 def test_verify_finds_a_row_that_is_not_its_journal(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
     with desk.store.transaction() as tx:
-        tx.save_orders([(replace(row, state="shipped"), row.version)])
+        tx.save_orders([(replace(row, state=State.SHIPPED), row.version)])
     result = call("orders", "verify", "--all")
     assert result.exit_code == BAD_ANSWER
     assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout

@@ -14,7 +14,7 @@ from adapters.store.transaction import Store
 from consumer.cli import opening
 from consumer.cli.app import app
 from consumer.wiring import GROUP
-from statemachine.states import IMPORTED
+from statemachine.states import State
 from tests.adapters.test_move import FILE
 from tests.consumer.rig import Rig
 from tests.consumer.test_worker import other_headers
@@ -45,5 +45,5 @@ def test_a_state_that_changes_by_a_persons_act_is_published(
     with store.reading() as connection:
         (row,) = connection.execute(sa.select(s.outbox)).all()
     assert row.aggregatetype == "orderflow.transitions"
-    assert json.loads(row.payload)["data"]["to_state"] == IMPORTED
+    assert json.loads(row.payload)["data"]["to_state"] == State.IMPORTED
     store.close()

@@ -19,10 +19,10 @@ from consumer.operations.verify import differences, redecided
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
 from statemachine.attention import REASONS
-from statemachine.commands import ACCEPT, IMPORT, Policy
-from statemachine.events import ACT, Event
+from statemachine.commands import CommandKind, Policy
+from statemachine.events import Event, Trigger
 from statemachine.facts import PAY_ON_ACCEPTANCE, PAY_ON_SHIPMENT, Act, Facts, Part, Tracking
-from statemachine.states import STATES
+from statemachine.states import State
 from tests.statemachine.lives import START, answered, event, lives, parcel, read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
 
@@ -131,7 +131,7 @@ def desk(tmp_path: Path) -> Desk:
 
 def acted(kind: str, *subject: str, when: float = NOON) -> Event:
     says = Facts(acts=(Act(StillClock().now() + timedelta(seconds=when - NOON), kind, "ana", "checked", subject),))
-    return event(ACT, f"{kind}:{when}", says)
+    return event(Trigger.DECISION, f"{kind}:{when}", says)
 
 
 # -- The docs ----------------------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_every_life_can_be_explained_and_verified(desk: Desk) -> None:
             assert len(timeline(entries)) == len(entries)
             assert known(row.facts)
             seen.add(row.state)
-    assert seen >= set(STATES) - {"new", "accepted", "imported"}
+    assert seen >= set(State) - {"new", "accepted", "imported"}
 
 
 # -- Timeline ----------------------------------------------------------------------------------------------------
@@ -380,7 +380,7 @@ def test_a_row_that_is_not_its_journal_is_found(desk: Desk) -> None:
     entries = views.journal(desk.store, row.key)
     assert differences(row, entries) == []
     assert differences(replace(row, facts=Facts()), entries) == ["facts: snapshot differ from the journal"]
-    assert differences(replace(row, state="shipped"), entries) == [
+    assert differences(replace(row, state=State.SHIPPED), entries) == [
         "state: stored shipped, the journal's last is shipping",
         "state: stored shipped, the facts are shipping",
     ]
@@ -394,13 +394,15 @@ def test_a_row_that_is_not_its_journal_is_found(desk: Desk) -> None:
 
 def test_what_came_after_the_row_was_read_is_no_difference(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
-    desk.tell(answered(ACCEPT, carries="accept", answered=NOON), answered(IMPORT, answered=NOON))
+    desk.tell(
+        answered(CommandKind.ACCEPT, carries="accept", answered=NOON), answered(CommandKind.IMPORT, answered=NOON)
+    )
     assert differences(row, views.journal(desk.store, row.key)) == []
 
 
 def test_todays_code_may_decide_otherwise(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
-    entries = [replace(entry, after="accepted") for entry in views.journal(desk.store, row.key)]
+    entries = [replace(entry, after=State.ACCEPTED) for entry in views.journal(desk.store, row.key)]
     assert redecided(row, entries, Policy("hold")) == [
         "version 1: recorded new -> accepted, today new -> waiting_acceptance",
         "attention: needs_decision: is today's, and not stored",

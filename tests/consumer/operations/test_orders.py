@@ -15,8 +15,8 @@ from adapters.store.views import ShopView
 from consumer.operations.orders import ACTS, NotPossible, act
 from consumer.operations.shops import pause, resume
 from statemachine.attention import ALREADY_THERE
-from statemachine.commands import IMPORT, Policy
-from statemachine.events import CALL
+from statemachine.commands import CommandKind, Policy
+from statemachine.events import Trigger
 from statemachine.facts import Facts, Rejection
 from tests.consumer.operations.test_explain import Desk
 from tests.statemachine.lives import event, parcel
@@ -154,8 +154,8 @@ def test_settle_covers_all_that_needs_attention_now_and_nothing_later(desk: Desk
 
 def test_an_order_that_the_oms_has_already_counts_as_imported_once_settled(desk: Desk) -> None:
     content = desk.shows("SHIPPING").content
-    no = Rejection(IMPORT, "", 0, content, desk.clock.now(), ALREADY_THERE)
-    assert reasons(desk.tell(event(CALL, "no", Facts(rejections=(no,))))) == ["already_in_oms"]
+    no = Rejection(CommandKind.IMPORT, "", 0, content, desk.clock.now(), ALREADY_THERE)
+    assert reasons(desk.tell(event(Trigger.CALL, "no", Facts(rejections=(no,))))) == ["already_in_oms"]
     assert do(desk, "settle").state == "imported"
 
 
