@@ -18,7 +18,20 @@ from adapters.messages.transitions import (
     transition_record,
 )
 from adapters.ports import Clock, NewRecord
-from adapters.store.transaction import CommandRow, DeadLetter, JournalRow, Move, OrderRow, Store, Transaction
+from adapters.store import commands as command_rows
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store import outbox as outbox_rows
+from adapters.store import progress as progress_rows
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.commands import CommandRow
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.journal import JournalRow
+from adapters.store.orders import OrderRow
+from adapters.store.outbox import OutboxRow
+from adapters.store.progress import Advance
+from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from statemachine.attention import Concern
 from statemachine.commands import Command, Policy
@@ -65,10 +78,10 @@ class BatchDecision:
 
 def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
     """Lock the orders of these events, and the commands of those that may change."""
-    orders = tx.lock_orders({(event.shop, event.order_id) for event in events}, now)
-    known = tx.known_events(events)
+    orders = order_rows.lock(tx, {(event.shop, event.order_id) for event in events}, now)
+    known = journal_rows.known(tx, events)
     fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
-    return Loaded(orders, known, tx.live_commands(fresh))
+    return Loaded(orders, known, command_rows.live(tx, fresh))
 
 
 def decide_batch(
@@ -86,7 +99,7 @@ def decide_batch(
         before = rows[event.shop, event.order_id]
         row, result = _after(before, event, now)
         rows[event.shop, event.order_id] = row
-        journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION))
+        journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION, now))
         applied.append(Applied(event, row, result, before.state, (now - before.entered_at).total_seconds()))
         if event.raw is not None:
             snapshots[row.key, event.content] = event.raw
@@ -151,7 +164,7 @@ def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventR
         state=decision.state,
         facts=decision.facts,
         version=row.version + 1,
-        content=newest.content if newest else row.content,
+        digest=newest.content if newest else row.digest,
         entered_at=now if moved else row.entered_at,
         updated_at=now,
     )
@@ -186,7 +199,7 @@ class OrderWriter:
         self._outbox = outbox
 
     def apply(
-        self, events: Sequence[Event], moves: Iterable[Move] = (), letters: Sequence[DeadLetter] = ()
+        self, events: Sequence[Event], moves: Iterable[Advance] = (), letters: Sequence[DeadLetter] = ()
     ) -> list[Applied]:
         """Apply a batch, with the consumer's step over the log and its dead letters, whole or not at all.
 
@@ -194,7 +207,7 @@ class OrderWriter:
         """
         with self._store.transaction() as tx:
             for move in moves:
-                tx.advance(move)
+                progress_rows.advance(tx, move)
             applied = self.apply_in(tx, events)
             self._set_aside(tx, letters)
         self.report(applied)
@@ -218,8 +231,8 @@ class OrderWriter:
         """Plan these orders (shop, order id) again: a shop's policy may have changed, which is no event."""
         with self._store.transaction() as tx:
             now = self._clock.now()
-            orders = tx.lock_orders(keys, now)
-            loaded = Loaded(orders, commands=tx.live_commands([row.key for row in orders.values()]))
+            orders = order_rows.lock(tx, keys, now)
+            loaded = Loaded(orders, commands=command_rows.live(tx, [row.key for row in orders.values()]))
             self._write(tx, decide_replan(loaded, self._policies, now), now)
 
     def set_aside(self, letters: Sequence[DeadLetter]) -> None:
@@ -229,20 +242,20 @@ class OrderWriter:
 
     def _set_aside(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
         now = self._clock.now()
-        tx.set_aside(letters, now)
+        dead_letter_rows.add(tx, letters, now)
         if self._outbox is not None:
             topic = self._outbox.dead_letters
-            tx.add_outbox([(DEAD_LETTER_TYPE, _dead_letter(topic, letter)) for letter in letters], now)
+            outbox_rows.add(tx, [OutboxRow(DEAD_LETTER_TYPE, _dead_letter(topic, letter)) for letter in letters], now)
 
     def _write(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
-        tx.mark_obsolete(decision.commands.obsolete)
-        tx.revive(decision.commands.revived)
-        tx.open_commands(decision.commands.opened, now)
-        tx.save_orders(decision.orders)
-        tx.add_journal(decision.journal, now)
+        command_rows.mark_obsolete(tx, decision.commands.obsolete)
+        command_rows.revive(tx, decision.commands.revived)
+        command_rows.open_due(tx, decision.commands.opened, now)
+        order_rows.save(tx, decision.orders)
+        journal_rows.add(tx, decision.journal)
         self._publish_transitions(tx, decision, now)
-        tx.count_repeats(decision.repeats)  # after the journal: the first may be of this very batch
-        tx.add_snapshots(decision.snapshots, now)
+        journal_rows.count_repeats(tx, decision.repeats)  # after the journal: the first may be of this very batch
+        snapshot_rows.add(tx, decision.snapshots, now)
 
     def _publish_transitions(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
         """Write each change of state to the outbox, under the id of its row of the journal."""
@@ -250,12 +263,12 @@ class OrderWriter:
             return
         moved = [row for row in decision.journal if row.moved]
         orders = {order.key: order for order, _ in decision.orders}
-        ids = tx.journal_ids(moved)
+        ids = journal_rows.ids(tx, moved)
         records = [
             _transition(self._outbox.transitions, ids[row.order_key, row.version], row, orders[row.order_key], now)
             for row in moved
         ]
-        tx.add_outbox([(TRANSITION_TYPE, record) for record in records], now)
+        outbox_rows.add(tx, [OutboxRow(TRANSITION_TYPE, record) for record in records], now)
 
 
 def _transition(topic: str, journal_id: int, row: JournalRow, order: OrderRow, now: datetime) -> NewRecord:

@@ -28,9 +28,12 @@ from adapters.messages.snapshots import decode_snapshot
 from adapters.ports import Clock
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
+from adapters.store import cursors as cursor_rows
 from adapters.store import engine as database
+from adapters.store import orders as order_rows
+from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
-from adapters.store import views
+from adapters.store.budgets import BudgetWindow
 from consumer import config
 from consumer.apply import OrderWriter
 from consumer.config import Settings, ShopTable
@@ -197,12 +200,14 @@ class Service:
         switch = {"on": True, "off": False, None: None}
         with self.store.transaction() as tx:
             for name, shop in sorted(self.settings.shops.items()):  # in one order, or two starts lock each other out
-                tx.bind_shop(name, shop.endpoint, shop.shop_id, switch[shop.effects], self.clock.now())
+                shop_rows.bind(
+                    tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=self.clock.now()
+                )
 
     def _plan_anew(self) -> None:
         """The policy may have changed while nothing ran, and that is no event."""
         for name in self.settings.shops:
-            keys = views.open_orders(self.store, name)
+            keys = order_rows.open_keys(self.store, name)
             for start in range(0, len(keys), REPLAN_AT_ONCE):
                 self.leases.kept(RELAY)
                 self.orders.replan(keys[start : start + REPLAN_AT_ONCE])
@@ -463,7 +468,7 @@ class Service:
 
     def _until_next_poll(self, name: str) -> float:
         """Who takes a shop over, or starts again and again, must not list more often than Mirakl allows."""
-        last = views.cursor(self.store, name)
+        last = cursor_rows.find(self.store, name)
         if last is None:
             return 0.0
         interval = self.settings.shops[name].poll_interval_seconds
@@ -538,10 +543,10 @@ def _can_run(settings: Settings, roles: Collection[str]) -> None:
         )
 
 
-def _oms_budget(settings: Settings) -> tuple[tuple[str, timedelta, int], ...]:
+def _oms_budget(settings: Settings) -> tuple[BudgetWindow, ...]:
     return (
-        ("hour", timedelta(hours=1), settings.oms.calls_per_hour),
-        ("day", timedelta(days=1), settings.oms.calls_per_day),
+        BudgetWindow("hour", timedelta(hours=1), settings.oms.calls_per_hour),
+        BudgetWindow("day", timedelta(days=1), settings.oms.calls_per_day),
     )
 
 

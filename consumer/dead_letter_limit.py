@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.ports import Clock
-from adapters.store.transaction import DeadLetter
+from adapters.store.dead_letters import DeadLetter
 
 
 class TooManyDeadLetters(Exception):

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any, Final
 
 from adapters.ports import Partition, Record
-from adapters.store.transaction import DeadLetter, OrderRow
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.orders import OrderRow
 from statemachine.events import Event
 from statemachine.machine import EventResult
 from statemachine.states import State

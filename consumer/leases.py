@@ -12,8 +12,9 @@ from typing import Final
 
 from adapters.errors import Fenced, StoreUnavailable
 from adapters.ports import Clock
-from adapters.store import views
-from adapters.store.transaction import Lease, Store
+from adapters.store import leases as lease_rows
+from adapters.store.leases import Lease
+from adapters.store.transaction import Store
 
 #: Under this prefix every process that polls says that it lives.
 MEMBERS: Final = "poller:"
@@ -73,7 +74,7 @@ class Leases:
                 return held[0]
             asked_at, now = self._clock.monotonic(), self._clock.now()
             with self._store.transaction() as tx:
-                lease = tx.take_lease(name, self._holder, now + timedelta(seconds=self._seconds), now)
+                lease = lease_rows.take(tx, name, self._holder, now + timedelta(seconds=self._seconds), now)
             if lease is None:
                 self._held.pop(name, None)
             else:
@@ -105,7 +106,7 @@ class Leases:
         if not self._is_member():
             return None
         # Not under the lock, which is held for as short as can be: the number may change at any moment anyway.
-        members = views.count_leases(self._store, MEMBERS, self._clock.now())
+        members = lease_rows.count(self._store, MEMBERS, self._clock.now())
         share = -(-shops // max(1, members))
         with self._alone():
             mine = [one for one in self._held if one.startswith(POLLS)]
@@ -122,7 +123,7 @@ class Leases:
             name = MEMBERS + self._holder
             if name not in self._held:
                 with self._store.transaction() as tx:
-                    tx.forget_leases(MEMBERS, self._clock.now() - LONG_OVER)
+                    lease_rows.delete_ended(tx, MEMBERS, self._clock.now() - LONG_OVER)
             return self.take(name) is not None
 
     def release(self, name: str) -> None:
@@ -131,7 +132,7 @@ class Leases:
             held = self._held.pop(name, None)
             if held is not None:
                 with self._store.transaction() as tx:
-                    tx.release_lease(held[0])
+                    lease_rows.release(tx, held[0])
 
     def release_all(self) -> None:
         """At the end of the process."""

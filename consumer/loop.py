@@ -10,7 +10,10 @@ import structlog
 
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
 from adapters.ports import Clock, LogReader, Partition, Record
-from adapters.store.transaction import DeadLetter, Move, Store
+from adapters.store import progress as progress_rows
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.progress import Advance
+from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Hooks
@@ -140,7 +143,7 @@ class Consumer:
         partition_offsets = self._reader.partition_offsets(partitions)
         cluster = self._reader.cluster()
         with self._store.transaction() as tx:
-            stored = tx.begin_progress(cluster, self._reader.group, partition_offsets)
+            stored = progress_rows.begin(tx, cluster, self._reader.group, partition_offsets)
         partition_offsets = grown(self._reader.partition_offsets, stored, partition_offsets)
         found = {
             partition: misfit(stored[partition], partition_offsets[partition])
@@ -241,11 +244,13 @@ class Consumer:
                     events.append(event)
         return Batch(records, tuple(events), tuple(letters))
 
-    def _moves(self, records: Sequence[Record]) -> list[Move]:
+    def _moves(self, records: Sequence[Record]) -> list[Advance]:
         ends = {record.partition: record.offset + 1 for record in records}
         cluster, group = self._reader.cluster(), self._reader.group
         # Sorted: one lock order for all.
-        return [Move(cluster, group, partition, self._held[partition], ends[partition]) for partition in sorted(ends)]
+        return [
+            Advance(cluster, group, partition, self._held[partition], ends[partition]) for partition in sorted(ends)
+        ]
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Final
 
 from adapters.ports import Partition, PartitionOffsets
-from adapters.store.transaction import Progress, Store
+from adapters.store import progress as progress_rows
+from adapters.store.progress import Progress
+from adapters.store.transaction import Store
 
 #: Why a partition is not read, and what happened.
 MISFITS: Final = {
@@ -62,7 +64,7 @@ def grown(
 def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition, Progress]) -> None:
     """Keep in the rows that these logs were shorter, unless somebody has moved the row since it was `seen`."""
     with store.transaction() as tx:
-        stored = tx.begin_progress(cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})
+        stored = progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})
         for partition, was in seen.items():
             if stored[partition] == was and not was.log_id.endswith(WAS_SHORTER):
-                tx.reset_progress(cluster, group, partition, replace(was, log_id=was.log_id + WAS_SHORTER))
+                progress_rows.reset(tx, cluster, group, partition, replace(was, log_id=was.log_id + WAS_SHORTER))

@@ -20,8 +20,12 @@ from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, in_hundreds
-from adapters.store import views
-from adapters.store.transaction import Cursor, DeadLetter, Lease, Store
+from adapters.store import cursors as cursor_rows
+from adapters.store import orders as order_rows
+from adapters.store.cursors import Cursor
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.leases import Lease
+from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
 from statemachine.facts import EPOCH
 
@@ -127,7 +131,7 @@ class Poller:
         RemoteError, StoreUnavailable, LogUnavailable, Fenced, or Unreadable for a page that is no JSON."""
         started = self._clock.monotonic()
         began = self._clock.now()
-        before = views.cursor(self._store, self._shop)
+        before = cursor_rows.find(self._store, self._shop)
         if before is None and self._has_cursor:
             self._published.clear()  # it was taken away, perhaps because the log has lost what left here
         self._has_cursor = before is not None
@@ -162,7 +166,7 @@ class Poller:
             cursor = Cursor(watermark, began if wide or before is None else before.wide_at, self._clock.now())
             lease = self._lease()
             with self._store.transaction() as tx:
-                tx.set_cursor(self._shop, cursor, lease)
+                cursor_rows.save(tx, self._shop, cursor, lease)
             self._has_cursor = True
         self._hooks.poll_ended(self._shop, outcome, self._clock.monotonic() - started)
         return outcome
@@ -171,7 +175,7 @@ class Poller:
 
     def _waiting(self, now: datetime) -> list[str]:
         """Orders to ask for by id; one that was asked for in vain waits for its next turn."""
-        waiting = views.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
+        waiting = order_rows.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
         never = (EPOCH, REMEMBERED_FOR)
         due = []
         for order_id in waiting:
@@ -231,7 +235,7 @@ class Poller:
         """Publish the orders of one page that are news; set aside those that can never be used."""
         found, letters = self._understand(page, read_at)
         outcome.seen.update(one.order_id for one in found)
-        stored = views.seen(self._store, self._shop, [one.order_id for one in found])
+        stored = order_rows.seen(self._store, self._shop, [one.order_id for one in found])
         news = [one for one in found if self._is_news(one, stored.get(one.order_id), outcome)]
         published, too_large = self._write(news)
         letters += [self._letter(one.raw, read_at, one.number, TOO_LARGE, "") for one in too_large]
@@ -281,12 +285,12 @@ class Poller:
         place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
         return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest_of(raw), None, raw)
 
-    def _is_news(self, one: _Found, stored: views.Seen | None, outcome: PollResult) -> bool:
+    def _is_news(self, one: _Found, stored: order_rows.Seen | None, outcome: PollResult) -> bool:
         """It differs from what is stored, or it is the proof that the order waits for (docs/rules.md 16, 17)."""
         proof = _proof(one, stored)
-        differs = stored is None or stored.content != one.content
+        differs = stored is None or stored.digest != one.content
         if (differs or proof) and not self._is_recent(one.order_id, one.content, proof, one.read_at):
-            if stored is None or not stored.content:
+            if stored is None or not stored.digest:
                 outcome.new += 1
             else:
                 outcome.changed += 1
@@ -300,7 +304,7 @@ class Poller:
         return (recent_content, recent_proof) == (content, proof) and read_at - when < REMEMBERED_FOR
 
 
-def _proof(one: _Found, stored: views.Seen | None) -> datetime | None:
+def _proof(one: _Found, stored: order_rows.Seen | None) -> datetime | None:
     """The instant behind which the order waits for a read, where this read is one."""
     read_after = stored.read_after if stored else None
     return read_after if read_after is not None and one.read_at > read_after else None

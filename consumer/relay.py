@@ -7,8 +7,10 @@ import structlog
 
 from adapters.errors import LogUnavailable, TooLarge
 from adapters.ports import LogWriter, NewRecord
-from adapters.store import views
-from adapters.store.transaction import Lease, Store
+from adapters.store import outbox as outbox_rows
+from adapters.store.leases import Lease
+from adapters.store.outbox import OutboxRow
+from adapters.store.transaction import Store
 
 log = structlog.get_logger("orderflow.relay")
 
@@ -37,11 +39,11 @@ class Relay:
         records go out again, in the same order.
         """
         failed: dict[str, LogUnavailable] = {}
-        sent = self._send(views.outbox(self._store, BATCH, without=self._stuck), failed)
+        sent = self._send(outbox_rows.oldest(self._store, BATCH, without=self._stuck), failed)
         if sent == BATCH:
             return sent
         for topic in sorted(self._stuck):
-            sent += self._send(views.outbox(self._store, BATCH, of=topic), failed)
+            sent += self._send(outbox_rows.oldest(self._store, BATCH, topic=topic), failed)
         self._stuck = frozenset(failed)
         for topic, error in failed.items():
             log.warning("topic_failed", topic=topic, error=str(error))
@@ -49,18 +51,18 @@ class Relay:
             raise next(iter(failed.values()))
         return sent
 
-    def _send(self, found: list[tuple[int, NewRecord]], failed: dict[str, LogUnavailable]) -> int:
+    def _send(self, found: list[OutboxRow], failed: dict[str, LogUnavailable]) -> int:
         """Publish these and delete them, each topic's by themselves; what a topic raises goes into `failed`."""
         sent = 0
-        for topic in dict.fromkeys(record.topic for _, record in found):
-            mine = [(id_, record) for id_, record in found if record.topic == topic]
+        for topic in dict.fromkeys(row.record.topic for row in found):
+            mine = [row for row in found if row.record.topic == topic]
             try:
-                self._publish([record for _, record in mine])
+                self._publish([row.record for row in mine])
             except LogUnavailable as error:
                 failed[topic] = error
                 continue
             with self._store.transaction() as tx:
-                tx.published([id_ for id_, _ in mine])
+                outbox_rows.delete(tx, [row.id for row in mine])
             sent += len(mine)
         return sent
 

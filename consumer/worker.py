@@ -29,7 +29,14 @@ from adapters.errors import (
     Unreadable,
 )
 from adapters.ports import Clock, Marketplace, Oms
-from adapters.store.transaction import LEASE, CommandRow, OrderRow, Store, Transaction
+from adapters.store import budgets as budget_rows
+from adapters.store import commands as command_rows
+from adapters.store import orders as order_rows
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.budgets import BudgetWindow
+from adapters.store.commands import LEASE, CommandRow
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store, Transaction
 from consumer.accounts import Account
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
@@ -69,7 +76,7 @@ class Shop:
     mirakl: Marketplace
     oms: Oms
     company_ref_id: int
-    oms_budget: tuple[tuple[str, timedelta, int], ...] = ()  # (span, its length, calls in it), over all workers
+    oms_budget: tuple[BudgetWindow, ...] = ()  # over all workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +178,7 @@ class Worker:
         """Lease the next command and leave the fact that it was attempted (docs/rules.md 12, 13, 20)."""
         while True:
             now = self._clock.now()
-            if not self._store.has_claimable(now, self._resting(), self._shops.keys()):
+            if not command_rows.has_claimable(self._store, now, self._resting(), self._shops.keys()):
                 return None
             try:
                 return self._claim(now)
@@ -184,27 +191,29 @@ class Worker:
     def _claim(self, now: datetime) -> Claim | None:
         with self._store.transaction() as tx:
             while True:
-                command_id = tx.claimable(now, self._resting(), self._shops.keys())
+                command_id = command_rows.claimable(tx, now, self._resting(), self._shops.keys())
                 if command_id is None:
                     return None
-                row = tx.command(command_id)
-                order = tx.lock_order(row.order_key)
+                row = command_rows.load(tx, command_id)
+                order = order_rows.lock_by_key(tx, row.order_key)
                 policy = self._policies.get(order.shop, Policy())
                 command = next((c for c in due(order.facts, policy) if c.key == row.key), None)
                 token = uuid.uuid4().hex
                 # It is tried for so long from its first try on: effects may have been off for weeks before.
                 give_up_at = row.give_up_at if row.attempts else max(row.give_up_at, now + GIVE_UP_AFTER)
                 basis = command.basis if command else ""
-                if not tx.lease(command_id, basis, token, now + self._lease, now, give_up_at=give_up_at):
+                if not command_rows.lease(
+                    tx, command_id, basis=basis, token=token, until=now + self._lease, now=now, give_up_at=give_up_at
+                ):
                     continue
                 if command is None:  # needed when it was opened, not by what is known now
-                    tx.settle(command_id, token, CommandState.OBSOLETE, OBSOLETE)
+                    command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, OBSOLETE)
                     continue
                 self._spend(tx, order.shop, row.kind, now)
                 event = self._event(order, row, token, "claimed", _attempted(order, row), attempt=row.attempts + 1)
                 applied = self._orders.apply_in(tx, [event])
                 order = applied[-1].order
-                body = tx.snapshot(order.key, command.basis) if row.kind == CommandKind.IMPORT else None
+                body = snapshot_rows.load(tx, order.key, command.basis) if row.kind == CommandKind.IMPORT else None
                 with self._lock:
                     self.accounts[order.shop, row.kind.remote].claimed(now)
                 break
@@ -216,7 +225,7 @@ class Worker:
         """One call out of the account's budget, which all workers share. Raises BudgetSpent."""
         shop = self._shops[shop_name]
         if kind == CommandKind.IMPORT:
-            ends_at = tx.spend(oms_account(shop.company_ref_id), shop.oms_budget, now)
+            ends_at = budget_rows.spend(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
             if ends_at is not None:
                 raise BudgetSpent((shop_name, Remote.OMS), ends_at)
 
@@ -258,7 +267,9 @@ class Worker:
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
         """The last look (docs/rules.md 18); the lease begins anew."""
         with self._store.transaction() as tx:
-            if not tx.sending(claim.command.id, claim.token, self._clock.now(), payload, self._lease):
+            if not command_rows.mark_sending(
+                tx, claim.command.id, claim.token, self._clock.now(), payload=payload, lease=self._lease
+            ):
                 raise LeaseLost
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:
@@ -331,7 +342,7 @@ class Worker:
         event = self._event(claim.order, claim.command, claim.token, "result", says, result=result, error=error)
 
         def release(tx: Transaction) -> bool:
-            return tx.settle(claim.command.id, claim.token, state, result)
+            return command_rows.settle(tx, claim.command.id, claim.token, state, result)
 
         self._record(_Ending(claim, event, release, result, error))
 
@@ -342,7 +353,8 @@ class Worker:
         next_at = verdict.next_at or self._clock.now()
 
         def release(tx: Transaction) -> bool:
-            return tx.requeue(
+            return command_rows.requeue(
+                tx,
                 claim.command.id,
                 claim.token,
                 verdict.result,
@@ -379,7 +391,9 @@ class Worker:
         command = claim.command
         with self._store.transaction() as tx:
             now = self._clock.now()
-            tx.requeue(command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False)
+            command_rows.requeue(
+                tx, command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False
+            )
         self._told(claim, OBSOLETE, None)
 
     # -- telling -------------------------------------------------------------------------------------------------

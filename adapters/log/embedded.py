@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.ports import Clock, NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import schema as s
 from adapters.store.headers_json import log_headers_from_json, log_headers_to_json
-from adapters.store.transaction import Store
+from adapters.store.transaction import Store, Transaction
 
 #: Never change it: records of one key would go on in another partition, out of order with the older ones.
 PARTITIONS: Final = 4
@@ -46,7 +46,7 @@ class EmbeddedLog:
             for record in records
         ]
         with _translated(), self.store.transaction() as tx:
-            tx.append_records(rows)
+            _append(tx, rows)
         with self.published:
             self.published.notify_all()
 
@@ -89,7 +89,7 @@ class EmbeddedLog:
         )
         forgotten = sa.and_(log.offset < passed.scalar_subquery(), log.offset < last.scalar_subquery())
         with self.store.transaction() as tx:
-            return tx.delete(s.log_records, log.published_at < before, forgotten)
+            return tx.execute(sa.delete(s.log_records).where(log.published_at < before, forgotten)).rowcount
 
 
 class EmbeddedReader:
@@ -160,6 +160,22 @@ def _translated() -> Iterator[None]:
         yield
     except StoreUnavailable as error:
         raise LogUnavailable(str(error)) from error
+
+
+def _append(tx: Transaction, rows: list[dict[str, Any]]) -> None:
+    """Append these rows; each gets the offset that follows on the last one of its partition."""
+    c = s.log_records.c
+    ends: dict[tuple[str, int], int] = {}
+    for row in rows:
+        partition = (row["topic"], row["partition"])
+        if partition not in ends:
+            mine = (c.topic == partition[0], c.partition == partition[1])
+            last = tx.execute(sa.select(sa.func.max(c.offset)).where(*mine)).scalar()
+            ends[partition] = -1 if last is None else last
+        ends[partition] += 1
+        row["offset"] = ends[partition]
+    if rows:
+        tx.execute(sa.insert(s.log_records), rows)
 
 
 def _from(connection: sa.Connection, partition: Partition, offset: int, limit: int) -> list[Record]:

@@ -52,6 +52,9 @@ class OneOf(TypeDecorator[Word]):
         super().__init__()
         self.words = words
 
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return value if value is None else str(value)  # psycopg takes no array that holds members and plain texts
+
     def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
         return self.words._value2member_map_.get(value, value)
 

@@ -1,11 +1,12 @@
 """`orderflow dead-letters`: look at them, publish them once more, or close them."""
 
-from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from adapters.store import views
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store.dead_letters import StoredDeadLetter
+from adapters.store.headers_json import headers_to_json
 from consumer import config
 from consumer.cli import opening
 from consumer.cli.opening import opened, opened_with_log
@@ -25,10 +26,10 @@ def letters_list(file: Config = FILE, limit: Limit = 100, as_json: Json = False)
       orderflow dead-letters list --json
     """
     with opened(file) as (_, store):
-        letters = [asdict(letter) for letter in views.dead_letters(store, limit=limit + 1)]
-    for letter in letters:
-        del letter["record_key"], letter["value"], letter["headers"]
-    print_rows(at_most(limit, letters), as_json)
+        found = dead_letter_rows.newest(store, limit=limit + 1)
+    content = ("record_key", "headers")
+    rows = [{name: value for name, value in _shown(each).items() if name not in content} for each in found]
+    print_rows(at_most(limit, rows), as_json)
 
 
 @commands.command("show")
@@ -42,18 +43,32 @@ def letters_show(
       orderflow dead-letters show 17
     """
     with opened(file) as (_, store):
-        letters = views.dead_letters(store, letter_id)
-    if not letters:
+        found = dead_letter_rows.find(store, letter_id)
+    if found is None:
         fail(f"there is no dead letter {letter_id}", BAD_ANSWER)
-    letter = asdict(letters[0])
-    value = letter.pop("value")
-    letter["record_key"] = text(letter["record_key"])
     if as_json:
-        print_json(letter | {"value": text(value)})
+        print_json(_shown(found) | {"value": text(found.value)})
         return
-    print_pairs(letter)
+    print_pairs(_shown(found))
     typer.echo()
-    print_bytes(value)
+    print_bytes(found.value)
+
+
+def _shown(dead_letter: StoredDeadLetter) -> dict[str, Any]:
+    """A dead letter without its value, by the names that the JSON has."""
+    return {
+        "id": dead_letter.id,
+        "source": dead_letter.source,
+        "place": dead_letter.place,
+        "reason": dead_letter.reason,
+        "detail": dead_letter.detail,
+        "record_key": text(dead_letter.key),
+        "headers": headers_to_json(dead_letter.headers),
+        "first_at": dead_letter.first_at,
+        "last_at": dead_letter.last_at,
+        "times": dead_letter.times,
+        "state": dead_letter.state,
+    }
 
 
 @commands.command("replay")

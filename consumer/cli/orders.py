@@ -6,9 +6,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from adapters.store import views
+from adapters.store import commands as command_rows
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store import shops as shop_rows
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
-from adapters.store.transaction import OrderRow, Store
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
 from consumer import config, wiring
 from consumer.apply import OrderWriter
 from consumer.cli import opening
@@ -59,7 +65,7 @@ def orders_list(
     for one in sorted(set(state or ()) - set(State)):
         raise typer.BadParameter(f"{one} is no state; these are: {', '.join(State)}", param_hint="--state")
     with opened(file) as (_, store):
-        rows = views.orders(store, shop=shop, states=state or (), attention=attention, limit=limit + 1)
+        rows = order_rows.latest(store, shop=shop, states=state or (), attention=attention, limit=limit + 1)
     print_rows(at_most(limit, [_summary(row) for row in rows]), as_json)
 
 
@@ -81,9 +87,9 @@ def orders_show(
     """
     with opened(file) as (_, store):
         row = _order(store, order_id, shop)
-        calls = [asdict(command) for command in views.commands(store, row.key)]
-        events = [asdict(event) for event in timeline(views.journal(store, row.key))]
-        body = views.received(store, row.key, row.content) if received else None
+        calls = [_call(command) for command in command_rows.of_order(store, row.key)]
+        events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
+        body = snapshot_rows.find(store, row.key, row.digest) if received else None
     concerns = [dict(zip(("reason", "detail", "since"), concern, strict=True)) for concern in row.attention]
     words = _words(row.facts) if received else []
     if as_json:
@@ -116,9 +122,9 @@ def orders_explain(order_id: OrderId, file: Config = FILE, shop: OfShop = None, 
 def _explain(settings: Settings, store: Store, row: OrderRow, as_json: bool = False) -> None:
     found = explain(
         row,
-        views.journal(store, row.key),
-        views.commands(store, row.key),
-        shop=next((one for one in views.shops(store) if one.name == row.shop), None),
+        journal_rows.of_order(store, row.key),
+        command_rows.of_order(store, row.key),
+        shop=next((one for one in shop_rows.list_all(store) if one.name == row.shop), None),
         policy=config.policies(settings).get(row.shop, Policy()),
         now=opening.CLOCK.now(),
     )
@@ -153,10 +159,10 @@ def orders_verify(
         raise typer.BadParameter("give an ORDER or --all")
     with opened(file) as (settings, store):
         policies = config.policies(settings) if redecide else {}
-        rows = views.orders(store, shop=shop, limit=_ALL) if order_id is None else [_order(store, order_id, shop)]
+        rows = order_rows.latest(store, shop=shop, limit=_ALL) if order_id is None else [_order(store, order_id, shop)]
         found = []
         for row in rows:
-            entries = views.journal(store, row.key)
+            entries = journal_rows.of_order(store, row.key)
             today = redecided(row, entries, policies.get(row.shop, Policy())) if redecide else []
             found.append((row, differences(row, entries) + today))
     bad = sum(bool(wrong) for _, wrong in found)
@@ -188,6 +194,12 @@ def _summary(row: OrderRow) -> dict[str, Any]:
         "entered_at": row.entered_at,
         "updated_at": row.updated_at,
     }
+
+
+def _call(command: CommandRow) -> dict[str, Any]:
+    """A command without its payload, which holds personal data."""
+    names = ("kind", "carries", "round", "state", "attempts", "next_at", "give_up_at", "last_outcome")
+    return {name: getattr(command, name) for name in names}
 
 
 def _words(facts: Facts) -> list[dict[str, Any]]:
@@ -258,7 +270,7 @@ for _kind, _text_of_kind in _ACTS.items():
 
 def _order(store: Store, order_id: str, shop: str | None) -> OrderRow:
     """The one order of this id. Ends the command where there is none."""
-    rows = views.find_orders(store, order_id, shop)
+    rows = order_rows.find(store, order_id, shop)
     if not rows:
         fail(f"there is no order {order_id}" + (f" of shop {shop}" if shop else ""), BAD_ANSWER)
     if len(rows) > 1:

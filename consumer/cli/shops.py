@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from adapters.store import views
+from adapters.store import shops as shop_rows
 from consumer.cli import opening
 from consumer.cli.opening import opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
@@ -21,7 +21,7 @@ def shops_list(file: Config = FILE, as_json: Json = False) -> None:
       orderflow shops list
     """
     with opened(file) as (_, store):
-        print_rows([asdict(shop) for shop in views.shops(store)], as_json)
+        print_rows([asdict(shop) for shop in shop_rows.list_all(store)], as_json)
 
 
 @commands.command("pause")

@@ -16,8 +16,8 @@ from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
 from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
+from adapters.store import orders as order_rows
 from adapters.store import transaction as stores
-from adapters.store import views
 from adapters.store.engine import without_password
 from consumer import config
 from consumer.config import TopicsTable
@@ -68,7 +68,7 @@ def full_demo(
         store = open_store(config.load(path))
         stack.callback(store.close)
         stores.migrate(store)
-        if views.orders(store, limit=1):
+        if order_rows.latest(store, limit=1):
             raise ConfigError("the database of --postgres-at holds orders already; give the demo an empty one")
         fleet = Fleet(path, folder)
         stack.callback(fleet.stop)

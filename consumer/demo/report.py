@@ -17,7 +17,8 @@ from rich.table import Table
 from adapters.simulators.audit import audit
 from adapters.simulators.serve import SimulatedWorld
 from adapters.simulators.stage import Life
-from adapters.store import views
+from adapters.store import orders as order_rows
+from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
 from consumer.operations.audit import told
 from statemachine.states import State
@@ -85,7 +86,7 @@ def _watch(
     with live or io.StringIO():
         while True:
             tend(time.monotonic() - began)
-            states = views.states(store)
+            states = order_rows.states(store)
             at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in lives)
             look = (at_end, tuple(sorted(Counter(states.values()).items())), len(world.books.effects()))
             now = time.monotonic()
@@ -108,7 +109,7 @@ def _watch(
 
 def _is_quiet(store: Store) -> bool:
     """No call is due or under way."""
-    return not views.stored_counts(store).commands
+    return not stored_counts(store).commands
 
 
 def _stock(states: Mapping[tuple[str, str], str]) -> Table:
@@ -132,9 +133,9 @@ def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outc
     for kind, wanted in _expected(lives).items():
         table.add_row(kind, str(by_us[kind]), wanted, str(by_others[kind] or ""))
     console.print(table)
-    ends = Counter(views.states(store).values())
+    ends = Counter(order_rows.states(store).values())
     attention = Counter(
-        reason for o in views.orders(store, attention=True, limit=1_000_000) for reason, *_ in o.attention
+        reason for o in order_rows.latest(store, attention=True, limit=1_000_000) for reason, *_ in o.attention
     )
     console.print("States: " + ", ".join(f"{state} {count}" for state, count in ends.most_common()), soft_wrap=True)
     if attention:

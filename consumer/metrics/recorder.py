@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 from adapters.ports import Clock, Partition, Record
-from adapters.store.transaction import DeadLetter
+from adapters.store.dead_letters import DeadLetter
 from consumer.accounts import Account
 from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import CALLBACK as FROM_CALLBACK

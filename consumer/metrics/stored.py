@@ -6,7 +6,7 @@ They survive a restart and cannot drift from what is stored.
 import threading
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
@@ -15,7 +15,11 @@ from prometheus_client.registry import Collector
 
 from adapters.errors import OrderflowError
 from adapters.ports import Clock
-from adapters.store import views
+from adapters.store import budgets as budget_rows
+from adapters.store import shops as shop_rows
+from adapters.store.budgets import BudgetWindow
+from adapters.store.counts import StoredCounts, Waiting, stored_counts
+from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, LIVE_STATES, METRICS, Series, known
 from statemachine.commands import CommandKind
@@ -24,8 +28,8 @@ from statemachine.commands import CommandKind
 READ_EVERY_SECONDS: Final = 5.0
 
 
-#: An account at the OMS, and its (window, length, calls).
-Budget = tuple[str, Sequence[tuple[str, timedelta, int]]]
+#: An account at the OMS, and its windows.
+Budget = tuple[str, Sequence[BudgetWindow]]
 
 
 class StoredGauges(Collector):
@@ -59,7 +63,7 @@ class StoredGauges(Collector):
 
     def _read(self) -> dict[str, Mapping[Series, float]]:
         """Name and series of every gauge. Raises StoreUnavailable."""
-        counts, shops = views.stored_counts(self._store), views.shops(self._store)
+        counts, shops = stored_counts(self._store), shop_rows.list_all(self._store)
         return (
             _of_orders(counts, shops)
             | _of_commands(counts, shops)
@@ -73,35 +77,36 @@ class StoredGauges(Collector):
         )
 
     def _budget_left(self) -> Mapping[Series, float]:
-        used = views.budgets(self._store, self._clock.now())
+        used = budget_rows.used(self._store, self._clock.now())
         return {
-            ("oms", shop, window): float(calls - used.get((account, window), 0))
+            ("oms", shop, window.name): float(window.calls - used.get((account, window.name), 0))
             for shop, (account, windows) in self._budgets.items()
-            for window, _, calls in windows
+            for window in windows
         }
 
 
-def _of_orders(counts: views.StoredCounts, shops: list[views.ShopView]) -> dict[str, Mapping[Series, float]]:
-    none = (0, None)
+def _of_orders(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mapping[Series, float]]:
     found = {
-        (shop.name, state): counts.in_state.get((shop.name, state), none) for shop in shops for state in LIVE_STATES
+        (shop.name, state): counts.in_state.get((shop.name, state), Waiting())
+        for shop in shops
+        for state in LIVE_STATES
     }
     return {
-        "orderflow_in_state": {key: float(count) for key, (count, _) in found.items()},
-        "orderflow_oldest_entered_timestamp_seconds": {key: _seconds(oldest) for key, (_, oldest) in found.items()},
-        "orderflow_attention": {key: float(count) for key, (count, _) in counts.attention.items()},
+        "orderflow_in_state": {key: float(waiting.count) for key, waiting in found.items()},
+        "orderflow_oldest_entered_timestamp_seconds": {key: _seconds(waiting.oldest) for key, waiting in found.items()},
+        "orderflow_attention": {key: float(waiting.count) for key, waiting in counts.attention.items()},
         "orderflow_attention_oldest_timestamp_seconds": {
-            key: _seconds(since) for key, (_, since) in counts.attention.items()
+            key: _seconds(waiting.oldest) for key, waiting in counts.attention.items()
         },
     }
 
 
-def _of_commands(counts: views.StoredCounts, shops: list[views.ShopView]) -> dict[str, Mapping[Series, float]]:
-    found = {kind: counts.commands.get(kind, (0, None)) for kind in COMMANDS}
+def _of_commands(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mapping[Series, float]]:
+    found = {kind: counts.commands.get(kind, Waiting()) for kind in COMMANDS}
     return {
-        "orderflow_commands_open": {(kind,): float(count) for kind, (count, _) in found.items()},
+        "orderflow_commands_open": {(kind,): float(waiting.count) for kind, waiting in found.items()},
         "orderflow_commands_oldest_due_timestamp_seconds": {
-            (kind,): _seconds(oldest) for kind, (_, oldest) in found.items()
+            (kind,): _seconds(waiting.oldest) for kind, waiting in found.items()
         },
         "orderflow_effects_enabled": {
             (shop.name, kind): float(shop.effects and kind.group not in shop.paused)
@@ -111,15 +116,15 @@ def _of_commands(counts: views.StoredCounts, shops: list[views.ShopView]) -> dic
     }
 
 
-def _of_records(counts: views.StoredCounts) -> dict[str, Mapping[Series, float]]:
+def _of_records(counts: StoredCounts) -> dict[str, Mapping[Series, float]]:
     dead_letters: Tally[Series] = Tally()
     for (source, reason), count in counts.dead_letters.items():
         dead_letters[source.partition(":")[0], known(reason, DEAD_LETTER_REASONS)] += count
     return {
         "orderflow_dead_letters_open": {key: float(count) for key, count in dead_letters.items()},
-        "orderflow_outbox_unpublished": {(topic,): float(count) for topic, (count, _) in counts.outbox.items()},
+        "orderflow_outbox_unpublished": {(topic,): float(waiting.count) for topic, waiting in counts.outbox.items()},
         "orderflow_outbox_oldest_timestamp_seconds": {
-            (topic,): _seconds(oldest) for topic, (_, oldest) in counts.outbox.items()
+            (topic,): _seconds(waiting.oldest) for topic, waiting in counts.outbox.items()
         },
     }
 

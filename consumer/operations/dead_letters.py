@@ -7,10 +7,10 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import ShopIds, oms_event
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import Clock, LogWriter, NewRecord
-from adapters.store import views
-from adapters.store.headers_json import headers_from_json
+from adapters.store import audit as audit_rows
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store.dead_letters import StoredDeadLetter
 from adapters.store.transaction import Store
-from adapters.store.views import Letter
 from consumer.config import TopicsTable
 from consumer.operations.orders import NotPossible, needs_words
 
@@ -34,8 +34,8 @@ def replay(
     record = _record_of(letter, shops, topics, clock)
     log.publish([record])  # first: published twice does nothing twice, marked and not published would be lost
     with store.transaction() as tx:  # one that a fast consumer has set aside again by now stays open
-        tx.close_letter(letter.id, letter.times, "replayed")
-        tx.add_audit(who, "replayed", f"dead letter {letter_id}", why, clock.now())
+        dead_letter_rows.close(tx, letter.id, letter.times, "replayed")
+        audit_rows.add(tx, who=who, act="replayed", subject=f"dead letter {letter_id}", why=why, at=clock.now())
     return record.topic
 
 
@@ -44,26 +44,26 @@ def discard(store: Store, clock: Clock, letter_id: int, *, who: str, why: str) -
     needs_words(why)
     letter = _open_letter(store, letter_id)
     with store.transaction() as tx:
-        if not tx.close_letter(letter.id, letter.times, "discarded"):
+        if not dead_letter_rows.close(tx, letter.id, letter.times, "discarded"):
             raise NotPossible(f"dead letter {letter_id} was set aside once more, or seen to, just now: look again")
-        tx.add_audit(who, "discarded", f"dead letter {letter_id}", why, clock.now())
+        audit_rows.add(tx, who=who, act="discarded", subject=f"dead letter {letter_id}", why=why, at=clock.now())
 
 
-def _open_letter(store: Store, letter_id: int) -> Letter:
-    letters = views.dead_letters(store, letter_id)
-    if not letters:
+def _open_letter(store: Store, letter_id: int) -> StoredDeadLetter:
+    letter = dead_letter_rows.find(store, letter_id)
+    if letter is None:
         raise NotPossible(f"there is no dead letter {letter_id}")
-    if letters[0].state != "open":
-        raise NotPossible(f"dead letter {letter_id} is {letters[0].state} already")
-    return letters[0]
+    if letter.state != "open":
+        raise NotPossible(f"dead letter {letter_id} is {letter.state} already")
+    return letter
 
 
-def _record_of(letter: Letter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
+def _record_of(letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
     """As it came from its topic; what came from a poll or a callback gets its envelope only now."""
     value = letter.value or b""
     kind, _, shop_name = letter.source.partition(":")
     if not shop_name:
-        return NewRecord(letter.source, letter.record_key, value, headers_from_json(letter.headers))
+        return NewRecord(letter.source, letter.key, value, letter.headers)
     shop = next((one for one in shops if one.name == shop_name), None)
     if shop is None:
         raise NotPossible(f"dead letter {letter.id}: its shop {shop_name} is not in the configuration")

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.store.transaction import OrderRow
-from adapters.store.views import CommandView, Entry, ShopView
+from adapters.store.commands import CommandRow
+from adapters.store.journal import JournalRow
+from adapters.store.orders import OrderRow
+from adapters.store.shops import ShopRow
 from statemachine.attention import HOLDS, REASONS
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Trigger
@@ -147,10 +149,10 @@ class TimelineRow:
 
 def explain(
     row: OrderRow,
-    entries: Sequence[Entry],
-    commands: Sequence[CommandView],
+    entries: Sequence[JournalRow],
+    commands: Sequence[CommandRow],
     *,
-    shop: ShopView | None,
+    shop: ShopRow | None,
     policy: Policy,
     now: datetime,
 ) -> Explanation:
@@ -178,13 +180,15 @@ def when(instant: datetime, now: datetime) -> str:
 # -- Why here ----------------------------------------------------------------------------------------------------
 
 
-def _why_here(entries: Sequence[Entry], now: datetime) -> str:
+def _why_here(entries: Sequence[JournalRow], now: datetime) -> str:
     move = next((entry for entry in reversed(entries) if entry.before != entry.after), None)
     if move is not None:
         means = _EDGES.get((move.before, move.after), f"{move.before} -> {move.after}")
-        return f"{means} ({_what(move)}, {when(move.at, now)})"
+        return f"{means} ({_what(move)}, {when(move.event.at, now)})"
     if entries:
-        return f"known by id, and nothing has moved it yet (first: {_what(entries[0])}, {when(entries[0].at, now)})"
+        return (
+            f"known by id, and nothing has moved it yet (first: {_what(entries[0])}, {when(entries[0].event.at, now)})"
+        )
     return "known by id alone"
 
 
@@ -193,10 +197,10 @@ def _why_here(entries: Sequence[Entry], now: datetime) -> str:
 
 def _waits_for(
     row: OrderRow,
-    entries: Sequence[Entry],
-    commands: Sequence[CommandView],
+    entries: Sequence[JournalRow],
+    commands: Sequence[CommandRow],
     *,
-    shop: ShopView | None,
+    shop: ShopRow | None,
     policy: Policy,
     now: datetime,
 ) -> str:
@@ -214,7 +218,7 @@ def _waits_for(
     return _without_a_call(row, policy, now)
 
 
-def _call(command: CommandView, failure: str, shop: ShopView | None, now: datetime) -> str:
+def _call(command: CommandRow, failure: str, shop: ShopRow | None, now: datetime) -> str:
     """What stands between an open command and its call."""
     if command.state is CommandState.LEASED:
         return f"the answer to {command.kind}, which is under way (attempt {command.attempts})"
@@ -231,10 +235,10 @@ def _call(command: CommandView, failure: str, shop: ShopView | None, now: dateti
     return f"a worker: {command.kind} is due since {when(command.next_at, now)}"
 
 
-def _last_failure(command: CommandView, entries: Sequence[Entry]) -> str:
+def _last_failure(command: CommandRow, entries: Sequence[JournalRow]) -> str:
     """How the last try of this command ended: the HTTP status where there was one."""
     for entry in reversed(entries):
-        note = entry.note
+        note = entry.event.note
         same = (note.get("command"), note.get("round"), note.get("step")) == (command.kind, command.round, "result")
         if same and "outcome" in note:
             return str(note.get("status") or note["outcome"])
@@ -327,12 +331,12 @@ def _happens_next(row: OrderRow, policy: Policy) -> str:
 # -- Timeline ----------------------------------------------------------------------------------------------------
 
 
-def timeline(entries: Sequence[Entry]) -> list[TimelineRow]:
+def timeline(entries: Sequence[JournalRow]) -> list[TimelineRow]:
     """Everything that happened to an order, in the order in which it was applied."""
     return [
         TimelineRow(
-            at=entry.at,
-            kind=entry.trigger,
+            at=entry.event.at,
+            kind=entry.event.trigger,
             what=_what(entry) + _remark(entry),
             moved=f"{entry.before} -> {entry.after}" if entry.before != entry.after else "",
             repeats=entry.repeats,
@@ -341,36 +345,36 @@ def timeline(entries: Sequence[Entry]) -> list[TimelineRow]:
     ]
 
 
-def _remark(entry: Entry) -> str:
+def _remark(entry: JournalRow) -> str:
     if entry.result == EventResult.NO_EDGE:
         return ", and no row of the table leads to what the facts are"
     return (
         ", nothing new"
-        if entry.result == EventResult.STALE and entry.trigger in (Trigger.SNAPSHOT, Trigger.OMS_EVENT)
+        if entry.result == EventResult.STALE and entry.event.trigger in (Trigger.SNAPSHOT, Trigger.OMS_EVENT)
         else ""
     )
 
 
-def _what(entry: Entry) -> str:
+def _what(entry: JournalRow) -> str:
     describe = {
         Trigger.SNAPSHOT: _snapshot,
         Trigger.OMS_EVENT: _oms_event,
         Trigger.CALL: _called,
         Trigger.DECISION: _acted,
     }
-    return describe[entry.trigger](entry)
+    return describe[entry.event.trigger](entry)
 
 
-def _snapshot(entry: Entry) -> str:
-    snapshot = entry.says.newest
+def _snapshot(entry: JournalRow) -> str:
+    snapshot = entry.event.says.newest
     if snapshot is None:
         return "Mirakl was read"
     bare = snapshot.state == "SHIPPING" and not snapshot.has_address
     return f"Mirakl shows {snapshot.state}" + (" without an address" if bare else "")
 
 
-def _oms_event(entry: Entry) -> str:
-    note, says = entry.note, entry.says
+def _oms_event(entry: JournalRow) -> str:
+    note, says = entry.event.note, entry.event.says
     said = []
     if "status" in note:
         said.append(f"status {note['status']} {note.get('status_name', '')}".strip())
@@ -382,10 +386,10 @@ def _oms_event(entry: Entry) -> str:
     return "the OMS reports " + ("; ".join(said) if said else f"order {', '.join(str(p.oms_id) for p in says.parts)}")
 
 
-def _called(entry: Entry) -> str:
-    note = entry.note
+def _called(entry: JournalRow) -> str:
+    note = entry.event.note
     if "command" not in note:  # a call of before a restore, or of a test
-        says = entry.says
+        says = entry.event.says
         kinds = [*(a.kind for a in says.answers), *(r.kind for r in says.rejections), *(g.kind for g in says.given_up)]
         return ", ".join(kinds) or "a call"
     call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
@@ -395,10 +399,10 @@ def _called(entry: Entry) -> str:
     return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
 
 
-def _acted(entry: Entry) -> str:
+def _acted(entry: JournalRow) -> str:
     return "; ".join(
         f"{act.who}: {act.act}{' ' + ', '.join(act.subject) if act.subject else ''} ({act.why})"
-        for act in entry.says.acts
+        for act in entry.event.says.acts
     )
 
 

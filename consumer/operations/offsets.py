@@ -7,8 +7,13 @@ from typing import Final, Literal, Protocol
 
 from adapters.errors import OrderflowError
 from adapters.ports import Partition, PartitionOffsets
-from adapters.store import views
-from adapters.store.transaction import Progress, Store
+from adapters.store import audit as audit_rows
+from adapters.store import cursors as cursor_rows
+from adapters.store import leases as lease_rows
+from adapters.store import orders as order_rows
+from adapters.store import progress as progress_rows
+from adapters.store.progress import Progress
+from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import grown, misfit
@@ -58,7 +63,7 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
         Partition(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)
     ]
     partition_offsets = log.partition_offsets(group, partitions)
-    stored = views.progress(store, log.cluster(), group)
+    stored = progress_rows.of_group(store, log.cluster(), group)
     partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
     found = []
     for partition in sorted(partition_offsets):
@@ -112,21 +117,21 @@ def reset(
     cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
     moved = []
     for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
-        _count_as_attempted(orders, views.open_orders(store, shop), at)
+        _count_as_attempted(orders, order_rows.open_keys(store, shop), at)
     with store.transaction() as tx:
-        stored = tx.begin_progress(cluster, group, partition_offsets)
+        stored = progress_rows.begin(tx, cluster, group, partition_offsets)
         # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
         partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
         for one, extent in sorted(partition_offsets.items()):
             position = _target(stored[one], extent, whence)
             excused = _excused(stored[one], extent)
-            tx.reset_progress(cluster, group, one, Progress(position, extent.log_id, excused))
+            progress_rows.reset(tx, cluster, group, one, Progress(position, extent.log_id, excused))
             moved.append((one, stored[one].position, position))
         told = ", ".join(f"{one.topic}/{one.number} {was}->{now_}" for one, was, now_ in moved)
-        tx.add_audit(who, f"offsets reset to {whence}", told, why, at)
+        audit_rows.add(tx, who=who, act=f"offsets reset to {whence}", subject=told, why=why, at=at)
         for shop in sorted(shops):
-            tx.forget_cursor(shop)
-            tx.end_lease(poll_lease(shop))  # a run that is under way would set the cursor again at its end
+            cursor_rows.forget(tx, shop)
+            lease_rows.revoke(tx, poll_lease(shop))  # a run that is under way would set the cursor again at its end
     return moved
 
 

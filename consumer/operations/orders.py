@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from adapters.errors import OrderflowError
-from adapters.store import views
-from adapters.store.transaction import OrderRow, Store
-from adapters.store.views import CommandView
+from adapters.store import commands as command_rows
+from adapters.store import orders as order_rows
+from adapters.store.commands import CommandRow
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from statemachine.commands import CommandKind, CommandState, retry_subject
 from statemachine.events import Event, Trigger
@@ -52,9 +54,9 @@ def act(
     with store.transaction() as tx:
         applied = orders.apply_in(tx, [event])
         if kind == "retry":
-            tx.retry_now(order.key, at)
+            command_rows.retry_now(tx, order.key, at)
     orders.report(applied)
-    return views.find_orders(store, order.order_id, order.shop)[0]
+    return order_rows.find(store, order.order_id, order.shop)[0]
 
 
 def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ def _settled(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
 
 def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
     """Every call that ended without success. None, but a call that waits in back-off: that one is hurried."""
-    commands = views.commands(store, order.key)
+    commands = command_rows.of_order(store, order.key)
     subject = tuple(retry_subject((c.kind, c.carries, c.round)) for c in _ended(order, commands))
     if not subject and not any(c.state is CommandState.OPEN and c.next_at > at for c in commands):
         raise NotPossible(
@@ -96,7 +98,7 @@ def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
 _SUBJECT: Final = {"accept": _decision, "refuse": _decision, "hold": _hold, "settle": _settled, "retry": _retried}
 
 
-def _ended(order: OrderRow, commands: Sequence[CommandView]) -> list[CommandView]:
+def _ended(order: OrderRow, commands: Sequence[CommandRow]) -> list[CommandRow]:
     """The last round of each command, where it was refused or given up, or said yes to and never done."""
     last = {(c.kind, c.carries): c for c in sorted(commands, key=lambda c: c.round)}
     never_done = {detail.split("#", maxsplit=1)[0] for reason, detail, _ in order.attention if reason == "not_applied"}

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from adapters.store.transaction import OrderRow
-from adapters.store.views import Entry
+from adapters.store.journal import JournalRow
+from adapters.store.orders import OrderRow
 from statemachine.commands import Policy
-from statemachine.events import Event
 from statemachine.facts import Facts, join
 from statemachine.machine import EventResult, decide
 from statemachine.plan import concerns
@@ -14,12 +13,12 @@ from statemachine.states import State, state_of
 # -- Verify ------------------------------------------------------------------------------------------------------
 
 
-def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
+def differences(row: OrderRow, entries: Sequence[JournalRow]) -> list[str]:
     """Where the stored row is not what its journal folds to. Entries younger than the row are left out."""
     told = [entry for entry in entries if entry.version <= row.version]
     facts = Facts()
     for entry in told:
-        facts = join(facts, entry.says)
+        facts = join(facts, entry.event.says)
     found = []
     if len(told) != row.version:
         found.append(f"version: stored {row.version}, the journal holds {len(told)} rows")
@@ -34,15 +33,14 @@ def differences(row: OrderRow, entries: Sequence[Entry]) -> list[str]:
     return found
 
 
-def redecided(row: OrderRow, entries: Sequence[Entry], policy: Policy) -> list[str]:
+def redecided(row: OrderRow, entries: Sequence[JournalRow], policy: Policy) -> list[str]:
     """Where today's code decides otherwise than the code that wrote the journal and the row."""
     found = []
     state, facts = State.NEW, Facts()
     for entry in entries:
         if entry.version > row.version:
             break
-        event = Event(entry.source, entry.event_id, row.shop, row.order_id, entry.trigger, entry.at, entry.says)
-        decision = decide(state, facts, event)
+        decision = decide(state, facts, entry.event)
         if (decision.before, decision.state) != (entry.before, entry.after):
             was, now = f"{entry.before} -> {entry.after}", f"{decision.before} -> {decision.state}"
             found.append(f"version {entry.version}: recorded {was}, today {now}")

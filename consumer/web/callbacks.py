@@ -20,7 +20,7 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
-from adapters.store.transaction import DeadLetter
+from adapters.store.dead_letters import DeadLetter
 from consumer.hooks import CallbackResult, Hooks
 from consumer.poller import TOO_LARGE
 from consumer.secrets import Secret

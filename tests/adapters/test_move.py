@@ -14,11 +14,16 @@ from typer.testing import CliRunner
 
 from adapters.errors import ConfigError, StoreUnavailable
 from adapters.ports import NewRecord
+from adapters.store import audit as audit_rows
+from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine as database
+from adapters.store import journal as journal_rows
+from adapters.store import leases as lease_rows
+from adapters.store import orders as order_rows
 from adapters.store import schema as s
-from adapters.store import views
 from adapters.store.copy import LEFT, MOVED, NotMovable, move
-from adapters.store.transaction import DeadLetter, Store, schema_is_current
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.transaction import Store, schema_is_current
 from consumer.apply import OrderWriter
 from consumer.cli import app as cli
 from consumer.operations.verify import differences
@@ -45,7 +50,7 @@ def rig(tmp_path: Path) -> Rig:
     rig.log.publish([NewRecord(OMS_EVENTS, b"9:x", b"no event \x00 at all")])
     rig.consume()
     with rig.store.transaction() as tx:
-        tx.add_audit("ops", "pause", "alpha", "a look", rig.clock.now())
+        audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="a look", at=rig.clock.now())
     rig.add("5-A")  # its acceptance is due when the move comes
     rig.poll()
     return rig
@@ -97,7 +102,7 @@ def test_a_second_move_at_the_same_time(rig: Rig, target: Store) -> None:
         with pytest.raises(ConfigError, match="another orderflow runs on"):
             move(f"sqlite:///{rig.path}", target, GROUP)
         with pytest.raises(StoreUnavailable), impatient.transaction() as tx:
-            tx.add_audit("ops", "pause", "alpha", "too late", rig.clock.now())
+            audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="too late", at=rig.clock.now())
         seen.append("both refused")
 
     move(f"sqlite:///{rig.path}", target, GROUP, meddle)
@@ -149,7 +154,7 @@ def test_a_target_on_which_something_ran_already(rig: Rig, target: Store, move_i
     with target.writing() as connection:
         database.upgrade(connection)
     with target.transaction() as tx:
-        assert tx.take_lease("relay", "somebody", rig.clock.now(), rig.clock.now()) is not None
+        assert lease_rows.take(tx, "relay", "somebody", rig.clock.now(), rig.clock.now()) is not None
     with pytest.raises(NotMovable, match=r"not empty \(leases has rows\)"):
         move_it()
 
@@ -195,7 +200,9 @@ def test_a_file_that_is_no_database(tmp_path: Path, target: Store) -> None:
 def test_a_row_that_postgresql_does_not_take(rig: Rig, target: Store, move_it: Move) -> None:
     """By hand: our own code lets no such text into the store. The error must not quote it."""
     with rig.store.transaction() as tx:
-        tx.set_aside([DeadLetter("poll:alpha", "x", "bad_field", "Erika\x00", "d", None, b"")], rig.clock.now())
+        dead_letter_rows.add(
+            tx, [DeadLetter("poll:alpha", "x", "bad_field", "Erika\x00", "d", None, b"")], rig.clock.now()
+        )
     with pytest.raises(NotMovable, match=r"cannot be read or written as it is \(DataError\)") as caught:
         move_it()
     assert "Erika" not in str(caught.value)
@@ -218,14 +225,21 @@ def test_every_row_is_the_same(rig: Rig, target: Store) -> None:
     assert moved["dead_letters"] == 1
     for name in LEFT:
         assert rows(target, s.metadata.tables[name]) == []
-    for order in views.orders(target):
-        assert differences(order, views.journal(target, order.key)) == []
+    for order in order_rows.latest(target):
+        assert differences(order, journal_rows.of_order(target, order.key)) == []
 
 
 def test_more_rows_than_one_batch_holds(rig: Rig, target: Store, move_it: Move) -> None:
     with rig.store.transaction() as tx:
         for number in range(2_345):
-            tx.add_audit("ops", "pause", "alpha", f"{number}", rig.clock.now() + timedelta(seconds=number))
+            audit_rows.add(
+                tx,
+                who="ops",
+                act="pause",
+                subject="alpha",
+                why=f"{number}",
+                at=rig.clock.now() + timedelta(seconds=number),
+            )
     assert move_it()["audit"] == 2_346
     assert rows(target, s.audit) == rows(rig.store, s.audit)
 
@@ -242,16 +256,16 @@ def test_life_goes_on(rig: Rig, target: Store, move_it: Move) -> None:
     assert rig.effects("4-A") == ["imported"]
     rig.orders.apply([snapshot_event(read("WAITING_ACCEPTANCE"))])
     with target.transaction() as tx:
-        tx.add_audit("ops", "pause", "alpha", "after the move", rig.clock.now())
-        tx.set_aside([DeadLetter("poll:alpha", "x", "bad_field", "", "digest", None, b"")], rig.clock.now())
+        audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="after the move", at=rig.clock.now())
+        dead_letter_rows.add(tx, [DeadLetter("poll:alpha", "x", "bad_field", "", "digest", None, b"")], rig.clock.now())
     for table in MOVED:
         if table.autoincrement_column is not None:
             ids = [row[0] for row in rows(target, table)]
             assert ids[: len(moved[table.name])] == [row[0] for row in moved[table.name]], table.name
     for name in ("orders", "journal", "commands", "audit", "dead_letters"):
         assert len(rows(target, s.metadata.tables[name])) > len(moved[name]), name
-    for order in views.orders(target):
-        assert differences(order, views.journal(target, order.key)) == []
+    for order in order_rows.latest(target):
+        assert differences(order, journal_rows.of_order(target, order.key)) == []
 
 
 FILE = """\

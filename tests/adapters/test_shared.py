@@ -9,8 +9,21 @@ import pytest
 
 from adapters.errors import ConfigError, Fenced
 from adapters.ports import NewRecord
-from adapters.store import views
-from adapters.store.transaction import LEASE, Cursor, DeadLetter, Lease, Store
+from adapters.store import budgets as budget_rows
+from adapters.store import commands as command_rows
+from adapters.store import cursors as cursor_rows
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import leases as lease_rows
+from adapters.store import orders as order_rows
+from adapters.store import outbox as outbox_rows
+from adapters.store import shops as shop_rows
+from adapters.store.budgets import BudgetWindow
+from adapters.store.commands import LEASE
+from adapters.store.cursors import Cursor
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.leases import Lease
+from adapters.store.outbox import OutboxRow
+from adapters.store.transaction import Store
 from statemachine.commands import Command, CommandKind
 from tests.adapters.test_store import NOW, Desk, later, leased, taken
 from tests.support import Meanwhile, OpenStore
@@ -32,7 +45,7 @@ on_postgresql = pytest.mark.parametrize("open_store", ["postgresql"], indirect=T
 
 def check(store: Store, lease: Lease) -> None:
     with store.transaction() as tx:
-        tx.check_lease(lease)
+        lease_rows.check(tx, lease)
 
 
 def test_a_lease_that_another_holds_is_refused(open_store: OpenStore) -> None:
@@ -72,7 +85,7 @@ def test_its_holder_keeps_it_with_its_token_even_after_its_end(store: Store) -> 
 def test_a_released_lease_is_the_next_ones_at_once(store: Store) -> None:
     held = leased(store)
     with store.transaction() as tx:
-        tx.release_lease(held)
+        lease_rows.release(tx, held)
     with pytest.raises(Fenced):
         check(store, held)
     assert leased(store, holder="two") == replace(held, holder="two", token=2)
@@ -82,8 +95,8 @@ def test_a_lease_is_ended_by_hand(store: Store) -> None:
     """Then what was begun under it comes to nothing, and its holder may begin anew."""
     held = leased(store)
     with store.transaction() as tx:
-        tx.end_lease(held.name)
-        tx.end_lease("poll:none")
+        lease_rows.revoke(tx, held.name)
+        lease_rows.revoke(tx, "poll:none")
     with pytest.raises(Fenced):
         check(store, held)
     assert leased(store) == replace(held, token=2)
@@ -93,7 +106,7 @@ def test_a_late_release_takes_nothing_from_the_next_holder(store: Store) -> None
     old = leased(store)
     new = leased(store, holder="two", now=later(31))
     with store.transaction() as tx:
-        tx.release_lease(old)
+        lease_rows.release(tx, old)
     check(store, new)
     assert taken(store, new.name, "three", later(31)) is None
 
@@ -102,18 +115,18 @@ def test_nobody_takes_a_lease_over_while_its_holder_writes_under_it(open_store: 
     one, other = open_store(), open_store()
     held = leased(one)
     with one.transaction() as tx:
-        tx.check_lease(held)
+        lease_rows.check(tx, held)
         next_one = Meanwhile(lambda: taken(other, held.name, "two", later(31)))
         assert next_one.waits()
-        tx.set_cursor("alpha", Cursor(NOW, NOW, NOW), held)
+        cursor_rows.save(tx, "alpha", Cursor(NOW, NOW, NOW), held)
     assert next_one.result() == replace(held, holder="two", token=2)
-    assert views.cursor(one, "alpha") is not None
+    assert cursor_rows.find(one, "alpha") is not None
 
 
 def test_leases_that_live_are_counted_by_their_prefix(store: Store) -> None:
     for name, now in (("poller:a", NOW), ("poller:b", later(20)), ("poll:a", NOW), ("pollers", NOW)):
         leased(store, name, now=now)
-    assert [views.count_leases(store, "poller:", later(seconds)) for seconds in (0, 30, 31, 51)] == [2, 2, 1, 0]
+    assert [lease_rows.count(store, "poller:", later(seconds)) for seconds in (0, 30, 31, 51)] == [2, 2, 1, 0]
 
 
 def test_a_cursor_is_moved_by_the_holder_alone(open_store: OpenStore) -> None:
@@ -121,14 +134,14 @@ def test_a_cursor_is_moved_by_the_holder_alone(open_store: OpenStore) -> None:
     old = leased(one)
     cursor = Cursor(NOW, NOW, NOW)
     with one.transaction() as tx:
-        tx.set_cursor("alpha", cursor, old)
+        cursor_rows.save(tx, "alpha", cursor, old)
     new = leased(other, holder="two", now=later(31))
     with pytest.raises(Fenced), one.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(later(99), NOW, NOW), old)
-    assert views.cursor(one, "alpha") == cursor
+        cursor_rows.save(tx, "alpha", Cursor(later(99), NOW, NOW), old)
+    assert cursor_rows.find(one, "alpha") == cursor
     with other.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(later(5), NOW, NOW), new)
-    assert views.cursor(one, "alpha") == Cursor(later(5), NOW, NOW)
+        cursor_rows.save(tx, "alpha", Cursor(later(5), NOW, NOW), new)
+    assert cursor_rows.find(one, "alpha") == Cursor(later(5), NOW, NOW)
 
 
 # -- Shops -------------------------------------------------------------------------------------------------------
@@ -136,17 +149,17 @@ def test_a_cursor_is_moved_by_the_holder_alone(open_store: OpenStore) -> None:
 
 def bind(store: Store, name: str, shop_id: int = 1, effects: bool | None = None) -> None:
     with store.transaction() as tx:
-        tx.bind_shop(name, "https://a", shop_id, effects, NOW)
+        shop_rows.bind(tx, name, "https://a", shop_id, effects=effects, now=NOW)
 
 
 def bound_second(open_store: OpenStore, name: str, shop_id: int) -> Any:
     """What comes of a process that binds a shop while another one, that binds alpha to shop 1, has not ended."""
     one, other = open_store(), open_store()
     with one.transaction() as tx:
-        tx.bind_shop("alpha", "https://a", 1, True, NOW)
+        shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=NOW)
         late = Meanwhile(lambda: bind(other, name, shop_id))
         assert late.waits()
-    return late.result(), [(shop.name, shop.shop_id, shop.effects) for shop in views.shops(one)]
+    return late.result(), [(shop.name, shop.shop_id, shop.effects) for shop in shop_rows.list_all(one)]
 
 
 def test_processes_that_start_at_once_bind_a_shop_once(open_store: OpenStore) -> None:
@@ -166,7 +179,7 @@ def test_an_account_has_one_name_also_where_two_start_at_once(open_store: OpenSt
 
 # -- Budgets -----------------------------------------------------------------------------------------------------
 
-Spans = Sequence[tuple[str, timedelta, int]]
+Spans = Sequence[BudgetWindow]
 
 
 class Spent(Exception):
@@ -178,7 +191,7 @@ def spend(store: Store, budget: Spans, now: Any = NOW, account: str = "oms:1") -
     ends_at = None
     try:
         with store.transaction() as tx:
-            ends_at = tx.spend(account, budget, now)
+            ends_at = budget_rows.spend(tx, account, budget, now)
             if ends_at is not None:
                 raise Spent
     except Spent:
@@ -188,14 +201,14 @@ def spend(store: Store, budget: Spans, now: Any = NOW, account: str = "oms:1") -
 
 def test_a_spent_budget_says_until_when_and_counts_no_further(open_store: OpenStore) -> None:
     one, other = open_store(), open_store()
-    budget = [("hour", HOUR, 3)]
+    budget = [BudgetWindow("hour", HOUR, 3)]
     assert [spend(each, budget, later(n)) for n, each in enumerate((one, other, one))] == [None] * 3
     assert [spend(each, budget, later(60)) for each in (one, other)] == [NOW + HOUR] * 2
-    assert views.budgets(one, later(60)) == {("oms:1", "hour"): 3}
+    assert budget_rows.used(one, later(60)) == {("oms:1", "hour"): 3}
 
 
 def test_each_account_has_its_own(store: Store) -> None:
-    budget = [("hour", HOUR, 1)]
+    budget = [BudgetWindow("hour", HOUR, 1)]
     assert [spend(store, budget, account=account) for account in ("oms:1", "oms:2", "oms:1")] == [
         None,
         None,
@@ -204,70 +217,70 @@ def test_each_account_has_its_own(store: Store) -> None:
 
 
 def test_the_next_span_begins_with_its_first_call(store: Store) -> None:
-    budget = [("hour", HOUR, 2)]
+    budget = [BudgetWindow("hour", HOUR, 2)]
     for now in (NOW, NOW, NOW + HOUR + timedelta(minutes=5)):
         assert spend(store, budget, now) is None
-    assert views.budgets(store, later(4000)) == {("oms:1", "hour"): 1}
+    assert budget_rows.used(store, later(4000)) == {("oms:1", "hour"): 1}
     assert spend(store, budget, NOW + HOUR + timedelta(minutes=6)) is None
     assert spend(store, budget, NOW + HOUR + timedelta(minutes=7)) == NOW + 2 * HOUR + timedelta(minutes=5)
 
 
 def test_it_turns_at_its_end_to_the_moment(store: Store) -> None:
-    budget = [("hour", HOUR, 1)]
+    budget = [BudgetWindow("hour", HOUR, 1)]
     spend(store, budget)
     assert spend(store, budget, later(3599.999)) == NOW + HOUR
-    assert views.budgets(store, NOW + HOUR) == {}
+    assert budget_rows.used(store, NOW + HOUR) == {}
     assert spend(store, budget, NOW + HOUR) is None
 
 
 def test_a_spent_day_takes_nothing_from_the_hour(store: Store) -> None:
-    budget = [("hour", HOUR, 5), ("day", DAY, 2)]
+    budget = [BudgetWindow("hour", HOUR, 5), BudgetWindow("day", DAY, 2)]
     assert [spend(store, budget) for _ in range(3)] == [None, None, NOW + DAY]
-    assert views.budgets(store, NOW) == {("oms:1", "hour"): 2, ("oms:1", "day"): 2}
+    assert budget_rows.used(store, NOW) == {("oms:1", "hour"): 2, ("oms:1", "day"): 2}
 
 
 def test_many_spenders_together_never_spend_too_much(open_store: OpenStore) -> None:
     each = [open_store(), open_store()]
-    budget = [("hour", HOUR, 30), ("day", DAY, 25)]
+    budget = [BudgetWindow("hour", HOUR, 30), BudgetWindow("day", DAY, 25)]
     spenders = [Meanwhile(lambda: [spend(each[k], budget) for k in (0, 1) * 5]) for _ in range(4)]
     outcomes = [ends_at for one in spenders for ends_at in one.result()]
     assert (outcomes.count(None), outcomes.count(NOW + DAY)) == (25, 15)
-    assert views.budgets(each[0], NOW)["oms:1", "day"] == 25
+    assert budget_rows.used(each[0], NOW)["oms:1", "day"] == 25
 
 
 # -- The outbox --------------------------------------------------------------------------------------------------
 
 
-def record(n: int, key: bytes | None = b"k") -> tuple[str, NewRecord]:
-    return "type", NewRecord("topic", key, b"%d" % n, (("h", b"\xff%d" % n),))
+def record(n: int, key: bytes | None = b"k") -> OutboxRow:
+    return OutboxRow("type", NewRecord("topic", key, b"%d" % n, (("h", b"\xff%d" % n),)))
 
 
 def values(store: Store, limit: int = 100) -> list[bytes]:
-    return [found.value for _, found in views.outbox(store, limit)]
+    return [row.record.value for row in outbox_rows.oldest(store, limit)]
 
 
 def test_the_outbox_comes_back_in_order_byte_for_byte(store: Store) -> None:
     with store.transaction() as tx:
-        tx.add_outbox([], NOW)
-        tx.add_outbox([record(1), record(2, None)], NOW)
-        tx.add_outbox([record(3)], later(-9))
-    assert [found for _, found in views.outbox(store, 100)] == [record(1)[1], record(2, None)[1], record(3)[1]]
+        outbox_rows.add(tx, [], NOW)
+        outbox_rows.add(tx, [record(1), record(2, None)], NOW)
+        outbox_rows.add(tx, [record(3)], later(-9))
+    assert [replace(row, id=0) for row in outbox_rows.oldest(store, 100)] == [record(1), record(2, None), record(3)]
     assert values(store, 2) == [b"1", b"2"]
 
 
 def test_what_is_published_is_gone_and_nothing_else(store: Store) -> None:
     with store.transaction() as tx:
-        tx.add_outbox([record(n) for n in range(4)], NOW)
-    ids = [id_ for id_, _ in views.outbox(store, 100)]
+        outbox_rows.add(tx, [record(n) for n in range(4)], NOW)
+    ids = [row.id for row in outbox_rows.oldest(store, 100)]
     with store.transaction() as tx:
-        tx.published([])
-        tx.published([ids[0], ids[2]])
+        outbox_rows.delete(tx, [])
+        outbox_rows.delete(tx, [ids[0], ids[2]])
     assert values(store) == [b"1", b"3"]
 
 
 def test_an_undone_transaction_tells_nobody(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
-        tx.add_outbox([record(1)], NOW)
+        outbox_rows.add(tx, [record(1)], NOW)
         _ = 1 / 0
     assert values(store) == []
 
@@ -276,15 +289,16 @@ def test_an_undone_transaction_tells_nobody(store: Store) -> None:
 def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(open_store: OpenStore) -> None:
     one, other = open_store(), open_store()
     with one.transaction() as slow:
-        slow.add_outbox([record(1)], NOW)
+        outbox_rows.add(slow, [record(1)], NOW)
         with other.transaction() as fast:
-            fast.add_outbox([record(2)], NOW)
-        ((id_of_2, found),) = views.outbox(one, 100)
-        assert found.value == b"2"
+            outbox_rows.add(fast, [record(2)], NOW)
+        (second,) = outbox_rows.oldest(one, 100)
+        assert second.record.value == b"2"
         with other.transaction() as relay:
-            relay.published([id_of_2])
-    ((id_of_1, found),) = views.outbox(one, 100)
-    assert (found.value, id_of_1 < id_of_2) == (b"1", True)
+            outbox_rows.delete(relay, [second.id])
+    (first,) = outbox_rows.oldest(one, 100)
+    assert first.record.value == b"1"
+    assert first.id < second.id
 
 
 # -- Dead letters ------------------------------------------------------------------------------------------------
@@ -292,15 +306,15 @@ def test_a_lower_id_that_is_committed_late_is_found_late_and_not_skipped(open_st
 LETTER = DeadLetter("topic", "topic/0/1", "not_json", "x", "digest", b"k", b"\xff", (("h", b"\xfe"),))
 
 
-def set_aside(store: Store, letter: DeadLetter = LETTER) -> views.Letter:
+def set_aside(store: Store, letter: DeadLetter = LETTER) -> dead_letter_rows.StoredDeadLetter:
     with store.transaction() as tx:
-        tx.set_aside([letter], NOW)
-    return next(one for one in views.dead_letters(store) if one.reason == letter.reason)
+        dead_letter_rows.add(tx, [letter], NOW)
+    return next(one for one in dead_letter_rows.newest(store) if one.reason == letter.reason)
 
 
-def close(store: Store, letter: views.Letter, state: str = "replayed") -> bool:
+def close(store: Store, letter: dead_letter_rows.StoredDeadLetter, state: str = "replayed") -> bool:
     with store.transaction() as tx:
-        return tx.close_letter(letter.id, letter.times, state)
+        return dead_letter_rows.close(tx, letter.id, letter.times, state)
 
 
 def test_a_letter_is_closed_once(open_store: OpenStore) -> None:
@@ -311,7 +325,10 @@ def test_a_letter_is_closed_once(open_store: OpenStore) -> None:
         False,
         False,
     ]
-    assert {found.id: found.state for found in views.dead_letters(one)} == {letter.id: "replayed", second.id: "open"}
+    assert {found.id: found.state for found in dead_letter_rows.newest(one)} == {
+        letter.id: "replayed",
+        second.id: "open",
+    }
 
 
 @pytest.mark.parametrize("state", ["replayed", "discarded"])
@@ -328,7 +345,9 @@ def test_a_letter_that_came_back_before_it_was_closed_stays_open(store: Store) -
     letter = set_aside(store)
     set_aside(store)
     assert not close(store, letter)
-    assert views.dead_letters(store, letter.id)[0].state == "open"
+    found = dead_letter_rows.find(store, letter.id)
+    assert found is not None
+    assert found.state == "open"
 
 
 # -- Orders that another has locked ------------------------------------------------------------------------------
@@ -344,15 +363,15 @@ def test_claimers_never_wait_for_each_other(open_store: OpenStore) -> None:
 
     def claim() -> list[int | None]:
         with other.transaction() as tx:
-            found = tx.claimable(later(1), (), ("alpha",))
+            found = command_rows.claimable(tx, later(1), (), ("alpha",))
             assert found is not None
-            assert tx.lease(found, "", "t", later(1) + LEASE, later(1))
-            return [found, tx.claimable(later(1), (), ("alpha",))]
+            assert command_rows.lease(tx, found, basis="", token="t", until=later(1) + LEASE, now=later(1))
+            return [found, command_rows.claimable(tx, later(1), (), ("alpha",))]
 
     with one.store.transaction() as tx:
-        assert tx.claimable(later(1), (), ("alpha",)) == first
+        assert command_rows.claimable(tx, later(1), (), ("alpha",)) == first
         assert Meanwhile(claim).result() == [second, None]
-        assert tx.lease(first, "", "u", later(1) + LEASE, later(1))
+        assert command_rows.lease(tx, first, basis="", token="u", until=later(1) + LEASE, now=later(1))
 
 
 @on_postgresql
@@ -362,7 +381,7 @@ def test_a_claimer_passes_an_order_over_that_a_consumer_writes(open_store: OpenS
     (first,) = desk.open(need)
     (second,) = desk.open(need, order_id="O-2", at=later(1))
     with consumer.transaction() as tx:
-        tx.lock_orders([("alpha", "O-1")], NOW)
+        order_rows.lock(tx, [("alpha", "O-1")], NOW)
         assert Meanwhile(lambda: desk.claimable(later(1))).result() == second
     assert desk.claimable(later(1)) == first
 
@@ -373,8 +392,8 @@ def test_a_command_leased_between_look_and_lock_is_not_leased_again(open_store: 
     desk, other = Desk(open_store()), open_store()
     (command,) = desk.open(Command(CommandKind.IMPORT, "", 0, "basis"))
     with other.transaction() as tx:
-        tx.lock_order(desk.row(command)["order_key"])
-        assert tx.lease(command, "", "first", NOW + LEASE, NOW)
+        order_rows.lock_by_key(tx, desk.row(command)["order_key"])
+        assert command_rows.lease(tx, command, basis="", token="first", until=NOW + LEASE, now=NOW)
         late = Meanwhile(lambda: desk.lease(command, "second"))
         assert late.waits()
     assert late.result() is False

@@ -17,12 +17,28 @@ from alembic.migration import MigrationContext
 
 from adapters.errors import ConfigError, Fenced, StoreUnavailable
 from adapters.ports import Partition, PartitionOffsets
+from adapters.store import audit as audit_rows
+from adapters.store import commands as command_rows
+from adapters.store import cursors as cursor_rows
+from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine as database
+from adapters.store import journal as journal_rows
+from adapters.store import leases as lease_rows
+from adapters.store import orders as order_rows
+from adapters.store import progress as progress_rows
 from adapters.store import schema as s
+from adapters.store import shops as shop_rows
+from adapters.store import snapshots as snapshot_rows
 from adapters.store import transaction as stores
-from adapters.store import views
-from adapters.store.transaction import LEASE, Cursor, DeadLetter, JournalRow, Lease, Move, Progress, Store, Transaction
-from statemachine.commands import Command, CommandKind
+from adapters.store.commands import LEASE
+from adapters.store.counts import Waiting, stored_counts
+from adapters.store.cursors import Cursor
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.journal import JournalRow
+from adapters.store.leases import Lease
+from adapters.store.progress import Advance, Progress
+from adapters.store.transaction import Store, Transaction
+from statemachine.commands import Command, CommandKind, CommandState
 from statemachine.events import Event
 from statemachine.facts import Facts, Part
 from statemachine.machine import EventResult
@@ -168,7 +184,7 @@ def test_a_password_is_taken_out_of_a_url_wherever_it_stands(url: str, bare: str
 
 def test_the_text_of_an_error_holds_no_data(store: Store) -> None:
     with pytest.raises(sa.exc.IntegrityError) as error, store.transaction() as tx:
-        tx.add_audit("Canary", None, "Canary", "Canary", NOW)  # type: ignore[arg-type]
+        audit_rows.add(tx, who="Canary", act=None, subject="Canary", why="Canary", at=NOW)  # type: ignore[arg-type]
     assert "Canary" not in str(error.value).split("DETAIL")[0]
 
 
@@ -177,18 +193,18 @@ def test_the_text_of_an_error_holds_no_data(store: Store) -> None:
 
 def test_a_transaction_is_kept_whole_or_not_at_all(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
-        tx.lock_orders([("alpha", "O-1")], NOW)
-        tx.bind_shop("alpha", "https://a", 1, True, NOW)
-        tx.begin_progress("c", "g", {PLACE: PartitionOffsets(0, 5)})
+        order_rows.lock(tx, [("alpha", "O-1")], NOW)
+        shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=NOW)
+        progress_rows.begin(tx, "c", "g", {PLACE: PartitionOffsets(0, 5)})
         _ = 1 / 0
     assert [rows(store, table) for table in (s.orders, s.shops, s.progress)] == [[], [], []]
 
 
 def test_nobody_sees_half_a_transaction(store: Store) -> None:
     with store.transaction() as tx:
-        tx.lock_orders([("alpha", "O-1")], NOW)
-        assert views.orders(store) == []  # on a connection of its own
-    assert [order.order_id for order in views.orders(store)] == ["O-1"]
+        order_rows.lock(tx, [("alpha", "O-1")], NOW)
+        assert order_rows.latest(store) == []  # on a connection of its own
+    assert [order.order_id for order in order_rows.latest(store)] == ["O-1"]
 
 
 def test_a_read_is_of_one_moment(store: Store) -> None:
@@ -196,7 +212,7 @@ def test_a_read_is_of_one_moment(store: Store) -> None:
     with store.reading() as connection:
         assert connection.execute(count).scalar() == 0
         with store.transaction() as tx:
-            tx.lock_orders([("alpha", "O-1")], NOW)
+            order_rows.lock(tx, [("alpha", "O-1")], NOW)
         assert connection.execute(count).scalar() == 0
 
 
@@ -204,7 +220,7 @@ def test_a_transaction_inside_a_transaction_is_an_error_not_a_wait(store: Store)
     with store.transaction(), pytest.raises(RuntimeError, match="already"), store.transaction():
         pass
     with store.transaction() as tx:  # and nothing is left behind
-        tx.lock_orders([("alpha", "O-1")], NOW)
+        order_rows.lock(tx, [("alpha", "O-1")], NOW)
 
 
 @contextmanager
@@ -221,11 +237,11 @@ def test_a_locked_store_is_unavailable_and_then_works_again(tmp_path: Path) -> N
     store = Store(f"sqlite:///{tmp_path}/orderflow.db", busy_seconds=0.01)
     with locked_by_another(tmp_path):
         with pytest.raises(StoreUnavailable), store.transaction() as tx:
-            tx.lock_orders([("alpha", "O-1")], NOW)
-        assert views.orders(store) == []  # readers are not held up
+            order_rows.lock(tx, [("alpha", "O-1")], NOW)
+        assert order_rows.latest(store) == []  # readers are not held up
     with store.transaction() as tx:
-        tx.lock_orders([("alpha", "O-1")], NOW)
-    assert len(views.orders(store)) == 1
+        order_rows.lock(tx, [("alpha", "O-1")], NOW)
+    assert len(order_rows.latest(store)) == 1
     store.close()
 
 
@@ -234,7 +250,7 @@ def test_a_store_whose_folder_is_away_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable), store.transaction():
         pass
     with pytest.raises(StoreUnavailable):
-        views.orders(store)
+        order_rows.latest(store)
 
 
 def test_two_processes_worth_of_writers_lose_nothing(open_store: OpenStore) -> None:
@@ -246,8 +262,8 @@ def test_two_processes_worth_of_writers_lose_nothing(open_store: OpenStore) -> N
         try:
             for _ in range(25):
                 with store.transaction() as tx:
-                    row = tx.lock_orders([("alpha", "O-1")], NOW)["alpha", "O-1"]
-                    tx.save_orders([(replace(row, version=row.version + 1), row.version)])
+                    row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
+                    order_rows.save(tx, [(replace(row, version=row.version + 1), row.version)])
         except BaseException as error:
             failed.append(error)
 
@@ -257,7 +273,7 @@ def test_two_processes_worth_of_writers_lose_nothing(open_store: OpenStore) -> N
     for thread in threads:
         thread.join()
     assert failed == []
-    assert [order.version for order in views.orders(each[0])] == [100]
+    assert [order.version for order in order_rows.latest(each[0])] == [100]
 
 
 def leased(store: Store, name: str = "poll:alpha", holder: str = "one", now: datetime = NOW) -> Lease:
@@ -268,16 +284,16 @@ def leased(store: Store, name: str = "poll:alpha", holder: str = "one", now: dat
 
 def taken(store: Store, name: str, holder: str, now: datetime) -> Lease | None:
     with store.transaction() as tx:
-        return tx.take_lease(name, holder, now + timedelta(seconds=30), now)
+        return lease_rows.take(tx, name, holder, now + timedelta(seconds=30), now)
 
 
 def test_an_instant_comes_back_as_it_was(store: Store) -> None:
     east = datetime(2026, 3, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
     lease = leased(store)
     with store.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(east, NOW, NOW), lease)
-        tx.set_cursor("alpha", Cursor(east, NOW, later(1)), lease)
-    cursor = views.cursor(store, "alpha")
+        cursor_rows.save(tx, "alpha", Cursor(east, NOW, NOW), lease)
+        cursor_rows.save(tx, "alpha", Cursor(east, NOW, later(1)), lease)
+    cursor = cursor_rows.find(store, "alpha")
     assert cursor == Cursor(east, NOW, later(1))
     assert cursor is not None
     assert cursor.watermark.tzinfo is UTC
@@ -286,7 +302,7 @@ def test_an_instant_comes_back_as_it_was(store: Store) -> None:
 def test_an_instant_without_zone_is_refused(store: Store) -> None:
     lease = leased(store)
     with pytest.raises(sa.exc.StatementError, match="zone"), store.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(NOW.replace(tzinfo=None), NOW, NOW), lease)
+        cursor_rows.save(tx, "alpha", Cursor(NOW.replace(tzinfo=None), NOW, NOW), lease)
 
 
 # -- Progress ----------------------------------------------------------------------------------------------------
@@ -294,14 +310,14 @@ def test_an_instant_without_zone_is_refused(store: Store) -> None:
 
 def advance(store: Store, held: int, position: int, partition: Partition = PLACE, group: str = "g") -> None:
     with store.transaction() as tx:
-        tx.advance(Move("c", group, partition, held, position))
+        progress_rows.advance(tx, Advance("c", group, partition, held, position))
 
 
 def begin(
     store: Store, extent: PartitionOffsets, partition: Partition = PLACE, group: str = "g", cluster: str = "c"
 ) -> Progress:
     with store.transaction() as tx:
-        return tx.begin_progress(cluster, group, {partition: extent})[partition]
+        return progress_rows.begin(tx, cluster, group, {partition: extent})[partition]
 
 
 def test_a_place_begins_where_the_log_does_and_goes_on_where_it_was(store: Store) -> None:
@@ -312,8 +328,8 @@ def test_a_place_begins_where_the_log_does_and_goes_on_where_it_was(store: Store
 
 def test_progress_is_set_by_hand(store: Store) -> None:
     with store.transaction() as tx:
-        tx.reset_progress("c", "g", PLACE, Progress(3, "a", 4))
-        tx.reset_progress("c", "g", PLACE, Progress(5, "b", 9))
+        progress_rows.reset(tx, "c", "g", PLACE, Progress(3, "a", 4))
+        progress_rows.reset(tx, "c", "g", PLACE, Progress(5, "b", 9))
     assert begin(store, PartitionOffsets(0, 0)) == Progress(5, "b", 9)
 
 
@@ -356,9 +372,9 @@ def test_progress_is_by_cluster_topic_partition_and_group(store: Store) -> None:
 
 def test_lock_orders_makes_what_is_missing_and_answers_in_the_order_of_keys(store: Store) -> None:
     with store.transaction() as tx:
-        tx.lock_orders([("beta", "O-2")], NOW)
-        assert tx.lock_orders([], NOW) == {}
-        found = tx.lock_orders([("beta", "O-2"), ("beta", "O-1"), ("alpha", "O-2")], later(9))
+        order_rows.lock(tx, [("beta", "O-2")], NOW)
+        assert order_rows.lock(tx, [], NOW) == {}
+        found = order_rows.lock(tx, [("beta", "O-2"), ("beta", "O-1"), ("alpha", "O-2")], later(9))
     assert list(found) == [("beta", "O-2"), ("alpha", "O-2"), ("beta", "O-1")]
     assert [row.key for row in found.values()] == [1, 2, 3]
     assert {(row.state, row.version, row.facts) for row in found.values()} == {("new", 0, Facts())}
@@ -367,33 +383,33 @@ def test_lock_orders_makes_what_is_missing_and_answers_in_the_order_of_keys(stor
 
 def test_a_row_written_under_our_lock_is_an_error(store: Store) -> None:
     with store.transaction() as tx:
-        row = tx.lock_orders([("alpha", "O-1")], NOW)["alpha", "O-1"]
-        other = tx.lock_orders([("alpha", "O-2")], NOW)["alpha", "O-2"]
-        tx.save_orders([(replace(row, version=1), 0)])
+        row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
+        other = order_rows.lock(tx, [("alpha", "O-2")], NOW)["alpha", "O-2"]
+        order_rows.save(tx, [(replace(row, version=1), 0)])
     with pytest.raises(StoreUnavailable), store.transaction() as tx:
-        tx.save_orders([(replace(other, version=1), 0), (replace(row, version=2), 0)])
-    assert {order.order_id: order.version for order in views.orders(store)} == {"O-1": 1, "O-2": 0}
+        order_rows.save(tx, [(replace(other, version=1), 0), (replace(row, version=2), 0)])
+    assert {order.order_id: order.version for order in order_rows.latest(store)} == {"O-1": 1, "O-2": 0}
 
 
 def test_an_order_comes_back_as_it_was_saved(store: Store) -> None:
     facts = replace(snapshot_event(read("SHIPPING")).says, parts=(Part(7, "Ä", ("L1",)),))
     with store.transaction() as tx:
-        row = tx.lock_orders([("alpha", "O-1")], NOW)["alpha", "O-1"]
+        row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
         row = replace(
             row, state=State.IMPORTED, facts=facts, version=1, attention=(("held", "x", later(1)),), read_after=later(2)
         )
-        tx.save_orders([(row, 0)])
-    assert views.orders(store) == [row]
-    assert views.find_orders(store, "O-1", "alpha") == [row]
-    assert views.find_orders(store, "O-1", "beta") == []
+        order_rows.save(tx, [(row, 0)])
+    assert order_rows.latest(store) == [row]
+    assert order_rows.find(store, "O-1", "alpha") == [row]
+    assert order_rows.find(store, "O-1", "beta") == []
 
 
 # -- Journal and snapshots ---------------------------------------------------------------------------------------
 
 
 def journaled(tx: Transaction, event: Event, version: int) -> None:
-    row = tx.lock_orders([(event.shop, event.order_id)], NOW)[event.shop, event.order_id]
-    tx.add_journal([JournalRow(row.key, version, event, EventResult.NOTED, State.NEW, State.NEW, 1)], NOW)
+    row = order_rows.lock(tx, [(event.shop, event.order_id)], NOW)[event.shop, event.order_id]
+    journal_rows.add(tx, [JournalRow(row.key, version, event, EventResult.NOTED, State.NEW, State.NEW, 1, NOW)])
 
 
 @pytest.mark.parametrize(("second", "version"), [(spoke(1), 2), (spoke(2), 1)], ids=["same event", "same version"])
@@ -409,25 +425,25 @@ def test_known_events_and_their_repeats(store: Store) -> None:
     with store.transaction() as tx:
         journaled(tx, spoke(1), 1)
         journaled(tx, spoke(2), 2)
-        assert tx.known_events([spoke(1), spoke(3), elsewhere]) == {(spoke(1).source, spoke(1).event_id)}
-        assert tx.known_events([]) == set()
-        tx.count_repeats([])
-        tx.count_repeats([spoke(1), spoke(1), elsewhere])
-    assert [entry.repeats for entry in views.journal(store, 1)] == [2, 0]
+        assert journal_rows.known(tx, [spoke(1), spoke(3), elsewhere]) == {(spoke(1).source, spoke(1).event_id)}
+        assert journal_rows.known(tx, []) == set()
+        journal_rows.count_repeats(tx, [])
+        journal_rows.count_repeats(tx, [spoke(1), spoke(1), elsewhere])
+    assert [entry.repeats for entry in journal_rows.of_order(store, 1)] == [2, 0]
 
 
 def test_snapshots_are_kept_byte_for_byte_once_per_content(store: Store) -> None:
     body = ' \n{ "a" :1.10,\r\n\t"ö":"\\u00e9 日本 \\u0000"  , "a": 2 }\r\n '.encode()
     with store.transaction() as tx:
-        key = tx.lock_orders([("alpha", "O-1")], NOW)["alpha", "O-1"].key
-        tx.add_snapshots({}, NOW)
-        tx.add_snapshots({(key, "c1"): body, (key, "c2"): b""}, NOW)
-        tx.add_snapshots({(key, "c1"): b"other bytes under this hash"}, NOW)
-        assert tx.snapshot(key, "c1") == body
-        assert tx.snapshot(key, "c2") == b""
-        assert tx.snapshot(key, "c3") is None
-    assert views.received(store, key, "c1") == body
-    assert views.received(store, key, "c3") is None
+        key = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"].key
+        snapshot_rows.add(tx, {}, NOW)
+        snapshot_rows.add(tx, {(key, "c1"): body, (key, "c2"): b""}, NOW)
+        snapshot_rows.add(tx, {(key, "c1"): b"other bytes under this hash"}, NOW)
+        assert snapshot_rows.load(tx, key, "c1") == body
+        assert snapshot_rows.load(tx, key, "c2") == b""
+        assert snapshot_rows.load(tx, key, "c3") is None
+    assert snapshot_rows.find(store, key, "c1") == body
+    assert snapshot_rows.find(store, key, "c3") is None
 
 
 # -- Commands: what opens, ends, and opens again -----------------------------------------------------------------
@@ -443,42 +459,42 @@ class Desk:
     def __init__(self, store: Store) -> None:
         self.store = store
         with store.transaction() as tx:
-            tx.bind_shop("alpha", "https://a", 1, True, NOW)
-            tx.bind_shop("beta", "https://b", 1, True, NOW)
+            shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=NOW)
+            shop_rows.bind(tx, "beta", "https://b", 1, effects=True, now=NOW)
 
     def open(self, *commands: Command, shop: str = "alpha", order_id: str = "O-1", at: datetime = NOW) -> list[int]:
         with self.store.transaction() as tx:
-            key = tx.lock_orders([(shop, order_id)], NOW)[shop, order_id].key
-            tx.open_commands([(key, command, later(9999)) for command in commands], at)
-            ids = {row.key: row.id for row in tx.live_commands([key])}
+            key = order_rows.lock(tx, [(shop, order_id)], NOW)[shop, order_id].key
+            command_rows.open_due(tx, [(key, command, later(9999)) for command in commands], at)
+            ids = {row.key: row.id for row in command_rows.live(tx, [key])}
         return [ids[command.key] for command in commands if command.key in ids]
 
     def claimable(
         self, now: datetime = NOW, resting: tuple[tuple[str, str], ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
     ) -> int | None:
         with self.store.transaction() as tx:
-            return tx.claimable(now, resting, shops)
+            return command_rows.claimable(tx, now, resting, shops)
 
     def lease(self, command_id: int, token: str = "t", now: datetime = NOW) -> bool:
         with self.store.transaction() as tx:
-            return tx.lease(command_id, "basis", token, now + LEASE, now)
+            return command_rows.lease(tx, command_id, basis="basis", token=token, until=now + LEASE, now=now)
 
     def requeue(self, command_id: int, token: str = "t", **changes: Any) -> bool:
         how: dict[str, Any] = {"next_at": NOW, "maybe_sent": False, "attempt_counts": True} | changes
         with self.store.transaction() as tx:
-            return tx.requeue(command_id, token, "retry", how.pop("next_at"), **how)
+            return command_rows.requeue(tx, command_id, token, "retry", how.pop("next_at"), **how)
 
-    def settle(self, command_id: int, token: str = "t", state: str = "done") -> bool:
+    def settle(self, command_id: int, token: str = "t", state: CommandState = CommandState.DONE) -> bool:
         with self.store.transaction() as tx:
-            return tx.settle(command_id, token, state, "result")
+            return command_rows.settle(tx, command_id, token, state, "result")
 
     def sending(self, command_id: int, token: str = "t", now: datetime = NOW, payload: bytes | None = None) -> bool:
         with self.store.transaction() as tx:
-            return tx.sending(command_id, token, now, payload)
+            return command_rows.mark_sending(tx, command_id, token, now, payload=payload)
 
     def drop(self, *ids: int) -> None:
         with self.store.transaction() as tx:
-            tx.mark_obsolete(ids)
+            command_rows.mark_obsolete(tx, ids)
 
     def row(self, command_id: int) -> dict[str, Any]:
         return next(row for row in rows(self.store, s.commands) if row["id"] == command_id)
@@ -502,8 +518,8 @@ def test_a_need_is_one_row_for_ever(desk: Desk) -> None:
     assert (row["state"], row["next_at"], row["basis"], row["opened_at"]) == ("open", later(5), "new", NOW)
 
 
-@pytest.mark.parametrize("end", ["done", "rejected", "gave_up"])
-def test_what_has_ended_never_opens_again(desk: Desk, end: str) -> None:
+@pytest.mark.parametrize("end", [CommandState.DONE, CommandState.REJECTED, CommandState.GAVE_UP])
+def test_what_has_ended_never_opens_again(desk: Desk, end: CommandState) -> None:
     (command,) = desk.open(IMPORT)
     assert desk.lease(command)
     assert desk.settle(command, state=end)
@@ -533,8 +549,8 @@ def test_wanted_again_while_leased(desk: Desk) -> None:
     desk.lease(command)
     desk.drop(command)
     with desk.store.transaction() as tx:
-        tx.revive([])
-        tx.revive([command])
+        command_rows.revive(tx, [])
+        command_rows.revive(tx, [command])
     assert desk.sending(command)
 
 
@@ -544,7 +560,7 @@ def test_a_command_that_ended_unwanted_opens_again_wanted(desk: Desk, release: s
     (command,) = desk.open(TRACK)
     desk.lease(command)
     desk.drop(command)
-    assert desk.settle(command, state="obsolete") if release == "settle" else desk.requeue(command)
+    assert desk.settle(command, state=CommandState.OBSOLETE) if release == "settle" else desk.requeue(command)
     assert desk.open(TRACK) == [command]
     assert desk.lease(command)
     assert desk.sending(command)
@@ -572,7 +588,7 @@ def test_a_command_row_is_one_of_the_known_kinds(desk: Desk, values: dict[str, A
 
 def test_a_command_needs_its_order(desk: Desk) -> None:
     with pytest.raises(sa.exc.IntegrityError), desk.store.transaction() as tx:
-        tx.open_commands([(99, TRACK, NOW)], NOW)
+        command_rows.open_due(tx, [(99, TRACK, NOW)], NOW)
 
 
 # -- Commands: whose turn it is ----------------------------------------------------------------------------------
@@ -609,7 +625,7 @@ def test_a_person_ends_a_back_off(desk: Desk) -> None:
     (track,) = desk.open(TRACK, at=later(60))
     (other,) = desk.open(TRACK, order_id="O-2", at=later(60))
     with desk.store.transaction() as tx:
-        tx.retry_now(desk.row(track)["order_key"], NOW)
+        command_rows.retry_now(tx, desk.row(track)["order_key"], NOW)
     assert desk.claimable() == track
     assert desk.row(other)["next_at"] == later(60)
 
@@ -650,7 +666,7 @@ def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_lea
     assert not desk.lease(first, "new", after)
     assert desk.claimable(after) == second
     assert desk.lease(second, "new", after)
-    desk.settle(second, "new", "obsolete")
+    desk.settle(second, "new", CommandState.OBSOLETE)
     assert desk.claimable(after) == first
     assert desk.lease(first, "new", after)
 
@@ -678,11 +694,11 @@ def test_many_claimers_share_out_every_command_once(open_store: OpenStore) -> No
     def claim(desk: Desk, token: str) -> None:
         while True:
             with desk.store.transaction() as tx:
-                command = tx.claimable(NOW, (), ("alpha",))
+                command = command_rows.claimable(tx, NOW, (), ("alpha",))
                 if command is None:
                     return
                 # False: another has committed between the look's snapshot and its lock; so look again.
-                won = tx.lease(command, "", token, NOW + LEASE, NOW)
+                won = command_rows.lease(tx, command, basis="", token=token, until=NOW + LEASE, now=NOW)
             taken.extend([command] if won else [])
 
     threads = [threading.Thread(target=claim, args=(desk, f"{n}")) for n, desk in enumerate((*each, *each))]
@@ -699,7 +715,7 @@ def test_switches_gate_the_claim(desk: Desk) -> None:
 
     def switch(shop: str, *paused: str, effects: bool = True) -> None:
         with desk.store.transaction() as tx:
-            tx.switch(shop, paused=paused, effects=effects)
+            shop_rows.set_switches(tx, shop, paused=paused, effects=effects)
 
     assert desk.claimable(later(1)) == alpha
     switch("alpha", effects=False)
@@ -770,7 +786,7 @@ def test_settle_ends_it_once(desk: Desk) -> None:
     assert not desk.settle(command, "another")
     assert desk.settle(command)
     assert not desk.settle(command)
-    assert [(c.kind, c.state, c.last_outcome) for c in views.commands(desk.store, 1)] == [
+    assert [(c.kind, c.state, c.last_outcome) for c in command_rows.of_order(desk.store, 1)] == [
         ("import_order", "done", "result")
     ]
 
@@ -780,7 +796,7 @@ def test_settle_ends_it_once(desk: Desk) -> None:
 
 def bind(store: Store, name: str, endpoint: str = "https://a", shop_id: int = 1, effects: bool | None = None) -> None:
     with store.transaction() as tx:
-        tx.bind_shop(name, endpoint, shop_id, effects, NOW)
+        shop_rows.bind(tx, name, endpoint, shop_id, effects=effects, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -791,36 +807,38 @@ def bind(store: Store, name: str, endpoint: str = "https://a", shop_id: int = 1,
 def test_a_binding_is_for_ever(store: Store, name: str, endpoint: str, shop_id: int) -> None:
     bind(store, "alpha", effects=True)
     with store.transaction() as tx:
-        tx.lock_orders([("alpha", "O-1")], NOW)
+        order_rows.lock(tx, [("alpha", "O-1")], NOW)
     with pytest.raises(ConfigError, match=rf"shops\.{name}"):
         bind(store, name, endpoint, shop_id, True)
-    assert [(shop.name, shop.endpoint, shop.shop_id) for shop in views.shops(store)] == [("alpha", "https://a", 1)]
+    assert [(shop.name, shop.endpoint, shop.shop_id) for shop in shop_rows.list_all(store)] == [
+        ("alpha", "https://a", 1)
+    ]
 
 
 def test_a_typo_in_the_account_is_corrected_as_long_as_no_order_was_read(store: Store) -> None:
     bind(store, "alpha", "https://typo")
     lease = leased(store)
     with store.transaction() as tx:
-        tx.set_cursor("alpha", Cursor(NOW, NOW, NOW), lease)
+        cursor_rows.save(tx, "alpha", Cursor(NOW, NOW, NOW), lease)
     bind(store, "alpha", "https://a", effects=True)
-    assert [(shop.endpoint, shop.effects) for shop in views.shops(store)] == [("https://a", True)]
-    assert views.cursor(store, "alpha") is None, "the new account is read from its beginning"
+    assert [(shop.endpoint, shop.effects) for shop in shop_rows.list_all(store)] == [("https://a", True)]
+    assert cursor_rows.find(store, "alpha") is None, "the new account is read from its beginning"
 
 
 def test_effects_begin_off_and_stay_as_stored_unless_the_file_speaks(store: Store) -> None:
     seen = []
     for effects in (None, True, None, False, None):
         bind(store, "alpha", effects=effects)
-        seen.append(views.shops(store)[0].effects)
+        seen.append(shop_rows.list_all(store)[0].effects)
     assert seen == [False, True, True, False, False]
 
 
 def test_a_switch_leaves_effects_alone_unless_told(store: Store) -> None:
     bind(store, "alpha", effects=True)
     with store.transaction() as tx:
-        tx.switch("alpha", paused=["ship", "import"])
-        tx.add_audit("ana", "pause", "alpha", "stock", NOW)
-    assert [(shop.effects, shop.paused) for shop in views.shops(store)] == [(True, ("import", "ship"))]
+        shop_rows.set_switches(tx, "alpha", paused=["ship", "import"])
+        audit_rows.add(tx, who="ana", act="pause", subject="alpha", why="stock", at=NOW)
+    assert [(shop.effects, shop.paused) for shop in shop_rows.list_all(store)] == [(True, ("import", "ship"))]
     assert [(row["who"], row["why"], row["at"]) for row in rows(store, s.audit)] == [("ana", "stock", NOW)]
 
 
@@ -830,14 +848,15 @@ def test_a_switch_leaves_effects_alone_unless_told(store: Store) -> None:
 def test_the_same_bytes_for_the_same_reason_are_counted(store: Store) -> None:
     letter = DeadLetter("topic", "topic/0/1", "not_json", "x", "digest", b"k", b"\xff\x00", (("h", b"\xfe"),))
     with store.transaction() as tx:
-        tx.set_aside([], NOW)
-        tx.set_aside([letter, replace(letter, place="topic/0/2")], NOW)
-        tx.set_aside([replace(letter, place="topic/0/3"), replace(letter, reason="bad_id")], later(5))
-    first, second = sorted(views.dead_letters(store), key=lambda each: each.id)
+        dead_letter_rows.add(tx, [], NOW)
+        dead_letter_rows.add(tx, [letter, replace(letter, place="topic/0/2")], NOW)
+        dead_letter_rows.add(tx, [replace(letter, place="topic/0/3"), replace(letter, reason="bad_id")], later(5))
+    first, second = sorted(dead_letter_rows.newest(store), key=lambda each: each.id)
     assert (first.times, first.place, first.first_at, first.last_at) == (3, "topic/0/3", NOW, later(5))
-    assert (first.record_key, first.value, first.state) == (b"k", b"\xff\x00", "open")
+    assert (first.key, first.value, first.state) == (b"k", b"\xff\x00", "open")
     assert (second.reason, second.times) == ("bad_id", 1)
-    assert views.dead_letters(store, second.id) == [second]
+    assert dead_letter_rows.find(store, second.id) == second
+    assert dead_letter_rows.find(store, 99) is None
     assert json.loads(rows(store, s.dead_letters)[0]["headers"]) == [["h", "fe"]]
 
 
@@ -849,40 +868,42 @@ def test_stock_counts_what_waits(desk: Desk) -> None:
     desk.open(TRACK, order_id="O-2", at=later(5))
     desk.open(IMPORT, order_id="O-3", shop="beta")
     with desk.store.transaction() as tx:
-        held = tx.lock_orders([("alpha", "O-1"), ("alpha", "O-2")], NOW)
-        tx.save_orders(
+        held = order_rows.lock(tx, [("alpha", "O-1"), ("alpha", "O-2")], NOW)
+        order_rows.save(
+            tx,
             [
                 (replace(row, version=1, attention=(("held", "", later(n)),)), 0)
                 for n, row in enumerate(held.values(), 1)
-            ]
+            ],
         )
-        dead = tx.lock_orders([("alpha", "O-4")], NOW)["alpha", "O-4"]
-        tx.save_orders([(replace(dead, version=1, state=State.CANCELED), 0)])
-        tx.set_aside([DeadLetter("topic", "p", "not_json", "", "d", None, None)], NOW)
-    counts = views.stored_counts(desk.store)
-    assert counts.in_state == {("alpha", "new"): (2, NOW), ("beta", "new"): (1, NOW)}
-    assert counts.attention == {("alpha", "held"): (2, later(1))}
-    assert counts.commands == {"import_order": (2, NOW), "send_tracking": (1, later(5))}
+        dead = order_rows.lock(tx, [("alpha", "O-4")], NOW)["alpha", "O-4"]
+        order_rows.save(tx, [(replace(dead, version=1, state=State.CANCELED), 0)])
+        dead_letter_rows.add(tx, [DeadLetter("topic", "p", "not_json", "", "d", None, None)], NOW)
+    counts = stored_counts(desk.store)
+    assert counts.in_state == {("alpha", "new"): Waiting(2, NOW), ("beta", "new"): Waiting(1, NOW)}
+    assert counts.attention == {("alpha", "held"): Waiting(2, later(1))}
+    assert counts.commands == {"import_order": Waiting(2, NOW), "send_tracking": Waiting(1, later(5))}
     assert counts.dead_letters == {("topic", "not_json"): 1}
-    assert [order.order_id for order in views.orders(desk.store, attention=True)] == ["O-1", "O-2"]
-    assert [order.order_id for order in views.orders(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
+    assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-1", "O-2"]
+    assert [order.order_id for order in order_rows.latest(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
 
 
 def test_what_a_poll_asks_for(store: Store) -> None:
     with store.transaction() as tx:
-        found = tx.lock_orders([("alpha", f"O-{n}") for n in range(4)] + [("beta", "O-1")], NOW)
+        found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(4)] + [("beta", "O-1")], NOW)
         waits = {"O-1": later(5), "O-2": later(3), "O-3": later(9)}
-        tx.save_orders(
-            [(replace(row, version=1, content="c", read_after=waits.get(row.order_id)), 0) for row in found.values()]
+        order_rows.save(
+            tx,
+            [(replace(row, version=1, digest="c", read_after=waits.get(row.order_id)), 0) for row in found.values()],
         )
-    assert views.waiting_for_a_read(store, "alpha", later(9), 10) == ["O-2", "O-1"]
-    assert views.waiting_for_a_read(store, "alpha", later(9), 1) == ["O-2"]
-    assert views.seen(store, "alpha", ["O-0", "O-9"]) == {"O-0": views.Seen("c", None)}
-    assert len(views.open_orders(store, "alpha")) == 4
+    assert order_rows.waiting_for_a_read(store, "alpha", later(9), 10) == ["O-2", "O-1"]
+    assert order_rows.waiting_for_a_read(store, "alpha", later(9), 1) == ["O-2"]
+    assert order_rows.seen(store, "alpha", ["O-0", "O-9"]) == {"O-0": order_rows.Seen("c", None)}
+    assert len(order_rows.open_keys(store, "alpha")) == 4
 
 
 def test_a_batch_as_large_as_the_consumers_fits_into_one_statement(store: Store) -> None:
     events = [replace(sent(), event_id=f"e{n}", order_id=f"O-{n}") for n in range(500)]
     with store.transaction() as tx:
-        assert len(tx.lock_orders({(e.shop, e.order_id) for e in events}, NOW)) == 500
-        assert tx.known_events(events) == set()
+        assert len(order_rows.lock(tx, {(e.shop, e.order_id) for e in events}, NOW)) == 500
+        assert journal_rows.known(tx, events) == set()

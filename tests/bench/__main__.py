@@ -34,6 +34,7 @@ from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapsho
 from adapters.messages.transitions import OutboxTopics
 from adapters.ports import NewRecord
 from adapters.simulators.orders import ALPHA, Line, build_order
+from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -183,7 +184,7 @@ def ready(url: str) -> Store:
     store = Store(url)
     stores.migrate(store)
     with store.transaction() as tx:
-        tx.bind_shop(SHOP, "https://alpha.example", ALPHA.shop_id, True, datetime.now(UTC))
+        shop_rows.bind(tx, SHOP, "https://alpha.example", ALPHA.shop_id, effects=True, now=datetime.now(UTC))
     return store
 
 

@@ -25,10 +25,14 @@ from adapters.simulators.oms.api import oms_app
 from adapters.simulators.oms.model import OmsCompany
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import COMPANIES, MARKETPLACES, Line, build_order
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
 from adapters.store import schema as s
+from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
-from adapters.store import views
-from adapters.store.transaction import OrderRow, Store
+from adapters.store.budgets import BudgetWindow
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
@@ -117,7 +121,9 @@ class Rig:
         self.orders = OrderWriter(self.store, self.policies, self.clock, self.metrics)
         with self.store.transaction() as tx:
             for name in shops:
-                tx.bind_shop(name, f"https://{name}", MARKETPLACES[name].shop_id, True, self.clock.now())
+                shop_rows.bind(
+                    tx, name, f"https://{name}", MARKETPLACES[name].shop_id, effects=True, now=self.clock.now()
+                )
         self.leases = Leases(self.store, self.clock, "rig", 30)
         self.clients = {name: self._mirakl_client(name) for name in shops}
         self._results = _Results()
@@ -138,7 +144,7 @@ class Rig:
             transport=self.nets[name],
         )
 
-    def new_worker(self, oms_budget: tuple[tuple[str, timedelta, int], ...] = ()) -> Worker:
+    def new_worker(self, oms_budget: tuple[BudgetWindow, ...] = ()) -> Worker:
         def shop(name: str) -> Shop:
             oms = KornitX(
                 base_url="https://oms.example",
@@ -239,12 +245,12 @@ class Rig:
 
     def switch(self, shop: str = "alpha", *, effects: bool | None = None, paused: tuple[str, ...] = ()) -> None:
         with self.store.transaction() as tx:
-            tx.switch(shop, paused=paused, effects=effects)
+            shop_rows.set_switches(tx, shop, paused=paused, effects=effects)
 
     # -- What came of it -----------------------------------------------------------------------------------------
 
     def row(self, order_id: str = "1-A") -> OrderRow:
-        (row,) = views.find_orders(self.store, order_id)
+        (row,) = order_rows.find(self.store, order_id)
         return row
 
     def state(self, order_id: str = "1-A") -> str:
@@ -270,8 +276,8 @@ class Rig:
     def ours(self, order_id: str = "1-A") -> list[Effect]:
         return [effect for effect in self.books.effects(order_id=order_id) if effect.by == "api"]
 
-    def journal(self, order_id: str = "1-A") -> list[views.Entry]:
-        return views.journal(self.store, self.row(order_id).key)
+    def journal(self, order_id: str = "1-A") -> list[journal_rows.JournalRow]:
+        return journal_rows.of_order(self.store, self.row(order_id).key)
 
     def records(self, topic: str = SNAPSHOTS) -> list[sa.Row[Any]]:
         """Of the log, in the order of publication."""

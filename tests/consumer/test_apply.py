@@ -16,9 +16,15 @@ from hypothesis import strategies as st
 
 from adapters.errors import Fenced
 from adapters.ports import Partition, PartitionOffsets
+from adapters.store import commands as command_rows
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store import progress as progress_rows
 from adapters.store import schema as s
-from adapters.store import views
-from adapters.store.transaction import DeadLetter, Move, OrderRow
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.orders import OrderRow
+from adapters.store.progress import Advance
 from consumer import apply
 from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
@@ -35,7 +41,7 @@ from tests.statemachine.test_confluence import histories
 from tests.support import StillClock, new_store
 
 PLACE = Partition("topic", 0)
-MOVE = Move("c", "g", PLACE, 0, 1)
+MOVE = Advance("c", "g", PLACE, 0, 1)
 
 
 class World(Hooks):
@@ -54,20 +60,20 @@ class World(Hooks):
         return [one.result for one in self.orders.apply(events)]
 
     def order(self, shop: str = "alpha", order_id: str = "O-1") -> OrderRow:
-        (row,) = views.find_orders(self.store, order_id, shop)
+        (row,) = order_rows.find(self.store, order_id, shop)
         return row
 
     def open_commands(self, order_key: int = 1) -> set[tuple[str, str, int]]:
         live = ("open", "leased")
-        return {(c.kind, c.carries, c.round) for c in views.commands(self.store, order_key) if c.state in live}
+        return {(c.kind, c.carries, c.round) for c in command_rows.of_order(self.store, order_key) if c.state in live}
 
     def states_of_commands(self) -> dict[str, str]:
-        return {c.kind: c.state for c in views.commands(self.store, 1)}
+        return {c.kind: c.state for c in command_rows.of_order(self.store, 1)}
 
-    def begun(self, move: Move) -> Move:
+    def begun(self, move: Advance) -> Advance:
         """Its partition, begun where the move begins."""
         with self.store.transaction() as tx:
-            tx.begin_progress(move.cluster, move.group, {move.partition: PartitionOffsets(move.held, move.held)})
+            progress_rows.begin(tx, move.cluster, move.group, {move.partition: PartitionOffsets(move.held, move.held)})
         return move
 
     def count(self, table: sa.Table) -> int:
@@ -118,7 +124,7 @@ def test_hooks_are_called_after_the_commit(tmp_path: Path) -> None:
 
     class Reads(Hooks):
         def event_applied(self, applied: Applied) -> None:
-            stored.append(len(views.journal(store, applied.order.key)))
+            stored.append(len(journal_rows.of_order(store, applied.order.key)))
 
     orders = OrderWriter(store, {}, clock, Reads())
     orders.apply([spoke(1), spoke(2)])
@@ -145,7 +151,7 @@ def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_perso
     assert order.attention == (("no_edge", "waiting_acceptance->shipping", world.clock.now()),)
     assert world.open_commands() == set()
     assert world.states_of_commands() == {CommandKind.ACCEPT: "obsolete"}
-    assert [(e.result, e.before, e.after) for e in views.journal(world.store, 1)][-1] == (
+    assert [(e.result, e.before, e.after) for e in journal_rows.of_order(world.store, 1)][-1] == (
         "no_edge",
         "waiting_acceptance",
         "waiting_acceptance",
@@ -184,7 +190,7 @@ def test_a_life_from_the_first_sighting_to_shipped(world: World) -> None:
         order = world.order()
         assert (order.state, order.version, world.open_commands()) == (state, version, commands)
         assert order.read_after == read_after(order.facts)
-    journal = views.journal(world.store, 1)
+    journal = journal_rows.of_order(world.store, 1)
     assert [entry.version for entry in journal] == list(range(1, 10))  # docs/rules.md 11
     assert [(entry.before, entry.after) for entry in journal] == list(itertools.pairwise(path))
     assert [one.moved for one in world.told] == [before != after for before, after in itertools.pairwise(path)]
@@ -196,7 +202,7 @@ def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
         world.orders.apply_in(tx, [seen("CANCELED", 1)])
-        assert tx.live_commands([1]) == []
+        assert command_rows.live(tx, [1]) == []
         assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}  # what everybody else still sees
     assert world.states_of_commands() == {CommandKind.IMPORT: "obsolete"}
 
@@ -204,12 +210,12 @@ def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -
 def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) -> None:
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
-        tx.lease(1, "", "t", world.clock.now(), world.clock.now())
+        command_rows.lease(tx, 1, basis="", token="t", until=world.clock.now(), now=world.clock.now())
     flags = []
     for event in (seen("WAITING_DEBIT", 1), seen("WAITING_DEBIT", 2), seen("SHIPPING", 3)):
         world.apply(event)
         with world.store.transaction() as tx:
-            flags.append(tx.command(1).unwanted)
+            flags.append(command_rows.load(tx, 1).unwanted)
     assert flags == [True, True, False]
     assert world.count(s.commands) == 1
 
@@ -217,7 +223,7 @@ def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) ->
 def test_a_need_that_returns_is_the_same_row(world: World) -> None:
     for event in (seen("SHIPPING"), seen("WAITING_DEBIT", 1), seen("SHIPPING", 2)):
         world.apply(event)
-    assert [(c.kind, c.state) for c in views.commands(world.store, 1)] == [(CommandKind.IMPORT, "open")]
+    assert [(c.kind, c.state) for c in command_rows.of_order(world.store, 1)] == [(CommandKind.IMPORT, "open")]
 
 
 def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
@@ -233,7 +239,10 @@ def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
 
 def test_a_repeat_in_the_same_batch_is_counted_and_is_no_row(world: World) -> None:
     assert sorted(world.apply(spoke(), spoke(), spoke(2))) == ["noted", "noted", EventResult.REPEATED]
-    assert [(e.event_id, e.repeats) for e in views.journal(world.store, 1)] == [("spoke1", 1), ("spoke2", 0)]
+    assert [(e.event.event_id, e.repeats) for e in journal_rows.of_order(world.store, 1)] == [
+        ("spoke1", 1),
+        ("spoke2", 0),
+    ]
     assert world.order().version == 2
 
 
@@ -246,7 +255,7 @@ def test_a_repeat_in_a_later_batch_is_counted_and_changes_nothing(world: World) 
         EventResult.REPEATED,
     ]
     assert world.order() == before
-    assert [e.repeats for e in views.journal(world.store, 1)] == [2]
+    assert [e.repeats for e in journal_rows.of_order(world.store, 1)] == [2]
     assert [one.result for one in world.told] == ["moved", EventResult.REPEATED, EventResult.REPEATED]
 
 
@@ -265,8 +274,8 @@ def test_two_shops_with_one_order_id_do_not_mix(world: World) -> None:
     assert (alpha.state, beta.state) == ("waiting_acceptance", "shipping")
     assert world.open_commands(alpha.key) == {(CommandKind.ACCEPT, "accept", 0)}
     assert world.open_commands(beta.key) == {(CommandKind.IMPORT, "", 0)}
-    assert [views.received(world.store, row.key, "same") for row in (alpha, beta)] == [b"alpha", b"beta"]
-    assert {row.shop for row in views.find_orders(world.store, "O-1")} == {"alpha", "beta"}
+    assert [snapshot_rows.find(world.store, row.key, "same") for row in (alpha, beta)] == [b"alpha", b"beta"]
+    assert {row.shop for row in order_rows.find(world.store, "O-1")} == {"alpha", "beta"}
 
 
 def test_a_batch_takes_as_many_statements_for_many_orders_as_for_one(world: World) -> None:
@@ -290,9 +299,9 @@ def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
     for step in range(2):  # fresh, then repeats
         world.apply(*(replace(seen("SHIPPING"), order_id=f"O-{n}", event_id=f"{n}", raw=b"x") for n in range(3 + step)))
     world.orders.replan([("alpha", "O-1"), ("alpha", "O-2")])
-    views.seen(world.store, "alpha", ["O-1", "O-2"])
-    views.find_orders(world.store, "O-1")
-    views.waiting_for_a_read(world.store, "alpha", world.clock.now(), 10)
+    order_rows.seen(world.store, "alpha", ["O-1", "O-2"])
+    order_rows.find(world.store, "O-1")
+    order_rows.waiting_for_a_read(world.store, "alpha", world.clock.now(), 10)
     plans = {}
     with world.store.engine.connect() as connection:
         for statement, parameters in [one for one in ran if one[0].startswith(("SELECT", "UPDATE"))]:
@@ -340,7 +349,7 @@ def test_a_changed_policy_is_planned_without_an_event(tmp_path: Path) -> None:
         ["needs_decision"],
         {CommandKind.ACCEPT: "obsolete"},
     )
-    assert len(views.journal(world.store, 1)) == 1
+    assert len(journal_rows.of_order(world.store, 1)) == 1
     world.store.close()
 
 
@@ -400,14 +409,14 @@ def end_of(run: Sequence[Sequence[Event]]) -> End:
             for batch in run:
                 world.clock.advance(1)
                 world.apply(*batch)
-            order, journal = world.order(), views.journal(world.store, 1)
-            assert order.facts == reduce(join, (entry.says for entry in journal), Facts())
+            order, journal = world.order(), journal_rows.of_order(world.store, 1)
+            assert order.facts == reduce(join, (entry.event.says for entry in journal), Facts())
             assert order.state == state_of(order.facts) == journal[-1].after
             assert [entry.version for entry in journal] == list(range(1, order.version + 1))
             assert [entry.before for entry in journal] == ["new", *(entry.after for entry in journal[:-1])]
             total = sum(map(len, run))
             assert total == len(journal) + sum(entry.repeats for entry in journal)
-            assert len({entry.event_id for entry in journal}) == len(journal)
+            assert len({entry.event.event_id for entry in journal}) == len(journal)
             assert world.open_commands() == {command.key for command in due(order.facts, Policy())}
             attention = {(reason, detail) for reason, detail, _ in order.attention}
             assert attention == {(c.reason, c.detail) for c in concerns(order.facts, Policy())}

@@ -13,9 +13,11 @@ from prometheus_client.exposition import generate_latest
 
 from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
+from adapters.store import commands as command_rows
+from adapters.store import cursors as cursor_rows
 from adapters.store import engine as database
-from adapters.store import views
-from adapters.store.transaction import Cursor
+from adapters.store import orders as order_rows
+from adapters.store.cursors import Cursor
 from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, Service
 from consumer.demo.settings import write_settings
@@ -91,14 +93,14 @@ def test_a_policy_that_changed_while_nothing_ran_is_planned_at_the_start(home: P
     path.write_text(text.replace('acceptance = "all"', 'acceptance = "hold"'))
     held = Service(config.load(path))
     held.orders.apply([replace(snapshot_event(read("WAITING_ACCEPTANCE")), shop="alpha")])
-    (order,) = views.orders(held.store)
+    (order,) = order_rows.latest(held.store)
     assert [reason for reason, *_ in order.attention] == ["needs_decision"]
     held.stop()
     path.write_text(text)
     service = Service(config.load(path))
     service._keep_house()
-    assert [command.kind for command in views.commands(service.store, order.key)] == ["accept_order"]
-    assert views.orders(service.store)[0].attention == ()
+    assert [command.kind for command in command_rows.of_order(service.store, order.key)] == ["accept_order"]
+    assert order_rows.latest(service.store)[0].attention == ()
     service.stop()
 
 
@@ -114,7 +116,7 @@ def test_a_failing_shop_is_asked_at_most_once_an_interval(home: Path) -> None:
     assert lease is not None
     with service.store.transaction() as tx:
         now = service.clock.now()
-        tx.set_cursor("alpha", Cursor(now, now, now), lease)
+        cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     assert 0.3 < service._until_next_poll("alpha") <= 0.5
     service.stop()
 
@@ -187,7 +189,7 @@ def test_a_process_that_does_not_lead_neither_polls_nor_keeps_house(home: Path) 
     service._loop = lambda _name, turn: waits.append(turn())  # type: ignore[method-assign, assignment]
     service._poll("alpha")
     assert (waits, service._keep_house()) == ([service.leases.renew_seconds], service.leases.renew_seconds)
-    assert views.cursor(service.store, "alpha") is None
+    assert cursor_rows.find(service.store, "alpha") is None
     exposed = generate_latest(service.metrics.registry).decode()
     assert 'orderflow_leader{role="poller",shop="alpha"} 0.0' in exposed
     assert 'orderflow_leader{role="relay",shop=""} 0.0' in exposed

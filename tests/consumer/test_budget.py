@@ -10,13 +10,14 @@ from prometheus_client.exposition import generate_latest
 
 from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
+from adapters.store.budgets import BudgetWindow
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
 from consumer.worker import Worker, oms_account
 from tests.consumer.rig import Rig
 
 HOUR = timedelta(hours=1)
-BUDGET = (("hour", HOUR, 3), ("day", timedelta(days=1), 5))
+BUDGET = (BudgetWindow("hour", HOUR, 3), BudgetWindow("day", timedelta(days=1), 5))
 
 
 @pytest.fixture
@@ -67,11 +68,11 @@ def test_a_worker_that_starts_anew_finds_it_spent(rig: Rig) -> None:
 def test_other_calls_and_shops_go_on_in_the_same_turn(rig: Rig) -> None:
     """Else a thread that meets a spent account rests, while others have something to do."""
     rig.add("7-C", "beta", sku="TASSE-33CL")
-    work(rig, rig.new_worker((("hour", HOUR, 3),)))
+    work(rig, rig.new_worker((BudgetWindow("hour", HOUR, 3),)))
     rig.poll()
     rig.add("8-A2")
     rig.poll()
-    anew = rig.new_worker((("hour", HOUR, 3),))
+    anew = rig.new_worker((BudgetWindow("hour", HOUR, 3),))
     assert anew.turn(), "an acceptance, behind five imports that have to wait"
     assert rig.effects("8-A2") or rig.effects("7-C")
 
@@ -86,7 +87,7 @@ def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
     assert [(rig.row(order), rig.command(order), rig.journal(order)) for order in waiting] == before
     command = rig.command(waiting[0])
     assert (command.state, command.attempts, command.lease_token, command.maybe_sent) == ("open", 0, None, False)
-    assert [entry.note.get("step") for entry in rig.journal(waiting[0])] == [None]
+    assert [entry.event.note.get("step") for entry in rig.journal(waiting[0])] == [None]
     with rig.store.reading() as connection:
         used = {row.span: row.used for row in connection.execute(sa.select(s.budgets)) if "99001" in row.account}
     assert used == {"hour": 3, "day": 3}

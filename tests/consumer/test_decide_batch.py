@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from adapters.store.transaction import CommandRow, OrderRow
+from adapters.store.commands import CommandRow
+from adapters.store.orders import OrderRow
 from consumer.apply import GIVE_UP_AFTER, BatchDecision, Loaded, decide_batch, decide_replan
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event
@@ -35,7 +36,7 @@ def command(
     state: CommandState = CommandState.OPEN,
     unwanted: bool = False,
 ) -> CommandRow:
-    return CommandRow(id, 1, kind, carries, 0, state, unwanted, "", START, NOW, 0, None, False)
+    return CommandRow(id, 1, kind, carries, 0, state, unwanted, "", START, NOW, 0, None, False, "")
 
 
 def shown(state: str, step: float = 0) -> Event:

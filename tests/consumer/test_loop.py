@@ -13,9 +13,16 @@ from structlog.testing import capture_logs
 from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable, UnreadableReason
 from adapters.log.embedded import EmbeddedLog
 from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
+from adapters.store import commands as command_rows
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store import progress as progress_rows
 from adapters.store import schema as s
-from adapters.store import views
-from adapters.store.transaction import DeadLetter, Move, OrderRow, Progress, Store, Transaction
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.orders import OrderRow
+from adapters.store.progress import Advance, Progress
+from adapters.store.transaction import Store, Transaction
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.hooks import Applied, Hooks
@@ -91,14 +98,18 @@ class World(Hooks):
         return sum(iter(lambda: self.consumer.turn(0), 0))
 
     def orders_now(self) -> list[OrderRow]:
-        return sorted(views.orders(self.store), key=lambda order: order.order_id)
+        return sorted(order_rows.latest(self.store), key=lambda order: order.order_id)
 
     def journal(self) -> list[tuple[str, int]]:
-        return [(e.event_id, e.repeats) for order in self.orders_now() for e in views.journal(self.store, order.key)]
+        return [
+            (e.event.event_id, e.repeats)
+            for order in self.orders_now()
+            for e in journal_rows.of_order(self.store, order.key)
+        ]
 
     def position(self, partition: Partition) -> int:
         with self.store.transaction() as tx:
-            return tx.begin_progress("embedded", "g", {partition: PartitionOffsets(0, 0)})[partition].position
+            return progress_rows.begin(tx, "embedded", "g", {partition: PartitionOffsets(0, 0)})[partition].position
 
     def passed(self) -> int:
         with self.store.reading() as connection:
@@ -137,8 +148,8 @@ def test_it_begins_at_the_progress_row_whatever_the_log_believes(world: World) -
         world.publish(said(n))
     (partition,) = {record.partition for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
     with world.store.transaction() as tx:
-        tx.begin_progress("embedded", "g", {partition: PartitionOffsets(0, 9)})
-        tx.advance(Move("embedded", "g", partition, 0, 2))
+        progress_rows.begin(tx, "embedded", "g", {partition: PartitionOffsets(0, 9)})
+        progress_rows.advance(tx, Advance("embedded", "g", partition, 0, 2))
     assert world.drain() == 2
     assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]
     world.reader.seek(partition, 0)  # the log goes back, the row does not
@@ -199,7 +210,7 @@ def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, mo
     world.drain()
     partition = Partition(SNAPSHOTS, 0)
     with world.store.transaction() as tx:
-        tx.reset_progress("embedded", "g", partition, Progress(3, ""))
+        progress_rows.reset(tx, "embedded", "g", partition, Progress(3, ""))
     world.consumer = world.new_consumer()
     with capture_logs() as logged:
         assert world.drain() == 0
@@ -237,7 +248,7 @@ def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch:
     world.publish_raw(BREAKS)
     plain, calls = world.orders.apply, []
 
-    def applies(events: Sequence[Event], moves: Sequence[Move], letters: Sequence[DeadLetter]) -> list[Applied]:
+    def applies(events: Sequence[Event], moves: Sequence[Advance], letters: Sequence[DeadLetter]) -> list[Applied]:
         calls.append(len(events))
         if len(calls) == 2:  # another consumer takes the partition between our two tries
             plain(events[:1], [replace(move, position=move.held + 1) for move in moves])
@@ -248,7 +259,7 @@ def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch:
     assert calls == [4, 2]
     world.drain()
     assert world.journal() == [("O-1/0", 0), ("O-1/1", 0), ("O-1/2", 0)]
-    assert [letter.reason for letter in views.dead_letters(world.store)] == ["not_applicable"]
+    assert [letter.reason for letter in dead_letter_rows.newest(world.store)] == ["not_applicable"]
 
 
 def test_while_the_store_is_away_the_same_records_come_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +271,7 @@ def test_while_the_store_is_away_the_same_records_come_again(world: World, monke
     assert (world.journal(), world.batches) == ([], [])
     assert world.consumer.turn(0) == 2
     assert world.journal() == [("O-1/1", 0), ("O-1/2", 0)]
-    assert views.dead_letters(world.store) == []
+    assert dead_letter_rows.newest(world.store) == []
 
 
 def test_a_store_that_is_away_at_the_start_is_asked_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +310,7 @@ def test_a_hook_that_fails_after_the_commit_loses_and_doubles_nothing(
     world.publish(said(9))
     world.drain()
     assert world.journal() == [(f"O-1/{n}", 0) for n in (0, 1, 2, 3, 9)]
-    assert views.dead_letters(world.store) == []
+    assert dead_letter_rows.newest(world.store) == []
 
 
 def test_a_failure_half_way_through_a_halved_batch_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,14 +318,13 @@ def test_a_failure_half_way_through_a_halved_batch_loses_nothing(world: World, m
     world.publish_raw(BREAKS)
     for n in range(3):
         world.publish(said(n))
-    plain = Transaction.set_aside
-    monkeypatch.setattr(Transaction, "set_aside", refuse_once(plain))
+    monkeypatch.setattr(dead_letter_rows, "add", refuse_once(dead_letter_rows.add))
     with pytest.raises(ArithmeticError):
         world.consumer.turn(0)
     world.publish(said(3))
     world.drain()
     assert world.journal() == [(f"O-1/{n}", 0) for n in range(4)]
-    assert [letter.reason for letter in views.dead_letters(world.store)] == ["not_applicable"]
+    assert [letter.reason for letter in dead_letter_rows.newest(world.store)] == ["not_applicable"]
 
 
 def refuse_once(plain: Callable[..., None]) -> Callable[..., None]:
@@ -338,7 +348,7 @@ def test_a_gap_of_the_log_s_own_and_no_answer_about_it_lose_nothing(
     for n in range(1, 5):
         world.publish(said(n))
     with world.store.transaction() as tx:
-        tx.delete(s.log_records, s.log_records.c.offset == 1)
+        tx.execute(sa.delete(s.log_records).where(s.log_records.c.offset == 1))
     monkeypatch.setattr(world.reader, "partition_offsets", once(LogUnavailable("away"), world.reader.partition_offsets))
     with pytest.raises(LogUnavailable):
         world.consumer.turn(0)
@@ -377,9 +387,9 @@ def test_an_unreadable_record_is_kept_as_received_and_the_rest_goes_on(world: Wo
     world.publish(said(2))
     with capture_logs() as logged:
         assert world.drain() == 3
-    (letter,) = views.dead_letters(world.store)
+    (letter,) = dead_letter_rows.newest(world.store)
     assert (letter.source, letter.reason, letter.detail, letter.times) == (SNAPSHOTS, "not_json", "at 0", 1)
-    assert (letter.record_key, letter.value) == (b"alpha:O-1", UNREADABLE + b"\x00\xff")
+    assert (letter.key, letter.value) == (b"alpha:O-1", UNREADABLE + b"\x00\xff")
     assert letter.place.startswith(f"{SNAPSHOTS}/")
     assert letter.place.endswith("/1")
     with world.store.reading() as connection:
@@ -402,7 +412,7 @@ def test_a_culprit_stands_alone_and_everything_else_is_applied_in_order(world: W
         assert world.drain() == 9
     assert world.journal() == [*((f"O-1/{n}", 0) for n in range(7)), ("O-2/0", 0)]
     assert [order.version for order in world.orders_now()] == [7, 1]
-    (letter,) = views.dead_letters(world.store)
+    (letter,) = dead_letter_rows.newest(world.store)
     assert (letter.reason, letter.value) == ("not_applicable", poison)
     assert letter.detail in ("TypeError", "RecursionError")
     assert sum(count for count, _, _ in world.batches) == 9
@@ -414,7 +424,7 @@ def test_every_record_a_culprit(world: World) -> None:
     for n in range(4):
         world.publish_raw(BREAKS + b"%d" % n)
     assert world.drain() == 4
-    assert [letter.times for letter in views.dead_letters(world.store)] == [1] * 4
+    assert [letter.times for letter in dead_letter_rows.newest(world.store)] == [1] * 4
     assert world.orders_now() == []
 
 
@@ -422,7 +432,7 @@ def test_a_tombstone_is_passed_over(world: World) -> None:
     world.publish_raw(b"")
     world.publish(said(1))
     assert world.drain() == 2
-    assert (world.journal(), views.dead_letters(world.store)) == ([("O-1/1", 0)], [])
+    assert (world.journal(), dead_letter_rows.newest(world.store)) == ([("O-1/1", 0)], [])
 
 
 def test_the_same_record_again_is_one_letter_and_other_headers_are_another(world: World) -> None:
@@ -447,7 +457,7 @@ def test_what_the_oms_says_before_the_first_snapshot_acts_when_it_comes(world: W
     world.drain()
     (order,) = world.orders_now()
     assert order.state == "dispatched"
-    assert [command.kind for command in views.commands(world.store, order.key)] == ["send_tracking"]
+    assert [command.kind for command in command_rows.of_order(world.store, order.key)] == ["send_tracking"]
 
 
 # -- The brake (docs/rules.md 33) ---------------------------------------------------------------------------------
@@ -467,7 +477,7 @@ def test_a_topic_is_not_emptied_into_the_dead_letters(world: World, poison: byte
     with capture_logs() as logged:
         for _ in range(5):
             world.consumer.turn(0)
-    assert len(views.dead_letters(world.store)) == 3
+    assert len(dead_letter_rows.newest(world.store)) == 3
     assert world.passed() == 4  # those three, and the other topic's
     assert world.journal() == [("O-99/1", 0)]
     assert [line["topic"] for line in logged if line["event"] == "topic_stopped"] == [SNAPSHOTS]
@@ -483,10 +493,10 @@ def test_a_stopped_topic_goes_on_when_its_time_has_passed(world: World, monkeypa
     for seconds in (0, 0, 599):
         world.clock.advance(seconds)
         world.consumer.turn(0)
-    assert (len(views.dead_letters(world.store)), world.journal()) == (2, [])
+    assert (len(dead_letter_rows.newest(world.store)), world.journal()) == (2, [])
     world.clock.advance(1)
     world.drain()
-    assert (len(views.dead_letters(world.store)), world.journal()) == (3, [("O-3/1", 0)])
+    assert (len(dead_letter_rows.newest(world.store)), world.journal()) == (3, [("O-3/1", 0)])
     assert world.stopped == [[SNAPSHOTS], []]
 
 

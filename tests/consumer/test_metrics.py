@@ -16,7 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.errors import UnreadableReason
 from adapters.ports import Partition, Record
-from adapters.store.transaction import DeadLetter
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import shops as shop_rows
+from adapters.store.dead_letters import DeadLetter
 from consumer.accounts import CIRCUIT_OPENS_AFTER
 from consumer.hooks import Applied, PollResult
 from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, OUTCOMES, Type, markdown
@@ -142,7 +144,8 @@ def live(rig: Rig) -> None:
     rig.work()
     rig.clock.advance(5)
     with rig.store.transaction() as tx:
-        tx.set_aside(
+        dead_letter_rows.add(
+            tx,
             [
                 DeadLetter("poll:alpha", "", "missing_field", "", "a", None, b""),
                 DeadLetter("poll:beta", "", "missing_field", "", "b", None, b""),
@@ -268,7 +271,7 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
     metrics = Recorder(dict.fromkeys(shops, 60.0), "1", rig.clock)
     with rig.store.transaction() as tx:
         for number, name in enumerate(shops):
-            tx.bind_shop(name, f"https://{name}", number, True, rig.clock.now())
+            shop_rows.bind(tx, name, f"https://{name}", number, effects=True, now=rig.clock.now())
     metrics.watch_accounts(
         {(name, system): rig.worker.accounts["alpha", system] for name in shops for system in OPERATIONS}
     )

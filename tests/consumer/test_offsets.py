@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from adapters.errors import Fenced
 from adapters.ports import Partition, PartitionOffsets
 from adapters.simulators.orders import COMPANIES
+from adapters.store import cursors as cursor_rows
+from adapters.store import progress as progress_rows
 from adapters.store import schema as s
-from adapters.store import views
-from adapters.store.transaction import Progress
+from adapters.store.progress import Progress
 from consumer.leases import poll_lease
 from consumer.offsets import MISFITS, misfit
 from consumer.operations import offsets as by_hand
@@ -166,9 +167,9 @@ def test_without_a_reset_it_would_be_somebody_elses(folders: Path) -> None:
 
 def test_a_reset_is_written_down_and_every_shop_is_read_anew(folders: Path) -> None:
     rig = restored_without_its_import(folders)
-    assert views.cursor(rig.store, "alpha") is not None
+    assert cursor_rows.find(rig.store, "alpha") is not None
     moved = reset(rig)
-    assert views.cursor(rig.store, "alpha") is None
+    assert cursor_rows.find(rig.store, "alpha") is None
     with rig.store.reading() as connection:
         (row,) = connection.execute(sa.select(s.audit)).all()
     assert (row.who, row.act, row.why) == ("ana", "offsets reset to stored", "restored from the copy of Sunday")
@@ -194,15 +195,15 @@ def test_a_run_that_is_under_way_does_not_undo_it(folders: Path) -> None:
     )
     with pytest.raises(Fenced):
         poller.run()
-    assert views.cursor(rig.store, "alpha") is None
+    assert cursor_rows.find(rig.store, "alpha") is None
     rig.clock.advance(rig.leases.renew_seconds)
     assert rig.leases.take(poll_lease("alpha")), "it goes on itself"
     poller.run()
-    assert views.cursor(rig.store, "alpha") is not None
+    assert cursor_rows.find(rig.store, "alpha") is not None
 
 
 def _reset_once(rig: Rig) -> None:
-    if views.cursor(rig.store, "alpha") is not None:
+    if cursor_rows.find(rig.store, "alpha") is not None:
         reset(rig)
 
 
@@ -237,7 +238,7 @@ def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) ->
     with rig.store.transaction() as tx:
         first = next(one for one in whole if one.end)
         partition = Partition(first.topic, first.partition)
-        tx.reset_progress(rig.log.cluster(), "orderflow", partition, Progress(first.end + 1))
+        progress_rows.reset(tx, rig.log.cluster(), "orderflow", partition, Progress(first.end + 1))
     assert [one.partition for one in partition_statuses() if one.misfit == "log_shorter"] == [first.partition]
     reset(rig, first.partition)
     assert not any(one.misfit for one in partition_statuses())

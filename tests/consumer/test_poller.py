@@ -19,8 +19,9 @@ from adapters.messages.snapshots import decode_snapshot
 from adapters.messages.text import digest_of
 from adapters.ports import Carrier, Catalog, NewRecord, OrdersPage, OrdersQuery
 from adapters.simulators.orders import ALPHA, Line, build_order
+from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
-from adapters.store import views
+from adapters.store import snapshots as snapshot_rows
 from consumer import poller as poller_module
 from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
@@ -146,20 +147,20 @@ def test_orders_that_leave_between_every_two_pages_hide_none(rig: Rig, leaving: 
     mirakl.before = leave
     assert poller.run().complete
     assert set(names) <= set(ids(rig))
-    assert views.cursor(rig.store, "alpha") is not None
+    assert cursor_rows.find(rig.store, "alpha") is not None
 
 
 def test_a_listing_that_never_ends_is_published_and_keeps_the_cursor(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     names = fill(rig, 350)
     rig.pollers["alpha"].run()
-    before = views.cursor(rig.store, "alpha")
+    before = cursor_rows.find(rig.store, "alpha")
     rig.clock.advance(60)
     monkeypatch.setattr(poller_module, "MAX_PAGES", 2)
     with capture_logs() as lines:
         outcome = rig.pollers["alpha"].run()
     assert not outcome.complete
     assert set(names) <= set(ids(rig))
-    assert views.cursor(rig.store, "alpha") == before
+    assert cursor_rows.find(rig.store, "alpha") == before
     assert "listing_never_ends" in [line["event"] for line in lines]
     assert before is not None
     success = rig.metrics.registry.get_sample_value("orderflow_poll_last_success_timestamp_seconds", {"shop": "alpha"})
@@ -196,7 +197,7 @@ def test_an_empty_page_under_a_total_is_not_believed(rig: Rig) -> None:
     mirakl, poller = watched(rig)
     mirakl.after = lambda page: OrdersPage(b'{"orders":[],"total_count":5}', page.read_at, page.server_time)
     assert not poller.run().complete
-    assert views.cursor(rig.store, "alpha") is None
+    assert cursor_rows.find(rig.store, "alpha") is None
 
 
 @pytest.mark.parametrize("kind", ["truncated", "503", "429", "timeout_before"])
@@ -211,7 +212,7 @@ def test_a_page_that_cannot_be_had_fails_the_run_and_nothing_moves(rig: Rig, kin
     mirakl.before = fail
     with pytest.raises((Retryable, Unreadable)) as caught:
         poller.run()
-    assert (rig.records(), views.cursor(rig.store, "alpha")) == ([], None)
+    assert (rig.records(), cursor_rows.find(rig.store, "alpha")) == ([], None)
     if kind == "429":
         assert isinstance(caught.value, Retryable)
         assert caught.value.retry_after_seconds == 17
@@ -234,7 +235,7 @@ def test_windows_overlap_and_their_mark_is_the_marketplaces_own_time(rig: Rig) -
     poller.run()
     (first,) = windows(mirakl)
     assert (first.updated_from, first.updated_to) == (began - FIRST, server)
-    cursor = views.cursor(rig.store, "alpha")
+    cursor = cursor_rows.find(rig.store, "alpha")
     assert cursor is not None
     assert cursor.watermark == server - OVERLAP
     rig.clock.advance(60)
@@ -250,12 +251,12 @@ def test_the_mark_is_the_start_of_the_run_and_never_moves_back(rig: Rig) -> None
     began = rig.clock.now()
     mirakl.before = lambda *_: rig.clock.advance(100)  # a slow run
     poller.run()
-    cursor = views.cursor(rig.store, "alpha")
+    cursor = cursor_rows.find(rig.store, "alpha")
     assert cursor is not None
     assert began - OVERLAP <= cursor.watermark <= began + timedelta(seconds=100) - OVERLAP
     mirakl.after = lambda page: OrdersPage(page.body, page.read_at, EPOCH)
     poller.run()
-    after = views.cursor(rig.store, "alpha")
+    after = cursor_rows.find(rig.store, "alpha")
     assert after is not None
     assert after.watermark == cursor.watermark
 
@@ -265,7 +266,7 @@ def test_a_date_far_in_the_future_skips_nothing(rig: Rig) -> None:
     began = rig.clock.now()
     mirakl.after = lambda page: OrdersPage(page.body, page.read_at, began + timedelta(days=365))
     poller.run()
-    cursor = views.cursor(rig.store, "alpha")
+    cursor = cursor_rows.find(rig.store, "alpha")
     assert cursor is not None
     assert cursor.watermark <= began - OVERLAP
 
@@ -294,24 +295,24 @@ def test_the_cursor_moves_only_when_all_is_durable(rig: Rig) -> None:
     poller = rig.new_poller(writer=Writer(rig, 2))
     with pytest.raises(LogUnavailable):
         poller.run()
-    assert views.cursor(rig.store, "alpha") is None
+    assert cursor_rows.find(rig.store, "alpha") is None
     assert len(ids(rig)) == 100
     poller.run()
     assert sorted(ids(rig)) == names
-    assert views.cursor(rig.store, "alpha") is not None
+    assert cursor_rows.find(rig.store, "alpha") is not None
 
 
 def test_a_store_that_does_not_take_the_cursor_fails_the_run(tmp_path: Path) -> None:
     rig = Rig(tmp_path, busy_seconds=0.05)
     rig.pollers["alpha"].run()
-    before = views.cursor(rig.store, "alpha")
+    before = cursor_rows.find(rig.store, "alpha")
     other = sqlite3.connect(rig.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     rig.clock.advance(60)
     with pytest.raises(StoreUnavailable):
         rig.pollers["alpha"].run()
     other.close()
-    assert views.cursor(rig.store, "alpha") == before
+    assert cursor_rows.find(rig.store, "alpha") == before
 
 
 # -- What is news ------------------------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ def test_after_a_reset_what_left_a_moment_ago_leaves_again(rig: Rig) -> None:
     rig.add("1-A", state="RECEIVED")
     rig.pollers["alpha"].run()
     with rig.store.transaction() as tx:
-        tx.forget_cursor("alpha")
+        cursor_rows.forget(tx, "alpha")
     rig.pollers["alpha"].run()
     assert ids(rig) == ["1-A", "1-A"]
     rig.pollers["alpha"].run()
@@ -477,14 +478,14 @@ def test_an_id_that_mirakl_cannot_take_does_not_stop_the_poll(rig: Rig) -> None:
     rig.consume()
     assert (outcome.complete, rig.state("1-A")) == (True, "shipped")
     assert [line["event"] for line in lines] == ["id_refused"]
-    assert views.cursor(rig.store, "alpha") is not None
+    assert cursor_rows.find(rig.store, "alpha") is not None
 
 
 def test_a_listing_that_mirakl_refuses_for_all_fails_the_run(rig: Rig) -> None:
     rig.nets["alpha"].hook = lambda _request: httpx.Response(400)
     with pytest.raises(Rejected):
         rig.pollers["alpha"].run()
-    assert views.cursor(rig.store, "alpha") is None
+    assert cursor_rows.find(rig.store, "alpha") is None
 
 
 # -- What cannot be used -----------------------------------------------------------------------------------------
@@ -511,7 +512,7 @@ def test_an_order_without_id_is_set_aside_and_the_rest_of_its_page_goes_on(rig: 
     (letter,) = letters(rig)
     assert (letter.source, letter.reason, letter.detail) == ("poll:alpha", "missing_field", "order_id")
     assert json.loads(letter.value)["order_id"] == ""
-    assert views.cursor(rig.store, "alpha") is not None
+    assert cursor_rows.find(rig.store, "alpha") is not None
     assert dict(outcome.set_aside) == {"missing_field": 1}
     assert [line["event"] for line in lines] == ["set_aside"]
     assert "canary" not in json.dumps(lines).lower()
@@ -544,8 +545,8 @@ def test_an_order_comes_through_byte_for_byte(rig: Rig) -> None:
     rig.pollers["alpha"].run()
     rig.consume()
     row = rig.row()
-    assert views.received(rig.store, row.key, row.content) == odd
-    assert (row.content, row.state) == (digest_of(odd), "waiting_acceptance")
+    assert snapshot_rows.find(rig.store, row.key, row.digest) == odd
+    assert (row.digest, row.state) == (digest_of(odd), "waiting_acceptance")
 
 
 def rig_body(rig: Rig) -> bytes:
@@ -588,12 +589,12 @@ def test_a_lease_lost_while_reading_ends_the_run_and_nothing_is_published(rig: R
     with pytest.raises(Fenced):
         under_lease(rig, mirakl=mirakl).run()
     assert [offset for _, offset in mirakl.asked] == [0, 90], "the page that was under way is the last"
-    assert (ids(rig), views.cursor(rig.store, "alpha")) == ([], None)
+    assert (ids(rig), cursor_rows.find(rig.store, "alpha")) == ([], None)
 
 
 def test_a_lease_lost_between_two_pages_ends_the_run_and_nothing_more_is_published(rig: Rig) -> None:
     under_lease(rig).run()
-    before = views.cursor(rig.store, "alpha")
+    before = cursor_rows.find(rig.store, "alpha")
     names = fill(rig, 250)
     runs: list[str] = []
 
@@ -605,7 +606,7 @@ def test_a_lease_lost_between_two_pages_ends_the_run_and_nothing_more_is_publish
     with pytest.raises(Fenced):
         poller.run()
     assert sorted(ids(rig)) == names[:100], "one page"
-    assert views.cursor(rig.store, "alpha") == before
+    assert cursor_rows.find(rig.store, "alpha") == before
     assert runs == []
     with pytest.raises(Fenced):
         poller.run()
@@ -618,7 +619,7 @@ def test_a_lease_lost_after_the_last_page_does_not_move_the_cursor(rig: Rig) -> 
     poller = rig.new_poller(lease=lambda: lease, hooks=AfterPage(lambda: taken_over(rig)))
     with pytest.raises(Fenced):
         poller.run()
-    assert views.cursor(rig.store, "alpha") is None
+    assert cursor_rows.find(rig.store, "alpha") is None
 
 
 def test_the_next_holder_reads_what_the_last_one_left(rig: Rig) -> None:

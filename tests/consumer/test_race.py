@@ -9,8 +9,9 @@ from functools import reduce
 import pytest
 import sqlalchemy as sa
 
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
 from adapters.store import transaction as stores
-from adapters.store import views
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from statemachine.commands import CommandKind
@@ -93,12 +94,12 @@ def lost(store: Store, rounds: int) -> list[str]:
     whole = reduce(join, (event.says for event in said), Facts())
     found = []
     for n in range(rounds):
-        (row,) = views.find_orders(store, f"O-{n}") or (None,)
+        (row,) = order_rows.find(store, f"O-{n}") or (None,)
         if row is None:
             found.append(f"O-{n} is not there")
             continue
-        journal = views.journal(store, row.key)
-        folded = reduce(join, (entry.says for entry in journal), Facts())
+        journal = journal_rows.of_order(store, row.key)
+        folded = reduce(join, (entry.event.says for entry in journal), Facts())
         found += [
             f"O-{n}: {what}"
             for what, holds in {

@@ -15,8 +15,12 @@ from adapters.errors import Fenced, LogUnavailable, StoreUnavailable, TooLarge
 from adapters.messages.cloudevents import from_record
 from adapters.messages.transitions import TRANSITION_TYPE, OutboxTopics
 from adapters.ports import NewRecord
-from adapters.store import views
-from adapters.store.transaction import DeadLetter, Store
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store import outbox as outbox_rows
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.outbox import OutboxRow
+from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import RELAY, Leases
 from consumer.relay import BATCH, LEFT_OUT, Relay
@@ -68,10 +72,12 @@ class World:
 
     def tell(self, *texts: str, key: bytes | None = b"k", topic: str = "t") -> None:
         with self.store.transaction() as tx:
-            tx.add_outbox([("type", NewRecord(topic, key, text.encode())) for text in texts], self.clock.now())
+            outbox_rows.add(
+                tx, [OutboxRow("type", NewRecord(topic, key, text.encode())) for text in texts], self.clock.now()
+            )
 
     def waiting(self) -> list[NewRecord]:
-        return [record for _, record in views.outbox(self.store, 1000)]
+        return [row.record for row in outbox_rows.oldest(self.store, 1000)]
 
 
 @pytest.fixture
@@ -101,8 +107,8 @@ def test_each_change_of_state_is_told_once_and_nothing_else(world: World) -> Non
     world.orders.apply(LIFE[:2])
     for later in (*LIFE[2:], *LIFE, sent("T2", when=9), answered("confirm_shipment")):
         world.orders.apply([later])
-    order = views.find_orders(world.store, "O-1")[0]
-    moves = [entry for entry in views.journal(world.store, order.key) if entry.before != entry.after]
+    order = order_rows.find(world.store, "O-1")[0]
+    moves = [entry for entry in journal_rows.of_order(world.store, order.key) if entry.before != entry.after]
     events = [from_record(record.value, record.headers) for record in world.waiting()]
     told = [json.loads(event.data) for event in events if event]
     path = ["new", "waiting_acceptance", "shipping", "imported", "dispatched", "shipped"]
@@ -111,7 +117,7 @@ def test_each_change_of_state_is_told_once_and_nothing_else(world: World) -> Non
     for event, entry in zip([event for event in events if event], moves, strict=True):
         assert (event.type, event.subject) == (TRANSITION_TYPE, "O-1")
         assert event.extensions["partitionkey"] == event.extensions["correlationid"] == "alpha:O-1"
-        assert event.extensions["causationid"] == f"{entry.source}#{entry.event_id}"
+        assert event.extensions["causationid"] == f"{entry.event.source}#{entry.event.event_id}"
         assert event.extensions["sequence"] == f"{entry.version:010d}"
     assert {(record.topic, record.key) for record in world.waiting()} == {("orderflow.transitions", b"alpha:O-1")}
 
@@ -267,7 +273,7 @@ def test_a_crash_between_publication_and_deletion_publishes_twice_and_loses_noth
 ) -> None:
     world.tell("1", "2")
     with monkeypatch.context() as crash:
-        crash.setattr("adapters.store.transaction.Transaction.published", _gone)
+        crash.setattr("adapters.store.outbox.delete", _gone)
         with pytest.raises(StoreUnavailable):
             world.relay.turn()
     world.tell("3")
@@ -290,7 +296,7 @@ def test_a_record_that_is_too_large_goes_out_without_its_value_and_the_rest_whol
     with world.store.transaction() as tx:
         large = NewRecord("t", b"k", b"x" * 20_000, (("h", b"1"),))
         small = [NewRecord("t", b"k", b"%d" % n) for n in range(2)]
-        tx.add_outbox([("type", one) for one in (large, small[0], large, small[1])], world.clock.now())
+        outbox_rows.add(tx, [OutboxRow("type", one) for one in (large, small[0], large, small[1])], world.clock.now())
     assert world.relay.turn() == 4
     without = NewRecord("t", b"k", b"", (("h", b"1"), LEFT_OUT))
     assert world.log.records == [without, small[0], without, small[1]]
@@ -302,12 +308,12 @@ def test_a_record_whose_headers_alone_are_too_large_takes_no_other_with_it(world
     with world.store.transaction() as tx:
         large = NewRecord("t", b"k", b"", (("h", b"x" * 20_000),))
         small = [NewRecord("t", b"k", b"%d" % n) for n in range(2)]
-        tx.add_outbox([("type", one) for one in (small[0], large, small[1])], world.clock.now())
+        outbox_rows.add(tx, [OutboxRow("type", one) for one in (small[0], large, small[1])], world.clock.now())
     world.relay.turn()
     assert world.log.records == small
     assert world.waiting() == []
     with world.store.transaction() as tx:
-        tx.add_outbox([("type", large)], world.clock.now())
+        outbox_rows.add(tx, [OutboxRow("type", large)], world.clock.now())
     world.relay.turn()
     assert (world.log.records, world.waiting()) == (small, [])
 

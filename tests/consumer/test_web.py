@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from adapters.errors import ConfigError, TooLarge
 from adapters.messages.cloudevents import from_record
 from adapters.messages.text import digest_of
-from adapters.store import views
+from adapters.store import dead_letters as dead_letter_rows
 from consumer.metrics.stored import StoredGauges
 from consumer.web.app import application
 from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint
@@ -150,7 +150,7 @@ def test_an_unreadable_callback_is_400_and_names_the_field(web: Web, body: bytes
     assert web.events() == []
     assert web.count("unreadable") == 1
     web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
-    (letter,) = views.dead_letters(web.rig.store)
+    (letter,) = dead_letter_rows.newest(web.rig.store)
     assert letter.value == body
     assert letter.source == "callback:alpha"
     assert letter.times == 2
@@ -224,7 +224,7 @@ def test_the_same_content_is_the_same_event(web: Web) -> None:
     web.rig.clock.advance(7200)
     assert web.put({"X-CustomGateway-Hmac": digest().hex()}).json() == one
     web.rig.consume()
-    assert [(entry.trigger, entry.repeats) for entry in web.rig.journal()] == [("oms_event", 1)]
+    assert [(entry.event.trigger, entry.repeats) for entry in web.rig.journal()] == [("oms_event", 1)]
 
 
 def test_other_methods_are_405(web: Web) -> None:
@@ -269,7 +269,7 @@ def test_a_callback_that_is_too_large_for_the_log_is_dead_lettered(web: Web, mon
     answer = web.put(BEARER)
     assert answer.status_code == 400
     assert answer.json()["error"] == "too_large: a record is larger than the log takes"
-    (letter,) = views.dead_letters(web.rig.store)
+    (letter,) = dead_letter_rows.newest(web.rig.store)
     assert letter.source == "callback:alpha"
     assert letter.reason == "too_large"
     assert letter.value == BODY

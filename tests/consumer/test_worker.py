@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.errors import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
-from adapters.store.transaction import LEASE
+from adapters.store.commands import LEASE
 from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS
 from consumer.operations import orders
 from consumer.retry import DONE
@@ -58,9 +58,9 @@ def test_an_acceptance_leaves_facts_journal_and_a_command_that_is_done(rig: Rig)
     assert (answer.kind, answer.at, answer.proof_after) == ("accept_order", rig.clock.now(), rig.clock.now() + GRACE)
     assert (rig.state(), command.state, command.last_outcome, command.lease_token) == ("accepted", "done", "done", None)
     _, claimed, result = rig.journal()
-    assert [entry.source for entry in (claimed, result)] == ["/orderflow/worker"] * 2
-    assert [entry.event_id.split(":")[::2] for entry in (claimed, result)] == [["1", "claimed"], ["1", "result"]]
-    assert (result.before, result.after, result.note["result"]) == ("waiting_acceptance", "accepted", "done")
+    assert [entry.event.source for entry in (claimed, result)] == ["/orderflow/worker"] * 2
+    assert [entry.event.event_id.split(":")[::2] for entry in (claimed, result)] == [["1", "claimed"], ["1", "result"]]
+    assert (result.before, result.after, result.event.note["result"]) == ("waiting_acceptance", "accepted", "done")
     assert rig.effects() == ["accepted"]
     rig.poll()
     assert rig.state() == "awaiting_payment"
@@ -642,8 +642,8 @@ def test_it_gives_up_by_the_deadline_and_a_person_is_told(rig: Rig) -> None:
     assert (rig.command().state, rig.attention()) == ("gave_up", ["gave_up"])
     assert rig.command().attempts > 200
     given_up = rig.journal()[-1]
-    first_try = next(entry for entry in rig.journal() if entry.trigger == "call")
-    assert timedelta(hours=71) < given_up.at - first_try.at <= timedelta(hours=72)
+    first_try = next(entry for entry in rig.journal() if entry.event.trigger == "call")
+    assert timedelta(hours=71) < given_up.event.at - first_try.event.at <= timedelta(hours=72)
 
 
 def test_retry_after_is_kept(rig: Rig) -> None:
@@ -700,7 +700,7 @@ def test_what_a_remote_quotes_reaches_no_note_and_no_log(rig: Rig) -> None:
     words = "Ann Canary of 8 Canary Row"
     with capture_logs() as lines:
         rig.worker._failed(claim, Rejected("OR21", "400", status=400, words=words))
-    assert "Canary" not in json.dumps([entry.note for entry in rig.journal()]) + json.dumps(lines, default=str)
+    assert "Canary" not in json.dumps([entry.event.note for entry in rig.journal()]) + json.dumps(lines, default=str)
     assert rig.row().facts.rejections[0].words == words, "kept with the order, in its own words"
 
 

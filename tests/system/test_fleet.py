@@ -23,7 +23,9 @@ from sqlalchemy import make_url
 from adapters.engines.kafka import Kafka
 from adapters.engines.processes import free_port
 from adapters.simulators.orders import MARKETPLACES
-from adapters.store import views
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import orders as order_rows
+from adapters.store import outbox as outbox_rows
 from adapters.store.engine import without_password
 from adapters.store.transaction import Store
 from consumer import config
@@ -64,7 +66,7 @@ class Run:
         self.logs = "".join(path.read_text(errors="replace") for path in folder.glob("*.log"))
 
     def _meddle(self, _seconds: float, fleet: Fleet) -> None:
-        under_way = [state for state in views.states(self.store).values() if state not in EARLY]
+        under_way = [state for state in order_rows.states(self.store).values() if state not in EARLY]
         if not self._todo or len(under_way) < self._todo[0][0]:
             return
         _, names, act = self._todo[0]
@@ -136,8 +138,8 @@ def test_every_change_of_state_was_published_in_order(run: Run) -> None:
 
 
 def test_nothing_is_left_behind_in_the_outbox_nor_set_aside(run: Run) -> None:
-    assert views.outbox(run.store, 10) == []
-    assert views.dead_letters(run.store) == []
+    assert outbox_rows.oldest(run.store, 10) == []
+    assert dead_letter_rows.newest(run.store) == []
 
 
 def test_the_fold_of_the_journal_is_what_is_stored(run: Run) -> None:

@@ -27,10 +27,12 @@ from adapters.engines.postgres import Postgres
 from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.log.kafka import KafkaLog, KafkaReader
 from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
+from adapters.store import orders as order_rows
+from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store import transaction as stores
-from adapters.store import views
-from adapters.store.transaction import DeadLetter, Store
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.transaction import Store
 from consumer import loop
 from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
@@ -249,7 +251,7 @@ class Fleet:
         return {row.event_id: row.repeats for row in rows}
 
     def progress(self) -> dict[Partition, int]:
-        found = views.progress(self.store, self.log.cluster(), self.group)
+        found = progress_rows.of_group(self.store, self.log.cluster(), self.group)
         return {partition: progress.position for partition, progress in found.items()}
 
     def ends(self) -> dict[Partition, int]:
@@ -277,8 +279,10 @@ class Fleet:
     def set_row(self, partition: Partition, by: int) -> None:
         """Move a progress row, as an older copy of the store would have it."""
         with self.store.transaction() as tx:
-            now = tx.begin_progress(self.log.cluster(), self.group, {partition: PartitionOffsets(0, 0)})[partition]
-            tx.reset_progress(self.log.cluster(), self.group, partition, replace(now, position=now.position + by))
+            now = progress_rows.begin(tx, self.log.cluster(), self.group, {partition: PartitionOffsets(0, 0)})[
+                partition
+            ]
+            progress_rows.reset(tx, self.log.cluster(), self.group, partition, replace(now, position=now.position + by))
 
     def make_anew(self, base: str, partitions: int) -> None:
         """Delete a topic and make another one of its name."""
@@ -503,7 +507,7 @@ def store_restored(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
 
 def store_is_new(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
     with fleet.store.transaction() as tx:
-        tx.delete(s.progress, s.progress.c.group_name == fleet.group)
+        tx.execute(sa.delete(s.progress).where(s.progress.c.group_name == fleet.group))
     return dict.fromkeys(fleet.partitions, "store_restored")
 
 
@@ -564,7 +568,7 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     for topic in {one.topic for one in wrong}:
         fleet.reset(next(base for base, name in fleet.topics.items() if name == topic))
     restored = Attempt("import_order", RESTORED)
-    orders = [order for order in views.orders(fleet.store, shop=fleet.shop) if order.state != "shipped"]
+    orders = [order for order in order_rows.latest(fleet.store, shop=fleet.shop) if order.state != "shipped"]
     assert orders
     assert all(restored in order.facts.attempts for order in orders)
     wait(lambda: member.misfits == {}, "the reset is noticed")

@@ -19,7 +19,7 @@ from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Partition
 from adapters.simulators.world import make_lives
-from adapters.store import views
+from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import ENV_PREFIX, KafkaTable, LeasesTable
@@ -95,7 +95,7 @@ class Run:
         if not self._todo:
             return
         name, orders, away, back = self._todo[0]
-        under_way = [state for state in views.states(self._store).values() if state not in EARLY]
+        under_way = [state for state in order_rows.states(self._store).values() if state not in EARLY]
         if len(under_way) >= orders and all(is_ready(one.port) for one in fleet.members.values()):
             del self._todo[0]
             self.outages[name] = self._outage(fleet, away, back)

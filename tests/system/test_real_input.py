@@ -19,7 +19,11 @@ from adapters.simulators.oms.api import oms_app
 from adapters.simulators.oms.model import OmsCompany
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.serve import Server, serve, utc_now
-from adapters.store import views
+from adapters.store import commands as command_rows
+from adapters.store import cursors as cursor_rows
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import orders as order_rows
+from adapters.store import snapshots as snapshot_rows
 from consumer import config
 from consumer.bootstrap import Service
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
@@ -98,7 +102,7 @@ class Place:
             pass
 
     def orders(self) -> dict[str, Any]:
-        return {order.order_id: order for order in views.orders(self.service.store, limit=1000)}
+        return {order.order_id: order for order in order_rows.latest(self.service.store, limit=1000)}
 
 
 @contextmanager
@@ -137,7 +141,7 @@ def test_real_orders_get_through(tmp_path: Path) -> None:
         one.turn()
         stored = one.orders()
         assert len(stored) == len({json.loads(raw)["order_id"] for raw in orders})
-        assert views.dead_letters(one.service.store) == []
+        assert dead_letter_rows.newest(one.service.store) == []
         states = {order_id: order.state for order_id, order in stored.items()}
         # Sparse orders of every state, as a payment connector keeps them for its tests.
         for word in ("waiting_debit", "waiting_debit_payment"):
@@ -164,7 +168,7 @@ def test_an_order_that_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path
         one.turn()
         one.turn()
         assert {order_id: order.state for order_id, order in one.orders().items()} == {"O-2": "awaiting_payment"}
-        letters = views.dead_letters(one.service.store)
+        letters = dead_letter_rows.newest(one.service.store)
         assert {(letter.value, letter.source, letter.times) for letter in letters} == {
             (b'{"order_state": "SHIPPING"}', "poll:alpha", 1),
             (b'"text"', "poll:alpha", 1),
@@ -178,7 +182,7 @@ def test_what_was_received_is_kept_byte_for_byte(tmp_path: Path) -> None:
     with place(tmp_path, page_of([raw])) as (one, _, _):
         one.turn()
         order = one.orders()["Ö-1"]
-        assert views.received(one.service.store, order.key, order.content) == raw
+        assert snapshot_rows.find(one.service.store, order.key, order.content) == raw
 
 
 def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None:
@@ -187,7 +191,9 @@ def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None
         one.turn()
         order = one.orders()["O-1"]
         assert (order.state, mirakl.writes) == ("waiting_acceptance", [])
-        assert [(c.kind, c.state) for c in views.commands(one.service.store, order.key)] == [("accept_order", "open")]
+        assert [(c.kind, c.state) for c in command_rows.of_order(one.service.store, order.key)] == [
+            ("accept_order", "open")
+        ]
 
 
 def test_an_unknown_state_is_kept_and_flagged(tmp_path: Path) -> None:
@@ -217,5 +223,5 @@ def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
         stack.callback(service.stop)
         for _ in range(10):  # an interval of 0.05 s: ten runs while alpha's first one still hangs
             assert polled.acquire(timeout=2)
-        assert views.cursor(service.store, "alpha") is None
+        assert cursor_rows.find(service.store, "alpha") is None
         assert service.what_is_dead() == ""

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from adapters.ports import NewRecord
+from adapters.store.budgets import BudgetWindow
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
@@ -242,7 +243,7 @@ class Service:
                 remote,
                 remote,
                 company,
-                oms_budget=(("hour", timedelta(hours=1), (calls_an_hour or {}).get(name, MANY_CALLS)),),
+                oms_budget=(BudgetWindow("hour", timedelta(hours=1), (calls_an_hour or {}).get(name, MANY_CALLS)),),
             )
             for name, company in COMPANIES.items()
         }

@@ -23,7 +23,9 @@ from adapters.errors import LogUnavailable
 from adapters.log.embedded import PARTITIONS, EmbeddedLog
 from adapters.log.kafka import KafkaLog, KafkaReader
 from adapters.ports import LogReader, LogWriter, NewRecord, Partition, PartitionOffsets, Record
-from adapters.store.transaction import Move, Store
+from adapters.store import progress as progress_rows
+from adapters.store.progress import Advance
+from adapters.store.transaction import Store
 from tests.engines import started
 from tests.support import StillClock, new_store
 
@@ -540,8 +542,8 @@ def passes(
     world: Embedded, partition: Partition, held: int, position: int, group: str = "g", cluster: str = "embedded"
 ) -> None:
     with world.store.transaction() as tx:
-        tx.begin_progress(cluster, group, {partition: PartitionOffsets(0, 0)})
-        tx.advance(Move(cluster, group, partition, held, position))
+        progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0)})
+        progress_rows.advance(tx, Advance(cluster, group, partition, held, position))
 
 
 def test_a_failed_publish_published_nothing(embedded: Embedded) -> None:

@@ -17,9 +17,19 @@ from adapters.errors import Rejected, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.messages.oms_events import decode_oms
 from adapters.ports import Partition
-from adapters.store import schema, views
+from adapters.store import cursors as cursor_rows
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import journal as journal_rows
+from adapters.store import leases as lease_rows
+from adapters.store import orders as order_rows
+from adapters.store import progress as progress_rows
+from adapters.store import schema
+from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
-from adapters.store.transaction import Cursor, DeadLetter, Progress, Store
+from adapters.store.cursors import Cursor
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.progress import Progress
+from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
 from consumer.cli import opening
@@ -73,7 +83,7 @@ def desk(tmp_path: Path) -> Desk:
     desk = Desk(tmp_path)
     desk.policies.update(config.policies(config.load(tmp_path / "orderflow.toml")))
     with desk.store.transaction() as tx:
-        tx.bind_shop("beta", "https://beta.mirakl.net", 7, False, desk.clock.now())
+        shop_rows.bind(tx, "beta", "https://beta.mirakl.net", 7, effects=False, now=desk.clock.now())
     return desk
 
 
@@ -208,7 +218,7 @@ def test_a_store_that_does_not_answer_is_told(desk: Desk, monkeypatch: pytest.Mo
     def broken(*_: object, **__: object) -> None:
         raise StoreUnavailable("OperationalError")
 
-    monkeypatch.setattr(views, "orders", broken)
+    monkeypatch.setattr(order_rows, "latest", broken)
     assert complaint("orders", "list") == (
         "orderflow: the store does not answer (OperationalError): see store.url in the configuration\n"
     )
@@ -320,7 +330,7 @@ def test_verify_is_quiet_where_all_is_well(desk: Desk) -> None:
 def test_verify_finds_a_row_that_is_not_its_journal(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
     with desk.store.transaction() as tx:
-        tx.save_orders([(replace(row, state=State.SHIPPED), row.version)])
+        order_rows.save(tx, [(replace(row, state=State.SHIPPED), row.version)])
     result = call("orders", "verify", "--all")
     assert result.exit_code == BAD_ANSWER
     assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout
@@ -339,7 +349,7 @@ def test_shops_are_listed_with_their_switches(desk: Desk) -> None:
 def _letter(desk: Desk, value: bytes) -> None:
     letter = DeadLetter("oms.order-events", "oms.order-events/0/3", "bad_json", "", "digest", b"alpha:O-1", value)
     with desk.store.transaction() as tx:
-        tx.set_aside([letter], desk.clock.now())
+        dead_letter_rows.add(tx, [letter], desk.clock.now())
 
 
 def test_dead_letters_are_listed_without_their_content_and_shown_with_it(desk: Desk) -> None:
@@ -516,9 +526,9 @@ def test_published_events_are_applied_once_however_often_they_are_published(publ
         _consume(publishing)
     assert [record.record_key for record in _published(publishing)] == [b"99999:LX-20417-A"] * 2
     assert json.loads(_published(publishing)[0].value) == json.loads(GOOD.read_text())
-    (order,) = views.find_orders(publishing.store, "LX-20417-A")
+    (order,) = order_rows.find(publishing.store, "LX-20417-A")
     assert (order.shop, order.version, bool(order.facts.dispatches)) == ("beta", 1, True)
-    assert [entry.repeats for entry in views.journal(publishing.store, order.key)] == [1]
+    assert [entry.repeats for entry in journal_rows.of_order(publishing.store, order.key)] == [1]
 
 
 # -- The log by hand ---------------------------------------------------------------------------------------------
@@ -530,7 +540,7 @@ def test_letters_are_replayed_and_discarded_with_a_reason(publishing: Desk) -> N
     assert said == "1 is published to oms.order-events\n"
     assert [record.value for record in _published(publishing)] == [GOOD.read_bytes()]
     _consume(publishing)
-    assert views.find_orders(publishing.store, "LX-20417-A")[0].facts.dispatches
+    assert order_rows.find(publishing.store, "LX-20417-A")[0].facts.dispatches
     for command in ("replay", "discard"):
         said = complaint("dead-letters", command, "1", "--reason", "x", "--yes", code=BAD_ANSWER)
         assert said == "orderflow: dead letter 1 is replayed already\n"
@@ -562,7 +572,7 @@ def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> No
     assert sum(one["lag"] for one in answer("offsets", "list")) == 0
     partition = Partition("oms.order-events", 3)
     with publishing.store.transaction() as tx:
-        tx.reset_progress("embedded", "orderflow", partition, Progress(9))
+        progress_rows.reset(tx, "embedded", "orderflow", partition, Progress(9))
     result = call("offsets", "list", "--json")
     assert result.exit_code == BAD_ANSWER
     assert [(one["partition"], one["misfit"]) for one in json.loads(result.stdout) if one["misfit"]] == [
@@ -576,17 +586,17 @@ def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: D
     publishing.shows("SHIPPING")
     partition = Partition("oms.order-events", 3)
     with publishing.store.transaction() as tx:
-        tx.reset_progress("embedded", "orderflow", partition, Progress(9))
-        lease = tx.take_lease("poll:alpha", "x", publishing.clock.now(), publishing.clock.now())
+        progress_rows.reset(tx, "embedded", "orderflow", partition, Progress(9))
+        lease = lease_rows.take(tx, "poll:alpha", "x", publishing.clock.now(), publishing.clock.now())
         assert lease is not None
         now = publishing.clock.now()
-        tx.set_cursor("alpha", Cursor(now, now, now), lease)
+        cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     reset = ("offsets", "reset", "oms.order-events", "--partition", "3", "--reason", "the disk was lost")
     assert "read 2 shops anew?" in call(*reset, answers="n\n").stderr
-    assert views.cursor(publishing.store, "alpha") is not None
+    assert cursor_rows.find(publishing.store, "alpha") is not None
     assert good(*reset, "--yes") == "oms.order-events/3: 9 -> 0\n"
     assert answer("offsets", "list")
-    assert views.cursor(publishing.store, "alpha") is None
+    assert cursor_rows.find(publishing.store, "alpha") is None
     assert [attempt.carries for attempt in publishing.row.facts.attempts] == [RESTORED]
 
 

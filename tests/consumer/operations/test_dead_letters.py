@@ -10,9 +10,11 @@ from adapters.errors import LogUnavailable
 from adapters.messages.oms_events import ShopIds
 from adapters.ports import NewRecord
 from adapters.simulators.orders import ALPHA, COMPANIES, Line, build_order
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import orders as order_rows
 from adapters.store import schema as s
-from adapters.store import views
-from adapters.store.transaction import DeadLetter
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.dead_letters import DeadLetter, StoredDeadLetter
 from consumer.config import TopicsTable
 from consumer.operations import dead_letters
 from consumer.operations.orders import NotPossible
@@ -41,7 +43,7 @@ def rig(tmp_path: Path) -> Rig:
 
 def letter(rig: Rig, source: str, value: bytes | None, key: bytes | None = None, *headers: tuple[str, bytes]) -> int:
     rig.orders.set_aside([DeadLetter(source, "place", "not_json", "", str(value), key, value, headers)])
-    return views.dead_letters(rig.store)[0].id
+    return dead_letter_rows.newest(rig.store)[0].id
 
 
 def replay(rig: Rig, letter_id: int, *, why: str = "mended", log: object = None, shops: object = SHOPS) -> str:
@@ -61,8 +63,14 @@ def discard(rig: Rig, letter_id: int, why: str = "a test") -> None:
     dead_letters.discard(rig.store, rig.clock, letter_id, who="ana", why=why)
 
 
+def stored(rig: Rig, letter_id: int) -> StoredDeadLetter:
+    found = dead_letter_rows.find(rig.store, letter_id)
+    assert found is not None
+    return found
+
+
 def state(rig: Rig, letter_id: int) -> str:
-    return views.dead_letters(rig.store, letter_id)[0].state
+    return stored(rig, letter_id).state
 
 
 def audited(rig: Rig) -> list[tuple[str, str, str, str]]:
@@ -77,7 +85,7 @@ def raw_order(rig: Rig, order_id: str = "1-A") -> bytes:
     rig.pollers["alpha"].run()
     rig.consume()
     row = rig.row(order_id)
-    received = views.received(rig.store, row.key, row.content)
+    received = snapshot_rows.find(rig.store, row.key, row.digest)
     assert received is not None
     return received
 
@@ -156,13 +164,13 @@ def test_a_letter_of_a_topic_goes_out_byte_for_byte(rig: Rig) -> None:
 def test_what_is_still_wrong_is_set_aside_again_under_its_number(rig: Rig) -> None:
     rig.log.publish([NewRecord(OMS_EVENTS, b"k", b"not json", (("h", b"\xff"),))])
     rig.consume()
-    (first,) = views.dead_letters(rig.store)
+    (first,) = dead_letter_rows.newest(rig.store)
     replay(rig, first.id)
     assert state(rig, first.id) == "replayed"
     rig.consume()
-    (again,) = views.dead_letters(rig.store)
+    (again,) = dead_letter_rows.newest(rig.store)
     assert (again.id, again.state, again.times) == (first.id, "open", 2)
-    assert (again.record_key, again.value, again.headers) == (first.record_key, first.value, first.headers)
+    assert (again.key, again.value, again.headers) == (first.key, first.value, first.headers)
 
 
 def test_what_comes_back_before_it_is_marked_stays_in_sight(rig: Rig) -> None:
@@ -176,7 +184,7 @@ def test_what_comes_back_before_it_is_marked_stays_in_sight(rig: Rig) -> None:
             rig.consume()
 
     replay(rig, 1, log=Fast())
-    assert (state(rig, 1), views.dead_letters(rig.store, 1)[0].times) == ("open", 2)
+    assert (state(rig, 1), stored(rig, 1).times) == ("open", 2)
     assert len(audited(rig)) == 1, "somebody did it all the same"
 
 
@@ -186,14 +194,14 @@ def test_a_record_that_can_be_used_now_ends_in_its_order(rig: Rig) -> None:
     (record,) = rig.records()
     rig.log.publish([NewRecord(SNAPSHOTS, b"beta:1-A", record.value.replace(b"alpha", b"beta"))])
     rig.consume()
-    (missed,) = views.dead_letters(rig.store)
+    (missed,) = dead_letter_rows.newest(rig.store)
     assert missed.reason == "unknown_shop"
     rig.mirakl["beta"] = rig.mirakl["alpha"]  # as the configuration names it now
     rig.consumer = rig.new_consumer()
     replay(rig, missed.id)
     rig.consume()
-    (row,) = views.find_orders(rig.store, "1-A", "beta")
-    assert (row.state, views.received(rig.store, row.key, row.content)) == ("shipping", body)
+    (row,) = order_rows.find(rig.store, "1-A", "beta")
+    assert (row.state, snapshot_rows.find(rig.store, row.key, row.digest)) == ("shipping", body)
     assert state(rig, missed.id) == "replayed"
 
 
@@ -205,9 +213,9 @@ def test_an_order_set_aside_by_a_poll_gets_its_envelope_now(rig: Rig) -> None:
     assert replay(rig, one) == SNAPSHOTS
     rig.consume()
     row = rig.row("3-A")
-    assert (row.state, views.received(rig.store, row.key, row.content)) == ("shipping", body)
+    assert (row.state, snapshot_rows.find(rig.store, row.key, row.digest)) == ("shipping", body)
     assert row.facts.snapshot is not None
-    assert row.facts.snapshot.read_at == views.dead_letters(rig.store, one)[0].first_at, "when it was read, not now"
+    assert row.facts.snapshot.read_at == stored(rig, one).first_at, "when it was read, not now"
 
 
 def test_a_callback_gets_its_envelope_now(rig: Rig) -> None:
@@ -223,7 +231,7 @@ def test_a_letter_that_another_has_just_seen_to_is_told(rig: Rig, monkeypatch: p
     one = letter(rig, OMS_EVENTS, b"x")
     look = dead_letters._open_letter
 
-    def slow(store: object, letter_id: int) -> views.Letter:
+    def slow(store: object, letter_id: int) -> dead_letter_rows.StoredDeadLetter:
         found = look(rig.store, letter_id)
         letter(rig, OMS_EVENTS, b"x")
         return found

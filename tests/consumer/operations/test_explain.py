@@ -11,8 +11,11 @@ import pytest
 from adapters.errors import OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import Catalog, OrdersPage, OrdersQuery
 from adapters.remotes.kornitx_order import build_payload
-from adapters.store import views
-from adapters.store.transaction import OrderRow
+from adapters.store import commands as command_rows
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store import shops as shop_rows
+from adapters.store.orders import OrderRow
 from consumer.apply import OrderWriter
 from consumer.operations.explain import CURES, Explanation, TimelineRow, attention_markdown, explain, known, timeline
 from consumer.operations.verify import differences, redecided
@@ -87,7 +90,7 @@ class Desk:
             jitter=lambda: 0.0,
         )
         with self.store.transaction() as tx:
-            tx.bind_shop("alpha", "https://alpha.mirakl.net", 2104, effects, self.clock.now())
+            shop_rows.bind(tx, "alpha", "https://alpha.mirakl.net", 2104, effects=effects, now=self.clock.now())
 
     def tell(self, *events: Event) -> OrderRow:
         self.orders.apply(events)
@@ -107,18 +110,18 @@ class Desk:
 
     @property
     def row(self) -> OrderRow:
-        return views.find_orders(self.store, "O-1")[0]
+        return order_rows.find(self.store, "O-1")[0]
 
     @property
     def timeline(self) -> list[TimelineRow]:
-        return timeline(views.journal(self.store, self.row.key))
+        return timeline(journal_rows.of_order(self.store, self.row.key))
 
     def explain(self) -> Explanation:
         return explain(
             self.row,
-            views.journal(self.store, self.row.key),
-            views.commands(self.store, self.row.key),
-            shop=views.shops(self.store)[0],
+            journal_rows.of_order(self.store, self.row.key),
+            command_rows.of_order(self.store, self.row.key),
+            shop=shop_rows.list_all(self.store)[0],
             policy=self.policy,
             now=self.clock.now(),
         )
@@ -249,7 +252,7 @@ def test_effects_that_are_off_are_told(tmp_path: Path) -> None:
 def test_a_pause_is_told_of_the_calls_that_it_stops(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     with desk.store.transaction() as tx:
-        tx.switch("alpha", paused=("accept", "ship"))
+        shop_rows.set_switches(tx, "alpha", paused=("accept", "ship"))
     assert desk.explain().waits_for == "accept is paused for this shop: accept_order is due and would be sent"
     desk.shows("SHIPPING", began=NOON + 1)
     assert desk.explain().waits_for == "a worker: import_order is due since 12:00:00"
@@ -329,8 +332,8 @@ def test_every_life_can_be_explained_and_verified(desk: Desk) -> None:
         mine = [replace(e, order_id=f"O-{number}", event_id=f"{number}:{e.event_id}") for e in life.events()]
         for count in range(0, len(mine), 3):
             desk.orders.apply(mine[count : count + 3])
-            row = views.find_orders(desk.store, f"O-{number}")[0]
-            entries, commands = views.journal(desk.store, row.key), views.commands(desk.store, row.key)
+            row = order_rows.find(desk.store, f"O-{number}")[0]
+            entries, commands = journal_rows.of_order(desk.store, row.key), command_rows.of_order(desk.store, row.key)
             now = desk.clock.now()
             found = explain(row, entries, commands, shop=None, policy=desk.policy, now=now)
             assert all((found.why_here, found.waits_for, found.happens_next))
@@ -377,7 +380,7 @@ def test_a_remotes_words_are_in_no_sentence(desk: Desk) -> None:
 
 def test_a_row_that_is_not_its_journal_is_found(desk: Desk) -> None:
     row = desk.shows("SHIPPING")
-    entries = views.journal(desk.store, row.key)
+    entries = journal_rows.of_order(desk.store, row.key)
     assert differences(row, entries) == []
     assert differences(replace(row, facts=Facts()), entries) == ["facts: snapshot differ from the journal"]
     assert differences(replace(row, state=State.SHIPPED), entries) == [
@@ -397,12 +400,12 @@ def test_what_came_after_the_row_was_read_is_no_difference(desk: Desk) -> None:
     desk.tell(
         answered(CommandKind.ACCEPT, carries="accept", answered=NOON), answered(CommandKind.IMPORT, answered=NOON)
     )
-    assert differences(row, views.journal(desk.store, row.key)) == []
+    assert differences(row, journal_rows.of_order(desk.store, row.key)) == []
 
 
 def test_todays_code_may_decide_otherwise(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
-    entries = [replace(entry, after=State.ACCEPTED) for entry in views.journal(desk.store, row.key)]
+    entries = [replace(entry, after=State.ACCEPTED) for entry in journal_rows.of_order(desk.store, row.key)]
     assert redecided(row, entries, Policy("hold")) == [
         "version 1: recorded new -> accepted, today new -> waiting_acceptance",
         "attention: needs_decision: is today's, and not stored",

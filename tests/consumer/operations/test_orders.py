@@ -9,9 +9,12 @@ import sqlalchemy as sa
 
 from adapters.errors import Rejected, Retryable
 from adapters.ports import Clock
-from adapters.store import schema, views
-from adapters.store.transaction import OrderRow, Store
-from adapters.store.views import ShopView
+from adapters.store import commands as command_rows
+from adapters.store import schema
+from adapters.store import shops as shop_rows
+from adapters.store.orders import OrderRow
+from adapters.store.shops import ShopRow
+from adapters.store.transaction import Store
 from consumer.operations.orders import ACTS, NotPossible, act
 from consumer.operations.shops import pause, resume
 from statemachine.attention import ALREADY_THERE
@@ -39,7 +42,7 @@ def reasons(row: OrderRow) -> list[str]:
 
 
 def calls(desk: Desk) -> list[tuple[str, str, int, str]]:
-    return [(c.kind, c.carries, c.round, c.state) for c in views.commands(desk.store, desk.row.key)]
+    return [(c.kind, c.carries, c.round, c.state) for c in command_rows.of_order(desk.store, desk.row.key)]
 
 
 # -- Refused -----------------------------------------------------------------------------------------------------
@@ -153,7 +156,7 @@ def test_settle_covers_all_that_needs_attention_now_and_nothing_later(desk: Desk
 
 
 def test_an_order_that_the_oms_has_already_counts_as_imported_once_settled(desk: Desk) -> None:
-    content = desk.shows("SHIPPING").content
+    content = desk.shows("SHIPPING").digest
     no = Rejection(CommandKind.IMPORT, "", 0, content, desk.clock.now(), ALREADY_THERE)
     assert reasons(desk.tell(event(Trigger.CALL, "no", Facts(rejections=(no,))))) == ["already_in_oms"]
     assert do(desk, "settle").state == "imported"
@@ -208,7 +211,7 @@ def test_retry_hurries_a_call_in_back_off(desk: Desk) -> None:
 # -- Shops -------------------------------------------------------------------------------------------------------
 
 
-def switched(shop: ShopView) -> tuple[bool, tuple[str, ...]]:
+def switched(shop: ShopRow) -> tuple[bool, tuple[str, ...]]:
     return shop.effects, shop.paused
 
 
@@ -224,7 +227,7 @@ def test_what_the_configuration_switches_off_is_not_resumed(tmp_path: Path) -> N
     desk = Desk(tmp_path, effects=False)
     with pytest.raises(NotPossible, match=r'shops\.alpha\.effects is "off" in the configuration'):
         resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured="off")
-    assert switched(views.shops(desk.store)[0]) == (False, ())
+    assert switched(shop_rows.list_all(desk.store)[0]) == (False, ())
 
 
 def test_a_switch_needs_a_reason_too(desk: Desk) -> None:
@@ -260,7 +263,7 @@ class Busy(StillClock):
         return super().now()
 
 
-def switch(store: Store, clock: Clock, what: str) -> ShopView:
+def switch(store: Store, clock: Clock, what: str) -> ShopRow:
     """`what` is "pause import" or the like."""
     verb, only = what.split()
     if verb == "pause":
@@ -282,8 +285,8 @@ def test_two_who_switch_at_once_keep_what_the_other_did(
     """The second one comes when the first has written, and not yet ended."""
     one, other = open_store(), open_store()
     with one.transaction() as tx:
-        tx.bind_shop("alpha", "https://a", 1, True, StillClock().now())
-        tx.switch("alpha", paused=["ship"])
+        shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=StillClock().now())
+        shop_rows.set_switches(tx, "alpha", paused=["ship"])
     late: list[Meanwhile] = []
 
     def meanwhile() -> None:
@@ -291,7 +294,7 @@ def test_two_who_switch_at_once_keep_what_the_other_did(
         assert late[0].waits()
 
     switch(one, Busy(meanwhile), first)
-    assert switched(late[0].result()) == switched(views.shops(one)[0]) == (True, rest)
+    assert switched(late[0].result()) == switched(shop_rows.list_all(one)[0]) == (True, rest)
 
 
 def test_a_shop_that_began_without_effects_begins_to_work(tmp_path: Path) -> None:

@@ -1,0 +1,13 @@
+"""The audit: who changed a switch, an offset or a dead letter, when and why. Rows are never deleted."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from adapters.store import schema as s
+from adapters.store.transaction import Transaction
+
+
+def add(tx: Transaction, *, who: str, act: str, subject: str, why: str, at: datetime) -> None:
+    """Note what a person did, to what, and why."""
+    tx.execute(sa.insert(s.audit).values(at=at, who=who, act=act, subject=subject, why=why))

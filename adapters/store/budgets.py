@@ -1,0 +1,53 @@
+"""Budgets: how many calls all workers together made to an account in its present hour and day."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.transaction import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetWindow:
+    """At most so many calls to an account in so long; `name` is hour or day. It begins with its first call."""
+
+    name: str
+    length: timedelta
+    calls: int
+
+
+def spend(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: datetime) -> datetime | None:
+    """Take one call out of an account's budget. None where a call was left in each window.
+
+    Else it returns when the exhausted window ends, and the caller has to roll the transaction back.
+    """
+    c = s.budgets.c
+    for window in windows:
+        insert = bulk.insert(tx, s.budgets).values(
+            account=account, span=window.name, ends_at=now + window.length, used=1
+        )
+        over = c.ends_at <= now
+        spent = insert.on_conflict_do_update(
+            index_elements=["account", "span"],
+            set_=dict(
+                ends_at=sa.case((over, now + window.length), else_=c.ends_at),
+                used=sa.case((over, 1), else_=c.used + 1),
+            ),
+            where=sa.or_(over, c.used < window.calls),
+        )
+        if tx.execute(spent.returning(c.used)).scalar() is None:
+            mine = (c.account == account, c.span == window.name)
+            ends_at: datetime = tx.execute(sa.select(c.ends_at).where(*mine)).scalar_one()
+            return ends_at
+    return None
+
+
+def used(store: Store, now: datetime) -> dict[tuple[str, str], int]:
+    """Calls made in each account's present windows, by account and name of the window."""
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(s.budgets).where(s.budgets.c.ends_at > now))
+        return {(row.account, row.span): row.used for row in rows}

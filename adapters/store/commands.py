@@ -1,0 +1,323 @@
+"""Commands: one row for each call to make, from its opening to its end. The states are drawn in schema.py.
+
+A worker takes a command in two statements of one transaction: `claimable` finds the next one and locks its order,
+`lease` gives it to the worker. From then on only the holder of the token changes the row: `mark_sending` before the
+call, then `settle` or `requeue`. Where a worker dies, its lease runs out, and the next claim finds the row again.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.transaction import Store, Transaction
+from statemachine.commands import Command, CommandKind, CommandState
+
+#: For how long a command belongs to the worker that claimed it. A call ends earlier: both clients give up after at
+#: most a third of this.
+LEASE: Final = timedelta(seconds=90)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """One call to make, as stored (schema.commands). `payload` holds personal data."""
+
+    id: int
+    order_key: int
+    kind: CommandKind
+    carries: str
+    round: int
+    state: CommandState
+    unwanted: bool
+    basis: str
+    next_at: datetime
+    give_up_at: datetime
+    attempts: int
+    payload: bytes | None
+    maybe_sent: bool
+    last_outcome: str
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.kind, self.carries, self.round
+
+
+_COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
+
+
+# -- Open and drop: apply plans what is due ----------------------------------------------------------------------
+
+
+def live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
+    """The open and leased commands of these orders, locked."""
+    c = s.commands.c
+    statement = sa.select(*_COLUMNS).where(bulk.among(tx, c.order_key, order_keys), s.is_live(c))
+    return [CommandRow(*row) for row in tx.execute(statement.order_by(c.id).with_for_update())]
+
+
+def open_due(tx: Transaction, due: Sequence[tuple[int, Command, datetime]], now: datetime) -> None:
+    """Open each (order key, command, give up at). A command that became obsolete opens again in its old row; one that
+    ended otherwise stays ended."""
+    rows = [
+        dict(
+            order_key=key,
+            kind=command.kind,
+            carries=command.carries,
+            round=command.round,
+            state=CommandState.OPEN,
+            basis=command.basis,
+            opened_at=now,
+            next_at=now,
+            give_up_at=give_up_at,
+        )
+        for key, command, give_up_at in due
+    ]
+    if not rows:
+        return
+    bulk.insert_rows(
+        tx,
+        s.commands,
+        rows,
+        lambda insert: insert.on_conflict_do_update(
+            index_elements=["order_key", "kind", "carries", "round"],
+            set_={name: insert.excluded[name] for name in ("state", "basis", "next_at", "give_up_at")},
+            where=s.commands.c.state == CommandState.OBSOLETE,
+        ),
+    )
+    later_imports = [key for key, command, _ in due if command.kind == CommandKind.IMPORT and command.round]
+    if later_imports:
+        _freeze_again(tx, later_imports)
+
+
+def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
+    """An import of a later round sends the payload that a try of an earlier round may have brought to the OMS
+    (docs/kornitx.md 7)."""
+    c, earlier = s.commands.c, s.commands.alias("earlier")
+    tried = (earlier.c.order_key == c.order_key, earlier.c.kind == CommandKind.IMPORT, earlier.c.maybe_sent)
+    payload = sa.select(earlier.c.payload).where(*tried, earlier.c.id != c.id).order_by(earlier.c.id.desc()).limit(1)
+    tx.execute(
+        sa.update(s.commands)
+        .where(
+            bulk.among(tx, c.order_key, order_keys),
+            c.kind == CommandKind.IMPORT,
+            c.state == CommandState.OPEN,
+            c.attempts == 0,
+        )
+        .where(sa.exists().where(*tried, earlier.c.id != c.id))
+        .values(payload=payload.scalar_subquery(), maybe_sent=True)
+    )
+
+
+def mark_obsolete(tx: Transaction, ids: Collection[int]) -> None:
+    """These are no longer needed. An open command ends; a leased one is marked, and still belongs to its holder
+    (docs/rules.md 12)."""
+    if not ids:
+        return
+    c = s.commands.c
+    ended = sa.case((c.state == CommandState.OPEN, CommandState.OBSOLETE), else_=c.state)
+    update = sa.update(s.commands).where(bulk.among(tx, c.id, ids), s.is_live(c))
+    tx.execute(update.values(unwanted=c.state == CommandState.LEASED, state=ended))
+
+
+def revive(tx: Transaction, ids: Collection[int]) -> None:
+    """These leased commands became obsolete, and are needed after all."""
+    if ids:
+        tx.execute(sa.update(s.commands).where(bulk.among(tx, s.commands.c.id, ids)).values(unwanted=False))
+
+
+def retry_now(tx: Transaction, order_key: int, now: datetime) -> None:
+    """End the back-off of an order's commands, because a person asked."""
+    c = s.commands.c
+    waiting = (c.order_key == order_key, c.state == CommandState.OPEN, c.next_at > now)
+    tx.execute(sa.update(s.commands).where(*waiting).values(next_at=now))
+
+
+# -- Claim: a worker takes the next command ----------------------------------------------------------------------
+
+
+def has_claimable(store: Store, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> bool:
+    """Whether a claim would find a command. It takes no write lock, so an idle worker disturbs nobody."""
+    with store.reading() as connection:
+        return connection.execute(_claimable(now, resting, shops)).first() is not None
+
+
+def claimable(
+    tx: Transaction, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]
+) -> int | None:
+    """The id of the next command, its order locked; None where there is none. See `_claimable`.
+
+    An order that another transaction has locked is skipped. The command may have changed between the read and the
+    lock, so `lease` checks again.
+    """
+    c = s.commands.c
+    statement = bulk.lock_or_skip(tx, _claimable(now, resting, shops), s.orders, s.orders.c.id == c.order_key)
+    return tx.execute(statement).scalar()
+
+
+def load(tx: Transaction, command_id: int) -> CommandRow:
+    """One command, as this transaction sees it."""
+    return CommandRow(*tx.execute(sa.select(*_COLUMNS).where(s.commands.c.id == command_id)).one())
+
+
+def lease(
+    tx: Transaction,
+    command_id: int,
+    *,
+    basis: str,
+    token: str,
+    until: datetime,
+    now: datetime,
+    give_up_at: datetime | None = None,
+) -> bool:
+    """Claim a command: one conditional update (docs/rules.md 13). `give_up_at` None leaves it as it is.
+
+    False where another worker was faster, or has another command of the order.
+    """
+    c = s.commands.c
+    later = {} if give_up_at is None else {"give_up_at": give_up_at}
+    taken = tx.execute(
+        sa.update(s.commands)
+        .where(c.id == command_id, _is_free(now), ~_waits_for_another())
+        .values(
+            state=CommandState.LEASED,
+            lease_token=token,
+            lease_until=until,
+            basis=basis,
+            attempts=c.attempts + 1,
+            **later,
+        )
+    )
+    return bool(taken.rowcount)
+
+
+def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> sa.Select[int]:
+    """The next command: it is due, its shop has this effect switched on, and no other command of its order goes first.
+
+    `resting` are (shop, command kind) whose account pauses. A command whose lease has run out counts as open.
+    """
+    c = s.commands.c
+    switched_on = sa.or_(
+        *(
+            sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(kind.group, autoescape=True)))
+            for kind in CommandKind
+        )
+    )
+    # Not a join of the commands: with one, SQLite may begin at a shop and read every order that the shop ever had.
+    allowed = (
+        sa.select(sa.literal(1))
+        .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
+        .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, switched_on)
+        .correlate(s.commands)
+    )
+    if resting:
+        allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
+    return (
+        sa.select(c.id)
+        .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())
+        .order_by(c.next_at, c.id)
+        .limit(1)
+    )
+
+
+def _is_free(now: datetime) -> sa.ColumnElement[bool]:
+    """Open, or leased to a worker whose lease has run out."""
+    c = s.commands.c
+    return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, c.lease_until < now))
+
+
+def _waits_for_another() -> sa.ColumnElement[bool]:
+    """Another command of the order goes first: the leased one, even if its lease has run out (docs/rules.md 12), else
+    the oldest.
+
+    A command in back-off keeps the younger ones of its order waiting too. That is intended: tracking goes before
+    shipment.
+    """
+    c, other = s.commands.c, s.commands.alias("other")
+    older = sa.and_(c.state == CommandState.OPEN, other.c.state == CommandState.OPEN, other.c.id < c.id)
+    return sa.exists().where(
+        other.c.order_key == c.order_key,
+        other.c.id != c.id,
+        s.is_live(other.c),
+        sa.or_(other.c.state == CommandState.LEASED, older),
+    )
+
+
+# -- Call and settle: only with the token of the lease -----------------------------------------------------------
+
+
+def mark_sending(
+    tx: Transaction, command_id: int, token: str, now: datetime, *, payload: bytes | None, lease: timedelta = LEASE
+) -> bool:
+    """The last check before the call: the lease is still ours, and the command is still wanted (docs/rules.md 18).
+
+    From here on the call may have happened, so the payload is stored now. The lease starts again, so that it lasts
+    longer than the call. False: do not call.
+    """
+    values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + lease}
+    if payload is not None:
+        values["payload"] = payload
+    c = s.commands.c
+    held = (c.id == command_id, c.lease_token == token, c.lease_until > now, sa.not_(c.unwanted))
+    return bool(tx.execute(sa.update(s.commands).where(*held).values(**values)).rowcount)
+
+
+def settle(tx: Transaction, command_id: int, token: str, state: CommandState, outcome: str) -> bool:
+    """End a command (docs/rules.md 15). False where the lease was lost: the row then belongs to another worker.
+
+    A remote that rejected the call has nothing of an earlier try either, or it would have answered duplicate.
+    """
+    values: dict[str, Any] = dict(state=state, last_outcome=outcome)
+    if state == CommandState.REJECTED:
+        values["maybe_sent"] = False
+    return _release(tx, command_id, token, values)
+
+
+def requeue(
+    tx: Transaction,
+    command_id: int,
+    token: str,
+    outcome: str,
+    next_at: datetime,
+    *,
+    maybe_sent: bool,
+    attempt_counts: bool,
+) -> bool:
+    """Open a command again, due at `next_at`; it becomes obsolete where it is not wanted any more.
+
+    False where the lease was lost.
+    """
+    c = s.commands.c
+    values: dict[str, Any] = dict(
+        state=sa.case((c.unwanted, CommandState.OBSOLETE), else_=CommandState.OPEN),
+        last_outcome=outcome,
+        next_at=next_at,
+        maybe_sent=maybe_sent,
+    )
+    if not attempt_counts:
+        values["attempts"] = c.attempts - 1
+    return _release(tx, command_id, token, values)
+
+
+def _release(tx: Transaction, command_id: int, token: str, values: dict[str, Any]) -> bool:
+    c = s.commands.c
+    update = (
+        sa.update(s.commands)
+        .where(c.id == command_id, c.state == CommandState.LEASED, c.lease_token == token)
+        .values(lease_token=None, lease_until=None, unwanted=False, **values)
+    )
+    return bool(tx.execute(update).rowcount)
+
+
+# -- Reads for people --------------------------------------------------------------------------------------------
+
+
+def of_order(store: Store, order_key: int) -> list[CommandRow]:
+    """Every command of one order, the oldest first."""
+    c = s.commands.c
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(*_COLUMNS).where(c.order_key == order_key).order_by(c.id))
+        return [CommandRow(*row) for row in rows]

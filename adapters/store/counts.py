@@ -1,0 +1,89 @@
+"""Counts of what is stored, as the gauges of the metrics read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from adapters.store import schema as s
+from adapters.store.orders import attention_from_json
+from adapters.store.transaction import Store
+from statemachine.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many wait, and since when the oldest of them does."""
+
+    count: int = 0
+    oldest: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCounts:
+    """Counts of what is stored now, all of one moment."""
+
+    in_state: Mapping[tuple[str, str], Waiting]  # by shop and state; since it entered the state
+    attention: Mapping[tuple[str, str], Waiting]  # by shop and reason
+    commands: Mapping[str, Waiting]  # open or leased, by kind; since it was due
+    dead_letters: Mapping[tuple[str, str], int]  # open, by source and reason
+    outbox: Mapping[str, Waiting]  # not published yet, by topic
+
+
+def stored_counts(store: Store) -> StoredCounts:
+    """Count everything that waits. Orders that are refused or canceled wait for nothing, and are left out."""
+    with store.reading() as connection:
+        return StoredCounts(
+            in_state=_in_state(connection),
+            attention=_attention(connection),
+            commands=_commands(connection),
+            dead_letters=_dead_letters(connection),
+            outbox=_outbox(connection),
+        )
+
+
+def _how_many() -> sa.Label[int]:
+    return sa.func.count().label("how_many")
+
+
+def _oldest(column: sa.Column[datetime]) -> sa.Label[datetime]:
+    return sa.func.min(column, type_=s.Instant).label("oldest")
+
+
+def _in_state(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
+    c = s.orders.c
+    statement = (
+        sa.select(c.shop, c.state, _how_many(), _oldest(c.entered_at))
+        .where(c.state.not_in((State.REFUSED, State.CANCELED)))
+        .group_by(c.shop, c.state)
+    )
+    return {(row.shop, row.state): Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}
+
+
+def _attention(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
+    c = s.orders.c
+    found: dict[tuple[str, str], Waiting] = {}
+    for row in connection.execute(sa.select(c.shop, c.attention).where(s.needs_attention(c))):
+        for reason, _detail, since in attention_from_json(row.attention):
+            before = found.get((row.shop, reason), Waiting())
+            found[row.shop, reason] = Waiting(before.count + 1, min(before.oldest or since, since))
+    return found
+
+
+def _commands(connection: sa.Connection) -> dict[str, Waiting]:
+    c = s.commands.c
+    statement = sa.select(c.kind, _how_many(), _oldest(c.next_at)).where(s.is_live(c)).group_by(c.kind)
+    return {row.kind: Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}
+
+
+def _dead_letters(connection: sa.Connection) -> dict[tuple[str, str], int]:
+    c = s.dead_letters.c
+    statement = sa.select(c.source, c.reason, _how_many()).where(c.state == "open").group_by(c.source, c.reason)
+    return {(row.source, row.reason): row.how_many for row in connection.execute(statement)}
+
+
+def _outbox(connection: sa.Connection) -> dict[str, Waiting]:
+    c = s.outbox.c
+    statement = sa.select(c.aggregatetype, _how_many(), _oldest(c.created_at)).group_by(c.aggregatetype)
+    return {row.aggregatetype: Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}

@@ -1,0 +1,117 @@
+"""Dead letters: records, orders and callbacks that cannot be used, as received. May hold personal data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.headers_json import headers_from_json, headers_to_json
+from adapters.store.transaction import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that cannot be used, as received, and why."""
+
+    source: str  # the topic, or "poll:SHOP", or "callback:SHOP"
+    place: str  # "topic/partition/offset", or the read that showed it
+    reason: str
+    detail: str
+    digest: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDeadLetter(DeadLetter):
+    """A dead letter with what became of it. `state` is open, replayed or discarded."""
+
+    id: int
+    first_at: datetime
+    last_at: datetime
+    times: int  # how often the same bytes came for the same reason
+    state: str
+
+
+def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
+    """Keep these. The same bytes for the same reason are counted on their row, which is open again then."""
+    values = [
+        dict(
+            source=each.source,
+            place=each.place,
+            reason=each.reason,
+            detail=each.detail,
+            digest=each.digest,
+            record_key=each.key,
+            value=each.value,
+            headers=headers_to_json(each.headers),
+            first_at=now,
+            last_at=now,
+            times=1,
+            state="open",
+        )
+        for each in dead_letters
+    ]
+    if not values:
+        return
+    insert = bulk.insert(tx, s.dead_letters)
+    tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["source", "reason", "digest"],
+            set_=dict(
+                times=s.dead_letters.c.times + 1,
+                state="open",
+                last_at=insert.excluded.last_at,
+                place=insert.excluded.place,
+            ),
+        ),
+        values,
+    )
+
+
+def close(tx: Transaction, dead_letter_id: int, times: int, state: str) -> bool:
+    """Mark an open dead letter as replayed or discarded. False where it was not open, or came again since it was read.
+
+    A consumer can dead-letter a replayed record again before the replay is marked. The row has to stay open then.
+    """
+    c = s.dead_letters.c
+    as_read = (c.id == dead_letter_id, c.state == "open", c.times == times)
+    return bool(tx.execute(sa.update(s.dead_letters).where(*as_read).values(state=state)).rowcount)
+
+
+def find(store: Store, dead_letter_id: int) -> StoredDeadLetter | None:
+    """One dead letter by its id."""
+    with store.reading() as connection:
+        row = connection.execute(sa.select(s.dead_letters).where(s.dead_letters.c.id == dead_letter_id)).first()
+    return None if row is None else _dead_letter_of(row)
+
+
+def newest(store: Store, limit: int = 100) -> list[StoredDeadLetter]:
+    """Dead letters, the newest first."""
+    c = s.dead_letters.c
+    statement = sa.select(s.dead_letters).order_by(c.last_at.desc(), c.id.desc()).limit(limit)
+    with store.reading() as connection:
+        return [_dead_letter_of(row) for row in connection.execute(statement)]
+
+
+def _dead_letter_of(row: sa.Row[Any]) -> StoredDeadLetter:
+    return StoredDeadLetter(
+        source=row.source,
+        place=row.place,
+        reason=row.reason,
+        detail=row.detail,
+        digest=row.digest,
+        key=row.record_key,
+        value=row.value,
+        headers=headers_from_json(row.headers),
+        id=row.id,
+        first_at=row.first_at,
+        last_at=row.last_at,
+        times=row.times,
+        state=row.state,
+    )

@@ -1,0 +1,136 @@
+"""The journal: one row for each event that was applied to an order, in the order of the order's versions."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.facts_json import facts_from_json, facts_to_json
+from adapters.store.transaction import Store, Transaction
+from statemachine.events import Event
+from statemachine.machine import EventResult
+from statemachine.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One event and what it did. As read, the event is without the bytes and the digest of a snapshot."""
+
+    order_key: int
+    version: int  # of the order, after this event
+    event: Event
+    result: EventResult
+    before: State
+    after: State
+    machine_version: int
+    recorded_at: datetime
+    repeats: int = 0  # how often the same event came again
+
+    @property
+    def moved(self) -> bool:
+        """Whether the event changed the order's state."""
+        return self.before != self.after
+
+
+# -- Writes ------------------------------------------------------------------------------------------------------
+
+
+def known(tx: Transaction, events: Sequence[Event]) -> set[tuple[str, str]]:
+    """(source, event id) of those events that the journal holds already."""
+    c = s.journal.c
+    wanted = bulk.in_pairs(tx, c.event_id, c.source, {(event.event_id, event.source) for event in events})
+    rows = tx.execute(sa.select(c.source, c.event_id).where(wanted)).all()
+    return {(source, event_id) for source, event_id in rows}
+
+
+def count_repeats(tx: Transaction, events: Sequence[Event]) -> None:
+    """Count each repeat on the row of the first event with its source and id (docs/rules.md 10)."""
+    c = s.journal.c
+    times = Counter((event.source, event.event_id) for event in events)
+    rows = [dict(source=source, event_id=event_id, times=count) for (source, event_id), count in times.items()]
+
+    def update(value: Any) -> sa.Update:
+        first = (c.source == value["source"], c.event_id == value["event_id"])
+        return sa.update(s.journal).where(*first).values(repeats=c.repeats + value["times"])
+
+    bulk.update_rows(tx, rows, {"source": c.source, "event_id": c.event_id, "times": c.repeats}, update)
+
+
+def add(tx: Transaction, rows: Sequence[JournalRow]) -> None:
+    """Write these rows. An event or a version that an order has already is an IntegrityError."""
+    values = [
+        dict(
+            order_key=row.order_key,
+            version=row.version,
+            source=row.event.source,
+            event_id=row.event.event_id,
+            trigger=row.event.trigger,
+            at=row.event.at,
+            recorded_at=row.recorded_at,
+            says=facts_to_json(row.event.says),
+            note=json.dumps(row.event.note),
+            result=row.result,
+            before=row.before,
+            after=row.after,
+            machine_version=row.machine_version,
+        )
+        for row in rows
+    ]
+    bulk.insert_rows(tx, s.journal, values)
+
+
+def ids(tx: Transaction, rows: Sequence[JournalRow]) -> dict[tuple[int, int], int]:
+    """The id of each row, by order key and version. Of two rows of an order the later one has the higher id, because
+    the order is locked."""
+    if not rows:
+        return {}
+    c = s.journal.c
+    mine = bulk.in_pairs(tx, c.order_key, c.version, {(row.order_key, row.version) for row in rows})
+    found = tx.execute(sa.select(c.order_key, c.version, c.id).where(mine)).all()
+    return {(order_key, version): id_ for order_key, version, id_ in found}
+
+
+# -- Reads -------------------------------------------------------------------------------------------------------
+
+
+def of_order(store: Store, order_key: int) -> list[JournalRow]:
+    """Everything that happened to one order, in the order in which it was applied."""
+    c = s.journal.c
+    statement = (
+        sa.select(s.journal, s.orders.c.shop, s.orders.c.order_id)
+        .join(s.orders, s.orders.c.id == c.order_key)
+        .where(c.order_key == order_key)
+        .order_by(c.version)
+    )
+    with store.reading() as connection:
+        return [_row_of(row) for row in connection.execute(statement)]
+
+
+def _row_of(row: sa.Row[Any]) -> JournalRow:
+    event = Event(
+        source=row.source,
+        event_id=row.event_id,
+        shop=row.shop,
+        order_id=row.order_id,
+        trigger=row.trigger,
+        at=row.at,
+        says=facts_from_json(row.says),
+        note=json.loads(row.note),
+    )
+    return JournalRow(
+        order_key=row.order_key,
+        version=row.version,
+        event=event,
+        result=row.result,
+        before=row.before,
+        after=row.after,
+        machine_version=row.machine_version,
+        recorded_at=row.recorded_at,
+        repeats=row.repeats,
+    )

@@ -1,0 +1,73 @@
+"""Leases: at most one process at a time polls a shop, or relays the outbox.
+
+A row is never deleted while its name may be taken again, so the token of a name only grows.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from adapters.errors import Fenced
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.transaction import Store, Transaction
+from statemachine.facts import EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease as it was taken."""
+
+    name: str
+    holder: str
+    token: int
+
+
+def take(tx: Transaction, name: str, holder: str, until: datetime, now: datetime) -> Lease | None:
+    """Take a lease or keep it; None where another holder has it. A new holder gets a higher token."""
+    c = s.leases.c
+    insert = bulk.insert(tx, s.leases).values(name=name, holder=holder, token=1, until=until)
+    taken = insert.on_conflict_do_update(
+        index_elements=["name"],
+        set_=dict(holder=holder, until=until, token=sa.case((c.holder == holder, c.token), else_=c.token + 1)),
+        where=sa.or_(c.holder == holder, c.until < now),
+    )
+    token = tx.execute(taken.returning(c.token)).scalar()
+    return None if token is None else Lease(name, holder, token)
+
+
+def check(tx: Transaction, lease: Lease) -> None:
+    """Raises Fenced where the lease has another holder by now. No other process takes it before this transaction
+    ends."""
+    c = s.leases.c
+    row = tx.execute(sa.select(c.holder, c.token).where(c.name == lease.name).with_for_update()).first()
+    if row is None or (row.holder, row.token) != (lease.holder, lease.token):
+        raise Fenced(f"the lease {lease.name} has another holder")
+
+
+def release(tx: Transaction, lease: Lease) -> None:
+    """Give a lease back, so that the next holder need not wait for its end. The row stays, and its token with it."""
+    c = s.leases.c
+    mine = (c.name == lease.name, c.holder == lease.holder, c.token == lease.token)
+    tx.execute(sa.update(s.leases).where(*mine).values(holder="", until=EPOCH))
+
+
+def revoke(tx: Transaction, name: str) -> None:
+    """Take a lease from its holder. Whatever that process began under it is fenced; it may take the lease again."""
+    tx.execute(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
+
+
+def delete_ended(tx: Transaction, prefix: str, before: datetime) -> None:
+    """Delete the leases with this prefix that ended before then. Only for names that nobody takes again: the token of
+    a deleted name would begin at 1."""
+    c = s.leases.c
+    tx.execute(sa.delete(s.leases).where(c.name.startswith(prefix, autoescape=True), c.until < before))
+
+
+def count(store: Store, prefix: str, now: datetime) -> int:
+    """How many leases with this prefix are held."""
+    c = s.leases.c
+    held = (c.name.startswith(prefix, autoescape=True), c.until >= now)
+    with store.reading() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(s.leases).where(*held)).scalar_one()

@@ -1,0 +1,209 @@
+"""Orders: one row for each order of a shop, with its merged facts, its state and what needs attention.
+
+Only `OrderWriter` (consumer/apply.py) writes these rows. It locks them before it reads them.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.errors import StoreUnavailable
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.facts_json import facts_from_json, facts_to_json
+from adapters.store.transaction import Store, Transaction
+from statemachine.facts import Facts
+from statemachine.states import State
+
+# -- Rows --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order as stored. `attention` holds (reason, detail, since); `digest` is that of the newest snapshot."""
+
+    key: int
+    shop: str
+    order_id: str
+    state: State
+    facts: Facts
+    version: int
+    attention: tuple[tuple[str, str, datetime], ...]
+    digest: str
+    read_after: datetime | None
+    entered_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is stored of an order, as far as a poll needs it."""
+
+    digest: str
+    read_after: datetime | None
+
+
+def _order_of(row: sa.Row[Any]) -> OrderRow:
+    return OrderRow(
+        key=row.id,
+        shop=row.shop,
+        order_id=row.order_id,
+        state=row.state,
+        facts=facts_from_json(row.facts),
+        version=row.version,
+        attention=attention_from_json(row.attention),
+        digest=row.content,
+        read_after=row.read_after,
+        entered_at=row.entered_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _attention_to_json(attention: tuple[tuple[str, str, datetime], ...]) -> str:
+    return json.dumps([[reason, detail, since.isoformat()] for reason, detail, since in attention])
+
+
+def attention_from_json(text: str) -> tuple[tuple[str, str, datetime], ...]:
+    return tuple((reason, detail, datetime.fromisoformat(since)) for reason, detail, since in json.loads(text))
+
+
+# -- Writes ------------------------------------------------------------------------------------------------------
+
+
+def lock(tx: Transaction, keys: Collection[tuple[str, str]], now: datetime) -> dict[tuple[str, str], OrderRow]:
+    """The rows of these (shop, order id), locked in the order of their keys. A missing row is made, in state `new`."""
+    missing = [
+        dict(
+            shop=shop,
+            order_id=order_id,
+            state=State.NEW,
+            facts="{}",
+            version=0,
+            attention="[]",
+            content="",
+            first_seen_at=now,
+            entered_at=now,
+            updated_at=now,
+        )
+        for shop, order_id in sorted(keys)
+    ]
+    if not missing:
+        return {}
+    bulk.insert_rows(tx, s.orders, missing, bulk.do_nothing)
+    c = s.orders.c
+    mine = bulk.in_pairs(tx, c.order_id, c.shop, {(order_id, shop) for shop, order_id in keys})
+    rows = tx.execute(sa.select(s.orders).where(mine).order_by(c.id).with_for_update()).all()
+    return {(row.shop, row.order_id): _order_of(row) for row in rows}
+
+
+def lock_by_key(tx: Transaction, key: int) -> OrderRow:
+    """One row, locked."""
+    return _order_of(tx.execute(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).one())
+
+
+def save(tx: Transaction, rows: Sequence[tuple[OrderRow, int]]) -> None:
+    """Write each row over the version that was locked (docs/rules.md 9).
+
+    Raises StoreUnavailable where the stored version is another one: somebody wrote the row despite the lock.
+    """
+    c = s.orders.c
+    values = [
+        dict(
+            id=row.key,
+            locked=locked,
+            state=row.state,
+            facts=facts_to_json(row.facts),
+            version=row.version,
+            attention=_attention_to_json(row.attention),
+            content=row.digest,
+            read_after=row.read_after,
+            entered_at=row.entered_at,
+            updated_at=row.updated_at,
+        )
+        for row, locked in rows
+    ]
+    if not values:
+        return
+    changed = {name: c[name] for name in values[0] if name not in ("id", "locked")}
+
+    def update(value: Any) -> sa.Update:
+        as_locked = (c.id == value["id"], c.version == value["locked"])
+        return sa.update(s.orders).where(*as_locked).values({name: value[name] for name in changed})
+
+    if bulk.update_rows(tx, values, {"id": c.id, "locked": c.version, **changed}, update) != len(values):
+        raise StoreUnavailable("an order was written by another transaction while it was locked by ours")
+
+
+# -- Reads for a poll --------------------------------------------------------------------------------------------
+
+
+def seen(store: Store, shop: str, order_ids: Sequence[str]) -> Mapping[str, Seen]:
+    """What is stored of each of these orders, by order id. One statement for one page of orders."""
+    c = s.orders.c
+    statement = sa.select(c.order_id, c.content, c.read_after).where(c.shop == shop, c.order_id.in_(order_ids))
+    with store.reading() as connection:
+        return {row.order_id: Seen(row.content, row.read_after) for row in connection.execute(statement)}
+
+
+def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> list[str]:
+    """Ids of the orders whose `read_after` has come: those that no read has shown yet, then the longest waiting."""
+    c = s.orders.c
+    first = (c.content == "", c.read_after)
+    statement = sa.select(c.order_id).where(c.shop == shop, c.read_after < now).order_by(*first).limit(limit)
+    with store.reading() as connection:
+        return list(connection.execute(statement).scalars())
+
+
+# -- Reads for people, and after a change of policy --------------------------------------------------------------
+
+
+def open_keys(store: Store, shop: str) -> list[tuple[str, str]]:
+    """(shop, order id) of every order that is neither shipped nor refused nor canceled."""
+    c = s.orders.c
+    statement = sa.select(c.shop, c.order_id).where(
+        c.shop == shop, c.state.not_in((State.SHIPPED, State.REFUSED, State.CANCELED))
+    )
+    with store.reading() as connection:
+        return [(row.shop, row.order_id) for row in connection.execute(statement)]
+
+
+def latest(
+    store: Store,
+    *,
+    shop: str | None = None,
+    states: Sequence[str] = (),
+    attention: bool = False,
+    limit: int = 100,
+) -> list[OrderRow]:
+    """Orders, the latest change first; `attention`: only those that need a person."""
+    c = s.orders.c
+    statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id).limit(limit)
+    if shop:
+        statement = statement.where(c.shop == shop)
+    if states:
+        statement = statement.where(c.state.in_(states))
+    if attention:
+        statement = statement.where(s.needs_attention(c))
+    with store.reading() as connection:
+        return [_order_of(row) for row in connection.execute(statement)]
+
+
+def find(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]:
+    """The orders with this id: more than one only where two shops have it."""
+    where = [s.orders.c.order_id == order_id]
+    if shop:
+        where.append(s.orders.c.shop == shop)
+    with store.reading() as connection:
+        return [_order_of(row) for row in connection.execute(sa.select(s.orders).where(*where))]
+
+
+def states(store: Store) -> dict[tuple[str, str], State]:
+    """The state of every order, by shop and order id."""
+    c = s.orders.c
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(c.shop, c.order_id, c.state))
+        return {(row.shop, row.order_id): row.state for row in rows}

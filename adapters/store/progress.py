@@ -1,0 +1,96 @@
+"""Progress: the next offset to apply of each partition, moved in the transaction that applies the records.
+
+This row decides where a consumer reads on. The commit in Kafka is only a hint.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.errors import Fenced
+from adapters.ports import Partition, PartitionOffsets
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.transaction import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a partition was applied (schema.progress)."""
+
+    position: int  # the next offset to apply
+    log_id: str = ""  # of the topic that `position` belongs to
+    excused_commit: int = 0  # a commit up to here is no sign of a restored store
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A consumer's step over a range of offsets: from `held`, the position that it holds, to `position`."""
+
+    cluster: str
+    group: str
+    partition: Partition
+    held: int
+    position: int
+
+
+def begin(
+    tx: Transaction, cluster: str, group: str, partition_offsets: Mapping[Partition, PartitionOffsets]
+) -> dict[Partition, Progress]:
+    """The row of each partition, locked by topic and partition. A missing row begins at the log's first offset."""
+    c = s.progress.c
+    rows = [
+        dict(
+            cluster=cluster,
+            group_name=group,
+            topic=partition.topic,
+            partition=partition.number,
+            position=offsets.first,
+            log_id=offsets.log_id,
+        )
+        for partition, offsets in sorted(partition_offsets.items(), key=lambda item: item[0])
+    ]
+    if not rows:
+        return {}
+    bulk.insert_rows(tx, s.progress, rows, bulk.do_nothing)
+    mine = bulk.in_pairs(tx, c.topic, c.partition, {(each.topic, each.number) for each in partition_offsets})
+    statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group, mine)
+    found = tx.execute(statement.order_by(c.topic, c.partition).with_for_update())
+    return dict(_progress_of(row) for row in found)
+
+
+def advance(tx: Transaction, step: Advance) -> None:
+    """Step over a range of offsets. Raises Fenced where the stored position is not the one that the consumer holds:
+    another consumer has moved it (docs/rules.md 7)."""
+    c, partition = s.progress.c, step.partition
+    mine = (
+        c.cluster == step.cluster,
+        c.group_name == step.group,
+        c.topic == partition.topic,
+        c.partition == partition.number,
+    )
+    moved = tx.execute(sa.update(s.progress).where(*mine, c.position == step.held).values(position=step.position))
+    if moved.rowcount != 1:
+        raise Fenced(f"{partition.topic}/{partition.number} is not at {step.held}")
+
+
+def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
+    """Set a partition's row to `progress`, whatever it was before."""
+    values = dict(position=progress.position, log_id=progress.log_id, excused_commit=progress.excused_commit)
+    key = dict(cluster=cluster, group_name=group, topic=partition.topic, partition=partition.number)
+    insert = bulk.insert(tx, s.progress).values(**key, **values)
+    tx.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def of_group(store: Store, cluster: str, group: str) -> dict[Partition, Progress]:
+    """How far a group applied each partition that has a row."""
+    c = s.progress.c
+    statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group)
+    with store.reading() as connection:
+        return dict(_progress_of(row) for row in connection.execute(statement))
+
+
+def _progress_of(row: sa.Row[Any]) -> tuple[Partition, Progress]:
+    return Partition(row.topic, row.partition), Progress(row.position, row.log_id, row.excused_commit)

@@ -1,0 +1,97 @@
+"""Shops: each name bound to one account at Mirakl, and the switches of its effects."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.errors import ConfigError
+from adapters.store import bulk, cursors
+from adapters.store import schema as s
+from adapters.store.transaction import Store, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class ShopRow:
+    """One shop as bound, its switches, and how far its poll has come."""
+
+    name: str
+    endpoint: str
+    shop_id: int
+    effects: bool
+    paused: tuple[str, ...]  # groups of effects
+    polled_at: datetime | None
+    watermark: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Which effects of a shop are on: all of them or none, but for the groups that are paused."""
+
+    effects: bool
+    paused: tuple[str, ...]
+
+
+def bind(tx: Transaction, name: str, endpoint: str, shop_id: int, *, effects: bool | None, now: datetime) -> None:
+    """Bind a name to its account. `effects` None leaves them as stored, and off for a new shop.
+
+    Raises ConfigError where the name is bound to another account, or the account to another name: under a second
+    name each of its orders would be carried twice. A name without orders may be bound again: that was a typo.
+    """
+    c = s.shops.c
+    new = dict(name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now)
+    # Several processes start at once: the second one waits here for the first one's transaction, then finds its row.
+    tx.execute(bulk.do_nothing(bulk.insert(tx, s.shops).values(**new)))
+    account = (c.endpoint == endpoint, c.shop_id == shop_id, c.name != name)
+    other = tx.execute(sa.select(c.name).where(*account)).scalar()
+    if other is not None:
+        raise ConfigError(f"shops.{name}: {endpoint} shop {shop_id} is called {other} in this store. Keep that name.")
+    row = tx.execute(sa.select(s.shops).where(c.name == name).with_for_update()).one()
+    if (row.endpoint, row.shop_id) != (endpoint, shop_id):
+        if tx.execute(sa.select(s.orders.c.id).where(s.orders.c.shop == name).limit(1)).first() is not None:
+            raise ConfigError(
+                f"shops.{name} is bound to {row.endpoint} shop {row.shop_id} in this store, "
+                f"and the configuration says {endpoint} shop {shop_id}. Give another account another name."
+            )
+        tx.execute(sa.update(s.shops).where(c.name == name).values(endpoint=endpoint, shop_id=shop_id))
+        cursors.forget(tx, name)  # the new account is read from its beginning
+    if effects is not None:
+        tx.execute(sa.update(s.shops).where(c.name == name).values(effects=effects))
+
+
+def lock_switches(tx: Transaction, shop: str) -> Switches | None:
+    """The shop's switches, its row locked. None: no such shop."""
+    row = tx.execute(sa.select(s.shops).where(s.shops.c.name == shop).with_for_update()).first()
+    return None if row is None else Switches(row.effects, tuple(row.paused.split()))
+
+
+def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects: bool | None = None) -> None:
+    """Set which groups of effects are paused. `effects` None leaves them as they are."""
+    values: dict[str, Any] = {"paused": " ".join(sorted(paused))}
+    if effects is not None:
+        values["effects"] = effects
+    tx.execute(sa.update(s.shops).where(s.shops.c.name == shop).values(**values))
+
+
+def list_all(store: Store) -> list[ShopRow]:
+    """Every shop, by name."""
+    statement = (
+        sa.select(s.shops, s.cursors.c.succeeded_at, s.cursors.c.watermark)
+        .join(s.cursors, s.cursors.c.shop == s.shops.c.name, isouter=True)
+        .order_by(s.shops.c.name)
+    )
+    with store.reading() as connection:
+        return [
+            ShopRow(
+                name=row.name,
+                endpoint=row.endpoint,
+                shop_id=row.shop_id,
+                effects=row.effects,
+                paused=tuple(row.paused.split()),
+                polled_at=row.succeeded_at,
+                watermark=row.watermark,
+            )
+            for row in connection.execute(statement)
+        ]

@@ -1,0 +1,40 @@
+"""Snapshots: every content of an order that Mirakl showed, byte for byte. Personal data."""
+
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from adapters.store import bulk
+from adapters.store import schema as s
+from adapters.store.transaction import Store, Transaction
+
+
+def add(tx: Transaction, bodies: Mapping[tuple[int, str], bytes], now: datetime) -> None:
+    """Keep these bytes by (order key, digest). A digest that an order has already is not written again."""
+    rows = [
+        dict(order_key=key, content=digest, body=zlib.compress(body, 1), received_at=now)
+        for (key, digest), body in bodies.items()
+    ]
+    bulk.insert_rows(tx, s.snapshots, rows, bulk.do_nothing)
+
+
+def load(tx: Transaction, order_key: int, digest: str) -> bytes | None:
+    """The bytes of an order with this digest, for the import."""
+    return _body(tx.execute(_select(order_key, digest)).scalar())
+
+
+def find(store: Store, order_key: int, digest: str) -> bytes | None:
+    """The bytes of an order with this digest, for a person."""
+    with store.reading() as connection:
+        return _body(connection.execute(_select(order_key, digest)).scalar())
+
+
+def _select(order_key: int, digest: str) -> sa.Select[bytes]:
+    c = s.snapshots.c
+    return sa.select(c.body).where(c.order_key == order_key, c.content == digest)
+
+
+def _body(compressed: bytes | None) -> bytes | None:
+    return None if compressed is None else zlib.decompress(compressed)
