@@ -1,6 +1,7 @@
-"""The product, running: both simulators, the service as a small seller would run it, and an audit of the books.
+"""The demo in one process: both simulators, the service on SQLite with every role, and an audit at the end.
 
-Everything is real but the remotes: HTTP on loopback, the file of settings, SQLite, the embedded log, the endpoint.
+Only the remotes are simulated. HTTP on loopback, the configuration file, SQLite, the embedded log and the endpoint for
+callbacks are those of a small installation.
 """
 
 import tempfile
@@ -28,10 +29,13 @@ def demo(
     console: Console | None = None,
     callback_secret: str = CALLBACK_SECRET,
     stalled_seconds: float = STALLED_SECONDS,
-    meddle: Callable[[SimulatedWorld, Service], None] = lambda _world, _service: None,
+    on_started: Callable[[SimulatedWorld, Service], None] = lambda _world, _service: None,
 ) -> Outcome:
-    """Run it to its end, in this one process. `meddle` is for tests: it may do behind the service's back what must be
-    found out."""
+    """Run the demo to its end.
+
+    The simulated OMS signs its callbacks with `callback_secret`. `on_started` is called once everything runs: tests
+    change something there that the audit then has to find.
+    """
     console = console or Console()
     with ExitStack() as stack:
         kept = folder is not None
@@ -50,7 +54,7 @@ def demo(
         settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed))
         service = Service(settings)
         logging_through(service.metrics, stack.enter_context((folder / "orderflow.log").open("w")))
-        stack.callback(structlog.reset_defaults)  # before the file is closed: whoever called us may log again
+        stack.callback(structlog.reset_defaults)  # before the file is closed: the caller may go on logging
         stack.callback(service.stop)
         service.start()
         console.print(
@@ -58,7 +62,7 @@ def demo(
             f"Metrics: http://127.0.0.1:{port}/metrics",
             soft_wrap=True,
         )
-        meddle(world, service)
+        on_started(world, service)
         outcome = watch_and_audit(world, service.store, console, stalled_seconds)
     keep_or_drop(folder, kept, outcome, console)
     return outcome

@@ -1,4 +1,4 @@
-"""Every role as a process of its own, looked after as a cluster would: what dies is started again."""
+"""The processes of the full demo: a few of each role. A process that died is started again, as a cluster would do."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ from adapters.engines.processes import free_port
 
 #: How many processes of each role.
 SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker": 2}
-#: A process that was asked to stop and has not is ended after so long: more than it says that it needs.
+#: How long a process may take to stop before it is killed: longer than the service's own limit.
 STOP_SECONDS: Final = 30.0
 
-#: How one may end: as asked, or by the signal itself where it was started a moment ago and could not listen for it yet.
+#: Good exit statuses: 0, and the signal itself where the process had just been started and did not handle it yet.
 GOOD_ENDS: Final = (0, -signal.SIGTERM)
 
 _MAIN: Final = "from consumer.cli.app import main; main()"
@@ -33,45 +33,48 @@ class Member:
     log: Path
     process: "subprocess.Popen[bytes]"
     starts: int = 1
-    killed: bool = False  # on purpose, so that its end says nothing of it
+    killed: bool = False  # by `Fleet.kill`: its exit status is no finding
 
 
 @dataclass(slots=True)
 class Fleet:
-    """The processes of one configuration."""
+    """The processes that run on one configuration."""
 
     settings: Path
     folder: Path
     members: dict[str, Member] = field(default_factory=dict)
-    #: Ends that were not good ones, in words: which process, of which role, with which exit status.
+    #: One sentence for each wrong exit status: which process, of which role, and the status.
     bad_ends: list[str] = field(default_factory=list)
 
     def start(self, shape: Mapping[str, int] = SHAPE) -> None:
-        """Start them all, and return at once."""
+        """Start every process, and return at once."""
         for role, count in shape.items():
             for number in range(count):
                 name, port = f"{role}-{number}", free_port()
                 log = self.folder / f"{name}.log"
                 self.members[name] = Member(name, role, port, log, self._spawn(role, port, log))
 
-    def tend(self) -> list[str]:
-        """Start what has died again. Returns the names."""
+    def restart_dead(self) -> list[str]:
+        """Start every process again that has ended. Returns their names."""
         dead = [member for member in self.members.values() if member.process.poll() is not None]
         for member in dead:
-            self._judge(member)
+            self._check_end(member)
             member.process = self._spawn(member.role, member.port, member.log)
             member.killed = False
             member.starts += 1
         return [member.name for member in dead]
 
     def kill(self, name: str) -> None:
-        """It ends at once, in the middle of whatever it does."""
+        """End a process with SIGKILL, in the middle of its work."""
         self.members[name].killed = True
         self.members[name].process.kill()
         self.members[name].process.wait()
 
     def stop(self, *names: str) -> dict[str, int]:
-        """Ask all, or these, to stop, and wait. Returns the exit status of each; negative: ended by that signal."""
+        """Ask the named processes, or all, to stop, and wait for them.
+
+        Returns the exit status of each; a negative one is the number of the signal that ended the process.
+        """
         asked = [self.members[name] for name in names] or list(self.members.values())
         for member in asked:
             if member.process.poll() is None:
@@ -83,16 +86,16 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 member.process.kill()
                 member.process.wait()
-            self._judge(member)
+            self._check_end(member)
         return {member.name: member.process.returncode for member in asked}
 
     def logs(self) -> str:
-        """What all of them wrote."""
+        """The logs of all processes."""
         return "".join(
             member.log.read_text(errors="replace") for member in self.members.values() if member.log.exists()
         )
 
-    def _judge(self, member: Member) -> None:
+    def _check_end(self, member: Member) -> None:
         status = member.process.returncode
         end = f"{member.name} ({member.role}) ended with exit status {status}"
         if status not in GOOD_ENDS and not member.killed and end not in self.bad_ends:
@@ -107,5 +110,5 @@ class Fleet:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"ORDERFLOW_WEB__PORT": str(port)},
-                start_new_session=True,  # Ctrl-C is for the demo, which then stops them in order
+                start_new_session=True,  # Ctrl-C reaches only the demo, which then stops the processes itself
             )

@@ -4,6 +4,7 @@ import random
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -26,6 +27,7 @@ from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_a
 from consumer.demo.settings import OMS_KEY, PARTITIONS, Engines, write_settings
 from consumer.wiring import open_store
 
+#: How often `--chaos` kills a process.
 CHAOS_EVERY_SECONDS: Final = 6.0
 
 
@@ -40,13 +42,14 @@ def full_demo(
     postgres_at: str = "",
     chaos: bool = False,
     stalled_seconds: float = 2 * STALLED_SECONDS,
-    meddle: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
+    on_look: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
 ) -> Outcome:
-    """The same on Kafka and PostgreSQL, every role in processes of its own, and the OMS publishing straight to Kafka.
+    """Run the demo to its end. The simulated OMS publishes to Kafka itself, so no callback is needed.
 
-    Engines are started where no address is given; a password in `postgres_at` goes into a file of its own. `chaos`: a
-    consumer, a worker or a poller is killed again and again. `meddle` is for tests: it is called at every look, with
-    the seconds since the start. Raises EngineMissing.
+    Kafka and PostgreSQL are started here unless their addresses are given. A password in `postgres_at` is written to a
+    file that only this user can read. `chaos` kills a poller, a consumer or a worker every few seconds. `on_look` is
+    called several times a second, with the seconds since the start: tests use it to disturb the processes.
+    Raises EngineMissing where a program is missing, ConfigError for an address that cannot be used.
     """
     console = console or Console()
     with ExitStack() as stack:
@@ -76,24 +79,36 @@ def full_demo(
         console.print(f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. Processes:")
         for member in fleet.members.values():
             console.print(f"  {member.name}: http://127.0.0.1:{member.port}/metrics   {member.log}", soft_wrap=True)
-        dice, killed_at = random.Random(seed), 0.0
+        killer = _Killer(fleet, random.Random(seed)) if chaos else None
 
-        def tend(seconds: float) -> None:
-            nonlocal killed_at
-            meddle(seconds, fleet)
-            if chaos and seconds - killed_at >= CHAOS_EVERY_SECONDS:
-                killed_at = seconds
-                fleet.kill(dice.choice([name for name, one in fleet.members.items() if one.role != "web"]))
-            for name in fleet.tend():
+        def look_after(seconds: float) -> None:
+            on_look(seconds, fleet)
+            if killer is not None:
+                killer.kill_if_due(seconds)
+            for name in fleet.restart_dead():
                 console.print(f"  {name} had died and was started again")
 
         def stop() -> list[str]:
             fleet.stop()
             return fleet.bad_ends
 
-        outcome = watch_and_audit(world, store, console, stalled_seconds, tend=tend, stop=stop)
+        outcome = watch_and_audit(world, store, console, stalled_seconds, on_look=look_after, stop=stop)
     keep_or_drop(folder, kept, outcome, console)
     return outcome
+
+
+@dataclass(slots=True)
+class _Killer:
+    """Kills a poller, a consumer or a worker every CHAOS_EVERY_SECONDS."""
+
+    fleet: Fleet
+    random: random.Random
+    killed_at: float = 0.0
+
+    def kill_if_due(self, seconds: float) -> None:
+        if seconds - self.killed_at >= CHAOS_EVERY_SECONDS:
+            self.killed_at = seconds
+            self.fleet.kill(self.random.choice([one.name for one in self.fleet.members.values() if one.role != "web"]))
 
 
 def _started_engines(

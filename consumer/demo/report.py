@@ -1,13 +1,13 @@
-"""Watches a demo to its end, and reports how it ended."""
+"""Watches a demo until it ends, audits the books of the simulators, and prints the result."""
 
-import io
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,17 +16,18 @@ from rich.table import Table
 
 from adapters.simulators.audit import audit
 from adapters.simulators.serve import SimulatedWorld
-from adapters.simulators.stage import Life
 from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
-from consumer.operations.audit import told
+from consumer.operations.audit import believed
 from statemachine.states import State
 
-#: The demo has failed when nothing at all has moved for so long.
+#: A demo has failed if nothing has changed for this long.
 STALLED_SECONDS: Final = 30.0
 LOOK_EVERY_SECONDS: Final = 0.25
-TELL_EVERY_SECONDS: Final = 5.0
+#: Where the output is no terminal, a line this often.
+PRINT_EVERY_SECONDS: Final = 5.0
+MAX_FINDINGS_SHOWN: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Outcome:
     """How a demo ended."""
 
     findings: tuple[str, ...]
-    settled: bool
+    settled: bool  # every order reached the end that its story has
     seconds: float
 
     @property
@@ -48,20 +49,25 @@ def watch_and_audit(
     console: Console,
     stalled_seconds: float,
     *,
-    tend: Callable[[float], None] = lambda _seconds: None,
+    on_look: Callable[[float], None] = lambda _seconds: None,
     stop: Callable[[], list[str]] = list,
 ) -> Outcome:
-    """Watch, then stop what runs, then audit: `stop` returns what was wrong with it."""
+    """Watch the orders, stop what runs, audit the books, and print the result.
+
+    `on_look` is called several times a second, with the seconds since the start. `stop` stops the processes, and
+    returns what was wrong with their ends.
+    """
     began = time.monotonic()
-    settled = _watch(world, store, console, stalled_seconds, tend)
+    settled = _watch(world, store, console, stalled_seconds, on_look)
     seconds = time.monotonic() - began
-    findings = [*stop(), *audit(world.world.lives, world.books.effects(), told(store))]
+    findings = [*stop(), *audit(world.world.lives, world.books.effects(), believed(store))]
     outcome = Outcome(tuple(findings), settled, seconds)
-    _report(console, world, store, outcome)
+    _print_result(console, world, store, outcome)
     return outcome
 
 
 def keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -> None:
+    """Delete the folder of a demo that passed, unless the user asked to keep it; else print where it is."""
     if outcome.passed and not kept:
         shutil.rmtree(folder, ignore_errors=True)
     else:
@@ -71,48 +77,77 @@ def keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -
 # -- The live view -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look at the store and the books found. A look that differs from the last one means progress."""
+
+    states: Mapping[tuple[str, str], str]
+    at_end: int
+    effects: int
+
+
 def _watch(
-    world: SimulatedWorld, store: Store, console: Console, stalled_seconds: float, tend: Callable[[float], None]
+    world: SimulatedWorld, store: Store, console: Console, stalled_seconds: float, on_look: Callable[[float], None]
 ) -> bool:
-    """Show what moves until all is settled, or nothing moves any more. Returns whether all is settled."""
+    """Show progress until every order has ended. False if nothing has changed for `stalled_seconds` before that."""
     lives = world.world.lives
-    progress = Progress(
-        TextColumn("at their end"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
-    task = progress.add_task("orders", total=len(lives))
-    last_moved, last_look, last_told = time.monotonic(), None, 0.0
-    began = last_moved
-    live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-    with live or io.StringIO():
+    began = changed_at = time.monotonic()
+    last: _Look | None = None
+    with _View(console, len(lives)) as view:
         while True:
-            tend(time.monotonic() - began)
-            states = order_rows.states(store)
-            at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in lives)
-            look = (at_end, tuple(sorted(Counter(states.values()).items())), len(world.books.effects()))
-            now = time.monotonic()
-            if look != last_look:
-                last_moved, last_look = now, look
-            progress.update(task, completed=at_end)
-            if live is not None:
-                live.update(Group(_stock(states), progress))
-            elif now - last_told >= TELL_EVERY_SECONDS:
-                last_told = now
-                counts = Counter(states.values())
-                line = "  ".join(f"{state} {counts[state]}" for state in State if counts[state])
-                console.print(line or "waiting for the first order", soft_wrap=True)
-            if at_end == len(lives) and world.settled() and _is_quiet(store):
+            on_look(time.monotonic() - began)
+            look, now = _look(world, store), time.monotonic()
+            if look != last:
+                changed_at, last = now, look
+            view.show(look)
+            if look.at_end == len(lives) and world.settled() and not stored_counts(store).commands:
                 return True
-            if now - last_moved > stalled_seconds:
+            if now - changed_at > stalled_seconds:
                 return False
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _is_quiet(store: Store) -> bool:
-    """No call is due or under way."""
-    return not stored_counts(store).commands
+def _look(world: SimulatedWorld, store: Store) -> _Look:
+    states = order_rows.states(store)
+    at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in world.world.lives)
+    return _Look(states, at_end, len(world.books.effects()))
 
 
-def _stock(states: Mapping[tuple[str, str], str]) -> Table:
+class _View:
+    """On a terminal a table that is redrawn; elsewhere a line every few seconds."""
+
+    def __init__(self, console: Console, orders: int) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("at their end"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        )
+        self._task = self._progress.add_task("orders", total=orders)
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._printed_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, look: _Look) -> None:
+        self._progress.update(self._task, completed=look.at_end)
+        if self._live is not None:
+            self._live.update(Group(_states_by_shop(look.states), self._progress))
+        elif time.monotonic() - self._printed_at >= PRINT_EVERY_SECONDS:
+            self._printed_at = time.monotonic()
+            counts = Counter(look.states.values())
+            line = "  ".join(f"{state} {counts[state]}" for state in State if counts[state])
+            self._console.print(line or "waiting for the first order", soft_wrap=True)
+
+
+def _states_by_shop(states: Mapping[tuple[str, str], str]) -> Table:
     shops = sorted({shop for shop, _ in states})
     counts = Counter((shop, state) for (shop, _), state in states.items())
     table = Table("state", *shops, title="Orders by state")
@@ -121,29 +156,18 @@ def _stock(states: Mapping[tuple[str, str], str]) -> Table:
     return table
 
 
-# -- The end -----------------------------------------------------------------------------------------------------
+# -- The result --------------------------------------------------------------------------------------------------
 
 
-def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outcome) -> None:
-    effects = world.books.effects()
-    by_us = Counter(effect.kind for effect in effects if effect.by == "api")
-    by_others = Counter(effect.kind for effect in effects if effect.by not in ("api", "oms"))
+def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome: Outcome) -> None:
     lives = world.world.lives
-    table = Table("effect", "by us", "expected", "by others", title="Effects in the remotes' own books")
-    for kind, wanted in _expected(lives).items():
-        table.add_row(kind, str(by_us[kind]), wanted, str(by_others[kind] or ""))
-    console.print(table)
-    ends = Counter(order_rows.states(store).values())
-    attention = Counter(
-        reason for o in order_rows.latest(store, attention=True, limit=1_000_000) for reason, *_ in o.attention
-    )
-    console.print("States: " + ", ".join(f"{state} {count}" for state, count in ends.most_common()), soft_wrap=True)
-    if attention:
-        console.print(
-            "For a person: " + ", ".join(f"{reason} {count}" for reason, count in attention.most_common()),
-            soft_wrap=True,
-        )
-    for finding in outcome.findings[:40]:
+    console.print(_effects(world))
+    console.print("States: " + _counted(order_rows.states(store).values()), soft_wrap=True)
+    in_need = order_rows.latest(store, attention=True, limit=1_000_000)
+    if in_need:
+        reasons = [reason for order in in_need for reason, *_ in order.attention]
+        console.print("For a person: " + _counted(reasons), soft_wrap=True)
+    for finding in outcome.findings[:MAX_FINDINGS_SHOWN]:
         console.print(f"  {finding}", markup=False, soft_wrap=True)
     if not outcome.settled:
         console.print("[red]stalled[/red]: some order never came to its end")
@@ -152,10 +176,22 @@ def _report(console: Console, world: SimulatedWorld, store: Store, outcome: Outc
     console.print(f"Audit {verdict}{ending}. {len(lives)} orders, {outcome.seconds:.0f} s.")
 
 
-def _expected(lives: Sequence[Life]) -> dict[str, str]:
-    return {
+def _counted(words: Iterable[str]) -> str:
+    return ", ".join(f"{word} {count}" for word, count in Counter(words).most_common())
+
+
+def _effects(world: SimulatedWorld) -> Table:
+    """What the remotes' own books hold, beside what the stories of the orders lead to."""
+    lives, effects = world.world.lives, world.books.effects()
+    by_us = Counter(effect.kind for effect in effects if effect.by == "api")
+    by_others = Counter(effect.kind for effect in effects if effect.by not in ("api", "oms"))
+    expected = {
         "accepted": str(sum(life.accepted_by == "api" for life in lives)),
         "imported": str(sum(life.imported for life in lives)),
         "tracking": "newest last",
         "shipped": str(sum(life.shipped_by == "api" for life in lives)),
     }
+    table = Table("effect", "by us", "expected", "by others", title="Effects in the remotes' own books")
+    for kind, wanted in expected.items():
+        table.add_row(kind, str(by_us[kind]), wanted, str(by_others[kind] or ""))
+    return table

@@ -1,4 +1,4 @@
-"""The files of settings for a service that runs against the simulators."""
+"""The configuration of a service that runs against the simulators: orderflow.toml, keys and lists of known SKUs."""
 
 import json
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _EMBEDDED: Final = """
 [store]
 url = "sqlite:///orderflow.db"
 """
-#: Who dies is missed soon: a demo has no patience.
+#: Short leases and session time-outs: the demo should not wait long for the work of a process that died.
 _ENGINES: Final = """
 [store]
 url = {database_url}
@@ -47,8 +47,8 @@ oms_events = "{prefix}oms.order-events"
 transitions = "{prefix}orderflow.transitions"
 dead_letters = "{prefix}orderflow.dead-letters"
 """
-DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a name
-#: Of different counts, on purpose: nothing may rely on two topics being dealt alike.
+DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a path
+#: Partitions of each topic. The counts differ, so that no code can rely on two topics being assigned alike.
 PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
 _SHOP: Final = """
 [shops.{name}]
@@ -70,14 +70,15 @@ callback_secret_file = "secrets/callback.key"
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """A Kafka and a PostgreSQL that run."""
+    """A Kafka and a PostgreSQL that the demo uses."""
 
     bootstrap_servers: list[str]
     database_url: str
-    prefix: str = ""  # of topics and group, where the Kafka is not ours alone
+    prefix: str = ""  # of topics and group, on a Kafka that others use too
     database_password: str = field(default="", repr=False)
 
     def as_toml(self) -> str:
+        """Their part of orderflow.toml."""
         return _ENGINES.format(
             database_url=json.dumps(self.database_url),
             password=f'password_file = "{DATABASE_PASSWORD_FILE}"\n' if self.database_password else "",
@@ -95,9 +96,9 @@ def write_settings(
     speed: float = 1.0,
     engines: Engines | None = None,
 ) -> Path:
-    """orderflow.toml and its secrets for a service against these simulators.
+    """Write the configuration into `folder`, and return the path of orderflow.toml. `port` is the service's own.
 
-    Raises ConfigError where the folder holds a configuration already: it may be a real one, with real keys.
+    Raises ConfigError if the folder holds a configuration already: that may be a real one, with real keys.
     """
     path = folder / "orderflow.toml"
     if path.exists():
@@ -126,7 +127,7 @@ def write_settings(
 
 
 def _write_secret(path: Path, secret: str) -> None:
-    """For this user's eyes alone: unlike the simulators' keys it may open something real."""
+    """Readable by this user only: unlike the keys of the simulators, this password may be a real one."""
     path.unlink(missing_ok=True)
     path.touch(0o600)
     path.write_text(secret, encoding="utf-8")

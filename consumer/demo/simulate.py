@@ -1,4 +1,4 @@
-"""The simulators alone."""
+"""`orderflow simulate`: the simulators alone, for a service that somebody starts beside them."""
 
 import signal
 import threading
@@ -11,7 +11,10 @@ from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
 
 
 def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -> None:
-    """Both simulators until Ctrl-C, with a file of settings for a service to run against them."""
+    """Run the simulators until Ctrl-C or SIGTERM, and write a configuration for a service into `folder`.
+
+    `port` is where that service will listen for callbacks.
+    """
     console, stopping = Console(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -26,6 +29,6 @@ def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -
     path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed)
     for name, url in (*world.mirakl_urls.items(), ("oms", world.oms_url)):
         console.print(f"{name}: {url}   books: {url}/_sim/books")
-    console.print(f"Now, elsewhere: orderflow run --config {path}\nCtrl-C ends the simulators.")
+    console.print(f"In another terminal: orderflow run --config {path}\nCtrl-C ends the simulators.")
     stopping.wait()
     world.stop()

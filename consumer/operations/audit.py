@@ -1,4 +1,4 @@
-"""What our journal says of every order, for the audit of the demo."""
+"""What the journal says of each order, for the audit of the demo: it compares this with the books of the simulators."""
 
 from adapters.simulators.audit import Told
 from adapters.store import journal as journal_rows
@@ -6,23 +6,29 @@ from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.retry import ALREADY_DONE, DONE, UNKNOWN
 
+_EVERY_ORDER = 1_000_000
 
-def told(store: Store) -> dict[tuple[str, str], Told]:
-    """What our journal says of every order, for the audit."""
+
+def believed(store: Store) -> dict[tuple[str, str], Told]:
+    """By shop and order id: the state, and for each command how often it was done and how often nobody knows.
+
+    Nobody knows the outcome of a try that ended without an answer, nor of one whose process was killed. Of the latter
+    the journal only says that the command was claimed.
+    """
     found = {}
-    for order in order_rows.latest(store, limit=1_000_000):
+    for order in order_rows.latest(store, limit=_EVERY_ORDER):
         one = Told(order.state)
-        claimed: dict[str, str] = {}  # the tries whose end is not told, by command and token
+        without_result: dict[str, str] = {}  # try -> command
         for entry in journal_rows.of_order(store, order.key):
             a_try, _, _ = entry.event.event_id.rpartition(":")
             note = entry.event.note
             if note.get("step") == "claimed":
-                claimed[a_try] = str(note["command"])
+                without_result[a_try] = str(note["command"])
             elif note.get("step") == "result":
-                claimed.pop(a_try, None)
+                without_result.pop(a_try, None)
                 result, command = note["result"], str(note["command"])
                 one.done[command] += result in (DONE, ALREADY_DONE)
                 one.unsure[command] += result == UNKNOWN
-        one.unsure.update(claimed.values())  # who was killed in the middle could not say how it ended
+        one.unsure.update(without_result.values())
         found[order.shop, order.order_id] = one
     return found

@@ -60,12 +60,12 @@ class Run:
             console=Console(file=self.out, width=120),
             kafka_at=servers,
             postgres_at=database_url,
-            meddle=self._meddle,
+            on_look=self._on_look,
         )
         self.settings: Settings = config.load(folder / "orderflow.toml")
         self.logs = "".join(path.read_text(errors="replace") for path in folder.glob("*.log"))
 
-    def _meddle(self, _seconds: float, fleet: Fleet) -> None:
+    def _on_look(self, _seconds: float, fleet: Fleet) -> None:
         under_way = [state for state in order_rows.states(self.store).values() if state not in EARLY]
         if not self._todo or len(under_way) < self._todo[0][0]:
             return
@@ -181,7 +181,7 @@ def test_a_process_that_ends_badly_by_itself_fails_the_audit(
     """All orders come to their end without it; and one that is killed on purpose is no finding."""
     todo = ["worker-0", "web-0"]
 
-    def meddle(_seconds: float, fleet: Fleet) -> None:
+    def on_look(_seconds: float, fleet: Fleet) -> None:
         if todo and all(is_ready(fleet.members[name].port) for name in todo):
             fleet.kill("worker-0")
             os.kill(fleet.members["web-0"].process.pid, signal.SIGKILL)  # behind the fleet's back, as a crash
@@ -196,7 +196,7 @@ def test_a_process_that_ends_badly_by_itself_fails_the_audit(
         console=Console(file=out, width=120),
         kafka_at=kafka_servers,
         postgres_at=postgres_url,
-        meddle=meddle,
+        on_look=on_look,
     )
     assert outcome.settled
     assert outcome.findings == ("web-0 (web) ended with exit status -9",)

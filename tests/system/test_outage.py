@@ -82,14 +82,14 @@ class Run:
             kafka_at=kafka.bootstrap_servers,
             postgres_at=postgres.url,
             stalled_seconds=LOOKED_FOR_SECONDS,
-            meddle=self._meddle,
+            on_look=self._on_look,
         )
 
     def close(self) -> None:
         self._log.close()
         self._store.close()
 
-    def _meddle(self, _seconds: float, fleet: Fleet) -> None:
+    def _on_look(self, _seconds: float, fleet: Fleet) -> None:
         if self.outages:
             self.pids |= {one.process.pid for one in fleet.members.values()}
         if not self._todo:

@@ -23,14 +23,14 @@ class Run:
     def __init__(self, folder: Path, **options: object) -> None:
         self.out = io.StringIO()
         self.services: list[Service] = []
-        meddle = options.pop("meddle", lambda _world: None)
+        on_started = options.pop("on_started", lambda _world: None)
 
         def look(world: SimulatedWorld, service: Service) -> None:
             self.services.append(service)
-            meddle(world)  # type: ignore[operator]
+            on_started(world)  # type: ignore[operator]
 
         console = Console(file=self.out, width=120)
-        self.outcome: Outcome = demo(folder=folder, console=console, meddle=look, **options)  # type: ignore[arg-type]
+        self.outcome: Outcome = demo(folder=folder, console=console, on_started=look, **options)  # type: ignore[arg-type]
         self.log = (folder / "orderflow.log").read_text()
         self.metrics = generate_latest(self.services[0].metrics.registry).decode()
 
@@ -69,7 +69,7 @@ def test_an_order_posted_behind_our_back_fails_the_audit(tmp_path: Path) -> None
         auth = httpx.BasicAuth(str(COMPANIES["alpha"]), OMS_KEY)
         httpx.post(f"{world.oms_url}/order", json=order, auth=auth, trust_env=False).raise_for_status()
 
-    run = Run(tmp_path, orders=6, speed=5.0, meddle=post)
+    run = Run(tmp_path, orders=6, speed=5.0, on_started=post)
     assert not run.outcome.passed
     assert "BEHIND-1" in " ".join(run.outcome.findings)
     assert "Audit failed" in run.out.getvalue()
