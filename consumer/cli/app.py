@@ -1,5 +1,4 @@
-"""The command line (docs/rules.md 34): names, options, exit codes and the JSON of the reading commands are a
-contract."""
+"""The command `orderflow`, put together from its groups; and how an error becomes a text and an exit code."""
 
 from typing import Any, Final
 
@@ -22,13 +21,13 @@ Examples:
 \b
 Exit codes:
   0  good
-  1  the answer is bad: no such order, nothing to decide, a difference found, an audit failed, or you said no
+  1  a bad answer: no such order, a decision that is not possible, a difference found, an audit failed, or you said no
   2  the configuration or the use is wrong, or the store does not answer
 """
 
 
 class _Commands(typer.core.TyperGroup):
-    """Errors of ours become one text without a traceback."""
+    """Prints an error of ours as a text without a traceback, and ends with the exit code of its kind."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # neither the store nor JSON takes it
@@ -53,9 +52,8 @@ app = group(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (service.run, service.init, service.migrate, service.diagram, service.version):
-    app.command()(command)
-for command in (demo.demo, demo.simulate):
+# In the order of the help.
+for command in (service.run, service.init, service.migrate, service.diagram, service.version, demo.demo, demo.simulate):
     app.command()(command)
 app.add_typer(config.commands, name="config")
 app.add_typer(orders.commands, name="orders")
@@ -66,5 +64,5 @@ app.add_typer(events.commands, name="events")
 
 
 def main() -> None:
-    """The `orderflow` command."""
+    """The entry point of the executable `orderflow`."""
     app(prog_name="orderflow")

@@ -1,4 +1,4 @@
-"""`orderflow config`: what is set, and what may be set."""
+"""`orderflow config`: what is set, and what can be set."""
 
 import re
 import tomllib
@@ -10,14 +10,14 @@ from consumer.cli.options import FILE, Config, Json, group
 from consumer.cli.output import print_json, print_rows
 from consumer.config import Settings
 
-commands = group("The configuration: what holds, and what may be set.")
+commands = group("The configuration: what is set, and what can be set.")
 
 
 @commands.command("show")
 def config_show(file: Config = FILE, as_json: Json = False) -> None:
-    """Print what holds, and where each value comes from: environment, file or default.
+    """Print every setting, and where its value comes from: environment, file or default.
 
-    Secrets are in files, and only their paths are shown.
+    Secrets are in files of their own; only the paths are shown.
 
     \b
     Example:
@@ -56,7 +56,7 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _redacted(key: str, value: Any) -> Any:
-    """Secrets belong into files; one that was written elsewhere is not repeated."""
+    """The value, unless it is a secret. Secrets belong in files; one that was written elsewhere is not shown."""
     name = key.rsplit(".", maxsplit=1)[-1]
     if value and re.search("password|secret|token", name) and not name.endswith("_file"):
         return "(hidden)"

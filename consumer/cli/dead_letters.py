@@ -10,7 +10,7 @@ from adapters.store.headers_json import headers_to_json
 from consumer import config
 from consumer.cli import opening
 from consumer.cli.opening import opened, opened_with_log
-from consumer.cli.options import FILE, Config, Json, LetterIds, Limit, Reason, Who, Yes, group
+from consumer.cli.options import FILE, Config, DeadLetterIds, Json, Limit, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, at_most, fail, print_bytes, print_json, print_pairs, print_rows, text
 from consumer.operations import dead_letters
 
@@ -73,7 +73,7 @@ def _shown(dead_letter: StoredDeadLetter) -> dict[str, Any]:
 
 @commands.command("replay")
 def letters_replay(
-    letter_ids: LetterIds,
+    letter_ids: DeadLetterIds,
     *,
     reason: Reason,
     file: Config = FILE,
@@ -106,7 +106,7 @@ def letters_replay(
 
 @commands.command("discard")
 def letters_discard(
-    letter_ids: LetterIds,
+    letter_ids: DeadLetterIds,
     *,
     reason: Reason,
     file: Config = FILE,

@@ -1,4 +1,4 @@
-"""The commands that run against simulated remotes."""
+"""The commands that run against simulated remotes: `orderflow demo` and `orderflow simulate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,9 +7,9 @@ import typer
 
 from consumer.cli.output import BAD_ANSWER
 
-Count = Annotated[int, typer.Option(min=1, max=100_000, help="How many orders arrive; from 100 on every story occurs.")]
-Speed = Annotated[float, typer.Option(min=0.05, max=20, help="How fast the simulated world turns.")]
-Seed = Annotated[int, typer.Option(help="Another seed, other lives.")]
+Count = Annotated[int, typer.Option(min=1, max=100_000, help="How many orders arrive. From 100 on every story occurs.")]
+Speed = Annotated[float, typer.Option(min=0.05, max=20, help="Speed of the simulated world: 2 is twice as fast.")]
+Seed = Annotated[int, typer.Option(help="Another seed gives other orders.")]
 
 
 def demo(
@@ -17,20 +17,22 @@ def demo(
     orders: Count = 200,
     speed: Speed = 1.0,
     seed: Seed = 1,
-    folder: Annotated[Path | None, typer.Option(help="Keep its files here: settings, store, logs.")] = None,
-    kafka: Annotated[bool, typer.Option("--kafka", help="On a real Kafka, started here.")] = False,
-    postgres: Annotated[bool, typer.Option("--postgres", help="On a real PostgreSQL, started here.")] = False,
-    kafka_at: Annotated[
-        str, typer.Option(metavar="HOST:PORT,...", help="On this Kafka; topics of its own are made.")
+    folder: Annotated[Path | None, typer.Option(help="Keep settings, store and logs in this folder.")] = None,
+    kafka: Annotated[bool, typer.Option("--kafka", help="Use a real Kafka, started by the demo.")] = False,
+    postgres: Annotated[bool, typer.Option("--postgres", help="Use a real PostgreSQL, started by the demo.")] = False,
+    kafka_at: Annotated[str, typer.Option(metavar="HOST:PORT,...", help="Use this Kafka, with new topics.")] = "",
+    postgres_at: Annotated[
+        str, typer.Option(metavar="URL", help="Use this PostgreSQL; its database must be empty.")
     ] = "",
-    postgres_at: Annotated[str, typer.Option(metavar="URL", help="On this PostgreSQL, in an empty database.")] = "",
-    chaos: Annotated[bool, typer.Option("--chaos", help="With both: kill a process every few seconds.")] = False,
+    chaos: Annotated[
+        bool, typer.Option("--chaos", help="Kill a process every few seconds; needs Kafka and PostgreSQL.")
+    ] = False,
 ) -> None:
     """Run the whole service against simulated remotes, then audit their books.
 
-    Two marketplaces and an OMS on this machine; nothing else is needed. The default takes about a minute.
+    Two marketplaces and an OMS are simulated on this machine; nothing else is needed. The default takes about a minute.
     With --kafka --postgres (both, or neither) every role runs in processes of its own: two pollers, two consumers, two
-    workers and the web; the OMS publishes straight to Kafka. It needs Java 17, Maven and PostgreSQL's programs.
+    workers and the web. The OMS then publishes straight to Kafka. This needs Java 17, Maven and PostgreSQL's programs.
 
     \b
     Examples:
@@ -39,12 +41,11 @@ def demo(
       orderflow demo --kafka --postgres --chaos
       orderflow demo --kafka-at 127.0.0.1:9092 --postgres-at postgresql+psycopg://me@127.0.0.1/demo
     """
-    from consumer.demo.embedded import demo as embedded_demo  # noqa: PLC0415 - as in `run`
-    from consumer.demo.full import full_demo  # noqa: PLC0415
-
     if bool(kafka or kafka_at) != bool(postgres or postgres_at):
         raise typer.BadParameter("--kafka and --postgres go together: many processes need both")
     if kafka or kafka_at:
+        from consumer.demo.full import full_demo  # noqa: PLC0415 - as in `run`
+
         outcome = full_demo(
             orders=orders,
             speed=speed,
@@ -57,7 +58,9 @@ def demo(
     elif chaos:
         raise typer.BadParameter("--chaos kills processes: it needs --kafka and --postgres")
     else:
-        outcome = embedded_demo(orders=orders, speed=speed, seed=seed, folder=folder)
+        from consumer.demo import embedded  # noqa: PLC0415 - as in `run`
+
+        outcome = embedded.demo(orders=orders, speed=speed, seed=seed, folder=folder)
     if not outcome.passed:
         raise typer.Exit(BAD_ANSWER)
 
@@ -67,8 +70,10 @@ def simulate(
     orders: Count = 200,
     speed: Speed = 0.2,
     seed: Seed = 1,
-    folder: Annotated[Path, typer.Option(help="Where the configuration for a service goes.")] = Path("simulated"),
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where that service will listen for callbacks.")] = 9464,
+    folder: Annotated[Path, typer.Option(help="Where to write the configuration for a service.")] = Path("simulated"),
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The port on which that service will listen for callbacks.")
+    ] = 9464,
 ) -> None:
     """Run the simulators alone, until Ctrl-C, and write a configuration for a service to try on them.
 
@@ -77,6 +82,6 @@ def simulate(
       orderflow simulate --folder simulated
       orderflow run --config simulated/orderflow.toml     (in another terminal)
     """
-    from consumer.demo.simulate import simulate as run_simulators  # noqa: PLC0415 - as in `run`
+    from consumer.demo import simulate as simulators  # noqa: PLC0415 - as in `run`
 
-    run_simulators(orders=orders, speed=speed, seed=seed, folder=folder, port=port)
+    simulators.simulate(orders=orders, speed=speed, seed=seed, folder=folder, port=port)

@@ -21,9 +21,10 @@ def events_publish(
     file: Config = FILE,
     yes: Yes = False,
 ) -> None:
-    """Publish events to the log, as the OMS or the poller would. Nothing is published where one of them is wrong.
+    """Publish events to the log, as the OMS or the poller would. If one of them is wrong, none is published.
 
-    An event that was applied before does nothing twice, so all of a day can be published again.
+    An event that was applied before counts as a repeat and changes nothing, so all events of a day can be published
+    again.
 
     \b
     Example:
@@ -43,14 +44,14 @@ def events_publish(
 def events_check(
     names: EventFiles,
     *,
-    file: Annotated[Path | None, typer.Option("--config", help="Look the shops up in this configuration.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A warning is wrong too.")] = False,
+    file: Annotated[Path | None, typer.Option("--config", help="Look up the shops in this configuration.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat a warning as wrong.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Read events as the service would, and say what each breaks. Nothing is sent or stored.
+    """Read events as the service would, and say what is wrong with each. Nothing is sent or stored.
 
-    A file holds an event, an array of events, or one event a line: CloudEvents in structured JSON, of any topic.
-    Wrong: the service would set it aside. A warning: it is taken, but breaks the contract.
+    A file holds an event, an array of events, or one event in each line: CloudEvents in structured JSON, of any topic.
+    Wrong: the service would dead-letter the event. A warning: the service takes it, although it breaks the contract.
 
     \b
     Examples:
@@ -58,7 +59,7 @@ def events_check(
       orderflow events check --config orderflow.toml --strict --json events.jsonl
       jq -c .value captured.json | orderflow events check -
     """
-    from consumer.operations import events as checks  # noqa: PLC0415 - building the models takes longer than most questions
+    from consumer.operations import events as checks  # noqa: PLC0415 - its models take long to build
 
     settings = config.load(file) if file else None
     topics = (settings.topics if settings else TopicsTable()).model_dump()
@@ -77,7 +78,7 @@ def events_check(
 
 
 def _bytes(name: str) -> bytes:
-    """What is in a file of events. Ends the command where there is nothing."""
+    """The content of a file, or of standard input. Ends the command if it cannot be read, or is empty."""
     try:
         content = typer.get_binary_stream("stdin").read() if name == "-" else Path(name).read_bytes()
     except OSError as error:

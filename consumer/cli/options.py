@@ -1,4 +1,4 @@
-"""The arguments and options that several commands share, and how a group of commands is made."""
+"""The arguments and options that several commands take, and how a group of commands is made."""
 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -6,21 +6,23 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Mirakl's order id.")]
-OfShop = Annotated[str | None, typer.Option("--shop", help="The shop, where two have an order of this id.")]
+OfShop = Annotated[str | None, typer.Option("--shop", help="The order's shop, where two shops have this order id.")]
 ShopName = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's name in the configuration.")]
-Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="This group of effects alone.")]
-LetterIds = Annotated[list[int], typer.Argument(metavar="ID", help="One or several.")]
-EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files of events; - is standard input.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why; it is kept.")]
-Who = Annotated[str | None, typer.Option("--who", help="Who decides; the system's user where not given.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
+Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="Only this group of effects.")]
+DeadLetterId = Annotated[int, typer.Argument(metavar="ID", help="The dead letter's id, as `list` shows it.")]
+DeadLetterIds = Annotated[list[int], typer.Argument(metavar="ID", help="One id or several.")]
+EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files with events; - is standard input.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why. It is stored.")]
+Who = Annotated[str | None, typer.Option("--who", help="Who decides. By default the system's user.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 
+#: Where the configuration is, unless --config names another file.
 FILE: Final = Path("orderflow.toml")
 
 
 def group(text: str, **more: Any) -> typer.Typer:
-    # Plain help: it reads the same on a terminal, in a pipe and in the docs.
+    """A group of commands with `text` as its help. The help is plain, the same on a terminal, in a pipe and in docs."""
     return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None, **more)

@@ -1,4 +1,4 @@
-"""What a command prints: tables, pairs and JSON on standard output, complaints on standard error."""
+"""What a command prints: tables, pairs and JSON on standard output, errors and questions on standard error."""
 
 import json
 import sys
@@ -8,34 +8,39 @@ from typing import Any, Final, NoReturn
 
 import typer
 
+#: Exit code: the command worked, and its answer is no.
 BAD_ANSWER: Final = 1
+#: Exit code: the configuration or the use is wrong, or the store does not answer.
 BAD_USE: Final = 2
 
 
 def fail(text: str, code: int) -> NoReturn:
+    """Print an error, each line of it after the program's name, and end the command with this exit code."""
     for line in text.splitlines():
         typer.echo(f"orderflow: {printable(line)}", err=True)
     raise typer.Exit(code)
 
 
 def ask(question: str, yes: bool) -> None:
+    """Ask for confirmation, unless --yes was given. A no ends the command with exit code 1."""
     if not yes:
         typer.confirm(printable(question), abort=True, err=True)
 
 
 def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first `limit` rows; says on standard error that there are more, where the caller read one more."""
     if len(rows) > limit:
         typer.echo(f"orderflow: there are more than {limit}; --limit shows more", err=True)
     return rows[:limit]
 
 
 def print_json(value: Any) -> None:
-    """ASCII alone, so that no byte of a remote reaches a terminal as a command."""
+    """JSON in ASCII: a control character that a remote wrote does not reach the terminal."""
     typer.echo(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
-    """A table with the keys as its head: by rich on a terminal, else plain columns, nothing cut."""
+    """A table with the keys of the rows as its head. Nothing is cut: rich folds on a terminal, a pipe gets all."""
     if as_json or not rows:
         print_json(rows) if as_json else typer.echo("none", err=True)
         return
@@ -62,12 +67,14 @@ def _print_rich(cells: Sequence[Sequence[str]]) -> None:
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:
+    """One line for each name and its value."""
     width = max(len(name) for name in pairs)
     for name, value in pairs.items():
         typer.echo(f"{name.replace('_', ' ').ljust(width)}  {cell(value)}".rstrip())
 
 
 def cell(value: Any) -> str:
+    """A value as a person reads it: yes and no, instants in UTC without a zone, lists with spaces."""
     match value:
         case None:
             return ""
@@ -81,16 +88,17 @@ def cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """What a remote wrote may hold control characters; a terminal would obey them."""
+    """Replaces control characters: a remote may have written some, and a terminal would obey them."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def text(body: bytes | None) -> str | None:
+    """Bytes as text; those that are not UTF-8 as escapes."""
     return body.decode(errors="backslashreplace") if body is not None else None
 
 
 def print_bytes(body: bytes | None) -> None:
-    """Byte for byte into a pipe or file; made harmless on a terminal."""
+    """Byte for byte into a pipe or a file; without control characters on a terminal."""
     if sys.stdout.isatty():
         for line in (text(body) or "").splitlines():
             typer.echo(printable(line))

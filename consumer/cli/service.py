@@ -1,4 +1,4 @@
-"""The commands that run the service and prepare what it needs."""
+"""The commands that run the service, prepare its configuration and its store, and describe it."""
 
 import sys
 import time
@@ -30,15 +30,15 @@ def run(
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; a second one ends it at once.
 
-    `all` is every role in one process, the only way on SQLite. With Kafka and PostgreSQL each role can be a process
-    of its own, and have several: pollers share the shops, consumers the partitions, workers the calls.
+    `all` runs every role in one process, as SQLite requires. With Kafka and PostgreSQL each role can run in processes
+    of its own, also in several: pollers share the shops, consumers share the partitions, workers share the calls.
 
     \b
     Examples:
       orderflow run --config orderflow.toml
       ORDERFLOW_WEB__PORT=9465 orderflow run worker --config orderflow.toml
     """
-    from consumer import bootstrap  # noqa: PLC0415 - the service takes a second to import, a question must not
+    from consumer import bootstrap  # noqa: PLC0415 - it takes a second to import; other commands need not wait
 
     bootstrap.run(config.load(file), bootstrap.ROLES if role == "all" else (role,))
 
@@ -46,7 +46,7 @@ def run(
 def init(path: Annotated[Path, typer.Option(help="The file to write.")] = FILE) -> None:
     """Write a first configuration file.
 
-    One that exists is left alone.
+    An existing file is not changed.
 
     \b
     Example:
@@ -66,22 +66,24 @@ def migrate(
     *,
     file: Config = FILE,
     check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit code 1 where it is not up to date.")
+        bool, typer.Option("--check", help="Change nothing; exit code 1 if the schema is not up to date.")
     ] = False,
     wait_seconds: Annotated[
         float,
-        typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for the database, or for the schema."),
+        typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for the database, or for the schema."),
     ] = 0,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="URL", help="Copy this SQLite store into the new, empty PostgreSQL."),
+        typer.Option("--from", metavar="URL", help="Copy this SQLite store into an empty PostgreSQL."),
     ] = None,
 ) -> None:
     """Bring the store's schema up to date, or move a store from SQLite to PostgreSQL.
 
-    On SQLite `run` does it too. On PostgreSQL it is done once, before the processes of a new version start; those of
-    the version before go on beside it. With --from the configuration names the PostgreSQL to move to; the SQLite store
-    is only read, and nothing is moved while anything runs on it (docs/sqlite-to-postgresql.md).
+    On SQLite `run` does it too. On PostgreSQL do it once, before the processes of a new version start; processes of the
+    version before can go on meanwhile. With --from, the configuration names the PostgreSQL to move to. The SQLite store
+    is only read, and no process may run on it.
+
+    See docs/sqlite-to-postgresql.md.
 
     \b
     Examples:
@@ -90,14 +92,16 @@ def migrate(
       orderflow migrate --from sqlite:///orderflow.db --config production.toml
     """
     if source is not None and (check or wait_seconds):
-        raise typer.BadParameter("--from goes without --check and --wait")
+        raise typer.BadParameter("--from cannot be used with --check or --wait")
     settings = config.load(file)
     store = wiring.open_store(settings)
     try:
         if source is not None:
             moved = _moved(store, source)
             typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
-            typer.echo("Now `orderflow orders verify --all`, and put the SQLite file where nothing starts on it.")
+            typer.echo(
+                "Now run `orderflow orders verify --all`, and put the SQLite file where no process starts on it."
+            )
             return
         if not in_time(wait_seconds, lambda: _is_current(settings, store) if check else _migrated(store)):
             fail(f"the store's schema is missing or not this version's; {cure(file)}", BAD_ANSWER)
@@ -112,7 +116,7 @@ def _migrated(store: Store) -> bool:
 
 
 def _is_current(settings: Settings, store: Store) -> bool:
-    """Makes nothing: SQLite would make an empty file."""
+    """Whether the schema is there and up to date. Looks for SQLite's file first: to connect would create it."""
     return missing_file(settings) is None and stores.schema_is_current(store)
 
 
@@ -132,7 +136,7 @@ def _moved(store: Store, source: str) -> dict[str, int]:
 
 
 def in_time(seconds: float, holds: Callable[[], bool]) -> bool:
-    """Ask once a second until it holds; what the last one says or raises counts, asked when the time is over."""
+    """Ask once a second until it holds, and a last time when the time is over; then return or raise what that gives."""
     ends_at = opening.CLOCK.monotonic() + seconds
     while True:
         is_last = opening.CLOCK.monotonic() >= ends_at
@@ -148,7 +152,7 @@ def in_time(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 def diagram(
-    overview: Annotated[bool, typer.Option("--overview", help="The usual way alone.")] = False,
+    overview: Annotated[bool, typer.Option("--overview", help="Only the way of nearly every order.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Every edge and its meaning, as Markdown.")] = False,
 ) -> None:
     """Print the state machine as a Mermaid diagram.
