@@ -1,7 +1,8 @@
-"""`orderflow events check`: reads events as the consumer would, and says what each breaks. It touches nothing.
+"""Reads events in files as the consumer would, and says what is wrong with each; makes records of them to publish.
 
-An error: the consumer would set the event aside (or, of an event that we write, a reader could not trust it). A
-warning: it is taken, but breaks the contract. Both name fields and rules, never values.
+Nothing here writes. An error means that the consumer would dead-letter the event or, for a transition, which only
+orderflow writes, that it does not follow its schema. A warning means that the consumer takes the event, although it
+breaks the contract (docs/events). Both name fields and rules, never values: these may be personal data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ Understood = dict[str, str | int | None]
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """Why the consumer would set an event aside. `reason` is the dead letter's."""
+    """Why the consumer would dead-letter an event, with the reason that the dead letter would have."""
 
     reason: str
     field: str
@@ -42,37 +43,41 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One event of a file. `topic` is the setting's name of it, empty where the type is of none."""
+    """One event of a file. `topic` is its key in the configuration; empty if no topic has events of this type."""
 
-    number: int
+    number: int  # in the file, from 1
     topic: str
     error: Wrong | None = None
     warnings: tuple[Complaint, ...] = ()
     understood: Understood | None = None
 
 
-#: Where the schema has no words for it: rules that span fields or lie outside the event.
+#: Rules that no schema states: they span fields, or depend on the configuration. By reason and field.
 _RULES: Final = {
     ("not_cloudevent", "specversion"): 'has to be "1.0"',
     ("bad_field", "data_base64"): "has to be base64",
     ("bad_field", "subject"): "has to be the order that the data names",
     ("bad_id", "data.order_id"): ID_RULE,
-    ("unknown_type", "type"): "is none that orderflow reads or writes",
+    ("unknown_type", "type"): "is no type that orderflow reads or writes",
     ("unknown_shop", "shop"): "is no shop of the configuration",
     ("unknown_company", "companyrefid"): "no shop of the configuration has this company and a prefix that fits",
 }
 _FIELDS: Final = {"unknown_shop": "shop", "unknown_company": "companyrefid", "not_cloudevent": "specversion"}
-TOMBSTONE: Final = Complaint("", "null is a tombstone: it is passed over, and nothing is read")
-REUSED: Final = Complaint("id", "another event of this source has it: this one would be taken for a repeat, and lost")
+NULL: Final = Complaint("", "null is a record without a value (a tombstone): it is skipped")
+REUSED: Final = Complaint("id", "another event of this source has it: this one would count as a repeat, and be lost")
 
 
 def split(text: bytes) -> list[bytes]:
-    """The bytes of each event: of an array, of lines, or all of it. Raises Unreadable for an array that is none."""
+    """The bytes of each event of a file: of each element of an array, of each line, or all of it.
+
+    Raises Unreadable for a broken array.
+    """
     text = text.strip()
     if text.startswith(b"["):
         return slice_array(text)
     lines = [line for line in text.splitlines() if line.strip()]
-    # An event in several lines has one that begins with a brace; a broken line must not make one event of a file.
+    # Two lines that begin an event mean one event in each line, even if one of the lines is broken. An event that is
+    # written over several lines has only one such line, or else is JSON as a whole.
     if sum(line.startswith((b"{", b"null")) for line in lines) > 1 and not _is_json(text):
         return lines
     return [text] if text else []
@@ -87,15 +92,15 @@ def _is_json(text: bytes) -> bool:
 
 
 class Checker:
-    """Checks event after event; an id is remembered over all of them."""
+    """Checks one file after the other, and remembers ids over all files."""
 
     def __init__(self, shops: Sequence[ShopIds] | None) -> None:
-        """`shops`: those of the configuration, or None: then no shop is looked up."""
+        """`shops` are those of the configuration; with None no shop is looked up."""
         self._shops = shops
         self._seen: dict[tuple[str, str], dict[str, object]] = {}
 
     def check(self, text: bytes) -> Iterator[Checked]:
-        """What each event of a file breaks. An empty iterator for an empty file."""
+        """What is wrong with each event of a file; nothing for an empty file."""
         try:
             events = split(text)
         except Unreadable as error:
@@ -106,10 +111,10 @@ class Checker:
 
     def _check(self, number: int, raw: bytes) -> Checked:
         if raw.strip() == b"null":
-            return Checked(number, "", warnings=(TOMBSTONE,))
+            return Checked(number, "", warnings=(NULL,))
         kind, found = _by_schema(raw)
         topic = kind.topic if kind else ""
-        reading = ""  # the decoder reads the envelope, then the data, and names the fields of both alike
+        reading = ""  # becomes "data" once the envelope is read: the decoder's errors name fields without their parent
         try:
             event = _envelope(raw, kind, found)
             reading = "data"
@@ -122,7 +127,7 @@ class Checker:
         return Checked(number, topic, None, (*found, *more), understood)
 
     def _used_before(self, event: CloudEvent) -> bool:
-        data = load_object(event.data)  # not its bytes: an event may be written with other space the second time
+        data = load_object(event.data)  # compared as JSON: the second time it may be written with other white space
         return self._seen.setdefault((event.source, event.id), data) != data
 
 
@@ -139,7 +144,7 @@ def _envelope(raw: bytes, kind: Kind | None, found: Sequence[Complaint]) -> Clou
     event = from_record(raw, ())
     if event is None or kind is None:
         raise Unreadable(UnreadableReason.UNKNOWN_TYPE, "type")
-    if kind is TRANSITIONS and found:  # we write these and read none, so the schema is the only decoder
+    if kind is TRANSITIONS and found:  # orderflow writes these and reads none: the schema stands in for a decoder
         missing = found[0].rule == MISSING
         reason = UnreadableReason.MISSING_FIELD if missing else UnreadableReason.BAD_FIELD
         raise Unreadable(reason, found[0].field)
@@ -164,22 +169,25 @@ def _wrong(error: Unreadable, reading: str, found: Sequence[Complaint]) -> Wrong
 def _understood(
     raw: bytes, event: CloudEvent, kind: Kind | None, shops: Sequence[ShopIds] | None
 ) -> tuple[Understood, list[Complaint]]:
-    """What it would take from the event, and what it would forgive. Raises Unreadable where it would set it aside."""
+    """What the consumer would read in an event, and what it would tolerate there.
+
+    Raises Unreadable for an event that the consumer would dead-letter.
+    """
     if kind is OMS:
-        return _of_the_oms(raw, event, shops)
+        return _in_oms_event(raw, event, shops)
     if kind is SNAPSHOTS:
-        return _of_a_snapshot(raw, event, shops), []
+        return _in_snapshot(raw, event, shops), []
     return {name: load_object(event.data)[name] for name in ("shop", "order_id", "from_state", "to_state")}, []
 
 
-def _of_the_oms(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> tuple[Understood, list[Complaint]]:
+def _in_oms_event(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> tuple[Understood, list[Complaint]]:
     if shops is None:
-        shops = _whoever(event.extensions.get("companyrefid", ""))
+        shops = _any_shop_of(event.extensions.get("companyrefid", ""))
     read = decode_oms(raw, (), shops)
     callback = callback_of(event.data)
     more = [*forgiven(callback, load_object(event.data), "data")]
     if event.type != oms_type(callback):
-        more.append(Complaint("type", "does not fit the data, by which orderflow decides"))
+        more.append(Complaint("type", "does not fit the data; orderflow goes by the data"))
     dispatches = read.says.dispatches if read else ()
     return {
         "order_id": read.order_id if read else "",
@@ -192,12 +200,12 @@ def _of_the_oms(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) 
     }, more
 
 
-def _whoever(company: str) -> tuple[ShopIds, ...]:
-    """Without a configuration: a shop of just this company."""
+def _any_shop_of(company: str) -> tuple[ShopIds, ...]:
+    """Without a configuration every company is known: a nameless shop of this one."""
     return (ShopIds("", int(company)),) if company.isdecimal() and len(company) < 20 else ()
 
 
-def _of_a_snapshot(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> Understood:
+def _in_snapshot(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> Understood:
     names = {event.extensions.get("shop", "")} if shops is None else {shop.name for shop in shops}
     read = decode_snapshot(raw, (), names)
     snapshot = read.says.snapshot if read else None
@@ -212,11 +220,11 @@ def _of_a_snapshot(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | Non
     }
 
 
-# -- In words ------------------------------------------------------------------------------------------------------
+# -- Reports -------------------------------------------------------------------------------------------------------
 
 
 def summary(checked: Checked, topics: Mapping[str, str]) -> dict[str, Any]:
-    """What a script reads of an event. `topics`: their names by setting."""
+    """What `--json` prints of an event. `topics` are the topics' names, by their key in the configuration."""
     return {
         "event": checked.number,
         "topic": topics.get(checked.topic),
@@ -228,7 +236,7 @@ def summary(checked: Checked, topics: Mapping[str, str]) -> dict[str, Any]:
 
 
 def lines(checked: Checked, topics: Mapping[str, str]) -> Iterator[str]:
-    """What a person reads of an event. The first line is the verdict."""
+    """What a person reads of an event: ok or wrong, then each warning."""
     topic = f", {topics[checked.topic]}" if checked.topic else ""
     if checked.error:
         yield f"wrong{topic}: {_named(checked.error)} [{checked.error.reason}]"
@@ -252,12 +260,15 @@ def _word(value: str | int | None) -> str:
     return str(value)
 
 
+# -- Publishing ----------------------------------------------------------------------------------------------------
+
+
 class Refused(OrderflowError):
-    """An event of a file would be set aside."""
+    """A file holds an event that the consumer would dead-letter, or that it does not read."""
 
 
 def records(text: bytes, shops: Sequence[ShopIds], topics: TopicsTable) -> list[NewRecord]:
-    """The record of each event of a file that the consumer reads. Raises Refused for one that it would set aside."""
+    """A record for each event of a file. Raises Refused for an event that the consumer could not use."""
     found: list[NewRecord] = []
     names = topics.model_dump()
     for checked, raw in zip(Checker(shops).check(text), split(text), strict=True):
@@ -266,7 +277,7 @@ def records(text: bytes, shops: Sequence[ShopIds], topics: TopicsTable) -> list[
             raise Refused(f"event {checked.number}: {why}; `orderflow events check` says more")
         event = from_record(raw, ())
         if event is None:
-            raise Refused(f"event {checked.number}: a tombstone says nothing")
+            raise Refused(f"event {checked.number}: null is a record without a value, and would be skipped")
         key = event.extensions.get("partitionkey", "").encode() or None
         found.append(NewRecord(names[checked.topic], key, raw, STRUCTURED_HEADERS))
     return found

@@ -1,4 +1,4 @@
-"""`events check`: the published examples first, then forms of files, and that no value gets into a finding."""
+"""What is wrong with events in files: the published examples, the forms of files, and that no report quotes a value."""
 
 import json
 from collections.abc import Sequence
@@ -40,7 +40,8 @@ def test_an_invalid_example_breaks_what_its_name_says(path: Path) -> None:
         assert [warning.field for warning in last.warnings] == field
     else:
         assert last.error is not None
-        assert (last.error.reason, last.error.field) == (reason, field[0] if field else "")
+        assert last.error.reason == reason
+        assert last.error.field == (field[0] if field else "")
         assert last.error.rule != "cannot be read"
     if reason not in ("unknown_type", "not_json"):
         assert last.topic == TOPIC_OF[prefix]
@@ -51,8 +52,8 @@ def test_the_invalid_examples_show_every_reason() -> None:
 
 
 @pytest.mark.parametrize("path", [one for one in INVALID if one.stem[0] != "t"], ids=lambda path: path.stem)
-def test_the_verdict_is_the_consumers(path: Path) -> None:
-    """Transitions are left out: nothing of ours reads them."""
+def test_the_verdict_is_that_of_the_consumer(path: Path) -> None:
+    """Without transitions: orderflow reads none."""
     prefix, reason, *_ = path.stem.split("--")
     for raw in split(path.read_bytes()):
         try:
@@ -60,14 +61,15 @@ def test_the_verdict_is_the_consumers(path: Path) -> None:
             decoded = "warning"
         except Unreadable as error:
             decoded = error.reason
-    assert decoded == ("warning" if reason == "unknown_type" else reason)  # the OMS's topic takes any type
+    assert decoded == ("warning" if reason == "unknown_type" else reason)  # on the topic of the OMS any type is read
 
 
 @pytest.mark.parametrize("shops", [SHOPS, None], ids=["configured", "not looked up"])
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
 def test_a_valid_example_breaks_nothing(path: Path, shops: Sequence[ShopIds] | None) -> None:
     for one in check(path.read_bytes(), shops):
-        assert (one.error, one.warnings) == (None, ())
+        assert one.error is None
+        assert one.warnings == ()
         assert one.topic == TOPIC_OF[path.stem.partition("-")[0]]
 
 
@@ -118,7 +120,7 @@ def test_what_orderflow_would_understand() -> None:
     }
 
 
-def test_all_that_breaks_the_contract_is_said_beside_the_error() -> None:
+def test_an_error_does_not_hide_the_warnings() -> None:
     event = example("oms-dispatched")
     del event["partitionkey"], event["data"]["status"], event["data"]["id"]
     (found,) = check(event)
@@ -130,21 +132,21 @@ def test_all_that_breaks_the_contract_is_said_beside_the_error() -> None:
 # -- Files ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_broken_line_spoils_itself_alone() -> None:
+def test_a_broken_line_makes_only_its_own_event_wrong() -> None:
     good = json.dumps(example("oms-dispatched")).encode()
     found = check(good + b"\r\n\n" + good[:-40] + b"\nnonsense\n" + good)
     assert [one.error.reason if one.error else "" for one in found] == ["", "not_json", "not_json", ""]
     assert [one.number for one in found] == [1, 2, 3, 4]
 
 
-def test_a_broken_event_in_several_lines_is_one() -> None:
+def test_an_event_over_several_lines_is_one_event_even_if_broken() -> None:
     text = json.dumps(example("oms-dispatched"), indent=1).encode()
     assert [one.error is None for one in check(text)] == [True]
     assert [one.error and one.error.reason for one in check(text[:-1])] == ["not_json"]
 
 
 @pytest.mark.parametrize("text", [b"[", b"[{}", b"[{},]", b"[{}] x", b"\xff", b"5", b'"x"'])
-def test_what_is_no_event_at_all(text: bytes) -> None:
+def test_a_file_that_is_no_event_is_not_json(text: bytes) -> None:
     (found,) = check(text)
     assert found.error is not None
     assert found.error.reason == "not_json"
@@ -155,14 +157,14 @@ def test_an_array_keeps_the_bytes_of_its_events() -> None:
     assert split(b"[]") == split(b" \n") == []
 
 
-def test_a_tombstone_is_a_warning() -> None:
+def test_null_is_a_warning() -> None:
     for text in (b"null", b"[null]", b"null\n" + json.dumps(example("oms-dispatched")).encode()):
         first = check(text)[0]
         assert first.error is None
         assert "tombstone" in first.warnings[0].rule
 
 
-def test_an_id_is_remembered_over_files_and_a_repeat_is_none() -> None:
+def test_an_id_with_other_data_is_a_warning_and_a_repeat_is_not() -> None:
     event = example("oms-dispatched")
     checker = Checker(None)
     spaced = json.dumps(event, indent=4).encode()
@@ -189,7 +191,7 @@ def test_no_finding_quotes_a_value() -> None:
         assert canary not in json.dumps(summary(found, TOPICS)) + "".join(lines(found, TOPICS))
 
 
-def test_reports() -> None:
+def test_an_event_is_reported_to_people_and_to_scripts() -> None:
     event = example("oms-dispatched") | {"partitionkey": "x"}
     found = check(event, None)[0]
     rule = "has to be {companyrefid}:{subject}, which is the record's key too"
