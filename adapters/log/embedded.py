@@ -1,7 +1,7 @@
 """The embedded log: topics of a fixed number of partitions in the store's own database.
 
-For one process that runs every role. Order per key, offsets without gaps, redelivery by `seek`: what the consumer
-relies on is what Kafka gives too.
+For one process that runs every role. It keeps what the consumer relies on with Kafka: records of one key stay in order,
+offsets have no gaps, and `seek` delivers again.
 """
 
 import threading
@@ -19,12 +19,12 @@ from adapters.store import schema as s
 from adapters.store.headers_json import log_headers_from_json, log_headers_to_json
 from adapters.store.transaction import Store, Transaction
 
-#: Never change it: records of one key would go on in another partition, out of order with the older ones.
+#: Never change it: new records of a key would go to another partition, and be read before older ones.
 PARTITIONS: Final = 4
 
 
 class EmbeddedLog:
-    """Writer, and maker of readers."""
+    """`ports.LogWriter`, and maker of readers. Any thread may use it."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
@@ -32,7 +32,7 @@ class EmbeddedLog:
         self.published = threading.Condition()
 
     def publish(self, records: Sequence[NewRecord]) -> None:
-        """Append all of them in one transaction. Raises LogUnavailable; then none was published."""
+        """Append all of them in one transaction. Raises LogUnavailable, and then none was published."""
         now = self._clock.now()
         rows = [
             dict(
@@ -45,18 +45,18 @@ class EmbeddedLog:
             )
             for record in records
         ]
-        with _translated(), self.store.transaction() as tx:
+        with _as_log_unavailable(), self.store.transaction() as tx:
             _append(tx, rows)
         with self.published:
             self.published.notify_all()
 
     def close(self) -> None:
-        """Wake whoever waits."""
+        """End the wait of a poll that is under way."""
         with self.published:
             self.published.notify_all()
 
     def reader(self, group: str, topics: Sequence[str]) -> "EmbeddedReader":
-        """The one member of its group."""
+        """The only member of its group."""
         return EmbeddedReader(self, group, topics)
 
     def cluster(self) -> str:
@@ -66,19 +66,20 @@ class EmbeddedLog:
         return dict.fromkeys(topics, PARTITIONS)
 
     def partition_offsets(self, _group: str, partitions: Collection[Partition]) -> dict[Partition, PartitionOffsets]:
-        """What is kept of each partition. Raises LogUnavailable."""
+        """The first offset and the end of each partition. Raises LogUnavailable."""
         c = s.log_records.c
         ends = (sa.func.min(c.offset).label("first"), sa.func.max(c.offset).label("last"))
         statement = sa.select(c.topic, c.partition, *ends).group_by(c.topic, c.partition)
-        with _translated(), self.store.reading() as connection:
+        with _as_log_unavailable(), self.store.reading() as connection:
             rows = connection.execute(statement.where(c.topic.in_({partition.topic for partition in partitions})))
             found = {Partition(row.topic, row.partition): PartitionOffsets(row.first, row.last + 1) for row in rows}
         return {partition: found.get(partition, PartitionOffsets(0, 0)) for partition in partitions}
 
     def trim(self, before: datetime) -> int:
-        """Forget records older than `before` that every group has passed. Returns how many.
+        """Delete records older than `before` that every group has passed. Returns how many.
 
-        The last one of a partition stays: offsets would begin anew behind it, where no group would look for them.
+        The last record of each partition stays. Without it the next offset would be 0, below every group's position,
+        and new records would never be read.
         """
         log, progress, later = s.log_records.c, s.progress.c, s.log_records.alias("later")
         passed = sa.select(sa.func.min(progress.position)).where(
@@ -87,13 +88,13 @@ class EmbeddedLog:
         last = sa.select(sa.func.max(later.c.offset)).where(
             later.c.topic == log.topic, later.c.partition == log.partition
         )
-        forgotten = sa.and_(log.offset < passed.scalar_subquery(), log.offset < last.scalar_subquery())
+        deletable = sa.and_(log.offset < passed.scalar_subquery(), log.offset < last.scalar_subquery())
         with self.store.transaction() as tx:
-            return tx.execute(sa.delete(s.log_records).where(log.published_at < before, forgotten)).rowcount
+            return tx.execute(sa.delete(s.log_records).where(log.published_at < before, deletable)).rowcount
 
 
 class EmbeddedReader:
-    """Reads every partition of its topics; there is nobody to share them with."""
+    """`ports.LogReader` that holds every partition of its topics, always."""
 
     generation = 1
 
@@ -128,34 +129,34 @@ class EmbeddedReader:
         return records
 
     def _read(self, max_records: int) -> list[Record]:
-        """Partition after partition, by offset alone: a clock that was set back must not reorder anything."""
+        """Read partition after partition, by offset. By time, a clock that was set back would change the order."""
         records: list[Record] = []
-        with _translated(), self._log.store.reading() as connection:
+        with _as_log_unavailable(), self._log.store.reading() as connection:
             for partition in [partition for partition in self._next if partition not in self._paused]:
-                records += _from(connection, partition, self._next[partition], max_records - len(records))
+                records += _records(connection, partition, self._next[partition], max_records - len(records))
                 if len(records) >= max_records:
                     break
         for partition in dict.fromkeys(record.partition for record in records):
-            self._next[partition] = self._next.pop(partition)  # to the end of the queue, so that it starves no other
+            self._next[partition] = self._next.pop(partition)  # it is read last next time, so that no other one starves
         return records
 
     def pause(self, partitions: Collection[Partition]) -> None:
         self._paused = frozenset(partitions)
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Nothing to hint at: progress is in this very database."""
+        """Does nothing: the progress rows are in the same database."""
 
     def lag(self) -> Mapping[Partition, int]:
-        partition_offsets = self.partition_offsets(self._next)
-        return {partition: partition_offsets[partition].end - position for partition, position in self._next.items()}
+        offsets = self.partition_offsets(self._next)
+        return {partition: offsets[partition].end - position for partition, position in self._next.items()}
 
     def close(self) -> None:
-        """Nothing is held between two polls."""
+        """Does nothing: nothing is held between two polls."""
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """The log is in the store, so it is away whenever that is."""
+def _as_log_unavailable() -> Iterator[None]:
+    """The log is a table of the store, so it is unavailable whenever the store is."""
     try:
         yield
     except StoreUnavailable as error:
@@ -163,7 +164,7 @@ def _translated() -> Iterator[None]:
 
 
 def _append(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    """Append these rows; each gets the offset that follows on the last one of its partition."""
+    """Append these rows. Each gets the next offset of its partition."""
     c = s.log_records.c
     ends: dict[tuple[str, int], int] = {}
     for row in rows:
@@ -178,7 +179,7 @@ def _append(tx: Transaction, rows: list[dict[str, Any]]) -> None:
         tx.execute(sa.insert(s.log_records), rows)
 
 
-def _from(connection: sa.Connection, partition: Partition, offset: int, limit: int) -> list[Record]:
+def _records(connection: sa.Connection, partition: Partition, offset: int, limit: int) -> list[Record]:
     c = s.log_records.c
     statement = (
         sa.select(s.log_records)

@@ -25,7 +25,7 @@ from adapters.clock import SystemClock
 from adapters.engines.kafka import Kafka, create_topics
 from adapters.engines.postgres import Postgres
 from adapters.errors import LogUnavailable, StoreUnavailable
-from adapters.log.kafka import KafkaLog, KafkaReader
+from adapters.log.kafka_reader import KafkaReader
 from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
@@ -41,6 +41,7 @@ from consumer.metrics.recorder import Recorder
 from consumer.operations import offsets
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
+from tests.adapters.log.kafka_rig import RecordingLog
 from tests.statemachine.lives import spoke
 from tests.support import wait
 
@@ -122,7 +123,7 @@ class Member(Hooks):
         return self.metrics.registry.get_sample_value("orderflow_progress_stopped", labels)
 
     def member_id(self) -> str:
-        return str(self.reader._consumer._coordinator._generation.member_id)
+        return str(self.log.consumers[-1].group_metadata().member_id)
 
     def halt(self) -> None:
         """The thread ends; the group is not told."""
@@ -171,9 +172,9 @@ class Fleet:
         self.published: set[str] = set()
         self._foreign: Any = None
 
-    def new_log(self, **consumer: Any) -> KafkaLog:
+    def new_log(self, **consumer: Any) -> RecordingLog:
         fast = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wait_ms": 100}
-        return KafkaLog(
+        return RecordingLog(
             lambda: {"bootstrap_servers": self.servers},
             consumer=fast | consumer,
             producer={"delivery_timeout_ms": 8000, "request_timeout_ms": 3000, "max_block_ms": 5000},

@@ -1,7 +1,7 @@
-"""What every log keeps (ports.LogWriter, ports.LogReader). A second adapter joins by one more entry in `LOGS`.
+"""The contract of every log (ports.LogWriter, ports.LogReader): each test runs on the embedded log and on Kafka.
 
-Partial failures are injected (`Halving`, a log that is taken away): the embedded log shares the store's database and
-would hide them.
+Partial failures are injected (`LosesConnection`, `make_unavailable`): the embedded log is a table of the store, and has
+none of its own.
 """
 
 import time
@@ -21,35 +21,35 @@ from kafka import KafkaProducer
 from adapters.engines.kafka import Kafka
 from adapters.errors import LogUnavailable
 from adapters.log.embedded import PARTITIONS, EmbeddedLog
-from adapters.log.kafka import KafkaLog, KafkaReader
+from adapters.log.kafka import KafkaLog
+from adapters.log.kafka_reader import KafkaReader
 from adapters.ports import LogReader, LogWriter, NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import progress as progress_rows
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store
-from tests.engines import started
 from tests.support import StillClock, new_store
 
 ONE, TWO = "topic.one", "topic.two"
 
 
 class World(Protocol):
-    """One log under test, and what its contract needs of it."""
+    """One log under test, and what the tests have to know of it."""
 
     clock: StillClock
     writer: LogWriter
-    #: How long a poll has to wait until it is sure that there is nothing more.
+    #: After a poll of this length without a record there is none left.
     patience_seconds: float
-    #: How many records of 1 kB are a backlog that no single answer of this log brings.
+    #: So many records of 1 kB do not fit into one answer of this log.
     backlog: int
-    #: How many members a group may have at a time.
+    #: The largest number of members of a group.
     most_members: int
 
     def reader(self, group: str, topics: Sequence[str]) -> LogReader:
-        """A member that holds every partition, at its beginning."""
+        """A member that holds every partition, and begins each at its start."""
         ...
 
     def member(self, group: str, topics: Sequence[str]) -> LogReader:
-        """One more member, to which nothing may have been dealt yet."""
+        """One more member, perhaps without partitions yet."""
         ...
 
     def topic(self, name: str) -> str:
@@ -58,11 +58,11 @@ class World(Protocol):
 
     def now(self) -> datetime: ...
 
-    def take_away(self) -> None:
+    def make_unavailable(self) -> None:
         """From now on the log does not answer."""
         ...
 
-    def bring_back(self) -> None: ...
+    def make_available(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -72,7 +72,7 @@ class Embedded:
 
     patience_seconds = 0.0
     backlog = 50
-    most_members = 1  # it is for one process, and its reader takes everything
+    most_members = 1  # it is for one process, whose reader holds every partition
 
     def __init__(self, folder: Path) -> None:
         self.clock = StillClock()
@@ -94,11 +94,11 @@ class Embedded:
     def now(self) -> datetime:
         return self.clock.now()
 
-    def take_away(self) -> None:
+    def make_unavailable(self) -> None:
         self.store.close()
         self._folder.rename(self._folder.with_name("away"))
 
-    def bring_back(self) -> None:
+    def make_available(self) -> None:
         self._folder.with_name("away").rename(self._folder)
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Embedded:
 
 
 class OnKafka:
-    """Topics of their own on a real broker; one that is stopped and goes on is what "away" means."""
+    """Topics of its own on a real broker, which is frozen to make the log unavailable."""
 
     patience_seconds = 0.6
     backlog = 3000
@@ -116,7 +116,7 @@ class OnKafka:
         self.clock = StillClock()
         self.log = KafkaLog(
             lambda: {"bootstrap_servers": kafka.bootstrap_servers},
-            consumer={"fetch_max_wait_ms": 100},  # so that patience need not be long
+            consumer={"fetch_max_wait_ms": 100},  # a poll without a record ends soon
             producer={"delivery_timeout_ms": 2000, "request_timeout_ms": 1000, "max_block_ms": 2000},
         )
         self.writer: LogWriter = self.log
@@ -141,27 +141,31 @@ class OnKafka:
         self._readers.append(reader)
         return reader
 
-    def take_away(self) -> None:
+    def make_unavailable(self) -> None:
         self._kafka.freeze()
 
-    def bring_back(self) -> None:
+    def make_available(self) -> None:
         self._kafka.thaw()
 
     def close(self) -> None:
-        self.bring_back()
+        self.make_available()
         for reader in self._readers:
             reader.close()
         self.log.close()
 
 
 def joined(reader: LogReader, seconds: float = 20) -> None:
-    """Poll until partitions were dealt, and begin each at its beginning."""
+    """Poll until partitions are assigned, and begin each at its start."""
     ends_at = time.monotonic() + seconds
     while not reader.assignment():
-        assert time.monotonic() < ends_at, "no partitions were dealt"
+        assert time.monotonic() < ends_at, "no partitions were assigned"
         reader.poll(1, 0.05)
-    for partition, extent in reader.partition_offsets(reader.assignment()).items():
-        reader.seek(partition, extent.first)
+    seek_to_start(reader)
+
+
+def seek_to_start(reader: LogReader) -> None:
+    for partition, offsets in reader.partition_offsets(reader.assignment()).items():
+        reader.seek(partition, offsets.first)
 
 
 @pytest.fixture(params=["embedded", "kafka"])
@@ -172,19 +176,14 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         folder.mkdir()
         world = Embedded(folder)
     else:
-        world = OnKafka(request.getfixturevalue("kafka_here"))
+        world = OnKafka(request.getfixturevalue("kafka_of_ours"))
     yield world
     world.close()
 
 
-@pytest.fixture(scope="module")
-def kafka_here(folder: Path) -> Iterator[Kafka]:
-    yield from started(folder)
-
-
 @dataclass
-class Halving:
-    """A writer that loses its connection after so many records (rule: publishing all again is right)."""
+class LosesConnection:
+    """A writer that loses its connection once, after `survive` records."""
 
     writer: LogWriter
     survive: int
@@ -198,7 +197,7 @@ class Halving:
 
 
 def publish(world: World, *records: tuple[str, str] | tuple[str, str, str]) -> None:
-    """Key, value and, where it is not ONE, topic of each."""
+    """`records`: key, value, and the topic where that is not ONE."""
     world.writer.publish([new(world, *record) for record in records])
 
 
@@ -216,9 +215,9 @@ def drain(world: World, reader: LogReader, max_records: int = 100) -> list[Recor
 
 
 class Group:
-    """Members that read as consumers do: each partition from where the group has come, sought anew after every deal.
+    """Members that read as consumers do: after each assignment they seek every partition to the group's position.
 
-    Nothing is committed: that is a hint, and would hide a deal that nobody was told of.
+    They commit nothing. With commits, a member that missed an assignment would still begin at the right offset.
     """
 
     def __init__(self, world: World) -> None:
@@ -229,7 +228,7 @@ class Group:
         self._positions: dict[Partition, int] = {}  # what the progress rows are in the service
 
     def join(self) -> None:
-        """One more member; where the log has room for one alone, in the partition of the one before."""
+        """One more member. Where the group is full, the last member leaves first."""
         if len(self.members) == self._world.most_members:
             self.leave()
         self.members.append(self._world.member("g", [ONE, TWO]))
@@ -244,8 +243,8 @@ class Group:
             for member in self.members:
                 self._turn(member)
 
-    def is_dealt(self) -> bool:
-        """Every partition has one member, and every member a partition."""
+    def is_assigned(self) -> bool:
+        """Every partition has one member, and every member has a partition."""
         held = [member.assignment() for member in self.members]
         return all(held) and sum(map(len, held)) == len(frozenset().union(*held)) == 2 * PARTITIONS
 
@@ -256,7 +255,7 @@ class Group:
                 member.seek(partition, self._positions.get(partition, 0))
         records = member.poll(7, 0.02 if self._world.patience_seconds else 0)
         if self._sought[member] != member.generation:
-            return  # dealt anew in the poll itself: these are somebody's, from where the group has come
+            return  # the poll itself changed the assignment: the partitions' new members read these records
         self.given += records
         self._positions |= {record.partition: record.offset + 1 for record in records}
 
@@ -271,30 +270,30 @@ def by_key(records: Sequence[Record]) -> dict[str, list[str]]:
 # -- Every log ---------------------------------------------------------------------------------------------------
 
 
-def test_an_empty_log_gives_nothing(world: World) -> None:
+def test_an_empty_log_brings_no_records(world: World) -> None:
     reader = world.reader("g", [ONE])
     assert reader.poll(10, 0) == []
     world.writer.publish([])
     assert reader.poll(10, 0) == []
 
 
-def test_a_log_that_is_away_says_so_and_comes_back(world: World) -> None:
+def test_an_unavailable_log_raises_and_later_brings_every_record(world: World) -> None:
     reader = world.reader("g", [ONE])
     publish(world, ("k", "1"))
-    world.take_away()
+    world.make_unavailable()
     with pytest.raises(LogUnavailable):
         publish(world, ("k", "2"))
     records: list[Record] = []
-    with suppress(LogUnavailable):  # a log that is asked anew each time says so; one that sends by itself is silent
+    with suppress(LogUnavailable):  # the embedded log raises at once; Kafka's client only brings nothing
         records += reader.poll(10, 0)
-    world.bring_back()
+    world.make_available()
     publish(world, ("k", "2"))
     ends_at = time.monotonic() + 20
     while "2" not in by_key(records).get("k", ()) and time.monotonic() < ends_at:
         with suppress(LogUnavailable):
             records += reader.poll(10, 0.1)
     values = by_key(records)["k"]
-    # What failed may have been published all the same; then it stands twice, and never before what was first.
+    # The publication that failed may have published its record. Then the record stands twice, but behind the first one.
     assert list(dict.fromkeys(values)) == ["1", "2"]
 
 
@@ -309,7 +308,7 @@ def test_records_of_a_key_keep_their_order_in_one_partition(world: World) -> Non
 
 
 def test_a_clock_that_is_set_back_reorders_and_loses_nothing(world: World) -> None:
-    """By time of publication the second would have come first, and behind a short poll the first never."""
+    """Read by time of publication, the second record would come first, and the first one never after a short poll."""
     publish(world, ("k", "1"))
     world.clock.advance(-3600)
     publish(world, ("k", "2"))
@@ -333,12 +332,14 @@ def test_a_record_comes_back_as_it_was_published(world: World) -> None:
     headers = (("ce_id", b"\xc3\xa9\xff\x00"), ("ce_id", b""), ("\u00e4", b"2"))
     world.writer.publish([NewRecord(world.topic(ONE), "alpha:Ö-1".encode(), value, headers)])
     (record,) = drain(world, world.reader("g", [ONE]))
-    assert (record.value, record.headers, record.key) == (value, headers, "alpha:Ö-1".encode())
+    assert record.value == value
+    assert record.headers == headers
+    assert record.key == "alpha:Ö-1".encode()
     assert abs(record.published_at - world.now()) < timedelta(minutes=1)
     assert record.published_at.tzinfo is not None
 
 
-def test_a_poll_is_no_longer_than_asked_and_goes_on_from_there(world: World) -> None:
+def test_a_poll_brings_at_most_max_records_and_the_next_one_goes_on(world: World) -> None:
     publish(world, *((str(n), "x") for n in range(10)))
     reader = world.reader("g", [ONE])
     lengths = [len(reader.poll(4, world.patience_seconds)) for _ in range(5)]
@@ -346,7 +347,7 @@ def test_a_poll_is_no_longer_than_asked_and_goes_on_from_there(world: World) -> 
     assert sum(lengths) == 10
 
 
-def test_seek_delivers_again_and_nothing_else_moves(world: World) -> None:
+def test_seek_delivers_again_and_moves_no_other_partition(world: World) -> None:
     publish(world, *((str(n), str(n)) for n in range(20)))
     reader = world.reader("g", [ONE])
     first = drain(world, reader)
@@ -367,7 +368,7 @@ def test_groups_and_topics_are_independent(world: World) -> None:
 
 @pytest.mark.parametrize(("busy", "quiet"), [(ONE, TWO), (TWO, ONE)])
 def test_no_partition_starves_another(world: World, busy: str, quiet: str) -> None:
-    """A backlog in one of them and short polls: what comes in elsewhere does not wait for its end."""
+    """One has a backlog, and polls are short: records of the other do not wait until the backlog is read."""
     publish(world, *(("k", "x" * 1000, busy) for _ in range(world.backlog)))
     publish(world, ("k", "1", quiet))
     reader = world.reader("g", [ONE, TWO])
@@ -375,21 +376,21 @@ def test_no_partition_starves_another(world: World, busy: str, quiet: str) -> No
     assert any(record.partition.topic == world.topic(quiet) for records in polls for record in records)
 
 
-def test_a_paused_partition_rests_and_then_goes_on(world: World) -> None:
+def test_a_paused_partition_brings_nothing_until_it_is_resumed(world: World) -> None:
     publish(world, ("k", "1"), ("k", "2"), ("k", "a", TWO))
     reader = world.reader("g", [ONE, TWO])
     reader.pause([partition for partition in reader.assignment() if partition.topic == world.topic(ONE)])
     assert by_key(drain(world, reader)) == {"k": ["a"]}
     assert any(partition.topic == world.topic(ONE) for partition in reader.assignment())
     reader.pause([])
-    joined(reader)  # going on may deal anew, and then everything is sought again
+    joined(reader)  # resuming may bring a new assignment, and then every partition has to be sought
     for partition in reader.assignment():
         reader.seek(partition, 1 if partition.topic == world.topic(TWO) else 0)
     assert by_key(drain(world, reader)) == {"k": ["1", "2"]}
 
 
-def test_two_topics_may_come_in_any_order(world: World) -> None:
-    """Nothing may rely on more: each by itself is in order, whatever is read first (injected by seeking)."""
+def test_topics_are_in_order_each_but_not_between_them(world: World) -> None:
+    """The consumer must not rely on more. The test seeks one topic back, so that its records come after the other's."""
     for n in range(3):
         publish(world, ("k", f"{n}"), ("k", f"{n}", TWO))
     reader = world.reader("g", [ONE, TWO])
@@ -406,22 +407,22 @@ def test_two_topics_may_come_in_any_order(world: World) -> None:
 
 
 @pytest.mark.parametrize("survive", range(4))
-def test_a_batch_that_was_half_published_is_published_again_whole(world: World, survive: int) -> None:
-    """At least once, and each key's first sightings in order: event ids absorb the rest."""
+def test_a_batch_that_failed_half_way_is_published_again_as_a_whole(world: World, survive: int) -> None:
+    """Each record comes at least once, and of each key first deliveries are in order. Event ids tell repeats."""
     batch = [new(world, "a", "1"), new(world, "b", "1"), new(world, "a", "2")]
-    writer = Halving(world.writer, survive)
+    writer = LosesConnection(world.writer, survive)
     try:
         writer.publish(batch)
     except LogUnavailable:
         writer.publish(batch)
     values = by_key(drain(world, world.reader("g", [ONE])))
-    firsts = {key: list(dict.fromkeys(found)) for key, found in values.items()}
-    assert firsts == {"a": ["1", "2"], "b": ["1"]}
+    first_deliveries = {key: list(dict.fromkeys(found)) for key, found in values.items()}
+    assert first_deliveries == {"a": ["1", "2"], "b": ["1"]}
     assert sum(map(len, values.values())) == len(batch) + survive % len(batch)
 
 
-def test_members_come_and_go_and_each_record_is_given_once(world: World) -> None:
-    """What was passed is given to nobody again, and nothing is left out, whoever holds its partition."""
+def test_members_come_and_go_and_each_record_is_delivered_once(world: World) -> None:
+    """Whichever member holds a partition: no record that was passed is delivered again, and none is left out."""
     keys = [f"alpha:{n}" for n in range(30)]
     group = Group(world)
 
@@ -432,22 +433,22 @@ def test_members_come_and_go_and_each_record_is_given_once(world: World) -> None
     group.join()
     group.read_until(lambda: len(group.given) >= 20)
     group.join()
-    group.read_until(group.is_dealt)
+    group.read_until(group.is_assigned)
     assert len(group.members) == world.most_members
     publish_round("1")
     group.read_until(lambda: len(group.given) >= 2 * 60)
     group.leave()
-    if not group.members:  # who was alone is followed by another one, as when the process is started again
+    if not group.members:  # where one member is all, another one follows, as when the process starts again
         group.join()
     publish_round("2")
-    group.read_until(lambda: group.is_dealt() and len(group.given) >= 3 * 60)
+    group.read_until(lambda: group.is_assigned() and len(group.given) >= 3 * 60)
     assert set(Counter((record.partition, record.offset) for record in group.given).values()) == {1}
     for topic in (ONE, TWO):
         of_topic = [record for record in group.given if record.partition.topic == world.topic(topic)]
         assert by_key(of_topic) == {key: ["0", "1", "2"] for key in keys}
 
 
-#: Key, value and headers of records that nobody should write, and any program may.
+#: Key, value and headers that a record should not have, but that any publisher can write.
 ODD: list[tuple[bytes | None, bytes, tuple[tuple[str, bytes], ...]]] = [
     (None, b"no key", ()),
     (b"", b"an empty key", ()),
@@ -462,19 +463,18 @@ ODD: list[tuple[bytes | None, bytes, tuple[tuple[str, bytes], ...]]] = [
 ]
 
 
-def test_poison_passes_unharmed_and_stops_nothing(world: World) -> None:
-    """To judge it is not the log's part: every byte comes, as often as it is asked for, and what is behind it too."""
+def test_odd_records_come_unchanged_and_do_not_stop_the_log(world: World) -> None:
+    """The log does not judge them. Every byte comes, each time that it is read, and so do the records behind them."""
     topic = world.topic(ONE)
     odd = [NewRecord(topic, *one) for one in ODD]
     sound = [NewRecord(topic, record.key, b"behind") for record in odd]
     world.writer.publish([one for pair in zip(odd, sound, strict=True) for one in pair])
     reader = world.reader("g", [ONE])
     records = drain(world, reader, max_records=3)
-    # The embedded log has no word for "no key": it gives an empty one, and keeps both in one partition.
+    # The embedded log cannot store "no key". It gives an empty key, and keeps both in one partition.
     found = Counter((record.key or b"", record.value, record.headers) for record in records)
     assert found == Counter((record.key or b"", record.value, record.headers) for record in (*odd, *sound))
-    for partition, extent in reader.partition_offsets(reader.assignment()).items():
-        reader.seek(partition, extent.first)
+    seek_to_start(reader)
     assert sorted(drain(world, reader), key=spot) == sorted(records, key=spot)
 
 
@@ -482,19 +482,18 @@ def spot(record: Record) -> tuple[Partition, int]:
     return record.partition, record.offset
 
 
-def test_a_place_tells_what_it_holds(world: World) -> None:
+def test_the_offsets_of_a_partition(world: World) -> None:
     publish(world, ("k", "1"), ("k", "2"), ("k", "a", TWO))
     reader = world.reader("g", [ONE, TWO])
-    partition_offsets = reader.partition_offsets(reader.assignment())
-    assert sorted((extent.first, extent.end) for extent in partition_offsets.values() if extent.end) == [(0, 1), (0, 2)]
-    assert partition_offsets.keys() == reader.assignment()
-    ids = {partition.topic: extent.log_id for partition, extent in partition_offsets.items()}
-    assert ids == {
-        partition.topic: extent.log_id for partition, extent in reader.partition_offsets(reader.assignment()).items()
-    }
+    offsets = reader.partition_offsets(reader.assignment())
+    assert sorted((one.first, one.end) for one in offsets.values() if one.end) == [(0, 1), (0, 2)]
+    assert offsets.keys() == reader.assignment()
+    asked_again = reader.partition_offsets(reader.assignment())
+    log_ids = {partition: one.log_id for partition, one in offsets.items()}
+    assert log_ids == {partition: one.log_id for partition, one in asked_again.items()}
 
 
-def test_what_waits_is_counted(world: World) -> None:
+def test_lag_counts_the_records_that_wait(world: World) -> None:
     reader = world.reader("g", [ONE])
     publish(world, ("k", "1"), ("k", "2"), ("k", "3"))
     (first,) = reader.poll(1, world.patience_seconds)
@@ -503,7 +502,7 @@ def test_what_waits_is_counted(world: World) -> None:
     assert set(reader.lag().values()) == {0}
 
 
-def test_commit_and_close_are_only_hints(world: World) -> None:
+def test_a_commit_moves_no_position_of_the_reader(world: World) -> None:
     publish(world, ("k", "1"))
     reader = world.reader("g", [ONE])
     (record,) = drain(world, reader)
@@ -516,10 +515,10 @@ def test_commit_and_close_are_only_hints(world: World) -> None:
 # -- Kafka alone --------------------------------------------------------------------------------------------------
 
 
-def test_a_record_without_a_value_passes_and_stops_nothing(kafka_here: Kafka) -> None:
-    """Only foreign publishers write one (a tombstone); the embedded log has none of those, and no partition for it."""
-    world = OnKafka(kafka_here)
-    foreign = KafkaProducer(bootstrap_servers=kafka_here.bootstrap_servers)
+def test_a_record_without_a_value_does_not_stop_the_log(kafka_of_ours: Kafka) -> None:
+    """Only other publishers write such a record (Kafka: a tombstone). The embedded log has no other publishers."""
+    world = OnKafka(kafka_of_ours)
+    foreign = KafkaProducer(bootstrap_servers=kafka_of_ours.bootstrap_servers)
     for value in (b"before", None, b"behind"):
         foreign.send(world.topic(ONE), key=b"k", value=value)
     foreign.close()
@@ -538,7 +537,7 @@ def embedded(tmp_path: Path) -> Iterator[Embedded]:
     world.close()
 
 
-def passes(
+def advance_progress(
     world: Embedded, partition: Partition, held: int, position: int, group: str = "g", cluster: str = "embedded"
 ) -> None:
     with world.store.transaction() as tx:
@@ -546,7 +545,7 @@ def passes(
         progress_rows.advance(tx, Advance(cluster, group, partition, held, position))
 
 
-def test_a_failed_publish_published_nothing(embedded: Embedded) -> None:
+def test_a_publication_that_fails_publishes_nothing(embedded: Embedded) -> None:
     bad = NewRecord(None, b"k", b"2")  # type: ignore[arg-type]
     with pytest.raises(sa.exc.IntegrityError):
         embedded.writer.publish([new(embedded, "k", "1"), bad])
@@ -554,7 +553,7 @@ def test_a_failed_publish_published_nothing(embedded: Embedded) -> None:
 
 
 def test_a_waiting_poll_wakes_when_something_is_published(embedded: Embedded) -> None:
-    """No sleep: the wait itself publishes, as another thread would."""
+    """Without another thread: the condition that the poll waits for publishes the record itself."""
     reader, asked = embedded.reader("g", [ONE]), []
     notified = embedded.log.published
 
@@ -572,28 +571,28 @@ def test_a_waiting_poll_wakes_when_something_is_published(embedded: Embedded) ->
     assert asked == [9.0]
 
 
-def test_trim_keeps_what_a_group_has_not_passed_and_what_is_young(embedded: Embedded) -> None:
+def test_trim_keeps_young_records_and_those_that_a_group_has_not_passed(embedded: Embedded) -> None:
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(4)])
     start = embedded.clock.now()
     embedded.clock.advance(100)
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(4, 6)])
     (partition,) = {record.partition for record in drain(embedded, embedded.reader("g", [ONE]))}
     old = start + timedelta(seconds=1)
-    assert embedded.log.trim(old) == 0  # nobody has passed anything
-    passes(embedded, partition, 0, 5)
-    passes(embedded, partition, 0, 2, group="slow")
-    passes(embedded, partition, 0, 1, cluster="kafka")  # another log with a topic of this name
+    assert embedded.log.trim(old) == 0  # no group has passed a record
+    advance_progress(embedded, partition, 0, 5)
+    advance_progress(embedded, partition, 0, 2, group="slow")
+    advance_progress(embedded, partition, 0, 1, cluster="kafka")  # another log with a topic of this name
     assert embedded.log.trim(old) == 2
-    passes(embedded, partition, 2, 5, group="slow")
+    advance_progress(embedded, partition, 2, 5, group="slow")
     assert embedded.log.trim(old) == 2
     assert [record.offset for record in drain(embedded, embedded.reader("g", [ONE]))] == [4, 5]
 
 
-def test_offsets_go_on_after_everything_was_trimmed(embedded: Embedded) -> None:
-    """They began at 0 again, below every group's position: all that came later was never read."""
+def test_offsets_go_on_after_every_passed_record_was_trimmed(embedded: Embedded) -> None:
+    """Offsets that began at 0 again were below every group's position, so new records were never read."""
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(3)])
     (partition,) = {record.partition for record in drain(embedded, embedded.reader("g", [ONE]))}
-    passes(embedded, partition, 0, 3)
+    advance_progress(embedded, partition, 0, 3)
     embedded.clock.advance(9999)
     embedded.log.trim(embedded.clock.now())
     embedded.writer.publish([new(embedded, "k", "new")])

@@ -1,0 +1,266 @@
+"""One member of a Kafka consumer group, and the check that its client still works.
+
+After any error the client is closed, and recreated at the next poll. A client that brings no records for some seconds
+is compared with the broker (docs/decisions/0015-kafka-python.md).
+"""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import kafka
+from kafka.structs import OffsetAndMetadata
+
+from adapters.errors import LogUnavailable
+from adapters.log.kafka_client import close_quietly, error_text, topic_partition
+from adapters.ports import Partition, PartitionOffsets, Record
+
+#: A client is checked after this time without a record.
+SILENT_SECONDS: Final = 5.0
+LONGEST_SILENT_SECONDS: Final = 600.0
+#: At most one commit in this time. A commit is a hint: records behind it are read again and found to be repeats.
+COMMIT_SECONDS: Final = 1.0
+#: How long closing waits for the last commit, and then for the broker to hear that the member leaves.
+LEAVE_SECONDS: Final = 5
+#: The last instant that Python's datetime holds, in milliseconds.
+LATEST_MS: Final = 253402300799999
+
+
+class ReadableLog(Protocol):
+    """What a reader asks of its log. KafkaLog is one."""
+
+    def new_consumer(self, group: str) -> Any:
+        """A kafka.KafkaConsumer that has not subscribed yet. Raises LogUnavailable."""
+        ...
+
+    def cluster(self) -> str: ...
+
+    def partitions(self, topics: Collection[str]) -> dict[str, int]: ...
+
+    def partition_offsets(
+        self, group: str, partitions: Collection[Partition]
+    ) -> Mapping[Partition, PartitionOffsets]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The partitions that the group gave to this member. `generation` grows with each assignment and revocation."""
+
+    generation: int
+    partitions: frozenset[Partition] = frozenset()
+
+
+class AssignmentListener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
+    """Keeps the newest assignment.
+
+    kafka-python calls it on its I/O thread, which also fetches and sends heartbeats. So it must not do anything else.
+    """
+
+    def __init__(self, generation: int) -> None:
+        self.assignment = Assignment(generation)  # replaced as a whole: the reader's thread never sees half of a change
+
+    def on_partitions_revoked(self, _revoked: Collection[Any]) -> None:
+        if self.assignment.partitions:
+            self.assignment = Assignment(self.assignment.generation + 1)
+
+    def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        partitions = frozenset(Partition(one.topic, one.partition) for one in assigned)
+        self.assignment = Assignment(self.assignment.generation + 1, partitions)
+
+
+class SilenceWatch:
+    """Says when a client that brings no records has to be checked.
+
+    Where a check finds a fault, the client is recreated. In case that does not help, each further check comes after
+    twice the time, up to LONGEST_SILENT_SECONDS. With the next record the first interval holds again.
+    """
+
+    def __init__(self, silent_seconds: float = SILENT_SECONDS) -> None:
+        self._first_seconds = silent_seconds
+        self._silent_seconds = 0.0
+        self.check_after_seconds = silent_seconds
+
+    def is_check_due(self, records: int, seconds: float) -> bool:
+        """Called after each poll with the number of records that it brought and how long it took."""
+        if records:
+            self._silent_seconds = 0.0
+            self.check_after_seconds = self._first_seconds
+            return False
+        self._silent_seconds += seconds
+        if self._silent_seconds <= self.check_after_seconds:
+            return False
+        self._silent_seconds = 0.0
+        return True
+
+    def found_fault(self) -> None:
+        self.check_after_seconds = min(2 * self.check_after_seconds, LONGEST_SILENT_SECONDS)
+
+
+class KafkaReader:
+    """`ports.LogReader` over one kafka-python client at a time. It joins the group at its first poll."""
+
+    def __init__(self, log: ReadableLog, group: str, topics: Sequence[str], watch: SilenceWatch | None = None) -> None:
+        self.group = group
+        self._log = log
+        self._topics = list(topics)
+        self._watch = watch or SilenceWatch()
+        self._consumer: Any = None
+        self._listener = AssignmentListener(0)
+        self._uncommitted: dict[Any, Any] = {}
+        self._committed_at = float("-inf")
+
+    @property
+    def generation(self) -> int:
+        return self._listener.assignment.generation
+
+    def cluster(self) -> str:
+        return self._log.cluster()
+
+    def assignment(self) -> frozenset[Partition]:
+        return self._listener.assignment.partitions
+
+    def partition_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        return self._log.partition_offsets(self.group, partitions)
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Does nothing for a partition that was revoked meanwhile: its new member seeks for itself."""
+        if self._consumer is not None:
+            with suppress(ValueError):
+                self._consumer.seek(topic_partition(partition), offset)
+
+    def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
+        """Raises LogUnavailable, and then the next poll joins the group again with a new client."""
+        if self._consumer is None:
+            self._consumer = self._join()
+        self._commit_if_due()
+        began = time.monotonic()
+        try:
+            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+        except Exception as error:
+            self._leave()
+            raise LogUnavailable(error_text(error)) from error
+        records = [as_record(one) for found in polled.values() for one in found]
+        if self._watch.is_check_due(len(records), time.monotonic() - began):
+            self._check_client()
+        return records
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """A rebalance forgets paused partitions, so call this before every poll.
+
+        To resume partitions, the client is closed, and recreated at the next poll: the client can keep records that it
+        fetched for a paused partition undelivered for good.
+        """
+        if self._consumer is None:
+            return
+        wanted = {topic_partition(partition) for partition in partitions} & self._consumer.assignment()
+        paused = self._consumer.paused()
+        if paused - wanted:
+            self._leave()
+        elif wanted - paused:
+            self._consumer.pause(*(wanted - paused))
+
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Sent at most once in COMMIT_SECONDS, without waiting for the answer. A later poll sends what is left over."""
+        self._uncommitted = {
+            topic_partition(partition): OffsetAndMetadata(at, "", -1) for partition, at in positions.items()
+        }
+        self._commit_if_due()
+
+    def lag(self) -> Mapping[Partition, int]:
+        if self._consumer is None:
+            return {}
+        found = {}
+        for partition, position in self._positions().items():
+            end = self._consumer.highwater(topic_partition(partition))
+            if end is not None:
+                found[partition] = max(0, end - position)
+        return found
+
+    def close(self) -> None:
+        """Commit, and leave the group, so that its partitions are reassigned now and not after the session time-out."""
+        if self._consumer is not None and self._uncommitted:
+            with suppress(Exception):
+                self._consumer.commit(self._uncommitted, timeout_ms=LEAVE_SECONDS * 1000)
+        self._leave()
+
+    # -- The client ----------------------------------------------------------------------------------------------
+
+    def _join(self) -> Any:
+        consumer = self._log.new_consumer(self.group)
+        try:
+            for topic in self._topics:  # fetches its metadata: a group's leader assigns no topic of which it has none
+                consumer.partitions_for_topic(topic)
+        except Exception as error:
+            close_quietly(lambda: consumer.close(autocommit=False, timeout_ms=0))
+            raise LogUnavailable(error_text(error)) from error
+        self._listener = AssignmentListener(self.generation)
+        consumer.subscribe(self._topics, listener=self._listener)
+        return consumer
+
+    def _leave(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        has_joined = self.generation > 0
+        self._listener = AssignmentListener(self.generation + (1 if has_joined else 0))
+        self._uncommitted = {}
+        if consumer is not None:
+            close_quietly(lambda: consumer.close(autocommit=False, timeout_ms=LEAVE_SECONDS * 1000))
+
+    def _check_client(self) -> None:
+        """Close a client that has not finished a rebalance, or that brings none of the records that wait.
+
+        If a rebalance that a metadata change triggered does not finish within one poll, the client never finishes it:
+        it tells the listener of no assignment, and reports no error. After an outage, fetching can stop for good.
+
+        Raises LogUnavailable for such a client, and where no broker answers. In the second case the client stays: the
+        group would wait a whole session for a member that could not tell a broker that it leaves.
+        """
+        assigned = {Partition(one.topic, one.partition) for one in self._consumer.assignment()}
+        if assigned != self.assignment():
+            self._log.partitions(self._topics)  # raises where no broker answers
+            fault = "the client has not finished a rebalance"
+        elif self._has_records_waiting():
+            fault = "the client brings none of the records that wait"
+        else:
+            return
+        self._watch.found_fault()
+        self._leave()
+        raise LogUnavailable(fault)
+
+    def _has_records_waiting(self) -> bool:
+        positions = self._positions()
+        offsets = self._log.partition_offsets(self.group, positions)
+        return any(positions[partition] < one.end for partition, one in offsets.items())
+
+    def _positions(self) -> dict[Partition, int]:
+        """The client's position in each partition that is not paused."""
+        found = {}
+        paused = self._consumer.paused()
+        for partition in self.assignment():
+            with suppress(Exception):  # it was revoked meanwhile
+                position = self._consumer.position(topic_partition(partition), timeout_ms=0)
+                if position is not None and topic_partition(partition) not in paused:
+                    found[partition] = position
+        return found
+
+    def _commit_if_due(self) -> None:
+        if self._uncommitted and time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            positions, self._uncommitted = self._uncommitted, {}
+            self._committed_at = time.monotonic()
+            with suppress(Exception):  # it fails after a rebalance; then the next member begins at the progress row
+                self._consumer.commit_async(positions)
+
+
+def as_record(one: Any) -> Record:
+    """A kafka-python ConsumerRecord as ours."""
+    return Record(
+        Partition(one.topic, one.partition),
+        one.offset,
+        one.key,
+        one.value,
+        tuple((name, value or b"") for name, value in one.headers or ()),  # Kafka allows headers without a value
+        # A publisher may give any number, microseconds by mistake: not a reason to fail with the whole poll.
+        datetime.fromtimestamp(min(max(0, one.timestamp), LATEST_MS) / 1000, UTC),
+    )

@@ -1,0 +1,275 @@
+"""KafkaReader: what kafka-python was seen to do to a member of a group (docs/decisions/0015-kafka-python.md).
+
+What every log keeps is in test_contract.py; consumers over Kafka are in tests/system/test_kafka_consumers.py.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import MemberToRemove
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.structs import TopicPartition
+
+from adapters.engines.kafka import create_topics
+from adapters.errors import LogUnavailable
+from adapters.log import kafka_reader
+from adapters.log.kafka_reader import (
+    LONGEST_SILENT_SECONDS,
+    SILENT_SECONDS,
+    Assignment,
+    AssignmentListener,
+    KafkaReader,
+    SilenceWatch,
+    as_record,
+)
+from adapters.ports import Partition
+from tests.adapters.log.kafka_rig import PATIENCE_SECONDS, MakeLog, Reading, create_topic
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+
+# -- Parts, without a broker -------------------------------------------------------------------------------------
+
+
+def test_the_listener_keeps_the_newest_assignment_and_nothing_else() -> None:
+    listener = AssignmentListener(3)
+    listener.on_partitions_revoked([TopicPartition("t", 0)])  # nothing was assigned: no change
+    assert listener.assignment == Assignment(3)
+    listener.on_partitions_assigned([TopicPartition("t", 0), TopicPartition("t", 1)])
+    assert listener.assignment == Assignment(4, frozenset({Partition("t", 0), Partition("t", 1)}))
+    listener.on_partitions_revoked([TopicPartition("t", 0), TopicPartition("t", 1)])
+    assert listener.assignment == Assignment(5)
+    listener.on_partitions_assigned([])
+    assert listener.assignment == Assignment(6)
+    assert vars(listener).keys() == {"assignment"}, "it knows no client, store or log that it could use"
+
+
+def test_a_check_is_due_after_some_seconds_without_a_record() -> None:
+    watch = SilenceWatch()
+    assert not watch.is_check_due(records=0, seconds=SILENT_SECONDS)
+    assert watch.is_check_due(records=0, seconds=0.1)
+    assert not watch.is_check_due(records=0, seconds=SILENT_SECONDS), "the time counts from the last check"
+    assert not watch.is_check_due(records=1, seconds=1.0)
+    assert not watch.is_check_due(records=0, seconds=SILENT_SECONDS), "the time counts from the last record"
+
+
+def test_each_check_after_a_fault_comes_later_until_records_come() -> None:
+    watch = SilenceWatch(silent_seconds=200.0)
+    waits = []
+    for _ in range(3):
+        watch.found_fault()
+        waits.append(watch.check_after_seconds)
+    assert waits == [400.0, LONGEST_SILENT_SECONDS, LONGEST_SILENT_SECONDS]
+    watch.is_check_due(records=1, seconds=0.1)
+    assert watch.check_after_seconds == 200.0
+
+
+def test_a_header_without_a_value_is_an_empty_one() -> None:
+    """Kafka allows such headers. kafka-python publishes none, so the test builds what it would read."""
+    nothing = dict.fromkeys(ConsumerRecord._fields)
+    read = ConsumerRecord(
+        **nothing | {"topic": "t", "partition": 0, "offset": 7, "timestamp": 0, "headers": [("h", None)]}
+    )
+    assert as_record(read).headers == (("h", b""),)
+
+
+# -- Assignments -------------------------------------------------------------------------------------------------
+
+
+def test_the_listener_runs_on_the_client_s_own_thread(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is why it must not wait: fetches and heartbeats run on that thread."""
+    threads: list[str] = []
+    plain = AssignmentListener.on_partitions_assigned
+
+    def on_partitions_assigned(self: AssignmentListener, assigned: Any) -> None:
+        threads.append(threading.current_thread().name)
+        plain(self, assigned)
+
+    monkeypatch.setattr(AssignmentListener, "on_partitions_assigned", on_partitions_assigned)
+    reading.reader()
+    assert threads
+    assert all(name.startswith("kafka-io") for name in threads)
+
+
+def test_a_broken_client_is_recreated(reading: Reading) -> None:
+    reading.publish(b"1")
+    reader = reading.reader()
+    generation, broken = reader.generation, reading.client
+    broken.close(autocommit=False)
+    with pytest.raises(LogUnavailable):
+        reader.poll(10, 0.1)
+    assert reader.assignment() == frozenset()
+    assert reader.generation > generation, "every position has to be sought again"
+    assert reading.values(reader, b"1") == [b"1"]
+    assert reading.client is not broken
+
+
+def test_a_commit_after_the_partitions_were_revoked_does_no_harm(
+    reading: Reading, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_reader, "COMMIT_SECONDS", 0.0)
+    reader = reading.reader()
+    reading.publish(b"1", b"2")
+    reading.values(reader, b"1", b"2")
+    held = reader.assignment()
+    admin = KafkaAdminClient(bootstrap_servers=kafka_servers)
+    member = MemberToRemove(member_id=reading.client.group_metadata().member_id)
+    assert [error.__name__ for error in admin.remove_group_members(reading.group, [member]).values()] == ["NoError"]
+    admin.close()
+    before = reader.generation
+    reader.commit(dict.fromkeys(held, 1))
+    reading.until(lambda: reader.generation > before and reader.assignment() == held, reader)
+    assert {one.committed for one in reader.partition_offsets(held).values()} <= {None}
+    reader.commit(dict.fromkeys(held, 1))
+    reading.until(lambda: {one.committed for one in reader.partition_offsets(held).values()} == {1}, reader)
+
+
+def test_a_revoked_partition_can_be_sought_and_paused_without_an_error(reading: Reading) -> None:
+    one = reading.reader()
+    before = one.assignment()
+    two = reading.reader(joins=False)
+    reading.until(lambda: len(one.assignment()) == len(two.assignment()) == 1, one, two)
+    (revoked,) = before - one.assignment()
+    one.seek(revoked, 0)
+    one.pause([revoked])
+    for number in range(10):
+        reading.publish(b"%d" % number, key=b"%d" % number)
+    records = reading.until(lambda: sum(one.lag().values()) == 0 and two.lag(), one, two)
+    assert {record.partition for record in records} <= before
+    assert one.assignment() == before - {revoked}
+
+
+def test_a_topic_that_is_created_later_is_found(make_log: MakeLog, kafka_servers: list[str]) -> None:
+    reading = Reading(make_log(), f"late.{uuid4().hex[:8]}")
+    reader = reading.reader(joins=False)
+    for _ in range(10):
+        assert reader.poll(10, 0.05) == []
+    assert reading.log.partitions([reading.topic]) == {}
+    create_topics(kafka_servers, {reading.topic: 2})
+    reading.publish(b"1")
+    assert reading.values(reader, b"1") == [b"1"]
+    assert len(reader.assignment()) == 2
+    reading.close()
+
+
+def test_a_resumed_partition_brings_the_records_that_came_while_it_was_paused(reading: Reading) -> None:
+    reader = reading.reader()
+    held = reader.assignment()
+    reader.pause(held)
+    reading.publish(b"1", b"2")
+    for _ in range(10):
+        assert reader.poll(10, 0.05) == []
+        reader.pause(held)  # before every poll, as the consumer does
+    assert reader.assignment() == held
+    before = reader.generation
+    reader.pause([])
+    assert reader.generation > before
+    assert reading.values(reader, b"1", b"2") == [b"1", b"2"]
+
+
+# -- Clients that bring nothing ----------------------------------------------------------------------------------
+
+
+def polled_until_unavailable(reader: KafkaReader, before: Callable[[], object] = lambda: None) -> str:
+    """The error with which the reader closes its client. `before` is called before each poll."""
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < ends_at:
+        before()
+        try:
+            reader.poll(10, 0.05)
+        except LogUnavailable as error:
+            return str(error)
+    raise AssertionError("the reader noticed nothing")
+
+
+def test_a_rebalance_that_never_finishes_is_noticed(reading: Reading) -> None:
+    reader = reading.reader(watch=SilenceWatch(0.2))
+
+    def listener_knows_nothing() -> None:  # the client holds two partitions; after a real rebalance it would tell
+        reading.log.listeners[-1].assignment = Assignment(reader.generation)
+
+    assert polled_until_unavailable(reader, listener_knows_nothing) == "the client has not finished a rebalance"
+    reading.publish(b"1")
+    assert reading.values(reader, b"1") == [b"1"]
+    assert len(reader.assignment()) == 2
+
+
+def settled(reading: Reading, reader: KafkaReader) -> None:
+    """Poll until no rebalance came for 2 s: the client often causes a second one when it has the topics' metadata."""
+    ends_at, quiet_since = time.monotonic() + PATIENCE_SECONDS, time.monotonic()
+    while time.monotonic() - quiet_since < 2:
+        assert time.monotonic() < ends_at
+        before = reader.generation
+        reader.poll(10, 0.05)
+        if reader.generation != before or len(reading.client.assignment()) != len(reader.assignment()):
+            quiet_since = time.monotonic()
+
+
+def test_a_client_that_brings_no_waiting_records_is_noticed(reading: Reading) -> None:
+    watch = SilenceWatch(0.2)
+    reader = reading.reader(watch=watch)
+    settled(reading, reader)
+    for _ in range(20):  # no records wait, so every check passes
+        assert reader.poll(10, 0.05) == []
+    stuck = reading.client
+
+    def brings_nothing(timeout_ms: int, **_options: Any) -> dict[Any, Any]:
+        time.sleep(timeout_ms / 1000)
+        return {}
+
+    stuck.poll = brings_nothing
+    reading.publish(b"1")
+    assert polled_until_unavailable(reader) == "the client brings none of the records that wait"
+    assert watch.check_after_seconds == 0.4, "the next check comes later, in case this one did not help"
+    assert reading.values(reader, b"1") == [b"1"]
+    assert reading.client is not stuck
+    assert watch.check_after_seconds == 0.2
+
+
+def test_records_of_an_aborted_transaction_are_not_read(
+    reading: Reading, kafka_servers: list[str], request: pytest.FixtureRequest
+) -> None:
+    """Nor are those of a transaction that is under way; a reader that waits for them passes its check."""
+    publisher = KafkaProducer(bootstrap_servers=kafka_servers, transactional_id=uuid4().hex)
+    request.addfinalizer(publisher.close)
+    publisher.init_transactions()
+
+    def publish_in_transaction(value: bytes) -> None:
+        publisher.begin_transaction()
+        publisher.send(reading.topic, value, partition=0).get(PATIENCE_SECONDS)
+
+    publish_in_transaction(b"aborted")
+    publisher.abort_transaction()
+    publish_in_transaction(b"committed")
+    publisher.commit_transaction()
+    publish_in_transaction(b"under way")
+    reader = reading.reader(joins=False, watch=SilenceWatch(1.0))
+    found = reading.values(reader, b"committed")
+    ends_at = time.monotonic() + 3
+    while time.monotonic() < ends_at:
+        found += [record.value or b"" for record in reader.poll(10, 0.05)]  # a check that fails would raise
+    assert found == [b"committed"]
+    publisher.commit_transaction()
+    assert reading.values(reader, b"under way") == [b"under way"]
+
+
+@pytest.mark.parametrize("factor", [1_000, 1_000_000])
+def test_a_record_with_an_impossible_time_is_read_like_any_other(
+    make_log: MakeLog, kafka_servers: list[str], factor: int
+) -> None:
+    """A publisher gives micro- or nanoseconds in place of milliseconds; brokers before 4.0 accept that."""
+    topic = f"times.{uuid4().hex[:8]}"
+    create_topic(kafka_servers, topic, {"message.timestamp.after.max.ms": str(2**63 - 1)})
+    publisher = KafkaProducer(bootstrap_servers=kafka_servers)
+    now_ms = int(time.time() * 1000)
+    for value, timestamp in ((b"1", now_ms), (b"2", now_ms * factor), (b"3", now_ms)):
+        publisher.send(topic, value, timestamp_ms=timestamp).get(PATIENCE_SECONDS)
+    publisher.close()
+    reading = Reading(make_log(), topic)
+    assert reading.values(reading.reader(joins=False), b"3") == [b"1", b"2", b"3"]
+    reading.close()
