@@ -1,4 +1,7 @@
-"""The simulators as servers on 127.0.0.1, with control endpoints outside /api for people who play with them."""
+"""The simulators as servers on 127.0.0.1, and a whole simulated world that runs in real time.
+
+Beside its API each server has endpoints under /_sim, with which a person can act as operator, customer or OMS.
+"""
 
 import asyncio
 import socket
@@ -7,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
@@ -30,8 +33,8 @@ from adapters.simulators.orders import ALPHA, BETA, COMPANIES, ROUTES
 from adapters.simulators.publisher import company_url
 from adapters.simulators.world import World, make_lives
 
-# What POST /_sim/orders/{id}/{act} may do; the JSON body holds the method's named arguments.
-MIRAKL_ACTS = (
+# The methods that POST /_sim/orders/{id}/{action} may call. The JSON body holds their named arguments.
+MIRAKL_ACTIONS: Final[tuple[str, ...]] = (
     "release_staging",
     "advance_debit",
     "confirm_debit",
@@ -47,12 +50,12 @@ MIRAKL_ACTS = (
     "close",
     "post_message",
 )
-OMS_ACTS = ("dispatch", "cancel", "cancel_line", "progress")
-TICK_SECONDS = 0.05
+OMS_ACTIONS: Final[tuple[str, ...]] = ("dispatch", "cancel", "cancel_line", "progress")
+TICK_SECONDS: Final = 0.05
 
 
 class _DroppingProtocol(H11Protocol):
-    """Lets a fault drop the connection without an answer, which ASGI has no word for."""
+    """Lets a fault drop the connection without an answer (faults.py), which ASGI cannot express."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,7 +76,7 @@ class Server:
 
 
 def serve(app: ASGIApp, port: int = 0) -> Server:
-    """Port 0: any free one."""
+    """Start a server. Port 0: any free one. A request that comes before the server is up waits for it."""
     listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app,
@@ -82,7 +85,7 @@ def serve(app: ASGIApp, port: int = 0) -> Server:
         lifespan="off",
         log_level="warning",
         access_log=False,
-        date_header=False,  # the simulators date their answers by their own clock
+        date_header=False,  # a simulator writes the date of its own clock
         server_header=False,
         timeout_graceful_shutdown=1,
     )
@@ -90,13 +93,15 @@ def serve(app: ASGIApp, port: int = 0) -> Server:
     name = f"simulator:{listener.getsockname()[1]}"
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=name, daemon=True)
     thread.start()
-    # The socket listens already: a request that comes before the server is up waits in its queue.
     return Server(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)
 
 
 def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
-    """The simulator's own app, and /_sim beside it."""
-    acts = OMS_ACTS if isinstance(simulator, OmsSimulator) else MIRAKL_ACTS
+    """The simulator's API, and /_sim beside it."""
+    if isinstance(simulator, OmsSimulator):
+        app, actions = oms_app(simulator), OMS_ACTIONS
+    else:
+        app, actions = mirakl_app(simulator), MIRAKL_ACTIONS
 
     async def books(_: Request) -> Response:
         return JSONResponse(simulator.books.as_json())
@@ -105,9 +110,9 @@ def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
         return JSONResponse(simulator.summary())
 
     async def act(request: Request) -> Response:
-        name = request.path_params["act"]
-        if name not in acts:
-            return JSONResponse({"error": f"one of {', '.join(acts)}"}, 404)
+        name = request.path_params["action"]
+        if name not in actions:
+            return JSONResponse({"error": f"one of {', '.join(actions)}"}, 404)
         try:
             arguments = await _json_arguments(request)
             result = getattr(simulator, name)(request.path_params["order_id"], **arguments)
@@ -130,9 +135,9 @@ def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
         routes=[
             Route("/_sim/books", books, methods=["GET"]),
             Route("/_sim/orders", orders, methods=["GET"]),
-            Route("/_sim/orders/{order_id:path}/{act}", act, methods=["POST"]),
+            Route("/_sim/orders/{order_id:path}/{action}", act, methods=["POST"]),
             Route("/_sim/faults", faults, methods=["POST"]),
-            Mount("/", oms_app(simulator) if isinstance(simulator, OmsSimulator) else mirakl_app(simulator)),
+            Mount("/", app),
         ]
     )
 
@@ -150,7 +155,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedWorld:
-    """Two marketplaces, the OMS, and the lives of their orders, running in real time."""
+    """Marketplaces, the OMS, and the lives of their orders, running in real time until `stop`."""
 
     books: Books
     mirakl: Mapping[str, MiraklSimulator]
@@ -177,9 +182,9 @@ class SimulatedWorld:
         retry_interval_seconds: float = 2.0,
         send: Send | None = None,
     ) -> "SimulatedWorld":
-        """callback_url holds {shop}; without it the OMS says nothing, unless `send` takes what it says to a log.
-        ports: by marketplace and "oms".
-        After five retries at retry_interval_seconds a notification is lost, and the world never settles."""
+        """The OMS calls `callback_url`, with the shop's name in place of {shop}, or hands its notifications to `send`;
+        without either it reports nothing. `ports`: by marketplace and "oms"; by default any free ones. After five
+        retries at `retry_interval_seconds` a notification is lost, and the world never settles."""
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}
 
@@ -188,34 +193,16 @@ class SimulatedWorld:
                 return callback_url.replace("{shop}", shop)
             return company_url(COMPANIES[shop]) if send else None
 
-        companies = [
-            OmsCompany(
-                COMPANIES[shop],
-                oms_api_key,
-                receiver(shop),
-                callback_secret,
-            )
-            for shop in mirakl
-        ]
+        companies = [OmsCompany(COMPANIES[shop], oms_api_key, receiver(shop), callback_secret) for shop in mirakl]
         knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
         oms = OmsSimulator(companies, books, utc_now, knobs, send)
         world = World(make_lives(orders, seed, marketplaces), mirakl, oms, speed)
         simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
         servers = {name: serve(with_controls(one), (ports or {}).get(name, 0)) for name, one in simulators.items()}
-        stopping, started = threading.Event(), time.monotonic()
-        steps: dict[str, Callable[[], object]] = {
-            "world": lambda: world.tick(time.monotonic() - started),
-            "callbacks": lambda: oms.callbacks.deliver_due(utc_now()),
-        }
-        # Two threads: a callback that is slow to answer must not stop the world.
-        threads = tuple(
-            threading.Thread(target=_repeat, args=(step, stopping), name=f"simulated {name}", daemon=True)
-            for name, step in steps.items()
-        )
-        for thread in threads:
-            thread.start()
         urls = {name: server.url for name, server in servers.items()}
         oms_url = urls.pop("oms")
+        stopping = threading.Event()
+        threads = _threads(world, oms, stopping)
         return cls(books, mirakl, oms, world, urls, oms_url, tuple(servers.values()), threads, stopping)
 
     def settled(self) -> bool:
@@ -227,6 +214,22 @@ class SimulatedWorld:
             thread.join(timeout=15)
         for server in self._servers:
             server.stop()
+
+
+def _threads(world: World, oms: OmsSimulator, stopping: threading.Event) -> tuple[threading.Thread, ...]:
+    """One for the world and one for the callbacks, so that a callback with a slow answer does not stop the world."""
+    started = time.monotonic()
+    steps: dict[str, Callable[[], object]] = {
+        "world": lambda: world.tick(time.monotonic() - started),
+        "callbacks": lambda: oms.callbacks.deliver_due(utc_now()),
+    }
+    threads = tuple(
+        threading.Thread(target=_repeat, args=(step, stopping), name=f"simulated {name}", daemon=True)
+        for name, step in steps.items()
+    )
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _repeat(step: Callable[[], object], stopping: threading.Event) -> None:
