@@ -17,7 +17,7 @@ PAGES = ("rules", "mirakl", "kornitx")
 #: Tests that read files beside the repository, and are skipped where these are absent. Nothing else may name them.
 READERS_OF_SHARED = frozenset(
     {
-        "tests/adapters/simulators/test_contract.py",
+        "tests/adapters/simulators/mirakl/test_contract.py",
         "tests/adapters/messages/test_contract.py",
         "tests/adapters/remotes/test_mirakl.py",
         "tests/adapters/remotes/test_kornitx.py",

@@ -17,7 +17,7 @@ from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.orders import ALPHA, BETA, Line, build_order
 
-DESCRIPTION = Path(__file__).resolve().parents[4] / "shared" / "mirakl" / "mmp-seller-openapi.json"
+DESCRIPTION = Path(__file__).resolve().parents[5] / "shared" / "mirakl" / "mmp-seller-openapi.json"
 # `value` is only in sub-schemas that are chosen by `type`, which JSON Schema does not follow.
 UNLISTED = {"value"}
 
