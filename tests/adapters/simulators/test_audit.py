@@ -1,4 +1,4 @@
-"""The audit, audited: books with a lost, a doubled or an unexplained effect do not pass."""
+"""The audit finds lost, doubled and unexplained effects."""
 
 from collections import Counter
 from dataclasses import replace
@@ -34,7 +34,7 @@ def findings(life: Life, effects: tuple[Effect, ...], ours: dict[tuple[str, str]
     return "\n".join(audit([life], effects, ours))
 
 
-def test_good_books_pass() -> None:
+def test_books_without_a_mistake_pass() -> None:
     assert findings(LIFE, GOOD, ALL_DONE) == ""
 
 
@@ -48,41 +48,41 @@ def test_a_doubled_effect_is_found(kind: str) -> None:
     assert f"doubled: {kind} 2 times" in findings(LIFE, (*GOOD, effect(kind)), ALL_DONE)
 
 
-def test_an_effect_that_our_journal_does_not_explain_is_found() -> None:
+def test_an_effect_without_an_entry_in_the_journal_is_found() -> None:
     without_import = told("shipped", "accept_order", "send_tracking", "confirm_shipment")
     assert "unexplained: import_order" in findings(LIFE, GOOD, without_import)
 
 
-def test_a_try_whose_outcome_nobody_knows_explains_one_effect() -> None:
+def test_an_attempt_with_unknown_outcome_explains_one_effect() -> None:
     unsure = told("shipped", "accept_order", "send_tracking", "confirm_shipment", unsure=("import_order",))
     assert findings(LIFE, GOOD, unsure) == ""
 
 
-def test_a_yes_that_the_books_do_not_know_is_found() -> None:
+def test_a_success_in_the_journal_without_an_effect_is_found() -> None:
     by_person = tuple(replace(e, by="person") if e.kind == "accepted" else e for e in GOOD)
     assert "believed: our journal says accept_order" in findings(
         replace(LIFE, accepted_by="person"), by_person, ALL_DONE
     )
 
 
-def test_doing_what_a_person_did_is_found() -> None:
+def test_an_effect_that_a_person_should_have_had_is_found() -> None:
     assert "not ours to do: shipped 1 times" in findings(BY_HAND, GOOD, ALL_DONE)
 
 
-def test_an_older_tracking_that_stayed_is_found() -> None:
+def test_an_older_tracking_at_the_end_is_found() -> None:
     late = (*GOOD, effect("tracking", tracking="OLDER"))
     assert "the last tracking is OLDER" in findings(
         LIFE, late, told("shipped", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done, "send_tracking")
     )
 
 
-def test_an_order_that_we_never_saw_or_left_behind_is_found() -> None:
+def test_an_order_that_was_never_seen_or_not_finished_is_found() -> None:
     assert "lost: orderflow has never seen it" in findings(LIFE, GOOD, {})
     assert "ended dispatched, should be shipped" in findings(
         LIFE, GOOD, told("dispatched", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done)
     )
 
 
-def test_an_order_of_nobody_is_found() -> None:
+def test_an_order_without_a_life_is_found() -> None:
     stranger = replace(effect("imported"), order_id="STRANGER-1")
     assert "STRANGER-1: is in the books" in findings(LIFE, (*GOOD, stranger), ALL_DONE)

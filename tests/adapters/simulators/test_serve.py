@@ -1,4 +1,4 @@
-"""The simulators over real sockets: what only a server can show."""
+"""The simulators as servers: what can be tested only over a real socket."""
 
 import socket
 import time
@@ -48,7 +48,7 @@ def raw_put(url: str, *headers: str) -> str:
         return connection.recv(4096).decode().splitlines()[0]
 
 
-def test_or24_without_content_length_is_411_on_the_wire(server: Server, alpha: MiraklSimulator) -> None:
+def test_or24_without_content_length_is_411_over_a_socket(server: Server, alpha: MiraklSimulator) -> None:
     url, key = f"{server.url}/api/orders/1-A/ship", f"Authorization: {ALPHA.api_key}"
     assert " 411 " in raw_put(url, key)
     assert alpha.state("1-A") == "SHIPPING"
@@ -56,12 +56,12 @@ def test_or24_without_content_length_is_411_on_the_wire(server: Server, alpha: M
     assert alpha.state("1-A") == "SHIPPED"
 
 
-def test_httpx_sends_the_length_by_itself(server: Server) -> None:
+def test_httpx_sends_the_content_length_of_an_empty_body(server: Server) -> None:
     with httpx.Client(base_url=server.url, headers=KEY) as client:
         assert client.put("/api/orders/1-A/ship").status_code == 204
 
 
-def test_a_dropped_connection_has_no_answer_and_the_server_lives_on(
+def test_a_dropped_connection_has_no_answer_and_the_server_goes_on(
     server: Server, alpha: MiraklSimulator, capfd: pytest.CaptureFixture[str]
 ) -> None:
     alpha.knobs.faults.append(Fault("OR24", "timeout_after", hold_seconds=0.0))
@@ -72,7 +72,7 @@ def test_a_dropped_connection_has_no_answer_and_the_server_lives_on(
     assert capfd.readouterr().err == ""
 
 
-def test_a_held_answer_blocks_nobody(server: Server, alpha: MiraklSimulator) -> None:
+def test_a_held_answer_blocks_no_other_request(server: Server, alpha: MiraklSimulator) -> None:
     fault = Fault("OR24", "slow", hold_seconds=20.0)
     alpha.knobs.faults.append(fault)
     answers: list[int] = []
@@ -91,7 +91,7 @@ def test_a_held_answer_blocks_nobody(server: Server, alpha: MiraklSimulator) -> 
     assert answers == [204]
 
 
-def test_one_date_header_from_the_simulators_clock() -> None:
+def test_an_answer_has_one_date_header_from_the_simulators_clock() -> None:
     simulator = MiraklSimulator(ALPHA, Books(), lambda: datetime(2026, 3, 1, tzinfo=UTC))
     running = serve(mirakl_app(simulator))
     try:
@@ -101,7 +101,7 @@ def test_one_date_header_from_the_simulators_clock() -> None:
     assert answer.headers.get_list("date") == ["Sun, 01 Mar 2026 00:00:00 GMT"]
 
 
-def test_controls_act_list_and_inject(server: Server, alpha: MiraklSimulator) -> None:
+def test_the_controls_list_orders_and_books_act_and_inject_faults(server: Server, alpha: MiraklSimulator) -> None:
     with httpx.Client(base_url=f"{server.url}/_sim") as client:
         assert client.post("/orders/1-A/explode").status_code == 404
         assert client.post("/orders/9-A/cancel").status_code == 404
@@ -150,19 +150,21 @@ def test_the_oms_calls_back_over_http() -> None:
         try:
             posted = httpx.post(f"{running.url}/order", json=body, headers={"Authorization": "Basic 1:key"})
             done = httpx.post(f"{running.url}/_sim/orders/1-A/dispatch", json={"tracking": "T1"})
-            assert (posted.status_code, done.status_code) == (201, 200)
+            assert posted.status_code == 201
+            assert done.status_code == 200
             assert oms.callbacks.deliver_due(utc_now()) == 1
         finally:
             running.stop()
             receiver.shutdown()
             thread.join()
     assert received[0][0] == "/oms/callbacks/alpha"
-    # Nobody listens any more: a failure to be tried again, not an error.
+    # The receiver has stopped: the notification is kept for a retry, and no error is raised.
     oms.progress("1-A", 4)
-    assert (oms.callbacks.deliver_due(utc_now()), oms.callbacks.pending()) == (0, 1)
+    assert oms.callbacks.deliver_due(utc_now()) == 0
+    assert oms.callbacks.pending() == 1
 
 
-def test_a_simulated_world_lives_by_itself() -> None:
+def test_a_simulated_world_runs_by_itself() -> None:
     world = SimulatedWorld.start(30, seed=2, speed=50.0, callback_url="http://127.0.0.1:9/oms/callbacks/{shop}")
     try:
         until = time.monotonic() + 10

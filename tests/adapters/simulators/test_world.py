@@ -1,4 +1,4 @@
-"""The lives: deterministic, every story there, and each reaches its end with a seller that does its work."""
+"""The lives are deterministic, contain every story, and reach their ends if the seller does its work."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ class Clock:
 
 
 class Remotes:
-    """Both marketplaces and the OMS on one clock; callbacks end in a list."""
+    """Both marketplaces and the OMS on one clock; callbacks are appended to `events`."""
 
     def __init__(self) -> None:
         self.clock, self.books = Clock(), Books()
@@ -52,7 +52,7 @@ class Remotes:
 
 
 class PerfectSeller:
-    """The least that carries every story to its end: the facts in memory, no fault handling."""
+    """The simplest seller with which every story reaches its end: facts in memory, no fault handling."""
 
     def __init__(self, remotes: Remotes) -> None:
         self.remotes = remotes
@@ -68,7 +68,7 @@ class PerfectSeller:
             transport=httpx.ASGITransport(app=oms_app(remotes.oms)), base_url="http://oms.test"
         )
         self.imports: dict[str, asyncio.Task[httpx.Response]] = {}
-        self.parcels: dict[str, list[tuple[str, str, str]]] = {}  # (has date, tracking, carrier)
+        self.parcels: dict[str, list[tuple[str, str, str]]] = {}  # (dispatch time, tracking, carrier)
         self.lines_sent: dict[str, set[str]] = {}
         self.parts: dict[str, set[int]] = {}
         self.parts_done: dict[str, set[int]] = {}
@@ -155,10 +155,10 @@ class PerfectSeller:
 
     async def track(self, client: httpx.AsyncClient, order: Json) -> None:
         order_id = order["order_id"]
-        told = [parcel for parcel in self.parcels.get(order_id, []) if parcel[1]]
-        if not told:
+        numbered = [parcel for parcel in self.parcels.get(order_id, []) if parcel[1]]
+        if not numbered:
             return
-        _, number, carrier = max(told)
+        _, number, carrier = max(numbered)
         if order["shipping_tracking"] == number:
             return
         self.ours.setdefault(order_id, {None}).add(number)
@@ -175,7 +175,7 @@ async def run(lives: list[Life], *, limit_seconds: float = 300.0) -> tuple[World
         world.tick(remotes.clock.elapsed_seconds())
         remotes.oms.callbacks.deliver_due(remotes.clock())
         await seller.step()
-        await asyncio.sleep(0.006)  # a held answer looks for its release every 5 ms
+        await asyncio.sleep(0.006)  # a held answer checks every 5 ms whether it is released
     for client in (*seller.clients.values(), seller.oms):
         await client.aclose()
     return world, remotes
@@ -186,7 +186,7 @@ def ran() -> tuple[World, Remotes]:
     return asyncio.run(run(make_lives(120, seed=3)))
 
 
-def test_an_idle_seller_leaves_the_world_unsettled() -> None:
+def test_with_an_idle_seller_the_world_does_not_settle() -> None:
     remotes = Remotes()
     world = World(make_lives(20, seed=1), remotes.mirakl, remotes.oms)
     for second in range(120):
@@ -196,13 +196,13 @@ def test_an_idle_seller_leaves_the_world_unsettled() -> None:
     assert world.progress()["waiting_acceptance"] > 0
 
 
-def test_lives_are_the_same_for_the_same_seed_and_others_for_another() -> None:
+def test_lives_depend_on_the_seed_alone() -> None:
     assert make_lives(150, seed=5) == make_lives(150, seed=5)
     assert make_lives(150, seed=5) != make_lives(150, seed=6)
 
 
 @pytest.mark.parametrize("orders", [100, 137, 200])
-def test_every_story_is_there_and_about_two_thirds_are_plain(orders: int) -> None:
+def test_every_story_occurs_and_about_two_thirds_are_plain(orders: int) -> None:
     stories = Counter(life.story for life in make_lives(orders, seed=orders))
     assert set(stories) == set(STORIES)
     assert 0.6 <= stories["plain"] / orders <= 0.7
@@ -221,7 +221,7 @@ def test_every_life_reaches_its_end_within_two_minutes(ran: tuple[World, Remotes
     assert remotes.clock.elapsed_seconds() < 120
 
 
-def test_the_books_hold_what_each_life_expects(ran: tuple[World, Remotes]) -> None:
+def test_the_books_contain_what_each_life_expects(ran: tuple[World, Remotes]) -> None:
     world, remotes = ran
     for life in world.lives:
         effects = remotes.books.effects(order_id=life.order_id)
@@ -239,7 +239,7 @@ def test_the_books_hold_what_each_life_expects(ran: tuple[World, Remotes]) -> No
         assert all(sum(one.kind == kind for one in at_mirakl) <= 1 for kind in ("accepted", "shipped"))
 
 
-def test_the_oms_splits_by_sku_and_leaves_refused_lines_out(ran: tuple[World, Remotes]) -> None:
+def test_the_oms_splits_by_sku_and_gets_no_refused_line(ran: tuple[World, Remotes]) -> None:
     world, remotes = ran
     for life in world.lives:
         if life.story == "split":
@@ -249,7 +249,7 @@ def test_the_oms_splits_by_sku_and_leaves_refused_lines_out(ran: tuple[World, Re
             assert len(part.items) == len(life.lines) - 1
 
 
-def test_a_life_of_every_late_debit_is_debited_after_it_was_shipped(ran: tuple[World, Remotes]) -> None:
+def test_a_late_debit_comes_after_shipping(ran: tuple[World, Remotes]) -> None:
     world, remotes = ran
     for life in world.lives:
         if life.story in ("pay_on_shipment", "pay_on_delivery", "pay_on_due_date"):
@@ -280,7 +280,7 @@ def test_speed_divides_every_delay() -> None:
 
 @pytest.mark.parametrize("marketplace", [ALPHA, BETA])
 @pytest.mark.parametrize("person", range(0, 40, 3))
-def test_personal_data_is_marked(marketplace: Any, person: int) -> None:
+def test_all_personal_data_contains_canary(marketplace: Any, person: int) -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
     order = build_order(marketplace, "X-1", created=moment, lines=[Line("MUG")], person=person)
     customer = order["customer"]

@@ -22,7 +22,7 @@ RAW = "Basic 99999:key"
 
 
 class Office:
-    """The OMS, a client of it, and a callback receiver that answers what it is told to."""
+    """The OMS, a client of it, and a receiver of callbacks, which answers `callback_status`; 0: no answer."""
 
     def __init__(self, **knobs: Any) -> None:
         self.moment = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -39,7 +39,7 @@ class Office:
     def receive(self, url: str, headers: dict[str, str], body: bytes) -> int:
         self.received.append((url, headers, body))
         if self.callback_status == 0:
-            raise ConnectionError("nobody there")
+            raise ConnectionError("no receiver")
         return self.callback_status
 
     def pass_seconds(self, seconds: float) -> None:
@@ -95,21 +95,21 @@ def code(answer: httpx.Response) -> int:
     return int(answer.json()["error"]["code"])
 
 
-# ---- POST /order: refusals --------------------------------------------------------------------------------
+# -- POST /order: refusals --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "header",
     ["", "key", "Bearer key", "Basic", "Basic 99999:wrong", "Basic 12345:key", "Basic !!!", "Basic x:key"],
 )
-def test_bad_credentials_are_50000(header: str) -> None:
+def test_bad_credentials_are_code_50000(header: str) -> None:
     office = Office()
     assert code(office.post(authorization=header)) == 50000
     assert office.kinds() == []
 
 
 @pytest.mark.parametrize("header", [RAW, "Basic " + base64.b64encode(b"99999:key").decode()])
-def test_raw_and_base64_credentials_open(header: str) -> None:
+def test_plain_and_base64_credentials_are_accepted(header: str) -> None:
     assert Office().post(authorization=header).status_code == 201
 
 
@@ -119,7 +119,7 @@ def test_the_body_must_name_the_company_of_the_key() -> None:
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", b"null"])
-def test_what_is_no_json_object_is_100(content: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_code_100(content: bytes) -> None:
     assert code(Office().post(content=content)) == 100
 
 
@@ -150,14 +150,14 @@ def test_missing_and_invalid_fields_are_code_0(fields: Json) -> None:
     assert office.kinds() == []
 
 
-def test_a_past_dispatch_date_is_8014_unless_suppressed_or_zero() -> None:
+def test_a_past_dispatch_date_is_code_8014_unless_suppressed_or_zero() -> None:
     late = order(required_dispatch_date="2026-02-28")
     assert code(Office().post(late)) == 8014
     assert Office(suppressed_error_codes=frozenset({8014})).post(late).status_code == 201
     assert Office().post(order(required_dispatch_date="0000-00-00")).status_code == 201
 
 
-def test_a_duplicate_is_refused_per_company_and_records_nothing() -> None:
+def test_a_duplicate_in_one_company_is_refused_without_an_effect() -> None:
     office = Office()
     assert office.post().status_code == 201
     assert code(office.post()) == 990001
@@ -170,7 +170,7 @@ def test_a_duplicate_is_refused_per_company_and_records_nothing() -> None:
     assert code(renamed.post()) == 4711
 
 
-def test_limits_per_hour_and_per_day_are_400() -> None:
+def test_a_company_above_its_hourly_or_daily_limit_gets_400() -> None:
     office = Office(requests_per_hour=2, requests_per_day=3)
     answers = [office.post(order(f"{number}-A")) for number in range(3)]
     assert [answer.status_code for answer in answers] == [201, 201, 400]
@@ -182,15 +182,18 @@ def test_limits_per_hour_and_per_day_are_400() -> None:
     assert office.post(order("4-A")).status_code == 201
 
 
-# ---- POST /order: success -----------------------------------------------------------------------------------
+# -- POST /order: success ---------------------------------------------------------------------------------
 
 
 def test_the_answer_is_an_array_and_the_received_bytes_are_kept() -> None:
     office = Office()
     raw = json.dumps(order(), indent=1).encode()
     (stored,) = office.post(content=raw).json()
-    assert (stored["external_ref"], stored["status"], stored["has_error"]) == ("1-A", 1, False)
-    assert (len(stored["ref"]), len(stored["items"][0]["ref"])) == (16, 11)
+    assert stored["external_ref"] == "1-A"
+    assert stored["status"] == 1
+    assert stored["has_error"] is False
+    assert len(stored["ref"]) == 16
+    assert len(stored["items"][0]["ref"]) == 11
     assert office.oms.order("1-A").received == raw
     assert office.oms.holds("1-A", 99999)
     assert not office.oms.holds("1-A", 11111)
@@ -198,7 +201,7 @@ def test_the_answer_is_an_array_and_the_received_bytes_are_kept() -> None:
         office.oms.order("9-A")
 
 
-def test_lines_that_route_elsewhere_become_an_order_of_their_own() -> None:
+def test_the_lines_of_each_fulfiller_become_an_order() -> None:
     office = Office(routes={"FRAME-": "framer", "POSTER-": "printer"})
     skus = ("MUG", "FRAME-A4", "TEE", "FRAME-A3", "POSTER-A1")
     parts = office.post(order(skus=skus)).json()
@@ -208,7 +211,7 @@ def test_lines_that_route_elsewhere_become_an_order_of_their_own() -> None:
     assert office.kinds() == ["imported", "part_created", "part_created", "part_created"]
 
 
-def test_the_books_show_the_types_that_came() -> None:
+def test_the_books_show_the_item_types_that_were_sent() -> None:
     office = Office()
     body = order(skus=("MUG", "TEE"))
     body["items"][1]["type"] = "1"
@@ -216,18 +219,19 @@ def test_the_books_show_the_types_that_came() -> None:
     assert office.books.effects()[0].detail["types"] == "5,1"
 
 
-def test_an_order_can_be_held_in_error() -> None:
+def test_an_order_with_an_unmapped_sku_is_stored_with_has_error() -> None:
     office = Office(skus_with_error=frozenset({"ODD"}), success_status=200)
     answer = office.post(order(skus=("ODD",)))
-    assert (answer.status_code, answer.json()[0]["has_error"]) == (200, True)
+    assert answer.status_code == 200
+    assert answer.json()[0]["has_error"] is True
     assert office.books.effects()[0].detail["has_error"] == "true"
 
 
-# ---- faults -------------------------------------------------------------------------------------------------
+# -- Faults -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "stored"), [("timeout_before", False), ("timeout_after", True)])
-def test_a_lost_answer_with_and_without_the_order(kind: str, stored: bool) -> None:
+def test_a_lost_answer_before_and_after_the_order_is_stored(kind: str, stored: bool) -> None:
     office = Office(faults=[Fault("order", kind, hold_seconds=0.0)])
     with pytest.raises(AnswerLostError):
         office.post()
@@ -243,11 +247,11 @@ def test_a_500_may_have_stored_the_order(kind: str, stored: bool) -> None:
     assert office.oms.holds("1-A", 99999) is stored
 
 
-def test_the_notification_can_come_before_the_answer() -> None:
+def test_the_notification_may_arrive_before_the_answer() -> None:
     slow = Fault("order", "slow", hold_seconds=30.0)
     office = Office(faults=[slow])
 
-    async def run() -> tuple[bool, int]:
+    async def run() -> None:
         transport = httpx.ASGITransport(app=office.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://oms.test") as client:
             posting = asyncio.create_task(client.post("/order", json=order(), headers={"Authorization": RAW}))
@@ -255,14 +259,15 @@ def test_the_notification_can_come_before_the_answer() -> None:
                 await asyncio.sleep(0)
             office.oms.dispatch("1-A", tracking="T1")
             office.oms.callbacks.deliver_due(office.moment)
-            early = not posting.done() and office.oms.callbacks.delivered("1-A", 99999) == 1
+            assert office.oms.callbacks.delivered("1-A", 99999) == 1
+            assert not posting.done()
             slow.release()
-            return early, (await posting).status_code
+            assert (await posting).status_code == 201
 
-    assert asyncio.run(run()) == (True, 201)
+    asyncio.run(run())
 
 
-# ---- notifications ------------------------------------------------------------------------------------------
+# -- Notifications ----------------------------------------------------------------------------------------
 
 
 def imported(**knobs: Any) -> Office:
@@ -271,7 +276,7 @@ def imported(**knobs: Any) -> Office:
     return office
 
 
-def test_a_dispatch_is_put_with_the_published_payload_and_signature() -> None:
+def test_a_dispatch_is_sent_with_the_documented_payload_and_signature() -> None:
     office = imported()
     office.oms.dispatch("1-A", 99999, tracking="T1", carrier="Hermes")
     (payload,) = office.payloads()
@@ -306,7 +311,7 @@ def test_a_dispatch_is_put_with_the_published_payload_and_signature() -> None:
     assert headers["X-CustomGateway-Hmac"] == expected
 
 
-def test_the_orders_own_callback_url_wins_and_without_any_nothing_is_sent() -> None:
+def test_an_orders_own_callback_url_is_used_first_and_without_any_nothing_is_sent() -> None:
     office = Office()
     office.post(order(status_callback_url="http://elsewhere/cb"))
     office.oms.progress("1-A", 4)
@@ -317,11 +322,12 @@ def test_the_orders_own_callback_url_wins_and_without_any_nothing_is_sent() -> N
     assert office.oms.callbacks.pending() == 0
 
 
-def test_a_dispatch_without_anything_has_empty_strings() -> None:
+def test_a_dispatch_without_number_and_carrier_has_empty_strings() -> None:
     office = imported()
     office.oms.dispatch("1-A")
     (payload,) = office.payloads()
-    assert (payload["shipping_tracking"], payload["shipping_carrier"]) == ("", "")
+    assert payload["shipping_tracking"] == ""
+    assert payload["shipping_carrier"] == ""
     assert payload["new_shipments"][0]["tracking"] == ""
 
 
@@ -329,10 +335,12 @@ def test_a_status_only_dispatch_has_no_shipments() -> None:
     office = imported()
     office.oms.dispatch("1-A", tracking="T1", shipments=[])
     (payload,) = office.payloads()
-    assert (payload["status"], payload["shipping_tracking"], payload["new_shipments"]) == (8, "T1", [])
+    assert payload["status"] == 8
+    assert payload["shipping_tracking"] == "T1"
+    assert payload["new_shipments"] == []
 
 
-def test_what_is_left_shrinks_and_the_same_parcel_can_be_repeated() -> None:
+def test_a_dispatch_sends_what_is_left_and_a_parcel_can_be_repeated() -> None:
     office = imported()
     first = office.oms.shipment("1-A", "T1", lines=(("1-A-1", 1),))
     office.oms.dispatch("1-A", status=515, shipments=[first])
@@ -356,7 +364,7 @@ def test_a_parcel_may_have_a_zero_date_and_a_url() -> None:
     assert parcel["tracking_url"] == "https://track.example/T1"
 
 
-def test_parts_are_dispatched_on_their_own_in_any_order() -> None:
+def test_each_part_is_dispatched_separately_in_any_order() -> None:
     office = imported(routes={"TEE": "knitter"})
     office.oms.dispatch("1-A", tracking="T2", part=1)
     office.oms.dispatch("1-A", tracking="T1", part=0)
@@ -367,19 +375,15 @@ def test_parts_are_dispatched_on_their_own_in_any_order() -> None:
     assert lines == ["1-A-2", "1-A-1"]
 
 
-def test_cancellations_of_a_line_and_of_all() -> None:
+def test_one_line_or_all_that_is_left_is_canceled() -> None:
     office = imported()
     office.oms.cancel_line("1-A", "1-A-1")
     office.oms.cancel("1-A")
     one, rest = office.payloads()
-    assert (one["status"], one["new_cancellations"]) == (
-        1,
-        [{"items": [{"external_ref": "1-A-1", "quantity": 1}]}],
-    )
-    assert (rest["status"], rest["new_cancellations"]) == (
-        128,
-        [{"items": [{"external_ref": "1-A-2", "quantity": 2}]}],
-    )
+    assert one["status"] == 1
+    assert one["new_cancellations"] == [{"items": [{"external_ref": "1-A-1", "quantity": 1}]}]
+    assert rest["status"] == 128
+    assert rest["new_cancellations"] == [{"items": [{"external_ref": "1-A-2", "quantity": 2}]}]
     assert office.kinds()[2:] == ["oms_line_canceled", "oms_canceled"]
 
 
@@ -395,10 +399,11 @@ def test_a_failed_delivery_is_retried_five_times_and_then_lost(status: int) -> N
         office.pass_seconds(7200)
     assert len(office.received) == 6
     assert len({body for _, _, body in office.received}) == 1
-    assert (office.oms.callbacks.pending(), office.oms.callbacks.notifications[0].lost) == (0, True)
+    assert office.oms.callbacks.pending() == 0
+    assert office.oms.callbacks.notifications[0].lost is True
 
 
-def test_a_retry_that_succeeds_is_the_last() -> None:
+def test_no_retry_follows_a_successful_one() -> None:
     office = imported(retry_interval_seconds=10.0)
     office.callback_status = 503
     office.oms.dispatch("1-A", tracking="T1")
@@ -410,7 +415,7 @@ def test_a_retry_that_succeeds_is_the_last() -> None:
     assert office.oms.callbacks.delivered("1-A", 99999) == 1
 
 
-def test_delivery_can_be_repeated_and_reordered() -> None:
+def test_a_notification_can_be_repeated_and_delayed() -> None:
     office = imported()
     office.oms.dispatch("1-A", status=515, tracking="T1", shipments=[], delay_seconds=5)
     office.oms.dispatch("1-A", tracking="T2", times=2, repeat_after_seconds=10)
@@ -423,7 +428,7 @@ def test_delivery_can_be_repeated_and_reordered() -> None:
     assert office.kinds().count("dispatched") == 2
 
 
-def test_what_has_become_due_meanwhile_goes_out_in_the_order_of_its_time() -> None:
+def test_due_notifications_are_sent_in_the_order_of_their_due_times() -> None:
     office = imported()
     office.oms.dispatch("1-A", status=515, tracking="T1", shipments=[], delay_seconds=5)
     office.oms.dispatch("1-A", tracking="T2")
@@ -431,9 +436,10 @@ def test_what_has_become_due_meanwhile_goes_out_in_the_order_of_its_time() -> No
     assert [payload["status"] for payload in office.payloads()] == [8, 515]
 
 
-def test_a_summary_lists_the_parts() -> None:
+def test_the_summary_lists_the_parts() -> None:
     office = imported()
     office.oms.progress("1-A", 512)
     (listed,) = office.oms.summary()
-    assert (listed["external_ref"], listed["parts"][0]["status"]) == ("1-A", 512)
+    assert listed["external_ref"] == "1-A"
+    assert listed["parts"][0]["status"] == 512
     assert office.payloads()[0]["status_name"] == "Sent to Supplier"
