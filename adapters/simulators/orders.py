@@ -91,72 +91,84 @@ def build_order(
     if state in SENT:
         for line in shown_lines:
             line["shipped_date"] = made
-    carrier = marketplace.carriers[0] if tracking else None
-    url = carrier.tracking_url if carrier else None
     totals = {
         name: round(sum(line[name] for line in shown_lines), 2)
         for name in ("price", "shipping_price", "total_price", "total_commission")
     }
-    return (
-        totals
-        | {
-            "acceptance_decision_date": made if decided_by_hand else None,
-            "can_cancel": False,  # the simulator sets this field and the next one
-            "can_shop_ship": False,
-            "channel": None if person % 7 == 3 else {"code": marketplace.channel, "label": "Web shop"},
-            "commercial_id": order_id.rsplit("-", 1)[0],
-            "created_date": made,
-            "currency_iso_code": marketplace.currency,
-            "customer": _customer(marketplace, person),
-            "customer_debited_date": debited,
-            "customer_directly_pays_seller": False,
-            "customer_notification_email": f"canary+{person:05d}@notification.example",
-            "delivery_date": None,
-            "discount_campaigns": [],
-            "fulfillment": {"center": {"code": OWN_CENTER}},
-            "fully_refunded": False,
-            "has_customer_message": False,
-            "has_incident": False,
-            "has_invoice": False,
-            "invoice_details": None,
-            "last_updated_date": made,
-            "leadtime_to_ship": 3,
-            "order_additional_fields": [{"code": "gift-wrap", "type": "BOOLEAN", "value": "true"}]
-            if person % 5 == 0
-            else [],
-            "order_id": order_id,
-            "order_lines": shown_lines,
-            "order_refunds": None,
-            "order_state": state,
-            "order_state_reason_code": None,
-            "order_state_reason_label": None,
-            "order_tax_mode": "TAX_INCLUDED",
-            "order_taxes": None,
-            "paymentType": "CARD",
-            "payment_duration": 30 if workflow == "PAY_ON_DUE_DATE" else None,
-            "payment_type": "CARD",
-            "payment_workflow": workflow,
-            "promotions": {} if person % 6 == 1 else {"applied_promotions": [], "total_deduced_amount": 0.0},
-            "quote_id": None,
-            "references": {"order_reference_for_customer": f"PO-{person}", "order_reference_for_seller": None}
-            if person % 4 == 0
-            else None,
-            "shipping_carrier_code": carrier.code if carrier else None,
-            "shipping_carrier_standard_code": None,
-            "shipping_company": carrier.label if carrier else None,
-            "shipping_deadline": stamp(created + timedelta(days=3)) if shippable else None,
-            "shipping_pudo_id": None,
-            "shipping_tracking": tracking,
-            "shipping_tracking_url": url.replace("{trackingId}", tracking) if url and tracking else None,
-            "shipping_type_code": kind.code,
-            "shipping_type_label": kind.label,
-            "shipping_type_standard_code": f"CU_ADD-{kind.code}",
-            "shipping_zone_code": marketplace.country[:2],
-            "shipping_zone_label": marketplace.country_label,
-            "transaction_date": debited,
-            "transaction_number": f"psp-{order_id}" if debited else None,
-        }
-    )
+    fields = {
+        **_fields_of_any_order(),
+        **_shipping(marketplace, kind, created, tracking, shippable=shippable),
+        "acceptance_decision_date": made if decided_by_hand else None,
+        "channel": None if person % 7 == 3 else {"code": marketplace.channel, "label": "Web shop"},
+        "commercial_id": order_id.rsplit("-", 1)[0],
+        "created_date": made,
+        "currency_iso_code": marketplace.currency,
+        "customer": _customer(marketplace, person),
+        "customer_debited_date": debited,
+        "customer_notification_email": f"canary+{person:05d}@notification.example",
+        "last_updated_date": made,
+        "order_additional_fields": [{"code": "gift-wrap", "type": "BOOLEAN", "value": "true"}]
+        if person % 5 == 0
+        else [],
+        "order_id": order_id,
+        "order_lines": shown_lines,
+        "order_state": state,
+        "payment_duration": 30 if workflow == "PAY_ON_DUE_DATE" else None,
+        "payment_workflow": workflow,
+        "promotions": {} if person % 6 == 1 else {"applied_promotions": [], "total_deduced_amount": 0.0},
+        "references": {"order_reference_for_customer": f"PO-{person}", "order_reference_for_seller": None}
+        if person % 4 == 0
+        else None,
+        "transaction_date": debited,
+        "transaction_number": f"psp-{order_id}" if debited else None,
+    }
+    return totals | dict(sorted(fields.items()))
+
+
+def _fields_of_any_order() -> Json:
+    return {
+        "can_cancel": False,  # the simulator sets this field and the next one
+        "can_shop_ship": False,
+        "customer_directly_pays_seller": False,
+        "delivery_date": None,
+        "discount_campaigns": [],
+        "fulfillment": {"center": {"code": OWN_CENTER}},
+        "fully_refunded": False,
+        "has_customer_message": False,
+        "has_incident": False,
+        "has_invoice": False,
+        "invoice_details": None,
+        "leadtime_to_ship": 3,
+        "order_refunds": None,
+        "order_state_reason_code": None,
+        "order_state_reason_label": None,
+        "order_tax_mode": "TAX_INCLUDED",
+        "order_taxes": None,
+        "paymentType": "CARD",
+        "payment_type": "CARD",
+        "quote_id": None,
+        "shipping_carrier_standard_code": None,
+        "shipping_pudo_id": None,
+    }
+
+
+def _shipping(
+    marketplace: Marketplace, kind: ShippingType, created: datetime, tracking: str | None, *, shippable: bool
+) -> Json:
+    carrier = marketplace.carriers[0] if tracking else None
+    url = carrier.tracking_url if carrier else None
+    return {
+        "shipping_carrier_code": carrier.code if carrier else None,
+        "shipping_company": carrier.label if carrier else None,
+        "shipping_deadline": stamp(created + timedelta(days=3)) if shippable else None,
+        "shipping_tracking": tracking,
+        "shipping_tracking_url": url.replace("{trackingId}", tracking) if url and tracking else None,
+        "shipping_type_code": kind.code,
+        "shipping_type_label": kind.label,
+        "shipping_type_standard_code": f"CU_ADD-{kind.code}",
+        "shipping_zone_code": marketplace.country[:2],
+        "shipping_zone_label": marketplace.country_label,
+    }
 
 
 def _customer(marketplace: Marketplace, person: int) -> Json:
@@ -203,20 +215,13 @@ def _line(
     debited: str | None,
 ) -> Json:
     state = line.state or state
-    price = round(line.unit_price * line.quantity, 2)
-    shipping = 4.95 if index == 1 else 0.0
-    commission = round(price * 0.15, 2)
-    commission_tax = round(commission * 0.2, 2)
     open_line = state not in ("REFUSED", "CANCELED")
-    return {
+    fields = {
+        **_amounts(line, index),
         "can_refund": debited is not None and open_line,
         "cancelations": [],
         "category_code": line.sku.partition("-")[0],
         "category_label": line.sku.partition("-")[0].capitalize(),
-        "commission_fee": commission,
-        "commission_rate_vat": 20.0,
-        "commission_taxes": [{"amount": commission_tax, "code": "TAXDEFAULT", "rate": 20.0}],
-        "commission_vat": commission_tax,
         "created_date": made,
         "debited_date": debited if open_line else None,
         "description": None,
@@ -234,10 +239,6 @@ def _line(
         "order_line_state": state,
         "order_line_state_reason_code": None if open_line else "OUT_OF_STOCK",
         "order_line_state_reason_label": None if open_line else "Out of stock",
-        "origin_unit_price": line.unit_price,
-        "price": price,
-        "price_additional_info": None,
-        "price_unit": line.unit_price,
         "product_medias": [{"media_url": "/media/product/image/4d1e", "mime_type": "JPEG", "type": "SMALL"}],
         "product_shop_sku": line.sku,
         "product_sku": f"MKP{abs(index * 3907):012d}",
@@ -251,6 +252,25 @@ def _line(
             "address": {"city": "Leeds", "country_iso_code": marketplace.country},
             "warehouse": None,
         },
+    }
+    return dict(sorted(fields.items()))
+
+
+def _amounts(line: Line, index: int) -> Json:
+    """With tax. The first line carries the shipping price."""
+    price = round(line.unit_price * line.quantity, 2)
+    shipping = 4.95 if index == 1 else 0.0
+    commission = round(price * 0.15, 2)
+    commission_tax = round(commission * 0.2, 2)
+    return {
+        "commission_fee": commission,
+        "commission_rate_vat": 20.0,
+        "commission_taxes": [{"amount": commission_tax, "code": "TAXDEFAULT", "rate": 20.0}],
+        "commission_vat": commission_tax,
+        "origin_unit_price": line.unit_price,
+        "price": price,
+        "price_additional_info": None,
+        "price_unit": line.unit_price,
         "shipping_price": shipping,
         "shipping_taxes": [_tax(shipping)] if shipping else [],
         "taxes": [_tax(price)],
