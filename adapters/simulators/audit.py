@@ -1,4 +1,4 @@
-"""The simulators' books against what orderflow believes that it did. Effects count, not requests."""
+"""The audit of a demo: the books of the simulators against orderflow's journal. It counts effects, not requests."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,52 +7,56 @@ from typing import Final
 
 from adapters.simulators.books import Effect
 from adapters.simulators.stage import Life
+from statemachine.commands import CommandKind
 
 #: Our command for each effect that a call with the shop's key can have.
 COMMAND_OF: Final = {
-    "accepted": "accept_order",
-    "refused": "accept_order",
-    "imported": "import_order",
-    "tracking": "send_tracking",
-    "shipped": "confirm_shipment",
+    "accepted": CommandKind.ACCEPT,
+    "refused": CommandKind.ACCEPT,
+    "imported": CommandKind.IMPORT,
+    "tracking": CommandKind.TRACK,
+    "shipped": CommandKind.CONFIRM,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What our own journal says of one order."""
+class JournalSummary:
+    """What orderflow's journal says of one order."""
 
     state: str
-    done: Counter[str] = field(default_factory=Counter)  # command -> answers that said yes
-    unsure: Counter[str] = field(default_factory=Counter)  # command -> tries whose outcome nobody knows
+    done: Counter[str] = field(default_factory=Counter)  # command: how often the remote answered that it was done
+    unknown: Counter[str] = field(default_factory=Counter)  # command: attempts whose outcome is unknown
 
 
-def audit(lives: Sequence[Life], effects: Iterable[Effect], told: Mapping[tuple[str, str], Told]) -> list[str]:
-    """Everything that does not hold, as sentences; nothing where all is well.
+def audit(
+    lives: Sequence[Life], effects: Iterable[Effect], journal: Mapping[tuple[str, str], JournalSummary]
+) -> list[str]:
+    """Every mistake, as a sentence; empty if there is none. `journal`: by marketplace and order id.
 
-    Accepted, imported and shipped once each, by whom the life says; the last tracking is the newest dispatch's; our
-    journal explains every effect of ours, and every yes in it stands in the books; each order ended where it should.
+    Each order must have been accepted, imported and shipped once, by the actor that its life names, must show the
+    tracking of the newest dispatch, and must have the state that its life names. The journal must explain each effect
+    of ours, and each success in it must have an effect.
     """
     by_order: dict[str, list[Effect]] = {}
     for effect in effects:
         by_order.setdefault(effect.order_id, []).append(effect)
     findings = [
-        f"{order_id}: is in the books, and in nobody's life"
+        f"{order_id}: is in the books, but belongs to no life"
         for order_id in sorted(by_order.keys() - {life.order_id for life in lives})
     ]
     for life in lives:
-        mine = by_order.get(life.order_id, [])
-        ours = told.get((life.marketplace, life.order_id))
-        findings += [f"{life.order_id} ({life.story}): {text}" for text in _of_one(life, mine, ours)]
+        of_order = by_order.get(life.order_id, [])
+        summary = journal.get((life.marketplace, life.order_id))
+        findings += [f"{life.order_id} ({life.story}): {text}" for text in _of_one(life, of_order, summary)]
     return findings
 
 
-def _of_one(life: Life, effects: Sequence[Effect], told: Told | None) -> Iterable[str]:
-    if told is None:
+def _of_one(life: Life, effects: Sequence[Effect], journal: JournalSummary | None) -> Iterable[str]:
+    if journal is None:
         yield "lost: orderflow has never seen it"
         return
-    if told.state != life.ends:
-        yield f"ended {told.state}, should be {life.ends}"
+    if journal.state != life.ends:
+        yield f"ended {journal.state}, should be {life.ends}"
     by_api = Counter(effect.kind for effect in effects if effect.by == "api" and effect.kind in COMMAND_OF)
     expected = {
         "accepted": int(life.accepted_by == "api"),
@@ -68,16 +72,16 @@ def _of_one(life: Life, effects: Sequence[Effect], told: Told | None) -> Iterabl
     last = numbers[-1] if numbers else None
     if life.ends == "shipped" and last != life.last_tracking:
         yield f"the last tracking is {last}, the newest dispatch's is {life.last_tracking}"
-    yield from _unexplained(by_api, told)
+    yield from _unexplained(by_api, journal)
 
 
-def _unexplained(by_api: Counter[str], told: Told) -> Iterable[str]:
+def _unexplained(by_api: Counter[str], journal: JournalSummary) -> Iterable[str]:
     effects_of: Counter[str] = Counter()
     for kind, count in by_api.items():
         effects_of[COMMAND_OF[kind]] += count
-    for command in sorted({*effects_of, *told.done}):
-        known = told.done[command] + told.unsure[command]
-        if effects_of[command] > known:
-            yield f"unexplained: {command} had {effects_of[command]} effects, our journal knows of {known}"
-        if told.done[command] and not effects_of[command]:
-            yield f"believed: our journal says {command} was done, the books know nothing of it"
+    for command in sorted({*effects_of, *journal.done}):
+        explained = journal.done[command] + journal.unknown[command]
+        if effects_of[command] > explained:
+            yield f"unexplained: {command} had {effects_of[command]} effects, our journal explains {explained}"
+        if journal.done[command] and not effects_of[command]:
+            yield f"without effect: our journal says that {command} was done, the books do not show it"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.simulators.audit import Told, audit
+from adapters.simulators.audit import JournalSummary, audit
 from adapters.simulators.books import Effect
 from adapters.simulators.stage import Life
 from adapters.simulators.world import make_lives
@@ -21,16 +21,16 @@ def effect(kind: str, by: str = "api", **detail: str) -> Effect:
     return Effect(AT, place, LIFE.order_id, kind, by, detail)
 
 
-def told(state: str = "shipped", *done: str, unsure: tuple[str, ...] = ()) -> dict[tuple[str, str], Told]:
-    return {(LIFE.marketplace, LIFE.order_id): Told(state, Counter(done), Counter(unsure))}
+def journal(state: str = "shipped", *done: str, unknown: tuple[str, ...] = ()) -> dict[tuple[str, str], JournalSummary]:
+    return {(LIFE.marketplace, LIFE.order_id): JournalSummary(state, Counter(done), Counter(unknown))}
 
 
-ALL_DONE = told("shipped", "accept_order", "import_order", "send_tracking", "confirm_shipment")
+ALL_DONE = journal("shipped", "accept_order", "import_order", "send_tracking", "confirm_shipment")
 TRACKING = effect("tracking", tracking=str(LIFE.last_tracking))
 GOOD = (effect("created", "customer"), effect("accepted"), effect("imported"), TRACKING, effect("shipped"))
 
 
-def findings(life: Life, effects: tuple[Effect, ...], ours: dict[tuple[str, str], Told]) -> str:
+def findings(life: Life, effects: tuple[Effect, ...], ours: dict[tuple[str, str], JournalSummary]) -> str:
     return "\n".join(audit([life], effects, ours))
 
 
@@ -49,18 +49,18 @@ def test_a_doubled_effect_is_found(kind: str) -> None:
 
 
 def test_an_effect_without_an_entry_in_the_journal_is_found() -> None:
-    without_import = told("shipped", "accept_order", "send_tracking", "confirm_shipment")
+    without_import = journal("shipped", "accept_order", "send_tracking", "confirm_shipment")
     assert "unexplained: import_order" in findings(LIFE, GOOD, without_import)
 
 
 def test_an_attempt_with_unknown_outcome_explains_one_effect() -> None:
-    unsure = told("shipped", "accept_order", "send_tracking", "confirm_shipment", unsure=("import_order",))
-    assert findings(LIFE, GOOD, unsure) == ""
+    import_unknown = journal("shipped", "accept_order", "send_tracking", "confirm_shipment", unknown=("import_order",))
+    assert findings(LIFE, GOOD, import_unknown) == ""
 
 
 def test_a_success_in_the_journal_without_an_effect_is_found() -> None:
     by_person = tuple(replace(e, by="person") if e.kind == "accepted" else e for e in GOOD)
-    assert "believed: our journal says accept_order" in findings(
+    assert "without effect: our journal says that accept_order" in findings(
         replace(LIFE, accepted_by="person"), by_person, ALL_DONE
     )
 
@@ -72,14 +72,14 @@ def test_an_effect_that_a_person_should_have_had_is_found() -> None:
 def test_an_older_tracking_at_the_end_is_found() -> None:
     late = (*GOOD, effect("tracking", tracking="OLDER"))
     assert "the last tracking is OLDER" in findings(
-        LIFE, late, told("shipped", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done, "send_tracking")
+        LIFE, late, journal("shipped", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done, "send_tracking")
     )
 
 
 def test_an_order_that_was_never_seen_or_not_finished_is_found() -> None:
     assert "lost: orderflow has never seen it" in findings(LIFE, GOOD, {})
     assert "ended dispatched, should be shipped" in findings(
-        LIFE, GOOD, told("dispatched", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done)
+        LIFE, GOOD, journal("dispatched", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done)
     )
 
 
