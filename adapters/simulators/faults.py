@@ -46,7 +46,7 @@ _PAGES: Final[Mapping[str, int]] = {
 
 @dataclass(eq=False)
 class Fault:
-    """Happens to the next `count` requests of an operation ("*": of any), or only to those about one order."""
+    """Affects the next `count` requests of an operation ("*": of any), or only of those about one order."""
 
     operation: str
     kind: str  # a FaultKind, or its value

@@ -25,6 +25,7 @@ class Story:
     accepted_by: str | None = "api"
     imported: bool = True
     shipped_by: str | None = "api"
+    #: From the marketplace's name and a plain life's lines to the lines of this one.
     adjust: Callable[[str, list[Line]], list[Line]] = field(default=lambda _, lines: lines)
 
 

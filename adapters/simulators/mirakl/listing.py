@@ -38,6 +38,8 @@ _Filter = Callable[[_Version], bool]
 
 
 class Listing:
+    """What OR11 shows of all orders. The caller holds the marketplace's lock."""
+
     def __init__(self, knobs: Knobs, now: Callable[[], datetime]) -> None:
         self._knobs = knobs
         self._now = now

@@ -39,8 +39,11 @@ class _Record:
 
 
 class MiraklSimulator:
-    """The methods of a simulated operator, customer or person change one order and return whether they did: False if
-    it is in another state. Those of the API raise ApiError instead. An unknown order id is a KeyError."""
+    """One marketplace, as its one seller sees it. Several threads may use it at once.
+
+    What the operator, the customer or a person does returns whether it changed the order: False if the order's state
+    does not allow it. What the API does raises ApiError instead. An unknown order id raises KeyError.
+    """
 
     def __init__(
         self, marketplace: Marketplace, books: Books, now: Callable[[], datetime], knobs: Knobs | None = None
@@ -50,7 +53,7 @@ class MiraklSimulator:
         self.now = now
         self.knobs = knobs or Knobs()
         self.lock = threading.RLock()
-        self.requests: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()  # by operation
         self.calls: deque[Call] = deque(maxlen=100_000)
         self.listing = Listing(self.knobs, now)
         self.threads = Threads(marketplace, now)
@@ -85,7 +88,7 @@ class MiraklSimulator:
     # -- What the operator and the customer do, and the payment system ------------------------------------------
 
     def add_order(self, order: Json, history: Iterable[tuple[str, str]] = ()) -> None:
-        """A new order, in any state. `history`: kind and actor of the effects that it already had."""
+        """A new order, in any state. `history`: kind and actor of each effect that it already had."""
         with self.lock:
             order_id = order["order_id"]
             if order_id in self._records:

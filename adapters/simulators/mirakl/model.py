@@ -15,6 +15,7 @@ WORKFLOWS = (
     "PAY_ON_DUE_DATE",
     "NO_CUSTOMER_PAYMENT_CONFIRMATION",
 )
+# Order states: the debit is under way; the parcel has left; the order ended before that.
 DEBIT = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 SENT = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 DEAD = ("REFUSED", "CANCELED")

@@ -17,6 +17,8 @@ from adapters.simulators.mirakl.query import Query
 
 
 class Threads:
+    """All threads of a marketplace, with their messages. The caller holds the marketplace's lock."""
+
     def __init__(self, marketplace: Marketplace, now: Callable[[], datetime]) -> None:
         self._marketplace = marketplace
         self._now = now

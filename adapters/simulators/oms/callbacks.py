@@ -44,6 +44,8 @@ def send_by_http() -> Send:
 
 
 class Callbacks:
+    """The queue of notifications. One that fails is sent again after retry_interval_seconds, five times at most."""
+
     def __init__(self, now: Callable[[], datetime], knobs: OmsKnobs, send: Send | None = None) -> None:
         self.notifications: list[Notification] = []  # all of them, delivered or not
         self._now = now

@@ -28,7 +28,7 @@ NO_DATE, NO_MOMENT = "0000-00-00", "0000-00-00 00:00:00"
 
 @dataclass(frozen=True, slots=True)
 class OmsCompany:
-    """A Sales Channel company: one Mirakl shop."""
+    """A sales channel company of the OMS: one shop of the seller."""
 
     company_ref_id: int
     api_key: str

@@ -28,6 +28,11 @@ from adapters.simulators.oms.model import (
 
 
 class OmsSimulator:
+    """One OMS with its sales channel companies. Several threads may use it at once.
+
+    An unknown order raises KeyError.
+    """
+
     def __init__(
         self,
         companies: Sequence[OmsCompany],
