@@ -19,17 +19,14 @@ MISFITS: Final = {
 }
 NO_TOPIC: Final = "no_topic"
 LOG_SHORTER: Final = "log_shorter"
-#: Behind the log's id in the row of a partition whose log was seen to be shorter. The log grows on: soon its end says
-#: nothing any more, and what came in partition of the lost records would be passed over.
-WAS_SHORTER: Final = " was shorter"
 
 
 def misfit(stored: Progress, extent: PartitionOffsets) -> str:
     """Why this partition must not be read on from the stored position; empty where it may. One of MISFITS."""
-    if stored.log_id == extent.log_id + WAS_SHORTER:
-        return LOG_SHORTER
     if stored.log_id != extent.log_id:
         return "topic_recreated"
+    if stored.was_shorter:
+        return LOG_SHORTER
     if stored.position < extent.first:
         return "offsets_gone"
     if stored.position > extent.end:
@@ -62,9 +59,13 @@ def grown(
 
 
 def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition, Progress]) -> None:
-    """Keep in the rows that these logs were shorter, unless somebody has moved the row since it was `seen`."""
+    """Note in the rows that these logs were shorter, unless a row has moved since it was `seen`.
+
+    The log grows again, and then its end no longer shows that it was shorter. The new records at the offsets of the
+    lost ones would be skipped.
+    """
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})
         for partition, was in seen.items():
-            if stored[partition] == was and not was.log_id.endswith(WAS_SHORTER):
-                progress_rows.reset(tx, cluster, group, partition, replace(was, log_id=was.log_id + WAS_SHORTER))
+            if stored[partition] == was and not was.was_shorter:
+                progress_rows.reset(tx, cluster, group, partition, replace(was, was_shorter=True))

@@ -203,13 +203,16 @@ def _alembic() -> AlembicConfig:
     return config
 
 
-def upgrade(connection: sa.Connection) -> None:
-    """Bring the schema to this version's, inside the caller's transaction. One process at a time."""
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Bring the schema to this version's, or to an earlier revision, in the transaction of the connection.
+
+    Of several processes one migrates, and the others wait.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
     config = _alembic()
     config.attributes["connection"] = connection
-    alembic.upgrade(config, "head")
+    alembic.upgrade(config, revision)
 
 
 def is_current(connection: sa.Connection) -> bool:

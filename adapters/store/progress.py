@@ -23,6 +23,11 @@ class Progress:
     position: int  # the next offset to apply
     log_id: str = ""  # of the topic that `position` belongs to
     excused_commit: int = 0  # a commit up to here is no sign of a restored store
+    was_shorter: bool = False  # the log was seen to end before `position`; it may have grown since
+
+    def counts_in(self, log_id: str) -> bool:
+        """Whether `position` still names a place in the log with this id: neither recreated nor shorter meanwhile."""
+        return self.log_id == log_id and not self.was_shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,12 @@ def advance(tx: Transaction, step: Advance) -> None:
 
 def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
     """Set a partition's row to `progress`, whatever it was before."""
-    values = dict(position=progress.position, log_id=progress.log_id, excused_commit=progress.excused_commit)
+    values = dict(
+        position=progress.position,
+        log_id=progress.log_id,
+        excused_commit=progress.excused_commit,
+        was_shorter=progress.was_shorter,
+    )
     key = dict(cluster=cluster, group_name=group, topic=partition.topic, partition=partition.number)
     insert = bulk.insert(tx, s.progress).values(**key, **values)
     tx.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
@@ -93,4 +103,5 @@ def of_group(store: Store, cluster: str, group: str) -> dict[Partition, Progress
 
 
 def _progress_of(row: sa.Row[Any]) -> tuple[Partition, Progress]:
-    return Partition(row.topic, row.partition), Progress(row.position, row.log_id, row.excused_commit)
+    progress = Progress(row.position, row.log_id, row.excused_commit, row.was_shorter)
+    return Partition(row.topic, row.partition), progress

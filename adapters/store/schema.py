@@ -239,6 +239,7 @@ progress = sa.Table(
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id: another one if it is made anew
     sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),  # by `offsets reset`
+    sa.Column("was_shorter", sa.Boolean, nullable=False, server_default=sa.false()),  # the log ended before `position`
     sa.PrimaryKeyConstraint("cluster", "topic", "partition", "group_name"),
 )
 

@@ -140,7 +140,7 @@ def _target(stored: Progress, extent: PartitionOffsets, whence: Whence) -> int:
         return extent.first
     if whence == "latest":
         return extent.end
-    if stored.log_id != extent.log_id:  # the stored position means nothing in another topic, nor in a shorter log
+    if not stored.counts_in(extent.log_id):
         return extent.first
     return min(max(stored.position, extent.first), extent.end)
 
@@ -150,7 +150,7 @@ def _excused(stored: Progress, extent: PartitionOffsets) -> int:
 
     A consumer that runs commits a moment after it applied: that commit may come when the row is set back already.
     """
-    applied = stored.position if stored.log_id == extent.log_id else 0
+    applied = stored.position if stored.counts_in(extent.log_id) else 0
     return max(extent.committed or 0, applied)
 
 

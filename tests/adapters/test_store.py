@@ -84,10 +84,19 @@ def test_the_migrations_make_the_schema_and_may_run_twice(store: Store) -> None:
 
 
 def parts_of(sql: str) -> tuple[str, ...]:
-    """A CREATE statement as its lines: in a table, the order of constraints means nothing."""
-    sql = sql.replace('"', "")  # a table that was made anew has its name in quotes
-    lines = [" ".join(line.split()).rstrip(",") for line in sql.replace(", \n", ",\n").split("\n")]
-    return tuple(sorted(line.strip("()") for line in lines if line.strip(" ()\t;")))
+    """A CREATE statement; a table as its sorted definitions, because their order means nothing."""
+    sql = " ".join(sql.replace('"', "").split())  # a recreated table has its name in quotes
+    if not sql.startswith("CREATE TABLE"):
+        return (sql,)
+    head, _, body = sql.partition("(")
+    parts, depth = [""], 0
+    for letter in body.removesuffix(")"):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return head.strip(), *sorted(part.strip() for part in parts)
 
 
 def made(url: str) -> set[tuple[str, ...]]:

@@ -45,8 +45,8 @@ stored_ones = st.builds(Progress, offsets, st.sampled_from("ab"), offsets)
         (Progress(5, "a"), PartitionOffsets(0, 9, "b", 5), "topic_recreated"),
         (Progress(5, "a"), PartitionOffsets(6, 9, "a", 5), "offsets_gone"),
         (Progress(5, "a"), PartitionOffsets(0, 4, "a", 4), "log_shorter"),
-        (Progress(5, "a was shorter"), PartitionOffsets(0, 9, "a", 4), "log_shorter"),  # it has grown since
-        (Progress(5, "a was shorter"), PartitionOffsets(0, 9, "b", 4), "topic_recreated"),
+        (Progress(5, "a", was_shorter=True), PartitionOffsets(0, 9, "a", 4), "log_shorter"),  # it has grown since
+        (Progress(5, "a", was_shorter=True), PartitionOffsets(0, 9, "b", 4), "topic_recreated"),
         (Progress(5, "a"), PartitionOffsets(0, 9, "a", 6), "store_restored"),
         (Progress(0, "a"), PartitionOffsets(0, 9, "a", 6), "store_restored"),  # a new, empty store
         (Progress(5, "a", 6), PartitionOffsets(0, 9, "a", 6), ""),  # a person has reset it and knows

@@ -1,0 +1,88 @@
+"""What each migration makes of the rows that a version before left."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from adapters.ports import Partition
+from adapters.store import engine as database
+from adapters.store import progress as progress_rows
+from adapters.store import transaction as stores
+from adapters.store.progress import Progress
+from adapters.store.transaction import Store
+
+TOPIC = "mirakl.order-snapshots"
+
+#: As the version with revision 0002 writes and reads a row: it does not know the column `was_shorter`.
+INSERT_OF_BEFORE = """
+    INSERT INTO progress (cluster, topic, partition, group_name, position, log_id, excused_commit)
+    VALUES ('c', 'mirakl.order-snapshots', :partition, 'g', :position, :log_id, :excused_commit)
+"""
+SELECT_OF_BEFORE = "SELECT partition, position, log_id, excused_commit FROM progress ORDER BY partition"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/orderflow.db"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+@pytest.fixture
+def of_0002(url: str) -> Any:
+    """A store with the schema of revision 0002."""
+    store = Store(url)
+    with store.writing() as connection:
+        database.upgrade(connection, "0002")
+    yield store
+    store.close()
+
+
+def insert(store: Store, partition: int, position: int, log_id: str, excused_commit: int = 0) -> None:
+    with store.writing() as connection:
+        connection.execute(
+            sa.text(INSERT_OF_BEFORE),
+            dict(partition=partition, position=position, log_id=log_id, excused_commit=excused_commit),
+        )
+
+
+def progress_of(store: Store) -> dict[int, Progress]:
+    return {partition.number: row for partition, row in progress_rows.of_group(store, "c", "g").items()}
+
+
+def test_0003_moves_the_mark_of_a_shorter_log_from_the_id_to_its_column(of_0002: Store) -> None:
+    insert(of_0002, 0, 7, "topic-1")
+    insert(of_0002, 1, 8, "topic-1 was shorter", excused_commit=3)
+    insert(of_0002, 2, 9, "")
+    insert(of_0002, 3, 10, " was shorter")  # the embedded log has no id
+    insert(of_0002, 4, 11, "topic-1 was shorter than 2")
+    stores.migrate(of_0002)
+    assert progress_of(of_0002) == {
+        0: Progress(7, "topic-1"),
+        1: Progress(8, "topic-1", excused_commit=3, was_shorter=True),
+        2: Progress(9, ""),
+        3: Progress(10, "", was_shorter=True),
+        4: Progress(11, "topic-1 was shorter than 2"),
+    }
+
+
+def test_after_0003_the_version_before_still_writes_and_reads_its_rows(of_0002: Store) -> None:
+    insert(of_0002, 0, 7, "topic-1 was shorter")
+    stores.migrate(of_0002)
+    insert(of_0002, 1, 8, "topic-1", excused_commit=2)
+    insert(of_0002, 2, 9, "topic-1 was shorter")
+    with of_0002.reading() as connection:
+        found = [tuple(row) for row in connection.execute(sa.text(SELECT_OF_BEFORE))]
+    assert found == [(0, 7, "topic-1", 0), (1, 8, "topic-1", 2), (2, 9, "topic-1 was shorter", 0)]
+    assert progress_of(of_0002)[1] == Progress(8, "topic-1", excused_commit=2)
+    assert not progress_of(of_0002)[2].counts_in("topic-1"), "so this version does not read the partition either"
+
+
+def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
+    insert(of_0002, 0, 7, "topic-1 was shorter")
+    stores.migrate(of_0002)
+    with of_0002.transaction() as tx:
+        progress_rows.reset(tx, "c", "g", Partition(TOPIC, 0), Progress(5, "topic-1"))
+    assert progress_of(of_0002) == {0: Progress(5, "topic-1")}
