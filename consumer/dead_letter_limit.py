@@ -1,55 +1,66 @@
-"""Limits how many distinct keys of a topic may be dead-lettered in a time window."""
+"""Limits how many distinct keys of a topic may be dead-lettered in a time window.
+
+A broken release, of ours or of a publisher, makes every record of a topic unusable. Without the limit the whole topic
+would go into the dead letters. With it the topic is paused, and nothing is lost.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
+from adapters.errors import UnreadableReason
 from adapters.ports import Clock
 from adapters.store.dead_letters import DeadLetter
 
 
 class TooManyDeadLetters(Exception):
-    """One more key of this topic, and it would be emptied into the dead letters."""
+    """The limit has no room for these dead letters of `topic`."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(topic)
         self.topic = topic
 
 
-#: Not ours: a shop that was taken out, another sales channel of the company. No sign of a bad deploy.
-NOT_OURS: Final = frozenset({"unknown_shop", "unknown_company"})
+#: Reasons that do not count. Records of a shop that was removed, or of another sales channel, are no sign of a broken
+#: release.
+NOT_COUNTED: Final = frozenset({UnreadableReason.UNKNOWN_SHOP, UnreadableReason.UNKNOWN_COMPANY})
 
 
 class DeadLetterLimit:
-    """Of one topic only so many different keys may be set aside in a while: a bad deploy must not empty it."""
+    """Counts the distinct keys of each topic that were dead-lettered within the window, and pauses full topics."""
 
     def __init__(self, clock: Clock, most: int = 50, window_seconds: float = 600) -> None:
+        """`most`: how many distinct keys of one topic may be dead-lettered within the window."""
         self._clock = clock
         self._most = most
         self._window_seconds = window_seconds
-        self._set_aside: dict[str, dict[bytes | None, float]] = {}  # topic -> key -> when
-        self._stopped: set[str] = set()
+        self._counted_at: dict[str, dict[bytes | None, float]] = {}  # by topic and key
+        self._paused: set[str] = set()
 
-    def check(self, letters: Sequence[DeadLetter]) -> None:
-        """Raises TooManyDeadLetters where there is no room for these."""
-        letters = [letter for letter in letters if letter.reason not in NOT_OURS]
-        for topic in {letter.source for letter in letters}:
-            recent = self._recent(topic)
-            if len(recent | {letter.key for letter in letters if letter.source == topic}) > self._most:
-                self._stopped.add(topic)
+    def check(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Raises TooManyDeadLetters, and pauses the topic, where these would exceed the limit."""
+        counted = _counted(dead_letters)
+        for topic in {one.source for one in counted}:
+            keys = self._recent_keys(topic) | {one.key for one in counted if one.source == topic}
+            if len(keys) > self._most:
+                self._paused.add(topic)
                 raise TooManyDeadLetters(topic)
 
-    def note(self, letters: Sequence[DeadLetter]) -> None:
-        """These were set aside."""
-        for letter in (letter for letter in letters if letter.reason not in NOT_OURS):
-            self._set_aside.setdefault(letter.source, {})[letter.key] = self._clock.monotonic()
+    def count(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """These are stored now."""
+        for one in _counted(dead_letters):
+            self._counted_at.setdefault(one.source, {})[one.key] = self._clock.monotonic()
 
-    def stopped(self) -> frozenset[str]:
-        """The topics that rest, until there is room again."""
-        self._stopped = {topic for topic in self._stopped if len(self._recent(topic)) >= self._most}
-        return frozenset(self._stopped)
+    def paused_topics(self) -> frozenset[str]:
+        """The topics that stay paused until the limit has room again."""
+        self._paused = {topic for topic in self._paused if len(self._recent_keys(topic)) >= self._most}
+        return frozenset(self._paused)
 
-    def _recent(self, topic: str) -> set[bytes | None]:
+    def _recent_keys(self, topic: str) -> set[bytes | None]:
         since = self._clock.monotonic() - self._window_seconds
-        kept = {key: when for key, when in self._set_aside.get(topic, {}).items() if when > since}
-        self._set_aside[topic] = kept
-        return set(kept)
+        recent = {key: at for key, at in self._counted_at.get(topic, {}).items() if at > since}
+        self._counted_at[topic] = recent
+        return set(recent)
+
+
+def _counted(dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    return [one for one in dead_letters if one.reason not in NOT_COUNTED]

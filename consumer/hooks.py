@@ -14,6 +14,7 @@ from typing import Any, Final
 from adapters.ports import Partition, Record
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.orders import OrderRow
+from consumer.offsets import OffsetMismatch
 from statemachine.events import Event
 from statemachine.machine import EventResult
 from statemachine.states import State
@@ -71,7 +72,7 @@ class Hooks:
     ) -> None:
         """The consumer has passed these records of the log: applied, dead-lettered, or without a value."""
 
-    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, str]) -> None:
+    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
         """The partitions of this process changed: those it reads, and those it cannot read, each with the reason."""
 
     def topics_paused(self, topics: Collection[str]) -> None:

@@ -1,15 +1,18 @@
-"""The consumer: everything that may happen between two polls of the log is in `turn`."""
+"""The consumer: reads the log and applies its records. Everything that may happen between two polls is in `turn`.
+
+The progress row in the store says where a partition is read on; it moves in the transaction that applies the records
+(docs/rules.md 7, 8). The commit to Kafka comes after that transaction, and is a hint only.
+"""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import structlog
 
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
-from adapters.ports import Clock, LogReader, Partition, Record
+from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.progress import Advance
@@ -17,30 +20,25 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Hooks
-from consumer.offsets import LOG_SHORTER, NO_TOPIC, grown, misfit, note_shorter
+from consumer.offsets import OffsetMismatch, mark_shorter, mismatch, with_later_ends
 from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
 
-#: Records that one apply transaction takes at most.
+#: Records that one transaction applies at most.
 BATCH: Final = 500
-#: A partition whose offsets do not fit is looked at again after so long: somebody may have reset it.
-LOOK_AGAIN_SECONDS: Final = 5.0
+#: A partition with an OffsetMismatch is compared again after this time: a person may have reset it.
+COMPARE_AGAIN_SECONDS: Final = 5.0
 
-Decode = Callable[[bytes | None, Sequence[tuple[str, bytes]]], Event | None]
+#: Reason of a dead letter that could be read, but not applied.
+NOT_APPLICABLE: Final = "not_applicable"
 
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records, and what they mean: events to apply and letters to set aside."""
-
-    records: Sequence[Record]
-    events: tuple[Event, ...]
-    letters: tuple[DeadLetter, ...]
+#: Value and headers of a record to its event; None for a record without a value. Raises Unreadable.
+Decode = Callable[[bytes | None, RecordHeaders], Event | None]
 
 
 class Consumer:
-    """One member of the group. Not thread-safe; one thread calls `turn`."""
+    """One member of the consumer group. Not thread-safe: one thread calls `turn`."""
 
     def __init__(
         self,
@@ -51,40 +49,40 @@ class Consumer:
         clock: Clock,
         *,
         hooks: Hooks = NO_HOOKS,
-        brake: DeadLetterLimit | None = None,
+        limit: DeadLetterLimit | None = None,
     ) -> None:
+        """`decoders`: of each topic that is read."""
         self._reader = reader
         self._store = store
         self._orders = orders
         self._decoders = decoders
         self._clock = clock
         self._hooks = hooks
-        self._brake = brake or DeadLetterLimit(clock)
-        self._stopped: frozenset[str] = frozenset()
+        self._limit = limit or DeadLetterLimit(clock)
+        self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
-        self._held: dict[Partition, int] = {}  # the position of each partition that is ours, by the progress row
-        self._misfits: dict[Partition, str] = {}  # those that are ours and cannot be read, and why
-        self._looked_at = float("-inf")
-        #: When the last record of each partition was published that was passed.
-        self._passed: dict[Partition, datetime] = {}
+        # Every assigned partition is in one of these two.
+        self._positions: dict[Partition, int] = {}  # the next offset to apply, as in the progress row
+        self._mismatches: dict[Partition, OffsetMismatch] = {}
+        self.compared_at = float("-inf")  # monotonic; when partitions were last compared with their progress rows
+        self._last_published_at: dict[Partition, datetime] = {}  # of the last record that was passed
 
     def turn(self, timeout_seconds: float = 1.0) -> int:
-        """Poll once and apply what came. Returns how many records were passed.
+        """Poll once and apply the records. Returns how many were passed: applied, dead-lettered, or without a value.
 
-        Raises StoreUnavailable and LogUnavailable: then nothing is lost, the same records come again.
+        Raises StoreUnavailable and LogUnavailable. Then nothing is lost: the same records come again.
         """
         self._take_assignment()
-        self._let_rest()
+        self._pause()
         try:
             return self._pass(self._reader.poll(BATCH, timeout_seconds))
         except BaseException:
-            self._seek_back()  # whatever it was, the reader has gone on: what is not applied has to come again
+            self._seek_back()  # the reader stands behind these records, and they were not applied
             raise
 
     def _pass(self, polled: Sequence[Record]) -> int:
-        """Apply what may be applied of it. Returns how many records were passed."""
         if self._reader.generation != self._generation:
-            return 0  # dealt anew in the poll itself: what came may begin at the log's commit, so seek first
+            return 0  # a rebalance within the poll: the records may begin at the log's commit, so seek first
         records = self._without_jumps(polled)
         if not records:
             return 0
@@ -92,123 +90,125 @@ class Consumer:
             self._apply(records)
         except Fenced:
             log.warning("fenced", partitions=sorted({f"{r.partition.topic}/{r.partition.number}" for r in records}))
-            self._held = {}  # somebody else moved it: read the progress rows again
+            self._positions = {}  # another consumer moved the progress rows: read them again
             return 0
         except TooManyDeadLetters:
             self._seek_back()
-        self._reader.commit(self._held)
-        return sum(record.offset < self._held[record.partition] for record in records)
+        self._reader.commit(self._positions)
+        return sum(record.offset < self._positions[record.partition] for record in records)
 
     def lag(self) -> tuple[dict[Partition, int], dict[Partition, float]]:
-        """Of each partition that is ours: how many records wait, and since when at most, in seconds.
+        """Of each partition that is read: how many records wait, and for how many seconds at most.
 
         Raises LogUnavailable.
         """
-        records = {partition: count for partition, count in self._reader.lag().items() if partition in self._held}
+        records = {partition: count for partition, count in self._reader.lag().items() if partition in self._positions}
         now = self._clock.now()
         seconds = {
-            partition: max(0.0, (now - self._passed.get(partition, now)).total_seconds()) if count else 0.0
+            partition: max(0.0, (now - self._last_published_at.get(partition, now)).total_seconds()) if count else 0.0
             for partition, count in records.items()
         }
         return records, seconds
 
     def has_assignment(self) -> bool:
-        """Whether the group has dealt to this member at least once."""
+        """Whether the group has assigned partitions to this member at least once, be it none."""
         return self._generation > 0
 
     def close(self) -> None:
         """Leave the group."""
         self._reader.close()
 
-    # -- What is ours --------------------------------------------------------------------------------------------
+    # -- Assignment ----------------------------------------------------------------------------------------------
 
     def _take_assignment(self) -> None:
-        """Begin each new partition at its progress row, never at the log's own commit (docs/rules.md 8)."""
+        """Start each new partition at its progress row, never at the log's own commit (docs/rules.md 8)."""
         generation, assigned = self._reader.generation, self._reader.assignment()
-        dealt_anew = generation != self._generation
-        if dealt_anew:
+        rebalanced = generation != self._generation
+        if rebalanced:
             self._generation = generation
-            self._held, self._misfits = {}, {}
-        look_again = self._misfits and self._clock.monotonic() - self._looked_at >= LOOK_AGAIN_SECONDS
-        new = assigned - self._held.keys() - (frozenset() if look_again else self._misfits.keys())
-        before = (set(self._held), dict(self._misfits))
+            self._positions, self._mismatches = {}, {}
+        compare_again = self._mismatches and self._clock.monotonic() - self.compared_at >= COMPARE_AGAIN_SECONDS
+        new = assigned - self._positions.keys() - (frozenset() if compare_again else self._mismatches.keys())
+        before = (set(self._positions), dict(self._mismatches))
         if new:
-            self._looked_at = self._clock.monotonic()
-            self._begin(new)
-        # A look that found everything as it was is no news: it would be counted as one more deal, every few seconds.
-        if dealt_anew or before != (set(self._held), self._misfits):
-            self._hooks.partitions_assigned(self._held.keys(), self._misfits)
+            self.compared_at = self._clock.monotonic()
+            self._start(new)
+        # Not after a comparison that changed nothing: each call counts as a rebalance.
+        if rebalanced or before != (set(self._positions), self._mismatches):
+            self._hooks.partitions_assigned(self._positions.keys(), self._mismatches)
 
-    def _begin(self, partitions: Collection[Partition]) -> None:
-        partition_offsets = self._reader.partition_offsets(partitions)
+    def _start(self, partitions: Collection[Partition]) -> None:
+        """Seek each partition to its stored position, or find out why it must not be read."""
+        offsets = self._reader.partition_offsets(partitions)
         cluster = self._reader.cluster()
         with self._store.transaction() as tx:
-            stored = progress_rows.begin(tx, cluster, self._reader.group, partition_offsets)
-        partition_offsets = grown(self._reader.partition_offsets, stored, partition_offsets)
+            stored = progress_rows.begin(tx, cluster, self._reader.group, offsets)
+        offsets = with_later_ends(self._reader.partition_offsets, stored, offsets)
         found = {
-            partition: misfit(stored[partition], partition_offsets[partition])
-            if partition in partition_offsets
-            else NO_TOPIC
+            partition: mismatch(stored[partition], offsets[partition])
+            if partition in offsets
+            else OffsetMismatch.NO_TOPIC
             for partition in partitions
         }
-        shorter = {partition: stored[partition] for partition, wrong in found.items() if wrong == LOG_SHORTER}
+        shorter = {one: stored[one] for one, wrong in found.items() if wrong == OffsetMismatch.LOG_SHORTER}
         if shorter:
-            note_shorter(self._store, cluster, self._reader.group, shorter)
+            mark_shorter(self._store, cluster, self._reader.group, shorter)
         for partition, wrong in sorted(found.items()):
-            if wrong:
-                if self._misfits.get(partition) != wrong:
-                    log.error("progress_stopped", topic=partition.topic, partition=partition.number, reason=wrong)
-                self._misfits[partition] = wrong
+            if wrong is not None:
+                if self._mismatches.get(partition) != wrong:
+                    log.error("partition_stopped", topic=partition.topic, partition=partition.number, reason=wrong)
+                self._mismatches[partition] = wrong
                 continue
-            if self._misfits.pop(partition, None):
-                log.info("progress_goes_on", topic=partition.topic, partition=partition.number)
+            if self._mismatches.pop(partition, None):
+                log.info("partition_resumed", topic=partition.topic, partition=partition.number)
             self._reader.seek(partition, stored[partition].position)
-            self._held[partition] = stored[partition].position
+            self._positions[partition] = stored[partition].position
 
     def _without_jumps(self, polled: Sequence[Record]) -> list[Record]:
-        """What may be applied: no partition whose offsets went back, or jumped over some that the log has no more.
+        """The records that may be applied.
 
-        Left to itself the client goes to what is there when an offset is gone, and says nothing. Such a partition is
-        looked at anew before it is read on. A log may have gaps of its own (compaction, transactions).
+        A Kafka client whose offset is gone goes to another one and reports nothing. So a partition is compared again
+        before it is read on, if its offsets went back, or jumped over offsets that the log no longer has. A jump alone
+        is no fault: compaction and transactions leave gaps.
         """
-        records = [record for record in polled if record.partition in self._held]
-        firsts: dict[Partition, int] = {}
+        records = [record for record in polled if record.partition in self._positions]
+        first_polled: dict[Partition, int] = {}
         for record in records:
-            firsts.setdefault(record.partition, record.offset)
-        jumped = {partition for partition, offset in firsts.items() if offset != self._held[partition]}
+            first_polled.setdefault(record.partition, record.offset)
+        jumped = {partition for partition, offset in first_polled.items() if offset != self._positions[partition]}
         if not jumped:
             return records
-        partition_offsets = self._reader.partition_offsets(jumped)
+        offsets = self._reader.partition_offsets(jumped)
         for partition in jumped:
-            held = self._held[partition]
-            if (
-                firsts[partition] < held
-                or partition not in partition_offsets
-                or partition_offsets[partition].first > held
-            ):
-                del self._held[partition]
-        return [record for record in records if record.partition in self._held]
+            position = self._positions[partition]
+            went_back = first_polled[partition] < position
+            if went_back or partition not in offsets or offsets[partition].first > position:
+                del self._positions[partition]
+        return [record for record in records if record.partition in self._positions]
 
-    def _let_rest(self) -> None:
-        stopped = self._brake.stopped()
-        for topic in stopped - self._stopped:
-            log.error("topic_stopped", topic=topic)
-        if stopped != self._stopped:
-            self._hooks.topics_paused(stopped)
-        self._stopped = stopped
-        resting = {partition for partition in self._held if partition.topic in stopped}
-        self._reader.pause(resting | (self._reader.assignment() - self._held.keys()))
+    def _pause(self) -> None:
+        """Let the reader fetch only partitions that fit, of topics that are not paused."""
+        paused = self._limit.paused_topics()
+        for topic in paused - self._paused_topics:
+            log.error("topic_paused", topic=topic)
+        if paused != self._paused_topics:
+            self._hooks.topics_paused(paused)
+        self._paused_topics = paused
+        of_paused_topics = {partition for partition in self._positions if partition.topic in paused}
+        self._reader.pause(of_paused_topics | (self._reader.assignment() - self._positions.keys()))
 
     def _seek_back(self) -> None:
-        for partition, position in self._held.items():
+        for partition, position in self._positions.items():
             self._reader.seek(partition, position)
 
+    # -- Apply ---------------------------------------------------------------------------------------------------
+
     def _apply(self, records: Sequence[Record]) -> None:
-        """Apply a batch; one that cannot be applied is halved until the culprit stands alone, and that is set aside."""
+        """Apply a batch. One that fails is halved until its poison record is alone, which is then dead-lettered."""
         try:
-            batch = self._decode(records)
-            self._brake.check(batch.letters)
-            applied = self._orders.apply(batch.events, self._moves(records), batch.letters)
+            events, dead_letters = self._decode(records)
+            self._limit.check(dead_letters)
+            applied = self._orders.apply(events, self._advances(records), dead_letters)
         except (Fenced, StoreUnavailable):
             raise
         except Exception as error:
@@ -219,45 +219,41 @@ class Consumer:
                 return
             if isinstance(error, TooManyDeadLetters):
                 raise
-            batch = Batch(records, (), (dead_letter(records[0], "not_applicable", type(error).__name__),))
-            self._brake.check(batch.letters)
-            applied = self._orders.apply((), self._moves(records), batch.letters)
+            dead_letters = [dead_letter(records[0], NOT_APPLICABLE, type(error).__name__)]
+            self._limit.check(dead_letters)
+            applied = self._orders.apply((), self._advances(records), dead_letters)
         for record in records:
-            self._held[record.partition] = record.offset + 1
-            self._passed[record.partition] = record.published_at
-        self._brake.note(batch.letters)
-        for letter in batch.letters:
-            tell = log.error if letter.reason == "not_applicable" else log.warning
-            tell("set_aside", place=letter.place, reason=letter.reason, detail=letter.detail)
-        self._hooks.batch_applied(records, applied, batch.letters)
+            self._positions[record.partition] = record.offset + 1
+            self._last_published_at[record.partition] = record.published_at
+        self._limit.count(dead_letters)
+        for one in dead_letters:
+            write = log.error if one.reason == NOT_APPLICABLE else log.warning
+            write("dead_lettered", place=one.place, reason=one.reason, detail=one.detail)
+        self._hooks.batch_applied(records, applied, dead_letters)
 
-    def _decode(self, records: Sequence[Record]) -> Batch:
+    def _decode(self, records: Sequence[Record]) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []
-        letters: list[DeadLetter] = []
+        dead_letters: list[DeadLetter] = []
         for record in records:
             try:
                 event = self._decoders[record.partition.topic](record.value, record.headers)
             except Unreadable as error:
-                letters.append(dead_letter(record, error.reason, error.detail))
+                dead_letters.append(dead_letter(record, error.reason, error.detail))
             else:
                 if event is not None:
                     events.append(event)
-        return Batch(records, tuple(events), tuple(letters))
+        return events, dead_letters
 
-    def _moves(self, records: Sequence[Record]) -> list[Advance]:
+    def _advances(self, records: Sequence[Record]) -> list[Advance]:
         ends = {record.partition: record.offset + 1 for record in records}
         cluster, group = self._reader.cluster(), self._reader.group
-        # Sorted: one lock order for all.
-        return [
-            Advance(cluster, group, partition, self._held[partition], ends[partition]) for partition in sorted(ends)
-        ]
+        # Sorted, so that every consumer locks the progress rows in the same order.
+        return [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:
-    """A record that cannot be used, as received."""
-    partition = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
-    # Headers count: in binary mode they hold what the event is about.
+    """A record that cannot be used, byte for byte."""
+    place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
+    # With the headers: in the binary mode of CloudEvents they hold the event's attributes.
     digest = hashlib.sha256(repr((record.key, record.value, record.headers)).encode()).hexdigest()[:32]
-    return DeadLetter(
-        record.partition.topic, partition, reason, detail, digest, record.key, record.value, record.headers
-    )
+    return DeadLetter(record.partition.topic, place, reason, detail, digest, record.key, record.value, record.headers)

@@ -1,68 +1,90 @@
-"""Do the offsets that the store holds fit what the log holds? Where they do not, guessing loses or repeats orders."""
+"""Compares the offsets that the store holds of a partition with what the log holds of it.
+
+Where the two do not fit, reading on would lose orders or repeat them unnoticed, so the partition is not read
+(docs/decisions/0014-offset-mismatches.md).
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Final
+from enum import StrEnum
 
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import progress as progress_rows
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
 
-#: Why a partition is not read, and what happened.
-MISFITS: Final = {
-    "no_topic": "the topic or partition does not exist, or we may not see it",
-    "topic_recreated": "the topic was deleted and made anew: these offsets belong to another one",
-    "offsets_gone": "records were deleted before they were applied: retention is too short, or we were away too long",
-    "log_shorter": "the log ends before what was applied: it lost records, or was restored from an older copy",
-    "store_restored": "more was applied than the store knows of: it was restored from an older copy, or is new",
-}
-NO_TOPIC: Final = "no_topic"
-LOG_SHORTER: Final = "log_shorter"
+
+class OffsetMismatch(StrEnum):
+    """Why a partition is not read. `meaning` says what happened, for the person who has to look."""
+
+    NO_TOPIC = "no_topic", "the topic or the partition does not exist, or this user may not see it"
+    TOPIC_RECREATED = (
+        "topic_recreated",
+        "the topic was deleted and created again; the stored position belongs to the old one",
+    )
+    OFFSETS_GONE = (
+        "offsets_gone",
+        "the log deleted records before they were applied: its retention is too short, or no consumer ran for too long",
+    )
+    LOG_SHORTER = (
+        "log_shorter",
+        "the log ends before the last applied record: it lost records, or was restored from an older copy",
+    )
+    STORE_RESTORED = (
+        "store_restored",
+        "the group committed more than the store has applied: the store was restored from an older copy, or is new",
+    )
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> "OffsetMismatch":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
 
 
-def misfit(stored: Progress, extent: PartitionOffsets) -> str:
-    """Why this partition must not be read on from the stored position; empty where it may. One of MISFITS."""
-    if stored.log_id != extent.log_id:
-        return "topic_recreated"
+def mismatch(stored: Progress, offsets: PartitionOffsets) -> OffsetMismatch | None:
+    """Why this partition must not be read from the stored position on. None: it may be."""
+    if stored.log_id != offsets.log_id:
+        return OffsetMismatch.TOPIC_RECREATED
     if stored.was_shorter:
-        return LOG_SHORTER
-    if stored.position < extent.first:
-        return "offsets_gone"
-    if stored.position > extent.end:
-        return LOG_SHORTER
-    # The commit is made after the transaction that it tells of, so it is never ahead of a store that lost nothing.
-    if extent.committed is not None and extent.committed > max(stored.position, stored.excused_commit):
-        return "store_restored"
-    return ""
+        return OffsetMismatch.LOG_SHORTER
+    if stored.position < offsets.first:
+        return OffsetMismatch.OFFSETS_GONE
+    if stored.position > offsets.end:
+        return OffsetMismatch.LOG_SHORTER
+    # The commit follows the transaction that it reports, so it is never ahead of a store that lost nothing.
+    if offsets.committed is not None and offsets.committed > max(stored.position, stored.excused_commit):
+        return OffsetMismatch.STORE_RESTORED
+    return None
 
 
-def grown(
+def with_later_ends(
     ask: Callable[[Collection[Partition]], Mapping[Partition, PartitionOffsets]],
     stored: Mapping[Partition, Progress],
-    partition_offsets: Mapping[Partition, PartitionOffsets],
+    offsets: Mapping[Partition, PartitionOffsets],
 ) -> dict[Partition, PartitionOffsets]:
-    """The partition_offsets, with the end of those asked again that seem to end before what was applied.
+    """These offsets, but with the end as it is now for each partition that seems to end before its stored position.
 
-    The log was asked before the store, as the commit must be; another consumer may have applied more in between.
+    The commit has to be read before the store, and the end comes with it. In between, another consumer may have
+    applied records that were published after the question. `ask` asks the log once more.
     """
     behind = [
-        partition
-        for partition, extent in partition_offsets.items()
-        if partition in stored and extent.end < stored[partition].position
+        partition for partition, of in offsets.items() if partition in stored and of.end < stored[partition].position
     ]
     again = ask(behind) if behind else {}
     return {
-        partition: replace(extent, end=again[partition].end) if partition in again else extent
-        for partition, extent in partition_offsets.items()
+        partition: replace(of, end=again[partition].end) if partition in again else of
+        for partition, of in offsets.items()
     }
 
 
-def note_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition, Progress]) -> None:
-    """Note in the rows that these logs were shorter, unless a row has moved since it was `seen`.
+def mark_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition, Progress]) -> None:
+    """Mark in the rows that these logs were shorter. A row that has changed since it was `seen` stays as it is.
 
-    The log grows again, and then its end no longer shows that it was shorter. The new records at the offsets of the
-    lost ones would be skipped.
+    The log grows again, and then its end no longer shows that it was shorter. Without the mark, new records at the
+    offsets of the lost ones would be skipped.
     """
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})

@@ -12,7 +12,6 @@ from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
 from consumer.config import Settings
-from consumer.offsets import MISFITS
 from consumer.operations import offsets
 from consumer.operations.orders import needs_words
 
@@ -33,9 +32,9 @@ def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
         found = offsets.partition_statuses(store, log, wiring.group_of(settings), _consumed(settings))
     print_rows([asdict(one) for one in found], as_json)
     if not as_json:
-        for name in dict.fromkeys(one.misfit for one in found if one.misfit):
-            typer.echo(f"{name}: {MISFITS[name]}")
-    if any(one.misfit for one in found):
+        for mismatch in dict.fromkeys(one.mismatch for one in found if one.mismatch):
+            typer.echo(f"{mismatch}: {mismatch.meaning}")
+    if any(one.mismatch for one in found):
         raise typer.Exit(BAD_ANSWER)
 
 

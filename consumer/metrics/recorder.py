@@ -28,6 +28,7 @@ from consumer.metrics.definitions import (
     Type,
     known,
 )
+from consumer.offsets import OffsetMismatch
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
 
@@ -110,7 +111,7 @@ class Recorder(Hooks):
         for topic in self._topics.values():
             self._gauge("orderflow_topic_stopped", topic).set(topic in topics)
 
-    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, str]) -> None:
+    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
         self._count("orderflow_consumer_rebalances_total")
         self._gauge("orderflow_consumer_assigned_partitions").set(len(held))
         for name in (

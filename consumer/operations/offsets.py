@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, Literal, Protocol
 
 from adapters.errors import OrderflowError
@@ -16,7 +17,7 @@ from adapters.store.progress import Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
-from consumer.offsets import grown, misfit
+from consumer.offsets import OffsetMismatch, mismatch, with_later_ends
 from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Attempt, Facts
@@ -54,7 +55,7 @@ class PartitionStatus:
     end: int
     committed: int | None
     lag: int
-    misfit: str  # one of MISFITS, or empty
+    mismatch: OffsetMismatch | Literal[""]
 
 
 def partition_statuses(store: Store, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
@@ -64,21 +65,21 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
     ]
     partition_offsets = log.partition_offsets(group, partitions)
     stored = progress_rows.of_group(store, log.cluster(), group)
-    partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
+    partition_offsets = with_later_ends(partial(log.partition_offsets, group), stored, partition_offsets)
     found = []
     for partition in sorted(partition_offsets):
-        extent, progress = partition_offsets[partition], stored.get(partition)
-        begun = progress or Progress(extent.first, extent.log_id)
+        offsets, progress = partition_offsets[partition], stored.get(partition)
+        begun = progress or Progress(offsets.first, offsets.log_id)
         found.append(
             PartitionStatus(
                 partition.topic,
                 partition.number,
                 progress.position if progress else None,
-                extent.first,
-                extent.end,
-                extent.committed,
-                max(0, extent.end - begun.position),
-                misfit(begun, extent),
+                offsets.first,
+                offsets.end,
+                offsets.committed,
+                max(0, offsets.end - begun.position),
+                mismatch(begun, offsets) or "",
             )
         )
     return found
@@ -121,11 +122,13 @@ def reset(
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, partition_offsets)
         # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
-        partition_offsets = grown(lambda behind: log.partition_offsets(group, behind), stored, partition_offsets)
-        for one, extent in sorted(partition_offsets.items()):
-            position = _target(stored[one], extent, whence)
-            excused = _excused(stored[one], extent)
-            progress_rows.reset(tx, cluster, group, one, Progress(position, extent.log_id, excused))
+        partition_offsets = with_later_ends(
+            lambda behind: log.partition_offsets(group, behind), stored, partition_offsets
+        )
+        for one, offsets in sorted(partition_offsets.items()):
+            position = reset_position(stored[one], offsets, whence)
+            excused = excused_commit(stored[one], offsets)
+            progress_rows.reset(tx, cluster, group, one, Progress(position, offsets.log_id, excused))
             moved.append((one, stored[one].position, position))
         told = ", ".join(f"{one.topic}/{one.number} {was}->{now_}" for one, was, now_ in moved)
         audit_rows.add(tx, who=who, act=f"offsets reset to {whence}", subject=told, why=why, at=at)
@@ -135,23 +138,23 @@ def reset(
     return moved
 
 
-def _target(stored: Progress, extent: PartitionOffsets, whence: Whence) -> int:
+def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) -> int:
     if whence == "earliest":
-        return extent.first
+        return offsets.first
     if whence == "latest":
-        return extent.end
-    if not stored.counts_in(extent.log_id):
-        return extent.first
-    return min(max(stored.position, extent.first), extent.end)
+        return offsets.end
+    if not stored.counts_in(offsets.log_id):
+        return offsets.first
+    return min(max(stored.position, offsets.first), offsets.end)
 
 
-def _excused(stored: Progress, extent: PartitionOffsets) -> int:
+def excused_commit(stored: Progress, offsets: PartitionOffsets) -> int:
     """What the group may have committed without that being a sign of a restored store.
 
     A consumer that runs commits a moment after it applied: that commit may come when the row is set back already.
     """
-    applied = stored.position if stored.counts_in(extent.log_id) else 0
-    return max(extent.committed or 0, applied)
+    applied = stored.position if stored.counts_in(offsets.log_id) else 0
+    return max(offsets.committed or 0, applied)
 
 
 def _count_as_attempted(orders: OrderWriter, keys: Sequence[tuple[str, str]], at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Do stored offsets fit the log: the judgement alone, and what a worker does after a reset."""
+"""Offsets that store and log do not agree on: the rule alone, and what follows a reset."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -18,9 +18,9 @@ from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
 from consumer.leases import poll_lease
-from consumer.offsets import MISFITS, misfit
+from consumer.offsets import OffsetMismatch, mismatch
 from consumer.operations import offsets as by_hand
-from consumer.operations.offsets import _excused, _target
+from consumer.operations.offsets import excused_commit, reset_position
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
 
@@ -37,7 +37,7 @@ stored_ones = st.builds(Progress, offsets, st.sampled_from("ab"), offsets)
 
 
 @pytest.mark.parametrize(
-    ("stored", "extent", "reason"),
+    ("stored", "offsets", "reason"),
     [
         (Progress(5, "a"), PartitionOffsets(0, 9, "a", 5), ""),
         (Progress(5, "a"), PartitionOffsets(0, 9, "a"), ""),  # the group has committed nothing yet
@@ -53,49 +53,49 @@ stored_ones = st.builds(Progress, offsets, st.sampled_from("ab"), offsets)
         (Progress(5, "a", 6), PartitionOffsets(0, 9, "a", 7), "store_restored"),  # and after that it was restored again
     ],
 )
-def test_each_way_in_which_store_and_log_part(stored: Progress, extent: PartitionOffsets, reason: str) -> None:
-    assert misfit(stored, extent) == reason
+def test_each_mismatch_has_its_reason(stored: Progress, offsets: PartitionOffsets, reason: str) -> None:
+    assert mismatch(stored, offsets) == (reason or None)
 
 
 @given(stored_ones, partition_offsets)
-def test_what_fits_is_read_on_without_a_gap_and_without_a_guess(stored: Progress, extent: PartitionOffsets) -> None:
-    wrong = misfit(stored, extent)
-    if wrong:
-        assert wrong in MISFITS
+def test_offsets_without_a_mismatch_leave_no_gap(stored: Progress, offsets: PartitionOffsets) -> None:
+    wrong = mismatch(stored, offsets)
+    if wrong is not None:
+        assert isinstance(wrong, OffsetMismatch)
         return
-    assert stored.log_id == extent.log_id
-    assert extent.first <= stored.position <= extent.end
-    assert extent.committed is None or extent.committed <= max(stored.position, stored.excused_commit)
+    assert stored.log_id == offsets.log_id
+    assert offsets.first <= stored.position <= offsets.end
+    assert offsets.committed is None or offsets.committed <= max(stored.position, stored.excused_commit)
 
 
 @given(first=offsets, applied=offsets, waiting=offsets, deleted=offsets, behind=offsets, has_commit=st.booleans())
-def test_a_life_without_loss_always_fits(
+def test_a_partition_that_lost_nothing_has_no_mismatch(
     first: int, applied: int, waiting: int, deleted: int, behind: int, has_commit: bool
 ) -> None:
     """Applied in order, committed late or never, and deleted only what was applied."""
     position = first + applied
     committed = max(first, position - behind) if has_commit else None
-    extent = PartitionOffsets(min(first + deleted, position), position + waiting, "a", committed)
-    assert misfit(Progress(position, "a"), extent) == ""
+    offsets = PartitionOffsets(min(first + deleted, position), position + waiting, "a", committed)
+    assert mismatch(Progress(position, "a"), offsets) is None
 
 
 @given(stored_ones, partition_offsets, st.sampled_from(["stored", "earliest", "latest"]))
-def test_after_a_reset_it_fits_and_stays_so_while_records_come(
-    stored: Progress, extent: PartitionOffsets, whence: str
+def test_after_a_reset_there_is_no_mismatch_even_as_records_come(
+    stored: Progress, offsets: PartitionOffsets, whence: str
 ) -> None:
-    position = _target(stored, extent, whence)  # type: ignore[arg-type]
-    after = Progress(position, extent.log_id, _excused(stored, extent))
-    # A group's commit may point behind the end of a topic that was made anew: nothing else but the row counts.
-    assert misfit(after, extent) == ""
-    later = PartitionOffsets(extent.first, extent.end + 10, extent.log_id, extent.committed)
-    assert misfit(after, later) == ""
-    if stored.log_id == extent.log_id and stored.position <= extent.end:
-        # A consumer of a partition that fits runs on: what it had applied it commits behind our back.
-        assert misfit(after, replace(later, committed=max(extent.committed or 0, stored.position))) == ""
+    position = reset_position(stored, offsets, whence)  # type: ignore[arg-type]
+    after = Progress(position, offsets.log_id, excused_commit(stored, offsets))
+    # The group's commit may lie behind the end of a recreated topic: only the row counts.
+    assert mismatch(after, offsets) is None
+    later = PartitionOffsets(offsets.first, offsets.end + 10, offsets.log_id, offsets.committed)
+    assert mismatch(after, later) is None
+    if stored.log_id == offsets.log_id and stored.position <= offsets.end:
+        # A consumer of a partition without a mismatch runs on, and commits what it applied before the reset.
+        assert mismatch(after, replace(later, committed=max(offsets.committed or 0, stored.position))) is None
 
 
-def test_a_partition_that_is_read_on_meanwhile_is_not_set_back_to_an_older_end(folders: Path) -> None:
-    """The log is asked before the row is locked; the consumers of partitions that fit do not wait for that."""
+def test_a_reset_does_not_set_back_a_partition_that_is_read_meanwhile(folders: Path) -> None:
+    """The log is asked before the row is locked. Meanwhile the partition's consumer may apply more."""
     rig = Rig(folders)
     rig.add("1-A", state="SHIPPING")
     rig.poll()
@@ -120,7 +120,7 @@ def test_a_partition_that_is_read_on_meanwhile_is_not_set_back_to_an_older_end(f
 
 
 def restored_without_its_import(folder: Path) -> Rig:
-    """The OMS holds order 1-A by our own hand, of which this store knows nothing: it is an older copy."""
+    """The store is an older copy: it knows nothing of our own import of order 1-A, which the OMS holds."""
     rig, before = Rig(folder / "now"), Rig(folder / "before")
     for one in (rig, before):
         one.add("1-A", state="SHIPPING")
@@ -154,38 +154,43 @@ def test_a_duplicate_after_a_reset_is_our_own_import_of_before(folders: Path) ->
     reset(rig)
     assert Attempt("import_order", RESTORED) in rig.row().facts.attempts
     rig.work()
-    assert (rig.state(), rig.attention()) == ("imported", [])
+    assert rig.state() == "imported"
+    assert rig.attention() == []
     assert rig.results == [("import_order", "already_done")]
     assert rig.effects() == ["imported"]
 
 
-def test_without_a_reset_it_would_be_somebody_elses(folders: Path) -> None:
+def test_without_a_reset_the_duplicate_counts_as_an_order_that_is_not_ours(folders: Path) -> None:
     rig = restored_without_its_import(folders)
     rig.work()
-    assert (rig.state(), rig.attention()) == ("shipping", ["already_in_oms"])
+    assert rig.state() == "shipping"
+    assert rig.attention() == ["already_in_oms"]
 
 
-def test_a_reset_is_written_down_and_every_shop_is_read_anew(folders: Path) -> None:
+def test_a_reset_is_audited_and_every_shop_is_read_from_the_beginning(folders: Path) -> None:
     rig = restored_without_its_import(folders)
     assert cursor_rows.find(rig.store, "alpha") is not None
     moved = reset(rig)
     assert cursor_rows.find(rig.store, "alpha") is None
     with rig.store.reading() as connection:
         (row,) = connection.execute(sa.select(s.audit)).all()
-    assert (row.who, row.act, row.why) == ("ana", "offsets reset to stored", "restored from the copy of Sunday")
+    assert row.who == "ana"
+    assert row.act == "offsets reset to stored"
+    assert row.why == "restored from the copy of Sunday"
     assert all(f"{partition.topic}/{partition.number} {was}->{now}" in row.subject for partition, was, now in moved)
     before = rig.row()
-    rig.poll(60)  # the whole shop comes again
-    assert (rig.row().state, rig.row().facts.snapshot) == (before.state, before.facts.snapshot)
+    rig.poll(60)  # reads the whole shop again
+    assert rig.row().state == before.state
+    assert rig.row().facts.snapshot == before.facts.snapshot
 
 
-def test_what_does_not_exist_cannot_be_reset(folders: Path) -> None:
+def test_a_partition_that_does_not_exist_cannot_be_reset(folders: Path) -> None:
     with pytest.raises(by_hand.NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
         reset(Rig(folders / "now"), 99)
 
 
-def test_a_run_that_is_under_way_does_not_undo_it(folders: Path) -> None:
-    """At its end it would set the cursor again that it began with: the lost days would never be read."""
+def test_a_poll_that_is_under_way_does_not_undo_a_reset(folders: Path) -> None:
+    """At its end it would store a cursor that lies behind the lost days, and they would never be read."""
     rig = Rig(folders / "now")
     rig.add("1-A", state="SHIPPING")
     rig.poll()
@@ -197,7 +202,7 @@ def test_a_run_that_is_under_way_does_not_undo_it(folders: Path) -> None:
         poller.run()
     assert cursor_rows.find(rig.store, "alpha") is None
     rig.clock.advance(rig.leases.renew_seconds)
-    assert rig.leases.take(poll_lease("alpha")), "it goes on itself"
+    assert rig.leases.take(poll_lease("alpha")), "the same process may take it again"
     poller.run()
     assert cursor_rows.find(rig.store, "alpha") is not None
 
@@ -207,7 +212,7 @@ def _reset_once(rig: Rig) -> None:
         reset(rig)
 
 
-def test_open_orders_alone_count_as_attempted_and_only_of_these_shops(folders: Path) -> None:
+def test_a_reset_counts_only_open_orders_of_its_shops_as_attempted(folders: Path) -> None:
     rig = Rig(folders / "now", shops=("alpha", "beta"))
     rig.add("1-A", state="SHIPPING")
     rig.add("2-A", state="SHIPPED")
@@ -220,31 +225,37 @@ def test_open_orders_alone_count_as_attempted_and_only_of_these_shops(folders: P
     assert rig.row("1-A").facts.attempts.count(restored) == 1
 
 
-def test_standings_name_each_partition_with_its_lag_and_misfit(folders: Path) -> None:
+def test_partition_statuses_show_each_partition_with_lag_and_mismatch(folders: Path) -> None:
     rig = Rig(folders / "now")
 
     def partition_statuses() -> list[by_hand.PartitionStatus]:
         return by_hand.partition_statuses(rig.store, rig.log, "orderflow", [SNAPSHOTS])
 
-    assert {(one.position, one.lag, one.misfit) for one in partition_statuses()} == {(None, 0, "")}
+    for one in partition_statuses():
+        assert one.position is None
+        assert one.lag == 0
+        assert one.mismatch == ""
     for number in range(8):
         rig.add(f"{number}-A")
     rig.pollers["alpha"].run()
-    assert sum(one.lag for one in partition_statuses()) == 8, "nothing was applied of it yet"
+    assert sum(one.lag for one in partition_statuses()) == 8, "nothing is applied yet"
     rig.consume()
     whole = partition_statuses()
     assert [one.partition for one in whole] == [0, 1, 2, 3]
-    assert all((one.position, one.lag, one.misfit) == (one.end, 0, "") for one in whole)
+    for one in whole:
+        assert one.position == one.end
+        assert one.lag == 0
+        assert one.mismatch == ""
     with rig.store.transaction() as tx:
         first = next(one for one in whole if one.end)
         partition = Partition(first.topic, first.partition)
         progress_rows.reset(tx, rig.log.cluster(), "orderflow", partition, Progress(first.end + 1))
-    assert [one.partition for one in partition_statuses() if one.misfit == "log_shorter"] == [first.partition]
+    assert [one.partition for one in partition_statuses() if one.mismatch == "log_shorter"] == [first.partition]
     reset(rig, first.partition)
-    assert not any(one.misfit for one in partition_statuses())
+    assert not any(one.mismatch for one in partition_statuses())
 
 
-def test_records_that_are_read_again_do_nothing_twice(folders: Path) -> None:
+def test_records_that_are_read_again_have_no_second_effect(folders: Path) -> None:
     rig = Rig(folders / "now")
     rig.imported("1-A")
     versions = rig.row().version

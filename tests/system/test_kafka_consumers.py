@@ -38,6 +38,7 @@ from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Recorder
+from consumer.offsets import OffsetMismatch
 from consumer.operations import offsets
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
@@ -58,7 +59,7 @@ class Member(Hooks):
     def __init__(self, fleet: "Fleet", **client: Any) -> None:
         self.log = fleet.new_log(**client)
         self.metrics = Recorder({fleet.shop: 60.0}, "0", fleet.clock)
-        self.deals: list[tuple[frozenset[Partition], dict[Partition, str]]] = []
+        self.assignments: list[tuple[frozenset[Partition], dict[Partition, OffsetMismatch]]] = []
         self.troubles: list[str] = []
         self.records = 0
         self.results: list[str] = []
@@ -106,17 +107,17 @@ class Member(Hooks):
         self.results += [one.result for one in applied]
         assert not dead_letters
 
-    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, str]) -> None:
+    def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
         self.metrics.partitions_assigned(held, mismatches)
-        self.deals.append((frozenset(held), dict(mismatches)))
+        self.assignments.append((frozenset(held), dict(mismatches)))
 
     @property
     def held(self) -> frozenset[Partition]:
-        return self.deals[-1][0] if self.deals else frozenset()
+        return self.assignments[-1][0] if self.assignments else frozenset()
 
     @property
-    def misfits(self) -> dict[Partition, str]:
-        return self.deals[-1][1] if self.deals else {}
+    def mismatches(self) -> dict[Partition, OffsetMismatch]:
+        return self.assignments[-1][1] if self.assignments else {}
 
     def stopped_gauge(self, partition: Partition) -> float | None:
         labels = {"topic": partition.topic, "partition": str(partition.number)}
@@ -327,7 +328,7 @@ class Fleet:
 
     def partition_statuses(self) -> dict[Partition, str]:
         found = offsets.partition_statuses(self.store, self.log, self.group, self.topics.values())
-        return {Partition(one.topic, one.partition): one.misfit for one in found if one.misfit}
+        return {Partition(one.topic, one.partition): one.mismatch for one in found if one.mismatch}
 
     def is_drained(self) -> bool:
         return self.progress() == self.ends()
@@ -399,7 +400,7 @@ def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: F
     members = [fleet.member() for _ in range(count)]
     with fleet.flowing():
         wait(lambda: fleet.is_dealt(members), "each partition has one member")
-        deals = [len(member.deals) for member in members]
+        deals = [len(member.assignments) for member in members]
         extra = fleet.member()
         wait(lambda: fleet.is_dealt([*members, extra]), "the new one has its share")
         wait(lambda: extra.records, "the new one applies")
@@ -407,9 +408,11 @@ def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: F
         wait(lambda: fleet.is_dealt(members), "its share went back to the others")
     fleet.drained()
     for member, before in zip(members, deals, strict=True):
-        assert len(member.deals) >= before + 2
-        assert member.metrics.registry.get_sample_value("orderflow_consumer_rebalances_total") == len(member.deals)
-        assert member.misfits == {}
+        assert len(member.assignments) >= before + 2
+        assert member.metrics.registry.get_sample_value("orderflow_consumer_rebalances_total") == len(
+            member.assignments
+        )
+        assert member.mismatches == {}
         assert max(map(len, [one.held for one in members])) - len(member.held) <= 1  # evenly over both topics
 
 
@@ -468,7 +471,7 @@ def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[...
     fleet.publish(20)
     member = fleet.member()
     fleet.drained()
-    assert (member.records, member.misfits) == (20, {})
+    assert (member.records, member.mismatches) == (20, {})
     wait(lambda: fleet.committed() == fleet.ends(), "the commit is where the rows are")
 
 
@@ -534,7 +537,7 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     monkeypatch: pytest.MonkeyPatch,
     breaks: Callable[[Fleet, Partition], dict[Partition, str]],
 ) -> None:
-    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(loop, "COMPARE_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 2, OMS: 1})
     for partition in fleet.partitions:
         fleet.publish_to(partition, 10)
@@ -548,21 +551,21 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     before = fleet.progress()
     with capture_logs() as logged:
         member = fleet.member()
-        wait(lambda: member.misfits == wrong, "the misfits are noticed")
+        wait(lambda: member.mismatches == wrong, "the mismatches are noticed")
         for other in fleet.partitions:
             fleet.publish_to(other, 5)
         good = fleet.partitions - wrong.keys()
         wait(lambda: all(fleet.progress()[one] == fleet.ends()[one] for one in good), "the others go on")
         for _ in range(3):
-            looked_at = member.consumer._looked_at
-            wait(lambda: member.consumer._looked_at > looked_at, "it is looked at again")  # noqa: B023 - at once
+            looked_at = member.consumer.compared_at
+            wait(lambda: member.consumer.compared_at > looked_at, "it is looked at again")  # noqa: B023 - at once
     assert {one: fleet.progress()[one] for one in wrong} == {one: before.get(one, 0) for one in wrong}
     assert member.held == good
-    told = [line for line in logged if line["event"] == "progress_stopped"]
+    told = [line for line in logged if line["event"] == "partition_stopped"]
     assert {Partition(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
     # Once for each deal, of which kafka-python may make several, however often it is looked at.
     assert len(told) <= len(wrong) * member.reader.generation
-    assert len(member.deals) <= member.reader.generation  # nor does a look count as a deal
+    assert len(member.assignments) <= member.reader.generation  # nor does a look count as a deal
     gauges = {one: member.stopped_gauge(one) for one in fleet.partitions}
     assert gauges == {one: float(one in wrong) for one in fleet.partitions}
 
@@ -572,7 +575,7 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     orders = [order for order in order_rows.latest(fleet.store, shop=fleet.shop) if order.state != "shipped"]
     assert orders
     assert all(restored in order.facts.attempts for order in orders)
-    wait(lambda: member.misfits == {}, "the reset is noticed")
+    wait(lambda: member.mismatches == {}, "the reset is noticed")
     wait(lambda: fleet.applied().keys() == fleet.published, "everything that the log has is applied")
     wait(fleet.is_drained, "the rows are where the log ends")
     assert {one: member.stopped_gauge(one) for one in fleet.partitions} == dict.fromkeys(fleet.partitions, 0.0)
@@ -585,7 +588,7 @@ def test_a_topic_made_anew_under_a_running_consumer_stops(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
     """The client goes on at its old offset in the new topic, and says nothing."""
-    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(loop, "COMPARE_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
     for partition in fleet.partitions:
         fleet.publish_to(partition, 10)
@@ -594,10 +597,10 @@ def test_a_topic_made_anew_under_a_running_consumer_stops(
     partition = Partition(fleet.topics[SNAPSHOTS], 0)
     fleet.make_anew(SNAPSHOTS, 1)
     fleet.publish_to(partition, length)
-    wait(lambda: partition in member.misfits, "it is noticed")
+    wait(lambda: partition in member.mismatches, "it is noticed")
     fleet.publish_to(Partition(fleet.topics[OMS], 0), 5)
     wait(lambda: fleet.progress()[Partition(fleet.topics[OMS], 0)] == 15, "the other goes on")
-    wait(lambda: member.misfits == {partition: "topic_recreated"}, "and why")
+    wait(lambda: member.mismatches == {partition: "topic_recreated"}, "and why")
     fleet.reset(SNAPSHOTS)
     wait(lambda: fleet.applied().keys() == fleet.published, "nothing of the new topic is lost")
     wait(fleet.is_drained, "the rows are where the log ends")
@@ -607,7 +610,7 @@ def test_records_deleted_under_a_running_consumer_stop_it(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client would go on behind the hole, and say nothing."""
-    monkeypatch.setattr(loop, "LOOK_AGAIN_SECONDS", 0.3)
+    monkeypatch.setattr(loop, "COMPARE_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
     partition, other = Partition(fleet.topics[SNAPSHOTS], 0), Partition(fleet.topics[OMS], 0)
     member = Member(fleet, max_partition_fetch_bytes=4096)  # so that it has not fetched everything beforehand
@@ -618,7 +621,7 @@ def test_records_deleted_under_a_running_consumer_stop_it(
     assert member.waiting.wait(PATIENCE_SECONDS)
     fleet.delete_below(partition, 150)
     member.waits_at[values[0]].set()
-    wait(lambda: member.misfits == {partition: "offsets_gone"}, "it is noticed")
+    wait(lambda: member.mismatches == {partition: "offsets_gone"}, "it is noticed")
     at = fleet.progress()[partition]
     assert 0 < at < 150
     fleet.publish_to(other, 5)
@@ -642,7 +645,7 @@ def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
     kafka_alone.kill()
     with pytest.raises(LogUnavailable):
         fleet.publish(1)
-    assert all(member.crash is None and not member.misfits for member in members)
+    assert all(member.crash is None and not member.mismatches for member in members)
     kafka_alone.start_broker()
     back_at = time.monotonic()
     # What failed may be in the log or not: the same number may come again, as another event.
@@ -653,7 +656,7 @@ def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
     wait(fleet.is_drained, "the rows are where the log ends")
     wait(lambda: fleet.is_dealt(members), "each partition has one member")
     assert {trouble for member in members for trouble in member.troubles} <= {"LogUnavailable"}
-    assert all(member.misfits == {} for member in members)
+    assert all(member.mismatches == {} for member in members)
 
 
 def publish_until_taken(fleet: Fleet, count: int) -> None:
@@ -717,4 +720,4 @@ def test_one_of_three_brokers_dies_under_load_and_nothing_acknowledged_is_lost(
     wait(lambda: fleet.published <= fleet.applied().keys(), "everything acknowledged is applied")
     assert set(fleet.applied().values()) <= {0}
     wait(fleet.is_drained, "the rows are where the log ends")
-    assert all(member.crash is None and member.misfits == {} for member in members)
+    assert all(member.crash is None and member.mismatches == {} for member in members)

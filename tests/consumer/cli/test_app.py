@@ -565,7 +565,7 @@ def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> No
     assert {(one["topic"], one["partition"]) for one in listed} == {
         (topic, n) for topic in ("mirakl.order-snapshots", "oms.order-events") for n in range(4)
     }
-    assert {(one["position"], one["lag"], one["misfit"]) for one in listed} == {(None, 0, "")}
+    assert {(one["position"], one["lag"], one["mismatch"]) for one in listed} == {(None, 0, "")}
     good("events", "publish", str(GOOD), "--yes")
     assert sum(one["lag"] for one in answer("offsets", "list")) == 1
     _consume(publishing)
@@ -575,7 +575,7 @@ def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> No
         progress_rows.reset(tx, "embedded", "orderflow", partition, Progress(9))
     result = call("offsets", "list", "--json")
     assert result.exit_code == BAD_ANSWER
-    assert [(one["partition"], one["misfit"]) for one in json.loads(result.stdout) if one["misfit"]] == [
+    assert [(one["partition"], one["mismatch"]) for one in json.loads(result.stdout) if one["mismatch"]] == [
         (3, "log_shorter")
     ]
     result = call("offsets", "list")
