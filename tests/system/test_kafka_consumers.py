@@ -46,7 +46,7 @@ from tests.adapters.log.kafka_rig import RecordingLog
 from tests.statemachine.lives import spoke
 from tests.support import wait
 
-#: How long a deal, a fetch or a recovery may take on a busy machine, where a test says nothing else.
+#: How long a rebalance, a fetch or a recovery may take on a busy machine, where a test says nothing else.
 PATIENCE_SECONDS = 30.0
 #: After a broker or a database is back, everything goes on within this.
 RECOVERY_SECONDS = 15.0
@@ -339,7 +339,7 @@ class Fleet:
         wait(self.is_drained, "the progress rows are where the log ends", seconds)
         assert set(self.applied().values()) <= {0}
 
-    def is_dealt(self, members: Collection[Member], at_least: int = 1) -> bool:
+    def is_assigned(self, members: Collection[Member], at_least: int = 1) -> bool:
         """Each partition has exactly one of these members."""
         held = [member.held for member in members]
         return (
@@ -399,15 +399,15 @@ def fleet(make_fleet: Callable[..., Fleet]) -> Fleet:
 def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: Fleet, count: int) -> None:
     members = [fleet.member() for _ in range(count)]
     with fleet.flowing():
-        wait(lambda: fleet.is_dealt(members), "each partition has one member")
-        deals = [len(member.assignments) for member in members]
+        wait(lambda: fleet.is_assigned(members), "each partition has one member")
+        assignments = [len(member.assignments) for member in members]
         extra = fleet.member()
-        wait(lambda: fleet.is_dealt([*members, extra]), "the new one has its share")
+        wait(lambda: fleet.is_assigned([*members, extra]), "the new one has its share")
         wait(lambda: extra.records, "the new one applies")
         extra.close()
-        wait(lambda: fleet.is_dealt(members), "its share went back to the others")
+        wait(lambda: fleet.is_assigned(members), "its share went back to the others")
     fleet.drained()
-    for member, before in zip(members, deals, strict=True):
+    for member, before in zip(members, assignments, strict=True):
         assert len(member.assignments) >= before + 2
         assert member.metrics.registry.get_sample_value("orderflow_consumer_rebalances_total") == len(
             member.assignments
@@ -416,7 +416,7 @@ def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: F
         assert max(map(len, [one.held for one in members])) - len(member.held) <= 1  # evenly over both topics
 
 
-def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Callable[..., Fleet]) -> None:
+def test_a_zombie_is_fenced_and_goes_on_with_what_is_assigned_to_it(make_fleet: Callable[..., Fleet]) -> None:
     """Thrown out of the group in the middle of a batch, which its successor applies meanwhile."""
     fleet = make_fleet({SNAPSHOTS: 2})
     zombie = Member(fleet)
@@ -429,13 +429,13 @@ def test_a_zombie_is_fenced_and_goes_on_with_what_is_dealt_to_it(make_fleet: Cal
     gone = fleet.admin.remove_group_members(fleet.group, [MemberToRemove(member_id=zombie.member_id())])
     assert [error.__name__ for error in gone.values()] == ["NoError"]
     successor = fleet.member()
-    wait(lambda: fleet.is_dealt([successor]), "the successor has everything")
+    wait(lambda: fleet.is_assigned([successor]), "the successor has everything")
     fleet.drained()
     with capture_logs() as logged:
         zombie.waits_at[held_up].set()
         wait(lambda: any(line["event"] == "fenced" for line in logged), "the zombie is fenced")
     assert (zombie.records, successor.records) == (0, 20)
-    wait(lambda: fleet.is_dealt([zombie, successor], at_least=1), "it has joined again")
+    wait(lambda: fleet.is_assigned([zombie, successor], at_least=1), "it has joined again")
     for one in fleet.partitions:
         fleet.publish_to(one, 10)
     fleet.drained()
@@ -563,9 +563,9 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
     assert member.held == good
     told = [line for line in logged if line["event"] == "partition_stopped"]
     assert {Partition(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
-    # Once for each deal, of which kafka-python may make several, however often it is looked at.
+    # Once for each rebalance, of which kafka-python may make several, not once for each comparison.
     assert len(told) <= len(wrong) * member.reader.generation
-    assert len(member.assignments) <= member.reader.generation  # nor does a look count as a deal
+    assert len(member.assignments) <= member.reader.generation  # a comparison is no rebalance
     gauges = {one: member.stopped_gauge(one) for one in fleet.partitions}
     assert gauges == {one: float(one in wrong) for one in fleet.partitions}
 
@@ -654,7 +654,7 @@ def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
     assert time.monotonic() - back_at < RECOVERY_SECONDS
     assert set(fleet.applied().values()) <= {0}
     wait(fleet.is_drained, "the rows are where the log ends")
-    wait(lambda: fleet.is_dealt(members), "each partition has one member")
+    wait(lambda: fleet.is_assigned(members), "each partition has one member")
     assert {trouble for member in members for trouble in member.troubles} <= {"LogUnavailable"}
     assert all(member.mismatches == {} for member in members)
 
