@@ -1,44 +1,100 @@
-"""One account at one remote: its rest, and its circuit."""
+"""The accounts at both remotes: when one is paused, and when its circuit opens.
 
+An account is one key at one remote, for one shop. It is known to this process only: other processes learn of a fault by
+their own calls.
+"""
+
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-#: So many different orders failing in a row are the remote's trouble, not theirs.
+from adapters.ports import Clock
+from statemachine.commands import CommandKind, Remote
+
+#: So many distinct orders that fail one after the other are the fault of the remote, not of the orders.
 CIRCUIT_OPENS_AFTER: Final = 5
-CIRCUIT_REST_SECONDS: Final = 30.0
+CIRCUIT_PAUSE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AccountKey:
+    """The account of a shop at a remote."""
+
+    shop: str
+    remote: Remote
 
 
 @dataclass(slots=True)
 class Account:
-    """One account at one remote: at rest after a fault of its own, or after failures of several distinct orders."""
+    """Paused after a fault of its own, or while its circuit is open. Not thread-safe: `Accounts` holds the lock."""
 
-    rests_until: datetime | None = None
-    failing_orders: set[int] = field(default_factory=set)
+    paused_until: datetime | None = None
+    failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
 
-    def is_resting(self, now: datetime) -> bool:
-        return self.rests_until is not None and now < self.rests_until
+    def is_paused(self, now: datetime) -> bool:
+        return self.paused_until is not None and now < self.paused_until
 
     def circuit_is_open(self) -> bool:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
 
     def answered(self) -> None:
-        """The remote answered, yes or no: it works. A rest for a fault of its own ends by its time alone."""
+        """The remote answered, yes or no, so it works: the circuit closes.
+
+        A pause for a fault of the account ends only by its time.
+        """
         if self.circuit_is_open():
-            self.rests_until = None
+            self.paused_until = None
         self.failing_orders.clear()
 
     def claimed(self, now: datetime) -> None:
-        """A call is about to be made. Where the circuit is open it is the probe, and goes alone."""
+        """A call is about to be made. While the circuit is open this call is the probe, and no other is made."""
         if self.circuit_is_open():
-            self.rests_until = now + timedelta(seconds=CIRCUIT_REST_SECONDS)
+            self.paused_until = now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
 
-    def rest(self, until: datetime) -> None:
-        """Its own fault: bad key, budget spent. It resumes by itself."""
-        self.rests_until = max(until, self.rests_until or until)
+    def pause(self, until: datetime) -> None:
+        """A fault of the account: wrong key, budget spent. A longer pause that has begun is not shortened."""
+        self.paused_until = max(until, self.paused_until or until)
 
     def failed(self, order_key: int, now: datetime) -> None:
-        """No usable answer. After the rest the next claim probes, with another order where there is one."""
+        """A call for this order got no usable answer. Where that opens the circuit, the account pauses."""
         self.failing_orders.add(order_key)
         if self.circuit_is_open():
-            self.rest(now + timedelta(seconds=CIRCUIT_REST_SECONDS))
+            self.pause(now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS))
+
+
+class Accounts:
+    """Every account that the workers of this process use. Any thread may call."""
+
+    def __init__(self, shops: Iterable[str], clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.by_key = {AccountKey(shop, remote): Account() for shop in shops for remote in Remote}
+
+    def paused_kinds(self) -> list[tuple[str, CommandKind]]:
+        """Shop and kind of the commands that must not be claimed now."""
+        now = self._clock.now()
+        paused = [key for key, account in self.by_key.items() if account.is_paused(now)]
+        return [(key.shop, kind) for key in paused for kind in CommandKind if kind.remote == key.remote]
+
+    def seconds_paused(self, key: AccountKey) -> float:
+        """How long the account stays paused; 0 where it is not."""
+        now, paused_until = self._clock.now(), self.by_key[key].paused_until
+        return max(0.0, (paused_until - now).total_seconds()) if paused_until is not None else 0.0
+
+    def pause(self, key: AccountKey, until: datetime) -> None:
+        with self._lock:
+            self.by_key[key].pause(until)
+
+    def claimed(self, key: AccountKey) -> None:
+        with self._lock:
+            self.by_key[key].claimed(self._clock.now())
+
+    def answered(self, key: AccountKey) -> None:
+        with self._lock:
+            self.by_key[key].answered()
+
+    def failed(self, key: AccountKey, order_key: int) -> None:
+        with self._lock:
+            self.by_key[key].failed(order_key, self._clock.now())

@@ -165,7 +165,7 @@ class Service:
             self.metrics.watch_lease("poller", name, partial(self.leases.holds, poll_lease(name)))
         if self.worker is not None:
             self.metrics.watch_lease(RELAY, "", partial(self.leases.holds, RELAY))
-        self.metrics.watch_accounts(self.worker.accounts if self.worker else {})
+        self.metrics.watch_accounts(self.worker.accounts.by_key if self.worker else {})
         self.metrics.registry.register(StoredGauges(self.store, self.clock, budgets))
         self.web = self._make_web()
 

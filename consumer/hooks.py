@@ -15,6 +15,8 @@ from adapters.ports import Partition, Record
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.orders import OrderRow
 from consumer.offsets import OffsetMismatch
+from consumer.retry import TryResult
+from statemachine.commands import CommandKind
 from statemachine.events import Event
 from statemachine.machine import EventResult
 from statemachine.states import State
@@ -83,8 +85,8 @@ class Hooks:
 
     # -- The worker ----------------------------------------------------------------------------------------------
 
-    def command_tried(self, kind: str, result: str) -> None:
-        """A try of a command ended with this result (retry.py lists the results)."""
+    def command_tried(self, kind: CommandKind, result: TryResult) -> None:
+        """A try of a command ended with this result."""
 
     def remote_called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
         """A call to Mirakl or the OMS ended, after so many seconds."""

@@ -37,21 +37,10 @@ from adapters.store.budgets import BudgetWindow
 from adapters.store.commands import LEASE, CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store, Transaction
-from consumer.accounts import Account
+from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
-from consumer.retry import (
-    ACCOUNT_FAULT,
-    ALREADY_DONE,
-    DONE,
-    GAVE_UP,
-    OBSOLETE,
-    REJECTED,
-    UNKNOWN,
-    Backoff,
-    Verdict,
-    after_failure,
-)
+from consumer.retry import Backoff, TryResult, Verdict, after_failure
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy, Remote
 from statemachine.events import Event, Trigger
@@ -89,14 +78,14 @@ class Claim:
     snapshot: bytes | None  # only an import reads the order itself
 
     @property
-    def account(self) -> tuple[str, str]:
-        return self.order.shop, self.command.kind.remote
+    def account(self) -> AccountKey:
+        return AccountKey(self.order.shop, self.command.kind.remote)
 
 
 class BudgetSpent(Exception):
     """The account may make no more calls until `ends_at`."""
 
-    def __init__(self, account: tuple[str, str], ends_at: datetime) -> None:
+    def __init__(self, account: AccountKey, ends_at: datetime) -> None:
         super().__init__(account)
         self.account = account
         self.ends_at = ends_at
@@ -113,7 +102,7 @@ class _Ending:
     claim: Claim
     event: Event
     release: Callable[[Transaction], bool]
-    result: str
+    result: TryResult
     error: RemoteError | None
 
 
@@ -146,9 +135,7 @@ class Worker:
         self._jitter = jitter
         self._lock = threading.Lock()
         self._unstored: deque[_Ending] = deque()  # at most one a thread
-        self.accounts: dict[tuple[str, str], Account] = {
-            (name, system): Account() for name in shops for system in Remote
-        }
+        self.accounts = Accounts(shops, clock)
 
     def turn(self) -> bool:
         """Carry out one command. False where none is due.
@@ -168,8 +155,8 @@ class Worker:
         except Exception as error:
             self._failed(claim, _meaning(claim, error))
         else:
-            self._account_answered(claim)
-            self._done(claim, parts, DONE)
+            self.accounts.answered(claim.account)
+            self._done(claim, parts, TryResult.DONE)
         return True
 
     # -- claim ---------------------------------------------------------------------------------------------------
@@ -178,20 +165,19 @@ class Worker:
         """Lease the next command and leave the fact that it was attempted (docs/rules.md 12, 13, 20)."""
         while True:
             now = self._clock.now()
-            if not command_rows.has_claimable(self._store, now, self._resting(), self._shops.keys()):
+            if not command_rows.has_claimable(self._store, now, self.accounts.paused_kinds(), self._shops.keys()):
                 return None
             try:
                 return self._claim(now)
             except BudgetSpent as spent:  # the transaction is undone: nothing was claimed; what others may do goes on
-                with self._lock:
-                    self.accounts[spent.account].rest(spent.ends_at)
+                self.accounts.pause(spent.account, spent.ends_at)
                 until = spent.ends_at.isoformat()
-                log.info("budget_spent", shop=spent.account[0], system=spent.account[1], until=until)
+                log.info("budget_spent", shop=spent.account.shop, system=spent.account.remote, until=until)
 
     def _claim(self, now: datetime) -> Claim | None:
         with self._store.transaction() as tx:
             while True:
-                command_id = command_rows.claimable(tx, now, self._resting(), self._shops.keys())
+                command_id = command_rows.claimable(tx, now, self.accounts.paused_kinds(), self._shops.keys())
                 if command_id is None:
                     return None
                 row = command_rows.load(tx, command_id)
@@ -207,15 +193,14 @@ class Worker:
                 ):
                     continue
                 if command is None:  # needed when it was opened, not by what is known now
-                    command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, OBSOLETE)
+                    command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, TryResult.OBSOLETE)
                     continue
                 self._spend(tx, order.shop, row.kind, now)
                 event = self._event(order, row, token, "claimed", _attempted(order, row), attempt=row.attempts + 1)
                 applied = self._orders.apply_in(tx, [event])
                 order = applied[-1].order
                 body = snapshot_rows.load(tx, order.key, command.basis) if row.kind == CommandKind.IMPORT else None
-                with self._lock:
-                    self.accounts[order.shop, row.kind.remote].claimed(now)
+                self.accounts.claimed(AccountKey(order.shop, row.kind.remote))
                 break
         self._orders.report(applied)
         leased = replace(row, basis=basis, attempts=row.attempts + 1, state=CommandState.LEASED, give_up_at=give_up_at)
@@ -227,12 +212,7 @@ class Worker:
         if kind == CommandKind.IMPORT:
             ends_at = budget_rows.spend(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
             if ends_at is not None:
-                raise BudgetSpent((shop_name, Remote.OMS), ends_at)
-
-    def _resting(self) -> list[tuple[str, str]]:
-        now = self._clock.now()
-        resting = {account for account, rest in self.accounts.items() if rest.is_resting(now)}
-        return [(shop, kind) for shop, system in resting for kind in CommandKind if kind.remote == system]
+                raise BudgetSpent(AccountKey(shop_name, Remote.OMS), ends_at)
 
     # -- call ----------------------------------------------------------------------------------------------------
 
@@ -287,10 +267,9 @@ class Worker:
 
     def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
         """What the customer wrote. Unread messages hold the import, whatever is the matter with them."""
-        account, now = self.accounts[claim.order.shop, Remote.MIRAKL], self._clock.now()
-        if account.rests_until is not None and account.is_resting(now):
-            rest_seconds = (account.rests_until - now).total_seconds()
-            raise AccountFault(MESSAGES, "not_sent", retry_after_seconds=rest_seconds)
+        seconds = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL))
+        if seconds:
+            raise AccountFault(MESSAGES, "not_sent", retry_after_seconds=seconds)
         try:
             return shop.mirakl.customer_messages(claim.order.order_id)
         except Rejected as error:
@@ -298,7 +277,7 @@ class Worker:
 
     # -- settle --------------------------------------------------------------------------------------------------
 
-    def _done(self, claim: Claim, parts: tuple[Part, ...], result: str) -> None:
+    def _done(self, claim: Claim, parts: tuple[Part, ...], result: TryResult) -> None:
         now = self._clock.now()
         command = claim.command
         answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
@@ -318,17 +297,19 @@ class Worker:
         self._account_failed(claim, verdict, error)
         key = (command.kind, command.carries, command.round)
         match verdict.result:
-            case "already_done":
-                self._done(claim, (), ALREADY_DONE)
-            case "rejected":
+            case TryResult.ALREADY_DONE:
+                self._done(claim, (), TryResult.ALREADY_DONE)
+            case TryResult.REJECTED:
                 code = ALREADY_THERE if isinstance(error, Duplicate) else error.code
                 no = Rejection(*key, command.basis, now, code, error.words)
-                self._settle(claim, Facts(rejections=(no,)), REJECTED, state=CommandState.REJECTED, error=error)
-            case "gave_up":
+                self._settle(
+                    claim, Facts(rejections=(no,)), TryResult.REJECTED, state=CommandState.REJECTED, error=error
+                )
+            case TryResult.GAVE_UP:
                 self._settle(
                     claim,
                     Facts(given_up=(GiveUp(*key, error.words),)),
-                    GAVE_UP,
+                    TryResult.GAVE_UP,
                     state=CommandState.GAVE_UP,
                     error=error,
                 )
@@ -336,7 +317,7 @@ class Worker:
                 self._put_back(claim, verdict, error)
 
     def _settle(
-        self, claim: Claim, says: Facts, result: str, *, state: CommandState, error: RemoteError | None = None
+        self, claim: Claim, says: Facts, result: TryResult, *, state: CommandState, error: RemoteError | None = None
     ) -> None:
         """Join the result as a fact whatever became of the lease; close the row only where it is still ours."""
         event = self._event(claim.order, claim.command, claim.token, "result", says, result=result, error=error)
@@ -359,8 +340,8 @@ class Worker:
                 claim.token,
                 verdict.result,
                 next_at,
-                maybe_sent=claim.command.maybe_sent or verdict.result == UNKNOWN,
-                attempt_counts=verdict.result != ACCOUNT_FAULT,
+                maybe_sent=claim.command.maybe_sent or verdict.result == TryResult.UNKNOWN,
+                attempt_counts=verdict.result != TryResult.ACCOUNT_FAULT,
             )
 
         self._record(_Ending(claim, event, release, verdict.result, error))
@@ -392,9 +373,15 @@ class Worker:
         with self._store.transaction() as tx:
             now = self._clock.now()
             command_rows.requeue(
-                tx, command.id, claim.token, OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False
+                tx,
+                command.id,
+                claim.token,
+                TryResult.OBSOLETE,
+                now,
+                maybe_sent=command.maybe_sent,
+                attempt_counts=False,
             )
-        self._told(claim, OBSOLETE, None)
+        self._told(claim, TryResult.OBSOLETE, None)
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -407,7 +394,7 @@ class Worker:
         says: Facts,
         *,
         attempt: int = 0,
-        result: str = "",
+        result: TryResult | None = None,
         error: RemoteError | None = None,
     ) -> Event:
         note: dict[str, str | int] = {"command": command.kind, "operation": command.kind.operation, "step": step}
@@ -427,9 +414,9 @@ class Worker:
             note=note,
         )
 
-    def _told(self, claim: Claim, result: str, error: RemoteError | None) -> None:
+    def _told(self, claim: Claim, result: TryResult, error: RemoteError | None) -> None:
         self._hooks.command_tried(claim.command.kind, result)
-        if result not in (DONE, ALREADY_DONE, OBSOLETE):
+        if result not in (TryResult.DONE, TryResult.ALREADY_DONE, TryResult.OBSOLETE):
             log.warning(
                 "command_failed",
                 shop=claim.order.shop,
@@ -440,20 +427,16 @@ class Worker:
                 outcome=error.outcome if error else "",
             )
 
-    def _account_answered(self, claim: Claim) -> None:
-        with self._lock:
-            self.accounts[claim.account].answered()
-
     def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        account = self.accounts[claim.order.shop, Remote.MIRAKL if error.operation == MESSAGES else claim.account[1]]
+        remote = Remote.MIRAKL if error.operation == MESSAGES else claim.command.kind.remote
+        account = AccountKey(claim.order.shop, remote)
         said_no = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
-        with self._lock:
-            if verdict.rest_until is not None:
-                account.rest(verdict.rest_until)
-            elif said_no and error.status:  # without a status the no was our own, and nobody was asked
-                account.answered()
-            elif not said_no and error.outcome != BROKEN:
-                account.failed(claim.order.key, self._clock.now())
+        if verdict.pause_until is not None:
+            self.accounts.pause(account, verdict.pause_until)
+        elif said_no and error.status:  # without a status the no was our own, and nobody was asked
+            self.accounts.answered(account)
+        elif not said_no and error.outcome != BROKEN:
+            self.accounts.failed(account, claim.order.key)
 
 
 def oms_account(company_ref_id: int) -> str:

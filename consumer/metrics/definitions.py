@@ -15,7 +15,7 @@ from typing import Final
 from adapters.errors import UnreadableReason
 from consumer.hooks import CallbackResult
 from consumer.poller import TOO_LARGE
-from consumer.retry import RESULTS
+from consumer.retry import TryResult
 from statemachine.attention import REASONS
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
@@ -249,8 +249,8 @@ _ROWS: Final = (
     _counter(
         "orderflow_commands_total",
         "Tries of outgoing calls by result.",
-        {"command": COMMANDS, "result": RESULTS},
-        presets=lambda _: ((command, result) for command in COMMANDS for result in RESULTS),
+        {"command": COMMANDS, "result": tuple(TryResult)},
+        presets=lambda _: ((command, result) for command in COMMANDS for result in TryResult),
     ),
     _stored("orderflow_commands_open", "Calls that are due or under way.", {"command": COMMANDS}),
     _stored(

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from adapters.ports import Clock, Partition, Record
 from adapters.store.dead_letters import DeadLetter
-from consumer.accounts import Account
+from consumer.accounts import Account, AccountKey
 from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import CALLBACK as FROM_CALLBACK
 from consumer.metrics.definitions import (
@@ -180,15 +180,15 @@ class Recorder(Hooks):
         """Export whether this process holds a lease. A process that cannot reach the store gets no event about it."""
         self._gauge("orderflow_leader", role, shop).set_function(holds)
 
-    def watch_accounts(self, accounts: Mapping[tuple[str, str], Account]) -> None:
-        """Export the pauses and circuits of these accounts; keys are shop and system."""
-        for (shop, system), account in accounts.items():
-            paused = self._gauge("orderflow_account_paused", system, shop)
+    def watch_accounts(self, accounts: Mapping[AccountKey, Account]) -> None:
+        """Export the pauses and circuits of these accounts."""
+        for key, account in accounts.items():
+            paused = self._gauge("orderflow_account_paused", key.remote, key.shop)
             paused.set_function(partial(self._is_paused, account))
-            self._gauge("orderflow_circuit_open", system, shop).set_function(account.circuit_is_open)
+            self._gauge("orderflow_circuit_open", key.remote, key.shop).set_function(account.circuit_is_open)
 
     def _is_paused(self, account: Account) -> bool:
-        return account.is_resting(self._clock.now())
+        return account.is_paused(self._clock.now())
 
     # -- The series ----------------------------------------------------------------------------------------------
 

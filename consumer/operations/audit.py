@@ -4,7 +4,7 @@ from adapters.simulators.audit import JournalSummary
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
-from consumer.retry import ALREADY_DONE, DONE, UNKNOWN
+from consumer.retry import TryResult
 
 _EVERY_ORDER = 1_000_000
 
@@ -27,8 +27,8 @@ def believed(store: Store) -> dict[tuple[str, str], JournalSummary]:
             elif note.get("step") == "result":
                 without_result.pop(a_try, None)
                 result, command = note["result"], str(note["command"])
-                one.done[command] += result in (DONE, ALREADY_DONE)
-                one.unknown[command] += result == UNKNOWN
+                one.done[command] += result in (TryResult.DONE, TryResult.ALREADY_DONE)
+                one.unknown[command] += result == TryResult.UNKNOWN
         one.unknown.update(without_result.values())
         found[order.shop, order.order_id] = one
     return found

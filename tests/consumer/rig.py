@@ -33,6 +33,7 @@ from adapters.store import transaction as stores
 from adapters.store.budgets import BudgetWindow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
+from consumer.accounts import AccountKey
 from consumer.apply import OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
@@ -41,11 +42,12 @@ from consumer.metrics.recorder import Recorder
 from consumer.poller import Poller
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
-from statemachine.commands import Policy
+from statemachine.commands import Policy, Remote
 from tests.support import StillClock
 
 SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
 GRACE = timedelta(seconds=120)
+ALPHA_MIRAKL, ALPHA_OMS = AccountKey("alpha", Remote.MIRAKL), AccountKey("alpha", Remote.OMS)
 Hook = Callable[[httpx.Request], httpx.Response | None]
 
 

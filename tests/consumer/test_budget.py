@@ -14,7 +14,7 @@ from adapters.store.budgets import BudgetWindow
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
 from consumer.worker import Worker, oms_account
-from tests.consumer.rig import Rig
+from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Rig
 
 HOUR = timedelta(hours=1)
 BUDGET = (BudgetWindow("hour", HOUR, 3), BudgetWindow("day", timedelta(days=1), 5))
@@ -91,8 +91,8 @@ def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
     with rig.store.reading() as connection:
         used = {row.span: row.used for row in connection.execute(sa.select(s.budgets)) if "99001" in row.account}
     assert used == {"hour": 3, "day": 3}
-    assert anew.accounts["alpha", "oms"].is_resting(rig.clock.now())
-    assert not anew.accounts["alpha", "mirakl"].is_resting(rig.clock.now())
+    assert anew.accounts.by_key[ALPHA_OMS].is_paused(rig.clock.now())
+    assert not anew.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
 
 
 def test_what_is_left_is_told(rig: Rig) -> None:

@@ -19,18 +19,18 @@ from adapters.ports import Partition, Record
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import DeadLetter
-from consumer.accounts import CIRCUIT_OPENS_AFTER
+from consumer.accounts import CIRCUIT_OPENS_AFTER, Account, AccountKey
 from consumer.hooks import Applied, PollResult
 from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, OUTCOMES, Type, markdown
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
-from consumer.retry import RESULTS
-from statemachine.commands import CommandKind
+from consumer.retry import TryResult
+from statemachine.commands import CommandKind, Remote
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
 from statemachine.states import State
 from statemachine.table import TABLE
-from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
+from tests.consumer.rig import ALPHA_OMS, OMS_EVENTS, SNAPSHOTS, Rig
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import StillClock
 
@@ -105,7 +105,7 @@ def value(metrics: Recorder, name: str, **labels: str) -> float | None:
 
 def watch(metrics: Recorder, rig: Rig) -> None:
     """Add the gauges of the rig's store and accounts."""
-    metrics.watch_accounts(rig.worker.accounts)
+    metrics.watch_accounts(rig.worker.accounts.by_key)
     metrics.registry.register(StoredGauges(rig.store, rig.clock))
 
 
@@ -217,7 +217,7 @@ def test_what_alerts_read_exists_from_the_start() -> None:
         for source in (SNAPSHOTS, OMS_EVENTS, "poll", "callback")
         for reason in (*UnreadableReason, "not_applicable")
     ]
-    expected += [("orderflow_commands_total", {"command": k, "result": r}) for k in CommandKind for r in RESULTS]
+    expected += [("orderflow_commands_total", {"command": k, "result": r}) for k in CommandKind for r in TryResult]
     for shop in ("alpha", "beta"):
         expected += [
             (
@@ -272,9 +272,7 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
     with rig.store.transaction() as tx:
         for number, name in enumerate(shops):
             shop_rows.bind(tx, name, f"https://{name}", number, effects=True, now=rig.clock.now())
-    metrics.watch_accounts(
-        {(name, system): rig.worker.accounts["alpha", system] for name in shops for system in OPERATIONS}
-    )
+    metrics.watch_accounts({AccountKey(name, remote): Account() for name in shops for remote in Remote})
     metrics.registry.register(StoredGauges(rig.store, rig.clock))
     # In use, every histogram has its series: of both topics, and of each state that an order has left.
     rig.imported()
@@ -379,8 +377,8 @@ def test_a_group_of_effects_that_is_switched_off_shows(rig: Rig) -> None:
 
 
 def test_paused_accounts_and_open_circuits_show(rig: Rig) -> None:
-    account = rig.worker.accounts["alpha", "oms"]
-    account.rest(rig.clock.now() + timedelta(seconds=60))
+    account = rig.worker.accounts.by_key[ALPHA_OMS]
+    account.pause(rig.clock.now() + timedelta(seconds=60))
     assert value(rig.metrics, "orderflow_account_paused", system="oms", shop="alpha") == 1
     assert value(rig.metrics, "orderflow_account_paused", system="mirakl", shop="alpha") == 0
     for order in range(CIRCUIT_OPENS_AFTER):

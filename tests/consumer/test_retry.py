@@ -1,4 +1,4 @@
-"""What a failure means for its command and its account."""
+"""What becomes of a command and of its account after a call that failed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,20 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
-from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS, Account
-from consumer.retry import (
-    ACCOUNT_FAULT,
-    ACCOUNT_REST_SECONDS,
-    ALREADY_DONE,
-    GAVE_UP,
-    REJECTED,
-    RESULTS,
-    RETRY,
-    UNKNOWN,
-    Backoff,
-    Verdict,
-    after_failure,
-)
+from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account
+from consumer.retry import ACCOUNT_PAUSE_SECONDS, Backoff, TryResult, Verdict, after_failure
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 FAR = NOW + timedelta(days=30)
@@ -55,16 +43,16 @@ def in_seconds(seconds: float) -> datetime:
 @pytest.mark.parametrize(
     ("kind", "maybe_sent", "expected"),
     [
-        (Retryable, False, Verdict(RETRY, in_seconds(5))),
-        (OutcomeUnknown, False, Verdict(UNKNOWN, in_seconds(5))),
-        (Rejected, False, Verdict(REJECTED)),
-        (Rejected, True, Verdict(REJECTED)),
-        (Duplicate, False, Verdict(REJECTED)),  # somebody else's order
-        (Duplicate, True, Verdict(ALREADY_DONE)),  # ours: an earlier try may have arrived
-        (AccountFault, False, Verdict(ACCOUNT_FAULT, in_seconds(60), in_seconds(60))),
+        (Retryable, False, Verdict(TryResult.RETRY, in_seconds(5))),
+        (OutcomeUnknown, False, Verdict(TryResult.UNKNOWN, in_seconds(5))),
+        (Rejected, False, Verdict(TryResult.REJECTED)),
+        (Rejected, True, Verdict(TryResult.REJECTED)),
+        (Duplicate, False, Verdict(TryResult.REJECTED)),  # an order that is not ours
+        (Duplicate, True, Verdict(TryResult.ALREADY_DONE)),  # an earlier try of ours may have reached the OMS
+        (AccountFault, False, Verdict(TryResult.ACCOUNT_FAULT, in_seconds(60), in_seconds(60))),
     ],
 )
-def test_each_kind_of_failure(kind: type[RemoteError], maybe_sent: bool, expected: Verdict) -> None:
+def test_each_kind_of_failure_has_its_verdict(kind: type[RemoteError], maybe_sent: bool, expected: Verdict) -> None:
     assert verdict(kind, maybe_sent=maybe_sent) == expected
 
 
@@ -76,7 +64,7 @@ def test_each_kind_of_failure(kind: type[RemoteError], maybe_sent: bool, expecte
     give_up_in=st.floats(-1e6, 1e6),
     maybe_sent=st.booleans(),
 )
-def test_for_any_failure(
+def test_the_retry_rule_holds_for_any_failure(
     kind: type[RemoteError],
     retry_after: float | None,
     attempts: int,
@@ -88,25 +76,27 @@ def test_for_any_failure(
     ruled = verdict(
         kind, retry_after=retry_after, attempts=attempts, jitter=jitter, give_up_at=give_up_at, maybe_sent=maybe_sent
     )
-    assert ruled.result in RESULTS
+    assert ruled.result in TryResult
     asked = timedelta(seconds=retry_after or 0)
-    if kind is AccountFault:  # it never gives up: the order is not at fault
-        assert ruled.result == ACCOUNT_FAULT
-        assert ruled.rest_until is not None
-        assert ruled.rest_until >= NOW + max(asked, timedelta(seconds=1)), "nothing hammers an account at fault"
-        assert ruled.next_at == ruled.rest_until
+    if kind is AccountFault:  # never given up: the order is not at fault
+        assert ruled.result == TryResult.ACCOUNT_FAULT
+        assert ruled.pause_until is not None
+        assert ruled.pause_until >= NOW + max(asked, timedelta(seconds=1)), (
+            "an account at fault is not called again and again"
+        )
+        assert ruled.next_at == ruled.pause_until
     elif kind in (Retryable, OutcomeUnknown):
         wait = timedelta(seconds=BACKOFF.seconds(attempts, jitter))
-        if ruled.result == GAVE_UP:
+        if ruled.result == TryResult.GAVE_UP:
             assert NOW + max(wait, asked) > give_up_at
         else:
             assert ruled.next_at is not None
             assert ruled.next_at >= NOW + asked, "never earlier than Retry-After"
             assert ruled.next_at <= give_up_at, "never behind the deadline"
             assert ruled.next_at == NOW + max(wait, asked)
-        assert ruled.rest_until is None
+        assert ruled.pause_until is None
     else:
-        assert ruled.next_at is None, "an answer that is final is not repeated"
+        assert ruled.next_at is None, "a final answer is not asked for again"
 
 
 @given(attempts=st.integers(1, 100_000), jitter=st.floats(0, 1))
@@ -118,19 +108,19 @@ def test_back_off_doubles_is_capped_and_jitters_down_to_half(attempts: int, jitt
     assert BACKOFF.seconds(attempts + 1, 0) >= full
 
 
-def test_giving_up_goes_by_the_deadline_and_not_by_count() -> None:
-    assert verdict(Retryable, attempts=100_000).result == RETRY
-    assert verdict(Retryable, attempts=1, give_up_at=in_seconds(4.9)).result == GAVE_UP
-    assert verdict(Retryable, attempts=1, give_up_at=in_seconds(5)).result == RETRY
-    assert verdict(OutcomeUnknown, give_up_at=in_seconds(4)).result == GAVE_UP
-    assert verdict(Retryable, retry_after=3600, give_up_at=in_seconds(3599)).result == GAVE_UP
+def test_a_command_is_given_up_at_its_deadline_however_often_it_was_tried() -> None:
+    assert verdict(Retryable, attempts=100_000).result == TryResult.RETRY
+    assert verdict(Retryable, attempts=1, give_up_at=in_seconds(4.9)).result == TryResult.GAVE_UP
+    assert verdict(Retryable, attempts=1, give_up_at=in_seconds(5)).result == TryResult.RETRY
+    assert verdict(OutcomeUnknown, give_up_at=in_seconds(4)).result == TryResult.GAVE_UP
+    assert verdict(Retryable, retry_after=3600, give_up_at=in_seconds(3599)).result == TryResult.GAVE_UP
 
 
-def test_an_account_at_fault_rests_as_long_as_it_asked_and_never_not_at_all() -> None:
-    assert verdict(AccountFault, retry_after=7).rest_until == in_seconds(7)
+def test_an_account_at_fault_pauses_as_long_as_the_remote_asks_and_never_not_at_all() -> None:
+    assert verdict(AccountFault, retry_after=7).pause_until == in_seconds(7)
     for at_once in (None, 0.0):
-        assert verdict(AccountFault, retry_after=at_once).rest_until == in_seconds(ACCOUNT_REST_SECONDS)
-    assert verdict(AccountFault, give_up_at=in_seconds(-1)).result == ACCOUNT_FAULT
+        assert verdict(AccountFault, retry_after=at_once).pause_until == in_seconds(ACCOUNT_PAUSE_SECONDS)
+    assert verdict(AccountFault, give_up_at=in_seconds(-1)).result == TryResult.ACCOUNT_FAULT
 
 
 # -- The circuit -------------------------------------------------------------------------------------------------
@@ -146,18 +136,18 @@ def failing(*orders: int) -> Account:
 def test_one_order_that_fails_often_does_not_open_the_circuit() -> None:
     account = failing(*[7] * 50)
     assert not account.circuit_is_open()
-    assert not account.is_resting(NOW)
+    assert not account.is_paused(NOW)
 
 
-def test_distinct_orders_in_a_row_open_it() -> None:
-    assert not failing(*range(CIRCUIT_OPENS_AFTER - 1)).is_resting(NOW)
+def test_failures_of_distinct_orders_in_a_row_open_the_circuit() -> None:
+    assert not failing(*range(CIRCUIT_OPENS_AFTER - 1)).is_paused(NOW)
     account = failing(*range(CIRCUIT_OPENS_AFTER))
     assert account.circuit_is_open()
-    assert account.is_resting(in_seconds(CIRCUIT_REST_SECONDS - 0.1))
-    assert not account.is_resting(in_seconds(CIRCUIT_REST_SECONDS))
+    assert account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS - 0.1))
+    assert not account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS))
 
 
-def test_an_answer_between_two_failures_breaks_the_row() -> None:
+def test_an_answer_between_failures_keeps_the_circuit_closed() -> None:
     account = failing(1, 2, 3, 4)
     account.answered()
     for order in (5, 6, 7, 8):
@@ -165,37 +155,37 @@ def test_an_answer_between_two_failures_breaks_the_row() -> None:
     assert not account.circuit_is_open()
 
 
-def test_the_probe_goes_alone_and_closes_the_circuit_or_rests_again() -> None:
-    account, later = failing(*range(5)), in_seconds(CIRCUIT_REST_SECONDS)
+def test_only_one_probe_runs_and_it_closes_the_circuit_or_the_pause_begins_again() -> None:
+    account, later = failing(*range(5)), in_seconds(CIRCUIT_PAUSE_SECONDS)
     account.claimed(later)
-    assert account.is_resting(later), "no second probe beside the first"
+    assert account.is_paused(later), "no second probe while the first runs"
     account.failed(9, later)
-    assert account.is_resting(later + timedelta(seconds=CIRCUIT_REST_SECONDS - 1))
+    assert account.is_paused(later + timedelta(seconds=CIRCUIT_PAUSE_SECONDS - 1))
     account.answered()
     assert not account.circuit_is_open()
-    assert not account.is_resting(later)
+    assert not account.is_paused(later)
 
 
-def test_a_claim_on_a_healthy_account_rests_nothing() -> None:
+def test_a_claim_does_not_pause_a_healthy_account() -> None:
     account = failing(1, 2)
     account.claimed(NOW)
-    assert not account.is_resting(NOW)
+    assert not account.is_paused(NOW)
 
 
-def test_a_rest_for_the_accounts_own_fault_ends_by_its_time_alone() -> None:
-    """A call that was under way when the budget ended brings a yes: it says nothing of the budget."""
+def test_a_pause_for_a_fault_of_the_account_ends_only_by_its_time() -> None:
+    """A call that began before the budget was spent may succeed after: that says nothing about the budget."""
     account = Account()
-    account.rest(in_seconds(60))
+    account.pause(in_seconds(60))
     account.answered()
-    assert account.is_resting(in_seconds(59))
-    assert not account.is_resting(in_seconds(60))
+    assert account.is_paused(in_seconds(59))
+    assert not account.is_paused(in_seconds(60))
 
 
-def test_a_shorter_rest_never_cuts_a_longer_one() -> None:
+def test_a_shorter_pause_never_ends_a_longer_one() -> None:
     account = Account()
-    account.rest(in_seconds(600))
-    account.rest(in_seconds(1))
-    assert account.is_resting(in_seconds(599))
+    account.pause(in_seconds(600))
+    account.pause(in_seconds(1))
+    assert account.is_paused(in_seconds(599))
     for order in range(5):
         account.failed(order, NOW)
-    assert account.is_resting(in_seconds(599)), "nor does the circuit"
+    assert account.is_paused(in_seconds(599)), "an open circuit does not end it either"

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 
 from adapters.errors import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
 from adapters.store.commands import LEASE
-from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_REST_SECONDS
+from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS
 from consumer.operations import orders
-from consumer.retry import DONE
+from consumer.retry import TryResult
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy
 from statemachine.facts import Attempt, Tracking
-from tests.consumer.rig import GRACE, Rig, mandatory
+from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, GRACE, Rig, mandatory
 
 #: From the simulators' answers; all of their invented people are called Canary.
 WORDS = ("canary", "unauthorized", "rate limit", "already exists", "not in the expected", "gateway", "mandatory for")
@@ -308,8 +308,8 @@ def test_messages_that_are_not_allowed_are_mirakls_fault_and_not_the_omss(rig: R
     rig.nets["alpha"].hook = refuse
     rig.work()
     assert len(asked) == 1, "the second does not ask an account that rests"
-    assert rig.worker.accounts["alpha", "mirakl"].is_resting(rig.clock.now())
-    assert not rig.worker.accounts["alpha", "oms"].is_resting(rig.clock.now())
+    assert rig.worker.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
+    assert not rig.worker.accounts.by_key[ALPHA_OMS].is_paused(rig.clock.now())
     assert [rig.state(f"{number}-A") for number in range(3)] == ["shipping", "shipping", "imported"]
     rig.nets["alpha"].hook = lambda _request: None
     rig.work(seconds=61)
@@ -325,7 +325,7 @@ def test_messages_that_are_refused_to_many_orders_do_not_open_the_circuit(rig: R
     rig.poll()
     rig.nets["alpha"].hook = lambda request: httpx.Response(404) if "threads" in request.url.path else None
     rig.work()
-    assert not any(account.circuit_is_open() for account in rig.worker.accounts.values())
+    assert not any(account.circuit_is_open() for account in rig.worker.accounts.by_key.values())
 
 
 def test_an_order_that_the_oms_stored_with_an_error_is_held_there(rig: Rig) -> None:
@@ -408,10 +408,10 @@ def test_rules_12_14_and_15_one_leased_command_an_order_and_each_content_its_own
     quick = rig.worker.claim()
     assert quick is not None
     assert "T2" in quick.command.carries
-    rig.worker._done(slow, (), DONE)
+    rig.worker._done(slow, (), TryResult.DONE)
     assert rig.command().lease_token == quick.token, "docs/rules.md 15: fenced by the token"
     assert any("T1" in answer.carries for answer in rig.row().facts.answers), "and still a fact"
-    rig.worker._done(quick, rig.worker.call(quick), DONE)
+    rig.worker._done(quick, rig.worker.call(quick), TryResult.DONE)
     assert [(c.carries.split(" | ")[1], c.state) for c in rig.commands()[1:3]] == [("T1", "obsolete"), ("T2", "done")]
     assert shown(rig) == "T2"
 
@@ -424,7 +424,7 @@ def test_rule_12_a_result_in_time_frees_the_order_for_the_next_content(rig: Rig)
     rig.clients["alpha"].send_tracking("1-A", Tracking("DPD UK", "T1"), rig.clients["alpha"].catalog())
     rig.clock.advance(1)
     dispatched(rig, "T2", status=64)
-    rig.worker._done(slow, (), DONE)
+    rig.worker._done(slow, (), TryResult.DONE)
     rig.work()
     assert [effect.detail.get("tracking") for effect in rig.ours()][1:] == ["T1", "T2", "T2"]
     assert (shown(rig), rig.effects()[-1]) == ("T2", "shipped")
@@ -491,7 +491,7 @@ def test_rule_15_the_late_answer_of_an_import_is_a_fact_and_closes_nothing(rig: 
     quick = rig.worker.claim()
     assert quick is not None
     assert (quick.command.id, quick.command.maybe_sent) == (slow.command.id, True)
-    rig.worker._done(slow, parts, DONE)
+    rig.worker._done(slow, parts, TryResult.DONE)
     assert rig.row().facts.parts == parts, "its ids are known"
     assert (rig.command().state, rig.command().lease_token) == ("leased", quick.token)
     with pytest.raises(LeaseLost):  # known by now, so the successor does not post at all
@@ -586,11 +586,11 @@ def failing_shop(rig: Rig, orders: int) -> None:
 def test_the_circuit_opens_on_several_orders_and_others_go_on(two: Rig) -> None:
     two.add("9-B", "beta", sku="TASSE-33CL")
     failing_shop(two, CIRCUIT_OPENS_AFTER + 3)
-    account, requests = two.worker.accounts["alpha", "mirakl"], two.mirakl["alpha"].requests
+    account, requests = two.worker.accounts.by_key[ALPHA_MIRAKL], two.mirakl["alpha"].requests
     two.work()
     assert (account.circuit_is_open(), requests["OR21"]) == (True, CIRCUIT_OPENS_AFTER)
     assert two.effects("9-B") == ["accepted"]
-    assert two.work(seconds=CIRCUIT_REST_SECONDS - 1) == 0
+    assert two.work(seconds=CIRCUIT_PAUSE_SECONDS - 1) == 0
     two.clock.advance(1)
     probe = two.worker.claim()
     assert probe is not None
@@ -599,7 +599,7 @@ def test_the_circuit_opens_on_several_orders_and_others_go_on(two: Rig) -> None:
     two.worker._failed(probe, Retryable("OR21", "5xx", status=503))
     assert two.work() == 0
     two.mirakl["alpha"].knobs.faults.clear()
-    two.work(seconds=CIRCUIT_REST_SECONDS + 1)
+    two.work(seconds=CIRCUIT_PAUSE_SECONDS + 1)
     assert not account.circuit_is_open()
     assert all(two.effects(f"{number}-A") == ["accepted"] for number in range(CIRCUIT_OPENS_AFTER + 3))
 
@@ -610,7 +610,7 @@ def test_one_order_that_fails_often_opens_no_circuit(rig: Rig) -> None:
     rig.fail("OR21", "503", 1000)
     for _ in range(CIRCUIT_OPENS_AFTER + 2):
         assert rig.work(seconds=1000) == 1
-    assert not rig.worker.accounts["alpha", "mirakl"].circuit_is_open()
+    assert not rig.worker.accounts.by_key[ALPHA_MIRAKL].circuit_is_open()
 
 
 def test_a_no_of_our_own_is_no_answer_of_the_remote(rig: Rig) -> None:
@@ -620,17 +620,17 @@ def test_a_no_of_our_own_is_no_answer_of_the_remote(rig: Rig) -> None:
     rig.poll()
     rig.fail("order", "503", 1000)
     rig.work()
-    rig.clock.advance(CIRCUIT_REST_SECONDS)
+    rig.clock.advance(CIRCUIT_PAUSE_SECONDS)
     probe = rig.worker.claim()
     assert probe is not None
     rig.worker._failed(probe, Rejected("POST /order", "not_sent", code="INCOMPLETE"))
-    assert rig.worker.accounts["alpha", "oms"].circuit_is_open()
+    assert rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open()
     assert rig.worker.claim() is None
-    rig.clock.advance(CIRCUIT_REST_SECONDS)
+    rig.clock.advance(CIRCUIT_PAUSE_SECONDS)
     probe = rig.worker.claim()
     assert probe is not None
     rig.worker._failed(probe, Rejected("POST /order", "400", status=400))
-    assert not rig.worker.accounts["alpha", "oms"].circuit_is_open(), "a no of the remote is an answer"
+    assert not rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open(), "a rejection is an answer"
 
 
 def test_it_gives_up_by_the_deadline_and_a_person_is_told(rig: Rig) -> None:
