@@ -1,11 +1,11 @@
-"""The time."""
+"""The machine's clock."""
 
 import time
 from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The machine's clock."""
+    """`ports.Clock` over the operating system."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,9 +1,12 @@
-"""What the consumer needs of the outside world: protocols, and the values that go through them."""
+"""What the service needs of the outside world: protocols, and the values that pass through them.
+
+The log and both remotes stand behind protocols. The store does not: there is one, and apply is written for it.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from statemachine.facts import Part, Tracking
 
@@ -11,24 +14,26 @@ from statemachine.facts import Part, Tracking
 
 
 class Clock(Protocol):
-    """The only source of time; tests hand in their own."""
+    """The only source of time."""
 
-    def now(self) -> datetime: ...
+    def now(self) -> datetime:
+        """The instant, in UTC."""
+        ...
 
     def monotonic(self) -> float:
-        """Seconds, for durations."""
+        """Seconds since any fixed moment, for durations."""
         ...
 
 
-# -- The log: topics of keyed records, in order per key ----------------------------------------------------------
+# -- The log: topics of keyed records, in order for each key -----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Partition:
-    """One partition of one topic of one cluster. `number` is what Kafka calls its id."""
+    """One partition of one topic."""
 
     topic: str
-    number: int
+    number: int  # Kafka calls it the partition's id
 
 
 #: Name and value of each header of a record, in order. A name may stand there more than once.
@@ -37,7 +42,7 @@ RecordHeaders = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A record to publish. Records with one key keep their order."""
+    """A record to publish. Records with one key stay in order."""
 
     topic: str
     key: bytes | None
@@ -59,11 +64,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """What a log holds of one partition, and what it was told of a group's progress there."""
+    """What the log holds of one partition, and how far a group has come there."""
 
-    first: int  # the oldest offset that it still has
-    end: int  # one past the newest
-    log_id: str = ""  # another one when the topic is made anew
+    first: int  # the oldest offset that the log still has
+    end: int  # one more than the newest
+    log_id: str = ""  # the topic's id: another one after the topic was recreated
     committed: int | None = None  # the group's last commit
 
 
@@ -71,24 +76,24 @@ class LogWriter(Protocol):
     def publish(self, records: Sequence[NewRecord]) -> None:
         """Return when every record is durable.
 
-        Raises LogUnavailable: then any of them may have been published, and publishing all again is right. Raises
-        TooLarge: then publishing all but that one again is.
+        Raises LogUnavailable, and then any of the records may have been published: publish all of them again. Raises
+        TooLarge, and then the same, without the record that it names.
         """
         ...
 
 
 class LogReader(Protocol):
-    """One member of the consumer group. One thread uses it. Every method may raise LogUnavailable."""
+    """One member of a consumer group. One thread uses it. Every method but `commit` may raise LogUnavailable."""
 
     group: str
 
     @property
     def generation(self) -> int:
-        """Grows whenever partitions were dealt anew: then every position has to be sought again. 0 before the first."""
+        """Grows with each assignment. Then every partition has to be sought again. 0 before the first one."""
         ...
 
     def cluster(self) -> str:
-        """The log's own name, for the progress rows."""
+        """The id of the log's cluster: the progress rows name it."""
         ...
 
     def assignment(self) -> frozenset[Partition]:
@@ -96,7 +101,7 @@ class LogReader(Protocol):
         ...
 
     def partition_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
-        """What the log holds of these; a partition that it does not know is left out."""
+        """The offsets of these partitions. One that does not exist is left out."""
         ...
 
     def seek(self, partition: Partition, offset: int) -> None:
@@ -104,19 +109,23 @@ class LogReader(Protocol):
         ...
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """The next records, in order per partition; an empty list after `timeout_seconds` without any."""
+        """The next records, in order within each partition. Empty where none came in `timeout_seconds`."""
         ...
 
     def pause(self, partitions: Collection[Partition]) -> None:
-        """Read nothing of these, and of every other again, which may deal anew; they stay assigned."""
+        """Read nothing of these partitions, and read every other one. Paused partitions stay assigned.
+
+        Resuming a partition may bring a new assignment. A rebalance forgets paused partitions, so call this before
+        every poll.
+        """
         ...
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
-        """A hint to the log; the truth is the progress row. Never raises."""
+        """Tell the log how far the group has come. Only a hint, the progress rows decide. Never raises."""
         ...
 
     def lag(self) -> Mapping[Partition, int]:
-        """Records of each held partition that are not read yet, as far as is known without asking."""
+        """How many records wait in each assigned partition, as far as the member knows without asking the log."""
         ...
 
     def close(self) -> None: ...
@@ -124,14 +133,17 @@ class LogReader(Protocol):
 
 # -- Mirakl: one shop's account ----------------------------------------------------------------------------------
 
+#: OR11 takes at most this many ids in a query, and gives at most this many orders in a page.
+OR11_LIMIT: Final = 100
+
 
 @dataclass(frozen=True, slots=True)
 class OrdersQuery:
-    """One listing of OR11. Filters combine with AND; an empty one does not filter."""
+    """One listing of OR11. An order is listed where every filter that is not empty holds."""
 
     states: tuple[str, ...] = ()
-    order_ids: tuple[str, ...] = ()  # at most 100
-    updated_from: datetime | None = None  # Mirakl subtracts a delta of its own (docs/mirakl.md 5.2)
+    order_ids: tuple[str, ...] = ()  # at most OR11_LIMIT
+    updated_from: datetime | None = None  # Mirakl goes back further, by a delta of its own (docs/mirakl.md 5.2)
     updated_to: datetime | None = None
 
 
@@ -140,41 +152,41 @@ class OrdersPage:
     """One page of OR11, as received."""
 
     body: bytes
-    read_at: datetime  # our clock, just before the request
-    server_time: datetime | None  # Mirakl's Date header
+    read_at: datetime  # by our clock, just before the request
+    server_time: datetime | None  # the header Date of Mirakl's answer
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """SH21: a carrier that this marketplace knows."""
+    """SH21: a carrier that is registered at this marketplace."""
 
     code: str
     label: str
-    needs_number: bool  # its URL template holds {trackingId}
+    needs_number: bool  # its tracking URL holds {trackingId}
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What a marketplace says of itself, good for a day (SH21, SH12)."""
+    """A marketplace's settings for shipments (SH21, SH12, PC01)."""
 
     carriers: tuple[Carrier, ...] = ()
-    mandatory_tracking: frozenset[str] = field(default_factory=frozenset)  # shipping type codes
-    alternative_carriers: bool = True  # PC01: free-text carriers are allowed
+    mandatory_tracking: frozenset[str] = field(default_factory=frozenset)  # codes of shipping types
+    alternative_carriers: bool = True  # a carrier that is not registered may be named as free text
 
 
 class Marketplace(Protocol):
     """One shop at Mirakl. Every method raises RemoteError."""
 
     def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
-        """OR11, 100 orders from `offset`, oldest first. Nothing is parsed here."""
+        """OR11: the page of a listing that begins at `offset`, oldest order first, unparsed."""
         ...
 
     def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
-        """OR21: every line id with its decision."""
+        """OR21: accept (True) or refuse (False) each line, by its id."""
         ...
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
-        """OR23: the carrier as a code where the catalog has it, else as free text."""
+        """OR23: the carrier by its code where the catalog has it, else as free text."""
         ...
 
     def confirm_shipment(self, order_id: str) -> None:
@@ -182,12 +194,21 @@ class Marketplace(Protocol):
         ...
 
     def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        """M11: what the customer wrote about this order, oldest first, as plain text."""
+        """M11: the customer's messages about this order, oldest first, as plain text."""
         ...
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01 (403 and 404 of PC01 are tolerated), kept for a day."""
+        """SH21, SH12 and PC01, read at most once a day. A shop that may not call PC01 may name any carrier."""
         ...
+
+
+def batches_of_ids(order_ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The ids in batches that a query of OR11 takes."""
+    for start in range(0, len(order_ids), OR11_LIMIT):
+        yield tuple(order_ids[start : start + OR11_LIMIT])
+
+
+# -- The OMS: one company's account ------------------------------------------------------------------------------
 
 
 class Oms(Protocol):
@@ -202,7 +223,7 @@ class Oms(Protocol):
         ...
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
-        """Send exactly these bytes. Returns the orders that the OMS made of them.
+        """Send exactly these bytes. Returns the orders that the OMS made of ours, empty where its answer names none.
 
         Raises RemoteError; Duplicate where the OMS holds an order with this external_ref already.
         """
@@ -210,12 +231,6 @@ class Oms(Protocol):
 
 
 class OnCall(Protocol):
-    """Told of every call to a remote, for the metrics."""
+    """Called after every call to a remote, with its outcome (remotes/http.py, CallOutcome) and how long it took."""
 
     def __call__(self, system: str, operation: str, outcome: str, seconds: float) -> None: ...
-
-
-def in_hundreds(items: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """OR11 takes at most 100 ids at a time."""
-    for start in range(0, len(items), 100):
-        yield tuple(items[start : start + 100])

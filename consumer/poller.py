@@ -19,7 +19,7 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.messages.text import digest_of
-from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, in_hundreds
+from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, batches_of_ids
 from adapters.store import cursors as cursor_rows
 from adapters.store import orders as order_rows
 from adapters.store.cursors import Cursor
@@ -146,7 +146,7 @@ class Poller:
             window = OrdersQuery(updated_from=since, updated_to=server_time or began)
             self._read(spool, window, outcome)
             waiting = self._waiting(began)
-            for order_ids in in_hundreds(waiting):
+            for order_ids in batches_of_ids(waiting):
                 self._read_by_id(spool, order_ids, outcome)
             for page, read_at in spool:
                 self._lease()

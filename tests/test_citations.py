@@ -20,7 +20,7 @@ READERS_OF_SHARED = frozenset(
         "tests/adapters/simulators/mirakl/test_contract.py",
         "tests/adapters/messages/test_contract.py",
         "tests/adapters/remotes/test_mirakl.py",
-        "tests/adapters/remotes/test_kornitx.py",
+        "tests/adapters/remotes/test_kornitx_order.py",
         "tests/adapters/messages/test_wire.py",
         "tests/system/test_real_input.py",
     }

@@ -1,4 +1,4 @@
-"""Countries: Mirakl says alpha-3 or a label in some language, KornitX wants alpha-2."""
+"""Countries: Mirakl gives an alpha-3 code or only a label in some language, KornitX takes alpha-2 codes."""
 
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -9,9 +9,7 @@ from typing import Any, Final
 
 import pycountry
 
-# -- Countries: Mirakl says alpha-3 or just a label in some language, KornitX wants alpha-2 ----------------------
-
-#: Labels that shops meet and that neither ISO nor its translations hold.
+#: Labels that Mirakl sends and that neither ISO 3166 nor its translations hold.
 _OTHER_NAMES: Final = {
     "UK": "GB",
     "Great Britain": "GB",
@@ -26,10 +24,8 @@ _OTHER_NAMES: Final = {
 
 
 def country_code(iso: str | None, label: str | None) -> str | None:
-    """ISO 3166-1 alpha-2 of a country given by code (alpha-3 or -2), or else by its name in any language.
-
-    None for what is unknown or ambiguous: nothing is ever cut to two letters.
-    """
+    """The ISO 3166-1 alpha-2 code of a country given by its code (alpha-3 or alpha-2), or else by its name in any
+    language. None for a country that is unknown or ambiguous."""
     return _by_code(iso or "") or _by_code(label or "") or _codes_by_name().get(_plain(label or ""))
 
 
@@ -43,14 +39,14 @@ def _by_code(code: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Folded for comparison: case, accents, blanks and punctuation do not count; vowel signs of other scripts do."""
+    """`name` without case, accents, blanks and punctuation. Vowel signs of other scripts stay."""
     letters = unicodedata.normalize("NFKD", name.casefold())
     return "".join(c for c in letters if not "\u0300" <= c <= "\u036f" and (c.isalnum() or c >= "\u0370"))
 
 
 @cache
 def _codes_by_name() -> Mapping[str, str]:
-    """Built once, when the first order comes without a code: a third of a second, some megabytes."""
+    """Built when the first order comes without a country code. It takes 0.3 s and some megabytes."""
     english = [(name, country.alpha_2) for country in pycountry.countries for name in _names(country)]
     translated = [
         (translation.gettext(name), code)
@@ -58,7 +54,7 @@ def _codes_by_name() -> Mapping[str, str]:
         if translation
         for name, code in english
     ]
-    # English last: some translations are wrong ("Mexico" for Malaysia), and must not make a plain name ambiguous.
+    # English last, so that it wins: some translations are wrong ("Mexico" for Malaysia).
     return _unambiguous(translated) | _unambiguous(english) | _unambiguous(_OTHER_NAMES.items())
 
 
@@ -71,7 +67,7 @@ def _translation(locale: Path) -> GNUTranslations | None:
     catalog = locale / "LC_MESSAGES" / "iso3166-1.mo"
     if not catalog.is_file():
         return None
-    with catalog.open("rb") as file:  # not gettext.translation(): that keeps every catalog for ever
+    with catalog.open("rb") as file:  # gettext.translation() would keep every catalog in memory
         return GNUTranslations(file)
 
 

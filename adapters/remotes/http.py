@@ -1,10 +1,11 @@
-"""What both remotes have in common: one call, timed, counted, and every way in which the network can fail."""
+"""What both remotes share: one HTTP call, timed and counted once, with a name for every way in which it can fail."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from time import perf_counter
 from typing import Final, NoReturn, TypeVar
 
@@ -15,36 +16,58 @@ from adapters.ports import OnCall
 
 T = TypeVar("T")
 
-_NAMED: Final = (400, 401, 403, 404, 409, 429)
-_MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about one
+_MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
 _DAY_SECONDS: Final = 86_400.0
+
+
+class CallOutcome(StrEnum):
+    """How a call ended: the label of `orderflow_api_requests_total`, a closed set (docs/rules.md 35)."""
+
+    SUCCESS = "2xx"
+    BAD_REQUEST = "400"
+    UNAUTHORIZED = "401"
+    FORBIDDEN = "403"
+    NOT_FOUND = "404"
+    CONFLICT = "409"
+    TOO_MANY_REQUESTS = "429"
+    OTHER_4XX = "4xx"  # a redirect too
+    SERVER_ERROR = "5xx"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    BODY_ERROR = "body_error"  # a 2xx whose body reports an error, or is not the JSON that was expected
+
+
+_NAMED: Final = {outcome.value: outcome for outcome in CallOutcome if outcome.isdecimal()}
+
+
+def outcome_of(status: int) -> CallOutcome:
+    """The outcome that an HTTP status means."""
+    if 200 <= status < 300:
+        return CallOutcome.SUCCESS
+    other = CallOutcome.SERVER_ERROR if status >= 500 else CallOutcome.OTHER_4XX
+    return _NAMED.get(str(status), other)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, read to its end."""
+    """An answer with its whole body."""
 
     status: int
     headers: httpx.Headers
     body: bytes
 
-
-def outcome_of(status: int) -> str:
-    """The metric's label of a status, of a closed set (docs/rules.md 35). A redirect counts as 4xx."""
-    if 200 <= status < 300:
-        return "2xx"
-    if status in _NAMED:
-        return str(status)
-    return "5xx" if status >= 500 else "4xx"
+    @property
+    def outcome(self) -> CallOutcome:
+        return outcome_of(self.status)
 
 
-def ambiguous_failure(writes: bool) -> type[RemoteError]:
-    """The failure of a call that may have arrived: a read may be repeated, a write may have been carried out."""
+def ambiguous_failure(*, writes: bool) -> type[RemoteError]:
+    """The error for a call that may have arrived. A read can be repeated; a write may have been carried out."""
     return OutcomeUnknown if writes else Retryable
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The date in a header, aware; None if there is none."""
+    """The date in a header, as UTC. None where there is none, or none that can be read."""
     try:
         read = parsedate_to_datetime(text or "")
         return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
@@ -53,7 +76,10 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """Retry-After in seconds, at most a day; a date counts from the answer's own Date. None if absent or unreadable."""
+    """Retry-After in seconds, at most a day. A date counts from the answer's own Date, because clocks differ.
+
+    None where it is absent or cannot be read.
+    """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), _DAY_SECONDS)
@@ -64,13 +90,13 @@ def retry_after_seconds(headers: httpx.Headers) -> float | None:
 
 
 def safe_code(code: object) -> str:
-    """A remote's error code if it looks like one, else "": it goes into exception texts, where its words may not."""
+    """A remote's error code if it looks like one, else "". Codes go into the texts of errors; words must not."""
     text = str(code) if isinstance(code, str | int) and not isinstance(code, bool) else ""
     return text if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text) else ""
 
 
 class Remote:
-    """One remote account over one connection pool. `call` is all that it does."""
+    """One account at a remote, over one pool of connections. Any thread may call."""
 
     def __init__(
         self,
@@ -80,6 +106,8 @@ class Remote:
         timeout_seconds: float,
         transport: httpx.BaseTransport | None,
     ) -> None:
+        """`system`: the metric's label, "mirakl" or "oms". `timeout_seconds`: for each read; a call that brings its
+        body in small pieces ends after twice this time. `transport`: None for the network."""
         self._system = system
         self._on_call = on_call
         self._timeout_seconds = timeout_seconds
@@ -102,20 +130,20 @@ class Remote:
         read: Callable[[Reply], T],
         *,
         authorization: str,
-        params: dict[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> T:
-        """Send one request and hand the answer to `read`, which returns what it means or raises RemoteError.
+        """Send one request, and return what `read` makes of the answer. Raises RemoteError; `read` may do so too.
 
-        `on_call` hears of it once, with the label of what came out. Raises RemoteError.
+        `on_call` is called once, with the outcome.
         """
-        outcome = "network"
+        outcome: str = CallOutcome.NETWORK
         started = perf_counter()
         try:
             headers = _headers(operation, authorization, content)
             request = self._client.build_request(method, path, params=params, headers=headers, content=content)
             reply = self._exchange(operation, request, started)
-            outcome = outcome_of(reply.status)
+            outcome = reply.outcome
             return read(reply)
         except RemoteError as error:
             outcome = error.outcome
@@ -124,8 +152,7 @@ class Remote:
             self._on_call(self._system, operation, outcome, perf_counter() - started)
 
     def _exchange(self, operation: str, request: httpx.Request, started: float) -> Reply:
-        # `from None` throughout: the library's errors quote addresses and headers.
-        writes = request.method != "GET"
+        # `from None` throughout: httpx's errors quote addresses and headers.
         try:
             response = self._client.send(request, stream=True)
             try:
@@ -135,10 +162,11 @@ class Remote:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             _fail(Retryable, operation, error)  # nothing was sent
         except httpx.RequestError as error:
-            _fail(ambiguous_failure(writes), operation, error)
+            _fail(ambiguous_failure(writes=request.method != "GET"), operation, error)
 
     def _body(self, response: httpx.Response, started: float) -> bytes:
-        """All of it. httpx's timeouts are per chunk: a remote that drips must not outlast the lease of its command."""
+        """The whole body. httpx's time-outs are for each piece: a remote that sends one byte at a time would hold the
+        call beyond the lease of its command."""
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk
@@ -154,12 +182,13 @@ class Remote:
 
 def _headers(operation: str, authorization: str, content: bytes | None) -> dict[str, str]:
     if not (authorization.isascii() and authorization.isprintable()):
-        # Not a key. httpx would refuse it with an error that quotes it.
-        raise AccountFault(operation, "401", words="the key holds characters that no header can carry")
+        # httpx would refuse such a key with an error that quotes it.
+        words = "the key holds characters that no header can carry"
+        raise AccountFault(operation, CallOutcome.UNAUTHORIZED, words=words)
     json_type = {} if content is None else {"Content-Type": "application/json"}
     return {"Authorization": authorization, **json_type}
 
 
 def _fail(kind: type[RemoteError], operation: str, error: httpx.RequestError) -> NoReturn:
-    label = "timeout" if isinstance(error, httpx.TimeoutException) else "network"
-    raise kind(operation, label, words=type(error).__name__) from None
+    outcome = CallOutcome.TIMEOUT if isinstance(error, httpx.TimeoutException) else CallOutcome.NETWORK
+    raise kind(operation, outcome, words=type(error).__name__) from None

@@ -1,5 +1,4 @@
-"""KornitX, the OMS: what an order looks like there, and the one call that puts it there
-(docs/kornitx.md 3, 6, 7, 10)."""
+"""KornitX, the OMS: the call that imports an order, and what its answers mean (docs/kornitx.md 3, 6)."""
 
 import re
 from base64 import b64encode
@@ -13,40 +12,42 @@ import simplejson
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError
 from adapters.messages.text import storable
 from adapters.ports import OnCall
-from adapters.remotes.http import Remote, Reply, outcome_of, retry_after_seconds, safe_code
+from adapters.remotes.http import CallOutcome, Remote, Reply, retry_after_seconds, safe_code
 from adapters.remotes.kornitx_order import _id, _text, build_payload
 from statemachine.facts import Part
 
-# -- What KornitX answers (docs/kornitx.md 6, 7) ------------------------------------------------------------------
-
 _OPERATION: Final = "import_order"
+#: Error codes that refuse the account, not the order.
 _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorClassifier:
-    """How this account says what the vendor's documents do not tell: all of it is configuration (docs/kornitx.md 6)."""
+    """Tells duplicates and spent budgets from other errors.
+
+    The vendor documents no codes for them, so codes and patterns are configuration (docs/kornitx.md 6).
+    """
 
     duplicate_codes: frozenset[int]
     rate_limit_codes: frozenset[int]
     duplicate_message: re.Pattern[str]
     rate_limit_message: re.Pattern[str]
 
-    def meaning(self, status: int, code: int | None, message: str) -> type[RemoteError] | None:
-        """What an error is known to be: by its code, then by its message. None for all others."""
+    def kind_of(self, status: int, code: int | None, message: str) -> type[RemoteError] | None:
+        """The kind of an error, by its code, then by its message. None for an error that is neither."""
         if code in _ACCOUNT_CODES or code in self.rate_limit_codes or status in (401, 403, 429) or 300 <= status < 400:
-            return AccountFault  # a redirect: the address is not KornitX's
+            return AccountFault  # a redirect: base_url is not KornitX's address
         if code in self.duplicate_codes:
             return Duplicate
         if status >= 500:
-            return None  # its words are an accident's: "duplicate key" there may be any key
+            return None  # the message is about an internal error: "duplicate key" there may be any key of a database
         if self.duplicate_message.search(message):
             return Duplicate
         return AccountFault if self.rate_limit_message.search(message) else None
 
 
 class KornitX:
-    """`ports.Oms` over HTTP. One instance per company, for at most eight threads."""
+    """`ports.Oms` over HTTP, for one company and one shop. Any thread may call."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class KornitX:
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
-        self._vocabulary = ErrorClassifier(
+        self._classifier = ErrorClassifier(
             duplicate_codes=frozenset(duplicate_codes),
             rate_limit_codes=frozenset(rate_limit_codes),
             duplicate_message=re.compile(duplicate_message_regex, re.IGNORECASE),
@@ -84,7 +85,7 @@ class KornitX:
         self._remote.close()
 
     def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
-        """The body of POST /order for an order of OR11. Raises Unimportable, Unreadable."""
+        """The body of POST /order for an order of OR11 (docs/kornitx.md 10). Raises Unimportable, Unreadable."""
         return build_payload(
             order,
             messages,
@@ -94,42 +95,40 @@ class KornitX:
         )
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
-        """POST /order with exactly these bytes; what the OMS made of it.
+        """POST /order with exactly these bytes. Returns the orders that the OMS made of ours, usually one.
 
-        An empty answer: the order was imported, under which ids is not known. Raises RemoteError, Duplicate too.
+        Empty: the order was imported, but the answer does not show under which ids. Raises RemoteError, also Duplicate.
         """
         return self._remote.call(
             _OPERATION, "POST", "/order", self._read, authorization=self._authorization(), content=payload
         )
 
     def _authorization(self) -> str:
-        """The vendor shows it raw, every client we read encodes it (docs/kornitx.md 2.1)."""
+        """The vendor documents the raw form, and every client that we read encodes it (docs/kornitx.md 2.1)."""
         pair = f"{self._company_ref_id}:{self._api_key().strip()}"
         return "Basic " + (b64encode(pair.encode()).decode() if self._auth_encoding == "base64" else pair)
 
     def _read(self, reply: Reply) -> tuple[Part, ...]:
         answer = _json(reply.body)
         if 200 <= reply.status < 300 and answer is not None and not _is_error(answer):
-            # It is stored, whatever the rest of the answer looks like; has_error is the OMS's matter
-            # (docs/kornitx.md 3).
+            # The order is stored, also where the answer has has_error: people mend that in the OMS (docs/kornitx.md 3).
             return _parts(answer)
         raise self._failure(reply, answer)
 
     def _failure(self, reply: Reply, answer: object) -> RemoteError:
         code, message = _error_of(answer)
-        kind = self._vocabulary.meaning(reply.status, code, message)
+        kind = self._classifier.kind_of(reply.status, code, message)
         if kind is None:
-            # A 2xx that carries an error or no JSON, a gateway's page, every 5xx: the order may be stored
+            # After a 2xx with an error or without JSON, a gateway's page, or any 5xx the order may be stored
             # (docs/kornitx.md 6).
-            certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
-            kind = Rejected if certain else OutcomeUnknown
-        outcome = outcome_of(reply.status)
+            is_certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
+            kind = Rejected if is_certain else OutcomeUnknown
         pause = retry_after_seconds(reply.headers)
         if pause is None and kind is AccountFault and reply.status not in (401, 403) and code not in _ACCOUNT_CODES:
             pause = self._rate_limit_pause_seconds
         return kind(
             _OPERATION,
-            "body_error" if outcome == "2xx" else outcome,
+            CallOutcome.BODY_ERROR if reply.outcome is CallOutcome.SUCCESS else reply.outcome,
             status=reply.status,
             code=safe_code(code),
             words=message or storable(reply.body[:1200].decode(errors="replace"), 300),
@@ -138,7 +137,7 @@ class KornitX:
 
 
 def _json(body: bytes) -> object:
-    """None for what is no JSON."""
+    """The JSON value, or None for a body that is not JSON."""
     try:
         return simplejson.loads(body.decode())
     except (ValueError, RecursionError):
@@ -167,7 +166,7 @@ def _integer(value: object) -> int | None:
 
 
 def _parts(answer: object) -> tuple[Part, ...]:
-    """One part per order in the answer; none at all if one lacks its id: half a list would look complete."""
+    """One part for each order in the answer. Empty where one has no id: half of the list would look complete."""
     orders = [order if isinstance(order, dict) else {} for order in (answer if isinstance(answer, list) else [answer])]
     parts = [_part(oms_id, order) for order in orders if (oms_id := _integer(order.get("id")))]
     return tuple(parts) if len(parts) == len(orders) else ()

@@ -1,4 +1,4 @@
-"""An order of Mirakl as KornitX takes it (docs/kornitx.md 6, 7, 10)."""
+"""An order of Mirakl as the body of KornitX's POST /order (docs/kornitx.md 3, 10)."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -11,11 +11,8 @@ from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
 from statemachine.facts import CLOSED_LINE_STATES
 
-#: No KornitX artwork; the customer's words are the product (docs/kornitx.md 3.3).
+#: The type of an item without artwork at KornitX: the customer's text is printed (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
-
-
-# -- The order, as KornitX wants it (docs/kornitx.md 10) ----------------------------------------------------------
 
 
 def build_payload(
@@ -26,9 +23,12 @@ def build_payload(
     external_ref_prefix: str = "",
     shipping_methods: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The body of POST /order: the same bytes for the same order. Money stays decimal, digit for digit.
+    """The body of POST /order. The same arguments give the same bytes; amounts keep every digit.
 
-    Raises Unimportable where something is missing that cannot be derived, Unreadable where it is no order at all.
+    `messages`: the customer's, oldest first. `shipping_methods`: KornitX's method by Mirakl's shipping type, code or
+    label.
+
+    Raises Unimportable where a value is missing that cannot be derived, Unreadable for bytes that are not an order.
     """
     order = _load(raw_order)
     order_id = _id(order, "order_id")
@@ -58,7 +58,7 @@ def build_payload(
     return simplejson.dumps(_present(payload), use_decimal=True, allow_nan=False).encode()
 
 
-#: What KornitX requires, and where it comes from. No postcode: some countries have none.
+#: Fields that KornitX requires, each with Mirakl's field that gives it. Without the postcode: some countries have none.
 _NEEDED: Final = {
     "sale_datetime": "created_date",
     "customer_name": "customer.shipping_address.lastname",
@@ -69,8 +69,7 @@ _NEEDED: Final = {
 
 
 def message_attributes(messages: Sequence[str]) -> list[dict[str, str]]:
-    """What the customer wrote, as one order attribute, oldest first. The one place that knows its shape
-    (docs/kornitx.md 4)."""
+    """The customer's messages as one attribute of the order, oldest first (docs/kornitx.md 4)."""
     text = "\n\n".join(message.strip() for message in messages if message.strip())
     return [{"name": ":MiraklOrderMessage", "value": text}] if text else []
 
@@ -102,7 +101,7 @@ def _text(fields: Mapping[str, Any], field: str) -> str:
 
 
 def _amount(value: object) -> Decimal | int | None:
-    """Money as a number; Mirakl's samples hold strings too (docs/mirakl.md 2.1)."""
+    """An amount of money. Mirakl's samples hold numbers and texts (docs/mirakl.md 2.1)."""
     try:
         amount = Decimal(value) if isinstance(value, str) else value
     except InvalidOperation:
@@ -122,7 +121,7 @@ def _phones(shipping: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _address(kind: str, address: Mapping[str, Any]) -> dict[str, str]:
-    """City in line 4 and region in line 5, as the vendor's own plugin has it (docs/kornitx.md 3.1)."""
+    """The city is line 4 and the region line 5, as in the vendor's own plugin (docs/kornitx.md 3.1)."""
     iso, label = _text(address, "country_iso_code"), _text(address, "country")
     companies = (_text(address, "company"), _text(address, "company_2"))
     fields = {
@@ -153,14 +152,14 @@ def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> st
 
 
 def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]:
-    """The open lines; what they lack is added to `missing`."""
+    """The open lines. Names of the fields that they lack are added to `missing`."""
     lines = order.get("order_lines")
     items = []
     for index, line in enumerate(lines if isinstance(lines, list) else []):
         fields = line if isinstance(line, dict) else {}
         quantity = _quantity(fields.get("quantity"))
         if _text(fields, "order_line_state") in CLOSED_LINE_STATES or quantity == 0:
-            continue  # 0: partly canceled until nothing was left
+            continue  # quantity 0: the line was canceled piece by piece
         item = {
             "external_ref": _id(fields, "order_line_id"),
             "sku": _text(fields, "offer_sku"),
@@ -169,7 +168,7 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
             "type": TEXTUAL_ITEM,
             "unit_sale_price": _amount(fields.get("price_unit")),
         }
-        # A description is for people, and the SKU says as much as is known.
+        # Only people read the description, and the SKU says what is known.
         item["description"] = item["description"] or item["sku"]
         sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
         missing += [f"order_lines[{index}].{source}" for field, source in sources.items() if not item[field]]
@@ -180,7 +179,7 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
 
 
 def _id(fields: Mapping[str, Any], field: str) -> str:
-    """Verbatim, as wire.py reads it: what the OMS tells later is matched by it."""
+    """An id, unchanged. The OMS's reports are matched by it. "" where it cannot be used."""
     value = fields.get(field)
     try:
         return usable_id(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""
@@ -189,6 +188,6 @@ def _id(fields: Mapping[str, Any], field: str) -> str:
 
 
 def _quantity(value: object) -> int | None:
-    """Missing counts as 1; None for what is no whole number: making a wrong number of goods is worse than asking."""
+    """A missing quantity is 1. None for one that is not a whole number: a person asks, before wrong goods are made."""
     number = _amount(1 if value is None else value)
     return int(number) if number is not None and 0 <= number < 10**9 and number == int(number) else None

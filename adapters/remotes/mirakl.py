@@ -1,4 +1,4 @@
-"""Mirakl's seller API: one shop at one marketplace (docs/mirakl.md 2, 5)."""
+"""Mirakl's seller API for one shop: `ports.Marketplace` (docs/mirakl.md 2, 5)."""
 
 import json
 import unicodedata
@@ -17,29 +17,29 @@ from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
 from adapters.ports import Carrier, Catalog, Clock, OnCall, OrdersPage, OrdersQuery
 from adapters.remotes.http import (
+    CallOutcome,
     Remote,
     Reply,
     ambiguous_failure,
     http_date,
-    outcome_of,
     retry_after_seconds,
     safe_code,
 )
 from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import EPOCH, Tracking
 
-_CATALOG_SECONDS: Final = 24 * 3600.0  # published ceiling of SH21 and SH12: once per day
+_CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows SH21 and SH12 once per day
 _MAX_THREAD_PAGES: Final = 20
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 
-# -- What Mirakl answers -----------------------------------------------------------------------------------------
+# -- Errors ------------------------------------------------------------------------------------------------------
 
 
 def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
-    """The error that an answer other than 2xx means (docs/mirakl.md 2.3 to 2.5)."""
+    """The error for an answer other than 2xx (docs/mirakl.md 2.3 to 2.5)."""
     code, words = error_words(reply.body)
     kind: type[RemoteError]
     if reply.status in (401, 403) or reply.status < 400:
@@ -47,12 +47,12 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
     elif reply.status == 429:
         kind = Retryable
     elif reply.status >= 500 or reply.status == 408:
-        kind = ambiguous_failure(writes)
+        kind = ambiguous_failure(writes=writes)
     else:
         kind = Rejected
     return kind(
         operation,
-        outcome_of(reply.status),
+        reply.outcome,
         status=reply.status,
         code=code,
         words=words,
@@ -61,7 +61,10 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
 
 
 def error_words(body: bytes) -> tuple[str, str]:
-    """Code and message of an error body of shape A or B, else the first 300 characters (docs/mirakl.md 2.4)."""
+    """Code and message of an error body in either of Mirakl's shapes (docs/mirakl.md 2.4).
+
+    Of any other body the first 300 characters, without a code.
+    """
     try:
         top = load_object(body)
     except Unreadable:
@@ -72,7 +75,9 @@ def error_words(body: bytes) -> tuple[str, str]:
     return safe_code(code), storable(message, 500) if isinstance(message, str) else ""
 
 
-def _accepted(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
+def _checked(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
+    """Passes a 2xx on, and raises for any other answer."""
+
     def read(reply: Reply) -> Reply:
         if not 200 <= reply.status < 300:
             raise failure(operation, reply, writes=writes)
@@ -82,20 +87,23 @@ def _accepted(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
 
 
 def _parsed(operation: str, model: type[M]) -> Callable[[Reply], M]:
-    """Reads a 2xx body as `model`; what is not JSON was not Mirakl speaking, and is asked for again."""
-    accepted = _accepted(operation, writes=False)
+    """Reads a 2xx body as `model`. Raises Retryable for another body: it came from a proxy, not from Mirakl."""
+    checked = _checked(operation, writes=False)
 
     def read(reply: Reply) -> M:
         try:
-            return model.model_validate(load_object(accepted(reply).body))
+            return model.model_validate(load_object(checked(reply).body))
         except (Unreadable, ValidationError):
-            raise Retryable(operation, "body_error", status=reply.status) from None
+            raise Retryable(operation, CallOutcome.BODY_ERROR, status=reply.status) from None
 
     return read
 
 
+# -- Answers -----------------------------------------------------------------------------------------------------
+
+
 class Account(Message):
-    """A01: which shop this key opens."""
+    """A01: the shop that the API key belongs to."""
 
     shop_id: int
     shop_state: Text = ""
@@ -148,21 +156,23 @@ class _Threads(Message):
     next_page_token: Annotated[str, Loose("")] = ""
 
 
-# -- What we tell Mirakl -----------------------------------------------------------------------------------------
+# -- Bodies ------------------------------------------------------------------------------------------------------
 
 
 def acceptance_body(decisions: Mapping[str, bool]) -> bytes:
-    """OR21: every line with its decision (docs/mirakl.md 5.3)."""
+    """OR21: the decision for each line id, accept or refuse (docs/mirakl.md 5.3)."""
     lines = [{"id": line_id, "accepted": accepted} for line_id, accepted in decisions.items()]
     return json.dumps({"order_lines": lines}).encode()
 
 
 def tracking_body(tracking: Tracking, catalog: Catalog, other_carrier: str) -> bytes:
-    """OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1). Raises Rejected, without a call, for what Mirakl is known to
-    refuse.
+    """OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1).
 
-    Without a number the carrier goes as free text where that is allowed: a registered one may need a number, and the
-    name that we sent is all that a later read can be compared with (Tracking.shows).
+    Without a tracking number the carrier goes as free text where the marketplace allows it: a registered carrier may
+    need a number, and the name that we sent is all that a later read can be compared with (Tracking.shows).
+    `other_carrier` is the name where the OMS gives none.
+
+    Raises Rejected, before any call, for a tracking that Mirakl is known to refuse.
     """
     if not (tracking.carrier or tracking.number):
         raise _refused("TRACKING_EMPTY", "there is neither a carrier nor a tracking number")
@@ -185,11 +195,11 @@ def tracking_body(tracking: Tracking, catalog: Catalog, other_carrier: str) -> b
 
 
 def _refused(code: str, words: str) -> Rejected:
-    return Rejected("OR23", "4xx", code=code, words=words)
+    return Rejected("OR23", CallOutcome.OTHER_4XX, code=code, words=words)
 
 
 def _registered(name: str, catalog: Catalog) -> Carrier | None:
-    """The carrier whose code, or else whose label, is `name` but for case, accents and punctuation."""
+    """The carrier whose code, or else whose label, is `name`. Case, accents and punctuation do not count."""
     wanted = _plain(name)
     by_label = {_plain(carrier.label): carrier for carrier in reversed(catalog.carriers)}
     by_code = {_plain(carrier.code): carrier for carrier in reversed(catalog.carriers)}
@@ -200,11 +210,11 @@ def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", name).casefold()))
 
 
-# -- The adapter -------------------------------------------------------------------------------------------------
+# -- Calls -------------------------------------------------------------------------------------------------------
 
 
-def _zulu(at: datetime) -> str:
-    """UTC with Z: an unencoded + would become a space (docs/mirakl.md 2.1)."""
+def _in_utc(at: datetime) -> str:
+    """With Z for the offset: an unencoded + would become a space (docs/mirakl.md 2.1)."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -213,7 +223,7 @@ def _order_path(order_id: str, action: str) -> str:
 
 
 class MiraklShop:
-    """`ports.Marketplace` over HTTP. One instance per shop, for at most eight threads."""
+    """`ports.Marketplace` over HTTP, for one shop. Any thread may call."""
 
     def __init__(
         self,
@@ -241,7 +251,7 @@ class MiraklShop:
         self._remote.close()
 
     def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
-        """OR11, 100 orders from `offset`, oldest first. Nothing is parsed here."""
+        """OR11: up to 100 orders from `offset` on, oldest first, unparsed."""
         params = {
             "max": "100",  # the default is 10
             "offset": str(offset),
@@ -254,34 +264,34 @@ class MiraklShop:
         if query.order_ids:
             params["order_ids"] = ",".join(query.order_ids)
         if query.updated_from:
-            params["start_update_date"] = _zulu(query.updated_from)
+            params["start_update_date"] = _in_utc(query.updated_from)
         if query.updated_to:
-            params["end_update_date"] = _zulu(query.updated_to)
+            params["end_update_date"] = _in_utc(query.updated_to)
         read_at = self._clock.now()
-        reply = self._get("OR11", "/api/orders", _accepted("OR11", writes=False), params)
+        reply = self._get("OR11", "/api/orders", _checked("OR11", writes=False), params)
         return OrdersPage(reply.body, read_at, http_date(reply.headers.get("Date")))
 
     def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
-        """OR21: every line id with its decision. 204 says accepted, not applied."""
+        """OR21. Mirakl's 204 means that it took the request, not that it applied it."""
         self._put("OR21", _order_path(order_id, "accept"), acceptance_body(decisions))
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
-        """OR23: overwrites what was there. Raises Rejected without a call where `tracking_body` does."""
+        """OR23: replaces the tracking that Mirakl holds. Raises Rejected without a call where `tracking_body` does."""
         self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._other_carrier))
 
     def confirm_shipment(self, order_id: str) -> None:
-        """OR24: no body; httpx adds the Content-Length: 0 without which the answer is 411 (docs/mirakl.md 1.8)."""
+        """OR24, without a body. httpx adds Content-Length: 0; without it Mirakl answers 411 (docs/mirakl.md 1.8)."""
         self._put("OR24", _order_path(order_id, "ship"), None)
 
     def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        """M11: what the customer wrote about this order, oldest first, as plain text (docs/mirakl.md 5.10)."""
+        """M11: the customer's messages about this order, oldest first, as plain text (docs/mirakl.md 5.10)."""
         params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
         found: dict[str, _CustomerMessage] = {}
         for _ in range(_MAX_THREAD_PAGES):
             page = self._get("M11", "/api/inbox/threads", _parsed("M11", _Threads), params)
             for message in (message for thread in page.data for message in thread.messages):
                 if message.sender.type == "CUSTOMER_USER":
-                    # By id: a message that arrives between two pages shifts its thread onto the next one again.
+                    # By id: a message that arrives between two pages moves its thread to the next page once more.
                     found.setdefault(message.id or f"#{len(found)}", message)
             if not page.next_page_token:
                 break
@@ -290,7 +300,7 @@ class MiraklShop:
         return tuple(text for message in oldest_first if (text := plain_text(message.body)))
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01, kept for a day by the clock."""
+        """SH21, SH12 and PC01, at most once a day."""
         with self._catalog_lock:
             now = self._clock.monotonic()
             if self._catalog is None or now - self._catalog[0] >= _CATALOG_SECONDS:
@@ -298,11 +308,11 @@ class MiraklShop:
             return self._catalog[1]
 
     def account(self) -> Account:
-        """A01: the check of key and shop; at most once per day."""
+        """A01. Mirakl allows it once per day."""
         return self._get("A01", "/api/account", _parsed("A01", Account))
 
     def _read_catalog(self) -> Catalog:
-        """Where the marketplace refuses to say, no carrier is registered and no tracking mandatory, for a day too."""
+        """Where the marketplace rejects SH21 or SH12, the catalog has no carriers, or no mandatory tracking."""
         try:
             carriers = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
         except Rejected:
@@ -321,7 +331,7 @@ class MiraklShop:
         try:
             return self._get("PC01", "/api/platform/configuration", _parsed("PC01", _Platform)).features
         except RemoteError as error:
-            if error.status in (403, 404):  # for ROLE_SHOP_ADMIN only (docs/mirakl.md 5.1)
+            if error.status in (403, 404):  # only shop administrators may call PC01 (docs/mirakl.md 5.1)
                 return _Features()
             raise
 
@@ -335,7 +345,7 @@ class MiraklShop:
             operation,
             "PUT",
             path,
-            _accepted(operation, writes=True),
+            _checked(operation, writes=True),
             authorization=self._api_key().strip(),
             params=self._shop,
             content=content,

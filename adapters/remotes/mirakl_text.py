@@ -1,12 +1,10 @@
-"""A message of Mirakl's, which is HTML, as plain text (docs/mirakl.md 5.10)."""
+"""The HTML of Mirakl's messages as plain text (docs/mirakl.md 5.10)."""
 
 import re
 from html.parser import HTMLParser
 from typing import Final
 
 from adapters.messages.text import storable
-
-# -- Messages ----------------------------------------------------------------------------------------------------
 
 _BREAKS: Final = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "blockquote"})
 _INLINE: Final = frozenset(
@@ -16,7 +14,7 @@ _INLINE: Final = frozenset(
 
 
 class _PlainText(HTMLParser):
-    """Collects the text. A tag that is no HTML is the customer's own: the caption "<ANA>" must be printed so."""
+    """Collects the text. A tag that HTML does not know is the customer's text: "<ANA>" may have to be printed."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -43,7 +41,8 @@ class _PlainText(HTMLParser):
 
 
 def plain_text(html: str) -> str:
-    """A message's body as text: breaks and paragraphs as newlines, entities read, at most one empty line running."""
+    """A message's body as text: breaks and paragraphs are newlines, entities characters, and no two lines in a row are
+    empty."""
     parser = _PlainText()
     parser.feed(html.replace("\r\n", "\n"))
     parser.close()

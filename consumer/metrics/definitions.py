@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from adapters.errors import UnreadableReason
+from adapters.remotes.http import CallOutcome
 from consumer.hooks import CallbackResult
 from consumer.poller import TOO_LARGE
 from consumer.retry import TryResult
@@ -27,10 +28,17 @@ from statemachine.table import TABLE
 
 #: Instead of a value that is in no closed set.
 OTHER: Final = "other"
-#: How a call to a remote ended, as adapters/remotes/http.py names it.
-OUTCOMES: Final = ("2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error")
+#: How a call to a remote ended.
+OUTCOMES: Final = tuple(CallOutcome)
 #: The outcomes that alerts read.
-ALERTED_OUTCOMES: Final = ("401", "403", "429", "5xx", "timeout", "network")
+ALERTED_OUTCOMES: Final = (
+    CallOutcome.UNAUTHORIZED,
+    CallOutcome.FORBIDDEN,
+    CallOutcome.TOO_MANY_REQUESTS,
+    CallOutcome.SERVER_ERROR,
+    CallOutcome.TIMEOUT,
+    CallOutcome.NETWORK,
+)
 #: The calls to each remote, as the adapters name them.
 OPERATIONS: Final = {
     "mirakl": ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),

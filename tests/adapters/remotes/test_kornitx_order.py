@@ -1,0 +1,221 @@
+"""An order of Mirakl as KornitX takes it: what is missing, then each field."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import simplejson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import Unimportable, Unreadable
+from adapters.messages.json_slices import slice_orders
+from adapters.remotes.kornitx_order import build_payload, message_attributes
+
+SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    address = {
+        "firstname": "Ana",
+        "lastname": "Silva",
+        "company": "Casa",
+        "company_2": "Lda",
+        "street_1": "Rua das Flores 12",
+        "street_2": "  ",
+        "additional_info": "3 Esq",
+        "city": "Lisboa",
+        "state": None,
+        "zip_code": "1200-195",
+        "country": "Portugal",
+        "country_iso_code": "PRT",
+        "phone": "",
+        "phone_secondary": "+351210000000",
+    }
+    return {
+        "order_id": "00000012-A",
+        "created_date": "2025-03-04T10:15:00+01:00",
+        "currency_iso_code": "EUR",
+        "shipping_price": 3.9,
+        "shipping_type_code": "STD",
+        "customer": {"firstname": "Other", "lastname": "Name", "shipping_address": address, "billing_address": address},
+        "order_lines": [
+            {"order_line_id": "L1", "offer_sku": "MUG", "product_title": "White mug", "quantity": 2, "price_unit": 9.5},
+            {"order_line_id": "L2", "offer_sku": "TEE", "order_line_state": "REFUSED"},
+            {"order_line_id": "L3", "offer_sku": "TEE", "order_line_state": "CANCELED"},
+            {"order_line_id": "L4", "offer_sku": "TEE", "order_line_state": "REFUNDED"},
+        ],
+    } | changes
+
+
+def with_address(**changes: Any) -> dict[str, Any]:
+    value = order()
+    value["customer"]["shipping_address"] |= changes
+    return value
+
+
+def built(value: Any, *messages: str, **options: Any) -> dict[str, Any]:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    body = build_payload(raw, messages, company_ref_id=99999, **options)
+    assert b"\n" not in body
+    assert body == build_payload(raw, messages, company_ref_id=99999, **options)
+    result = simplejson.loads(body, use_decimal=True)
+    assert isinstance(result, dict)
+    return result
+
+
+def missing(value: Any) -> tuple[str, ...]:
+    with pytest.raises(Unimportable) as caught:
+        built(value)
+    assert "Silva" not in str(caught.value)
+    return caught.value.missing
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [
+        (order(order_lines=None), ("order_lines",)),
+        (order(order_lines=[{"order_line_id": "L", "order_line_state": "CANCELED"}]), ("order_lines",)),
+        (order(order_lines=[{"order_line_id": "L"}]), ("order_lines[0].offer_sku",)),
+        (order(order_lines=[{"offer_sku": "S"}]), ("order_lines[0].order_line_id",)),
+        (order(order_lines=["x"]), ("order_lines[0].order_line_id", "order_lines[0].offer_sku")),
+        (
+            order(order_lines=[{"order_line_id": "L", "offer_sku": "S", "quantity": "two"}]),
+            ("order_lines[0].quantity",),
+        ),
+        (order(order_lines=[{"order_line_id": "L", "offer_sku": "S", "quantity": 1.5}]), ("order_lines[0].quantity",)),
+        (order(order_id=None), ("order_id",)),
+        (order(created_date="then"), ("created_date",)),
+        (with_address(street_1=" "), ("customer.shipping_address.street_1",)),
+        (with_address(city=None), ("customer.shipping_address.city",)),
+        (with_address(country=None, country_iso_code=None), ("customer.shipping_address.country_iso_code",)),
+        (with_address(country="Ruritania", country_iso_code="ZZZ"), ("customer.shipping_address.country_iso_code",)),
+    ],
+)
+def test_an_order_that_cannot_be_imported_names_each_missing_field(value: Any, fields: tuple[str, ...]) -> None:
+    assert missing(value) == fields
+
+
+def test_without_addresses_every_missing_field_is_named_at_once() -> None:
+    assert len(missing(order(customer=None))) == 4
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"shipping_price": NaN}'])
+def test_bytes_that_are_not_an_order_are_unreadable(raw: bytes) -> None:
+    with pytest.raises((Unreadable, Unimportable)):
+        built(raw)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(order())),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["quantity", "offer_sku", "x"]), inner)
+            ),
+        ),
+    )
+)
+def test_any_order_becomes_a_payload_or_names_what_is_missing(changes: dict[str, Any]) -> None:
+    try:
+        built(order() | changes)
+    except Unimportable as error:
+        assert error.missing
+
+
+def test_every_field_of_a_payload() -> None:
+    assert built(order(), "Print: ANA", external_ref_prefix="PT-", shipping_methods={"STD": "Courier"}) == {
+        "external_ref": "PT-00000012-A",
+        "company_ref_id": 99999,
+        "sale_datetime": "2025-03-04 09:15:00",
+        "customer_name": "Ana Silva",
+        "customer_telephone": "+351210000000",
+        "shipping_company": "Casa, Lda",
+        "shipping_address_1": "Rua das Flores 12",
+        "shipping_address_3": "3 Esq",
+        "shipping_address_4": "Lisboa",
+        "shipping_postcode": "1200-195",
+        "shipping_country": "Portugal",
+        "shipping_country_code": "PT",
+        "shipping_method": "Courier",
+        "shipping_price": Decimal("3.9"),
+        "billing_customer_name": "Ana Silva",
+        "billing_customer_telephone": "+351210000000",
+        "billing_company": "Casa, Lda",
+        "billing_address_1": "Rua das Flores 12",
+        "billing_address_3": "3 Esq",
+        "billing_address_4": "Lisboa",
+        "billing_postcode": "1200-195",
+        "billing_country": "Portugal",
+        "billing_country_code": "PT",
+        "currency_code": "EUR",
+        "attributes": [{"name": ":MiraklOrderMessage", "value": "Print: ANA"}],
+        "items": [
+            {
+                "external_ref": "L1",
+                "sku": "MUG",
+                "description": "White mug",
+                "quantity": 2,
+                "type": 5,
+                "unit_sale_price": Decimal("9.5"),
+            }
+        ],
+    }
+
+
+def test_names_phones_and_quantities() -> None:
+    value = with_address(firstname=None, lastname=" ", phone="1", phone_secondary="2")
+    value["order_lines"] = [
+        {"order_line_id": "L1", "offer_sku": "S", "quantity": "3"},
+        {"order_line_id": "L2", "offer_sku": "S", "description": "d"},
+        {"order_line_id": "L3", "offer_sku": "S", "quantity": 0},
+    ]
+    payload = built(value)
+    assert payload["customer_name"] == "Other Name"
+    assert payload["customer_telephone"] == "1"
+    assert payload["customer_telephone_mobile"] == "2"
+    assert [item["external_ref"] for item in payload["items"]] == ["L1", "L2"], "a line of no pieces is left out"
+    assert [item["quantity"] for item in payload["items"]] == [3, 1]
+    assert [item["description"] for item in payload["items"]] == ["S", "d"]
+
+
+@pytest.mark.parametrize("amount", ["12345678901234567.89", "0.1000", "1.10", "7", "9007199254740993.1", "0"])
+def test_an_amount_keeps_every_digit(amount: str) -> None:
+    raw = re.sub(b'"(price_unit|shipping_price)": [0-9.]+', b'"\\1": ' + amount.encode(), json.dumps(order()).encode())
+    body = build_payload(raw, (), company_ref_id=1).decode()
+    assert f'"shipping_price": {amount},' in body
+    assert f'"unit_sale_price": {amount}}}' in body
+    quoted = order(shipping_price=amount)
+    assert f'"shipping_price": {amount},' in build_payload(json.dumps(quoted).encode(), (), company_ref_id=1).decode()
+
+
+@pytest.mark.parametrize("amount", [None, "", "free", True, "NaN", "Infinity", []])
+def test_a_value_that_is_not_an_amount_is_left_out(amount: object) -> None:
+    assert "shipping_price" not in built(order(shipping_price=amount))
+
+
+def test_messages_become_one_attribute_of_the_order() -> None:
+    assert message_attributes(()) == message_attributes((" ", "")) == []
+    assert message_attributes(("a\nb", " ", "c")) == [{"name": ":MiraklOrderMessage", "value": "a\nb\n\nc"}]
+    assert "attributes" not in built(order())
+
+
+# -- Real payloads -----------------------------------------------------------------------------------------------
+
+
+def test_samples_of_real_orders_become_payloads() -> None:
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no samples at {SAMPLES}")
+    countries = []
+    for path in SAMPLES.glob("*OR11*.json"):
+        body = path.read_bytes()
+        for raw in [one.raw for one in slice_orders(body).orders] if b'"orders"' in body else [body]:
+            if b'"street_1"' in raw:
+                countries.append(built(raw)["shipping_country_code"])
+            else:
+                assert "customer.shipping_address.street_1" in missing(raw)
+    assert sorted(countries) == ["ES", "FR"]
