@@ -14,7 +14,6 @@ from adapters.errors import ConfigError, Duplicate, OutcomeUnknown, Rejected, Re
 from adapters.store.commands import LEASE
 from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS
 from consumer.operations import orders
-from consumer.retry import TryResult
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy
 from statemachine.facts import Attempt, Tracking
@@ -134,7 +133,7 @@ def test_rules_18_and_21_a_leased_command_that_became_obsolete_is_not_sent(rig: 
     assert (rig.command().state, rig.command().unwanted) == ("leased", True), "never taken away (docs/rules.md 12)"
     with pytest.raises(LeaseLost):
         rig.worker.call(claim)
-    rig.worker._drop(claim)
+    rig.worker.not_called(claim)
     assert (rig.command().state, rig.oms.requests["order"]) == ("obsolete", 0)
     assert rig.attention() == ["canceled_after_import"], "docs/rules.md 20: it was attempted, as far as anybody knows"
 
@@ -408,10 +407,10 @@ def test_rules_12_14_and_15_one_leased_command_an_order_and_each_content_its_own
     quick = rig.worker.claim()
     assert quick is not None
     assert "T2" in quick.command.carries
-    rig.worker._done(slow, (), TryResult.DONE)
+    rig.worker.succeeded(slow, ())
     assert rig.command().lease_token == quick.token, "docs/rules.md 15: fenced by the token"
     assert any("T1" in answer.carries for answer in rig.row().facts.answers), "and still a fact"
-    rig.worker._done(quick, rig.worker.call(quick), TryResult.DONE)
+    rig.worker.succeeded(quick, rig.worker.call(quick))
     assert [(c.carries.split(" | ")[1], c.state) for c in rig.commands()[1:3]] == [("T1", "obsolete"), ("T2", "done")]
     assert shown(rig) == "T2"
 
@@ -424,7 +423,7 @@ def test_rule_12_a_result_in_time_frees_the_order_for_the_next_content(rig: Rig)
     rig.clients["alpha"].send_tracking("1-A", Tracking("DPD UK", "T1"), rig.clients["alpha"].catalog())
     rig.clock.advance(1)
     dispatched(rig, "T2", status=64)
-    rig.worker._done(slow, (), TryResult.DONE)
+    rig.worker.succeeded(slow, ())
     rig.work()
     assert [effect.detail.get("tracking") for effect in rig.ours()][1:] == ["T1", "T2", "T2"]
     assert (shown(rig), rig.effects()[-1]) == ("T2", "shipped")
@@ -491,7 +490,7 @@ def test_rule_15_the_late_answer_of_an_import_is_a_fact_and_closes_nothing(rig: 
     quick = rig.worker.claim()
     assert quick is not None
     assert (quick.command.id, quick.command.maybe_sent) == (slow.command.id, True)
-    rig.worker._done(slow, parts, TryResult.DONE)
+    rig.worker.succeeded(slow, parts)
     assert rig.row().facts.parts == parts, "its ids are known"
     assert (rig.command().state, rig.command().lease_token) == ("leased", quick.token)
     with pytest.raises(LeaseLost):  # known by now, so the successor does not post at all
@@ -507,7 +506,7 @@ def test_rule_15_a_late_failure_of_a_lost_lease_does_not_put_its_successors_row_
     rig.clock.advance(LEASE.total_seconds() + 1)
     quick = rig.worker.claim()
     assert quick is not None
-    rig.worker._failed(slow, Retryable("OR21", "429"))
+    rig.worker.failed(slow, Retryable("OR21", "429"))
     assert (rig.command().state, rig.command().lease_token) == ("leased", quick.token)
 
 
@@ -596,7 +595,7 @@ def test_the_circuit_opens_on_several_orders_and_others_go_on(two: Rig) -> None:
     assert probe is not None
     assert probe.order.order_id == f"{CIRCUIT_OPENS_AFTER}-A", "another order than those that failed"
     assert two.worker.claim() is None, "one probe at a time"
-    two.worker._failed(probe, Retryable("OR21", "5xx", status=503))
+    two.worker.failed(probe, Retryable("OR21", "5xx", status=503))
     assert two.work() == 0
     two.mirakl["alpha"].knobs.faults.clear()
     two.work(seconds=CIRCUIT_PAUSE_SECONDS + 1)
@@ -623,13 +622,13 @@ def test_a_no_of_our_own_is_no_answer_of_the_remote(rig: Rig) -> None:
     rig.clock.advance(CIRCUIT_PAUSE_SECONDS)
     probe = rig.worker.claim()
     assert probe is not None
-    rig.worker._failed(probe, Rejected("POST /order", "not_sent", code="INCOMPLETE"))
+    rig.worker.failed(probe, Rejected("POST /order", "not_sent", code="INCOMPLETE"))
     assert rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open()
     assert rig.worker.claim() is None
     rig.clock.advance(CIRCUIT_PAUSE_SECONDS)
     probe = rig.worker.claim()
     assert probe is not None
-    rig.worker._failed(probe, Rejected("POST /order", "400", status=400))
+    rig.worker.failed(probe, Rejected("POST /order", "400", status=400))
     assert not rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open(), "a rejection is an answer"
 
 
@@ -681,7 +680,7 @@ def test_a_retried_import_knows_that_an_earlier_round_may_have_arrived(rig: Rig)
     assert claim is not None
     rig.worker.call(claim)  # it arrives, and nobody hears the answer
     rig.clock.advance(30 * 86_400)
-    rig.worker._failed(claim, OutcomeUnknown("POST /order", "timeout"))
+    rig.worker.failed(claim, OutcomeUnknown("POST /order", "timeout"))
     assert (rig.command().state, rig.attention()) == ("gave_up", ["gave_up"])
     sent = rig.command().payload
     rig.policies["alpha"] = Policy("all")
@@ -699,7 +698,7 @@ def test_what_a_remote_quotes_reaches_no_note_and_no_log(rig: Rig) -> None:
     assert claim is not None
     words = "Ann Canary of 8 Canary Row"
     with capture_logs() as lines:
-        rig.worker._failed(claim, Rejected("OR21", "400", status=400, words=words))
+        rig.worker.failed(claim, Rejected("OR21", "400", status=400, words=words))
     assert "Canary" not in json.dumps([entry.event.note for entry in rig.journal()]) + json.dumps(lines, default=str)
     assert rig.row().facts.rejections[0].words == words, "kept with the order, in its own words"
 
@@ -774,7 +773,7 @@ def test_an_order_that_breaks_our_code_is_tried_again_later_and_holds_no_other(
     rig.work()
     assert (rig.command("1-A").last_outcome, rig.command("1-A").maybe_sent) == ("unknown", True)
     assert rig.state("2-A") == "imported"
-    assert [line["error"] for line in lines if line["event"] == "call_broken"] == ["ZeroDivisionError"]
+    assert [line["error"] for line in lines if line["event"] == "call_raised"] == ["ZeroDivisionError"]
     rig.oms_net.hook = lambda _request: None
     rig.work(seconds=5)
     assert rig.state("1-A") == "imported"

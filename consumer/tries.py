@@ -1,0 +1,151 @@
+"""One try of a command: its claim, what an error of it means, and the events and the row that it leaves."""
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from adapters.errors import (
+    AccountFault,
+    ConfigError,
+    OutcomeUnknown,
+    Rejected,
+    RemoteError,
+    Unimportable,
+    Unreadable,
+)
+from adapters.store import commands as command_rows
+from adapters.store.commands import CommandRow
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Transaction
+from consumer.accounts import AccountKey
+from consumer.retry import TryResult, Verdict
+from statemachine.commands import CommandKind, CommandState
+from statemachine.events import Event, Trigger
+from statemachine.facts import Attempt, Facts
+from statemachine.readings import best_tracking
+
+log = structlog.get_logger("orderflow.worker")
+
+SOURCE: Final = "/orderflow/worker"
+#: Outcome of a call that was not made.
+NOT_SENT: Final = "not_sent"
+#: Outcome of a call that raised an unexpected exception in our own code.
+BROKEN: Final = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased command, with its order as it was at the claim."""
+
+    command: CommandRow
+    token: str  # of the lease
+    order: OrderRow
+    received: bytes | None  # the order as Mirakl sent it; only for an import
+
+    @property
+    def account(self) -> AccountKey:
+        return AccountKey(self.order.shop, self.command.kind.remote)
+
+
+def as_remote_error(claim: Claim, error: Exception) -> RemoteError:
+    """What an error of our own means for the command. Even a bug must not make the worker repeat one order for ever."""
+    operation = claim.command.kind.operation
+    match error:
+        case RemoteError():
+            return error
+        case Unimportable():
+            return Rejected(operation, NOT_SENT, code="INCOMPLETE", words=str(error))
+        case Unreadable():
+            words = f"the order as received cannot be read ({error.reason})"
+            return Rejected(operation, NOT_SENT, code="UNREADABLE", words=words)
+        case ConfigError():  # for example an empty key file
+            log.warning("account_not_usable", shop=claim.order.shop, error=str(error))
+            return AccountFault(operation, NOT_SENT)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    log.error(
+        "call_raised",
+        shop=claim.order.shop,
+        order_id=claim.order.order_id,
+        error=type(error).__name__,
+        where=f"{frame.filename}:{frame.lineno}",
+    )
+    return OutcomeUnknown(operation, BROKEN)
+
+
+# -- What a try leaves in the store ------------------------------------------------------------------------------
+
+
+def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetime) -> Event:
+    """The fact that the call was attempted: from here on it may have been made (docs/rules.md 20)."""
+    sent = (best_tracking(order.facts),) if command.kind == CommandKind.TRACK else ()
+    facts = Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
+    event_id, note = f"{command.id}:{token}:claimed", _note(command, "claimed")
+    return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a try ended, as it is stored: an event for the order, and what becomes of the command's row."""
+
+    claim: Claim
+    event: Event
+    release: Callable[[Transaction], bool]
+    result: TryResult
+    error: RemoteError | None
+
+
+def settled(
+    claim: Claim,
+    facts: Facts,
+    result: TryResult,
+    state: CommandState,
+    *,
+    now: datetime,
+    error: RemoteError | None = None,
+) -> Ending:
+    """The command ends. The facts count even if the lease was lost; the row ends only with the lease."""
+
+    def release(tx: Transaction) -> bool:
+        return command_rows.settle(tx, claim.command.id, claim.token, state, result)
+
+    return Ending(claim, _result_event(claim, facts, result, error, now), release, result, error)
+
+
+def requeued(claim: Claim, verdict: Verdict, error: RemoteError, now: datetime) -> Ending:
+    """The command is tried again later."""
+
+    def release(tx: Transaction) -> bool:
+        return command_rows.requeue(
+            tx,
+            claim.command.id,
+            claim.token,
+            verdict.result,
+            verdict.next_at or now,
+            maybe_sent=claim.command.maybe_sent or verdict.result == TryResult.UNKNOWN,
+            attempt_counts=verdict.result != TryResult.ACCOUNT_FAULT,
+        )
+
+    return Ending(claim, _result_event(claim, Facts(), verdict.result, error, now), release, verdict.result, error)
+
+
+def _result_event(claim: Claim, facts: Facts, result: TryResult, error: RemoteError | None, now: datetime) -> Event:
+    order, command, note = claim.order, claim.command, _note(claim.command, "result")
+    note["result"] = result
+    if error is not None:
+        note |= {"outcome": error.outcome, "status": error.status, "code": error.code}
+    event_id = f"{command.id}:{claim.token}:result"
+    return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
+
+
+def _note(command: CommandRow, step: str) -> dict[str, str | int]:
+    return {
+        "command": command.kind,
+        "operation": command.kind.operation,
+        "step": step,
+        "attempt": command.attempts,
+        "round": command.round,
+    }
