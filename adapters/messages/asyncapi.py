@@ -1,4 +1,4 @@
-"""The AsyncAPI document of the four topics (`make docs` writes docs/events/asyncapi.json)."""
+"""The AsyncAPI document of the four topics. `make docs` writes it to docs/events/asyncapi.json."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from adapters.messages import cloudevents, contract
 
-_KAFKA: Final = "0.5.0"
+_KAFKA_BINDING: Final = "0.5.0"
 _DAYS: Final = 86_400_000  # in milliseconds
 
 _ABOUT: Final = """\
@@ -20,9 +20,9 @@ additions: ignore what you do not know. `README.md` beside this file says how to
 
 @dataclass(frozen=True, slots=True)
 class _Topic:
-    """A topic, its one message, and what orderflow does with it."""
+    """A topic, its only message, and what orderflow does with it."""
 
-    setting: str
+    setting: str  # its key in [topics]
     message: str
     title: str
     about: str
@@ -37,8 +37,7 @@ _TOPICS: Final = (
         "oms_events",
         "OmsOrderEvent",
         "What the OMS reports of an order",
-        "The OMS publishes what KornitX's status callback would have carried. A null value is a tombstone: passed "
-        "over.",
+        "The OMS publishes what KornitX's status callback would have carried. A record without a value is skipped.",
         "{companyrefid}:{external_ref}",
         "99999:00000012-A",
         ("receive",),
@@ -82,8 +81,8 @@ _TOPICS: Final = (
 def document(
     names: Mapping[str, str], group: str, examples: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    """The document. `names`: each topic's name by its setting. `examples`: by message, each with a `name`, a
-    `payload`, and `headers` where there are some."""
+    """The document. `names`: the topics' names by their keys in [topics]. `examples`: for each message, objects with a
+    `name`, a `payload`, and `headers` where there are some."""
     return {
         "asyncapi": "3.1.0",
         "info": {
@@ -115,24 +114,24 @@ def _channel(topic: _Topic, name: str) -> dict[str, Any]:
         "bindings": {
             "kafka": {
                 "topic": name,
-                "partitions": 12,  # a suggestion, like the next two: fewer will do for one shop
+                "partitions": 12,  # this and the next two are suggestions; one shop needs fewer
                 "replicas": 3,
                 "topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": topic.keep_days * _DAYS},
-                "bindingVersion": _KAFKA,
+                "bindingVersion": _KAFKA_BINDING,
             }
         },
     }
 
 
 def _operation(action: str, name: str, topic: _Topic, group: str) -> dict[str, Any]:
-    """Seen from orderflow."""
+    """What orderflow does with a topic."""
     bindings = {"groupId": {"type": "string", "default": group}} if action == "receive" else {}
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{name}"},
         "summary": f"orderflow {'reads' if action == 'receive' else 'writes'}: {topic.title.lower()}",
         "messages": [{"$ref": f"#/channels/{name}/messages/{topic.message}"}],
-        "bindings": {"kafka": {**bindings, "bindingVersion": _KAFKA}},
+        "bindings": {"kafka": {**bindings, "bindingVersion": _KAFKA_BINDING}},
     }
 
 
@@ -142,7 +141,7 @@ def _message(topic: _Topic, examples: Sequence[Mapping[str, Any]]) -> dict[str, 
         "name": topic.message,
         "title": topic.title,
         **(_AS_RECEIVED if topic.setting == "dead_letters" else _as_event(topic.message)),
-        "bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA}},
+        "bindings": {"kafka": {"key": key, "bindingVersion": _KAFKA_BINDING}},
         "examples": [dict(example) for example in examples],
     }
 

@@ -1,8 +1,8 @@
-"""What other teams may rely on: the messages of the four topics, as the models from which docs/events is made.
+"""The contract with other teams: the messages of the four topics, as the models from which docs/events is generated.
 
-The data of an event is the very model that the decoder reads it with (wire.py), so what is published cannot ask for
-less. The envelopes ask for more than the decoder needs: an event that breaks only those is taken, and `events check`
-warns. Within a major version there are only additions; the next one gets topics of its own.
+The schema of an event's data is the model with which the decoder reads it, so the published schema cannot ask for less
+than the decoder. The envelopes ask for more than the decoder needs: an event that breaks only that is applied, and
+`orderflow events check` warns. Within a major version there are only additions. The next major version gets new topics.
 """
 
 import re
@@ -164,7 +164,7 @@ class OrderTransitionedEvent(Envelope):
 
 
 class DeadLetterHeaders(BaseModel):
-    """Headers of a record that orderflow set aside. Its own headers stand before these, under their own names."""
+    """Headers of a record that orderflow dead-lettered. Its own headers stand before these, under their own names."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -179,7 +179,7 @@ class DeadLetterHeaders(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A field, and the rule that it breaks. Never its value."""
+    """A field and the rule that it breaks, without the field's value."""
 
     field: str
     rule: str
@@ -187,13 +187,13 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of event: the setting of its topic, what its types begin with, and how its attributes agree."""
+    """A kind of event."""
 
-    topic: str
-    begins: str
+    topic: str  # the key of its topic in [topics]
+    begins: str  # how its CloudEvents types begin
     model: type[Envelope]
-    owner: str
-    source: str
+    owner: str  # the attribute that names company or shop; the partition key begins with it
+    source: str  # the form of its source, with {} for the owner
 
 
 OMS: Final = Kind("oms_events", "net.kornitx.order.", OmsOrderEvent, "companyrefid", "/kornitx/company/{}")
@@ -202,13 +202,13 @@ TRANSITIONS: Final = Kind("transitions", TRANSITION_TYPE, OrderTransitionedEvent
 
 
 def kind_of(type_: object) -> Kind | None:
-    """The kind of event that a CloudEvents type is of."""
+    """The kind of event that has this CloudEvents type, or None."""
     kinds = (OMS, SNAPSHOTS, TRANSITIONS)
     return next((kind for kind in kinds if isinstance(type_, str) and type_.startswith(kind.begins)), None)
 
 
 def complaints(kind: Kind, envelope: Mapping[str, Any]) -> list[Complaint]:
-    """Everything in which an event in structured mode differs from its schema and from itself."""
+    """Every field in which an event in structured mode breaks its schema, or contradicts another field."""
     try:
         kind.model.model_validate(envelope)
     except ValidationError as errors:
@@ -219,7 +219,7 @@ def complaints(kind: Kind, envelope: Mapping[str, Any]) -> list[Complaint]:
     else:
         found = []
     wrong = {complaint.field for complaint in found}
-    return found + [one for one in _disagreements(kind, envelope) if one.field not in wrong]
+    return found + [one for one in _contradictions(kind, envelope) if one.field not in wrong]
 
 
 MISSING: Final = "is missing"
@@ -233,7 +233,7 @@ def _rule(kind: str, message: str) -> str:
     return re.sub("^(Value error, |Input (?=should)|String (?=should))", "", message)
 
 
-def _disagreements(kind: Kind, envelope: Mapping[str, Any]) -> Iterator[Complaint]:
+def _contradictions(kind: Kind, envelope: Mapping[str, Any]) -> Iterator[Complaint]:
     owner, subject = envelope.get(kind.owner), envelope.get("subject")
     if not isinstance(owner, str) or not isinstance(subject, str):
         return
@@ -242,10 +242,10 @@ def _disagreements(kind: Kind, envelope: Mapping[str, Any]) -> Iterator[Complain
     if envelope.get("partitionkey") != f"{owner}:{subject}":
         yield Complaint("partitionkey", f"has to be {{{kind.owner}}}:{{subject}}, which is the record's key too")
     if kind is TRANSITIONS and isinstance(data := envelope.get("data"), dict):
-        yield from _disagreements_of_a_transition(envelope, data)
+        yield from _contradictions_of_a_transition(envelope, data)
 
 
-def _disagreements_of_a_transition(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Complaint]:
+def _contradictions_of_a_transition(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Complaint]:
     if envelope.get("correlationid") != envelope.get("partitionkey"):
         yield Complaint("correlationid", "has to be {shop}:{subject}")
     if data.get("shop") != envelope.get("shop"):
@@ -257,7 +257,7 @@ def _disagreements_of_a_transition(envelope: Mapping[str, Any], data: Mapping[st
 
 
 def forgiven(message: Message, received: Mapping[str, Any], place: str) -> Iterator[Complaint]:
-    """What stood in `received`, could not be read, and counts as not given."""
+    """Fields of `received` that could not be read, and that `message` therefore counts as absent."""
     for name, field in type(message).model_fields.items():
         given, read = received.get(name), getattr(message, name)
         if any(isinstance(mark, Loose) for mark in field.metadata):
@@ -273,7 +273,7 @@ def forgiven(message: Message, received: Mapping[str, Any], place: str) -> Itera
 
 
 class _Generator(GenerateJsonSchema):
-    """Without titles made from field names: they say the name once more."""
+    """Without the titles that pydantic makes of field names: they only repeat the name."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         del schema
@@ -293,13 +293,13 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
 
 
 def schema(name: str) -> JsonSchemaValue:
-    """A schema that stands alone."""
+    """The schema of this name, which needs no other one."""
     made = MODELS[name].model_json_schema(schema_generator=_Generator)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_id(name), **made}
 
 
 def components() -> dict[str, JsonSchemaValue]:
-    """All schemas by model, as an AsyncAPI document refers to them."""
+    """All schemas by the name of their model, with references as in an AsyncAPI document."""
     _, made = models_json_schema(
         [(model, "validation") for model in MODELS.values()],
         ref_template="#/components/schemas/{model}",

@@ -1,4 +1,5 @@
-"""Lenient fields: the published schemas of the remotes are no validators (docs/mirakl.md 1.5)."""
+"""Fields of the remotes' messages. Most are lenient: real messages differ from the published schemas
+(docs/mirakl.md 1.5)."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -18,20 +19,18 @@ from pydantic_core import CoreSchema, core_schema
 
 from adapters.messages.text import CONTROL_CHARACTER, instant, storable, usable_id
 
-# -- Models: lenient, because the published schemas are no validators (docs/mirakl.md 1.5) ---------------------------
-
 
 class _OrNull:
-    """Null is as good as absent; the published schema says so (contract.py)."""
+    """Marks a field in which null means absent. The published schema shows that (contract.py)."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core)
-        schema.pop("default", None)  # the field's own says it
+        schema.pop("default", None)  # the schema of the field holds it too
         return {"anyOf": [schema, {"type": "null"}]}
 
 
 class Loose(_OrNull):
-    """Marks a field that must not fail its message: null and every wrong type become `default`."""
+    """Marks a field that must not fail its message: null and every value of a wrong type become `default`."""
 
     def __init__(self, default: object) -> None:
         self.default = default
@@ -41,7 +40,7 @@ class Loose(_OrNull):
 
 
 class Listed(_OrNull):
-    """Marks a list of which null is an empty one. What it holds has to be right."""
+    """Marks a list that may be null, which means empty. Its elements have to be right."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -50,13 +49,16 @@ class Listed(_OrNull):
 
 
 class Message(BaseModel):
-    """Part of a remote's message. Unknown fields are ignored; a number serves as text."""
+    """A part of a remote's message. Unknown fields are ignored. A number is accepted where a text is expected."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
 
+#: Text that is made safe to store. Anything else, null too, is "".
 Text = Annotated[str, AfterValidator(storable), Loose("")]
+#: An instant in UTC, or None for anything that is not an ISO 8601 date-time.
 Instant = Annotated[datetime | None, BeforeValidator(instant, json_schema_input_type=str), Loose(None)]
+#: An identifier that can be a key. A message without it, or with a wrong one, fails.
 Id = Annotated[
     StrictStr,
     AfterValidator(usable_id),

@@ -1,9 +1,10 @@
-"""KornitX's callbacks as events (docs/kornitx.md 8.3, 9.3)."""
+"""Reports of the OMS: KornitX's callbacks, and the events that carry them (docs/kornitx.md 8.3, 9.3)."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, StrictInt, ValidationError
@@ -17,17 +18,21 @@ from adapters.messages.text import digest_of, web_url
 from statemachine.events import Event, Trigger
 from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Part, Tracking
 
-OMS_DISPATCHED_TYPE: Final = "net.kornitx.order.dispatched"
-OMS_CANCELLED_TYPE: Final = "net.kornitx.order.cancelled"
-OMS_STATUS_TYPE: Final = "net.kornitx.order.status_changed"
 
-#: KornitX statuses that mean "all of it left" unless a shop says otherwise, and the one that means "cancelled"
-#: (docs/kornitx.md 8.1).
+class OmsEventType(StrEnum):
+    """The type of an event, for filtering. orderflow decides by the data (docs/kornitx.md 9.2)."""
+
+    DISPATCHED = "net.kornitx.order.dispatched"
+    CANCELLED = "net.kornitx.order.cancelled"
+    STATUS_CHANGED = "net.kornitx.order.status_changed"
+
+
+#: KornitX's statuses that mean "everything left"; a shop may have others (docs/kornitx.md 8.1).
 DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
 
 
-# -- KornitX -----------------------------------------------------------------------------------------------------
+# -- The callback --------------------------------------------------------------------------------------------------
 
 
 def _numeric(value: object) -> object:
@@ -69,7 +74,7 @@ class KornitXCancellation(Message):
 class KornitXCallback(Message):
     """KornitX's status callback. Named here is what orderflow reads; every other member may come along."""
 
-    # What is mandatory is docs/kornitx.md 9.3's table.
+    # Which fields are mandatory: docs/kornitx.md 9.3.
     id: Annotated[StrictInt, _INT64] = Field(description="The OMS's order. Each part of a split order has its own.")
     external_ref: Id = Field(
         description="The order's reference as it was given to the OMS: Mirakl's order id behind the shop's prefix."
@@ -92,7 +97,8 @@ class KornitXCallback(Message):
 
 
 def callback_of(payload: bytes) -> KornitXCallback:
-    """Raises Unreadable: not_json, missing_field, bad_field, bad_id."""
+    """The callback in a request's body, or in an event's data. Raises Unreadable: NOT_JSON, MISSING_FIELD, BAD_FIELD,
+    BAD_ID."""
     if not payload:
         raise Unreadable(UnreadableReason.MISSING_FIELD, "data")
     value = load_object(payload)
@@ -106,9 +112,12 @@ def callback_of(payload: bytes) -> KornitXCallback:
     raise Unreadable(UnreadableReason.BAD_ID if field == "external_ref" else UnreadableReason.BAD_FIELD, field)
 
 
+# -- The shop of an event ------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class ShopIds:
-    """How a shop is called at the OMS, and how to read what the OMS says of its orders."""
+    """How the OMS names a shop, and how the OMS's reports about its orders are read."""
 
     name: str
     company_ref_id: int
@@ -118,9 +127,9 @@ class ShopIds:
 
 
 def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tuple[ShopIds, str]:
-    """Whose order this is, and its id at Mirakl: the reference without the shop's prefix; the longest prefix wins.
+    """The shop of an order of the OMS, and the order's id at Mirakl: `external_ref` without the shop's prefix.
 
-    Raises Unreadable(UnreadableReason.UNKNOWN_COMPANY).
+    Of several shops with a prefix that fits, the one with the longest. Raises Unreadable(UNKNOWN_COMPANY).
     """
     fitting = [
         shop
@@ -135,10 +144,14 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
     return shop, external_ref.removeprefix(shop.external_ref_prefix)
 
 
+# -- Events --------------------------------------------------------------------------------------------------------
+
+
 def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
     """A callback that came over HTTP, as the event that the OMS would have published (docs/kornitx.md 9.2).
 
-    The id comes from the content: KornitX repeats a callback for ten hours. Raises Unreadable as `callback_of`.
+    The event's id is the digest of the payload: KornitX repeats a callback for ten hours, and a repeat is the same
+    event. Raises Unreadable as `callback_of`.
     """
     callback = callback_of(payload)
     return CloudEvent(
@@ -155,17 +168,18 @@ def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> Clo
     )
 
 
-def oms_type(callback: KornitXCallback) -> str:
-    """For filtering only; the consumer decides by the data (docs/kornitx.md 9.2)."""
+def oms_type(callback: KornitXCallback) -> OmsEventType:
+    """The type of the event that carries this callback."""
     if callback.status in DISPATCHED_STATUSES or callback.new_shipments:
-        return OMS_DISPATCHED_TYPE
+        return OmsEventType.DISPATCHED
     if callback.status == CANCELLED_STATUS or callback.new_cancellations:
-        return OMS_CANCELLED_TYPE
-    return OMS_STATUS_TYPE
+        return OmsEventType.CANCELLED
+    return OmsEventType.STATUS_CHANGED
 
 
 def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) -> Event | None:
-    """What a record of the OMS's topic says; None for a tombstone. Raises Unreadable (docs/kornitx.md 9.3)."""
+    """The event in a record of the OMS's topic; None for a record without a value. Raises Unreadable
+    (docs/kornitx.md 9.3)."""
     event = from_record(value, headers)
     if event is None:
         return None
@@ -177,7 +191,7 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
         source=event.source,
         event_id=event.id,
         shop=shop.name,
-        order_id=order_id_of(order_id),  # a blank may be all that is left behind the prefix
+        order_id=order_id_of(order_id),  # behind the prefix there may be only a blank
         trigger=Trigger.OMS_EVENT,
         at=event.time,
         says=_callback_facts(callback, event.time, shop),
@@ -195,8 +209,9 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
 def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds) -> Facts:
     dispatches = [_parcel(callback, parcel, at) for parcel in callback.new_shipments]
     if callback.status in shop.dispatched_statuses:
-        dispatches.append(_all_of_it(callback, at, "part" if shop.may_split else "order"))
-    # An element without items does not say what was canceled: like 128 it counts as all of it, and a person looks.
+        dispatches.append(_everything(callback, at, "part" if shop.may_split else "order"))
+    # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
+    # looks.
     cancellations = [Cancellation(callback.id, _items(each.items)) for each in callback.new_cancellations]
     if callback.status == CANCELLED_STATUS:
         cancellations.append(Cancellation(callback.id))
@@ -219,7 +234,7 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> D
         oms_id=callback.id,
         at=parcel.dispatch_datetime or at,
         tracking=Tracking(
-            carrier=callback.shipping_carrier,  # KornitX names no carrier per parcel
+            carrier=callback.shipping_carrier,  # KornitX names no carrier for a single parcel
             number=parcel.tracking or callback.shipping_tracking,
             url=web_url(parcel.tracking_url),
         ),
@@ -228,8 +243,8 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> D
     )
 
 
-def _all_of_it(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch:
-    """A dispatched status: everything left, whatever the list of parcels holds (docs/kornitx.md 9.5)."""
+def _everything(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch:
+    """The dispatch of a dispatched status: everything left, also what no parcel lists (docs/kornitx.md 9.5)."""
     dated = [(parcel.dispatch_datetime or EPOCH, parcel) for parcel in callback.new_shipments]
     newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
     number = callback.shipping_tracking or newest.tracking

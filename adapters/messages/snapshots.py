@@ -1,4 +1,4 @@
-"""An order of Mirakl as an event: one read of one order (docs/mirakl.md 5.2)."""
+"""Snapshots: one order of OR11 as one read showed it, as an event (docs/mirakl.md 5.2)."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -26,8 +26,8 @@ class MiraklCustomer(Message):
 
 
 class MiraklLine(Message):
-    # A line without a usable id is kept, with an empty one. Left out, its goods would never be made and nobody would
-    # know; kept, OR21 and the import refuse the order aloud, and a person looks.
+    # A line without a usable id is kept with an empty one, so that OR21 and the import refuse the order and a person
+    # looks. Without the line its goods would not be made, and nobody would notice.
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""
@@ -35,7 +35,7 @@ class MiraklLine(Message):
 
 
 class MiraklOrder(Message):
-    """What the machine needs of an order of OR11."""
+    """The fields of an order of OR11 that the state machine needs."""
 
     order_state: Text = ""
     payment_workflow: Text = ""
@@ -53,9 +53,9 @@ class MiraklOrder(Message):
 
 
 def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
-    """The order's id and what this read of it says.
+    """The order's id, and the snapshot in `raw`, the order's bytes.
 
-    Raises Unreadable: not_json, missing_field or bad_id (of order_id); nothing else makes an order unreadable.
+    Raises Unreadable: NOT_JSON, or MISSING_FIELD or BAD_ID of order_id. Nothing else makes an order unreadable.
     """
     value = load_object(raw)
     order_id = order_id_of(value.get("order_id"))
@@ -69,7 +69,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     return order_id, Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
-        # Real connectors met SHIPPING orders with empty addresses; street_1 is what tells (docs/mirakl.md 5.2).
+        # Some orders in SHIPPING still have an empty address. One that can be used has street_1 (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1),
         read_at=read_at,
         content=digest_of(raw),
@@ -98,12 +98,12 @@ def order_id_of(value: object) -> str:
     raise Unreadable(UnreadableReason.BAD_ID, "order_id")
 
 
-# -- Snapshots ----------------------------------------------------------------------------------------------------
+# -- Events --------------------------------------------------------------------------------------------------------
 
 
 def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> CloudEvent:
-    """One read of one order. Its id holds the read too: the same content read later is proof of a call
-    (docs/rules.md 6)."""
+    """One read of one order. The event's id names the instant of the read: the same bytes, read later, can be the
+    proof of a call (docs/rules.md 6)."""
     read_at = iso(snapshot.read_at)
     return CloudEvent(
         id=f"{order_id}:{snapshot.content}:{read_at}",
@@ -113,12 +113,12 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> 
         time=snapshot.read_at,
         data=raw,
         extensions={"shop": shop, "partitionkey": f"{shop}:{order_id}", "readat": read_at},
-        base64=True,  # between Mirakl and the store no byte changes, in whatever encoding the order came
+        base64=True,  # no byte changes between Mirakl and the store, in any encoding (docs/rules.md 31)
     )
 
 
 def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collection[str]) -> Event | None:
-    """What a record of the snapshots' topic says; None for a tombstone. Raises Unreadable."""
+    """The event in a record of the snapshots' topic; None for a record without a value. Raises Unreadable."""
     event = from_record(value, headers)
     if event is None:
         return None

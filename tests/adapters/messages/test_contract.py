@@ -1,4 +1,4 @@
-"""The published schemas against the decoders: what they let through is taken, and what we write fits them."""
+"""The published schemas beside the decoders: an event that fits its schema is read, and what orderflow writes fits."""
 
 import json
 from dataclasses import replace
@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.messages import contract, oms_events, snapshots
+from adapters.messages import contract, snapshots
 from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.contract import OMS, TRANSITIONS, Complaint, complaints, forgiven, kind_of
-from adapters.messages.oms_events import ShopIds, callback_of, decode_oms, oms_event
+from adapters.messages.oms_events import OmsEventType, ShopIds, callback_of, decode_oms, oms_event
 from adapters.messages.transitions import dead_letter_record, transition_event, transition_record
 from statemachine.attention import REASONS
 from statemachine.events import Event, Trigger
@@ -50,7 +50,7 @@ def fields_of(kind: contract.Kind, envelope: dict[str, Any]) -> list[str]:
     return [complaint.field for complaint in complaints(kind, envelope)]
 
 
-# -- What is wrong -------------------------------------------------------------------------------------------------
+# -- Events that break the contract --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def fields_of(kind: contract.Kind, envelope: dict[str, Any]) -> list[str]:
          "data.new_shipments.0.items.0.quantity"),
     ],
 )  # fmt: skip
-def test_what_the_contract_asks_for_beyond_the_decoder(change: dict[str, Any], field: str) -> None:
+def test_the_field_that_breaks_the_contract_is_named(change: dict[str, Any], field: str) -> None:
     assert fields_of(OMS, oms(**change)) == [field]
 
 
-def test_a_missing_attribute_is_one_complaint() -> None:
+def test_a_missing_attribute_is_named_once() -> None:
     for name in ("partitionkey", "source", "subject", "companyrefid"):
         event = oms()
         del event[name]
@@ -95,11 +95,11 @@ def test_a_missing_attribute_is_one_complaint() -> None:
         ({"dataschema": "urn:orderflow:schema:transition:2"}, "dataschema"),
     ],
 )
-def test_a_transition_that_contradicts_itself(change: dict[str, Any], field: str) -> None:
+def test_the_field_that_contradicts_another_is_named(change: dict[str, Any], field: str) -> None:
     assert fields_of(TRANSITIONS, transition() | change) == [field]
 
 
-def test_what_the_decoder_forgives_is_named_once() -> None:
+def test_a_field_that_cannot_be_read_and_counts_as_absent_is_named() -> None:
     received = CALLBACK | {
         "ref": None,
         "status_name": "  ",
@@ -116,7 +116,7 @@ def test_what_the_decoder_forgives_is_named_once() -> None:
 
 
 @pytest.mark.parametrize("type_", [None, 5, "", "net.kornitx.stock", "io.orderflow.other"])
-def test_a_type_that_is_none_of_ours(type_: object) -> None:
+def test_a_type_of_no_topic_has_no_kind(type_: object) -> None:
     assert kind_of(type_) is None
 
 
@@ -148,7 +148,7 @@ CALLBACKS = st.fixed_dictionaries(
 
 
 @given(CALLBACKS)
-def test_the_decoder_takes_every_callback_that_the_schema_lets_through(payload: dict[str, Any]) -> None:
+def test_the_decoder_reads_every_callback_that_fits_its_schema(payload: dict[str, Any]) -> None:
     if SCHEMAS["kornitx-callback"].is_valid(payload):
         assert callback_of(json.dumps(payload).encode()).external_ref == payload["external_ref"]
 
@@ -168,7 +168,7 @@ ENVELOPES = st.fixed_dictionaries(
 
 
 @given(ENVELOPES)
-def test_schema_and_model_agree_and_the_decoder_takes_what_they_let_through(change: dict[str, Any]) -> None:
+def test_schema_and_model_agree_and_the_decoder_reads_every_event_that_fits_them(change: dict[str, Any]) -> None:
     event = oms(**change)
     good = SCHEMAS["oms-order-event"].is_valid(event)
     assert good == (complaints(OMS, event) == [])
@@ -176,7 +176,7 @@ def test_schema_and_model_agree_and_the_decoder_takes_what_they_let_through(chan
         assert decode_oms(json.dumps(event).encode(), (), (ShopIds("alpha", 99999),)) is not None
 
 
-def test_what_is_mandatory() -> None:
+def test_the_mandatory_fields() -> None:
     envelope = {"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "partitionkey", "data"}
     assert set(contract.schema("oms-order-event")["required"]) == envelope | {"companyrefid"}
     made = contract.schema("kornitx-callback")
@@ -186,8 +186,8 @@ def test_what_is_mandatory() -> None:
     assert contract.schema("mirakl-order")["required"] == ["order_id"]
 
 
-def test_the_types_are_those_of_the_decoder() -> None:
-    types = {oms_events.OMS_DISPATCHED_TYPE, oms_events.OMS_CANCELLED_TYPE, oms_events.OMS_STATUS_TYPE}
+def test_the_types_of_the_schemas_are_those_of_the_decoder() -> None:
+    types = {*OmsEventType}
     assert set(get_args(contract.OmsType)) == types
     assert {kind_of(type_) for type_ in types} == {OMS}
     assert get_args(contract.OrderSnapshotEvent.model_fields["type"].annotation) == (snapshots.SNAPSHOT_TYPE,)
@@ -206,7 +206,7 @@ def test_real_orders_fit_the_schema_of_an_order() -> None:
         assert [error.message for error in SCHEMAS["mirakl-order"].iter_errors(order)] == []
 
 
-# -- What we write -------------------------------------------------------------------------------------------------
+# -- Records that orderflow writes ---------------------------------------------------------------------------------
 
 
 @given(
@@ -228,7 +228,7 @@ def test_every_transition_fits_its_schema(
     assert complaints(TRANSITIONS, event) == []
 
 
-def test_a_transition() -> None:
+def test_every_field_of_a_transition() -> None:
     assert transition() == {
         "specversion": "1.0",
         "id": "4711",
@@ -256,14 +256,14 @@ def test_a_transition() -> None:
     }
 
 
-def test_a_transition_is_read_as_written() -> None:
+def test_a_transition_is_read_back_as_it_was_written() -> None:
     cause = Event("/s", "i", "a", "ß", Trigger.CALL, NOW)
     event = transition_event(1, cause, before="new", after="shipped", version=1, attention=(), at=NOW)
     record = record_of("t", event)
     assert from_record(record.value, record.headers) == event
 
 
-def test_causes_too_long_for_an_attribute_stay_distinct() -> None:
+def test_causes_that_are_too_long_for_an_attribute_stay_different() -> None:
     first, second = ("/s" * 100, "i" * 200 + "1"), ("/s" * 100, "i" * 200 + "2")
     third = ("/s", "i" * 297)
     causes = [replace(CAUSE, source=source, event_id=event_id) for source, event_id in (first, second, third)]
@@ -274,7 +274,7 @@ def test_causes_too_long_for_an_attribute_stay_distinct() -> None:
     assert ids[2] == "/s#" + "i" * 297
 
 
-def test_headers_of_a_dead_letter() -> None:
+def test_the_record_of_a_dead_letter() -> None:
     own = (("content-type", b"x"), ("orderflow-reason", b"not_json"))
     place = "oms.order-events/3/1842"
     record = dead_letter_record(
@@ -302,14 +302,14 @@ def test_headers_of_a_dead_letter() -> None:
     assert last["orderflow-reason"] == "bad_field"
 
 
-def test_no_detail_keeps_a_letter_from_being_written() -> None:
+def test_a_detail_with_a_lone_surrogate_can_be_written() -> None:
     record = dead_letter_record(
         "t", key=None, value=None, headers=(), source="t", place="t/0/0", reason="bad_field", detail="a\ud800"
     )
     assert record.headers[-1] == ("orderflow-detail", b"a?")
 
 
-def test_every_schema_has_its_id_and_stands_alone() -> None:
+def test_every_schema_has_its_id_and_needs_no_other() -> None:
     for name in contract.MODELS:
         made = contract.schema(name)
         jsonschema.Draft202012Validator.check_schema(made)

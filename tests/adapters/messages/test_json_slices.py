@@ -1,0 +1,93 @@
+"""Pages of OR11 cut into orders, and other parts of JSON, byte for byte."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.messages.json_slices import SlicedPage, member, slice_array, slice_orders
+from adapters.messages.snapshots import snapshot_of
+from adapters.messages.text import digest_of
+from tests.adapters.messages.helpers import NOW, reason_of
+
+SPACES = st.text(" \t\r\n", max_size=3)
+ODD = [
+    '{"order_id" : "é\\u00e9"}',
+    '{ "b":1.50e+3,\t"a":[ ] }',
+    "{}",
+    '"\\ud800"',
+    "[1 , 2]",
+    "null",
+    "-0.0",
+    "9" * 5000,
+    "NaN",
+]
+
+
+@given(st.lists(st.sampled_from(ODD)), st.lists(SPACES, min_size=12, max_size=12), st.integers(0, 10**6) | st.none())
+def test_slices_are_the_bytes_as_received(orders: list[str], space: list[str], total: int | None) -> None:
+    inner = f"{space[0]},{space[1]}".join(orders)
+    count = "" if total is None else f',{space[2]}"total_count"{space[3]}:{space[4]}{total}{space[5]}'
+    page = f'{space[6]}{{{space[7]}"orders"{space[8]}:{space[9]}[{space[10]}{inner}{space[11]}]{count}}}{space[0]}'
+    sliced = slice_orders(page.encode())
+    assert [order.raw for order in sliced.orders] == [one.encode() for one in orders]
+    assert sliced.total_count == total
+    assert slice_array(f"{space[0]}[{space[10]}{inner}{space[11]}]{space[1]}".encode()) == [o.encode() for o in orders]
+
+
+def test_an_order_in_a_wrong_encoding_makes_only_itself_unreadable() -> None:
+    good, bad = b'{"order_id": "A-1"}', b'{"order_id": "\xff"}'
+    orders = slice_orders(b'{"orders": [' + bad + b", " + good + b"]}").orders
+    assert [order.raw for order in orders] == [bad, good]
+    assert reason_of(snapshot_of, bad, NOW) == "not_json"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"orders":null}',
+        b'{"orders":[{}',
+        b'{"orders":[{}]',
+        b'{"orders":[{}]}x',
+        b'{"orders":[1,]}',
+        b'{"orders":[1 2]}',
+        b'{1:[],"orders":[]}',
+        b"<html>",
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_a_page_without_orders_is_unreadable(body: bytes) -> None:
+    assert reason_of(slice_orders, body) == "not_json"
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[", b"[1,]", b"[1 2]", b"[1]x", b"\xef\xbb\xbf[]"])
+def test_a_text_that_is_not_an_array_is_unreadable(text: bytes) -> None:
+    assert reason_of(slice_array, text) == "not_json"
+
+
+@pytest.mark.parametrize(
+    ("order", "identity"),
+    [
+        (b'{"order_id": "A-1"}', "A-1"),
+        (b'{"order_id": "A-1", "customer": "\xff"}', "A-1"),
+        (b'{"order_id": 12}', "12"),
+        (b"{}", digest_of(b"{}")),
+        (b"null", digest_of(b"null")),
+    ],
+)
+def test_the_identity_of_an_order_whether_or_not_it_can_be_used(order: bytes, identity: str) -> None:
+    (found,) = slice_orders(b'{"orders": [' + order + b"]}").orders
+    assert found.identity == identity
+
+
+def test_a_member_keeps_its_bytes() -> None:
+    raw = '{"a": 1, "data" : { "x":"é\\u00e9", "n": 1.50 } , "b": []}'.encode()
+    assert member(raw, "data") == '{ "x":"é\\u00e9", "n": 1.50 }'.encode()
+    assert member(raw, "c") == b""
+    assert reason_of(member, b'{"data": 1', "data") == "not_json"
+
+
+def test_a_total_count_that_is_not_a_number_is_ignored() -> None:
+    assert slice_orders(b'{"total_count": null, "orders": []}') == SlicedPage([], None)

@@ -1,0 +1,141 @@
+"""Snapshots: orders of Mirakl that can be read, those that cannot, and the events that carry them."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.messages.cloudevents import from_record, record_of
+from adapters.messages.json_slices import slice_orders
+from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
+from adapters.messages.text import digest_of
+from statemachine.facts import EPOCH, Tracking
+from tests.adapters.messages.helpers import NOW, order, reason_of
+
+SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
+
+
+@pytest.mark.parametrize(
+    ("order_id", "reason"),
+    [
+        (None, "missing_field"),
+        ("", "missing_field"),
+        (12, "bad_id"),
+        ("x" * 201, "bad_id"),
+        ("a\x00", "bad_id"),
+        ("a\ud800", "bad_id"),
+        ("  ", "bad_id"),
+        ("..", "bad_id"),
+        ("a\n", "bad_id"),
+        ([], "bad_id"),
+    ],
+)
+def test_an_id_that_cannot_be_a_key_makes_the_order_unreadable(order_id: object, reason: str) -> None:
+    assert reason_of(snapshot_of, order(order_id=order_id), NOW) == reason
+
+
+def test_the_fields_of_a_snapshot() -> None:
+    raw = order(
+        payment_workflow="PAY_ON_ACCEPTANCE",
+        last_updated_date="2026-03-01T17:41:02.318+01:00",
+        created_date="2026-03-01T10:00:00Z",
+        shipping_deadline="soon",
+        shipping_company="DPD UK",
+        shipping_tracking=15501234567890,
+        shipping_tracking_url="javascript:alert(1)",
+        has_customer_message=True,
+        customer={"shipping_address": {"street_1": "1 Mill Lane"}},
+        order_lines=[{"order_line_id": "A-1-1", "quantity": "2", "offer_sku": "MUG"}, None, {"order_line_id": None}],
+    )
+    order_id, snapshot = snapshot_of(raw, NOW)
+    assert order_id == "A-1"
+    assert snapshot.updated_at == datetime(2026, 3, 1, 16, 41, 2, 318000, tzinfo=UTC)
+    assert snapshot.ship_by == EPOCH
+    assert snapshot.has_address
+    assert snapshot.has_messages
+    assert snapshot.tracking == Tracking("DPD UK", "15501234567890")
+    assert [(line.id, line.sku, line.quantity, line.is_open) for line in snapshot.lines] == [
+        ("A-1-1", "MUG", 2, True),
+        ("", "", 1, True),  # kept, so that a person looks
+    ]
+    assert len(snapshot.content) == 32
+
+
+@pytest.mark.parametrize("street", [None, "", "  ", 5.5j, {}, []])
+def test_an_address_without_a_street_is_no_address(street: object) -> None:
+    value = None if isinstance(street, complex) else street
+    _, snapshot = snapshot_of(order(customer={"shipping_address": {"street_1": value, "city": "Lyon"}}), NOW)
+    assert not snapshot.has_address
+
+
+@pytest.mark.parametrize("wrong", [None, "x", 7, [], {}, [None], [[]], {"shipping_address": 3}])
+def test_a_value_of_a_wrong_type_becomes_the_default(wrong: object) -> None:
+    raw = order(order_lines=wrong, customer=wrong, last_updated_date=wrong, has_customer_message=wrong)
+    _, snapshot = snapshot_of(raw, NOW)
+    assert snapshot.lines == ()
+    assert snapshot.updated_at == NOW
+    assert not snapshot.has_messages
+
+
+def read_from(raw: bytes) -> tuple[str, bytes, Any]:
+    order_id, snapshot = snapshot_of(raw, NOW)
+    return order_id, raw, snapshot
+
+
+def test_a_snapshot_goes_through_the_log_byte_for_byte() -> None:
+    raw = b'{ "order_id":"A-1" ,"x":"\\u00e9", "order_state":"SHIPPED"}'
+    event = snapshot_event("alpha", *read_from(raw))
+    record = record_of("t", event)
+    assert from_record(record.value, record.headers) == event
+    assert event.id == f"A-1:{digest_of(raw)}:2026-03-06T12:00:00.000000Z"
+    assert record.key == b"alpha:A-1"
+    answer = decode_snapshot(record.value, record.headers, {"alpha"})
+    assert answer is not None
+    assert answer.raw == raw
+    assert answer.trigger == "snapshot"
+    assert answer.says.shipped_seen
+    assert answer.note == {"mirakl_state": "SHIPPED"}
+    assert answer.says.snapshot
+    assert answer.says.snapshot.read_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"specversion": "0.3"}, "not_cloudevent"),
+        ({"id": ""}, "missing_field"),
+        ({"id": "x" * 301}, "bad_field"),
+        ({"time": "yesterday"}, "bad_field"),
+        ({"time": None}, "missing_field"),
+        ({"source": 5}, "bad_field"),
+        ({"data_base64": "?"}, "bad_field"),
+        ({"data_base64": 5}, "bad_field"),
+        ({"type": "other"}, "unknown_type"),
+        ({"shop": "beta"}, "unknown_shop"),
+        ({"readat": "x"}, "bad_field"),
+        ({"subject": "B"}, "bad_field"),
+    ],
+)
+def test_an_event_with_a_bad_attribute_is_unreadable(change: dict[str, object], reason: str) -> None:
+    record = record_of("t", snapshot_event("alpha", *read_from(order())))
+    broken = json.dumps(json.loads(record.value) | change).encode()
+    assert reason_of(decode_snapshot, broken, record.headers, {"alpha"}) == reason
+
+
+def test_every_sample_of_a_real_order_is_read() -> None:
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no samples at {SAMPLES}")
+    states = set()
+    for path in SAMPLES.glob("*OR11*.json"):
+        body = path.read_bytes()
+        orders = [one.raw for one in slice_orders(body).orders] if b'"orders"' in body else [body]
+        for raw in orders:
+            order_id, snapshot = snapshot_of(raw, NOW)
+            assert order_id
+            assert snapshot.lines
+            assert snapshot.created_at > EPOCH
+            assert snapshot.updated_at < NOW
+            states.add(snapshot.state)
+    assert {"WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "REFUSED"} <= states
