@@ -33,7 +33,7 @@ from adapters.store.outbox import OutboxRow
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
-from statemachine.attention import Concern
+from statemachine.attention import Attention, Reason, StandingAttention
 from statemachine.commands import Command, Policy
 from statemachine.events import Event
 from statemachine.machine import VERSION, EventResult, decide
@@ -102,7 +102,7 @@ def decide_batch(
         journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION, now))
         applied.append(Applied(event, row, result, before.state, (now - before.entered_at).total_seconds()))
         if event.raw is not None:
-            snapshots[row.key, event.content] = event.raw
+            snapshots[row.key, event.digest] = event.raw
 
     changed = [row for key, row in rows.items() if row.version != loaded.orders[key].version]
     planned, commands = plan_orders(changed, loaded.commands, policies, now)
@@ -136,9 +136,9 @@ def plan_orders(
         have = {command.key for command in mine}
         give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
         opened += [(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
-        found = list(wanted.concerns)
+        found = [*wanted.attention]
         if no_edge:
-            found.append(Concern("no_edge", f"{row.state}->{wanted.state}"))
+            found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
         planned.append(replace(row, attention=_attention(row, found, now), read_after=read_after(row.facts)))
     return planned, CommandChanges(opened, obsolete, revived)
 
@@ -164,17 +164,19 @@ def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventR
         state=decision.state,
         facts=decision.facts,
         version=row.version + 1,
-        digest=newest.content if newest else row.digest,
+        digest=newest.digest if newest else row.digest,
         entered_at=now if moved else row.entered_at,
         updated_at=now,
     )
     return after, decision.result
 
 
-def _attention(row: OrderRow, found: Iterable[Concern], now: datetime) -> tuple[tuple[str, str, datetime], ...]:
-    """Each concern with the moment since which it stands."""
-    since = {(reason, detail): when for reason, detail, when in row.attention}
-    return tuple((c.reason, c.detail, since.get((c.reason, c.detail), now)) for c in found)
+def _attention(row: OrderRow, found: Iterable[Attention], now: datetime) -> tuple[StandingAttention, ...]:
+    """Each reason with the instant since which it stands."""
+    since = {(one.reason, one.detail): one.since for one in row.attention}
+    return tuple(
+        StandingAttention(one.reason, one.detail, since=since.get((one.reason, one.detail), now)) for one in found
+    )
 
 
 # -- Write -------------------------------------------------------------------------------------------------------
@@ -279,7 +281,7 @@ def _transition(topic: str, journal_id: int, row: JournalRow, order: OrderRow, n
         before=row.before,
         after=row.after,
         version=row.version,
-        attention=list(dict.fromkeys(reason for reason, _, _ in order.attention)),
+        attention=list(dict.fromkeys(one.reason for one in order.attention)),
         at=now,
     )
 

@@ -278,7 +278,7 @@ class Poller:
                 continue
             event = snapshot_event(self._shop, order_id, raw, snapshot)
             record = record_of(self._topic, event)
-            found.append(_Found(order_id, snapshot.content, read_at, record, raw, number))
+            found.append(_Found(order_id, snapshot.digest, read_at, record, raw, number))
         return found, letters
 
     def _letter(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:

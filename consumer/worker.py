@@ -40,7 +40,7 @@ from consumer.tries import BROKEN, NOT_SENT, Claim, Ending, as_remote_error, cla
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy, Remote
 from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Part, Rejection
-from statemachine.plan import due
+from statemachine.plan import plan
 from statemachine.readings import best_tracking, tracking_held
 
 log = structlog.get_logger("orderflow.worker")
@@ -153,7 +153,7 @@ class Worker:
                 row = command_rows.load(tx, command_id)
                 order = order_rows.lock_by_key(tx, row.order_key)
                 policy = self._policies.get(order.shop, Policy())
-                needed = next((c for c in due(order.facts, policy) if c.key == row.key), None)
+                needed = next((c for c in plan(order.facts, policy).due if c.key == row.key), None)
                 token = uuid.uuid4().hex
                 basis = needed.basis if needed else ""
                 # Counted from the first try: before it, effects may have been off for weeks.

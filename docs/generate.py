@@ -8,9 +8,8 @@ from typing import Any
 from adapters.messages import asyncapi, contract
 from consumer.config import TopicsTable
 from consumer.metrics import definitions as metrics
-from consumer.operations import explain
 from consumer.wiring import GROUP
-from statemachine import diagram
+from statemachine import attention, diagram
 from statemachine.states import State
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +30,17 @@ call of ours. `act`: a person decided. An event takes at most one edge, over sev
 ```
 """
 
+ATTENTION_PAGE = """\
+# Attention: what needs a person
+
+An order in trouble keeps its state and gets a reason. `orderflow orders list --attention` lists such orders,
+`orderflow orders explain ORDER` shows those of one. **Holds**: no call of the order is made until then.
+
+Made from [statemachine/attention.py](../statemachine/attention.py) by `make docs`; do not edit.
+
+{table}
+"""
+
 
 def documents() -> dict[Path, str]:
     """Path and text of every generated document; the README with its diagram in place."""
@@ -42,7 +52,7 @@ def documents() -> dict[Path, str]:
             count=len(State), edges=len(diagram.TABLE), table=diagram.markdown(), picture=diagram.mermaid()
         ),
         ROOT / "docs/metrics.md": metrics.markdown(),
-        ROOT / "docs/attention.md": explain.attention_markdown(),
+        ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention.markdown()),
         EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }

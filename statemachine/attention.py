@@ -1,167 +1,361 @@
-"""What of an order needs a person, and why."""
+"""What of an order needs a person, and why: a table with a row for each reason, and the rules which of them stand.
 
-from dataclasses import dataclass
+A reason is never a state: an order in trouble keeps its state. docs/attention.md is made from the table.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
-from statemachine.commands import CommandKind, Needs, Policy, _blocked_by, _round
-from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, Facts, Snapshot
+from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle
+from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Snapshot
 from statemachine.readings import (
-    _is_foreign,
     acceptance,
     all_sent,
     best_tracking,
-    last_act,
+    is_foreign_tracking,
     last_answer,
+    last_decision,
     sent_quantity,
     unsent_parts,
 )
 from statemachine.states import State
 
-#: Code of a rejection by the OMS because it holds the order already, which no attempt of ours explains.
+#: Code of a rejection by the OMS because it has the order already, though no try of ours may have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Concern:
-    """One reason why a person should look (docs/attention.md holds the cure of each)."""
+class Reason(StrEnum):
+    """Why a person should look at an order."""
 
-    reason: str
+    NO_EDGE = "no_edge"
+    UNKNOWN_STATE = "unknown_state"
+    NEEDS_DECISION = "needs_decision"
+    NOTHING_TO_ACCEPT = "nothing_to_accept"
+    ADDRESS_MISSING = "address_missing"
+    NOTHING_TO_IMPORT = "nothing_to_import"
+    ACCEPT_REJECTED = "accept_rejected"
+    IMPORT_REJECTED = "import_rejected"
+    ALREADY_IN_OMS = "already_in_oms"
+    TRACKING_REJECTED = "tracking_rejected"
+    SHIPMENT_REJECTED = "shipment_rejected"
+    GAVE_UP = "gave_up"
+    NOT_APPLIED = "not_applied"
+    OMS_CANCELED = "oms_canceled"
+    CANCELED_AFTER_IMPORT = "canceled_after_import"
+    CANCELED_AFTER_DISPATCH = "canceled_after_dispatch"
+    DEAD_IN_MIRAKL = "dead_in_mirakl"
+    LINES_CANCELED_AFTER_IMPORT = "lines_canceled_after_import"
+    PARTLY_SENT = "partly_sent"
+    SENT_BEFORE_SHIPPING = "sent_before_shipping"
+    QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
+    FOREIGN_TRACKING = "foreign_tracking"
+    HELD_IN_OMS = "held_in_oms"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person has to know of one reason, and what the reason does to the order's calls."""
+
+    meaning: str
+    cure: str  # what a person does about it
+    blocks: bool = False  # no call of the order is made while it stands
+    stops_call: bool = False  # a call that the order needs has ended without success, and only a person opens it again
+    can_be_settled: bool = True  # by `orders settle`
+
+
+#: What the table of docs/attention.md shows, in its order.
+REASONS: Final[Mapping[Reason, About]] = {
+    Reason.NO_EDGE: About(
+        "the facts want a state that no row of the table leads to",
+        "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the order's "
+        "next event moves it.",
+        blocks=True,
+        can_be_settled=False,
+    ),
+    Reason.UNKNOWN_STATE: About(
+        "Mirakl shows a state that this version does not know",
+        "Look at the order in Mirakl's portal. It goes on by itself at the next state that we know; upgrade orderflow "
+        "if Mirakl has a new one.",
+    ),
+    Reason.NEEDS_DECISION: About(
+        "the shop's policy leaves the acceptance of this order to a person",
+        "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, or in Mirakl's portal, "
+        "before its deadline.",
+    ),
+    Reason.NOTHING_TO_ACCEPT: About(
+        "Mirakl waits for a decision on an order that it shows without lines",
+        "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
+    ),
+    Reason.ADDRESS_MISSING: About(
+        "Mirakl shows SHIPPING without an address; the order is read again",
+        "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
+    ),
+    Reason.NOTHING_TO_IMPORT: About(
+        "Mirakl shows SHIPPING without any open line",
+        "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms it, "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.ACCEPT_REJECTED: About(
+        "Mirakl refused the acceptance and still waits for it",
+        "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend the cause and "
+        "`orders retry ORDER --reason WHY`.",
+        stops_call=True,
+    ),
+    Reason.IMPORT_REJECTED: About(
+        "the order cannot be imported as it is, or the OMS refused it",
+        "Mend what the OMS names (`orders show ORDER --received` has its words), then `orders retry ORDER --reason "
+        "WHY`; a changed order is tried again by itself.",
+        stops_call=True,
+    ),
+    Reason.ALREADY_IN_OMS: About(
+        "the OMS holds this order, and no attempt of ours explains it",
+        "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
+        "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
+        stops_call=True,
+    ),
+    Reason.TRACKING_REJECTED: About(
+        "Mirakl refused the tracking",
+        "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal and "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.SHIPMENT_REJECTED: About(
+        "Mirakl refused to mark the order shipped, on the tracking that it holds",
+        "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
+        "`orders retry ORDER --reason WHY` asks once more.",
+        stops_call=True,
+    ),
+    Reason.GAVE_UP: About(
+        "a call was retried until its deadline",
+        "When the remote works again, `orders retry ORDER --reason WHY`.",
+        stops_call=True,
+    ),
+    Reason.NOT_APPLIED: About(
+        "Mirakl said yes several times and never did it",
+        "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
+        "`orders retry ORDER --reason WHY`.",
+        stops_call=True,
+    ),
+    Reason.OMS_CANCELED: About(
+        "the OMS canceled the order or a line; nothing is sent until a person settles it",
+        "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
+        "`orders settle ORDER --reason WHY` lets its calls go on.",
+        blocks=True,
+    ),
+    Reason.CANCELED_AFTER_IMPORT: About(
+        "Mirakl canceled an order that the OMS has, or may have",
+        "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.CANCELED_AFTER_DISPATCH: About(
+        "Mirakl canceled or refused an order whose goods have left",
+        "Stop the parcel or arrange its return, clear the money with the operator, then "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.DEAD_IN_MIRAKL: About(
+        "Mirakl refused an order that the OMS works on",
+        "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.LINES_CANCELED_AFTER_IMPORT: About(
+        "Mirakl canceled lines that the OMS has",
+        "Take these lines out in the OMS, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.PARTLY_SENT: About(
+        "some of the order has left, the rest has not",
+        "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is told only then.",
+    ),
+    Reason.SENT_BEFORE_SHIPPING: About(
+        "the goods left before Mirakl allowed it",
+        "Find out why the OMS sent it. Mirakl is told as soon as it shows SHIPPING; if it still waits, see that it is "
+        "accepted.",
+    ),
+    Reason.QUANTITY_EXCEEDS_ORDER: About(
+        "the OMS sent more of a line than was ordered",
+        "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.FOREIGN_TRACKING: About(
+        "Mirakl shows a tracking that is not ours; it stays",
+        "Compare both in Mirakl's portal and correct it there if it is wrong, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.HELD_IN_OMS: About(
+        "the OMS stored the order and holds it for an error",
+        "Clear the order's error in the OMS; it clears here when the OMS sends it, or by "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.HELD: About(
+        "a person holds this order",
+        "When its cause is gone, `orders settle ORDER --reason WHY` lets its calls go on.",
+        blocks=True,
+    ),
+}
+
+_NOT_KNOWN: Final = About("", "")
+
+
+def markdown() -> str:
+    """The table, for docs/attention.md."""
+    lines = ["| reason | meaning | cure | holds |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {row.meaning} | {row.cure} | {'yes' if row.blocks else ''} |" for name, row in REASONS.items()
+    ]
+    return "\n".join(lines)
+
+
+# -- Values ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Attention:
+    """One reason for one order. `detail` tells apart what the same reason can mean twice: a line, a cancellation."""
+
+    reason: Reason
     detail: str = ""
+
+    @classmethod
+    def of_command(cls, reason: Reason, kind: CommandKind, round_: int) -> "Attention":
+        """A call that ended without success."""
+        return cls(reason, f"{kind}#{round_}")
+
+    @property
+    def command(self) -> CommandKind | None:
+        """The kind of the call, where `of_command` made this."""
+        name = self.detail.partition("#")[0]
+        return next((kind for kind in CommandKind if kind == name), None)
+
+    @property
+    def about(self) -> About:
+        """Its row in the table; an empty one for a reason that only a newer version of orderflow knows."""
+        return REASONS.get(self.reason, _NOT_KNOWN)
 
     @property
     def token(self) -> str:
-        """What `settle` covers."""
+        """How a person's decision to settle names it."""
         return f"{self.reason}:{self.detail}"
 
 
-#: Every reason, with what it means. Reasons in HOLDS stop every command of the order.
-REASONS: Final = {
-    "no_edge": "the facts want a state that no row of the table leads to",
-    "unknown_state": "Mirakl shows a state that this version does not know",
-    "needs_decision": "the shop's policy leaves the acceptance of this order to a person",
-    "nothing_to_accept": "Mirakl waits for a decision on an order that it shows without lines",
-    "address_missing": "Mirakl shows SHIPPING without an address; the order is read again",
-    "nothing_to_import": "Mirakl shows SHIPPING without any open line",
-    "accept_rejected": "Mirakl refused the acceptance and still waits for it",
-    "import_rejected": "the order cannot be imported as it is, or the OMS refused it",
-    "already_in_oms": "the OMS holds this order, and no attempt of ours explains it",
-    "tracking_rejected": "Mirakl refused the tracking",
-    "shipment_rejected": "Mirakl refused to mark the order shipped, on the tracking that it holds",
-    "gave_up": "a call was retried until its deadline",
-    "not_applied": "Mirakl said yes several times and never did it",
-    "oms_canceled": "the OMS canceled the order or a line; nothing is sent until a person settles it",
-    "canceled_after_import": "Mirakl canceled an order that the OMS has, or may have",
-    "canceled_after_dispatch": "Mirakl canceled or refused an order whose goods have left",
-    "dead_in_mirakl": "Mirakl refused an order that the OMS works on",
-    "lines_canceled_after_import": "Mirakl canceled lines that the OMS has",
-    "partly_sent": "some of the order has left, the rest has not",
-    "sent_before_shipping": "the goods left before Mirakl allowed it",
-    "quantity_exceeds_order": "the OMS sent more of a line than was ordered",
-    "foreign_tracking": "Mirakl shows a tracking that is not ours; it stays",
-    "held_in_oms": "the OMS stored the order and holds it for an error",
-    "held": "a person holds this order",
+@dataclass(frozen=True, slots=True)
+class StandingAttention(Attention):
+    """A reason as it is stored with its order: with the instant since which it stands."""
+
+    since: datetime = field(kw_only=True)
+
+
+# -- Which reasons stand -----------------------------------------------------------------------------------------
+
+
+def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
+    """What needs a person, less what a person has settled."""
+    settled = {token for one in facts.decisions if one.kind == DecisionKind.SETTLE for token in one.subject}
+    found = {*_of_commands(facts, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
+    if state.is_final:
+        found |= {*_of_final(facts, state)}
+    return tuple(sorted(one for one in found if one.token not in settled))
+
+
+_REJECTED: Final = {
+    CommandKind.ACCEPT: Reason.ACCEPT_REJECTED,
+    CommandKind.IMPORT: Reason.IMPORT_REJECTED,
+    CommandKind.TRACK: Reason.TRACKING_REJECTED,
+    CommandKind.CONFIRM: Reason.SHIPMENT_REJECTED,
 }
-HOLDS: Final = frozenset({"no_edge", "oms_canceled", "held"})
 
 
-def _command_concerns(facts: Facts, needs: Needs) -> list[Concern]:
-    names = {
-        CommandKind.ACCEPT: "accept",
-        CommandKind.IMPORT: "import",
-        CommandKind.TRACK: "tracking",
-        CommandKind.CONFIRM: "shipment",
-    }
-    found = []
-    for kind, (carries, basis) in needs.items():
-        blocked = _blocked_by(facts, kind, carries, basis)
-        if not blocked:
-            continue
-        detail = f"{kind}#{_round(facts, kind, carries)}"
-        if blocked == "rejected":
-            last = max(r for r in facts.rejections if (r.kind, r.carries, r.basis) == (kind, carries, basis))
-            # A 400 may only mean that the order had moved on: that shows at the next read (docs/rules.md 19).
-            looked = facts.snapshot is not None and facts.snapshot.read_at > last.at
-            if last.code == ALREADY_THERE:
-                found.append(Concern("already_in_oms"))
-            elif kind in (CommandKind.IMPORT, CommandKind.TRACK) or looked:
-                found.append(Concern(f"{names[kind]}_rejected", detail))
-        else:
-            found.append(Concern(blocked, detail))
-    return found
+def _of_commands(facts: Facts, needs: Sequence[Need]) -> Iterator[Attention]:
+    """Calls that are needed, and not due because of how their last round ended."""
+    for need in needs:
+        round_ = next_round(facts, need)
+        match obstacle(facts, need):
+            case Obstacle.REJECTED:
+                yield from _of_rejection(facts, need, round_)
+            case Obstacle.GAVE_UP:
+                yield Attention.of_command(Reason.GAVE_UP, need.kind, round_)
+            case Obstacle.NOT_APPLIED:
+                yield Attention.of_command(Reason.NOT_APPLIED, need.kind, round_)
 
 
-def _order_concerns(facts: Facts, policy: Policy, state: str) -> list[Concern]:
+def _of_rejection(facts: Facts, need: Need, round_: int) -> Iterator[Attention]:
+    last = max(
+        no for no in facts.rejections if (no.kind, no.carries, no.basis) == (need.kind, need.carries, need.basis)
+    )
+    # Mirakl's 400 may only mean that the order had moved on: that shows at the next read (docs/rules.md 19).
+    read_since = facts.snapshot is not None and facts.snapshot.read_at > last.at
+    if last.code == ALREADY_THERE:
+        yield Attention(Reason.ALREADY_IN_OMS)
+    elif need.kind in (CommandKind.IMPORT, CommandKind.TRACK) or read_since:
+        yield Attention.of_command(_REJECTED[need.kind], need.kind, round_)
+
+
+def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
+    """What Mirakl shows, and what people decided."""
     snapshot = facts.snapshot
-    dead = state in (State.CANCELED, State.REFUSED)
-    found = list(_oms_concerns(facts, state, dead))
     if facts.unknown is not None and facts.newest is facts.unknown:
-        found.append(Concern("unknown_state", facts.unknown.state))
-    held = last_act(facts, "hold", "settle", "accept", "refuse")
-    if held is not None and held.act == "hold":
-        found.append(Concern("held"))
+        yield Attention(Reason.UNKNOWN_STATE, facts.unknown.state)
+    if _is_held(facts):
+        yield Attention(Reason.HELD)
     if snapshot is None:
-        return found
-    if dead:
-        found.extend(_dead_concerns(facts, state))
+        return
     if snapshot.state == "WAITING_ACCEPTANCE" and not snapshot.lines:
-        found.append(Concern("nothing_to_accept"))
+        yield Attention(Reason.NOTHING_TO_ACCEPT)
     elif snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
-        found.append(Concern("needs_decision"))
+        yield Attention(Reason.NEEDS_DECISION)
     if state == State.SHIPPING and not snapshot.has_address:
-        found.append(Concern("address_missing"))
+        yield Attention(Reason.ADDRESS_MISSING)
     if state == State.SHIPPING and not snapshot.open_lines:
-        found.append(Concern("nothing_to_import"))
-    too_early = snapshot.state == "WAITING_ACCEPTANCE" or (
-        snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT
-    )
-    if state == State.DISPATCHED and too_early:
-        found.append(Concern("sent_before_shipping"))
-    if (
-        _is_foreign(facts, snapshot.tracking)
-        and best_tracking(facts)
-        and not snapshot.tracking.shows(best_tracking(facts))
-    ):
-        found.append(Concern("foreign_tracking"))
-    if not dead and (canceled := _canceled_in_oms_hands(facts, snapshot)):
-        found.append(Concern("lines_canceled_after_import", ",".join(canceled)))
-    found.extend(
-        Concern("quantity_exceeds_order", line.id)
-        for line in snapshot.lines
-        if sent_quantity(facts, line.id) > max(line.quantity, 1)
-    )
-    return found
+        yield Attention(Reason.NOTHING_TO_IMPORT)
+    if state == State.DISPATCHED and _ships_too_early(snapshot):
+        yield Attention(Reason.SENT_BEFORE_SHIPPING)
+    best = best_tracking(facts)
+    if best and is_foreign_tracking(facts, snapshot.tracking) and not snapshot.tracking.shows(best):
+        yield Attention(Reason.FOREIGN_TRACKING)
+    if not state.is_final and (canceled := _canceled_in_oms_hands(facts, snapshot)):
+        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
+    for line in snapshot.lines:
+        if sent_quantity(facts, line.id) > max(line.quantity, 1):
+            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
 
 
-def _oms_concerns(facts: Facts, state: str, dead: bool) -> list[Concern]:
-    found: list[Concern] = []
-    if not dead:
-        found.extend(
-            Concern("oms_canceled", ",".join([str(c.oms_id), *(f"{line}*{n}" for line, n in c.items)]))
-            for c in facts.cancellations
-        )
-    some_sent = bool(facts.dispatches) and not all_sent(facts)
-    if (state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts)):
-        found.append(Concern("partly_sent"))
-    if not facts.dispatches and not dead and any(part.has_error for part in facts.parts):
-        found.append(Concern("held_in_oms"))
-    return found
+def _is_held(facts: Facts) -> bool:
+    """The newest decision is to hold, but for a retry, which ends no hold."""
+    last = last_decision(facts, DecisionKind.HOLD, DecisionKind.SETTLE, DecisionKind.ACCEPT, DecisionKind.REFUSE)
+    return last is not None and last.kind == DecisionKind.HOLD
 
 
-def _dead_concerns(facts: Facts, state: str) -> list[Concern]:
-    """Mirakl ended the order. Nobody has to look where the OMS never had it, or ended it too."""
-    if facts.dispatches:
-        return [Concern("canceled_after_dispatch")]
-    ended_in_oms = {c.oms_id for c in facts.cancellations if not c.items}
-    alive_in_oms = {part.oms_id for part in facts.parts} - ended_in_oms
-    tried = (
-        any(a.kind == CommandKind.IMPORT for a in facts.attempts) or last_answer(facts, CommandKind.IMPORT) is not None
-    )
-    refused_there = any(r.kind == CommandKind.IMPORT for r in facts.rejections)
-    if alive_in_oms or (tried and not facts.parts and not refused_there):
-        return [Concern("dead_in_mirakl" if state == State.REFUSED else "canceled_after_import")]
-    return []
+def _ships_too_early(snapshot: Snapshot) -> bool:
+    """Mirakl does not allow the shipment yet: it waits for the seller or for the customer's money."""
+    return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
 
 
 def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
     imported = {line for part in facts.parts for line in part.lines}
     return [line.id for line in snapshot.lines if not line.is_open and line.id in imported]
+
+
+def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
+    """What the OMS reported."""
+    if not state.is_final:
+        for one in facts.cancellations:
+            lines = [f"{line}*{quantity}" for line, quantity in one.items]
+            yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]))
+    some_sent = bool(facts.dispatches) and not all_sent(facts)
+    if (state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts)):
+        yield Attention(Reason.PARTLY_SENT)
+    if not facts.dispatches and not state.is_final and any(part.has_error for part in facts.parts):
+        yield Attention(Reason.HELD_IN_OMS)
+
+
+def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
+    """Mirakl ended the order. Nobody has to look where the OMS never had it, or ended it too."""
+    if facts.dispatches:
+        yield Attention(Reason.CANCELED_AFTER_DISPATCH)
+        return
+    ended_in_oms = {one.oms_id for one in facts.cancellations if not one.items}
+    alive_in_oms = {part.oms_id for part in facts.parts} - ended_in_oms
+    attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
+    imported = last_answer(facts, CommandKind.IMPORT) is not None
+    refused_there = any(no.kind == CommandKind.IMPORT for no in facts.rejections)
+    if alive_in_oms or ((attempted or imported) and not facts.parts and not refused_there):
+        yield Attention(Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT)

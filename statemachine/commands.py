@@ -5,12 +5,12 @@ Commands due = needed - done - rejected on this basis - given up. A command is o
 the need: an answer that a later read disproved, a rejection, giving up, a retry by hand.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from statemachine.facts import EPOCH, Answer, Facts, GiveUp, Rejection
+from statemachine.facts import EPOCH, Answer, DecisionKind, Facts, GiveUp, Rejection
 
 
 class Remote(StrEnum):
@@ -82,8 +82,43 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandKey:
+    """What makes a command another one than all others of its order.
+
+    The round grows with every end that did not satisfy the need, so a call that is made again has a key of its own.
+    """
+
+    kind: CommandKind
+    carries: str  # accept or refuse; the tracking; else empty
+    round: int
+
+    def __str__(self) -> str:
+        """How a person's decision to retry names the command. What it carries comes last: that may hold colons."""
+        return f"{self.kind}:{self.round}:{self.carries}"
+
+    @classmethod
+    def parse(cls, text: str) -> "CommandKey":
+        kind, round_, carries = text.split(":", 2)
+        return cls(CommandKind(kind), carries, int(round_))  # type: ignore[call-arg]  # mypy takes __new__ for it
+
+    @property
+    def next_round(self) -> "CommandKey":
+        return replace(self, round=self.round + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A call that the facts and the policy ask for. `basis` is what it rests on: a rejection counts while the basis
+    stays the same (docs/rules.md 22)."""
+
+    kind: CommandKind
+    carries: str
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """One call that is due. `basis` is what it rests on: a rejection counts while the basis stays the same."""
+    """One call that is due."""
 
     kind: CommandKind
     carries: str
@@ -91,55 +126,51 @@ class Command:
     basis: str
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        return self.kind, self.carries, self.round
+    def key(self) -> CommandKey:
+        return CommandKey(self.kind, self.carries, self.round)
 
 
 # -- What became of earlier rounds -------------------------------------------------------------------------------
 
 
-def _reopened_at(facts: Facts, kind: str, carries: str) -> int:
-    """The round from which on a person's retry wants outcomes to count again."""
-    rounds = [0]
-    for act in facts.acts:
-        if act.act == "retry":
-            for subject in act.subject:
-                of_kind, of_round, of_carries = subject.split(":", 2)
-                if (of_kind, of_carries) == (kind, carries):
-                    rounds.append(int(of_round))
-    return max(rounds)
+class Obstacle(StrEnum):
+    """Why a call that is needed is not due."""
+
+    REJECTED = "rejected"  # on the basis that still holds
+    GAVE_UP = "gave_up"
+    NOT_APPLIED = "not_applied"  # the remote said yes MAX_DISPROVED times, and no read showed the effect
 
 
-def retry_subject(command: tuple[str, str, int]) -> str:
-    """How a `retry` names the command that it opens again."""
-    kind, carries, round_ = command
-    return f"{kind}:{round_ + 1}:{carries}"
+def next_round(facts: Facts, need: Need) -> int:
+    """The round of this need's next command: behind every end, and no earlier than a person's retry asks for."""
+    ends: tuple[Answer | Rejection | GiveUp, ...] = (*facts.answers, *facts.rejections, *facts.given_up)
+    ended = [end.round + 1 for end in ends if _is_of(end, need)]
+    return max([*ended, _reopened_at(facts, need)])
 
 
-def _round(facts: Facts, kind: str, carries: str) -> int:
-    outcomes: tuple[Answer | Rejection | GiveUp, ...] = (*facts.answers, *facts.rejections, *facts.given_up)
-    closed = [o.round + 1 for o in outcomes if (o.kind, o.carries) == (kind, carries)]
-    return max([*closed, _reopened_at(facts, kind, carries)])
+def obstacle(facts: Facts, need: Need) -> Obstacle | None:
+    """Why this need is not due; None if nothing stands in its way."""
+    since = _reopened_at(facts, need)
+    if any(no.basis == need.basis and no.round >= since for no in facts.rejections if _is_of(no, need)):
+        return Obstacle.REJECTED
+    if any(end.round >= since for end in facts.given_up if _is_of(end, need)):
+        return Obstacle.GAVE_UP
+    answers = [yes for yes in facts.answers if _is_of(yes, need) and yes.round >= since]
+    if need.kind != CommandKind.IMPORT and len(answers) >= MAX_DISPROVED:
+        return Obstacle.NOT_APPLIED
+    return None
 
 
-def _blocked_by(facts: Facts, kind: str, carries: str, basis: str) -> str:
-    """Why this need is not due: "rejected", "gave_up", "not_applied", or "" where nothing stands in the way."""
-    since = _reopened_at(facts, kind, carries)
-
-    def counts(outcome_kind: str, outcome_carries: str, outcome_round: int) -> bool:
-        return (outcome_kind, outcome_carries) == (kind, carries) and outcome_round >= since
-
-    if any(counts(r.kind, r.carries, r.round) and r.basis == basis for r in facts.rejections):
-        return "rejected"
-    if any(counts(g.kind, g.carries, g.round) for g in facts.given_up):
-        return "gave_up"
-    if (
-        kind != CommandKind.IMPORT
-        and len([a for a in facts.answers if counts(a.kind, a.carries, a.round)]) >= MAX_DISPROVED
-    ):
-        return "not_applied"
-    return ""
+def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:
+    return (end.kind, end.carries) == (need.kind, need.carries)
 
 
-#: Kind -> (what it carries, its basis).
-Needs = dict[CommandKind, tuple[str, str]]
+def _reopened_at(facts: Facts, need: Need) -> int:
+    """The round of a person's newest retry of this need; ends of earlier rounds are no obstacle any more."""
+    retried = [
+        CommandKey.parse(text)
+        for decision in facts.decisions
+        if decision.kind == DecisionKind.RETRY
+        for text in decision.subject
+    ]
+    return max((key.round for key in retried if (key.kind, key.carries) == (need.kind, need.carries)), default=0)

@@ -21,8 +21,8 @@ class Event:
     """One event of one order.
 
     `source` and `event_id` together are unique for ever: a second one with both is a repeat (docs/rules.md 10).
-    `says` is all that it adds to the facts, without personal data. `raw` are the bytes of an order as received.
-    `note` is for the timeline: small, closed words and numbers, no personal data.
+    `new_facts` is all that it adds to the facts, without personal data. `raw` are the bytes of an order as received,
+    `digest` is theirs. `note` is for the timeline: words of closed sets and numbers, no personal data.
     """
 
     source: str
@@ -31,7 +31,7 @@ class Event:
     order_id: str
     trigger: Trigger
     at: datetime
-    says: Facts = field(default_factory=Facts)
+    new_facts: Facts = field(default_factory=Facts)
     raw: bytes | None = None
-    content: str = ""
+    digest: str = ""
     note: dict[str, str | int] = field(default_factory=dict)

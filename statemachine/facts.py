@@ -7,6 +7,7 @@ as sorted tuples, so that equal facts are equal JSON.
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
@@ -100,7 +101,7 @@ class Snapshot:
     rank: int  # see rank_of
     has_address: bool
     read_at: datetime  # when the read began, by our clock
-    content: str  # hash of the bytes received
+    digest: str  # of the bytes received
     state: str
     workflow: str = ""
     created_at: datetime = EPOCH
@@ -196,15 +197,25 @@ class GiveUp:
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Act:
-    """What a person decided: accept, refuse, hold, settle, retry. `subject` is what it was about.
+class DecisionKind(StrEnum):
+    """What a person can decide about an order."""
 
-    settle: the concerns that it covers. retry: "kind:carries:round" of the commands it opens again.
+    ACCEPT = "accept"  # answer Mirakl yes, whatever the shop's policy says
+    REFUSE = "refuse"  # answer Mirakl no, for every line
+    HOLD = "hold"  # make no call of the order until it is settled
+    SETTLE = "settle"  # mark what needs attention at this moment as done; end a hold
+    RETRY = "retry"  # open calls again that ended without success
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Decision:
+    """What a person decided. `subject` is what it covers.
+
+    settle: tokens of attention (attention.py). retry: keys of the commands that it opens again (commands.py).
     """
 
     at: datetime
-    act: str
+    kind: DecisionKind
     who: str
     why: str
     subject: tuple[str, ...] = ()
@@ -225,7 +236,7 @@ class Facts:
     answers: tuple[Answer, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     given_up: tuple[GiveUp, ...] = ()
-    acts: tuple[Act, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def newest(self) -> Snapshot | None:
@@ -233,7 +244,7 @@ class Facts:
         return _newer(self.snapshot, self.unknown)
 
 
-_BY_AGE = attrgetter("updated_at", "rank", "has_address", "read_at", "content")
+_BY_AGE = attrgetter("updated_at", "rank", "has_address", "read_at", "digest")
 
 
 def _newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:

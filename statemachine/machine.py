@@ -28,8 +28,8 @@ class EventResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What one event did to one order."""
+class Outcome:
+    """What one event does to one order."""
 
     before: State
     state: State
@@ -60,20 +60,20 @@ _MACHINE: Final = _machine()
 _EDGES: Final = {(edge.source, edge.target): edge for edge in TABLE}
 
 
-def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Decision:
-    """Join what the event says, and move along the one edge that leads to what the facts now are.
+def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Outcome:
+    """Join the facts of the event, and move along the one edge that leads to what the facts now are.
 
     Never raises for any facts: a pair of states without a row is the result NO_EDGE.
     """
-    known = join(facts, event.says)
+    known = join(facts, event.new_facts)
     target = state_of(known)
     if target == state:
-        return Decision(state, state, known, EventResult.STALE if known == facts else EventResult.NOTED)
+        return Outcome(state, state, known, EventResult.STALE if known == facts else EventResult.NOTED)
     order = _Order(state)
     try:
         moved = machine.events[event.trigger].trigger(order, target)
     except (MachineError, KeyError):
         moved = False
     if not moved:
-        return Decision(state, state, known, EventResult.NO_EDGE)
-    return Decision(state, order.state, known, EventResult.MOVED, _EDGES[state, order.state])
+        return Outcome(state, state, known, EventResult.NO_EDGE)
+    return Outcome(state, order.state, known, EventResult.MOVED, _EDGES[state, order.state])

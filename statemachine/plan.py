@@ -1,133 +1,120 @@
-"""State, commands due and attention of an order, at once."""
+"""State, commands due and attention of an order, from one pass over its facts and the shop's policy."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from statemachine.attention import HOLDS, Concern, _command_concerns, _order_concerns
-from statemachine.commands import Command, CommandKind, Needs, Policy, _blocked_by, _round
-from statemachine.facts import EPOCH, Facts, Snapshot
+from statemachine.attention import Attention, standing
+from statemachine.commands import Command, CommandKind, Need, Policy, next_round, obstacle
+from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
 from statemachine.readings import (
-    _is_foreign,
-    _takes_tracking,
     acceptance,
     all_sent,
     best_tracking,
     carried,
+    is_foreign_tracking,
     is_pending,
     last_answer,
+    takes_tracking,
     tracking_held,
     unsent_parts,
 )
 from statemachine.states import State, state_of
 
 
-def _needs(facts: Facts, policy: Policy, state: str) -> Needs:
-    """Every need of the present."""
-    needs: Needs = {}
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What follows from the facts of an order: its state, the calls to make now, and what needs a person."""
+
+    state: State
+    due: tuple[Command, ...]
+    attention: tuple[Attention, ...]
+
+
+def plan(facts: Facts, policy: Policy) -> Plan:
+    """All three at once: they rest on the same state and needs, and to find those is most of the work."""
+    state = state_of(facts)
+    needs = tuple(_needs(facts, policy, state))
+    attention = standing(facts, policy, state, needs)
+    return Plan(state, _due(facts, policy, needs, attention), attention)
+
+
+# -- What is needed ----------------------------------------------------------------------------------------------
+
+
+def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
+    """Every call that the present asks for, done or not, in the order of an order's life."""
     snapshot = facts.snapshot
     if snapshot is None:
-        return needs
-    # Even for an order that the OMS has sent: Mirakl waits for a decision, whatever happened since.
-    if (
-        snapshot.state == "WAITING_ACCEPTANCE"
-        and snapshot.lines
-        and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT))
-    ):
-        decision = acceptance(facts, policy)
-        if decision:
-            needs[CommandKind.ACCEPT] = (decision, snapshot.content)
+        return
+    if decision := _answer_needed(facts, policy, snapshot):
+        yield Need(CommandKind.ACCEPT, decision, snapshot.digest)
     if state == State.SHIPPING and snapshot.has_address and snapshot.open_lines:
-        needs[CommandKind.IMPORT] = ("", snapshot.content)
-    if _tracking_needed(facts, snapshot):
-        needs[CommandKind.TRACK] = (carried(best_tracking(facts)), "")
-    if (
+        yield Need(CommandKind.IMPORT, "", snapshot.digest)
+    if _is_tracking_needed(facts, snapshot):
+        yield Need(CommandKind.TRACK, carried(best_tracking(facts)), "")
+    if _is_shipment_needed(facts, snapshot):
+        held = tracking_held(facts)
+        basis = " | ".join((held.carrier_code or held.carrier, held.number, snapshot.workflow))
+        yield Need(CommandKind.CONFIRM, "", basis)
+
+
+def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> DecisionKind | None:
+    """What to answer Mirakl. Also for an order that the OMS has sent: Mirakl waits for an answer all the same."""
+    if snapshot.state != "WAITING_ACCEPTANCE" or not snapshot.lines:
+        return None
+    if is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
+        return None
+    return acceptance(facts, policy)
+
+
+def _is_tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
+    best, shown = best_tracking(facts), snapshot.tracking
+    if not best or not all_sent(facts) or unsent_parts(facts) or not takes_tracking(snapshot):
+        return False
+    if is_foreign_tracking(facts, shown):
+        return False
+    answer = last_answer(facts, CommandKind.TRACK, carried(best))
+    if answer is None:
+        return True
+    # Answered: needed again only if a later read shows no tracking, or an older one of ours (docs/rules.md 23, 24).
+    return not is_pending(facts, answer) and not shown.shows(best)
+
+
+def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:
+    return (
         snapshot.state == "SHIPPING"
         and not facts.shipped_seen
         and all_sent(facts)
         and not unsent_parts(facts)
         and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
-    ):
-        held = tracking_held(facts)
-        needs[CommandKind.CONFIRM] = (
-            "",
-            " | ".join((held.carrier_code or held.carrier, held.number, snapshot.workflow)),
-        )
-    return needs
+    )
 
 
-def _tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
-    best, shown = best_tracking(facts), snapshot.tracking
-    if not best or not all_sent(facts) or unsent_parts(facts) or not _takes_tracking(snapshot):
-        return False
-    if _is_foreign(facts, shown):
-        return False
-    answer = last_answer(facts, CommandKind.TRACK, carried(best))
-    if answer is None:
-        return True
-    # Answered: due again only where a read begun later shows none, or an older one of ours (docs/rules.md 23, 24).
-    return not is_pending(facts, answer) and not shown.shows(best)
+# -- What is due -------------------------------------------------------------------------------------------------
 
 
-# -- The answers -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the facts amount to: the state, the calls to make now, and what needs a person."""
-
-    state: str
-    due: tuple[Command, ...]
-    concerns: tuple[Concern, ...]
-
-
-def plan(facts: Facts, policy: Policy) -> Plan:
-    """All at once: each answer rests on the same state and needs, and finding those is most of the work."""
-    state = state_of(facts)
-    needs = _needs(facts, policy, state)
-    found = _concerns(facts, policy, state, needs)
-    return Plan(state, _due(facts, policy, needs, found), found)
-
-
-def due(facts: Facts, policy: Policy) -> tuple[Command, ...]:
-    """The calls to make now."""
-    return plan(facts, policy).due
-
-
-def concerns(facts: Facts, policy: Policy) -> tuple[Concern, ...]:
-    """What needs a person, less what a person has settled."""
-    return plan(facts, policy).concerns
-
-
-def _due(facts: Facts, policy: Policy, needs: Needs, found: tuple[Concern, ...]) -> tuple[Command, ...]:
-    """A refused or given-up tracking does not stop the shipment; an open one does."""
+def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequence[Attention]) -> tuple[Command, ...]:
+    """Needed, and neither rejected, given up nor blocked."""
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
-    if EPOCH < created_at < policy.not_before:  # one without a date is not known to be old
+    if EPOCH < created_at < policy.not_before:  # an order without a date is not known to be old
         return ()
-    if any(concern.reason in HOLDS for concern in found):
+    if any(one.about.blocks for one in attention):
         return ()
-    commands = [
-        Command(kind, carries, _round(facts, kind, carries), basis)
-        for kind, (carries, basis) in needs.items()
-        if not _blocked_by(facts, kind, carries, basis)
-    ]
-    if any(command.kind == CommandKind.TRACK for command in commands):
-        commands = [
-            command for command in commands if command.kind != CommandKind.CONFIRM
-        ]  # tracking first, in its own call
-    return tuple(commands)
+    open_needs = [need for need in needs if obstacle(facts, need) is None]
+    if any(need.kind == CommandKind.TRACK for need in open_needs):
+        # Tracking first, in its own call. A tracking that was refused or given up does not stop the shipment.
+        open_needs = [need for need in open_needs if need.kind != CommandKind.CONFIRM]
+    return tuple(Command(need.kind, need.carries, next_round(facts, need), need.basis) for need in open_needs)
 
 
-def _concerns(facts: Facts, policy: Policy, state: str, needs: Needs) -> tuple[Concern, ...]:
-    settled = {token for act in facts.acts if act.act == "settle" for token in act.subject}
-    found = {*_command_concerns(facts, needs), *_order_concerns(facts, policy, state)}
-    return tuple(sorted(concern for concern in found if concern.token not in settled))
+# -- When a read is news -----------------------------------------------------------------------------------------
 
 
 def read_after(facts: Facts) -> datetime | None:
-    """A read that begins after this instant tells something, even where the order has not changed
-    (docs/rules.md 16, 17).
+    """A read that begins after this instant is news, even if the order has not changed (docs/rules.md 16, 17).
 
-    None: only a changed order is news. The state sweep brings orders that wait; the rest are asked for by id.
+    None: only a changed order is news. The poller reads waiting orders in its sweep, and the others by their ids.
     """
     snapshot = facts.snapshot
     if snapshot is None:
@@ -142,7 +129,7 @@ def read_after(facts: Facts) -> datetime | None:
     best = best_tracking(facts)
     if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
-    # A read that shows a state which we do not know is a look all the same.
+    # A read that shows a state which we do not know counts too.
     last_read = max(snapshot.read_at, facts.unknown.read_at if facts.unknown else EPOCH)
     pending = [wait for wait in waits if last_read <= wait]
     return min(pending, default=None)

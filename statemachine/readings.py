@@ -1,18 +1,24 @@
 """Questions that several rules ask of the facts of an order."""
 
+from typing import Final
+
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     PAY_ON_ACCEPTANCE,
-    Act,
     Answer,
+    Decision,
+    DecisionKind,
     Dispatch,
     Facts,
     Line,
     Snapshot,
     Tracking,
 )
+
+#: How a decision to settle names the attention reason `already_in_oms` (attention.py, Attention.token).
+_ALREADY_IN_OMS: Final = "already_in_oms:"
 
 # -- What the facts amount to ------------------------------------------------------------------------------------
 
@@ -39,7 +45,7 @@ def import_known(facts: Facts) -> bool:
     """The OMS holds the order: it said so, it speaks of it, or a person settled it. Its ids may be unknown."""
     if facts.parts or last_answer(facts, CommandKind.IMPORT) is not None:
         return True
-    return any("already_in_oms:" in act.subject for act in facts.acts if act.act == "settle")
+    return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
 
 
 def is_sent(facts: Facts, line: Line) -> bool:
@@ -87,20 +93,20 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
 # -- What is needed ----------------------------------------------------------------------------------------------
 
 
-def last_act(facts: Facts, *kinds: str) -> Act | None:
-    """The newest act of these kinds."""
-    return max((act for act in facts.acts if act.act in kinds), default=None)
+def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
+    """The newest decision of these kinds."""
+    return max((one for one in facts.decisions if one.kind in kinds), default=None)
 
 
-def acceptance(facts: Facts, policy: Policy) -> str:
-    """What to answer Mirakl: "accept", "refuse", or "" where a person has to decide."""
-    act = last_act(facts, "accept", "refuse")
-    if act is not None:
-        return act.act
+def acceptance(facts: Facts, policy: Policy) -> DecisionKind | None:
+    """What to answer Mirakl: ACCEPT, REFUSE, or None where a person has to decide."""
+    decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
+    if decision is not None:
+        return decision.kind
     if facts.snapshot is None or policy.acceptance == "hold":
-        return ""
+        return None
     skus = {line.sku for line in facts.snapshot.lines}
-    return "accept" if policy.acceptance == "all" or skus <= policy.known_skus else ""
+    return DecisionKind.ACCEPT if policy.acceptance == "all" or skus <= policy.known_skus else None
 
 
 def best_tracking(facts: Facts) -> Tracking:
@@ -130,7 +136,7 @@ def carried(tracking: Tracking) -> str:
     return " | ".join((tracking.carrier, tracking.number, tracking.url))
 
 
-def _takes_tracking(snapshot: Snapshot) -> bool:
+def takes_tracking(snapshot: Snapshot) -> bool:
     """Mirakl takes tracking from SHIPPING on (docs/mirakl.md 5.4: after SHIPPED it was observed); not in the end
     states."""
     if snapshot.state in DEBIT:
@@ -138,6 +144,6 @@ def _takes_tracking(snapshot: Snapshot) -> bool:
     return snapshot.state == "SHIPPING" or (snapshot.state in AFTER_SHIPPING and snapshot.state != "CLOSED")
 
 
-def _is_foreign(facts: Facts, shown: Tracking) -> bool:
+def is_foreign_tracking(facts: Facts, shown: Tracking) -> bool:
     """Mirakl shows a number that we never tried to send. A carrier alone may be the operator's default."""
     return bool(shown.number) and not any(shown.shows(sent) for sent in facts.sent)

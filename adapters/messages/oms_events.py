@@ -194,9 +194,9 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
         order_id=order_id_of(order_id),  # behind the prefix there may be only a blank
         trigger=Trigger.OMS_EVENT,
         at=event.time,
-        says=_callback_facts(callback, event.time, shop),
+        new_facts=_callback_facts(callback, event.time, shop),
         raw=None,
-        content=digest_of(event.data),
+        digest=digest_of(event.data),
         note={
             "status": callback.status,
             "status_name": callback.status_name[:60],

@@ -72,7 +72,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         # Some orders in SHIPPING still have an empty address. One that can be used has street_1 (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1),
         read_at=read_at,
-        content=digest_of(raw),
+        digest=digest_of(raw),
         state=order.order_state,
         workflow=order.payment_workflow,
         created_at=order.created_date or EPOCH,
@@ -106,7 +106,7 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> 
     proof of a call (docs/rules.md 6)."""
     read_at = iso(snapshot.read_at)
     return CloudEvent(
-        id=f"{order_id}:{snapshot.content}:{read_at}",
+        id=f"{order_id}:{snapshot.digest}:{read_at}",
         source=f"/mirakl/{shop}",
         type=SNAPSHOT_TYPE,
         subject=order_id,
@@ -140,8 +140,8 @@ def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collectio
         order_id=order_id,
         trigger=Trigger.SNAPSHOT,
         at=event.time,
-        says=snapshot_facts(snapshot),
+        new_facts=snapshot_facts(snapshot),
         raw=event.data,
-        content=snapshot.content,
+        digest=snapshot.digest,
         note={"mirakl_state": snapshot.state},
     )

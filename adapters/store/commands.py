@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
-from statemachine.commands import Command, CommandKind, CommandState
+from statemachine.commands import Command, CommandKey, CommandKind, CommandState
 
 #: For how long a command belongs to the worker that claimed it. A call ends earlier: both clients give up after at
 #: most a third of this.
@@ -42,8 +42,8 @@ class CommandRow:
     last_outcome: str
 
     @property
-    def key(self) -> tuple[str, str, int]:
-        return self.kind, self.carries, self.round
+    def key(self) -> CommandKey:
+        return CommandKey(self.kind, self.carries, self.round)
 
 
 _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)

@@ -65,9 +65,9 @@ def _attention(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
     c = s.orders.c
     found: dict[tuple[str, str], Waiting] = {}
     for row in connection.execute(sa.select(c.shop, c.attention).where(s.needs_attention(c))):
-        for reason, _detail, since in attention_from_json(row.attention):
-            before = found.get((row.shop, reason), Waiting())
-            found[row.shop, reason] = Waiting(before.count + 1, min(before.oldest or since, since))
+        for one in attention_from_json(row.attention):
+            before = found.get((row.shop, one.reason), Waiting())
+            found[row.shop, one.reason] = Waiting(before.count + 1, min(before.oldest or one.since, one.since))
     return found
 
 

@@ -73,7 +73,7 @@ def add(tx: Transaction, rows: Sequence[JournalRow]) -> None:
             trigger=row.event.trigger,
             at=row.event.at,
             recorded_at=row.recorded_at,
-            says=facts_to_json(row.event.says),
+            says=facts_to_json(row.event.new_facts),
             note=json.dumps(row.event.note),
             result=row.result,
             before=row.before,
@@ -120,7 +120,7 @@ def _row_of(row: sa.Row[Any]) -> JournalRow:
         order_id=row.order_id,
         trigger=row.trigger,
         at=row.at,
-        says=facts_from_json(row.says),
+        new_facts=facts_from_json(row.says),
         note=json.loads(row.note),
     )
     return JournalRow(

@@ -16,6 +16,7 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.transaction import Store, Transaction
+from statemachine.attention import Reason, StandingAttention
 from statemachine.facts import Facts
 from statemachine.states import State
 
@@ -24,7 +25,7 @@ from statemachine.states import State
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """One order as stored. `attention` holds (reason, detail, since); `digest` is that of the newest snapshot."""
+    """One order as stored. `digest` is that of the newest snapshot."""
 
     key: int
     shop: str
@@ -32,7 +33,7 @@ class OrderRow:
     state: State
     facts: Facts
     version: int
-    attention: tuple[tuple[str, str, datetime], ...]
+    attention: tuple[StandingAttention, ...]
     digest: str
     read_after: datetime | None
     entered_at: datetime
@@ -63,12 +64,15 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
     )
 
 
-def _attention_to_json(attention: tuple[tuple[str, str, datetime], ...]) -> str:
-    return json.dumps([[reason, detail, since.isoformat()] for reason, detail, since in attention])
+def _attention_to_json(attention: Sequence[StandingAttention]) -> str:
+    return json.dumps([[one.reason, one.detail, one.since.isoformat()] for one in attention])
 
 
-def attention_from_json(text: str) -> tuple[tuple[str, str, datetime], ...]:
-    return tuple((reason, detail, datetime.fromisoformat(since)) for reason, detail, since in json.loads(text))
+def attention_from_json(text: str) -> tuple[StandingAttention, ...]:
+    return tuple(
+        StandingAttention(s.member(Reason, reason), detail, since=datetime.fromisoformat(since))
+        for reason, detail, since in json.loads(text)
+    )
 
 
 # -- Writes ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ Invariants are indexes and constraints here, not hopes elsewhere. A command's `s
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -42,8 +42,13 @@ class Instant(TypeDecorator[datetime]):
 Word = TypeVar("Word", bound=StrEnum)
 
 
+def member(words: type[Word], text: str) -> Word:
+    """The member of an enum that is stored as `text`. A text that only a newer version knows is read as it is."""
+    return cast(Word, words._value2member_map_.get(text, text))
+
+
 class OneOf(TypeDecorator[Word]):
-    """A text that is a member of one of our enums. A text that only a newer version knows is read as it is."""
+    """A text that is a member of one of our enums."""
 
     impl = sa.Text
     cache_ok = True
@@ -55,8 +60,8 @@ class OneOf(TypeDecorator[Word]):
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         return value if value is None else str(value)  # psycopg takes no array that holds members and plain texts
 
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
-        return self.words._value2member_map_.get(value, value)
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> Word | None:
+        return None if value is None else member(self.words, value)
 
 
 metadata = sa.MetaData(

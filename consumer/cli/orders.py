@@ -39,7 +39,7 @@ from consumer.operations.explain import explain, known, timeline
 from consumer.operations.orders import act
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
-from statemachine.facts import Facts
+from statemachine.facts import DecisionKind, Facts
 from statemachine.states import State
 
 commands = group("Orders: look at them, and decide about them.")
@@ -90,7 +90,7 @@ def orders_show(
         calls = [_call(command) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest) if received else None
-    concerns = [dict(zip(("reason", "detail", "since"), concern, strict=True)) for concern in row.attention]
+    concerns = [asdict(one) for one in row.attention]
     words = _words(row.facts) if received else []
     if as_json:
         facts = json.loads(facts_to_json(_without_words(row.facts)))
@@ -190,7 +190,7 @@ def _summary(row: OrderRow) -> dict[str, Any]:
         "shop": row.shop,
         "order_id": row.order_id,
         "state": row.state,
-        "attention": list(dict.fromkeys(reason for reason, _, _ in row.attention)),
+        "attention": list(dict.fromkeys(one.reason for one in row.attention)),
         "entered_at": row.entered_at,
         "updated_at": row.updated_at,
     }
@@ -221,15 +221,15 @@ def _without_words(facts: Facts) -> Facts:
 # -- Deciding about orders ---------------------------------------------------------------------------------------
 
 _ACTS: Final = {
-    "accept": "Accept an order, whatever the shop's policy says.",
-    "refuse": "Refuse every line of an order. Mirakl tells the customer.",
-    "hold": "Hold an order: nothing is sent until it is settled.",
-    "settle": "Mark all that needs attention now as seen to; a held order goes on.",
-    "retry": "Make a refused or given-up call once more, and one that waits for its next try at once.",
+    DecisionKind.ACCEPT: "Accept an order, whatever the shop's policy says.",
+    DecisionKind.REFUSE: "Refuse every line of an order. Mirakl tells the customer.",
+    DecisionKind.HOLD: "Hold an order: nothing is sent until it is settled.",
+    DecisionKind.SETTLE: "Mark all that needs attention now as seen to; a held order goes on.",
+    DecisionKind.RETRY: "Make a refused or given-up call once more, and one that waits for its next try at once.",
 }
 
 
-def _add_act(kind: str, purpose: str) -> None:
+def _add_act(kind: DecisionKind, purpose: str) -> None:
     def command(
         order_id: OrderId,
         *,

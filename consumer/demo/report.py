@@ -165,7 +165,7 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
     console.print("States: " + _counted(order_rows.states(store).values()), soft_wrap=True)
     in_need = order_rows.latest(store, attention=True, limit=1_000_000)
     if in_need:
-        reasons = [reason for order in in_need for reason, *_ in order.attention]
+        reasons = [one.reason for order in in_need for one in order.attention]
         console.print("For a person: " + _counted(reasons), soft_wrap=True)
     for finding in outcome.findings[:MAX_FINDINGS_SHOWN]:
         console.print(f"  {finding}", markup=False, soft_wrap=True)

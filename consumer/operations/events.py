@@ -188,7 +188,7 @@ def _in_oms_event(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None
     more = [*forgiven(callback, load_object(event.data), "data")]
     if event.type != oms_type(callback):
         more.append(Complaint("type", "does not fit the data; orderflow goes by the data"))
-    dispatches = read.says.dispatches if read else ()
+    dispatches = read.new_facts.dispatches if read else ()
     return {
         "order_id": read.order_id if read else "",
         "shop": read.shop or None if read else None,
@@ -196,7 +196,7 @@ def _in_oms_event(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None
         "all_sent": any(one.covers for one in dispatches),
         "parcels": sum(not one.covers for one in dispatches),
         "tracking": any(one.tracking.number for one in dispatches),
-        "cancellations": len(read.says.cancellations) if read else 0,
+        "cancellations": len(read.new_facts.cancellations) if read else 0,
     }, more
 
 
@@ -208,7 +208,7 @@ def _any_shop_of(company: str) -> tuple[ShopIds, ...]:
 def _in_snapshot(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None) -> Understood:
     names = {event.extensions.get("shop", "")} if shops is None else {shop.name for shop in shops}
     read = decode_snapshot(raw, (), names)
-    snapshot = read.says.snapshot if read else None
+    snapshot = read.new_facts.snapshot if read else None
     if read is None or snapshot is None:
         return {}
     return {

@@ -13,10 +13,10 @@ from adapters.store.commands import CommandRow
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
-from statemachine.attention import HOLDS, REASONS
+from statemachine.attention import Reason
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Trigger
-from statemachine.facts import DEBIT, Facts, Tracking
+from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, Tracking
 from statemachine.machine import EventResult
 from statemachine.plan import read_after
 from statemachine.readings import (
@@ -33,53 +33,6 @@ from statemachine.table import TABLE
 
 _EDGES: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 
-#: What a person does about each reason. Keyed by every reason of commands.REASONS, which a test compares.
-CURES: Final = {
-    "no_edge": "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the "
-    "order's next event moves it.",
-    "unknown_state": "Look at the order in Mirakl's portal. It goes on by itself at the next state that we know; "
-    "upgrade orderflow if Mirakl has a new one.",
-    "needs_decision": "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, "
-    "or in Mirakl's portal, before its "
-    "deadline.",
-    "nothing_to_accept": "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
-    "address_missing": "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
-    "nothing_to_import": "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms "
-    "it, `orders settle ORDER --reason WHY`.",
-    "accept_rejected": "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend "
-    "the cause and `orders retry ORDER --reason WHY`.",
-    "import_rejected": "Mend what the OMS names (`orders show ORDER --received` has its words), then "
-    "`orders retry ORDER --reason WHY`; a changed order is tried again by itself.",
-    "already_in_oms": "Find its external_ref in the OMS. If it is this order, "
-    "`orders settle ORDER --reason WHY` counts it as imported; if it is another's, "
-    "give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
-    "tracking_rejected": "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal and "
-    "`orders settle ORDER --reason WHY`.",
-    "shipment_rejected": "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
-    "`orders retry ORDER --reason WHY` asks once more.",
-    "gave_up": "When the remote works again, `orders retry ORDER --reason WHY`.",
-    "not_applied": "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
-    "`orders retry ORDER --reason WHY`.",
-    "oms_canceled": "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
-    "`orders settle ORDER --reason WHY` lets its calls go on.",
-    "canceled_after_import": "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
-    "`orders settle ORDER --reason WHY`.",
-    "canceled_after_dispatch": "Stop the parcel or arrange its return, clear the money with the operator, then "
-    "`orders settle ORDER --reason WHY`.",
-    "dead_in_mirakl": "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
-    "`orders settle ORDER --reason WHY`.",
-    "lines_canceled_after_import": "Take these lines out in the OMS, then `orders settle ORDER --reason WHY`.",
-    "partly_sent": "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is told only then.",
-    "sent_before_shipping": "Find out why the OMS sent it. Mirakl is told as soon as it shows SHIPPING; if it still "
-    "waits, see that it is accepted.",
-    "quantity_exceeds_order": "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
-    "foreign_tracking": "Compare both in Mirakl's portal and correct it there if it is wrong, then "
-    "`orders settle ORDER --reason WHY`.",
-    "held_in_oms": "Clear the order's error in the OMS; it clears here when the OMS sends it, or by "
-    "`orders settle ORDER --reason WHY`.",
-    "held": "When its cause is gone, `orders settle ORDER --reason WHY` lets its calls go on.",
-}
-
 #: What moves an order on from each state, where nothing stands in the way.
 _NEXT: Final = {
     State.NEW: "the first read that shows its state decides where it goes",
@@ -94,15 +47,6 @@ _NEXT: Final = {
     State.CANCELED: "nothing: this is final, and only Mirakl's word made it",
 }
 
-#: Reasons that stop one call until a person opens it again.
-_STOPS: Final = (
-    "accept_rejected",
-    "import_rejected",
-    "already_in_oms",
-    "shipment_rejected",
-    "gave_up",
-    "not_applied",
-)
 _PROOFS: Final = {
     CommandKind.ACCEPT: "the acceptance",
     CommandKind.CONFIRM: "the shipment",
@@ -112,8 +56,8 @@ _DEBITS: Final = "Mirakl debits the customer; nobody here can retry_now it"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One reason why a person should look."""
+class AttentionReason:
+    """One reason why a person should look, with what it means and what to do."""
 
     reason: str
     detail: str
@@ -133,7 +77,7 @@ class Explanation:
     why_here: str
     waits_for: str
     happens_next: str
-    attention: tuple[Look, ...]
+    attention: tuple[AttentionReason, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +110,8 @@ def explain(
         waits_for=_waits_for(row, entries, commands, shop=shop, policy=policy, now=now),
         happens_next=_happens_next(row, policy),
         attention=tuple(
-            Look(reason, detail, since, REASONS.get(reason, ""), CURES.get(reason, ""))
-            for reason, detail, since in row.attention
+            AttentionReason(one.reason, one.detail, one.since, one.about.meaning, one.about.cure)
+            for one in row.attention
         ),
     )
 
@@ -204,9 +148,9 @@ def _waits_for(
     policy: Policy,
     now: datetime,
 ) -> str:
-    holding = [reason for reason, _, _ in row.attention if reason in HOLDS]
-    if holding:
-        return f"a person: {REASONS[holding[0]]}"
+    blocking = [one for one in row.attention if one.about.blocks]
+    if blocking:
+        return f"a person: {blocking[0].about.meaning}"
     live = [command for command in commands if command.state.is_live]
     if live:  # the oldest goes first, the others wait for it
         first, *later = live
@@ -270,10 +214,9 @@ def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
 
 def _blocked(row: OrderRow) -> str:
     """A call that ended without success, and that only a person opens again."""
-    for reason, detail, _ in row.attention:
-        if reason in _STOPS:
-            kind = detail.split("#", maxsplit=1)[0]
-            return f"a person: {REASONS[reason]}" + (f" ({kind})" if kind else "")
+    for one in row.attention:
+        if one.about.stops_call:
+            return f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "")
     return ""
 
 
@@ -320,10 +263,10 @@ def _dispatched(facts: Facts) -> str:
 
 
 def _happens_next(row: OrderRow, policy: Policy) -> str:
-    reasons = {reason for reason, _, _ in row.attention}
-    if holding := reasons & HOLDS:
-        return f"nothing is sent until {'an upgrade' if 'no_edge' in holding else 'a person settles it'}"
-    if row.state == State.WAITING_ACCEPTANCE and acceptance(row.facts, policy) == "refuse":
+    blocking = {one.reason for one in row.attention if one.about.blocks}
+    if blocking:
+        return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person settles it'}"
+    if row.state == State.WAITING_ACCEPTANCE and acceptance(row.facts, policy) == DecisionKind.REFUSE:
         return "OR21 refuses every line, and a read shows it refused"
     return _NEXT[row.state]
 
@@ -366,7 +309,7 @@ def _what(entry: JournalRow) -> str:
 
 
 def _snapshot(entry: JournalRow) -> str:
-    snapshot = entry.event.says.newest
+    snapshot = entry.event.new_facts.newest
     if snapshot is None:
         return "Mirakl was read"
     bare = snapshot.state == "SHIPPING" and not snapshot.has_address
@@ -374,7 +317,7 @@ def _snapshot(entry: JournalRow) -> str:
 
 
 def _oms_event(entry: JournalRow) -> str:
-    note, says = entry.event.note, entry.event.says
+    note, says = entry.event.note, entry.event.new_facts
     said = []
     if "status" in note:
         said.append(f"status {note['status']} {note.get('status_name', '')}".strip())
@@ -389,7 +332,7 @@ def _oms_event(entry: JournalRow) -> str:
 def _called(entry: JournalRow) -> str:
     note = entry.event.note
     if "command" not in note:  # a call of before a restore, or of a test
-        says = entry.event.says
+        says = entry.event.new_facts
         kinds = [*(a.kind for a in says.answers), *(r.kind for r in says.rejections), *(g.kind for g in says.given_up)]
         return ", ".join(kinds) or "a call"
     call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
@@ -400,10 +343,11 @@ def _called(entry: JournalRow) -> str:
 
 
 def _acted(entry: JournalRow) -> str:
-    return "; ".join(
-        f"{act.who}: {act.act}{' ' + ', '.join(act.subject) if act.subject else ''} ({act.why})"
-        for act in entry.event.says.acts
-    )
+    def said(decision: Decision) -> str:
+        about = " " + ", ".join(decision.subject) if decision.subject else ""
+        return f"{decision.who}: {decision.kind}{about} ({decision.why})"
+
+    return "; ".join(said(decision) for decision in entry.event.new_facts.decisions)
 
 
 # -- What is known -----------------------------------------------------------------------------------------------
@@ -426,26 +370,3 @@ def known(facts: Facts) -> dict[str, str]:
 
 def _tracking(tracking: Tracking) -> str:
     return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip()
-
-
-# -- The docs ----------------------------------------------------------------------------------------------------
-
-
-def attention_markdown() -> str:
-    """docs/attention.md."""
-    lines = [
-        "# Attention: what needs a person",
-        "",
-        "An order in trouble keeps its state and gets a reason. `orderflow orders list --attention` lists such orders,",
-        "`orderflow orders explain ORDER` shows those of one. **Holds**: no call of the order is made until then.",
-        "",
-        "This page is made from the code (`consumer/operations/explain.py`, `attention_markdown`).",
-        "",
-        "| reason | meaning | cure | holds |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{reason}` | {meaning} | {CURES[reason]} | {'yes' if reason in HOLDS else ''} |"
-        for reason, meaning in REASONS.items()
-    ]
-    return "\n".join(lines) + "\n"

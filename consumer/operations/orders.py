@@ -12,15 +12,16 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
-from statemachine.commands import CommandKind, CommandState, retry_subject
+from statemachine.attention import REASONS, Reason
+from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Act, Facts
+from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.readings import is_pending, last_answer, mirakl_state
 
 SOURCE: Final = "/orderflow/person"
 
 #: What a person can do to an order.
-ACTS: Final = ("accept", "refuse", "hold", "settle", "retry")
+ACTS: Final = tuple(DecisionKind)
 
 
 class NotPossible(OrderflowError):
@@ -34,7 +35,7 @@ def act(
     store: Store,
     orders: OrderWriter,
     order: OrderRow,
-    kind: str,
+    kind: DecisionKind,
     *,
     shops: Collection[str],
     who: str,
@@ -49,11 +50,11 @@ def act(
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
     needs_words(why)
     subject = _SUBJECT[kind](store, order, at)
-    says = Facts(acts=(Act(at, kind, who, why, subject),))
+    says = Facts(decisions=(Decision(at, kind, who, why, subject),))
     event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, Trigger.DECISION, at, says, note={"act": kind})
     with store.transaction() as tx:
         applied = orders.apply_in(tx, [event])
-        if kind == "retry":
+        if kind == DecisionKind.RETRY:
             command_rows.retry_now(tx, order.key, at)
     orders.report(applied)
     return order_rows.find(store, order.order_id, order.shop)[0]
@@ -71,23 +72,25 @@ def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
 
 def _hold(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
     _not_final(order)
-    if "held" in _reasons(order):
+    if Reason.HELD in _reasons(order):
         raise NotPossible(f"{_name(order)} is held already")
     return ()
 
 
 def _settled(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
-    """All that needs attention now. A hold ends with the act itself: named, it would stay settled for ever."""
-    if not _reasons(order) - {"no_edge"}:
+    """Everything that needs attention now, but for what cannot be settled."""
+    settled = [one for one in order.attention if one.reason not in _NEVER_SETTLED]
+    if not settled:
         missing_row = " but no_edge, which only an upgrade ends" if order.attention else ""
         raise NotPossible(f"{_name(order)}: nothing to settle{missing_row}")
-    return tuple(f"{reason}:{detail}" for reason, detail, _ in order.attention if reason not in ("held", "no_edge"))
+    # The decision itself ends a hold. If it named the hold, a later hold would count as settled too.
+    return tuple(one.token for one in settled if one.reason != Reason.HELD)
 
 
 def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
     """Every call that ended without success. None, but a call that waits in back-off: that one is hurried."""
     commands = command_rows.of_order(store, order.key)
-    subject = tuple(retry_subject((c.kind, c.carries, c.round)) for c in _ended(order, commands))
+    subject = tuple(str(command.key.next_round) for command in _ended(order, commands))
     if not subject and not any(c.state is CommandState.OPEN and c.next_at > at for c in commands):
         raise NotPossible(
             f"{_name(order)}: nothing to retry: no call was refused or given up, and none waits for its next try"
@@ -95,13 +98,21 @@ def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
     return subject
 
 
-_SUBJECT: Final = {"accept": _decision, "refuse": _decision, "hold": _hold, "settle": _settled, "retry": _retried}
+_SUBJECT: Final = {
+    DecisionKind.ACCEPT: _decision,
+    DecisionKind.REFUSE: _decision,
+    DecisionKind.HOLD: _hold,
+    DecisionKind.SETTLE: _settled,
+    DecisionKind.RETRY: _retried,
+}
+#: Reasons that no decision ends.
+_NEVER_SETTLED: Final = {reason for reason, about in REASONS.items() if not about.can_be_settled}
 
 
 def _ended(order: OrderRow, commands: Sequence[CommandRow]) -> list[CommandRow]:
     """The last round of each command, where it was refused or given up, or said yes to and never done."""
     last = {(c.kind, c.carries): c for c in sorted(commands, key=lambda c: c.round)}
-    never_done = {detail.split("#", maxsplit=1)[0] for reason, detail, _ in order.attention if reason == "not_applied"}
+    never_done = {one.command for one in order.attention if one.reason == Reason.NOT_APPLIED}
     return [
         c
         for c in last.values()
@@ -116,7 +127,7 @@ def _not_final(order: OrderRow) -> None:
 
 
 def _reasons(order: OrderRow) -> set[str]:
-    return {reason for reason, _, _ in order.attention}
+    return {one.reason for one in order.attention}
 
 
 def _name(order: OrderRow) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
+from statemachine.attention import Reason
 from statemachine.commands import Policy
 from statemachine.facts import Facts, join
-from statemachine.machine import EventResult, decide
-from statemachine.plan import concerns
+from statemachine.machine import decide
+from statemachine.plan import plan
 from statemachine.states import State, state_of
 
 # -- Verify ------------------------------------------------------------------------------------------------------
@@ -18,7 +19,7 @@ def differences(row: OrderRow, entries: Sequence[JournalRow]) -> list[str]:
     told = [entry for entry in entries if entry.version <= row.version]
     facts = Facts()
     for entry in told:
-        facts = join(facts, entry.event.says)
+        facts = join(facts, entry.event.new_facts)
     found = []
     if len(told) != row.version:
         found.append(f"version: stored {row.version}, the journal holds {len(told)} rows")
@@ -45,10 +46,10 @@ def redecided(row: OrderRow, entries: Sequence[JournalRow], policy: Policy) -> l
             was, now = f"{entry.before} -> {entry.after}", f"{decision.before} -> {decision.state}"
             found.append(f"version {entry.version}: recorded {was}, today {now}")
         state, facts = decision.state, decision.facts
-    stored = {f"{reason}:{detail}" for reason, detail, _ in row.attention}
-    today = {concern.token for concern in concerns(row.facts, policy)}
-    # The facts alone never yield this one: the row of the order does.
-    today |= {token for token in stored if token.startswith(f"{EventResult.NO_EDGE}:")}
+    stored = {one.token for one in row.attention}
+    today = {one.token for one in plan(row.facts, policy).attention}
+    # The facts alone never yield no_edge: that comes of the row's state.
+    today |= {one.token for one in row.attention if one.reason == Reason.NO_EDGE}
     found += [f"attention: {token} is stored, and not today's" for token in sorted(stored - today)]
     found += [f"attention: {token} is today's, and not stored" for token in sorted(today - stored)]
     return found

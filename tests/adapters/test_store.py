@@ -38,6 +38,7 @@ from adapters.store.journal import JournalRow
 from adapters.store.leases import Lease
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store, Transaction
+from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import Command, CommandKind, CommandState
 from statemachine.events import Event
 from statemachine.facts import Facts, Part
@@ -401,11 +402,16 @@ def test_a_row_written_under_our_lock_is_an_error(store: Store) -> None:
 
 
 def test_an_order_comes_back_as_it_was_saved(store: Store) -> None:
-    facts = replace(snapshot_event(read("SHIPPING")).says, parts=(Part(7, "Ä", ("L1",)),))
+    facts = replace(snapshot_event(read("SHIPPING")).new_facts, parts=(Part(7, "Ä", ("L1",)),))
     with store.transaction() as tx:
         row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
         row = replace(
-            row, state=State.IMPORTED, facts=facts, version=1, attention=(("held", "x", later(1)),), read_after=later(2)
+            row,
+            state=State.IMPORTED,
+            facts=facts,
+            version=1,
+            attention=(StandingAttention(Reason.HELD, "x", since=later(1)),),
+            read_after=later(2),
         )
         order_rows.save(tx, [(row, 0)])
     assert order_rows.latest(store) == [row]
@@ -881,7 +887,7 @@ def test_stock_counts_what_waits(desk: Desk) -> None:
         order_rows.save(
             tx,
             [
-                (replace(row, version=1, attention=(("held", "", later(n)),)), 0)
+                (replace(row, version=1, attention=(StandingAttention(Reason.HELD, since=later(n)),)), 0)
                 for n, row in enumerate(held.values(), 1)
             ],
         )

@@ -259,7 +259,7 @@ class Rig:
         return self.row(order_id).state
 
     def attention(self, order_id: str = "1-A") -> list[str]:
-        return [reason for reason, _, _ in self.row(order_id).attention]
+        return [one.reason for one in self.row(order_id).attention]
 
     def commands(self, order_id: str = "1-A") -> list[sa.Row[Any]]:
         """Whole rows, the oldest first."""

@@ -29,11 +29,12 @@ from consumer import apply
 from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
 from statemachine import machine
+from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import AFTER_SHIPPING, Cancellation, Facts, Tracking, join
 from statemachine.machine import EventResult
-from statemachine.plan import concerns, due, read_after
+from statemachine.plan import plan, read_after
 from statemachine.states import state_of
 from statemachine.table import TABLE
 from tests.statemachine.lives import answered, read, sent, settled, snapshot_event, spoke
@@ -93,7 +94,7 @@ def seen(state: str, step: float = 0, **more: object) -> Event:
 
 
 def reasons(order: OrderRow) -> list[str]:
-    return [reason for reason, _, _ in order.attention]
+    return [one.reason for one in order.attention]
 
 
 # -- What must not happen ----------------------------------------------------------------------------------------
@@ -148,7 +149,9 @@ def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_perso
     assert world.apply(seen("SHIPPING", 1)) == [EventResult.NO_EDGE]
     order = world.order()
     assert (order.state, order.version, state_of(order.facts)) == ("waiting_acceptance", 2, "shipping")
-    assert order.attention == (("no_edge", "waiting_acceptance->shipping", world.clock.now()),)
+    assert order.attention == (
+        StandingAttention(Reason.NO_EDGE, "waiting_acceptance->shipping", since=world.clock.now()),
+    )
     assert world.open_commands() == set()
     assert world.states_of_commands() == {CommandKind.ACCEPT: "obsolete"}
     assert [(e.result, e.before, e.after) for e in journal_rows.of_order(world.store, 1)][-1] == (
@@ -228,7 +231,7 @@ def test_a_need_that_returns_is_the_same_row(world: World) -> None:
 
 def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
     world.apply(seen("SHIPPING"))
-    world.apply(replace(spoke(), event_id="128", says=Facts(cancellations=(Cancellation(1),))))
+    world.apply(replace(spoke(), event_id="128", new_facts=Facts(cancellations=(Cancellation(1),))))
     assert (reasons(world.order()), world.states_of_commands()) == (["oms_canceled"], {CommandKind.IMPORT: "obsolete"})
     world.apply(settled("oms_canceled:1"))
     assert world.states_of_commands() == {CommandKind.IMPORT: "open"}
@@ -268,8 +271,8 @@ def test_the_same_event_id_of_another_source_is_no_repeat(world: World) -> None:
 
 
 def test_two_shops_with_one_order_id_do_not_mix(world: World) -> None:
-    other = replace(seen("SHIPPING"), shop="beta", event_id="b", raw=b"beta", content="same")
-    world.apply(replace(seen("WAITING_ACCEPTANCE"), raw=b"alpha", content="same"), other)
+    other = replace(seen("SHIPPING"), shop="beta", event_id="b", raw=b"beta", digest="same")
+    world.apply(replace(seen("WAITING_ACCEPTANCE"), raw=b"alpha", digest="same"), other)
     alpha, beta = world.order("alpha"), world.order("beta")
     assert (alpha.state, beta.state) == ("waiting_acceptance", "shipping")
     assert world.open_commands(alpha.key) == {(CommandKind.ACCEPT, "accept", 0)}
@@ -325,11 +328,11 @@ def test_attention_keeps_the_moment_since_which_it_stands(world: World) -> None:
     since = world.clock.now()
     world.clock.advance(60)
     world.apply(without_address(1))
-    assert world.order().attention == (("address_missing", "", since),)
+    assert world.order().attention == (StandingAttention(Reason.ADDRESS_MISSING, since=since),)
     world.apply(seen("SHIPPING", 2))
     assert world.order().attention == ()
     world.apply(without_address(3))
-    assert world.order().attention == (("address_missing", "", world.clock.now()),)
+    assert world.order().attention == (StandingAttention(Reason.ADDRESS_MISSING, since=world.clock.now()),)
 
 
 def test_a_changed_policy_is_planned_without_an_event(tmp_path: Path) -> None:
@@ -374,13 +377,13 @@ def test_an_older_order_is_left_alone(tmp_path: Path) -> None:
 
 def told_apart(event: Event) -> Event:
     """Different events get different ids, and different reads different contents, as the wire gives them."""
-    says = event.says
+    says = event.new_facts
     for name in ("snapshot", "unknown"):
         if (shown := getattr(says, name)) is not None:
-            digest = hashlib.sha256(repr(replace(shown, content="")).encode()).hexdigest()
-            says = replace(says, **{name: replace(shown, content=digest)})
+            digest = hashlib.sha256(repr(replace(shown, digest="")).encode()).hexdigest()
+            says = replace(says, **{name: replace(shown, digest=digest)})
     event_id = hashlib.sha256(repr(says).encode()).hexdigest()
-    return replace(event, says=says, event_id=event_id, raw=event_id.encode(), content=event_id)
+    return replace(event, new_facts=says, event_id=event_id, raw=event_id.encode(), digest=event_id)
 
 
 @st.composite
@@ -399,7 +402,7 @@ def two_runs(draw: st.DrawFn) -> tuple[list[list[Event]], list[list[Event]]]:
     )
 
 
-End = tuple[str, Facts, set[tuple[str, str]], set[tuple[str, str, int]]]
+End = tuple[str, Facts, set[str], set[tuple[str, str, int]]]
 
 
 def end_of(run: Sequence[Sequence[Event]]) -> End:
@@ -410,16 +413,17 @@ def end_of(run: Sequence[Sequence[Event]]) -> End:
                 world.clock.advance(1)
                 world.apply(*batch)
             order, journal = world.order(), journal_rows.of_order(world.store, 1)
-            assert order.facts == reduce(join, (entry.event.says for entry in journal), Facts())
+            assert order.facts == reduce(join, (entry.event.new_facts for entry in journal), Facts())
             assert order.state == state_of(order.facts) == journal[-1].after
             assert [entry.version for entry in journal] == list(range(1, order.version + 1))
             assert [entry.before for entry in journal] == ["new", *(entry.after for entry in journal[:-1])]
             total = sum(map(len, run))
             assert total == len(journal) + sum(entry.repeats for entry in journal)
             assert len({entry.event.event_id for entry in journal}) == len(journal)
-            assert world.open_commands() == {command.key for command in due(order.facts, Policy())}
-            attention = {(reason, detail) for reason, detail, _ in order.attention}
-            assert attention == {(c.reason, c.detail) for c in concerns(order.facts, Policy())}
+            wanted = plan(order.facts, Policy())
+            assert world.open_commands() == {(c.kind, c.carries, c.round) for c in wanted.due}
+            attention = {one.token for one in order.attention}
+            assert attention == {one.token for one in wanted.attention}
             return order.state, order.facts, attention, world.open_commands()
         finally:
             world.store.close()

@@ -94,7 +94,7 @@ def test_a_policy_that_changed_while_nothing_ran_is_planned_at_the_start(home: P
     held = Service(config.load(path))
     held.orders.apply([replace(snapshot_event(read("WAITING_ACCEPTANCE")), shop="alpha")])
     (order,) = order_rows.latest(held.store)
-    assert [reason for reason, *_ in order.attention] == ["needs_decision"]
+    assert [one.reason for one in order.attention] == ["needs_decision"]
     held.stop()
     path.write_text(text)
     service = Service(config.load(path))

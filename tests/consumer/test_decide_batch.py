@@ -7,6 +7,7 @@ from datetime import timedelta
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from consumer.apply import GIVE_UP_AFTER, BatchDecision, Loaded, decide_batch, decide_replan
+from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event
 from statemachine.facts import Cancellation, Facts, Snapshot
@@ -68,7 +69,7 @@ def test_each_event_of_an_order_is_a_version_and_a_journal_row_and_the_order_is_
     assert row.version == 3
     assert replaced == 0
     assert row.state == "imported"
-    assert row.facts.parts == spoke().says.parts
+    assert row.facts.parts == spoke().new_facts.parts
     assert row.entered_at == NOW
 
 
@@ -117,7 +118,7 @@ def test_orders_of_two_shops_with_one_id_are_two_orders() -> None:
 
 
 def test_the_received_bytes_are_kept_by_order_and_digest() -> None:
-    event = replace(shown("SHIPPING"), raw=b"received", content="digest")
+    event = replace(shown("SHIPPING"), raw=b"received", digest="digest")
     assert decide_batch([event, spoke()], loaded(), {}, NOW).snapshots == {(1, "digest"): b"received"}
 
 
@@ -173,9 +174,9 @@ def test_a_leased_command_that_is_needed_after_all_is_revived() -> None:
 
 
 def test_an_attention_reason_keeps_the_moment_since_which_it_stands() -> None:
-    canceled = replace(spoke(), event_id="128", says=Facts(cancellations=(Cancellation(1),)))
+    canceled = replace(spoke(), event_id="128", new_facts=Facts(cancellations=(Cancellation(1),)))
     before = decided(shown("SHIPPING"), canceled)
-    assert before.attention == (("oms_canceled", "1", NOW),)
+    assert before.attention == (StandingAttention(Reason.OMS_CANCELED, "1", since=NOW),)
     row = after(decide_batch([shown("SHIPPING", 1)], loaded(before), {}, NOW + timedelta(hours=1)))
     assert row.attention == before.attention
 
@@ -183,7 +184,7 @@ def test_an_attention_reason_keeps_the_moment_since_which_it_stands() -> None:
 def test_the_policy_is_that_of_the_order_s_shop() -> None:
     assert decided(shown("WAITING_ACCEPTANCE")).attention == ()
     held = decided(shown("WAITING_ACCEPTANCE"), policy=Policy("hold"))
-    assert [reason for reason, _, _ in held.attention] == ["needs_decision"]
+    assert [one.reason for one in held.attention] == ["needs_decision"]
 
 
 def test_a_replan_writes_only_the_orders_that_look_different_and_no_journal() -> None:

@@ -412,7 +412,7 @@ def test_each_order_carries_the_start_of_its_own_pages_read(rig: Rig) -> None:
     for record in rig.records():
         event = decode_snapshot(record.value, (), {"alpha"})
         assert event is not None
-        snapshot = event.says.snapshot
+        snapshot = event.new_facts.snapshot
         assert snapshot is not None
         read_at[event.order_id] = snapshot.read_at
     assert read_at["000-A"] == began + timedelta(seconds=10)

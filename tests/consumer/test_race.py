@@ -91,7 +91,7 @@ def lost(store: Store, rounds: int) -> list[str]:
         *(snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
         *(spoke(), sent(), sent("T2", when=2), answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM)),
     ]
-    whole = reduce(join, (event.says for event in said), Facts())
+    whole = reduce(join, (event.new_facts for event in said), Facts())
     found = []
     for n in range(rounds):
         (row,) = order_rows.find(store, f"O-{n}") or (None,)
@@ -99,7 +99,7 @@ def lost(store: Store, rounds: int) -> list[str]:
             found.append(f"O-{n} is not there")
             continue
         journal = journal_rows.of_order(store, row.key)
-        folded = reduce(join, (entry.event.says for entry in journal), Facts())
+        folded = reduce(join, (entry.event.new_facts for entry in journal), Facts())
         found += [
             f"O-{n}: {what}"
             for what, holds in {

@@ -16,7 +16,7 @@ from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS
 from consumer.operations import orders
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy
-from statemachine.facts import Attempt, Tracking
+from statemachine.facts import Attempt, DecisionKind, Tracking
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, GRACE, Rig, mandatory
 
 #: From the simulators' answers; all of their invented people are called Canary.
@@ -685,7 +685,9 @@ def test_a_retried_import_knows_that_an_earlier_round_may_have_arrived(rig: Rig)
     sent = rig.command().payload
     rig.policies["alpha"] = Policy("all")
     now = rig.clock.now()
-    orders.act(rig.store, rig.orders, rig.row(), "retry", shops=["alpha"], who="ana", why="it works again", at=now)
+    orders.act(
+        rig.store, rig.orders, rig.row(), DecisionKind.RETRY, shops=["alpha"], who="ana", why="it works again", at=now
+    )
     assert (rig.command().round, rig.command().payload, rig.command().maybe_sent) == (1, sent, True)
     rig.work(seconds=60)
     assert (rig.state(), rig.attention(), rig.effects()) == ("imported", [], ["imported"])

@@ -10,7 +10,19 @@ from datetime import UTC, datetime, timedelta
 from statemachine import facts as f
 from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
-from statemachine.facts import Act, Answer, Dispatch, Facts, Line, Part, Snapshot, Tracking, rank_of, snapshot_facts
+from statemachine.facts import (
+    Answer,
+    Decision,
+    DecisionKind,
+    Dispatch,
+    Facts,
+    Line,
+    Part,
+    Snapshot,
+    Tracking,
+    rank_of,
+    snapshot_facts,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LINES = (Line("L1", "", "MUG", 2), Line("L2", "", "TEE", 1))
@@ -44,7 +56,7 @@ def read(
         rank=rank_of(workflow, state),
         has_address=address,
         read_at=at(began),
-        content=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}",
+        digest=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}",
         state=state,
         workflow=workflow,
         created_at=START,
@@ -55,7 +67,7 @@ def read(
 
 def snapshot_event(snapshot: Snapshot) -> Event:
     """What the poller would publish of this read."""
-    return event(Trigger.SNAPSHOT, f"{snapshot.content}:{snapshot.read_at}", snapshot_facts(snapshot))
+    return event(Trigger.SNAPSHOT, f"{snapshot.digest}:{snapshot.read_at}", snapshot_facts(snapshot))
 
 
 def event(trigger: Trigger, event_id: str, says: Facts) -> Event:
@@ -96,7 +108,9 @@ def answered(kind: str, **more: object) -> Event:
 
 def settled(*subject: str, when: float = 0) -> Event:
     return event(
-        Trigger.DECISION, f"settle:{subject}:{when}", Facts(acts=(Act(at(when), "settle", "ana", "checked", subject),))
+        Trigger.DECISION,
+        f"settle:{subject}:{when}",
+        Facts(decisions=(Decision(at(when), DecisionKind.SETTLE, "ana", "checked", subject),)),
     )
 
 

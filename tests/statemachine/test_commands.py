@@ -7,12 +7,13 @@ import pytest
 
 from statemachine import facts as f
 from statemachine.attention import ALREADY_THERE
-from statemachine.commands import MAX_DISPROVED, CommandKind, Policy, retry_subject
+from statemachine.commands import MAX_DISPROVED, Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
-    Act,
     Attempt,
     Cancellation,
+    Decision,
+    DecisionKind,
     Dispatch,
     Facts,
     GiveUp,
@@ -22,7 +23,7 @@ from statemachine.facts import (
     Tracking,
     join,
 )
-from statemachine.plan import concerns, due, read_after
+from statemachine.plan import plan, read_after
 from statemachine.readings import unsent_parts
 from statemachine.states import state_of
 from tests.statemachine.lives import answer, answered, at, event, parcel, read, sent, settled, snapshot_event, spoke
@@ -34,7 +35,7 @@ T2_KEY = "DPD | T2 | "
 
 
 def known(*events: Event) -> Facts:
-    return reduce(join, (one.says for one in events), Facts())
+    return reduce(join, (one.new_facts for one in events), Facts())
 
 
 def seen(state: str, **more: object) -> Event:
@@ -45,8 +46,8 @@ def said(**fields: object) -> Event:
     return event(Trigger.CALL, f"call {fields}", Facts(**fields))  # type: ignore[arg-type]
 
 
-def acted(act: str, *subject: str, when: float = 0) -> Event:
-    return event(Trigger.DECISION, f"{act}{when}", Facts(acts=(Act(at(when), act, "ana", "why", subject),)))
+def acted(kind: DecisionKind, *subject: str, when: float = 0) -> Event:
+    return event(Trigger.DECISION, f"{kind}{when}", Facts(decisions=(Decision(at(when), kind, "ana", "why", subject),)))
 
 
 def rejected(
@@ -55,12 +56,16 @@ def rejected(
     return said(rejections=(Rejection(kind, carries, round_, basis, at(when), code, "no"),))
 
 
+def due(facts: Facts, policy: Policy = POLICY) -> tuple[Command, ...]:
+    return plan(facts, policy).due
+
+
 def kinds(facts: Facts, policy: Policy = POLICY) -> list[str]:
     return [command.kind for command in due(facts, policy)]
 
 
 def reasons(facts: Facts, policy: Policy = POLICY) -> list[str]:
-    return [concern.reason for concern in concerns(facts, policy)]
+    return [one.reason for one in plan(facts, policy).attention]
 
 
 # -- Acceptance --------------------------------------------------------------------------------------------------
@@ -80,39 +85,41 @@ def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
     answered_at_10 = answered(CommandKind.ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
     assert (state_of(waiting), kinds(waiting), read_after(waiting)) == ("accepted", [], at(60))
-    in_grace = join(waiting, seen("WAITING_ACCEPTANCE", began=60).says)
+    in_grace = join(waiting, seen("WAITING_ACCEPTANCE", began=60).new_facts)
     assert (state_of(in_grace), kinds(in_grace)) == ("accepted", [])
-    too_late = join(waiting, seen("WAITING_ACCEPTANCE", began=61).says)
+    too_late = join(waiting, seen("WAITING_ACCEPTANCE", began=61).new_facts)
     assert (state_of(too_late), read_after(too_late)) == ("waiting_acceptance", None)
-    assert [(c.kind, c.round) for c in due(too_late, POLICY)] == [(CommandKind.ACCEPT, 1)]
+    assert [(c.kind, c.round) for c in due(too_late)] == [(CommandKind.ACCEPT, 1)]
 
 
 def test_answers_that_are_never_applied_end_with_a_person() -> None:
     facts = known(seen("WAITING_ACCEPTANCE", began=1000))
     for round_ in range(MAX_DISPROVED):
         assert kinds(facts) == [CommandKind.ACCEPT]
-        facts = join(facts, answered(CommandKind.ACCEPT, carries="accept", round_=round_, answered=10 + round_).says)
+        facts = join(
+            facts, answered(CommandKind.ACCEPT, carries="accept", round_=round_, answered=10 + round_).new_facts
+        )
     assert (kinds(facts), reasons(facts)) == ([], ["not_applied"])
 
 
 def test_a_400_is_looked_at_before_anybody_is_told() -> None:
     """docs/rules.md 19: it may only mean that the order has moved on."""
     waiting = seen("WAITING_ACCEPTANCE", began=1)
-    content = read("WAITING_ACCEPTANCE").content
+    content = read("WAITING_ACCEPTANCE").digest
     facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=content, when=5))
     assert (kinds(facts), reasons(facts), read_after(facts)) == ([], [], at(5))
-    assert reasons(join(facts, seen("WAITING_ACCEPTANCE", began=6).says)) == ["accept_rejected"]
-    moved_on = join(facts, seen("WAITING_DEBIT", updated=1, began=6).says)
+    assert reasons(join(facts, seen("WAITING_ACCEPTANCE", began=6).new_facts)) == ["accept_rejected"]
+    moved_on = join(facts, seen("WAITING_DEBIT", updated=1, began=6).new_facts)
     assert (state_of(moved_on), reasons(moved_on)) == ("awaiting_payment", [])
 
 
 def test_a_rejection_holds_for_its_basis_alone() -> None:
     """docs/rules.md 22: the order has changed, so it is tried once more, under a new round."""
     facts = known(
-        seen("WAITING_ACCEPTANCE"), rejected(CommandKind.ACCEPT, "accept", basis=read("WAITING_ACCEPTANCE").content)
+        seen("WAITING_ACCEPTANCE"), rejected(CommandKind.ACCEPT, "accept", basis=read("WAITING_ACCEPTANCE").digest)
     )
-    changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3).says)
-    assert [(c.kind, c.round) for c in due(changed, POLICY)] == [(CommandKind.ACCEPT, 1)]
+    changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3).new_facts)
+    assert [(c.kind, c.round) for c in due(changed)] == [(CommandKind.ACCEPT, 1)]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def test_the_acceptance_policy(policy: Policy, expected: list[str], why: list[st
 
 
 def test_a_person_decides_what_the_policy_leaves_open_and_the_newest_decision_counts() -> None:
-    facts = known(seen("WAITING_ACCEPTANCE"), acted("accept", when=1), acted("refuse", when=2))
+    facts = known(seen("WAITING_ACCEPTANCE"), acted(DecisionKind.ACCEPT, when=1), acted(DecisionKind.REFUSE, when=2))
     assert [(c.kind, c.carries) for c in due(facts, Policy("hold"))] == [(CommandKind.ACCEPT, "refuse")]
 
 
@@ -151,7 +158,7 @@ def test_the_import_is_due_once_the_address_is_there() -> None:
     assert kinds(known(seen("WAITING_DEBIT"))) == []
     held = known(seen("SHIPPING", has_address=False))
     assert (state_of(held), kinds(held), reasons(held)) == ("shipping", [], ["address_missing"])
-    assert kinds(join(held, seen("SHIPPING", updated=1).says)) == [CommandKind.IMPORT]
+    assert kinds(join(held, seen("SHIPPING", updated=1).new_facts)) == [CommandKind.IMPORT]
 
 
 def test_no_open_line_means_no_import() -> None:
@@ -162,19 +169,19 @@ def test_no_open_line_means_no_import() -> None:
 
 def test_one_import_row_for_ever_unless_it_was_rejected() -> None:
     """A changed order does not open a second import; a rejected one opens the next round with the changed order."""
-    first = due(known(seen("SHIPPING")), POLICY)[0]
-    changed = due(known(seen("SHIPPING"), seen("SHIPPING", updated=5)), POLICY)[0]
+    first = due(known(seen("SHIPPING")))[0]
+    changed = due(known(seen("SHIPPING"), seen("SHIPPING", updated=5)))[0]
     assert first.key == changed.key
     refused = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=first.basis))
     assert (kinds(refused), reasons(refused)) == ([], ["import_rejected"])
-    assert due(join(refused, seen("SHIPPING", updated=5).says), POLICY)[0].key == (CommandKind.IMPORT, "", 1)
+    assert due(join(refused, seen("SHIPPING", updated=5).new_facts))[0].key == CommandKey(CommandKind.IMPORT, "", 1)
 
 
 def test_an_order_that_the_oms_has_without_us_is_for_a_person_who_can_settle_it() -> None:
     """`Duplicate` is done only after an earlier try of ours."""
-    facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").content, code=ALREADY_THERE))
+    facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").digest, code=ALREADY_THERE))
     assert (state_of(facts), reasons(facts)) == ("shipping", ["already_in_oms"])
-    facts = join(facts, settled("already_in_oms:").says)
+    facts = join(facts, settled("already_in_oms:").new_facts)
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("imported", [], [])
 
 
@@ -183,7 +190,7 @@ def test_canceled_while_an_import_may_be_under_way_needs_a_person() -> None:
     attempted = said(attempts=(Attempt(CommandKind.IMPORT, ""),))
     canceled = known(seen("SHIPPING"), attempted, seen("CANCELED", updated=1))
     assert (state_of(canceled), kinds(canceled), reasons(canceled)) == ("canceled", [], ["canceled_after_import"])
-    assert reasons(join(canceled, rejected(CommandKind.IMPORT, basis="x").says)) == []
+    assert reasons(join(canceled, rejected(CommandKind.IMPORT, basis="x").new_facts)) == []
     assert reasons(known(seen("SHIPPING"), seen("CANCELED", updated=1))) == []
 
 
@@ -200,7 +207,7 @@ def test_canceled_on_both_sides_needs_nobody() -> None:
 def test_tracking_goes_before_the_shipment_in_its_own_call() -> None:
     facts = known(seen("SHIPPING"), spoke(), sent())
     assert (state_of(facts), kinds(facts)) == ("dispatched", [CommandKind.TRACK])
-    assert kinds(join(facts, answered(CommandKind.TRACK, carries=T1_KEY).says)) == [CommandKind.CONFIRM]
+    assert kinds(join(facts, answered(CommandKind.TRACK, carries=T1_KEY).new_facts)) == [CommandKind.CONFIRM]
 
 
 def test_without_any_tracking_it_is_shipped_all_the_same() -> None:
@@ -219,19 +226,19 @@ def test_a_refused_tracking_blocks_nothing(end: Event) -> None:
 def test_a_shipment_refused_for_lack_of_tracking_goes_out_once_there_is_one() -> None:
     """docs/rules.md 22: keyed by what Mirakl holds. 8 without tracking, OR24 refused, then 516 brings it."""
     facts = known(seen("SHIPPING"), sent(""))
-    basis = due(facts, POLICY)[0].basis
-    facts = join(facts, rejected(CommandKind.CONFIRM, basis=basis, when=1).says)
+    basis = due(facts)[0].basis
+    facts = join(facts, rejected(CommandKind.CONFIRM, basis=basis, when=1).new_facts)
     assert kinds(facts) == []
-    facts = join(facts, sent("T1", when=5, status=516).says)
+    facts = join(facts, sent("T1", when=5, status=516).new_facts)
     assert kinds(facts) == [CommandKind.TRACK]
     facts = join(facts, known(said(sent=(T1,)), answered(CommandKind.TRACK, carries=T1_KEY, answered=6)))
-    assert [(c.kind, c.round) for c in due(facts, POLICY)] == [(CommandKind.CONFIRM, 1)]
+    assert [(c.kind, c.round) for c in due(facts)] == [(CommandKind.CONFIRM, 1)]
 
 
 def test_a_dispatch_while_payment_is_awaited_acts_when_shipping_is_seen() -> None:
     facts = known(seen("WAITING_DEBIT"), spoke(), sent())
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("dispatched", [], ["sent_before_shipping"])
-    assert kinds(join(facts, seen("SHIPPING", updated=1).says)) == [CommandKind.TRACK]
+    assert kinds(join(facts, seen("SHIPPING", updated=1).new_facts)) == [CommandKind.TRACK]
 
 
 def test_the_debit_after_shipping_is_no_regression() -> None:
@@ -252,7 +259,7 @@ def test_late_tracking_still_goes_out_while_mirakl_shows_none_or_an_older_one_of
     none_shown = known(seen("SHIPPED"), sent("T1", status=516))
     assert kinds(none_shown) == [CommandKind.TRACK]
     ours_shown = known(seen("SHIPPED", tracking=T1), said(sent=(T1,)), sent("T1"), sent("T2", when=9))
-    assert [(c.kind, c.carries) for c in due(ours_shown, POLICY)] == [(CommandKind.TRACK, T2_KEY)]
+    assert [(c.kind, c.carries) for c in due(ours_shown)] == [(CommandKind.TRACK, T2_KEY)]
 
 
 def test_a_foreign_tracking_is_a_persons_and_stays() -> None:
@@ -267,28 +274,28 @@ def test_an_older_tracking_of_ours_that_landed_late_is_replaced_again() -> None:
         seen("SHIPPED"), sent("T1"), sent("T2", when=9), tried, answered(CommandKind.TRACK, carries=T2_KEY, answered=20)
     )
     assert kinds(facts) == []
-    landed = join(facts, seen("SHIPPED", updated=1, began=71, tracking=T1).says)
-    assert [(c.carries, c.round) for c in due(landed, POLICY)] == [(T2_KEY, 1)]
-    shown = join(facts, seen("SHIPPED", updated=1, began=71, tracking=Tracking("DPD UK", "t2 ")).says)
+    landed = join(facts, seen("SHIPPED", updated=1, began=71, tracking=T1).new_facts)
+    assert [(c.carries, c.round) for c in due(landed)] == [(T2_KEY, 1)]
+    shown = join(facts, seen("SHIPPED", updated=1, began=71, tracking=Tracking("DPD UK", "t2 ")).new_facts)
     assert (kinds(shown), reasons(shown)) == ([], [])
 
 
 def test_the_newest_dispatch_counts_never_the_last_to_arrive() -> None:
     """docs/rules.md 4; a number beats none."""
     facts = known(seen("SHIPPING"), sent("T2", when=9), sent("T1", when=5), sent("", when=99))
-    assert due(facts, POLICY)[0].carries == T2_KEY
+    assert due(facts)[0].carries == T2_KEY
 
 
 def test_8_then_64_then_516_is_one_dispatch() -> None:
     facts = known(seen("SHIPPING"), sent(), sent(status=64, when=3), sent(status=516, when=7))
-    assert [c.key for c in due(facts, POLICY)] == [(CommandKind.TRACK, T1_KEY, 0)]
+    assert [c.key for c in due(facts)] == [CommandKey(CommandKind.TRACK, T1_KEY, 0)]
 
 
 def test_the_same_number_told_again_without_its_url_is_no_other_tracking() -> None:
     with_url = replace(T1, url="https://track.example/T1")
     first = said(dispatches=(Dispatch(1, at(0), with_url, (), "order"),))
     facts = known(seen("SHIPPING"), first, sent(status=64, when=9))
-    assert [c.carries for c in due(facts, POLICY)] == ["DPD | T1 | https://track.example/T1"]
+    assert [c.carries for c in due(facts)] == ["DPD | T1 | https://track.example/T1"]
 
 
 def test_a_parcel_without_a_date_told_again_counts_once() -> None:
@@ -300,8 +307,8 @@ def test_a_parcel_without_a_date_told_again_counts_once() -> None:
 def test_a_partial_dispatch_stays_imported_with_attention() -> None:
     facts = known(seen("SHIPPING"), parcel("L1", 2))
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("imported", [], ["partly_sent"])
-    rest = join(facts, parcel("L2", 1, "T2", when=5).says)
-    assert (state_of(rest), [c.carries for c in due(rest, POLICY)], reasons(rest)) == ("dispatched", [T2_KEY], [])
+    rest = join(facts, parcel("L2", 1, "T2", when=5).new_facts)
+    assert (state_of(rest), [c.carries for c in due(rest)], reasons(rest)) == ("dispatched", [T2_KEY], [])
 
 
 def test_only_open_lines_have_to_be_sent() -> None:
@@ -319,14 +326,14 @@ def test_the_shipment_waits_for_every_part_that_is_known() -> None:
     facts = known(seen("SHIPPING"), parts, sent(oms_id=1))
     assert (state_of(facts), kinds(facts), reasons(facts)) == ("dispatched", [], ["partly_sent"])
     assert unsent_parts(facts) == (2,)
-    assert kinds(join(facts, sent("T2", oms_id=2, when=3).says)) == [CommandKind.TRACK]
+    assert kinds(join(facts, sent("T2", oms_id=2, when=3).new_facts)) == [CommandKind.TRACK]
 
 
 def test_with_may_split_a_status_covers_its_part_alone() -> None:
     parts = said(parts=(Part(1, "A", ("L1",)), Part(2, "B", ("L2",))))
     facts = known(seen("SHIPPING"), parts, sent(oms_id=1, covers="part"))
     assert state_of(facts) == "imported"
-    assert state_of(join(facts, sent(oms_id=2, covers="part").says)) == "dispatched"
+    assert state_of(join(facts, sent(oms_id=2, covers="part").new_facts)) == "dispatched"
 
 
 def test_more_sent_than_ordered_needs_a_person() -> None:
@@ -347,23 +354,23 @@ def test_an_oms_cancel_never_cancels_but_holds_every_command_until_settled(state
     facts = known(seen(state), said(cancellations=(Cancellation(1),)))
     assert (kinds(facts), reasons(facts)) == ([], ["oms_canceled"])
     assert state_of(facts) != "canceled"
-    assert kinds(join(facts, settled("oms_canceled:1").says))
+    assert kinds(join(facts, settled("oms_canceled:1").new_facts))
     again = join(facts, known(settled("oms_canceled:1"), said(cancellations=(Cancellation(1, (("L1", 1),)),))))
-    assert reasons(again) == ["oms_canceled"], "a new cancellation is a new concern"
+    assert reasons(again) == ["oms_canceled"], "a new cancellation needs a person again"
 
 
 def test_hold_stops_everything_until_settled() -> None:
-    facts = known(seen("SHIPPING"), acted("hold", when=1))
+    facts = known(seen("SHIPPING"), acted(DecisionKind.HOLD, when=1))
     assert (kinds(facts), reasons(facts)) == ([], ["held"])
-    assert kinds(join(facts, acted("settle", when=2).says)) == [CommandKind.IMPORT]
+    assert kinds(join(facts, acted(DecisionKind.SETTLE, when=2).new_facts)) == [CommandKind.IMPORT]
 
 
 def test_a_retry_by_hand_opens_the_next_round_under_a_new_key() -> None:
-    facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").content))
+    facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").digest))
     assert kinds(facts) == []
-    again = join(facts, acted("retry", retry_subject((CommandKind.IMPORT, "", 0)), when=9).says)
-    assert due(again, POLICY)[0].key == (CommandKind.IMPORT, "", 1)
-    assert kinds(join(again, rejected(CommandKind.IMPORT, basis=read("SHIPPING").content, round_=1).says)) == []
+    again = join(facts, acted(DecisionKind.RETRY, str(CommandKey(CommandKind.IMPORT, "", 1)), when=9).new_facts)
+    assert due(again)[0].key == CommandKey(CommandKind.IMPORT, "", 1)
+    assert kinds(join(again, rejected(CommandKind.IMPORT, basis=read("SHIPPING").digest, round_=1).new_facts)) == []
 
 
 def test_an_order_without_lines_cannot_be_accepted_and_says_so() -> None:
@@ -388,19 +395,19 @@ def test_a_carrier_that_mirakl_shows_without_a_number_is_nobodys_tracking() -> N
 
 
 def test_a_read_of_an_unknown_state_is_a_look_all_the_same() -> None:
-    odd = replace(read("SHIPPING", updated=9, began=99), state="ON_HOLD", rank=-1, content="odd")
+    odd = replace(read("SHIPPING", updated=9, began=99), state="ON_HOLD", rank=-1, digest="odd")
     assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
 
 
 def test_an_unknown_state_changes_nothing_and_is_flagged() -> None:
-    odd = snapshot_event(replace(read("SHIPPING", updated=9), state="ON_HOLD", rank=-1, content="odd"))
+    odd = snapshot_event(replace(read("SHIPPING", updated=9), state="ON_HOLD", rank=-1, digest="odd"))
     facts = known(seen("WAITING_ACCEPTANCE"), odd)
     assert (state_of(facts), kinds(facts), reasons(facts)) == (
         "waiting_acceptance",
         [CommandKind.ACCEPT],
         ["unknown_state"],
     )
-    assert reasons(join(facts, seen("SHIPPING", updated=10).says)) == []
+    assert reasons(join(facts, seen("SHIPPING", updated=10).new_facts)) == []
     assert state_of(known(odd)) == "new"
 
 
@@ -419,5 +426,5 @@ def test_an_order_known_from_the_oms_alone_is_new_and_asked_for() -> None:
 def test_the_proof_of_a_tracking_is_asked_for_after_shipping_too() -> None:
     facts = known(seen("SHIPPED"), sent(), answered(CommandKind.TRACK, carries=T1_KEY, answered=10))
     assert read_after(facts) == at(60)
-    assert read_after(join(facts, seen("SHIPPED", began=61, tracking=T1).says)) is None
+    assert read_after(join(facts, seen("SHIPPED", began=61, tracking=T1).new_facts)) is None
     assert answer(CommandKind.TRACK, answered=10).proof_after == at(60)

@@ -25,7 +25,7 @@ def space() -> tuple[frozenset[Facts], frozenset[tuple[str, str, str]]]:
             facts = todo.pop()
             state = state_of(facts)
             for event in events:
-                more = join(facts, event.says)
+                more = join(facts, event.new_facts)
                 target = state_of(more)
                 if target != state:
                     moves.add((state, event.trigger, target))
@@ -89,7 +89,7 @@ def test_the_machine_moves_exactly_as_the_table_says() -> None:
     for life in lives():
         events = life.events()
         for first in events:
-            facts = join(Facts(), first.says)
+            facts = join(Facts(), first.new_facts)
             for event in events:
                 decision = decide(state_of(facts), facts, event)
                 assert decision.state == state_of(decision.facts)
@@ -98,7 +98,7 @@ def test_the_machine_moves_exactly_as_the_table_says() -> None:
 
 def test_a_missing_row_keeps_state_and_facts_and_is_told() -> None:
     table = tuple(edge for edge in TABLE if (edge.source, edge.target) != ("waiting_acceptance", "accepted"))
-    waiting = snapshot_event(read("WAITING_ACCEPTANCE")).says
+    waiting = snapshot_event(read("WAITING_ACCEPTANCE")).new_facts
     decision = decide(State.WAITING_ACCEPTANCE, waiting, answered("accept_order", carries="accept"), _machine(table))
     assert (decision.state, decision.result, decision.edge) == ("waiting_acceptance", EventResult.NO_EDGE, None)
     assert decision.facts.answers
@@ -112,7 +112,7 @@ def test_a_wrong_kind_of_event_is_no_edge_and_does_not_raise() -> None:
 
 
 def test_one_event_jumps_over_states() -> None:
-    before = join(spoke().says, sent().says)
+    before = join(spoke().new_facts, sent().new_facts)
     decision = decide(State.NEW, before, snapshot_event(read("SHIPPING")))
     assert (decision.result, decision.state) == (EventResult.MOVED, "dispatched")
     assert decision.edge is not None

@@ -149,7 +149,7 @@ def test_real_orders_get_through(tmp_path: Path) -> None:
         assert states["order_status_waiting_acceptance"] == "accepted"
         assert states["order_status_staging"] == "new"
         assert states["order_status_shipping"] == "shipping"
-        assert [reason for reason, *_ in stored["order_status_shipping"].attention] == ["address_missing"]
+        assert [one.reason for one in stored["order_status_shipping"].attention] == ["address_missing"]
         for word in ("shipped", "to_collect", "received", "closed"):
             assert states.get(f"order_status_{word}", "shipped") == "shipped"
         for word in ("refused", "canceled"):
@@ -201,7 +201,7 @@ def test_an_unknown_state_is_kept_and_flagged(tmp_path: Path) -> None:
     with place(tmp_path, page_of([raw])) as (one, _, _):
         one.turn()
         order = one.orders()["O-1"]
-        assert (order.state, [reason for reason, *_ in order.attention]) == ("new", ["unknown_state"])
+        assert (order.state, [one.reason for one in order.attention]) == ("new", ["unknown_state"])
 
 
 def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_no_error_text_quotes_a_value() -> None:
 
 
 def test_an_order_dispatched_as_a_whole_with_its_parcel() -> None:
-    facts = decoded(callback(status="8")).says
+    facts = decoded(callback(status="8")).new_facts
     at = datetime(2025, 3, 6, 12, 4, 19, tzinfo=UTC)
     tracking = Tracking("Royal Mail", "AB1", "https://track.example/AB1")
     assert facts.parts == (Part(46140204, "8679131463FC8D18"),)
@@ -60,13 +60,13 @@ def test_an_order_dispatched_as_a_whole_with_its_parcel() -> None:
 def test_a_status_without_parcels_dispatches_its_part_where_orders_may_split() -> None:
     payload = callback(status=516, new_shipments=None, shipping_carrier=None, shipping_tracking=" ")
     del payload["new_cancellations"]
-    facts = decoded(payload, (ShopIds("alpha", 99999, may_split=True),)).says
+    facts = decoded(payload, (ShopIds("alpha", 99999, may_split=True),)).new_facts
     assert facts.dispatches == (Dispatch(46140204, NOW, Tracking(), (), "part"),)
 
 
 def test_a_parcel_without_date_or_number_takes_those_of_the_order() -> None:
     parcel = {"dispatch_datetime": "0000-00-00 00:00:00", "tracking": None, "tracking_url": "ftp://x", "items": None}
-    facts = decoded(callback(status=512, new_shipments=[parcel])).says
+    facts = decoded(callback(status=512, new_shipments=[parcel])).new_facts
     assert facts.dispatches == (Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1"), dated=False),)
 
 
@@ -75,7 +75,7 @@ def test_an_order_without_a_number_takes_that_of_the_newest_parcel() -> None:
         {"dispatch_datetime": "2025-03-07 10:00:00", "tracking": "NEW", "tracking_url": "https://t/NEW"},
         {"dispatch_datetime": "2025-03-06 10:00:00", "tracking": "OLD"},
     ]
-    facts = decoded(callback(new_shipments=parcels, shipping_tracking="")).says
+    facts = decoded(callback(new_shipments=parcels, shipping_tracking="")).new_facts
     whole = next(one for one in facts.dispatches if one.covers)
     assert whole.tracking.number == "NEW"
     assert whole.tracking.url == "https://t/NEW"
@@ -84,7 +84,7 @@ def test_an_order_without_a_number_takes_that_of_the_newest_parcel() -> None:
 
 def test_quantities_of_a_canceled_line_are_added_up() -> None:
     canceled = [{"items": [{"external_ref": "l", "quantity": 1}, {"external_ref": "l", "quantity": 2}]}]
-    facts = decoded(callback(status=128, new_shipments=[], new_cancellations=canceled)).says
+    facts = decoded(callback(status=128, new_shipments=[], new_cancellations=canceled)).new_facts
     assert set(facts.cancellations) == {Cancellation(46140204, (("l", 3),)), Cancellation(46140204)}
     assert facts.dispatches == ()
 

@@ -60,7 +60,7 @@ def test_the_fields_of_a_snapshot() -> None:
         ("A-1-1", "MUG", 2, True),
         ("", "", 1, True),  # kept, so that a person looks
     ]
-    assert len(snapshot.content) == 32
+    assert len(snapshot.digest) == 32
 
 
 @pytest.mark.parametrize("street", [None, "", "  ", 5.5j, {}, []])
@@ -95,10 +95,10 @@ def test_a_snapshot_goes_through_the_log_byte_for_byte() -> None:
     assert answer is not None
     assert answer.raw == raw
     assert answer.trigger == "snapshot"
-    assert answer.says.shipped_seen
+    assert answer.new_facts.shipped_seen
     assert answer.note == {"mirakl_state": "SHIPPED"}
-    assert answer.says.snapshot
-    assert answer.says.snapshot.read_at == NOW
+    assert answer.new_facts.snapshot
+    assert answer.new_facts.snapshot.read_at == NOW
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def test_an_empty_list_is_an_empty_array(desk: Desk) -> None:
 def _refused(desk: Desk) -> None:
     """An order whose acceptance Mirakl refused with words about its customer."""
     shown = snapshot_event(read("WAITING_ACCEPTANCE"))
-    desk.tell(replace(shown, raw=RECEIVED, content=read("WAITING_ACCEPTANCE").content))
+    desk.tell(replace(shown, raw=RECEIVED, digest=read("WAITING_ACCEPTANCE").digest))
     good("orders", "accept", "O-1", "--reason", "fine", "--yes")
     desk.works(Rejected("OR21", "400", status=400, code="BAD", words="Erika is unknown"))
 
@@ -393,13 +393,15 @@ def test_a_decision_is_kept_with_who_and_why(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     said = good("orders", "accept", "O-1", "--reason", "customer called", answers="y\n")
     assert "a worker: accept_order is due" in said
-    assert [(act.act, act.who, act.why) for act in desk.row.facts.acts] == [("accept", "ops", "customer called")]
+    assert [(made.kind, made.who, made.why) for made in desk.row.facts.decisions] == [
+        ("accept", "ops", "customer called")
+    ]
 
 
 def test_who_may_be_said(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     good("orders", "refuse", "O-1", "--reason", "sold out", "--yes", "--who", "ana")
-    assert desk.row.facts.acts[0].who == "ana"
+    assert desk.row.facts.decisions[0].who == "ana"
 
 
 def test_an_order_is_held_settled_and_retried(desk: Desk) -> None:

@@ -17,14 +17,14 @@ from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
 from adapters.store.orders import OrderRow
 from consumer.apply import OrderWriter
-from consumer.operations.explain import CURES, Explanation, TimelineRow, attention_markdown, explain, known, timeline
+from consumer.operations.explain import Explanation, TimelineRow, explain, known, timeline
 from consumer.operations.verify import differences, redecided
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
-from statemachine.attention import REASONS
+from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import PAY_ON_ACCEPTANCE, PAY_ON_SHIPMENT, Act, Facts, Part, Tracking
+from statemachine.facts import PAY_ON_ACCEPTANCE, PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Part, Tracking
 from statemachine.states import State
 from tests.statemachine.lives import START, answered, event, lives, parcel, read, sent, snapshot_event, spoke
 from tests.support import StillClock, new_store
@@ -132,20 +132,11 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def acted(kind: str, *subject: str, when: float = NOON) -> Event:
-    says = Facts(acts=(Act(StillClock().now() + timedelta(seconds=when - NOON), kind, "ana", "checked", subject),))
+def acted(kind: DecisionKind, *subject: str, when: float = NOON) -> Event:
+    says = Facts(
+        decisions=(Decision(StillClock().now() + timedelta(seconds=when - NOON), kind, "ana", "checked", subject),)
+    )
     return event(Trigger.DECISION, f"{kind}:{when}", says)
-
-
-# -- The docs ----------------------------------------------------------------------------------------------------
-
-
-def test_every_reason_has_a_cure() -> None:
-    assert CURES.keys() == REASONS.keys()
-
-
-def test_the_page_about_attention_is_made_from_the_code() -> None:
-    assert (DOCS / "attention.md").read_text(encoding="utf-8") == attention_markdown()
 
 
 # -- Waits for, in the order of an order's life ------------------------------------------------------------------
@@ -231,7 +222,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     ("canceled", lambda d: d.shows("CANCELED"), "nothing: it is final"),
     (
         "held",
-        lambda d: (d.shows("SHIPPING"), d.tell(acted("hold"))),
+        lambda d: (d.shows("SHIPPING"), d.tell(acted(DecisionKind.HOLD))),
         "a person: a person holds this order",
     ),
 ]
@@ -307,19 +298,19 @@ def test_an_order_that_never_moved_says_what_made_it_known(desk: Desk) -> None:
 
 def test_a_refusal_by_hand_says_so(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    desk.tell(acted("refuse"))
+    desk.tell(acted(DecisionKind.REFUSE))
     assert desk.explain().happens_next == "OR21 refuses every line, and a read shows it refused"
 
 
 def test_nothing_is_sent_for_a_held_order(desk: Desk) -> None:
     desk.shows("SHIPPING")
-    desk.tell(acted("hold"))
+    desk.tell(acted(DecisionKind.HOLD))
     assert desk.explain().happens_next == "nothing is sent until a person settles it"
 
 
 def test_a_missing_row_of_the_table_waits_for_an_upgrade(desk: Desk) -> None:
     desk.shows("SHIPPED")
-    lost = replace(desk.row, attention=(("no_edge", "shipped->new", desk.clock.now()),))
+    lost = replace(desk.row, attention=(StandingAttention(Reason.NO_EDGE, "shipped->new", since=desk.clock.now()),))
     found = explain(lost, [], [], shop=None, policy=desk.policy, now=desk.clock.now())
     assert found.waits_for == "a person: the facts want a state that no row of the table leads to"
     assert found.happens_next == "nothing is sent until an upgrade"
@@ -354,7 +345,7 @@ def test_the_timeline_tells_reads_calls_events_and_acts(desk: Desk) -> None:
     desk.works(Retryable("OR21", "5xx", status=503, code="BUSY"))
     desk.clock.advance(5)
     desk.works()
-    desk.tell(replace(sent(), note={"status": 8, "status_name": "Dispatched"}), acted("hold"))
+    desk.tell(replace(sent(), note={"status": 8, "status_name": "Dispatched"}), acted(DecisionKind.HOLD))
     assert [(row.kind, row.what, row.moved, row.repeats) for row in desk.timeline] == [
         ("snapshot", "Mirakl shows WAITING_ACCEPTANCE", "new -> waiting_acceptance", 1),
         ("call", "accept_order (OR21) attempt 1 begins", "", 0),

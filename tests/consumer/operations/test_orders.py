@@ -20,7 +20,7 @@ from consumer.operations.shops import pause, resume
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Trigger
-from statemachine.facts import Facts, Rejection
+from statemachine.facts import DecisionKind, Facts, Rejection
 from tests.consumer.operations.test_explain import Desk
 from tests.statemachine.lives import event, parcel
 from tests.support import Meanwhile, OpenStore, StillClock
@@ -31,14 +31,14 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def do(desk: Desk, kind: str, why: str = "agreed", shops: Collection[str] = ("alpha",)) -> OrderRow:
+def do(desk: Desk, kind: DecisionKind, why: str = "agreed", shops: Collection[str] = ("alpha",)) -> OrderRow:
     desk.clock.advance(1)
     now = desk.clock.now()
     return act(desk.store, desk.orders, desk.row, kind, shops=shops, who="ana", why=why, at=now)
 
 
 def reasons(row: OrderRow) -> list[str]:
-    return [reason for reason, _, _ in row.attention]
+    return [one.reason for one in row.attention]
 
 
 def calls(desk: Desk) -> list[tuple[str, str, int, str]]:
@@ -50,16 +50,16 @@ def calls(desk: Desk) -> list[tuple[str, str, int, str]]:
 
 @pytest.mark.parametrize("kind", ACTS)
 @pytest.mark.parametrize("state", ["REFUSED", "CANCELED"])
-def test_a_final_order_takes_no_act(desk: Desk, kind: str, state: str) -> None:
+def test_a_final_order_takes_no_act(desk: Desk, kind: DecisionKind, state: str) -> None:
     desk.shows(state)
     with pytest.raises(NotPossible, match=r"alpha O-1( is |: nothing to )"):
         do(desk, kind)
     assert desk.row.version == 1
 
 
-@pytest.mark.parametrize("kind", ["accept", "refuse"])
+@pytest.mark.parametrize("kind", [DecisionKind.ACCEPT, DecisionKind.REFUSE])
 @pytest.mark.parametrize("state", ["WAITING_DEBIT_PAYMENT", "SHIPPING", "SHIPPED"])
-def test_a_decision_comes_too_late_after_the_acceptance(desk: Desk, kind: str, state: str) -> None:
+def test_a_decision_comes_too_late_after_the_acceptance(desk: Desk, kind: DecisionKind, state: str) -> None:
     desk.shows(state)
     with pytest.raises(NotPossible, match="waits for no decision any more"):
         do(desk, kind)
@@ -69,13 +69,13 @@ def test_a_decision_comes_too_late_once_mirakl_has_the_answer(desk: Desk) -> Non
     desk.shows("WAITING_ACCEPTANCE")
     desk.works()
     with pytest.raises(NotPossible, match="Mirakl has our answer already"):
-        do(desk, "refuse")
+        do(desk, DecisionKind.REFUSE)
 
 
 def test_nothing_to_settle_is_told(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     with pytest.raises(NotPossible, match=r"alpha O-1: nothing to settle$"):
-        do(desk, "settle")
+        do(desk, DecisionKind.SETTLE)
 
 
 def test_a_missing_row_of_the_table_cannot_be_settled(desk: Desk) -> None:
@@ -83,33 +83,33 @@ def test_a_missing_row_of_the_table_cannot_be_settled(desk: Desk) -> None:
     with desk.store.writing() as connection:
         connection.execute(sa.update(schema.orders).values(attention='[["no_edge", "", "2026-03-01T00:00:00+00:00"]]'))
     with pytest.raises(NotPossible, match="nothing to settle but no_edge, which only an upgrade ends"):
-        do(desk, "settle")
+        do(desk, DecisionKind.SETTLE)
 
 
 def test_a_held_order_is_not_held_twice(desk: Desk) -> None:
     desk.shows("SHIPPING")
-    do(desk, "hold")
+    do(desk, DecisionKind.HOLD)
     with pytest.raises(NotPossible, match="is held already"):
-        do(desk, "hold")
+        do(desk, DecisionKind.HOLD)
 
 
 def test_nothing_to_retry_is_told(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")  # its call is due: the worker needs no retry_now
     with pytest.raises(NotPossible, match="nothing to retry"):
-        do(desk, "retry")
+        do(desk, DecisionKind.RETRY)
 
 
 @pytest.mark.parametrize("why", ["", "  "])
 def test_a_reason_has_to_say_something(desk: Desk, why: str) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     with pytest.raises(NotPossible, match="--reason says nothing"):
-        do(desk, "accept", why)
+        do(desk, DecisionKind.ACCEPT, why)
 
 
 def test_an_order_of_an_unknown_shop_takes_no_act(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     with pytest.raises(NotPossible, match="its shop is not in the configuration"):
-        do(desk, "accept", shops=["beta"])
+        do(desk, DecisionKind.ACCEPT, shops=["beta"])
 
 
 # -- Acts --------------------------------------------------------------------------------------------------------
@@ -118,40 +118,40 @@ def test_an_order_of_an_unknown_shop_takes_no_act(desk: Desk) -> None:
 def test_an_acceptance_overrules_the_policy(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Policy("hold"))
     desk.shows("WAITING_ACCEPTANCE")
-    assert do(desk, "accept").attention == ()
+    assert do(desk, DecisionKind.ACCEPT).attention == ()
     assert calls(desk) == [("accept_order", "accept", 0, "open")]
-    made = desk.row.facts.acts[0]
-    assert (made.act, made.who, made.why, made.at) == ("accept", "ana", "agreed", desk.clock.now())
+    made = desk.row.facts.decisions[0]
+    assert (made.kind, made.who, made.why, made.at) == ("accept", "ana", "agreed", desk.clock.now())
 
 
 def test_a_refusal_replaces_the_acceptance_that_was_due(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    do(desk, "refuse")
+    do(desk, DecisionKind.REFUSE)
     assert calls(desk) == [("accept_order", "accept", 0, "obsolete"), ("accept_order", "refuse", 0, "open")]
 
 
 def test_the_last_decision_counts(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    do(desk, "refuse")
-    do(desk, "accept")
+    do(desk, DecisionKind.REFUSE)
+    do(desk, DecisionKind.ACCEPT)
     assert calls(desk) == [("accept_order", "accept", 0, "open"), ("accept_order", "refuse", 0, "obsolete")]
 
 
 def test_a_hold_stops_every_call_until_it_is_settled_and_can_come_again(desk: Desk) -> None:
     desk.shows("SHIPPING")
     for _ in range(2):
-        assert reasons(do(desk, "hold")) == ["held"]
+        assert reasons(do(desk, DecisionKind.HOLD)) == ["held"]
         assert calls(desk) == [("import_order", "", 0, "obsolete")]
-        assert do(desk, "settle").attention == ()
+        assert do(desk, DecisionKind.SETTLE).attention == ()
         assert calls(desk) == [("import_order", "", 0, "open")]
 
 
 def test_settle_covers_all_that_needs_attention_now_and_nothing_later(desk: Desk) -> None:
     desk.shows("SHIPPING")
     assert reasons(desk.tell(parcel("L1", 3))) == ["partly_sent", "quantity_exceeds_order"]
-    settled = do(desk, "settle")
+    settled = do(desk, DecisionKind.SETTLE)
     assert settled.attention == ()
-    assert settled.facts.acts[0].subject == ("partly_sent:", "quantity_exceeds_order:L1")
+    assert settled.facts.decisions[0].subject == ("partly_sent:", "quantity_exceeds_order:L1")
     assert reasons(desk.tell(parcel("L2", 2))) == ["quantity_exceeds_order"]
 
 
@@ -159,12 +159,12 @@ def test_an_order_that_the_oms_has_already_counts_as_imported_once_settled(desk:
     content = desk.shows("SHIPPING").digest
     no = Rejection(CommandKind.IMPORT, "", 0, content, desk.clock.now(), ALREADY_THERE)
     assert reasons(desk.tell(event(Trigger.CALL, "no", Facts(rejections=(no,))))) == ["already_in_oms"]
-    assert do(desk, "settle").state == "imported"
+    assert do(desk, DecisionKind.SETTLE).state == "imported"
 
 
 def test_acts_of_one_moment_are_each_kept(desk: Desk) -> None:
     desk.shows("SHIPPING")
-    for kind in ("hold", "settle", "hold"):
+    for kind in (DecisionKind.HOLD, DecisionKind.SETTLE, DecisionKind.HOLD):
         act(desk.store, desk.orders, desk.row, kind, shops=["alpha"], who="ana", why="agreed", at=desk.clock.now())
     assert desk.row.version == 4
 
@@ -172,7 +172,7 @@ def test_acts_of_one_moment_are_each_kept(desk: Desk) -> None:
 def test_retry_opens_a_refused_call_again(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     desk.works(Rejected("OR21", "400", status=400))
-    assert do(desk, "retry").facts.acts[0].subject == ("accept_order:1:accept",)
+    assert do(desk, DecisionKind.RETRY).facts.decisions[0].subject == ("accept_order:1:accept",)
     assert calls(desk) == [("accept_order", "accept", 0, "rejected"), ("accept_order", "accept", 1, "open")]
 
 
@@ -182,7 +182,7 @@ def test_retry_opens_a_given_up_call_again(desk: Desk) -> None:
         desk.works(Retryable("OR21", "5xx", status=503))
         desk.clock.advance(72 * 3600)
     assert reasons(desk.row) == ["gave_up"]
-    assert do(desk, "retry").attention == ()
+    assert do(desk, DecisionKind.RETRY).attention == ()
     assert calls(desk)[-1] == ("accept_order", "accept", 1, "open")
     desk.works()
     assert desk.row.state == "accepted"
@@ -195,7 +195,7 @@ def test_retry_opens_a_call_again_that_mirakl_never_applied(desk: Desk) -> None:
         desk.clock.advance(121)
         desk.shows("WAITING_ACCEPTANCE")
     assert reasons(desk.row) == ["not_applied"]
-    assert do(desk, "retry").facts.acts[0].subject == ("accept_order:3:accept",)
+    assert do(desk, DecisionKind.RETRY).facts.decisions[0].subject == ("accept_order:3:accept",)
     assert desk.row.attention == ()
     assert calls(desk)[-1] == ("accept_order", "accept", 3, "open")
 
@@ -204,7 +204,7 @@ def test_retry_hurries_a_call_in_back_off(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     desk.works(Retryable("OR21", "429", status=429, retry_after_seconds=3600))
     assert desk.worker.claim() is None
-    assert do(desk, "retry").facts.acts[0].subject == ()
+    assert do(desk, DecisionKind.RETRY).facts.decisions[0].subject == ()
     assert desk.worker.claim() is not None
 
 
