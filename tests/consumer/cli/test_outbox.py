@@ -15,7 +15,7 @@ from consumer.cli import opening
 from consumer.cli.app import app
 from consumer.wiring import GROUP
 from statemachine.states import State
-from tests.adapters.test_move import FILE
+from tests.adapters.store.test_copy import FILE
 from tests.consumer.rig import Rig
 from tests.consumer.test_worker import other_headers
 from tests.engines import store_lines

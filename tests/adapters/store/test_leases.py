@@ -25,7 +25,7 @@ from adapters.store.leases import Lease
 from adapters.store.outbox import OutboxRow
 from adapters.store.transaction import Store
 from statemachine.commands import Command, CommandKind
-from tests.adapters.test_store import NOW, Desk, later, leased, taken
+from tests.adapters.store.test_commands import NOW, Desk, later, leased, taken
 from tests.support import Meanwhile, OpenStore
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
