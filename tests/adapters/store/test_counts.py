@@ -1,0 +1,42 @@
+"""Counts: what the gauges read."""
+
+from dataclasses import replace
+
+from adapters.ports import NewRecord
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import orders as order_rows
+from adapters.store import outbox as outbox_rows
+from adapters.store.counts import Waiting, stored_counts
+from adapters.store.dead_letters import DeadLetter
+from adapters.store.outbox import OutboxRow
+from statemachine.attention import Reason, StandingAttention
+from statemachine.states import State
+from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, later
+
+
+def test_what_waits_is_counted_with_its_oldest(desk: Desk) -> None:
+    desk.open(IMPORT)
+    desk.open(TRACK, order_id="O-2", at=later(5))
+    desk.open(IMPORT, order_id="O-3", shop="beta")
+    with desk.store.transaction() as tx:
+        held = order_rows.lock(tx, [("alpha", "O-1"), ("alpha", "O-2")], NOW)
+        order_rows.save(
+            tx,
+            [
+                (replace(row, version=1, attention=(StandingAttention(Reason.HELD, since=later(n)),)), 0)
+                for n, row in enumerate(held.values(), 1)
+            ],
+        )
+        dead = order_rows.lock(tx, [("alpha", "O-4")], NOW)["alpha", "O-4"]
+        order_rows.save(tx, [(replace(dead, version=1, state=State.CANCELED), 0)])
+        dead_letter_rows.add(tx, [DeadLetter("topic", "p", "not_json", "", "d", None, None)], NOW)
+        for at in (later(3), later(4)):
+            outbox_rows.add(tx, [OutboxRow("type", NewRecord("transitions", None, b""))], at)
+    counts = stored_counts(desk.store)
+    assert counts.in_state == {("alpha", "new"): Waiting(2, NOW), ("beta", "new"): Waiting(1, NOW)}
+    assert counts.attention == {("alpha", "held"): Waiting(2, later(1))}
+    assert counts.commands == {"import_order": Waiting(2, NOW), "send_tracking": Waiting(1, later(5))}
+    assert counts.dead_letters == {("topic", "not_json"): 1}
+    assert counts.outbox == {"transitions": Waiting(2, later(3))}
+    assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-1", "O-2"]
+    assert [order.order_id for order in order_rows.latest(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]

@@ -1,0 +1,102 @@
+"""Orders: locked, written over the version that was locked, and found again."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from adapters.errors import StoreUnavailable
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
+from adapters.store.transaction import Store
+from statemachine.attention import Reason, StandingAttention
+from statemachine.facts import Facts, Part
+from statemachine.states import State
+from tests.adapters.store.support import NOW, later
+from tests.statemachine.lives import read, sent, snapshot_event
+from tests.support import OpenStore
+
+
+def test_lock_makes_missing_orders_and_returns_all_in_the_order_of_their_keys(store: Store) -> None:
+    with store.transaction() as tx:
+        order_rows.lock(tx, [("beta", "O-2")], NOW)
+        assert order_rows.lock(tx, [], NOW) == {}
+        found = order_rows.lock(tx, [("beta", "O-2"), ("beta", "O-1"), ("alpha", "O-2")], later(9))
+    assert list(found) == [("beta", "O-2"), ("alpha", "O-2"), ("beta", "O-1")]
+    assert [row.key for row in found.values()] == [1, 2, 3]
+    assert {row.state for row in found.values()} == {State.NEW}
+    assert {row.version for row in found.values()} == {0}
+    assert {row.facts for row in found.values()} == {Facts()}
+    assert found["beta", "O-2"].entered_at == NOW
+
+
+def test_a_row_written_under_our_lock_is_an_error(store: Store) -> None:
+    with store.transaction() as tx:
+        row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
+        other = order_rows.lock(tx, [("alpha", "O-2")], NOW)["alpha", "O-2"]
+        order_rows.save(tx, [(replace(row, version=1), 0)])
+    with pytest.raises(StoreUnavailable), store.transaction() as tx:
+        order_rows.save(tx, [(replace(other, version=1), 0), (replace(row, version=2), 0)])
+    assert {order.order_id: order.version for order in order_rows.latest(store)} == {"O-1": 1, "O-2": 0}
+
+
+def test_writers_of_two_processes_lose_no_update(open_store: OpenStore) -> None:
+    """Four threads over two stores read, add one and write, 25 times each. Without the lock some additions are lost."""
+    each = [open_store(), open_store()]
+    failed: list[BaseException] = []
+
+    def count(store: Store) -> None:
+        try:
+            for _ in range(25):
+                with store.transaction() as tx:
+                    row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
+                    order_rows.save(tx, [(replace(row, version=row.version + 1), row.version)])
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=count, args=(store,)) for store in (*each, *each)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [order.version for order in order_rows.latest(each[0])] == [100]
+
+
+def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
+    facts = replace(snapshot_event(read("SHIPPING")).new_facts, parts=(Part(7, "Ä", ("L1",)),))
+    with store.transaction() as tx:
+        row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
+        row = replace(
+            row,
+            state=State.IMPORTED,
+            facts=facts,
+            version=1,
+            attention=(StandingAttention(Reason.HELD, "x", since=later(1)),),
+            read_after=later(2),
+        )
+        order_rows.save(tx, [(row, 0)])
+    assert order_rows.latest(store) == [row]
+    assert order_rows.find(store, "O-1", "alpha") == [row]
+    assert order_rows.find(store, "O-1", "beta") == []
+
+
+def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: Store) -> None:
+    with store.transaction() as tx:
+        found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(4)] + [("beta", "O-1")], NOW)
+        waits = {"O-1": later(5), "O-2": later(3), "O-3": later(9)}
+        order_rows.save(
+            tx,
+            [(replace(row, version=1, digest="c", read_after=waits.get(row.order_id)), 0) for row in found.values()],
+        )
+    assert order_rows.waiting_for_a_read(store, "alpha", later(9), 10) == ["O-2", "O-1"]
+    assert order_rows.waiting_for_a_read(store, "alpha", later(9), 1) == ["O-2"]
+    assert order_rows.seen(store, "alpha", ["O-0", "O-9"]) == {"O-0": order_rows.Seen("c", None)}
+    assert len(order_rows.open_keys(store, "alpha")) == 4
+
+
+def test_a_batch_of_500_orders_fits_into_one_statement(store: Store) -> None:
+    events = [replace(sent(), event_id=f"e{n}", order_id=f"O-{n}") for n in range(500)]
+    with store.transaction() as tx:
+        assert len(order_rows.lock(tx, {(e.shop, e.order_id) for e in events}, NOW)) == 500
+        assert journal_rows.known(tx, events) == set()

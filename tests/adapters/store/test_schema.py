@@ -1,0 +1,133 @@
+"""The schema: migrations and tables agree on both engines, and an instant keeps its zone."""
+
+import sqlite3
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Final
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from adapters.store import cursors as cursor_rows
+from adapters.store import schema as s
+from adapters.store import transaction as stores
+from adapters.store.cursors import Cursor
+from adapters.store.transaction import Store
+from tests.adapters.store.support import NOW, later, leased
+from tests.support import new_store
+
+
+def test_the_migrations_make_the_schema_and_may_run_twice(store: Store) -> None:
+    stores.migrate(store)
+    assert stores.schema_is_current(store)
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, s.metadata) == []
+
+
+def parts_of(sql: str) -> tuple[str, ...]:
+    """A CREATE statement; a table as its sorted definitions, because their order means nothing."""
+    sql = " ".join(sql.replace('"', "").split())  # a recreated table has its name in quotes
+    if not sql.startswith("CREATE TABLE"):
+        return (sql,)
+    head, _, body = sql.partition("(")
+    parts, depth = [""], 0
+    for character in body.removesuffix(")"):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return head.strip(), *sorted(part.strip() for part in parts)
+
+
+def made(file: str) -> set[tuple[str, ...]]:
+    """Every table and index of a SQLite file."""
+    with sqlite3.connect(file) as connection:
+        found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {parts_of(sql) for (sql,) in found if "alembic_version" not in sql}
+
+
+def test_on_sqlite_the_migrations_make_the_same_checks_indexes_and_defaults(tmp_path: Path) -> None:
+    """compare_metadata compares none of these on SQLite."""
+    new_store(tmp_path).close()
+    plain = Store(f"sqlite:///{tmp_path}/plain.db")
+    with plain.writing() as connection:
+        s.metadata.create_all(connection)
+    plain.close()
+    assert made(f"{tmp_path}/orderflow.db") == made(f"{tmp_path}/plain.db")
+
+
+#: Columns, constraints and indexes, as PostgreSQL prints them.
+_MADE: Final = """
+    SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '
+        || coalesce(column_default, '') FROM information_schema.columns WHERE table_schema = 'public'
+    UNION SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+"""
+
+
+def test_on_postgresql_the_migrations_make_the_same_columns_constraints_and_indexes(postgres_url: str) -> None:
+    migrated = Store(postgres_url)
+
+    def made_now() -> set[str]:
+        with migrated.reading() as connection:
+            found = set(connection.execute(sa.text(_MADE)).scalars())
+        return {text for text in found if "alembic_version" not in text}
+
+    stores.migrate(migrated)
+    by_migrations = made_now()
+    with migrated.writing() as connection:
+        s.metadata.drop_all(connection)
+        s.metadata.create_all(connection)
+    assert made_now() == by_migrations
+    assert len(by_migrations) > 100
+    migrated.close()
+
+
+def test_many_processes_may_migrate_at_once(postgres_url: str) -> None:
+    each = [Store(postgres_url) for _ in range(4)]
+    failed: list[BaseException] = []
+
+    def migrate(store: Store) -> None:
+        try:
+            stores.migrate(store)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=migrate, args=(store,)) for store in each]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert stores.schema_is_current(each[0])
+    for store in each:
+        store.close()
+
+
+def test_a_store_without_a_schema_is_not_current(tmp_path: Path) -> None:
+    assert not stores.schema_is_current(Store(f"sqlite:///{tmp_path}/empty.db"))
+
+
+def test_an_instant_is_read_as_it_was_written(store: Store) -> None:
+    east = datetime(2026, 3, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+    lease = leased(store)
+    with store.transaction() as tx:
+        cursor_rows.save(tx, "alpha", Cursor(east, NOW, NOW), lease)
+        cursor_rows.save(tx, "alpha", Cursor(east, NOW, later(1)), lease)
+    cursor = cursor_rows.find(store, "alpha")
+    assert cursor == Cursor(east, NOW, later(1))
+    assert cursor is not None
+    assert cursor.watermark.tzinfo is UTC
+
+
+def test_an_instant_without_zone_is_refused(store: Store) -> None:
+    lease = leased(store)
+    with pytest.raises(sa.exc.StatementError, match="zone"), store.transaction() as tx:
+        cursor_rows.save(tx, "alpha", Cursor(NOW.replace(tzinfo=None), NOW, NOW), lease)
