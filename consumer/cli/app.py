@@ -8,7 +8,7 @@ from adapters.errors import OrderflowError, StoreUnavailable
 from consumer.cli import config, dead_letters, demo, events, offsets, orders, service, shops
 from consumer.cli.options import group
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
-from consumer.operations.orders import NotPossible
+from consumer.operations.errors import NotPossible
 
 EPILOG: Final = """\
 \b

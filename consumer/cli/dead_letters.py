@@ -1,6 +1,6 @@
 """`orderflow dead-letters`: look at them, publish them once more, or close them."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -8,33 +8,32 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store.dead_letters import StoredDeadLetter
 from adapters.store.headers_json import headers_to_json
 from consumer import config
-from consumer.cli import opening
 from consumer.cli.opening import opened, opened_with_log
-from consumer.cli.options import FILE, Config, DeadLetterIds, Json, Limit, Reason, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, at_most, fail, print_bytes, print_json, print_pairs, print_rows, text
+from consumer.cli.options import FILE, Config, DeadLetterId, DeadLetterIds, Json, Limit, Reason, Who, Yes, group
+from consumer.cli.output import ask, at_most, print_bytes, print_json, print_pairs, print_rows, text
 from consumer.operations import dead_letters
 
-commands = group("What could not be used, as received.")
+commands = group("Dead letters: what could not be used, as received.")
 
 
 @commands.command("list")
-def letters_list(file: Config = FILE, limit: Limit = 100, as_json: Json = False) -> None:
-    """List what could not be used, the newest first, without its content.
+def dead_letters_list(context: typer.Context, file: Config = FILE, limit: Limit = 100, as_json: Json = False) -> None:
+    """List dead letters, the newest first, without their content.
 
     \b
     Example:
       orderflow dead-letters list --json
     """
-    with opened(file) as (_, store):
-        found = dead_letter_rows.newest(store, limit=limit + 1)
+    with opened(context, file) as session:
+        found = dead_letter_rows.newest(session.store, limit=limit + 1)
     content = ("record_key", "headers")
     rows = [{name: value for name, value in _shown(each).items() if name not in content} for each in found]
     print_rows(at_most(limit, rows), as_json)
 
 
 @commands.command("show")
-def letters_show(
-    letter_id: Annotated[int, typer.Argument(metavar="ID")], file: Config = FILE, as_json: Json = False
+def dead_letters_show(
+    context: typer.Context, dead_letter_id: DeadLetterId, file: Config = FILE, as_json: Json = False
 ) -> None:
     """Show one dead letter with its content, which may hold personal data.
 
@@ -42,10 +41,8 @@ def letters_show(
     Example:
       orderflow dead-letters show 17
     """
-    with opened(file) as (_, store):
-        found = dead_letter_rows.find(store, letter_id)
-    if found is None:
-        fail(f"there is no dead letter {letter_id}", BAD_ANSWER)
+    with opened(context, file) as session:
+        found = dead_letters.find(session.store, dead_letter_id)
     if as_json:
         print_json(_shown(found) | {"value": text(found.value)})
         return
@@ -72,55 +69,58 @@ def _shown(dead_letter: StoredDeadLetter) -> dict[str, Any]:
 
 
 @commands.command("replay")
-def letters_replay(
-    letter_ids: DeadLetterIds,
+def dead_letters_replay(
+    context: typer.Context,
+    dead_letter_ids: DeadLetterIds,
     *,
     reason: Reason,
     file: Config = FILE,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Publish dead letters once more, byte for byte, after what was wrong has been mended.
+    """Publish dead letters once more, byte for byte, after their cause is fixed.
 
-    What still cannot be used is set aside again, under its old number.
+    What still cannot be used becomes a dead letter again, with the same id.
 
     \b
     Example:
       orderflow dead-letters replay 17 18 --reason "beta is in the configuration now"
     """
-    with opened_with_log(file) as (settings, store, log):
-        ask(f"replay {len(letter_ids)}?", yes)
-        for letter_id in letter_ids:
+    with opened_with_log(context, file) as (session, log):
+        ask(f"replay {len(dead_letter_ids)}?", yes)
+        for dead_letter_id in dead_letter_ids:
             topic = dead_letters.replay(
-                store,
+                session.store,
                 log,
-                opening.CLOCK,
-                letter_id,
-                shops=config.shop_ids(settings),
-                topics=settings.topics,
-                who=who or opening.user(),
+                session.clock,
+                dead_letters.find(session.store, dead_letter_id),
+                shops=config.shop_ids(session.settings),
+                topics=session.settings.topics,
+                who=who or session.user,
                 why=reason,
             )
-            typer.echo(f"{letter_id} is published to {topic}")
+            typer.echo(f"{dead_letter_id} is published to {topic}")
 
 
 @commands.command("discard")
-def letters_discard(
-    letter_ids: DeadLetterIds,
+def dead_letters_discard(
+    context: typer.Context,
+    dead_letter_ids: DeadLetterIds,
     *,
     reason: Reason,
     file: Config = FILE,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Mark dead letters as seen to. They stay, and count as open no more.
+    """Close dead letters without using them. They are kept, and no longer count as open.
 
     \b
     Example:
       orderflow dead-letters discard 17 --reason "a test of the OMS team"
     """
-    with opened(file) as (_, store):
-        ask(f"discard {len(letter_ids)}?", yes)
-        for letter_id in letter_ids:
-            dead_letters.discard(store, opening.CLOCK, letter_id, who=who or opening.user(), why=reason)
-            typer.echo(f"{letter_id} is discarded")
+    with opened(context, file) as session:
+        ask(f"discard {len(dead_letter_ids)}?", yes)
+        for dead_letter_id in dead_letter_ids:
+            found = dead_letters.find(session.store, dead_letter_id)
+            dead_letters.discard(session.store, session.clock, found, who=who or session.user, why=reason)
+            typer.echo(f"{dead_letter_id} is discarded")

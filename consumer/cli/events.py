@@ -16,6 +16,7 @@ commands = group("Events, as other teams publish and read them (docs/events).")
 
 @commands.command("publish")
 def events_publish(
+    context: typer.Context,
     names: EventFiles,
     *,
     file: Config = FILE,
@@ -32,9 +33,9 @@ def events_publish(
     """
     from consumer.operations import events as checks  # noqa: PLC0415 - as in `check`
 
-    with opened_with_log(file) as (settings, _, log):
-        shops = config.shop_ids(settings)
-        records = [record for name in names for record in checks.records(_bytes(name), shops, settings.topics)]
+    with opened_with_log(context, file) as (session, log):
+        shops, topics = config.shop_ids(session.settings), session.settings.topics
+        records = [record for name in names for record in checks.records(_bytes(name), shops, topics)]
         ask(f"publish {len(records)} events?", yes)
         log.publish(records)
     typer.echo(f"published: {len(records)}")

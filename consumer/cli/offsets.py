@@ -5,31 +5,30 @@ from typing import Annotated, Literal
 
 import typer
 
-from consumer import config, wiring
-from consumer.apply import OrderWriter
-from consumer.cli import opening
+from consumer import wiring
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
 from consumer.config import Settings
 from consumer.operations import offsets
-from consumer.operations.orders import needs_words
+from consumer.operations.errors import require_reason
 
-commands = group("How far the log was read, and what to do where it and the store have parted.")
+commands = group("How far each partition was applied, and what to do where log and store do not fit.")
 
 
 @commands.command("list")
-def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
+def offsets_list(context: typer.Context, file: Config = FILE, as_json: Json = False) -> None:
     """List how far each partition was applied, what the log holds, and whether the two fit.
 
-    Exit code 1 where they do not: such a partition is not read on, until it is reset.
+    Exit code 1 if they do not fit: such a partition is not read until it is reset.
 
     \b
     Example:
       orderflow offsets list
     """
-    with opened_with_log(file) as (settings, store, log):
-        found = offsets.partition_statuses(store, log, wiring.group_of(settings), _consumed(settings))
+    with opened_with_log(context, file) as (session, log):
+        group_id, topics = wiring.group_of(session.settings), _consumed(session.settings)
+        found = offsets.partition_statuses(session.store, log, group_id, topics)
     print_rows([asdict(one) for one in found], as_json)
     if not as_json:
         for mismatch in dict.fromkeys(one.mismatch for one in found if one.mismatch):
@@ -40,46 +39,49 @@ def offsets_list(file: Config = FILE, as_json: Json = False) -> None:
 
 @commands.command("reset")
 def offsets_reset(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic's name at Kafka.")],
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic's name in Kafka.")],
     *,
     reason: Reason,
-    partition: Annotated[int | None, typer.Option(min=0, help="This partition alone.")] = None,
+    partition: Annotated[int | None, typer.Option(min=0, help="Only this partition.")] = None,
     to: Annotated[
         Literal["stored", "earliest", "latest"],
         typer.Option(
-            "--to", help="Where the store is, as far as the log has it; the oldest record; behind the newest."
+            "--to",
+            help="stored: where the store is, within what the log still has; earliest: at the oldest record; "
+            "latest: behind the newest.",
         ),
     ] = "stored",
     file: Config = FILE,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Set where a topic is read on after offsets and log have parted, and read every shop anew.
+    """Set where a topic is read on after an offset mismatch, and read every shop from its beginning.
 
-    Records that are read again do nothing twice. What the log has lost of Mirakl comes with the next polls; what it
-    has lost of the OMS has to be published again by the OMS. Open orders count as ones whose import was attempted.
+    Records that are read again change nothing. What the log has lost of Mirakl comes with the next polls. What it has
+    lost of the OMS has to be published again by the OMS. Every open order counts as one whose import was attempted.
 
     \b
     Example:
-      orderflow offsets reset mirakl.order-snapshots --reason "topic made anew after the disk was lost"
+      orderflow offsets reset mirakl.order-snapshots --reason "topic recreated after the disk was lost"
     """
-    with opened_with_log(file) as (settings, store, log):
+    with opened_with_log(context, file) as (session, log):
+        settings = session.settings
         if topic not in _consumed(settings):
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
-        needs_words(reason)
-        ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops anew?", yes)
-        orders = OrderWriter(store, config.policies(settings), opening.CLOCK, outbox=wiring.outbox_of(settings))
+        require_reason(reason)
+        ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops from their beginning?", yes)
         moved = offsets.reset(
-            store,
-            orders,
+            session.store,
+            session.order_writer(),
             log,
             wiring.group_of(settings),
             topic,
             partition=partition,
             whence=to,
-            who=who or opening.user(),
+            who=who or session.user,
             why=reason,
-            at=opening.CLOCK.now(),
+            at=session.clock.now(),
             shops=settings.shops,
         )
     for one, was, now in moved:
@@ -87,4 +89,5 @@ def offsets_reset(
 
 
 def _consumed(settings: Settings) -> tuple[str, str]:
+    """The topics that the consumer reads."""
     return settings.topics.snapshots, settings.topics.oms_events

@@ -1,64 +1,98 @@
-"""Opens settings, store and log for one command."""
+"""Opens what a command works on: settings, store and log; and what it takes from outside, the time and the user."""
 
 import os
 import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+
+import typer
 
 from adapters.clock import SystemClock
 from adapters.errors import ConfigError
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
+from adapters.ports import Clock
 from adapters.store import transaction as stores
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
 from consumer import config, wiring
+from consumer.apply import OrderWriter
 from consumer.config import Settings
 
-CLOCK: Final = SystemClock()
+
+def _system_user() -> str:
+    """The name of the process's user. Not $USER, which anybody can set."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container the user may have no name
+        return f"uid {os.getuid()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a command takes from outside. A test hands in its own as the `obj` of typer's context."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    user: str = field(default_factory=_system_user)
+
+    @classmethod
+    def of(cls, context: typer.Context) -> "Environment":
+        found = context.obj
+        return found if isinstance(found, Environment) else cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The settings and the store of one command, the time, and who runs the command."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    user: str
+
+    def order_writer(self) -> OrderWriter:
+        return OrderWriter(
+            self.store, config.policies(self.settings), self.clock, outbox=wiring.outbox_of(self.settings)
+        )
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[tuple[Settings, Store]]:
-    """Settings and store. Nothing is made or migrated: a question must not change what it asks about."""
-    settings = config.load(file)
+def opened(context: typer.Context, file: Path) -> Iterator[Session]:
+    """Open the store that the configuration names. Nothing is created or migrated, since most commands only look.
+
+    Raises ConfigError where there is no store yet, or its schema is that of another version.
+    """
+    environment, settings = Environment.of(context), config.load(file)
     if missing := missing_file(settings):
         raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
     store = wiring.open_store(settings)
     try:
         if not stores.schema_is_current(store):
             raise ConfigError(f"the store's schema is missing or not this version's; {cure(file)}")
-        yield settings, store
+        yield Session(settings, store, environment.clock, environment.user)
     finally:
         store.close()
 
 
 @contextmanager
-def opened_with_log(file: Path) -> Iterator[tuple[Settings, Store, EmbeddedLog | KafkaLog]]:
-    """And the log."""
-    with opened(file) as (settings, store):
-        log = wiring.open_log(settings, store, CLOCK)
+def opened_with_log(context: typer.Context, file: Path) -> Iterator[tuple[Session, EmbeddedLog | KafkaLog]]:
+    """Open the store and the log."""
+    with opened(context, file) as session:
+        log = wiring.open_log(session.settings, session.store, session.clock)
         try:
-            yield settings, store, log
+            yield session, log
         finally:
             log.close()
 
 
 def missing_file(settings: Settings) -> Path | None:
-    """SQLite's, where it is not there yet."""
+    """The file of a SQLite store that does not exist yet; None where there is nothing to miss."""
     file = sqlite_file(settings.store.url)
     return file if file and not file.exists() else None
 
 
 def cure(file: Path) -> str:
+    """What to do about a missing store or an old schema."""
     return f"run `orderflow migrate --config {file}`"
-
-
-def user() -> str:
-    """The system's user; not $USER, which anybody sets."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's user without a name
-        return f"uid {os.getuid()}"

@@ -14,7 +14,7 @@ Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="
 DeadLetterId = Annotated[int, typer.Argument(metavar="ID", help="The dead letter's id, as `list` shows it.")]
 DeadLetterIds = Annotated[list[int], typer.Argument(metavar="ID", help="One id or several.")]
 EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files with events; - is standard input.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="Why. It is stored.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="The reason. It is stored.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides. By default the system's user.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]

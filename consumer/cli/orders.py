@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -14,19 +15,14 @@ from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
-from adapters.store.transaction import Store
-from consumer import config, wiring
-from consumer.apply import OrderWriter
-from consumer.cli import opening
-from consumer.cli.opening import opened
+from consumer import config
+from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit, OfShop, OrderId, Reason, Who, Yes, group
 from consumer.cli.output import (
     BAD_ANSWER,
-    BAD_USE,
     ask,
     at_most,
     cell,
-    fail,
     print_bytes,
     print_json,
     print_pairs,
@@ -34,24 +30,24 @@ from consumer.cli.output import (
     printable,
     text,
 )
-from consumer.config import Settings
 from consumer.operations.explain import explain, known, timeline
-from consumer.operations.orders import act
+from consumer.operations.orders import act, find
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Facts
 from statemachine.states import State
 
-commands = group("Orders: look at them, and decide about them.")
+commands = group("Orders: look them up, and decide about them.")
 
 
 @commands.command("list")
 def orders_list(
+    context: typer.Context,
     *,
     file: Config = FILE,
-    shop: Annotated[str | None, typer.Option(help="Of this shop alone.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="In this state; may be given several times.")] = None,
-    attention: Annotated[bool, typer.Option("--attention", help="Only what needs a person.")] = False,
+    shop: Annotated[str | None, typer.Option(help="Only orders of this shop.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only orders in this state; may be given again.")] = None,
+    attention: Annotated[bool, typer.Option("--attention", help="Only orders that need a person.")] = False,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
@@ -64,18 +60,21 @@ def orders_list(
     """
     for one in sorted(set(state or ()) - set(State)):
         raise typer.BadParameter(f"{one} is no state; these are: {', '.join(State)}", param_hint="--state")
-    with opened(file) as (_, store):
-        rows = order_rows.latest(store, shop=shop, states=state or (), attention=attention, limit=limit + 1)
+    with opened(context, file) as session:
+        rows = order_rows.latest(session.store, shop=shop, states=state or (), attention=attention, limit=limit + 1)
     print_rows(at_most(limit, [_summary(row) for row in rows]), as_json)
 
 
 @commands.command("show")
 def orders_show(
+    context: typer.Context,
     order_id: OrderId,
+    *,
     file: Config = FILE,
     shop: OfShop = None,
     received: Annotated[
-        bool, typer.Option("--received", help="Also the order as received and the remotes' words: personal data.")
+        bool,
+        typer.Option("--received", help="Also the order as received, and texts of the remotes: personal data."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -85,8 +84,9 @@ def orders_show(
     Example:
       orderflow orders show 5f4dcc3b-A --received
     """
-    with opened(file) as (_, store):
-        row = _order(store, order_id, shop)
+    with opened(context, file) as session:
+        store = session.store
+        row = find(store, order_id, shop)
         calls = [_call(command) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest) if received else None
@@ -108,25 +108,28 @@ def orders_show(
 
 
 @commands.command("explain")
-def orders_explain(order_id: OrderId, file: Config = FILE, shop: OfShop = None, as_json: Json = False) -> None:
-    """Say why an order is where it is, since when, what it waits for, and what a person can do.
+def orders_explain(
+    context: typer.Context, order_id: OrderId, file: Config = FILE, shop: OfShop = None, as_json: Json = False
+) -> None:
+    """Explain why an order is in its state, since when, what it waits for, and what a person can do.
 
     \b
     Example:
       orderflow orders explain 5f4dcc3b-A
     """
-    with opened(file) as (settings, store):
-        _explain(settings, store, _order(store, order_id, shop), as_json)
+    with opened(context, file) as session:
+        _print_explanation(session, find(session.store, order_id, shop), as_json)
 
 
-def _explain(settings: Settings, store: Store, row: OrderRow, as_json: bool = False) -> None:
+def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -> None:
+    store = session.store
     found = explain(
         row,
         journal_rows.of_order(store, row.key),
         command_rows.of_order(store, row.key),
         shop=next((one for one in shop_rows.list_all(store) if one.name == row.shop), None),
-        policy=config.policies(settings).get(row.shop, Policy()),
-        now=opening.CLOCK.now(),
+        policy=config.policies(session.settings).get(row.shop, Policy()),
+        now=session.clock.now(),
     )
     if as_json:
         print_json(asdict(found))
@@ -140,15 +143,16 @@ def _explain(settings: Settings, store: Store, row: OrderRow, as_json: bool = Fa
 
 @commands.command("verify")
 def orders_verify(
+    context: typer.Context,
     order_id: Annotated[str | None, typer.Argument(metavar="[ORDER]", help="Mirakl's order id.")] = None,
     *,
     file: Config = FILE,
     shop: OfShop = None,
     every: Annotated[bool, typer.Option("--all", help="Every order.")] = False,
-    redecide: Annotated[bool, typer.Option("--redecide", help="Also what today's code would decide.")] = False,
+    redecide: Annotated[bool, typer.Option("--redecide", help="Also with what this version would decide.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild an order from its journal and compare it with what is stored. Exit code 1 where they differ.
+    """Rebuild an order from its journal and compare it with what is stored. Exit code 1 if they differ.
 
     \b
     Examples:
@@ -157,9 +161,9 @@ def orders_verify(
     """
     if every == (order_id is not None):
         raise typer.BadParameter("give an ORDER or --all")
-    with opened(file) as (settings, store):
-        policies = config.policies(settings) if redecide else {}
-        rows = order_rows.latest(store, shop=shop, limit=_ALL) if order_id is None else [_order(store, order_id, shop)]
+    with opened(context, file) as session:
+        store, policies = session.store, config.policies(session.settings)
+        rows = order_rows.latest(store, shop=shop, limit=_ALL) if order_id is None else [find(store, order_id, shop)]
         found = []
         for row in rows:
             entries = journal_rows.of_order(store, row.key)
@@ -220,59 +224,130 @@ def _without_words(facts: Facts) -> Facts:
 
 # -- Deciding about orders ---------------------------------------------------------------------------------------
 
-_ACTS: Final = {
-    DecisionKind.ACCEPT: "Accept an order, whatever the shop's policy says.",
-    DecisionKind.REFUSE: "Refuse every line of an order. Mirakl tells the customer.",
-    DecisionKind.HOLD: "Hold an order: nothing is sent until it is settled.",
-    DecisionKind.SETTLE: "Mark all that needs attention now as seen to; a held order goes on.",
-    DecisionKind.RETRY: "Make a refused or given-up call once more, and one that waits for its next try at once.",
-}
 
-
-def _add_act(kind: DecisionKind, purpose: str) -> None:
-    def command(
-        order_id: OrderId,
-        *,
-        reason: Reason,
-        file: Config = FILE,
-        shop: OfShop = None,
-        who: Who = None,
-        yes: Yes = False,
-    ) -> None:
-        with opened(file) as (settings, store):
-            row = _order(store, order_id, shop)
-            ask(f"{kind} {row.shop} {row.order_id}, which is {row.state}?", yes)
-            orders = OrderWriter(store, config.policies(settings), opening.CLOCK, outbox=wiring.outbox_of(settings))
-            after = act(
-                store,
-                orders,
-                row,
-                kind,
-                shops=settings.shops,
-                who=who or opening.user(),
-                why=reason,
-                at=opening.CLOCK.now(),
-            )
-            _explain(settings, store, after)
-
-    command.__doc__ = f"""{purpose}
+@commands.command("accept")
+def orders_accept(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Accept an order, also against the shop's policy.
 
     \b
     Example:
-      orderflow orders {kind} 5f4dcc3b-A --reason "agreed with the warehouse"
+      orderflow orders accept 5f4dcc3b-A --reason "agreed with the warehouse"
     """
-    commands.command(kind)(command)
+    _decide(context, DecisionKind.ACCEPT, order_id, reason, file=file, shop=shop, who=who, yes=yes)
 
 
-for _kind, _text_of_kind in _ACTS.items():
-    _add_act(_kind, _text_of_kind)
+@commands.command("refuse")
+def orders_refuse(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Refuse every line of an order. Mirakl informs the customer.
+
+    \b
+    Example:
+      orderflow orders refuse 5f4dcc3b-A --reason "agreed with the warehouse"
+    """
+    _decide(context, DecisionKind.REFUSE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
 
 
-def _order(store: Store, order_id: str, shop: str | None) -> OrderRow:
-    """The one order of this id. Ends the command where there is none."""
-    rows = order_rows.find(store, order_id, shop)
-    if not rows:
-        fail(f"there is no order {order_id}" + (f" of shop {shop}" if shop else ""), BAD_ANSWER)
-    if len(rows) > 1:
-        fail(f"{order_id} is an order of {' and '.join(sorted(row.shop for row in rows))}: say --shop", BAD_USE)
-    return rows[0]
+@commands.command("hold")
+def orders_hold(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Hold an order: nothing is sent until it is settled.
+
+    \b
+    Example:
+      orderflow orders hold 5f4dcc3b-A --reason "agreed with the warehouse"
+    """
+    _decide(context, DecisionKind.HOLD, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+
+
+@commands.command("settle")
+def orders_settle(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Mark the attention reasons that an order has now as done. A held order goes on.
+
+    \b
+    Example:
+      orderflow orders settle 5f4dcc3b-A --reason "agreed with the warehouse"
+    """
+    _decide(context, DecisionKind.SETTLE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+
+
+@commands.command("retry")
+def orders_retry(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Make a refused or given-up call once more. One that waits for its next try is made at once.
+
+    \b
+    Example:
+      orderflow orders retry 5f4dcc3b-A --reason "agreed with the warehouse"
+    """
+    _decide(context, DecisionKind.RETRY, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+
+
+def _decide(
+    context: typer.Context,
+    decision: DecisionKind,
+    order_id: str,
+    reason: str,
+    *,
+    file: Path,
+    shop: str | None,
+    who: str | None,
+    yes: bool,
+) -> None:
+    """Ask, apply the decision, and explain the order as it is then."""
+    with opened(context, file) as session:
+        row = find(session.store, order_id, shop)
+        ask(f"{decision} {row.shop} {row.order_id}, which is {row.state}?", yes)
+        after = act(
+            session.store,
+            session.order_writer(),
+            row,
+            decision,
+            shops=session.settings.shops,
+            who=who or session.user,
+            why=reason,
+            at=session.clock.now(),
+        )
+        _print_explanation(session, after)

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,12 +11,12 @@ from typing import Annotated, Literal
 import typer
 
 from adapters.errors import StoreUnavailable
+from adapters.ports import Clock
 from adapters.store import transaction as stores
 from adapters.store.copy import MOVED, move
 from adapters.store.transaction import Store
 from consumer import config, wiring
-from consumer.cli import opening
-from consumer.cli.opening import cure, missing_file
+from consumer.cli.opening import Environment, cure, missing_file
 from consumer.cli.options import FILE, Config
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.config import Settings
@@ -63,6 +64,7 @@ def init(path: Annotated[Path, typer.Option(help="The file to write.")] = FILE) 
 
 
 def migrate(
+    context: typer.Context,
     *,
     file: Config = FILE,
     check: Annotated[
@@ -103,7 +105,8 @@ def migrate(
                 "Now run `orderflow orders verify --all`, and put the SQLite file where no process starts on it."
             )
             return
-        if not in_time(wait_seconds, lambda: _is_current(settings, store) if check else _migrated(store)):
+        is_done = partial(_is_current, settings, store) if check else partial(_migrated, store)
+        if not in_time(wait_seconds, is_done, Environment.of(context).clock):
             fail(f"the store's schema is missing or not this version's; {cure(file)}", BAD_ANSWER)
     finally:
         store.close()
@@ -135,11 +138,11 @@ def _moved(store: Store, source: str) -> dict[str, int]:
         )
 
 
-def in_time(seconds: float, holds: Callable[[], bool]) -> bool:
+def in_time(seconds: float, holds: Callable[[], bool], clock: Clock) -> bool:
     """Ask once a second until it holds, and a last time when the time is over; then return or raise what that gives."""
-    ends_at = opening.CLOCK.monotonic() + seconds
+    ends_at = clock.monotonic() + seconds
     while True:
-        is_last = opening.CLOCK.monotonic() >= ends_at
+        is_last = clock.monotonic() >= ends_at
         try:
             if holds():
                 return True
@@ -148,7 +151,7 @@ def in_time(seconds: float, holds: Callable[[], bool]) -> bool:
         except StoreUnavailable:
             if is_last:
                 raise
-        time.sleep(min(1.0, max(0.0, ends_at - opening.CLOCK.monotonic())))
+        time.sleep(min(1.0, max(0.0, ends_at - clock.monotonic())))
 
 
 def diagram(

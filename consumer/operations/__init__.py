@@ -1,0 +1,7 @@
+"""What a person can look up and do: functions that the command line calls today, and a web page can call tomorrow.
+
+Nothing here prints, asks or knows a terminal. `orders` finds an order and applies a decision about it, `explain` says
+why an order is in its state, `verify` compares an order with its journal. `shops`, `dead_letters` and `offsets` change
+what their names say, and write each change into the table `audit`. `events` checks events in files and makes records of
+them. `audit` is for the demo. Where something cannot be done, one of `errors` says why.
+"""

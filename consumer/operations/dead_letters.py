@@ -1,4 +1,4 @@
-"""Dead letters, by hand: replayed or discarded."""
+"""What a person can do with a dead letter: look at it, replay it, or discard it. The last two are audited."""
 
 from collections.abc import Sequence
 
@@ -12,65 +12,79 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store.dead_letters import StoredDeadLetter
 from adapters.store.transaction import Store
 from consumer.config import TopicsTable
-from consumer.operations.orders import NotPossible, needs_words
+from consumer.operations.errors import NotPossible, require_reason
 
-# -- Dead letters ------------------------------------------------------------------------------------------------
+
+def find(store: Store, dead_letter_id: int) -> StoredDeadLetter:
+    """The dead letter with this id. Raises NotPossible if there is none."""
+    found = dead_letter_rows.find(store, dead_letter_id)
+    if found is None:
+        raise NotPossible(f"there is no dead letter {dead_letter_id}")
+    return found
 
 
 def replay(
     store: Store,
     log: LogWriter,
     clock: Clock,
-    letter_id: int,
+    dead_letter: StoredDeadLetter,
     *,
     shops: Sequence[ShopIds],
     topics: TopicsTable,
     who: str,
     why: str,
 ) -> str:
-    """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable."""
-    needs_words(why)
-    letter = _open_letter(store, letter_id)
-    record = _record_of(letter, shops, topics, clock)
-    log.publish([record])  # first: published twice does nothing twice, marked and not published would be lost
-    with store.transaction() as tx:  # one that a fast consumer has set aside again by now stays open
-        dead_letter_rows.close(tx, letter.id, letter.times, "replayed")
-        audit_rows.add(tx, who=who, act="replayed", subject=f"dead letter {letter_id}", why=why, at=clock.now())
+    """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable.
+
+    It is published before it is marked: a record that is published twice changes nothing, while one that is marked and
+    was never published would be lost.
+    """
+    require_reason(why)
+    _require_open(dead_letter)
+    record = _record_of(dead_letter, shops, topics, clock)
+    log.publish([record])
+    with store.transaction() as tx:
+        # A fast consumer may have dead-lettered the record again by now. Then the row stays open.
+        dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, "replayed")
+        audit_rows.add(tx, who=who, act="replayed", subject=_subject(dead_letter), why=why, at=clock.now())
     return record.topic
 
 
-def discard(store: Store, clock: Clock, letter_id: int, *, who: str, why: str) -> None:
-    """Mark a dead letter as seen to. Raises NotPossible."""
-    needs_words(why)
-    letter = _open_letter(store, letter_id)
+def discard(store: Store, clock: Clock, dead_letter: StoredDeadLetter, *, who: str, why: str) -> None:
+    """Close a dead letter without using it. Raises NotPossible, also if it came again since it was looked at."""
+    require_reason(why)
+    _require_open(dead_letter)
     with store.transaction() as tx:
-        if not dead_letter_rows.close(tx, letter.id, letter.times, "discarded"):
-            raise NotPossible(f"dead letter {letter_id} was set aside once more, or seen to, just now: look again")
-        audit_rows.add(tx, who=who, act="discarded", subject=f"dead letter {letter_id}", why=why, at=clock.now())
+        if not dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, "discarded"):
+            raise NotPossible(f"{_subject(dead_letter)} came again, or was closed, just now: look at it again")
+        audit_rows.add(tx, who=who, act="discarded", subject=_subject(dead_letter), why=why, at=clock.now())
 
 
-def _open_letter(store: Store, letter_id: int) -> StoredDeadLetter:
-    letter = dead_letter_rows.find(store, letter_id)
-    if letter is None:
-        raise NotPossible(f"there is no dead letter {letter_id}")
-    if letter.state != "open":
-        raise NotPossible(f"dead letter {letter_id} is {letter.state} already")
-    return letter
+def _require_open(dead_letter: StoredDeadLetter) -> None:
+    if dead_letter.state != "open":
+        raise NotPossible(f"{_subject(dead_letter)} is {dead_letter.state} already")
 
 
-def _record_of(letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
-    """As it came from its topic; what came from a poll or a callback gets its envelope only now."""
-    value = letter.value or b""
-    kind, _, shop_name = letter.source.partition(":")
+def _subject(dead_letter: StoredDeadLetter) -> str:
+    return f"dead letter {dead_letter.id}"
+
+
+def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
+    """The record to publish: as it was, if it came from a topic.
+
+    An order of a poll and a callback were not in the log yet: they get their envelope now.
+    """
+    value = dead_letter.value or b""
+    came_by, _, shop_name = dead_letter.source.partition(":")
     if not shop_name:
-        return NewRecord(letter.source, letter.key, value, letter.headers)
+        return NewRecord(dead_letter.source, dead_letter.key, value, dead_letter.headers)
     shop = next((one for one in shops if one.name == shop_name), None)
     if shop is None:
-        raise NotPossible(f"dead letter {letter.id}: its shop {shop_name} is not in the configuration")
+        raise NotPossible(f"{_subject(dead_letter)}: its shop {shop_name} is not in the configuration")
     try:
-        if kind == "callback":
+        if came_by == "callback":
             return record_of(topics.oms_events, oms_event(shop.company_ref_id, value, clock.now()))
-        order_id, snapshot = snapshot_of(value, letter.first_at)
+        order_id, snapshot = snapshot_of(value, dead_letter.first_at)
         return record_of(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot))
     except Unreadable as error:
-        raise NotPossible(f"dead letter {letter.id} can still not be read ({error}); discard it") from error
+        raise NotPossible(f"{_subject(dead_letter)} can still not be read ({error}); discard it") from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from adapters.errors import OrderflowError, Unreadable, UnreadableReason
+from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import STRUCTURED_HEADERS, CloudEvent, from_record
 from adapters.messages.contract import (
     MISSING,
@@ -28,6 +28,7 @@ from adapters.messages.snapshots import decode_snapshot
 from adapters.messages.text import ID_RULE
 from adapters.ports import NewRecord
 from consumer.config import TopicsTable
+from consumer.operations.errors import EventsRefused
 
 Understood = dict[str, str | int | None]
 
@@ -263,21 +264,17 @@ def _word(value: str | int | None) -> str:
 # -- Publishing ----------------------------------------------------------------------------------------------------
 
 
-class Refused(OrderflowError):
-    """A file holds an event that the consumer would dead-letter, or that it does not read."""
-
-
 def records(text: bytes, shops: Sequence[ShopIds], topics: TopicsTable) -> list[NewRecord]:
-    """A record for each event of a file. Raises Refused for an event that the consumer could not use."""
+    """A record for each event of a file. Raises EventsRefused for an event that the consumer could not use."""
     found: list[NewRecord] = []
     names = topics.model_dump()
     for checked, raw in zip(Checker(shops).check(text), split(text), strict=True):
         if checked.error or checked.topic not in (OMS.topic, SNAPSHOTS.topic):
             why = checked.error.reason if checked.error else "it is no event that orderflow reads"
-            raise Refused(f"event {checked.number}: {why}; `orderflow events check` says more")
+            raise EventsRefused(f"event {checked.number}: {why}; `orderflow events check` says more")
         event = from_record(raw, ())
         if event is None:
-            raise Refused(f"event {checked.number}: null is a record without a value, and would be skipped")
+            raise EventsRefused(f"event {checked.number}: null is a record without a value, and would be skipped")
         key = event.extensions.get("partitionkey", "").encode() or None
         found.append(NewRecord(names[checked.topic], key, raw, STRUCTURED_HEADERS))
     return found

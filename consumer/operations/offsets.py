@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Literal, Protocol
 
-from adapters.errors import OrderflowError
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import audit as audit_rows
 from adapters.store import cursors as cursor_rows
@@ -18,6 +17,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch, with_later_ends
+from consumer.operations.errors import NothingToReset
 from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Attempt, Facts
@@ -83,10 +83,6 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
             )
         )
     return found
-
-
-class NothingToReset(OrderflowError):
-    """No partition of what was named exists."""
 
 
 def reset(

@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from adapters.errors import OrderflowError
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
+from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from statemachine.attention import REASONS, Reason
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
@@ -22,10 +22,6 @@ SOURCE: Final = "/orderflow/person"
 
 #: What a person can do to an order.
 ACTS: Final = tuple(DecisionKind)
-
-
-class NotPossible(OrderflowError):
-    """What was asked for makes no sense now. The text says why."""
 
 
 # -- Orders ------------------------------------------------------------------------------------------------------
@@ -48,7 +44,7 @@ def act(
     """
     if order.shop not in shops:  # apply would plan its calls by a policy that is not the shop's
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
-    needs_words(why)
+    require_reason(why)
     subject = _SUBJECT[kind](store, order, at)
     says = Facts(decisions=(Decision(at, kind, who, why, subject),))
     event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, Trigger.DECISION, at, says, note={"act": kind})
@@ -58,6 +54,16 @@ def act(
             command_rows.retry_now(tx, order.key, at)
     orders.report(applied)
     return order_rows.find(store, order.order_id, order.shop)[0]
+
+
+def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
+    """The order with this id. Raises NotPossible if there is none, NotUnique if two shops have one."""
+    rows = order_rows.find(store, order_id, shop)
+    if not rows:
+        raise NotPossible(f"there is no order {order_id}" + (f" of shop {shop}" if shop else ""))
+    if len(rows) > 1:
+        raise NotUnique(f"{order_id} is an order of {' and '.join(sorted(row.shop for row in rows))}: say --shop")
+    return rows[0]
 
 
 def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
@@ -132,9 +138,3 @@ def _reasons(order: OrderRow) -> set[str]:
 
 def _name(order: OrderRow) -> str:
     return f"{order.shop} {order.order_id}"
-
-
-def needs_words(why: str) -> None:
-    """Raises NotPossible for a reason that is none."""
-    if not why.strip():
-        raise NotPossible("--reason says nothing")

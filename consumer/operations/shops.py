@@ -1,4 +1,4 @@
-"""The switches of a shop's effects, by hand; each is audited."""
+"""What a person can do with a shop: pause its effects and resume them. Both are audited."""
 
 from collections.abc import Collection
 from typing import Final
@@ -8,21 +8,20 @@ from adapters.store import audit as audit_rows
 from adapters.store import shops as shop_rows
 from adapters.store.shops import ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
-from consumer.operations.orders import NotPossible, needs_words
+from consumer.operations.errors import NotPossible, require_reason
 from statemachine.commands import Group
 
-#: The groups of effects that `--only` names.
-GROUPS: Final = tuple(Group)
-
-
-# -- Shops -------------------------------------------------------------------------------------------------------
+_GROUPS: Final = tuple(Group)
 
 
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopRow:
-    """Let the shop's effects rest, or one group of them. It goes on to read, decide and show."""
-    needs_words(why)
+    """Pause the effects of a shop; `only` one group of them. The shop is still read, and its orders are decided.
+
+    Returns the shop as it is then. Raises NotPossible for a shop that the store does not know.
+    """
+    require_reason(why)
     with store.transaction() as tx:
-        before = _switches(tx, shop)
+        before = _lock_switches(tx, shop)
         shop_rows.set_switches(tx, shop, paused={*before.paused, *_groups(only)})
         audit_rows.add(tx, who=who, act="pause", subject=_subject(shop, only), why=why, at=clock.now())
     return _shop(store, shop)
@@ -31,23 +30,24 @@ def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, 
 def resume(
     store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str, configured: str | None
 ) -> ShopRow:
-    """Let them go on. `configured` is the file's `effects`: "on", "off", or None where it has no such line.
+    """Resume the effects of a shop; `only` one group of them. A new shop, with its effects off, is switched on.
 
-    A shop first seen without the line began with its effects off: this switches them on.
+    `configured` is `effects` in the shop's configuration: "on", "off", or None if it is not set. Returns the shop as it
+    is then. Raises NotPossible for a shop that the store does not know, or that the configuration switches off.
     """
     if configured == "off":
         raise NotPossible(f'shops.{shop}.effects is "off" in the configuration: take the line out or set it to "on"')
-    needs_words(why)
+    require_reason(why)
     with store.transaction() as tx:
-        before = _switches(tx, shop)
-        paused = set(before.paused if before.effects else GROUPS) - set(_groups(only))
+        before = _lock_switches(tx, shop)
+        paused = set(before.paused if before.effects else _GROUPS) - set(_groups(only))
         shop_rows.set_switches(tx, shop, paused=paused, effects=True)
         audit_rows.add(tx, who=who, act="resume", subject=_subject(shop, only), why=why, at=clock.now())
     return _shop(store, shop)
 
 
-def _switches(tx: Transaction, shop: str) -> Switches:
-    """Its row stays locked to the end of the transaction, so that nobody's change in between is lost."""
+def _lock_switches(tx: Transaction, shop: str) -> Switches:
+    """The shop's switches. Its row stays locked until the end of the transaction, so no other change is lost."""
     found = shop_rows.lock_switches(tx, shop)
     if found is None:
         raise NotPossible(f"the store knows no shop {shop}: `orderflow run` makes it known")
@@ -59,7 +59,7 @@ def _shop(store: Store, name: str) -> ShopRow:
 
 
 def _groups(only: str | None) -> Collection[str]:
-    return (only,) if only else GROUPS
+    return (only,) if only else _GROUPS
 
 
 def _subject(shop: str, only: str | None) -> str:

@@ -20,6 +20,7 @@ from adapters.store.progress import Progress
 from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch
 from consumer.operations import offsets as by_hand
+from consumer.operations.errors import NothingToReset
 from consumer.operations.offsets import excused_commit, reset_position
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
@@ -185,7 +186,7 @@ def test_a_reset_is_audited_and_every_shop_is_read_from_the_beginning(folders: P
 
 
 def test_a_partition_that_does_not_exist_cannot_be_reset(folders: Path) -> None:
-    with pytest.raises(by_hand.NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
+    with pytest.raises(NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
         reset(Rig(folders / "now"), 99)
 
 

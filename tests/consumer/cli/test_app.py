@@ -32,8 +32,8 @@ from adapters.store.progress import Progress
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
-from consumer.cli import opening
 from consumer.cli.app import app
+from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER, BAD_USE, print_rows
 from consumer.cli.service import in_time
 from consumer.loop import Consumer
@@ -72,8 +72,6 @@ RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(opening, "CLOCK", StillClock())
-    monkeypatch.setattr(opening, "user", lambda: "ops")
 
 
 @pytest.fixture
@@ -88,7 +86,8 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def call(*arguments: str, answers: str | None = None) -> Result:
-    return CliRunner().invoke(app, arguments, input=answers, catch_exceptions=False)
+    environment = Environment(StillClock(), "ops")
+    return CliRunner().invoke(app, arguments, input=answers, catch_exceptions=False, obj=environment)
 
 
 def good(*arguments: str, answers: str | None = None) -> str:
@@ -293,7 +292,7 @@ def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
 
 def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
     _refused(desk)
-    result = CliRunner().invoke(app, ["orders", "show", "O-1", "--received"])
+    result = call("orders", "show", "O-1", "--received")
     assert RECEIVED in result.stdout_bytes
     assert "Erika is unknown" in result.stdout
     found = answer("orders", "show", "O-1", "--received")
@@ -364,7 +363,7 @@ def test_dead_letters_are_listed_without_their_content_and_shown_with_it(desk: D
 
 def test_bytes_that_are_no_text_are_shown_as_they_are(desk: Desk) -> None:
     _letter(desk, b"\xff\x00\x1b[2J")
-    result = CliRunner().invoke(app, ["dead-letters", "show", "1"])
+    result = call("dead-letters", "show", "1")
     assert b"\xff\x00\x1b[2J" in result.stdout_bytes
     assert answer("dead-letters", "show", "1")["value"] == "\\xff\x00\x1b[2J"
 
@@ -594,7 +593,7 @@ def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: D
         now = publishing.clock.now()
         cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     reset = ("offsets", "reset", "oms.order-events", "--partition", "3", "--reason", "the disk was lost")
-    assert "read 2 shops anew?" in call(*reset, answers="n\n").stderr
+    assert "read 2 shops from their beginning?" in call(*reset, answers="n\n").stderr
     assert cursor_rows.find(publishing.store, "alpha") is not None
     assert good(*reset, "--yes") == "oms.order-events/3: 9 -> 0\n"
     assert answer("offsets", "list")
@@ -665,19 +664,20 @@ def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path
 def test_what_is_waited_for_is_asked_once_a_look(wait: float, answers: list[bool | None]) -> None:
     """A migration ran twice: once more to say that it had. Each look takes a minute here; None: no answer."""
     asked: list[bool | None] = []
+    clock = StillClock()
 
     def holds() -> bool:
         asked.append(answers[len(asked)])
-        opening.CLOCK.advance(60)  # type: ignore[attr-defined]
+        clock.advance(60)
         if asked[-1] is None:
             raise StoreUnavailable("away")
         return asked[-1]
 
     if answers[-1] is None:
         with pytest.raises(StoreUnavailable):
-            in_time(wait, holds)
+            in_time(wait, holds, clock)
     else:
-        assert in_time(wait, holds) is answers[-1]
+        assert in_time(wait, holds, clock) is answers[-1]
     assert asked == answers
 
 

@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 
 import httpx
-import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from adapters.store import schema as s
 from adapters.store.copy import move
 from adapters.store.transaction import Store
-from consumer.cli import opening
 from consumer.cli.app import app
+from consumer.cli.opening import Environment
 from consumer.wiring import GROUP
 from statemachine.states import State
 from tests.adapters.store.test_copy import FILE
@@ -21,12 +20,9 @@ from tests.consumer.test_worker import other_headers
 from tests.engines import store_lines
 
 
-def test_a_state_that_changes_by_a_persons_act_is_published(
-    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_state_that_changes_by_a_persons_act_is_published(postgres_url: str, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     rig, other = Rig(tmp_path), Rig(tmp_path / "other")
-    monkeypatch.setattr(opening, "CLOCK", rig.clock)
     for one in (rig, other):
         one.add("1-A", state="SHIPPING")
     other.poll()
@@ -40,7 +36,8 @@ def test_a_state_that_changes_by_a_persons_act_is_published(
     move(f"sqlite:///{rig.path}", store, GROUP)
     (tmp_path / "production.toml").write_text(FILE.format(store=store_lines(tmp_path, postgres_url)))
     args = ["orders", "settle", "1-A", "--reason", "it is this one", "--yes"]
-    result = CliRunner().invoke(app, [*args, "--config", str(tmp_path / "production.toml")])
+    args += ["--config", str(tmp_path / "production.toml")]
+    result = CliRunner().invoke(app, args, obj=Environment(rig.clock, "ops"))
     assert result.exit_code == 0, result.output
     with store.reading() as connection:
         (row,) = connection.execute(sa.select(s.outbox)).all()

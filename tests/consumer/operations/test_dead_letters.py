@@ -1,39 +1,41 @@
-"""Dead letters by hand: replayed byte for byte, once, with a reason; what was mended ends in the order."""
+"""Replay and discard of dead letters: byte for byte, with a reason, audited; a replayed record ends in its order."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from adapters.errors import LogUnavailable
 from adapters.messages.oms_events import ShopIds
-from adapters.ports import NewRecord
+from adapters.ports import LogWriter, NewRecord
 from adapters.simulators.orders import ALPHA, COMPANIES, Line, build_order
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
-from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.dead_letters import DeadLetter, StoredDeadLetter
 from consumer.config import TopicsTable
 from consumer.operations import dead_letters
-from consumer.operations.orders import NotPossible
+from consumer.operations.errors import NotPossible
+from tests.consumer.operations.audited import Audited, audited
 from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
 
 SHOPS = (ShopIds("alpha", COMPANIES["alpha"]),)
 
 
-class Written:
-    """A log that keeps what is published, or is away."""
+class KeepingLog:
+    """A log that keeps what is published."""
 
-    def __init__(self, away: bool = False) -> None:
+    def __init__(self) -> None:
         self.records: list[NewRecord] = []
-        self._away = away
 
-    def publish(self, records: list[NewRecord]) -> None:
-        if self._away:
-            raise LogUnavailable("away")
+    def publish(self, records: Sequence[NewRecord]) -> None:
         self.records += records
+
+
+class UnavailableLog:
+    def publish(self, records: Sequence[NewRecord]) -> None:
+        raise LogUnavailable("unavailable")
 
 
 @pytest.fixture
@@ -41,46 +43,48 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def letter(rig: Rig, source: str, value: bytes | None, key: bytes | None = None, *headers: tuple[str, bytes]) -> int:
+def add(rig: Rig, source: str, value: bytes | None, key: bytes | None = None, *headers: tuple[str, bytes]) -> int:
+    """Returns the id of the new dead letter."""
     rig.orders.set_aside([DeadLetter(source, "place", "not_json", "", str(value), key, value, headers)])
     return dead_letter_rows.newest(rig.store)[0].id
 
 
-def replay(rig: Rig, letter_id: int, *, why: str = "mended", log: object = None, shops: object = SHOPS) -> str:
+def replay(rig: Rig, dead_letter_id: int, why: str = "the cause is fixed", log: LogWriter | None = None) -> str:
     return dead_letters.replay(
         rig.store,
-        log or rig.log,  # type: ignore[arg-type]
+        log or rig.log,
         rig.clock,
-        letter_id,
-        shops=shops,  # type: ignore[arg-type]
+        dead_letters.find(rig.store, dead_letter_id),
+        shops=SHOPS,
         topics=TopicsTable(),
         who="ana",
         why=why,
     )
 
 
-def discard(rig: Rig, letter_id: int, why: str = "a test") -> None:
-    dead_letters.discard(rig.store, rig.clock, letter_id, who="ana", why=why)
+def discard(rig: Rig, dead_letter_id: int, why: str = "a test") -> None:
+    found = dead_letters.find(rig.store, dead_letter_id)
+    dead_letters.discard(rig.store, rig.clock, found, who="ana", why=why)
 
 
-def stored(rig: Rig, letter_id: int) -> StoredDeadLetter:
-    found = dead_letter_rows.find(rig.store, letter_id)
-    assert found is not None
-    return found
+Operation = Callable[..., object]
+both = pytest.mark.parametrize("operation", [replay, discard])
 
 
-def state(rig: Rig, letter_id: int) -> str:
-    return stored(rig, letter_id).state
+def stored(rig: Rig, dead_letter_id: int) -> StoredDeadLetter:
+    return dead_letters.find(rig.store, dead_letter_id)
 
 
-def audited(rig: Rig) -> list[tuple[str, str, str, str]]:
-    with rig.store.reading() as connection:
-        rows = connection.execute(sa.select(s.audit).order_by(s.audit.c.id)).all()
-    return [(row.who, row.act, row.subject, row.why) for row in rows]
+def assert_untouched(rig: Rig, dead_letter_id: int) -> None:
+    """The dead letter is open, and nothing was published or audited."""
+    assert stored(rig, dead_letter_id).state == "open"
+    assert rig.records(OMS_EVENTS) == []
+    assert rig.records(SNAPSHOTS) == []
+    assert audited(rig.store) == []
 
 
-def raw_order(rig: Rig, order_id: str = "1-A") -> bytes:
-    """As Mirakl would show it."""
+def received_order(rig: Rig, order_id: str = "1-A") -> bytes:
+    """Polls an order in SHIPPING, applies it, and returns its bytes as Mirakl sent them."""
     rig.add(order_id, state="SHIPPING")
     rig.pollers["alpha"].run()
     rig.consume()
@@ -90,37 +94,40 @@ def raw_order(rig: Rig, order_id: str = "1-A") -> bytes:
     return received
 
 
-def said(order_id: str = "1-A") -> bytes:
+def callback_body(order_id: str = "1-A") -> bytes:
     return json.dumps({"id": 7, "ref": "R", "external_ref": order_id, "status": 2}).encode()
 
 
-# -- Refused -----------------------------------------------------------------------------------------------------
+# -- Not possible ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("do", [replay, discard])
-def test_a_letter_that_is_not_there_is_told(rig: Rig, do: object) -> None:
+@both
+def test_an_unknown_id_is_not_possible(rig: Rig, operation: Operation) -> None:
     with pytest.raises(NotPossible, match="there is no dead letter 9"):
-        do(rig, 9)  # type: ignore[operator]
+        operation(rig, 9)
 
 
-@pytest.mark.parametrize("do", [replay, discard])
+@both
 @pytest.mark.parametrize("why", ["", " \t"])
-def test_without_a_reason_nothing_is_done(rig: Rig, do: object, why: str) -> None:
-    one = letter(rig, OMS_EVENTS, b"x")
+def test_a_blank_reason_is_not_possible(rig: Rig, operation: Operation, why: str) -> None:
+    dead_letter = add(rig, OMS_EVENTS, b"x")
     with pytest.raises(NotPossible, match="--reason says nothing"):
-        do(rig, one, why=why)  # type: ignore[operator]
-    assert (state(rig, one), rig.records(OMS_EVENTS), audited(rig)) == ("open", [], [])
+        operation(rig, dead_letter, why)
+    assert_untouched(rig, dead_letter)
 
 
 @pytest.mark.parametrize("second", [replay, discard])
-@pytest.mark.parametrize(("first", "ends"), [(replay, "replayed"), (discard, "discarded")])
-def test_what_was_seen_to_is_not_seen_to_again(rig: Rig, first: object, ends: str, second: object) -> None:
-    one = letter(rig, OMS_EVENTS, b"x")
-    first(rig, one)  # type: ignore[operator]
+@pytest.mark.parametrize(("first", "state"), [(replay, "replayed"), (discard, "discarded")])
+def test_a_closed_dead_letter_is_neither_replayed_nor_discarded(
+    rig: Rig, first: Operation, state: str, second: Operation
+) -> None:
+    dead_letter = add(rig, OMS_EVENTS, b"x")
+    first(rig, dead_letter)
     published = len(rig.records(OMS_EVENTS))
-    with pytest.raises(NotPossible, match=f"dead letter {one} is {ends} already"):
-        second(rig, one)  # type: ignore[operator]
-    assert (len(rig.records(OMS_EVENTS)), len(audited(rig))) == (published, 1)
+    with pytest.raises(NotPossible, match=f"dead letter {dead_letter} is {state} already"):
+        second(rig, dead_letter)
+    assert len(rig.records(OMS_EVENTS)) == published
+    assert len(audited(rig.store)) == 1
 
 
 @pytest.mark.parametrize(
@@ -129,114 +136,118 @@ def test_what_was_seen_to_is_not_seen_to_again(rig: Rig, first: object, ends: st
         ("poll:alpha", b'{"order_id": 7', "can still not be read .*not_json"),
         ("poll:alpha", b'{"state": "SHIPPING"}', "can still not be read .*missing_field: order_id"),
         ("callback:alpha", b'{"external_ref": "1-A"}', "can still not be read .*missing_field"),
-        ("callback:gone", said(), "its shop gone is not in the configuration"),
+        ("callback:gone", callback_body(), "its shop gone is not in the configuration"),
         ("poll:gone", b"{}", "its shop gone is not in the configuration"),
     ],
 )
-def test_what_still_has_no_envelope_stays_open(rig: Rig, source: str, value: bytes, why: str) -> None:
-    one = letter(rig, source, value)
+def test_an_order_or_a_callback_that_still_cannot_be_read_stays_open(
+    rig: Rig, source: str, value: bytes, why: str
+) -> None:
+    dead_letter = add(rig, source, value)
     with pytest.raises(NotPossible, match=why):
-        replay(rig, one)
-    assert (state(rig, one), rig.records(OMS_EVENTS), rig.records(), audited(rig)) == ("open", [], [], [])
-    discard(rig, one)
-    assert state(rig, one) == "discarded"
+        replay(rig, dead_letter)
+    assert_untouched(rig, dead_letter)
+    discard(rig, dead_letter)
+    assert stored(rig, dead_letter).state == "discarded"
 
 
-def test_a_log_that_is_away_leaves_the_letter_open(rig: Rig) -> None:
-    one = letter(rig, OMS_EVENTS, b"x")
+def test_a_dead_letter_stays_open_while_the_log_is_unavailable(rig: Rig) -> None:
+    dead_letter = add(rig, OMS_EVENTS, b"x")
     with pytest.raises(LogUnavailable):
-        replay(rig, one, log=Written(away=True))
-    assert (state(rig, one), audited(rig)) == ("open", [])
+        replay(rig, dead_letter, log=UnavailableLog())
+    assert_untouched(rig, dead_letter)
+
+
+def test_a_dead_letter_that_came_again_since_it_was_looked_at_is_not_discarded(rig: Rig) -> None:
+    as_looked_at = stored(rig, add(rig, OMS_EVENTS, b"x"))
+    add(rig, OMS_EVENTS, b"x")
+    with pytest.raises(NotPossible, match="look at it again"):
+        dead_letters.discard(rig.store, rig.clock, as_looked_at, who="ana", why="a test")
+    assert_untouched(rig, as_looked_at.id)
 
 
 # -- Replayed ----------------------------------------------------------------------------------------------------
 
 
-def test_a_letter_of_a_topic_goes_out_byte_for_byte(rig: Rig) -> None:
+def test_a_record_of_a_topic_is_published_byte_for_byte(rig: Rig) -> None:
     headers = (("content-type", b"application/cloudevents+json"), ("x", b"\xff\x00"), ("x", b"again"), ("empty", b""))
-    log = Written()
-    assert replay(rig, letter(rig, OMS_EVENTS, b"\xff{\x00", b"\x00key", *headers), log=log) == OMS_EVENTS
-    replay(rig, letter(rig, SNAPSHOTS, b"{}", None), log=log)
+    log = KeepingLog()
+    assert replay(rig, add(rig, OMS_EVENTS, b"\xff{\x00", b"\x00key", *headers), log=log) == OMS_EVENTS
+    assert replay(rig, add(rig, SNAPSHOTS, b"{}", None), log=log) == SNAPSHOTS
     assert log.records == [NewRecord(OMS_EVENTS, b"\x00key", b"\xff{\x00", headers), NewRecord(SNAPSHOTS, None, b"{}")]
-    assert audited(rig) == [("ana", "replayed", f"dead letter {n}", "mended") for n in (1, 2)]
+    assert audited(rig.store) == [
+        Audited("ana", "replayed", "dead letter 1", "the cause is fixed"),
+        Audited("ana", "replayed", "dead letter 2", "the cause is fixed"),
+    ]
 
 
-def test_what_is_still_wrong_is_set_aside_again_under_its_number(rig: Rig) -> None:
+def test_a_record_that_still_cannot_be_used_becomes_the_same_dead_letter_again(rig: Rig) -> None:
     rig.log.publish([NewRecord(OMS_EVENTS, b"k", b"not json", (("h", b"\xff"),))])
     rig.consume()
     (first,) = dead_letter_rows.newest(rig.store)
     replay(rig, first.id)
-    assert state(rig, first.id) == "replayed"
+    assert stored(rig, first.id).state == "replayed"
     rig.consume()
     (again,) = dead_letter_rows.newest(rig.store)
-    assert (again.id, again.state, again.times) == (first.id, "open", 2)
-    assert (again.key, again.value, again.headers) == (first.key, first.value, first.headers)
+    assert again.id == first.id
+    assert again.state == "open"
+    assert again.times == 2
+    assert again.key == first.key
+    assert again.value == first.value
+    assert again.headers == first.headers
 
 
-def test_what_comes_back_before_it_is_marked_stays_in_sight(rig: Rig) -> None:
-    """The consumer is another process and can be faster."""
+def test_a_record_that_comes_back_before_the_replay_is_marked_stays_open(rig: Rig) -> None:
+    """The consumer runs in another process, and can be faster than the command that replays."""
     rig.log.publish([NewRecord(OMS_EVENTS, b"k", b"not json")])
     rig.consume()
 
-    class Fast:
-        def publish(self, records: list[NewRecord]) -> None:
+    class ConsumedAtOnce:
+        def publish(self, records: Sequence[NewRecord]) -> None:
             rig.log.publish(records)
             rig.consume()
 
-    replay(rig, 1, log=Fast())
-    assert (state(rig, 1), stored(rig, 1).times) == ("open", 2)
-    assert len(audited(rig)) == 1, "somebody did it all the same"
+    replay(rig, 1, log=ConsumedAtOnce())
+    assert stored(rig, 1).state == "open"
+    assert stored(rig, 1).times == 2
+    assert len(audited(rig.store)) == 1, "the replay is audited all the same"
 
 
 def test_a_record_that_can_be_used_now_ends_in_its_order(rig: Rig) -> None:
-    """Its shop was missing in the configuration when it came."""
-    body = raw_order(rig)
-    (record,) = rig.records()
+    """The shop beta was not in the configuration when the record came."""
+    body = received_order(rig)
+    (record,) = rig.records(SNAPSHOTS)
     rig.log.publish([NewRecord(SNAPSHOTS, b"beta:1-A", record.value.replace(b"alpha", b"beta"))])
     rig.consume()
-    (missed,) = dead_letter_rows.newest(rig.store)
-    assert missed.reason == "unknown_shop"
-    rig.mirakl["beta"] = rig.mirakl["alpha"]  # as the configuration names it now
+    (dead_letter,) = dead_letter_rows.newest(rig.store)
+    assert dead_letter.reason == "unknown_shop"
+    rig.mirakl["beta"] = rig.mirakl["alpha"]  # now the configuration has it
     rig.consumer = rig.new_consumer()
-    replay(rig, missed.id)
+    replay(rig, dead_letter.id)
     rig.consume()
     (row,) = order_rows.find(rig.store, "1-A", "beta")
-    assert (row.state, snapshot_rows.find(rig.store, row.key, row.digest)) == ("shipping", body)
-    assert state(rig, missed.id) == "replayed"
+    assert row.state == "shipping"
+    assert snapshot_rows.find(rig.store, row.key, row.digest) == body
+    assert stored(rig, dead_letter.id).state == "replayed"
 
 
-def test_an_order_set_aside_by_a_poll_gets_its_envelope_now(rig: Rig) -> None:
+def test_an_order_of_a_poll_gets_its_envelope_when_it_is_replayed(rig: Rig) -> None:
     order = build_order(ALPHA, "3-A", created=rig.clock.now(), lines=[Line("MUG-11OZ-WHT")], state="SHIPPING")
     body = json.dumps(order, default=str).encode() + b"  "
-    one = letter(rig, "poll:alpha", body)
+    dead_letter = add(rig, "poll:alpha", body)
     rig.clock.advance(3600)
-    assert replay(rig, one) == SNAPSHOTS
+    assert replay(rig, dead_letter) == SNAPSHOTS
     rig.consume()
     row = rig.row("3-A")
-    assert (row.state, snapshot_rows.find(rig.store, row.key, row.digest)) == ("shipping", body)
+    assert row.state == "shipping"
+    assert snapshot_rows.find(rig.store, row.key, row.digest) == body
     assert row.facts.snapshot is not None
-    assert row.facts.snapshot.read_at == stored(rig, one).first_at, "when it was read, not now"
+    assert row.facts.snapshot.read_at == stored(rig, dead_letter).first_at, "when it was read, not when it is replayed"
 
 
-def test_a_callback_gets_its_envelope_now(rig: Rig) -> None:
-    raw_order(rig)
-    one = letter(rig, "callback:alpha", said())
-    assert replay(rig, one) == OMS_EVENTS
+def test_a_callback_gets_its_envelope_when_it_is_replayed(rig: Rig) -> None:
+    received_order(rig)
+    dead_letter = add(rig, "callback:alpha", callback_body())
+    assert replay(rig, dead_letter) == OMS_EVENTS
     rig.consume()
     assert rig.state() == "imported"
-
-
-def test_a_letter_that_another_has_just_seen_to_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look and the mark somebody discards it, or it comes once more."""
-    one = letter(rig, OMS_EVENTS, b"x")
-    look = dead_letters._open_letter
-
-    def slow(store: object, letter_id: int) -> dead_letter_rows.StoredDeadLetter:
-        found = look(rig.store, letter_id)
-        letter(rig, OMS_EVENTS, b"x")
-        return found
-
-    monkeypatch.setattr(dead_letters, "_open_letter", slow)
-    with pytest.raises(NotPossible, match="look again"):
-        discard(rig, one)
-    assert (state(rig, one), audited(rig)) == ("open", [])

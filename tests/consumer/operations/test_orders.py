@@ -15,7 +15,8 @@ from adapters.store import shops as shop_rows
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
-from consumer.operations.orders import ACTS, NotPossible, act
+from consumer.operations.errors import NotPossible
+from consumer.operations.orders import ACTS, act
 from consumer.operations.shops import pause, resume
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
