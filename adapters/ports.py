@@ -121,7 +121,7 @@ class LogReader(Protocol):
         ...
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Tell the log how far the group has come. Only a hint, the progress rows decide. Never raises."""
+        """Report to the log how far the group has come. It is only a hint: the progress rows decide. Never raises."""
         ...
 
     def lag(self) -> Mapping[Partition, int]:

@@ -255,7 +255,7 @@ class KafkaLog:
         """Published records are durable already. A publication or question under way ends with LogUnavailable."""
         with self._producer_lock:
             producer, self._producer = self._producer, None
-        admin, self._admin = self._admin, None  # without the lock: it would wait for a question that nobody answers
+        admin, self._admin = self._admin, None  # without the lock: a question that gets no answer holds it for seconds
         if producer is not None:
             _end_producer(producer)
         if admin is not None:
@@ -282,7 +282,7 @@ def _until_answered(question: Callable[[], T]) -> T:
     while True:
         try:
             return question()
-        except RetriableError:  # also the client's own error that nobody answered in time
+        except RetriableError:  # also the client's own error that no answer came in time
             if time.monotonic() > ends_at:
                 raise
             time.sleep(ASK_AGAIN_SECONDS)

@@ -23,7 +23,7 @@ SILENT_SECONDS: Final = 5.0
 LONGEST_SILENT_SECONDS: Final = 600.0
 #: At most one commit in this time. A commit is a hint: records behind it are read again and found to be repeats.
 COMMIT_SECONDS: Final = 1.0
-#: How long closing waits for the last commit, and then for the broker to hear that the member leaves.
+#: How long closing waits for the last commit, and then for the broker to learn that the member leaves.
 LEAVE_SECONDS: Final = 5
 #: The last instant that Python's datetime holds, in milliseconds.
 LATEST_MS: Final = 253402300799999
@@ -72,7 +72,7 @@ class AssignmentListener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class SilenceWatch:
-    """Says when a client that brings no records has to be checked.
+    """Decides when a client that brings no records is checked.
 
     Where a check finds a fault, the client is recreated. In case that does not help, each further check comes after
     twice the time, up to LONGEST_SILENT_SECONDS. With the next record the first interval holds again.
@@ -212,10 +212,10 @@ class KafkaReader:
         """Close a client that has not finished a rebalance, or that brings none of the records that wait.
 
         If a rebalance that a metadata change triggered does not finish within one poll, the client never finishes it:
-        it tells the listener of no assignment, and reports no error. After an outage, fetching can stop for good.
+        it reports no assignment to the listener, and no error. After an outage, fetching can stop for good.
 
         Raises LogUnavailable for such a client, and where no broker answers. In the second case the client stays: the
-        group would wait a whole session for a member that could not tell a broker that it leaves.
+        group would wait a whole session for a member that could not report that it leaves.
         """
         assigned = {Partition(one.topic, one.partition) for one in self._consumer.assignment()}
         if assigned != self.assignment():

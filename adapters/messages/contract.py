@@ -256,17 +256,17 @@ def _contradictions_of_a_transition(envelope: Mapping[str, Any], data: Mapping[s
         yield Complaint("sequence", "has to be data.version with leading zeros")
 
 
-def forgiven(message: Message, received: Mapping[str, Any], place: str) -> Iterator[Complaint]:
-    """Fields of `received` that could not be read, and that `message` therefore counts as absent."""
+def forgiven(message: Message, received: Mapping[str, Any], path: str) -> Iterator[Complaint]:
+    """Fields of `received` that could not be read and therefore count as absent in `message`. `path`: of both."""
     for name, field in type(message).model_fields.items():
         given, read = received.get(name), getattr(message, name)
         if any(isinstance(mark, Loose) for mark in field.metadata):
             empty = given is None or (isinstance(given, str) and not given.strip())
             if not empty and given != read and read == field.default:
-                yield Complaint(f"{place}.{name}", "cannot be read, and counts as not given")
+                yield Complaint(f"{path}.{name}", "cannot be read, and counts as not given")
         elif isinstance(read, tuple):
             for number, (inner, one) in enumerate(zip(read, given or (), strict=True)):
-                yield from forgiven(inner, one, f"{place}.{name}.{number}")
+                yield from forgiven(inner, one, f"{path}.{name}.{number}")
 
 
 # -- Schemas -------------------------------------------------------------------------------------------------------
@@ -294,15 +294,15 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
 
 def schema(name: str) -> JsonSchemaValue:
     """The schema of this name, which needs no other one."""
-    made = MODELS[name].model_json_schema(schema_generator=_Generator)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_id(name), **made}
+    model_schema = MODELS[name].model_json_schema(schema_generator=_Generator)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_id(name), **model_schema}
 
 
 def components() -> dict[str, JsonSchemaValue]:
     """All schemas by the name of their model, with references as in an AsyncAPI document."""
-    _, made = models_json_schema(
+    _, found = models_json_schema(
         [(model, "validation") for model in MODELS.values()],
         ref_template="#/components/schemas/{model}",
         schema_generator=_Generator,
     )
-    return dict(made["$defs"])
+    return dict(found["$defs"])

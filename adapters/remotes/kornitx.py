@@ -13,7 +13,7 @@ from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, R
 from adapters.messages.text import storable
 from adapters.ports import OnCall
 from adapters.remotes.http import CallOutcome, Remote, Reply, retry_after_seconds, safe_code
-from adapters.remotes.kornitx_order import _id, _text, build_payload
+from adapters.remotes.kornitx_order import build_payload, id_of, text_of
 from statemachine.facts import Part
 
 _OPERATION: Final = "import_order"
@@ -23,7 +23,7 @@ _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
 
 @dataclass(frozen=True, slots=True)
 class ErrorClassifier:
-    """Tells duplicates and spent budgets from other errors.
+    """Recognises duplicates and spent budgets among the errors of an account.
 
     The vendor documents no codes for them, so codes and patterns are configuration (docs/kornitx.md 6).
     """
@@ -104,14 +104,14 @@ class KornitX:
         )
 
     def _authorization(self) -> str:
-        """The vendor documents the raw form, and every client that we read encodes it (docs/kornitx.md 2.1)."""
+        """The vendor documents the raw form, but every client that we read encodes it (docs/kornitx.md 2.1)."""
         pair = f"{self._company_ref_id}:{self._api_key().strip()}"
         return "Basic " + (b64encode(pair.encode()).decode() if self._auth_encoding == "base64" else pair)
 
     def _read(self, reply: Reply) -> tuple[Part, ...]:
         answer = _json(reply.body)
         if 200 <= reply.status < 300 and answer is not None and not _is_error(answer):
-            # The order is stored, also where the answer has has_error: people mend that in the OMS (docs/kornitx.md 3).
+            # The order is stored, also where has_error is true: people mend that in the OMS (docs/kornitx.md 3).
             return _parts(answer)
         raise self._failure(reply, answer)
 
@@ -174,5 +174,7 @@ def _parts(answer: object) -> tuple[Part, ...]:
 
 def _part(oms_id: int, order: Mapping[str, Any]) -> Part:
     items = order.get("items")
-    lines = {_id(item, "external_ref") for item in (items if isinstance(items, list) else []) if isinstance(item, dict)}
-    return Part(oms_id, _text(order, "ref"), tuple(sorted(lines - {""})), order.get("has_error") is True)
+    lines = {
+        id_of(item, "external_ref") for item in (items if isinstance(items, list) else []) if isinstance(item, dict)
+    }
+    return Part(oms_id, text_of(order, "ref"), tuple(sorted(lines - {""})), order.get("has_error") is True)

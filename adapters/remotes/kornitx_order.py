@@ -31,7 +31,7 @@ def build_payload(
     Raises Unimportable where a value is missing that cannot be derived, Unreadable for bytes that are not an order.
     """
     order = _load(raw_order)
-    order_id = _id(order, "order_id")
+    order_id = id_of(order, "order_id")
     missing = [] if order_id else ["order_id"]
     shipping = _object(_object(order, "customer"), "shipping_address")
     created = instant(order.get("created_date"))
@@ -40,15 +40,15 @@ def build_payload(
         "company_ref_id": company_ref_id,
         "sale_datetime": created.strftime("%Y-%m-%d %H:%M:%S") if created else "",
         "customer_name": _name(shipping) or _name(_object(order, "customer")),
-        "customer_email": _text(order, "customer_notification_email"),
+        "customer_email": text_of(order, "customer_notification_email"),
         **_phones(shipping),
         **_address("shipping", shipping),
         "shipping_method": _method(order, shipping_methods or {}),
         "shipping_price": _amount(order.get("shipping_price")),
         **_billing(_object(_object(order, "customer"), "billing_address")),
-        "payment_trans_id": _text(order, "transaction_number"),
-        "payment_type": _text(order, "payment_type"),
-        "currency_code": _text(order, "currency_iso_code"),
+        "payment_trans_id": text_of(order, "transaction_number"),
+        "payment_type": text_of(order, "payment_type"),
+        "currency_code": text_of(order, "currency_iso_code"),
         "attributes": message_attributes(messages),
         "items": _items(order, missing),
     }
@@ -93,7 +93,8 @@ def _object(parent: Mapping[str, Any], field: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _text(fields: Mapping[str, Any], field: str) -> str:
+def text_of(fields: Mapping[str, Any], field: str) -> str:
+    """A field as text, made safe to store; "" where it is absent or neither a text nor a number."""
     value = fields.get(field)
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return ""
@@ -112,26 +113,26 @@ def _amount(value: object) -> Decimal | int | None:
 
 
 def _name(fields: Mapping[str, Any]) -> str:
-    return f"{_text(fields, 'firstname')} {_text(fields, 'lastname')}".strip()
+    return f"{text_of(fields, 'firstname')} {text_of(fields, 'lastname')}".strip()
 
 
 def _phones(shipping: Mapping[str, Any]) -> dict[str, str]:
-    first, second = _text(shipping, "phone"), _text(shipping, "phone_secondary")
+    first, second = text_of(shipping, "phone"), text_of(shipping, "phone_secondary")
     return {"customer_telephone": first or second, "customer_telephone_mobile": second if first else ""}
 
 
 def _address(kind: str, address: Mapping[str, Any]) -> dict[str, str]:
     """The city is line 4 and the region line 5, as in the vendor's own plugin (docs/kornitx.md 3.1)."""
-    iso, label = _text(address, "country_iso_code"), _text(address, "country")
-    companies = (_text(address, "company"), _text(address, "company_2"))
+    iso, label = text_of(address, "country_iso_code"), text_of(address, "country")
+    companies = (text_of(address, "company"), text_of(address, "company_2"))
     fields = {
         "company": ", ".join(filter(None, companies)),
-        "address_1": _text(address, "street_1"),
-        "address_2": _text(address, "street_2"),
-        "address_3": _text(address, "additional_info"),
-        "address_4": _text(address, "city"),
-        "address_5": _text(address, "state"),
-        "postcode": _text(address, "zip_code"),
+        "address_1": text_of(address, "street_1"),
+        "address_2": text_of(address, "street_2"),
+        "address_3": text_of(address, "additional_info"),
+        "address_4": text_of(address, "city"),
+        "address_5": text_of(address, "state"),
+        "postcode": text_of(address, "zip_code"),
         "country": label,
         "country_code": (country_code(iso, label) or "") if iso or label else "",
     }
@@ -141,13 +142,13 @@ def _address(kind: str, address: Mapping[str, Any]) -> dict[str, str]:
 def _billing(address: Mapping[str, Any]) -> dict[str, str]:
     return {
         "billing_customer_name": _name(address),
-        "billing_customer_telephone": _text(address, "phone") or _text(address, "phone_secondary"),
+        "billing_customer_telephone": text_of(address, "phone") or text_of(address, "phone_secondary"),
         **_address("billing", address),
     }
 
 
 def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> str:
-    code, label = _text(order, "shipping_type_code"), _text(order, "shipping_type_label")
+    code, label = text_of(order, "shipping_type_code"), text_of(order, "shipping_type_label")
     return shipping_methods.get(code) or shipping_methods.get(label) or code or label
 
 
@@ -158,12 +159,12 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
     for index, line in enumerate(lines if isinstance(lines, list) else []):
         fields = line if isinstance(line, dict) else {}
         quantity = _quantity(fields.get("quantity"))
-        if _text(fields, "order_line_state") in CLOSED_LINE_STATES or quantity == 0:
+        if text_of(fields, "order_line_state") in CLOSED_LINE_STATES or quantity == 0:
             continue  # quantity 0: the line was canceled piece by piece
         item = {
-            "external_ref": _id(fields, "order_line_id"),
-            "sku": _text(fields, "offer_sku"),
-            "description": _text(fields, "product_title") or _text(fields, "description"),
+            "external_ref": id_of(fields, "order_line_id"),
+            "sku": text_of(fields, "offer_sku"),
+            "description": text_of(fields, "product_title") or text_of(fields, "description"),
             "quantity": quantity,
             "type": TEXTUAL_ITEM,
             "unit_sale_price": _amount(fields.get("price_unit")),
@@ -178,7 +179,7 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
     return items
 
 
-def _id(fields: Mapping[str, Any], field: str) -> str:
+def id_of(fields: Mapping[str, Any], field: str) -> str:
     """An id, unchanged. The OMS's reports are matched by it. "" where it cannot be used."""
     value = fields.get(field)
     try:

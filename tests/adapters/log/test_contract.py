@@ -96,10 +96,10 @@ class Embedded:
 
     def make_unavailable(self) -> None:
         self.store.close()
-        self._folder.rename(self._folder.with_name("away"))
+        self._folder.rename(self._folder.with_name("moved"))
 
     def make_available(self) -> None:
-        self._folder.with_name("away").rename(self._folder)
+        self._folder.with_name("moved").rename(self._folder)
 
     def close(self) -> None:
         self.store.close()
@@ -408,7 +408,7 @@ def test_topics_are_in_order_each_but_not_between_them(world: World) -> None:
 
 @pytest.mark.parametrize("survive", range(4))
 def test_a_batch_that_failed_half_way_is_published_again_as_a_whole(world: World, survive: int) -> None:
-    """Each record comes at least once, and of each key first deliveries are in order. Event ids tell repeats."""
+    """Each record comes at least once, and the first deliveries of each key are in order."""
     batch = [new(world, "a", "1"), new(world, "b", "1"), new(world, "a", "2")]
     writer = LosesConnection(world.writer, survive)
     try:
@@ -422,7 +422,7 @@ def test_a_batch_that_failed_half_way_is_published_again_as_a_whole(world: World
 
 
 def test_members_come_and_go_and_each_record_is_delivered_once(world: World) -> None:
-    """Whichever member holds a partition: no record that was passed is delivered again, and none is left out."""
+    """No record that the group has passed is delivered again by another member, and none is left out."""
     keys = [f"alpha:{n}" for n in range(30)]
     group = Group(world)
 

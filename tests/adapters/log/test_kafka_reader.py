@@ -190,7 +190,7 @@ def polled_until_unavailable(reader: KafkaReader, before: Callable[[], object] =
 def test_a_rebalance_that_never_finishes_is_noticed(reading: Reading) -> None:
     reader = reading.reader(watch=SilenceWatch(0.2))
 
-    def listener_knows_nothing() -> None:  # the client holds two partitions; after a real rebalance it would tell
+    def listener_knows_nothing() -> None:  # the client holds two partitions, and does not report them
         reading.log.listeners[-1].assignment = Assignment(reader.generation)
 
     assert polled_until_unavailable(reader, listener_knows_nothing) == "the client has not finished a rebalance"

@@ -1,4 +1,4 @@
-"""Whatever bytes arrive: a decoder returns an event, or raises Unreadable with a reason of the closed set."""
+"""A decoder returns an event for any bytes, or raises Unreadable with a reason of the closed set."""
 
 import json
 from contextlib import suppress
