@@ -182,7 +182,7 @@ def test_what_was_received_is_kept_byte_for_byte(tmp_path: Path) -> None:
     with place(tmp_path, page_of([raw])) as (one, _, _):
         one.turn()
         order = one.orders()["Ö-1"]
-        assert snapshot_rows.find(one.service.store, order.key, order.content) == raw
+        assert snapshot_rows.find(one.service.store, order.key, order.digest) == raw
 
 
 def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None:
