@@ -1,541 +1,140 @@
-"""The wiring: settings to a running service. wiring.py, and this, alone know which adapter stands behind which port."""
+"""Builds the parts of a process from its settings. Nothing here starts a thread.
 
-import gc
-import logging
+`build` makes a whole service. The other functions build one part each, for the service, the command line and the tests.
+No other module knows which adapter stands behind which port.
+"""
+
 import os
-import signal
+import random
 import socket
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import structlog
-import uvicorn
 
 from adapters.clock import SystemClock
-from adapters.errors import ConfigError, LogUnavailable, OrderflowError, RemoteError
+from adapters.errors import ConfigError, LogUnavailable
 from adapters.log.embedded import EmbeddedLog
-from adapters.log.kafka import KafkaLog
+from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.messages.oms_events import decode_oms
 from adapters.messages.snapshots import decode_snapshot
-from adapters.ports import Clock
+from adapters.messages.transitions import OutboxTopics
+from adapters.ports import Clock, LogWriter, Marketplace, OnCall
+from adapters.remotes.http import Transport
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
-from adapters.store import cursors as cursor_rows
-from adapters.store import engine as database
-from adapters.store import orders as order_rows
+from adapters.store import engine
 from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
 from adapters.store.budgets import BudgetWindow
+from adapters.store.leases import Lease
+from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
-from consumer.config import Settings, ShopTable
-from consumer.hooks import NO_HOOKS, Applied, Hooks, Several
+from consumer.config import KafkaOption, OmsTable, Settings, ShopTable
+from consumer.hooks import NO_HOOKS, Hooks, Several
+from consumer.housekeeping import Housekeeping
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
+from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
-from consumer.secrets import shop_secrets
+from consumer.secrets import Secret, ShopSecrets, kafka_options, shop_secrets, store_password
+from consumer.service import Base, Beats, MakeApplication, Parts, Service, WorkSignal
+from consumer.telemetry import LogHooks, configure_logging
 from consumer.web.app import application
 from consumer.web.callbacks import CallbackEndpoint
-from consumer.wiring import group_of, open_log, open_store, outbox_of
 from consumer.worker import Shop, Worker, oms_account
+from statemachine.commands import Policy
 from statemachine.events import Trigger
-from statemachine.machine import EventResult
 
 log = structlog.get_logger("orderflow")
 
 ROLES: Final = ("poller", "consumer", "worker", "web")
-#: Liveness fails when a loop has not turned for so long: longer than the longest single call.
-BEAT_SECONDS: Final = 120
-#: What is in hand is finished within this time after a stop.
-STOP_SECONDS: Final = 17.0
-#: Of these at least are for the web, whatever the loops took; closing takes the rest of 20 s at most.
-WEB_SECONDS: Final = 1.0
-#: How long an idle loop waits before it looks again, unless something wakes it.
-IDLE_SECONDS: Final = 1.0
-RELAY_IDLE_SECONDS: Final = 0.25
-FAILED_SECONDS: Final = 1.0
-TRIM_EVERY: Final = timedelta(hours=1)
-REPLAN_AT_ONCE: Final = 500
-LAG_EVERY_SECONDS: Final = 5.0
+#: The consumer group of the embedded log; that of Kafka is a setting.
+GROUP: Final = "orderflow"
+#: Threads that use the store beside workers and pollers, each with a connection at a time.
+OTHER_THREADS: Final = 8
 
 
-def run(settings: Settings, roles: Collection[str] = ROLES) -> None:
-    """Run until SIGTERM or SIGINT; a second one ends the process at once. Raises ConfigError."""
-    stopping = threading.Event()
-
-    def stop(number: int, _frame: object) -> None:
-        if stopping.is_set():
-            os._exit(128 + number)  # nothing is waited for, no thread, no client
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    service = Service(settings, roles)
-    collect_less_often()
-    service.start()
-    log.info(
-        "running", roles=sorted(roles), shops=sorted(settings.shops), web=f"{settings.web.host}:{settings.web.port}"
-    )
-    stopping.wait()
-    service.stop()
-    log.info("stopped")
+# -- A whole process ---------------------------------------------------------------------------------------------
 
 
-def collect_less_often() -> None:
-    """For a process that applies: a batch makes tens of thousands of objects, hardly one of them in a cycle.
+def build(
+    settings: Settings,
+    roles: Collection[str] = ROLES,
+    *,
+    clock: Clock | None = None,
+    holder: str | None = None,
+    hooks: Hooks = NO_HOOKS,
+) -> Service:
+    """A service with these roles. See `build_parts`."""
+    return Service(build_parts(settings, roles, clock=clock, holder=holder, hooks=hooks))
 
-    Looking for cycles after every 700 of them took a tenth of the time (docs/performance.md).
+
+def build_parts(
+    settings: Settings,
+    roles: Collection[str] = ROLES,
+    *,
+    clock: Clock | None = None,
+    holder: str | None = None,
+    hooks: Hooks = NO_HOOKS,
+) -> Parts:
+    """Everything that a process with these roles runs, over an open store and log.
+
+    `holder` names the process in leases; by default a name of its own. `hooks` are called after the service's.
+    Raises ConfigError, StoreUnavailable; then everything is closed again.
     """
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: no need to visit it
-    gc.set_threshold(100_000, 10, 10)
-
-
-class Service:
-    """One process with some roles or all: a poller per shop, the consumer, workers; and always its metrics."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        roles: Collection[str] = ROLES,
-        clock: Clock | None = None,
-        holder: str | None = None,
-        hooks: Hooks = NO_HOOKS,
-    ) -> None:
-        """`holder` names this process in leases; on SQLite, where it is alone, always the same.
-
-        `hooks` are called after the service's own.
-        """
-        self.settings = settings
-        self.roles = frozenset(roles)
-        _can_run(settings, self.roles)
-        self.clock = clock or SystemClock()
-        self._stopping = threading.Event()
-        self._news = threading.Condition()  # something was applied, so a command may be due
-        self._threads: list[threading.Thread] = []
-        self._beats: dict[str, float] = {}
-        self._closing: list[Callable[[], None]] = []
-        self._trimmed_at = float("-inf")
-        self._lag_told_at = float("-inf")
-        self._polled: set[str] = set()  # shops whose last poll ended well
-        self._keeps_house = False
-
-        self.metrics = Recorder(
-            {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
-            version("orderflow"),
-            self.clock,
-            topics={Trigger.SNAPSHOT: settings.topics.snapshots, Trigger.OMS_EVENT: settings.topics.oms_events},
+    _check_roles(settings, roles)
+    clock = clock or SystemClock()
+    recorder = new_recorder(settings, clock)
+    beats, work = Beats(clock), WorkSignal()
+    hooks = Several(recorder, LogHooks(), beats, work, hooks)
+    configure_logging(recorder.line_logged)
+    secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
+    with ExitStack() as closing:
+        # Before the schema is touched: two processes on one SQLite file would poll Mirakl twice as often as it allows.
+        lock = engine.hold_alone(settings.store.url)
+        if lock is not None:
+            closing.callback(lock.close)
+        store = open_store(settings, roles)
+        closing.callback(store.close)
+        _prepare_schema(store)
+        bind_shops(settings, store, clock)
+        log_ = open_log(settings, store, clock)
+        closing.callback(log_.close)
+        _check_topics(settings, log_)
+        leases = Leases(store, clock, holder or _holder(settings), settings.leases.seconds)
+        base = new_base(settings, clock=clock, hooks=hooks, store=store, log_=log_, leases=leases)
+        worker = new_worker(base, _worker_shops(base, secrets, closing)) if "worker" in roles else None
+        parts = Parts(
+            base=base,
+            roles=roles,
+            recorder=recorder,
+            beats=beats,
+            work=work,
+            consumer=new_consumer(base) if "consumer" in roles else None,
+            worker=worker,
+            housekeeping=new_housekeeping(base) if "worker" in roles else None,
+            pollers=_scheduled_pollers(base, secrets, closing) if "poller" in roles else {},
+            application=new_application(base, recorder, secrets if "web" in roles else {}),
+            closing=closing.pop_all(),
         )
-        self.hooks = Several(self.metrics, _ServiceHooks(self), hooks)
-        logging_through(self.metrics)
-        self._secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
-        # Before the schema is touched: the embedded log and Mirakl's call frequency suffer no second process.
-        self._held = database.hold_alone(settings.store.url)
-        self.store = open_store(settings, self.roles)
-        self._with_schema()
-        self._bind_shops()
-        embedded = settings.log.kind == "embedded"
-        self.log = open_log(settings, self.store, self.clock)
-        self._closing.append(self.log.close)
-        self._with_topics()
-        self.holder = holder or ("embedded" if embedded else f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}")
-        self.leases = Leases(self.store, self.clock, self.holder, settings.leases.seconds)
-        self.policies = config.policies(settings)
-        self.orders = OrderWriter(self.store, self.policies, self.clock, self.hooks, outbox_of(settings))
-        self.relay = None if embedded else Relay(self.store, self.log, lambda: self.leases.kept(RELAY))
-        self.consumer = self._make_consumer() if "consumer" in self.roles else None
-        self.worker = self._make_worker() if "worker" in self.roles else None
-        self.pollers = {name: self._make_poller(name) for name in settings.shops if "poller" in self.roles}
-        budgets = {
-            name: (oms_account(shop.oms.company_ref_id), _oms_budget(settings)) for name, shop in settings.shops.items()
-        }
-        for name in self.pollers:
-            self.metrics.watch_lease("poller", name, partial(self.leases.holds, poll_lease(name)))
-        if self.worker is not None:
-            self.metrics.watch_lease(RELAY, "", partial(self.leases.holds, RELAY))
-        self.metrics.watch_accounts(self.worker.accounts.by_key if self.worker else {})
-        self.metrics.registry.register(StoredGauges(self.store, self.clock, budgets))
-        self.web = self._make_web()
-
-    # -- Parts ---------------------------------------------------------------------------------------------------
-
-    def _with_schema(self) -> None:
-        """SQLite is brought up to date here; PostgreSQL by `orderflow migrate`, once for all processes."""
-        if self.store.is_sqlite:
-            stores.migrate(self.store)
-        elif not stores.schema_is_current(self.store):
-            self.store.close()  # nobody gets to call `stop`
-            raise ConfigError("the store's schema is missing or not this version's: run `orderflow migrate` first")
-
-    def _with_topics(self) -> None:
-        """Raises ConfigError for a topic that is not there. A broker that is not there may still come."""
-        if not isinstance(self.log, KafkaLog):
-            return
-        names = self.settings.topics.model_dump()
-        try:
-            found = self.log.partitions(list(names.values()))
-        except LogUnavailable as error:
-            log.warning("log_unavailable", error=str(error))
-            return
-        for key, name in names.items():
-            if name not in found:
-                raise ConfigError(
-                    f"topics.{key}: Kafka has no topic {name}, or this user may not see it. Make it first, with as "
-                    "many partitions as there will ever be consumers (docs/production.md)"
-                )
-
-    def _bind_shops(self) -> None:
-        switch = {"on": True, "off": False, None: None}
-        with self.store.transaction() as tx:
-            for name, shop in sorted(self.settings.shops.items()):  # in one order, or two starts lock each other out
-                shop_rows.bind(
-                    tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=self.clock.now()
-                )
-
-    def _plan_anew(self) -> None:
-        """The policy may have changed while nothing ran, and that is no event."""
-        for name in self.settings.shops:
-            keys = order_rows.open_keys(self.store, name)
-            for start in range(0, len(keys), REPLAN_AT_ONCE):
-                self.leases.kept(RELAY)
-                self.orders.replan(keys[start : start + REPLAN_AT_ONCE])
-
-    def _make_consumer(self) -> Consumer:
-        topics = self.settings.topics
-        names = frozenset(self.settings.shops)
-        ids = config.shop_ids(self.settings)
-        decoders = {
-            topics.snapshots: lambda value, headers: decode_snapshot(value, headers, names),
-            topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
-        }
-        reader = self.log.reader(group_of(self.settings), list(decoders))
-        return Consumer(reader, self.store, self.orders, decoders, self.clock, hooks=self.hooks)
-
-    def _make_worker(self) -> Worker:
-        table = self.settings.worker
-        return Worker(
-            self.store,
-            self.orders,
-            {name: self._worker_shop(name, shop) for name, shop in self.settings.shops.items()},
-            self.policies,
-            self.clock,
-            grace=timedelta(seconds=table.grace_seconds),
-            backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
-            lease=timedelta(seconds=table.lease_seconds),
-            hooks=self.hooks,
-        )
-
-    def _worker_shop(self, name: str, shop: ShopTable) -> Shop:
-        oms_table = self.settings.oms
-        oms = KornitX(
-            base_url=oms_table.base_url,
-            company_ref_id=shop.oms.company_ref_id,
-            external_ref_prefix=shop.oms.external_ref_prefix,
-            shipping_methods=shop.oms.shipping_methods,
-            api_key=self._secrets[name].oms_key,
-            auth_encoding=oms_table.auth_encoding,
-            duplicate_codes=oms_table.duplicate_codes,
-            rate_limit_codes=oms_table.rate_limit_codes,
-            duplicate_message_regex=oms_table.duplicate_message_regex,
-            rate_limit_message_regex=oms_table.rate_limit_message_regex,
-            rate_limit_pause_seconds=oms_table.rate_limit_pause_seconds,
-            timeout_seconds=oms_table.timeout_seconds,
-            on_call=lambda *call: self.hooks.remote_called(name, *call),
-        )
-        self._closing.append(oms.close)
-        mirakl = self._mirakl(name, shop, loop="")
-        return Shop(name, mirakl, oms, shop.oms.company_ref_id, _oms_budget(self.settings))
-
-    def _mirakl(self, name: str, shop: ShopTable, loop: str) -> MiraklShop:
-        """A client of its own for each side: the poller's calls also say that its loop is alive."""
-
-        def on_call(system: str, operation: str, outcome: str, seconds: float) -> None:
-            self.hooks.remote_called(name, system, operation, outcome, seconds)
-            if loop:
-                self._beat(loop)
-
-        mirakl = MiraklShop(
-            base_url=shop.endpoint,
-            shop_id=shop.shop_id,
-            api_key=self._secrets[name].mirakl_key,
-            on_call=on_call,
-            clock=self.clock,
-            timeout_seconds=shop.timeout_seconds,
-            order_tax_mode=shop.order_tax_mode,
-            other_carrier=shop.other_carrier,
-        )
-        self._closing.append(mirakl.close)
-        return mirakl
-
-    def _make_poller(self, name: str) -> Poller:
-        shop = self.settings.shops[name]
-        return Poller(
-            name,
-            self._mirakl(name, shop, loop=f"poller:{name}"),
-            self.store,
-            self.log,
-            self.clock,
-            topic=self.settings.topics.snapshots,
-            lease=lambda: self.leases.kept(poll_lease(name)),
-            set_aside=self.orders.set_aside,
-            overlap=timedelta(seconds=shop.poll_overlap_seconds),
-            hooks=self.hooks,
-        )
-
-    def _make_web(self) -> uvicorn.Server:
-        app = application(
-            endpoints={
-                name: CallbackEndpoint(
-                    name,
-                    shop.oms.company_ref_id,
-                    secret,
-                    writer=self.log,
-                    topic=self.settings.topics.oms_events,
-                    keep=self.orders.set_aside,
-                    hooks=self.hooks,
-                    clock=self.clock,
-                )
-                for name, shop in self.settings.shops.items()
-                if "web" in self.roles and (secret := self._secrets[name].callback_secret) is not None
-            },
-            registry=self.metrics.registry,
-            hooks=self.hooks,
-            what_is_stuck=self.what_is_dead,
-            what_is_not_ready=self.what_is_not_ready,
-        )
-        return uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=self.settings.web.host,
-                port=self.settings.web.port,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-            )
-        )
-
-    # -- Running -------------------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start every loop in a thread of its own, and return. Raises ConfigError where the port cannot be had."""
-        self._serve()  # first: without its callbacks and metrics nothing may be called
-        if self.consumer is not None:
-            self._run("consumer", partial(self._consumer_loop, self.consumer))
-        if self.worker is not None:
-            for number in range(self.settings.worker.threads):
-                name = f"worker:{number}"
-                self._run(name, partial(self._loop, name, partial(self._work, self.worker)))
-            self._run("housekeeping", partial(self._loop, "housekeeping", self._keep_house))
-        for shop in self.pollers:
-            self._run(f"poller:{shop}", partial(self._poll, shop))
-
-    def stop(self) -> None:
-        """Finish what is in hand, in STOP_SECONDS at most, give back what is held, and close everything.
-
-        The web comes last: until then it says that it is not ready, and takes what was under way.
-        """
-        self._stopping.set()
-        with self._news:
-            self._news.notify_all()
-        ends_at = time.monotonic() + STOP_SECONDS
-        for thread in [one for one in self._threads if one.name != "web"]:
-            thread.join(max(0.0, ends_at - time.monotonic()))
-        self.web.should_exit = True
-        for thread in [one for one in self._threads if one.name == "web"]:
-            thread.join(max(WEB_SECONDS, ends_at - time.monotonic()))
-        unfinished = [thread.name for thread in self._threads if thread.is_alive()]
-        if unfinished:  # they end with the process; when the leases of their calls are over, others take them up
-            log.warning("unfinished", loops=unfinished)
-        try:
-            self.leases.release_all()
-        except OrderflowError as error:
-            log.warning("leases_not_released", error=str(error))
-        for close in self._closing:
-            close()
-        self.store.close()
-        if self._held is not None:
-            self._held.close()
-
-    def _run(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _serve(self) -> None:
-        host, port = self.settings.web.host, self.settings.web.port
-        try:
-            listening = socket.create_server((host, port))
-        except OSError as error:
-            raise ConfigError(f"web: cannot listen on {host}:{port} ({error.strerror})") from error
-        self._closing.append(listening.close)
-        self._run("web", lambda: self.web.run(sockets=[listening]))
-
-    def _loop(self, name: str, turn: Callable[[], float]) -> None:
-        """Turn until stopped; `turn` returns how long to wait. An error is told, and the loop goes on."""
-        while not self._stopping.is_set():
-            self._beat(name)
-            try:
-                wait = turn()
-            except OrderflowError as error:
-                log.warning("loop_failed", loop=name, error=str(error))
-                wait = FAILED_SECONDS
-            except Exception as error:
-                log.error("loop_broken", loop=name, error=type(error).__name__, where=_where(error))
-                wait = FAILED_SECONDS
-            if wait:
-                self._stopping.wait(wait)
-
-    def _consumer_loop(self, consumer: Consumer) -> None:
-        """Turns until stopped, and then leaves the group, in the thread that joined it."""
-        self._loop("consumer", partial(self._consume, consumer))
-        consumer.close()
-
-    def _consume(self, consumer: Consumer) -> float:
-        consumer.turn(IDLE_SECONDS)
-        if self.clock.monotonic() - self._lag_told_at >= LAG_EVERY_SECONDS:
-            self._lag_told_at = self.clock.monotonic()
-            self.hooks.lag_measured(*consumer.lag())
-        return 0.0
-
-    def _work(self, worker: Worker) -> float:
-        """Idle threads look seldom; whatever is applied wakes one of them."""
-        if not worker.turn() and not self._stopping.is_set():
-            with self._news:
-                self._news.wait(IDLE_SECONDS)
-        return 0.0
-
-    def _keep_house(self) -> float:
-        """What one process does for all: plan anew after a change of policy, publish the outbox, trim the log."""
-        if self.leases.take(RELAY) is None:
-            self._keeps_house = False
-            return self.leases.renew_seconds
-        if not self._keeps_house:
-            self._plan_anew()
-            self._keeps_house = True
-        self._trim()
-        published = self.relay.turn() if self.relay else 0
-        return 0.0 if published else RELAY_IDLE_SECONDS
-
-    def _poll(self, name: str) -> None:
-        """One shop's polls, each begun an interval after the last one began. A shop that hangs delays no other."""
-        interval, loop = self.settings.shops[name].poll_interval_seconds, f"poller:{name}"
-        due_at: float | None = None
-
-        def turn() -> float:
-            nonlocal due_at
-            if self.leases.take_share(name, len(self.pollers)) is None:
-                due_at = None
-                return self.leases.renew_seconds
-            now = self.clock.monotonic()
-            if due_at is None:
-                due_at = now + self._until_next_poll(name)
-            if now < due_at:
-                return min(due_at - now, self.leases.renew_seconds)
-            due_at = now + max(interval, self._poll_once(name))
-            return 0.0
-
-        self._loop(loop, turn)
-
-    def _poll_once(self, name: str) -> float:
-        """Returns for how many seconds the remote asked not to be asked again."""
-        try:
-            outcome = self.pollers[name].run()
-        except RemoteError as error:
-            self.hooks.poll_failed(name, error.outcome)
-            self._polled.discard(name)
-            log.warning("poll_failed", shop=name, operation=error.operation, outcome=error.outcome)
-            return error.retry_after_seconds or 0.0
-        except OrderflowError as error:
-            self.hooks.poll_failed(name, type(error).__name__)
-            log.warning("poll_failed", shop=name, error=str(error))
-            return 0.0
-        if name not in self._polled:  # the first one, and the first after a failure
-            log.info("polled", shop=name, new=outcome.new, changed=outcome.changed, same=outcome.same)
-            self._polled.add(name)
-        return 0.0
-
-    def _until_next_poll(self, name: str) -> float:
-        """Who takes a shop over, or starts again and again, must not list more often than Mirakl allows."""
-        last = cursor_rows.find(self.store, name)
-        if last is None:
-            return 0.0
-        interval = self.settings.shops[name].poll_interval_seconds
-        return min(interval, max(0.0, interval - (self.clock.now() - last.succeeded_at).total_seconds()))
-
-    def _trim(self) -> None:
-        if isinstance(self.log, EmbeddedLog) and self.clock.monotonic() - self._trimmed_at > TRIM_EVERY.total_seconds():
-            self._trimmed_at = self.clock.monotonic()
-            self.log.trim(self.clock.now() - timedelta(days=self.settings.log.keep_days))
-
-    # -- Probes --------------------------------------------------------------------------------------------------
-
-    def _beat(self, loop: str) -> None:
-        self._beats[loop] = self.clock.monotonic()
-        self.hooks.loop_turned(loop.split(":", maxsplit=1)[0])
-
-    def what_is_dead(self) -> str:
-        """Progress, not dependencies: a remote or a store that is away must not restart us."""
-        now = self.clock.monotonic()
-        dead = [loop for loop, beat in self._beats.items() if now - beat > BEAT_SECONDS]
-        return f"no turn for {BEAT_SECONDS} s: {', '.join(sorted(dead))}" if dead else ""
-
-    def what_is_not_ready(self) -> str:
-        if self._stopping.is_set():
-            return "stopping"
-        if self.consumer is not None and not self.consumer.has_assignment():
-            return "the log has dealt no partitions to this consumer yet"
-        try:
-            return "" if stores.schema_is_current(self.store) else "the store's schema is not this version's"
-        except OrderflowError:
-            return "the store does not answer"
-
-    def applied(self) -> None:
-        """Wake an idle worker: a command may be due."""
-        with self._news:
-            self._news.notify()
-
-    def page_published(self, shop: str) -> None:
-        self._beat(f"poller:{shop}")
+    _watch(parts)
+    return parts
 
 
-class _ServiceHooks(Hooks):
-    """What the service itself does when something happens."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def event_applied(self, applied: Applied) -> None:
-        self._service.applied()
-        if applied.moved or applied.result == EventResult.NO_EDGE:
-            tell = log.info if applied.moved else log.error
-            tell(
-                "transition" if applied.moved else "no_edge",
-                shop=applied.order.shop,
-                order_id=applied.order.order_id,
-                from_state=applied.before,
-                to_state=applied.order.state,
-                trigger=applied.event.trigger,
-                event_id=applied.event.event_id,
-            )
-
-    def page_published(self, shop: str) -> None:
-        self._service.page_published(shop)
-
-
-def _can_run(settings: Settings, roles: Collection[str]) -> None:
-    """Raises ConfigError where these roles alone cannot do their work with this store and log."""
+def _check_roles(settings: Settings, roles: Collection[str]) -> None:
+    """Raises ConfigError where these roles alone cannot do their work with this store."""
     if frozenset(roles) != frozenset(ROLES) and settings.store.is_sqlite:
         raise ConfigError(
             "store.url: SQLite serves one process with every role (`orderflow run all`); processes of one role each "
@@ -543,36 +142,321 @@ def _can_run(settings: Settings, roles: Collection[str]) -> None:
         )
 
 
-def _oms_budget(settings: Settings) -> tuple[BudgetWindow, ...]:
+def _holder(settings: Settings) -> str:
+    """A name for this process in leases. On SQLite it is alone, and takes its own leases back after a restart."""
+    if settings.log.kind == "embedded":
+        return "embedded"
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+# -- Store and log -----------------------------------------------------------------------------------------------
+
+
+def open_store(
+    settings: Settings, roles: Collection[str] = ("worker", "poller"), *, busy_seconds: float = engine.BUSY_SECONDS
+) -> Store:
+    """The store, with as many connections as these roles can use at a time. Nothing is created or migrated.
+
+    `busy_seconds`: how long a statement waits for a lock of another process on SQLite. Raises ConfigError.
+    """
+    threads = {"worker": settings.worker.threads, "poller": len(settings.shops)}
+    connections = sum(threads.get(role, 0) for role in roles) + OTHER_THREADS
+    return Store(settings.store.url, busy_seconds, password=store_password(settings), connections=connections)
+
+
+def _prepare_schema(store: Store) -> None:
+    """Migrate SQLite. PostgreSQL is migrated by `orderflow migrate`, once for all processes. Raises ConfigError."""
+    if store.is_sqlite:
+        stores.migrate(store)
+    elif not stores.schema_is_current(store):
+        raise ConfigError("the store's schema is missing or not this version's: run `orderflow migrate` first")
+
+
+def bind_shops(settings: Settings, store: Store, clock: Clock) -> None:
+    """Store each shop with its account at Mirakl. Raises ConfigError for a name that had another account before."""
+    switch = {"on": True, "off": False, None: None}
+    with store.transaction() as tx:
+        # Sorted: two processes that lock the rows in two orders at their first start would wait for each other.
+        for name, shop in sorted(settings.shops.items()):
+            shop_rows.bind(tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=clock.now())
+
+
+def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:
+    """The log that the settings name. Raises ConfigError."""
+    if settings.log.kind == "embedded":
+        return EmbeddedLog(store, clock)
+    return KafkaLog(
+        kafka_options(settings),
+        consumer=settings.kafka.options(KafkaOption.OF_CONSUMERS),
+        producer=settings.kafka.options(KafkaOption.OF_PRODUCERS),
+        # A publication takes less than what the relay has left of its lease, which is two thirds or more.
+        delivery_seconds=min(DELIVERY_SECONDS, settings.leases.seconds / 2),
+    )
+
+
+def _check_topics(settings: Settings, log_: EmbeddedLog | KafkaLog) -> None:
+    """Raises ConfigError for a topic that does not exist. A broker that does not answer may do so later."""
+    if not isinstance(log_, KafkaLog):
+        return
+    names = settings.topics.model_dump()
+    try:
+        found = log_.partitions(list(names.values()))
+    except LogUnavailable as error:
+        log.warning("log_unavailable", error=str(error))
+        return
+    for key, name in names.items():
+        if name not in found:
+            raise ConfigError(
+                f"topics.{key}: Kafka has no topic {name}, or this user may not see it. Make it first, with as "
+                "many partitions as there will ever be consumers (docs/production.md)"
+            )
+
+
+def group_of(settings: Settings) -> str:
+    """The consumer group."""
+    return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
+
+
+def outbox_of(settings: Settings) -> OutboxTopics | None:
+    """Where changes of state are published. None with the embedded log, which no other process reads."""
+    topics = settings.topics
+    return None if settings.log.kind == "embedded" else OutboxTopics(topics.transitions, topics.dead_letters)
+
+
+def new_base(
+    settings: Settings,
+    *,
+    clock: Clock,
+    hooks: Hooks,
+    store: Store,
+    log_: EmbeddedLog | KafkaLog,
+    leases: Leases,
+    policies: Mapping[str, Policy] | None = None,
+) -> Base:
+    """`policies`: by default those of the settings. Raises ConfigError where a list of SKUs cannot be read."""
+    policies = config.policies(settings) if policies is None else policies
+    orders = OrderWriter(store, policies, clock, hooks, outbox_of(settings))
+    return Base(
+        settings=settings,
+        clock=clock,
+        hooks=hooks,
+        store=store,
+        log=log_,
+        policies=policies,
+        orders=orders,
+        leases=leases,
+    )
+
+
+# -- Clients of the remotes --------------------------------------------------------------------------------------
+
+
+def mirakl_client(
+    shop: ShopTable, api_key: Secret, clock: Clock, on_call: OnCall, transport: Transport | None = None
+) -> MiraklShop:
+    """A client of one shop's Mirakl. `transport`: instead of the network."""
+    return MiraklShop(
+        base_url=shop.endpoint,
+        shop_id=shop.shop_id,
+        api_key=api_key,
+        on_call=on_call,
+        clock=clock,
+        timeout_seconds=shop.timeout_seconds,
+        order_tax_mode=shop.order_tax_mode,
+        other_carrier=shop.other_carrier,
+        transport=transport,
+    )
+
+
+def oms_client(
+    oms: OmsTable, shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
+) -> KornitX:
+    """A client of one shop's company at the OMS. `transport`: instead of the network."""
+    return KornitX(
+        base_url=oms.base_url,
+        company_ref_id=shop.oms.company_ref_id,
+        external_ref_prefix=shop.oms.external_ref_prefix,
+        shipping_methods=shop.oms.shipping_methods,
+        api_key=api_key,
+        auth_encoding=oms.auth_encoding,
+        duplicate_codes=oms.duplicate_codes,
+        rate_limit_codes=oms.rate_limit_codes,
+        duplicate_message_regex=oms.duplicate_message_regex,
+        rate_limit_message_regex=oms.rate_limit_message_regex,
+        rate_limit_pause_seconds=oms.rate_limit_pause_seconds,
+        timeout_seconds=oms.timeout_seconds,
+        on_call=on_call,
+        transport=transport,
+    )
+
+
+# -- Loops -------------------------------------------------------------------------------------------------------
+
+
+def new_consumer(base: Base) -> Consumer:
+    """One more member of the group."""
+    topics = base.settings.topics
+    shops = frozenset(base.settings.shops)
+    ids = config.shop_ids(base.settings)
+    decoders = {
+        topics.snapshots: lambda value, headers: decode_snapshot(value, headers, shops),
+        topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
+    }
+    reader = base.log.reader(group_of(base.settings), list(decoders))
+    return Consumer(reader, base.store, base.orders, decoders, base.clock, hooks=base.hooks)
+
+
+def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float] = random.random) -> Worker:
+    """`jitter` returns a number from 0 to 1, by which waits differ from each other."""
+    table = base.settings.worker
+    return Worker(
+        base.store,
+        base.orders,
+        shops,
+        base.policies,
+        base.clock,
+        grace=timedelta(seconds=table.grace_seconds),
+        backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
+        lease=timedelta(seconds=table.lease_seconds),
+        hooks=base.hooks,
+        jitter=jitter,
+    )
+
+
+def new_poller(
+    base: Base,
+    shop: str,
+    mirakl: Marketplace,
+    *,
+    lease: Callable[[], Lease] | None = None,
+    writer: LogWriter | None = None,
+) -> Poller:
+    """`lease` returns that of the shop, renewed: by default the one that `base.leases` holds. `writer`: by default the
+    log."""
+    return Poller(
+        shop,
+        mirakl,
+        base.store,
+        writer or base.log,
+        base.clock,
+        topic=base.settings.topics.snapshots,
+        lease=lease or partial(base.leases.kept, poll_lease(shop)),
+        set_aside=base.orders.set_aside,
+        overlap=timedelta(seconds=base.settings.shops[shop].poll_overlap_seconds),
+        hooks=base.hooks,
+    )
+
+
+def new_housekeeping(base: Base) -> Housekeeping:
+    """With a relay where the log is Kafka, with a log to trim where it is the embedded one."""
+    embedded = base.log if isinstance(base.log, EmbeddedLog) else None
+    return Housekeeping(
+        shops=base.settings.shops,
+        store=base.store,
+        orders=base.orders,
+        leases=base.leases,
+        clock=base.clock,
+        relay=None if embedded else Relay(base.store, base.log, partial(base.leases.kept, RELAY)),
+        embedded_log=embedded,
+        keep_records=timedelta(days=base.settings.log.keep_days),
+    )
+
+
+def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
+    shops = {}
+    for name, shop in base.settings.shops.items():
+        on_call = partial(base.hooks.remote_called, name)
+        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call)
+        oms = oms_client(base.settings.oms, shop, secrets[name].oms_key, on_call)
+        closing.callback(mirakl.close)
+        closing.callback(oms.close)
+        shops[name] = Shop(name, mirakl, oms, shop.oms.company_ref_id, oms_budget(base.settings))
+    return shops
+
+
+def _scheduled_pollers(
+    base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack
+) -> dict[str, ScheduledPoller]:
+    pollers = {}
+    for name, shop in base.settings.shops.items():
+        on_call = _CallOfPoller(base.hooks, name)
+        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call)
+        closing.callback(mirakl.close)
+        pollers[name] = ScheduledPoller(
+            name,
+            new_poller(base, name, mirakl),
+            shop.poll_interval_seconds,
+            shops=len(base.settings.shops),
+            leases=base.leases,
+            store=base.store,
+            clock=base.clock,
+            hooks=base.hooks,
+        )
+    return pollers
+
+
+@dataclass(frozen=True, slots=True)
+class _CallOfPoller:
+    """Reports a call of a poller's own client, which also shows that the poller's loop is alive."""
+
+    hooks: Hooks
+    shop: str
+
+    def __call__(self, system: str, operation: str, outcome: str, seconds: float) -> None:
+        self.hooks.remote_called(self.shop, system, operation, outcome, seconds)
+        self.hooks.loop_turned("poller", self.shop)
+
+
+def oms_budget(settings: Settings) -> tuple[BudgetWindow, ...]:
+    """How many calls one company may make at the OMS."""
     return (
         BudgetWindow("hour", timedelta(hours=1), settings.oms.calls_per_hour),
         BudgetWindow("day", timedelta(days=1), settings.oms.calls_per_day),
     )
 
 
-def _where(error: BaseException) -> str:
-    """Where it happened, without the text of the error, which may quote data."""
-    return "".join(traceback.format_tb(error.__traceback__)[-3:])
+# -- Metrics and web ---------------------------------------------------------------------------------------------
 
 
-def logging_through(metrics: Recorder, stream: Any = None) -> None:
-    """structlog: JSON on standard output, or coloured on a terminal; every line counted by its level."""
-
-    def counted(_logger: object, level: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        metrics.line_logged(level)
-        return event
-
-    terminal = (stream or sys.stdout).isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            counted,
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(stream),
+def new_recorder(settings: Settings, clock: Clock) -> Recorder:
+    """The metrics, with the series of the configured shops and topics."""
+    return Recorder(
+        {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
+        version("orderflow"),
+        clock,
+        {Trigger.SNAPSHOT: settings.topics.snapshots, Trigger.OMS_EVENT: settings.topics.oms_events},
     )
-    logging.getLogger("transitions").setLevel(logging.WARNING)  # INFO costs a factor of three
-    for name in ("httpx", "httpcore", "uvicorn", "kafka"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines hold addresses; what fails is told by us
+
+
+def _watch(parts: Parts) -> None:
+    """Add the gauges that are read at each scrape."""
+    base, recorder = parts.base, parts.recorder
+    for name in parts.pollers:
+        recorder.watch_lease("poller", name, partial(base.leases.holds, poll_lease(name)))
+    if parts.worker is not None:
+        recorder.watch_lease(RELAY, "", partial(base.leases.holds, RELAY))
+        recorder.watch_accounts(parts.worker.accounts.by_key)
+    budgets = {
+        name: (oms_account(shop.oms.company_ref_id), oms_budget(base.settings))
+        for name, shop in base.settings.shops.items()
+    }
+    recorder.registry.register(StoredGauges(base.store, base.clock, budgets))
+
+
+def new_application(base: Base, recorder: Recorder, secrets: Mapping[str, ShopSecrets]) -> MakeApplication:
+    """The web application without its probes. It takes callbacks of the shops that have a secret for them."""
+    endpoints = {
+        name: CallbackEndpoint(
+            name,
+            base.settings.shops[name].oms.company_ref_id,
+            one.callback_secret,
+            writer=base.log,
+            topic=base.settings.topics.oms_events,
+            keep=base.orders.set_aside,
+            hooks=base.hooks,
+            clock=base.clock,
+        )
+        for name, one in secrets.items()
+        if one.callback_secret is not None
+    }
+    return partial(application, endpoints=endpoints, registry=recorder.registry, hooks=base.hooks)

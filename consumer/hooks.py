@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from adapters.errors import OrderflowError
 from adapters.ports import Partition, Record
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.orders import OrderRow
@@ -96,7 +97,7 @@ class Hooks:
     def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
         """A poll of a shop ended without an error."""
 
-    def poll_failed(self, shop: str, reason: str) -> None:
+    def poll_failed(self, shop: str, error: OrderflowError) -> None:
         """A poll of a shop ended with an error."""
 
     def page_published(self, shop: str) -> None:
@@ -112,8 +113,11 @@ class Hooks:
 
     # -- Every loop ----------------------------------------------------------------------------------------------
 
-    def loop_turned(self, loop: str) -> None:
-        """A loop begins its next turn."""
+    def loop_turned(self, loop: str, instance: str = "") -> None:
+        """A loop begins its next turn, or shows in a long turn that it is alive.
+
+        `loop`: consumer, worker, housekeeping or poller. `instance`: the worker's number or the poller's shop.
+        """
 
 
 NO_HOOKS: Final = Hooks()

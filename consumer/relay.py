@@ -68,7 +68,7 @@ class Relay:
 
     def _publish(self, records: list[NewRecord]) -> None:
         while records:  # every turn makes one record smaller, or leaves it out
-            self._lease()  # a publication takes less than what is left of it (wiring.open_log)
+            self._lease()  # a publication takes less than what is left of it (bootstrap.open_log)
             try:
                 self._writer.publish(records)
                 return

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.messages import asyncapi, contract
+from consumer.bootstrap import GROUP
 from consumer.config import TopicsTable
 from consumer.metrics import definitions as metrics
-from consumer.wiring import GROUP
 from statemachine import attention, diagram
 from statemachine.states import State
 

@@ -15,6 +15,8 @@ from adapters.errors import AccountFault, OutcomeUnknown, RemoteError, Retryable
 from adapters.ports import OnCall
 
 T = TypeVar("T")
+#: What a client sends its requests through, instead of the network where one is given.
+Transport = httpx.BaseTransport
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
 _DAY_SECONDS: Final = 86_400.0
@@ -104,7 +106,7 @@ class Remote:
         base_url: str,
         on_call: OnCall,
         timeout_seconds: float,
-        transport: httpx.BaseTransport | None,
+        transport: Transport | None,
     ) -> None:
         """`system`: the metric's label, "mirakl" or "oms". `timeout_seconds`: for each read; a call that brings its
         body in small pieces ends after twice this time. `transport`: None for the network."""

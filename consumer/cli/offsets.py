@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from consumer import wiring
+from consumer import bootstrap
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
@@ -27,7 +27,7 @@ def offsets_list(context: typer.Context, file: Config = FILE, as_json: Json = Fa
       orderflow offsets list
     """
     with opened_with_log(context, file) as (session, log):
-        group_id, topics = wiring.group_of(session.settings), _consumed(session.settings)
+        group_id, topics = bootstrap.group_of(session.settings), _consumed(session.settings)
         found = offsets.partition_statuses(session.store, log, group_id, topics)
     print_rows([asdict(one) for one in found], as_json)
     if not as_json:
@@ -75,7 +75,7 @@ def offsets_reset(
             session.store,
             session.order_writer(),
             log,
-            wiring.group_of(settings),
+            bootstrap.group_of(settings),
             topic,
             partition=partition,
             whence=to,

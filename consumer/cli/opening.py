@@ -17,7 +17,7 @@ from adapters.ports import Clock
 from adapters.store import transaction as stores
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
-from consumer import config, wiring
+from consumer import bootstrap, config
 from consumer.apply import OrderWriter
 from consumer.config import Settings
 
@@ -54,7 +54,7 @@ class Session:
 
     def order_writer(self) -> OrderWriter:
         return OrderWriter(
-            self.store, config.policies(self.settings), self.clock, outbox=wiring.outbox_of(self.settings)
+            self.store, config.policies(self.settings), self.clock, outbox=bootstrap.outbox_of(self.settings)
         )
 
 
@@ -67,7 +67,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     environment, settings = Environment.of(context), config.load(file)
     if missing := missing_file(settings):
         raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
-    store = wiring.open_store(settings)
+    store = bootstrap.open_store(settings)
     try:
         if not stores.schema_is_current(store):
             raise ConfigError(f"the store's schema is missing or not this version's; {cure(file)}")
@@ -80,7 +80,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 def opened_with_log(context: typer.Context, file: Path) -> Iterator[tuple[Session, EmbeddedLog | KafkaLog]]:
     """Open the store and the log."""
     with opened(context, file) as session:
-        log = wiring.open_log(session.settings, session.store, session.clock)
+        log = bootstrap.open_log(session.settings, session.store, session.clock)
         try:
             yield session, log
         finally:

@@ -15,7 +15,7 @@ from adapters.ports import Clock
 from adapters.store import transaction as stores
 from adapters.store.copy import MOVED, move
 from adapters.store.transaction import Store
-from consumer import config, wiring
+from consumer import bootstrap, config, service
 from consumer.cli.opening import Environment, cure, missing_file
 from consumer.cli.options import FILE, Config
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
@@ -39,9 +39,8 @@ def run(
       orderflow run --config orderflow.toml
       ORDERFLOW_WEB__PORT=9465 orderflow run worker --config orderflow.toml
     """
-    from consumer import bootstrap  # noqa: PLC0415 - it takes a second to import; other commands need not wait
-
-    bootstrap.run(config.load(file), bootstrap.ROLES if role == "all" else (role,))
+    settings = config.load(file)
+    service.run(lambda: bootstrap.build(settings, bootstrap.ROLES if role == "all" else (role,)))
 
 
 def init(path: Annotated[Path, typer.Option(help="The file to write.")] = FILE) -> None:
@@ -96,7 +95,7 @@ def migrate(
     if source is not None and (check or wait_seconds):
         raise typer.BadParameter("--from cannot be used with --check or --wait")
     settings = config.load(file)
-    store = wiring.open_store(settings)
+    store = bootstrap.open_store(settings)
     try:
         if source is not None:
             moved = _moved(store, source)
@@ -125,7 +124,7 @@ def _is_current(settings: Settings, store: Store) -> bool:
 
 def _moved(store: Store, source: str) -> dict[str, int]:
     if not sys.stdout.isatty():
-        return move(source, store, wiring.GROUP)
+        return move(source, store, bootstrap.GROUP)
     from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - only a terminal needs it
 
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as shown:
@@ -133,7 +132,7 @@ def _moved(store: Store, source: str) -> dict[str, int]:
         return move(
             source,
             store,
-            wiring.GROUP,
+            bootstrap.GROUP,
             lambda table, done, total: shown.update(tasks[table], completed=done, total=total),
         )
 

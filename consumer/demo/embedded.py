@@ -14,10 +14,11 @@ from rich.console import Console
 
 from adapters.engines.processes import free_port
 from adapters.simulators.serve import SimulatedWorld
-from consumer import config
-from consumer.bootstrap import Service, logging_through
+from consumer import bootstrap, config
 from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
+from consumer.service import Service
+from consumer.telemetry import configure_logging
 
 
 def demo(
@@ -52,8 +53,9 @@ def demo(
         )
         stack.callback(world.stop)
         settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed))
-        service = Service(settings)
-        logging_through(service.metrics, stack.enter_context((folder / "orderflow.log").open("w")))
+        service = bootstrap.build(settings)
+        log_file = stack.enter_context((folder / "orderflow.log").open("w"))
+        configure_logging(service.parts.recorder.line_logged, log_file)
         stack.callback(structlog.reset_defaults)  # before the file is closed: the caller may go on logging
         stack.callback(service.stop)
         service.start()
@@ -63,6 +65,6 @@ def demo(
             soft_wrap=True,
         )
         on_started(world, service)
-        outcome = watch_and_audit(world, service.store, console, stalled_seconds)
+        outcome = watch_and_audit(world, service.base.store, console, stalled_seconds)
     keep_or_drop(folder, kept, outcome, console)
     return outcome

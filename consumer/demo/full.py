@@ -21,11 +21,11 @@ from adapters.store import orders as order_rows
 from adapters.store import transaction as stores
 from adapters.store.engine import without_password
 from consumer import config
+from consumer.bootstrap import open_store
 from consumer.config import TopicsTable
 from consumer.demo.fleet import Fleet
 from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
 from consumer.demo.settings import OMS_KEY, PARTITIONS, Engines, write_settings
-from consumer.wiring import open_store
 
 #: How often `--chaos` kills a process.
 CHAOS_EVERY_SECONDS: Final = 6.0

@@ -11,6 +11,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
+from adapters.errors import OrderflowError, RemoteError
 from adapters.ports import Clock, Partition, Record
 from adapters.store.dead_letters import DeadLetter
 from consumer.accounts import Account, AccountKey
@@ -154,8 +155,12 @@ class Recorder(Hooks):
         for reason, count in result.set_aside.items():
             self._count_dead_letters(POLL, reason, count)
 
-    def poll_failed(self, shop: str, reason: str) -> None:
+    def poll_failed(self, shop: str, error: OrderflowError) -> None:
+        reason = error.outcome if isinstance(error, RemoteError) else type(error).__name__
         self._count("orderflow_poll_failures_total", shop, reason)
+
+    def page_published(self, shop: str) -> None:
+        self.loop_turned("poller", shop)
 
     # -- The web and every loop ----------------------------------------------------------------------------------
 
@@ -167,7 +172,7 @@ class Recorder(Hooks):
     def callback_dead_lettered(self, reason: str) -> None:
         self._count_dead_letters(FROM_CALLBACK, reason)
 
-    def loop_turned(self, loop: str) -> None:
+    def loop_turned(self, loop: str, instance: str = "") -> None:
         self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set(self._clock.now().timestamp())
 
     def line_logged(self, level: str) -> None:

@@ -38,8 +38,8 @@ from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
-from consumer.bootstrap import collect_less_often
 from consumer.loop import BATCH, Consumer
+from consumer.service import collect_less_often
 
 PARTITIONS = 4
 SHOP = "alpha"

@@ -1,9 +1,13 @@
-"""The loops that touch remotes, wired to the shipped simulators without threads or sockets: every step is a call."""
+"""The parts of a service over one SQLite file, with simulated remotes and a clock that tests move.
+
+bootstrap.py builds the parts. There are no threads and no sockets: every step is a call.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,8 @@ from starlette.types import ASGIApp
 
 from adapters.log.embedded import EmbeddedLog
 from adapters.messages.cloudevents import record_of
-from adapters.messages.oms_events import ShopIds, decode_oms, oms_event
-from adapters.messages.snapshots import decode_snapshot
+from adapters.messages.oms_events import oms_event
+from adapters.ports import LogWriter, Marketplace
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.simulators.books import Books, Effect
@@ -31,16 +35,16 @@ from adapters.store import schema as s
 from adapters.store import shops as shop_rows
 from adapters.store import transaction as stores
 from adapters.store.budgets import BudgetWindow
+from adapters.store.engine import BUSY_SECONDS
+from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
-from adapters.store.transaction import Store
+from consumer import bootstrap
 from consumer.accounts import AccountKey
-from consumer.apply import OrderWriter
+from consumer.config import OmsTable, Settings, ShopOmsTable, ShopTable, StoreTable, WorkerTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
-from consumer.metrics.recorder import Recorder
 from consumer.poller import Poller
-from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
 from statemachine.commands import Policy, Remote
 from tests.support import StillClock
@@ -75,14 +79,14 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
-class _Results(Hooks):
+class Tried(Hooks):
     """The kind and result of each try of a command."""
 
     def __init__(self) -> None:
-        self.tried: list[tuple[str, str]] = []
+        self.results: list[tuple[str, str]] = []
 
     def command_tried(self, kind: str, result: str) -> None:
-        self.tried.append((kind, result))
+        self.results.append((kind, result))
 
 
 class AfterPage(Hooks):
@@ -95,8 +99,28 @@ class AfterPage(Hooks):
         self._then()
 
 
+def rig_settings(store_url: str, shops: Iterable[str]) -> Settings:
+    """Defaults, but for what has none: the shops, with effects on, and the addresses of the remotes."""
+    no_file = Path("unused")
+    return Settings(
+        store=StoreTable(url=store_url),
+        oms=OmsTable(base_url="https://oms.example"),
+        worker=WorkerTable(grace_seconds=GRACE.total_seconds()),
+        shops={
+            name: ShopTable(
+                base_url=f"https://{name}.example",
+                shop_id=MARKETPLACES[name].shop_id,
+                api_key_file=no_file,
+                effects="on",
+                oms=ShopOmsTable(company_ref_id=COMPANIES[name], api_key_file=no_file),
+            )
+            for name in shops
+        },
+    )
+
+
 class Rig:
-    """One service's poller, consumer and worker over one store, with two marketplaces and an OMS to call."""
+    """One service's poller, consumer and worker over one store, with its marketplaces and an OMS to call."""
 
     def __init__(
         self,
@@ -104,32 +128,39 @@ class Rig:
         *,
         shops: tuple[str, ...] = ("alpha",),
         policies: Mapping[str, Policy] | None = None,
-        busy_seconds: float = 15,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         self.clock = StillClock()
         self.path = folder / "orderflow.db"
-        self.store = Store(f"sqlite:///{self.path}", busy_seconds)
-        stores.migrate(self.store)
+        self.settings = rig_settings(f"sqlite:///{self.path}", shops)
         self.books = Books()
         self.mirakl = {name: MiraklSimulator(MARKETPLACES[name], self.books, self.clock.now) for name in shops}
         companies = [OmsCompany(COMPANIES[name], "oms-key", f"http://{name}", "secret") for name in shops]
-        self.oms = OmsSimulator(companies, self.books, self.clock.now, send=self._callback)
+        self.oms = OmsSimulator(companies, self.books, self.clock.now, send=self.take_callback)
         self.nets = {name: InProcess(mirakl_app(simulator)) for name, simulator in self.mirakl.items()}
         self.oms_net = InProcess(oms_app(self.oms))
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
-        self.metrics = Recorder(dict.fromkeys(shops, 60.0), "0", self.clock)
+
+        self.metrics = bootstrap.new_recorder(self.settings, self.clock)
+        self.store = bootstrap.open_store(self.settings, busy_seconds=busy_seconds)
+        stores.migrate(self.store)
+        bootstrap.bind_shops(self.settings, self.store, self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
+        self.leases = Leases(self.store, self.clock, "rig", self.settings.leases.seconds)
         self.policies = dict(policies or {})
-        self.orders = OrderWriter(self.store, self.policies, self.clock, self.metrics)
-        with self.store.transaction() as tx:
-            for name in shops:
-                shop_rows.bind(
-                    tx, name, f"https://{name}", MARKETPLACES[name].shop_id, effects=True, now=self.clock.now()
-                )
-        self.leases = Leases(self.store, self.clock, "rig", 30)
+        tried = Tried()
+        self.results = tried.results
+        self.base = bootstrap.new_base(
+            self.settings,
+            clock=self.clock,
+            hooks=Several(self.metrics, tried),
+            store=self.store,
+            log_=self.log,
+            leases=self.leases,
+            policies=self.policies,
+        )
+        self.orders = self.base.orders
         self.clients = {name: self._mirakl_client(name) for name in shops}
-        self._results = _Results()
-        self.results = self._results.tried
         self.worker = self.new_worker()
         self.pollers = {name: self.new_poller(name) for name in shops}
         self.consumer = self.new_consumer()
@@ -137,67 +168,54 @@ class Rig:
     # -- Parts ---------------------------------------------------------------------------------------------------
 
     def _mirakl_client(self, name: str) -> MiraklShop:
-        return MiraklShop(
-            base_url=f"https://{name}.example",
-            shop_id=MARKETPLACES[name].shop_id,
-            api_key=lambda: self.keys[name],
-            on_call=lambda *call: self.metrics.remote_called(name, *call),
-            clock=self.clock,
-            transport=self.nets[name],
+        return bootstrap.mirakl_client(
+            self.settings.shops[name],
+            lambda: self.keys[name],
+            self.clock,
+            partial(self.metrics.remote_called, name),
+            self.nets[name],
+        )
+
+    def _oms_client(self, name: str) -> KornitX:
+        on_call = partial(self.metrics.remote_called, name)
+        return bootstrap.oms_client(
+            self.settings.oms, self.settings.shops[name], lambda: "oms-key", on_call, self.oms_net
         )
 
     def new_worker(self, oms_budget: tuple[BudgetWindow, ...] = ()) -> Worker:
-        def shop(name: str) -> Shop:
-            oms = KornitX(
-                base_url="https://oms.example",
-                company_ref_id=COMPANIES[name],
-                api_key=lambda: "oms-key",
-                on_call=lambda *call: self.metrics.remote_called(name, *call),
-                transport=self.oms_net,
-            )
-            return Shop(name, self.clients[name], oms, COMPANIES[name], oms_budget=oms_budget)
-
-        return Worker(
-            self.store,
-            self.orders,
-            {name: shop(name) for name in self.mirakl},
-            self.policies,
-            self.clock,
-            grace=GRACE,
-            backoff=Backoff(5, 900),
-            hooks=self._results,
-            jitter=lambda: 0.0,
-        )
-
-    def new_poller(self, name: str = "alpha", hooks: Hooks = NO_HOOKS, **options: Any) -> Poller:
-        """`hooks` are called after the metrics."""
-        self.leases.take(poll_lease(name))
-        defaults = {
-            "mirakl": self.clients[name],
-            "writer": self.log,
-            "hooks": Several(self.metrics, hooks),
-            "lease": lambda: self.leases.take(poll_lease(name)),
-            "set_aside": self.orders.set_aside,
+        """One more worker, without jitter. `oms_budget`: by default none."""
+        shops = {
+            name: Shop(name, self.clients[name], self._oms_client(name), COMPANIES[name], oms_budget)
+            for name in self.mirakl
         }
-        made: dict[str, Any] = {**defaults, **options}
-        return Poller(name, **made, store=self.store, clock=self.clock, topic=SNAPSHOTS)
+        return bootstrap.new_worker(self.base, shops, jitter=lambda: 0.0)
+
+    def new_poller(
+        self,
+        name: str = "alpha",
+        *,
+        mirakl: Marketplace | None = None,
+        writer: LogWriter | None = None,
+        lease: Callable[[], Lease] | None = None,
+        hooks: Hooks = NO_HOOKS,
+    ) -> Poller:
+        """`lease`: by default one that is taken again where it has ended. `hooks` are called after the rig's."""
+        self.leases.take(poll_lease(name))
+
+        def taken() -> Lease:
+            found = self.leases.take(poll_lease(name))
+            assert found is not None
+            return found
+
+        base = replace(self.base, hooks=Several(self.base.hooks, hooks))
+        return bootstrap.new_poller(base, name, mirakl or self.clients[name], lease=lease or taken, writer=writer)
 
     def new_consumer(self) -> Consumer:
-        names = frozenset(self.mirakl)
-        ids = [ShopIds(name, COMPANIES[name]) for name in names]
-        return Consumer(
-            self.log.reader("orderflow", [SNAPSHOTS, OMS_EVENTS]),
-            self.store,
-            self.orders,
-            {
-                SNAPSHOTS: lambda value, headers: decode_snapshot(value, headers, names),
-                OMS_EVENTS: lambda value, headers: decode_oms(value, headers, ids),
-            },
-            self.clock,
-            hooks=self.metrics,
-        )
+        """One more member of the group."""
+        return bootstrap.new_consumer(self.base)
 
-    def _callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
+    def take_callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
+        """Publish a callback of the OMS, as the endpoint of its shop does."""
         event = oms_event(COMPANIES[url.removeprefix("http://")], body, self.clock.now())
         self.log.publish([record_of(OMS_EVENTS, event)])
         return 200

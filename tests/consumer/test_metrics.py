@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapters.errors import UnreadableReason
+from adapters.errors import Retryable, UnreadableReason
 from adapters.ports import Partition, Record
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import shops as shop_rows
@@ -153,7 +153,7 @@ def live(rig: Rig) -> None:
             ],
             rig.clock.now(),
         )
-    rig.metrics.poll_failed("alpha", "5xx")
+    rig.metrics.poll_failed("alpha", Retryable("OR11", "5xx"))
     rig.metrics.loop_turned("consumer")
     rig.metrics.command_tried("import_order", "done")
 

@@ -440,7 +440,7 @@ def test_orders_known_from_the_oms_alone_are_asked_for_by_id_a_hundred_at_a_time
 
 def _the_oms_speaks_of(rig: Rig, order_id: str, oms_id: int = 1) -> None:
     body = json.dumps({"id": oms_id, "external_ref": order_id, "status": 4}).encode()
-    rig._callback("http://alpha", {}, body)
+    rig.take_callback("http://alpha", {}, body)
 
 
 def test_ids_that_mirakl_does_not_know_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import snapshots as snapshot_rows
 from consumer import config
-from consumer.bootstrap import Service
+from consumer.bootstrap import build
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
 
 SAMPLES = Path(__file__).resolve().parents[2].parent / "shared" / "mirakl" / "samples"
@@ -87,22 +87,23 @@ class Place:
         for number, (name, url) in enumerate(shops.items()):
             text += SHOP.format(name=name, url=url, effects=effects, timeout=timeout, company=COMPANY + number)
         (folder / "orderflow.toml").write_text(text)
-        self.service = Service(config.load(folder / "orderflow.toml"), hooks=hooks)
-        assert self.service.consumer is not None
-        assert self.service.worker is not None
-        self.consumer, self.worker = self.service.consumer, self.service.worker
+        self.service = build(config.load(folder / "orderflow.toml"), hooks=hooks)
+        self.store = self.service.base.store
+        assert self.service.parts.consumer is not None
+        assert self.service.parts.worker is not None
+        self.consumer, self.worker = self.service.parts.consumer, self.service.parts.worker
 
     def turn(self, shop: str = "alpha") -> None:
         """Poll, consume, and make every call that is due."""
-        self.service.leases.take_share(shop, 1)
-        self.service.pollers[shop].run()
+        self.service.base.leases.take_share(shop, 1)
+        self.service.parts.pollers[shop].poller.run()
         while self.consumer.turn(0):
             pass
         while self.worker.turn():
             pass
 
     def orders(self) -> dict[str, Any]:
-        return {order.order_id: order for order in order_rows.latest(self.service.store, limit=1000)}
+        return {order.order_id: order for order in order_rows.latest(self.store, limit=1000)}
 
 
 @contextmanager
@@ -141,7 +142,7 @@ def test_real_orders_get_through(tmp_path: Path) -> None:
         one.turn()
         stored = one.orders()
         assert len(stored) == len({json.loads(raw)["order_id"] for raw in orders})
-        assert dead_letter_rows.newest(one.service.store) == []
+        assert dead_letter_rows.newest(one.store) == []
         states = {order_id: order.state for order_id, order in stored.items()}
         # Sparse orders of every state, as a payment connector keeps them for its tests.
         for word in ("waiting_debit", "waiting_debit_payment"):
@@ -168,7 +169,7 @@ def test_an_order_that_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path
         one.turn()
         one.turn()
         assert {order_id: order.state for order_id, order in one.orders().items()} == {"O-2": "awaiting_payment"}
-        letters = dead_letter_rows.newest(one.service.store)
+        letters = dead_letter_rows.newest(one.store)
         assert {(letter.value, letter.source, letter.times) for letter in letters} == {
             (b'{"order_state": "SHIPPING"}', "poll:alpha", 1),
             (b'"text"', "poll:alpha", 1),
@@ -182,7 +183,7 @@ def test_what_was_received_is_kept_byte_for_byte(tmp_path: Path) -> None:
     with place(tmp_path, page_of([raw])) as (one, _, _):
         one.turn()
         order = one.orders()["Ö-1"]
-        assert snapshot_rows.find(one.service.store, order.key, order.digest) == raw
+        assert snapshot_rows.find(one.store, order.key, order.digest) == raw
 
 
 def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None:
@@ -191,9 +192,7 @@ def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None
         one.turn()
         order = one.orders()["O-1"]
         assert (order.state, mirakl.writes) == ("waiting_acceptance", [])
-        assert [(c.kind, c.state) for c in command_rows.of_order(one.service.store, order.key)] == [
-            ("accept_order", "open")
-        ]
+        assert [(c.kind, c.state) for c in command_rows.of_order(one.store, order.key)] == [("accept_order", "open")]
 
 
 def test_an_unknown_state_is_kept_and_flagged(tmp_path: Path) -> None:
@@ -223,5 +222,5 @@ def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
         stack.callback(service.stop)
         for _ in range(10):  # an interval of 0.05 s: ten runs while alpha's first one still hangs
             assert polled.acquire(timeout=2)
-        assert cursor_rows.find(service.store, "alpha") is None
-        assert service.what_is_dead() == ""
+        assert cursor_rows.find(service.base.store, "alpha") is None
+        assert service.what_is_stuck() == ""

@@ -25,9 +25,9 @@ from adapters.store.copy import LEFT, MOVED, NotMovable, move
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.transaction import Store, schema_is_current
 from consumer.apply import OrderWriter
+from consumer.bootstrap import GROUP
 from consumer.cli import app as cli
 from consumer.operations.verify import differences
-from consumer.wiring import GROUP
 from tests.consumer.rig import OMS_EVENTS, Rig
 from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event

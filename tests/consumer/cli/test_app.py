@@ -693,11 +693,12 @@ def test_the_embedded_log_is_nothing_for_postgresql(tmp_path: Path) -> None:
 
 
 def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from consumer import bootstrap
+    from consumer import bootstrap, service
 
     ran: list[str] = []
 
-    monkeypatch.setattr(bootstrap, "run", lambda settings, roles: ran.extend((*settings.shops, *roles)))
+    monkeypatch.setattr(service, "run", lambda build: build())
+    monkeypatch.setattr(bootstrap, "build", lambda settings, roles: ran.extend((*settings.shops, *roles)))
     good("run", "all", "--config", "orderflow.toml")
     assert ran == ["alpha", "beta", "poller", "consumer", "worker", "web"]
     ran.clear()

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from adapters.simulators.orders import COMPANIES, MARKETPLACES
 from adapters.simulators.serve import SimulatedWorld
-from consumer.bootstrap import Service
 from consumer.demo.embedded import demo
 from consumer.demo.report import Outcome
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY
+from consumer.service import Service
 
 
 class Run:
@@ -32,7 +32,7 @@ class Run:
         console = Console(file=self.out, width=120)
         self.outcome: Outcome = demo(folder=folder, console=console, on_started=look, **options)  # type: ignore[arg-type]
         self.log = (folder / "orderflow.log").read_text()
-        self.metrics = generate_latest(self.services[0].metrics.registry).decode()
+        self.metrics = generate_latest(self.services[0].parts.recorder.registry).decode()
 
 
 def test_every_story_ends_well_and_nothing_personal_or_secret_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,300 @@
+"""Runs the parts of one process: a thread for each loop, the probes, and an orderly stop.
+
+bootstrap.py builds the parts.
+"""
+
+import gc
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+import structlog
+import uvicorn
+
+from adapters.errors import ConfigError, OrderflowError
+from adapters.log.embedded import EmbeddedLog
+from adapters.log.kafka import KafkaLog
+from adapters.ports import Clock
+from adapters.store import transaction as stores
+from adapters.store.transaction import Store
+from consumer.apply import OrderWriter
+from consumer.config import Settings
+from consumer.hooks import Applied, Hooks
+from consumer.housekeeping import Housekeeping
+from consumer.leases import Leases
+from consumer.loop import Consumer
+from consumer.metrics.recorder import Recorder
+from consumer.poll_schedule import ScheduledPoller
+from consumer.telemetry import place_of
+from consumer.worker import Worker
+from statemachine.commands import Policy
+
+log = structlog.get_logger("orderflow")
+
+#: /live fails when a loop has not turned for this time, which is longer than the longest single call.
+BEAT_SECONDS: Final = 120
+#: How long the loops may take to finish the work in progress after a stop.
+STOP_SECONDS: Final = 17.0
+#: How long the web may take at least, however long the loops took. Closing has the rest of 20 s.
+WEB_STOP_SECONDS: Final = 1.0
+#: How long an idle consumer or worker waits before it looks again, unless something wakes it.
+IDLE_SECONDS: Final = 1.0
+#: How long a loop waits after an error.
+FAILED_SECONDS: Final = 1.0
+LAG_EVERY_SECONDS: Final = 5.0
+
+
+class Beats(Hooks):
+    """When each loop last turned."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._beats: dict[str, float] = {}  # by the name of the loop's thread; on the monotonic clock
+
+    def loop_turned(self, loop: str, instance: str = "") -> None:
+        self._beats[thread_name(loop, instance)] = self._clock.monotonic()
+
+    def page_published(self, shop: str) -> None:
+        self.loop_turned("poller", shop)  # a long poll is alive too
+
+    def what_is_stuck(self) -> str:
+        """The loops that have not turned for BEAT_SECONDS, in words; empty where there is none.
+
+        Reports stuck loops only. An unreachable database or remote must not restart the pod.
+        """
+        now = self._clock.monotonic()
+        stuck = sorted(loop for loop, beat in self._beats.items() if now - beat > BEAT_SECONDS)
+        return f"no turn for {BEAT_SECONDS} s: {', '.join(stuck)}" if stuck else ""
+
+
+class WorkSignal(Hooks):
+    """Wakes idle workers: an event was applied, so a command may be due."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+
+    def event_applied(self, applied: Applied) -> None:
+        with self._condition:
+            self._condition.notify()
+
+    def wait(self, seconds: float) -> None:
+        """Until an event is applied, or for `seconds`."""
+        with self._condition:
+            self._condition.wait(seconds)
+
+    def wake_all(self) -> None:
+        with self._condition:
+            self._condition.notify_all()
+
+
+def thread_name(loop: str, instance: str) -> str:
+    """The name of a loop's thread, in logs and probes."""
+    return f"{loop}:{instance}" if instance else loop
+
+
+#: Answers a probe: what is wrong, in words; an empty text means that nothing is.
+Probe = Callable[[], str]
+
+
+class MakeApplication(Protocol):
+    """Makes the web application, an ASGI app, with these probes."""
+
+    def __call__(self, *, what_is_stuck: Probe, what_is_not_ready: Probe) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What the parts of a process share."""
+
+    settings: Settings
+    clock: Clock
+    hooks: Hooks
+    store: Store
+    log: EmbeddedLog | KafkaLog
+    policies: Mapping[str, Policy]
+    orders: OrderWriter
+    leases: Leases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that one process runs. What its roles do not need is None or empty."""
+
+    base: Base
+    roles: Collection[str]
+    recorder: Recorder
+    beats: Beats
+    work: WorkSignal
+    consumer: Consumer | None
+    worker: Worker | None
+    housekeeping: Housekeeping | None
+    pollers: Mapping[str, ScheduledPoller]
+    application: MakeApplication
+    #: Closes clients, log, store and the lock of the SQLite file, in this order.
+    closing: ExitStack
+
+
+class Service:
+    """One process: its loops, its web server and their end."""
+
+    def __init__(self, parts: Parts, *, stop_seconds: float = STOP_SECONDS) -> None:
+        self.parts = parts
+        self.base = parts.base
+        self._stop_seconds = stop_seconds
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._lag_measured_at = float("-inf")
+        application = parts.application(
+            what_is_stuck=parts.beats.what_is_stuck, what_is_not_ready=self.what_is_not_ready
+        )
+        self._web = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off"))
+
+    # -- Start and stop ------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start every loop in a thread of its own, and return. Raises ConfigError where the port is taken."""
+        parts = self.parts
+        self._serve()  # first: nothing may be called while no callback and no metric is served
+        if parts.consumer is not None:
+            self._start_thread("consumer", partial(self._run_consumer, parts.consumer))
+        if parts.worker is not None:
+            for number in range(self.base.settings.worker.threads):
+                self._start_loop("worker", partial(self._work, parts.worker), str(number))
+        if parts.housekeeping is not None:
+            self._start_loop("housekeeping", parts.housekeeping.turn)
+        for shop, poller in parts.pollers.items():
+            self._start_loop("poller", poller.turn, shop)
+
+    def stop(self) -> None:
+        """Finish the work in progress, give the leases back, and close everything, within 20 s.
+
+        The web stops last: until then /ready says "stopping", and callbacks on their way are taken.
+        """
+        self._stopping.set()
+        self.parts.work.wake_all()
+        ends_at = time.monotonic() + self._stop_seconds
+        for thread in [one for one in self._threads if one.name != "web"]:
+            thread.join(max(0.0, ends_at - time.monotonic()))
+        self._web.should_exit = True
+        for thread in [one for one in self._threads if one.name == "web"]:
+            thread.join(max(WEB_STOP_SECONDS, ends_at - time.monotonic()))
+        unfinished = [thread.name for thread in self._threads if thread.is_alive()]
+        if unfinished:  # they end with the process; other workers take their commands when the leases have ended
+            log.warning("unfinished", loops=unfinished)
+        try:
+            self.base.leases.release_all()
+        except OrderflowError as error:
+            log.warning("leases_not_released", error=str(error))
+        self.parts.closing.close()
+
+    def _serve(self) -> None:
+        host, port = self.base.settings.web.host, self.base.settings.web.port
+        try:
+            listening = socket.create_server((host, port))
+        except OSError as error:
+            raise ConfigError(f"web: cannot listen on {host}:{port} ({error.strerror})") from error
+        self.parts.closing.callback(listening.close)
+        self._start_thread("web", lambda: self._web.run(sockets=[listening]))
+
+    # -- Loops ---------------------------------------------------------------------------------------------------
+
+    def _start_loop(self, loop: str, turn: Callable[[], float], instance: str = "") -> None:
+        self._start_thread(thread_name(loop, instance), partial(self._loop, loop, turn, instance))
+
+    def _start_thread(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _loop(self, loop: str, turn: Callable[[], float], instance: str = "") -> None:
+        """Call `turn` until the service stops. It returns how many seconds to wait. An error is logged."""
+        while not self._stopping.is_set():
+            self.base.hooks.loop_turned(loop, instance)
+            try:
+                seconds = turn()
+            except OrderflowError as error:
+                log.warning("loop_failed", loop=thread_name(loop, instance), error=str(error))
+                seconds = FAILED_SECONDS
+            except Exception as error:
+                name = thread_name(loop, instance)
+                log.error("loop_broken", loop=name, error=type(error).__name__, where=place_of(error))
+                seconds = FAILED_SECONDS
+            if seconds:
+                self._stopping.wait(seconds)
+
+    def _run_consumer(self, consumer: Consumer) -> None:
+        self._loop("consumer", partial(self._consume, consumer))
+        consumer.close()  # in the thread that joined the group
+
+    def _consume(self, consumer: Consumer) -> float:
+        consumer.turn(IDLE_SECONDS)
+        now = self.base.clock.monotonic()
+        if now - self._lag_measured_at >= LAG_EVERY_SECONDS:
+            self._lag_measured_at = now
+            self.base.hooks.lag_measured(*consumer.lag())
+        return 0.0
+
+    def _work(self, worker: Worker) -> float:
+        if not worker.turn() and not self._stopping.is_set():
+            self.parts.work.wait(IDLE_SECONDS)
+        return 0.0
+
+    # -- Probes --------------------------------------------------------------------------------------------------
+
+    def what_is_stuck(self) -> str:
+        """The answer of /live."""
+        return self.parts.beats.what_is_stuck()
+
+    def what_is_not_ready(self) -> str:
+        """The answer of /ready: why this process should get no requests, in words; empty where it should."""
+        if self._stopping.is_set():
+            return "stopping"
+        if self.parts.consumer is not None and not self.parts.consumer.has_assignment():
+            return "no partitions were assigned to this consumer yet"
+        try:
+            return "" if stores.schema_is_current(self.base.store) else "the store's schema is not this version's"
+        except OrderflowError:
+            return "the store does not answer"
+
+
+# -- A process ---------------------------------------------------------------------------------------------------
+
+
+def run(build: Callable[[], Service]) -> None:
+    """Run a service until SIGTERM or SIGINT; a second signal ends the process at once. Raises ConfigError."""
+    stopping = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        if stopping.is_set():
+            os._exit(128 + number)  # waits for no thread and no client
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    service = build()
+    collect_less_often()
+    service.start()
+    settings = service.base.settings
+    web = f"{settings.web.host}:{settings.web.port}"
+    log.info("running", roles=sorted(service.parts.roles), shops=sorted(settings.shops), web=web)
+    stopping.wait()
+    service.stop()
+    log.info("stopped")
+
+
+def collect_less_often() -> None:
+    """Make Python look for reference cycles less often.
+
+    A batch of apply makes tens of thousands of objects, and hardly one of them is in a cycle. Looking for cycles after
+    every 700 new objects took a tenth of the time (docs/performance.md).
+    """
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays, so there is no need to visit it
+    gc.set_threshold(100_000, 10, 10)

@@ -1,0 +1,79 @@
+"""Logging: how lines are written, and the hooks that write them."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from adapters.errors import OrderflowError, RemoteError
+from consumer.hooks import Applied, Hooks, PollResult
+from statemachine.machine import EventResult
+
+log = structlog.get_logger("orderflow")
+
+
+class LogHooks(Hooks):
+    """Logs changes of state, failed polls, and the first poll that succeeds."""
+
+    def __init__(self) -> None:
+        self._polled: set[str] = set()  # shops whose last poll succeeded
+
+    def event_applied(self, applied: Applied) -> None:
+        if not applied.moved and applied.result != EventResult.NO_EDGE:
+            return
+        write, name = (log.info, "transition") if applied.moved else (log.error, "no_edge")
+        write(
+            name,
+            shop=applied.order.shop,
+            order_id=applied.order.order_id,
+            from_state=applied.before,
+            to_state=applied.order.state,
+            trigger=applied.event.trigger,
+            event_id=applied.event.event_id,
+        )
+
+    def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
+        if shop not in self._polled:  # the first poll, or the first after a failure
+            log.info("polled", shop=shop, new=result.new, changed=result.changed, same=result.same)
+            self._polled.add(shop)
+
+    def poll_failed(self, shop: str, error: OrderflowError) -> None:
+        if isinstance(error, RemoteError):
+            self._polled.discard(shop)
+            log.warning("poll_failed", shop=shop, operation=error.operation, outcome=error.outcome)
+        else:
+            log.warning("poll_failed", shop=shop, error=str(error))
+
+
+def place_of(error: BaseException) -> str:
+    """Where an error was raised, without its text, which may quote personal data."""
+    return "".join(traceback.format_tb(error.__traceback__)[-3:])
+
+
+def configure_logging(line_logged: Callable[[str], None], stream: Any = None) -> None:
+    """Write JSON to `stream`, by default standard output; on a terminal coloured text.
+
+    `line_logged` is called with the level of each line.
+    """
+
+    def count(_logger: object, level: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        line_logged(level)
+        return event
+
+    terminal = (stream or sys.stdout).isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            count,
+            renderer,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )
+    logging.getLogger("transitions").setLevel(logging.WARNING)  # its INFO lines make an event three times slower
+    for name in ("httpx", "httpcore", "uvicorn", "kafka"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines hold addresses; we log what fails

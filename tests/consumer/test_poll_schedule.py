@@ -1,0 +1,101 @@
+"""When a shop is polled next."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import RemoteError
+from adapters.store import cursors as cursor_rows
+from adapters.store.cursors import Cursor
+from consumer.hooks import Hooks
+from consumer.leases import poll_lease
+from consumer.poll_schedule import Schedule, ScheduledPoller, seconds_to_wait
+from tests.consumer.rig import Rig
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("last_success", "expected"),
+    [
+        pytest.param(None, 0, id="no poll yet"),
+        pytest.param(NOW - timedelta(seconds=10), 50, id="ten seconds ago"),
+        pytest.param(NOW - timedelta(seconds=61), 0, id="longer ago than an interval"),
+        pytest.param(NOW + timedelta(seconds=30), 60, id="by a clock that is ahead"),
+    ],
+)
+def test_a_takeover_waits_for_the_rest_of_the_interval(last_success: datetime | None, expected: float) -> None:
+    assert seconds_to_wait(60, last_success, NOW) == expected
+
+
+def test_the_next_poll_is_an_interval_after_the_last_one_began() -> None:
+    schedule = Schedule(60)
+    schedule.began(1000, pause_seconds=0)
+    assert schedule.due_at == 1060
+
+
+def test_a_longer_pause_that_mirakl_asks_for_is_kept() -> None:
+    schedule = Schedule(60)
+    schedule.began(1000, pause_seconds=90)
+    assert schedule.due_at == 1090
+
+
+class Failures(Hooks):
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+
+    def poll_failed(self, shop: str, error: Exception) -> None:
+        self.errors.append(error)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture
+def failures() -> Failures:
+    return Failures()
+
+
+@pytest.fixture
+def scheduled(rig: Rig, failures: Failures) -> ScheduledPoller:
+    rig.leases.release(poll_lease("alpha"))
+    return ScheduledPoller(
+        "alpha",
+        rig.pollers["alpha"],
+        60,
+        shops=1,
+        leases=rig.leases,
+        store=rig.store,
+        clock=rig.clock,
+        hooks=failures,
+    )
+
+
+def test_a_failing_shop_is_polled_at_most_once_an_interval(
+    rig: Rig, scheduled: ScheduledPoller, failures: Failures
+) -> None:
+    rig.fail("OR11", "503")
+    assert scheduled.turn() == 0
+    (error,) = failures.errors
+    assert isinstance(error, RemoteError)
+    rig.clock.advance(55)
+    assert scheduled.turn() == 5
+    assert len(failures.errors) == 1
+
+
+def test_an_idle_schedule_renews_the_lease_in_time(rig: Rig, scheduled: ScheduledPoller) -> None:
+    scheduled.turn()
+    assert scheduled.turn() == rig.leases.renew_seconds
+
+
+def test_a_process_that_starts_again_waits_for_the_rest_of_the_interval(rig: Rig, scheduled: ScheduledPoller) -> None:
+    lease = rig.leases.take(poll_lease("alpha"))
+    assert lease is not None
+    now = rig.clock.now()
+    with rig.store.transaction() as tx:
+        cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
+    rig.clock.advance(55)
+    assert scheduled.turn() == 5

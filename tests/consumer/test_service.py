@@ -1,0 +1,142 @@
+"""A process of one or all roles: its start, its stop, its probes, and what it exports of its leases."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.exposition import generate_latest
+
+from adapters.engines.processes import free_port
+from adapters.errors import ConfigError
+from adapters.store import cursors as cursor_rows
+from consumer import config
+from consumer.bootstrap import build, build_parts
+from consumer.config import Settings
+from consumer.demo.settings import write_settings
+from consumer.hooks import Hooks
+from consumer.leases import RELAY, Leases, poll_lease
+from consumer.service import BEAT_SECONDS, Beats, Service
+from consumer.worker import Worker
+from tests.support import LONG, StillClock
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of a service whose remotes nobody serves."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    return config.load(write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port()))
+
+
+# -- Start and stop ----------------------------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_an_error_before_any_loop_runs(settings: Settings) -> None:
+    turned: list[str] = []
+
+    class Turned(Hooks):
+        def loop_turned(self, loop: str, instance: str = "") -> None:
+            turned.append(loop)
+
+    with socket.create_server(("127.0.0.1", settings.web.port)):
+        service = build(settings, hooks=Turned())
+        with pytest.raises(ConfigError, match=rf"web: cannot listen on 127.0.0.1:{settings.web.port}"):
+            service.start()
+        assert service.what_is_stuck() == ""
+        service.stop()
+    assert turned == []
+
+
+class Hangs(Worker):
+    """Any number of turns that end together, when the test says so."""
+
+    def __init__(self, turns: int) -> None:
+        self.begun = threading.Semaphore(0)
+        self.end = threading.Event()
+        self._turns = turns
+
+    def turn(self) -> bool:
+        self.begun.release()
+        self.end.wait()
+        return False
+
+    def all_begun(self) -> bool:
+        return all(self.begun.acquire(timeout=LONG) for _ in range(self._turns))
+
+
+@pytest.fixture
+def hangs() -> Iterator[Hangs]:
+    worker = Hangs(turns=64)
+    yield worker
+    worker.end.set()
+
+
+def test_loops_that_do_not_end_are_waited_for_together(settings: Settings, hangs: Hangs) -> None:
+    """Each of 64 workers may wait for a remote that hangs; a second for each was more than a minute."""
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"threads": 64})})
+    service = Service(replace(build_parts(settings), worker=hangs), stop_seconds=0.1)
+    service.start()
+    assert hangs.all_begun()
+    began = time.monotonic()
+    service.stop()
+    assert time.monotonic() - began < 20
+
+
+# -- Leases and probes -------------------------------------------------------------------------------------------
+
+
+def leads(service: Service, role: str, shop: str) -> float | None:
+    labels = {"role": role, "shop": shop}
+    found: float | None = service.parts.recorder.registry.get_sample_value("orderflow_leader", labels)
+    return found
+
+
+def test_a_process_without_the_leases_neither_polls_nor_does_the_housekeeping(settings: Settings) -> None:
+    service = build(settings, holder="one")
+    parts, base = service.parts, service.base
+    assert parts.housekeeping is not None
+    other = Leases(base.store, base.clock, "two", 600)
+    assert other.take(RELAY)
+    assert other.take(poll_lease("alpha"))
+    assert parts.pollers["alpha"].turn() == base.leases.renew_seconds
+    assert parts.housekeeping.turn() == base.leases.renew_seconds
+    assert cursor_rows.find(base.store, "alpha") is None
+    assert leads(service, "poller", "alpha") == 0
+    assert leads(service, "relay", "") == 0
+    other.release_all()
+    parts.housekeeping.turn()
+    assert leads(service, "relay", "") == 1
+    assert 'orderflow_leader{role="relay",shop=""} 1.0' in generate_latest(parts.recorder.registry).decode()
+    service.stop()
+
+
+def test_a_process_that_cannot_renew_its_leases_leads_until_they_end(settings: Settings) -> None:
+    """Another process leads by then, so the sum over all would be 2: a false alarm."""
+    clock = StillClock()
+    service = build(settings, clock=clock)
+    assert service.parts.housekeeping is not None
+    service.parts.housekeeping.turn()
+    service.parts.pollers["alpha"].turn()
+    clock.advance(settings.leases.seconds - 1)
+    assert leads(service, "relay", "") == 1
+    assert leads(service, "poller", "alpha") == 1
+    clock.advance(1)
+    assert leads(service, "relay", "") == 0
+    assert leads(service, "poller", "alpha") == 0
+    service.stop()
+
+
+def test_a_loop_without_a_turn_for_two_minutes_is_stuck() -> None:
+    clock = StillClock()
+    beats = Beats(clock)
+    beats.loop_turned("worker", "0")
+    beats.loop_turned("poller", "alpha")
+    beats.loop_turned("consumer")
+    clock.advance(BEAT_SECONDS)
+    beats.page_published("alpha")
+    assert beats.what_is_stuck() == ""
+    clock.advance(1)
+    assert beats.what_is_stuck() == f"no turn for {BEAT_SECONDS} s: consumer, worker:0"
