@@ -116,6 +116,8 @@ class _Carrier(Message):
 
 
 class _Carriers(Message):
+    """SH21."""
+
     carriers: tuple[OnErrorOmit[_Carrier], ...]
 
 
@@ -125,6 +127,8 @@ class _ShippingType(Message):
 
 
 class _ShippingTypes(Message):
+    """SH12."""
+
     shipping_types: tuple[OnErrorOmit[_ShippingType], ...]
 
 
@@ -133,6 +137,8 @@ class _Features(Message):
 
 
 class _Platform(Message):
+    """PC01."""
+
     features: Annotated[_Features, Loose(_Features())] = _Features()
 
 
@@ -152,6 +158,8 @@ class _Thread(Message):
 
 
 class _Threads(Message):
+    """M11: a page of threads, each with its messages."""
+
     data: tuple[OnErrorOmit[_Thread], ...]
     next_page_token: Annotated[str, Loose("")] = ""
 
