@@ -79,7 +79,9 @@ def _commands(connection: sa.Connection) -> dict[str, Waiting]:
 
 def _dead_letters(connection: sa.Connection) -> dict[tuple[str, str], int]:
     c = s.dead_letters.c
-    statement = sa.select(c.source, c.reason, _how_many()).where(c.state == "open").group_by(c.source, c.reason)
+    statement = (
+        sa.select(c.source, c.reason, _how_many()).where(c.state == s.DeadLetterState.OPEN).group_by(c.source, c.reason)
+    )
     return {(row.source, row.reason): row.how_many for row in connection.execute(statement)}
 
 

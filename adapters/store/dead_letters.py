@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.headers_json import headers_from_json, headers_to_json
+from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store, Transaction
 
 
@@ -29,13 +30,13 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDeadLetter(DeadLetter):
-    """A dead letter with what became of it. `state` is open, replayed or discarded."""
+    """A dead letter, and what became of it."""
 
     id: int
     first_at: datetime
     last_at: datetime
     times: int  # how often the same bytes came for the same reason
-    state: str
+    state: DeadLetterState
 
 
 def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
@@ -53,7 +54,7 @@ def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> N
             first_at=now,
             last_at=now,
             times=1,
-            state="open",
+            state=DeadLetterState.OPEN,
         )
         for each in dead_letters
     ]
@@ -65,7 +66,7 @@ def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> N
             index_elements=["source", "reason", "digest"],
             set_=dict(
                 times=s.dead_letters.c.times + 1,
-                state="open",
+                state=DeadLetterState.OPEN,
                 last_at=insert.excluded.last_at,
                 place=insert.excluded.place,
             ),
@@ -74,13 +75,13 @@ def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> N
     )
 
 
-def close(tx: Transaction, dead_letter_id: int, times: int, state: str) -> bool:
+def close(tx: Transaction, dead_letter_id: int, times: int, state: DeadLetterState) -> bool:
     """Mark an open dead letter as replayed or discarded. False where it was not open, or came again since it was read.
 
     A consumer can dead-letter a replayed record again before the replay is marked. The row has to stay open then.
     """
     c = s.dead_letters.c
-    as_read = (c.id == dead_letter_id, c.state == "open", c.times == times)
+    as_read = (c.id == dead_letter_id, c.state == DeadLetterState.OPEN, c.times == times)
     return bool(tx.execute(sa.update(s.dead_letters).where(*as_read).values(state=state)).rowcount)
 
 

@@ -1,7 +1,7 @@
-"""The database behind the store: how each engine is opened, what of its errors means "not now", and the schema.
+"""The database behind the store: how each engine is opened, which of its errors mean "try again", and migrations.
 
-SQLite serves one process. PostgreSQL serves any number; it runs at READ COMMITTED, where every statement sees what is
-committed by then: rows are read again under their lock, and updates name the state that they expect.
+SQLite serves one process. PostgreSQL serves any number of processes. It runs at READ COMMITTED: every statement sees
+what is committed when it begins. So rows are read under their lock, and updates name the state that they expect.
 """
 
 import fcntl
@@ -19,25 +19,25 @@ from psycopg.types.array import ListBinaryDumper
 
 from adapters.errors import ConfigError, StoreUnavailable
 
-#: A writer of another process (a command of the CLI) may hold SQLite for so long.
+#: How long a write waits while another process writes the SQLite file, for example a command of the CLI.
 BUSY_SECONDS: Final = 15
-#: PostgreSQL ends what takes longer: a statement, a wait for a lock, a transaction that nobody goes on with.
+#: PostgreSQL ends a statement, a wait for a lock, and an idle transaction after these times.
 STATEMENT_SECONDS: Final = 60
 LOCK_SECONDS: Final = 30
 IDLE_SECONDS: Final = 60
-#: A server that was cut off without a word is given up after so long.
+#: A connection to a server that answers nothing any more is closed after this time.
 SILENT_SECONDS: Final = 20
 CONNECT_SECONDS: Final = 5
-#: Any number that nobody else takes for an advisory lock: one migration at a time.
+#: The number of the advisory lock that lets one process migrate at a time. Any number that no other program uses.
 MIGRATION_LOCK: Final = 7_261_004_115
-#: read_only_sql_transaction: a connection to a server that is no longer the primary.
+#: SQLSTATE read_only_sql_transaction: the server is no longer the primary.
 READ_ONLY: Final = "25006"
 
 POSTGRESQL: Final = "postgresql+psycopg"
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether the store is a file of one process."""
+    """Whether this is the URL of a SQLite store."""
     return url.startswith("sqlite")
 
 
@@ -47,23 +47,23 @@ def sqlite_file(url: str) -> Path | None:
     return Path(path) if is_sqlite(url) and path else None
 
 
-def hold_alone(url: str, said_by: str = "store.url") -> IO[str] | None:
-    """Hold a SQLite store for this process until the file that is returned is closed: there is no second one on it.
+def hold_alone(url: str, setting: str = "store.url") -> IO[str] | None:
+    """Lock a SQLite store for this process, so that no second service runs on it, until the returned file is closed.
 
-    None where there is nothing to hold: PostgreSQL, a store in memory. Commands of the CLI do not ask.
-    Raises ConfigError, naming `said_by`, where another process holds it, or its folder is not there.
+    None where there is nothing to lock: PostgreSQL, a store in memory. Commands of the CLI do not take the lock.
+    Raises ConfigError, naming `setting`, where another process has the lock, or the folder is missing.
     """
     file = sqlite_file(url)
     if file is None or file.name == ":memory:":
         return None
     if not file.parent.is_dir():
-        raise ConfigError(f"{said_by}: there is no folder {file.parent}")
+        raise ConfigError(f"{setting}: there is no folder {file.parent}")
     lock = file.with_name(f"{file.name}.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise ConfigError(f"{said_by}: another orderflow runs on {file}") from error
+        raise ConfigError(f"{setting}: another orderflow runs on {file}") from error
     return lock
 
 
@@ -74,7 +74,7 @@ def open_engine(
     password: Callable[[], str] | None = None,
     connections: int = 16,
 ) -> sa.Engine:
-    """The engine of a URL. Nothing is connected yet. `password` is read for every new connection.
+    """The engine of a URL. It connects when it is first used. `password` is read for every new connection.
 
     Raises ConfigError.
     """
@@ -90,20 +90,20 @@ def open_engine(
 
 
 _EXAMPLE: Final = f"{POSTGRESQL}://orderflow@db.example/orderflow"
-#: What the driver takes from the query of a URL: the user's password, and that of a certificate's key.
+#: The secrets that the driver reads from the query of a URL: the user's password, and that of a certificate's key.
 _SECRETS: Final = frozenset({"password", "sslpassword"})
 
 
 def _parsed(url: str) -> sa.URL:
-    """Raises ValueError, which says what is wrong and not what was given."""
+    """Raises ValueError. Its text does not quote the URL, which may hold a password."""
     try:
         return sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError) as error:  # a port that is no number is only the latter
+    except (sa.exc.ArgumentError, ValueError) as error:  # ValueError alone: a port that is no number
         raise ValueError(f"is not a database URL; examples: sqlite:///orderflow.db, {_EXAMPLE}") from error
 
 
 def has_password(url: str) -> bool:
-    """Whether the URL holds one, beside the user or in the query. Raises ValueError where it is no URL."""
+    """Whether the URL holds a password, beside the user or in the query. Raises ValueError where it is no URL."""
     parsed = _parsed(url)
     return parsed.password is not None or not _SECRETS.isdisjoint(parsed.query)
 
@@ -114,9 +114,10 @@ def without_password(url: str) -> tuple[str, str]:
     Raises ValueError where it is no URL.
     """
     parsed = _parsed(url)
-    in_query = parsed.query.get("password", ())  # the driver prefers it to the one beside the user
+    in_query = parsed.query.get("password", ())  # the driver prefers it to the password beside the user
     password = in_query if isinstance(in_query, str) else "".join(in_query[-1:])
-    bare = parsed.difference_update_query(["password"])._replace(password=None)  # `set` takes None for "as it is"
+    # Not `set(password=None)`: it keeps the password.
+    bare = parsed.difference_update_query(["password"])._replace(password=None)
     return bare.render_as_string(hide_password=False), password or str(parsed.password or "")
 
 
@@ -130,7 +131,7 @@ def _open_sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
 
 
 def _sqlite_settings(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN would come too late, at the first write
+    connection.isolation_level = None  # the driver would send BEGIN at the first write, which is too late
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -152,9 +153,9 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
         pool_size=connections,
         max_overflow=0,
         pool_timeout=LOCK_SECONDS,
-        pool_pre_ping=True,  # after an outage the first use of each old connection would fail
+        pool_pre_ping=True,  # otherwise, after an outage, the first use of each old connection fails
         pool_recycle=1800,
-        hide_parameters=True,  # in the texts of errors: they are people's names and addresses
+        hide_parameters=True,  # in the texts of errors: parameters are people's names and addresses
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "orderflow",
@@ -172,13 +173,14 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
 
 
 def _postgresql_settings(connection: Any, _record: object) -> None:
-    """Arrays go in binary: as text, every quote in every document is escaped in Python, a third of an apply's time."""
+    """Send arrays in binary. As text, Python escapes every quote of every document, a third of the time of apply."""
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Errors that mean "not now" become StoreUnavailable: away, too slow, a deadlock, no longer the primary."""
+    """Turn errors after which a retry can succeed into StoreUnavailable: the database cannot be reached, is too slow,
+    found a deadlock, or is no longer the primary."""
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
@@ -190,7 +192,7 @@ def translated() -> Iterator[None]:
 
 
 def _name(error: BaseException) -> str:
-    """The kind of an error; its text may quote data."""
+    """The class of an error. Its text may quote data."""
     return type(error.__cause__ or error).__name__
 
 

@@ -1,11 +1,11 @@
-"""The tables. Alembic's revisions in migrations/ make them; a test proves that both are the same.
+"""The tables. Alembic's revisions in migrations/ create them; a test compares both.
 
-Invariants are indexes and constraints here, not hopes elsewhere. A command's `state`:
+What must always hold is an index or a constraint here, so that no code can break it. A command's `state`:
 
     open --claim--> leased --result--> done | rejected | gave_up
      |  ^             |
      |  +--- retry ---+        an expired lease is claimable by the ordinary claim
-     +--> obsolete             no longer needed; open again under the same row where the need returns
+     +--> obsolete             no longer needed; open again in the same row where the need returns
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from statemachine.states import State
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware instant in UTC. SQLite keeps no zone, so it is taken off on the way in and put back on the way out."""
+    """An instant in UTC. SQLite stores no time zone, so the zone is removed before a write and added after a read."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -32,7 +32,7 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return value
         if value.tzinfo is None:
-            raise ValueError("an instant without a zone")  # taken for local time it would be wrong by hours
+            raise ValueError("an instant without a zone")  # read as local time, it would be wrong by hours
         return value if dialect.name != "sqlite" else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
@@ -78,12 +78,16 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def is_live(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
-    """Open or leased. Written out, not bound: a partial index serves only the words that it was made with."""
+    """The condition that a command is open or leased.
+
+    The values stand in the SQL text and are no parameters: a partial index is used only where the text of the
+    condition is the one in the index.
+    """
     return c["state"].in_([sa.literal_column("'open'"), sa.literal_column("'leased'")])
 
 
 def needs_attention(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
-    """Of orders; written out for the same reason."""
+    """The condition that an order needs a person. Its value stands in the SQL text for the same reason."""
     return c["attention"] != sa.literal_column("'[]'")
 
 
@@ -91,7 +95,8 @@ def _order_key() -> sa.Column[int]:
     return sa.Column("order_key", _ID, sa.ForeignKey("orders.id"), nullable=False)
 
 
-#: One row per order of a shop: its merged facts and what they amount to. Written by apply alone.
+#: One row for each order of a shop: its joined facts, and the state and attention that follow from them.
+#: Only consumer/apply.py writes it.
 orders = sa.Table(
     "orders",
     metadata,
@@ -99,15 +104,15 @@ orders = sa.Table(
     sa.Column("shop", sa.Text, nullable=False),
     sa.Column("order_id", sa.Text, nullable=False),
     sa.Column("state", OneOf(State), nullable=False),
-    sa.Column("facts", sa.Text, nullable=False),  # JSON of statemachine.facts.Facts
-    sa.Column("version", sa.Integer, nullable=False),  # one more with every journal row
+    sa.Column("facts", sa.Text, nullable=False),  # JSON of Facts, see facts_json.py
+    sa.Column("version", sa.Integer, nullable=False),  # the number of journal rows of the order
     sa.Column("attention", sa.Text, nullable=False),  # JSON [[reason, detail, since]]
-    sa.Column("content", sa.Text, nullable=False),  # hash of the newest snapshot; "" before the first
-    sa.Column("read_after", Instant),  # a read begun later is news even if unchanged
+    sa.Column("content", sa.Text, nullable=False),  # digest of the newest snapshot; "" before the first
+    sa.Column("read_after", Instant),  # a read that began later is published even if nothing changed
     sa.Column("first_seen_at", Instant, nullable=False),
-    sa.Column("entered_at", Instant, nullable=False),  # when it came into this state
+    sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
-    sa.UniqueConstraint("order_id", "shop"),  # in this order it serves a look-up by the id alone too
+    sa.UniqueConstraint("order_id", "shop"),  # order_id first: the index also serves a search by the id alone
     sa.Index("ix_orders_state", "shop", "state", "entered_at"),
     sa.Index(
         "ix_orders_read_after",
@@ -124,18 +129,19 @@ orders = sa.Table(
     ),
 )
 
-#: Every content of an order that was received, byte for byte, compressed. Nothing queries inside. Personal data.
+#: Each version of an order that Mirakl showed, byte for byte, compressed. No statement looks inside. Personal data.
 snapshots = sa.Table(
     "snapshots",
     metadata,
     _order_key(),
-    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("content", sa.Text, nullable=False),  # the digest of the bytes
     sa.Column("body", sa.LargeBinary, nullable=False),  # zlib
     sa.Column("received_at", Instant, nullable=False),
     sa.PrimaryKeyConstraint("order_key", "content"),
 )
 
-#: Every event of every order, in the order of the order's version. Folding `says` gives orders.facts.
+#: One row for each applied event of an order, numbered by the order's version. Joining `says` of all rows of an order
+#: gives orders.facts.
 journal = sa.Table(
     "journal",
     metadata,
@@ -145,20 +151,20 @@ journal = sa.Table(
     sa.Column("source", sa.Text, nullable=False),
     sa.Column("event_id", sa.Text, nullable=False),
     sa.Column("trigger", OneOf(Trigger), nullable=False),
-    sa.Column("at", Instant, nullable=False),  # when it happened, by its sender
+    sa.Column("at", Instant, nullable=False),  # when it happened, by the sender's clock
     sa.Column("recorded_at", Instant, nullable=False),
-    sa.Column("says", sa.Text, nullable=False),  # JSON of Facts, only what this event adds
-    sa.Column("note", sa.Text, nullable=False),  # JSON, for the timeline
+    sa.Column("says", sa.Text, nullable=False),  # JSON of Facts: what this event adds
+    sa.Column("note", sa.Text, nullable=False),  # JSON, for the timeline of `orders show`
     sa.Column("result", OneOf(EventResult), nullable=False),
     sa.Column("before", OneOf(State), nullable=False),
     sa.Column("after", OneOf(State), nullable=False),
     sa.Column("machine_version", sa.Integer, nullable=False),
     sa.Column("repeats", sa.Integer, nullable=False, server_default="0"),
-    sa.UniqueConstraint("event_id", "source"),  # the telling column first
+    sa.UniqueConstraint("event_id", "source"),  # event_id first: it differs in nearly every row, source does not
     sa.UniqueConstraint("order_key", "version"),
 )
 
-#: Calls to make. Unique under what they are for, so that one need never yields two.
+#: Calls to make. Unique by what a call is for, so that one need never leads to two calls.
 commands = sa.Table(
     "commands",
     metadata,
@@ -176,8 +182,8 @@ commands = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("lease_token", sa.Text),
     sa.Column("lease_until", Instant),
-    sa.Column("payload", sa.LargeBinary),  # of an import: stored before its first try. Personal data
-    sa.Column("maybe_sent", sa.Boolean, nullable=False, server_default=sa.false()),  # payload frozen from then
+    sa.Column("payload", sa.LargeBinary),  # of an import, stored before its first try. Personal data
+    sa.Column("maybe_sent", sa.Boolean, nullable=False, server_default=sa.false()),  # then the payload is frozen
     sa.Column("last_outcome", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("order_key", "kind", "carries", "round"),
     sa.CheckConstraint("state IN ('open', 'leased', 'done', 'rejected', 'gave_up', 'obsolete')", name="state_is_known"),
@@ -198,7 +204,7 @@ commands = sa.Table(
     ),
 )
 
-#: Shops by name, bound for ever to one account; and the switches of their effects.
+#: Shops by name, each bound to one account at Mirakl, and the switches of their effects.
 shops = sa.Table(
     "shops",
     metadata,
@@ -206,12 +212,12 @@ shops = sa.Table(
     sa.Column("endpoint", sa.Text, nullable=False),
     sa.Column("shop_id", sa.BigInteger, nullable=False),
     sa.Column("effects", sa.Boolean, nullable=False),
-    sa.Column("paused", sa.Text, nullable=False, server_default=""),  # "accept import ship", those that rest
+    sa.Column("paused", sa.Text, nullable=False, server_default=""),  # the paused groups of effects, as "accept ship"
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.UniqueConstraint("endpoint", "shop_id"),
 )
 
-#: What a person did to a switch, for ever.
+#: What a person changed, when and why. No row is ever deleted.
 audit = sa.Table(
     "audit",
     metadata,
@@ -223,17 +229,17 @@ audit = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
 )
 
-#: How far each poll has come.
+#: How far the poll of each shop has come.
 cursors = sa.Table(
     "cursors",
     metadata,
     sa.Column("shop", sa.Text, primary_key=True),
     sa.Column("watermark", Instant, nullable=False),
-    sa.Column("wide_at", Instant, nullable=False),  # the last wide sweep
+    sa.Column("wide_at", Instant, nullable=False),  # the last wide window
     sa.Column("succeeded_at", Instant, nullable=False),
 )
 
-#: The next offset to apply; the truth that the log's own commit only hints at.
+#: The next offset to apply of each partition. A consumer starts here, and not at its commit in Kafka.
 progress = sa.Table(
     "progress",
     metadata,
@@ -242,18 +248,27 @@ progress = sa.Table(
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("group_name", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
-    sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id: another one if it is made anew
+    sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id, another one once it is recreated
     sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),  # by `offsets reset`
     sa.Column("was_shorter", sa.Boolean, nullable=False, server_default=sa.false()),  # the log ended before `position`
     sa.PrimaryKeyConstraint("cluster", "topic", "partition", "group_name"),
 )
+
+
+class DeadLetterState(StrEnum):
+    """What became of a dead letter."""
+
+    OPEN = "open"  # a person has to look
+    REPLAYED = "replayed"  # published once more
+    DISCARDED = "discarded"  # a person decided that it is not needed
+
 
 #: What could not be used, as received. The same bytes for the same reason are one row. May hold personal data.
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
     sa.Column("id", _ID, primary_key=True),
-    sa.Column("source", sa.Text, nullable=False),  # the topic, or "poll:SHOP"
+    sa.Column("source", sa.Text, nullable=False),  # the topic, or "poll:SHOP", or "callback:SHOP"
     sa.Column("place", sa.Text, nullable=False),  # "topic/partition/offset", or the read
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("detail", sa.Text, nullable=False),
@@ -264,12 +279,12 @@ dead_letters = sa.Table(
     sa.Column("first_at", Instant, nullable=False),
     sa.Column("last_at", Instant, nullable=False),
     sa.Column("times", sa.Integer, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("state", OneOf(DeadLetterState), nullable=False),
     sa.UniqueConstraint("source", "reason", "digest"),
     sa.CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state_is_known"),
 )
 
-#: Who alone does what only one may do: poll a shop, relay the outbox. A new holder has a higher token.
+#: At most one process at a time polls a shop, or relays the outbox. Each new holder has a higher token.
 leases = sa.Table(
     "leases",
     metadata,
@@ -279,7 +294,7 @@ leases = sa.Table(
     sa.Column("until", Instant, nullable=False),
 )
 
-#: Calls made to an account in its present hour and day, by all workers together.
+#: Calls that all workers together made to an account in its present hour and day.
 budgets = sa.Table(
     "budgets",
     metadata,
@@ -290,8 +305,8 @@ budgets = sa.Table(
     sa.PrimaryKeyConstraint("account", "span"),
 )
 
-#: What is to be published, written in the transaction that made it so. Gone once it is published. The names are
-#: those that Debezium's outbox router expects, so that it can take the relay's place.
+#: Records to publish, written in the transaction that caused them, deleted once they are published. The names of the
+#: columns are those of Debezium's outbox router, so that Debezium can replace the relay.
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -304,9 +319,9 @@ outbox = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
 )
 
-#: How `progress` names the embedded log.
+#: The cluster of the embedded log, in `progress`.
 CLUSTER: Final = "embedded"
-#: The embedded log. Offsets are given inside the write transaction, so they have no gaps and no races.
+#: The embedded log. Offsets are assigned in the write transaction: without gaps, and each one once.
 log_records = sa.Table(
     "log_records",
     metadata,

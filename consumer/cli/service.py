@@ -13,7 +13,7 @@ import typer
 from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import transaction as stores
-from adapters.store.copy import MOVED, move
+from adapters.store.copy import COPIED, copy_to_postgresql
 from adapters.store.transaction import Store
 from consumer import bootstrap, config, service
 from consumer.cli.opening import Environment, cure, missing_file
@@ -124,12 +124,12 @@ def _is_current(settings: Settings, store: Store) -> bool:
 
 def _moved(store: Store, source: str) -> dict[str, int]:
     if not sys.stdout.isatty():
-        return move(source, store, bootstrap.GROUP)
+        return copy_to_postgresql(source, store, bootstrap.GROUP)
     from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - only a terminal needs it
 
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as shown:
-        tasks = {table.name: shown.add_task(table.name, total=None) for table in MOVED}
-        return move(
+        tasks = {table.name: shown.add_task(table.name, total=None) for table in COPIED}
+        return copy_to_postgresql(
             source,
             store,
             bootstrap.GROUP,

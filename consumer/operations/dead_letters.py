@@ -10,6 +10,7 @@ from adapters.ports import Clock, LogWriter, NewRecord
 from adapters.store import audit as audit_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store.dead_letters import StoredDeadLetter
+from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
 from consumer.config import TopicsTable
 from consumer.operations.errors import NotPossible, require_reason
@@ -45,7 +46,7 @@ def replay(
     log.publish([record])
     with store.transaction() as tx:
         # A fast consumer may have dead-lettered the record again by now. Then the row stays open.
-        dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, "replayed")
+        dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, DeadLetterState.REPLAYED)
         audit_rows.add(tx, who=who, act="replayed", subject=_subject(dead_letter), why=why, at=clock.now())
     return record.topic
 
@@ -55,13 +56,13 @@ def discard(store: Store, clock: Clock, dead_letter: StoredDeadLetter, *, who: s
     require_reason(why)
     _require_open(dead_letter)
     with store.transaction() as tx:
-        if not dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, "discarded"):
+        if not dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, DeadLetterState.DISCARDED):
             raise NotPossible(f"{_subject(dead_letter)} came again, or was closed, just now: look at it again")
         audit_rows.add(tx, who=who, act="discarded", subject=_subject(dead_letter), why=why, at=clock.now())
 
 
 def _require_open(dead_letter: StoredDeadLetter) -> None:
-    if dead_letter.state != "open":
+    if dead_letter.state != DeadLetterState.OPEN:
         raise NotPossible(f"{_subject(dead_letter)} is {dead_letter.state} already")
 
 

@@ -1,4 +1,4 @@
-"""Alembic's entry. The connection comes from store.migrate; there is no other way in."""
+"""Alembic's entry point. engine.upgrade passes the connection; the `alembic` command line is not used."""
 
 from alembic import context
 

@@ -1,6 +1,6 @@
-"""A store moves to a real PostgreSQL: what it refuses, leaving both sides as they were; then that life goes on.
+"""Copying a SQLite store to a real PostgreSQL: what is refused and changes nothing; then that the service goes on.
 
-A move that half happened, or forgot a record or a call, would lose an order or double it.
+A copy of half the rows, or without a record or a call, would lose an order or make a call twice.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from adapters.store import journal as journal_rows
 from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
-from adapters.store.copy import LEFT, MOVED, NotMovable, move
+from adapters.store.copy import COPIED, NOT_COPIED, CopyRefused, copy_to_postgresql
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.transaction import Store, schema_is_current
 from consumer.apply import OrderWriter
@@ -32,12 +32,12 @@ from tests.consumer.rig import OMS_EVENTS, Rig
 from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event
 
-Move = Callable[[], dict[str, int]]
+Copy = Callable[[], dict[str, int]]
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """A store full of life: orders of every age, an import without an answer, a dead letter, an audit."""
+    """A store with orders in several states, an import without an answer, a dead letter and a row of the audit."""
     rig = Rig(tmp_path, shops=("alpha", "beta"))
     rig.imported("1-A")
     rig.imported("2-A", "beta")
@@ -51,7 +51,7 @@ def rig(tmp_path: Path) -> Rig:
     rig.consume()
     with rig.store.transaction() as tx:
         audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="a look", at=rig.clock.now())
-    rig.add("5-A")  # its acceptance is due when the move comes
+    rig.add("5-A")  # its acceptance is due when the store is copied
     rig.poll()
     return rig
 
@@ -65,8 +65,8 @@ def target(postgres_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def move_it(rig: Rig, target: Store) -> Move:
-    return lambda: move(f"sqlite:///{rig.path}", target, GROUP)
+def copy(rig: Rig, target: Store) -> Copy:
+    return lambda: copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP)
 
 
 def rows(store: Store, table: sa.Table) -> list[Any]:
@@ -78,99 +78,99 @@ def has_no_tables(store: Store) -> bool:
     return sa.inspect(store.engine).get_table_names() == []
 
 
-# -- What it refuses ---------------------------------------------------------------------------------------------
+# -- What is refused -----------------------------------------------------------------------------------------------
 
 
-def test_a_store_on_which_the_service_runs(rig: Rig, target: Store, move_it: Move) -> None:
+def test_a_store_on_which_a_service_runs_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
     held = database.hold_alone(f"sqlite:///{rig.path}")
     assert held is not None
     with pytest.raises(ConfigError, match=r"--from: another orderflow runs on .*orderflow\.db"):
-        move_it()
+        copy()
     assert has_no_tables(target)
     held.close()
-    assert move_it()["orders"] == 5
+    assert copy()["orders"] == 5
 
 
-def test_a_second_move_at_the_same_time(rig: Rig, target: Store) -> None:
-    """And no command of the CLI writes meanwhile what would be left behind."""
+def test_a_second_copy_and_a_write_at_the_same_time_are_refused(rig: Rig, target: Store) -> None:
+    """What a command of the CLI writes meanwhile would be missing in the copy."""
     seen: list[str] = []
     impatient = Store(f"sqlite:///{rig.path}", busy_seconds=0.05)
 
-    def meddle(*_: object) -> None:
+    def while_it_runs(*_: object) -> None:
         if seen:
             return
         with pytest.raises(ConfigError, match="another orderflow runs on"):
-            move(f"sqlite:///{rig.path}", target, GROUP)
+            copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP)
         with pytest.raises(StoreUnavailable), impatient.transaction() as tx:
             audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="too late", at=rig.clock.now())
         seen.append("both refused")
 
-    move(f"sqlite:///{rig.path}", target, GROUP, meddle)
+    copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP, while_it_runs)
     assert seen == ["both refused"]
     impatient.close()
 
 
-def test_records_that_are_not_applied(rig: Rig, target: Store, move_it: Move) -> None:
+def test_records_that_are_not_applied_are_refused(rig: Rig, target: Store, copy: Copy) -> None:
     for key in (b"1:a", b"1:b", b"1:a"):
         rig.log.publish([NewRecord(OMS_EVENTS, key, b"{}")])
-    with pytest.raises(NotMovable, match=r"3 records of its log have not been applied yet \(oms\.order-events/\d: \d"):
-        move_it()
+    with pytest.raises(CopyRefused, match=r"3 records of its log have not been applied yet \(oms\.order-events/\d: \d"):
+        copy()
     assert has_no_tables(target)
     rig.consume()
-    assert move_it()["orders"] == 5
+    assert copy()["orders"] == 5
 
 
-def test_a_log_that_nobody_has_read_yet(tmp_path: Path, target: Store) -> None:
+def test_a_log_without_any_progress_is_refused(tmp_path: Path, target: Store) -> None:
     rig = Rig(tmp_path)
     rig.log.publish([NewRecord(OMS_EVENTS, b"1:a", b"{}")])
-    with pytest.raises(NotMovable, match="1 records"):
-        move(f"sqlite:///{rig.path}", target, GROUP)
+    with pytest.raises(CopyRefused, match="1 records"):
+        copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP)
 
 
 def test_progress_of_another_group_does_not_count(rig: Rig, target: Store) -> None:
-    with pytest.raises(NotMovable, match="have not been applied yet"):
-        move(f"sqlite:///{rig.path}", target, "another")
+    with pytest.raises(CopyRefused, match="have not been applied yet"):
+        copy_to_postgresql(f"sqlite:///{rig.path}", target, "another")
 
 
-def test_a_call_that_is_under_way(rig: Rig, target: Store, move_it: Move) -> None:
+def test_a_call_that_is_under_way_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
     assert rig.worker.claim() is not None
-    with pytest.raises(NotMovable, match="1 calls are under way, or were when the old service was killed"):
-        move_it()
+    with pytest.raises(CopyRefused, match="1 calls are under way, or were when the old service was killed"):
+        copy()
     assert has_no_tables(target)
-    rig.work(120)  # the lease is over, so it is claimed again
-    assert move_it()["orders"] == 5
+    rig.work(120)  # the lease runs out, the command is claimed again
+    assert copy()["orders"] == 5
 
 
-def test_a_target_that_is_not_empty(rig: Rig, target: Store, move_it: Move) -> None:
-    moved = move_it()
-    before = {table.name: rows(target, table) for table in MOVED}
-    with pytest.raises(NotMovable, match=r"the PostgreSQL database is not empty \(\w+ has rows\)"):
-        move_it()
-    assert {table.name: rows(target, table) for table in MOVED} == before
-    assert moved["orders"] == len(before["orders"])
+def test_a_target_with_orders_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
+    copied = copy()
+    before = {table.name: rows(target, table) for table in COPIED}
+    with pytest.raises(CopyRefused, match=r"the PostgreSQL database is not empty \(\w+ has rows\)"):
+        copy()
+    assert {table.name: rows(target, table) for table in COPIED} == before
+    assert copied["orders"] == len(before["orders"])
 
 
-def test_a_target_on_which_something_ran_already(rig: Rig, target: Store, move_it: Move) -> None:
+def test_a_target_on_which_a_process_ran_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
     with target.writing() as connection:
         database.upgrade(connection)
     with target.transaction() as tx:
         assert lease_rows.take(tx, "relay", "somebody", rig.clock.now(), rig.clock.now()) is not None
-    with pytest.raises(NotMovable, match=r"not empty \(leases has rows\)"):
-        move_it()
+    with pytest.raises(CopyRefused, match=r"not empty \(leases has rows\)"):
+        copy()
 
 
-def test_a_target_that_is_sqlite(rig: Rig, tmp_path: Path) -> None:
+def test_a_target_on_sqlite_is_refused(rig: Rig, tmp_path: Path) -> None:
     other = Store(f"sqlite:///{tmp_path}/other.db")
     with pytest.raises(ConfigError, match=r"store\.url: is SQLite"):
-        move(f"sqlite:///{rig.path}", other, GROUP)
+        copy_to_postgresql(f"sqlite:///{rig.path}", other, GROUP)
     other.close()
 
 
-def test_a_schema_of_another_version(rig: Rig, target: Store, move_it: Move) -> None:
+def test_a_schema_of_another_version_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
     with rig.store.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
-    with pytest.raises(NotMovable, match="its schema is missing or not this version's"):
-        move_it()
+    with pytest.raises(CopyRefused, match="its schema is missing or not this version's"):
+        copy()
     assert has_no_tables(target)
 
 
@@ -184,52 +184,54 @@ def test_a_schema_of_another_version(rig: Rig, target: Store, move_it: Move) -> 
         ("sqlite:///missing.db", r"there is no file missing\.db"),
     ],
 )
-def test_what_is_no_store(url: str, words: str, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_that_is_no_sqlite_store_is_refused(
+    url: str, words: str, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=f"--from: {words}"):
-        move(url, target, GROUP)
+        copy_to_postgresql(url, target, GROUP)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_no_database(tmp_path: Path, target: Store) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, target: Store) -> None:
     (tmp_path / "notes.db").write_text("milk, eggs, " * 100)
-    with pytest.raises(NotMovable, match=r"--from: cannot be read or written as it is \(DatabaseError\)"):
-        move(f"sqlite:///{tmp_path}/notes.db", target, GROUP)
+    with pytest.raises(CopyRefused, match=r"--from: cannot be read or written as it is \(DatabaseError\)"):
+        copy_to_postgresql(f"sqlite:///{tmp_path}/notes.db", target, GROUP)
 
 
-def test_a_row_that_postgresql_does_not_take(rig: Rig, target: Store, move_it: Move) -> None:
-    """By hand: our own code lets no such text into the store. The error must not quote it."""
+def test_a_row_that_postgresql_refuses_leaves_the_target_empty(rig: Rig, target: Store, copy: Copy) -> None:
+    """Our own code stores no such text. The error must not quote it."""
     with rig.store.transaction() as tx:
         dead_letter_rows.add(
             tx, [DeadLetter("poll:alpha", "x", "bad_field", "Erika\x00", "d", None, b"")], rig.clock.now()
         )
-    with pytest.raises(NotMovable, match=r"cannot be read or written as it is \(DataError\)") as caught:
-        move_it()
+    with pytest.raises(CopyRefused, match=r"cannot be read or written as it is \(DataError\)") as caught:
+        copy()
     assert "Erika" not in str(caught.value)
     assert has_no_tables(target)
 
 
-# -- What comes of it --------------------------------------------------------------------------------------------
+# -- The copy ------------------------------------------------------------------------------------------------------
 
 
-def test_every_row_is_the_same(rig: Rig, target: Store) -> None:
-    told: list[tuple[str, int, int]] = []
-    moved = move(f"sqlite:///{rig.path}", target, GROUP, lambda *one: told.append(one))
+def test_every_row_is_copied_as_it_is(rig: Rig, target: Store) -> None:
+    reported: list[tuple[str, int, int]] = []
+    copied = copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP, lambda *one: reported.append(one))
     assert schema_is_current(target)
-    assert set(moved) == {table.name for table in s.metadata.sorted_tables} - LEFT
-    for table in MOVED:
+    assert set(copied) == {table.name for table in s.metadata.sorted_tables} - NOT_COPIED
+    for table in COPIED:
         assert rows(target, table) == rows(rig.store, table), table.name
-        assert moved[table.name] == len(rows(rig.store, table))
-        assert (table.name, moved[table.name], moved[table.name]) in told
-    assert all(moved[name] for name in ("orders", "snapshots", "journal", "commands", "shops", "audit", "cursors"))
-    assert moved["dead_letters"] == 1
-    for name in LEFT:
+        assert copied[table.name] == len(rows(rig.store, table))
+        assert (table.name, copied[table.name], copied[table.name]) in reported
+    assert all(copied[name] for name in ("orders", "snapshots", "journal", "commands", "shops", "audit", "cursors"))
+    assert copied["dead_letters"] == 1
+    for name in NOT_COPIED:
         assert rows(target, s.metadata.tables[name]) == []
     for order in order_rows.latest(target):
         assert differences(order, journal_rows.of_order(target, order.key)) == []
 
 
-def test_more_rows_than_one_batch_holds(rig: Rig, target: Store, move_it: Move) -> None:
+def test_more_rows_than_one_batch_are_copied(rig: Rig, target: Store, copy: Copy) -> None:
     with rig.store.transaction() as tx:
         for number in range(2_345):
             audit_rows.add(
@@ -240,14 +242,14 @@ def test_more_rows_than_one_batch_holds(rig: Rig, target: Store, move_it: Move) 
                 why=f"{number}",
                 at=rig.clock.now() + timedelta(seconds=number),
             )
-    assert move_it()["audit"] == 2_346
+    assert copy()["audit"] == 2_346
     assert rows(target, s.audit) == rows(rig.store, s.audit)
 
 
-def test_life_goes_on(rig: Rig, target: Store, move_it: Move) -> None:
-    """Calls that were due are made, new rows get ids of their own, and what was unanswered is imported once."""
-    move_it()
-    moved = {table.name: rows(target, table) for table in MOVED}
+def test_the_service_goes_on_with_the_copy(rig: Rig, target: Store, copy: Copy) -> None:
+    """Calls that were due are made, new rows get new ids, and the import without an answer is made once."""
+    copy()
+    copied = {table.name: rows(target, table) for table in COPIED}
     rig.store = target
     rig.orders = OrderWriter(target, {}, rig.clock)
     rig.worker = rig.new_worker()
@@ -256,14 +258,14 @@ def test_life_goes_on(rig: Rig, target: Store, move_it: Move) -> None:
     assert rig.effects("4-A") == ["imported"]
     rig.orders.apply([snapshot_event(read("WAITING_ACCEPTANCE"))])
     with target.transaction() as tx:
-        audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="after the move", at=rig.clock.now())
+        audit_rows.add(tx, who="ops", act="pause", subject="alpha", why="after the copy", at=rig.clock.now())
         dead_letter_rows.add(tx, [DeadLetter("poll:alpha", "x", "bad_field", "", "digest", None, b"")], rig.clock.now())
-    for table in MOVED:
+    for table in COPIED:
         if table.autoincrement_column is not None:
             ids = [row[0] for row in rows(target, table)]
-            assert ids[: len(moved[table.name])] == [row[0] for row in moved[table.name]], table.name
+            assert ids[: len(copied[table.name])] == [row[0] for row in copied[table.name]], table.name
     for name in ("orders", "journal", "commands", "audit", "dead_letters"):
-        assert len(rows(target, s.metadata.tables[name])) > len(moved[name]), name
+        assert len(rows(target, s.metadata.tables[name])) > len(copied[name]), name
     for order in order_rows.latest(target):
         assert differences(order, journal_rows.of_order(target, order.key)) == []
 
@@ -282,7 +284,9 @@ api_key_file = "alpha.key"
 """
 
 
-def test_by_the_command_line(rig: Rig, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_copies_a_store_once(
+    rig: Rig, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "production.toml").write_text(FILE.format(store=store_lines(tmp_path, postgres_url)))
 
@@ -292,10 +296,12 @@ def test_by_the_command_line(rig: Rig, postgres_url: str, tmp_path: Path, monkey
 
     assert run("migrate", "--from", "sqlite:///orderflow.db", "--check")[0] == 2
     code, said = run("migrate", "--from", "sqlite:///missing.db")
-    assert (code, said) == (2, "orderflow: --from: there is no file missing.db\n")
+    assert code == 2
+    assert said == "orderflow: --from: there is no file missing.db\n"
     code, said = run("migrate", "--from", "sqlite:///orderflow.db")
     assert code == 0
-    assert "Moved: " in said and "orders 5" in said
+    assert "Moved: " in said
+    assert "orders 5" in said
     assert run("orders", "verify", "--all") == (0, "5 verified, 0 differ\n")
     code, said = run("migrate", "--from", "sqlite:///orderflow.db")
     assert code == 2

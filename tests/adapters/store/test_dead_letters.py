@@ -8,6 +8,7 @@ import pytest
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import schema as s
 from adapters.store.dead_letters import DeadLetter, StoredDeadLetter
+from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
 from tests.adapters.store.support import (
     NOW,
@@ -25,7 +26,7 @@ def add(store: Store, dead_letter: DeadLetter = DEAD_LETTER) -> StoredDeadLetter
     return next(one for one in dead_letter_rows.newest(store) if one.reason == dead_letter.reason)
 
 
-def close(store: Store, read: StoredDeadLetter, state: str = "replayed") -> bool:
+def close(store: Store, read: StoredDeadLetter, state: DeadLetterState = DeadLetterState.REPLAYED) -> bool:
     with store.transaction() as tx:
         return dead_letter_rows.close(tx, read.id, read.times, state)
 
@@ -50,7 +51,7 @@ def test_the_same_bytes_for_the_same_reason_are_counted(store: Store) -> None:
         first_at=NOW,
         last_at=later(5),
         times=3,
-        state="open",
+        state=DeadLetterState.OPEN,
     )
     assert second.reason == "bad_id"
     assert second.times == 1
@@ -63,14 +64,14 @@ def test_a_dead_letter_is_closed_once(open_store: OpenStore) -> None:
     one, other = open_store(), open_store()
     first, second = add(one), add(one, replace(DEAD_LETTER, reason="bad_id"))
     assert close(one, first)
-    assert not close(other, first, "discarded"), "it is closed already"
+    assert not close(other, first, DeadLetterState.DISCARDED), "it is closed already"
     assert not close(one, replace(first, id=99)), "there is none"
     states = {found.id: found.state for found in dead_letter_rows.newest(one)}
-    assert states == {first.id: "replayed", second.id: "open"}
+    assert states == {first.id: DeadLetterState.REPLAYED, second.id: DeadLetterState.OPEN}
 
 
-@pytest.mark.parametrize("state", ["replayed", "discarded"])
-def test_a_dead_letter_that_comes_again_is_open_again(store: Store, state: str) -> None:
+@pytest.mark.parametrize("state", [DeadLetterState.REPLAYED, DeadLetterState.DISCARDED])
+def test_a_dead_letter_that_comes_again_is_open_again(store: Store, state: DeadLetterState) -> None:
     first = add(store)
     assert close(store, first, state)
     again = add(store, replace(DEAD_LETTER, place="topic/0/7"))
@@ -85,4 +86,4 @@ def test_a_dead_letter_that_came_again_before_it_was_closed_stays_open(store: St
     assert not close(store, read)
     found = dead_letter_rows.find(store, read.id)
     assert found is not None
-    assert found.state == "open"
+    assert found.state == DeadLetterState.OPEN

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from adapters.store import schema as s
-from adapters.store.copy import move
+from adapters.store.copy import copy_to_postgresql
 from adapters.store.transaction import Store
 from consumer.bootstrap import GROUP
 from consumer.cli.app import app
@@ -33,7 +33,7 @@ def test_a_state_that_changes_by_a_persons_act_is_published(postgres_url: str, t
     rig.work()
     assert rig.attention() == ["already_in_oms"]
     store = Store(postgres_url)
-    move(f"sqlite:///{rig.path}", store, GROUP)
+    copy_to_postgresql(f"sqlite:///{rig.path}", store, GROUP)
     (tmp_path / "production.toml").write_text(FILE.format(store=store_lines(tmp_path, postgres_url)))
     args = ["orders", "settle", "1-A", "--reason", "it is this one", "--yes"]
     args += ["--config", str(tmp_path / "production.toml")]

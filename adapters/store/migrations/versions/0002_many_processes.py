@@ -1,6 +1,6 @@
-"""What many processes need: leases, budgets, the outbox; and progress that knows its topic.
+"""For many processes: leases, budgets, the outbox; and the id of its topic in a row of progress.
 
-Runs before the new code: it only adds, so processes of the version before go on beside it.
+Runs before the new code. It only adds, so processes of the version before go on beside it.
 """
 
 from typing import Literal
@@ -44,12 +44,12 @@ def upgrade() -> None:
         sa.Column("created_at", adapters.store.schema.Instant(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
-    # SQLite adds no constraint to a table; there it is made anew, which one process alone does.
-    anew: Literal["always", "never"] = "always" if op.get_context().dialect.name == "sqlite" else "never"
-    with op.batch_alter_table("progress", recreate=anew) as progress:
+    # SQLite cannot add a constraint to a table, so the table is recreated there. Its one process does that alone.
+    recreate: Literal["always", "never"] = "always" if op.get_context().dialect.name == "sqlite" else "never"
+    with op.batch_alter_table("progress", recreate=recreate) as progress:
         progress.add_column(sa.Column("log_id", sa.Text(), server_default="", nullable=False))
         progress.add_column(sa.Column("excused_commit", sa.BigInteger(), server_default="0", nullable=False))
-    with op.batch_alter_table("dead_letters", recreate=anew) as letters:
+    with op.batch_alter_table("dead_letters", recreate=recreate) as letters:
         letters.create_check_constraint(
             op.f("ck_dead_letters_state_is_known"), "state IN ('open', 'replayed', 'discarded')"
         )
