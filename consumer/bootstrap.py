@@ -43,7 +43,7 @@ from consumer.housekeeping import Housekeeping
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Recorder
-from consumer.metrics.stored import StoredGauges
+from consumer.metrics.stored import AccountBudget, StoredGauges
 from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.relay import Relay
@@ -110,11 +110,11 @@ def build_parts(
         closing.callback(store.close)
         _prepare_schema(store)
         bind_shops(settings, store, clock)
-        log_ = open_log(settings, store, clock)
-        closing.callback(log_.close)
-        _check_topics(settings, log_)
+        event_log = open_log(settings, store, clock)
+        closing.callback(event_log.close)
+        _check_topics(settings, event_log)
         leases = Leases(store, clock, holder or _holder(settings), settings.leases.seconds)
-        base = new_base(settings, clock=clock, hooks=hooks, store=store, log_=log_, leases=leases)
+        base = new_base(settings, clock=clock, hooks=hooks, store=store, event_log=event_log, leases=leases)
         worker = new_worker(base, _worker_shops(base, secrets, closing)) if "worker" in roles else None
         parts = Parts(
             base=base,
@@ -194,13 +194,13 @@ def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | Ka
     )
 
 
-def _check_topics(settings: Settings, log_: EmbeddedLog | KafkaLog) -> None:
+def _check_topics(settings: Settings, event_log: EmbeddedLog | KafkaLog) -> None:
     """Raises ConfigError for a topic that does not exist. A broker that does not answer may do so later."""
-    if not isinstance(log_, KafkaLog):
+    if not isinstance(event_log, KafkaLog):
         return
     names = settings.topics.model_dump()
     try:
-        found = log_.partitions(list(names.values()))
+        found = event_log.partitions(list(names.values()))
     except LogUnavailable as error:
         log.warning("log_unavailable", error=str(error))
         return
@@ -229,7 +229,7 @@ def new_base(
     clock: Clock,
     hooks: Hooks,
     store: Store,
-    log_: EmbeddedLog | KafkaLog,
+    event_log: EmbeddedLog | KafkaLog,
     leases: Leases,
     policies: Mapping[str, Policy] | None = None,
 ) -> Base:
@@ -241,7 +241,7 @@ def new_base(
         clock=clock,
         hooks=hooks,
         store=store,
-        log=log_,
+        log=event_log,
         policies=policies,
         orders=orders,
         leases=leases,
@@ -437,7 +437,7 @@ def _watch(parts: Parts) -> None:
         recorder.watch_lease(RELAY, "", partial(base.leases.holds, RELAY))
         recorder.watch_accounts(parts.worker.accounts.by_key)
     budgets = {
-        name: (oms_account(shop.oms.company_ref_id), oms_budget(base.settings))
+        name: AccountBudget(oms_account(shop.oms.company_ref_id), oms_budget(base.settings))
         for name, shop in base.settings.shops.items()
     }
     recorder.registry.register(StoredGauges(base.store, base.clock, budgets))

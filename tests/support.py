@@ -1,4 +1,4 @@
-"""What many tests need: a clock that stands still, a store of their own, and a second thread."""
+"""What many tests need: a clock that they move, a store of their own, and a second thread."""
 
 import threading
 import time
@@ -10,11 +10,11 @@ from typing import Any
 from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 
-#: Opens a test's database once more, as another process would.
+#: Opens a test's database once more, as another process does.
 OpenStore = Callable[[], Store]
-#: Longer than any machine needs to begin to wait for a lock.
+#: Seconds after which a thread that has not ended is waiting for a lock.
 SOON = 0.3
-#: A thread that has not ended by then waits for ever.
+#: Seconds after which a thread that has not ended never will.
 LONG = 20.0
 
 
@@ -42,7 +42,7 @@ def new_store(folder: Path) -> Store:
 
 
 class Meanwhile:
-    """A call in a thread of its own, and what came of it."""
+    """A call in a thread of its own, with its result."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
@@ -57,17 +57,19 @@ class Meanwhile:
             self._found.append(error)
 
     def waits(self) -> bool:
+        """Whether it still runs after SOON seconds."""
         self._thread.join(SOON)
         return self._thread.is_alive()
 
     def result(self) -> Any:
+        """What the call returned, or the exception that it raised."""
         self._thread.join(LONG)
-        assert self._found, "it waits for ever"
+        assert self._found, f"the call has not ended after {LONG:.0f} s"
         return self._found[0]
 
 
 def wait(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Until it holds; else the test fails."""
+    """Wait until it holds. The test fails where it does not within `seconds`."""
     ends_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends_at, f"not within {seconds:.0f} s: {what}"

@@ -6,6 +6,7 @@ They survive a restart and cannot drift from what is stored.
 import threading
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -28,14 +29,18 @@ from statemachine.commands import CommandKind
 READ_EVERY_SECONDS: Final = 5.0
 
 
-#: An account at the OMS, and its windows.
-Budget = tuple[str, Sequence[BudgetWindow]]
+@dataclass(frozen=True, slots=True)
+class AccountBudget:
+    """How many calls an account may make."""
+
+    account: str  # as the store names it
+    windows: Sequence[BudgetWindow]
 
 
 class StoredGauges(Collector):
     """Register it in a Recorder's registry."""
 
-    def __init__(self, store: Store, clock: Clock, budgets: Mapping[str, Budget] | None = None) -> None:
+    def __init__(self, store: Store, clock: Clock, budgets: Mapping[str, AccountBudget] | None = None) -> None:
         """`budgets`: of each shop, at the OMS."""
         self._store = store
         self._clock = clock
@@ -79,9 +84,9 @@ class StoredGauges(Collector):
     def _budget_left(self) -> Mapping[Series, float]:
         used = budget_rows.used(self._store, self._clock.now())
         return {
-            ("oms", shop, window.name): float(window.calls - used.get((account, window.name), 0))
-            for shop, (account, windows) in self._budgets.items()
-            for window in windows
+            ("oms", shop, window.name): float(window.calls - used.get((budget.account, window.name), 0))
+            for shop, budget in self._budgets.items()
+            for window in budget.windows
         }
 
 

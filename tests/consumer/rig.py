@@ -155,7 +155,7 @@ class Rig:
             clock=self.clock,
             hooks=Several(self.metrics, tried),
             store=self.store,
-            log_=self.log,
+            event_log=self.log,
             leases=self.leases,
             policies=self.policies,
         )
@@ -267,7 +267,7 @@ class Rig:
         with self.store.transaction() as tx:
             shop_rows.set_switches(tx, shop, paused=paused, effects=effects)
 
-    # -- What came of it -----------------------------------------------------------------------------------------
+    # -- What happened -------------------------------------------------------------------------------------------
 
     def row(self, order_id: str = "1-A") -> OrderRow:
         (row,) = order_rows.find(self.store, order_id)

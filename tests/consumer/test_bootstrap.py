@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from adapters.engines.processes import free_port
@@ -15,6 +16,7 @@ from consumer.bootstrap import ROLES, build_parts
 from consumer.demo.settings import write_settings
 from consumer.leases import RELAY
 from consumer.service import Parts
+from tests.consumer.rig import InProcess
 from tests.engines import store_lines
 
 
@@ -120,12 +122,15 @@ def test_the_error_of_postgresql_without_a_schema_names_the_command(home: Path, 
         build_parts(settings_of(home), ("worker",))
 
 
-def test_a_shop_without_a_callback_secret_has_no_endpoint(home: Path) -> None:
+@pytest.mark.parametrize(("has_secret", "expected"), [(True, 401), (False, 404)])
+def test_a_shop_without_a_callback_secret_has_no_endpoint(home: Path, has_secret: bool, expected: int) -> None:
     path = home / "orderflow.toml"
-    path.write_text(re.sub(r"callback_secret_file = .*\n", "", path.read_text()))
+    if not has_secret:
+        path.write_text(re.sub(r"callback_secret_file = .*\n", "", path.read_text()))
     with ExitStack() as stack:
-        parts = build(home, stack)
-        assert parts.application.keywords["endpoints"] == {}  # type: ignore[attr-defined]
+        app = build(home, stack).application(what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
+        client = stack.enter_context(httpx.Client(transport=InProcess(app), base_url="http://orderflow"))
+        assert client.put("/oms/callbacks/alpha", content=b"{}").status_code == expected
 
 
 def test_a_process_that_stops_gives_its_leases_back(home: Path) -> None:

@@ -12,7 +12,7 @@ from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from adapters.store.budgets import BudgetWindow
 from consumer.metrics.recorder import Recorder
-from consumer.metrics.stored import StoredGauges
+from consumer.metrics.stored import AccountBudget, StoredGauges
 from consumer.worker import Worker, oms_account
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Rig
 
@@ -98,7 +98,9 @@ def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
 def test_what_is_left_is_told(rig: Rig) -> None:
     metrics = Recorder(dict.fromkeys(rig.mirakl, 60.0), "0", rig.clock)
     metrics.registry.register(
-        StoredGauges(rig.store, rig.clock, {shop: (oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl})
+        StoredGauges(
+            rig.store, rig.clock, {shop: AccountBudget(oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl}
+        )
     )
 
     def left() -> dict[str, float]:

@@ -207,9 +207,8 @@ def test_a_password_anywhere_in_the_url_of_the_store_is_refused(
     assert of_file == "FILE: store.url: a password belongs into a file: password_file"
     monkeypatch.setenv("ORDERFLOW_STORE__URL", url)
     of_environment = error_text(tmp_path, text)
-    assert (
-        of_environment == "environment ORDERFLOW_STORE__URL: store.url: a password belongs into a file: password_file"
-    )
+    variable = "environment ORDERFLOW_STORE__URL"
+    assert of_environment == f"{variable}: store.url: a password belongs into a file: password_file"
 
 
 @pytest.mark.parametrize("url", ["postgresql+psycopg://me@host/password?options=-c%20password_encryption%3Dmd5"])
