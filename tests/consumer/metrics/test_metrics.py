@@ -34,7 +34,7 @@ from tests.consumer.rig import ALPHA_OMS, OMS_EVENTS, SNAPSHOTS, Rig
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import StillClock
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 
 #: Names, types and labels of the metrics, which other people's dashboards and alerts use (docs/rules.md 34).
 CONTRACT = {
