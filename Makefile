@@ -8,7 +8,7 @@ READY := .venv/.ready
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
 
-setup: $(READY)  ## the environment, nothing else
+setup: $(READY)  ## the environment, and nothing else
 
 $(READY): pyproject.toml requirements/dev.txt requirements/uv.txt
 	@command -v uv >/dev/null && uv venv -q --allow-existing .venv || { $(PYTHON) -m venv .venv && .venv/bin/pip install -q --require-hashes -r requirements/uv.txt; }
@@ -22,10 +22,10 @@ demo: $(READY)   ## the whole service against simulators, then an audit of their
 demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes of its own
 	.venv/bin/orderflow demo --kafka --postgres $(ARGS)
 
-test: $(READY)   ## every test
-	.venv/bin/pytest $(ARGS)
+test: $(READY)   ## all tests, or those of one package: make test PACKAGE=adapters/store
+	.venv/bin/pytest $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
 
-bench: $(READY)  ## events a second on Kafka and PostgreSQL, beside a bare loop
+bench: $(READY)  ## events a second on Kafka and PostgreSQL, compared with a loop that does nothing else
 	.venv/bin/python -W ignore -m tests.bench $(ARGS)
 
 check: $(READY)  ## lint, types, import rule, tests: what CI runs
@@ -46,9 +46,9 @@ format: $(READY) ## format and mend what ruff can
 docs: $(READY)   ## write the generated documents
 	.venv/bin/python docs/generate.py
 
-pins: $(READY)   ## resolve the pins anew
+pins: $(READY)   ## update the pinned versions of all packages
 	for set in "requirements/uv.in -o requirements/uv.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$set || exit 1; done
 
-clean:           ## the environment and all caches
+clean:           ## delete the environment and all caches
 	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis demo

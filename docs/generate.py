@@ -1,9 +1,12 @@
 """Writes the documents that are made from the code: `make docs`. A test compares them with what stands here."""
 
+import ast
 import json
 import re
 from pathlib import Path
 from typing import Any
+
+import grimp
 
 from adapters.messages import asyncapi, contract
 from consumer.bootstrap import GROUP
@@ -51,11 +54,92 @@ def documents() -> dict[Path, str]:
         ROOT / "docs/states.md": STATES_PAGE.format(
             count=len(State), edges=len(diagram.TABLE), table=diagram.markdown(), picture=diagram.mermaid()
         ),
+        ROOT / "docs/architecture.md": _architecture(),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention.markdown()),
         EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }
+
+
+#: The boxes of the picture of imports, from the top down: a name, and the modules in it. The first that fits counts.
+BOXES = (
+    ("cli", ("consumer.cli",)),
+    ("demo", ("consumer.demo",)),
+    ("bootstrap, service", ("consumer.bootstrap", "consumer.service")),
+    ("operations", ("consumer.operations",)),
+    ("metrics", ("consumer.metrics",)),
+    ("web", ("consumer.web",)),
+    ("loops", ("consumer",)),
+    ("simulators", ("adapters.simulators",)),
+    ("engines", ("adapters.engines",)),
+    ("remotes", ("adapters.remotes",)),
+    ("log", ("adapters.log",)),
+    ("store", ("adapters.store",)),
+    ("messages", ("adapters.messages",)),
+    ("ports", ("adapters",)),
+    ("statemachine", ("statemachine",)),
+)
+
+
+def _box(module: str) -> str:
+    return next(name for name, parts in BOXES if any(f"{module}.".startswith(f"{part}.") for part in parts))
+
+
+def imports() -> str:
+    """A Mermaid picture of what imports what. An arrow that a longer way implies is left out."""
+    graph = grimp.build_graph("statemachine", "adapters", "consumer", cache_dir=None)
+    direct = {
+        (_box(module), _box(imported))
+        for module in graph.modules
+        for imported in graph.find_modules_directly_imported_by(module)
+    }
+    below: dict[str, set[str]] = {}
+    for name, _ in reversed(BOXES):
+        mine = {other for one, other in direct if one == name} - {name}
+        below[name] = mine.union(*(below.get(other, set()) for other in mine))
+    arrows = [
+        (name, other)
+        for name, _ in BOXES
+        for other, _ in BOXES
+        if (name, other) in direct
+        and name != other
+        and not any(other in below[between] for one, between in direct if one == name and between not in (name, other))
+    ]
+    ids = {name: re.sub("[^a-z]", "", name) for name, _ in BOXES}
+    lines = ["flowchart TD", *(f'    {ids[name]}["{name}"]' for name, _ in BOXES)]
+    return "\n".join([*lines, *(f"    {ids[one]} --> {ids[other]}" for one, other in arrows)])
+
+
+def tree() -> str:
+    """Every file of the product, each with the first sentence of its docstring."""
+    lines = []
+    for folder in ("statemachine", "adapters", "consumer"):
+        for path in sorted((ROOT / folder).rglob("*.py"), key=lambda path: (path.parent, path.name != "__init__.py")):
+            if "migrations" in path.parts:
+                continue
+            text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            first = re.split(r"(?<=[.:])\s", " ".join(text.split("\n\n")[0].split()))[0].rstrip(":")
+            name = path.relative_to(ROOT).as_posix()
+            lines.append(
+                f"\n**{path.parent.relative_to(ROOT)}/** {first}\n"
+                if path.name == "__init__.py"
+                else f"- `{name}`: {first}"
+            )
+    return "\n".join(lines).strip()
+
+
+def _between(text: str, name: str, made: str) -> str:
+    """`text` with what stands between the markers of `name` made new."""
+    begin, end = f"<!-- made: {name} -->", "<!-- end -->"
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{made}\n{end}{rest.partition(end)[2]}"
+
+
+def _architecture() -> str:
+    text = (ROOT / "docs/architecture.md").read_text()
+    text = _between(text, "imports", f"```mermaid\n{imports()}\n```")
+    return _between(text, "tree", tree())
 
 
 def _json(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Generated documents say what the code says; what the README names exists."""
 
+import ast
 import importlib.util
 import json
 import re
@@ -73,8 +74,32 @@ def test_topics_and_group_of_the_asyncapi_document() -> None:
     assert group == {"type": "string", "default": "orderflow"}
 
 
+def names_in(path: Path) -> set[str]:
+    """Classes, functions and methods of a file, as `name` and `Class.name`."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
+    return found
+
+
+LINKED_NAMES = [
+    pytest.param(page, name, target, id=f"{page.name}-{name}")
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    for name, target in re.findall(r"\[`([A-Za-z_.]+)`\]\(([^)]+\.py)\)", page.read_text())
+    if "/" not in name
+]
+
+
+@pytest.mark.parametrize(("page", "name", "target"), LINKED_NAMES)
+def test_a_function_that_a_page_links_to_is_in_that_file(page: Path, name: str, target: str) -> None:
+    assert name in names_in(page.parent / target)
+
+
 def test_what_the_documents_link_to_and_name_exists() -> None:
-    for document in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = document.read_text()
         for target in re.findall(r"\]\(([^)#]+)\)", text):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
