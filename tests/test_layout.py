@@ -14,7 +14,7 @@ LONGEST_FILE: Final = 500  # lines
 LONGEST_CLASS: Final = 300
 #: Classes that are one thing although they are longer, each with its reason.
 LONGER_CLASSES: Final = {
-    "MarketplaceSimulator": "one simulated marketplace has one state, and everything that can be done to it",
+    "MiraklSimulator": "one simulated marketplace has one state, and everything that can be done to it",
 }
 #: Packages whose modules may use each other's private names: a module in none of them is a package by itself.
 PACKAGES: Final = (
