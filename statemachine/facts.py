@@ -28,14 +28,15 @@ FINAL: Final = ("REFUSED", "CANCELED")
 CLOSED_LINE_STATES: Final = frozenset({"REFUSED", "CANCELED", "REFUNDED"})
 
 _ACCEPT, _SHIP = ("STAGING", "WAITING_ACCEPTANCE"), ("SHIPPING",)
-_LIFE: Final = {
+#: The states of each payment workflow, in the order in which Mirakl shows them. FINAL may follow any of them.
+WORKFLOWS: Final = {
     PAY_ON_ACCEPTANCE: _ACCEPT + DEBIT + _SHIP + AFTER_SHIPPING,
     PAY_ON_SHIPMENT: _ACCEPT + _SHIP + DEBIT + AFTER_SHIPPING,
     PAY_ON_DELIVERY: _ACCEPT + _SHIP + ("SHIPPED", "TO_COLLECT") + DEBIT + ("RECEIVED", "CLOSED"),
     PAY_ON_DUE_DATE: _ACCEPT + _SHIP + ("SHIPPED", "TO_COLLECT", "RECEIVED") + DEBIT + ("CLOSED",),
 }
 _RANK: Final = {
-    workflow: {state: rank for rank, state in enumerate((*life, *FINAL))} for workflow, life in _LIFE.items()
+    workflow: {state: rank for rank, state in enumerate((*life, *FINAL))} for workflow, life in WORKFLOWS.items()
 }
 KNOWN_STATES: Final = frozenset(_RANK[PAY_ON_ACCEPTANCE])
 

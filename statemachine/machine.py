@@ -47,7 +47,7 @@ class _Order:
         self.state = state
 
 
-def _machine(table: tuple[Edge, ...] = TABLE) -> Machine:
+def machine_of(table: tuple[Edge, ...] = TABLE) -> Machine:
     """The table, loaded once. The guard of an edge: the predicate that holds is its target's."""
     machine = Machine(model=None, states=State, initial=None, auto_transitions=False)
     for edge in table:
@@ -56,7 +56,7 @@ def _machine(table: tuple[Edge, ...] = TABLE) -> Machine:
     return machine
 
 
-_MACHINE: Final = _machine()
+_MACHINE: Final = machine_of()
 _EDGES: Final = {(edge.source, edge.target): edge for edge in TABLE}
 
 

@@ -143,7 +143,7 @@ def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_perso
 ) -> None:
     world.apply(seen("WAITING_ACCEPTANCE"))
     assert world.open_commands() == {(CommandKind.ACCEPT, "accept", 0)}
-    without = machine._machine(tuple(e for e in TABLE if (e.source, e.target) != ("waiting_acceptance", "shipping")))
+    without = machine.machine_of(tuple(e for e in TABLE if (e.source, e.target) != ("waiting_acceptance", "shipping")))
     monkeypatch.setattr(apply, "decide", lambda state, facts, event: machine.decide(state, facts, event, without))
     world.clock.advance(60)
     assert world.apply(seen("SHIPPING", 1)) == [EventResult.NO_EDGE]

@@ -153,10 +153,6 @@ def lives() -> Iterator[Life]:
 
 
 def _full_life(workflow: str) -> tuple[tuple[str, str], ...]:
-    ranks = f._RANK.get(workflow)
-    states = (
-        [s for s in ranks if s not in f.FINAL]
-        if ranks
-        else ["STAGING", "WAITING_ACCEPTANCE", "SHIPPING", *f.AFTER_SHIPPING]
-    )
+    unknown = ("STAGING", "WAITING_ACCEPTANCE", "SHIPPING", *f.AFTER_SHIPPING)
+    states = f.WORKFLOWS.get(workflow, unknown)
     return tuple((state, workflow) for state in states)

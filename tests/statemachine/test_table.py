@@ -7,7 +7,7 @@ import pytest
 from statemachine import diagram
 from statemachine.events import Trigger
 from statemachine.facts import Facts, join
-from statemachine.machine import EventResult, _machine, decide
+from statemachine.machine import EventResult, decide, machine_of
 from statemachine.states import PREDICATES, State, state_of
 from statemachine.table import TABLE, Edge
 from tests.statemachine.lives import answered, lives, read, sent, snapshot_event, spoke
@@ -99,7 +99,7 @@ def test_the_machine_moves_exactly_as_the_table_says() -> None:
 def test_a_missing_row_keeps_state_and_facts_and_is_told() -> None:
     table = tuple(edge for edge in TABLE if (edge.source, edge.target) != ("waiting_acceptance", "accepted"))
     waiting = snapshot_event(read("WAITING_ACCEPTANCE")).new_facts
-    decision = decide(State.WAITING_ACCEPTANCE, waiting, answered("accept_order", carries="accept"), _machine(table))
+    decision = decide(State.WAITING_ACCEPTANCE, waiting, answered("accept_order", carries="accept"), machine_of(table))
     assert (decision.state, decision.result, decision.edge) == ("waiting_acceptance", EventResult.NO_EDGE, None)
     assert decision.facts.answers
 
@@ -107,7 +107,7 @@ def test_a_missing_row_keeps_state_and_facts_and_is_told() -> None:
 def test_a_wrong_kind_of_event_is_no_edge_and_does_not_raise() -> None:
     """`transitions` raises for a trigger that the source does not know; decide turns that into an answer."""
     table = (Edge(State.NEW, (Trigger.DECISION,), State.SHIPPING, ""),)
-    decision = decide(State.NEW, Facts(), snapshot_event(read("SHIPPING")), _machine(table))
+    decision = decide(State.NEW, Facts(), snapshot_event(read("SHIPPING")), machine_of(table))
     assert decision.result == EventResult.NO_EDGE
 
 
