@@ -201,17 +201,17 @@ class OrderWriter:
         self._outbox = outbox
 
     def apply(
-        self, events: Sequence[Event], moves: Iterable[Advance] = (), letters: Sequence[DeadLetter] = ()
+        self, events: Sequence[Event], advances: Iterable[Advance] = (), dead_letters: Sequence[DeadLetter] = ()
     ) -> list[Applied]:
-        """Apply a batch, with the consumer's step over the log and its dead letters, whole or not at all.
+        """Apply a batch in one transaction, with the consumer's advance over the log and its dead letters.
 
-        Raises Fenced where another consumer has made that step, StoreUnavailable where nothing was kept.
+        Raises Fenced where another consumer has advanced there, and StoreUnavailable. Then nothing was stored.
         """
         with self._store.transaction() as tx:
-            for move in moves:
-                progress_rows.advance(tx, move)
+            for advance in advances:
+                progress_rows.advance(tx, advance)
             applied = self.apply_in(tx, events)
-            self._set_aside(tx, letters)
+            self._add_dead_letters(tx, dead_letters)
         self.report(applied)
         return applied
 
@@ -237,17 +237,17 @@ class OrderWriter:
             loaded = Loaded(orders, commands=command_rows.live(tx, [row.key for row in orders.values()]))
             self._write(tx, decide_replan(loaded, self._policies, now), now)
 
-    def set_aside(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep what cannot be used and came by no consumer. Raises StoreUnavailable."""
+    def store_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Store dead letters that do not come from the consumer. Raises StoreUnavailable."""
         with self._store.transaction() as tx:
-            self._set_aside(tx, letters)
+            self._add_dead_letters(tx, dead_letters)
 
-    def _set_aside(self, tx: Transaction, letters: Sequence[DeadLetter]) -> None:
+    def _add_dead_letters(self, tx: Transaction, dead_letters: Sequence[DeadLetter]) -> None:
         now = self._clock.now()
-        dead_letter_rows.add(tx, letters, now)
+        dead_letter_rows.add(tx, dead_letters, now)
         if self._outbox is not None:
-            topic = self._outbox.dead_letters
-            outbox_rows.add(tx, [OutboxRow(DEAD_LETTER_TYPE, _dead_letter(topic, letter)) for letter in letters], now)
+            records = [_dead_letter(self._outbox.dead_letters, one) for one in dead_letters]
+            outbox_rows.add(tx, [OutboxRow(DEAD_LETTER_TYPE, record) for record in records], now)
 
     def _write(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
         command_rows.mark_obsolete(tx, decision.commands.obsolete)
@@ -256,7 +256,7 @@ class OrderWriter:
         order_rows.save(tx, decision.orders)
         journal_rows.add(tx, decision.journal)
         self._publish_transitions(tx, decision, now)
-        journal_rows.count_repeats(tx, decision.repeats)  # after the journal: the first may be of this very batch
+        journal_rows.count_repeats(tx, decision.repeats)  # after the journal: the first one may be in this batch
         snapshot_rows.add(tx, decision.snapshots, now)
 
     def _publish_transitions(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
@@ -286,14 +286,14 @@ def _transition(topic: str, journal_id: int, row: JournalRow, order: OrderRow, n
     )
 
 
-def _dead_letter(topic: str, letter: DeadLetter) -> NewRecord:
+def _dead_letter(topic: str, one: DeadLetter) -> NewRecord:
     return dead_letter_record(
         topic,
-        key=letter.key,
-        value=letter.value,
-        headers=letter.headers,
-        source=letter.source,
-        place=letter.place,
-        reason=letter.reason,
-        detail=letter.detail,
+        key=one.key,
+        value=one.value,
+        headers=one.headers,
+        source=one.source,
+        place=one.place,
+        reason=one.reason,
+        detail=one.detail,
     )

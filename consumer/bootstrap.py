@@ -341,7 +341,7 @@ def new_poller(
         base.clock,
         topic=base.settings.topics.snapshots,
         lease=lease or partial(base.leases.kept, poll_lease(shop)),
-        set_aside=base.orders.set_aside,
+        store_dead_letters=base.orders.store_dead_letters,
         overlap=timedelta(seconds=base.settings.shops[shop].poll_overlap_seconds),
         hooks=base.hooks,
     )
@@ -452,7 +452,7 @@ def new_application(base: Base, recorder: Recorder, secrets: Mapping[str, ShopSe
             one.callback_secret,
             writer=base.log,
             topic=base.settings.topics.oms_events,
-            keep=base.orders.set_aside,
+            keep=base.orders.store_dead_letters,
             hooks=base.hooks,
             clock=base.clock,
         )

@@ -45,7 +45,7 @@ class PollResult:
     new: int = 0
     changed: int = 0
     same: int = 0
-    set_aside: Counter[str] = field(default_factory=Counter)  # by reason
+    dead_letters: Counter[str] = field(default_factory=Counter)  # by reason
     complete: bool = True  # every page of every listing was read
     seen: set[str] = field(default_factory=set)  # ids of every order that was read
 

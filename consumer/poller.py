@@ -1,16 +1,16 @@
-"""Mirakl to the log: one run reads everything that may be news of one shop, then publishes what is.
+"""The poller: reads everything that may be news of one shop at Mirakl, then publishes what is news to the log.
 
-All pages are read before the first order is published: while orders change state, paging over a filter skips some
-(docs/mirakl.md 6), and an acceptance between two pages would be one such change. The cursor moves last, and only when
-every record is durable.
+All pages are read before the first order is published. While orders change state, paging over a filter skips some
+(docs/mirakl.md 6), and the acceptance of an order that was published too early would be such a change. The cursor moves
+last, when every record is durable.
 """
 
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import IO, Final, TypeVar
+from typing import IO, Final
 
 import structlog
 
@@ -27,71 +27,75 @@ from adapters.store.dead_letters import DeadLetter
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
+from consumer.poll_memory import AskedInVain, PublishedMemory
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
 
-V = TypeVar("V")
-
-#: Why an order was set aside that the log will never take.
+#: Reason of a dead letter that the log does not take, because of its size.
 TOO_LARGE: Final = "too_large"
 
-#: Handled by nobody yet, or waiting for us: read whole in every run, so that whatever was missed before appears again.
-STATE_SWEEP: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
+#: Orders that wait for a decision or for an import. Every run reads all of them, so that an order that was missed once
+#: appears again.
+SWEPT_STATES: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
+#: Orders on a page of OR11, at most.
 PAGE: Final = 100
-#: The update window reaches back over the last one by so much: Mirakl's replicas lag.
+#: How far the update window reaches back over the last one: Mirakl's replicas lag.
 OVERLAP: Final = timedelta(minutes=5)
-#: Once a day the window reaches back this far, for whatever the narrow ones missed.
-WIDE: Final = timedelta(days=7)
+#: How far it reaches back once a day, for updates that the narrow windows missed.
+WIDE_WINDOW: Final = timedelta(days=7)
 WIDE_EVERY: Final = timedelta(days=1)
-#: How far back the first window of a new shop reaches.
-FIRST: Final = timedelta(days=30)
-#: Pages overlap by so many orders: fewer may leave the listing between two pages and hide none.
+#: How far the first window of a new shop reaches back.
+FIRST_WINDOW: Final = timedelta(days=30)
+#: Pages overlap by this many orders: as many may leave the listing between two pages without hiding another.
 OVERLAP_ORDERS: Final = 10
-MAX_TARGETED: Final = 500
-#: So many that wait for a read are looked at, to find those not asked for in vain a moment ago.
+#: Orders that one run asks for by id, at most.
+MAX_BY_ID: Final = 500
+#: Of this many orders that wait for a read, at most, a run chooses those that it asks for.
 MAX_WAITING: Final = 20_000
-#: More pages than this are no listing of one seller's open orders.
+#: A listing with more pages does not end: no seller has so many open orders.
 MAX_PAGES: Final = 5_000
-#: What was published a moment ago, in orders: far more than one shop has open, so that age alone ends it.
-REMEMBERED: Final = 1_000_000
-REMEMBERED_FOR: Final = timedelta(minutes=10)
-#: An id that was asked for in vain waits twice as long each time, up to this.
-ASKED_AGAIN_AFTER: Final = timedelta(days=1)
+#: Pages of a run are kept in memory up to this size, then in a file.
 SPOOL_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """One order of one page."""
+class _ReadOrder:
+    """One order of one page, and the record that publishes it."""
 
     order_id: str
-    content: str
+    digest: str
     read_at: datetime
     record: NewRecord
     raw: bytes
-    number: int  # in its page
+    number: int  # its index in the page
+
+    def proof(self, stored: order_rows.Seen | None) -> datetime | None:
+        """The instant after which the order waits for a read, where this read began after it (docs/rules.md 16)."""
+        read_after = stored.read_after if stored else None
+        return read_after if read_after is not None and self.read_at > read_after else None
 
 
-@dataclass(slots=True)
 class _Spool:
-    """Pages of one run, on disk where there are many."""
+    """The pages of one run."""
 
-    file: IO[bytes] = field(default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))  # noqa: SIM115
-    pages: list[tuple[list[int], datetime]] = field(default_factory=list)  # lengths of the orders, start of the read
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed by `close`
+        self._pages: list[tuple[list[int], datetime]] = []  # lengths of the orders, and the start of the read
+        self.close = self._file.close
 
     def add(self, orders: Sequence[bytes], read_at: datetime) -> None:
-        self.pages.append(([len(raw) for raw in orders], read_at))
-        self.file.writelines(orders)
+        self._pages.append(([len(raw) for raw in orders], read_at))
+        self._file.writelines(orders)
 
-    def __iter__(self) -> Iterator[tuple[list[bytes], datetime]]:
-        self.file.seek(0)
-        for lengths, read_at in self.pages:
-            yield [self.file.read(length) for length in lengths], read_at
+    def pages(self) -> Iterator[tuple[list[bytes], datetime]]:
+        self._file.seek(0)
+        for lengths, read_at in self._pages:
+            yield [self._file.read(length) for length in lengths], read_at
 
 
 class Poller:
-    """Polls one shop. One thread calls `run`."""
+    """Polls one shop. Not thread-safe: one thread calls `run`."""
 
     def __init__(
         self,
@@ -103,11 +107,11 @@ class Poller:
         *,
         topic: str,
         lease: Callable[[], Lease],
-        set_aside: Callable[[Sequence[DeadLetter]], None],
+        store_dead_letters: Callable[[Sequence[DeadLetter]], None],
         overlap: timedelta = OVERLAP,
         hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`lease` is that of the shop, renewed; it raises Fenced where another process polls the shop by now."""
+        """`lease` returns the lease of the shop's polls, renewed. It raises Fenced where another process has it."""
         self._shop = shop
         self._mirakl = mirakl
         self._store = store
@@ -115,94 +119,87 @@ class Poller:
         self._clock = clock
         self._topic = topic
         self._lease = lease
-        self._keep = set_aside
+        self._store_dead_letters = store_dead_letters
         self._overlap = overlap
         self._hooks = hooks
-        # (content, the proof it was, when) of what was published a moment ago, so that a stopped consumer does not
-        # flood the topic. It wears off: what the consumer set aside is offered again now and then.
-        self._published: OrderedDict[str, tuple[str, datetime | None, datetime]] = OrderedDict()
+        self._published = PublishedMemory()
+        self._in_vain = AskedInVain()
         self._has_cursor = False
-        # When an id was asked for that Mirakl does not show, and how long it waits for the next time: the OMS may speak
-        # of orders that are not of this shop, and they must not crowd out those that are.
-        self._in_vain: OrderedDict[str, tuple[datetime, timedelta]] = OrderedDict()
 
     def run(self) -> PollResult:
-        """One run over everything. The cursor has not moved where it raises
-        RemoteError, StoreUnavailable, LogUnavailable, Fenced, or Unreadable for a page that is no JSON."""
-        started = self._clock.monotonic()
-        began = self._clock.now()
-        before = cursor_rows.find(self._store, self._shop)
-        if before is None and self._has_cursor:
-            self._published.clear()  # it was taken away, perhaps because the log has lost what left here
-        self._has_cursor = before is not None
+        """Read everything that may be news, publish what is news, and move the cursor.
+
+        Raises RemoteError, StoreUnavailable, LogUnavailable, Fenced, and Unreadable for a page that is not JSON. Then
+        the cursor has not moved.
+        """
+        started, began = self._clock.monotonic(), self._clock.now()
+        before = self._stored_cursor()
         wide = before is None or began - before.wide_at >= WIDE_EVERY
-        since = before.watermark if before else began - FIRST
-        if wide and before:
-            since = min(since, began - WIDE)
-
-        spool, outcome = _Spool(), PollResult()
-        with spool.file:
-            server_time = self._read(spool, OrdersQuery(states=STATE_SWEEP), outcome)
-            window = OrdersQuery(updated_from=since, updated_to=server_time or began)
-            self._read(spool, window, outcome)
-            waiting = self._waiting(began)
-            for order_ids in batches_of_ids(waiting):
-                self._read_by_id(spool, order_ids, outcome)
-            for page, read_at in spool:
+        result = PollResult()
+        with closing(_Spool()) as spool:
+            server_time = self._read(spool, OrdersQuery(states=SWEPT_STATES), result)
+            since = _start_of_window(before, began, wide)
+            self._read(spool, OrdersQuery(updated_from=since, updated_to=server_time or began), result)
+            asked = self._ids_to_ask_for(began)
+            for order_ids in batches_of_ids(asked):
+                self._read_by_id(spool, order_ids, result)
+            for page, read_at in spool.pages():
                 self._lease()
-                self._publish(page, read_at, outcome)
+                self._publish(page, read_at, result)
                 self._hooks.page_published(self._shop)
-        for order_id in waiting:
-            if order_id in outcome.seen:
-                self._in_vain.pop(order_id, None)
+        for order_id in asked:
+            if order_id in result.seen:
+                self._in_vain.shown(order_id)
             else:
-                _, waited = self._in_vain.get(order_id, (began, REMEMBERED_FOR / 2))
-                _remember(self._in_vain, order_id, (began, min(2 * waited, ASKED_AGAIN_AFTER)))
+                self._in_vain.not_shown(order_id, began)
+        if result.complete:
+            # By the earlier of both clocks: a date of Mirakl's far in the future would skip every update until then.
+            watermark = max(min(server_time or began, began) - self._overlap, before.watermark if before else EPOCH)
+            wide_at = began if wide or before is None else before.wide_at
+            self._save_cursor(Cursor(watermark, wide_at, self._clock.now()))
+        self._hooks.poll_ended(self._shop, result, self._clock.monotonic() - started)
+        return result
 
-        if outcome.complete:
-            # The earlier of the two clocks: a date far in the future would skip everything until then.
-            reached = min(server_time or began, began)
-            watermark = max(reached - self._overlap, before.watermark if before else EPOCH)
-            cursor = Cursor(watermark, began if wide or before is None else before.wide_at, self._clock.now())
-            lease = self._lease()
-            with self._store.transaction() as tx:
-                cursor_rows.save(tx, self._shop, cursor, lease)
-            self._has_cursor = True
-        self._hooks.poll_ended(self._shop, outcome, self._clock.monotonic() - started)
-        return outcome
+    def _stored_cursor(self) -> Cursor | None:
+        cursor = cursor_rows.find(self._store, self._shop)
+        if cursor is None and self._has_cursor:
+            self._published.clear()  # a reset removed the cursor: the log may have lost what was published
+        self._has_cursor = cursor is not None
+        return cursor
+
+    def _save_cursor(self, cursor: Cursor) -> None:
+        lease = self._lease()
+        with self._store.transaction() as tx:
+            cursor_rows.save(tx, self._shop, cursor, lease)
+        self._has_cursor = True
 
     # -- read ----------------------------------------------------------------------------------------------------
 
-    def _waiting(self, now: datetime) -> list[str]:
-        """Orders to ask for by id; one that was asked for in vain waits for its next turn."""
+    def _ids_to_ask_for(self, now: datetime) -> list[str]:
+        """Orders that wait for a read, without those that were asked for in vain a short time ago."""
         waiting = order_rows.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
-        never = (EPOCH, REMEMBERED_FOR)
-        due = []
-        for order_id in waiting:
-            asked_at, wait = self._in_vain.get(order_id, never)
-            if now - asked_at >= wait:
-                due.append(order_id)
-        return due[:MAX_TARGETED]
+        return [order_id for order_id in waiting if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
-    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], outcome: PollResult) -> None:
-        """A listing that Mirakl refuses is halved until the id stands alone that it cannot take: the OMS sent it."""
+    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> None:
+        """Read these orders. The ids come from the OMS: where Mirakl refuses a listing, it is halved until the id that
+        Mirakl cannot take is alone, and is left out."""
         try:
-            self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), outcome)
+            self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), result)
         except Rejected as error:
             middle = len(order_ids) // 2
             if not middle:
                 log.warning("id_refused", shop=self._shop, outcome=error.outcome)
                 return
-            self._read_by_id(spool, order_ids[:middle], outcome)
-            self._read_by_id(spool, order_ids[middle:], outcome)
+            self._read_by_id(spool, order_ids[:middle], result)
+            self._read_by_id(spool, order_ids[middle:], result)
 
-    def _read(self, spool: _Spool, query: OrdersQuery, outcome: PollResult) -> datetime | None:
-        """Spool every page of one listing. Returns Mirakl's time at the first answer.
+    def _read(self, spool: _Spool, query: OrdersQuery, result: PollResult) -> datetime | None:
+        """Spool every page of one listing. Returns Mirakl's time at the first page.
 
-        The first order of every page has to be one that was read already: if it is not, orders have left the listing
-        and the rest moved up, over the edge of a page that was read. Pages overlap, so that a few may leave; where
-        more did, it goes back until it meets a known one. A page may be shorter than was asked for: the end is where
-        the total says, or where nothing comes behind the orders known already.
+        The first order of each page must be known from a page before. If it is not, orders have left the listing, and
+        the rest moved up over the edge of a page that was read. Pages overlap, so that a few orders may leave. If more
+        did, the next page starts further back, until its first order is known. A page may be shorter than was asked
+        for: the listing ends where the total says, or where a page shows only known orders.
         """
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
@@ -217,101 +214,87 @@ class Poller:
                 offset, back = max(0, offset - back), back * 2
                 continue
             back = OVERLAP_ORDERS
-            first_page, news = not known, not known.issuperset(ids)
+            is_first, has_new = not known, not known.issuperset(ids)
             known.update(ids)
             if offset + len(ids) >= total if total is not None else len(ids) < PAGE:
                 return first_time
-            if not news or (first_page and len(ids) < 2):
-                outcome.complete &= not first_page  # on a first page the total is not believed
+            if not has_new or (is_first and len(ids) < 2):
+                result.complete &= not is_first  # a first page that contradicts the total leaves the listing unread
                 return first_time
             offset += max(1, len(ids) - OVERLAP_ORDERS)
         log.warning("listing_never_ends", shop=self._shop, states=query.states)
-        outcome.complete = False
+        result.complete = False
         return first_time
 
     # -- publish -------------------------------------------------------------------------------------------------
 
-    def _publish(self, page: Sequence[bytes], read_at: datetime, outcome: PollResult) -> None:
-        """Publish the orders of one page that are news; set aside those that can never be used."""
-        found, letters = self._understand(page, read_at)
-        outcome.seen.update(one.order_id for one in found)
-        stored = order_rows.seen(self._store, self._shop, [one.order_id for one in found])
-        news = [one for one in found if self._is_news(one, stored.get(one.order_id), outcome)]
+    def _publish(self, page: Sequence[bytes], read_at: datetime, result: PollResult) -> None:
+        """Publish the orders of one page that are news, and dead-letter those that can never be used."""
+        orders, dead_letters = self._parse(page, read_at)
+        result.seen.update(order.order_id for order in orders)
+        stored = order_rows.seen(self._store, self._shop, [order.order_id for order in orders])
+        news = [order for order in orders if self._is_news(order, stored.get(order.order_id), result)]
         published, too_large = self._write(news)
-        letters += [self._letter(one.raw, read_at, one.number, TOO_LARGE, "") for one in too_large]
-        for one in published:
-            proof = _proof(one, stored.get(one.order_id))
-            _remember(self._published, one.order_id, (one.content, proof, self._clock.now()))
-        if letters:
-            self._set_aside(letters, read_at, outcome)
+        for order in published:
+            proof = order.proof(stored.get(order.order_id))
+            self._published.add(order.order_id, order.digest, self._clock.now(), proof=proof)
+        dead_letters += [self._dead_letter_of(order.raw, read_at, order.number, TOO_LARGE, "") for order in too_large]
+        self._dead_letter(dead_letters, read_at, result)
 
-    def _write(self, news: Sequence[_Found]) -> tuple[list[_Found], list[_Found]]:
-        """Publish these. Returns those that are published, and those that the log will never take."""
+    def _parse(self, page: Sequence[bytes], read_at: datetime) -> tuple[list[_ReadOrder], list[DeadLetter]]:
+        orders: list[_ReadOrder] = []
+        dead_letters: list[DeadLetter] = []
+        for number, raw in enumerate(page):
+            try:
+                order_id, snapshot = snapshot_of(raw, read_at)
+            except Unreadable as error:
+                dead_letters.append(self._dead_letter_of(raw, read_at, number, error.reason, error.detail))
+                continue
+            record = record_of(self._topic, snapshot_event(self._shop, order_id, raw, snapshot))
+            orders.append(_ReadOrder(order_id, snapshot.digest, read_at, record, raw, number))
+        return orders, dead_letters
+
+    def _is_news(self, order: _ReadOrder, stored: order_rows.Seen | None, result: PollResult) -> bool:
+        """Whether it differs from what is stored, or is the proof that the order waits for (docs/rules.md 16, 17)."""
+        proof = order.proof(stored)
+        differs = stored is None or stored.digest != order.digest
+        if not (differs or proof) or self._published.has(order.order_id, order.digest, order.read_at, proof=proof):
+            result.same += 1
+            return False
+        if stored is None or not stored.digest:
+            result.new += 1
+        else:
+            result.changed += 1
+        return True
+
+    def _write(self, news: Sequence[_ReadOrder]) -> tuple[list[_ReadOrder], list[_ReadOrder]]:
+        """Publish these orders. Returns those that are published, and those that are too large for the log."""
         published, too_large = list(news), []
         while published:
             try:
-                self._writer.publish([one.record for one in published])
+                self._writer.publish([order.record for order in published])
                 break
             except TooLarge as error:
                 too_large.append(published.pop(error.number))
         return published, too_large
 
-    def _set_aside(self, letters: Sequence[DeadLetter], read_at: datetime, outcome: PollResult) -> None:
-        """Keep what can never be used. It comes again in every run, and counts again only after a while."""
-        fresh = [letter for letter in letters if not self._is_recent(letter.digest, letter.reason, None, read_at)]
-        if not fresh:
+    def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
+        """An unusable order comes again in every run. It is stored and counted again only from time to time."""
+        dead_letters = [one for one in found if not self._published.has(one.digest, one.reason, read_at)]
+        if not dead_letters:
             return
-        self._keep(fresh)
-        for letter in fresh:
-            log.warning("set_aside", shop=self._shop, reason=letter.reason, detail=letter.detail)
-            outcome.set_aside[letter.reason] += 1
-            _remember(self._published, letter.digest, (letter.reason, None, self._clock.now()))
+        self._store_dead_letters(dead_letters)
+        for one in dead_letters:
+            log.warning("dead_lettered", shop=self._shop, reason=one.reason, detail=one.detail)
+            result.dead_letters[one.reason] += 1
+            self._published.add(one.digest, one.reason, self._clock.now())
 
-    def _understand(self, page: Sequence[bytes], read_at: datetime) -> tuple[list[_Found], list[DeadLetter]]:
-        found: list[_Found] = []
-        letters: list[DeadLetter] = []
-        for number, raw in enumerate(page):
-            try:
-                order_id, snapshot = snapshot_of(raw, read_at)
-            except Unreadable as error:
-                letters.append(self._letter(raw, read_at, number, error.reason, error.detail))
-                continue
-            event = snapshot_event(self._shop, order_id, raw, snapshot)
-            record = record_of(self._topic, event)
-            found.append(_Found(order_id, snapshot.digest, read_at, record, raw, number))
-        return found, letters
-
-    def _letter(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
+    def _dead_letter_of(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
         place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
         return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest_of(raw), None, raw)
 
-    def _is_news(self, one: _Found, stored: order_rows.Seen | None, outcome: PollResult) -> bool:
-        """It differs from what is stored, or it is the proof that the order waits for (docs/rules.md 16, 17)."""
-        proof = _proof(one, stored)
-        differs = stored is None or stored.digest != one.content
-        if (differs or proof) and not self._is_recent(one.order_id, one.content, proof, one.read_at):
-            if stored is None or not stored.digest:
-                outcome.new += 1
-            else:
-                outcome.changed += 1
-            return True
-        outcome.same += 1
-        return False
 
-    def _is_recent(self, key: str, content: str, proof: datetime | None, read_at: datetime) -> bool:
-        """It left here a moment ago, in this very form."""
-        recent_content, recent_proof, when = self._published.get(key, ("", None, EPOCH))
-        return (recent_content, recent_proof) == (content, proof) and read_at - when < REMEMBERED_FOR
-
-
-def _proof(one: _Found, stored: order_rows.Seen | None) -> datetime | None:
-    """The instant behind which the order waits for a read, where this read is one."""
-    read_after = stored.read_after if stored else None
-    return read_after if read_after is not None and one.read_at > read_after else None
-
-
-def _remember(memory: OrderedDict[str, V], key: str, value: V) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    while len(memory) > REMEMBERED:
-        memory.popitem(last=False)
+def _start_of_window(before: Cursor | None, began: datetime, wide: bool) -> datetime:
+    if before is None:
+        return began - FIRST_WINDOW
+    return min(before.watermark, began - WIDE_WINDOW) if wide else before.watermark

@@ -1,4 +1,4 @@
-"""The outbox to the log: at least once, in order for each key, by one process under a lease."""
+"""The relay: publishes the outbox to the log, at least once, in order for each key, from one process at a time."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,37 +14,38 @@ from adapters.store.transaction import Store
 
 log = structlog.get_logger("orderflow.relay")
 
+#: Records of one publication at most.
 BATCH: Final = 500
-#: On a dead letter that is larger than the log takes: its bytes are in the store alone.
+#: The header of a dead letter that is published without its value, because the log does not take that size.
 LEFT_OUT: Final = ("orderflow-value", b"too large; orderflow dead-letters show has it")
 
 
 class Relay:
-    """One thread calls `turn`."""
+    """Not thread-safe: one thread calls `turn`."""
 
     def __init__(self, store: Store, writer: LogWriter, lease: Callable[[], Lease]) -> None:
-        """`lease`: the relay's own, renewed; it raises Fenced where another process relays by now."""
+        """`lease` returns the relay's lease, renewed. It raises Fenced where another process has it by now."""
         self._store = store
         self._writer = writer
         self._lease = lease
-        self._stuck: frozenset[str] = frozenset()  # topics that took nothing at their last try
+        self._failing: frozenset[str] = frozenset()  # topics whose last publication failed
 
     def turn(self) -> int:
         """Publish the oldest records, topic by topic. Returns how many.
 
-        A topic that takes nothing (no right to write there any more) lets the others go first from then on, and is
-        tried again as soon as less than a batch of theirs is left.
+        A topic that fails, for example because this user may no longer write to it, does not hold up the others. It
+        comes after them from then on, as soon as less than a batch of their records is left.
 
-        Raises StoreUnavailable and Fenced at once, LogUnavailable when the other topics are served: then the same
-        records go out again, in the same order.
+        Raises StoreUnavailable and Fenced at once, LogUnavailable after the other topics were served. The records that
+        failed are published again in the same order.
         """
         failed: dict[str, LogUnavailable] = {}
-        sent = self._send(outbox_rows.oldest(self._store, BATCH, without=self._stuck), failed)
+        sent = self._send(outbox_rows.oldest(self._store, BATCH, without=self._failing), failed)
         if sent == BATCH:
             return sent
-        for topic in sorted(self._stuck):
+        for topic in sorted(self._failing):
             sent += self._send(outbox_rows.oldest(self._store, BATCH, topic=topic), failed)
-        self._stuck = frozenset(failed)
+        self._failing = frozenset(failed)
         for topic, error in failed.items():
             log.warning("topic_failed", topic=topic, error=str(error))
         if failed:
@@ -52,7 +53,7 @@ class Relay:
         return sent
 
     def _send(self, found: list[OutboxRow], failed: dict[str, LogUnavailable]) -> int:
-        """Publish these and delete them, each topic's by themselves; what a topic raises goes into `failed`."""
+        """Publish these records and delete their rows, for each topic apart. A topic's error goes into `failed`."""
         sent = 0
         for topic in dict.fromkeys(row.record.topic for row in found):
             mine = [row for row in found if row.record.topic == topic]
@@ -67,14 +68,14 @@ class Relay:
         return sent
 
     def _publish(self, records: list[NewRecord]) -> None:
-        while records:  # every turn makes one record smaller, or leaves it out
-            self._lease()  # a publication takes less than what is left of it (bootstrap.open_log)
+        while records:  # each round shortens one record, or leaves it out
+            self._lease()  # renewed: it outlasts one publication (bootstrap.open_log)
             try:
                 self._writer.publish(records)
                 return
             except TooLarge as error:
                 whole = records[error.number]
-                if LEFT_OUT in whole.headers:  # its key and headers alone are too much: then the store alone has it
+                if LEFT_OUT in whole.headers:  # too large even so: it stays in the store only
                     log.error("not_published", topic=whole.topic)
                     del records[error.number]
                     continue

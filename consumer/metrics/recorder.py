@@ -152,7 +152,7 @@ class Recorder(Hooks):
             self._gauge("orderflow_poll_last_success_timestamp_seconds", shop).set(now)
         for name, count in zip(POLL_RESULTS, (result.new, result.changed, result.same), strict=True):
             self._count("orderflow_poll_orders_total", shop, name, by=count)
-        for reason, count in result.set_aside.items():
+        for reason, count in result.dead_letters.items():
             self._count_dead_letters(POLL, reason, count)
 
     def poll_failed(self, shop: str, error: OrderflowError) -> None:

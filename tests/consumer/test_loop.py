@@ -338,12 +338,12 @@ def refuse_once(plain: Callable[..., None]) -> Callable[..., None]:
     """A store that raises an unexpected error for the first dead letter."""
     left = [ArithmeticError()]
 
-    def set_aside(tx: Transaction, letters: Sequence[DeadLetter], now: Any) -> None:
+    def add(tx: Transaction, letters: Sequence[DeadLetter], now: Any) -> None:
         if letters and left:
             raise left.pop()
         plain(tx, letters, now)
 
-    return set_aside
+    return add
 
 
 def test_a_gap_in_the_offsets_loses_nothing_even_if_the_log_is_unavailable(

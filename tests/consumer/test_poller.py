@@ -25,7 +25,8 @@ from adapters.store import snapshots as snapshot_rows
 from consumer import poller as poller_module
 from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
-from consumer.poller import FIRST, OVERLAP, REMEMBERED_FOR, WIDE, Poller
+from consumer.poll_memory import PUBLISHED_FOR
+from consumer.poller import FIRST_WINDOW, OVERLAP, WIDE_WINDOW, Poller
 from statemachine.facts import EPOCH, Tracking
 from tests.consumer.rig import GRACE, SNAPSHOTS, AfterPage, Rig
 
@@ -117,7 +118,7 @@ def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves:
     The orders are older than any update window: the sweep alone has to find them.
     """
     names = fill(rig, 250)
-    rig.clock.advance((FIRST + timedelta(days=2)).total_seconds())
+    rig.clock.advance((FIRST_WINDOW + timedelta(days=2)).total_seconds())
     mirakl, poller = watched(rig)
 
     def leave(query: OrdersQuery, offset: int) -> None:
@@ -134,7 +135,7 @@ def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves:
 def test_orders_that_leave_between_every_two_pages_hide_none(rig: Rig, leaving: int) -> None:
     """A busy shop: so many leave before each page that it goes back, further each time, until it meets a known one."""
     names = fill(rig, 350)
-    rig.clock.advance((FIRST + timedelta(days=2)).total_seconds())  # the sweep alone has to find them
+    rig.clock.advance((FIRST_WINDOW + timedelta(days=2)).total_seconds())  # the sweep alone has to find them
     mirakl, poller = watched(rig)
     left = iter(names)
 
@@ -234,7 +235,7 @@ def test_windows_overlap_and_their_mark_is_the_marketplaces_own_time(rig: Rig) -
     mirakl.after = lambda page: OrdersPage(page.body, page.read_at, server)
     poller.run()
     (first,) = windows(mirakl)
-    assert (first.updated_from, first.updated_to) == (began - FIRST, server)
+    assert (first.updated_from, first.updated_to) == (began - FIRST_WINDOW, server)
     cursor = cursor_rows.find(rig.store, "alpha")
     assert cursor is not None
     assert cursor.watermark == server - OVERLAP
@@ -283,9 +284,9 @@ def test_once_a_day_the_window_reaches_far_back(rig: Rig) -> None:
     spans = [
         query.updated_to - query.updated_from for query in windows(mirakl) if query.updated_to and query.updated_from
     ]
-    assert spans[0] == FIRST
+    assert spans[0] == FIRST_WINDOW
     assert spans[1] < timedelta(days=1) + 2 * OVERLAP
-    assert spans[2] == WIDE
+    assert spans[2] == WIDE_WINDOW
     assert spans[3] < 2 * OVERLAP
 
 
@@ -370,7 +371,7 @@ def test_a_stopped_consumer_does_not_flood_the_topic(rig: Rig) -> None:
         rig.clock.advance(60)
         rig.pollers["alpha"].run()
     assert sorted(ids(rig)) == ["1-A", "1-A", "2-A"], "a proof and a new order, once each"
-    rig.clock.advance(REMEMBERED_FOR.total_seconds())
+    rig.clock.advance(PUBLISHED_FOR.total_seconds())
     rig.pollers["alpha"].run()
     assert sorted(ids(rig)) == ["1-A", "1-A", "1-A", "2-A", "2-A"], "offered again now and then"
 
@@ -426,7 +427,7 @@ def test_orders_known_from_the_oms_alone_are_asked_for_by_id_a_hundred_at_a_time
     for number in range(130):
         old = build_order(ALPHA, f"{number:03d}-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
         rig.mirakl["alpha"].add_order(old)
-    rig.clock.advance((FIRST + timedelta(days=1)).total_seconds())  # no window shows them
+    rig.clock.advance((FIRST_WINDOW + timedelta(days=1)).total_seconds())  # no window shows them
     for number in range(130):
         _the_oms_speaks_of(rig, f"{number:03d}-A", number)
     rig.consume()
@@ -445,7 +446,7 @@ def _the_oms_speaks_of(rig: Rig, order_id: str, oms_id: int = 1) -> None:
 
 def test_ids_that_mirakl_does_not_know_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The OMS's company may hold orders of elsewhere; a read that proves must get through all the same."""
-    monkeypatch.setattr("consumer.poller.MAX_TARGETED", 3)
+    monkeypatch.setattr("consumer.poller.MAX_BY_ID", 3)
     for number in range(6):
         _the_oms_speaks_of(rig, f"foreign-{number}")
     rig.consume()
@@ -456,7 +457,7 @@ def test_ids_that_mirakl_does_not_know_do_not_crowd_out_the_others(rig: Rig, mon
     asked = [query.order_ids for query, _ in mirakl.asked if query.order_ids]
     assert [len(one) for one in asked] == [3, 3], "each once"
     assert len({name for some in asked for name in some}) == 6
-    rig.clock.advance(REMEMBERED_FOR.total_seconds())
+    rig.clock.advance(PUBLISHED_FOR.total_seconds())
     poller.run()
     assert mirakl.asked[-1][0].order_ids, "and again after a while"
 
@@ -467,7 +468,7 @@ def test_an_id_that_mirakl_cannot_take_does_not_stop_the_poll(rig: Rig) -> None:
     rig.mirakl["alpha"].add_order(
         build_order(ALPHA, "1-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
     )
-    rig.clock.advance((FIRST + timedelta(days=1)).total_seconds())
+    rig.clock.advance((FIRST_WINDOW + timedelta(days=1)).total_seconds())
     for order_id in (worst, "1-A", "2-A", "3-A"):
         _the_oms_speaks_of(rig, order_id)
     rig.consume()
@@ -513,8 +514,8 @@ def test_an_order_without_id_is_set_aside_and_the_rest_of_its_page_goes_on(rig: 
     assert (letter.source, letter.reason, letter.detail) == ("poll:alpha", "missing_field", "order_id")
     assert json.loads(letter.value)["order_id"] == ""
     assert cursor_rows.find(rig.store, "alpha") is not None
-    assert dict(outcome.set_aside) == {"missing_field": 1}
-    assert [line["event"] for line in lines] == ["set_aside"]
+    assert dict(outcome.dead_letters) == {"missing_field": 1}
+    assert [line["event"] for line in lines] == ["dead_lettered"]
     assert "canary" not in json.dumps(lines).lower()
 
 
@@ -526,7 +527,7 @@ def test_an_order_that_stays_unusable_is_not_counted_in_every_run(rig: Rig) -> N
     counted = 0
     for _ in range(15):
         rig.clock.advance(60)
-        counted += sum(poller.run().set_aside.values())
+        counted += sum(poller.run().dead_letters.values())
     assert counted == 2
     assert letters(rig)[0].times == 2
 

@@ -91,7 +91,7 @@ def world(open_store: OpenStore) -> World:
 def test_nobody_is_told_without_an_outbox(world: World) -> None:
     orders = OrderWriter(world.store, {}, world.clock)
     orders.apply(LIFE, (), [LETTER])
-    orders.set_aside([LETTER])
+    orders.store_dead_letters([LETTER])
     assert world.waiting() == []
 
 
@@ -145,7 +145,7 @@ LETTER = DeadLetter(
 
 def test_a_dead_letter_goes_out_byte_for_byte_with_its_place_and_reason(world: World) -> None:
     world.orders.apply((), (), [LETTER])
-    world.orders.set_aside([replace(LETTER, key=None, value=None, headers=())])
+    world.orders.store_dead_letters([replace(LETTER, key=None, value=None, headers=())])
     first, second = world.waiting()
     assert (first.topic, first.key, first.value) == ("orderflow.dead-letters", b"\xfe", b'\xff{"a')
     assert first.headers[:2] == LETTER.headers

@@ -337,7 +337,7 @@ def test_records_without_a_value_are_counted_for_their_own_topic(rig: Rig) -> No
 
 
 def test_dead_letters_of_a_poll_are_counted_without_the_shop(rig: Rig) -> None:
-    rig.metrics.poll_ended("alpha", PollResult(set_aside=Counter(missing_field=2)), 1)
+    rig.metrics.poll_ended("alpha", PollResult(dead_letters=Counter(missing_field=2)), 1)
     assert value(rig.metrics, "orderflow_dead_letters_total", source="poll", reason="missing_field") == 2
 
 

@@ -45,7 +45,7 @@ def rig(tmp_path: Path) -> Rig:
 
 def add(rig: Rig, source: str, value: bytes | None, key: bytes | None = None, *headers: tuple[str, bytes]) -> int:
     """Returns the id of the new dead letter."""
-    rig.orders.set_aside([DeadLetter(source, "place", "not_json", "", str(value), key, value, headers)])
+    rig.orders.store_dead_letters([DeadLetter(source, "place", "not_json", "", str(value), key, value, headers)])
     return dead_letter_rows.newest(rig.store)[0].id
 
 

@@ -49,7 +49,7 @@ class Web:
                     secret,
                     writer=rig.log,
                     topic=OMS_EVENTS,
-                    keep=rig.orders.set_aside,
+                    keep=rig.orders.store_dead_letters,
                     hooks=rig.metrics,
                     clock=rig.clock,
                 )
