@@ -232,38 +232,41 @@ class Rig:
         self.mirakl[shop].add_order(order)
 
     def consume(self) -> None:
+        """Deliver the callbacks that are due, and apply every record of the log."""
         self.oms.callbacks.deliver_due(self.clock.now())
         while self.consumer.turn(0):
             pass
 
     def poll(self, seconds: float = 1) -> None:
-        """Every shop, `seconds` from now, and all of it applied."""
+        """Let `seconds` pass, poll every shop, and apply what the log holds."""
         self.clock.advance(seconds)
         for poller in self.pollers.values():
             poller.run()
         self.consume()
 
     def work(self, seconds: float = 0) -> int:
-        """Turns until nothing is due."""
+        """Let `seconds` pass, and make every call that is due. Returns how many turns of the worker that took."""
         self.clock.advance(seconds)
         turns = 0
         while self.worker.turn():
             turns += 1
-            assert turns < 100, "a command that is due again at once, for ever"
+            assert turns < 100, "some command is due again at once, without end"
         return turns
 
     def imported(self, order_id: str = "1-A", shop: str = "alpha", **fields: Any) -> None:
-        """An order that the OMS holds."""
+        """Make an order that was imported into the OMS."""
         self.add(order_id, shop, state="SHIPPING", **fields)
         self.poll()
         self.work()
         assert self.state(order_id) == "imported"
 
     def fail(self, operation: str, kind: str, count: int = 1, *, shop: str = "alpha", **more: Any) -> None:
+        """Let the next `count` calls of this operation fail in this way (simulators/faults.py)."""
         simulator = self.oms if operation == "order" else self.mirakl[shop]
         simulator.knobs.faults.append(Fault(operation, kind, count, hold_seconds=0, **more))
 
     def switch(self, shop: str = "alpha", *, effects: bool | None = None, paused: tuple[str, ...] = ()) -> None:
+        """Turn all effects of a shop on or off, and pause these groups."""
         with self.store.transaction() as tx:
             shop_rows.set_switches(tx, shop, paused=paused, effects=effects)
 
@@ -280,27 +283,28 @@ class Rig:
         return [one.reason for one in self.row(order_id).attention]
 
     def commands(self, order_id: str = "1-A") -> list[sa.Row[Any]]:
-        """Whole rows, the oldest first."""
+        """The rows of an order's commands, the oldest first."""
         of_order = sa.select(s.commands).where(s.commands.c.order_key == self.row(order_id).key)
         with self.store.reading() as connection:
             return list(connection.execute(of_order.order_by(s.commands.c.id)))
 
     def command(self, order_id: str = "1-A") -> sa.Row[Any]:
-        """The youngest."""
+        """The newest command of an order."""
         return self.commands(order_id)[-1]
 
     def effects(self, order_id: str = "1-A") -> list[str]:
-        """What calls with our key did to it."""
+        """The kinds of effects that our calls had on an order."""
         return [effect.kind for effect in self.ours(order_id)]
 
     def ours(self, order_id: str = "1-A") -> list[Effect]:
+        """The effects that our calls had on an order, by the remotes' books."""
         return [effect for effect in self.books.effects(order_id=order_id) if effect.by == "api"]
 
     def journal(self, order_id: str = "1-A") -> list[journal_rows.JournalRow]:
         return journal_rows.of_order(self.store, self.row(order_id).key)
 
     def records(self, topic: str = SNAPSHOTS) -> list[sa.Row[Any]]:
-        """Of the log, in the order of publication."""
+        """The records of a topic, in the order of publication."""
         c = s.log_records.c
         found = sa.select(s.log_records).where(c.topic == topic).order_by(c.published_at, c.partition, c.offset)
         with self.store.reading() as connection:
@@ -308,7 +312,7 @@ class Rig:
 
 
 def mandatory(rig: Rig, shop: str) -> None:
-    """Every shipping type of the shop wants tracking from now on."""
+    """Make tracking mandatory for every shipping type of the shop."""
     simulator = rig.mirakl[shop]
     types = tuple(replace(one, mandatory_tracking=True) for one in simulator.marketplace.shipping_types)
     simulator.marketplace = replace(simulator.marketplace, shipping_types=types)
