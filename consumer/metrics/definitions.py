@@ -18,7 +18,7 @@ from consumer.hooks import CallbackResult
 from consumer.poller import TOO_LARGE
 from consumer.retry import TryResult
 from statemachine.attention import REASONS
-from statemachine.commands import CommandKind
+from statemachine.commands import CommandKind, Remote
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
 from statemachine.states import State
@@ -40,12 +40,12 @@ ALERTED_OUTCOMES: Final = (
     CallOutcome.NETWORK,
 )
 #: The calls to each remote, as the adapters name them.
-OPERATIONS: Final = {
-    "mirakl": ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
-    "oms": ("import_order",),
+OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    Remote.MIRAKL: ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
+    Remote.OMS: ("import_order",),
 }
-SYSTEMS: Final = tuple(OPERATIONS)
-EVERY_OPERATION: Final = (*OPERATIONS["mirakl"], *OPERATIONS["oms"], OTHER)
+SYSTEMS: Final = tuple(Remote)
+EVERY_OPERATION: Final = (*OPERATIONS[Remote.MIRAKL], *OPERATIONS[Remote.OMS], OTHER)
 COMMANDS: Final = tuple(CommandKind)
 #: States that an order waits in.
 LIVE_STATES: Final = tuple(state for state in State if not state.is_final)
@@ -156,7 +156,7 @@ def _each_edge(configured: Configured) -> Iterable[Series]:
 
 
 def _each_alerted_outcome(configured: Configured) -> Iterable[Series]:
-    calls = [("mirakl", "OR11"), *((kind.remote, kind.call) for kind in CommandKind)]
+    calls = [(Remote.MIRAKL, "OR11"), *((kind.remote, kind.call) for kind in CommandKind)]
     return (
         (system, shop, operation, outcome)
         for shop in configured.shops
@@ -292,7 +292,7 @@ _ROWS: Final = (
     _stored(
         "orderflow_budget_left",
         "Calls left of an account's published budget.",
-        {"system": ("oms",), "shop": None, "window": ("hour", "day")},
+        {"system": (Remote.OMS,), "shop": None, "window": ("hour", "day")},
     ),
     # -- Polls --
     _gauge(
