@@ -13,7 +13,10 @@ from adapters.store.transaction import Store, Transaction
 
 @dataclass(frozen=True, slots=True)
 class BudgetWindow:
-    """At most so many calls to an account in so long; `name` is hour or day. It begins with its first call."""
+    """A limit: at most `calls` to an account in a window of this length, which begins with its first call.
+
+    `name` is hour or day.
+    """
 
     name: str
     length: timedelta

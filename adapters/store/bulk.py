@@ -1,4 +1,6 @@
-"""Statements on many rows at once. Only this module and engine.py know how SQLite and PostgreSQL differ.
+"""Statements on many rows at once: the only place where a statement on SQLite differs from one on PostgreSQL.
+
+How a database is opened and locked differs too: engine.py, and `Store` in transaction.py.
 
 PostgreSQL takes each column as one array: the statement has the same text for any number of rows, and one round trip
 carries all of them. SQLite has no arrays: it executes one prepared statement for each row, or lists the values.
@@ -33,7 +35,7 @@ def insert_rows(
 ) -> None:
     """Insert all rows with one statement; `on_conflict` adds its ON CONFLICT clause.
 
-    On PostgreSQL one row by arrays costs a fifth of one row by a statement of its own.
+    On PostgreSQL a row in arrays costs a fifth of a row with a statement of its own.
     """
     if not rows:
         return

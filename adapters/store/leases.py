@@ -54,7 +54,7 @@ def release(tx: Transaction, lease: Lease) -> None:
 
 
 def revoke(tx: Transaction, name: str) -> None:
-    """Take a lease from its holder. Whatever that process began under it is fenced; it may take the lease again."""
+    """Take a lease from its holder, whose next write under it is fenced. It may take the lease again."""
     tx.execute(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
 
 

@@ -18,7 +18,7 @@ from adapters.store.transaction import Store, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a partition was applied (schema.progress)."""
+    """How far a partition was applied, as stored (schema.progress)."""
 
     position: int  # the next offset to apply
     log_id: str = ""  # of the topic that `position` belongs to
@@ -82,7 +82,7 @@ def advance(tx: Transaction, step: Advance) -> None:
 
 
 def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
-    """Set a partition's row to `progress`, whatever it was before."""
+    """Write a partition's row, over any position that it has."""
     values = dict(
         position=progress.position,
         log_id=progress.log_id,

@@ -1,4 +1,4 @@
-"""The store, and its transactions: every statement on the database goes through one of the two.
+"""The store and its transactions. Every statement on the database is executed by one of the two.
 
 `Store.transaction()` gives a Transaction, which the modules of the tables write through; `Store.reading()` gives a
 connection for reads. All transactions take their locks in one order: progress by topic and partition, then orders by
@@ -34,8 +34,8 @@ class Store:
         password: Callable[[], str] | None = None,
         connections: int = 16,
     ) -> None:
-        """`busy_seconds`: how long a write waits for another process (SQLite). `connections`: at most that many at a
-        time, `password`: read for each of them (PostgreSQL). Raises ConfigError.
+        """`busy_seconds`: how long a write on SQLite waits for another process. `connections`: how many PostgreSQL may
+        have at a time; `password` is read for each of them. Raises ConfigError.
         """
         self.engine = database.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
         self.is_sqlite = database.is_sqlite(url)

@@ -49,7 +49,7 @@ def upgrade() -> None:
     with op.batch_alter_table("progress", recreate=recreate) as progress:
         progress.add_column(sa.Column("log_id", sa.Text(), server_default="", nullable=False))
         progress.add_column(sa.Column("excused_commit", sa.BigInteger(), server_default="0", nullable=False))
-    with op.batch_alter_table("dead_letters", recreate=recreate) as letters:
-        letters.create_check_constraint(
+    with op.batch_alter_table("dead_letters", recreate=recreate) as dead_letters:
+        dead_letters.create_check_constraint(
             op.f("ck_dead_letters_state_is_known"), "state IN ('open', 'replayed', 'discarded')"
         )
