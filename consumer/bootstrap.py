@@ -31,7 +31,6 @@ from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.store import engine
 from adapters.store import shops as shop_rows
-from adapters.store import transaction as stores
 from adapters.store.budgets import BudgetWindow
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
@@ -167,8 +166,8 @@ def open_store(
 def _prepare_schema(store: Store) -> None:
     """Migrate SQLite. PostgreSQL is migrated by `orderflow migrate`, once for all processes. Raises ConfigError."""
     if store.is_sqlite:
-        stores.migrate(store)
-    elif not stores.schema_is_current(store):
+        store.migrate()
+    elif not store.schema_is_current():
         raise ConfigError("the store's schema is missing or not this version's: run `orderflow migrate` first")
 
 

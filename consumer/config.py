@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from adapters.errors import ConfigError
 from adapters.messages.oms_events import DISPATCHED_STATUSES, ShopIds
-from adapters.store import engine as database
+from adapters.store import engine
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH
 
@@ -64,7 +64,7 @@ def _web_address(value: str) -> str:
 
 
 def _database(value: str) -> str:
-    if database.has_password(value):  # raises ValueError too
+    if engine.has_password(value):  # raises ValueError too
         raise ValueError("a password belongs into a file: password_file")
     return value
 
@@ -91,7 +91,7 @@ class StoreTable(_Table):
 
     @property
     def is_sqlite(self) -> bool:
-        return database.is_sqlite(self.url)
+        return engine.is_sqlite(self.url)
 
 
 class KafkaOption(Enum):

@@ -22,7 +22,6 @@ from adapters.errors import ConfigError, OrderflowError
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
-from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.config import Settings
@@ -259,7 +258,7 @@ class Service:
         if self.parts.consumer is not None and not self.parts.consumer.has_assignment():
             return "no partitions were assigned to this consumer yet"
         try:
-            return "" if stores.schema_is_current(self.base.store) else "the store's schema is not this version's"
+            return "" if self.base.store.schema_is_current() else "the store's schema is not this version's"
         except OrderflowError:
             return "the store does not answer"
 

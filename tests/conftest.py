@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from tests.support import OpenStore
 
@@ -26,7 +25,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenS
     def open_() -> Store:
         store = Store(url)
         if not opened:
-            stores.migrate(store)
+            store.migrate()
         opened.append(store)
         return store
 

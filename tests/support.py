@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 
 #: Opens a test's database once more, as another process does.
@@ -37,7 +36,7 @@ class StillClock:
 def new_store(folder: Path) -> Store:
     """An empty store with its schema."""
     store = Store(f"sqlite:///{folder}/orderflow.db")
-    stores.migrate(store)
+    store.migrate()
     return store
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from adapters.errors import ConfigError, OrderflowError
-from adapters.store import engine as database
+from adapters.store import engine
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 
@@ -41,13 +41,13 @@ def copy_to_postgresql(
     if target.is_sqlite:
         raise ConfigError("store.url: is SQLite; the configuration has to name the PostgreSQL to move to")
     _check_url(source_url)
-    lock = database.hold_alone(source_url, _OPTION)
+    lock = engine.hold_alone(source_url, _OPTION)
     source = Store(source_url)
     try:
         with source.writing() as old:
             _check_source(old, group)
             with target.writing() as new:
-                database.upgrade(new)
+                engine.upgrade(new)
                 _check_target(new)
                 return {table.name: _copy(old, new, table, on_rows) for table in COPIED}
     except sa.exc.DatabaseError as error:  # its text may quote rows
@@ -72,7 +72,7 @@ def _check_url(source_url: str) -> None:
 
 def _check_source(old: sa.Connection, group: str) -> None:
     """Raises CopyRefused where the copy would lose a record or the result of a call."""
-    if not database.is_current(old):
+    if not engine.is_current(old):
         raise CopyRefused(
             f"{_OPTION}: its schema is missing or not this version's. Run this version on it once "
             "(`orderflow run`, with its old configuration), then move"

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters.store import engine as database
+from adapters.store import engine
 
 
 class Transaction:
@@ -29,7 +29,7 @@ class Store:
     def __init__(
         self,
         url: str,
-        busy_seconds: float = database.BUSY_SECONDS,
+        busy_seconds: float = engine.BUSY_SECONDS,
         *,
         password: Callable[[], str] | None = None,
         connections: int = 16,
@@ -37,8 +37,8 @@ class Store:
         """`busy_seconds`: how long a write on SQLite waits for another process. `connections`: how many PostgreSQL may
         have at a time; `password` is read for each of them. Raises ConfigError.
         """
-        self.engine = database.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
-        self.is_sqlite = database.is_sqlite(url)
+        self.engine = engine.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
+        self.is_sqlite = engine.is_sqlite(url)
         # SQLite's own wait for a lock is unfair: of many threads of one process, some would wait for seconds.
         self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         # All statements of a read see the same moment. SQLite's do without an option.
@@ -64,7 +64,7 @@ class Store:
         with (
             self._once_per_thread(),
             self._writing,
-            database.translated(),
+            engine.translated(),
             self.engine.connect() as connection,
             connection.execution_options(writes=True).begin(),
         ):
@@ -84,24 +84,22 @@ class Store:
     def reading(self) -> Iterator[sa.Connection]:
         """The connection of a read whose statements all see the same moment. Raises StoreUnavailable."""
         with (
-            database.translated(),
+            engine.translated(),
             self.engine.connect() as connection,
             connection.execution_options(**self._reading).begin(),
         ):
             yield connection
 
+    def migrate(self) -> None:
+        """Bring the schema to this version's."""
+        with self.writing() as connection:
+            engine.upgrade(connection)
+
+    def schema_is_current(self) -> bool:
+        """Whether the schema is what this version needs."""
+        with self.reading() as connection:
+            return engine.is_current(connection)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-
-def migrate(store: Store) -> None:
-    """Bring the schema to this version's."""
-    with store.writing() as connection:
-        database.upgrade(connection)
-
-
-def schema_is_current(store: Store) -> bool:
-    """Whether the schema is what this version needs."""
-    with store.reading() as connection:
-        return database.is_current(connection)

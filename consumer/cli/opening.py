@@ -14,7 +14,6 @@ from adapters.errors import ConfigError
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
-from adapters.store import transaction as stores
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
 from consumer import bootstrap, config
@@ -69,7 +68,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
         raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
     store = bootstrap.open_store(settings)
     try:
-        if not stores.schema_is_current(store):
+        if not store.schema_is_current():
             raise ConfigError(f"the store's schema is missing or not this version's; {cure(file)}")
         yield Session(settings, store, environment.clock, environment.user)
     finally:

@@ -12,7 +12,6 @@ import typer
 
 from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
-from adapters.store import transaction as stores
 from adapters.store.copy import COPIED, copy_to_postgresql
 from adapters.store.transaction import Store
 from consumer import bootstrap, config, service
@@ -113,13 +112,13 @@ def migrate(
 
 
 def _migrated(store: Store) -> bool:
-    stores.migrate(store)
+    store.migrate()
     return True
 
 
 def _is_current(settings: Settings, store: Store) -> bool:
     """Whether the schema is there and up to date. Looks for SQLite's file first: to connect would create it."""
-    return missing_file(settings) is None and stores.schema_is_current(store)
+    return missing_file(settings) is None and store.schema_is_current()
 
 
 def _moved(store: Store, source: str) -> dict[str, int]:

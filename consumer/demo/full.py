@@ -18,7 +18,6 @@ from adapters.errors import ConfigError
 from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
 from adapters.store import orders as order_rows
-from adapters.store import transaction as stores
 from adapters.store.engine import without_password
 from consumer import config
 from consumer.bootstrap import open_store
@@ -70,7 +69,7 @@ def full_demo(
         path = write_settings(folder, world.mirakl_urls, world.oms_url, free_port(), speed=speed, engines=engines)
         store = open_store(config.load(path))
         stack.callback(store.close)
-        stores.migrate(store)
+        store.migrate()
         if order_rows.latest(store, limit=1):
             raise ConfigError("the database of --postgres-at holds orders already; give the demo an empty one")
         fleet = Fleet(path, folder)

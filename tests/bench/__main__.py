@@ -35,7 +35,6 @@ from adapters.messages.transitions import OutboxTopics
 from adapters.ports import NewRecord
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import shops as shop_rows
-from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.loop import BATCH, Consumer
@@ -182,7 +181,7 @@ def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
 def ready(url: str) -> Store:
     """An empty store that knows the shop."""
     store = Store(url)
-    stores.migrate(store)
+    store.migrate()
     with store.transaction() as tx:
         shop_rows.bind(tx, SHOP, "https://alpha.example", ALPHA.shop_id, effects=True, now=datetime.now(UTC))
     return store

@@ -33,7 +33,6 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store import transaction as stores
 from adapters.store.budgets import BudgetWindow
 from adapters.store.engine import BUSY_SECONDS
 from adapters.store.leases import Lease
@@ -143,7 +142,7 @@ class Rig:
 
         self.metrics = bootstrap.new_recorder(self.settings, self.clock)
         self.store = bootstrap.open_store(self.settings, busy_seconds=busy_seconds)
-        stores.migrate(self.store)
+        self.store.migrate()
         bootstrap.bind_shops(self.settings, self.store, self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
         self.leases = Leases(self.store, self.clock, "rig", self.settings.leases.seconds)

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
-from adapters.store import engine as database
+from adapters.store import engine
 from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, build_parts
 from consumer.demo.settings import write_settings
@@ -41,10 +41,10 @@ def build(home: Path, stack: ExitStack, **options: str) -> Parts:
 
 def test_the_lock_is_on_the_file_whatever_options_the_url_has(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/orderflow.db"
-    held = database.hold_alone(url)
+    held = engine.hold_alone(url)
     assert held is not None
     with held, pytest.raises(ConfigError, match="another orderflow runs on"):
-        database.hold_alone(f"{url}?timeout=1")
+        engine.hold_alone(f"{url}?timeout=1")
 
 
 def test_one_process_runs_on_a_store(home: Path) -> None:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
-from adapters.store import transaction as stores
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from statemachine.commands import CommandKind
@@ -28,7 +27,7 @@ ROUNDS = 25
 def each(postgres_url: str) -> Iterator[list[Store]]:
     """One store for each process."""
     found = [Store(postgres_url) for _ in range(3)]
-    stores.migrate(found[0])
+    found[0].migrate()
     yield found
     for store in found:
         store.close()

@@ -30,7 +30,6 @@ from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
-from adapters.store import transaction as stores
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.transaction import Store
 from consumer import loop
@@ -163,7 +162,7 @@ class Fleet:
         self.group, self.shop = f"group.{suffix}", f"shop-{suffix}"
         self.clock = SystemClock()
         self.store = Store(url, connections=10)
-        stores.migrate(self.store)
+        self.store.migrate()
         self.orders = OrderWriter(self.store, {}, self.clock)
         create_topics(servers, {self.topics[base]: count for base, count in partitions.items()})
         self.partitions = {Partition(self.topics[base], n) for base, count in partitions.items() for n in range(count)}

@@ -16,14 +16,14 @@ from adapters.errors import ConfigError, StoreUnavailable
 from adapters.ports import NewRecord
 from adapters.store import audit as audit_rows
 from adapters.store import dead_letters as dead_letter_rows
-from adapters.store import engine as database
+from adapters.store import engine
 from adapters.store import journal as journal_rows
 from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store.copy import COPIED, NOT_COPIED, CopyRefused, copy_to_postgresql
 from adapters.store.dead_letters import DeadLetter
-from adapters.store.transaction import Store, schema_is_current
+from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.bootstrap import GROUP
 from consumer.cli import app as cli
@@ -82,7 +82,7 @@ def has_no_tables(store: Store) -> bool:
 
 
 def test_a_store_on_which_a_service_runs_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
-    held = database.hold_alone(f"sqlite:///{rig.path}")
+    held = engine.hold_alone(f"sqlite:///{rig.path}")
     assert held is not None
     with pytest.raises(ConfigError, match=r"--from: another orderflow runs on .*orderflow\.db"):
         copy()
@@ -152,7 +152,7 @@ def test_a_target_with_orders_is_refused(rig: Rig, target: Store, copy: Copy) ->
 
 def test_a_target_on_which_a_process_ran_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
     with target.writing() as connection:
-        database.upgrade(connection)
+        engine.upgrade(connection)
     with target.transaction() as tx:
         assert lease_rows.take(tx, "relay", "somebody", rig.clock.now(), rig.clock.now()) is not None
     with pytest.raises(CopyRefused, match=r"not empty \(leases has rows\)"):
@@ -217,7 +217,7 @@ def test_a_row_that_postgresql_refuses_leaves_the_target_empty(rig: Rig, target:
 def test_every_row_is_copied_as_it_is(rig: Rig, target: Store) -> None:
     reported: list[tuple[str, int, int]] = []
     copied = copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP, lambda *one: reported.append(one))
-    assert schema_is_current(target)
+    assert target.schema_is_current()
     assert set(copied) == {table.name for table in s.metadata.sorted_tables} - NOT_COPIED
     for table in COPIED:
         assert rows(target, table) == rows(rig.store, table), table.name

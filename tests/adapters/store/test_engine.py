@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from adapters.errors import ConfigError
 from adapters.store import audit as audit_rows
-from adapters.store import engine as database
+from adapters.store import engine
 from adapters.store.transaction import Store
 from tests.adapters.store.support import NOW
 
@@ -27,9 +27,9 @@ def test_another_database_is_a_configuration_error(url: str) -> None:
     ],
 )
 def test_a_password_is_taken_out_of_a_url_wherever_it_stands(url: str, bare: str, password: str) -> None:
-    assert database.without_password(url) == (bare, password)
-    assert database.has_password(url) == bool(password)
-    assert not database.has_password(bare)
+    assert engine.without_password(url) == (bare, password)
+    assert engine.has_password(url) == bool(password)
+    assert not engine.has_password(bare)
 
 
 def test_the_text_of_an_error_holds_no_data(store: Store) -> None:

@@ -6,9 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.ports import Partition
-from adapters.store import engine as database
+from adapters.store import engine
 from adapters.store import progress as progress_rows
-from adapters.store import transaction as stores
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
 
@@ -35,7 +34,7 @@ def of_0002(url: str) -> Any:
     """A store with the schema of revision 0002."""
     store = Store(url)
     with store.writing() as connection:
-        database.upgrade(connection, "0002")
+        engine.upgrade(connection, "0002")
     yield store
     store.close()
 
@@ -58,7 +57,7 @@ def test_0003_moves_the_mark_of_a_shorter_log_from_the_id_to_its_column(of_0002:
     insert(of_0002, 2, 9, "")
     insert(of_0002, 3, 10, " was shorter")  # the embedded log has no id
     insert(of_0002, 4, 11, "topic-1 was shorter than 2")
-    stores.migrate(of_0002)
+    of_0002.migrate()
     assert progress_of(of_0002) == {
         0: Progress(7, "topic-1"),
         1: Progress(8, "topic-1", excused_commit=3, was_shorter=True),
@@ -70,7 +69,7 @@ def test_0003_moves_the_mark_of_a_shorter_log_from_the_id_to_its_column(of_0002:
 
 def test_after_0003_the_version_before_still_writes_and_reads_its_rows(of_0002: Store) -> None:
     insert(of_0002, 0, 7, "topic-1 was shorter")
-    stores.migrate(of_0002)
+    of_0002.migrate()
     insert(of_0002, 1, 8, "topic-1", excused_commit=2)
     insert(of_0002, 2, 9, "topic-1 was shorter")
     with of_0002.reading() as connection:
@@ -82,7 +81,7 @@ def test_after_0003_the_version_before_still_writes_and_reads_its_rows(of_0002: 
 
 def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
     insert(of_0002, 0, 7, "topic-1 was shorter")
-    stores.migrate(of_0002)
+    of_0002.migrate()
     with of_0002.transaction() as tx:
         progress_rows.reset(tx, "c", "g", Partition(TOPIC, 0), Progress(5, "topic-1"))
     assert progress_of(of_0002) == {0: Progress(5, "topic-1")}

@@ -13,7 +13,6 @@ from alembic.migration import MigrationContext
 
 from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
-from adapters.store import transaction as stores
 from adapters.store.cursors import Cursor
 from adapters.store.transaction import Store
 from tests.adapters.store.support import NOW, later, leased
@@ -21,8 +20,8 @@ from tests.support import new_store
 
 
 def test_the_migrations_make_the_schema_and_may_run_twice(store: Store) -> None:
-    stores.migrate(store)
-    assert stores.schema_is_current(store)
+    store.migrate()
+    assert store.schema_is_current()
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, s.metadata) == []
@@ -80,7 +79,7 @@ def test_on_postgresql_the_migrations_make_the_same_columns_constraints_and_inde
             found = set(connection.execute(sa.text(_MADE)).scalars())
         return {text for text in found if "alembic_version" not in text}
 
-    stores.migrate(migrated)
+    migrated.migrate()
     by_migrations = made_now()
     with migrated.writing() as connection:
         s.metadata.drop_all(connection)
@@ -96,7 +95,7 @@ def test_many_processes_may_migrate_at_once(postgres_url: str) -> None:
 
     def migrate(store: Store) -> None:
         try:
-            stores.migrate(store)
+            store.migrate()
         except BaseException as error:
             failed.append(error)
 
@@ -106,13 +105,13 @@ def test_many_processes_may_migrate_at_once(postgres_url: str) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    assert stores.schema_is_current(each[0])
+    assert each[0].schema_is_current()
     for store in each:
         store.close()
 
 
 def test_a_store_without_a_schema_is_not_current(tmp_path: Path) -> None:
-    assert not stores.schema_is_current(Store(f"sqlite:///{tmp_path}/empty.db"))
+    assert not Store(f"sqlite:///{tmp_path}/empty.db").schema_is_current()
 
 
 def test_an_instant_is_read_as_it_was_written(store: Store) -> None:

@@ -25,7 +25,6 @@ from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema
 from adapters.store import shops as shop_rows
-from adapters.store import transaction as stores
 from adapters.store.cursors import Cursor
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.progress import Progress
@@ -628,7 +627,7 @@ def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
     for _ in range(2):
         good("migrate", "--config", "orderflow.toml")
     store = Store(f"sqlite:///{tmp_path}/orderflow.db")
-    assert stores.schema_is_current(store)
+    assert store.schema_is_current()
     store.close()
 
 
