@@ -181,9 +181,9 @@ def latest(
     shop: str | None = None,
     states: Sequence[str] = (),
     attention: bool = False,
-    limit: int = 100,
+    limit: int | None = 100,
 ) -> list[OrderRow]:
-    """Orders, the latest change first; `attention`: only those that need a person."""
+    """Orders, the latest change first; `attention`: only those that need a person. `limit` None: all of them."""
     c = s.orders.c
     statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id).limit(limit)
     if shop:

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from consumer import bootstrap
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
@@ -27,8 +26,8 @@ def offsets_list(context: typer.Context, file: Config = FILE, as_json: Json = Fa
       orderflow offsets list
     """
     with opened_with_log(context, file) as (session, log):
-        group_id, topics = bootstrap.group_of(session.settings), _consumed(session.settings)
-        found = offsets.partition_statuses(session.store, log, group_id, topics)
+        topics = _consumed(session.settings)
+        found = offsets.partition_statuses(session.store, log, session.group_id, topics)
     print_rows([asdict(one) for one in found], as_json)
     if not as_json:
         for mismatch in dict.fromkeys(one.mismatch for one in found if one.mismatch):
@@ -75,7 +74,7 @@ def offsets_reset(
             session.store,
             session.order_writer(),
             log,
-            bootstrap.group_of(settings),
+            session.group_id,
             topic,
             partition=partition,
             whence=to,

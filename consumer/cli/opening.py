@@ -6,19 +6,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from adapters.clock import SystemClock
 from adapters.errors import ConfigError
-from adapters.log.embedded import EmbeddedLog
-from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
-from consumer import bootstrap, config
+from consumer import config
 from consumer.apply import OrderWriter
 from consumer.config import Settings
+
+if TYPE_CHECKING:
+    from adapters.log.embedded import EmbeddedLog
+    from adapters.log.kafka import KafkaLog
+
+# bootstrap imports every part of the service, which takes a while. So it is imported where something is opened, and
+# `orderflow --help` need not wait for it.
 
 
 def _system_user() -> str:
@@ -51,10 +57,19 @@ class Session:
     clock: Clock
     user: str
 
+    @property
+    def group_id(self) -> str:
+        """The consumer group."""
+        from consumer import bootstrap  # noqa: PLC0415
+
+        return bootstrap.group_of(self.settings)
+
     def order_writer(self) -> OrderWriter:
-        return OrderWriter(
-            self.store, config.policies(self.settings), self.clock, outbox=bootstrap.outbox_of(self.settings)
-        )
+        """What applies a person's decisions, as the service does with its events."""
+        from consumer import bootstrap  # noqa: PLC0415
+
+        outbox = bootstrap.outbox_of(self.settings)
+        return OrderWriter(self.store, config.policies(self.settings), self.clock, outbox=outbox)
 
 
 @contextmanager
@@ -63,6 +78,8 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 
     Raises ConfigError where there is no store yet, or its schema is that of another version.
     """
+    from consumer import bootstrap  # noqa: PLC0415
+
     environment, settings = Environment.of(context), config.load(file)
     if missing := missing_file(settings):
         raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
@@ -76,8 +93,10 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 
 
 @contextmanager
-def opened_with_log(context: typer.Context, file: Path) -> Iterator[tuple[Session, EmbeddedLog | KafkaLog]]:
+def opened_with_log(context: typer.Context, file: Path) -> "Iterator[tuple[Session, EmbeddedLog | KafkaLog]]":
     """Open the store and the log."""
+    from consumer import bootstrap  # noqa: PLC0415
+
     with opened(context, file) as session:
         log = bootstrap.open_log(session.settings, session.store, session.clock)
         try:

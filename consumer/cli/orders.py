@@ -1,16 +1,15 @@
 """`orderflow orders`: look at orders, and decide about them."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
-from adapters.store import shops as shop_rows
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
@@ -30,11 +29,11 @@ from consumer.cli.output import (
     printable,
     text,
 )
-from consumer.operations.explain import explain, known, timeline
-from consumer.operations.orders import act, find
+from consumer.operations.explain import known, remote_texts, timeline, without_remote_texts
+from consumer.operations.orders import decide, explanation, find
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
-from statemachine.facts import DecisionKind, Facts
+from statemachine.facts import DecisionKind
 from statemachine.states import State
 
 commands = group("Orders: look them up, and decide about them.")
@@ -91,9 +90,9 @@ def orders_show(
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest) if received else None
     concerns = [asdict(one) for one in row.attention]
-    words = _words(row.facts) if received else []
+    words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
-        facts = json.loads(facts_to_json(_without_words(row.facts)))
+        facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
         print_json(_summary(row) | {"concerns": concerns, "facts": facts, "commands": calls, "timeline": events} | more)
         return
@@ -122,22 +121,17 @@ def orders_explain(
 
 
 def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -> None:
-    store = session.store
-    found = explain(
-        row,
-        journal_rows.of_order(store, row.key),
-        command_rows.of_order(store, row.key),
-        shop=next((one for one in shop_rows.list_all(store) if one.name == row.shop), None),
-        policy=config.policies(session.settings).get(row.shop, Policy()),
-        now=session.clock.now(),
-    )
+    policy = config.policies(session.settings).get(row.shop, Policy())
+    found = explanation(session.store, row, policy, session.clock.now())
     if as_json:
         print_json(asdict(found))
         return
     pairs = asdict(found)
-    for number, look in enumerate(pairs.pop("attention"), start=1):
-        pairs[f"attention {number}"] = f"{look['reason']} {look['detail']}".strip() + f", since {cell(look['since'])}"
-        pairs[f"  meaning {number}"], pairs[f"  cure {number}"] = look["meaning"], look["cure"]
+    del pairs["attention"]
+    for number, one in enumerate(found.attention, start=1):
+        pairs[f"attention {number}"] = f"{one.reason} {one.detail}".strip() + f", since {cell(one.since)}"
+        pairs[f"  meaning {number}"] = one.meaning
+        pairs[f"  cure {number}"] = one.cure
     print_pairs(pairs)
 
 
@@ -163,7 +157,7 @@ def orders_verify(
         raise typer.BadParameter("give an ORDER or --all")
     with opened(context, file) as session:
         store, policies = session.store, config.policies(session.settings)
-        rows = order_rows.latest(store, shop=shop, limit=_ALL) if order_id is None else [find(store, order_id, shop)]
+        rows = order_rows.latest(store, shop=shop, limit=None) if order_id is None else [find(store, order_id, shop)]
         found = []
         for row in rows:
             entries = journal_rows.of_order(store, row.key)
@@ -186,9 +180,6 @@ def orders_verify(
         raise typer.Exit(BAD_ANSWER)
 
 
-_ALL: Final = 2**31
-
-
 def _summary(row: OrderRow) -> dict[str, Any]:
     return {
         "shop": row.shop,
@@ -204,22 +195,6 @@ def _call(command: CommandRow) -> dict[str, Any]:
     """A command without its payload, which holds personal data."""
     names = ("kind", "carries", "round", "state", "attempts", "next_at", "give_up_at", "last_outcome")
     return {name: getattr(command, name) for name in names}
-
-
-def _words(facts: Facts) -> list[dict[str, Any]]:
-    """What the remotes said to calls that they refused."""
-    refused = [(no.kind, no.round, no.words) for no in facts.rejections]
-    refused += [(end.kind, end.round, end.words) for end in facts.given_up]
-    return [{"command": kind, "round": round_, "words": words} for kind, round_, words in refused]
-
-
-def _without_words(facts: Facts) -> Facts:
-    """A remote's words may quote the order."""
-    return replace(
-        facts,
-        rejections=tuple(replace(no, words="") for no in facts.rejections),
-        given_up=tuple(replace(end, words="") for end in facts.given_up),
-    )
 
 
 # -- Deciding about orders ---------------------------------------------------------------------------------------
@@ -340,7 +315,7 @@ def _decide(
     with opened(context, file) as session:
         row = find(session.store, order_id, shop)
         ask(f"{decision} {row.shop} {row.order_id}, which is {row.state}?", yes)
-        after = act(
+        after = decide(
             session.store,
             session.order_writer(),
             row,

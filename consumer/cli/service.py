@@ -14,7 +14,7 @@ from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
 from adapters.store.copy import COPIED, copy_to_postgresql
 from adapters.store.transaction import Store
-from consumer import bootstrap, config, service
+from consumer import config
 from consumer.cli.opening import Environment, cure, missing_file
 from consumer.cli.options import FILE, Config
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
@@ -38,6 +38,8 @@ def run(
       orderflow run --config orderflow.toml
       ORDERFLOW_WEB__PORT=9465 orderflow run worker --config orderflow.toml
     """
+    from consumer import bootstrap, service  # noqa: PLC0415 - they import every part of the service
+
     settings = config.load(file)
     service.run(lambda: bootstrap.build(settings, bootstrap.ROLES if role == "all" else (role,)))
 
@@ -91,13 +93,15 @@ def migrate(
       orderflow migrate --check --wait 120          (before a process starts)
       orderflow migrate --from sqlite:///orderflow.db --config production.toml
     """
+    from consumer import bootstrap  # noqa: PLC0415 - as in `run`
+
     if source is not None and (check or wait_seconds):
         raise typer.BadParameter("--from cannot be used with --check or --wait")
     settings = config.load(file)
     store = bootstrap.open_store(settings)
     try:
         if source is not None:
-            moved = _moved(store, source)
+            moved = _moved(store, source, bootstrap.GROUP)
             typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
             typer.echo(
                 "Now run `orderflow orders verify --all`, and put the SQLite file where no process starts on it."
@@ -121,9 +125,9 @@ def _is_current(settings: Settings, store: Store) -> bool:
     return missing_file(settings) is None and store.schema_is_current()
 
 
-def _moved(store: Store, source: str) -> dict[str, int]:
+def _moved(store: Store, source: str, group_id: str) -> dict[str, int]:
     if not sys.stdout.isatty():
-        return copy_to_postgresql(source, store, bootstrap.GROUP)
+        return copy_to_postgresql(source, store, group_id)
     from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - only a terminal needs it
 
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as shown:
@@ -131,7 +135,7 @@ def _moved(store: Store, source: str) -> dict[str, int]:
         return copy_to_postgresql(
             source,
             store,
-            bootstrap.GROUP,
+            group_id,
             lambda table, done, total: shown.update(tasks[table], completed=done, total=total),
         )
 

@@ -19,7 +19,7 @@ from adapters.simulators.serve import SimulatedWorld
 from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
-from consumer.operations.audit import believed
+from consumer.operations.audit import journal_summaries
 from statemachine.states import State
 
 #: A demo has failed if nothing has changed for this long.
@@ -60,7 +60,7 @@ def watch_and_audit(
     began = time.monotonic()
     settled = _watch(world, store, console, stalled_seconds, on_look)
     seconds = time.monotonic() - began
-    findings = [*stop(), *audit(world.world.lives, world.books.effects(), believed(store))]
+    findings = [*stop(), *audit(world.world.lives, world.books.effects(), journal_summaries(store))]
     outcome = Outcome(tuple(findings), settled, seconds)
     _print_result(console, world, store, outcome)
     return outcome
@@ -163,7 +163,7 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
     lives = world.world.lives
     console.print(_effects(world))
     console.print("States: " + _counted(order_rows.states(store).values()), soft_wrap=True)
-    in_need = order_rows.latest(store, attention=True, limit=1_000_000)
+    in_need = order_rows.latest(store, attention=True, limit=None)
     if in_need:
         reasons = [one.reason for order in in_need for one in order.attention]
         console.print("For a person: " + _counted(reasons), soft_wrap=True)

@@ -1,11 +1,11 @@
-"""Why an order is where it is, what it waits for, and what a person can do: sentences from what is stored. Pure.
+"""An order in sentences: why it is in its state, what it waits for, what happens next, and all that happened to it.
 
-Nothing here repeats a rule: the table says what an edge means, commands.py what is due and what is wrong. No personal
-data leaves: a remote's words may quote an order, so only its codes are shown.
+Pure functions of what is stored. They repeat no rule: the table says what an edge means, attention.py what needs a
+person. No sentence holds personal data: texts of Mirakl or the OMS may quote an order, so only their codes are shown.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from statemachine.attention import Reason
 from statemachine.commands import CommandKind, CommandState, Policy
-from statemachine.events import Trigger
+from statemachine.events import Event, Trigger
 from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, Tracking
 from statemachine.machine import EventResult
 from statemachine.plan import read_after
@@ -31,33 +31,34 @@ from statemachine.readings import (
 from statemachine.states import State
 from statemachine.table import TABLE
 
-_EDGES: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
+_MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 
-#: What moves an order on from each state, where nothing stands in the way.
+#: What changes the state of an order, if nothing blocks it.
 _NEXT: Final = {
-    State.NEW: "the first read that shows its state decides where it goes",
+    State.NEW: "the first read shows its state at Mirakl",
     State.WAITING_ACCEPTANCE: "OR21 answers Mirakl, and it becomes accepted",
-    State.ACCEPTED: "a read shows it in debit or shipping; one that still shows it waiting sends it back",
+    State.ACCEPTED: "a read shows it in debit or in shipping; if a read still shows it waiting, it is answered again",
     State.AWAITING_PAYMENT: "a read shows that the customer paid, and it becomes shipping; canceled if the debit fails",
     State.SHIPPING: "POST /order brings it to the OMS, and it becomes imported",
     State.IMPORTED: "the OMS reports every open line sent, and it becomes dispatched",
-    State.DISPATCHED: "OR23 and OR24 tell Mirakl, and a read shows it shipped",
-    State.SHIPPED: "nothing but a better tracking is sent; only a late cancel would move it",
-    State.REFUSED: "nothing: this is final, and only Mirakl's word made it",
-    State.CANCELED: "nothing: this is final, and only Mirakl's word made it",
+    State.DISPATCHED: "OR23 and OR24 report it to Mirakl, and a read shows it shipped",
+    State.SHIPPED: "only a better tracking is sent; only a late cancellation would change its state",
+    State.REFUSED: "nothing: this state is final",
+    State.CANCELED: "nothing: this state is final",
 }
 
+#: What a read has to show after Mirakl answered the call.
 _PROOFS: Final = {
     CommandKind.ACCEPT: "the acceptance",
     CommandKind.CONFIRM: "the shipment",
     CommandKind.TRACK: "the tracking",
 }
-_DEBITS: Final = "Mirakl debits the customer; nobody here can retry_now it"
+_DEBITS: Final = "Mirakl, which debits the customer; nobody here can speed that up"
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionReason:
-    """One reason why a person should look, with what it means and what to do."""
+    """One reason why a person should look at the order, with what it means and what to do."""
 
     reason: str
     detail: str
@@ -82,125 +83,126 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """One thing that happened. `moved` is "a -> b", or empty; `repeats` how often it was told again."""
+    """One event of an order."""
 
     at: datetime
-    kind: str
+    kind: str  # its trigger
     what: str
-    moved: str
-    repeats: int
+    moved: str  # "from -> to", or empty
+    repeats: int  # how often the same event came again
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteText:
+    """What Mirakl or the OMS wrote when it refused a call. May hold personal data."""
+
+    command: str
+    round: int
+    words: str
 
 
 def explain(
-    row: OrderRow,
-    entries: Sequence[JournalRow],
+    order: OrderRow,
+    journal: Sequence[JournalRow],
     commands: Sequence[CommandRow],
     *,
     shop: ShopRow | None,
     policy: Policy,
     now: datetime,
 ) -> Explanation:
-    """Put one order into sentences; `shop` is None where the store does not know its switches."""
+    """The order in sentences. `shop` is None if the store does not know the order's shop."""
     return Explanation(
-        shop=row.shop,
-        order_id=row.order_id,
-        state=row.state,
-        since=row.entered_at,
-        why_here=_why_here(entries, now),
-        waits_for=_waits_for(row, entries, commands, shop=shop, policy=policy, now=now),
-        happens_next=_happens_next(row, policy),
+        shop=order.shop,
+        order_id=order.order_id,
+        state=order.state,
+        since=order.entered_at,
+        why_here=_why_here(journal, now),
+        waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
+        happens_next=_happens_next(order, policy),
         attention=tuple(
             AttentionReason(one.reason, one.detail, one.since, one.about.meaning, one.about.cure)
-            for one in row.attention
+            for one in order.attention
         ),
     )
 
 
-def when(instant: datetime, now: datetime) -> str:
-    """An instant in UTC, without its date where that is today's."""
+def _when(instant: datetime, now: datetime) -> str:
+    """An instant in UTC, without its date if that is today's."""
     return f"{instant:%H:%M:%S}" if instant.date() == now.date() else f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
 # -- Why here ----------------------------------------------------------------------------------------------------
 
 
-def _why_here(entries: Sequence[JournalRow], now: datetime) -> str:
-    move = next((entry for entry in reversed(entries) if entry.before != entry.after), None)
+def _why_here(journal: Sequence[JournalRow], now: datetime) -> str:
+    move = next((row for row in reversed(journal) if row.moved), None)
     if move is not None:
-        means = _EDGES.get((move.before, move.after), f"{move.before} -> {move.after}")
-        return f"{means} ({_what(move)}, {when(move.event.at, now)})"
-    if entries:
-        return (
-            f"known by id, and nothing has moved it yet (first: {_what(entries[0])}, {when(entries[0].event.at, now)})"
-        )
-    return "known by id alone"
+        meaning = _MEANING_OF_EDGE.get((move.before, move.after), f"{move.before} -> {move.after}")
+        return f"{meaning} ({_what(move)}, {_when(move.event.at, now)})"
+    if journal:
+        first = journal[0]
+        return f"no event has changed its state yet (the first: {_what(first)}, {_when(first.event.at, now)})"
+    return "no event is known of it yet"
 
 
 # -- Waits for ---------------------------------------------------------------------------------------------------
 
 
 def _waits_for(
-    row: OrderRow,
-    entries: Sequence[JournalRow],
+    order: OrderRow,
+    journal: Sequence[JournalRow],
     commands: Sequence[CommandRow],
     *,
     shop: ShopRow | None,
     policy: Policy,
     now: datetime,
 ) -> str:
-    blocking = [one for one in row.attention if one.about.blocks]
+    blocking = [one for one in order.attention if one.about.blocks]
     if blocking:
         return f"a person: {blocking[0].about.meaning}"
     live = [command for command in commands if command.state.is_live]
     if live:  # the oldest goes first, the others wait for it
         first, *later = live
         then = f"; then {', '.join(command.kind for command in later)}" if later else ""
-        return _call(first, _last_failure(first, entries), shop, now) + then
-    snapshot = row.facts.snapshot
-    if snapshot is not None and snapshot.created_at < policy.not_before and not row.state.is_final:
-        return f"nobody here: it is older than the shop's not_before ({when(policy.not_before, now)}) and left alone"
-    return _without_a_call(row, policy, now)
+        return _to_call(first, _last_failure(first, journal), shop, now) + then
+    snapshot = order.facts.snapshot
+    if snapshot is not None and snapshot.created_at < policy.not_before and not order.state.is_final:
+        return f"nothing: it is older than the shop's not_before ({_when(policy.not_before, now)}), so no call is made"
+    final = "a person (see attention); for Mirakl it is final" if order.attention else "nothing: it is final"
+    return _blocked(order) or _proof(order.facts, now) or _outside(order, policy) or final
 
 
-def _call(command: CommandRow, failure: str, shop: ShopRow | None, now: datetime) -> str:
-    """What stands between an open command and its call."""
+def _to_call(command: CommandRow, failure: str, shop: ShopRow | None, now: datetime) -> str:
+    """What has to happen before the call of a live command is made, or answered."""
     if command.state is CommandState.LEASED:
         return f"the answer to {command.kind}, which is under way (attempt {command.attempts})"
     if shop is None or not shop.effects:
-        return f"effects of this shop are off: {command.kind} is due and would be sent"
+        return f"a person: the effects of this shop are off, so {command.kind} is due and not sent"
     if command.kind.group in shop.paused:
-        return f"{command.kind.group} is paused for this shop: {command.kind} is due and would be sent"
+        return f"a person: {command.kind.group} is paused for this shop, so {command.kind} is due and not sent"
     if command.next_at > now:
-        tried = f" (attempt {command.attempts}, last {failure})" if command.attempts else ""
-        return (
-            f"{command.kind}, retried at {when(command.next_at, now)}{tried}, gives up at "
-            f"{when(command.give_up_at, now)}"
-        )
-    return f"a worker: {command.kind} is due since {when(command.next_at, now)}"
+        last = f" (attempt {command.attempts} ended with {failure})" if command.attempts else ""
+        next_try, end = _when(command.next_at, now), _when(command.give_up_at, now)
+        return f"the next try of {command.kind} at {next_try}{last}; gives up at {end}"
+    return f"a worker: {command.kind} is due since {_when(command.next_at, now)}"
 
 
-def _last_failure(command: CommandRow, entries: Sequence[JournalRow]) -> str:
-    """How the last try of this command ended: the HTTP status where there was one."""
-    for entry in reversed(entries):
-        note = entry.event.note
+def _last_failure(command: CommandRow, journal: Sequence[JournalRow]) -> str:
+    """How the last try of this command ended: its HTTP status if there was one."""
+    for row in reversed(journal):
+        note = row.event.note
         same = (note.get("command"), note.get("round"), note.get("step")) == (command.kind, command.round, "result")
         if same and "outcome" in note:
             return str(note.get("status") or note["outcome"])
     return command.last_outcome or "unknown"
 
 
-def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
-    """Nothing is due: what has to happen outside."""
-    facts = row.facts
-    outside = {
-        State.NEW: "Mirakl, which still checks it"
-        if mirakl_state(facts) == "STAGING"
-        else "the first read of its state",
-        State.WAITING_ACCEPTANCE: "its lines, which Mirakl does not show"
-        if facts.snapshot is not None and not facts.snapshot.lines
-        else "a worker"
-        if acceptance(facts, policy)
-        else "a person: accept or refuse it",
+def _outside(order: OrderRow, policy: Policy) -> str:
+    """What has to happen outside while no call is due; empty in a final state."""
+    facts = order.facts
+    by_state = {
+        State.NEW: _new(facts),
+        State.WAITING_ACCEPTANCE: _waiting_acceptance(facts, policy),
         State.ACCEPTED: "a read that shows the acceptance",
         State.AWAITING_PAYMENT: _DEBITS,
         State.SHIPPING: _shipping(facts),
@@ -208,31 +210,40 @@ def _without_a_call(row: OrderRow, policy: Policy, now: datetime) -> str:
         State.DISPATCHED: _dispatched(facts),
         State.SHIPPED: "nothing: Mirakl shows it shipped",
     }
-    final = "a person, as said below; for Mirakl it is final" if row.attention else "nothing: it is final"
-    return _blocked(row) or _proof(facts, now) or outside.get(row.state, final)
+    return by_state.get(order.state, "")
 
 
-def _blocked(row: OrderRow) -> str:
+def _blocked(order: OrderRow) -> str:
     """A call that ended without success, and that only a person opens again."""
-    for one in row.attention:
+    for one in order.attention:
         if one.about.stops_call:
             return f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "")
     return ""
 
 
 def _proof(facts: Facts, now: datetime) -> str:
-    """The read that has to show what Mirakl said yes to, or why it said no (docs/rules.md 16, 19)."""
+    """The read that has to show what Mirakl answered yes to, or why it answered no (docs/rules.md 16, 19)."""
     snapshot = facts.snapshot
     if snapshot is None or read_after(facts) is None:
         return ""
     for kind, shown in _PROOFS.items():
         answer = last_answer(facts, kind)
         if answer is not None and is_pending(facts, answer):
-            return f"a read that begins after {when(answer.proof_after, now)} to show {shown}"
+            return f"a read that begins after {_when(answer.proof_after, now)} and shows {shown}"
     for no in facts.rejections:
         if no.kind in (CommandKind.ACCEPT, CommandKind.CONFIRM) and no.at >= snapshot.read_at:
-            return f"a read that begins after {when(no.at, now)} to show why {no.kind} was refused"
+            return f"a read that begins after {_when(no.at, now)} and shows why {no.kind} was refused"
     return ""
+
+
+def _new(facts: Facts) -> str:
+    return "Mirakl, which still checks it" if mirakl_state(facts) == "STAGING" else "the first read of its state"
+
+
+def _waiting_acceptance(facts: Facts, policy: Policy) -> str:
+    if facts.snapshot is not None and not facts.snapshot.lines:
+        return "its lines, which Mirakl does not show"
+    return "a worker" if acceptance(facts, policy) else "a person: accept or refuse it"
 
 
 def _shipping(facts: Facts) -> str:
@@ -254,7 +265,7 @@ def _imported(facts: Facts) -> str:
 
 def _dispatched(facts: Facts) -> str:
     if parts := unsent_parts(facts):
-        return f"the OMS to send its other orders of this one: {', '.join(str(part) for part in parts)}"
+        return f"the OMS to send the other parts of the order: {', '.join(str(part) for part in parts)}"
     if mirakl_state(facts) in DEBIT:
         return _DEBITS
     if mirakl_state(facts) == "WAITING_ACCEPTANCE":
@@ -262,78 +273,83 @@ def _dispatched(facts: Facts) -> str:
     return "a read that shows it shipped"
 
 
-def _happens_next(row: OrderRow, policy: Policy) -> str:
-    blocking = {one.reason for one in row.attention if one.about.blocks}
+def _happens_next(order: OrderRow, policy: Policy) -> str:
+    blocking = {one.reason for one in order.attention if one.about.blocks}
     if blocking:
         return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person settles it'}"
-    if row.state == State.WAITING_ACCEPTANCE and acceptance(row.facts, policy) == DecisionKind.REFUSE:
+    if order.state is State.WAITING_ACCEPTANCE and acceptance(order.facts, policy) is DecisionKind.REFUSE:
         return "OR21 refuses every line, and a read shows it refused"
-    return _NEXT[row.state]
+    return _NEXT[order.state]
 
 
 # -- Timeline ----------------------------------------------------------------------------------------------------
 
 
-def timeline(entries: Sequence[JournalRow]) -> list[TimelineRow]:
-    """Everything that happened to an order, in the order in which it was applied."""
+def timeline(journal: Sequence[JournalRow]) -> list[TimelineRow]:
+    """Every event of an order, in the order in which they were applied."""
     return [
         TimelineRow(
-            at=entry.event.at,
-            kind=entry.event.trigger,
-            what=_what(entry) + _remark(entry),
-            moved=f"{entry.before} -> {entry.after}" if entry.before != entry.after else "",
-            repeats=entry.repeats,
+            at=row.event.at,
+            kind=row.event.trigger,
+            what=_what(row) + _remark(row),
+            moved=f"{row.before} -> {row.after}" if row.moved else "",
+            repeats=row.repeats,
         )
-        for entry in entries
+        for row in journal
     ]
 
 
-def _remark(entry: JournalRow) -> str:
-    if entry.result == EventResult.NO_EDGE:
-        return ", and no row of the table leads to what the facts are"
-    return (
-        ", nothing new"
-        if entry.result == EventResult.STALE and entry.event.trigger in (Trigger.SNAPSHOT, Trigger.OMS_EVENT)
-        else ""
-    )
+def _remark(row: JournalRow) -> str:
+    if row.result is EventResult.NO_EDGE:
+        return ", and no edge leads to the state of the facts"
+    if row.result is EventResult.STALE and row.event.trigger in (Trigger.SNAPSHOT, Trigger.OMS_EVENT):
+        return ", nothing new"
+    return ""
 
 
-def _what(entry: JournalRow) -> str:
-    describe = {
-        Trigger.SNAPSHOT: _snapshot,
-        Trigger.OMS_EVENT: _oms_event,
-        Trigger.CALL: _called,
-        Trigger.DECISION: _acted,
-    }
-    return describe[entry.event.trigger](entry)
+def _what(row: JournalRow) -> str:
+    """What the event says."""
+    match row.event.trigger:
+        case Trigger.SNAPSHOT:
+            return _snapshot(row.event)
+        case Trigger.OMS_EVENT:
+            return _oms_event(row.event)
+        case Trigger.CALL:
+            return _call(row.event)
+        case Trigger.DECISION:
+            decisions = row.event.new_facts.decisions  # `offsets reset` writes an event without one
+            return "; ".join(_decision(one) for one in decisions) or str(row.event.note.get("act", ""))
 
 
-def _snapshot(entry: JournalRow) -> str:
-    snapshot = entry.event.new_facts.newest
+def _snapshot(event: Event) -> str:
+    snapshot = event.new_facts.newest
     if snapshot is None:
         return "Mirakl was read"
     bare = snapshot.state == "SHIPPING" and not snapshot.has_address
     return f"Mirakl shows {snapshot.state}" + (" without an address" if bare else "")
 
 
-def _oms_event(entry: JournalRow) -> str:
-    note, says = entry.event.note, entry.event.new_facts
-    said = []
+def _oms_event(event: Event) -> str:
+    note, facts = event.note, event.new_facts
+    reported = []
     if "status" in note:
-        said.append(f"status {note['status']} {note.get('status_name', '')}".strip())
-    if says.dispatches:
-        numbers = sorted({dispatch.tracking.number for dispatch in says.dispatches} - {""})
-        said.append("sent" + (f", tracking {', '.join(numbers)}" if numbers else ", no tracking"))
-    if says.cancellations:
-        said.append("canceled" if any(not each.items for each in says.cancellations) else "lines canceled")
-    return "the OMS reports " + ("; ".join(said) if said else f"order {', '.join(str(p.oms_id) for p in says.parts)}")
+        reported.append(f"status {note['status']} {note.get('status_name', '')}".strip())
+    if facts.dispatches:
+        numbers = sorted({dispatch.tracking.number for dispatch in facts.dispatches} - {""})
+        reported.append("sent" + (f", tracking {', '.join(numbers)}" if numbers else ", no tracking"))
+    if facts.cancellations:
+        reported.append("canceled" if any(not each.items for each in facts.cancellations) else "lines canceled")
+    if not reported:
+        reported.append(f"order {', '.join(str(part.oms_id) for part in facts.parts)}")
+    return "the OMS reports " + "; ".join(reported)
 
 
-def _called(entry: JournalRow) -> str:
-    note = entry.event.note
-    if "command" not in note:  # a call of before a restore, or of a test
-        says = entry.event.new_facts
-        kinds = [*(a.kind for a in says.answers), *(r.kind for r in says.rejections), *(g.kind for g in says.given_up)]
+def _call(event: Event) -> str:
+    note, facts = event.note, event.new_facts
+    if "command" not in note:
+        kinds = [answer.kind for answer in facts.answers]
+        kinds += [rejection.kind for rejection in facts.rejections]
+        kinds += [give_up.kind for give_up in facts.given_up]
         return ", ".join(kinds) or "a call"
     call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
     if note.get("step") == "claimed":
@@ -342,19 +358,16 @@ def _called(entry: JournalRow) -> str:
     return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
 
 
-def _acted(entry: JournalRow) -> str:
-    def said(decision: Decision) -> str:
-        about = " " + ", ".join(decision.subject) if decision.subject else ""
-        return f"{decision.who}: {decision.kind}{about} ({decision.why})"
-
-    return "; ".join(said(decision) for decision in entry.event.new_facts.decisions)
+def _decision(decision: Decision) -> str:
+    subject = " " + ", ".join(decision.subject) if decision.subject else ""
+    return f"{decision.who}: {decision.kind}{subject} ({decision.why})"
 
 
 # -- What is known -----------------------------------------------------------------------------------------------
 
 
 def known(facts: Facts) -> dict[str, str]:
-    """What the facts amount to, without personal data."""
+    """The facts of an order in a few lines, by name. No personal data."""
     found: dict[str, str] = {}
     snapshot = facts.newest
     if snapshot is not None:
@@ -362,7 +375,7 @@ def known(facts: Facts) -> dict[str, str]:
         found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S}"
         found["lines"] = ", ".join(f"{x.id} {x.quantity} * {x.sku} {x.state}".strip() for x in snapshot.lines)
         found["tracking at Mirakl"] = _tracking(snapshot.tracking)
-    # A part is told with its lines by the import's answer and without them by its events.
+    # The answer to the import names a part with its lines, an event names it without them: it is shown once.
     found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))
     found["tracking"] = _tracking(best_tracking(facts))
     return {name: value for name, value in found.items() if value}
@@ -370,3 +383,21 @@ def known(facts: Facts) -> dict[str, str]:
 
 def _tracking(tracking: Tracking) -> str:
     return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip()
+
+
+# -- Texts of the remotes ----------------------------------------------------------------------------------------
+
+
+def remote_texts(facts: Facts) -> list[RemoteText]:
+    """What Mirakl and the OMS wrote when they refused calls of the order."""
+    refused = [RemoteText(rejection.kind, rejection.round, rejection.words) for rejection in facts.rejections]
+    return refused + [RemoteText(give_up.kind, give_up.round, give_up.words) for give_up in facts.given_up]
+
+
+def without_remote_texts(facts: Facts) -> Facts:
+    """The facts without these texts: they may quote the order."""
+    return replace(
+        facts,
+        rejections=tuple(replace(rejection, words="") for rejection in facts.rejections),
+        given_up=tuple(replace(give_up, words="") for give_up in facts.given_up),
+    )

@@ -1,4 +1,4 @@
-"""What a person decides: an act on an order is an event like any other; a switch of a shop is audited."""
+"""Finds an order, and applies what a person decides about it. A decision is an event, applied like any other."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -6,54 +6,23 @@ from datetime import datetime
 from typing import Final
 
 from adapters.store import commands as command_rows
+from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
+from adapters.store import shops as shop_rows
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
-from statemachine.attention import REASONS, Reason
-from statemachine.commands import CommandKind, CommandState
+from consumer.operations.explain import Explanation, explain
+from statemachine.attention import Reason
+from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.readings import is_pending, last_answer, mirakl_state
 
+#: The source of events that are decisions.
 SOURCE: Final = "/orderflow/person"
-
-#: What a person can do to an order.
-ACTS: Final = tuple(DecisionKind)
-
-
-# -- Orders ------------------------------------------------------------------------------------------------------
-
-
-def act(
-    store: Store,
-    orders: OrderWriter,
-    order: OrderRow,
-    kind: DecisionKind,
-    *,
-    shops: Collection[str],
-    who: str,
-    why: str,
-    at: datetime,
-) -> OrderRow:
-    """Apply one act; the order as it is then. `shops`: those of the configuration.
-
-    Raises NotPossible where it would do nothing.
-    """
-    if order.shop not in shops:  # apply would plan its calls by a policy that is not the shop's
-        raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
-    require_reason(why)
-    subject = _SUBJECT[kind](store, order, at)
-    says = Facts(decisions=(Decision(at, kind, who, why, subject),))
-    event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, Trigger.DECISION, at, says, note={"act": kind})
-    with store.transaction() as tx:
-        applied = orders.apply_in(tx, [event])
-        if kind == DecisionKind.RETRY:
-            command_rows.retry_now(tx, order.key, at)
-    orders.report(applied)
-    return order_rows.find(store, order.order_id, order.shop)[0]
 
 
 def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
@@ -66,74 +35,122 @@ def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
     return rows[0]
 
 
-def _decision(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
-    """accept, refuse: only while Mirakl waits for the answer."""
-    _not_final(order)
+def explanation(store: Store, order: OrderRow, policy: Policy, now: datetime) -> Explanation:
+    """Why an order is in its state, from everything that is stored of it."""
+    return explain(
+        order,
+        journal_rows.of_order(store, order.key),
+        command_rows.of_order(store, order.key),
+        shop=next((shop for shop in shop_rows.list_all(store) if shop.name == order.shop), None),
+        policy=policy,
+        now=now,
+    )
+
+
+def decide(
+    store: Store,
+    writer: OrderWriter,
+    order: OrderRow,
+    kind: DecisionKind,
+    *,
+    shops: Collection[str],
+    who: str,
+    why: str,
+    at: datetime,
+) -> OrderRow:
+    """Apply a decision. Returns the order as it is then.
+
+    `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
+    Raises NotPossible for a decision that would change nothing.
+    """
+    if order.shop not in shops:
+        raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
+    require_reason(why)
+    decision = Decision(at, kind, who, why, _subject(store, order, kind, at))
+    event = Event(
+        SOURCE,
+        uuid.uuid4().hex,
+        order.shop,
+        order.order_id,
+        Trigger.DECISION,
+        at,
+        Facts(decisions=(decision,)),
+        note={"act": kind},
+    )
+    with store.transaction() as tx:
+        applied = writer.apply_in(tx, [event])
+        if kind is DecisionKind.RETRY:
+            command_rows.retry_now(tx, order.key, at)
+    writer.report(applied)
+    return order_rows.find(store, order.order_id, order.shop)[0]
+
+
+# -- What a decision covers --------------------------------------------------------------------------------------
+
+
+def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime) -> tuple[str, ...]:
+    """The `subject` of the decision. Raises NotPossible for a decision that would change nothing."""
+    match kind:
+        case DecisionKind.ACCEPT | DecisionKind.REFUSE:
+            _require_waiting_for_answer(order)
+            return ()
+        case DecisionKind.HOLD:
+            _require_not_final(order)
+            if any(one.reason == Reason.HELD for one in order.attention):
+                raise NotPossible(f"{_name(order)} is held already")
+            return ()
+        case DecisionKind.SETTLE:
+            return _to_settle(order)
+        case DecisionKind.RETRY:
+            return _to_retry(order, command_rows.of_order(store, order.key), at)
+
+
+def _require_waiting_for_answer(order: OrderRow) -> None:
+    """An answer makes sense only while Mirakl waits for it."""
+    _require_not_final(order)
     if mirakl_state(order.facts) not in ("", "STAGING", "WAITING_ACCEPTANCE"):
         raise NotPossible(f"{_name(order)} waits for no decision any more: it is {order.state}")
     if is_pending(order.facts, last_answer(order.facts, CommandKind.ACCEPT)):
         raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
-    return ()
 
 
-def _hold(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
-    _not_final(order)
-    if Reason.HELD in _reasons(order):
-        raise NotPossible(f"{_name(order)} is held already")
-    return ()
+def _to_settle(order: OrderRow) -> tuple[str, ...]:
+    """Every attention reason that stands now and that a person can settle.
+
+    `held` is not named: the decision ends the hold as it is. If it named `held`, a later hold would be settled too.
+    """
+    found = [one for one in order.attention if one.about.can_be_settled]
+    if not found:
+        left = " but no_edge, which only an upgrade ends" if order.attention else ""
+        raise NotPossible(f"{_name(order)}: nothing to settle{left}")
+    return tuple(one.token for one in found if one.reason != Reason.HELD)
 
 
-def _settled(_store: Store, order: OrderRow, _at: datetime) -> tuple[str, ...]:
-    """Everything that needs attention now, but for what cannot be settled."""
-    settled = [one for one in order.attention if one.reason not in _NEVER_SETTLED]
-    if not settled:
-        missing_row = " but no_edge, which only an upgrade ends" if order.attention else ""
-        raise NotPossible(f"{_name(order)}: nothing to settle{missing_row}")
-    # The decision itself ends a hold. If it named the hold, a later hold would count as settled too.
-    return tuple(one.token for one in settled if one.reason != Reason.HELD)
-
-
-def _retried(store: Store, order: OrderRow, at: datetime) -> tuple[str, ...]:
-    """Every call that ended without success. None, but a call that waits in back-off: that one is hurried."""
-    commands = command_rows.of_order(store, order.key)
-    subject = tuple(str(command.key.next_round) for command in _ended(order, commands))
-    if not subject and not any(c.state is CommandState.OPEN and c.next_at > at for c in commands):
+def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> tuple[str, ...]:
+    """Every call that ended without success. May be empty if a call waits for its next try: that try is made now."""
+    ended = [str(command.key.next_round) for command in _without_success(order, commands)]
+    if not ended and not any(one.state is CommandState.OPEN and one.next_at > at for one in commands):
         raise NotPossible(
             f"{_name(order)}: nothing to retry: no call was refused or given up, and none waits for its next try"
         )
-    return subject
+    return tuple(ended)
 
 
-_SUBJECT: Final = {
-    DecisionKind.ACCEPT: _decision,
-    DecisionKind.REFUSE: _decision,
-    DecisionKind.HOLD: _hold,
-    DecisionKind.SETTLE: _settled,
-    DecisionKind.RETRY: _retried,
-}
-#: Reasons that no decision ends.
-_NEVER_SETTLED: Final = {reason for reason, about in REASONS.items() if not about.can_be_settled}
-
-
-def _ended(order: OrderRow, commands: Sequence[CommandRow]) -> list[CommandRow]:
-    """The last round of each command, where it was refused or given up, or said yes to and never done."""
-    last = {(c.kind, c.carries): c for c in sorted(commands, key=lambda c: c.round)}
-    never_done = {one.command for one in order.attention if one.reason == Reason.NOT_APPLIED}
+def _without_success(order: OrderRow, commands: Sequence[CommandRow]) -> list[CommandRow]:
+    """The last round of each command, if it was refused or given up, or if Mirakl answered yes and never did it."""
+    last = {(one.kind, one.carries): one for one in sorted(commands, key=lambda one: one.round)}
+    never_applied = {one.command for one in order.attention if one.reason == Reason.NOT_APPLIED}
     return [
-        c
-        for c in last.values()
-        if c.state in (CommandState.REJECTED, CommandState.GAVE_UP)
-        or (c.state is CommandState.DONE and c.kind in never_done)
+        one
+        for one in last.values()
+        if one.state in (CommandState.REJECTED, CommandState.GAVE_UP)
+        or (one.state is CommandState.DONE and one.kind in never_applied)
     ]
 
 
-def _not_final(order: OrderRow) -> None:
+def _require_not_final(order: OrderRow) -> None:
     if order.state.is_final:
         raise NotPossible(f"{_name(order)} is {order.state}, which is final")
-
-
-def _reasons(order: OrderRow) -> set[str]:
-    return {one.reason for one in order.attention}
 
 
 def _name(order: OrderRow) -> str:

@@ -1,4 +1,4 @@
-"""Does the stored order equal what its journal folds to, and what today's code decides?"""
+"""Compares an order with its journal: with what its events add up to, and with what this version would decide."""
 
 from collections.abc import Sequence
 
@@ -11,45 +11,46 @@ from statemachine.machine import decide
 from statemachine.plan import plan
 from statemachine.states import State, state_of
 
-# -- Verify ------------------------------------------------------------------------------------------------------
 
+def differences(order: OrderRow, journal: Sequence[JournalRow]) -> list[str]:
+    """Where an order differs from what its journal adds up to, as sentences.
 
-def differences(row: OrderRow, entries: Sequence[JournalRow]) -> list[str]:
-    """Where the stored row is not what its journal folds to. Entries younger than the row are left out."""
-    told = [entry for entry in entries if entry.version <= row.version]
+    Events that were applied after the order was read are left out.
+    """
+    applied = [row for row in journal if row.version <= order.version]
     facts = Facts()
-    for entry in told:
-        facts = join(facts, entry.event.new_facts)
+    for row in applied:
+        facts = join(facts, row.event.new_facts)
     found = []
-    if len(told) != row.version:
-        found.append(f"version: stored {row.version}, the journal holds {len(told)} rows")
-    if facts != row.facts:
-        names = [name for name in Facts.__dataclass_fields__ if getattr(facts, name) != getattr(row.facts, name)]
+    if len(applied) != order.version:
+        found.append(f"version: stored {order.version}, the journal holds {len(applied)} rows")
+    if facts != order.facts:
+        names = [name for name in Facts.__dataclass_fields__ if getattr(facts, name) != getattr(order.facts, name)]
         found.append(f"facts: {', '.join(names)} differ from the journal")
-    after = told[-1].after if told else State.NEW
-    if after != row.state:
-        found.append(f"state: stored {row.state}, the journal's last is {after}")
-    if (amounts_to := state_of(facts)) != row.state:
-        found.append(f"state: stored {row.state}, the facts are {amounts_to}")
+    last_state = applied[-1].after if applied else State.NEW
+    if last_state != order.state:
+        found.append(f"state: stored {order.state}, the journal's last is {last_state}")
+    if (state := state_of(facts)) != order.state:
+        found.append(f"state: stored {order.state}, the facts are {state}")
     return found
 
 
-def redecided(row: OrderRow, entries: Sequence[JournalRow], policy: Policy) -> list[str]:
-    """Where today's code decides otherwise than the code that wrote the journal and the row."""
+def redecided(order: OrderRow, journal: Sequence[JournalRow], policy: Policy) -> list[str]:
+    """Where this version decides otherwise than the one that wrote the journal and the order, as sentences."""
     found = []
     state, facts = State.NEW, Facts()
-    for entry in entries:
-        if entry.version > row.version:
+    for row in journal:
+        if row.version > order.version:
             break
-        decision = decide(state, facts, entry.event)
-        if (decision.before, decision.state) != (entry.before, entry.after):
-            was, now = f"{entry.before} -> {entry.after}", f"{decision.before} -> {decision.state}"
-            found.append(f"version {entry.version}: recorded {was}, today {now}")
+        decision = decide(state, facts, row.event)
+        if (decision.before, decision.state) != (row.before, row.after):
+            recorded, today = f"{row.before} -> {row.after}", f"{decision.before} -> {decision.state}"
+            found.append(f"version {row.version}: recorded {recorded}, today {today}")
         state, facts = decision.state, decision.facts
-    stored = {one.token for one in row.attention}
-    today = {one.token for one in plan(row.facts, policy).attention}
-    # The facts alone never yield no_edge: that comes of the row's state.
-    today |= {one.token for one in row.attention if one.reason == Reason.NO_EDGE}
-    found += [f"attention: {token} is stored, and not today's" for token in sorted(stored - today)]
-    found += [f"attention: {token} is today's, and not stored" for token in sorted(today - stored)]
+    stored_reasons = {one.token for one in order.attention}
+    todays_reasons = {one.token for one in plan(order.facts, policy).attention}
+    # no_edge does not follow from the facts, but from the state that they did not lead to.
+    todays_reasons |= {one.token for one in order.attention if one.reason == Reason.NO_EDGE}
+    found += [f"attention: {token} is stored, and not today's" for token in sorted(stored_reasons - todays_reasons)]
+    found += [f"attention: {token} is today's, and not stored" for token in sorted(todays_reasons - stored_reasons)]
     return found

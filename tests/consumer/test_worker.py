@@ -685,7 +685,7 @@ def test_a_retried_import_knows_that_an_earlier_round_may_have_arrived(rig: Rig)
     sent = rig.command().payload
     rig.policies["alpha"] = Policy("all")
     now = rig.clock.now()
-    orders.act(
+    orders.decide(
         rig.store, rig.orders, rig.row(), DecisionKind.RETRY, shops=["alpha"], who="ana", why="it works again", at=now
     )
     assert (rig.command().round, rig.command().payload, rig.command().maybe_sent) == (1, sent, True)

@@ -40,7 +40,7 @@ from statemachine import diagram
 from statemachine.events import Event
 from statemachine.facts import RESTORED
 from statemachine.states import State
-from tests.consumer.operations.test_explain import Desk
+from tests.consumer.operations.desk import Desk
 from tests.engines import store_lines
 from tests.statemachine.lives import read, sent, snapshot_event
 from tests.support import StillClock
@@ -275,9 +275,9 @@ def test_an_empty_list_is_an_empty_array(desk: Desk) -> None:
 def _refused(desk: Desk) -> None:
     """An order whose acceptance Mirakl refused with words about its customer."""
     shown = snapshot_event(read("WAITING_ACCEPTANCE"))
-    desk.tell(replace(shown, raw=RECEIVED, digest=read("WAITING_ACCEPTANCE").digest))
+    desk.apply(replace(shown, raw=RECEIVED, digest=read("WAITING_ACCEPTANCE").digest))
     good("orders", "accept", "O-1", "--reason", "fine", "--yes")
-    desk.works(Rejected("OR21", "400", status=400, code="BAD", words="Erika is unknown"))
+    desk.work(Rejected("OR21", "400", status=400, code="BAD", words="Erika is unknown"))
 
 
 def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
@@ -368,7 +368,7 @@ def test_bytes_that_are_no_text_are_shown_as_they_are(desk: Desk) -> None:
 
 
 def test_control_characters_of_a_remote_reach_no_terminal(desk: Desk) -> None:
-    desk.tell(replace(sent(), note={"status": 8, "status_name": "\x1b[2Jgone\n"}))
+    desk.apply(replace(sent(), note={"status": 8, "status_name": "\x1b[2Jgone\n"}))
     assert "\x1b" not in good("orders", "show", "O-1")
     assert "status 8 \ufffd[2Jgone" in good("orders", "show", "O-1")
 
@@ -406,7 +406,7 @@ def test_an_order_is_held_settled_and_retried(desk: Desk) -> None:
     desk.shows("SHIPPING")
     assert "a person holds this order" in good("orders", "hold", "O-1", "--reason", "x", "--yes")
     assert "import_order is due" in good("orders", "settle", "O-1", "--reason", "x", "--yes")
-    desk.works()  # cannot be imported: its bytes were not stored
+    desk.work()  # cannot be imported: its bytes were not stored
     assert "import_order is due" in good("orders", "retry", "O-1", "--reason", "x", "--yes")
 
 

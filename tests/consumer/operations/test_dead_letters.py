@@ -213,7 +213,7 @@ def test_a_record_that_comes_back_before_the_replay_is_marked_stays_open(rig: Ri
     assert len(audited(rig.store)) == 1, "the replay is audited all the same"
 
 
-def test_a_record_that_can_be_used_now_ends_in_its_order(rig: Rig) -> None:
+def test_a_record_that_can_be_used_now_ends_in_its_order(rig: Rig, tmp_path: Path) -> None:
     """The shop beta was not in the configuration when the record came."""
     body = received_order(rig)
     (record,) = rig.records(SNAPSHOTS)
@@ -221,14 +221,13 @@ def test_a_record_that_can_be_used_now_ends_in_its_order(rig: Rig) -> None:
     rig.consume()
     (dead_letter,) = dead_letter_rows.newest(rig.store)
     assert dead_letter.reason == "unknown_shop"
-    rig.mirakl["beta"] = rig.mirakl["alpha"]  # now the configuration has it
-    rig.consumer = rig.new_consumer()
-    replay(rig, dead_letter.id)
-    rig.consume()
-    (row,) = order_rows.find(rig.store, "1-A", "beta")
+    with_beta = Rig(tmp_path, shops=("alpha", "beta"))
+    replay(with_beta, dead_letter.id)
+    with_beta.consume()
+    (row,) = order_rows.find(with_beta.store, "1-A", "beta")
     assert row.state == "shipping"
-    assert snapshot_rows.find(rig.store, row.key, row.digest) == body
-    assert stored(rig, dead_letter.id).state == "replayed"
+    assert snapshot_rows.find(with_beta.store, row.key, row.digest) == body
+    assert stored(with_beta, dead_letter.id).state == "replayed"
 
 
 def test_an_order_of_a_poll_gets_its_envelope_when_it_is_replayed(rig: Rig) -> None:

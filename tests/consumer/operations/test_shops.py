@@ -1,0 +1,123 @@
+"""The switches of a shop's effects: paused and resumed by a person, with a reason, and audited."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from adapters.ports import Clock
+from adapters.store import shops as shop_rows
+from adapters.store.shops import ShopRow
+from adapters.store.transaction import Store
+from consumer.operations.errors import NotPossible
+from consumer.operations.shops import pause, resume
+from tests.consumer.operations.audited import audited
+from tests.consumer.operations.desk import Desk
+from tests.support import Meanwhile, OpenStore, StillClock
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def switched(shop: ShopRow) -> tuple[bool, tuple[str, ...]]:
+    return shop.effects, shop.paused
+
+
+def test_an_unknown_shop_is_told(desk: Desk) -> None:
+    with pytest.raises(NotPossible, match="the store knows no shop beta"):
+        pause(desk.store, desk.clock, "beta", only=None, who="ana", why="x")
+    with pytest.raises(NotPossible, match="the store knows no shop beta"):
+        resume(desk.store, desk.clock, "beta", only=None, who="ana", why="x", configured=None)
+    assert audited(desk.store) == []
+
+
+def test_what_the_configuration_switches_off_is_not_resumed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, effects=False)
+    with pytest.raises(NotPossible, match=r'shops\.alpha\.effects is "off" in the configuration'):
+        resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured="off")
+    assert switched(shop_rows.list_all(desk.store)[0]) == (False, ())
+
+
+def test_a_switch_needs_a_reason_too(desk: Desk) -> None:
+    with pytest.raises(NotPossible, match="--reason says nothing"):
+        pause(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ")
+    with pytest.raises(NotPossible, match="--reason says nothing"):
+        resume(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ", configured=None)
+    assert audited(desk.store) == []
+
+
+def test_pauses_add_up_and_end_one_by_one(desk: Desk) -> None:
+    store, clock = desk.store, desk.clock
+    assert switched(pause(store, clock, "alpha", only="import", who="ana", why="x")) == (True, ("import",))
+    assert switched(pause(store, clock, "alpha", only="accept", who="ana", why="x")) == (True, ("accept", "import"))
+    one = resume(store, clock, "alpha", only="import", who="ana", why="x", configured="on")
+    assert switched(one) == (True, ("accept",))
+    assert switched(pause(store, clock, "alpha", only=None, who="ana", why="x")) == (True, ("accept", "import", "ship"))
+    every = resume(store, clock, "alpha", only=None, who="ana", why="y", configured=None)
+    assert switched(every) == (True, ())
+    assert audited(desk.store)[0] == ("ana", "pause", "alpha import", "x")
+    assert audited(desk.store)[-1] == ("ana", "resume", "alpha", "y")
+
+
+class Busy(StillClock):
+    """A clock that is asked between a change of the switches and its end, and then lets something else happen."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def now(self) -> datetime:
+        self._meanwhile()
+        return super().now()
+
+
+def switch(store: Store, clock: Clock, what: str) -> ShopRow:
+    """`what` is "pause import" or the like."""
+    verb, only = what.split()
+    if verb == "pause":
+        return pause(store, clock, "alpha", only=only, who="ana", why="x")
+    return resume(store, clock, "alpha", only=only, who="ana", why="x", configured=None)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rest"),
+    [
+        ("pause import", "pause accept", ("accept", "import", "ship")),
+        ("resume ship", "pause accept", ("accept",)),
+        ("pause accept", "resume ship", ("accept",)),
+    ],
+)
+def test_two_who_switch_at_once_keep_what_the_other_did(
+    open_store: OpenStore, first: str, second: str, rest: tuple[str, ...]
+) -> None:
+    """The second one comes when the first has written, and not yet ended."""
+    one, other = open_store(), open_store()
+    with one.transaction() as tx:
+        shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=StillClock().now())
+        shop_rows.set_switches(tx, "alpha", paused=["ship"])
+    late: list[Meanwhile] = []
+
+    def meanwhile() -> None:
+        late.append(Meanwhile(lambda: switch(other, StillClock(), second)))
+        assert late[0].waits()
+
+    switch(one, Busy(meanwhile), first)
+    assert switched(late[0].result()) == switched(shop_rows.list_all(one)[0]) == (True, rest)
+
+
+def test_a_shop_that_began_without_effects_begins_to_work(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, effects=False)
+    desk.shows("WAITING_ACCEPTANCE")
+    assert desk.worker.claim() is None
+    found = resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured=None)
+    assert switched(found) == (True, ())
+    assert desk.worker.claim() is not None
+
+
+def test_a_shop_that_began_without_effects_begins_with_those_that_were_named(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, effects=False)
+    found = resume(desk.store, desk.clock, "alpha", only="accept", who="ana", why="x", configured=None)
+    assert switched(found) == (True, ("import", "ship"))
