@@ -1,4 +1,4 @@
-"""The store: one SQLite file, or one PostgreSQL database, and every statement on it.
+"""The store, one SQLite file or one PostgreSQL database, and every statement on it.
 
 Read schema.py first (the tables, and what their constraints promise), then transaction.py (`Store`, `Transaction`),
 then the module of a table. Each table has one module with its row type, its writes and its reads:

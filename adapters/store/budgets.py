@@ -1,4 +1,4 @@
-"""Budgets: how many calls all workers together made to an account in its present hour and day."""
+"""How many calls all workers together made to an account in its present hour and day."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

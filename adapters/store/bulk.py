@@ -1,4 +1,4 @@
-"""Statements on many rows at once: the only place where a statement on SQLite differs from one on PostgreSQL.
+"""Statements on many rows at once, the only place where SQLite and PostgreSQL get different statements.
 
 How a database is opened and locked differs too: engine.py, and `Store` in transaction.py.
 

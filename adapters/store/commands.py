@@ -1,4 +1,4 @@
-"""Commands: one row for each call to make, from its opening to its end. The states are drawn in schema.py.
+"""One row for each call to make, from its opening to its end. The states are drawn in schema.py.
 
 A worker takes a command in two statements of one transaction: `claimable` finds the next one and locks its order,
 `lease` gives it to the worker. From then on only the holder of the token changes the row: `mark_sending` before the

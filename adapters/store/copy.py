@@ -1,4 +1,4 @@
-"""Copies a SQLite store to PostgreSQL (`orderflow migrate --from`): every row that will be needed, or nothing.
+"""Copies a SQLite store to PostgreSQL (`orderflow migrate --from`), every row that will be needed or nothing.
 
 Not copied: the embedded log and its progress, because Kafka has other topics; leases and budgets, because they describe
 the present moment only. So every record of the embedded log has to be applied first, and no call may be under way.

@@ -1,4 +1,4 @@
-"""Cursors: how far the poll of each shop has come."""
+"""How far the poll of each shop has come."""
 
 from dataclasses import dataclass
 from datetime import datetime

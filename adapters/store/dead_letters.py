@@ -1,4 +1,4 @@
-"""Dead letters: records, orders and callbacks that cannot be used, as received. May hold personal data."""
+"""What cannot be used (records, orders, callbacks), as received. May hold personal data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

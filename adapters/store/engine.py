@@ -1,4 +1,4 @@
-"""The database behind the store: how each engine is opened, which of its errors mean "try again", and migrations.
+"""How each engine is opened, which of its errors mean "try again", and how the schema is migrated.
 
 SQLite serves one process. PostgreSQL serves any number of processes. It runs at READ COMMITTED: every statement sees
 what is committed when it begins. So rows are read under their lock, and updates name the state that they expect.

@@ -1,4 +1,4 @@
-"""The journal: one row for each event that was applied to an order, in the order of the order's versions."""
+"""One row for each event that was applied to an order, in the order of the order's versions."""
 
 import json
 from collections import Counter

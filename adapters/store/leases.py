@@ -1,4 +1,4 @@
-"""Leases: at most one process at a time polls a shop, or relays the outbox.
+"""At most one process at a time polls a shop, or relays the outbox: it holds the lease.
 
 A row is never deleted while its name may be taken again, so the token of a name only grows.
 """

@@ -1,4 +1,4 @@
-"""Orders: one row for each order of a shop, with its merged facts, its state and what needs attention.
+"""One row for each order of a shop, with its joined facts, its state and its attention reasons.
 
 Only `OrderWriter` (consumer/apply.py) writes these rows. It locks them before it reads them.
 """

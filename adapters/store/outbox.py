@@ -1,4 +1,4 @@
-"""The outbox: records to publish, written in the transaction that caused them, deleted once they are published."""
+"""Records to publish, written in the transaction that caused them, deleted once they are published."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

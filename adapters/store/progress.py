@@ -1,4 +1,4 @@
-"""Progress: the next offset to apply of each partition, moved in the transaction that applies the records.
+"""The next offset to apply of each partition, moved in the transaction that applies the records.
 
 This row decides where a consumer reads on. The commit in Kafka is only a hint.
 """

@@ -1,4 +1,4 @@
-"""The tables. Alembic's revisions in migrations/ create them; a test compares both.
+"""The tables and their constraints. Alembic's revisions in migrations/ create them; a test compares both.
 
 What must always hold is an index or a constraint here, so that no code can break it. A command's `state`:
 

@@ -1,4 +1,4 @@
-"""Shops: each name bound to one account at Mirakl, and the switches of its effects."""
+"""The name of each shop, bound to one account at Mirakl, and the switches of its effects."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

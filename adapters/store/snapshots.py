@@ -1,4 +1,4 @@
-"""Snapshots: every content of an order that Mirakl showed, byte for byte. Personal data."""
+"""Each version of an order that Mirakl showed, byte for byte. Personal data."""
 
 import zlib
 from collections.abc import Mapping
