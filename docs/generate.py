@@ -115,7 +115,9 @@ def tree() -> str:
     """Every file of the product, each with the first sentence of its docstring."""
     lines = []
     for folder in ("statemachine", "adapters", "consumer"):
-        for path in sorted((ROOT / folder).rglob("*.py"), key=lambda path: (path.parent, path.name != "__init__.py")):
+        for path in sorted(
+            (ROOT / folder).rglob("*.py"), key=lambda path: (path.parent, path.name != "__init__.py", path.name)
+        ):
             if "migrations" in path.parts:
                 continue
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
