@@ -267,17 +267,16 @@ _REJECTED: Final = {
 def _of_commands(facts: Facts, needs: Sequence[Need]) -> Iterator[Attention]:
     """Calls that are needed, and not due because of how their last round ended."""
     for need in needs:
-        round_ = next_round(facts, need)
         match obstacle(facts, need):
             case Obstacle.REJECTED:
-                yield from _of_rejection(facts, need, round_)
+                yield from _of_rejection(facts, need)
             case Obstacle.GAVE_UP:
-                yield Attention.of_command(Reason.GAVE_UP, need.kind, round_)
+                yield Attention.of_command(Reason.GAVE_UP, need.kind, next_round(facts, need))
             case Obstacle.NOT_APPLIED:
-                yield Attention.of_command(Reason.NOT_APPLIED, need.kind, round_)
+                yield Attention.of_command(Reason.NOT_APPLIED, need.kind, next_round(facts, need))
 
 
-def _of_rejection(facts: Facts, need: Need, round_: int) -> Iterator[Attention]:
+def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:
     last = max(
         no for no in facts.rejections if (no.kind, no.carries, no.basis) == (need.kind, need.carries, need.basis)
     )
@@ -286,7 +285,7 @@ def _of_rejection(facts: Facts, need: Need, round_: int) -> Iterator[Attention]:
     if last.code == ALREADY_THERE:
         yield Attention(Reason.ALREADY_IN_OMS)
     elif need.kind in (CommandKind.IMPORT, CommandKind.TRACK) or read_since:
-        yield Attention.of_command(_REJECTED[need.kind], need.kind, round_)
+        yield Attention.of_command(_REJECTED[need.kind], need.kind, next_round(facts, need))
 
 
 def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
@@ -308,8 +307,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.NOTHING_TO_IMPORT)
     if state == State.DISPATCHED and _ships_too_early(snapshot):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
-    best = best_tracking(facts)
-    if best and is_foreign_tracking(facts, snapshot.tracking) and not snapshot.tracking.shows(best):
+    shown = snapshot.tracking
+    if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
         yield Attention(Reason.FOREIGN_TRACKING)
     if not state.is_final and (canceled := _canceled_in_oms_hands(facts, snapshot)):
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))

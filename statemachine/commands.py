@@ -167,10 +167,8 @@ def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:
 
 def _reopened_at(facts: Facts, need: Need) -> int:
     """The round of a person's newest retry of this need; ends of earlier rounds are no obstacle any more."""
-    retried = [
-        CommandKey.parse(text)
-        for decision in facts.decisions
-        if decision.kind == DecisionKind.RETRY
-        for text in decision.subject
-    ]
+    if not facts.decisions:  # of nearly every order
+        return 0
+    retries = (decision for decision in facts.decisions if decision.kind == DecisionKind.RETRY)
+    retried = [CommandKey.parse(text) for retry in retries for text in retry.subject]
     return max((key.round for key in retried if (key.kind, key.carries) == (need.kind, need.carries)), default=0)
