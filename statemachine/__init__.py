@@ -1,10 +1,17 @@
 """What the life of an order is. Pure: no I/O, no clock, no randomness, no library but `transitions`.
 
-Read in this order: `table` (every edge of an order's life), `facts` (what is known of an order, and how it is joined),
-`states` (what the facts amount to), `machine` (`decide`: one event, one order), `commands` and `plan` (the calls that
-are due), `attention` (what needs a person, and the cure). `readings` has the questions that several of them ask of the
-facts, `diagram` the table as pictures.
+Read in this order:
 
-Other packages use `machine.decide`, `plan.plan` and `plan.read_after`, and the values of `facts`, `events`, `states`,
-`commands` and `attention`.
+- facts: everything that is known of an order. `Facts`, `join`
+- states: the ten states, each with its predicate over the facts. `State`, `state_of`
+- table: every edge between two states, by which event, and what it means. `TABLE`
+- events, machine: one event on one order. `Event`, `Trigger`, `decide`, `EventResult`
+- readings: questions that several rules ask of the facts. `best_tracking`, `last_answer` and others
+- commands: the calls to Mirakl and the OMS, and how their earlier rounds ended. `CommandKind`, `Command`, `Policy`
+- attention: why a person should look at an order. `Reason`, `REASONS`, `Attention`
+- plan: state, commands due and attention at once. `plan`, `read_after`
+- diagram: the table as pictures and prose
+
+An event goes through `decide`, and then its order through `plan`: consumer/apply.py calls both. Other packages use
+the names above, and the values of facts, states and commands.
 """

@@ -1,8 +1,9 @@
-"""What is due for an order, and what needs a person: both are functions of the facts and the shop's policy.
+"""Commands: the calls that change something at Mirakl or at the OMS, and what became of their earlier rounds.
 
-Commands due = needed - done - rejected on this basis - given up. A command is one row for ever under its key
-(kind, what it carries, round): the same need never yields two. The round grows with every outcome that did not end
-the need: an answer that a later read disproved, a rejection, giving up, a retry by hand.
+plan.py says what is needed, from the facts and the shop's policy. A needed command is due, unless its last round was
+rejected on the same basis, given up, or not applied. A command is one row for ever under its key (kind, what it
+carries, round), so the same need never yields two calls. The next round begins after an end that did not satisfy the
+need (an answer that a later read disproved, a rejection, a give-up), or when a person asks for a retry.
 """
 
 from dataclasses import dataclass, replace
@@ -14,14 +15,14 @@ from statemachine.facts import EPOCH, Answer, DecisionKind, Facts, GiveUp, Rejec
 
 
 class Remote(StrEnum):
-    """Whom a command calls."""
+    """The system that a command calls."""
 
     MIRAKL = "mirakl"
     OMS = "oms"
 
 
 class Group(StrEnum):
-    """The groups of effects that `shops pause --only` names."""
+    """Commands that are switched off and on together: `shops pause --only` names a group."""
 
     ACCEPT = "accept"
     IMPORT = "import"
@@ -48,12 +49,12 @@ class CommandKind(StrEnum):
 
     @property
     def call(self) -> str:
-        """The label `operation` of orderflow_api_requests_total. KornitX has no short name for its call, we have."""
+        """The label `operation` of orderflow_api_requests_total: KornitX has no short name for its call, so ours."""
         return self.value if self.remote is Remote.OMS else self.operation
 
 
 class CommandState(StrEnum):
-    """What becomes of a command's row (adapters/store/schema.py has the picture)."""
+    """The state of a command's row. adapters/store/schema.py draws how one leads to another."""
 
     OPEN = "open"
     LEASED = "leased"
@@ -64,36 +65,33 @@ class CommandState(StrEnum):
 
     @property
     def is_live(self) -> bool:
-        """Not ended: a worker has it, or will."""
+        """A worker has the command, or will take it."""
         return self in (CommandState.OPEN, CommandState.LEASED)
 
 
-#: So many yeses in a row that no read confirmed, then a person has to look.
+#: After this many answers that no read confirmed, the command is not tried again, and a person has to look.
 MAX_DISPROVED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What one shop wants decided for it."""
+    """What a shop wants decided for it."""
 
-    acceptance: str = "all"  # "all", "hold" (a person decides), "known-skus" (the rest is a person's)
+    acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": a person decides if an SKU is not known
     known_skus: frozenset[str] = frozenset()
-    not_before: datetime = EPOCH  # older orders are left alone
+    not_before: datetime = EPOCH  # no command is due for an order that was created earlier
 
 
 @dataclass(frozen=True, slots=True)
 class CommandKey:
-    """What makes a command another one than all others of its order.
-
-    The round grows with every end that did not satisfy the need, so a call that is made again has a key of its own.
-    """
+    """Unique for each order. A call that is made again has the next round, and so another key."""
 
     kind: CommandKind
-    carries: str  # accept or refuse; the tracking; else empty
+    carries: str  # of accept_order: accept or refuse; of send_tracking: the tracking; else empty
     round: int
 
     def __str__(self) -> str:
-        """How a person's decision to retry names the command. What it carries comes last: that may hold colons."""
+        """The text that a decision to retry stores. What the command carries comes last, because it may hold colons."""
         return f"{self.kind}:{self.round}:{self.carries}"
 
     @classmethod

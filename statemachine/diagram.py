@@ -1,16 +1,16 @@
-"""The table as pictures and prose. The README and docs/states.md hold what these functions return; a test compares."""
+"""The table as pictures and as Markdown: what the README and docs/states.md hold. A test compares."""
 
 from itertools import pairwise
 
 from statemachine.states import State
 from statemachine.table import TABLE, Edge
 
-#: The way of nearly every order, drawn with words on its arrows.
+#: The way of nearly every order. Only these arrows get words.
 _USUAL = tuple(pairwise(state for state in State if not state.is_final))
 
 
 def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
-    """A Mermaid state diagram: every edge of the table, the usual way with the kinds of event on it."""
+    """A Mermaid state diagram of every edge. Those of the usual way show their kinds of event."""
     lines = ["stateDiagram-v2", "    [*] --> new"]
     for edge in table:
         label = f": {', '.join(edge.on)}" if (edge.source, edge.target) in _USUAL else ""
@@ -20,7 +20,7 @@ def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
 
 
 def overview(table: tuple[Edge, ...] = TABLE) -> str:
-    """The usual way alone, with what each of its edges means: small enough to read at a glance."""
+    """The usual way only, with what each of its edges means."""
     lines = ["stateDiagram-v2", "    direction LR", "    [*] --> new"]
     lines += [
         f"    {edge.source} --> {edge.target}: {edge.means}" for edge in table if (edge.source, edge.target) in _USUAL

@@ -1,4 +1,4 @@
-"""What can happen to an order. Every event, whoever sends it, goes through `apply` and nowhere else."""
+"""What can happen to an order. Every event goes through consumer/apply.py, also those of workers and of people."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ class Trigger(StrEnum):
 class Event:
     """One event of one order.
 
-    `source` and `event_id` together are unique for ever: a second one with both is a repeat (docs/rules.md 10).
+    `source` and `event_id` together are unique for ever: a second event with both is a repeat (docs/rules.md 10).
     `new_facts` is all that it adds to the facts, without personal data. `raw` are the bytes of an order as received,
     `digest` is theirs. `note` is for the timeline: words of closed sets and numbers, no personal data.
     """

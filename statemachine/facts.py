@@ -1,8 +1,8 @@
-"""What is known of one order, and how two pieces of knowledge become one.
+"""The facts of one order: everything that is known of it, and how two sets of facts are joined.
 
-`join` is commutative, associative and idempotent and loses nothing, so the same facts in any order, any number of
-times, end in the same `Facts` (docs/rules.md 1). Every field joins by maximum or by union; sets are kept
-as sorted tuples, so that equal facts are equal JSON.
+`join` is commutative, associative and idempotent and loses nothing. So the same facts end in the same `Facts`, in any
+order and any number of times (docs/rules.md 1). Every field joins by maximum or by union. Sets are sorted tuples, so
+that equal facts are equal JSON.
 """
 
 from dataclasses import dataclass, fields
@@ -42,7 +42,7 @@ KNOWN_STATES: Final = frozenset(_RANK[PAY_ON_ACCEPTANCE])
 
 
 def rank_of(workflow: str, state: str) -> int:
-    """Where `state` stands in the life of its workflow; breaks ties between reads of one instant, nothing else.
+    """The place of `state` in the life of its workflow. It only breaks ties between reads of one instant.
 
     A missing or unknown workflow counts as PAY_ON_ACCEPTANCE; a state that we do not know ranks below all.
     """
@@ -65,9 +65,10 @@ class Tracking:
         return bool(self.carrier or self.number or self.carrier_code)
 
     def shows(self, sent: "Tracking") -> bool:
-        """Whether this, read from Mirakl, is what `sent` left there.
+        """Whether this tracking, read from Mirakl, is the one that we sent.
 
-        Numbers decide. A tracking without a number goes out as free text, so its name decides (docs/kornitx.md 11.1).
+        The numbers decide. A tracking without a number is sent as free text, so the carrier's name decides
+        (docs/kornitx.md 11.1).
         """
         if sent.number or self.number:
             return _bare(self.number) == _bare(sent.number)
@@ -75,7 +76,7 @@ class Tracking:
 
 
 def _bare(number: str) -> str:
-    """Carriers print spaces and either case into numbers; they mean nothing."""
+    """Without what means nothing: carriers print spaces in numbers, and upper or lower case."""
     return "".join(number.split()).casefold()
 
 
@@ -123,21 +124,20 @@ class Part:
 
     oms_id: int
     ref: str = ""
-    lines: tuple[str, ...] = ()  # empty: not known, it was first heard of from an event
-    has_error: bool = False  # stored, but held there until somebody clears it
+    lines: tuple[str, ...] = ()  # empty: not known, because no answer to an import has named them yet
+    has_error: bool = False  # the OMS stored the order, and holds it until somebody clears the error
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Dispatch:
-    """One thing that the OMS said of goods that left: a parcel, or a status that means all of it
-    (docs/kornitx.md 9.4, 9.5)."""
+    """A report of the OMS that goods left: one parcel, or a status that means everything (docs/kornitx.md 9.4, 9.5)."""
 
     oms_id: int
     at: datetime  # dispatch_datetime, or else the event's time
     tracking: Tracking = Tracking()
     items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
-    covers: str = ""  # "order" or "part" for a dispatched status, by may_split as it was then; "" for a parcel
-    dated: bool = True  # False: a parcel without dispatch_datetime, told apart by what is in it alone
+    covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel
+    dated: bool = True  # False: a parcel without dispatch_datetime; two of them are the same parcel if their items are
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -152,21 +152,22 @@ class Cancellation:
 class Attempt:
     """A command was claimed: from here on its call may have happened (docs/rules.md 20).
 
-    Where the store was restored from a copy, nobody knows what was claimed since: such an order counts as one whose
-    import was attempted, and the attempt carries RESTORED.
+    After a backup of the store was restored, nobody knows which imports were made since the backup. So `offsets reset`
+    gives every open order an attempt of its import that carries RESTORED.
     """
 
     kind: str
     carries: str
 
 
-#: What an attempt carries of which the store has no record.
+#: What an attempt carries if the store has no record of it.
 RESTORED: Final = "restored"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Answer:
-    """A remote said yes. A yes is not yet applied: `proof_after` is when a read has to show it (docs/rules.md 16)."""
+    """A remote said yes. It may apply its yes later: a read that begins after `proof_after` has to show the effect
+    (docs/rules.md 16)."""
 
     kind: str
     carries: str
@@ -177,7 +178,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rejection:
-    """A remote said no, for good, to a command on this basis (docs/rules.md 22). `words` are the remote's own."""
+    """A remote said no, for good, to a command on this basis (docs/rules.md 22). `words` are the remote's own text, and
+    may quote the order."""
 
     kind: str
     carries: str
@@ -190,7 +192,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, order=True)
 class GiveUp:
-    """A command was retried until its deadline had passed."""
+    """A command was retried until its deadline passed."""
 
     kind: str
     carries: str
@@ -224,11 +226,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known of one order. Also what one event says: then only its own fields are filled."""
+    """Everything that is known of one order. Also what one event adds: then only the fields of the event are filled."""
 
-    snapshot: Snapshot | None = None  # the newest read with a state that we know; the predicates read it
+    snapshot: Snapshot | None = None  # the newest read with a state that we know; predicates use this one
     unknown: Snapshot | None = None  # the newest read with a state that we do not know
-    shipped_seen: bool = False  # any read, however stale, showed it shipped (docs/rules.md 3)
+    shipped_seen: bool = False  # some read, perhaps an old one, showed the order shipped (docs/rules.md 3)
     parts: tuple[Part, ...] = ()
     dispatches: tuple[Dispatch, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()
@@ -241,7 +243,7 @@ class Facts:
 
     @property
     def newest(self) -> Snapshot | None:
-        """The newest read of all, whatever state it shows."""
+        """The newest read, whether we know its state or not."""
         return _newer(self.snapshot, self.unknown)
 
 
@@ -259,7 +261,7 @@ _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == (
 
 
 def join(one: Facts, other: Facts) -> Facts:
-    """All that either of the two knows."""
+    """Everything that either of the two holds."""
     if other == _NOTHING:
         return one
     sets = {}
@@ -275,7 +277,7 @@ def join(one: Facts, other: Facts) -> Facts:
 
 
 def snapshot_facts(snapshot: Snapshot) -> Facts:
-    """What one read says."""
+    """The facts that one read adds."""
     if snapshot.state not in KNOWN_STATES:
         return Facts(unknown=snapshot)
     debit_after_shipping = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)

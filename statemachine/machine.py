@@ -1,4 +1,4 @@
-"""One order, one event: what the facts become, and which edge of the table that is."""
+"""One event on one order: the facts after it, the state that they amount to, and the edge that leads there."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ from statemachine.facts import Facts, join
 from statemachine.states import State, state_of
 from statemachine.table import TABLE, Edge
 
-#: Goes into every journal row; raise it when the same facts begin to mean something else.
+#: Stored in every journal row. Raise it when the same facts begin to mean something else.
 VERSION: Final = 1
 
 
@@ -39,7 +39,7 @@ class Outcome:
 
 
 class _Order:
-    """What `transitions` moves: made for one event and thrown away, so nothing it does can leak."""
+    """The model that `transitions` moves. It lives for one event, so no state outlives the event."""
 
     __slots__ = ("state",)
 
@@ -47,8 +47,8 @@ class _Order:
         self.state = state
 
 
-def machine_of(table: tuple[Edge, ...] = TABLE) -> Machine:
-    """The table, loaded once. The guard of an edge: the predicate that holds is its target's."""
+def machine_of(table: tuple[Edge, ...]) -> Machine:
+    """A table as a machine of `transitions`. The condition of an edge: the facts amount to its target."""
     machine = Machine(model=None, states=State, initial=None, auto_transitions=False)
     for edge in table:
         for trigger in edge.on:
@@ -56,14 +56,14 @@ def machine_of(table: tuple[Edge, ...] = TABLE) -> Machine:
     return machine
 
 
-_MACHINE: Final = machine_of()
+_MACHINE: Final = machine_of(TABLE)
 _EDGES: Final = {(edge.source, edge.target): edge for edge in TABLE}
 
 
 def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Outcome:
     """Join the facts of the event, and move along the one edge that leads to what the facts now are.
 
-    Never raises for any facts: a pair of states without a row is the result NO_EDGE.
+    Raises nothing, whatever the facts are: if no edge leads to their state, the result is NO_EDGE.
     """
     known = join(facts, event.new_facts)
     target = state_of(known)

@@ -20,7 +20,7 @@ from statemachine.facts import (
 #: How a decision to settle names the attention reason `already_in_oms` (attention.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
 
-# -- What the facts amount to ------------------------------------------------------------------------------------
+# -- Mirakl and the OMS -----------------------------------------------------------------------------------
 
 
 def mirakl_state(facts: Facts) -> str:
@@ -29,7 +29,7 @@ def mirakl_state(facts: Facts) -> str:
 
 
 def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
-    """The answer whose proof is due last; of one command only, where `carries` names it."""
+    """The answer whose proof is due last. `carries`: only of the command that carries this."""
     if not facts.answers:  # of most orders most of the time, and every predicate asks
         return None
     answers = [a for a in facts.answers if a.kind == kind and carries in (None, a.carries)]
@@ -37,12 +37,15 @@ def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer |
 
 
 def is_pending(facts: Facts, answer: Answer | None) -> bool:
-    """Answered, and no read that began later than the grace period has come yet (docs/rules.md 16)."""
+    """There is an answer, and no read that began after its grace period has come yet (docs/rules.md 16)."""
     return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
 
 
 def import_known(facts: Facts) -> bool:
-    """The OMS holds the order: it said so, it speaks of it, or a person settled it. Its ids may be unknown."""
+    """The OMS has the order: it answered the import, it reported on the order, or a person settled `already_in_oms`.
+
+    Its ids in the OMS may still be unknown.
+    """
     if facts.parts or last_answer(facts, CommandKind.IMPORT) is not None:
         return True
     return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
@@ -56,7 +59,7 @@ def is_sent(facts: Facts, line: Line) -> bool:
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
-    """Pieces of the line in all parcels; the same parcel told twice counts once (docs/kornitx.md 9.4)."""
+    """Pieces of the line in all parcels. A parcel that is reported twice counts once (docs/kornitx.md 9.4)."""
     parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
     return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
 
@@ -72,7 +75,7 @@ def all_sent(facts: Facts) -> bool:
 
 
 def unsent_parts(facts: Facts) -> tuple[int, ...]:
-    """OMS ids of the parts not sent yet. OR24 ships the whole order, so it waits for every part that is known."""
+    """OMS ids of the parts that are not sent yet. OR24 ships the whole order, so it waits for every known part."""
     lines_of: dict[int, set[str]] = {}
     for part in facts.parts:
         lines_of.setdefault(part.oms_id, set()).update(part.lines)
@@ -90,7 +93,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     )
 
 
-# -- What is needed ----------------------------------------------------------------------------------------------
+# -- What to tell Mirakl ----------------------------------------------------------------------------------------------
 
 
 def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
@@ -112,7 +115,7 @@ def acceptance(facts: Facts, policy: Policy) -> DecisionKind | None:
 def best_tracking(facts: Facts) -> Tracking:
     """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
 
-    The same number told again without its URL (8, then 64) is no other tracking.
+    The same number reported again without its URL (status 8, then 64) is no other tracking.
     """
     best = max(facts.dispatches, key=lambda d: (bool(d.tracking.number), d.at, d.tracking), default=None)
     if best is None:
@@ -123,7 +126,7 @@ def best_tracking(facts: Facts) -> Tracking:
 
 
 def tracking_held(facts: Facts) -> Tracking:
-    """The tracking that Mirakl holds, as far as we know: what it showed, or what it took from us since."""
+    """The tracking that Mirakl holds, as far as we know: the one that it showed, or one that it took from us later."""
     answer = last_answer(facts, CommandKind.TRACK)
     shown = facts.snapshot.tracking if facts.snapshot else Tracking()
     if is_pending(facts, answer) and answer is not None:
@@ -132,18 +135,18 @@ def tracking_held(facts: Facts) -> Tracking:
 
 
 def carried(tracking: Tracking) -> str:
-    """A tracking as part of a command's key."""
+    """A tracking as a command carries it."""
     return " | ".join((tracking.carrier, tracking.number, tracking.url))
 
 
 def takes_tracking(snapshot: Snapshot) -> bool:
-    """Mirakl takes tracking from SHIPPING on (docs/mirakl.md 5.4: after SHIPPED it was observed); not in the end
-    states."""
+    """Whether Mirakl takes a tracking now: from SHIPPING on, but not in a final state. That Mirakl takes one after
+    SHIPPED was observed (docs/mirakl.md 5.4)."""
     if snapshot.state in DEBIT:
         return snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
     return snapshot.state == "SHIPPING" or (snapshot.state in AFTER_SHIPPING and snapshot.state != "CLOSED")
 
 
 def is_foreign_tracking(facts: Facts, shown: Tracking) -> bool:
-    """Mirakl shows a number that we never tried to send. A carrier alone may be the operator's default."""
+    """Mirakl shows a number that we never tried to send. A carrier without a number may be the operator's default."""
     return bool(shown.number) and not any(shown.shows(sent) for sent in facts.sent)

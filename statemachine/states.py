@@ -1,4 +1,5 @@
-"""The ten states. Each has one predicate over the facts; for any facts exactly one holds (docs/rules.md)."""
+"""The ten states, and the predicate over the facts that decides for each. An order is in the first whose predicate
+holds (the table under "States and their predicates" in docs/rules.md)."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -79,7 +80,8 @@ def is_shipped(facts: Facts) -> bool:
 
 
 def is_dispatched(facts: Facts) -> bool:
-    """The goods left: the OMS sent all, OR24 was answered, or Mirakl debits what only a shipment debits."""
+    """The goods left: the OMS sent every open line, OR24 was answered, or Mirakl debits what it debits only after
+    shipping."""
     debit_of_shipment = (
         facts.snapshot is not None and facts.snapshot.state in DEBIT and facts.snapshot.workflow == PAY_ON_SHIPMENT
     )
@@ -106,7 +108,8 @@ def is_waiting_acceptance(facts: Facts) -> bool:
     return mirakl_state(facts) == "WAITING_ACCEPTANCE"
 
 
-#: Each predicate excludes those above it. So what the OMS did wins over waiting and debit, and Mirakl's end over all.
+#: In the order in which they are asked. So a final state at Mirakl wins over everything, and what the OMS did wins over
+#: waiting and debit.
 PREDICATES: Final[tuple[tuple[State, Callable[[Facts], bool]], ...]] = (
     (State.NEW, is_new),
     (State.CANCELED, is_canceled),
@@ -122,7 +125,7 @@ PREDICATES: Final[tuple[tuple[State, Callable[[Facts], bool]], ...]] = (
 
 
 def state_of(facts: Facts) -> State:
-    """The state that these facts are. Raises LookupError where no predicate holds, which a test shows cannot be."""
+    """The state that these facts amount to. Raises LookupError if no predicate holds; a test shows that one does."""
     for state, holds in PREDICATES:
         if holds(facts):
             return state

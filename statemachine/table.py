@@ -1,6 +1,6 @@
-"""The law of movement: every edge that an order may take, by which kind of event, and what it means.
+"""Every edge that an order may take: from one state to another, by which kind of event, and what it means.
 
-A test enumerates the abstract space of facts: every reachable (source, kind, target) has its row here, and every row
+A test enumerates the facts that any order can leave behind. Every move that it finds has its row here, and every row
 is reached. The diagram in the README and docs/states.md are made from this table.
 """
 
@@ -39,7 +39,7 @@ class Edge:
 _READ: Final = (SNAPSHOT,)
 _IMPORT: Final = (OMS_EVENT, CALL, DECISION)
 _SENT: Final = (OMS_EVENT, CALL)
-#: Also by a read: PAY_ON_SHIPMENT is debited only once it was shipped.
+#: Also by a read: in PAY_ON_SHIPMENT, Mirakl debits only what was shipped.
 _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL)
 
 TABLE: Final = (
