@@ -1,6 +1,6 @@
-"""Lives of an order: what Mirakl could show of it, what the OMS could say, what our calls could be answered.
+"""Lives of an order: what Mirakl can show of it, what the OMS can report, what our calls can be answered.
 
-One small model of the remotes serves the enumeration of the table and the property tests.
+The enumeration of the table and the property tests use this small model of the remotes.
 """
 
 from collections.abc import Iterator
@@ -66,12 +66,12 @@ def read(
 
 
 def snapshot_event(snapshot: Snapshot) -> Event:
-    """What the poller would publish of this read."""
+    """The event that the poller publishes for this read."""
     return event(Trigger.SNAPSHOT, f"{snapshot.digest}:{snapshot.read_at}", snapshot_facts(snapshot))
 
 
-def event(trigger: Trigger, event_id: str, says: Facts) -> Event:
-    return Event(f"/test/{trigger}", event_id, "alpha", "O-1", trigger, START, says)
+def event(trigger: Trigger, event_id: str, new_facts: Facts) -> Event:
+    return Event(f"/test/{trigger}", event_id, "alpha", "O-1", trigger, START, new_facts)
 
 
 def answer(kind: str, *, carries: str = "", round_: int = 0, answered: float = 0, grace: float = 50) -> Answer:
@@ -121,12 +121,12 @@ class Life:
     shown: tuple[tuple[str, str], ...]
 
     def events(self) -> tuple[Event, ...]:
-        """Everything that can be said of this life: each state read early and late, each answer, each OMS word."""
+        """Everything that can be reported of this life: each state read early and late, answers, reports."""
         found: list[Event] = []
         for step, (state, workflow) in enumerate(self.shown):
-            for began in (step, 100 + step):  # before and after every proof is due
+            for began in (step, 100 + step):  # before and after the grace period of every answer
                 found.append(snapshot_event(read(state, workflow, updated=step, began=began)))
-            if state == "WAITING_ACCEPTANCE":  # a lagging replica: begun earlier, yet it shows a newer update
+            if state == "WAITING_ACCEPTANCE":  # a read that began earlier, and shows a newer update
                 found.append(snapshot_event(read(state, workflow, updated=step + 0.5, began=step)))
         found += [spoke(), sent()]
         states = {state for state, _ in self.shown}
@@ -138,7 +138,7 @@ class Life:
 
 
 def lives() -> Iterator[Life]:
-    """Every workflow, ending well, refused, or canceled anywhere; and one that the operator converts."""
+    """Every workflow to its end, refused, or canceled in any state; and a workflow that the operator converts."""
     for workflow in WORKFLOWS:
         full = _full_life(workflow)
         yield Life(full)

@@ -1,10 +1,11 @@
-"""The table against the whole abstract space of facts."""
+"""The table, beside all facts that any life of an order can leave behind."""
 
 from functools import cache
 
 import pytest
 
 from statemachine import diagram
+from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.facts import Facts, join
 from statemachine.machine import EventResult, decide, machine_of
@@ -12,12 +13,15 @@ from statemachine.states import PREDICATES, State, state_of
 from statemachine.table import TABLE, Edge
 from tests.statemachine.lives import answered, lives, read, sent, snapshot_event, spoke
 
+#: From a state, by a kind of event, to a state.
+Move = tuple[State, Trigger, State]
+
 
 @cache
-def space() -> tuple[frozenset[Facts], frozenset[tuple[str, str, str]]]:
-    """Every set of facts that any life can leave behind, in any order of arrival; and every move between two."""
+def space() -> tuple[frozenset[Facts], frozenset[Move]]:
+    """All facts that any life can leave behind, whatever the order of arrival; and every move between two of them."""
     all_facts: set[Facts] = set()
-    moves: set[tuple[str, str, str]] = set()
+    moves: set[Move] = set()
     for life in lives():
         events = life.events()
         found, todo = {Facts()}, [Facts()]
@@ -36,25 +40,25 @@ def space() -> tuple[frozenset[Facts], frozenset[tuple[str, str, str]]]:
     return frozenset(all_facts), frozenset(moves)
 
 
-def rows(table: tuple[Edge, ...]) -> set[tuple[str, str, str]]:
+def rows(table: tuple[Edge, ...]) -> set[Move]:
     return {(edge.source, trigger, edge.target) for edge in table for trigger in edge.on}
 
 
-def complaints(table: tuple[Edge, ...]) -> list[str]:
-    """What is wrong with a table: moves without a row, rows that nothing reaches."""
+def defects(table: tuple[Edge, ...]) -> list[str]:
+    """What is wrong with a table: moves without a row, rows that no move needs."""
     _, moves = space()
     missing, useless = moves - rows(table), rows(table) - moves
-    return [f"no row for {m}" for m in sorted(missing)] + [f"never reached: {u}" for u in sorted(useless)]
+    return [f"no row for {m}" for m in sorted(missing)] + [f"no move for {u}" for u in sorted(useless)]
 
 
 def test_every_reachable_move_has_its_row_and_every_row_is_reached() -> None:
-    assert complaints(TABLE) == []
+    assert defects(TABLE) == []
     assert len({(edge.source, edge.target) for edge in TABLE}) == len(TABLE) == 43
 
 
 @pytest.mark.parametrize("edge", TABLE, ids=lambda e: f"{e.source}-{e.target}")
-def test_a_table_without_any_one_row_is_found_out(edge: Edge) -> None:
-    assert complaints(tuple(e for e in TABLE if e is not edge))
+def test_every_missing_row_is_found(edge: Edge) -> None:
+    assert defects(tuple(e for e in TABLE if e is not edge))
 
 
 @pytest.mark.parametrize(
@@ -67,12 +71,12 @@ def test_a_table_without_any_one_row_is_found_out(edge: Edge) -> None:
     ],
     ids=lambda e: f"{e.source}-{e.target}",
 )
-def test_a_table_with_a_useless_row_is_found_out(edge: Edge) -> None:
-    assert complaints((*TABLE, edge))
+def test_every_row_that_no_move_needs_is_found(edge: Edge) -> None:
+    assert defects((*TABLE, edge))
 
 
 def test_exactly_one_predicate_holds_for_any_facts() -> None:
-    """Read with the exclusions: a predicate holds where it is true and none above it is."""
+    """Each predicate excludes those above it: the first one that is true decides."""
     facts, _ = space()
     assert len(facts) > 5_000
     reached = set()
@@ -85,45 +89,48 @@ def test_exactly_one_predicate_holds_for_any_facts() -> None:
 
 
 def test_the_machine_moves_exactly_as_the_table_says() -> None:
-    """Over the whole space: what `transitions` does is the row, and nothing raises."""
+    """For any two events of any life: the state is that of the facts, and there is a row for it."""
     for life in lives():
         events = life.events()
         for first in events:
             facts = join(Facts(), first.new_facts)
             for event in events:
-                decision = decide(state_of(facts), facts, event)
-                assert decision.state == state_of(decision.facts)
-                assert decision.result != EventResult.NO_EDGE
+                outcome = decide(state_of(facts), facts, event)
+                assert outcome.state == state_of(outcome.facts)
+                assert outcome.result != EventResult.NO_EDGE
 
 
-def test_a_missing_row_keeps_state_and_facts_and_is_told() -> None:
-    table = tuple(edge for edge in TABLE if (edge.source, edge.target) != ("waiting_acceptance", "accepted"))
+def test_without_a_row_the_facts_join_and_the_state_stays() -> None:
+    table = tuple(edge for edge in TABLE if (edge.source, edge.target) != (State.WAITING_ACCEPTANCE, State.ACCEPTED))
     waiting = snapshot_event(read("WAITING_ACCEPTANCE")).new_facts
-    decision = decide(State.WAITING_ACCEPTANCE, waiting, answered("accept_order", carries="accept"), machine_of(table))
-    assert (decision.state, decision.result, decision.edge) == ("waiting_acceptance", EventResult.NO_EDGE, None)
-    assert decision.facts.answers
+    outcome = decide(
+        State.WAITING_ACCEPTANCE, waiting, answered(CommandKind.ACCEPT, carries="accept"), machine_of(table)
+    )
+    assert outcome.state is State.WAITING_ACCEPTANCE
+    assert outcome.result is EventResult.NO_EDGE
+    assert outcome.edge is None
+    assert outcome.facts.answers
 
 
 def test_a_wrong_kind_of_event_is_no_edge_and_does_not_raise() -> None:
-    """`transitions` raises for a trigger that the source does not know; decide turns that into an answer."""
+    """`transitions` raises for a trigger that no edge of the source has; `decide` returns NO_EDGE."""
     table = (Edge(State.NEW, (Trigger.DECISION,), State.SHIPPING, ""),)
-    decision = decide(State.NEW, Facts(), snapshot_event(read("SHIPPING")), machine_of(table))
-    assert decision.result == EventResult.NO_EDGE
+    outcome = decide(State.NEW, Facts(), snapshot_event(read("SHIPPING")), machine_of(table))
+    assert outcome.result == EventResult.NO_EDGE
 
 
 def test_one_event_jumps_over_states() -> None:
     before = join(spoke().new_facts, sent().new_facts)
-    decision = decide(State.NEW, before, snapshot_event(read("SHIPPING")))
-    assert (decision.result, decision.state) == (EventResult.MOVED, "dispatched")
-    assert decision.edge is not None
-    assert decision.edge.means == "first seen when it was already sent"
+    outcome = decide(State.NEW, before, snapshot_event(read("SHIPPING")))
+    assert outcome.result is EventResult.MOVED
+    assert outcome.state is State.DISPATCHED
+    assert outcome.edge is not None
+    assert outcome.edge.means == "first seen when it was already sent"
 
 
 def test_the_diagram_shows_every_edge_once() -> None:
     text = diagram.mermaid()
     for edge in TABLE:
-        assert (
-            text.count(f"    {edge.source} --> {edge.target}\n") + text.count(f"    {edge.source} --> {edge.target}:")
-            == 1
-        )
+        arrow = f"    {edge.source} --> {edge.target}"
+        assert text.count(f"{arrow}\n") + text.count(f"{arrow}:") == 1
     assert diagram.markdown().count("\n") == len(TABLE) + 1
