@@ -1,12 +1,13 @@
-"""Who alone does what only one may do: poll a shop, relay the outbox.
+"""Leases: at most one process at a time polls a shop, or relays the outbox.
 
-A lease is a row with a holder, an end and a token that grows with each new holder. It only saves calls and keeps order:
-whoever writes under it checks the token in the same transaction, so a holder that was thought dead changes nothing.
+A lease is a row with a holder, an end, and a token that grows with each new holder. A process that hangs may go on
+after its lease has ended, so what it writes under the lease checks the token in the same transaction (Fenced).
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -16,47 +17,54 @@ from adapters.store import leases as lease_rows
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 
-#: Under this prefix every process that polls says that it lives.
-MEMBERS: Final = "poller:"
-#: A process that was not heard of for so long has ended.
-LONG_OVER: Final = timedelta(days=1)
-#: Of each shop: whoever polls it.
-POLLS: Final = "poll:"
-#: Whoever publishes the outbox.
+#: Prefix of the leases by which each process that polls shows that it lives. The rest is the process' name.
+MEMBERS: Final = "member/poller/"
+#: Prefix of the lease of each shop's polls. The rest is the shop's name.
+POLLS: Final = "poll/"
+#: The lease of the process that publishes the outbox, and does the other work that one process does for all.
 RELAY: Final = "relay"
+#: The lease of a member is deleted this long after it ended. The name never returns: each start has a new one.
+MEMBER_DELETED_AFTER: Final = timedelta(days=1)
 
 
 def poll_lease(shop: str) -> str:
-    """The lease of whoever polls a shop."""
+    """The name of the lease under which a process polls this shop."""
     return POLLS + shop
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    lease: Lease
+    ends_at: float  # on the monotonic clock
 
 
 class Leases:
     """The leases of one process. Any thread may call."""
 
     def __init__(self, store: Store, clock: Clock, holder: str, seconds: float) -> None:
-        """`holder` names this process alone; `seconds`: how long a lease lasts that is not renewed."""
+        """`holder`: the name of this process, unlike that of any other. `seconds`: how long a lease lasts if it is not
+        renewed."""
         self._store = store
         self._clock = clock
         self._holder = holder
         self._seconds = seconds
         self._lock = threading.RLock()
         self._failures = 0  # of statements under the lock
-        self._held: dict[str, tuple[Lease, float]] = {}  # until when, on the monotonic clock
-        #: How long to wait before it is looked at again: well below its length.
+        self._held: dict[str, _Held] = {}
+        #: A lease is renewed after this time, and whoever waits for one asks again after it.
         self.renew_seconds = seconds / 3
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One thread at a time; who waited for another one's statement that failed fails with it.
+        """One thread at a time. If the statement of one thread fails, every thread that waited for it fails too.
 
-        With a wait for each, the last of fifty threads would give no sign of life for minutes while the database is
-        away, and a process that only has to wait would be restarted.
+        If each made a statement of its own, the last of fifty threads would wait for minutes while the database is
+        unavailable, and would look dead to the liveness probe.
         """
         failures = self._failures
         with self._lock:
             if self._failures != failures:
-                raise StoreUnavailable("it has just failed another thread")
+                raise StoreUnavailable("it just failed for another thread")
             try:
                 yield
             except StoreUnavailable:
@@ -64,21 +72,21 @@ class Leases:
                 raise
 
     def take(self, name: str) -> Lease | None:
-        """The lease, taken or renewed where a third of it has passed; None where somebody else has it.
+        """Take the lease, or renew it once a third of its time has passed. None where another process has it.
 
-        Raises StoreUnavailable; a lease that could not be renewed ends when its time is over.
+        Raises StoreUnavailable. A lease that cannot be renewed ends when its time has passed.
         """
         with self._alone():
             held = self._held.get(name)
-            if held and held[1] - self._clock.monotonic() > 2 * self.renew_seconds:
-                return held[0]
+            if held and held.ends_at - self._clock.monotonic() > 2 * self.renew_seconds:
+                return held.lease
             asked_at, now = self._clock.monotonic(), self._clock.now()
             with self._store.transaction() as tx:
                 lease = lease_rows.take(tx, name, self._holder, now + timedelta(seconds=self._seconds), now)
             if lease is None:
                 self._held.pop(name, None)
             else:
-                self._held[name] = lease, asked_at + self._seconds
+                self._held[name] = _Held(lease, asked_at + self._seconds)
             return lease
 
     def kept(self, name: str) -> Lease:
@@ -88,24 +96,25 @@ class Leases:
         """
         with self._alone():
             held = self._held.get(name)
-            if held is None or self.take(name) != held[0]:
+            if held is None or self.take(name) != held.lease:
                 raise Fenced(f"the lease {name} has another holder")
-            return held[0]
+            return held.lease
 
     def holds(self, name: str) -> bool:
-        """As far as is known without asking."""
-        held = self._held.get(name)  # without the lock: it is asked while the store is away, too
-        return held is not None and held[1] > self._clock.monotonic()
+        """Whether this process holds the lease, as far as it knows without asking the store."""
+        held = self._held.get(name)  # without the lock, so that a scrape gets an answer while the store is unavailable
+        return held is not None and held.ends_at > self._clock.monotonic()
 
     def take_share(self, shop: str, shops: int) -> Lease | None:
-        """The lease of one shop's poll; the processes that poll share all `shops` out evenly. None: not mine.
+        """Take the lease of this shop's polls, where that is within the share of this process; else None.
 
-        Who holds more than its share gives some back, so that a process that comes later gets its part.
+        The share is all `shops` divided by the processes that poll, rounded up. A process that holds more releases
+        leases, so that a process that comes later gets its share.
         """
         name = poll_lease(shop)
-        if not self._is_member():
+        if not self._register():
             return None
-        # Not under the lock, which is held for as short as can be: the number may change at any moment anyway.
+        # Not under the lock, which is held as briefly as possible. The number may change at any moment anyway.
         members = lease_rows.count(self._store, MEMBERS, self._clock.now())
         share = -(-shops // max(1, members))
         with self._alone():
@@ -117,25 +126,28 @@ class Leases:
                 return None
             return self.take(name)
 
-    def _is_member(self) -> bool:
-        """Say that this process lives. Its first word clears away those that ended: each start has a new name."""
+    def _register(self) -> bool:
+        """Take or renew the lease that counts this process as a member. Returns whether it is one.
+
+        The first time, delete the leases of members that ended long ago.
+        """
         with self._alone():
             name = MEMBERS + self._holder
             if name not in self._held:
                 with self._store.transaction() as tx:
-                    lease_rows.delete_ended(tx, MEMBERS, self._clock.now() - LONG_OVER)
+                    lease_rows.delete_ended(tx, MEMBERS, self._clock.now() - MEMBER_DELETED_AFTER)
             return self.take(name) is not None
 
     def release(self, name: str) -> None:
-        """The next one need not wait."""
+        """Give the lease back, so that the next process need not wait for its end."""
         with self._alone():
             held = self._held.pop(name, None)
             if held is not None:
                 with self._store.transaction() as tx:
-                    lease_rows.release(tx, held[0])
+                    lease_rows.release(tx, held.lease)
 
     def release_all(self) -> None:
-        """At the end of the process."""
+        """Give every lease back, at the end of the process."""
         with self._alone():
             for name in list(self._held):
                 self.release(name)

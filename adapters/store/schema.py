@@ -292,6 +292,8 @@ leases = sa.Table(
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("until", Instant, nullable=False),
+    # As versions before 0.1.0 named them: a poller of such a version must not poll a shop beside one of this version.
+    sa.CheckConstraint("substr(name, 1, 5) <> 'poll:' AND substr(name, 1, 7) <> 'poller:'", name="name_is_new"),
 )
 
 #: Calls that all workers together made to an account in its present hour and day.

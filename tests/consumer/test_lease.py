@@ -1,4 +1,4 @@
-"""Leases of processes: who is out, who is next, and how the shops are shared out. Time moves by hand."""
+"""Leases of processes: how they are lost and taken over, and how the shops are shared. Time moves by hand."""
 
 import socket
 from collections import Counter
@@ -35,13 +35,13 @@ def processes(open_store: OpenStore) -> Processes:
 
 
 def statements(store: Store) -> list[str]:
-    """All that this store is asked from now on."""
+    """The statements that this store executes from now on."""
     asked: list[str] = []
     sa.event.listen(store.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
     return asked
 
 
-def test_what_was_never_taken_is_not_kept(processes: Processes) -> None:
+def test_a_lease_that_was_never_taken_is_not_kept(processes: Processes) -> None:
     with pytest.raises(Fenced, match=RELAY):
         processes.start("one").kept(RELAY)
 
@@ -63,7 +63,7 @@ def test_a_lost_lease_is_fenced(processes: Processes) -> None:
 
 
 def test_a_lease_that_was_lost_and_taken_again_is_another_one(processes: Processes) -> None:
-    """What was begun under the first must not go on: another has worked in between."""
+    """Work that began under the first lease must not go on: another process worked in between."""
     one, other = processes.start("one"), processes.start("two")
     first = one.take(RELAY)
     processes.clock.advance(SECONDS + 1)
@@ -77,7 +77,7 @@ def test_a_lease_that_was_lost_and_taken_again_is_another_one(processes: Process
     assert one.kept(RELAY) == second
 
 
-def test_a_lease_whose_time_is_over_is_kept_where_nobody_came(processes: Processes) -> None:
+def test_a_lease_that_ended_is_kept_if_no_other_process_took_it(processes: Processes) -> None:
     one = processes.start("one")
     lease = one.take(RELAY)
     processes.clock.advance(10 * SECONDS)
@@ -85,21 +85,23 @@ def test_a_lease_whose_time_is_over_is_kept_where_nobody_came(processes: Process
     assert one.holds(RELAY)
 
 
-def test_it_is_renewed_once_a_third_of_it_has_passed(open_store: OpenStore, processes: Processes) -> None:
+def test_a_lease_is_renewed_once_a_third_of_its_time_has_passed(open_store: OpenStore, processes: Processes) -> None:
     store = open_store()
     one = Leases(store, processes.clock, "one", SECONDS)
     lease = one.take(RELAY)
     asked = statements(store)
     processes.clock.advance(SECONDS / 3 - 1)
-    assert (one.take(RELAY), one.kept(RELAY), asked) == (lease, lease, [])
+    assert one.take(RELAY) == lease
+    assert one.kept(RELAY) == lease
+    assert asked == []
     processes.clock.advance(1)
     assert one.kept(RELAY) == lease
     assert asked
     processes.clock.advance(SECONDS - 1)
-    assert processes.start("two").take(RELAY) is None, "it counts from the renewal"
+    assert processes.start("two").take(RELAY) is None, "its time counts from the renewal"
 
 
-def test_a_process_that_died_is_replaced_after_its_time_and_not_before(processes: Processes) -> None:
+def test_a_process_that_died_is_replaced_when_its_lease_ends_and_not_before(processes: Processes) -> None:
     processes.start("one").take(RELAY)
     other = processes.start("two")
     waited = 0
@@ -109,7 +111,7 @@ def test_a_process_that_died_is_replaced_after_its_time_and_not_before(processes
     assert waited == SECONDS + 1
 
 
-def test_released_leases_are_the_next_ones_at_once(processes: Processes) -> None:
+def test_a_released_lease_can_be_taken_at_once(processes: Processes) -> None:
     one, other = processes.start("one"), processes.start("two")
     for shop in SHOPS:
         assert one.take_share(shop, len(SHOPS))
@@ -117,43 +119,43 @@ def test_released_leases_are_the_next_ones_at_once(processes: Processes) -> None
     one.release("never taken")
     one.release_all()
     assert not one.holds(RELAY)
-    assert all(other.take_share(shop, len(SHOPS)) for shop in SHOPS), "it is alone: the member left too"
+    assert all(other.take_share(shop, len(SHOPS)) for shop in SHOPS), "the other process is no member any more"
     assert other.take(RELAY)
     one.release_all()
     assert other.kept(RELAY)
 
 
-def test_who_waits_for_a_store_that_does_not_answer_waits_no_longer_than_the_first() -> None:
-    """Fifty pollers, one after the other for five seconds each, would be dead to /live: the outage restarts them."""
+def test_threads_that_wait_for_an_unavailable_store_fail_with_the_first_one() -> None:
+    """If fifty pollers each waited five seconds in turn, the liveness probe would fail, and restart the process."""
     asked: list[str] = []
 
-    def password() -> str:  # it is read for each connection
+    def password() -> str:  # asked for each connection
         asked.append("once more")
         return ""
 
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections, and never says a word
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts connections and never answers
         url = f"postgresql+psycopg://u@127.0.0.1:{silent.getsockname()[1]}/db?sslmode=disable"
         store = Store(url, password=password)
         leases = Leases(store, StillClock(), "one", SECONDS)
         pollers = [Meanwhile(partial(leases.take_share, shop, len(SHOPS))) for shop in SHOPS]
         pollers.append(Meanwhile(partial(leases.kept, RELAY)))
         assert all(one.waits() for one in pollers)
-        assert Meanwhile(partial(leases.holds, RELAY)).waits() is False, "this asks nobody"
+        assert Meanwhile(partial(leases.holds, RELAY)).waits() is False, "this asks no store"
     assert [type(one.result()) for one in pollers] == [StoreUnavailable] * len(pollers)
     assert len(asked) == 1
     with pytest.raises(StoreUnavailable):
         leases.take(RELAY)
-    assert len(asked) == 2, "who comes later asks for himself"
+    assert len(asked) == 2, "a thread that comes later asks again"
     store.close()
 
 
-# -- Shops, shared out -------------------------------------------------------------------------------------------
+# -- Sharing the shops -------------------------------------------------------------------------------------------
 
 
 def settle(processes: Processes, living: Sequence[Leases], seconds: float = 3 * SECONDS) -> list[int]:
-    """Every process asks for every shop now and again, as its threads do. Returns how many each one polls.
+    """Let every process ask for every shop from time to time, as its threads do. Returns how many each one polls.
 
-    No shop is ever held by two, whatever happens on the way.
+    At no step is a shop held by two processes.
     """
     for _ in range(int(seconds / (SECONDS / 3))):
         processes.clock.advance(SECONDS / 3)
@@ -179,7 +181,7 @@ def test_processes_share_the_shops_out(processes: Processes, count: int, shares:
     assert all_are_held_once(living)
 
 
-def test_one_that_comes_late_gets_its_part_and_nothing_moves_after_that(processes: Processes) -> None:
+def test_a_process_that_starts_later_gets_its_share_and_then_nothing_moves(processes: Processes) -> None:
     living = [processes.start("one")]
     assert settle(processes, living) == [5]
     living.append(processes.start("two"))
@@ -192,7 +194,7 @@ def test_one_that_comes_late_gets_its_part_and_nothing_moves_after_that(processe
     assert after == before
 
 
-def test_the_shops_of_a_dead_one_go_to_the_others(processes: Processes) -> None:
+def test_the_shops_of_a_process_that_died_go_to_the_others(processes: Processes) -> None:
     living = [processes.start(f"p{n}") for n in range(3)]
     settle(processes, living)
     dead = living.pop()
@@ -203,17 +205,17 @@ def test_the_shops_of_a_dead_one_go_to_the_others(processes: Processes) -> None:
             dead.kept(poll_lease(shop))
 
 
-def test_one_that_stops_well_is_replaced_without_a_wait(processes: Processes) -> None:
+def test_a_process_that_stops_is_replaced_without_a_wait(processes: Processes) -> None:
     living = [processes.start(f"p{n}") for n in range(2)]
     settle(processes, living)
     living.pop().release_all()
     assert settle(processes, living, SECONDS / 3) == [5]
 
 
-def test_members_that_ended_are_forgotten_a_day_later_and_tokens_are_not(
+def test_members_that_ended_are_deleted_a_day_later_and_tokens_of_shops_are_not(
     open_store: OpenStore, processes: Processes
 ) -> None:
-    """Each start has a name of its own, so that their rows would pile up for ever."""
+    """Each start has a name of its own: without the deletion the rows would only become more."""
     store = open_store()
 
     def started(holder: str) -> tuple[Leases, set[str]]:
@@ -222,27 +224,27 @@ def test_members_that_ended_are_forgotten_a_day_later_and_tokens_are_not(
         assert leases.take(RELAY)
         with store.reading() as connection:
             names = connection.execute(sa.select(s.leases.c.name)).scalars().all()
-        assert {RELAY, "poll:alpha"} <= set(names)
-        return leases, {name for name in names if name.startswith("poller:")}
+        assert {RELAY, "poll/alpha"} <= set(names)
+        return leases, {name for name in names if name.startswith("member/poller/")}
 
     started("killed")
     processes.clock.advance(SECONDS + 1)
     stopped, _ = started("stopped")
     stopped.release_all()
-    processes.clock.advance(86_400 - 1)  # the killed one's ended a day ago, to the second
+    processes.clock.advance(86_400 - 1)  # the lease of the killed process ended exactly a day ago
     third, members = started("third")
-    assert members == {"poller:killed", "poller:third"}
-    assert third.kept(RELAY).token == third.kept("poll:alpha").token == 3
+    assert members == {"member/poller/killed", "member/poller/third"}
+    assert third.kept(RELAY).token == third.kept("poll/alpha").token == 3
     third.release(RELAY)
-    third.release("poll:alpha")
+    third.release("poll/alpha")
     processes.clock.advance(1)
-    assert started("fourth")[1] == {"poller:third", "poller:fourth"}, "who lives stays"
+    assert started("fourth")[1] == {"member/poller/third", "member/poller/fourth"}, "a living member stays"
 
 
-def test_a_process_that_does_not_say_that_it_lives_polls_nothing(open_store: OpenStore, processes: Processes) -> None:
-    """Its own mark is held by another: it is not counted, so it has no share."""
+def test_a_process_that_is_no_member_polls_nothing(open_store: OpenStore, processes: Processes) -> None:
+    """Another process holds its member lease. It is not counted, so it has no share."""
     store = open_store()
     with store.writing() as connection:
         until = processes.clock.now().replace(year=2027)
-        connection.execute(sa.insert(s.leases).values(name="poller:one", holder="another", token=1, until=until))
+        connection.execute(sa.insert(s.leases).values(name="member/poller/one", holder="another", token=1, until=until))
     assert processes.start("one").take_share("alpha", 1) is None

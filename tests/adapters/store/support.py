@@ -34,7 +34,7 @@ def taken(store: Store, name: str, holder: str, now: datetime) -> Lease | None:
         return lease_rows.take(tx, name, holder, now + timedelta(seconds=30), now)
 
 
-def leased(store: Store, name: str = "poll:alpha", holder: str = "one", now: datetime = NOW) -> Lease:
+def leased(store: Store, name: str = "poll/alpha", holder: str = "one", now: datetime = NOW) -> Lease:
     lease = taken(store, name, holder, now)
     assert lease is not None
     return lease

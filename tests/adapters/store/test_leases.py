@@ -24,7 +24,7 @@ def test_a_lease_that_another_holds_is_refused(open_store: OpenStore) -> None:
     held = leased(one)
     assert taken(other, held.name, "two", later(30)) is None, "it holds until its end, inclusive"
     check(other, held)
-    assert taken(other, "poll:beta", "two", NOW) == Lease("poll:beta", "two", 1), "each name is a lease of its own"
+    assert taken(other, "poll/beta", "two", NOW) == Lease("poll/beta", "two", 1), "each name is a lease of its own"
 
 
 def test_a_stale_token_is_fenced(open_store: OpenStore) -> None:
@@ -32,7 +32,7 @@ def test_a_stale_token_is_fenced(open_store: OpenStore) -> None:
     old = leased(one)
     new = leased(other, holder="two", now=later(31))
     assert new.token > old.token
-    with pytest.raises(Fenced, match=r"poll:alpha has another holder"):
+    with pytest.raises(Fenced, match=r"poll/alpha has another holder"):
         check(one, old)
     check(other, new)
     back = leased(one, now=later(62))
@@ -68,7 +68,7 @@ def test_a_revoked_lease_fences_its_holder_who_may_take_it_again(store: Store) -
     held = leased(store)
     with store.transaction() as tx:
         lease_rows.revoke(tx, held.name)
-        lease_rows.revoke(tx, "poll:none")
+        lease_rows.revoke(tx, "poll/none")
     with pytest.raises(Fenced):
         check(store, held)
     assert leased(store) == replace(held, token=2)
@@ -96,6 +96,11 @@ def test_a_lease_is_not_taken_over_while_its_holder_writes_under_it(open_store: 
 
 
 def test_held_leases_are_counted_by_prefix(store: Store) -> None:
-    for name, now in (("poller:a", NOW), ("poller:b", later(20)), ("poll:a", NOW), ("pollers", NOW)):
+    for name, now in (
+        ("member/poller/a", NOW),
+        ("member/poller/b", later(20)),
+        ("poll/a", NOW),
+        ("member/pollers", NOW),
+    ):
         leased(store, name, now=now)
-    assert [lease_rows.count(store, "poller:", later(seconds)) for seconds in (0, 30, 31, 51)] == [2, 2, 1, 0]
+    assert [lease_rows.count(store, "member/poller/", later(seconds)) for seconds in (0, 30, 31, 51)] == [2, 2, 1, 0]

@@ -1,5 +1,6 @@
 """What each migration makes of the rows that a version before left."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,10 +8,13 @@ import sqlalchemy as sa
 
 from adapters.ports import Partition
 from adapters.store import engine
+from adapters.store import leases as lease_rows
 from adapters.store import progress as progress_rows
+from adapters.store import schema as s
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TOPIC = "mirakl.order-snapshots"
 
 #: As the version with revision 0002 writes and reads a row: it does not know the column `was_shorter`.
@@ -29,12 +33,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
     return found
 
 
-@pytest.fixture
-def of_0002(url: str) -> Any:
-    """A store with the schema of revision 0002."""
+def at_revision(url: str, revision: str) -> Store:
+    """A store with the schema of this revision."""
     store = Store(url)
     with store.writing() as connection:
-        engine.upgrade(connection, "0002")
+        engine.upgrade(connection, revision)
+    return store
+
+
+@pytest.fixture
+def of_0002(url: str) -> Any:
+    store = at_revision(url, "0002")
     yield store
     store.close()
 
@@ -85,3 +94,38 @@ def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
     with of_0002.transaction() as tx:
         progress_rows.reset(tx, "c", "g", Partition(TOPIC, 0), Progress(5, "topic-1"))
     assert progress_of(of_0002) == {0: Progress(5, "topic-1")}
+
+
+# -- 0004: names of leases ---------------------------------------------------------------------------------------
+
+
+def leased(store: Store, name: str, token: int, until: datetime) -> None:
+    """As a version before writes a lease."""
+    with store.writing() as connection:
+        connection.execute(sa.insert(s.leases).values(name=name, holder="before", token=token, until=until))
+
+
+def test_0004_renames_the_leases_of_pollers_and_keeps_token_and_end(url: str) -> None:
+    store = at_revision(url, "0003")
+    for number, name in enumerate(("poll:alpha", "poll:poll:x", "poller:host:1", "relay"), 1):
+        leased(store, name, number, NOW + timedelta(seconds=30))
+    store.migrate()
+    with store.reading() as connection:
+        tokens = {row.name: row.token for row in connection.execute(sa.select(s.leases))}
+    assert tokens == {"poll/alpha": 1, "poll/poll:x": 2, "member/poller/host:1": 3, "relay": 4}
+    with store.transaction() as tx:
+        assert lease_rows.take(tx, "poll/alpha", "new", NOW, NOW) is None, "the poller of before has it until its end"
+    with store.transaction() as tx:
+        later = NOW + timedelta(seconds=31)
+        assert lease_rows.take(tx, "poll/alpha", "new", later, later) == lease_rows.Lease("poll/alpha", "new", 2)
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["poll:alpha", "poller:host:1"])
+def test_after_0004_a_poller_of_the_version_before_gets_no_lease(url: str, name: str) -> None:
+    store = at_revision(url, "0003")
+    leased(store, name, 1, NOW)
+    store.migrate()
+    with pytest.raises(sa.exc.IntegrityError):
+        leased(store, name, 2, NOW)
+    store.close()

@@ -587,7 +587,7 @@ def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: D
     partition = Partition("oms.order-events", 3)
     with publishing.store.transaction() as tx:
         progress_rows.reset(tx, "embedded", "orderflow", partition, Progress(9))
-        lease = lease_rows.take(tx, "poll:alpha", "x", publishing.clock.now(), publishing.clock.now())
+        lease = lease_rows.take(tx, "poll/alpha", "x", publishing.clock.now(), publishing.clock.now())
         assert lease is not None
         now = publishing.clock.now()
         cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
