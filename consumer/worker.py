@@ -39,7 +39,7 @@ from consumer.retry import Backoff, TryResult, Verdict, after_failure
 from consumer.tries import BROKEN, NOT_SENT, Claim, Ending, as_remote_error, claimed_event, requeued, settled
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy, Remote
-from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Part, Rejection
+from statemachine.facts import RESTORED, Answer, Attempt, DecisionKind, Facts, GiveUp, Part, Rejection
 from statemachine.plan import plan
 from statemachine.readings import best_tracking, tracking_held
 
@@ -198,7 +198,7 @@ class Worker:
             raise LeaseLost
         match claim.command.kind:
             case CommandKind.ACCEPT:
-                decision = claim.command.carries == "accept"
+                decision = claim.command.carries == DecisionKind.ACCEPT
                 self._about_to_send(claim)
                 shop.mirakl.accept(order_id, {line.id: decision for line in snapshot.lines})
             case CommandKind.IMPORT:

@@ -1,4 +1,4 @@
-"""What of an order needs a person, and why: a table with a row for each reason, and the rules which of them stand.
+"""What of an order needs a person, and why: a table with a row for each reason, and the rules when each stands.
 
 A reason is never a state: an order in trouble keeps its state. docs/attention.md is made from the table.
 """
@@ -23,7 +23,7 @@ from statemachine.readings import (
 )
 from statemachine.states import State
 
-#: Code of a rejection by the OMS because it has the order already, though no try of ours may have brought it there.
+#: Code of a rejection: the OMS has the order already, and no try of ours may have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
 
 
@@ -58,7 +58,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a person has to know of one reason, and what the reason does to the order's calls."""
+    """What a person has to know of one reason, and what the reason does to the calls of its order."""
 
     meaning: str
     cure: str  # what a person does about it
@@ -67,7 +67,7 @@ class About:
     can_be_settled: bool = True  # by `orders settle`
 
 
-#: What the table of docs/attention.md shows, in its order.
+#: One row for each reason, in the order of docs/attention.md.
 REASONS: Final[Mapping[Reason, About]] = {
     Reason.NO_EDGE: About(
         "the facts want a state that no row of the table leads to",
@@ -166,12 +166,12 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",
-        "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is told only then.",
+        "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is notified only then.",
     ),
     Reason.SENT_BEFORE_SHIPPING: About(
         "the goods left before Mirakl allowed it",
-        "Find out why the OMS sent it. Mirakl is told as soon as it shows SHIPPING; if it still waits, see that it is "
-        "accepted.",
+        "Find out why the OMS sent it. Mirakl is notified as soon as it shows SHIPPING; if it still waits, see that it "
+        "is accepted.",
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
         "the OMS sent more of a line than was ordered",
@@ -210,7 +210,7 @@ def markdown() -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attention:
-    """One reason for one order. `detail` tells apart what the same reason can mean twice: a line, a cancellation."""
+    """One reason for one order. `detail` is what it is about, if an order can have it twice: a line, a cancellation."""
 
     reason: Reason
     detail: str = ""
@@ -289,7 +289,7 @@ def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:
 
 
 def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
-    """What Mirakl shows, and what people decided."""
+    """What Mirakl shows, or a person decided."""
     snapshot = facts.snapshot
     if facts.unknown is not None and facts.newest is facts.unknown:
         yield Attention(Reason.UNKNOWN_STATE, facts.unknown.state)
@@ -318,7 +318,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
 
 
 def _is_held(facts: Facts) -> bool:
-    """The newest decision is to hold, but for a retry, which ends no hold."""
+    """The newest decision is to hold. A retry does not count: it does not end a hold."""
     last = last_decision(facts, DecisionKind.HOLD, DecisionKind.SETTLE, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     return last is not None and last.kind == DecisionKind.HOLD
 
@@ -347,7 +347,7 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
 
 
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
-    """Mirakl ended the order. Nobody has to look where the OMS never had it, or ended it too."""
+    """Mirakl ended the order. A person has to look if the OMS has it, or may have it, and has not canceled it too."""
     if facts.dispatches:
         yield Attention(Reason.CANCELED_AFTER_DISPATCH)
         return

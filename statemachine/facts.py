@@ -14,7 +14,7 @@ from typing import Final
 #: Before every instant that a remote can name.
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# -- Mirakl's words (docs/mirakl.md 4.2, 4.4) ------------------------------------------------------------------------
+# -- Mirakl's words (docs/mirakl.md 4.2, 4.4) --------------------------------------------------------------------
 
 PAY_ON_ACCEPTANCE: Final = "PAY_ON_ACCEPTANCE"
 PAY_ON_SHIPMENT: Final = "PAY_ON_SHIPMENT"
@@ -203,7 +203,7 @@ class GiveUp:
 class DecisionKind(StrEnum):
     """What a person can decide about an order."""
 
-    ACCEPT = "accept"  # answer Mirakl yes, whatever the shop's policy says
+    ACCEPT = "accept"  # answer Mirakl yes, also if the shop's policy does not
     REFUSE = "refuse"  # answer Mirakl no, for every line
     HOLD = "hold"  # make no call of the order until it is settled
     SETTLE = "settle"  # mark what needs attention at this moment as done; end a hold

@@ -63,7 +63,7 @@ _EDGES: Final = {(edge.source, edge.target): edge for edge in TABLE}
 def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Outcome:
     """Join the facts of the event, and move along the one edge that leads to what the facts now are.
 
-    Raises nothing, whatever the facts are: if no edge leads to their state, the result is NO_EDGE.
+    Raises nothing for any facts: if no edge leads to their state, the result is NO_EDGE.
     """
     known = join(facts, event.new_facts)
     target = state_of(known)

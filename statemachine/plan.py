@@ -60,7 +60,7 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
 
 
 def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> DecisionKind | None:
-    """What to answer Mirakl. Also for an order that the OMS has sent: Mirakl waits for an answer all the same."""
+    """What to answer Mirakl; also for an order that the OMS has sent, because Mirakl still waits for the answer."""
     if snapshot.state != "WAITING_ACCEPTANCE" or not snapshot.lines:
         return None
     if is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):

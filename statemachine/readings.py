@@ -20,7 +20,7 @@ from statemachine.facts import (
 #: How a decision to settle names the attention reason `already_in_oms` (attention.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
 
-# -- Mirakl and the OMS -----------------------------------------------------------------------------------
+# -- Mirakl and the OMS ------------------------------------------------------------------------------------------
 
 
 def mirakl_state(facts: Facts) -> str:
@@ -93,7 +93,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     )
 
 
-# -- What to tell Mirakl ----------------------------------------------------------------------------------------------
+# -- What to tell Mirakl -----------------------------------------------------------------------------------------
 
 
 def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:

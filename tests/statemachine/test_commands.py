@@ -36,18 +36,21 @@ T2_KEY = "DPD | T2 | "
 
 
 def known(*events: Event) -> Facts:
+    """The facts of these events together."""
     return reduce(join, (one.new_facts for one in events), Facts())
 
 
 def seen(state: str, **more: object) -> Event:
+    """A read that shows this state."""
     return snapshot_event(read(state, **more))  # type: ignore[arg-type]
 
 
 def said(**fields: object) -> Event:
+    """An event that adds these fields of the facts."""
     return event(Trigger.CALL, f"call {fields}", Facts(**fields))  # type: ignore[arg-type]
 
 
-def acted(kind: DecisionKind, *subject: str, when: float = 0) -> Event:
+def decided(kind: DecisionKind, *subject: str, when: float = 0) -> Event:
     return event(Trigger.DECISION, f"{kind}{when}", Facts(decisions=(Decision(at(when), kind, "ana", "why", subject),)))
 
 
@@ -74,7 +77,7 @@ def reasons(facts: Facts, policy: Policy = POLICY) -> list[Reason]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Planned:
     """A plan without its details: kinds of commands, reasons for attention."""
 
     state: State
@@ -82,8 +85,8 @@ class Seen:
     attention: Sequence[Reason] = ()
 
 
-def planned(facts: Facts, policy: Policy = POLICY) -> Seen:
-    return Seen(plan(facts, policy).state, tuple(kinds(facts, policy)), tuple(reasons(facts, policy)))
+def planned(facts: Facts, policy: Policy = POLICY) -> Planned:
+    return Planned(plan(facts, policy).state, tuple(kinds(facts, policy)), tuple(reasons(facts, policy)))
 
 
 # -- Acceptance --------------------------------------------------------------------------------------------------
@@ -102,7 +105,7 @@ def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
     """docs/rules.md 16. The grace only saves calls: the answer is at 10, its proof is due after 60."""
     answered_at_10 = answered(CommandKind.ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
-    assert planned(waiting) == Seen(State.ACCEPTED)
+    assert planned(waiting) == Planned(State.ACCEPTED)
     assert read_after(waiting) == at(60)
     in_grace = join(waiting, seen("WAITING_ACCEPTANCE", began=60).new_facts)
     assert state_of(in_grace) is State.ACCEPTED
@@ -164,13 +167,17 @@ def test_the_acceptance_policy(policy: Policy, expected: list[CommandKind], atte
 
 
 def test_a_person_decides_what_the_policy_leaves_open_and_the_newest_decision_counts() -> None:
-    facts = known(seen("WAITING_ACCEPTANCE"), acted(DecisionKind.ACCEPT, when=1), acted(DecisionKind.REFUSE, when=2))
+    facts = known(
+        seen("WAITING_ACCEPTANCE"), decided(DecisionKind.ACCEPT, when=1), decided(DecisionKind.REFUSE, when=2)
+    )
     assert keys(facts, Policy("hold")) == [CommandKey(CommandKind.ACCEPT, "refuse", 0)]
 
 
 def test_acceptance_stays_due_for_an_order_that_the_oms_already_sent() -> None:
     facts = known(seen("WAITING_ACCEPTANCE"), spoke(), sent())
-    assert planned(facts) == Seen(State.DISPATCHED, due=(CommandKind.ACCEPT,), attention=(Reason.SENT_BEFORE_SHIPPING,))
+    assert planned(facts) == Planned(
+        State.DISPATCHED, due=(CommandKind.ACCEPT,), attention=(Reason.SENT_BEFORE_SHIPPING,)
+    )
 
 
 # -- Import ------------------------------------------------------------------------------------------------------
@@ -179,7 +186,7 @@ def test_acceptance_stays_due_for_an_order_that_the_oms_already_sent() -> None:
 def test_the_import_is_due_once_the_address_is_there() -> None:
     assert kinds(known(seen("WAITING_DEBIT"))) == []
     held = known(seen("SHIPPING", has_address=False))
-    assert planned(held) == Seen(State.SHIPPING, attention=(Reason.ADDRESS_MISSING,))
+    assert planned(held) == Planned(State.SHIPPING, attention=(Reason.ADDRESS_MISSING,))
     assert kinds(join(held, seen("SHIPPING", updated=1).new_facts)) == [CommandKind.IMPORT]
 
 
@@ -207,14 +214,14 @@ def test_an_order_that_the_oms_has_without_a_try_of_ours_needs_a_person_who_can_
     assert state_of(facts) is State.SHIPPING
     assert reasons(facts) == [Reason.ALREADY_IN_OMS]
     facts = join(facts, settled("already_in_oms:").new_facts)
-    assert planned(facts) == Seen(State.IMPORTED)
+    assert planned(facts) == Planned(State.IMPORTED)
 
 
 def test_canceled_while_an_import_may_be_under_way_needs_a_person() -> None:
     """docs/rules.md 20: attempted is a fact."""
     attempted = said(attempts=(Attempt(CommandKind.IMPORT, ""),))
     canceled = known(seen("SHIPPING"), attempted, seen("CANCELED", updated=1))
-    assert planned(canceled) == Seen(State.CANCELED, attention=(Reason.CANCELED_AFTER_IMPORT,))
+    assert planned(canceled) == Planned(State.CANCELED, attention=(Reason.CANCELED_AFTER_IMPORT,))
     assert reasons(join(canceled, rejected(CommandKind.IMPORT, basis="x").new_facts)) == []
     assert reasons(known(seen("SHIPPING"), seen("CANCELED", updated=1))) == []
 
@@ -263,7 +270,7 @@ def test_a_shipment_refused_for_lack_of_tracking_goes_out_once_there_is_one() ->
 
 def test_the_tracking_of_a_dispatch_before_payment_is_due_once_shipping_is_seen() -> None:
     facts = known(seen("WAITING_DEBIT"), spoke(), sent())
-    assert planned(facts) == Seen(State.DISPATCHED, attention=(Reason.SENT_BEFORE_SHIPPING,))
+    assert planned(facts) == Planned(State.DISPATCHED, attention=(Reason.SENT_BEFORE_SHIPPING,))
     assert kinds(join(facts, seen("SHIPPING", updated=1).new_facts)) == [CommandKind.TRACK]
 
 
@@ -329,16 +336,16 @@ def test_the_same_number_reported_again_without_its_url_is_no_other_tracking() -
 
 
 def test_a_parcel_without_a_date_reported_again_counts_once() -> None:
-    told = [said(dispatches=(Dispatch(1, at(when), T1, (("L1", 1),), dated=False),)) for when in (0, 9)]
+    reports = [said(dispatches=(Dispatch(1, at(when), T1, (("L1", 1),), dated=False),)) for when in (0, 9)]
     two_ordered = (Line("L1", "SHIPPING", "MUG", 2),)
-    assert state_of(known(seen("SHIPPING", lines=two_ordered), spoke(), *told)) is State.IMPORTED
+    assert state_of(known(seen("SHIPPING", lines=two_ordered), spoke(), *reports)) is State.IMPORTED
 
 
 def test_a_partial_dispatch_stays_imported_with_attention() -> None:
     facts = known(seen("SHIPPING"), parcel("L1", 2))
-    assert planned(facts) == Seen(State.IMPORTED, attention=(Reason.PARTLY_SENT,))
+    assert planned(facts) == Planned(State.IMPORTED, attention=(Reason.PARTLY_SENT,))
     rest = join(facts, parcel("L2", 1, "T2", when=5).new_facts)
-    assert planned(rest) == Seen(State.DISPATCHED, due=(CommandKind.TRACK,))
+    assert planned(rest) == Planned(State.DISPATCHED, due=(CommandKind.TRACK,))
     assert due(rest)[0].carries == T2_KEY
 
 
@@ -355,7 +362,7 @@ def test_the_same_parcel_reported_twice_counts_once() -> None:
 def test_the_shipment_waits_for_every_part_that_is_known() -> None:
     parts = said(parts=(Part(1, "A", ("L1",)), Part(2, "B", ("L2",))))
     facts = known(seen("SHIPPING"), parts, sent(oms_id=1))
-    assert planned(facts) == Seen(State.DISPATCHED, attention=(Reason.PARTLY_SENT,))
+    assert planned(facts) == Planned(State.DISPATCHED, attention=(Reason.PARTLY_SENT,))
     assert unsent_parts(facts) == (2,)
     assert kinds(join(facts, sent("T2", oms_id=2, when=3).new_facts)) == [CommandKind.TRACK]
 
@@ -392,16 +399,16 @@ def test_an_oms_cancel_never_cancels_but_holds_every_command_until_settled(state
 
 
 def test_a_hold_stops_every_call_until_it_is_settled() -> None:
-    facts = known(seen("SHIPPING"), acted(DecisionKind.HOLD, when=1))
+    facts = known(seen("SHIPPING"), decided(DecisionKind.HOLD, when=1))
     assert kinds(facts) == []
     assert reasons(facts) == [Reason.HELD]
-    assert kinds(join(facts, acted(DecisionKind.SETTLE, when=2).new_facts)) == [CommandKind.IMPORT]
+    assert kinds(join(facts, decided(DecisionKind.SETTLE, when=2).new_facts)) == [CommandKind.IMPORT]
 
 
 def test_a_retry_by_hand_opens_the_next_round_under_a_new_key() -> None:
     facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").digest))
     assert kinds(facts) == []
-    again = join(facts, acted(DecisionKind.RETRY, str(CommandKey(CommandKind.IMPORT, "", 1)), when=9).new_facts)
+    again = join(facts, decided(DecisionKind.RETRY, str(CommandKey(CommandKind.IMPORT, "", 1)), when=9).new_facts)
     assert keys(again) == [CommandKey(CommandKind.IMPORT, "", 1)]
     assert kinds(join(again, rejected(CommandKind.IMPORT, basis=read("SHIPPING").digest, round_=1).new_facts)) == []
 
@@ -437,7 +444,7 @@ def test_a_read_of_an_unknown_state_ends_the_wait_for_a_read() -> None:
 def test_an_unknown_state_changes_nothing_and_needs_a_person() -> None:
     odd = snapshot_event(replace(read("SHIPPING", updated=9), state="ON_HOLD", rank=-1, digest="odd"))
     facts = known(seen("WAITING_ACCEPTANCE"), odd)
-    assert planned(facts) == Seen(
+    assert planned(facts) == Planned(
         State.WAITING_ACCEPTANCE, due=(CommandKind.ACCEPT,), attention=(Reason.UNKNOWN_STATE,)
     )
     assert reasons(join(facts, seen("SHIPPING", updated=10).new_facts)) == []

@@ -117,7 +117,7 @@ def decisions(draw: st.DrawFn) -> Event:
     retried = CommandKey(CommandKind.CONFIRM, "", 1)
     subject = {DecisionKind.SETTLE: ("oms_canceled:1",), DecisionKind.RETRY: (str(retried),)}.get(kind, ())
     decision = Decision(at(draw(seconds)), kind, "ana", "reason", subject)
-    return event(Trigger.DECISION, f"act{decision}", Facts(decisions=(decision,)))
+    return event(Trigger.DECISION, f"decision{decision}", Facts(decisions=(decision,)))
 
 
 @st.composite
