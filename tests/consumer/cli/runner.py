@@ -1,0 +1,95 @@
+"""Runs commands of the command line in this process, and what the tests of several groups need."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
+
+from adapters.log.embedded import EmbeddedLog
+from adapters.messages.oms_events import decode_oms
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import schema
+from adapters.store.dead_letters import DeadLetter
+from consumer import config
+from consumer.cli.app import app
+from consumer.cli.opening import Environment
+from consumer.cli.output import BAD_USE
+from consumer.loop import Consumer
+from tests.consumer.operations.desk import Desk
+from tests.support import StillClock
+
+FILE = """\
+[store]
+url = "sqlite:///orderflow.db"
+[shops.alpha]
+hostname = "alpha.mirakl.net"
+shop_id = 2104
+api_key_file = "alpha.key"
+acceptance = "hold"
+[shops.alpha.oms]
+company_ref_id = 1
+api_key_file = "oms.key"
+[shops.beta]
+hostname = "beta.mirakl.net"
+shop_id = 7
+api_key_file = "beta.key"
+effects = "off"
+[shops.beta.oms]
+company_ref_id = 2
+api_key_file = "oms.key"
+"""
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "docs/events/examples"
+GOOD = EXAMPLES / "valid/oms-dispatched.json"
+WARNED = EXAMPLES / "invalid/oms--warning--partitionkey.json"
+WRONG = EXAMPLES / "invalid/oms--missing_field--data.status.json"
+
+
+def call(*arguments: str, answers: str | None = None) -> Result:
+    environment = Environment(StillClock(), "ops")
+    return CliRunner().invoke(app, arguments, input=answers, catch_exceptions=False, obj=environment)
+
+
+def good(*arguments: str, answers: str | None = None) -> str:
+    result = call(*arguments, answers=answers)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def answer(*arguments: str) -> Any:
+    return json.loads(good(*arguments, "--json"))
+
+
+def complaint(*arguments: str, code: int = BAD_USE, answers: str | None = None) -> str:
+    result = call(*arguments, answers=answers)
+    assert (result.exit_code, result.stdout) == (code, "")
+    return result.stderr
+
+
+def published(desk: Desk, topic: str = "oms.order-events") -> list[Any]:
+    c = schema.log_records.c
+    with desk.store.reading() as connection:
+        return list(connection.execute(sa.select(schema.log_records).where(c.topic == topic).order_by(c.offset)))
+
+
+def consume(desk: Desk) -> None:
+    settings = config.load(Path("orderflow.toml"))
+    ids = config.shop_ids(settings)
+    log = EmbeddedLog(desk.store, desk.clock)
+    consumer = Consumer(
+        log.reader("orderflow", ["oms.order-events"]),
+        desk.store,
+        desk.orders,
+        {"oms.order-events": lambda value, headers: decode_oms(value, headers, ids)},
+        desk.clock,
+    )
+    while consumer.turn(0):
+        pass
+
+
+def add_dead_letter(desk: Desk, value: bytes) -> None:
+    letter = DeadLetter("oms.order-events", "oms.order-events/0/3", "bad_json", "", "digest", b"alpha:O-1", value)
+    with desk.store.transaction() as tx:
+        dead_letter_rows.add(tx, [letter], desk.clock.now())
