@@ -12,12 +12,13 @@ from tests.consumer.operations.desk import Desk
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands look for orderflow.toml in the current folder."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    """The file of both shops, and a store in which both are known, without an order."""
+    """The configuration of both shops, and a store that knows both and has no order yet."""
     (tmp_path / "orderflow.toml").write_text(FILE, encoding="utf-8")
     desk = Desk(tmp_path)
     desk.policies.update(config.policies(config.load(tmp_path / "orderflow.toml")))
@@ -28,6 +29,6 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def publishing(desk: Desk, tmp_path: Path) -> Desk:
-    """The company of the examples is beta's."""
+    """As `desk`; and the examples of docs/events are of the shop beta, by their company."""
     (tmp_path / "orderflow.toml").write_text(FILE.replace("company_ref_id = 2", "company_ref_id = 99999"))
     return desk

@@ -1,4 +1,4 @@
-"""Runs commands of the command line in this process, and what the tests of several groups need."""
+"""Runs commands of the command line in this process; and what the tests of several groups need."""
 
 import json
 from pathlib import Path
@@ -20,6 +20,7 @@ from consumer.loop import Consumer
 from tests.consumer.operations.desk import Desk
 from tests.support import StillClock
 
+#: A configuration with two shops: alpha leaves acceptance to a person, beta has its effects off.
 FILE = """\
 [store]
 url = "sqlite:///orderflow.db"
@@ -47,34 +48,41 @@ WARNED = EXAMPLES / "invalid/oms--warning--partitionkey.json"
 WRONG = EXAMPLES / "invalid/oms--missing_field--data.status.json"
 
 
-def call(*arguments: str, answers: str | None = None) -> Result:
+def run(*arguments: str, answers: str | None = None) -> Result:
+    """Run a command as the user ops, with `answers` as its standard input."""
     environment = Environment(StillClock(), "ops")
     return CliRunner().invoke(app, arguments, input=answers, catch_exceptions=False, obj=environment)
 
 
-def good(*arguments: str, answers: str | None = None) -> str:
-    result = call(*arguments, answers=answers)
+def output_of(*arguments: str, answers: str | None = None) -> str:
+    """What a command that succeeds prints."""
+    result = run(*arguments, answers=answers)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
-def answer(*arguments: str) -> Any:
-    return json.loads(good(*arguments, "--json"))
+def json_of(*arguments: str) -> Any:
+    """What a command that succeeds prints with --json."""
+    return json.loads(output_of(*arguments, "--json"))
 
 
-def complaint(*arguments: str, code: int = BAD_USE, answers: str | None = None) -> str:
-    result = call(*arguments, answers=answers)
-    assert (result.exit_code, result.stdout) == (code, "")
+def error_of(*arguments: str, code: int = BAD_USE, answers: str | None = None) -> str:
+    """What a command writes to standard error when it ends with this exit code, and prints nothing."""
+    result = run(*arguments, answers=answers)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
     return result.stderr
 
 
 def published(desk: Desk, topic: str = "oms.order-events") -> list[Any]:
+    """The records of a topic, in the order of publication."""
     c = schema.log_records.c
     with desk.store.reading() as connection:
         return list(connection.execute(sa.select(schema.log_records).where(c.topic == topic).order_by(c.offset)))
 
 
 def consume(desk: Desk) -> None:
+    """Apply every record of the OMS's topic, as the service would."""
     settings = config.load(Path("orderflow.toml"))
     ids = config.shop_ids(settings)
     log = EmbeddedLog(desk.store, desk.clock)
@@ -90,6 +98,7 @@ def consume(desk: Desk) -> None:
 
 
 def add_dead_letter(desk: Desk, value: bytes) -> None:
-    letter = DeadLetter("oms.order-events", "oms.order-events/0/3", "bad_json", "", "digest", b"alpha:O-1", value)
+    """One with the id 1. All have the same digest, so a second one counts as the first one again."""
+    dead_letter = DeadLetter("oms.order-events", "oms.order-events/0/3", "bad_json", "", "digest", b"alpha:O-1", value)
     with desk.store.transaction() as tx:
-        dead_letter_rows.add(tx, [letter], desk.clock.now())
+        dead_letter_rows.add(tx, [dead_letter], desk.clock.now())

@@ -1,4 +1,4 @@
-"""`orderflow offsets`."""
+"""`orderflow offsets`: how far each partition was applied, and setting it by hand."""
 
 import json
 
@@ -10,57 +10,69 @@ from adapters.store.cursors import Cursor
 from adapters.store.progress import Progress
 from consumer.cli.output import BAD_ANSWER
 from statemachine.facts import RESTORED
-from tests.consumer.cli.runner import GOOD, answer, call, complaint, consume, good
+from tests.consumer.cli.runner import GOOD, consume, error_of, json_of, output_of, run
 from tests.consumer.operations.desk import Desk
 
+#: The partition of the example of docs/events that is published here.
+PARTITION = Partition("oms.order-events", 3)
 
-def test_offsets_are_listed_and_a_misfit_is_a_bad_answer(publishing: Desk) -> None:
-    listed = answer("offsets", "list")
-    assert {(one["topic"], one["partition"]) for one in listed} == {
-        (topic, n) for topic in ("mirakl.order-snapshots", "oms.order-events") for n in range(4)
+
+def test_every_partition_that_the_consumer_reads_is_listed(publishing: Desk) -> None:
+    listed = json_of("offsets", "list")
+    assert {f"{one['topic']}/{one['partition']}" for one in listed} == {
+        f"{topic}/{number}" for topic in ("mirakl.order-snapshots", "oms.order-events") for number in range(4)
     }
-    assert {(one["position"], one["lag"], one["mismatch"]) for one in listed} == {(None, 0, "")}
-    good("events", "publish", str(GOOD), "--yes")
-    assert sum(one["lag"] for one in answer("offsets", "list")) == 1
+    for one in listed:
+        assert one["position"] is None
+        assert one["lag"] == 0
+        assert one["mismatch"] == ""
+
+
+def test_the_lag_falls_when_records_are_applied(publishing: Desk) -> None:
+    output_of("events", "publish", str(GOOD), "--yes")
+    assert sum(one["lag"] for one in json_of("offsets", "list")) == 1
     consume(publishing)
-    assert sum(one["lag"] for one in answer("offsets", "list")) == 0
-    partition = Partition("oms.order-events", 3)
+    assert sum(one["lag"] for one in json_of("offsets", "list")) == 0
+
+
+def test_an_offset_mismatch_is_a_bad_answer(publishing: Desk) -> None:
     with publishing.store.transaction() as tx:
-        progress_rows.reset(tx, "embedded", "orderflow", partition, Progress(9))
-    result = call("offsets", "list", "--json")
+        progress_rows.reset(tx, "embedded", "orderflow", PARTITION, Progress(9))
+    result = run("offsets", "list", "--json")
     assert result.exit_code == BAD_ANSWER
-    assert [(one["partition"], one["mismatch"]) for one in json.loads(result.stdout) if one["mismatch"]] == [
-        (3, "log_shorter")
-    ]
-    result = call("offsets", "list")
-    assert (result.exit_code, "log_shorter: the log ends before" in result.stdout) == (BAD_ANSWER, True)
+    (mismatched,) = [one for one in json.loads(result.stdout) if one["mismatch"]]
+    assert mismatched["topic"] == PARTITION.topic
+    assert mismatched["partition"] == PARTITION.number
+    assert mismatched["mismatch"] == "log_shorter"
+    result = run("offsets", "list")
+    assert result.exit_code == BAD_ANSWER
+    assert "log_shorter: the log ends before" in result.stdout
 
 
-def test_offsets_are_reset_after_a_yes_and_every_shop_is_read_anew(publishing: Desk) -> None:
+def test_offsets_are_reset_once_confirmed_and_every_shop_is_read_from_its_beginning(publishing: Desk) -> None:
     publishing.shows("SHIPPING")
-    partition = Partition("oms.order-events", 3)
     with publishing.store.transaction() as tx:
-        progress_rows.reset(tx, "embedded", "orderflow", partition, Progress(9))
+        progress_rows.reset(tx, "embedded", "orderflow", PARTITION, Progress(9))
         lease = lease_rows.take(tx, "poll/alpha", "x", publishing.clock.now(), publishing.clock.now())
         assert lease is not None
         now = publishing.clock.now()
         cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     reset = ("offsets", "reset", "oms.order-events", "--partition", "3", "--reason", "the disk was lost")
-    assert "read 2 shops from their beginning?" in call(*reset, answers="n\n").stderr
+    assert "read 2 shops from their beginning?" in run(*reset, answers="n\n").stderr
     assert cursor_rows.find(publishing.store, "alpha") is not None
-    assert good(*reset, "--yes") == "oms.order-events/3: 9 -> 0\n"
-    assert answer("offsets", "list")
+    assert output_of(*reset, "--yes") == "oms.order-events/3: 9 -> 0\n"
+    assert json_of("offsets", "list")
     assert cursor_rows.find(publishing.store, "alpha") is None
     assert [attempt.carries for attempt in publishing.row.facts.attempts] == [RESTORED]
 
 
-def test_offsets_that_cannot_be_reset(publishing: Desk) -> None:
-    assert "one of mirakl.order-snapshots, oms.order-events" in complaint(
+def test_what_is_not_there_cannot_be_reset(publishing: Desk) -> None:
+    assert "one of mirakl.order-snapshots, oms.order-events" in error_of(
         "offsets", "reset", "orders", "--reason", "x", "--yes"
     )
-    assert "no such partition: oms.order-events/9" in complaint(
+    assert "no such partition: oms.order-events/9" in error_of(
         "offsets", "reset", "oms.order-events", "--partition", "9", "--reason", "x", "--yes"
     )
-    assert "--reason" in complaint("offsets", "reset", "oms.order-events", "--yes")
-    said = complaint("offsets", "reset", "oms.order-events", "--reason", " ", "--yes", code=BAD_ANSWER)
-    assert said == "orderflow: --reason says nothing\n"
+    assert "--reason" in error_of("offsets", "reset", "oms.order-events", "--yes")
+    error = error_of("offsets", "reset", "oms.order-events", "--reason", " ", "--yes", code=BAD_ANSWER)
+    assert error == "orderflow: --reason says nothing\n"

@@ -1,4 +1,4 @@
-"""`orderflow orders`."""
+"""`orderflow orders`: looking orders up, and deciding about them."""
 
 import json
 from dataclasses import replace
@@ -10,12 +10,13 @@ from adapters.store import orders as order_rows
 from consumer.apply import OrderWriter
 from consumer.cli.output import BAD_ANSWER
 from statemachine.events import Event
+from statemachine.facts import DecisionKind
 from statemachine.states import State
 from tests.consumer.cli.runner import (
-    answer,
-    call,
-    complaint,
-    good,
+    error_of,
+    json_of,
+    output_of,
+    run,
 )
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import read, snapshot_event
@@ -34,16 +35,16 @@ RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}
     ids=" ".join,
 )
 def test_an_unknown_order_is_a_bad_answer(desk: Desk, command: tuple[str, ...]) -> None:
-    assert complaint(*command, code=BAD_ANSWER) == "orderflow: there is no order O-9\n"
-    assert "O-9 of shop beta" in complaint(*command, "--shop", "beta", code=BAD_ANSWER)
+    assert error_of(*command, code=BAD_ANSWER) == "orderflow: there is no order O-9\n"
+    assert "O-9 of shop beta" in error_of(*command, "--shop", "beta", code=BAD_ANSWER)
 
 
 @pytest.mark.parametrize("command", ["show", "explain", "verify"])
-def test_an_order_of_two_shops_needs_its_shop(desk: Desk, command: str) -> None:
+def test_an_order_id_that_two_shops_have_needs_a_shop(desk: Desk, command: str) -> None:
     desk.shows("SHIPPED")
     OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
-    assert complaint("orders", command, "O-1") == "orderflow: O-1 is an order of alpha and beta: say --shop\n"
-    assert good("orders", command, "O-1", "--shop", "beta")
+    assert error_of("orders", command, "O-1") == "orderflow: O-1 is an order of alpha and beta: say --shop\n"
+    assert output_of("orders", command, "O-1", "--shop", "beta")
 
 
 def _of_beta() -> Event:
@@ -51,29 +52,30 @@ def _of_beta() -> Event:
 
 
 def test_an_unknown_state_names_the_known_ones(desk: Desk) -> None:
-    said = " ".join(complaint("orders", "list", "--state", "lost").split())
-    assert "lost is no state" in said
-    assert "waiting_acceptance" in said
+    error = " ".join(error_of("orders", "list", "--state", "lost").split())
+    assert "lost is no state" in error
+    assert "waiting_acceptance" in error
 
 
-def test_an_act_that_makes_no_sense_is_told(desk: Desk) -> None:
+def test_a_decision_that_is_not_possible_is_a_bad_answer(desk: Desk) -> None:
     desk.shows("CANCELED")
-    said = complaint("orders", "hold", "O-1", "--reason", "x", "--yes", code=BAD_ANSWER)
-    assert said == "orderflow: alpha O-1 is canceled, which is final\n"
+    error = error_of("orders", "hold", "O-1", "--reason", "x", "--yes", code=BAD_ANSWER)
+    assert error == "orderflow: alpha O-1 is canceled, which is final\n"
 
 
-def test_a_no_changes_nothing(desk: Desk) -> None:
+def test_a_decision_that_is_not_confirmed_changes_nothing(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    result = call("orders", "accept", "O-1", "--reason", "x", answers="n\n")
-    assert (result.exit_code, result.stdout.strip()) == (BAD_ANSWER, "n")  # the answer, as a terminal shows it
+    result = run("orders", "accept", "O-1", "--reason", "x", answers="n\n")
+    assert result.exit_code == BAD_ANSWER
+    assert result.stdout.strip() == "n", "only the answer, as a terminal shows it"
     assert "accept alpha O-1, which is waiting_acceptance?" in result.stderr
-    assert call("orders", "accept", "O-1", "--reason", "x").exit_code == BAD_ANSWER  # nobody there to ask
+    assert run("orders", "accept", "O-1", "--reason", "x").exit_code == BAD_ANSWER, "nobody is there to ask"
     assert desk.row.version == 1
 
 
 def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    assert answer("orders", "list") == [
+    assert json_of("orders", "list") == [
         {
             "shop": "alpha",
             "order_id": "O-1",
@@ -83,7 +85,7 @@ def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
             "updated_at": "2026-03-01T12:00:00+00:00",
         }
     ]
-    assert [line.split() for line in good("orders", "list").splitlines()] == [
+    assert [line.split() for line in output_of("orders", "list").splitlines()] == [
         ["shop", "order_id", "state", "attention", "entered_at", "updated_at"],
         ["alpha", "O-1", "waiting_acceptance", "needs_decision", "2026-03-01", "12:00:00", "2026-03-01", "12:00:00"],
     ]
@@ -92,38 +94,36 @@ def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
 def test_orders_are_listed_by_shop_state_and_attention(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
-    listed = [
-        [row["shop"] for row in answer("orders", "list", *filters)]
-        for filters in (
-            (),
-            ("--shop", "beta"),
-            ("--state", "shipped", "--state", "waiting_acceptance"),
-            ("--state", "canceled"),
-            ("--attention",),
-        )
-    ]
-    assert listed == [["alpha", "beta"], ["beta"], ["alpha", "beta"], [], ["alpha"]]
+
+    def listed(*filters: str) -> list[str]:
+        return [row["shop"] for row in json_of("orders", "list", *filters)]
+
+    assert listed() == ["alpha", "beta"]
+    assert listed("--shop", "beta") == ["beta"]
+    assert listed("--state", "shipped", "--state", "waiting_acceptance") == ["alpha", "beta"]
+    assert listed("--state", "canceled") == []
+    assert listed("--attention") == ["alpha"]
 
 
-def test_a_list_that_is_cut_says_so(desk: Desk) -> None:
+def test_a_list_that_reaches_its_limit_says_so(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
-    result = call("orders", "list", "--limit", "1", "--json")
+    result = run("orders", "list", "--limit", "1", "--json")
     assert len(json.loads(result.stdout)) == 1
     assert result.stderr == "orderflow: there are more than 1; --limit shows more\n"
 
 
 def _refused(desk: Desk) -> None:
-    """An order whose acceptance Mirakl refused with words about its customer."""
-    shown = snapshot_event(read("WAITING_ACCEPTANCE"))
-    desk.apply(replace(shown, raw=RECEIVED, digest=read("WAITING_ACCEPTANCE").digest))
-    good("orders", "accept", "O-1", "--reason", "fine", "--yes")
+    """An order whose acceptance Mirakl refused, with a text that names its customer."""
+    snapshot = read("WAITING_ACCEPTANCE")
+    desk.apply(replace(snapshot_event(snapshot), raw=RECEIVED, digest=snapshot.digest))
+    output_of("orders", "accept", "O-1", "--reason", "fine", "--yes")
     desk.work(Rejected("OR21", "400", status=400, code="BAD", words="Erika is unknown"))
 
 
 def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
     _refused(desk)
-    for text in (good("orders", "show", "O-1"), json.dumps(answer("orders", "show", "O-1"))):
+    for text in (output_of("orders", "show", "O-1"), json.dumps(json_of("orders", "show", "O-1"))):
         assert "accept_order" in text
         assert "BAD" in text
         assert "ops: accept (fine)" in text
@@ -132,68 +132,71 @@ def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
 
 def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
     _refused(desk)
-    result = call("orders", "show", "O-1", "--received")
+    result = run("orders", "show", "O-1", "--received")
     assert RECEIVED in result.stdout_bytes
     assert "Erika is unknown" in result.stdout
-    found = answer("orders", "show", "O-1", "--received")
+    found = json_of("orders", "show", "O-1", "--received")
     assert found["received"] == RECEIVED.decode()
     assert found["words"] == [{"command": "accept_order", "round": 0, "words": "Erika is unknown"}]
 
 
 def test_the_json_of_an_order_holds_all_that_is_known(desk: Desk) -> None:
     _refused(desk)
-    found = answer("orders", "show", "O-1")
+    found = json_of("orders", "show", "O-1")
     assert found["facts"]["snapshot"]["state"] == "WAITING_ACCEPTANCE"
-    assert [(one["kind"], one["state"]) for one in found["commands"]] == [("accept_order", "rejected")]
-    assert [one["kind"] for one in found["timeline"]] == ["snapshot", "act", "call", "call"]
+    (command,) = found["commands"]
+    assert command["kind"] == "accept_order"
+    assert command["state"] == "rejected"
+    assert [row["kind"] for row in found["timeline"]] == ["snapshot", "act", "call", "call"]
     assert "received" not in found
 
 
 def test_an_order_is_explained(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    text = good("orders", "explain", "O-1")
+    text = output_of("orders", "explain", "O-1")
     assert "why here" in text
     assert "a person: accept or refuse it" in text
     assert "orders accept ORDER" in text
-    found = answer("orders", "explain", "O-1")
+    found = json_of("orders", "explain", "O-1")
     assert found["state"] == "waiting_acceptance"
     assert found["attention"][0]["reason"] == "needs_decision"
 
 
-def test_verify_is_quiet_where_all_is_well(desk: Desk) -> None:
+def test_verify_finds_no_difference_in_a_healthy_store(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    assert good("orders", "verify", "--all", "--redecide") == "1 verified, 0 differ\n"
-    assert answer("orders", "verify", "O-1") == [{"shop": "alpha", "order_id": "O-1", "ok": True, "differences": []}]
+    assert output_of("orders", "verify", "--all", "--redecide") == "1 verified, 0 differ\n"
+    assert json_of("orders", "verify", "O-1") == [{"shop": "alpha", "order_id": "O-1", "ok": True, "differences": []}]
 
 
-def test_verify_finds_a_row_that_is_not_its_journal(desk: Desk) -> None:
+def test_verify_finds_an_order_that_differs_from_its_journal(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
     with desk.store.transaction() as tx:
         order_rows.save(tx, [(replace(row, state=State.SHIPPED), row.version)])
-    result = call("orders", "verify", "--all")
+    result = run("orders", "verify", "--all")
     assert result.exit_code == BAD_ANSWER
     assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout
-    assert json.loads(call("orders", "verify", "O-1", "--json").stdout)[0]["ok"] is False
+    assert json.loads(run("orders", "verify", "O-1", "--json").stdout)[0]["ok"] is False
 
 
-def test_a_decision_is_kept_with_who_and_why(desk: Desk) -> None:
+def test_a_decision_is_stored_with_who_and_why(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    said = good("orders", "accept", "O-1", "--reason", "customer called", answers="y\n")
-    assert "a worker: accept_order is due" in said
-    assert [(made.kind, made.who, made.why) for made in desk.row.facts.decisions] == [
-        ("accept", "ops", "customer called")
-    ]
+    explanation = output_of("orders", "accept", "O-1", "--reason", "customer called", answers="y\n")
+    assert "a worker: accept_order is due" in explanation
+    (decision,) = desk.row.facts.decisions
+    assert decision.kind == DecisionKind.ACCEPT
+    assert decision.who == "ops"
+    assert decision.why == "customer called"
 
 
-def test_who_may_be_said(desk: Desk) -> None:
+def test_who_decides_can_be_named(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    good("orders", "refuse", "O-1", "--reason", "sold out", "--yes", "--who", "ana")
+    output_of("orders", "refuse", "O-1", "--reason", "sold out", "--yes", "--who", "ana")
     assert desk.row.facts.decisions[0].who == "ana"
 
 
 def test_an_order_is_held_settled_and_retried(desk: Desk) -> None:
     desk.shows("SHIPPING")
-    assert "a person holds this order" in good("orders", "hold", "O-1", "--reason", "x", "--yes")
-    assert "import_order is due" in good("orders", "settle", "O-1", "--reason", "x", "--yes")
-    desk.work()  # cannot be imported: its bytes were not stored
-    assert "import_order is due" in good("orders", "retry", "O-1", "--reason", "x", "--yes")
+    assert "a person holds this order" in output_of("orders", "hold", "O-1", "--reason", "x", "--yes")
+    assert "import_order is due" in output_of("orders", "settle", "O-1", "--reason", "x", "--yes")
+    desk.work()  # the import is refused: the bytes of the order are not in the store
+    assert "import_order is due" in output_of("orders", "retry", "O-1", "--reason", "x", "--yes")

@@ -1,4 +1,4 @@
-"""The command line beside many processes: what a person decides is told to others as everything else is."""
+"""The command line on PostgreSQL: a change of state that a person causes goes into the outbox."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.consumer.test_worker import other_headers
 from tests.engines import store_lines
 
 
-def test_a_state_that_changes_by_a_persons_act_is_published(postgres_url: str, tmp_path: Path) -> None:
+def test_a_change_of_state_by_a_decision_goes_into_the_outbox(postgres_url: str, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     rig, other = Rig(tmp_path), Rig(tmp_path / "other")
     for one in (rig, other):

@@ -12,45 +12,45 @@ from consumer.cli.service import in_time
 from statemachine import diagram
 from tests.consumer.cli.runner import (
     FILE,
-    complaint,
-    good,
+    error_of,
+    output_of,
 )
 from tests.consumer.operations.desk import Desk
 from tests.engines import store_lines
 from tests.support import StillClock
 
 
-def test_init_writes_the_example_and_overwrites_nothing(tmp_path: Path) -> None:
-    good("init")
+def test_init_writes_the_example_and_never_overwrites_a_file(tmp_path: Path) -> None:
+    output_of("init")
     assert (tmp_path / "orderflow.toml").read_text(encoding="utf-8") == config.example()
-    assert complaint("init") == "orderflow: orderflow.toml exists already\n"
-    assert "cannot be written" in complaint("init", "--path", "none/orderflow.toml")
+    assert error_of("init") == "orderflow: orderflow.toml exists already\n"
+    assert "cannot be written" in error_of("init", "--path", "none/orderflow.toml")
 
 
-def test_migrate_makes_the_schema_and_may_be_repeated(tmp_path: Path) -> None:
-    good("init")
+def test_migrate_creates_the_schema_and_can_be_repeated(tmp_path: Path) -> None:
+    output_of("init")
     for _ in range(2):
-        good("migrate", "--config", "orderflow.toml")
+        output_of("migrate", "--config", "orderflow.toml")
     store = Store(f"sqlite:///{tmp_path}/orderflow.db")
     assert store.schema_is_current()
     store.close()
 
 
-def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path, postgres_url: str) -> None:
-    good("init")
-    assert "run `orderflow migrate --config" in complaint("migrate", "--check", code=BAD_ANSWER)
+def test_migrate_check_changes_nothing_and_answers_by_its_exit_code(tmp_path: Path, postgres_url: str) -> None:
+    output_of("init")
+    assert "run `orderflow migrate --config" in error_of("migrate", "--check", code=BAD_ANSWER)
     assert not (tmp_path / "orderflow.db").exists()
-    good("migrate")
-    assert good("migrate", "--check") == "The store's schema is this version's.\n"
+    output_of("migrate")
+    assert output_of("migrate", "--check") == "The store's schema is this version's.\n"
     many = (
         FILE.replace('url = "sqlite:///orderflow.db"\n', store_lines(tmp_path, postgres_url))
         + '[log]\nkind = "kafka"\n'
     )
     (tmp_path / "many.toml").write_text(many)
-    assert "run `orderflow migrate" in complaint("migrate", "--check", "--config", "many.toml", code=BAD_ANSWER)
-    assert "run `orderflow migrate --config many.toml`" in complaint("orders", "list", "--config", "many.toml")
-    good("migrate", "--config", "many.toml")
-    good("migrate", "--check", "--config", "many.toml")
+    assert "run `orderflow migrate" in error_of("migrate", "--check", "--config", "many.toml", code=BAD_ANSWER)
+    assert "run `orderflow migrate --config many.toml`" in error_of("orders", "list", "--config", "many.toml")
+    output_of("migrate", "--config", "many.toml")
+    output_of("migrate", "--check", "--config", "many.toml")
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_migrate_check_changes_nothing_and_tells_by_its_exit_code(tmp_path: Path
         (60, [None, None]),
     ],
 )
-def test_what_is_waited_for_is_asked_once_a_look(wait: float, answers: list[bool | None]) -> None:
-    """A migration ran twice: once more to say that it had. Each look takes a minute here; None: no answer."""
+def test_each_look_asks_once(wait: float, answers: list[bool | None]) -> None:
+    """A look that asked twice would migrate twice. Each look takes a minute here; None: the store does not answer."""
     asked: list[bool | None] = []
     clock = StillClock()
 
@@ -74,7 +74,7 @@ def test_what_is_waited_for_is_asked_once_a_look(wait: float, answers: list[bool
         asked.append(answers[len(asked)])
         clock.advance(60)
         if asked[-1] is None:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unavailable")
         return asked[-1]
 
     if answers[-1] is None:
@@ -85,35 +85,29 @@ def test_what_is_waited_for_is_asked_once_a_look(wait: float, answers: list[bool
     assert asked == answers
 
 
-def test_a_database_that_is_away_is_told_and_no_wait_is_endless(tmp_path: Path) -> None:
-    away = FILE.replace("sqlite:///orderflow.db", "postgresql+psycopg://nobody@127.0.0.1:1/none")
-    (tmp_path / "away.toml").write_text(away + '[log]\nkind = "kafka"\n')
-    assert "the store does not answer" in complaint("migrate", "--check", "--config", "away.toml")
-
-
-def test_run_hands_the_settings_to_the_service(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_builds_the_service_of_the_settings_with_its_roles(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     from consumer import bootstrap, service
 
     ran: list[str] = []
 
     monkeypatch.setattr(service, "run", lambda build: build())
     monkeypatch.setattr(bootstrap, "build", lambda settings, roles: ran.extend((*settings.shops, *roles)))
-    good("run", "all", "--config", "orderflow.toml")
+    output_of("run", "all", "--config", "orderflow.toml")
     assert ran == ["alpha", "beta", "poller", "consumer", "worker", "web"]
     ran.clear()
-    good("run", "worker", "--config", "orderflow.toml")
+    output_of("run", "worker", "--config", "orderflow.toml")
     assert ran == ["alpha", "beta", "worker"]
 
 
-def test_one_role_alone_is_nothing_for_sqlite(desk: Desk) -> None:
-    assert "SQLite serves one process with every role" in complaint("run", "poller", "--config", "orderflow.toml")
+def test_sqlite_refuses_a_role_alone(desk: Desk) -> None:
+    assert "SQLite serves one process with every role" in error_of("run", "poller", "--config", "orderflow.toml")
 
 
-def test_the_diagram_is_that_of_the_machine() -> None:
-    assert good("diagram") == diagram.mermaid() + "\n"
-    assert good("diagram", "--overview") == diagram.overview() + "\n"
-    assert good("diagram", "--table") == diagram.markdown() + "\n"
+def test_the_diagram_is_that_of_the_state_machine() -> None:
+    assert output_of("diagram") == diagram.mermaid() + "\n"
+    assert output_of("diagram", "--overview") == diagram.overview() + "\n"
+    assert output_of("diagram", "--table") == diagram.markdown() + "\n"
 
 
 def test_the_version_is_printed() -> None:
-    assert good("version") == "0.1.0\n"
+    assert output_of("version") == "0.1.0\n"
