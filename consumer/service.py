@@ -69,7 +69,8 @@ class Beats(Hooks):
         Reports stuck loops only. An unreachable database or remote must not restart the pod.
         """
         now = self._clock.monotonic()
-        stuck = sorted(loop for loop, beat in self._beats.items() if now - beat > BEAT_SECONDS)
+        beats = list(self._beats.items())  # a copy: loops that start add to it meanwhile
+        stuck = sorted(loop for loop, beat in beats if now - beat > BEAT_SECONDS)
         return f"no turn for {BEAT_SECONDS} s: {', '.join(stuck)}" if stuck else ""
 
 
