@@ -32,9 +32,9 @@ def settings_of(home: Path) -> config.Settings:
     return config.load(home / "orderflow.toml")
 
 
-def build(home: Path, stack: ExitStack, **options: str) -> Parts:
+def build(home: Path, stack: ExitStack) -> Parts:
     """The parts of every role, closed with the stack."""
-    parts = build_parts(settings_of(home), **options)  # type: ignore[arg-type]
+    parts = build_parts(settings_of(home))
     stack.callback(parts.closing.close)
     return parts
 
