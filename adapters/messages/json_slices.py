@@ -131,15 +131,14 @@ def _identity(order: Any, raw: bytes) -> str:
 def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, Any, str]]:
     """Name, value and the value's text of each member of the object that `text` is. Raises ValueError."""
     at = _expect(text, _skip_space(text, 0), "{")
-    more = not text.startswith("}", at)
-    while more:
+    while not text.startswith("}", at):  # checked after each comma: a comma after the last member is accepted
         if not text.startswith('"', at):
             raise ValueError("a name expected")
         name, end = _DECODER.raw_decode(text, at)
         start = _expect(text, _skip_space(text, end), ":")
         value, end = read(name, text, start)
         yield name, value, text[start:end]
-        at, more = _next(text, end, "}")
+        at, _ = _next(text, end, "}")
     _expect_end(text, at + 1)
 
 

@@ -52,6 +52,9 @@ def test_an_order_in_a_wrong_encoding_makes_only_itself_unreadable() -> None:
         b'{"orders":[{}]',
         b'{"orders":[{}]}x',
         b'{"orders":[1,]}',
+        b'{"orders":[],,}',
+        b'{,"orders":[]}',
+        b'{"orders":[],}x',
         b'{"orders":[1 2]}',
         b'{1:[],"orders":[]}',
         b"<html>",
@@ -60,6 +63,13 @@ def test_an_order_in_a_wrong_encoding_makes_only_itself_unreadable() -> None:
 )
 def test_a_page_without_orders_is_unreadable(body: bytes) -> None:
     assert reason_of(slice_orders, body) == "not_json"
+
+
+@pytest.mark.parametrize("comma", [b",", b" ,\n"])
+def test_a_page_with_a_comma_after_its_last_member_is_read(comma: bytes) -> None:
+    sliced = slice_orders(b'{"total_count":1,"orders":[{"order_id": "A-1"}]' + comma + b"}")
+    assert [order.raw for order in sliced.orders] == [b'{"order_id": "A-1"}']
+    assert sliced.total_count == 1
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[", b"[1,]", b"[1 2]", b"[1]x", b"\xef\xbb\xbf[]"])
