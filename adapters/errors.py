@@ -1,19 +1,19 @@
 """Every way in which the service can fail.
 
 OrderflowError
-├── ConfigError                a setting is wrong; the text names file and key
-├── Unreadable                 a message that can never be understood: it is dead-lettered, with its reason
-├── Unimportable               an order that lacks what its import needs: a person has to complete it
-├── StoreUnavailable           the store does not answer now: keep the batch, try again
-├── LogUnavailable             the log does not answer now
-├── TooLarge                   the log never takes this record
-├── Fenced                     another process holds this range of offsets, or this lease
+├── ConfigError                a setting is wrong; the text names the file and the key
+├── Unreadable                 a message can never be understood; its record is dead-lettered with the reason
+├── Unimportable               an order lacks values that its import needs; a person has to complete the order
+├── StoreUnavailable           the store does not answer now; the caller keeps its batch and tries again
+├── LogUnavailable             the log does not answer now; the caller tries again
+├── TooLarge                   a record is too large for the log, now and later
+├── Fenced                     another process has taken over this range of offsets, or this lease
 └── RemoteError                a call to Mirakl or the OMS did not succeed
-    ├── Retryable              nothing was done; the same call may succeed later
-    ├── OutcomeUnknown         the call may or may not have been carried out
-    ├── Rejected               the remote refuses this request for good, in its own words
-    │   └── Duplicate          the OMS holds an order with this external_ref already
-    └── AccountFault           the account is refused, not the request: wrong key, no right, budget spent
+    ├── Retryable              the remote did nothing; the same call may succeed later
+    ├── OutcomeUnknown         the remote may or may not have carried out the call
+    ├── Rejected               the remote refuses this request, now and later
+    │   └── Duplicate          the OMS already holds an order with this external_ref
+    └── AccountFault           the remote refuses the account, not the request: wrong key, no right, budget spent
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,10 @@ from enum import StrEnum
 
 
 class UnreadableReason(StrEnum):
-    """Why a message cannot be understood. A closed set, because it is the label of a metric (docs/rules.md 35)."""
+    """Why a message cannot be understood.
+
+    The set is closed, because the reasons are values of a metric's label (docs/rules.md 35).
+    """
 
     NOT_JSON = "not_json"
     NOT_CLOUDEVENT = "not_cloudevent"
@@ -34,7 +37,7 @@ class UnreadableReason(StrEnum):
 
 
 class OrderflowError(Exception):
-    """Every error of this service."""
+    """The base class of every error of this service."""
 
 
 class ConfigError(OrderflowError):
@@ -42,7 +45,7 @@ class ConfigError(OrderflowError):
 
 
 class Unreadable(OrderflowError):
-    """A message that can never be understood. `detail` names fields, never their values."""
+    """A message can never be understood. `detail` names fields, never their values."""
 
     def __init__(self, reason: UnreadableReason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -62,7 +65,7 @@ class Unimportable(OrderflowError):
 
 
 class StoreUnavailable(OrderflowError):
-    """The store does not answer now. Nothing of the transaction was kept."""
+    """The store does not answer now. The transaction changed nothing."""
 
 
 class LogUnavailable(OrderflowError):
@@ -70,7 +73,7 @@ class LogUnavailable(OrderflowError):
 
 
 class TooLarge(OrderflowError):
-    """The log never takes a record of this size. `number` is its index among the records that were to be published."""
+    """The log accepts no record of this size. `number` is the record's index among the records of the call, from 0."""
 
     def __init__(self, number: int) -> None:
         super().__init__("a record is larger than the log takes")
@@ -78,15 +81,15 @@ class TooLarge(OrderflowError):
 
 
 class Fenced(OrderflowError):
-    """Another process has taken over a range of offsets, or a lease, that this process still claims."""
+    """Another process has taken over a range of offsets, or a lease, that this process believes it holds."""
 
 
 class RemoteError(OrderflowError):
     """A call to Mirakl or the OMS did not succeed.
 
-    `outcome` is the metric's label (docs/rules.md 35), `status` the HTTP status or 0, `code` and `words` are the
-    remote's own, `retry_after_seconds` is how long the remote asks us to wait, or None. `str()` never shows `words`:
-    they may quote the request, which holds personal data.
+    `outcome` is the value of a metric's label (docs/rules.md 35). `status` is the HTTP status, or 0 without an answer.
+    `code` and `words` are the code and the text of the remote's error. `retry_after_seconds` is how long the remote
+    asks us to wait, or None. `str()` never shows `words`: they may quote the request, which holds personal data.
     """
 
     def __init__(
@@ -109,20 +112,23 @@ class RemoteError(OrderflowError):
 
 
 class Retryable(RemoteError):
-    """Nothing was done (429, refused connection, 5xx of a read). The same call may succeed later."""
+    """The remote did nothing (429, refused connection, 5xx of a read). The same call may succeed later."""
 
 
 class OutcomeUnknown(RemoteError):
-    """The call may have been carried out (time-out, lost connection, 5xx of a write)."""
+    """The remote may have carried out the call (time-out, lost connection, 5xx of a write)."""
 
 
 class Rejected(RemoteError):
-    """The remote refuses this request for good."""
+    """The remote refuses this request, and would refuse it again."""
 
 
 class Duplicate(Rejected):
-    """The OMS holds an order with this external_ref already (docs/kornitx.md 7)."""
+    """The OMS already holds an order with this external_ref (docs/kornitx.md 7)."""
 
 
 class AccountFault(RemoteError):
-    """The account is refused, not the request. All calls of the account pause, and the command loses no attempt."""
+    """The remote refuses the account, not the request.
+
+    So all calls of the account pause, and the failed call does not count as an attempt of its command.
+    """

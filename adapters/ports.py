@@ -1,6 +1,6 @@
 """What the service needs of the outside world: protocols, and the values that pass through them.
 
-The log and both remotes stand behind protocols. The store does not: there is one, and apply is written for it.
+The log and both remotes are used through protocols. The store is not: there is only one, and apply uses its SQL.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from statemachine.facts import Part, Tracking
 
 
 class Clock(Protocol):
-    """The only source of time."""
+    """The service's only source of time, so that a test can set it."""
 
     def now(self) -> datetime:
         """The instant, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since any fixed moment, for durations."""
+        """Seconds since a fixed moment that has no meaning. The difference of two values is a duration."""
         ...
 
 
@@ -36,13 +36,13 @@ class Partition:
     number: int  # Kafka calls it the partition's id
 
 
-#: Name and value of each header of a record, in order. A name may stand there more than once.
+#: Name and value of each header of a record, in order. Several headers may have the same name.
 RecordHeaders = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A record to publish. Records with one key stay in order."""
+    """A record to publish. Records with the same key are read in the order in which they are published."""
 
     topic: str
     key: bytes | None
@@ -64,20 +64,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """What the log holds of one partition, and how far a group has come there."""
+    """The offsets of one partition: the records that the log has, and the group's commit."""
 
     first: int  # the oldest offset that the log still has
-    end: int  # one more than the newest
-    log_id: str = ""  # the topic's id: another one after the topic was recreated
-    committed: int | None = None  # the group's last commit
+    end: int  # one more than the newest offset
+    log_id: str = ""  # the topic's id in Kafka; a recreated topic has another id. "" if the log has no such ids
+    committed: int | None = None  # the offset that the group committed last; None if it committed nothing
 
 
 class LogWriter(Protocol):
     def publish(self, records: Sequence[NewRecord]) -> None:
-        """Return when every record is durable.
+        """Publish these records. Returns when every record is durable.
 
-        Raises LogUnavailable, and then any of the records may have been published: publish all of them again. Raises
-        TooLarge, and then the same, without the record that it names.
+        Raises LogUnavailable. Any of the records may have been published then, so publish all of them again. Raises
+        TooLarge for a record that the log never accepts. Publish all the others again then, without that record.
         """
         ...
 
@@ -89,11 +89,14 @@ class LogReader(Protocol):
 
     @property
     def generation(self) -> int:
-        """Grows with each assignment. Then every partition has to be sought again. 0 before the first one."""
+        """A number that grows with each assignment; 0 before the first assignment.
+
+        After it has grown, call `seek` for every assigned partition.
+        """
         ...
 
     def cluster(self) -> str:
-        """The id of the log's cluster: the progress rows name it."""
+        """The id of the log's cluster. Progress rows are stored under this id."""
         ...
 
     def assignment(self) -> frozenset[Partition]:
@@ -101,31 +104,34 @@ class LogReader(Protocol):
         ...
 
     def partition_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
-        """The offsets of these partitions. One that does not exist is left out."""
+        """The offsets of these partitions. A partition that does not exist is left out."""
         ...
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Read `partition` from `offset` on."""
+        """Let the next poll read `partition` from `offset` on."""
         ...
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """The next records, in order within each partition. Empty where none came in `timeout_seconds`."""
+        """The next records, in order within each partition. Empty if none came within `timeout_seconds`."""
         ...
 
     def pause(self, partitions: Collection[Partition]) -> None:
-        """Read nothing of these partitions, and read every other one. Paused partitions stay assigned.
+        """Read nothing from these partitions, and resume every other partition. Paused partitions stay assigned.
 
-        Resuming a partition may bring a new assignment. A rebalance forgets paused partitions, so call this before
-        every poll.
+        A rebalance forgets which partitions are paused, so call this before every poll. Resuming a partition may cause
+        a new assignment.
         """
         ...
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Report to the log how far the group has come. It is only a hint: the progress rows decide. Never raises."""
+        """Commit these positions, for tools that show the group's lag. Never raises.
+
+        A consumer starts at its progress rows, not at the commit (docs/rules.md 8).
+        """
         ...
 
     def lag(self) -> Mapping[Partition, int]:
-        """How many records wait in each assigned partition, as far as the member knows without asking the log."""
+        """How many records of each assigned partition are not read yet, as far as the member knows from its polls."""
         ...
 
     def close(self) -> None: ...
@@ -133,17 +139,17 @@ class LogReader(Protocol):
 
 # -- Mirakl: one shop's account ----------------------------------------------------------------------------------
 
-#: OR11 takes at most this many ids in a query, and gives at most this many orders in a page.
+#: A query of OR11 may have at most this many ids, and a page of OR11 has at most this many orders.
 OR11_LIMIT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class OrdersQuery:
-    """One listing of OR11. An order is listed where every filter that is not empty holds."""
+    """One listing of OR11. It contains the orders that pass every filter given here. An empty filter is not used."""
 
     states: tuple[str, ...] = ()
     order_ids: tuple[str, ...] = ()  # at most OR11_LIMIT
-    updated_from: datetime | None = None  # Mirakl goes back further, by a delta of its own (docs/mirakl.md 5.2)
+    updated_from: datetime | None = None  # Mirakl subtracts an unpublished time (docs/mirakl.md 5.2)
     updated_to: datetime | None = None
 
 
@@ -162,7 +168,7 @@ class Carrier:
 
     code: str
     label: str
-    needs_number: bool  # its tracking URL holds {trackingId}
+    needs_number: bool  # the carrier's tracking URL contains {trackingId}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +184,7 @@ class Marketplace(Protocol):
     """One shop at Mirakl. Every method raises RemoteError."""
 
     def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
-        """OR11: the page of a listing that begins at `offset`, oldest order first, unparsed."""
+        """OR11: read one page of a listing: the orders from `offset` on, oldest order first, unparsed."""
         ...
 
     def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
@@ -186,11 +192,15 @@ class Marketplace(Protocol):
         ...
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
-        """OR23: the carrier by its code where the catalog has it, else as free text."""
+        """OR23: send the carrier by its code if the catalog has it and there is a number, else as free text.
+
+        If the marketplace allows no free text, the carrier is sent by its code alone. Raises Rejected without a call if
+        Mirakl would refuse that.
+        """
         ...
 
     def confirm_shipment(self, order_id: str) -> None:
-        """OR24."""
+        """OR24: confirm that the whole order was shipped."""
         ...
 
     def customer_messages(self, order_id: str) -> tuple[str, ...]:
@@ -198,12 +208,15 @@ class Marketplace(Protocol):
         ...
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01, read at most once a day. A shop that may not call PC01 may name any carrier."""
+        """SH21, SH12 and PC01, read at most once a day.
+
+        If the shop may not call PC01, the catalog says that any carrier may be named as free text.
+        """
         ...
 
 
 def batches_of_ids(order_ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The ids in batches that a query of OR11 takes."""
+    """The ids in batches of OR11_LIMIT, one for each query."""
     for start in range(0, len(order_ids), OR11_LIMIT):
         yield tuple(order_ids[start : start + OR11_LIMIT])
 
@@ -215,22 +228,22 @@ class Oms(Protocol):
     """One company's account at the OMS."""
 
     def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
-        """What `import_order` sends for an order of OR11 and its customer's messages. Same arguments, same bytes.
+        """Build the bytes that `import_order` sends for an order of OR11 and its customer's messages.
 
-        No call is made. Raises Unimportable for an order that lacks what the OMS requires, Unreadable for bytes that
-        are not an order.
+        The same arguments give the same bytes. No call is made. Raises Unimportable if the order lacks values that the
+        OMS requires, Unreadable if `order` is not JSON.
         """
         ...
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
-        """Send exactly these bytes. Returns the orders that the OMS made of ours, empty where its answer names none.
+        """Send exactly these bytes. Returns the orders that the OMS made of the order; empty if its answer shows none.
 
-        Raises RemoteError; Duplicate where the OMS holds an order with this external_ref already.
+        Raises RemoteError, and Duplicate if the OMS already holds an order with this external_ref.
         """
         ...
 
 
 class OnCall(Protocol):
-    """Called after every call to a remote, with its outcome (remotes/http.py, CallOutcome) and how long it took."""
+    """Called after every call to a remote, with the call's outcome (remotes/http.py, CallOutcome) and duration."""
 
     def __call__(self, system: str, operation: str, outcome: str, seconds: float) -> None: ...

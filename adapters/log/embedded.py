@@ -1,7 +1,7 @@
 """The embedded log: topics of a fixed number of partitions in the store's own database.
 
-For one process that runs every role. It keeps what the consumer relies on with Kafka: records of one key stay in order,
-offsets have no gaps, and `seek` delivers again.
+It is for a single process that runs every role. The consumer can rely on the same properties as with Kafka: records of
+one key stay in order, offsets grow, and after `seek` to an earlier offset the same records are read again.
 """
 
 import threading
@@ -19,12 +19,13 @@ from adapters.store import schema as s
 from adapters.store.headers_json import log_headers_from_json, log_headers_to_json
 from adapters.store.transaction import Store, Transaction
 
-#: Never change it: new records of a key would go to another partition, and be read before older ones.
+#: Partitions of each topic. Never change this number: a key's new records would go to another partition, where they
+#: could be read before the key's older records.
 PARTITIONS: Final = 4
 
 
 class EmbeddedLog:
-    """`ports.LogWriter`, and maker of readers. Any thread may use it."""
+    """`ports.LogWriter` over a table of the store. Any thread may use it."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
@@ -32,7 +33,7 @@ class EmbeddedLog:
         self.published = threading.Condition()
 
     def publish(self, records: Sequence[NewRecord]) -> None:
-        """Append all of them in one transaction. Raises LogUnavailable, and then none was published."""
+        """Append these records in one transaction. Raises LogUnavailable; then none of them was published."""
         now = self._clock.now()
         rows = [
             dict(
@@ -51,12 +52,12 @@ class EmbeddedLog:
             self.published.notify_all()
 
     def close(self) -> None:
-        """End the wait of a poll that is under way."""
+        """Wake a reader that waits in `poll`, so that its poll returns at once."""
         with self.published:
             self.published.notify_all()
 
     def reader(self, group: str, topics: Sequence[str]) -> "EmbeddedReader":
-        """The only member of its group."""
+        """Create a reader. Its group can have only this one member, because the reader holds every partition."""
         return EmbeddedReader(self, group, topics)
 
     def cluster(self) -> str:
@@ -76,10 +77,10 @@ class EmbeddedLog:
         return {partition: found.get(partition, PartitionOffsets(0, 0)) for partition in partitions}
 
     def trim(self, before: datetime) -> int:
-        """Delete records older than `before` that every group has passed. Returns how many.
+        """Delete records that were published before `before` and that every group has applied. Returns how many.
 
-        The last record of each partition stays. Without it the next offset would be 0, below every group's position,
-        and new records would never be read.
+        The last record of each partition is kept. Without a record the next offset would be 0. It would be lower than
+        every group's position, so no group would ever read the new record.
         """
         log, progress, later = s.log_records.c, s.progress.c, s.log_records.alias("later")
         passed = sa.select(sa.func.min(progress.position)).where(
@@ -94,7 +95,7 @@ class EmbeddedLog:
 
 
 class EmbeddedReader:
-    """`ports.LogReader` that holds every partition of its topics, always."""
+    """`ports.LogReader` that always holds every partition of its topics."""
 
     generation = 1
 
@@ -118,7 +119,7 @@ class EmbeddedReader:
         self._next[partition] = offset
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """Up to `max_records`, in order per partition. Raises LogUnavailable."""
+        """The next records, up to `max_records`, in order within each partition. Raises LogUnavailable."""
         records = self._read(max_records)
         if not records and timeout_seconds > 0:
             with self._log.published:
@@ -129,7 +130,10 @@ class EmbeddedReader:
         return records
 
     def _read(self, max_records: int) -> list[Record]:
-        """Read partition after partition, by offset. By time, a clock that was set back would change the order."""
+        """Read one partition after the other, each in the order of offsets.
+
+        The time of publication cannot give the order, because the clock may be set back.
+        """
         records: list[Record] = []
         with _as_log_unavailable(), self._log.store.reading() as connection:
             for partition in [partition for partition in self._next if partition not in self._paused]:
@@ -137,26 +141,26 @@ class EmbeddedReader:
                 if len(records) >= max_records:
                     break
         for partition in dict.fromkeys(record.partition for record in records):
-            self._next[partition] = self._next.pop(partition)  # it is read last next time, so that no other one starves
+            self._next[partition] = self._next.pop(partition)  # the next call reads it last, so none starves
         return records
 
     def pause(self, partitions: Collection[Partition]) -> None:
         self._paused = frozenset(partitions)
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Does nothing: the progress rows are in the same database."""
+        """Does nothing, because the progress rows are in the same database."""
 
     def lag(self) -> Mapping[Partition, int]:
         offsets = self.partition_offsets(self._next)
         return {partition: offsets[partition].end - position for partition, position in self._next.items()}
 
     def close(self) -> None:
-        """Does nothing: nothing is held between two polls."""
+        """Does nothing, because the reader keeps nothing open between two polls."""
 
 
 @contextmanager
 def _as_log_unavailable() -> Iterator[None]:
-    """The log is a table of the store, so it is unavailable whenever the store is."""
+    """Raise LogUnavailable in place of StoreUnavailable: the log is a table of the store."""
     try:
         yield
     except StoreUnavailable as error:
@@ -164,7 +168,7 @@ def _as_log_unavailable() -> Iterator[None]:
 
 
 def _append(tx: Transaction, rows: list[dict[str, Any]]) -> None:
-    """Append these rows. Each gets the next offset of its partition."""
+    """Insert these rows, each with the next offset of its partition."""
     c = s.log_records.c
     ends: dict[tuple[str, int], int] = {}
     for row in rows:

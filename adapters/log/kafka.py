@@ -1,6 +1,6 @@
-"""Apache Kafka behind the log's ports, through kafka-python 3.0: publishing, and questions to the cluster.
+"""Apache Kafka as the log, through kafka-python 3.0: publishing records, and asking the cluster about topics.
 
-kafka_reader.py reads. What kafka-python was seen to do is in docs/decisions/0015-kafka-python.md.
+kafka_reader.py reads records. docs/decisions/0015-kafka-python.md lists how kafka-python was observed to behave.
 """
 
 import threading
@@ -30,15 +30,15 @@ from adapters.ports import NewRecord, Partition, PartitionOffsets
 
 T = TypeVar("T")
 
-#: A record that no broker took within this time has failed. Well below a lease of the relay.
+#: If no broker accepts a record within this time, the publication fails. It is well below the relay's lease.
 DELIVERY_SECONDS: Final = 15
-#: The longest time for a question. Until then it is asked again where the answer was "not yet".
+#: How long a request to the cluster is repeated while Kafka answers with a retriable error.
 ASK_SECONDS: Final = 5
 ASK_AGAIN_SECONDS: Final = 0.3
-#: The longest time between two polls before the group takes a member for dead. Between them lies one apply and no call
-#: to a remote, so far less.
+#: If a member does not poll for this time, its partitions are reassigned. Between two polls the consumer applies one
+#: batch and calls no remote, which takes far less time.
 MAX_POLL_SECONDS: Final = 300
-#: How long a producer that is dropped may take to end by itself.
+#: How long a producer that failed, or that is no longer used, may take to close.
 DROP_SECONDS: Final = 1
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -55,12 +55,13 @@ PRODUCER_OPTIONS: Final[dict[str, Any]] = {
 }
 CONSUMER_OPTIONS: Final[dict[str, Any]] = {
     "enable_auto_commit": False,
-    # Where the client begins before the reader seeks: no record is skipped in between.
+    # Where the client starts to read until the reader seeks. With "latest" it could skip records.
     "auto_offset_reset": "earliest",
-    # Records of an aborted transaction are not read.
+    # The client skips records of aborted transactions.
     "isolation_level": READ_COMMITTED,
     "max_poll_interval_ms": MAX_POLL_SECONDS * 1000,
-    # Evenly over topics that differ in their number of partitions. Range gives the first member the most.
+    # It gives each member the same number of partitions. RangePartitionAssignor would give the first member more if the
+    # topics differ in their number of partitions.
     "partition_assignment_strategy": [RoundRobinPartitionAssignor],
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
@@ -68,7 +69,7 @@ CONSUMER_OPTIONS: Final[dict[str, Any]] = {
 
 
 class KafkaLog:
-    """`ports.LogWriter`, and maker of readers. Any thread may use it. No connection is made before it is needed."""
+    """`ports.LogWriter` over Kafka. Any thread may use it. It connects when a method needs a connection."""
 
     def __init__(
         self,
@@ -78,28 +79,28 @@ class KafkaLog:
         producer: Mapping[str, Any] | None = None,
         delivery_seconds: float = DELIVERY_SECONDS,
     ) -> None:
-        """`client`: options of every client, as kafka-python names them. It is called for each new client, so that a
-        changed password holds without a restart. `consumer`, `producer`: options of these clients alone.
-        `delivery_seconds`: a record that no broker took within this time has failed."""
+        """`client` returns options of every client, as kafka-python names them. It is called for each new client, so
+        that a new client uses a changed password without a restart. `consumer` and `producer` are options of these
+        clients alone. If no broker accepts a record within `delivery_seconds`, the publication fails."""
         self._client = client
         self._consumer_options = dict(consumer or {})
         self._producer_options = dict(producer or {})
         self._delivery_seconds = delivery_seconds
         self._producer_lock = threading.Lock()
         self._producer: Any = None
-        self._admin_lock = threading.Lock()  # a second lock: a question must not keep other threads from publishing
+        self._admin_lock = threading.Lock()  # a second lock, so that a slow request does not delay publications
         self._admin: Any = None
         self._cluster = ""
 
     # -- Publishing ----------------------------------------------------------------------------------------------
 
     def publish(self, records: Sequence[NewRecord]) -> None:
-        """Return when every in-sync replica has all of them.
+        """Publish these records. Returns when every in-sync replica has all of them.
 
-        Raises LogUnavailable, and TooLarge for the first record that Kafka never takes. Then any of the others may have
-        been published. The producer is idempotent, and recreated after a failure: of records with one key that are
-        published again, in order, none is overtaken by a record left over from the first try. Returns or raises within
-        four thirds of `delivery_seconds`.
+        Raises LogUnavailable, and TooLarge for the first record that Kafka never accepts. Any of the others may have
+        been published then. After a failure the producer is discarded with the records that it still holds. So if the
+        caller publishes the same records again, no record of the first attempt arrives later and breaks the order of a
+        key. Returns or raises within four thirds of `delivery_seconds`.
         """
         ends_at = time.monotonic() + self._delivery_seconds
         last_start_at = ends_at - self._delivery_seconds * 2 / 3
@@ -113,7 +114,8 @@ class KafkaLog:
                 self._publish_in_parts(records, ends_at)
                 return
             except Exception as error:
-                # False: another thread dropped it while we used it, so the failure is not ours. Try again, if in time.
+                # If another thread dropped the producer while this thread used it, these records are not the cause of
+                # the error. Publish them again, if there is time.
                 if self._drop_producer(producer) or time.monotonic() > last_start_at:
                     raise LogUnavailable(error_text(error)) from error
 
@@ -128,10 +130,12 @@ class KafkaLog:
             future.get(timeout=max(0.0, ends_at - time.monotonic()))
 
     def _publish_in_parts(self, records: Sequence[NewRecord], ends_at: float, first: int = 0) -> None:
-        """Find the record that is too large by halving. `first`: the number of the first record. Raises as `publish`.
+        """Publish half of the records, then the other half, and so on, to find the record that is too large.
 
-        After a broker refused a record, a producer reports the same error for every record that it holds or is given
-        later, by any thread. So each part goes through a producer of its own.
+        `first` is the index of the first of `records` in the caller's list. Raises like `publish`.
+
+        After a broker refused a record, a producer reports the same error for all other records that it holds or gets
+        later, from any thread. So each part gets a producer of its own.
         """
         producer = self._new_producer()
         try:
@@ -168,7 +172,10 @@ class KafkaLog:
         return new_client(kafka.KafkaProducer, options)
 
     def _drop_producer(self, producer: Any) -> bool:
-        """Close it; the next publication creates another. False where another thread has dropped it already."""
+        """Close the shared producer, so that the next publication creates a new one.
+
+        Returns False, and does nothing, if another thread has already dropped this producer.
+        """
         with self._producer_lock:
             if self._producer is not producer:
                 return False
@@ -185,8 +192,8 @@ class KafkaLog:
         return self._cluster
 
     def partitions(self, topics: Collection[str]) -> dict[str, int]:
-        """How many partitions each of these topics has. A topic that does not exist, or that this user may not see, is
-        left out. Raises LogUnavailable."""
+        """The number of partitions of each topic. A topic that does not exist, or that this user may not see, is left
+        out. Raises LogUnavailable."""
         return {topic: count for topic, (_, count) in self._topics(topics).items()}
 
     def _topics(self, topics: Collection[str]) -> dict[str, tuple[str, int]]:
@@ -197,7 +204,7 @@ class KafkaLog:
         }
 
     def partition_offsets(self, group: str, partitions: Collection[Partition]) -> dict[Partition, PartitionOffsets]:
-        """The offsets of these partitions, with what `group` committed. One that does not exist is left out.
+        """The offsets of these partitions, with the commits of `group`. A partition that does not exist is left out.
 
         Raises LogUnavailable.
         """
@@ -237,11 +244,11 @@ class KafkaLog:
     # -- Readers -------------------------------------------------------------------------------------------------
 
     def reader(self, group: str, topics: Sequence[str]) -> KafkaReader:
-        """One more member of the group. It joins at its first poll."""
+        """Create one more member of the group. It joins the group at its first poll."""
         return KafkaReader(self, group, topics)
 
     def new_consumer(self, group: str) -> Any:
-        """The client of a reader. Raises LogUnavailable."""
+        """Create the client of a reader. Raises LogUnavailable."""
         options = {
             **CLIENT_OPTIONS,
             **CONSUMER_OPTIONS,
@@ -252,10 +259,10 @@ class KafkaLog:
         return new_client(kafka.KafkaConsumer, options)
 
     def close(self) -> None:
-        """Published records are durable already. A publication or question under way ends with LogUnavailable."""
+        """Close the clients. A publication or a request that another thread has begun ends with LogUnavailable."""
         with self._producer_lock:
             producer, self._producer = self._producer, None
-        admin, self._admin = self._admin, None  # without the lock: a question that gets no answer holds it for seconds
+        admin, self._admin = self._admin, None  # without the lock, which a request without an answer holds for seconds
         if producer is not None:
             _end_producer(producer)
         if admin is not None:
@@ -266,7 +273,7 @@ def _offsets(admin: Any, group: str, partitions: Sequence[TopicPartition]) -> tu
     """The first offset, the end and the group's commit of each partition."""
     return (
         admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST)),
-        # The last stable offset: records of a transaction that is under way cannot be read yet.
+        # The last stable offset. Records after it belong to an open transaction, and cannot be read yet.
         admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST), READ_COMMITTED),
         admin.list_group_offsets({group: partitions})[group],
     )
@@ -277,12 +284,15 @@ def _commit(found: Any) -> int | None:
 
 
 def _until_answered(question: Callable[[], T]) -> T:
-    """Ask again where Kafka says "not yet": at the first question of a group, or while a leader is elected."""
+    """Repeat the request while Kafka answers with a retriable error, for ASK_SECONDS.
+
+    Kafka does so at the first request about a group, and while a partition's leader is elected.
+    """
     ends_at = time.monotonic() + ASK_SECONDS
     while True:
         try:
             return question()
-        except RetriableError:  # also the client's own error that no answer came in time
+        except RetriableError:  # includes the client's own error for an answer that did not come in time
             if time.monotonic() > ends_at:
                 raise
             time.sleep(ASK_AGAIN_SECONDS)
@@ -290,6 +300,7 @@ def _until_answered(question: Callable[[], T]) -> T:
 
 def _end_producer(producer: Any) -> None:
     """Close a producer and discard the records that it still holds."""
-    # Its own `close` begins with a flush. Where that fails, both threads go on running, and may send records later.
+    # The producer's `close` begins with a flush. If the flush fails, the producer's two threads go on running, and may
+    # send records later.
     producer.flush = lambda *_: None
     close_quietly(lambda: producer.close(timeout=DROP_SECONDS))

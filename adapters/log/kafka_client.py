@@ -15,17 +15,17 @@ log = structlog.get_logger("orderflow.kafka")
 
 T = TypeVar("T")
 
-#: A lost connection is tried again after at most this time. The client's default is 30 s.
+#: The longest wait before a client connects again. Its own default is 30 s.
 RECONNECT_SECONDS: Final = 1.0
 REQUEST_SECONDS: Final = 10
-#: How long a client waits for the first answer of any broker.
+#: How long a new client waits until any broker answers.
 BOOTSTRAP_SECONDS: Final = 10
-#: The longest time until a new topic or partition is noticed. With the client's default of five minutes, a group whose
-#: leader has no metadata of a topic when it assigns partitions leaves the topic out for as long.
+#: The longest time until a client notices a new topic or partition. The client's default is five minutes. If a group's
+#: leader has no metadata of a topic when it assigns partitions, no member reads this topic for as long.
 METADATA_SECONDS: Final = 30
 READ_COMMITTED: Final = "read_committed"
 
-#: Options of every client, whatever it is used for. Settings may replace them.
+#: Options of every client: producer, consumer and admin client. The settings in [kafka] replace them.
 CLIENT_OPTIONS: Final[dict[str, Any]] = {
     "reconnect_backoff_max_ms": int(RECONNECT_SECONDS * 1000),
     "request_timeout_ms": REQUEST_SECONDS * 1000,
@@ -35,7 +35,10 @@ CLIENT_OPTIONS: Final[dict[str, Any]] = {
 
 
 def new_client(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
-    """A client of this class. Raises LogUnavailable, and ConfigError for options that the class does not take."""
+    """Create a client of the class `kind`.
+
+    Raises LogUnavailable, and ConfigError for options that the class does not accept.
+    """
     connections: list[Any] = []
 
     def connection(**given: Any) -> Any:
@@ -45,16 +48,17 @@ def new_client(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
     try:
         return kind(**options, kafka_client=connection)
     except Exception as error:
-        # Its thread runs already and would try to connect for ever: one more thread with each client that fails.
+        # The client's thread runs already, and would try to connect for ever. Without this, each failure would leave
+        # one more thread.
         for one in connections:
             close_quietly(one.close)
         if isinstance(error, KafkaConfigurationError | ValueError | AssertionError):
-            raise ConfigError(f"kafka: the client does not take these settings ({type(error).__name__})") from error
+            raise ConfigError(f"kafka: the client does not accept these settings ({type(error).__name__})") from error
         raise LogUnavailable(error_text(error)) from error
 
 
 def close_quietly(close: Callable[[], object]) -> None:
-    """Close a client that is not used any more. An error of `close` is logged for debugging only."""
+    """Close a client that is no longer used. An error of `close` is only logged, at level debug."""
     try:
         close()
     except Exception as error:
@@ -62,10 +66,10 @@ def close_quietly(close: Callable[[], object]) -> None:
 
 
 def error_text(error: BaseException) -> str:
-    """The kind of error. Where the client only says that time ran out, also what to check: it names no cause."""
+    """The name of the error's class. If the error is a time-out, which names no cause, also what a person can check."""
     name = type(error).__name__
     if "Timeout" in name or "NoBrokers" in name:
-        return f"{name}: no broker answered; is it there, and are user, password and certificate right?"
+        return f"{name}: no broker answered; does the broker run, and are user, password and certificate right?"
     return name
 
 

@@ -1,7 +1,7 @@
 """One member of a Kafka consumer group, and the check that its client still works.
 
-After any error the client is closed, and recreated at the next poll. A client that brings no records for some seconds
-is compared with the broker (docs/decisions/0015-kafka-python.md).
+After any error the client is closed, and recreated at the next poll. If a client returns no records for some seconds,
+its assignment and positions are compared with the broker (docs/decisions/0015-kafka-python.md).
 """
 
 import time
@@ -18,22 +18,23 @@ from adapters.errors import LogUnavailable
 from adapters.log.kafka_client import close_quietly, error_text, topic_partition
 from adapters.ports import Partition, PartitionOffsets, Record
 
-#: A client is checked after this time without a record.
+#: The first check of a client comes after this time without a record.
 SILENT_SECONDS: Final = 5.0
 LONGEST_SILENT_SECONDS: Final = 600.0
-#: At most one commit in this time. A commit is a hint: records behind it are read again and found to be repeats.
+#: The reader commits at most once in this time. A late commit does no harm: a consumer starts at its progress row, not
+#: at the commit (docs/rules.md 8).
 COMMIT_SECONDS: Final = 1.0
-#: How long closing waits for the last commit, and then for the broker to learn that the member leaves.
+#: The longest wait for the last commit, and once more for the member to leave the group.
 LEAVE_SECONDS: Final = 5
 #: The last instant that Python's datetime holds, in milliseconds.
 LATEST_MS: Final = 253402300799999
 
 
 class ReadableLog(Protocol):
-    """What a reader asks of its log. KafkaLog is one."""
+    """The methods of a log that a reader calls. KafkaLog has them."""
 
     def new_consumer(self, group: str) -> Any:
-        """A kafka.KafkaConsumer that has not subscribed yet. Raises LogUnavailable."""
+        """Create a kafka.KafkaConsumer that has not subscribed yet. Raises LogUnavailable."""
         ...
 
     def cluster(self) -> str: ...
@@ -54,13 +55,13 @@ class Assignment:
 
 
 class AssignmentListener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
-    """Keeps the newest assignment.
+    """Stores the newest assignment, and does nothing else.
 
-    kafka-python calls it on its I/O thread, which also fetches and sends heartbeats. So it must not do anything else.
+    kafka-python calls it on the client's I/O thread, which also fetches records and sends heartbeats: it must not wait.
     """
 
     def __init__(self, generation: int) -> None:
-        self.assignment = Assignment(generation)  # replaced as a whole: the reader's thread never sees half of a change
+        self.assignment = Assignment(generation)  # replaced as a whole: the reader never sees half a change
 
     def on_partitions_revoked(self, _revoked: Collection[Any]) -> None:
         if self.assignment.partitions:
@@ -72,10 +73,10 @@ class AssignmentListener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class SilenceWatch:
-    """Decides when a client that brings no records is checked.
+    """Decides when to check a client that returns no records.
 
-    Where a check finds a fault, the client is recreated. In case that does not help, each further check comes after
-    twice the time, up to LONGEST_SILENT_SECONDS. With the next record the first interval holds again.
+    If a check finds a fault, the client is recreated, and the time until the next check is doubled, up to
+    LONGEST_SILENT_SECONDS. The next record restores the first interval.
     """
 
     def __init__(self, silent_seconds: float = SILENT_SECONDS) -> None:
@@ -84,7 +85,7 @@ class SilenceWatch:
         self.check_after_seconds = silent_seconds
 
     def is_check_due(self, records: int, seconds: float) -> bool:
-        """Called after each poll with the number of records that it brought and how long it took."""
+        """Whether to check the client now. Called after each poll, with its number of records and its duration."""
         if records:
             self._silent_seconds = 0.0
             self.check_after_seconds = self._first_seconds
@@ -126,13 +127,13 @@ class KafkaReader:
         return self._log.partition_offsets(self.group, partitions)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Does nothing for a partition that was revoked meanwhile: its new member seeks for itself."""
+        """Does nothing if the partition was revoked meanwhile: then its new member seeks."""
         if self._consumer is not None:
             with suppress(ValueError):
                 self._consumer.seek(topic_partition(partition), offset)
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """Raises LogUnavailable, and then the next poll joins the group again with a new client."""
+        """The next records. Raises LogUnavailable; then the next poll joins the group again with a new client."""
         if self._consumer is None:
             self._consumer = self._join()
         self._commit_if_due()
@@ -148,10 +149,10 @@ class KafkaReader:
         return records
 
     def pause(self, partitions: Collection[Partition]) -> None:
-        """A rebalance forgets paused partitions, so call this before every poll.
+        """Pause these partitions. A rebalance forgets which partitions are paused, so call this before every poll.
 
-        To resume partitions, the client is closed, and recreated at the next poll: the client can keep records that it
-        fetched for a paused partition undelivered for good.
+        To resume a partition, the client is closed, and recreated at the next poll. If the client itself resumed the
+        partition, it might never deliver records that it had fetched before the pause.
         """
         if self._consumer is None:
             return
@@ -163,7 +164,10 @@ class KafkaReader:
             self._consumer.pause(*(wanted - paused))
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
-        """Sent at most once in COMMIT_SECONDS, without waiting for the answer. A later poll sends what is left over."""
+        """Send the commit without waiting for an answer, if COMMIT_SECONDS have passed since the last one.
+
+        Otherwise a later poll sends it.
+        """
         self._uncommitted = {
             topic_partition(partition): OffsetAndMetadata(at, "", -1) for partition, at in positions.items()
         }
@@ -180,7 +184,7 @@ class KafkaReader:
         return found
 
     def close(self) -> None:
-        """Commit, and leave the group, so that its partitions are reassigned now and not after the session time-out."""
+        """Commit, and leave the group, so that its partitions are reassigned at once, before the session times out."""
         if self._consumer is not None and self._uncommitted:
             with suppress(Exception):
                 self._consumer.commit(self._uncommitted, timeout_ms=LEAVE_SECONDS * 1000)
@@ -191,7 +195,7 @@ class KafkaReader:
     def _join(self) -> Any:
         consumer = self._log.new_consumer(self.group)
         try:
-            for topic in self._topics:  # fetches its metadata: a group's leader assigns no topic of which it has none
+            for topic in self._topics:  # fetch its metadata: the group's leader assigns no topic without metadata
                 consumer.partitions_for_topic(topic)
         except Exception as error:
             close_quietly(lambda: consumer.close(autocommit=False, timeout_ms=0))
@@ -209,17 +213,17 @@ class KafkaReader:
             close_quietly(lambda: consumer.close(autocommit=False, timeout_ms=LEAVE_SECONDS * 1000))
 
     def _check_client(self) -> None:
-        """Close a client that has not finished a rebalance, or that brings none of the records that wait.
+        """Close the client if it has not finished a rebalance, or if it returns none of the records that wait.
 
         If a rebalance that a metadata change triggered does not finish within one poll, the client never finishes it:
-        it reports no assignment to the listener, and no error. After an outage, fetching can stop for good.
+        it reports no assignment to the listener, and no error. After an outage, the client can stop fetching for ever.
 
-        Raises LogUnavailable for such a client, and where no broker answers. In the second case the client stays: the
-        group would wait a whole session for a member that could not report that it leaves.
+        Raises LogUnavailable for such a client, and also if no broker answers. If no broker answers, the client stays
+        open: it could not tell the broker that it leaves, so the group would wait for it until its session times out.
         """
         assigned = {Partition(one.topic, one.partition) for one in self._consumer.assignment()}
         if assigned != self.assignment():
-            self._log.partitions(self._topics)  # raises where no broker answers
+            self._log.partitions(self._topics)  # raises LogUnavailable if no broker answers
             fault = "the client has not finished a rebalance"
         elif self._has_records_waiting():
             fault = "the client brings none of the records that wait"
@@ -239,7 +243,7 @@ class KafkaReader:
         found = {}
         paused = self._consumer.paused()
         for partition in self.assignment():
-            with suppress(Exception):  # it was revoked meanwhile
+            with suppress(Exception):  # the partition was revoked meanwhile
                 position = self._consumer.position(topic_partition(partition), timeout_ms=0)
                 if position is not None and topic_partition(partition) not in paused:
                     found[partition] = position
@@ -249,18 +253,18 @@ class KafkaReader:
         if self._uncommitted and time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             positions, self._uncommitted = self._uncommitted, {}
             self._committed_at = time.monotonic()
-            with suppress(Exception):  # it fails after a rebalance; then the next member begins at the progress row
+            with suppress(Exception):  # it may fail after a rebalance, without harm: members start at the progress row
                 self._consumer.commit_async(positions)
 
 
 def as_record(one: Any) -> Record:
-    """A kafka-python ConsumerRecord as ours."""
+    """Convert a ConsumerRecord of kafka-python."""
     return Record(
         Partition(one.topic, one.partition),
         one.offset,
         one.key,
         one.value,
         tuple((name, value or b"") for name, value in one.headers or ()),  # Kafka allows headers without a value
-        # A publisher may give any number, microseconds by mistake: not a reason to fail with the whole poll.
+        # A publisher can give any number, for example microseconds by mistake. Without the limits the poll would fail.
         datetime.fromtimestamp(min(max(0, one.timestamp), LATEST_MS) / 1000, UTC),
     )

@@ -15,7 +15,7 @@ from adapters.errors import AccountFault, OutcomeUnknown, RemoteError, Retryable
 from adapters.ports import OnCall
 
 T = TypeVar("T")
-#: What a client sends its requests through, instead of the network where one is given.
+#: What a client sends its requests through. Without one it uses the network.
 Transport = httpx.BaseTransport
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
@@ -108,8 +108,11 @@ class Remote:
         timeout_seconds: float,
         transport: Transport | None,
     ) -> None:
-        """`system`: the metric's label, "mirakl" or "oms". `timeout_seconds`: for each read; a call that brings its
-        body in small pieces ends after twice this time. `transport`: None for the network."""
+        """`system` is the metric's label: "mirakl" or "oms". `transport` None: the calls go to the network.
+
+        `timeout_seconds` limits each wait for a piece of the answer. A call also fails if a piece arrives more than
+        twice this time after the call began: a slow remote must not hold it longer than the lease of its command.
+        """
         self._system = system
         self._on_call = on_call
         self._timeout_seconds = timeout_seconds
@@ -184,7 +187,7 @@ class Remote:
 
 def _headers(operation: str, authorization: str, content: bytes | None) -> dict[str, str]:
     if not (authorization.isascii() and authorization.isprintable()):
-        # httpx would refuse such a key with an error that quotes it.
+        # httpx would refuse the key too, but the text of its error contains the key, which is a secret.
         words = "the key holds characters that no header can carry"
         raise AccountFault(operation, CallOutcome.UNAUTHORIZED, words=words)
     json_type = {} if content is None else {"Content-Type": "application/json"}

@@ -180,7 +180,7 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
 
 
 def id_of(fields: Mapping[str, Any], field: str) -> str:
-    """An id, unchanged. The OMS's reports are matched by it. "" where it cannot be used."""
+    """The id in this field, unchanged, because the OMS's reports are matched by it. "" if `usable_id` refuses it."""
     value = fields.get(field)
     try:
         return usable_id(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""

@@ -36,7 +36,7 @@ def test_without_a_broker_every_call_fails_within_bounded_time(make_log: MakeLog
 
 
 def test_settings_that_the_client_does_not_take_are_a_config_error(make_log: MakeLog) -> None:
-    with pytest.raises(ConfigError, match="does not take these settings"):
+    with pytest.raises(ConfigError, match="does not accept these settings"):
         make_log(no_such_setting=1).cluster()
 
 
