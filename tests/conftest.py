@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.store.transaction import Store
-from tests.support import OpenStore
+from tests.support import OpenStore, make_schema
 
 pytest_plugins = ["tests.engines"]
 
@@ -19,13 +19,14 @@ settings.load_profile("orderflow")
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
     """A new database with its schema, on each engine. Every call opens it once more, as another process would."""
     engine: str = request.param
-    url = f"sqlite:///{tmp_path}/orderflow.db" if engine == "sqlite" else request.getfixturevalue("postgres_url")
+    sqlite = f"sqlite:///{tmp_path}/orderflow.db"
+    url = sqlite if engine == "sqlite" else request.getfixturevalue("postgres_store_url")
     opened: list[Store] = []
 
     def open_() -> Store:
         store = Store(url)
-        if not opened:
-            store.migrate()
+        if store.is_sqlite and not opened:
+            make_schema(store)
         opened.append(store)
         return store
 

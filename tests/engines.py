@@ -24,6 +24,7 @@ from sqlalchemy import make_url
 from adapters.engines.kafka import Kafka, SecureListener, kafka_missing
 from adapters.engines.postgres import Postgres, postgres_missing
 from adapters.store.engine import without_password
+from adapters.store.transaction import Store
 
 #: Creates topics with unique names: from base name -> partitions to base name -> name.
 MakeTopics = Callable[[Mapping[str, int]], dict[str, str]]
@@ -165,18 +166,34 @@ def postgres_url(postgres_server: Postgres | None) -> Iterator[str]:
     yield from _database(postgres_server)
 
 
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: Postgres | None) -> Iterator[str]:
+    """The name of a database with the schema. PostgreSQL copies it faster than the migrations make it."""
+    for url in _database(postgres_server):
+        store = Store(url)
+        store.migrate()
+        store.close()  # PostgreSQL copies a database only while nobody is connected to it
+        yield str(make_url(url).database)
+
+
+@pytest.fixture
+def postgres_store_url(postgres_server: Postgres | None, _postgres_template: str) -> Iterator[str]:
+    """The URL of a database with the schema and without an order."""
+    yield from _database(postgres_server, template=_postgres_template)
+
+
 @pytest.fixture(scope="module")
 def postgres_module_url(postgres_server: Postgres | None) -> Iterator[str]:
     """The URL of one database for all tests of a module."""
     yield from _database(postgres_server)
 
 
-def _database(postgres_server: Postgres | None) -> Iterator[str]:
+def _database(postgres_server: Postgres | None, template: str = "template1") -> Iterator[str]:
     server = make_url(postgres_server.url if postgres_server else os.environ["ORDERFLOW_TEST_DATABASE_URL"])
     plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     yield server.set(database=name).render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -46,7 +46,7 @@ from consumer.loop import Consumer
 from consumer.poller import Poller
 from consumer.worker import Shop, Worker
 from statemachine.commands import Policy, Remote
-from tests.support import StillClock
+from tests.support import StillClock, make_schema
 
 SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
 GRACE = timedelta(seconds=120)
@@ -142,7 +142,7 @@ class Rig:
 
         self.metrics = bootstrap.new_recorder(self.settings, self.clock)
         self.store = bootstrap.open_store(self.settings, busy_seconds=busy_seconds)
-        self.store.migrate()
+        make_schema(self.store)
         bootstrap.bind_shops(self.settings, self.store, self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
         self.leases = Leases(self.store, self.clock, "rig", self.settings.leases.seconds)

@@ -24,10 +24,9 @@ ROUNDS = 25
 
 
 @pytest.fixture
-def each(postgres_url: str) -> Iterator[list[Store]]:
+def each(postgres_store_url: str) -> Iterator[list[Store]]:
     """One store for each process."""
-    found = [Store(postgres_url) for _ in range(3)]
-    found[0].migrate()
+    found = [Store(postgres_store_url) for _ in range(3)]
     yield found
     for store in found:
         store.close()
