@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
 
-.PHONY: help setup demo demo-full test bench check check-events format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes bench check check-events format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -22,18 +22,22 @@ demo: $(READY)   ## the whole service against simulators, then an audit of their
 demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes of its own
 	.venv/bin/orderflow demo --kafka --postgres $(ARGS)
 
-test: $(READY)   ## all tests, or those of one package: make test PACKAGE=adapters/store
-	.venv/bin/pytest $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
+test: $(READY)   ## the tests, or those of one package: make test PACKAGE=adapters/store
+	.venv/bin/pytest -m "not minutes" $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
+
+test-minutes: $(READY) ## the tests that wait for real minutes: outages, and many processes that are killed
+	.venv/bin/pytest -m minutes $(ARGS)
 
 bench: $(READY)  ## events a second on Kafka and PostgreSQL, compared with a loop that does nothing else
 	.venv/bin/python -W ignore -m tests.bench $(ARGS)
 
-check: $(READY)  ## lint, types, import rule, tests: what CI runs
+check: $(READY)  ## lint, types, import rules, all tests: what CI runs
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory test-minutes
 	@command -v npm >/dev/null || echo "npm is not here: the AsyncAPI document was not checked (make check-events)"
 
 check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `check` does it where npm is

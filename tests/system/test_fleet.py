@@ -37,6 +37,8 @@ from consumer.demo.settings import OMS_KEY, Engines, write_settings
 from tests.engines import PASSWORD
 from tests.support import wait
 
+pytestmark = pytest.mark.minutes
+
 KILLED = ("consumer-0", "worker-0", "poller-0")
 EARLY = ("new", "waiting_acceptance", "accepted")
 STOPPED = ("consumer-1", "worker-1", "poller-1", "web-0")

@@ -30,6 +30,8 @@ from consumer.demo.settings import PARTITIONS
 from tests.engines import started, started_postgres
 from tests.system.test_fleet import EARLY, is_ready, value
 
+pytestmark = pytest.mark.minutes
+
 GONE_SECONDS = 60.0
 #: After its return everything goes on within this. Here it was 12 s at most; a machine of half the speed may take more,
 #: and what this has to tell apart is a member that is waited for until its session is over.
