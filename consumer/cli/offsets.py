@@ -70,7 +70,7 @@ def offsets_reset(
             raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
         require_reason(reason)
         ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops from their beginning?", yes)
-        moved = offsets.reset(
+        positions = offsets.reset(
             session.store,
             session.order_writer(),
             log,
@@ -83,8 +83,8 @@ def offsets_reset(
             at=session.clock.now(),
             shops=settings.shops,
         )
-    for one, was, now in moved:
-        typer.echo(f"{one.topic}/{one.number}: {was} -> {now}")
+    for partition_, before, after in positions:
+        typer.echo(f"{partition_.topic}/{partition_.number}: {before} -> {after}")
 
 
 def _consumed(settings: Settings) -> tuple[str, str]:

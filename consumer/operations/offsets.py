@@ -1,10 +1,10 @@
-"""How far the log was read, and setting it by hand."""
+"""What a person can do with offsets: see how far each partition was applied, and set it after a mismatch."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import audit as audit_rows
@@ -22,18 +22,18 @@ from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Attempt, Facts
 
-# -- By hand -----------------------------------------------------------------------------------------------------
-
-#: Where a reset begins: where the store is, as far as the log still has it; at the oldest record; behind the newest.
+#: Where a topic is read on after a reset: where the store is, within what the log still has; at the oldest record;
+#: behind the newest.
 Whence = Literal["stored", "earliest", "latest"]
 
+#: The source of the events that a reset applies.
 SOURCE: Final = "/orderflow/offsets"
-#: So many orders are marked in one transaction.
-AT_ONCE: Final = 500
+#: How many orders are marked in one transaction.
+BATCH_SIZE: Final = 500
 
 
 class Log(Protocol):
-    """What is asked of the log."""
+    """The questions that these functions ask the log."""
 
     def cluster(self) -> str: ...
 
@@ -50,16 +50,24 @@ class PartitionStatus:
 
     topic: str
     partition: int
-    position: int | None  # None: nothing was applied of it yet
-    first: int
-    end: int
-    committed: int | None
-    lag: int
+    position: int | None  # the next offset to apply; None: no record of it was applied yet
+    first: int  # the oldest offset in the log
+    end: int  # one behind the newest
+    committed: int | None  # the group's commit in Kafka
+    lag: int  # records that wait
     mismatch: OffsetMismatch | Literal[""]
 
 
+class ResetPosition(NamedTuple):
+    """What a reset did to the position of a partition."""
+
+    partition: Partition
+    before: int
+    after: int
+
+
 def partition_statuses(store: Store, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
-    """Every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
+    """The status of every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
     partitions = [
         Partition(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)
     ]
@@ -69,7 +77,7 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
     found = []
     for partition in sorted(partition_offsets):
         offsets, progress = partition_offsets[partition], stored.get(partition)
-        begun = progress or Progress(offsets.first, offsets.log_id)
+        applied = progress or Progress(offsets.first, offsets.log_id)
         found.append(
             PartitionStatus(
                 partition.topic,
@@ -78,8 +86,8 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
                 offsets.first,
                 offsets.end,
                 offsets.committed,
-                max(0, offsets.end - begun.position),
-                mismatch(begun, offsets) or "",
+                max(0, offsets.end - applied.position),
+                mismatch(applied, offsets) or "",
             )
         )
     return found
@@ -87,7 +95,7 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
 
 def reset(
     store: Store,
-    orders: OrderWriter,
+    writer: OrderWriter,
     log: Log,
     group: str,
     topic: str,
@@ -98,12 +106,12 @@ def reset(
     why: str,
     at: datetime,
     shops: Collection[str],
-) -> list[tuple[Partition, int, int]]:
-    """Set where a topic is read on, and read every shop anew. Returns (partition, from, to) of each partition.
+) -> list[ResetPosition]:
+    """Set where a topic is read on, all of it or one partition, and read every shop from its beginning.
 
-    What lies between may be lost, or applied before: so every shop is read from its beginning, and every open order
-    counts as one whose import was attempted, since what the OMS then calls a duplicate may be our own.
-    Raises NothingToReset, LogUnavailable, StoreUnavailable.
+    The records between the old position and the new one may be lost, or applied before. So each shop is read again,
+    and each open order counts as one whose import was attempted: what the OMS then calls a duplicate may be our own
+    import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable.
     """
     count = log.partitions([topic]).get(topic, 0)
     partitions = [Partition(topic, number) for number in range(count) if partition in (None, number)]
@@ -112,29 +120,28 @@ def reset(
             f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
         )
     cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
-    moved = []
-    for shop in sorted(shops):  # first: a reset that ends here, half done, has done no harm
-        _count_as_attempted(orders, order_rows.open_keys(store, shop), at)
+    for shop in sorted(shops):  # first, because a reset that ends here, half done, has done no harm
+        _mark_imports_as_attempted(writer, order_rows.open_keys(store, shop), at)
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, partition_offsets)
-        # Consumers of partitions that fit went on since the log was asked: neither its end nor their commit is older.
-        partition_offsets = with_later_ends(
-            lambda behind: log.partition_offsets(group, behind), stored, partition_offsets
-        )
+        # Consumers of healthy partitions went on since the log was asked, so its end may be later by now.
+        partition_offsets = with_later_ends(partial(log.partition_offsets, group), stored, partition_offsets)
+        found = []
         for one, offsets in sorted(partition_offsets.items()):
             position = reset_position(stored[one], offsets, whence)
             excused = excused_commit(stored[one], offsets)
             progress_rows.reset(tx, cluster, group, one, Progress(position, offsets.log_id, excused))
-            moved.append((one, stored[one].position, position))
-        told = ", ".join(f"{one.topic}/{one.number} {was}->{now_}" for one, was, now_ in moved)
-        audit_rows.add(tx, who=who, act=f"offsets reset to {whence}", subject=told, why=why, at=at)
+            found.append(ResetPosition(one, stored[one].position, position))
+        subject = ", ".join(f"{one.topic}/{one.number} {before}->{after}" for one, before, after in found)
+        audit_rows.add(tx, who=who, act=f"offsets reset to {whence}", subject=subject, why=why, at=at)
         for shop in sorted(shops):
             cursor_rows.forget(tx, shop)
-            lease_rows.revoke(tx, poll_lease(shop))  # a run that is under way would set the cursor again at its end
-    return moved
+            lease_rows.revoke(tx, poll_lease(shop))  # a poll that is under way would set the cursor again at its end
+    return found
 
 
 def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) -> int:
+    """Where a partition is read on. A position of another topic, or of a log that was shorter, does not count."""
     if whence == "earliest":
         return offsets.first
     if whence == "latest":
@@ -145,30 +152,21 @@ def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) 
 
 
 def excused_commit(stored: Progress, offsets: PartitionOffsets) -> int:
-    """What the group may have committed without that being a sign of a restored store.
+    """Up to where a commit of the group does not mean that the store was restored.
 
-    A consumer that runs commits a moment after it applied: that commit may come when the row is set back already.
+    A running consumer commits after it applied. That commit may come when the reset has already set the row back.
     """
     applied = stored.position if stored.counts_in(offsets.log_id) else 0
     return max(offsets.committed or 0, applied)
 
 
-def _count_as_attempted(orders: OrderWriter, keys: Sequence[tuple[str, str]], at: datetime) -> None:
-    """The store may have forgotten what it did: an import may have been made, of every order that can be imported."""
-    says = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
-    for start in range(0, len(keys), AT_ONCE):
-        orders.apply(
-            [
-                Event(
-                    SOURCE,
-                    f"{at.isoformat()}:{shop_}:{order_id}",
-                    shop_,
-                    order_id,
-                    Trigger.DECISION,
-                    at,
-                    says,
-                    note={"act": "offsets reset"},
-                )
-                for shop_, order_id in keys[start : start + AT_ONCE]
-            ]
-        )
+def _mark_imports_as_attempted(writer: OrderWriter, keys: Sequence[tuple[str, str]], at: datetime) -> None:
+    """A restored store has forgotten which orders it imported, so each of these may have been imported before."""
+    attempted = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
+    note: dict[str, str | int] = {"act": "offsets reset"}
+    events = [
+        Event(SOURCE, f"{at.isoformat()}:{shop}:{order_id}", shop, order_id, Trigger.DECISION, at, attempted, note=note)
+        for shop, order_id in keys
+    ]
+    for start in range(0, len(events), BATCH_SIZE):
+        writer.apply(events[start : start + BATCH_SIZE])

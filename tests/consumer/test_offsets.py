@@ -21,7 +21,7 @@ from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch
 from consumer.operations import offsets as by_hand
 from consumer.operations.errors import NothingToReset
-from consumer.operations.offsets import excused_commit, reset_position
+from consumer.operations.offsets import ResetPosition, excused_commit, reset_position
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
 
@@ -134,7 +134,7 @@ def restored_without_its_import(folder: Path) -> Rig:
     return rig
 
 
-def reset(rig: Rig, partition: int | None = None) -> list[tuple[Partition, int, int]]:
+def reset(rig: Rig, partition: int | None = None) -> list[ResetPosition]:
     return by_hand.reset(
         rig.store,
         rig.orders,

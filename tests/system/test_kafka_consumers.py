@@ -39,6 +39,7 @@ from consumer.loop import Consumer
 from consumer.metrics.recorder import Recorder
 from consumer.offsets import OffsetMismatch
 from consumer.operations import offsets
+from consumer.operations.offsets import ResetPosition
 from statemachine.events import Event
 from statemachine.facts import RESTORED, Attempt
 from tests.adapters.log.kafka_rig import RecordingLog
@@ -309,7 +310,7 @@ class Fleet:
             "the records are gone",
         )
 
-    def reset(self, base: str, whence: Any = "stored") -> list[tuple[Partition, int, int]]:
+    def reset(self, base: str, whence: Any = "stored") -> list[ResetPosition]:
         """As a person does, from another process."""
         return offsets.reset(
             self.store,

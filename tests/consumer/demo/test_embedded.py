@@ -1,4 +1,4 @@
-"""The demo is the product, running: it passes, and it fails when something is wrong behind its back."""
+"""The demo in one process: it passes, and it fails when something is wrong that only the books show."""
 
 import io
 from pathlib import Path
@@ -18,25 +18,25 @@ from consumer.service import Service
 
 
 class Run:
-    """One demo, with what it left behind."""
+    """One demo, and what it printed, logged and counted."""
 
     def __init__(self, folder: Path, **options: object) -> None:
         self.out = io.StringIO()
         self.services: list[Service] = []
         on_started = options.pop("on_started", lambda _world: None)
 
-        def look(world: SimulatedWorld, service: Service) -> None:
+        def started(world: SimulatedWorld, service: Service) -> None:
             self.services.append(service)
             on_started(world)  # type: ignore[operator]
 
         console = Console(file=self.out, width=120)
-        self.outcome: Outcome = demo(folder=folder, console=console, on_started=look, **options)  # type: ignore[arg-type]
+        self.outcome: Outcome = demo(folder=folder, console=console, on_started=started, **options)  # type: ignore[arg-type]
         self.log = (folder / "orderflow.log").read_text()
         self.metrics = generate_latest(self.services[0].parts.recorder.registry).decode()
 
 
-def test_every_story_ends_well_and_nothing_personal_or_secret_is_told(tmp_path: Path) -> None:
-    """From 100 orders on every story occurs. The simulators' personal data all hold the word Canary."""
+def test_every_story_ends_well_and_no_personal_data_or_secret_is_shown(tmp_path: Path) -> None:
+    """From 100 orders on every story occurs. All personal data of the simulators contain the word Canary."""
     run = Run(tmp_path, orders=100, speed=3.0)
     assert run.outcome.findings == ()
     assert run.outcome.settled
@@ -49,14 +49,14 @@ def test_every_story_ends_well_and_nothing_personal_or_secret_is_told(tmp_path: 
     assert 'orderflow_transitions_total{from_state="dispatched",shop="alpha",to_state="shipped"' in run.metrics
 
 
-def test_whoever_ran_the_demo_can_log_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The demo's log is a file of its own, closed at its end."""
+def test_after_a_demo_its_caller_can_log_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demo logs into a file of its own, which it closes at its end."""
     Run(tmp_path, orders=1, speed=10.0)
-    structlog.get_logger("anyone").error("still_heard")
-    assert "still_heard" in capsys.readouterr().out
+    structlog.get_logger("caller").error("still_logged")
+    assert "still_logged" in capsys.readouterr().out
 
 
-def test_an_order_posted_behind_our_back_fails_the_audit(tmp_path: Path) -> None:
+def test_an_order_that_somebody_else_posts_to_the_oms_fails_the_audit(tmp_path: Path) -> None:
     def post(world: SimulatedWorld) -> None:
         items = [{"external_ref": "1", "sku": "MUG", "description": "Mug", "quantity": 1, "type": 5}]
         address = {"shipping_address_1": "1 Row", "shipping_address_4": "Leeds", "shipping_postcode": "LS1"}

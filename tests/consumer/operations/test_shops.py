@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,7 +13,7 @@ from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.operations.errors import NotPossible
 from consumer.operations.shops import pause, resume
-from tests.consumer.operations.audited import audited
+from tests.consumer.operations.audited import Audited, audited
 from tests.consumer.operations.desk import Desk
 from tests.support import Meanwhile, OpenStore, StillClock
 
@@ -22,11 +23,16 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def switched(shop: ShopRow) -> tuple[bool, tuple[str, ...]]:
-    return shop.effects, shop.paused
+class Switches(NamedTuple):
+    effects: bool
+    paused: tuple[str, ...] = ()
 
 
-def test_an_unknown_shop_is_told(desk: Desk) -> None:
+def switches(shop: ShopRow) -> Switches:
+    return Switches(shop.effects, shop.paused)
+
+
+def test_an_unknown_shop_is_not_possible(desk: Desk) -> None:
     with pytest.raises(NotPossible, match="the store knows no shop beta"):
         pause(desk.store, desk.clock, "beta", only=None, who="ana", why="x")
     with pytest.raises(NotPossible, match="the store knows no shop beta"):
@@ -34,14 +40,14 @@ def test_an_unknown_shop_is_told(desk: Desk) -> None:
     assert audited(desk.store) == []
 
 
-def test_what_the_configuration_switches_off_is_not_resumed(tmp_path: Path) -> None:
+def test_a_shop_that_the_configuration_switches_off_cannot_be_resumed(tmp_path: Path) -> None:
     desk = Desk(tmp_path, effects=False)
     with pytest.raises(NotPossible, match=r'shops\.alpha\.effects is "off" in the configuration'):
         resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured="off")
-    assert switched(shop_rows.list_all(desk.store)[0]) == (False, ())
+    assert switches(shop_rows.list_all(desk.store)[0]) == Switches(effects=False)
 
 
-def test_a_switch_needs_a_reason_too(desk: Desk) -> None:
+def test_a_blank_reason_is_not_possible(desk: Desk) -> None:
     with pytest.raises(NotPossible, match="--reason says nothing"):
         pause(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ")
     with pytest.raises(NotPossible, match="--reason says nothing"):
@@ -51,19 +57,19 @@ def test_a_switch_needs_a_reason_too(desk: Desk) -> None:
 
 def test_pauses_add_up_and_end_one_by_one(desk: Desk) -> None:
     store, clock = desk.store, desk.clock
-    assert switched(pause(store, clock, "alpha", only="import", who="ana", why="x")) == (True, ("import",))
-    assert switched(pause(store, clock, "alpha", only="accept", who="ana", why="x")) == (True, ("accept", "import"))
-    one = resume(store, clock, "alpha", only="import", who="ana", why="x", configured="on")
-    assert switched(one) == (True, ("accept",))
-    assert switched(pause(store, clock, "alpha", only=None, who="ana", why="x")) == (True, ("accept", "import", "ship"))
-    every = resume(store, clock, "alpha", only=None, who="ana", why="y", configured=None)
-    assert switched(every) == (True, ())
-    assert audited(desk.store)[0] == ("ana", "pause", "alpha import", "x")
-    assert audited(desk.store)[-1] == ("ana", "resume", "alpha", "y")
+    assert pause(store, clock, "alpha", only="import", who="ana", why="x").paused == ("import",)
+    assert pause(store, clock, "alpha", only="accept", who="ana", why="x").paused == ("accept", "import")
+    resumed = resume(store, clock, "alpha", only="import", who="ana", why="x", configured="on")
+    assert switches(resumed) == Switches(effects=True, paused=("accept",))
+    assert pause(store, clock, "alpha", only=None, who="ana", why="x").paused == ("accept", "import", "ship")
+    resumed = resume(store, clock, "alpha", only=None, who="ana", why="y", configured=None)
+    assert switches(resumed) == Switches(effects=True)
+    assert audited(store)[0] == Audited("ana", "pause", "alpha import", "x")
+    assert audited(store)[-1] == Audited("ana", "resume", "alpha", "y")
 
 
-class Busy(StillClock):
-    """A clock that is asked between a change of the switches and its end, and then lets something else happen."""
+class Interrupted(StillClock):
+    """A clock that does something else when it is asked: after the switches are written, before the commit."""
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         super().__init__()
@@ -83,17 +89,17 @@ def switch(store: Store, clock: Clock, what: str) -> ShopRow:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "rest"),
+    ("first", "second", "paused"),
     [
         ("pause import", "pause accept", ("accept", "import", "ship")),
         ("resume ship", "pause accept", ("accept",)),
         ("pause accept", "resume ship", ("accept",)),
     ],
 )
-def test_two_who_switch_at_once_keep_what_the_other_did(
-    open_store: OpenStore, first: str, second: str, rest: tuple[str, ...]
+def test_two_people_who_switch_at_the_same_time_keep_what_the_other_did(
+    open_store: OpenStore, first: str, second: str, paused: tuple[str, ...]
 ) -> None:
-    """The second one comes when the first has written, and not yet ended."""
+    """The second one comes when the first has written, and has not committed yet."""
     one, other = open_store(), open_store()
     with one.transaction() as tx:
         shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=StillClock().now())
@@ -104,20 +110,21 @@ def test_two_who_switch_at_once_keep_what_the_other_did(
         late.append(Meanwhile(lambda: switch(other, StillClock(), second)))
         assert late[0].waits()
 
-    switch(one, Busy(meanwhile), first)
-    assert switched(late[0].result()) == switched(shop_rows.list_all(one)[0]) == (True, rest)
+    switch(one, Interrupted(meanwhile), first)
+    assert switches(late[0].result()) == Switches(effects=True, paused=paused)
+    assert switches(shop_rows.list_all(one)[0]) == Switches(effects=True, paused=paused)
 
 
-def test_a_shop_that_began_without_effects_begins_to_work(tmp_path: Path) -> None:
+def test_a_new_shop_begins_to_make_calls_once_resumed(tmp_path: Path) -> None:
     desk = Desk(tmp_path, effects=False)
     desk.shows("WAITING_ACCEPTANCE")
     assert desk.worker.claim() is None
     found = resume(desk.store, desk.clock, "alpha", only=None, who="ana", why="x", configured=None)
-    assert switched(found) == (True, ())
+    assert switches(found) == Switches(effects=True)
     assert desk.worker.claim() is not None
 
 
-def test_a_shop_that_began_without_effects_begins_with_those_that_were_named(tmp_path: Path) -> None:
+def test_a_new_shop_begins_with_the_group_of_effects_that_is_resumed(tmp_path: Path) -> None:
     desk = Desk(tmp_path, effects=False)
     found = resume(desk.store, desk.clock, "alpha", only="accept", who="ana", why="x", configured=None)
-    assert switched(found) == (True, ("import", "ship"))
+    assert switches(found) == Switches(effects=True, paused=("import", "ship"))
