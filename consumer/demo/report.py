@@ -19,7 +19,7 @@ from adapters.simulators.serve import SimulatedWorld
 from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
-from consumer.operations.audit import journal_summaries
+from consumer.demo.audit import journal_summaries
 from statemachine.states import State
 
 #: A demo has failed if nothing has changed for this long.

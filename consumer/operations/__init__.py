@@ -3,5 +3,5 @@
 Nothing here prints, asks or knows a terminal. `orders` finds an order and applies a decision about it, `explain` says
 why an order is in its state, `verify` compares an order with its journal. `shops`, `dead_letters` and `offsets` change
 what their names say, and write each change into the table `audit`. `events` checks events in files and makes records of
-them. `audit` is for the demo. Where something cannot be done, one of `errors` says why.
+them. If something cannot be done, each function raises an error of `errors`, whose text says why.
 """
