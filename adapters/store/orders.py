@@ -154,7 +154,11 @@ def seen(store: Store, shop: str, order_ids: Sequence[str]) -> Mapping[str, Seen
 
 
 def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> list[str]:
-    """Ids of the orders whose `read_after` has come: those that no read has shown yet, then the longest waiting."""
+    """Ids of at most `limit` orders whose `read_after` has passed.
+
+    Orders that a read has shown come first, the longest waiting at the head. Orders that only the OMS knows come last,
+    so that they do not keep the others from being read (docs/rules.md 5).
+    """
     c = s.orders.c
     first = (c.content == "", c.read_after)
     statement = sa.select(c.order_id).where(c.shop == shop, c.read_after < now).order_by(*first).limit(limit)

@@ -10,7 +10,7 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from statemachine.attention import Reason, StandingAttention
-from statemachine.facts import Facts, Part
+from statemachine.facts import EPOCH, Facts, Part
 from statemachine.states import State
 from tests.adapters.store.support import NOW, later
 from tests.statemachine.lives import read, sent, snapshot_event
@@ -83,16 +83,29 @@ def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
 
 def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: Store) -> None:
     with store.transaction() as tx:
-        found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(4)] + [("beta", "O-1")], NOW)
-        waits = {"O-1": later(5), "O-2": later(3), "O-3": later(9)}
+        found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(5)] + [("beta", "O-1")], NOW)
+        waits = {"O-1": later(5), "O-2": later(3), "O-3": later(9), "O-4": EPOCH}
+        never_shown = {"O-4"}
         order_rows.save(
             tx,
-            [(replace(row, version=1, digest="c", read_after=waits.get(row.order_id)), 0) for row in found.values()],
+            [
+                (
+                    replace(
+                        row,
+                        version=1,
+                        digest="" if row.order_id in never_shown else "c",
+                        read_after=waits.get(row.order_id),
+                    ),
+                    0,
+                )
+                for row in found.values()
+            ],
         )
-    assert order_rows.waiting_for_a_read(store, "alpha", later(9), 10) == ["O-2", "O-1"]
+    # O-4 waits longest, but only the OMS knows it, so it comes last. The time of O-3 has not passed yet.
+    assert order_rows.waiting_for_a_read(store, "alpha", later(9), 10) == ["O-2", "O-1", "O-4"]
     assert order_rows.waiting_for_a_read(store, "alpha", later(9), 1) == ["O-2"]
     assert order_rows.seen(store, "alpha", ["O-0", "O-9"]) == {"O-0": order_rows.Seen("c", None)}
-    assert len(order_rows.open_keys(store, "alpha")) == 4
+    assert len(order_rows.open_keys(store, "alpha")) == 5
 
 
 def test_a_batch_of_500_orders_fits_into_one_statement(store: Store) -> None:
