@@ -1,19 +1,19 @@
 """The store, one SQLite file or one PostgreSQL database, and every statement on it.
 
-Read schema.py first (the tables, and what their constraints promise), then transaction.py (`Store`, `Transaction`),
+Read schema.py first (the tables and their constraints), then transaction.py (`Store`, `Transaction`),
 then the module of a table. Each table has one module with its row type, its writes and its reads:
 
-- orders, snapshots, journal, commands: written by apply (consumer/apply.py), the last one by workers too
+- orders, snapshots, journal, commands: written by apply (consumer/apply.py); commands by workers too
 - progress: how far each partition of the log was applied
 - shops, cursors: accounts with their switches, and how far their polls have come
-- leases, budgets: what many processes share
+- leases, budgets: which process polls or relays, and the calls that all processes together made
 - outbox, dead_letters, audit
 
 A write takes the transaction first, `orders.save(tx, ...)`; a read takes the store, `orders.find(store, ...)`. The
 service uses the same names for other things, so other packages import the modules as `order_rows`, `command_rows` and
 so on.
 
-Beside the tables: bulk.py (statements on many rows, where the engines differ), engine.py (how an engine is opened),
+The other modules: bulk.py (statements on many rows, where the engines differ), engine.py (how an engine is opened),
 counts.py (what the gauges read), copy.py (SQLite to PostgreSQL), facts_json.py and headers_json.py (JSON in columns),
 migrations/. The table of the embedded log has its module in adapters/log.
 """

@@ -9,5 +9,5 @@ from adapters.store.transaction import Transaction
 
 
 def add(tx: Transaction, *, who: str, act: str, subject: str, why: str, at: datetime) -> None:
-    """Note what a person did, to what, and why."""
+    """Add a row: who did what (`act`) to what (`subject`), when and why."""
     tx.execute(sa.insert(s.audit).values(at=at, who=who, act=act, subject=subject, why=why))

@@ -24,23 +24,23 @@ class BudgetWindow:
 
 
 def spend(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: datetime) -> datetime | None:
-    """Take one call out of an account's budget. None where a call was left in each window.
+    """Count one call in each window of an account's budget. Returns None if each window had a call left.
 
-    Else it returns when the exhausted window ends, and the caller has to roll the transaction back.
+    If a window is exhausted, returns when it ends. The caller then has to roll the transaction back.
     """
     c = s.budgets.c
     for window in windows:
         insert = bulk.insert(tx, s.budgets).values(
             account=account, span=window.name, ends_at=now + window.length, used=1
         )
-        over = c.ends_at <= now
+        ended = c.ends_at <= now
         spent = insert.on_conflict_do_update(
             index_elements=["account", "span"],
             set_=dict(
-                ends_at=sa.case((over, now + window.length), else_=c.ends_at),
-                used=sa.case((over, 1), else_=c.used + 1),
+                ends_at=sa.case((ended, now + window.length), else_=c.ends_at),
+                used=sa.case((ended, 1), else_=c.used + 1),
             ),
-            where=sa.or_(over, c.used < window.calls),
+            where=sa.or_(ended, c.used < window.calls),
         )
         if tx.execute(spent.returning(c.used)).scalar() is None:
             mine = (c.account == account, c.span == window.name)
@@ -50,7 +50,7 @@ def spend(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: d
 
 
 def used(store: Store, now: datetime) -> dict[tuple[str, str], int]:
-    """Calls made in each account's present windows, by account and name of the window."""
+    """Return the calls made in each account's present windows, by account and name of the window."""
     with store.reading() as connection:
         rows = connection.execute(sa.select(s.budgets).where(s.budgets.c.ends_at > now))
         return {(row.account, row.span): row.used for row in rows}

@@ -1,9 +1,10 @@
 """Statements on many rows at once, the only place where SQLite and PostgreSQL get different statements.
 
-How a database is opened and locked differs too: engine.py, and `Store` in transaction.py.
+The engines are also opened and locked in different ways: see engine.py, and `Store` in transaction.py.
 
-PostgreSQL takes each column as one array: the statement has the same text for any number of rows, and one round trip
-carries all of them. SQLite has no arrays: it executes one prepared statement for each row, or lists the values.
+PostgreSQL takes each column as one array, so the statement has the same text for any number of rows, and one round
+trip carries all of them. SQLite has no arrays. There, a prepared statement is executed for each row, or the statement
+lists the values.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +19,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def insert(tx: Transaction, table: sa.Table) -> Any:
-    """An INSERT that can have an ON CONFLICT clause; SQLAlchemy has one class of it for each engine."""
+    """Return an INSERT that can have an ON CONFLICT clause. SQLAlchemy has a class of it for each engine."""
     return sqlite.insert(table) if tx.is_sqlite else postgresql.insert(table)
 
 
@@ -51,9 +52,10 @@ def insert_rows(
 def update_rows(
     tx: Transaction, rows: Rows, columns: Mapping[str, sa.Column[Any]], update: Callable[[Any], sa.Update]
 ) -> int:
-    """Execute one UPDATE for each row. Returns how many rows of the table it changed.
+    """Update the table with each of `rows`. Returns how many rows of the table changed.
 
-    `update` builds the statement from the values of a row, by name; `columns` says which column has their type.
+    `update` builds the UPDATE from the values of a row, which it gets by name. `columns` gives for each name a column
+    that has the type of the value.
     """
     if not rows:
         return 0
@@ -69,7 +71,7 @@ def in_pairs(
 ) -> sa.ColumnElement[bool]:
     """The condition that two columns hold one of these pairs of values.
 
-    SQLite finds no index by pairs alone and would read the whole table, so it gets the values of `first` as well.
+    For pairs alone, SQLite uses no index and reads the whole table. So its condition has the values of `first` as well.
     """
     ordered = sorted(pairs)
     if tx.is_sqlite:
@@ -87,9 +89,9 @@ def among(tx: Transaction, column: sa.ColumnElement[Any], values: Collection[int
 def lock_or_skip(
     tx: Transaction, statement: sa.Select[Any], table: sa.Table, on: sa.ColumnElement[bool]
 ) -> sa.Select[Any]:
-    """Join `table` and lock its rows; a row that another transaction has locked is skipped, and not waited for.
+    """Join `table` and lock its rows. A row that another transaction has locked is skipped, without a wait.
 
-    SQLite has one writer at a time: there is nothing to skip, and the statement stays as it is.
+    SQLite has one writer at a time, so there is nothing to skip, and the statement stays as it is.
     """
     if tx.is_sqlite:
         return statement

@@ -2,7 +2,7 @@
 
 A worker takes a command in two statements of one transaction: `claimable` finds the next one and locks its order,
 `lease` gives it to the worker. From then on only the holder of the token changes the row: `mark_sending` before the
-call, then `settle` or `requeue`. Where a worker dies, its lease runs out, and the next claim finds the row again.
+call, then `settle` or `requeue`. If a worker dies, its lease runs out, and the next claim finds the row again.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,8 +17,8 @@ from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
 
-#: For how long a command belongs to the worker that claimed it. A call ends earlier: both clients give up after at
-#: most a third of this.
+#: The default time for which a command belongs to the worker that claimed it. The configuration has to keep this time
+#: at three times the timeout of a call, or more, so that the call ends before the lease.
 LEASE: Final = timedelta(seconds=90)
 
 
@@ -49,19 +49,21 @@ class CommandRow:
 _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
 
 
-# -- Open and drop: apply plans what is due ----------------------------------------------------------------------
+# -- Open and end: apply plans which calls are due ---------------------------------------------------------------
 
 
 def live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
-    """The open and leased commands of these orders, locked."""
+    """Lock the open and leased commands of these orders, and return them, the oldest first."""
     c = s.commands.c
     statement = sa.select(*_COLUMNS).where(bulk.among(tx, c.order_key, order_keys), s.is_live(c))
     return [CommandRow(*row) for row in tx.execute(statement.order_by(c.id).with_for_update())]
 
 
 def open_due(tx: Transaction, due: Sequence[tuple[int, Command, datetime]], now: datetime) -> None:
-    """Open each (order key, command, give up at). A command that became obsolete opens again in its old row; one that
-    ended otherwise stays ended."""
+    """Open these commands. Each is given with its order's key, and the time at which to give the command up.
+
+    A command that became obsolete opens again in its old row. A command that ended in another way stays ended.
+    """
     rows = [
         dict(
             order_key=key,
@@ -94,8 +96,10 @@ def open_due(tx: Transaction, due: Sequence[tuple[int, Command, datetime]], now:
 
 
 def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
-    """An import of a later round sends the payload that a try of an earlier round may have brought to the OMS
-    (docs/kornitx.md 7)."""
+    """Give an import of a later round the payload that an earlier round may have sent to the OMS already.
+
+    The OMS may hold the order from then, so the later round must send the same bytes (docs/kornitx.md 7).
+    """
     c, earlier = s.commands.c, s.commands.alias("earlier")
     tried = (earlier.c.order_key == c.order_key, earlier.c.kind == CommandKind.IMPORT, earlier.c.maybe_sent)
     payload = sa.select(earlier.c.payload).where(*tried, earlier.c.id != c.id).order_by(earlier.c.id.desc()).limit(1)
@@ -113,8 +117,10 @@ def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
 
 
 def mark_obsolete(tx: Transaction, ids: Collection[int]) -> None:
-    """These are no longer needed. An open command ends; a leased one is marked, and still belongs to its holder
-    (docs/rules.md 12)."""
+    """Mark these commands as no longer needed.
+
+    An open command ends. A leased command is marked, and still belongs to its holder (docs/rules.md 12).
+    """
     if not ids:
         return
     c = s.commands.c
@@ -124,7 +130,7 @@ def mark_obsolete(tx: Transaction, ids: Collection[int]) -> None:
 
 
 def revive(tx: Transaction, ids: Collection[int]) -> None:
-    """These leased commands became obsolete, and are needed after all."""
+    """Remove the mark of `mark_obsolete` from these leased commands, because they are needed after all."""
     if ids:
         tx.execute(sa.update(s.commands).where(bulk.among(tx, s.commands.c.id, ids)).values(unwanted=False))
 
@@ -148,10 +154,10 @@ def has_claimable(store: Store, now: datetime, resting: Collection[tuple[str, st
 def claimable(
     tx: Transaction, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]
 ) -> int | None:
-    """The id of the next command, its order locked; None where there is none. See `_claimable`.
+    """Lock the order of the next command (see `_claimable`), and return the command's id. None if there is none.
 
     An order that another transaction has locked is skipped. The command may have changed between the read and the
-    lock, so `lease` checks again.
+    lock, so `lease` checks the command again.
     """
     c = s.commands.c
     statement = bulk.lock_or_skip(tx, _claimable(now, resting, shops), s.orders, s.orders.c.id == c.order_key)
@@ -173,9 +179,9 @@ def lease(
     now: datetime,
     give_up_at: datetime | None = None,
 ) -> bool:
-    """Claim a command: one conditional update (docs/rules.md 13). `give_up_at` None leaves it as it is.
+    """Claim a command with one conditional update (docs/rules.md 13). `give_up_at` None: the stored time stays.
 
-    False where another worker was faster, or has another command of the order.
+    Returns False if the command is not free any more, or if another command of its order goes first.
     """
     c = s.commands.c
     later = {} if give_up_at is None else {"give_up_at": give_up_at}
@@ -197,7 +203,7 @@ def lease(
 def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> sa.Select[int]:
     """The next command: it is due, its shop has this effect switched on, and no other command of its order goes first.
 
-    `resting` are (shop, command kind) whose account pauses. A command whose lease has run out counts as open.
+    `resting` are the (shop, command kind) whose account is paused. A command whose lease has run out counts as open.
     """
     c = s.commands.c
     switched_on = sa.or_(
@@ -206,7 +212,7 @@ def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Colle
             for kind in CommandKind
         )
     )
-    # Not a join of the commands: with one, SQLite may begin at a shop and read every order that the shop ever had.
+    # EXISTS, and not a join: with a join, SQLite may begin at a shop and read every order that the shop ever had.
     allowed = (
         sa.select(sa.literal(1))
         .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
@@ -224,17 +230,17 @@ def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Colle
 
 
 def _is_free(now: datetime) -> sa.ColumnElement[bool]:
-    """Open, or leased to a worker whose lease has run out."""
+    """The condition that a command is open, or leased to a worker whose lease has run out."""
     c = s.commands.c
     return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, c.lease_until < now))
 
 
 def _waits_for_another() -> sa.ColumnElement[bool]:
-    """Another command of the order goes first: the leased one, even if its lease has run out (docs/rules.md 12), else
-    the oldest.
+    """The condition that another command of the order goes first.
 
-    A command in back-off keeps the younger ones of its order waiting too. That is intended: tracking goes before
-    shipment.
+    The leased command of an order goes first, even if its lease has run out (docs/rules.md 12). If no command is
+    leased, the oldest one goes first. While a command is in back-off, the younger commands of its order wait too. That
+    is intended: the tracking has to be sent before the shipment.
     """
     c, other = s.commands.c, s.commands.alias("other")
     older = sa.and_(c.state == CommandState.OPEN, other.c.state == CommandState.OPEN, other.c.id < c.id)
@@ -252,10 +258,10 @@ def _waits_for_another() -> sa.ColumnElement[bool]:
 def mark_sending(
     tx: Transaction, command_id: int, token: str, now: datetime, *, payload: bytes | None, lease: timedelta = LEASE
 ) -> bool:
-    """The last check before the call: the lease is still ours, and the command is still wanted (docs/rules.md 18).
+    """Check for the last time before the call that the lease is ours and the command is needed (docs/rules.md 18).
 
-    From here on the call may have happened, so the payload is stored now. The lease starts again, so that it lasts
-    longer than the call. False: do not call.
+    From here on the call may have been sent, so `maybe_sent` and the payload are stored now. The lease starts again, so
+    that it lasts longer than the call. Returns False if the worker must not call.
     """
     values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + lease}
     if payload is not None:
@@ -266,9 +272,9 @@ def mark_sending(
 
 
 def settle(tx: Transaction, command_id: int, token: str, state: CommandState, outcome: str) -> bool:
-    """End a command (docs/rules.md 15). False where the lease was lost: the row then belongs to another worker.
+    """End a command (docs/rules.md 15). Returns False if the lease was lost: the row may have another holder by now.
 
-    A remote that rejected the call has nothing of an earlier try either, or it would have answered duplicate.
+    A rejection clears `maybe_sent`: if an earlier try had taken effect, the remote would have answered duplicate.
     """
     values: dict[str, Any] = dict(state=state, last_outcome=outcome)
     if state == CommandState.REJECTED:
@@ -286,9 +292,9 @@ def requeue(
     maybe_sent: bool,
     attempt_counts: bool,
 ) -> bool:
-    """Open a command again, due at `next_at`; it becomes obsolete where it is not wanted any more.
+    """Open a command again, due at `next_at`. If it is no longer needed, it becomes obsolete instead.
 
-    False where the lease was lost.
+    Returns False if the lease was lost.
     """
     c = s.commands.c
     values: dict[str, Any] = dict(
@@ -316,7 +322,7 @@ def _release(tx: Transaction, command_id: int, token: str, values: dict[str, Any
 
 
 def of_order(store: Store, order_key: int) -> list[CommandRow]:
-    """Every command of one order, the oldest first."""
+    """Return every command of one order, the oldest first."""
     c = s.commands.c
     with store.reading() as connection:
         rows = connection.execute(sa.select(*_COLUMNS).where(c.order_key == order_key).order_by(c.id))

@@ -1,7 +1,8 @@
-"""Copies a SQLite store to PostgreSQL (`orderflow migrate --from`), every row that will be needed or nothing.
+"""Copies a SQLite store to PostgreSQL (`orderflow migrate --from`), in one transaction: all its tables but four.
 
-Not copied: the embedded log and its progress, because Kafka has other topics; leases and budgets, because they describe
-the present moment only. So every record of the embedded log has to be applied first, and no call may be under way.
+The embedded log and its progress are not copied, because Kafka has topics of its own. Leases and budgets are not
+copied, because they describe the present moment only. So before a copy every record of the embedded log has to be
+applied, and no call may be under way.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from adapters.store import schema as s
 from adapters.store.transaction import Store
 
 NOT_COPIED: Final = frozenset({"log_records", "progress", "leases", "budgets"})
-#: Parents before children. A table that a later version adds is copied too.
+#: Parents before children, for the foreign keys. A table that a later version adds is copied too.
 COPIED: Final = tuple(table for table in s.metadata.sorted_tables if table.name not in NOT_COPIED)
 #: Rows of one INSERT.
 BATCH: Final = 1_000
@@ -32,11 +33,11 @@ class CopyRefused(OrderflowError):
 def copy_to_postgresql(
     source_url: str, target: Store, group: str, on_rows: Callable[[str, int, int], None] = lambda *_: None
 ) -> dict[str, int]:
-    """Copy the store of `source_url` into `target`, whose schema is created where it is missing. Returns rows by table.
+    """Copy the store of `source_url` into `target`, whose schema is created if it is missing.
 
-    `group` is the consumer group that read the embedded log. `on_rows` is called with the table, its copied rows and
-    all its rows. The source is locked against other writers and is not changed. Raises ConfigError, CopyRefused,
-    StoreUnavailable.
+    Returns the number of copied rows, by table. `group` is the consumer group that read the embedded log. `on_rows` is
+    called with the table's name, the number of its copied rows, and the number of all its rows. The source is locked
+    against other writers and is not changed. Raises ConfigError, CopyRefused, StoreUnavailable.
     """
     if target.is_sqlite:
         raise ConfigError("store.url: is SQLite; the configuration has to name the PostgreSQL to move to")
@@ -59,19 +60,19 @@ def copy_to_postgresql(
 
 
 def _check_url(source_url: str) -> None:
-    """Raises ConfigError where the source is not the file of a SQLite store."""
+    """Raise ConfigError if the source is not the file of a SQLite store."""
     try:
         url = sa.make_url(source_url)
     except sa.exc.ArgumentError as error:
         raise ConfigError(f"{_OPTION}: is not a database URL; example: sqlite:///orderflow.db") from error
     if url.drivername != "sqlite" or not url.database or url.database == ":memory:" or url.query:
         raise ConfigError(f"{_OPTION}: has to be the file of a SQLite store; example: sqlite:///orderflow.db")
-    if not Path(url.database).is_file():  # SQLite would create it
+    if not Path(url.database).is_file():  # SQLite would create the file
         raise ConfigError(f"{_OPTION}: there is no file {url.database}")
 
 
 def _check_source(old: sa.Connection, group: str) -> None:
-    """Raises CopyRefused where the copy would lose a record or the result of a call."""
+    """Raise CopyRefused if the copy would lose a record or the result of a call."""
     if not engine.is_current(old):
         raise CopyRefused(
             f"{_OPTION}: its schema is missing or not this version's. Run this version on it once "
@@ -94,7 +95,7 @@ def _check_source(old: sa.Connection, group: str) -> None:
 
 
 def _not_applied(old: sa.Connection, group: str) -> dict[tuple[str, int], int]:
-    """How many records of the embedded log the group has not applied, by topic and partition."""
+    """Return how many records of the embedded log the group has not applied, by topic and partition."""
     record, progress = s.log_records.c, s.progress.c
     mine = sa.and_(
         progress.cluster == s.CLUSTER,
@@ -113,7 +114,7 @@ def _not_applied(old: sa.Connection, group: str) -> dict[tuple[str, int], int]:
 
 
 def _check_target(new: sa.Connection) -> None:
-    """Lock all tables, so that the new service does not write meanwhile. Raises CopyRefused where a table has rows."""
+    """Lock all tables, so that no service can write to them during the copy. Raises CopyRefused if a table has rows."""
     preparer = new.dialect.identifier_preparer
     names = ", ".join(preparer.format_table(table) for table in s.metadata.sorted_tables)
     new.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
@@ -126,7 +127,7 @@ def _check_target(new: sa.Connection) -> None:
 
 
 def _copy(old: sa.Connection, new: sa.Connection, table: sa.Table, on_rows: Callable[[str, int, int], None]) -> int:
-    """Copy one table with its ids. New rows get ids behind them. Returns how many rows."""
+    """Copy one table with its ids, and give new rows higher ids. Returns the number of copied rows."""
     total = old.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
     done = 0
     on_rows(table.name, done, total)

@@ -14,7 +14,7 @@ from statemachine.states import State
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many wait, and since when the oldest of them does."""
+    """How many orders, commands or records wait, and since when the oldest of them has waited."""
 
     count: int = 0
     oldest: datetime | None = None
@@ -22,17 +22,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class StoredCounts:
-    """Counts of what is stored now, all of one moment."""
+    """Counts of what is stored. All of them show the same moment."""
 
-    in_state: Mapping[tuple[str, str], Waiting]  # by shop and state; since it entered the state
+    in_state: Mapping[tuple[str, str], Waiting]  # by shop and state; waiting since it entered the state
     attention: Mapping[tuple[str, str], Waiting]  # by shop and reason
-    commands: Mapping[str, Waiting]  # open or leased, by kind; since it was due
+    commands: Mapping[str, Waiting]  # open or leased, by kind; waiting since it was due
     dead_letters: Mapping[tuple[str, str], int]  # open, by source and reason
     outbox: Mapping[str, Waiting]  # not published yet, by topic
 
 
 def stored_counts(store: Store) -> StoredCounts:
-    """Count everything that waits. Orders that are refused or canceled wait for nothing, and are left out."""
+    """Count what waits. Refused and canceled orders are left out, because they wait for nothing."""
     with store.reading() as connection:
         return StoredCounts(
             in_state=_in_state(connection),

@@ -21,7 +21,7 @@ class Cursor:
 
 
 def save(tx: Transaction, shop: str, cursor: Cursor, lease: Lease) -> None:
-    """Move the cursor. Raises Fenced where another process holds the lease of the shop's poll by now."""
+    """Write the cursor. Raises Fenced if the lease of the shop's poll was taken by another process or revoked."""
     leases.check(tx, lease)
     values = dict(watermark=cursor.watermark, wide_at=cursor.wide_at, succeeded_at=cursor.succeeded_at)
     insert = bulk.insert(tx, s.cursors).values(shop=shop, **values)
@@ -29,12 +29,12 @@ def save(tx: Transaction, shop: str, cursor: Cursor, lease: Lease) -> None:
 
 
 def forget(tx: Transaction, shop: str) -> None:
-    """Delete the cursor: the shop's next poll reads from the beginning."""
+    """Delete the cursor, so that the shop's next poll reads from the beginning."""
     tx.execute(sa.delete(s.cursors).where(s.cursors.c.shop == shop))
 
 
 def find(store: Store, shop: str) -> Cursor | None:
-    """The shop's cursor; None before its first complete run."""
+    """Return the shop's cursor. None before the first complete run of its poll."""
     with store.reading() as connection:
         row = connection.execute(sa.select(s.cursors).where(s.cursors.c.shop == shop)).first()
     return Cursor(row.watermark, row.wide_at, row.succeeded_at) if row else None

@@ -1,4 +1,4 @@
-"""What cannot be used (records, orders, callbacks), as received. May hold personal data."""
+"""Records, orders and callbacks that cannot be used, as received. They may hold personal data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from adapters.store.transaction import Store, Transaction
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that cannot be used, as received, and why."""
+    """A record, an order or a callback that cannot be used, as received, and why."""
 
     source: str  # the topic, or "poll:SHOP", or "callback:SHOP"
-    place: str  # "topic/partition/offset", or the read that showed it
+    place: str  # "topic/partition/offset", or the read that showed the order
     reason: str
     detail: str
     digest: str
@@ -40,7 +40,7 @@ class StoredDeadLetter(DeadLetter):
 
 
 def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
-    """Keep these. The same bytes for the same reason are counted on their row, which is open again then."""
+    """Store these. If the same bytes came before for the same reason, their row counts them and is open again."""
     values = [
         dict(
             source=each.source,
@@ -76,9 +76,10 @@ def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> N
 
 
 def close(tx: Transaction, dead_letter_id: int, times: int, state: DeadLetterState) -> bool:
-    """Mark an open dead letter as replayed or discarded. False where it was not open, or came again since it was read.
+    """Mark a dead letter as replayed or discarded. `times` is the count that the caller has read.
 
-    A consumer can dead-letter a replayed record again before the replay is marked. The row has to stay open then.
+    Returns False if the dead letter was not open, or came again since it was read: a consumer can dead-letter a
+    replayed record again before the replay is marked, and then the row has to stay open.
     """
     c = s.dead_letters.c
     as_read = (c.id == dead_letter_id, c.state == DeadLetterState.OPEN, c.times == times)
@@ -86,14 +87,14 @@ def close(tx: Transaction, dead_letter_id: int, times: int, state: DeadLetterSta
 
 
 def find(store: Store, dead_letter_id: int) -> StoredDeadLetter | None:
-    """One dead letter by its id."""
+    """Return a dead letter by its id. None if there is none."""
     with store.reading() as connection:
         row = connection.execute(sa.select(s.dead_letters).where(s.dead_letters.c.id == dead_letter_id)).first()
     return None if row is None else _dead_letter_of(row)
 
 
 def newest(store: Store, limit: int = 100) -> list[StoredDeadLetter]:
-    """Dead letters, the newest first."""
+    """Return dead letters, the last received first."""
     c = s.dead_letters.c
     statement = sa.select(s.dead_letters).order_by(c.last_at.desc(), c.id.desc()).limit(limit)
     with store.reading() as connection:

@@ -1,4 +1,4 @@
-"""How each engine is opened, which of its errors mean "try again", and how the schema is migrated.
+"""How each engine is opened, after which of its errors a retry can succeed, and how the schema is migrated.
 
 SQLite serves one process. PostgreSQL serves any number of processes. It runs at READ COMMITTED: every statement sees
 what is committed when it begins. So rows are read under their lock, and updates name the state that they expect.
@@ -28,7 +28,7 @@ IDLE_SECONDS: Final = 60
 #: A connection to a server that answers nothing any more is closed after this time.
 SILENT_SECONDS: Final = 20
 CONNECT_SECONDS: Final = 5
-#: The number of the advisory lock that lets one process migrate at a time. Any number that no other program uses.
+#: The number of the advisory lock that lets one process migrate at a time. No other program may use this number.
 MIGRATION_LOCK: Final = 7_261_004_115
 #: SQLSTATE read_only_sql_transaction: the server is no longer the primary.
 READ_ONLY: Final = "25006"
@@ -42,7 +42,7 @@ def is_sqlite(url: str) -> bool:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite store; `:memory:` is one by name. None for PostgreSQL, and where no file is named."""
+    """Return the file of a SQLite store, `:memory:` included. None for PostgreSQL, and if the URL names no file."""
     path = url.partition(":///")[2].partition("?")[0]
     return Path(path) if is_sqlite(url) and path else None
 
@@ -50,8 +50,8 @@ def sqlite_file(url: str) -> Path | None:
 def hold_alone(url: str, setting: str = "store.url") -> IO[str] | None:
     """Lock a SQLite store for this process, so that no second service runs on it, until the returned file is closed.
 
-    None where there is nothing to lock: PostgreSQL, a store in memory. Commands of the CLI do not take the lock.
-    Raises ConfigError, naming `setting`, where another process has the lock, or the folder is missing.
+    Returns None if there is nothing to lock: for PostgreSQL, and for a store in memory. Commands of the CLI do not take
+    the lock. Raises ConfigError, which names `setting`, if another process has the lock or if the folder is missing.
     """
     file = sqlite_file(url)
     if file is None or file.name == ":memory:":
@@ -74,7 +74,7 @@ def open_engine(
     password: Callable[[], str] | None = None,
     connections: int = 16,
 ) -> sa.Engine:
-    """The engine of a URL. It connects when it is first used. `password` is read for every new connection.
+    """Return the engine of a URL. It connects when it is first used. `password` is called for every new connection.
 
     Raises ConfigError.
     """
@@ -95,28 +95,28 @@ _SECRETS: Final = frozenset({"password", "sslpassword"})
 
 
 def _parsed(url: str) -> sa.URL:
-    """Raises ValueError. Its text does not quote the URL, which may hold a password."""
+    """Parse a URL. Raises ValueError, whose text does not quote the URL, because the URL may hold a password."""
     try:
         return sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError) as error:  # ValueError alone: a port that is no number
+    except (sa.exc.ArgumentError, ValueError) as error:  # a plain ValueError: the port is no number
         raise ValueError(f"is not a database URL; examples: sqlite:///orderflow.db, {_EXAMPLE}") from error
 
 
 def has_password(url: str) -> bool:
-    """Whether the URL holds a password, beside the user or in the query. Raises ValueError where it is no URL."""
+    """Whether the URL holds a password, beside the user or in the query. Raises ValueError if it is no URL."""
     parsed = _parsed(url)
     return parsed.password is not None or not _SECRETS.isdisjoint(parsed.query)
 
 
 def without_password(url: str) -> tuple[str, str]:
-    """The URL without the user's password, and the password, empty where there is none.
+    """Return the URL without the user's password, and the password, which is "" if there is none.
 
-    Raises ValueError where it is no URL.
+    Raises ValueError if it is no URL.
     """
     parsed = _parsed(url)
-    in_query = parsed.query.get("password", ())  # the driver prefers it to the password beside the user
+    in_query = parsed.query.get("password", ())  # the driver prefers this password to the one beside the user
     password = in_query if isinstance(in_query, str) else "".join(in_query[-1:])
-    # Not `set(password=None)`: it keeps the password.
+    # `set(password=None)` would keep the password: there, None means that nothing is set.
     bare = parsed.difference_update_query(["password"])._replace(password=None)
     return bare.render_as_string(hide_password=False), password or str(parsed.password or "")
 
@@ -131,7 +131,7 @@ def _open_sqlite(url: sa.URL, busy_seconds: float) -> sa.Engine:
 
 
 def _sqlite_settings(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver would send BEGIN at the first write, which is too late
+    connection.isolation_level = None  # otherwise the driver sends BEGIN at the first write, too late
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -155,7 +155,7 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
         pool_timeout=LOCK_SECONDS,
         pool_pre_ping=True,  # otherwise, after an outage, the first use of each old connection fails
         pool_recycle=1800,
-        hide_parameters=True,  # in the texts of errors: parameters are people's names and addresses
+        hide_parameters=True,  # error texts would quote them: people's names and addresses
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "orderflow",
@@ -173,7 +173,8 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
 
 
 def _postgresql_settings(connection: Any, _record: object) -> None:
-    """Send arrays in binary. As text, Python escapes every quote of every document, a third of the time of apply."""
+    """Send arrays in binary. As text, Python has to escape every quote of every document, which took a third of the
+    time of apply."""
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
@@ -192,7 +193,7 @@ def translated() -> Iterator[None]:
 
 
 def _name(error: BaseException) -> str:
-    """The class of an error. Its text may quote data."""
+    """Return the class name of an error, and not its text, which may quote data."""
     return type(error.__cause__ or error).__name__
 
 
@@ -206,9 +207,9 @@ def _alembic() -> AlembicConfig:
 
 
 def upgrade(connection: sa.Connection, revision: str = "head") -> None:
-    """Bring the schema to this version's, or to an earlier revision, in the transaction of the connection.
+    """Upgrade the schema to this version's, or to an earlier revision, in the transaction of the connection.
 
-    Of several processes one migrates, and the others wait.
+    If several processes start at once, one migrates and the others wait.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))

@@ -1,6 +1,6 @@
 """The facts of an order as JSON, as the columns `orders.facts` and `journal.says` hold them.
 
-Some names in JSON are older than the names in Python, and stay: rows of every version have to be readable.
+Some names in JSON are older than the names in Python. They stay, because rows of older versions must be readable.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from statemachine.facts import Decision, Facts, Snapshot
 
-#: The stored name of each field that is stored under another one.
+#: The stored name of each field whose name in Python is another one.
 _STORED_NAMES: Final[Mapping[Any, Mapping[str, str]]] = {
     Facts: {"decisions": "acts"},
     Snapshot: {"digest": "content"},
@@ -20,7 +20,7 @@ _STORED_NAMES: Final[Mapping[Any, Mapping[str, str]]] = {
 
 def _adapter() -> TypeAdapter[Facts]:
     for model, names in _STORED_NAMES.items():
-        # Where pydantic looks for the settings of a dataclass; the state machine knows nothing of pydantic.
+        # pydantic reads the settings of a dataclass here. The state machine itself does not import pydantic.
         model.__pydantic_config__ = ConfigDict(alias_generator=lambda name, names=names: names.get(name, name))
     return TypeAdapter(Facts)
 
@@ -29,7 +29,7 @@ _FACTS: Final = _adapter()
 
 
 def facts_to_json(facts: Facts) -> str:
-    """Only what is known: fields that say nothing are left out. Equal facts are equal JSON."""
+    """Encode facts. Fields with their default value are left out. Equal facts give equal JSON."""
     return _FACTS.dump_json(facts, by_alias=True, exclude_defaults=True).decode()
 
 

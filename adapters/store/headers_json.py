@@ -13,20 +13,20 @@ from adapters.ports import RecordHeaders
 
 @lru_cache(64)  # nearly all records have the same headers
 def headers_to_json(headers: RecordHeaders) -> str:
-    """For `outbox` and `dead_letters`."""
+    """Encode the headers for `outbox` and `dead_letters`."""
     return json.dumps([[name, value.hex()] for name, value in headers])
 
 
 def headers_from_json(text: str) -> RecordHeaders:
-    """Of `outbox` and `dead_letters`."""
+    """Decode the headers of `outbox` and `dead_letters`."""
     return tuple((name, bytes.fromhex(value)) for name, value in json.loads(text))
 
 
 def log_headers_to_json(headers: RecordHeaders) -> str:
-    """For `log_records`."""
+    """Encode the headers for `log_records`."""
     return json.dumps([[name, value.decode("latin-1")] for name, value in headers])
 
 
 def log_headers_from_json(text: str) -> RecordHeaders:
-    """Of `log_records`."""
+    """Decode the headers of `log_records`."""
     return tuple((name, value.encode("latin-1")) for name, value in json.loads(text))

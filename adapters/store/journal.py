@@ -1,4 +1,4 @@
-"""One row for each event that was applied to an order, in the order of the order's versions."""
+"""One row for each event that was applied to an order. The order's version numbers its rows."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ from statemachine.states import State
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """One event and what it did. As read, the event is without the bytes and the digest of a snapshot."""
+    """One event and what it did. A row from the store has the event without the bytes and the digest of a snapshot."""
 
     order_key: int
     version: int  # of the order, after this event
@@ -42,7 +42,7 @@ class JournalRow:
 
 
 def known(tx: Transaction, events: Sequence[Event]) -> set[tuple[str, str]]:
-    """(source, event id) of those events that the journal holds already."""
+    """Return (source, event id) of the events that the journal holds already."""
     c = s.journal.c
     wanted = bulk.in_pairs(tx, c.event_id, c.source, {(event.event_id, event.source) for event in events})
     rows = tx.execute(sa.select(c.source, c.event_id).where(wanted)).all()
@@ -63,7 +63,7 @@ def count_repeats(tx: Transaction, events: Sequence[Event]) -> None:
 
 
 def add(tx: Transaction, rows: Sequence[JournalRow]) -> None:
-    """Write these rows. An event or a version that an order has already is an IntegrityError."""
+    """Write these rows. Raises IntegrityError if the journal holds an event, or a version of an order, already."""
     values = [
         dict(
             order_key=row.order_key,
@@ -86,8 +86,10 @@ def add(tx: Transaction, rows: Sequence[JournalRow]) -> None:
 
 
 def ids(tx: Transaction, rows: Sequence[JournalRow]) -> dict[tuple[int, int], int]:
-    """The id of each row, by order key and version. Of two rows of an order the later one has the higher id, because
-    the order is locked."""
+    """Return the id of each row, by order key and version.
+
+    The later one of two rows of an order has the higher id, because the order is locked while a row is inserted.
+    """
     if not rows:
         return {}
     c = s.journal.c
@@ -100,7 +102,7 @@ def ids(tx: Transaction, rows: Sequence[JournalRow]) -> dict[tuple[int, int], in
 
 
 def of_order(store: Store, order_key: int) -> list[JournalRow]:
-    """Everything that happened to one order, in the order in which it was applied."""
+    """Return every row of one order, by version: in the sequence in which its events were applied."""
     c = s.journal.c
     statement = (
         sa.select(s.journal, s.orders.c.shop, s.orders.c.order_id)

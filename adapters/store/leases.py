@@ -25,7 +25,7 @@ class Lease:
 
 
 def take(tx: Transaction, name: str, holder: str, until: datetime, now: datetime) -> Lease | None:
-    """Take a lease or keep it; None where another holder has it. A new holder gets a higher token."""
+    """Take a lease, or renew it. Returns None if another process holds it. A new holder gets a higher token."""
     c = s.leases.c
     insert = bulk.insert(tx, s.leases).values(name=name, holder=holder, token=1, until=until)
     taken = insert.on_conflict_do_update(
@@ -38,8 +38,10 @@ def take(tx: Transaction, name: str, holder: str, until: datetime, now: datetime
 
 
 def check(tx: Transaction, lease: Lease) -> None:
-    """Raises Fenced where the lease has another holder by now. No other process takes it before this transaction
-    ends."""
+    """Lock the lease's row until the end of the transaction, so that no other process can take the lease.
+
+    Raises Fenced if the lease was taken by another process or revoked.
+    """
     c = s.leases.c
     row = tx.execute(sa.select(c.holder, c.token).where(c.name == lease.name).with_for_update()).first()
     if row is None or (row.holder, row.token) != (lease.holder, lease.token):
@@ -47,26 +49,28 @@ def check(tx: Transaction, lease: Lease) -> None:
 
 
 def release(tx: Transaction, lease: Lease) -> None:
-    """Give a lease back, so that the next holder need not wait for its end. The row stays, and its token with it."""
+    """End a lease now, so that the next holder need not wait for its end. The row stays, and keeps its token."""
     c = s.leases.c
     mine = (c.name == lease.name, c.holder == lease.holder, c.token == lease.token)
     tx.execute(sa.update(s.leases).where(*mine).values(holder="", until=EPOCH))
 
 
 def revoke(tx: Transaction, name: str) -> None:
-    """Take a lease from its holder, whose next write under it is fenced. It may take the lease again."""
+    """End a lease against its holder: its next write under the lease raises Fenced. It may take the lease again."""
     tx.execute(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
 
 
 def delete_ended(tx: Transaction, prefix: str, before: datetime) -> None:
-    """Delete the leases with this prefix that ended before then. Only for names that nobody takes again: the token of
-    a deleted name would begin at 1."""
+    """Delete the leases with this prefix that ended before `before`.
+
+    Only for names that no process takes again, because the token of a deleted name would begin at 1 again.
+    """
     c = s.leases.c
     tx.execute(sa.delete(s.leases).where(c.name.startswith(prefix, autoescape=True), c.until < before))
 
 
 def count(store: Store, prefix: str, now: datetime) -> int:
-    """How many leases with this prefix are held."""
+    """Return how many leases with this prefix are held."""
     c = s.leases.c
     held = (c.name.startswith(prefix, autoescape=True), c.until >= now)
     with store.reading() as connection:

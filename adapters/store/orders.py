@@ -25,7 +25,7 @@ from statemachine.states import State
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """One order as stored. `digest` is that of the newest snapshot."""
+    """One order as stored. `digest` is the digest of the newest snapshot, "" before the first."""
 
     key: int
     shop: str
@@ -42,7 +42,7 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is stored of an order, as far as a poll needs it."""
+    """The part of an order's row that a poll needs."""
 
     digest: str
     read_after: datetime | None
@@ -79,7 +79,10 @@ def attention_from_json(text: str) -> tuple[StandingAttention, ...]:
 
 
 def lock(tx: Transaction, keys: Collection[tuple[str, str]], now: datetime) -> dict[tuple[str, str], OrderRow]:
-    """The rows of these (shop, order id), locked in the order of their keys. A missing row is made, in state `new`."""
+    """Lock the rows of these (shop, order id) in the order of their row keys, and return them.
+
+    A missing row is inserted first, in state `new`.
+    """
     missing = [
         dict(
             shop=shop,
@@ -105,14 +108,15 @@ def lock(tx: Transaction, keys: Collection[tuple[str, str]], now: datetime) -> d
 
 
 def lock_by_key(tx: Transaction, key: int) -> OrderRow:
-    """One row, locked."""
+    """Lock one row and return it."""
     return _order_of(tx.execute(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).one())
 
 
 def save(tx: Transaction, rows: Sequence[tuple[OrderRow, int]]) -> None:
-    """Write each row over the version that was locked (docs/rules.md 9).
+    """Write each row. Each is given with the version that was locked, which it replaces (docs/rules.md 9).
 
-    Raises StoreUnavailable where the stored version is another one: somebody wrote the row despite the lock.
+    Raises StoreUnavailable if the stored version is another one, because then another transaction wrote the row in
+    spite of the lock.
     """
     c = s.orders.c
     values = [
@@ -146,7 +150,7 @@ def save(tx: Transaction, rows: Sequence[tuple[OrderRow, int]]) -> None:
 
 
 def seen(store: Store, shop: str, order_ids: Sequence[str]) -> Mapping[str, Seen]:
-    """What is stored of each of these orders, by order id. One statement for one page of orders."""
+    """Return what is stored of these orders, by order id. One statement reads a whole page of orders."""
     c = s.orders.c
     statement = sa.select(c.order_id, c.content, c.read_after).where(c.shop == shop, c.order_id.in_(order_ids))
     with store.reading() as connection:
@@ -187,7 +191,7 @@ def latest(
     attention: bool = False,
     limit: int | None = 100,
 ) -> list[OrderRow]:
-    """Orders, the latest change first; `attention`: only those that need a person. `limit` None: all of them."""
+    """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit."""
     c = s.orders.c
     statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id).limit(limit)
     if shop:
@@ -201,7 +205,7 @@ def latest(
 
 
 def find(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]:
-    """The orders with this id: more than one only where two shops have it."""
+    """Return the orders with this id. There are several only if several shops have an order with this id."""
     where = [s.orders.c.order_id == order_id]
     if shop:
         where.append(s.orders.c.shop == shop)

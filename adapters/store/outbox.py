@@ -23,7 +23,7 @@ class OutboxRow:
 
 
 def add(tx: Transaction, rows: Sequence[OutboxRow], now: datetime) -> None:
-    """Have these records published; those with the same key in this order."""
+    """Store these records to be published. Records with the same key are published in this order."""
     values = [
         dict(
             aggregatetype=row.record.topic,
@@ -39,15 +39,15 @@ def add(tx: Transaction, rows: Sequence[OutboxRow], now: datetime) -> None:
 
 
 def delete(tx: Transaction, ids: Collection[int]) -> None:
-    """These are published."""
+    """Delete these rows, because their records are published."""
     tx.execute(sa.delete(s.outbox).where(bulk.among(tx, s.outbox.c.id, ids)))
 
 
 def oldest(store: Store, limit: int, *, topic: str | None = None, without: Collection[str] = ()) -> list[OutboxRow]:
-    """The oldest records to publish: of one topic, or of all topics `without` some.
+    """Return the oldest records to publish: of one topic, or of all topics except those in `without`.
 
-    A transaction with a lower id may end later. Its records are found then: published records are deleted by id, and
-    there is no position up to which the outbox was read.
+    A row with a lower id may be committed after a row with a higher id. It is found then, because published rows are
+    deleted by id, and the relay stores no position up to which it has read.
     """
     c = s.outbox.c
     statement = sa.select(s.outbox).order_by(c.id).limit(limit)

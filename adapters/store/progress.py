@@ -22,17 +22,17 @@ class Progress:
 
     position: int  # the next offset to apply
     log_id: str = ""  # of the topic that `position` belongs to
-    excused_commit: int = 0  # a commit up to here is no sign of a restored store
+    excused_commit: int = 0  # a commit in Kafka up to here does not show that the store was restored
     was_shorter: bool = False  # the log was seen to end before `position`; it may have grown since
 
     def counts_in(self, log_id: str) -> bool:
-        """Whether `position` still names a place in the log with this id: neither recreated nor shorter meanwhile."""
+        """Whether `position` is a position in the log with this id, and this log was never seen to be shorter."""
         return self.log_id == log_id and not self.was_shorter
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A consumer's step over a range of offsets: from `held`, the position that it holds, to `position`."""
+    """A consumer's step over a range of offsets: from `held`, the position that it has in memory, to `position`."""
 
     cluster: str
     group: str
@@ -44,7 +44,10 @@ class Advance:
 def begin(
     tx: Transaction, cluster: str, group: str, partition_offsets: Mapping[Partition, PartitionOffsets]
 ) -> dict[Partition, Progress]:
-    """The row of each partition, locked by topic and partition. A missing row begins at the log's first offset."""
+    """Lock the row of each partition, by topic and partition, and return them.
+
+    A missing row is inserted first. It begins at the log's first offset.
+    """
     c = s.progress.c
     rows = [
         dict(
@@ -67,8 +70,10 @@ def begin(
 
 
 def advance(tx: Transaction, step: Advance) -> None:
-    """Step over a range of offsets. Raises Fenced where the stored position is not the one that the consumer holds:
-    another consumer has moved it (docs/rules.md 7)."""
+    """Move a partition's row from the position that the consumer holds to the next one.
+
+    Raises Fenced if the stored position is another one, because another consumer has moved it (docs/rules.md 7).
+    """
     c, partition = s.progress.c, step.partition
     mine = (
         c.cluster == step.cluster,
@@ -82,7 +87,7 @@ def advance(tx: Transaction, step: Advance) -> None:
 
 
 def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
-    """Write a partition's row, over any position that it has."""
+    """Overwrite a partition's row, or insert it if it is missing."""
     values = dict(
         position=progress.position,
         log_id=progress.log_id,
@@ -95,7 +100,7 @@ def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progr
 
 
 def of_group(store: Store, cluster: str, group: str) -> dict[Partition, Progress]:
-    """How far a group applied each partition that has a row."""
+    """Return how far a group applied each partition that has a row."""
     c = s.progress.c
     statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group)
     with store.reading() as connection:

@@ -1,11 +1,11 @@
 """The tables and their constraints. Alembic's revisions in migrations/ create them; a test compares both.
 
-What must always hold is an index or a constraint here, so that no code can break it. A command's `state`:
+Each rule that must always hold is an index or a constraint here, so that no code can break it. A command's `state`:
 
     open --claim--> leased --result--> done | rejected | gave_up
      |  ^             |
      |  +--- retry ---+        an expired lease is claimable by the ordinary claim
-     +--> obsolete             no longer needed; open again in the same row where the need returns
+     +--> obsolete             no longer needed; opens again in the same row if the need returns
 """
 
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 def member(words: type[Word], text: str) -> Word:
-    """The member of an enum that is stored as `text`. A text that only a newer version knows is read as it is."""
+    """Return the member of an enum that is stored as `text`. A text that only a newer version knows is returned."""
     return cast(Word, words._value2member_map_.get(text, text))
 
 
@@ -58,7 +58,7 @@ class OneOf(TypeDecorator[Word]):
         self.words = words
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        return value if value is None else str(value)  # psycopg takes no array that holds members and plain texts
+        return value if value is None else str(value)  # psycopg refuses an array that mixes members and plain texts
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> Word | None:
         return None if value is None else member(self.words, value)
@@ -80,14 +80,14 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def is_live(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
     """The condition that a command is open or leased.
 
-    The values stand in the SQL text and are no parameters: a partial index is used only where the text of the
-    condition is the one in the index.
+    The values are literals of the SQL and not parameters: a database uses a partial index only if the statement holds
+    the condition of the index, and a parameter hides that.
     """
     return c["state"].in_([sa.literal_column("'open'"), sa.literal_column("'leased'")])
 
 
 def needs_attention(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
-    """The condition that an order needs a person. Its value stands in the SQL text for the same reason."""
+    """The condition that an order needs a person. `'[]'` is a literal for the reason that `is_live` gives."""
     return c["attention"] != sa.literal_column("'[]'")
 
 
@@ -129,7 +129,8 @@ orders = sa.Table(
     ),
 )
 
-#: Each version of an order that Mirakl showed, byte for byte, compressed. No statement looks inside. Personal data.
+#: Each version of an order that Mirakl showed, byte for byte, compressed. No statement reads inside the bytes.
+#: Personal data.
 snapshots = sa.Table(
     "snapshots",
     metadata,
@@ -164,7 +165,7 @@ journal = sa.Table(
     sa.UniqueConstraint("order_key", "version"),
 )
 
-#: Calls to make. Unique by what a call is for, so that one need never leads to two calls.
+#: Calls to make. The unique constraint is over what a call is for, so that one need never leads to two calls.
 commands = sa.Table(
     "commands",
     metadata,
@@ -183,7 +184,7 @@ commands = sa.Table(
     sa.Column("lease_token", sa.Text),
     sa.Column("lease_until", Instant),
     sa.Column("payload", sa.LargeBinary),  # of an import, stored before its first try. Personal data
-    sa.Column("maybe_sent", sa.Boolean, nullable=False, server_default=sa.false()),  # then the payload is frozen
+    sa.Column("maybe_sent", sa.Boolean, nullable=False, server_default=sa.false()),  # if so, the payload is frozen
     sa.Column("last_outcome", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("order_key", "kind", "carries", "round"),
     sa.CheckConstraint("state IN ('open', 'leased', 'done', 'rejected', 'gave_up', 'obsolete')", name="state_is_known"),
@@ -204,7 +205,7 @@ commands = sa.Table(
     ),
 )
 
-#: Shops by name, each bound to one account at Mirakl, and the switches of their effects.
+#: Shops by name, each bound to one account at Mirakl, and the switches that turn their calls (effects) on or off.
 shops = sa.Table(
     "shops",
     metadata,
@@ -248,9 +249,11 @@ progress = sa.Table(
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("group_name", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
-    sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id, another one once it is recreated
-    sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),  # by `offsets reset`
-    sa.Column("was_shorter", sa.Boolean, nullable=False, server_default=sa.false()),  # the log ended before `position`
+    sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id; a recreated topic has another
+    # From `offsets reset`: a commit in Kafka up to this offset does not show that the store was restored.
+    sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),
+    # The log was once seen to end before `position`.
+    sa.Column("was_shorter", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.PrimaryKeyConstraint("cluster", "topic", "partition", "group_name"),
 )
 
@@ -263,7 +266,8 @@ class DeadLetterState(StrEnum):
     DISCARDED = "discarded"  # a person decided that it is not needed
 
 
-#: What could not be used, as received. The same bytes for the same reason are one row. May hold personal data.
+#: Records, orders and callbacks that cannot be used, as received. The same bytes for the same reason are one row.
+#: They may hold personal data.
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
@@ -292,7 +296,8 @@ leases = sa.Table(
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("until", Instant, nullable=False),
-    # As versions before 0.1.0 named them: a poller of such a version must not poll a shop beside one of this version.
+    # Refuses the names of versions before 0.1.0, so that a poller of such a version cannot poll a shop at the same time
+    # as a poller of this version.
     sa.CheckConstraint("substr(name, 1, 5) <> 'poll:' AND substr(name, 1, 7) <> 'poller:'", name="name_is_new"),
 )
 
@@ -321,9 +326,9 @@ outbox = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
 )
 
-#: The cluster of the embedded log, in `progress`.
+#: The value of `progress.cluster` for the embedded log.
 CLUSTER: Final = "embedded"
-#: The embedded log. Offsets are assigned in the write transaction: without gaps, and each one once.
+#: The embedded log. The write transaction assigns the offsets, so there are no gaps and no offset is assigned twice.
 log_records = sa.Table(
     "log_records",
     metadata,

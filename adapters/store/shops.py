@@ -1,4 +1,4 @@
-"""The name of each shop, bound to one account at Mirakl, and the switches of its effects."""
+"""Shops: the account at Mirakl to which each name is bound, and the switches that turn its calls on or off."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from adapters.store.transaction import Store, Transaction
 
 @dataclass(frozen=True, slots=True)
 class ShopRow:
-    """One shop as bound, its switches, and how far its poll has come."""
+    """One shop: its account, its switches, and how far its poll has come."""
 
     name: str
     endpoint: str
@@ -28,21 +28,22 @@ class ShopRow:
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """Which effects of a shop are on: all of them or none, but for the groups that are paused."""
+    """Which calls (effects) of a shop are on. `effects` False: none. True: all except those of the paused groups."""
 
     effects: bool
     paused: tuple[str, ...]
 
 
 def bind(tx: Transaction, name: str, endpoint: str, shop_id: int, *, effects: bool | None, now: datetime) -> None:
-    """Bind a name to its account. `effects` None leaves them as stored, and off for a new shop.
+    """Bind a shop's name to its account. `effects` None: a stored shop keeps them, a new shop starts with effects off.
 
-    Raises ConfigError where the name is bound to another account, or the account to another name: under a second
-    name each of its orders would be carried twice. A name without orders may be bound again: that was a typo.
+    Raises ConfigError if the account is bound to another name, because each of its orders would be imported twice.
+    Raises ConfigError if the name is bound to another account and has orders. Without orders the name is bound again,
+    because the first account was a typo.
     """
     c = s.shops.c
     new = dict(name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now)
-    # Several processes start at once: the second one waits here for the first one's transaction, then finds its row.
+    # If two processes start at once, the second one waits here for the first one's transaction, then finds its row.
     tx.execute(bulk.do_nothing(bulk.insert(tx, s.shops).values(**new)))
     account = (c.endpoint == endpoint, c.shop_id == shop_id, c.name != name)
     other = tx.execute(sa.select(c.name).where(*account)).scalar()
@@ -62,13 +63,13 @@ def bind(tx: Transaction, name: str, endpoint: str, shop_id: int, *, effects: bo
 
 
 def lock_switches(tx: Transaction, shop: str) -> Switches | None:
-    """The shop's switches, its row locked. None: no such shop."""
+    """Lock the shop's row and return its switches. None if there is no such shop."""
     row = tx.execute(sa.select(s.shops).where(s.shops.c.name == shop).with_for_update()).first()
     return None if row is None else Switches(row.effects, tuple(row.paused.split()))
 
 
 def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects: bool | None = None) -> None:
-    """Set which groups of effects are paused. `effects` None leaves them as they are."""
+    """Set which groups of effects are paused. `effects` None: that switch stays as it is."""
     values: dict[str, Any] = {"paused": " ".join(sorted(paused))}
     if effects is not None:
         values["effects"] = effects
@@ -76,7 +77,7 @@ def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects
 
 
 def list_all(store: Store) -> list[ShopRow]:
-    """Every shop, by name."""
+    """Return every shop, sorted by name."""
     statement = (
         sa.select(s.shops, s.cursors.c.succeeded_at, s.cursors.c.watermark)
         .join(s.cursors, s.cursors.c.shop == s.shops.c.name, isouter=True)

@@ -12,7 +12,7 @@ from adapters.store.transaction import Store, Transaction
 
 
 def add(tx: Transaction, bodies: Mapping[tuple[int, str], bytes], now: datetime) -> None:
-    """Keep these bytes by (order key, digest). A digest that an order has already is not written again."""
+    """Store bytes by (order key, digest). If an order has a digest already, its bytes are not written again."""
     rows = [
         dict(order_key=key, content=digest, body=zlib.compress(body, 1), received_at=now)
         for (key, digest), body in bodies.items()
@@ -21,12 +21,12 @@ def add(tx: Transaction, bodies: Mapping[tuple[int, str], bytes], now: datetime)
 
 
 def load(tx: Transaction, order_key: int, digest: str) -> bytes | None:
-    """The bytes of an order with this digest, for the import."""
+    """Return the bytes of an order with this digest, inside the transaction that prepares an import."""
     return _body(tx.execute(_select(order_key, digest)).scalar())
 
 
 def find(store: Store, order_key: int, digest: str) -> bytes | None:
-    """The bytes of an order with this digest, for a person."""
+    """Return the bytes of an order with this digest, for a person."""
     with store.reading() as connection:
         return _body(connection.execute(_select(order_key, digest)).scalar())
 

@@ -16,7 +16,7 @@ from adapters.store import engine
 
 
 class Transaction:
-    """One write transaction: its connection, and which of the two engines it is on (see bulk)."""
+    """One write transaction. `execute` runs a statement in it. `is_sqlite` is for bulk.py, where the engines differ."""
 
     def __init__(self, connection: sa.Connection, is_sqlite: bool) -> None:
         self.execute = connection.execute
@@ -34,32 +34,32 @@ class Store:
         password: Callable[[], str] | None = None,
         connections: int = 16,
     ) -> None:
-        """`busy_seconds`: how long a write on SQLite waits for another process. `connections`: how many PostgreSQL may
-        have at a time; `password` is read for each of them. Raises ConfigError.
+        """`busy_seconds`: how long a write on SQLite waits for another process. `connections`: the most connections to
+        PostgreSQL at a time. `password` is called for each new connection. Raises ConfigError.
         """
         self.engine = engine.open_engine(url, busy_seconds=busy_seconds, password=password, connections=connections)
         self.is_sqlite = engine.is_sqlite(url)
-        # SQLite's own wait for a lock is unfair: of many threads of one process, some would wait for seconds.
+        # SQLite's own wait for a lock is unfair: if many threads of a process write, some wait for seconds.
         self._writing: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
-        # All statements of a read see the same moment. SQLite's do without an option.
+        # All statements of a read see the same moment. SQLite needs no option for that.
         self._reading = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._of_thread = threading.local()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """One write transaction: it is committed whole, or not at all where the body raises. Raises StoreUnavailable.
+        """Open a write transaction. It is committed at the end, or rolled back if the body raises.
 
-        Where the connection is lost during the commit itself, the transaction may have been committed all the same.
-        So every caller has a fence or a unique id that makes it safe to try again.
+        Raises StoreUnavailable. If the connection is lost during the commit itself, the transaction may have been
+        committed all the same. So every caller has a fence or a unique id that makes a second try safe.
         """
         with self.writing() as connection:
             yield Transaction(connection, self.is_sqlite)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """The connection of a write transaction. On SQLite it takes the write lock at its beginning.
+        """Open a write transaction and give its connection. On SQLite it takes the write lock at its beginning.
 
-        Raises RuntimeError for a second transaction inside the first, by the same thread: it would wait for itself.
+        Raises RuntimeError if this thread has a write transaction open already, because it would wait for itself.
         """
         with (
             self._once_per_thread(),
@@ -82,7 +82,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """The connection of a read whose statements all see the same moment. Raises StoreUnavailable."""
+        """Give a connection for reads, whose statements all see the same moment. Raises StoreUnavailable."""
         with (
             engine.translated(),
             self.engine.connect() as connection,
@@ -91,12 +91,12 @@ class Store:
             yield connection
 
     def migrate(self) -> None:
-        """Bring the schema to this version's."""
+        """Upgrade the schema to the one that this version needs."""
         with self.writing() as connection:
             engine.upgrade(connection)
 
     def schema_is_current(self) -> bool:
-        """Whether the schema is what this version needs."""
+        """Whether the schema is the one that this version needs."""
         with self.reading() as connection:
             return engine.is_current(connection)
 

@@ -12,13 +12,13 @@ from tests.support import OpenStore, new_store
 
 @pytest.fixture
 def store(open_store: OpenStore) -> Store:
-    """A new store on each engine: a test that asks for it holds on both."""
+    """A new store. A test that uses it runs once on SQLite and once on PostgreSQL."""
     return open_store()
 
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Store]:
-    """A new store on SQLite alone."""
+    """A new store on SQLite, for tests that do not run on PostgreSQL."""
     store = new_store(tmp_path)
     yield store
     store.close()

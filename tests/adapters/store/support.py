@@ -1,4 +1,4 @@
-"""What the tests of several tables need."""
+"""Helpers that the tests of several tables use."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def rows(store: Store, table: sa.Table) -> list[dict[str, Any]]:
 
 
 def taken(store: Store, name: str, holder: str, now: datetime) -> Lease | None:
-    """A lease for 30 s; None where another holder has it."""
+    """Take a lease for 30 s. None if another holder has it."""
     with store.transaction() as tx:
         return lease_rows.take(tx, name, holder, now + timedelta(seconds=30), now)
 
@@ -40,7 +40,7 @@ def leased(store: Store, name: str = "poll/alpha", holder: str = "one", now: dat
     return lease
 
 
-#: For tests with two writers at the same time: SQLite has one.
+#: For tests with two writers at the same time, because SQLite has one writer at a time.
 on_postgresql = pytest.mark.parametrize("open_store", ["postgresql"], indirect=True)
 
 

@@ -18,7 +18,7 @@ class Exhausted(Exception):
 
 
 def spend(store: Store, budget: Sequence[BudgetWindow], now: Any = NOW, account: str = "oms:1") -> Any:
-    """None, or when the exhausted window ends."""
+    """Spend one call. Returns None, or when the exhausted window ends."""
     ends_at = None
     try:
         with store.transaction() as tx:

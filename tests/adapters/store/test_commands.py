@@ -1,4 +1,4 @@
-"""Commands: what opens, which one a worker claims, and how it ends. On both engines."""
+"""Commands: when one opens, which one a worker claims, and how one ends. The tests run on both engines."""
 
 import threading
 from dataclasses import replace
@@ -128,7 +128,7 @@ def test_the_longest_due_goes_first_and_of_each_order_the_oldest(desk: Desk) -> 
     desk.lease(other)
     assert desk.claimable() == track
     desk.lease(track)
-    assert desk.claimable() is None  # its order has one leased
+    assert desk.claimable() is None  # another command of its order is leased
     desk.settle(track)
     assert desk.claimable() == confirm
 
@@ -170,7 +170,8 @@ def test_an_expired_lease_is_claimable_and_its_old_holder_changes_nothing(desk: 
 
 
 def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_leased(desk: Desk) -> None:
-    """Accept, then refuse (leased), then accept again: the first row is the oldest, but its order has one leased.
+    """A decision to accept, then to refuse (leased), then to accept again opens the first row again: it is the oldest,
+    but another command of its order is leased.
 
     If the first row were claimable, its lease would break the index of one leased command for each order, and every
     claim of every shop would fail until the other command ended.
@@ -185,7 +186,7 @@ def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_lea
     (other,) = desk.open(IMPORT, order_id="O-2", at=later(1))
     assert desk.claimable(later(1)) == other
     assert not desk.lease(first)
-    # The lease runs out because its holder died: then the leased command goes first, and both end.
+    # The holder died and its lease runs out. The leased command goes first, and at the end both have ended.
     after = NOW + LEASE + timedelta(seconds=1)
     assert not desk.lease(first, "new", after)
     assert desk.claimable(after) == second
@@ -203,7 +204,7 @@ def test_one_of_two_workers_leases_a_command(desk: Desk) -> None:
 
 
 def test_a_command_that_ended_between_read_and_lease_is_not_leased(desk: Desk) -> None:
-    """docs/rules.md 13: found by a claim, then obsolete, then leased."""
+    """docs/rules.md 13: a claim finds a command, the command becomes obsolete, and `lease` refuses it."""
     (command,) = desk.open(IMPORT)
     assert desk.claimable() == command
     desk.mark_obsolete(command)
@@ -221,7 +222,7 @@ def test_many_workers_claim_each_command_once(open_store: OpenStore) -> None:
                 command = command_rows.claimable(tx, NOW, (), ("alpha",))
                 if command is None:
                     return
-                # False: another transaction committed between the read and the lock. Then read again.
+                # False: another transaction committed between the read and the lock, so read again.
                 won = command_rows.lease(tx, command, basis="", token=token, until=NOW + LEASE, now=NOW)
             taken.extend([command] if won else [])
 
@@ -276,7 +277,7 @@ def test_a_claim_reads_the_index_of_live_commands_and_not_the_history(sqlite: St
 
 @on_postgresql
 def test_workers_that_claim_never_wait_for_each_other(open_store: OpenStore) -> None:
-    """While one transaction holds the first order, another one claims the second, and then finds no third."""
+    """While one transaction holds the first order, another transaction claims the second, and then finds no third."""
     one, other = Desk(open_store()), open_store()
     (first,) = one.open(IMPORT)
     (second,) = one.open(IMPORT, order_id="O-2", at=later(1))

@@ -1,6 +1,8 @@
-"""Copying a SQLite store to a real PostgreSQL: what is refused and changes nothing; then that the service goes on.
+"""Copying a SQLite store to a real PostgreSQL.
 
-A copy of half the rows, or without a record or a call, would lose an order or make a call twice.
+The first tests show which copies are refused, and that a refused copy changes nothing. The others show that the copy is
+complete, and that the service goes on with it. A copy without some of the rows, records or calls would lose an order or
+make a call twice.
 """
 
 from collections.abc import Callable, Iterator
@@ -92,7 +94,7 @@ def test_a_store_on_which_a_service_runs_is_refused(rig: Rig, target: Store, cop
 
 
 def test_a_second_copy_and_a_write_at_the_same_time_are_refused(rig: Rig, target: Store) -> None:
-    """What a command of the CLI writes meanwhile would be missing in the copy."""
+    """A row that a command of the CLI writes during the copy would be missing in the copy."""
     seen: list[str] = []
     impatient = Store(f"sqlite:///{rig.path}", busy_seconds=0.05)
 
@@ -200,7 +202,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, target: Store) ->
 
 
 def test_a_row_that_postgresql_refuses_leaves_the_target_empty(rig: Rig, target: Store, copy: Copy) -> None:
-    """Our own code stores no such text. The error must not quote it."""
+    """Our own code does not store such a text. The text of the error must not quote the row."""
     with rig.store.transaction() as tx:
         dead_letter_rows.add(
             tx, [DeadLetter("poll:alpha", "x", "bad_field", "Erika\x00", "d", None, b"")], rig.clock.now()

@@ -1,4 +1,4 @@
-"""Dead letters: counted where they come again, closed once."""
+"""Dead letters: counted if they come again, and closed once."""
 
 import json
 from dataclasses import replace

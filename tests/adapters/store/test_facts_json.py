@@ -1,4 +1,4 @@
-"""The JSON of facts: the stored names stay, whatever the fields are called in Python."""
+"""The JSON of facts: the stored names stay when a field gets another name in Python."""
 
 import json
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from adapters.store.facts_json import facts_from_json, facts_to_json
 from statemachine.facts import Decision, DecisionKind, Facts
 from tests.statemachine.lives import read, snapshot_event
 
-#: As the versions before wrote it.
+#: JSON as earlier versions wrote it.
 STORED = (
     '{"snapshot":{"updated_at":"2026-03-01T00:00:00Z","rank":4,"has_address":true,"read_at":"2026-03-01T00:00:00Z",'
     '"content":"digest","state":"SHIPPING"},'

@@ -1,4 +1,4 @@
-"""What each migration makes of the rows that a version before left."""
+"""Migrations: how each one changes rows that an earlier version wrote."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from adapters.store.transaction import Store
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TOPIC = "mirakl.order-snapshots"
 
-#: As the version with revision 0002 writes and reads a row: it does not know the column `was_shorter`.
+#: How the version of revision 0002 writes and reads a row. It does not know the column `was_shorter`.
 INSERT_OF_BEFORE = """
     INSERT INTO progress (cluster, topic, partition, group_name, position, log_id, excused_commit)
     VALUES ('c', 'mirakl.order-snapshots', :partition, 'g', :position, :log_id, :excused_commit)
@@ -100,7 +100,7 @@ def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
 
 
 def leased(store: Store, name: str, token: int, until: datetime) -> None:
-    """As a version before writes a lease."""
+    """Write a lease as an earlier version does."""
     with store.writing() as connection:
         connection.execute(sa.insert(s.leases).values(name=name, holder="before", token=token, until=until))
 

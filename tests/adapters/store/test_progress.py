@@ -1,4 +1,4 @@
-"""Progress: a partition's row moves only from the position that its consumer holds."""
+"""Progress: a consumer can move a partition's row only if it knows the row's present position."""
 
 import pytest
 

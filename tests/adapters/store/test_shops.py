@@ -1,4 +1,4 @@
-"""Shops: a name bound to its account, and the switches of its effects."""
+"""Shops: a name is bound to its account, and switches turn its effects on or off."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +68,7 @@ def test_pausing_groups_leaves_effects_as_they_are(store: Store) -> None:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a second process raised, and the shops afterwards: name, number and effects."""
+    """What a second process raised, and the name, number and effects of each shop afterwards."""
 
     error: Any
     shops: list[tuple[str, int, bool]]

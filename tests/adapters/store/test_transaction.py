@@ -1,4 +1,4 @@
-"""Transactions: committed whole or not at all, and unavailable while the database is."""
+"""Transactions: committed whole or not at all. StoreUnavailable if the database cannot be used."""
 
 import sqlite3
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""For many processes: leases, budgets, the outbox; and the id of its topic in a row of progress.
+"""Adds what many processes need: leases, budgets, the outbox, and the topic's id in each row of progress.
 
-Runs before the new code. It only adds, so processes of the version before go on beside it.
+Runs before the new code starts. It only adds, so processes of the previous version go on during and after it.
 """
 
 from typing import Literal
@@ -44,7 +44,8 @@ def upgrade() -> None:
         sa.Column("created_at", adapters.store.schema.Instant(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
-    # SQLite cannot add a constraint to a table, so the table is recreated there. Its one process does that alone.
+    # SQLite cannot add a constraint to a table, so the table is recreated there. SQLite serves one process, so no other
+    # process is disturbed.
     recreate: Literal["always", "never"] = "always" if op.get_context().dialect.name == "sqlite" else "never"
     with op.batch_alter_table("progress", recreate=recreate) as progress:
         progress.add_column(sa.Column("log_id", sa.Text(), server_default="", nullable=False))

@@ -1,12 +1,14 @@
-"""Progress notes in a column of its own that the log was seen to be shorter than what was applied of it.
+"""Adds a column to `progress` which says that the log once ended before the stored position.
 
-Until now the text " was shorter" behind `log_id` said so. Rows that have it get the column instead.
+Until now the text " was shorter" at the end of `log_id` said so. Rows with this text lose it and get the column.
 
-Runs before the new code: processes of the version before go on beside it, with two limits. They do not read the column:
-where one of them takes over a partition that is stopped with `log_shorter`, it reads on as soon as the log has grown
-behind the position. So reset such partitions (`orderflow offsets reset`), or stop the old processes, before the
-migration. And where one of them stops a partition it still writes the text: the new version shows that partition as
-`topic_recreated`, and does not read it either.
+Runs before the new code starts. Processes of the previous version go on during and after it, with two limits:
+
+- They do not read the column. If one of them takes over a partition that is stopped with `log_shorter`, it reads this
+  partition again as soon as the log has grown past the position. So before the migration, reset such partitions
+  (`orderflow offsets reset`) or stop the old processes.
+- They still write the text. If one of them stops a partition, the new version shows this partition as
+  `topic_recreated` and does not read it either.
 """
 
 import sqlalchemy as sa

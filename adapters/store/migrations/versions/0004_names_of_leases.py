@@ -1,9 +1,9 @@
-"""Leases of pollers have the names poll/SHOP and member/poller/ID, where they had poll:SHOP and poller:ID.
+"""Renames the leases of pollers: poll:SHOP becomes poll/SHOP, and poller:ID becomes member/poller/ID.
 
-Under two names two processes would poll one shop. So the rows are renamed, and the old names are refused from here on:
-a poller of the version before fails at its next renewal (loop_broken, IntegrityError), and its run ends without a new
-cursor. The new pollers take the leases over when they end, after 30 s by default. Other roles of the version before
-go on.
+If the lease of a shop had two names, two processes could poll the shop at the same time. So the rows are renamed, and
+from then on a constraint refuses the old names. A poller of the previous version fails when it next renews its lease
+(`loop_broken`, IntegrityError), and its run ends without a new cursor. A new poller takes the lease over when it ends,
+after 30 s by default. Processes of the previous version with other roles go on.
 """
 
 from typing import Literal
@@ -22,13 +22,14 @@ RENAMED = {"poll:": "poll/", "poller:": "member/poller/"}
 def upgrade() -> None:
     is_sqlite = op.get_context().dialect.name == "sqlite"
     if not is_sqlite:
-        op.execute("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")  # no renewal between the update and the constraint
+        op.execute("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")  # no lease is renewed before the constraint exists
     leases = sa.table("leases", sa.column("name", sa.Text()))
     name = leases.c.name
     for old, new in RENAMED.items():
         rest = sa.func.substr(name, len(old) + 1)
         op.execute(sa.update(leases).where(sa.func.substr(name, 1, len(old)) == old).values(name=new + rest))
-    # SQLite adds no constraint to a table: there the table is made again, which one process alone does.
+    # SQLite cannot add a constraint to a table, so the table is recreated there. SQLite serves one process, so no other
+    # process is disturbed.
     recreate: Literal["always", "never"] = "always" if is_sqlite else "never"
     with op.batch_alter_table("leases", recreate=recreate) as batch:
         batch.create_check_constraint(
