@@ -186,7 +186,7 @@ def test_what_was_received_is_kept_byte_for_byte(tmp_path: Path) -> None:
         assert snapshot_rows.find(one.store, order.key, order.digest) == raw
 
 
-def test_with_effects_off_it_decides_and_touches_nothing(tmp_path: Path) -> None:
+def test_with_effects_off_commands_are_opened_and_no_call_is_made(tmp_path: Path) -> None:
     raw = b'{"order_id": "O-1", "order_state": "WAITING_ACCEPTANCE", "order_lines": [{"order_line_id": "1"}]}'
     with place(tmp_path, page_of([raw]), effects="off") as (one, mirakl, _):
         one.turn()
