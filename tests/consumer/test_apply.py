@@ -1,4 +1,4 @@
-"""Apply, the only writer of orders: a real store, a clock by hand, the real table."""
+"""OrderWriter with a real store and the real table of edges. What it decides alone is in test_decide_batch.py."""
 
 import hashlib
 import itertools
@@ -41,8 +41,8 @@ from tests.statemachine.lives import answered, read, sent, settled, snapshot_eve
 from tests.statemachine.test_confluence import histories
 from tests.support import StillClock, new_store
 
-PLACE = Partition("topic", 0)
-MOVE = Advance("c", "g", PLACE, 0, 1)
+PARTITION = Partition("topic", 0)
+MOVE = Advance("c", "g", PARTITION, 0, 1)
 
 
 class World(Hooks):
@@ -51,11 +51,11 @@ class World(Hooks):
     def __init__(self, folder: Path, policies: Mapping[str, Policy] | None = None) -> None:
         self.clock = StillClock()
         self.store = new_store(folder)
-        self.told: list[Applied] = []
+        self.reported: list[Applied] = []
         self.orders = OrderWriter(self.store, policies or {}, self.clock, self)
 
     def event_applied(self, applied: Applied) -> None:
-        self.told.append(applied)
+        self.reported.append(applied)
 
     def apply(self, *events: Event) -> list[str]:
         return [one.result for one in self.orders.apply(events)]
@@ -97,19 +97,19 @@ def reasons(order: OrderRow) -> list[str]:
     return [one.reason for one in order.attention]
 
 
-# -- What must not happen ----------------------------------------------------------------------------------------
+# -- Failures -----------------------------------------------------------------------------------------------------
 
 
-def test_nothing_of_a_failing_batch_is_kept_and_nobody_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    letter = DeadLetter("topic", "topic/0/0", "not_json", "", "d", None, b"x")
+def test_a_failing_batch_stores_nothing_and_calls_no_hook(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead_letter = DeadLetter("topic", "topic/0/0", "not_json", "", "d", None, b"x")
     good = replace(spoke(), order_id="O-2")
     bad = replace(seen("SHIPPING"), raw=b"x", note={"bad": object()})  # type: ignore[dict-item]
     with pytest.raises(TypeError):
-        world.orders.apply([good, bad], [world.begun(MOVE)], [letter])
+        world.orders.apply([good, bad], [world.begun(MOVE)], [dead_letter])
     tables = (s.orders, s.journal, s.commands, s.snapshots, s.dead_letters)
     assert [world.count(table) for table in tables] == [0] * 5
     assert world.begun(MOVE) == MOVE
-    assert world.told == []
+    assert world.reported == []
 
 
 def test_a_fenced_batch_leaves_nothing(world: World) -> None:
@@ -117,7 +117,7 @@ def test_a_fenced_batch_leaves_nothing(world: World) -> None:
     with pytest.raises(Fenced):
         world.orders.apply([spoke()], [replace(MOVE, position=2)])
     assert world.count(s.orders) == 0
-    assert world.told == []
+    assert world.reported == []
 
 
 def test_hooks_are_called_after_the_commit(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_hooks_are_called_after_the_commit(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_person(
+def test_a_change_of_state_without_an_edge_keeps_the_state_and_needs_attention(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.apply(seen("WAITING_ACCEPTANCE"))
@@ -162,23 +162,23 @@ def test_a_pair_without_a_row_keeps_the_state_opens_nothing_and_asks_for_a_perso
         "waiting_acceptance",
         "waiting_acceptance",
     )
-    monkeypatch.undo()  # an upgrade brings the row, the next event takes it
+    monkeypatch.undo()  # an upgrade brings the edge, and the next event takes it
     assert world.apply(seen("SHIPPING", 2)) == ["moved"]
     assert world.order().state == "shipping"
     assert world.order().attention == ()
     assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}
 
 
-def test_no_events_touch_nothing(world: World) -> None:
+def test_an_empty_batch_changes_nothing(world: World) -> None:
     assert world.apply() == []
     world.orders.replan([])
     assert world.count(s.orders) == 0
 
 
-# -- A life ------------------------------------------------------------------------------------------------------
+# -- States and commands ------------------------------------------------------------------------------------------
 
 
-def test_a_life_from_the_first_sighting_to_shipped(world: World) -> None:
+def test_an_order_from_its_first_read_to_shipped(world: World) -> None:
     steps: list[tuple[Event, str, set[tuple[str, str, int]]]] = [
         (seen("WAITING_ACCEPTANCE"), "waiting_acceptance", {(CommandKind.ACCEPT, "accept", 0)}),
         (answered(CommandKind.ACCEPT, carries="accept", answered=1), "accepted", set()),
@@ -202,21 +202,21 @@ def test_a_life_from_the_first_sighting_to_shipped(world: World) -> None:
     journal = journal_rows.of_order(world.store, 1)
     assert [entry.version for entry in journal] == list(range(1, 10))  # docs/rules.md 11
     assert [(entry.before, entry.after) for entry in journal] == list(itertools.pairwise(path))
-    assert [one.moved for one in world.told] == [before != after for before, after in itertools.pairwise(path)]
-    assert [one.seconds_in_before for one in world.told][1:4] == [10, 10, 10]
+    assert [one.moved for one in world.reported] == [before != after for before, after in itertools.pairwise(path)]
+    assert [one.seconds_in_before for one in world.reported][1:4] == [10, 10, 10]
 
 
 def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -> None:
-    """docs/rules.md 21: no claim can come between the cancel and the end of the import."""
+    """docs/rules.md 21: no claim can come between the cancellation and the end of the import command."""
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
         world.orders.apply_in(tx, [seen("CANCELED", 1)])
         assert command_rows.live(tx, [1]) == []
-        assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}  # what everybody else still sees
+        assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}  # what other transactions still see
     assert world.states_of_commands() == {CommandKind.IMPORT: "obsolete"}
 
 
-def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) -> None:
+def test_a_leased_command_that_is_not_needed_for_a_while_is_marked_and_revived(world: World) -> None:
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
         command_rows.lease(tx, 1, basis="", token="t", until=world.clock.now(), now=world.clock.now())
@@ -229,13 +229,13 @@ def test_a_leased_command_that_is_needed_no_more_and_then_again(world: World) ->
     assert world.count(s.commands) == 1
 
 
-def test_a_need_that_returns_is_the_same_row(world: World) -> None:
+def test_a_command_that_is_needed_again_opens_in_the_same_row(world: World) -> None:
     for event in (seen("SHIPPING"), seen("WAITING_DEBIT", 1), seen("SHIPPING", 2)):
         world.apply(event)
     assert [(c.kind, c.state) for c in command_rows.of_order(world.store, 1)] == [(CommandKind.IMPORT, "open")]
 
 
-def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
+def test_a_cancellation_by_the_oms_ends_open_commands_until_it_is_settled(world: World) -> None:
     world.apply(seen("SHIPPING"))
     world.apply(replace(spoke(), event_id="128", new_facts=Facts(cancellations=(Cancellation(1),))))
     assert reasons(world.order()) == ["oms_canceled"]
@@ -247,7 +247,7 @@ def test_a_cancel_by_the_oms_holds_what_is_open(world: World) -> None:
 # -- Repeats (docs/rules.md 10) -----------------------------------------------------------------------------------
 
 
-def test_a_repeat_in_the_same_batch_is_counted_and_is_no_row(world: World) -> None:
+def test_a_repeat_in_the_same_batch_is_counted_and_has_no_row(world: World) -> None:
     assert sorted(world.apply(spoke(), spoke(), spoke(2))) == ["noted", "noted", EventResult.REPEATED]
     assert [(e.event.event_id, e.repeats) for e in journal_rows.of_order(world.store, 1)] == [
         ("spoke1", 1),
@@ -266,7 +266,7 @@ def test_a_repeat_in_a_later_batch_is_counted_and_changes_nothing(world: World) 
     ]
     assert world.order() == before
     assert [e.repeats for e in journal_rows.of_order(world.store, 1)] == [2]
-    assert [one.result for one in world.told] == ["moved", EventResult.REPEATED, EventResult.REPEATED]
+    assert [one.result for one in world.reported] == ["moved", EventResult.REPEATED, EventResult.REPEATED]
 
 
 def test_the_same_event_id_of_another_source_is_no_repeat(world: World) -> None:
@@ -274,7 +274,7 @@ def test_the_same_event_id_of_another_source_is_no_repeat(world: World) -> None:
     assert world.order().version == 2
 
 
-# -- Orders apart ------------------------------------------------------------------------------------------------
+# -- Many orders --------------------------------------------------------------------------------------------------
 
 
 def test_two_shops_with_one_order_id_do_not_mix(world: World) -> None:
@@ -303,7 +303,7 @@ def test_a_batch_takes_as_many_statements_for_many_orders_as_for_one(world: Worl
 
 
 def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
-    """A batch must cost the same at a million orders: finding pairs once read every order and every event."""
+    """A batch must cost the same in a store with a million orders."""
     ran: list[tuple[str, Any]] = []
     listen = sa.event.listen
     listen(world.store.engine, "before_cursor_execute", lambda *c: ran.append((c[2], c[3][0] if c[5] else c[3])))
@@ -325,10 +325,10 @@ def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
     assert scans == {}
 
 
-# -- Attention and policies --------------------------------------------------------------------------------------
+# -- Attention and policies ---------------------------------------------------------------------------------------
 
 
-def test_attention_keeps_the_moment_since_which_it_stands(world: World) -> None:
+def test_an_attention_reason_keeps_the_instant_since_which_it_stands(world: World) -> None:
     def without_address(step: float) -> Event:
         return seen("SHIPPING", step, has_address=False)
 
@@ -343,7 +343,7 @@ def test_attention_keeps_the_moment_since_which_it_stands(world: World) -> None:
     assert world.order().attention == (StandingAttention(Reason.ADDRESS_MISSING, since=world.clock.now()),)
 
 
-def test_a_changed_policy_is_planned_without_an_event(tmp_path: Path) -> None:
+def test_a_replan_applies_a_changed_policy_without_an_event(tmp_path: Path) -> None:
     policies = {"alpha": Policy("hold")}
     world = World(tmp_path, policies)
     world.apply(seen("WAITING_ACCEPTANCE"))
@@ -363,8 +363,8 @@ def test_a_changed_policy_is_planned_without_an_event(tmp_path: Path) -> None:
     world.store.close()
 
 
-def test_a_plan_that_changes_nothing_writes_nothing(world: World) -> None:
-    """It runs over every order of a shop at each start."""
+def test_a_replan_that_changes_nothing_writes_nothing(world: World) -> None:
+    """At each start every order of a shop is planned again."""
     world.apply(seen("WAITING_ACCEPTANCE"))
     written: list[str] = []
     sa.event.listen(world.store.engine, "before_cursor_execute", lambda *call: written.append(call[2]))
@@ -372,7 +372,7 @@ def test_a_plan_that_changes_nothing_writes_nothing(world: World) -> None:
     assert not [statement for statement in written if statement.startswith("UPDATE")]
 
 
-def test_an_older_order_is_left_alone(tmp_path: Path) -> None:
+def test_for_an_order_older_than_the_policy_s_date_no_command_is_opened(tmp_path: Path) -> None:
     world = World(tmp_path, {"alpha": Policy(not_before=read("SHIPPING").created_at.replace(year=2027))})
     world.apply(seen("WAITING_ACCEPTANCE"))
     assert world.order().state == "waiting_acceptance"
@@ -380,11 +380,11 @@ def test_an_older_order_is_left_alone(tmp_path: Path) -> None:
     world.store.close()
 
 
-# -- The rows are the fold of the journal, whatever came when (promise 2) ----------------------------------------
+# -- The rows are the join of the journal, in whatever order events came ------------------------------------------
 
 
-def told_apart(event: Event) -> Event:
-    """Different events get different ids, and different reads different contents, as the wire gives them."""
+def distinguished(event: Event) -> Event:
+    """With ids that differ where the events differ, and digests that differ where the reads differ."""
     says = event.new_facts
     for name in ("snapshot", "unknown"):
         if (shown := getattr(says, name)) is not None:
@@ -402,11 +402,11 @@ def batches(draw: st.DrawFn, events: Sequence[Event]) -> list[list[Event]]:
 
 @st.composite
 def two_runs(draw: st.DrawFn) -> tuple[list[list[Event]], list[list[Event]]]:
-    """The same events in two orders, with repeats, cut into batches anywhere."""
+    """The same events twice, in different orders and batches, with repeats."""
     one, other = draw(histories())
     return (
-        draw(batches([told_apart(event) for event in one])),
-        draw(batches([told_apart(event) for event in other])),
+        draw(batches([distinguished(event) for event in one])),
+        draw(batches([distinguished(event) for event in other])),
     )
 
 
@@ -445,7 +445,7 @@ def test_any_order_any_batches_and_any_repeats_end_the_same(runs: tuple[list[lis
 
 
 def test_the_builders_reach_every_kind_of_command() -> None:
-    """Else the property above would hold for nothing."""
+    """Otherwise the property above would hold without meaning."""
     shown = [seen(state, step) for step, state in enumerate(("SHIPPING", *AFTER_SHIPPING))]
     state, facts, attention, _ = end_of([[sent()], shown, [settled("partly_sent:")]])
     assert state == "shipped"

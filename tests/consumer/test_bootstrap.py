@@ -94,7 +94,7 @@ def test_simulators_overwrite_no_configuration(home: Path) -> None:
         write_settings(home, {}, "http://127.0.0.1:1", 1)
 
 
-# -- Processes of some roles -------------------------------------------------------------------------------------
+# -- Processes of some roles --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", ROLES)

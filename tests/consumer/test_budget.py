@@ -1,5 +1,4 @@
-"""The published budget of an account of the OMS, over all workers (docs/kornitx.md 2.2): never overdrawn, and nobody
-asks."""
+"""The budget of an OMS account, shared by all workers (docs/kornitx.md 2.2): no call is made beyond it."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +21,7 @@ BUDGET = (BudgetWindow("hour", HOUR, 3), BudgetWindow("day", timedelta(days=1), 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    """Of alpha eight orders can be imported, of beta one."""
+    """Eight orders of alpha and one of beta can be imported."""
     rig = Rig(tmp_path, shops=("alpha", "beta"))
     for number in range(8):
         rig.add(f"{number}-A", state="SHIPPING")
@@ -34,7 +33,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def work(rig: Rig, *workers: Worker, seconds: float = 0) -> int:
-    """Workers by turns, until none finds anything. Returns how many calls reached the OMS."""
+    """Let the workers take turns until none finds a command. Returns how many calls reached the OMS."""
     rig.clock.advance(seconds)
     before = len(rig.oms_net.bodies)
     while sum(worker.turn() for worker in workers):
@@ -46,45 +45,45 @@ def imported(rig: Rig) -> int:
     return sum(rig.state(f"{number}-A") == "imported" for number in range(8))
 
 
-def test_two_workers_together_keep_to_it_and_go_on_when_the_hour_turns(rig: Rig) -> None:
+def test_two_workers_share_a_budget_and_go_on_with_the_next_hour(rig: Rig) -> None:
     workers = [rig.new_worker(BUDGET), rig.new_worker(BUDGET)]
     assert work(rig, *workers) == 3 + 1
-    assert imported(rig) == 3, "an account of its own"
-    assert rig.state("9-B") == "imported", "an account of its own"
+    assert imported(rig) == 3
+    assert rig.state("9-B") == "imported", "beta has an account of its own"
     assert work(rig, *workers, seconds=3590) == 0
-    assert work(rig, *workers, seconds=11) == 2, "the day has two left"
+    assert work(rig, *workers, seconds=11) == 2, "two calls are left for the day"
     assert work(rig, *workers, seconds=3601) == 0
     assert work(rig, *workers, seconds=22 * 3600) == 3
     assert imported(rig) == 8
     assert {rig.command(f"{number}-A").attempts for number in range(8)} == {1}
 
 
-def test_a_worker_that_starts_anew_finds_it_spent(rig: Rig) -> None:
+def test_a_worker_that_starts_later_finds_the_budget_spent(rig: Rig) -> None:
     work(rig, rig.new_worker(BUDGET))
-    anew = rig.new_worker(BUDGET)
-    assert work(rig, anew) == 0
+    later = rig.new_worker(BUDGET)
+    assert work(rig, later) == 0
     assert imported(rig) == 3
 
 
-def test_other_calls_and_shops_go_on_in_the_same_turn(rig: Rig) -> None:
-    """Else a thread that meets a spent account rests, while others have something to do."""
+def test_a_spent_budget_does_not_stop_other_calls_in_the_same_turn(rig: Rig) -> None:
+    """Otherwise a thread that meets a spent account would wait although other commands are due."""
     rig.add("7-C", "beta", sku="TASSE-33CL")
     work(rig, rig.new_worker((BudgetWindow("hour", HOUR, 3),)))
     rig.poll()
     rig.add("8-A2")
     rig.poll()
-    anew = rig.new_worker((BudgetWindow("hour", HOUR, 3),))
-    assert anew.turn(), "an acceptance, behind five imports that have to wait"
+    later = rig.new_worker((BudgetWindow("hour", HOUR, 3),))
+    assert later.turn(), "an acceptance, although five imports before it have to wait"
     assert rig.effects("8-A2") or rig.effects("7-C")
 
 
-def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
+def test_a_claim_beyond_the_budget_is_rolled_back(rig: Rig) -> None:
     worker = rig.new_worker(BUDGET)
     work(rig, worker)
     waiting = [f"{number}-A" for number in range(8) if rig.state(f"{number}-A") == "shipping"]
     before = [(rig.row(order), rig.command(order), rig.journal(order)) for order in waiting]
-    anew = rig.new_worker(BUDGET)
-    assert anew.claim() is None
+    later = rig.new_worker(BUDGET)
+    assert later.claim() is None
     assert [(rig.row(order), rig.command(order), rig.journal(order)) for order in waiting] == before
     command = rig.command(waiting[0])
     assert command.state == "open"
@@ -95,11 +94,11 @@ def test_a_claim_beyond_it_is_undone_wholly(rig: Rig) -> None:
     with rig.store.reading() as connection:
         used = {row.span: row.used for row in connection.execute(sa.select(s.budgets)) if "99001" in row.account}
     assert used == {"hour": 3, "day": 3}
-    assert anew.accounts.by_key[ALPHA_OMS].is_paused(rig.clock.now())
-    assert not anew.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
+    assert later.accounts.by_key[ALPHA_OMS].is_paused(rig.clock.now())
+    assert not later.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
 
 
-def test_what_is_left_is_told(rig: Rig) -> None:
+def test_what_is_left_of_the_budget_is_a_gauge(rig: Rig) -> None:
     metrics = Recorder(dict.fromkeys(rig.mirakl, 60.0), "0", rig.clock)
     metrics.registry.register(
         StoredGauges(
@@ -117,7 +116,7 @@ def test_what_is_left_is_told(rig: Rig) -> None:
 
     assert of("alpha", "hour") == 3
     work(rig, rig.new_worker(BUDGET))
-    rig.clock.advance(60)  # what one scrape has read serves others for a while
+    rig.clock.advance(60)  # the gauges of a scrape are kept for a few seconds
     assert [of("alpha", "hour"), of("alpha", "day"), of("beta", "hour"), of("beta", "day")] == [0, 2, 2, 4]
     rig.clock.advance(3601)
     assert [of("alpha", "hour"), of("alpha", "day")] == [3, 2]

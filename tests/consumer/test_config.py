@@ -75,7 +75,7 @@ def error_text(folder: Path, text: str) -> str:
     return str(error.value).replace(str(path), "FILE")
 
 
-# -- Wrong settings ----------------------------------------------------------------------------------------------
+# -- Wrong settings -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_variables_of_the_test_suite_are_not_settings(tmp_path: Path, monkeypatc
     load(written(tmp_path, GOOD))
 
 
-# -- Right settings ----------------------------------------------------------------------------------------------
+# -- Right settings -----------------------------------------------------------------------------------------------
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

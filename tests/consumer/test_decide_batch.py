@@ -55,7 +55,7 @@ def decided(*events: Event, policy: Policy = Policy()) -> OrderRow:
     return after(decide_batch(events, loaded(), {"alpha": policy}, NOW))
 
 
-# -- Orders and journal ------------------------------------------------------------------------------------------
+# -- Orders and journal -------------------------------------------------------------------------------------------
 
 
 def test_each_event_of_an_order_is_a_version_and_a_journal_row_and_the_order_is_written_once() -> None:
@@ -73,7 +73,7 @@ def test_each_event_of_an_order_is_a_version_and_a_journal_row_and_the_order_is_
     assert row.entered_at == NOW
 
 
-def test_an_order_that_does_not_move_keeps_the_moment_at_which_it_entered_its_state() -> None:
+def test_an_order_that_does_not_move_keeps_the_instant_at_which_it_entered_its_state() -> None:
     before = decided(shown("SHIPPING"))
     later = NOW + timedelta(hours=1)
     row = after(decide_batch([shown("SHIPPING", 1)], loaded(before), {}, later))
@@ -129,7 +129,7 @@ def test_a_decision_changes_nothing_of_what_was_loaded() -> None:
     assert before == loaded()
 
 
-# -- Commands ----------------------------------------------------------------------------------------------------
+# -- Commands -----------------------------------------------------------------------------------------------------
 
 
 def test_a_command_is_opened_with_a_deadline_behind_that_of_the_order() -> None:
@@ -170,10 +170,10 @@ def test_a_leased_command_that_is_needed_after_all_is_revived() -> None:
     assert decision.commands.opened == []
 
 
-# -- Attention and policies --------------------------------------------------------------------------------------
+# -- Attention and policies ---------------------------------------------------------------------------------------
 
 
-def test_an_attention_reason_keeps_the_moment_since_which_it_stands() -> None:
+def test_an_attention_reason_keeps_the_instant_since_which_it_stands() -> None:
     canceled = replace(spoke(), event_id="128", new_facts=Facts(cancellations=(Cancellation(1),)))
     before = decided(shown("SHIPPING"), canceled)
     assert before.attention == (StandingAttention(Reason.OMS_CANCELED, "1", since=NOW),)

@@ -149,7 +149,7 @@ def test_threads_that_wait_for_an_unavailable_store_fail_with_the_first_one() ->
     store.close()
 
 
-# -- Sharing the shops -------------------------------------------------------------------------------------------
+# -- Sharing the shops --------------------------------------------------------------------------------------------
 
 
 def settle(processes: Processes, living: Sequence[Leases], seconds: float = 3 * SECONDS) -> list[int]:

@@ -139,7 +139,7 @@ def once(raising: BaseException, instead_of: Callable[..., Any]) -> Callable[...
     return call
 
 
-# -- Where it starts, and what comes again ---------------------------------------------------------------------
+# -- Where it starts, and what comes again ------------------------------------------------------------------------
 
 
 def test_reading_starts_at_the_progress_row_not_at_the_log_s_commit(world: World) -> None:
@@ -389,7 +389,7 @@ def test_records_of_a_partition_that_is_no_longer_assigned_are_not_applied(
     assert world.drain() == 1
 
 
-# -- Dead letters -----------------------------------------------------------------------------------------
+# -- Dead letters -------------------------------------------------------------------------------------------------
 
 
 def test_an_unreadable_record_is_kept_as_received_and_the_rest_goes_on(world: World) -> None:
@@ -463,7 +463,7 @@ def test_the_same_record_is_one_dead_letter_and_other_headers_make_another(world
         assert dead_letter(replace(record, **other), "not_json", "").digest != same.digest
 
 
-# -- Two topics --------------------------------------------------------------------------------------------------
+# -- Two topics ---------------------------------------------------------------------------------------------------
 
 
 def test_what_the_oms_reports_before_the_first_snapshot_counts_when_that_comes(world: World) -> None:
@@ -480,7 +480,7 @@ def test_what_the_oms_reports_before_the_first_snapshot_counts_when_that_comes(w
     assert [command.kind for command in command_rows.of_order(world.store, order.key)] == ["send_tracking"]
 
 
-# -- DeadLetterLimit (docs/rules.md 33) -------------------------------------------------------------------------
+# -- DeadLetterLimit (docs/rules.md 33) ---------------------------------------------------------------------------
 
 
 def bad(world: World, *numbers: int, topic: str = SNAPSHOTS) -> None:

@@ -117,7 +117,7 @@ def test_a_reset_does_not_set_back_a_partition_that_is_read_meanwhile(folders: P
     assert [partition for partition, was, now in moved if was != now] == []
 
 
-# -- What follows a reset ----------------------------------------------------------------------------------------
+# -- What follows a reset -----------------------------------------------------------------------------------------
 
 
 def restored_without_its_import(folder: Path) -> Rig:

@@ -1,4 +1,4 @@
-"""The poller against the simulators: what is lost if it is careless, first."""
+"""The poller against the simulators: reading, windows, what is news, what cannot be used, the lease."""
 
 import json
 import sqlite3
@@ -37,7 +37,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 class Watched:
-    """The shop's own client. `before` and `after` see each listing's page; the rest goes straight through."""
+    """The shop's client. `before` is called before each page is read, `after` may change the page."""
 
     def __init__(self, rig: Rig) -> None:
         self._mirakl = rig.clients["alpha"]
@@ -53,7 +53,7 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._mirakl, name)
 
-    # Named for the type checker; a poll uses none of them.
+    # For the type checker. A poll calls none of them.
     def accept(self, order_id: str, decisions: Any) -> None: ...
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None: ...
     def confirm_shipment(self, order_id: str) -> None: ...
@@ -65,17 +65,17 @@ class Watched:
 
 
 class Writer:
-    """The real log, away at the given publications."""
+    """The real log, unavailable at the given publications."""
 
-    def __init__(self, rig: Rig, *away: int) -> None:
+    def __init__(self, rig: Rig, *fails_at: int) -> None:
         self._log = rig.log
-        self._away = away
+        self._fails_at = fails_at
         self.times = 0
 
     def publish(self, records: Sequence[NewRecord]) -> None:
         self.times += 1
-        if self.times in self._away:
-            raise LogUnavailable("away")
+        if self.times in self._fails_at:
+            raise LogUnavailable("no answer")
         self._log.publish(records)
 
 
@@ -97,7 +97,7 @@ def fill(rig: Rig, count: int, state: str = "SHIPPING") -> list[str]:
     return names
 
 
-# -- Reading -----------------------------------------------------------------------------------------------------
+# -- Reading ------------------------------------------------------------------------------------------------------
 
 
 def test_all_pages_are_read_before_the_first_order_is_published(rig: Rig) -> None:
@@ -114,9 +114,9 @@ def test_all_pages_are_read_before_the_first_order_is_published(rig: Rig) -> Non
 
 @pytest.mark.parametrize("leaves", [0, 42, 98, 99, 150])
 def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves: int) -> None:
-    """Mirakl-api 6: the rest moves up over the edge of a page that was read, and paging on would skip one.
+    """docs/mirakl.md 6: the rest moves up over the edge of a page that was read, and the next page would skip one.
 
-    The orders are older than any update window: the sweep alone has to find them.
+    The orders are older than any update window, so only the sweep can find them.
     """
     names = fill(rig, 250)
     rig.clock.advance((FIRST_WINDOW + timedelta(days=2)).total_seconds())
@@ -134,9 +134,9 @@ def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves:
 
 @pytest.mark.parametrize("leaving", [1, 9, 25, 60])
 def test_orders_that_leave_between_every_two_pages_hide_none(rig: Rig, leaving: int) -> None:
-    """A busy shop: so many leave before each page that it goes back, further each time, until it meets a known one."""
+    """So many orders leave before each page that the poller goes back, further each time, to an order that it knows."""
     names = fill(rig, 350)
-    rig.clock.advance((FIRST_WINDOW + timedelta(days=2)).total_seconds())  # the sweep alone has to find them
+    rig.clock.advance((FIRST_WINDOW + timedelta(days=2)).total_seconds())  # only the sweep can find them
     mirakl, poller = watched(rig)
     left = iter(names)
 
@@ -152,7 +152,9 @@ def test_orders_that_leave_between_every_two_pages_hide_none(rig: Rig, leaving: 
     assert cursor_rows.find(rig.store, "alpha") is not None
 
 
-def test_a_listing_that_never_ends_is_published_and_keeps_the_cursor(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_that_does_not_end_is_published_and_leaves_the_cursor(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = fill(rig, 350)
     rig.pollers["alpha"].run()
     before = cursor_rows.find(rig.store, "alpha")
@@ -170,8 +172,8 @@ def test_a_listing_that_never_ends_is_published_and_keeps_the_cursor(rig: Rig, m
 
 
 @pytest.mark.parametrize("size", [30, 7, 2])
-def test_pages_shorter_than_asked_for_lose_nothing(rig: Rig, size: int) -> None:
-    """A gateway or another version of Mirakl may cap them; the total says that there is more."""
+def test_pages_that_are_shorter_than_asked_for_lose_no_order(rig: Rig, size: int) -> None:
+    """A gateway or another version of Mirakl may shorten pages. The total says that there are more orders."""
     names = fill(rig, 40)
     mirakl, poller = watched(rig)
 
@@ -185,7 +187,7 @@ def test_pages_shorter_than_asked_for_lose_nothing(rig: Rig, size: int) -> None:
     assert sorted(ids(rig)) == names
 
 
-def test_a_total_that_is_too_high_ends_where_nothing_comes_any_more(rig: Rig) -> None:
+def test_a_listing_with_too_high_a_total_ends_at_a_page_without_new_orders(rig: Rig) -> None:
     names = fill(rig, 120)
     mirakl, poller = watched(rig)
     mirakl.after = lambda page: OrdersPage(
@@ -195,7 +197,7 @@ def test_a_total_that_is_too_high_ends_where_nothing_comes_any_more(rig: Rig) ->
     assert sorted(ids(rig)) == names
 
 
-def test_an_empty_page_under_a_total_is_not_believed(rig: Rig) -> None:
+def test_an_empty_first_page_with_a_total_leaves_the_listing_unread(rig: Rig) -> None:
     mirakl, poller = watched(rig)
     mirakl.after = lambda page: OrdersPage(b'{"orders":[],"total_count":5}', page.read_at, page.server_time)
     assert not poller.run().complete
@@ -203,7 +205,7 @@ def test_an_empty_page_under_a_total_is_not_believed(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["truncated", "503", "429", "timeout_before"])
-def test_a_page_that_cannot_be_had_fails_the_run_and_nothing_moves(rig: Rig, kind: str) -> None:
+def test_a_page_that_cannot_be_read_fails_the_run_and_leaves_the_cursor(rig: Rig, kind: str) -> None:
     fill(rig, 150)
     mirakl, poller = watched(rig)
 
@@ -223,14 +225,14 @@ def test_a_page_that_cannot_be_had_fails_the_run_and_nothing_moves(rig: Rig, kin
     assert poller.run().new == 150
 
 
-# -- Windows and the cursor --------------------------------------------------------------------------------------
+# -- Windows and the cursor ---------------------------------------------------------------------------------------
 
 
 def windows(mirakl: Watched) -> list[OrdersQuery]:
     return [query for query, offset in mirakl.asked if query.updated_from and not offset]
 
 
-def test_windows_overlap_and_their_mark_is_the_marketplaces_own_time(rig: Rig) -> None:
+def test_windows_overlap_and_the_watermark_follows_mirakls_clock(rig: Rig) -> None:
     mirakl, poller = watched(rig)
     began = rig.clock.now()
     server = began - timedelta(seconds=90)  # Mirakl's clock is behind ours
@@ -250,7 +252,7 @@ def test_windows_overlap_and_their_mark_is_the_marketplaces_own_time(rig: Rig) -
     assert second.updated_to == rig.clock.now()
 
 
-def test_the_mark_is_the_start_of_the_run_and_never_moves_back(rig: Rig) -> None:
+def test_the_watermark_is_at_most_the_start_of_the_run_and_never_moves_back(rig: Rig) -> None:
     mirakl, poller = watched(rig)
     began = rig.clock.now()
     mirakl.before = lambda *_: rig.clock.advance(100)  # a slow run
@@ -265,7 +267,7 @@ def test_the_mark_is_the_start_of_the_run_and_never_moves_back(rig: Rig) -> None
     assert after.watermark == cursor.watermark
 
 
-def test_a_date_far_in_the_future_skips_nothing(rig: Rig) -> None:
+def test_a_date_header_far_in_the_future_skips_no_update(rig: Rig) -> None:
     mirakl, poller = watched(rig)
     began = rig.clock.now()
     mirakl.after = lambda page: OrdersPage(page.body, page.read_at, began + timedelta(days=365))
@@ -293,8 +295,8 @@ def test_once_a_day_the_window_reaches_far_back(rig: Rig) -> None:
     assert spans[3] < 2 * OVERLAP
 
 
-def test_the_cursor_moves_only_when_all_is_durable(rig: Rig) -> None:
-    """Three pages; the log fails at the second. The next run publishes the rest, and the first one not again."""
+def test_the_cursor_moves_only_when_every_record_is_durable(rig: Rig) -> None:
+    """The log fails at the second of three pages. The next run publishes the rest, and not the first page again."""
     names = fill(rig, 250)
     poller = rig.new_poller(writer=Writer(rig, 2))
     with pytest.raises(LogUnavailable):
@@ -306,7 +308,7 @@ def test_the_cursor_moves_only_when_all_is_durable(rig: Rig) -> None:
     assert cursor_rows.find(rig.store, "alpha") is not None
 
 
-def test_a_store_that_does_not_take_the_cursor_fails_the_run(tmp_path: Path) -> None:
+def test_a_store_that_is_unavailable_for_the_cursor_fails_the_run(tmp_path: Path) -> None:
     rig = Rig(tmp_path, busy_seconds=0.05)
     rig.pollers["alpha"].run()
     before = cursor_rows.find(rig.store, "alpha")
@@ -319,13 +321,13 @@ def test_a_store_that_does_not_take_the_cursor_fails_the_run(tmp_path: Path) -> 
     assert cursor_rows.find(rig.store, "alpha") == before
 
 
-# -- What is news ------------------------------------------------------------------------------------------------
+# -- What is news -------------------------------------------------------------------------------------------------
 
 
-def test_unchanged_is_not_published(rig: Rig) -> None:
+def test_an_unchanged_order_is_not_published(rig: Rig) -> None:
     rig.add("1-A")
     rig.poll()
-    poller = rig.new_poller()  # with no memory
+    poller = rig.new_poller()  # which remembers nothing
     outcome = poller.run()
     assert len(rig.records()) == 1
     assert outcome.same == 2
@@ -334,13 +336,13 @@ def test_unchanged_is_not_published(rig: Rig) -> None:
     assert poller.run().changed == 1
 
 
-def test_rules_6_16_and_17_a_read_that_proves_is_published_though_unchanged(rig: Rig) -> None:
+def test_rules_6_16_and_17_a_read_that_is_a_proof_is_published_although_nothing_changed(rig: Rig) -> None:
     rig.add("1-A")
     rig.poll()
     rig.fail("OR21", "204_not_applied")
     rig.work()
     rig.poll(GRACE.total_seconds())
-    assert len(rig.records()) == 1, "begun within the grace: no proof"
+    assert len(rig.records()) == 1, "a read that began within the grace period is no proof"
     rig.poll(1)
     one, two = rig.records()
     first, second = (from_record(record.value, ()) for record in (one, two))
@@ -352,8 +354,8 @@ def test_rules_6_16_and_17_a_read_that_proves_is_published_though_unchanged(rig:
     assert len(rig.records()) == 2, "one proof is enough"
 
 
-def test_rule_17_a_change_read_before_the_proof_is_due_does_not_stand_for_it(rig: Rig) -> None:
-    """The same content, first as a change within the grace, then as the proof, a moment later."""
+def test_rule_17_a_change_that_is_read_before_the_proof_is_due_is_no_proof(rig: Rig) -> None:
+    """The same bytes, first as a change within the grace period, and a moment later as the proof."""
     rig.add("1-A")
     rig.poll()
     rig.fail("OR21", "204_not_applied")
@@ -367,7 +369,7 @@ def test_rule_17_a_change_read_before_the_proof_is_due_does_not_stand_for_it(rig
     assert len(rig.records()) == 3
 
 
-def test_a_stopped_consumer_does_not_flood_the_topic(rig: Rig) -> None:
+def test_a_stopped_consumer_does_not_make_the_poller_publish_again_in_every_run(rig: Rig) -> None:
     rig.add("1-A")
     rig.poll()
     rig.fail("OR21", "204_not_applied")
@@ -380,11 +382,11 @@ def test_a_stopped_consumer_does_not_flood_the_topic(rig: Rig) -> None:
     assert sorted(ids(rig)) == ["1-A", "1-A", "2-A"], "a proof and a new order, once each"
     rig.clock.advance(PUBLISHED_FOR.total_seconds())
     rig.pollers["alpha"].run()
-    assert sorted(ids(rig)) == ["1-A", "1-A", "1-A", "2-A", "2-A"], "offered again now and then"
+    assert sorted(ids(rig)) == ["1-A", "1-A", "1-A", "2-A", "2-A"], "published again from time to time"
 
 
-def test_after_a_reset_what_left_a_moment_ago_leaves_again(rig: Rig) -> None:
-    """The log may have lost the very records of the last minutes."""
+def test_after_a_reset_recently_published_orders_are_published_again(rig: Rig) -> None:
+    """The log may have lost just the records of the last minutes."""
     rig.add("1-A", state="RECEIVED")
     rig.pollers["alpha"].run()
     with rig.store.transaction() as tx:
@@ -427,16 +429,16 @@ def test_each_order_carries_the_start_of_its_own_pages_read(rig: Rig) -> None:
     assert read_at["149-A"] == began + timedelta(seconds=20)
 
 
-# -- Targeted reads ----------------------------------------------------------------------------------------------
+# -- Reads by id --------------------------------------------------------------------------------------------------
 
 
-def test_orders_known_from_the_oms_alone_are_asked_for_by_id_a_hundred_at_a_time(rig: Rig) -> None:
+def test_orders_that_only_the_oms_reported_are_read_by_id_a_hundred_at_a_time(rig: Rig) -> None:
     for number in range(130):
         old = build_order(ALPHA, f"{number:03d}-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
         rig.mirakl["alpha"].add_order(old)
     rig.clock.advance((FIRST_WINDOW + timedelta(days=1)).total_seconds())  # no window shows them
     for number in range(130):
-        _the_oms_speaks_of(rig, f"{number:03d}-A", number)
+        _the_oms_reports(rig, f"{number:03d}-A", number)
     rig.consume()
     mirakl, poller = watched(rig)
     poller.run()
@@ -446,38 +448,38 @@ def test_orders_known_from_the_oms_alone_are_asked_for_by_id_a_hundred_at_a_time
     assert {rig.state(f"{number:03d}-A") for number in range(130)} == {"shipped"}
 
 
-def _the_oms_speaks_of(rig: Rig, order_id: str, oms_id: int = 1) -> None:
+def _the_oms_reports(rig: Rig, order_id: str, oms_id: int = 1) -> None:
     body = json.dumps({"id": oms_id, "external_ref": order_id, "status": 4}).encode()
     rig.take_callback("http://alpha", {}, body)
 
 
-def test_ids_that_mirakl_does_not_know_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The OMS's company may hold orders of elsewhere; a read that proves must get through all the same."""
+def test_ids_that_mirakl_does_not_show_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The OMS may report on orders that are not of this shop. A read that is a proof must not wait behind them."""
     monkeypatch.setattr("consumer.poller.MAX_BY_ID", 3)
     for number in range(6):
-        _the_oms_speaks_of(rig, f"foreign-{number}")
+        _the_oms_reports(rig, f"foreign-{number}")
     rig.consume()
     mirakl, poller = watched(rig)
     for _ in range(3):
         rig.clock.advance(60)
         poller.run()
     asked = [query.order_ids for query, _ in mirakl.asked if query.order_ids]
-    assert [len(one) for one in asked] == [3, 3], "each once"
+    assert [len(one) for one in asked] == [3, 3], "each id once"
     assert len({name for some in asked for name in some}) == 6
     rig.clock.advance(PUBLISHED_FOR.total_seconds())
     poller.run()
-    assert mirakl.asked[-1][0].order_ids, "and again after a while"
+    assert mirakl.asked[-1][0].order_ids, "asked for again later"
 
 
-def test_an_id_that_mirakl_cannot_take_does_not_stop_the_poll(rig: Rig) -> None:
-    """It came from the OMS: a comma in it makes more than a hundred ids of one."""
+def test_an_id_that_mirakl_refuses_does_not_stop_the_poll(rig: Rig) -> None:
+    """It comes from the OMS. Its commas make more than a hundred ids of one."""
     worst = ",".join("x" * 90)
     rig.mirakl["alpha"].add_order(
         build_order(ALPHA, "1-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
     )
     rig.clock.advance((FIRST_WINDOW + timedelta(days=1)).total_seconds())
     for order_id in (worst, "1-A", "2-A", "3-A"):
-        _the_oms_speaks_of(rig, order_id)
+        _the_oms_reports(rig, order_id)
     rig.consume()
     refused = rig.nets["alpha"]
     refused.hook = lambda request: httpx.Response(400) if worst in request.url.params.get("order_ids", "") else None
@@ -490,14 +492,14 @@ def test_an_id_that_mirakl_cannot_take_does_not_stop_the_poll(rig: Rig) -> None:
     assert cursor_rows.find(rig.store, "alpha") is not None
 
 
-def test_a_listing_that_mirakl_refuses_for_all_fails_the_run(rig: Rig) -> None:
+def test_a_listing_without_ids_that_mirakl_refuses_fails_the_run(rig: Rig) -> None:
     rig.nets["alpha"].hook = lambda _request: httpx.Response(400)
     with pytest.raises(Rejected):
         rig.pollers["alpha"].run()
     assert cursor_rows.find(rig.store, "alpha") is None
 
 
-# -- What cannot be used -----------------------------------------------------------------------------------------
+# -- Dead letters -------------------------------------------------------------------------------------------------
 
 
 def bad_order(rig: Rig) -> Callable[[OrdersPage], OrdersPage]:
@@ -506,31 +508,31 @@ def bad_order(rig: Rig) -> Callable[[OrdersPage], OrdersPage]:
     )
 
 
-def letters(rig: Rig) -> list[sa.Row[Any]]:
+def dead_letters(rig: Rig) -> list[sa.Row[Any]]:
     with rig.store.reading() as connection:
         return list(connection.execute(sa.select(s.dead_letters)))
 
 
-def test_an_order_without_id_is_set_aside_and_the_rest_of_its_page_goes_on(rig: Rig) -> None:
+def test_an_order_without_id_is_dead_lettered_and_the_rest_of_its_page_is_published(rig: Rig) -> None:
     fill(rig, 3)
     mirakl, poller = watched(rig)
     mirakl.after = bad_order(rig)
     with capture_logs() as lines:
         outcome = poller.run()
     assert sorted(ids(rig)) == ["000-A", "002-A"]
-    (letter,) = letters(rig)
-    assert letter.source == "poll:alpha"
-    assert letter.reason == "missing_field"
-    assert letter.detail == "order_id"
-    assert json.loads(letter.value)["order_id"] == ""
+    (one,) = dead_letters(rig)
+    assert one.source == "poll:alpha"
+    assert one.reason == "missing_field"
+    assert one.detail == "order_id"
+    assert json.loads(one.value)["order_id"] == ""
     assert cursor_rows.find(rig.store, "alpha") is not None
     assert dict(outcome.dead_letters) == {"missing_field": 1}
     assert [line["event"] for line in lines] == ["dead_lettered"]
     assert "canary" not in json.dumps(lines).lower()
 
 
-def test_an_order_that_stays_unusable_is_not_counted_in_every_run(rig: Rig) -> None:
-    """Ten dead letters within 15 minutes page somebody; one order alone must not."""
+def test_an_order_that_stays_unusable_is_not_dead_lettered_in_every_run(rig: Rig) -> None:
+    """An alert fires at ten dead letters within 15 minutes. One order alone must not cause that."""
     fill(rig, 3)
     mirakl, poller = watched(rig)
     mirakl.after = bad_order(rig)
@@ -539,11 +541,11 @@ def test_an_order_that_stays_unusable_is_not_counted_in_every_run(rig: Rig) -> N
         rig.clock.advance(60)
         counted += sum(poller.run().dead_letters.values())
     assert counted == 2
-    assert letters(rig)[0].times == 2
+    assert dead_letters(rig)[0].times == 2
 
 
-def test_an_order_comes_through_byte_for_byte(rig: Rig) -> None:
-    """Odd spacing, odd numbers, odd order of fields: what is stored is what Mirakl sent."""
+def test_an_order_is_stored_byte_for_byte_as_received(rig: Rig) -> None:
+    """With unusual spaces, numbers and order of fields."""
     order = json.loads(rig_body(rig))
     odd = (
         b'{ "order_id" :\t"1-A",\r\n "order_state": "WAITING_ACCEPTANCE" , "price":12.000, "x":1E2,'
@@ -566,12 +568,12 @@ def rig_body(rig: Rig) -> bytes:
     return rig.mirakl["alpha"].listing.body("1-A")
 
 
-def test_every_published_page_is_heard_of(rig: Rig) -> None:
+def test_hooks_are_called_for_every_published_page(rig: Rig) -> None:
     fill(rig, 150)
-    heard: list[int] = []
-    rig.new_poller(hooks=AfterPage(lambda: heard.append(len(rig.records())))).run()
-    assert len(heard) == 4
-    assert all(one <= other for one, other in pairwise(heard))
+    published: list[int] = []
+    rig.new_poller(hooks=AfterPage(lambda: published.append(len(rig.records())))).run()
+    assert len(published) == 4
+    assert all(one <= other for one, other in pairwise(published))
 
 
 def test_records_are_keyed_by_shop_and_order(rig: Rig) -> None:
@@ -581,11 +583,11 @@ def test_records_are_keyed_by_shop_and_order(rig: Rig) -> None:
     assert record.record_key == b"alpha:1-A"
 
 
-# -- Under its lease ---------------------------------------------------------------------------------------------
+# -- Under its lease ----------------------------------------------------------------------------------------------
 
 
 def taken_over(rig: Rig) -> None:
-    """This process hung for so long that another polls the shop by now."""
+    """This process hangs until another one has the lease."""
     rig.clock.advance(31)
     assert Leases(rig.store, rig.clock, "another", 30).take(poll_lease("alpha"))
 
@@ -594,13 +596,13 @@ def under_lease(rig: Rig, **options: Any) -> Poller:
     return rig.new_poller(lease=lambda: rig.leases.kept(poll_lease("alpha")), **options)
 
 
-def test_a_lease_lost_while_reading_ends_the_run_and_nothing_is_published(rig: Rig) -> None:
+def test_a_lease_lost_while_reading_ends_the_run_before_anything_is_published(rig: Rig) -> None:
     fill(rig, 250)
     mirakl = Watched(rig)
     mirakl.before = lambda _query, offset: taken_over(rig) if offset == 90 else None
     with pytest.raises(Fenced):
         under_lease(rig, mirakl=mirakl).run()
-    assert [offset for _, offset in mirakl.asked] == [0, 90], "the page that was under way is the last"
+    assert [offset for _, offset in mirakl.asked] == [0, 90], "no page is read after the one that was under way"
     assert ids(rig) == []
     assert cursor_rows.find(rig.store, "alpha") is None
 
@@ -626,7 +628,7 @@ def test_a_lease_lost_between_two_pages_ends_the_run_and_nothing_more_is_publish
 
 
 def test_a_lease_lost_after_the_last_page_does_not_move_the_cursor(rig: Rig) -> None:
-    """The new holder may have read further, or the shop may have to be read anew: what is stored is its own."""
+    """The new holder may have read further, or a reset may have removed the cursor."""
     rig.add("1-A")
     lease = rig.leases.kept(poll_lease("alpha"))
     poller = rig.new_poller(lease=lambda: lease, hooks=AfterPage(lambda: taken_over(rig)))
@@ -635,7 +637,7 @@ def test_a_lease_lost_after_the_last_page_does_not_move_the_cursor(rig: Rig) -> 
     assert cursor_rows.find(rig.store, "alpha") is None
 
 
-def test_the_next_holder_reads_what_the_last_one_left(rig: Rig) -> None:
+def test_the_next_holder_of_the_lease_reads_what_is_missing(rig: Rig) -> None:
     names = fill(rig, 250)
     with pytest.raises(Fenced):
         under_lease(rig, hooks=AfterPage(lambda: taken_over(rig))).run()

@@ -1,5 +1,4 @@
-"""A consumer and a worker on one order at one moment, on PostgreSQL: no fact is lost, whoever comes first
-(docs/rules.md 9)."""
+"""Consumers and a worker on one order at the same time, on PostgreSQL: no fact is lost (docs/rules.md 9)."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +36,7 @@ def of(order_id: str, *events: Event) -> list[Event]:
 
 
 def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
-    """In every round a snapshot, words of the OMS and two results meet on one order. Returns what was raised."""
+    """In every round, snapshots, reports of the OMS and two results reach one order at once. Returns the errors."""
     clock = StillClock()
     raised: list[BaseException] = []
     start = threading.Barrier(3)
@@ -84,17 +83,17 @@ def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
 
 
 def lost(store: Store, rounds: int) -> list[str]:
-    """Orders that are not the join of all that was said, once each, in versions without a gap."""
-    said = [
+    """What is wrong with the orders: each must be the join of every event, once each, in versions without a gap."""
+    events = [
         *(snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
         *(spoke(), sent(), sent("T2", when=2), answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM)),
     ]
-    whole = reduce(join, (event.new_facts for event in said), Facts())
+    whole = reduce(join, (event.new_facts for event in events), Facts())
     found = []
     for n in range(rounds):
         (row,) = order_rows.find(store, f"O-{n}") or (None,)
         if row is None:
-            found.append(f"O-{n} is not there")
+            found.append(f"O-{n} is missing")
             continue
         journal = journal_rows.of_order(store, row.key)
         folded = reduce(join, (entry.event.new_facts for entry in journal), Facts())
@@ -104,7 +103,7 @@ def lost(store: Store, rounds: int) -> list[str]:
                 "facts": row.facts == whole,
                 "journal": folded == row.facts,
                 "versions": [entry.version for entry in journal] == [*range(1, row.version + 1)],
-                "events": len(journal) == len(said),
+                "events": len(journal) == len(events),
                 "state": row.state == state_of(whole) == journal[-1].after,
                 "steps": [e.before for e in journal] == ["new", *(e.after for e in journal[:-1])],
             }.items()
@@ -113,13 +112,13 @@ def lost(store: Store, rounds: int) -> list[str]:
     return found
 
 
-def test_a_consumer_and_a_worker_race_and_no_fact_is_lost(each: list[Store]) -> None:
+def test_a_race_of_consumers_and_a_worker_loses_no_fact(each: list[Store]) -> None:
     assert race(each, ROUNDS) == []
     assert lost(each[0], ROUNDS) == []
 
 
-def test_without_the_lock_on_its_row_the_race_is_lost(each: list[Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above proves nothing unless it fails here: some write is refused by the version, or by the journal."""
+def test_without_the_lock_on_the_row_the_race_loses_facts(each: list[Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above proves something only if it fails without the lock: the version or the journal refuses a write."""
     monkeypatch.setattr(sa.Select, "with_for_update", lambda self, **_: self)
     raised = race(each, ROUNDS)
     monkeypatch.undo()

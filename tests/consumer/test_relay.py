@@ -1,4 +1,4 @@
-"""What the world is told: once for each change, in order for each key, at least once, whatever fails on the way."""
+"""The outbox and the relay: what is published, at least once and in order for each key, whatever fails."""
 
 import json
 import tempfile
@@ -38,7 +38,7 @@ LIFE = (
 
 
 class Log:
-    """Takes what it is given, whole or in part, or fails first, as it is told."""
+    """A log that takes records up to a size. `ends` may raise instead."""
 
     def __init__(self) -> None:
         self.records: list[NewRecord] = []
@@ -59,7 +59,7 @@ class Log:
 
 
 class World:
-    """A store, what writes into its outbox, and the relay of one process."""
+    """A store, the writer of its outbox, and the relay of one process."""
 
     def __init__(self, store: Store) -> None:
         self.clock = StillClock()
@@ -70,7 +70,7 @@ class World:
         self.leases.take(RELAY)
         self.relay = Relay(store, self.log, lambda: self.leases.kept(RELAY))
 
-    def tell(self, *texts: str, key: bytes | None = b"k", topic: str = "t") -> None:
+    def add(self, *texts: str, key: bytes | None = b"k", topic: str = "t") -> None:
         with self.store.transaction() as tx:
             outbox_rows.add(
                 tx, [OutboxRow("type", NewRecord(topic, key, text.encode())) for text in texts], self.clock.now()
@@ -85,35 +85,35 @@ def world(open_store: OpenStore) -> World:
     return World(open_store())
 
 
-# -- What is written into it -------------------------------------------------------------------------------------
+# -- What goes into the outbox ------------------------------------------------------------------------------------
 
 
-def test_nobody_is_told_without_an_outbox(world: World) -> None:
+def test_without_an_outbox_nothing_is_published(world: World) -> None:
     orders = OrderWriter(world.store, {}, world.clock)
     orders.apply(LIFE, (), [LETTER])
     orders.store_dead_letters([LETTER])
     assert world.waiting() == []
 
 
-def test_nothing_of_a_failing_batch_is_told(world: World) -> None:
+def test_a_failing_batch_leaves_nothing_in_the_outbox(world: World) -> None:
     bad = replace(spoke(2), note={"bad": object()})  # type: ignore[dict-item]
     with pytest.raises(TypeError):
         world.orders.apply([LIFE[0], bad], (), [LETTER])
     assert world.waiting() == []
 
 
-def test_each_change_of_state_is_told_once_and_nothing_else(world: World) -> None:
-    """Together or one by one: a step that moves nothing, a repeat and a stale read are no news."""
+def test_each_change_of_state_is_published_once_and_nothing_else(world: World) -> None:
+    """In one batch or one by one. An event without a change of state, a repeat and a stale read publish nothing."""
     world.orders.apply(LIFE[:2])
     for later in (*LIFE[2:], *LIFE, sent("T2", when=9), answered("confirm_shipment")):
         world.orders.apply([later])
     order = order_rows.find(world.store, "O-1")[0]
     moves = [entry for entry in journal_rows.of_order(world.store, order.key) if entry.before != entry.after]
     events = [from_record(record.value, record.headers) for record in world.waiting()]
-    told = [json.loads(event.data) for event in events if event]
+    published = [json.loads(event.data) for event in events if event]
     path = ["new", "waiting_acceptance", "shipping", "imported", "dispatched", "shipped"]
-    assert [(one["from_state"], one["to_state"]) for one in told] == list(pairwise(path))
-    assert [one["version"] for one in told] == [entry.version for entry in moves]
+    assert [(one["from_state"], one["to_state"]) for one in published] == list(pairwise(path))
+    assert [one["version"] for one in published] == [entry.version for entry in moves]
     for event, entry in zip([event for event in events if event], moves, strict=True):
         assert event.type == TRANSITION_TYPE
         assert event.subject == "O-1"
@@ -123,7 +123,7 @@ def test_each_change_of_state_is_told_once_and_nothing_else(world: World) -> Non
     assert {(record.topic, record.key) for record in world.waiting()} == {("orderflow.transitions", b"alpha:O-1")}
 
 
-def test_its_id_is_the_journals(world: World) -> None:
+def test_the_id_of_a_transition_is_the_id_of_its_journal_row(world: World) -> None:
     world.orders.apply([spoke(), *LIFE[:2], replace(LIFE[0], order_id="O-2", event_id="other")])
     with world.store.reading() as connection:
         found = connection.exec_driver_sql("SELECT id, event_id, before, after FROM journal ORDER BY id").all()
@@ -144,7 +144,7 @@ LETTER = DeadLetter(
 )
 
 
-def test_a_dead_letter_goes_out_byte_for_byte_with_its_place_and_reason(world: World) -> None:
+def test_a_dead_letter_is_published_byte_for_byte_with_its_place_and_reason(world: World) -> None:
     world.orders.apply((), (), [LETTER])
     world.orders.store_dead_letters([replace(LETTER, key=None, value=None, headers=())])
     first, second = world.waiting()
@@ -162,12 +162,16 @@ def test_a_dead_letter_goes_out_byte_for_byte_with_its_place_and_reason(world: W
     assert second.value == b""
 
 
-# -- What fails --------------------------------------------------------------------------------------------------
+# -- What fails ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [LogUnavailable("away"), RuntimeError("broken")], ids=["away", "broken"])
-def test_what_could_not_be_published_waits_and_goes_out_in_the_same_order(world: World, error: Exception) -> None:
-    world.tell("1", "2", "3")
+@pytest.mark.parametrize(
+    "error", [LogUnavailable("no answer"), RuntimeError("a bug")], ids=["log unavailable", "unexpected error"]
+)
+def test_records_that_could_not_be_published_are_published_later_in_the_same_order(
+    world: World, error: Exception
+) -> None:
+    world.add("1", "2", "3")
 
     def fails(_records: Sequence[NewRecord]) -> None:
         raise error
@@ -176,7 +180,7 @@ def test_what_could_not_be_published_waits_and_goes_out_in_the_same_order(world:
     for _ in range(2):
         with pytest.raises(type(error)):
             world.relay.turn()
-    world.tell("4")
+    world.add("4")
     assert [record.value for record in world.waiting()] == [b"1", b"2", b"3", b"4"]
     world.log.ends = lambda _records: None
     assert world.relay.turn() == 4
@@ -186,7 +190,7 @@ def test_what_could_not_be_published_waits_and_goes_out_in_the_same_order(world:
 
 
 def refuses(*topics: str) -> Callable[[Sequence[NewRecord]], None]:
-    """As a broker where the right to write to these topics was lost."""
+    """As a broker at which this user may not write to these topics."""
 
     def ends(records: Sequence[NewRecord]) -> None:
         for topic in topics:
@@ -197,66 +201,66 @@ def refuses(*topics: str) -> Callable[[Sequence[NewRecord]], None]:
 
 
 def turned(world: World) -> int | str:
-    """What came of a turn: how many, or what it raised."""
+    """How many records a turn published, or the text of its error."""
     try:
         return world.relay.turn()
     except LogUnavailable as error:
         return str(error)
 
 
-def test_a_topic_that_takes_nothing_stops_no_other_and_is_told(world: World) -> None:
-    world.tell("1", "2", topic="letters")
-    world.tell("a", "b", topic="moves")
-    world.tell("3", topic="letters")
-    world.log.ends = refuses("letters")
-    assert turned(world) == "letters"
+def test_a_failing_topic_does_not_stop_the_others_and_is_reported(world: World) -> None:
+    world.add("1", "2", topic="dead-letters")
+    world.add("a", "b", topic="transitions")
+    world.add("3", topic="dead-letters")
+    world.log.ends = refuses("dead-letters")
+    assert turned(world) == "dead-letters"
     assert world.log.values == [b"a", b"b"]
-    world.tell("c", topic="moves")
-    assert turned(world) == "letters"
+    world.add("c", topic="transitions")
+    assert turned(world) == "dead-letters"
     assert world.log.values == [b"a", b"b", b"c"]
     assert [record.value for record in world.waiting()] == [b"1", b"2", b"3"]
     world.log.ends = lambda _records: None
-    world.tell("d", topic="moves")
+    world.add("d", topic="transitions")
     assert [turned(world), turned(world)] == [4, 0]
     assert world.log.values == [b"a", b"b", b"c", b"d", b"1", b"2", b"3"]
 
 
-def test_more_of_a_stuck_topic_than_one_read_takes_starves_no_other(world: World) -> None:
-    stuck = [f"{n}" for n in range(BATCH + 1)]
-    world.tell(*stuck, topic="letters")
-    world.tell("a", topic="moves")
-    world.log.ends = refuses("letters")
-    assert [turned(world), turned(world)] == ["letters"] * 2
+def test_a_failing_topic_with_more_than_a_batch_does_not_starve_the_others(world: World) -> None:
+    failing = [f"{n}" for n in range(BATCH + 1)]
+    world.add(*failing, topic="dead-letters")
+    world.add("a", topic="transitions")
+    world.log.ends = refuses("dead-letters")
+    assert [turned(world), turned(world)] == ["dead-letters"] * 2
     assert world.log.values == [b"a"]
     world.log.ends = lambda _records: None
     assert [turned(world) for _ in range(3)] == [BATCH, 1, 0]
-    assert world.log.values == [b"a", *(text.encode() for text in stuck)]
+    assert world.log.values == [b"a", *(text.encode() for text in failing)]
 
 
-def test_a_stuck_topic_costs_the_others_no_try_while_they_have_whole_batches(world: World) -> None:
-    """Each try of it may take as long as a publication may."""
-    world.tell("1", topic="letters")
-    world.log.ends = refuses("letters")
-    assert turned(world) == "letters"
-    world.tell(*("a" for _ in range(2 * BATCH + 1)), topic="moves")
-    assert [turned(world) for _ in range(3)] == [BATCH, BATCH, "letters"]
+def test_a_failing_topic_is_not_tried_while_the_others_have_whole_batches(world: World) -> None:
+    """Each try may take as long as a publication may."""
+    world.add("1", topic="dead-letters")
+    world.log.ends = refuses("dead-letters")
+    assert turned(world) == "dead-letters"
+    world.add(*("a" for _ in range(2 * BATCH + 1)), topic="transitions")
+    assert [turned(world) for _ in range(3)] == [BATCH, BATCH, "dead-letters"]
     assert len(world.log.values) == 2 * BATCH + 1
 
 
-def test_each_of_several_stuck_topics_is_tried_again(world: World) -> None:
-    for topic in ("letters", "moves"):
-        world.tell("1", "2", topic=topic)
-    world.log.ends = refuses("letters", "moves")
-    assert [turned(world), turned(world)] == ["letters"] * 2
-    world.log.ends = refuses("letters")
-    assert turned(world) == "letters"
-    assert [record.topic for record in world.log.records] == ["moves"] * 2
+def test_each_of_several_failing_topics_is_tried_again(world: World) -> None:
+    for topic in ("dead-letters", "transitions"):
+        world.add("1", "2", topic=topic)
+    world.log.ends = refuses("dead-letters", "transitions")
+    assert [turned(world), turned(world)] == ["dead-letters"] * 2
+    world.log.ends = refuses("dead-letters")
+    assert turned(world) == "dead-letters"
+    assert [record.topic for record in world.log.records] == ["transitions"] * 2
     world.log.ends = lambda _records: None
     assert turned(world) == 2
 
 
-def test_who_lost_the_lease_publishes_and_deletes_nothing(world: World) -> None:
-    world.tell("1")
+def test_a_relay_that_lost_its_lease_publishes_and_deletes_nothing(world: World) -> None:
+    world.add("1")
     other = Leases(world.store, world.clock, "two", 30)
     world.clock.advance(31)
     assert other.take(RELAY)
@@ -267,22 +271,22 @@ def test_who_lost_the_lease_publishes_and_deletes_nothing(world: World) -> None:
     assert Relay(world.store, world.log, lambda: other.kept(RELAY)).turn() == 1
 
 
-def test_an_empty_outbox_asks_nobody(world: World) -> None:
-    def asked() -> None:
-        pytest.fail("the lease was asked for")
+def test_with_an_empty_outbox_the_lease_is_not_renewed(world: World) -> None:
+    def lease() -> None:
+        pytest.fail("the lease was renewed")
 
-    assert Relay(world.store, world.log, asked).turn() == 0  # type: ignore[arg-type]
+    assert Relay(world.store, world.log, lease).turn() == 0  # type: ignore[arg-type]
 
 
 def test_a_crash_between_publication_and_deletion_publishes_twice_and_loses_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.tell("1", "2")
+    world.add("1", "2")
     with monkeypatch.context() as crash:
         crash.setattr("adapters.store.outbox.delete", _gone)
         with pytest.raises(StoreUnavailable):
             world.relay.turn()
-    world.tell("3")
+    world.add("3")
     assert world.relay.turn() == 3
     assert world.log.values == [b"1", b"2", b"1", b"2", b"3"]
 
@@ -291,14 +295,14 @@ def _gone(*_: object) -> None:
     raise StoreUnavailable("gone")
 
 
-def test_what_is_told_during_a_publication_waits_for_the_next(world: World) -> None:
-    world.tell("1")
-    world.log.ends = lambda _records: world.tell("2")
+def test_a_record_that_is_added_during_a_publication_waits_for_the_next(world: World) -> None:
+    world.add("1")
+    world.log.ends = lambda _records: world.add("2")
     assert world.relay.turn() == 1
     assert [record.value for record in world.waiting()] == [b"2"]
 
 
-def test_a_record_that_is_too_large_goes_out_without_its_value_and_the_rest_whole(world: World) -> None:
+def test_a_record_that_is_too_large_is_published_without_its_value_and_the_others_whole(world: World) -> None:
     with world.store.transaction() as tx:
         large = NewRecord("t", b"k", b"x" * 20_000, (("h", b"1"),))
         small = [NewRecord("t", b"k", b"%d" % n) for n in range(2)]
@@ -309,8 +313,8 @@ def test_a_record_that_is_too_large_goes_out_without_its_value_and_the_rest_whol
     assert world.waiting() == []
 
 
-def test_a_record_whose_headers_alone_are_too_large_takes_no_other_with_it(world: World) -> None:
-    """The batch was deleted unpublished: after so many tries its records counted as published."""
+def test_a_record_whose_headers_are_too_large_is_left_out_and_the_others_are_published(world: World) -> None:
+    """The others of its batch must not be deleted without being published."""
     with world.store.transaction() as tx:
         large = NewRecord("t", b"k", b"", (("h", b"x" * 20_000),))
         small = [NewRecord("t", b"k", b"%d" % n) for n in range(2)]
@@ -325,12 +329,12 @@ def test_a_record_whose_headers_alone_are_too_large_takes_no_other_with_it(world
     assert world.waiting() == []
 
 
-# -- Any interleaving --------------------------------------------------------------------------------------------
+# -- Any interleaving ---------------------------------------------------------------------------------------------
 
-#: Tell of a key; or a turn that ends well, is cut off after so many records, or dies before it deletes.
+#: Add a record of a key; or a turn that succeeds, fails after some records, or fails before it deletes any.
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("tell"), st.integers(0, 2)),
+        st.tuples(st.just("add"), st.integers(0, 2)),
         st.tuples(st.just("cut off"), st.integers(0, 4)),
         st.sampled_from([("turn", 0), ("dies", 0)]),
     ),
@@ -340,26 +344,26 @@ STEPS = st.lists(
 
 @settings(max_examples=50)
 @given(STEPS)
-def test_whatever_fails_each_key_is_first_heard_of_in_order_and_whole(steps: list[tuple[str, int]]) -> None:
+def test_whatever_fails_every_record_of_a_key_is_published_in_order(steps: list[tuple[str, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(new_store(Path(folder)))
-        told: dict[bytes, list[bytes]] = {}
+        added: dict[bytes, list[bytes]] = {}
         try:
             for number, (step, n) in enumerate([*steps, ("turn", 0)]):
-                _take(world, step, n, number, told)
-            for key, wanted in told.items():
-                heard = [record.value for record in world.log.records if record.key == key]
-                assert list(dict.fromkeys(heard)) == wanted
+                _take(world, step, n, number, added)
+            for key, wanted in added.items():
+                published = [record.value for record in world.log.records if record.key == key]
+                assert list(dict.fromkeys(published)) == wanted
             assert world.waiting() == []
         finally:
             world.store.close()
 
 
-def _take(world: World, step: str, n: int, number: int, told: dict[bytes, list[bytes]]) -> None:
-    if step == "tell":
+def _take(world: World, step: str, n: int, number: int, added: dict[bytes, list[bytes]]) -> None:
+    if step == "add":
         key, text = b"k%d" % n, f"{number}"
-        world.tell(text, key=key)
-        told.setdefault(key, []).append(text.encode())
+        world.add(text, key=key)
+        added.setdefault(key, []).append(text.encode())
         return
     if step == "turn":
         world.log.ends = lambda _records: None
@@ -376,7 +380,7 @@ def _take(world: World, step: str, n: int, number: int, told: dict[bytes, list[b
             world.relay.turn()
 
 
-def test_an_order_and_its_letters_are_told_in_the_transaction_that_made_them(world: World) -> None:
+def test_transitions_and_dead_letters_are_added_in_the_transaction_that_caused_them(world: World) -> None:
     world.orders.apply(LIFE[:1], (), [LETTER])
     assert [record.topic for record in world.waiting()] == ["orderflow.transitions", "orderflow.dead-letters"]
     assert world.relay.turn() == 2

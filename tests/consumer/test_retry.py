@@ -123,7 +123,7 @@ def test_an_account_at_fault_pauses_as_long_as_the_remote_asks_and_never_not_at_
     assert verdict(AccountFault, give_up_at=in_seconds(-1)).result == TryResult.ACCOUNT_FAULT
 
 
-# -- The circuit -------------------------------------------------------------------------------------------------
+# -- The circuit --------------------------------------------------------------------------------------------------
 
 
 def failing(*orders: int) -> Account:

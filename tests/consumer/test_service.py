@@ -31,7 +31,7 @@ def settings(tmp_path: Path) -> Settings:
     return config.load(write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port()))
 
 
-# -- Start and stop ----------------------------------------------------------------------------------------------
+# -- Start and stop -----------------------------------------------------------------------------------------------
 
 
 def test_a_taken_port_is_an_error_before_any_loop_runs(settings: Settings) -> None:
@@ -85,7 +85,7 @@ def test_loops_that_do_not_end_are_waited_for_together(settings: Settings, hangs
     assert time.monotonic() - began < 20
 
 
-# -- Leases and probes -------------------------------------------------------------------------------------------
+# -- Leases and probes --------------------------------------------------------------------------------------------
 
 
 def leads(service: Service, role: str, shop: str) -> float | None:

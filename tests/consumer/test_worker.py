@@ -43,7 +43,7 @@ def two(tmp_path: Path) -> Rig:
     return Rig(tmp_path, shops=("alpha", "beta"))
 
 
-# -- Acceptance --------------------------------------------------------------------------------------------------
+# -- Acceptance ---------------------------------------------------------------------------------------------------
 
 
 def test_an_acceptance_leaves_facts_a_journal_and_a_command_that_is_done(rig: Rig) -> None:
@@ -201,7 +201,7 @@ def test_rule_18_no_call_is_made_under_a_lease_that_ran_out(rig: Rig, kind: str,
     assert simulator.requests[operation] == 0
 
 
-# -- Import ------------------------------------------------------------------------------------------------------
+# -- Import -------------------------------------------------------------------------------------------------------
 
 
 def test_rule_20_payload_and_attempt_are_stored_before_the_first_post(rig: Rig) -> None:
@@ -405,7 +405,7 @@ def test_an_import_without_the_received_order_is_rejected_and_says_why(rig: Rig)
     assert rig.row().facts.rejections[0].words == "missing: the order as received"
 
 
-# -- Tracking and shipment ---------------------------------------------------------------------------------------
+# -- Tracking and shipment ----------------------------------------------------------------------------------------
 
 
 def dispatched(rig: Rig, number: str, order_id: str = "1-A", **more: object) -> None:
@@ -565,7 +565,7 @@ def test_rule_15_a_late_failure_does_not_requeue_the_row_of_the_next_holder(rig:
     assert rig.command().lease_token == quick.token
 
 
-# -- Accounts ----------------------------------------------------------------------------------------------------
+# -- Accounts -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -722,7 +722,7 @@ def test_the_wait_of_retry_after_is_kept(rig: Rig) -> None:
     assert rig.work(seconds=1) == 1
 
 
-# -- Switches ----------------------------------------------------------------------------------------------------
+# -- Switches -----------------------------------------------------------------------------------------------------
 
 
 def test_with_effects_off_commands_are_opened_and_no_call_is_made(two: Rig) -> None:
@@ -809,7 +809,7 @@ def test_a_pause_of_one_group_of_effects_leaves_the_others_on(rig: Rig) -> None:
     assert rig.effects("1-A") == ["imported", "tracking", "shipped"]
 
 
-# -- Failures of our own ----------------------------------------------------------------------------------------------
+# -- Failures of our own ------------------------------------------------------------------------------------------
 
 
 def test_a_result_that_could_not_be_stored_is_kept_and_stored_before_the_next_claim(tmp_path: Path) -> None:
