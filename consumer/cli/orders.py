@@ -1,6 +1,7 @@
-"""`orderflow orders`: look at orders, and decide about them."""
+"""`orderflow orders`: look orders up, and decide about them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
 from consumer import config
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit, OfShop, OrderId, Reason, Who, Yes, group
@@ -89,15 +91,16 @@ def orders_show(
         calls = [_call(command) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest) if received else None
-    concerns = [asdict(one) for one in row.attention]
+    attention = [asdict(one) for one in row.attention]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
-        print_json(_summary(row) | {"concerns": concerns, "facts": facts, "commands": calls, "timeline": events} | more)
+        all_of_it = {"concerns": attention, "facts": facts, "commands": calls, "timeline": events}
+        print_json(_summary(row) | all_of_it | more)
         return
     print_pairs(_summary(row) | known(row.facts))
-    for title, rows in (("Attention", concerns), ("Calls", calls), ("Timeline", events), ("Words", words)):
+    for title, rows in (("Attention", attention), ("Calls", calls), ("Timeline", events), ("Words", words)):
         if rows:
             typer.echo(f"\n{title}")
             print_rows(rows)
@@ -126,8 +129,7 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
     if as_json:
         print_json(asdict(found))
         return
-    pairs = asdict(found)
-    del pairs["attention"]
+    pairs = {name: value for name, value in asdict(found).items() if name != "attention"}
     for number, one in enumerate(found.attention, start=1):
         pairs[f"attention {number}"] = f"{one.reason} {one.detail}".strip() + f", since {cell(one.since)}"
         pairs[f"  meaning {number}"] = one.meaning
@@ -156,31 +158,36 @@ def orders_verify(
     if every == (order_id is not None):
         raise typer.BadParameter("give an ORDER or --all")
     with opened(context, file) as session:
-        store, policies = session.store, config.policies(session.settings)
+        store = session.store
         rows = order_rows.latest(store, shop=shop, limit=None) if order_id is None else [find(store, order_id, shop)]
-        found = []
-        for row in rows:
-            entries = journal_rows.of_order(store, row.key)
-            today = redecided(row, entries, policies.get(row.shop, Policy())) if redecide else []
-            found.append((row, differences(row, entries) + today))
-    bad = sum(bool(wrong) for _, wrong in found)
+        policies = config.policies(session.settings) if redecide else None
+        verified = [(row, _differences(store, row, policies)) for row in rows]
+    different = sum(bool(found) for _, found in verified)
     if as_json:
         print_json(
             [
-                {"shop": row.shop, "order_id": row.order_id, "ok": not wrong, "differences": wrong}
-                for row, wrong in found
+                {"shop": row.shop, "order_id": row.order_id, "ok": not found, "differences": found}
+                for row, found in verified
             ]
         )
     else:
-        for row, wrong in found:
-            for difference in wrong:
+        for row, found in verified:
+            for difference in found:
                 typer.echo(printable(f"{row.shop} {row.order_id}: {difference}"))
-        typer.echo(f"{len(found)} verified, {bad} differ")
-    if bad:
+        typer.echo(f"{len(verified)} verified, {different} differ")
+    if different:
         raise typer.Exit(BAD_ANSWER)
 
 
+def _differences(store: Store, row: OrderRow, policies: Mapping[str, Policy] | None) -> list[str]:
+    """`policies`: of each shop, to compare also with what this version would decide."""
+    journal = journal_rows.of_order(store, row.key)
+    found = differences(row, journal)
+    return found if policies is None else found + redecided(row, journal, policies.get(row.shop, Policy()))
+
+
 def _summary(row: OrderRow) -> dict[str, Any]:
+    """An order as `list` shows it."""
     return {
         "shop": row.shop,
         "order_id": row.order_id,

@@ -78,8 +78,8 @@ def keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What a look at the store and the books found. A look that differs from the last one means progress."""
+class _Progress:
+    """How far the orders have come. The demo has stalled if this stays the same for too long."""
 
     states: Mapping[tuple[str, str], str]
     at_end: int
@@ -92,25 +92,25 @@ def _watch(
     """Show progress until every order has ended. False if nothing has changed for `stalled_seconds` before that."""
     lives = world.world.lives
     began = changed_at = time.monotonic()
-    last: _Look | None = None
+    last: _Progress | None = None
     with _View(console, len(lives)) as view:
         while True:
             on_look(time.monotonic() - began)
-            look, now = _look(world, store), time.monotonic()
-            if look != last:
-                changed_at, last = now, look
-            view.show(look)
-            if look.at_end == len(lives) and world.settled() and not stored_counts(store).commands:
+            progress, now = _progress(world, store), time.monotonic()
+            if progress != last:
+                changed_at, last = now, progress
+            view.show(progress)
+            if progress.at_end == len(lives) and world.settled() and not stored_counts(store).commands:
                 return True
             if now - changed_at > stalled_seconds:
                 return False
             time.sleep(LOOK_EVERY_SECONDS)
 
 
-def _look(world: SimulatedWorld, store: Store) -> _Look:
+def _progress(world: SimulatedWorld, store: Store) -> _Progress:
     states = order_rows.states(store)
     at_end = sum(states.get((life.marketplace, life.order_id)) == life.ends for life in world.world.lives)
-    return _Look(states, at_end, len(world.books.effects()))
+    return _Progress(states, at_end, len(world.books.effects()))
 
 
 class _View:
@@ -118,10 +118,10 @@ class _View:
 
     def __init__(self, console: Console, orders: int) -> None:
         self._console = console
-        self._progress = Progress(
+        self._bar = Progress(
             TextColumn("at their end"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
-        self._task = self._progress.add_task("orders", total=orders)
+        self._task = self._bar.add_task("orders", total=orders)
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._printed_at = 0.0
 
@@ -136,13 +136,13 @@ class _View:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, look: _Look) -> None:
-        self._progress.update(self._task, completed=look.at_end)
+    def show(self, progress: _Progress) -> None:
+        self._bar.update(self._task, completed=progress.at_end)
         if self._live is not None:
-            self._live.update(Group(_states_by_shop(look.states), self._progress))
+            self._live.update(Group(_states_by_shop(progress.states), self._bar))
         elif time.monotonic() - self._printed_at >= PRINT_EVERY_SECONDS:
             self._printed_at = time.monotonic()
-            counts = Counter(look.states.values())
+            counts = Counter(progress.states.values())
             line = "  ".join(f"{state} {counts[state]}" for state in State if counts[state])
             self._console.print(line or "waiting for the first order", soft_wrap=True)
 

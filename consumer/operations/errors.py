@@ -20,6 +20,6 @@ class EventsRefused(OrderflowError):
 
 
 def require_reason(why: str) -> None:
-    """Raises NotPossible for a reason without a word in it."""
+    """Raises NotPossible for a blank reason."""
     if not why.strip():
-        raise NotPossible("--reason says nothing")
+        raise NotPossible("--reason is blank")

@@ -41,7 +41,7 @@ def test_replay_and_discard_need_a_reason_and_a_confirmation(publishing: Desk) -
     add_dead_letter(publishing, GOOD.read_bytes())
     for command in ("replay", "discard"):
         assert "--reason" in error_of("dead-letters", command, "1", "--yes")
-        assert "says nothing" in error_of("dead-letters", command, "1", "--reason", " ", "--yes", code=BAD_ANSWER)
+        assert "--reason is blank" in error_of("dead-letters", command, "1", "--reason", " ", "--yes", code=BAD_ANSWER)
         assert run("dead-letters", command, "1", "--reason", "x", answers="n\n").exit_code == BAD_ANSWER
     assert json_of("dead-letters", "list")[0]["state"] == "open"
     assert published(publishing) == []

@@ -75,4 +75,4 @@ def test_what_is_not_there_cannot_be_reset(publishing: Desk) -> None:
     )
     assert "--reason" in error_of("offsets", "reset", "oms.order-events", "--yes")
     error = error_of("offsets", "reset", "oms.order-events", "--reason", " ", "--yes", code=BAD_ANSWER)
-    assert error == "orderflow: --reason says nothing\n"
+    assert error == "orderflow: --reason is blank\n"

@@ -111,7 +111,7 @@ def test_an_unknown_id_is_not_possible(rig: Rig, operation: Operation) -> None:
 @pytest.mark.parametrize("why", ["", " \t"])
 def test_a_blank_reason_is_not_possible(rig: Rig, operation: Operation, why: str) -> None:
     dead_letter = add(rig, OMS_EVENTS, b"x")
-    with pytest.raises(NotPossible, match="--reason says nothing"):
+    with pytest.raises(NotPossible, match="--reason is blank"):
         operation(rig, dead_letter, why)
     assert_untouched(rig, dead_letter)
 

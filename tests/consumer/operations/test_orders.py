@@ -105,7 +105,7 @@ def test_retry_without_a_failed_or_waiting_call_is_not_possible(desk: Desk) -> N
 @pytest.mark.parametrize("why", ["", "  "])
 def test_a_blank_reason_is_not_possible(desk: Desk, why: str) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    with pytest.raises(NotPossible, match="--reason says nothing"):
+    with pytest.raises(NotPossible, match="--reason is blank"):
         do(desk, DecisionKind.ACCEPT, why)
 
 

@@ -48,9 +48,9 @@ def test_a_shop_that_the_configuration_switches_off_cannot_be_resumed(tmp_path: 
 
 
 def test_a_blank_reason_is_not_possible(desk: Desk) -> None:
-    with pytest.raises(NotPossible, match="--reason says nothing"):
+    with pytest.raises(NotPossible, match="--reason is blank"):
         pause(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ")
-    with pytest.raises(NotPossible, match="--reason says nothing"):
+    with pytest.raises(NotPossible, match="--reason is blank"):
         resume(desk.store, desk.clock, "alpha", only=None, who="ana", why=" ", configured=None)
     assert audited(desk.store) == []
 
