@@ -1,7 +1,7 @@
-"""Simulators of Mirakl and of the OMS, and a world of orders that live on them. They ship with the product: the demo,
-the tests and the benchmark use them.
+"""Simulators of Mirakl and of the OMS, and a simulated world of orders on them. They ship with the product, because the
+demo, the tests and the benchmark use them.
 
-Read mirakl/ and oms/, then orders, stage, stories, world; then books and audit, faults, serve, publisher.
+Read the modules in this order: mirakl/, oms/, orders, stage, stories, world, books, audit, faults, serve, publisher.
 
 Public names:
   orders     the two marketplaces ALPHA and BETA; build_order, Line
@@ -11,6 +11,6 @@ Public names:
   books      Books, Effect: what really happened to each order
   audit      audit: compares the books with orderflow's journal
   faults     Fault, FaultKind: what goes wrong with a request; AnswerLostError
-  serve      SimulatedWorld: all of it as servers on loopback; serve, with_controls
-  publisher  OmsPublisher: an OMS that publishes to Kafka itself
+  serve      SimulatedWorld: the simulators as servers on loopback, with their orders; serve, with_controls
+  publisher  OmsPublisher: publishes the OMS's notifications to Kafka, in place of callbacks
 """

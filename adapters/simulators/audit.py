@@ -1,4 +1,4 @@
-"""The audit of a demo: the books of the simulators against orderflow's journal. It counts effects, not requests."""
+"""The audit of a demo: compares the simulators' books with orderflow's journal. It counts effects, not requests."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,11 +31,11 @@ class JournalSummary:
 def audit(
     lives: Sequence[Life], effects: Iterable[Effect], journal: Mapping[tuple[str, str], JournalSummary]
 ) -> list[str]:
-    """Every mistake, as a sentence; empty if there is none. `journal`: by marketplace and order id.
+    """Return every mistake, as a sentence. The list is empty if there is none. `journal`: by marketplace and order id.
 
-    Each order must have been accepted, imported and shipped once, by the actor that its life names, must show the
-    tracking of the newest dispatch, and must have the state that its life names. The journal must explain each effect
-    of ours, and each success in it must have an effect.
+    Our calls must have accepted, imported and shipped an order once if its life says so, and never if not. The order
+    must show the tracking of the newest dispatch, and have the state that its life names. The journal must explain each
+    effect of our calls, and each success in the journal must have an effect.
     """
     by_order: dict[str, list[Effect]] = {}
     for effect in effects:

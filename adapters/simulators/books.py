@@ -1,4 +1,4 @@
-"""The books: what the simulated remotes really did to each order, effect by effect."""
+"""The books: a list of everything that the simulated remotes really did to each order."""
 
 import threading
 from collections import defaultdict

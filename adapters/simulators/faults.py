@@ -1,4 +1,4 @@
-"""Faults: what goes wrong with a request to a simulator, and what its caller gets then."""
+"""Faults: what goes wrong with a request to a simulator, and which answer the caller gets then."""
 
 import asyncio
 import threading
@@ -14,14 +14,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 class FaultKind(StrEnum):
     TIMEOUT_BEFORE = "timeout_before"  # no effect; the connection is held, then dropped
     TIMEOUT_AFTER = "timeout_after"  # the effect happens; the connection is held, then dropped
-    ERROR_500 = "500"  # no effect; a gateway's HTML page. So with 502 and 503
+    ERROR_500 = "500"  # no effect; a gateway's HTML page, as with 502 and 503
     ERROR_502 = "502"
     ERROR_503 = "503"
-    ERROR_500_AFTER = "500_after"  # the effect happens; a gateway's HTML page all the same
+    ERROR_500_AFTER = "500_after"  # the effect happens, but the answer is a gateway's HTML page
     THROTTLED = "429"  # no effect; Retry-After
     TRUNCATED = "truncated"  # the effect happens; the JSON is cut in the middle
     NOT_APPLIED = "204_not_applied"  # no effect, although the answer is a success
-    SLOW = "slow"  # the effect happens at once; the answer waits for release()
+    SLOW = "slow"  # the effect happens at once; the answer waits for release(), or for hold_seconds
 
 
 _NO_EFFECT: Final = frozenset(
@@ -46,7 +46,10 @@ _PAGES: Final[Mapping[str, int]] = {
 
 @dataclass(eq=False)
 class Fault:
-    """Affects the next `count` requests of an operation ("*": of any), or only of those about one order."""
+    """Affects the next `count` requests of an operation ("*": of any operation).
+
+    With `order_id`, only requests about this order are affected and counted.
+    """
 
     operation: str
     kind: str  # a FaultKind, or its value
@@ -61,11 +64,11 @@ class Fault:
             raise ValueError(f"no such fault: {self.kind}")
 
     def release(self) -> None:
-        """Stop holding the answer."""
+        """Let the held answer go out now."""
         self.released.set()
 
     async def hold(self) -> None:
-        # Polled, because release() is called in another thread, which knows nothing of this event loop.
+        # The event is polled, because another thread sets it, which cannot wake this event loop.
         clock = asyncio.get_running_loop().time
         until = clock() + self.hold_seconds
         while not self.released.is_set() and clock() < until:
@@ -73,7 +76,10 @@ class Fault:
 
 
 def take_fault(faults: list[Fault], operation: str, order_id: str | None) -> Fault | None:
-    """The first fault that matches this request; used up faults leave the list. The caller holds the lock."""
+    """Take the first fault that matches this request. A fault whose count is used up leaves the list.
+
+    The caller holds the simulator's lock.
+    """
     for fault in faults:
         if fault.operation in (operation, "*") and fault.order_id in (None, order_id):
             fault.count -= 1
@@ -84,11 +90,11 @@ def take_fault(faults: list[Fault], operation: str, order_id: str | None) -> Fau
 
 
 class AnswerLostError(ConnectionError):
-    """Stands for a dropped connection where no connection exists: in tests without a server."""
+    """Takes the place of a dropped connection in tests without a server, which have no connection."""
 
 
 async def respond(request: Request, fault: Fault | None, handle: Callable[[], Response]) -> Response:
-    """The answer to a request: that of `handle`, or what the fault makes of it."""
+    """Answer a request with the answer of `handle`, changed as the fault says."""
     if fault is None:
         return handle()
     kind = fault.kind

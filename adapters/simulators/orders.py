@@ -1,4 +1,4 @@
-"""The two simulated marketplaces, and orders in the form that real ones have."""
+"""The two simulated marketplaces, and orders in the form that real orders have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ KNOWN_SKUS = {
     "alpha": ("MUG-11OZ-WHT", "TEE-BLK-M", "PRINT-A3-OAK", "CUSHION-45", "FRAME-A4-OAK"),
     "beta": ("TASSE-33CL", "TSHIRT-NOIR-M", "AFFICHE-A3", "COUSSIN-45", "FRAME-A4-CHENE"),
 }
-FRAMED = 4  # index, in each list, of the SKU that another fulfiller makes
+FRAMED = 4  # the index of the SKU, in each list, that another fulfiller makes
 ROUTES = {"FRAME-": "framer"}  # prefix of the SKU: fulfiller. The OMS splits orders by this rule
 
 
@@ -78,7 +78,7 @@ def build_order(
     tracking: str | None = None,
     decided_by_hand: bool = False,
 ) -> Json:
-    """An order in the given state. `person` selects the customer and unusual values of the address."""
+    """Make an order in this state. `person` selects the customer and unusual values of the address."""
     kind = next((one for one in marketplace.shipping_types if one.code == shipping_type), None)
     kind = kind or marketplace.shipping_types[0]
     made = stamp(created)
@@ -257,7 +257,7 @@ def _line(
 
 
 def _amounts(line: Line, index: int) -> Json:
-    """With tax. The first line carries the shipping price."""
+    """Return the amounts of a line, with tax. The first line has the shipping price."""
     price = round(line.unit_price * line.quantity, 2)
     shipping = 4.95 if index == 1 else 0.0
     commission = round(price * 0.15, 2)

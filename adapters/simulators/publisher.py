@@ -1,6 +1,7 @@
-"""An OMS that publishes its events to Kafka itself, instead of calling back (docs/kornitx.md 9).
+"""Publishes the events of the OMS to Kafka, as an OMS that does not use callbacks would (docs/kornitx.md 9).
 
-Its client is not ours and chooses partitions by another rule: orderflow must not rely on which partition it is.
+The client of a real OMS is not ours, and may choose partitions by another rule. So this one uses another rule too, to
+show that orderflow does not depend on the partition of a key.
 """
 
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ ANSWER_SECONDS: Final = 15
 
 
 class _ForeignPartitioner(Partitioner):  # type: ignore[misc]  # untyped
-    """The rule that clients built on librdkafka use by default."""
+    """Chooses partitions by a CRC-32 of the key, as clients that are built on librdkafka do by default."""
 
     def partition(self, topic: str, _key: Any, serialized_key: bytes, *rest: Any) -> int:
         *_, cluster = rest
@@ -26,15 +27,18 @@ class _ForeignPartitioner(Partitioner):  # type: ignore[misc]  # untyped
 
 
 def company_url(company_ref_id: int) -> str:
-    """The receiver of a company's notifications, in place of a callback URL."""
+    """Return the address of a company's notifications, which takes the place of a callback URL."""
     return f"kafka:{company_ref_id}"
 
 
 class OmsPublisher:
-    """The `send` of an OmsSimulator: publishes a notification. Returns 200, or 503 so that it is sent again later."""
+    """Publishes each notification of an OmsSimulator, as its `send`.
+
+    A call returns 200, or 503 if Kafka did not take the notification, so that the simulator sends it again later.
+    """
 
     def __init__(self, bootstrap_servers: list[str], topic: str, **client: Any) -> None:
-        """`client`: further settings of the OMS's client, as kafka-python names them."""
+        """`client`: other settings of the Kafka client, named as in kafka-python."""
         self._topic = topic
         self._producer = kafka.KafkaProducer(
             bootstrap_servers=bootstrap_servers, acks="all", partitioner=_ForeignPartitioner(), **client

@@ -1,6 +1,6 @@
 """The simulators as servers on 127.0.0.1, and a whole simulated world that runs in real time.
 
-Beside its API each server has endpoints under /_sim, with which a person can act as operator, customer or OMS.
+In addition to its API, each server has endpoints under /_sim, so that a person can act as operator, customer or OMS.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ TICK_SECONDS: Final = 0.05
 
 
 class _DroppingProtocol(H11Protocol):
-    """Lets a fault drop the connection without an answer (faults.py), which ASGI cannot express."""
+    """Lets a fault drop the connection without an answer (faults.py), because ASGI has no way to do that."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -76,7 +76,7 @@ class Server:
 
 
 def serve(app: ASGIApp, port: int = 0) -> Server:
-    """Start a server. Port 0: any free one. A request that comes before the server is up waits for it."""
+    """Start a server. Port 0: any free port. A request that comes before the server is ready waits for it."""
     listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app,
@@ -97,7 +97,7 @@ def serve(app: ASGIApp, port: int = 0) -> Server:
 
 
 def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
-    """The simulator's API, and /_sim beside it."""
+    """Make the app of a simulator: its API, and the endpoints under /_sim."""
     if isinstance(simulator, OmsSimulator):
         app, actions = oms_app(simulator), OMS_ACTIONS
     else:
@@ -182,9 +182,13 @@ class SimulatedWorld:
         retry_interval_seconds: float = 2.0,
         send: Send | None = None,
     ) -> "SimulatedWorld":
-        """The OMS calls `callback_url`, with the shop's name in place of {shop}, or hands its notifications to `send`;
-        without either it reports nothing. `ports`: by marketplace and "oms"; by default any free ones. After five
-        retries at `retry_interval_seconds` a notification is lost, and the world never settles."""
+        """Start the servers, the lives and the callbacks.
+
+        The OMS calls `callback_url`, with the shop's name in place of {shop}. `send` sends the notifications in place
+        of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing.
+        `ports`: by marketplace's name and "oms"; by default any free ports. A notification that fails is sent again
+        after `retry_interval_seconds`. After five retries it is lost, and the world never settles.
+        """
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}
 
@@ -217,7 +221,7 @@ class SimulatedWorld:
 
 
 def _threads(world: World, oms: OmsSimulator, stopping: threading.Event) -> tuple[threading.Thread, ...]:
-    """One for the world and one for the callbacks, so that a callback with a slow answer does not stop the world."""
+    """Start a thread for the world and another for the callbacks, so that a slow callback does not stop the world."""
     started = time.monotonic()
     steps: dict[str, Callable[[], object]] = {
         "world": lambda: world.tick(time.monotonic() - started),

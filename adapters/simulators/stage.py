@@ -18,7 +18,7 @@ Script = Generator[float | Callable[[], bool], None, None]
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One order: what it contains, and what must have happened to it at the end."""
+    """One simulated order: its contents, and what must have happened to it at the end."""
 
     marketplace: str
     order_id: str
@@ -39,7 +39,7 @@ class Life:
 
 
 class Stage:
-    """What a story can do to its order, and wait for."""
+    """The steps of a story: each method does something to the order, or waits for something."""
 
     def __init__(
         self, life: Life, mirakl: MiraklSimulator, oms: OmsSimulator, company_ref_id: int, speed: float
@@ -67,7 +67,7 @@ class Stage:
         history: Sequence[tuple[str, str]] = (),
         tracking: str | None = None,
     ) -> Script:
-        """The order appears. A fifth of the orders in WAITING_ACCEPTANCE are in STAGING first."""
+        """Add the order at Mirakl. A fifth of the orders in WAITING_ACCEPTANCE are in STAGING first."""
         life = self.life
         yield life.arrives_at_seconds
         now = self.mirakl.now()
@@ -102,13 +102,13 @@ class Stage:
         yield self.pause(0.3, 3.0)
 
     def debit(self) -> Script:
-        """The debit between acceptance and shipping, which only PAY_ON_ACCEPTANCE has."""
+        """Play the debit between acceptance and shipping. Only PAY_ON_ACCEPTANCE has one there."""
         if self.life.workflow == "PAY_ON_ACCEPTANCE":
             yield from self.debit_begins()
             self.mirakl.confirm_debit(self.order_id)
 
     def late_debit(self) -> Script:
-        """The debit after shipping (docs/mirakl.md 4.4)."""
+        """Play the debit after shipping, if the workflow has one there (docs/mirakl.md 4.4)."""
         workflow = self.life.workflow
         if workflow == "PAY_ON_SHIPMENT":
             yield self.is_in(*DEBIT)
@@ -126,7 +126,7 @@ class Stage:
         self.mirakl.confirm_debit(self.order_id)
 
     def shipped(self) -> Script:
-        """Mirakl shows the order as shipped, with the tracking number that it must have at the end."""
+        """Wait until Mirakl shows the order as shipped, with its last tracking. Then some orders are received."""
         yield from self.late_debit()
         yield self.is_in(*SENT)
         yield lambda: self.mirakl.tracking(self.order_id) == self.life.last_tracking
@@ -143,7 +143,7 @@ class Stage:
         yield lambda: self.oms.holds(self.order_id, self.company_ref_id)
 
     def produced(self) -> Script:
-        """From the import to the packed parcel."""
+        """Wait for the import, and play the production until the parcel is packed."""
         yield from self.imported()
         for status in (512, 513, 4)[: self.random.randint(0, 3)]:
             yield self.pause(0.2, 0.8)
@@ -151,13 +151,13 @@ class Stage:
         yield self.pause(1.0, 2.6)
 
     def carrier(self) -> str:
-        """A registered carrier as the fulfiller writes it: its label, sometimes in upper case."""
+        """Return a registered carrier as the fulfiller writes it: its label, sometimes in upper case."""
         carriers = self.mirakl.marketplace.carriers
         label = carriers[self.life.number % len(carriers)].label
         return label.upper() if self.life.number % 5 == 4 else label
 
     def parcel(self, tracking: str, *lines: int, **fields: Any) -> Shipment:
-        """A parcel with the lines of these indexes, in the ordered quantities."""
+        """Make a parcel with the lines of these indexes, in the ordered quantities."""
         chosen = tuple((f"{self.order_id}-{index + 1}", self.life.lines[index].quantity) for index in lines)
         ref = self.company_ref_id
         return self.oms.shipment(self.order_id, tracking, lines=chosen, company_ref_id=ref, **fields)

@@ -25,7 +25,7 @@ class Story:
     accepted_by: str | None = "api"
     imported: bool = True
     shipped_by: str | None = "api"
-    #: From the marketplace's name and a plain life's lines to the lines of this one.
+    #: Returns the lines of this life, from the marketplace's name and the lines of a plain life.
     adjust: Callable[[str, list[Line]], list[Line]] = field(default=lambda _, lines: lines)
 
 
@@ -47,7 +47,7 @@ def _plain(stage: Stage) -> Script:
 
 
 def _then(*statuses: int, repeat: bool = False) -> Callable[[Stage], Script]:
-    """Status 8, then these statuses with the same tracking; with `repeat`, the same parcels too."""
+    """Make a script: status 8, then these statuses with the same tracking, and with `repeat` the same parcels too."""
 
     def script(stage: Stage) -> Script:
         yield from _until_packed(stage)
@@ -140,7 +140,7 @@ def _two_parcels_reversed(stage: Stage) -> Script:
 
 
 def _dispatch_before_answer(stage: Stage) -> Script:
-    # Shorter than the caller's timeout: the answer comes, but after the event.
+    # The answer is held for less than the caller's timeout, so the caller gets it, but after the event.
     slow = Fault("order", "slow", order_id=stage.order_id, hold_seconds=4.0)
     stage.oms.knobs.faults.append(slow)
     yield from stage.arrive()
@@ -186,7 +186,7 @@ def _canceled_after_import(stage: Stage) -> Script:
     yield stage.pause(0.5, 2.0)
     stage.mirakl.cancel(stage.order_id, by="marketplace", reason="OPERATOR_DECISION")
     yield stage.pause(0.5, 2.0)
-    if stage.life.number % 2:  # for the other half, the OMS reports nothing more
+    if stage.life.number % 2:  # for the other orders the OMS reports nothing more
         stage.oms.cancel(stage.order_id, stage.company_ref_id)
 
 
@@ -276,7 +276,7 @@ def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
 STORIES: dict[str, Story] = {
     # Accepted, debited, imported, dispatched once with carrier and number.
     "plain": Story(_plain),
-    # The same with two to four lines.
+    # As plain, with two to four lines.
     "several_lines": Story(_plain, lines=(2, 4)),
     # The customer wrote one to three messages, with <br />. The shop's reply must not be imported.
     "messages": Story(_plain, messages=True),
@@ -284,7 +284,7 @@ STORIES: dict[str, Story] = {
     "line_refused": Story(_line_refused, lines=(2, 4), accepted_by="person", adjust=_refuse_last),
     # The customer cancels one line during the debit.
     "line_canceled": Story(_line_canceled, lines=(2, 3)),
-    # The seller does not know a SKU: nobody accepts, so the deadline refuses.
+    # The seller does not know a SKU, so nobody accepts the order, and Mirakl refuses it at the deadline.
     "unknown_sku": Story(
         _unknown_sku,
         marketplaces=("beta",),
@@ -320,7 +320,7 @@ STORIES: dict[str, Story] = {
     "accepted_in_portal": Story(_accepted_in_portal, accepted_by="person"),
     # After the import, a person ships in the portal without a tracking number. Orderflow sends the OMS's number.
     "shipped_in_portal": Story(_shipped_in_portal, shipped_by="person", shipping_type=0),
-    # The same, with a tracking number: it stays.
+    # As shipped_in_portal, but with a tracking number, which must stay.
     "shipped_in_portal_with_tracking": Story(
         _shipped_in_portal_with_tracking, trackings=2, keeps_tracking=0, shipped_by="person"
     ),
@@ -332,13 +332,13 @@ STORIES: dict[str, Story] = {
     "dispatch_8_516": Story(_then(516, repeat=True)),
     # Status 8 with the first line, then 516 with the second, both under the same number.
     "dispatch_grows": Story(_dispatch_grows, lines=(2, 2)),
-    # Neither number nor carrier. Tracking is not mandatory, so the order is shipped.
+    # The dispatch has neither number nor carrier. Tracking is not mandatory, so the order is shipped.
     "bare_dispatch": Story(_bare_dispatch, marketplaces=("alpha",), trackings=0, keeps_tracking=None, shipping_type=0),
-    # Tracking is mandatory: status 8 has no number, 516 has it.
+    # Tracking is mandatory. Status 8 has no number; 516 brings the number later.
     "tracking_comes_late": Story(_tracking_comes_late, marketplaces=("beta",), shipping_type=1),
     # A carrier that is not registered at Mirakl, sent as free text.
     "unknown_carrier": Story(_unknown_carrier),
-    # Status 8 with one number; after shipping, 64 with another and a newer dispatch time: the second stays.
+    # Status 8 has one number. After shipping, 64 has another number and a newer dispatch time, so this number stays.
     "tracking_corrected": Story(_tracking_corrected, trackings=2),
     # The same notification twice.
     "notified_twice": Story(_notified_twice),
@@ -348,7 +348,7 @@ STORIES: dict[str, Story] = {
     "split": Story(_split, lines=(2, 3), trackings=2, adjust=_framed_last),
     # Two parcels in two events.
     "two_parcels": Story(_two_parcels, lines=(2, 2), trackings=2),
-    # Two parcels; the later one is reported first.
+    # Two parcels. The event of the later parcel arrives first.
     "two_parcels_reversed": Story(_two_parcels_reversed, lines=(2, 2), trackings=2),
     # The debit comes after shipping.
     "pay_on_shipment": Story(_plain, workflow="PAY_ON_SHIPMENT"),
@@ -356,6 +356,6 @@ STORIES: dict[str, Story] = {
     "pay_on_delivery": Story(_plain, workflow="PAY_ON_DELIVERY"),
     # The debit comes after the customer has the goods.
     "pay_on_due_date": Story(_plain, workflow="PAY_ON_DUE_DATE"),
-    # Mirakl sees no debit.
+    # Mirakl does not know whether the customer paid: there is no debit.
     "no_payment": Story(_plain, workflow="NO_CUSTOMER_PAYMENT_CONFIRMATION"),
 }

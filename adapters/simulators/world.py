@@ -20,7 +20,7 @@ BODIES = (
 
 
 def make_lives(orders: int, seed: int, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> list[Life]:
-    """The same lives for the same arguments. 65 % are plain. From 100 orders on, every story occurs."""
+    """Make the lives: the same ones for the same arguments. 65 % are plain. From 100 orders on, every story occurs."""
     chance = random.Random(seed)
     special = [name for name in STORIES if name != "plain"]
     chance.shuffle(special)
@@ -30,7 +30,7 @@ def make_lives(orders: int, seed: int, marketplaces: Sequence[Marketplace] = (AL
     spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s; other numbers in proportion
     lives = []
     for number, name in enumerate(names):
-        # A story that none of these marketplaces has is replaced by a plain one.
+        # If none of these marketplaces has the story, the life is a plain one.
         fitting = [one for one in marketplaces if one.name in STORIES[name].marketplaces]
         story, marketplace = (name, chance.choice(fitting)) if fitting else ("plain", chance.choice(marketplaces))
         lives.append(_life(number, story, marketplace, seed, chance.uniform(0, spread_seconds)))
@@ -75,14 +75,14 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
 
 
 def _order_id(marketplace: Marketplace, number: int) -> str:
-    """Each operator has its own form of ids. Nobody may parse them (docs/mirakl.md 4.1)."""
+    """Make an order id. Each operator has its own form, and a client must not parse it (docs/mirakl.md 4.1)."""
     if marketplace.name == "alpha":
         return f"{70_014_000 + number}-A"
     return f"C{number:09d}FR-B"
 
 
 class World:
-    """Plays the stories. Their delays fit a run of about a minute; `speed` divides them."""
+    """Plays the stories. With their delays a run takes about a minute. `speed` divides the delays."""
 
     def __init__(
         self,
@@ -117,26 +117,27 @@ class World:
     def _run(
         self, script: Script, wait: float | Callable[[], bool], elapsed_seconds: float
     ) -> float | Callable[[], bool] | None:
-        """Run a script until it has to wait. Returns what it waits for; None at its end."""
+        """Run a script until it has to wait. Returns the time or condition that it waits for, or None at its end."""
         while wait() if callable(wait) else wait <= elapsed_seconds:
             since = elapsed_seconds if callable(wait) else wait
             try:
                 step = next(script)
             except StopIteration:
                 return None
-            # A delay starts when the step was due, so that a late tick makes no life longer.
+            # A delay starts when the step was due, and not at this tick, so that a late tick makes no life longer.
             wait = step if callable(step) else since + step / self._speed
         return wait
 
     def settled(self) -> bool:
-        """Whether every story has ended, every order is in its last state, and no notification waits."""
+        """Whether every story has ended, every order is in its last state, and no notification waits for delivery."""
         return not self._waiting and not self.unsettled() and self._oms.callbacks.pending() == 0
 
     def unsettled(self) -> list[Life]:
         return [stage.life for stage in self._stages if not (stage.finished and _at_end(stage))]
 
     def progress(self) -> dict[str, int]:
-        """How many lives there are, are settled, have not begun ("to come"), and are in each of Mirakl's states."""
+        """Count the lives: all, the settled ones, those that have not begun ("to come"), and those in each of Mirakl's
+        states."""
         counts = Counter("to come" if stage.state() is None else str(stage.state()).lower() for stage in self._stages)
         settled = len(self._stages) - len(self.unsettled())
         return {"lives": len(self._stages), "settled": settled, **counts}

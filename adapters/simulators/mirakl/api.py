@@ -24,7 +24,7 @@ _Handler = Callable[[Request, bytes], Response]
 
 
 def mirakl_app(simulator: MiraklSimulator) -> Starlette:
-    """The API of this marketplace. Its throttle counts only the requests to this app."""
+    """Make the API of this marketplace. Its throttle counts only the requests to this app."""
     return _Api(simulator).app()
 
 
@@ -60,7 +60,7 @@ class _Api:
                 route("PUT", f"{order}/ship", "OR24", self._or24),
                 route("GET", "/api/inbox/threads", "M11", lambda request, _: threads.m11(request)),
                 route("GET", "/api/inbox/threads/{thread_id}", "M10", lambda request, _: threads.m10(request)),
-                # Multi-shipment is off: its whole family answers 404 (docs/mirakl.md 5.9).
+                # Multi-shipment is off, so each of its operations answers 404 (docs/mirakl.md 5.9).
                 route("POST", "/api/shipments", "ST01", _not_found),
                 route("GET", "/api/shipments", "ST11", _not_found),
                 route("POST", "/api/shipments/tracking", "ST23", _not_found),
@@ -100,7 +100,7 @@ class _Api:
         return response
 
     def _admit(self, request: Request, operation: str, at: datetime) -> None:
-        """Raises the refusals that do not depend on the operation: 401, 400, 403, 429 (docs/mirakl.md 2.1, 2.3)."""
+        """Check the key, the shop and the throttle. Raises ApiError: 401, 400, 403, 429 (docs/mirakl.md 2.1, 2.3)."""
         if operation == "V01":
             return
         own_id = self._simulator.marketplace.shop_id
@@ -138,7 +138,7 @@ class _Api:
         return Response(status_code=204)
 
     def _or24(self, request: Request, _body: bytes) -> Response:
-        # uvicorn passes the header on as the client sent it: a PUT without it has no body and no length.
+        # uvicorn adds no Content-Length of its own, so this is the header that the client sent.
         if "content-length" not in request.headers:
             raise ApiError(411, "Length Required")
         self._simulator.ship(request.path_params["order_id"])
@@ -155,7 +155,7 @@ async def _no_route(_request: Request, error: Exception) -> Response:
 
 
 def _refusal(error: ApiError, shape: str = "A") -> Response:
-    """Error bodies (docs/mirakl.md 2.4): A is the classic one, B a list of errors."""
+    """Make the answer of a refused request (docs/mirakl.md 2.4). Shape A is the classic body, B a list of errors."""
     body: Json = {"message": error.message, "status": error.status}
     if shape == "B":
         one = {"code": error.code or "VALIDATION_ERROR", "field": error.name, "message": error.message}
@@ -176,7 +176,7 @@ def _json_object(body: bytes) -> Json:
 
 
 def _decisions(body: bytes) -> dict[str, bool]:
-    """OR21's body: for each line id, whether it is accepted."""
+    """Read OR21's body: for each line id, whether the line is accepted. Raises ApiError if the body is wrong."""
     lines = _json_object(body).get("order_lines")
     if not isinstance(lines, list):
         raise ApiError(400, "order_lines is required", "VALIDATION_ERROR", "order_lines")

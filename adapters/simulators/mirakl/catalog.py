@@ -1,4 +1,4 @@
-"""A01, PC01, SH21, SH12: what does not depend on any order (docs/mirakl.md 5.1)."""
+"""A01, PC01, SH21, SH12: the answers that do not depend on any order (docs/mirakl.md 5.1)."""
 
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.mirakl.model import Json, stamp

@@ -1,4 +1,4 @@
-"""OR11, the list of orders: what it shows of each order and since when, its filters and its pages
+"""OR11, the list of orders: which version of each order it shows, its filters and its pages
 (docs/mirakl.md 2.2, 5.2)."""
 
 import json
@@ -16,7 +16,7 @@ from adapters.simulators.mirakl.query import Query
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """An order as OR11 shows it from `since` on. Rendered at each change, not at each read."""
+    """An order as OR11 shows it from `since` on. It is written as JSON at each change, and not at each read."""
 
     since: datetime
     created: datetime
@@ -27,7 +27,7 @@ class _Version:
 
 @dataclass(slots=True)
 class _Listed:
-    """What OR11 can show of one order: usually one version, several while older ones are still visible."""
+    """The versions of one order that OR11 can show: usually one, and several while a lag keeps older ones visible."""
 
     order_id: str
     versions: list[_Version]
@@ -38,7 +38,7 @@ _Filter = Callable[[_Version], bool]
 
 
 class Listing:
-    """What OR11 shows of all orders. The caller holds the marketplace's lock."""
+    """All orders as OR11 shows them. The caller holds the marketplace's lock."""
 
     def __init__(self, knobs: Knobs, now: Callable[[], datetime]) -> None:
         self._knobs = knobs
@@ -47,14 +47,14 @@ class Listing:
         self._by_creation: list[_Listed] = []
 
     def show(self, order: Json, now: datetime, *, with_address: bool) -> None:
-        """Show the order from now on as it is; after visibility_lag_seconds, if that is set."""
+        """Show the order as it is now. If visibility_lag_seconds is set, OR11 shows it only after this time."""
         version = self._rendered(order, now, with_address)
         listed = self._listed.get(order["order_id"])
         if listed is None:
             listed = self._listed[order["order_id"]] = _Listed(order["order_id"], [version])
             insort(self._by_creation, listed, key=_by_creation)
             return
-        # Only a lag needs older versions: the newest that is old enough, and all that are not.
+        # With a lag, OR11 needs older versions: all younger than the lag, and the newest one of the others.
         horizon = now - timedelta(seconds=self._knobs.visibility_lag_seconds)
         newer = [old for old in listed.versions if old.since > horizon]
         old_enough = listed.versions[: len(listed.versions) - len(newer)]
@@ -66,11 +66,14 @@ class Listing:
         return self._listed[order_id].shown_at is not None
 
     def body(self, order_id: str) -> bytes:
-        """The order's newest version, byte for byte."""
+        """Return the bytes of the order's newest version."""
         return self._listed[order_id].versions[-1].body
 
     def set_body(self, order_id: str, body: bytes) -> None:
-        """Replace these bytes, until the next change of the order: for orders that Mirakl never writes."""
+        """Replace the bytes of the newest version, so that tests can show an order that Mirakl would never write.
+
+        The next change of the order overwrites them.
+        """
         versions = self._listed[order_id].versions
         versions[-1] = replace(versions[-1], body=body)
 
@@ -111,7 +114,7 @@ class Listing:
         )
 
     def _matching(self, query: Query) -> list[tuple[_Listed, _Version]]:
-        """The orders for which all filters hold, sorted by creation, then by order id."""
+        """Return the orders for which all filters hold, sorted by creation, then by order id."""
         filters = self._filters(query)
         ids = query.codes("order_ids")
         candidates = self._by_creation
@@ -182,7 +185,7 @@ def _links(request: Request, offset: int, size: int, total: int) -> dict[str, st
 
 
 def _without_tax(order: Json) -> Json:
-    """The amounts of TAX_EXCLUDED: those of TAX_INCLUDED less the taxes of each line."""
+    """Return the order in the mode TAX_EXCLUDED: the taxes of each line are taken off its amounts."""
     for line in order["order_lines"]:
         tax = sum(one["amount"] for one in line["taxes"])
         shipping_tax = sum(one["amount"] for one in line["shipping_taxes"])

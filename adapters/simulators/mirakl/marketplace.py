@@ -1,4 +1,4 @@
-"""The state of one simulated marketplace, and all that its operator, its customers and its seller do to an order
+"""The state of one simulated marketplace, and the changes that its operator, customers and seller make to an order
 (docs/mirakl.md 4, 5.3 to 5.5).
 
 api.py answers HTTP requests with it. Each effect on an order is recorded in the books.
@@ -41,8 +41,9 @@ class _Record:
 class MiraklSimulator:
     """One marketplace, as its one seller sees it. Several threads may use it at once.
 
-    What the operator, the customer or a person does returns whether it changed the order: False if the order's state
-    does not allow it. What the API does raises ApiError instead. An unknown order id raises KeyError.
+    Methods that act for the operator, the customer or a person return whether they changed the order: False if the
+    order's state does not allow the change. Methods that act for the API raise ApiError instead. An unknown order id
+    raises KeyError.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class MiraklSimulator:
     # -- What is known of an order -------------------------------------------------------------------------------
 
     def order(self, order_id: str) -> Json:
-        """A copy of the order as it is now: without lag, and with its addresses."""
+        """Return a copy of the order as it is now: without a lag, and with its addresses."""
         with self.lock:
             return copy.deepcopy(self._records[order_id].order)
 
@@ -88,7 +89,10 @@ class MiraklSimulator:
     # -- What the operator and the customer do, and the payment system ------------------------------------------
 
     def add_order(self, order: Json, history: Iterable[tuple[str, str]] = ()) -> None:
-        """A new order, in any state. `history`: kind and actor of each effect that it already had."""
+        """Add an order, in any state. `history`: kind and actor of each effect that it had before. The books get them.
+
+        Raises ValueError if there is an order with its id.
+        """
         with self.lock:
             order_id = order["order_id"]
             if order_id in self._records:
@@ -105,7 +109,7 @@ class MiraklSimulator:
                 self._accept_automatically(record)
 
     def release_staging(self, order_id: str) -> bool:
-        """The operator has checked the order: STAGING -> WAITING_ACCEPTANCE."""
+        """End the operator's check of the order: STAGING -> WAITING_ACCEPTANCE."""
         with self.lock:
             record = self._in_state(order_id, "STAGING")
             if record is None:
@@ -116,7 +120,7 @@ class MiraklSimulator:
             return True
 
     def advance_debit(self, order_id: str) -> bool:
-        """One step towards the debit: to WAITING_DEBIT after shipping, or from there to WAITING_DEBIT_PAYMENT."""
+        """Go one step towards a debit: to WAITING_DEBIT after shipping, or from there to WAITING_DEBIT_PAYMENT."""
         with self.lock:
             record = self._records[order_id]
             state = record.order["order_state"]
@@ -130,7 +134,7 @@ class MiraklSimulator:
             return True
 
     def confirm_debit(self, order_id: str) -> bool:
-        """The customer has paid. The next state depends on the workflow (docs/mirakl.md 4.4)."""
+        """Record that the customer has paid. The next state depends on the workflow (docs/mirakl.md 4.4)."""
         with self.lock:
             record = self._in_state(order_id, *DEBIT)
             if record is None:
@@ -147,7 +151,7 @@ class MiraklSimulator:
             return True
 
     def refuse_debit(self, order_id: str) -> bool:
-        """The payment failed, so the order is canceled."""
+        """Cancel the order, because the payment failed."""
         with self.lock:
             if self._in_state(order_id, *DEBIT) is None:
                 return False
@@ -166,7 +170,7 @@ class MiraklSimulator:
             return True
 
     def cancel_line(self, order_id: str, line_id: str, by: str = "customer") -> bool:
-        """Cancel one line; with the last open line, the order."""
+        """Cancel one line. If it is the last open line, the order is canceled."""
         with self.lock:
             record = self._records[order_id]
             lines = [line for line in open_lines(record.order) if line["order_line_id"] == line_id]
@@ -192,7 +196,7 @@ class MiraklSimulator:
             return True
 
     def refuse_by_deadline(self, order_id: str) -> bool:
-        """The order was neither accepted nor refused in time."""
+        """Refuse the order, because it was neither accepted nor refused before the deadline."""
         with self.lock:
             record = self._in_state(order_id, "WAITING_ACCEPTANCE")
             if record is None:
@@ -211,7 +215,7 @@ class MiraklSimulator:
         return self._move_on(order_id, ("RECEIVED",), "CLOSED", "marketplace")
 
     def post_message(self, order_id: str, body: str, sender: str = "CUSTOMER_USER", topic: str | None = None) -> str:
-        """A message in the order's newest thread, or in a new one if a topic is given. Returns the thread's id."""
+        """Add a message to the order's newest thread, or to a new one if a topic is given. Returns the thread's id."""
         with self.lock:
             record = self._records[order_id]
             thread_id = self.threads.post(record.order, body, sender, topic)
@@ -263,7 +267,7 @@ class MiraklSimulator:
     # -- What the seller's API does (docs/mirakl.md 5.3 to 5.5) --------------------------------------------------
 
     def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
-        """OR21. `decisions`: for each line id, whether it is accepted."""
+        """OR21: accept or refuse the order's lines. `decisions`: for each line id, whether the line is accepted."""
         with self.lock:
             record = self._find(order_id, code="ORDER_NOT_FOUND")
             order = record.order
@@ -284,12 +288,12 @@ class MiraklSimulator:
             self._decide(record, {line_id for line_id, accepted in decisions.items() if accepted}, "api")
 
     def set_tracking(self, order_id: str, tracking: Json) -> None:
-        """OR23. `tracking`: the body's fields."""
+        """OR23: set carrier and tracking number. `tracking`: the fields of the request's body."""
         with self.lock:
             self._set_tracking(self._find(order_id), tracking, "api")
 
     def ship(self, order_id: str) -> None:
-        """OR24."""
+        """OR24: confirm the shipment."""
         with self.lock:
             self._ship(self._find(order_id), "api")
 
@@ -309,7 +313,7 @@ class MiraklSimulator:
         self.books.record(self.now(), self.marketplace.name, record.order["order_id"], kind, by, **detail)
 
     def _enter(self, record: _Record, state: str) -> None:
-        """The order and its open lines take a state, with the dates that belong to it."""
+        """Set the state of the order and of its open lines, with the dates that belong to this state."""
         order, now = record.order, self.now()
         order["order_state"] = state
         if state == "SHIPPING":
@@ -326,7 +330,7 @@ class MiraklSimulator:
                 line[f"{state.lower()}_date"] = stamp(now)
 
     def _publish(self, record: _Record, bump: bool = True) -> None:
-        """The last step of every change: set the flags and last_updated_date, and show the order in OR11."""
+        """End a change: set the flags and, with `bump`, last_updated_date, and show the order in OR11."""
         order, now = record.order, self.now()
         order["can_cancel"] = _can_cancel(order)
         order["can_shop_ship"] = self._can_shop_ship(order)
@@ -365,7 +369,10 @@ class MiraklSimulator:
             self._decide(record, {line["order_line_id"] for line in record.order["order_lines"]}, "marketplace")
 
     def _decide(self, record: _Record, accepted: set[str], by: str) -> None:
-        """Every line is accepted or refused; the order follows the accepted ones (docs/mirakl.md 4.5)."""
+        """Accept the lines in `accepted`, refuse the others, and move the order on (docs/mirakl.md 4.5).
+
+        The order is refused if no line is left.
+        """
         order = record.order
         # An automatic decision leaves no date (docs/mirakl.md 5.2).
         order["acceptance_decision_date"] = None if by == "marketplace" else stamp(self.now())
@@ -384,7 +391,7 @@ class MiraklSimulator:
         self._note(record, "accepted" if left else "refused", by, **counts)
 
     def _set_tracking(self, record: _Record, body: Json, by: str) -> None:
-        """An order has one carrier and one number: a later one overwrites them (docs/mirakl.md 5.4)."""
+        """Set the order's one carrier and one number. A later call overwrites them (docs/mirakl.md 5.4)."""
         order = record.order
         state, after_debit = order["order_state"], order["payment_workflow"] != "PAY_ON_ACCEPTANCE"
         shipped = state in SENT or (state in DEBIT and after_debit)
@@ -396,7 +403,7 @@ class MiraklSimulator:
         self._note(record, "tracking", by, tracking=order["shipping_tracking"] or "", carrier=carrier or "")
 
     def _ship(self, record: _Record, by: str) -> None:
-        """The seller confirms that the parcel has left (docs/mirakl.md 5.5)."""
+        """Confirm that the parcel has left, as the seller (docs/mirakl.md 5.5)."""
         order = record.order
         if order["order_state"] != "SHIPPING":
             raise ApiError(
@@ -420,8 +427,11 @@ def _give_reason(part: Json, prefix: str, code: str) -> None:
 
 
 def _can_cancel(order: Json) -> bool:
-    """Whether the shop may cancel: until the debit, or until the parcel leaves if no payment is confirmed
-    (docs/mirakl.md 4.4)."""
+    """Whether the shop may cancel the order (docs/mirakl.md 4.4).
+
+    It may do so before the customer has paid. From SHIPPED on it may do so only in the workflows whose debit starts
+    there.
+    """
     state = order["order_state"]
     if state in (*DEAD, "CLOSED") or order["customer_debited_date"] is not None:
         return False
@@ -429,7 +439,7 @@ def _can_cancel(order: Json) -> bool:
 
 
 def _carrier_fields(marketplace: Marketplace, knobs: Knobs, tracking: Json) -> Json:
-    """The order's fields after OR23. Raises ApiError if the body names no usable carrier (docs/mirakl.md 5.4)."""
+    """Return the order's fields after OR23. Raises ApiError if the body has no usable carrier (docs/mirakl.md 5.4)."""
     # Mirakl's own connector sends an empty string for a missing value.
     code, name, number = (tracking.get(key) or None for key in ("carrier_code", "carrier_name", "tracking_number"))
     url = tracking.get("carrier_url") or None

@@ -1,4 +1,4 @@
-"""Values of the simulated marketplace: what its operator configured, its knobs, and how Mirakl writes things."""
+"""Values of the simulated marketplace: its operator's configuration, its knobs, and the formats of Mirakl's API."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,8 @@ WORKFLOWS = (
     "PAY_ON_DUE_DATE",
     "NO_CUSTOMER_PAYMENT_CONFIRMATION",
 )
-# Order states: the debit is under way; the parcel has left; the order ended before that.
+# Order states. DEBIT: the customer's payment is under way. SENT: the parcel has left. DEAD: the order ended before the
+# parcel left.
 DEBIT = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 SENT = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 DEAD = ("REFUSED", "CANCELED")
@@ -27,7 +28,7 @@ AFTER_DEBIT = {
     "PAY_ON_DUE_DATE": "CLOSED",
 }
 DEBIT_STARTS_FROM = {"PAY_ON_DELIVERY": ("SHIPPED", "TO_COLLECT"), "PAY_ON_DUE_DATE": ("RECEIVED",)}
-OWN_CENTER = "DEFAULT"  # an order of another fulfilment centre is not the seller's to accept or ship
+OWN_CENTER = "DEFAULT"  # the seller may not accept or ship an order of another fulfilment centre
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class ShippingType:
 
 @dataclass(frozen=True, slots=True)
 class Marketplace:
-    """What the operator configured, and the seller's shop on it."""
+    """One marketplace: its operator's configuration, and the seller's shop on it."""
 
     name: str
     shop_id: int
@@ -66,14 +67,14 @@ class Marketplace:
 
 @dataclass
 class Knobs:
-    """What is not established about Mirakl, as settings, and faults to inject (docs/mirakl.md 9)."""
+    """Settings for behaviour of Mirakl that is not known (docs/mirakl.md 9), and faults to inject."""
 
     error_shape: str = "A"  # A: message, status, code. B: a list of errors. Messaging is always B (docs/mirakl.md 2.4)
     order_not_found_status: int = 404
-    visibility_lag_seconds: float = 0.0  # after a change, OR11 shows the old order for this time
+    visibility_lag_seconds: float = 0.0  # for this time after a change, OR11 shows the old order
     update_lookback_seconds: float = 60.0  # what Mirakl subtracts from start_update_date
     update_date_in_whole_seconds: bool = False
-    max_over_100_is_error: bool = True  # otherwise 100 is used
+    max_over_100_is_error: bool = True  # otherwise the page has 100 orders
     unknown_carrier_is_error: bool = True  # otherwise the carrier's name is used
     tracking_after_shipped: bool = True
     message_bumps_update_date: bool = False
@@ -81,7 +82,8 @@ class Knobs:
     address_before_acceptance: bool = False
     state_after_ship_in_pay_on_shipment: str = "WAITING_DEBIT_PAYMENT"
     extra_fields: Json = field(default_factory=dict)  # unknown fields, shown on every order
-    throttle: dict[str, tuple[int, float]] = field(default_factory=dict)  # operation: requests, in how many seconds
+    # By operation: how many requests are allowed within how many seconds.
+    throttle: dict[str, tuple[int, float]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -111,16 +113,16 @@ class ApiError(Exception):
 
 
 def stamp(moment: datetime) -> str:
-    """A date as Mirakl writes it: ISO 8601 in UTC with Z, without zero milliseconds (docs/mirakl.md 2.1)."""
+    """Write a date as Mirakl does: ISO 8601 in UTC with Z, without zero milliseconds (docs/mirakl.md 2.1)."""
     utc = moment.astimezone(UTC)
     milliseconds = utc.microsecond // 1000
     return utc.strftime("%Y-%m-%dT%H:%M:%S") + (f".{milliseconds:03d}Z" if milliseconds else "Z")
 
 
 def parse_date(text: str) -> datetime:
-    """A date as a client writes it. Raises ValueError, also if it has neither Z nor an offset (docs/mirakl.md 2.1).
+    """Read a date that a client wrote. Raises ValueError, also if it has neither Z nor an offset (docs/mirakl.md 2.1).
 
-    The usual mistake is an offset whose + was not encoded: a server reads it as a space.
+    The usual mistake is an offset whose + is not encoded, because a server reads this + as a space.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -129,5 +131,5 @@ def parse_date(text: str) -> datetime:
 
 
 def open_lines(order: Json) -> list[Json]:
-    """The lines that are neither refused, nor canceled, nor refunded (docs/mirakl.md 4.5)."""
+    """Return the lines that are neither refused, nor canceled, nor refunded (docs/mirakl.md 4.5)."""
     return [line for line in order["order_lines"] if line["order_line_state"] not in (*DEAD, "REFUNDED")]

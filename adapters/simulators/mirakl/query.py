@@ -28,7 +28,7 @@ class Query:
         return None if text is None else text == "true"
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        """One of `allowed`; the first of them if the parameter is absent."""
+        """Return one of `allowed`: the first of them if the parameter is absent."""
         text = str(self._params.get(name, allowed[0]))
         if text not in allowed:
             raise self._bad(name)
@@ -43,7 +43,7 @@ class Query:
             raise self._bad(name) from None
 
     def codes(self, name: str, limit: int | None = 100) -> set[str] | None:
-        """The values of one comma-separated parameter."""
+        """Return the values of a parameter that separates them by commas. None if it is absent."""
         if name not in self._params:
             return None
         values = {value.strip() for value in self._params[name].split(",")}
@@ -52,7 +52,7 @@ class Query:
         return values
 
     def repeated(self, name: str) -> set[str] | None:
-        """The values of a parameter that may occur more than once."""
+        """Return the values of a parameter that may occur more than once. None if it is absent."""
         values = set(self._repeated(name))
         if len(values) > 100:
             raise self._bad(name)

@@ -1,4 +1,4 @@
-"""M10 and M11, messages: the threads of the orders, and how a seller reads them (docs/mirakl.md 5.10, 2.2)."""
+"""M10 and M11: the threads of messages about orders, and how a seller reads them (docs/mirakl.md 5.10, 2.2)."""
 
 import base64
 import binascii
@@ -26,7 +26,7 @@ class Threads:
         self._by_order: defaultdict[str, list[Json]] = defaultdict(list)
 
     def post(self, order: Json, body: str, sender: str, topic: str | None) -> str:
-        """A message in the order's newest thread, or in a new one if a topic is given. Returns the thread's id."""
+        """Add a message to the order's newest thread, or to a new one if a topic is given. Returns the thread's id."""
         threads = self._of({order["order_id"]})
         thread = threads[0] if threads and topic is None else self._new(order, topic)
         self._append(order, thread, body, sender)
@@ -62,10 +62,10 @@ class Threads:
             raise ApiError(404, "thread not found", "NOT_FOUND", "thread_id")
         return JSONResponse(thread)
 
-    # -- Which threads there are -------------------------------------------------------------------------------
+    # -- Finding threads ---------------------------------------------------------------------------------------
 
     def _of(self, order_ids: set[str] | None) -> list[Json]:
-        """The threads of these orders, newest first; None: of all orders."""
+        """Return the threads of these orders, newest first. `order_ids` None: of all orders."""
         found = list(self._threads.values())
         if order_ids is not None:
             found = [one for order_id in order_ids for one in self._by_order.get(order_id, ())]
@@ -86,7 +86,7 @@ class Threads:
     # -- Messages ----------------------------------------------------------------------------------------------
 
     def _people(self, order: Json) -> tuple[Json, Json]:
-        """Shop and customer."""
+        """Return the two participants: the shop and the customer."""
         customer = order["customer"]
         name = f"{customer['firstname']} {customer['lastname']}"
         shop = {"display_name": "Print House", "id": str(self._marketplace.shop_id), "type": "SHOP"}
@@ -141,7 +141,10 @@ class Threads:
     # -- Page tokens -------------------------------------------------------------------------------------------
 
     def _token(self, params: Json, after: str | None) -> str:
-        """Opaque to clients: in base64 the query and the last thread of the page, then a dot and a signature."""
+        """Make a page token, which clients must not read.
+
+        It has the query and the last thread of the page, in base64, then a dot and a signature.
+        """
         content = urlencode({**params, "after": after or ""}).encode()
         return f"{base64.urlsafe_b64encode(content).decode()}.{self._signature(content)}"
 
@@ -161,7 +164,7 @@ class Threads:
 
 
 def _shown(thread: Json, with_messages: bool) -> Json:
-    """A thread as M11 shows it: the last 100 messages, or none of them."""
+    """Return a thread as M11 shows it: with its last 100 messages, or without messages."""
     if with_messages:
         return {**thread, "messages": thread["messages"][-100:]}
     return {key: value for key, value in thread.items() if key not in ("messages", "no_store_reply_needed")}

@@ -1,6 +1,6 @@
 """A simulated OMS, KornitX, with its callbacks (docs/kornitx.md 2 to 8).
 
-Read model, oms, api, callbacks.
+Read the modules in this order: model, oms, api, callbacks.
 
 Public names:
   model      OmsCompany, OmsKnobs, OmsOrder, Part, Shipment

@@ -30,7 +30,7 @@ _REQUIRED_OF_ITEM = ("external_ref", "sku", "description", "quantity", "type")
 
 
 def oms_app(simulator: OmsSimulator) -> Starlette:
-    """The API of this OMS. Its limits count only the requests to this app."""
+    """Make the API of this OMS. Its limits count only the requests to this app."""
     return Starlette(routes=[Route("/order", _Api(simulator).post_order, methods=["POST"])])
 
 
@@ -64,7 +64,7 @@ class _Api:
         return self._simulator.import_order(company, self._checked(company, body), body)
 
     def _authenticate(self, header: str) -> OmsCompany:
-        """`Basic COMPANYREFID:APIKEY`, plain or in base64: clients send both (docs/kornitx.md 2.1)."""
+        """Check `Basic COMPANYREFID:APIKEY`, plain or in base64, because clients send both (docs/kornitx.md 2.1)."""
         scheme, _, credentials = header.partition(" ")
         if ":" not in credentials:
             try:
@@ -78,7 +78,7 @@ class _Api:
         return company
 
     def _limit(self, company: OmsCompany) -> None:
-        """A company above a limit gets 400, not 429 (docs/kornitx.md 2.2)."""
+        """Refuse a company that is above a limit, with 400 and not with 429 (docs/kornitx.md 2.2)."""
         knobs, now = self._simulator.knobs, self._simulator.now()
         arrivals = self._arrivals.setdefault(company.company_ref_id, deque())
         while arrivals and now - arrivals[0] >= timedelta(days=1):
@@ -110,7 +110,7 @@ class _Api:
         if len(fields["shipping_country_code"]) != 2:
             raise OmsError(0, "shipping_country_code must be ISO 3166-1 alpha-2")
         try:
-            # The time zone is not documented, so only the form is checked.
+            # Only the format is checked: KornitX does not document the time zone, so the instant is not known.
             datetime.strptime(fields["sale_datetime"], "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
         except ValueError:
             raise OmsError(0, "Invalid sale_datetime") from None
@@ -124,7 +124,7 @@ class _Api:
 
 
 def _external_ref(body: bytes) -> str | None:
-    """The order of a request, for the faults of one order; None if the body cannot be read."""
+    """Return the order that a request is about, for faults of one order. None if the body cannot be read."""
     try:
         fields = json.loads(body)
     except ValueError:
@@ -133,7 +133,7 @@ def _external_ref(body: bytes) -> str | None:
 
 
 def _check_item(index: int, item: Any) -> None:
-    """Types other than 5 are accepted too, and the books show them."""
+    """Refuse an item that KornitX would not accept. Types other than 5 are accepted, and the books show them."""
     if not isinstance(item, dict):
         raise OmsError(0, f"Invalid item specified, index {index}")
     missing = [name for name in _REQUIRED_OF_ITEM if item.get(name) in (None, "")]

@@ -1,6 +1,6 @@
-"""The callbacks of the OMS: what it reports to the seller, delivered with retries (docs/kornitx.md 8.2, 8.3).
+"""The callbacks of the OMS: its notifications to the seller, sent with retries (docs/kornitx.md 8.2, 8.3).
 
-Notifications wait in a queue until `deliver_due` sends them, so that tests decide what time it is.
+Notifications wait in a queue until `deliver_due` sends them, so that a test decides when they are sent.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ import httpx
 
 from adapters.simulators.oms.model import NO_DATE, NO_MOMENT, STATUS_NAMES, Json, OmsKnobs, OmsOrder, Part, Shipment
 
-#: Sends a notification, given URL, headers and body; returns the answer's status. A failure raises OSError or an
+#: Sends a notification, from URL, headers and body, and returns the answer's status. A failure raises OSError or an
 #: error of httpx.
 Send = Callable[[str, dict[str, str], bytes], int]
 
-RETRIES = 5  # of a notification that was not answered with 2xx
+RETRIES = 5  # how often a notification is sent again if it is not answered with 2xx
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Notification:
     due: datetime
     attempts: int = 0
     delivered: bool = False
-    lost: bool = False  # no attempt follows
+    lost: bool = False  # every attempt failed, and no other follows
 
 
 def send_by_http() -> Send:
@@ -44,7 +44,7 @@ def send_by_http() -> Send:
 
 
 class Callbacks:
-    """The queue of notifications. One that fails is sent again after retry_interval_seconds, five times at most."""
+    """The queue of notifications. A failed one is sent again after retry_interval_seconds, five times at most."""
 
     def __init__(self, now: Callable[[], datetime], knobs: OmsKnobs, send: Send | None = None) -> None:
         self.notifications: list[Notification] = []  # all of them, delivered or not
@@ -67,7 +67,10 @@ class Callbacks:
         cancellations: Sequence[tuple[str, int]] = (),
         delays: Sequence[float] = (0.0,),
     ) -> None:
-        """Report the part's status, with new parcels and cancellations. Sent once for each of `delays`, in seconds."""
+        """Queue a report of the part's status, with new parcels and cancellations, if the seller has a callback URL.
+
+        The report is sent once for each of `delays`, after so many seconds.
+        """
         url = order.fields.get("status_callback_url") or order.company.callback_url
         if not url:
             return
@@ -100,7 +103,7 @@ class Callbacks:
                 self._queue.append(notification)
 
     def deliver_due(self, now: datetime) -> int:
-        """Send what is due, oldest first. Returns how many were answered with 2xx."""
+        """Send the notifications that are due, oldest first. Returns how many were answered with 2xx."""
         done = 0
         with self._delivering:  # one thread at a time, so that no notification is sent twice
             with self._lock:

@@ -38,9 +38,9 @@ class OmsCompany:
 
 @dataclass
 class OmsKnobs:
-    """What is not known of KornitX (docs/kornitx.md 12), as settings, and faults to inject."""
+    """Settings for behaviour of KornitX that is not known (docs/kornitx.md 12), and faults to inject."""
 
-    duplicate_code: int = 990001  # invented: KornitX's codes for these two could not be read
+    duplicate_code: int = 990001  # invented, as is the next one: KornitX's own codes are not known
     rate_limit_code: int = 990002
     requests_per_hour: int | None = None
     requests_per_day: int | None = None
@@ -59,7 +59,7 @@ class Shipment:
     tracking: str = ""
     lines: tuple[tuple[str, int], ...] = ()  # (our line id, quantity)
     dispatched_at: datetime | None = None  # None: shown as a zero date
-    tracking_url: str | None = None  # None: the payload has no such field, as the older ones
+    tracking_url: str | None = None  # None: the payload has no such field, as older payloads
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Part:
     canceled: Counter[str] = field(default_factory=Counter)
 
     def left(self) -> tuple[tuple[str, int], ...]:
-        """Line ids and quantities that are neither sent nor canceled."""
+        """Return the line ids and quantities that are neither sent nor canceled."""
         counted = [
             (item["external_ref"], int(item["quantity"]) - self._done(item["external_ref"])) for item in self.items
         ]

@@ -73,7 +73,7 @@ class OmsSimulator:
             return [self._shown(order, part) for part in parts]
 
     def _routed(self, items: Sequence[Json]) -> list[list[Json]]:
-        """The items of each fulfiller."""
+        """Return one list of items for each fulfiller."""
         routed: dict[str, list[Json]] = {}
         for item in items:
             fulfiller = next(
@@ -95,7 +95,7 @@ class OmsSimulator:
         return any(item["sku"] in self.knobs.skus_with_error for item in order.fields["items"])
 
     def _shown(self, order: OmsOrder, part: Part) -> Json:
-        """A part as the answer to its import shows it."""
+        """Return a part as JSON, as the answer to its import shows it."""
         has_error = self._has_error(order)
         return {
             "id": part.oms_id,
@@ -118,7 +118,7 @@ class OmsSimulator:
     # -- What is known of an order --------------------------------------------------------------------------------
 
     def order(self, external_ref: str, company_ref_id: int | None = None) -> OmsOrder:
-        """Raises KeyError if there is none. Without a company, the order of any company."""
+        """Return an order of this company, or without a company, of any. Raises KeyError if there is none."""
         if company_ref_id is None:
             company_ref_id = next((company for company, ref in list(self._orders) if ref == external_ref), 0)
         return self._orders[company_ref_id, external_ref]
@@ -140,7 +140,7 @@ class OmsSimulator:
     # -- What the operators of the OMS do ------------------------------------------------------------------------
 
     def progress(self, external_ref: str, status: int, company_ref_id: int | None = None) -> None:
-        """A status that means neither dispatched nor canceled: 4, 512, 513, 515, 517."""
+        """Set and report a status that means neither dispatched nor canceled: 4, 512, 513, 515, 517."""
         with self.lock:
             order = self.order(external_ref, company_ref_id)
             for part in order.parts:
@@ -148,8 +148,11 @@ class OmsSimulator:
                 self.callbacks.notify(order, part)
 
     def shipment(self, external_ref: str, tracking: str = "", **fields: Any) -> Shipment:
-        """A parcel that is dispatched now. Parcels of one order are dispatched at least a second apart, so that the
-        newest can be told from the others in a format without fractions of a second."""
+        """Make a parcel that is dispatched now.
+
+        Parcels of one order are dispatched at least a second apart. The date format has no fractions of a second, so
+        the newest parcel could not be found otherwise.
+        """
         with self.lock:
             order = self.order(external_ref, fields.pop("company_ref_id", None))
             at = self.now().replace(microsecond=0)
@@ -172,11 +175,12 @@ class OmsSimulator:
         repeat_after_seconds: float = 0.0,
         delay_seconds: float = 0.0,
     ) -> list[Shipment]:
-        """Parcels leave. Returns them.
+        """Dispatch parcels and report them. Returns the parcels.
 
-        `shipments`: None for one parcel with all that is left of each part; [] to set only the status. For a partial
-        dispatch, give shipments and another status. `part`: the index of one part; None for all. `times`,
-        `repeat_after_seconds` and `delay_seconds` repeat and delay the notification.
+        `shipments` None: one parcel for each part, with all that is left of it. `shipments` []: only the status is set.
+        For a partial dispatch, give shipments and a status other than 8. `part`: the index of one part; None for all.
+        The first notification is sent after `delay_seconds`, and `times` notifications in all,
+        `repeat_after_seconds` apart.
         """
         with self.lock:
             order = self.order(external_ref, company_ref_id)

@@ -1,4 +1,4 @@
-"""The audit finds lost, doubled and unexplained effects."""
+"""The audit finds effects that are lost, doubled or not explained by the journal."""
 
 from collections import Counter
 from dataclasses import replace
@@ -65,7 +65,7 @@ def test_a_success_in_the_journal_without_an_effect_is_found() -> None:
     )
 
 
-def test_an_effect_that_a_person_should_have_had_is_found() -> None:
+def test_an_effect_of_our_call_that_a_person_should_have_caused_is_found() -> None:
     assert "not ours to do: shipped 1 times" in findings(BY_HAND, GOOD, ALL_DONE)
 
 

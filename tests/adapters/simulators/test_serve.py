@@ -1,4 +1,4 @@
-"""The simulators as servers: what can be tested only over a real socket."""
+"""The simulators as servers: behaviour that only a real socket shows."""
 
 import socket
 import time
@@ -39,7 +39,7 @@ def server(alpha: MiraklSimulator) -> Iterator[Server]:
 
 
 def raw_put(url: str, *headers: str) -> str:
-    """The status line of a PUT with exactly these headers."""
+    """Send a PUT with exactly these headers, and return the status line of the answer."""
     address = httpx.URL(url)
     assert address.port is not None
     with socket.create_connection((address.host, address.port), timeout=5) as connection:

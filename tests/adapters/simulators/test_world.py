@@ -1,4 +1,4 @@
-"""The lives are deterministic, contain every story, and reach their ends if the seller does its work."""
+"""The lives depend on the seed alone, contain every story, and reach their ends if the seller does its work."""
 
 import asyncio
 import json
@@ -175,7 +175,7 @@ async def run(lives: list[Life], *, limit_seconds: float = 300.0) -> tuple[World
         world.tick(remotes.clock.elapsed_seconds())
         remotes.oms.callbacks.deliver_due(remotes.clock())
         await seller.step()
-        await asyncio.sleep(0.006)  # a held answer checks every 5 ms whether it is released
+        await asyncio.sleep(0.006)  # a held answer looks every 5 ms whether it is released
     for client in (*seller.clients.values(), seller.oms):
         await client.aclose()
     return world, remotes

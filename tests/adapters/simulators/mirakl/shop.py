@@ -43,7 +43,7 @@ class Clock:
 
 
 class Shop:
-    """A simulator, and a client with the shop's key."""
+    """A simulated marketplace, and a client that has the shop's key."""
 
     def __init__(self, marketplace: Marketplace = PLACE, **knobs: Any) -> None:
         self.clock, self.books = Clock(), Books()

@@ -1,4 +1,4 @@
-"""The HTTP API as a whole: who is let in, what every answer has in common, and the faults."""
+"""The HTTP API as a whole: authentication, the parts that all answers share, and faults."""
 
 import asyncio
 import json

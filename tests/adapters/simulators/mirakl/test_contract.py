@@ -1,4 +1,4 @@
-"""Simulator output against Mirakl's published description, with nulls allowed and `required` ignored
+"""The simulator's answers follow Mirakl's published description, with nulls allowed and `required` ignored
 (docs/mirakl.md 12)."""
 
 import asyncio
@@ -18,12 +18,12 @@ from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.orders import ALPHA, BETA, Line, build_order
 
 DESCRIPTION = Path(__file__).resolve().parents[5] / "shared" / "mirakl" / "mmp-seller-openapi.json"
-# `value` is only in sub-schemas that are chosen by `type`, which JSON Schema does not follow.
+# `value` is only in sub-schemas that `type` selects, and JSON Schema does not follow this selection.
 UNLISTED = {"value"}
 
 
 def lenient(schema: Any) -> Any:
-    """Null everywhere, nothing required, and no field that the description does not name."""
+    """Change a schema: null is allowed everywhere, no field is required, and every field must be described."""
     if isinstance(schema, list):
         return [lenient(one) for one in schema]
     if not isinstance(schema, dict):
@@ -64,7 +64,7 @@ def get(simulator: MiraklSimulator, path: str) -> Any:
 
 @pytest.fixture(params=[ALPHA, BETA], ids=["alpha", "beta"])
 def simulator(request: pytest.FixtureRequest) -> MiraklSimulator:
-    """Orders in every state, with every oddity that the builder knows."""
+    """A marketplace with orders in every state, and with every unusual value that `build_order` can make."""
     moment = datetime(2026, 3, 1, 9, 0, 0, 250_000, tzinfo=UTC)
     simulator = MiraklSimulator(request.param, Books(), lambda: moment)
     states = ("STAGING", "WAITING_ACCEPTANCE", "WAITING_DEBIT_PAYMENT", "SHIPPING", "SHIPPED", "CLOSED")
@@ -111,7 +111,7 @@ def test_a_thread_fits_the_published_schema(simulator: MiraklSimulator) -> None:
 
 
 def test_every_described_field_of_an_order_is_there(simulator: MiraklSimulator) -> None:
-    """So that an adapter meets them all, null or not. What depends on features that are off may be missing."""
+    """So an adapter is tested with each of them, null or not. Fields of features that are off may be missing."""
     order = get(simulator, "/api/orders")["orders"][0]
     for described, shown in (
         (components()["OR11_Response_200_Orders"], order),

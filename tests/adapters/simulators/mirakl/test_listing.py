@@ -1,4 +1,4 @@
-"""OR11: pages, filters, and what an order shows, as docs/mirakl.md 5.2 says."""
+"""OR11: its pages, its filters, and the fields of an order, as docs/mirakl.md 5.2 says."""
 
 import time
 from datetime import timedelta
@@ -198,7 +198,7 @@ def test_a_write_is_visible_only_after_the_lag() -> None:
     shop.clock.pass_seconds(20)
     shop.accept()
     assert shop.read()["order_state"] == "WAITING_ACCEPTANCE"
-    assert shop.accept().json()["code"] == "ORDER_INVALID_STATE"  # the guard sees the truth
+    assert shop.accept().json()["code"] == "ORDER_INVALID_STATE"  # OR21 checks the present state, without the lag
     shop.clock.pass_seconds(5)
     shop.simulator.advance_debit("1-A")
     assert shop.ids(order_state_codes="WAITING_ACCEPTANCE") == ["1-A"]

@@ -1,5 +1,5 @@
-"""OR21, OR23 and OR24, and what the operator, the customer and a person in the portal do. The books contain effects,
-not requests."""
+"""OR21, OR23 and OR24, and the changes by the operator, the customer and a person in the portal. The books contain
+effects, not requests."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The simulated OMS answers as docs/kornitx.md says, and reports dispatches the way KornitX calls back."""
+"""The simulated OMS answers as docs/kornitx.md says, and its callbacks are those of KornitX."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ RAW = "Basic 99999:key"
 
 
 class Office:
-    """The OMS, a client of it, and a receiver of callbacks, which answers `callback_status`; 0: no answer."""
+    """The OMS, a client of it, and a receiver of callbacks. It answers `callback_status`; 0: it gives no answer."""
 
     def __init__(self, **knobs: Any) -> None:
         self.moment = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -177,7 +177,7 @@ def test_a_company_above_its_hourly_or_daily_limit_gets_400() -> None:
     assert code(answers[2]) == 990002
     office.pass_seconds(3600)
     assert office.post(order("3-A")).status_code == 201
-    assert code(office.post(order("4-A"))) == 990002  # the day is used up
+    assert code(office.post(order("4-A"))) == 990002  # the limit of the day is reached
     office.pass_seconds(86400)
     assert office.post(order("4-A")).status_code == 201
 
