@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """`ports.Clock` over the operating system."""
+    """`ports.Clock` that asks the operating system."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,6 +1,6 @@
-"""A real Apache Kafka and a real PostgreSQL as processes of this machine, for the demo, the tests and the benchmark.
+"""Starts a real Apache Kafka and a real PostgreSQL on this machine, for the demo, the tests and the benchmark.
 
-Read kafka and postgres, then processes, which both use.
+Read kafka and postgres first, then processes, which both of them use.
 
 Public names:
   kafka       Kafka, SecureListener, create_topics, kafka_missing, fetch_jars

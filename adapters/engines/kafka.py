@@ -1,4 +1,4 @@
-"""A real Apache Kafka on this machine: Maven fetches its jars, each broker is a process of its own."""
+"""Start a real Apache Kafka on this machine. Maven fetches its jars. Each broker is a separate process."""
 
 import atexit
 import hashlib
@@ -42,14 +42,14 @@ _JAVA_CURE: Final = f"Java {OLDEST_JAVA} or newer, and Maven: apt-get install ma
 
 @dataclass(frozen=True, slots=True)
 class SecureListener:
-    """A second listener for clients, with TLS and SCRAM-SHA-256. What its clients may do, access lists say."""
+    """A second listener for clients, with TLS and SCRAM-SHA-256. Kafka's ACLs limit the rights of its clients."""
 
     users: Mapping[str, str]  # names and passwords
     keystore: Path  # PEM: the server's key in PKCS#8, then its certificate
 
 
 def kafka_missing() -> str:
-    """What a broker needs and this machine does not have, with the command that installs it; "" if nothing."""
+    """The programs that a broker needs and that this machine lacks, with a command to install them. "" if none."""
     if _java_version() < OLDEST_JAVA:
         return _JAVA_CURE
     if not _jars().is_dir() and shutil.which("mvn") is None:
@@ -63,7 +63,7 @@ def _java_version() -> int:
         return 0
     try:
         output = run_tool([java, "-version"], "java")
-    except EngineFailed:  # the java of a macOS without Java only says where to get it
+    except EngineFailed:  # on a macOS without Java, the program java exists, but only tells where to get Java
         return 0
     found = re.search(r'version "(\d+)', output)
     return int(found[1]) if found else 0
@@ -75,10 +75,10 @@ def _jars() -> Path:
 
 
 def fetch_jars() -> Path:
-    """The folder with the broker's jars; fetches them if it does not exist. Raises EngineMissing, EngineFailed.
+    """Fetch the broker's jars if their folder does not exist. Returns the folder. Raises EngineMissing, EngineFailed.
 
-    Maven writes into a temporary folder, which is checked and then renamed. So an interrupted download is never
-    used, and two processes may fetch at the same time.
+    Maven writes into a temporary folder, which is checked and then renamed. So an interrupted download is never used,
+    and two processes may fetch at the same time.
     """
     folder = _jars()
     if folder.is_dir():
@@ -97,7 +97,7 @@ def fetch_jars() -> Path:
         try:
             filling.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster
+            if not folder.is_dir():  # if the folder exists now, another process was faster
                 raise
     return folder
 
@@ -117,10 +117,10 @@ def _data(name: str) -> bytes:
 
 
 class Kafka:
-    """Brokers in KRaft mode, each of them a controller too, on free ports of the loopback interface."""
+    """Brokers in KRaft mode on free ports of the loopback interface. Each broker is also a controller."""
 
     def __init__(self, folder: Path, brokers: int, secure: SecureListener | None, heap_megabytes: int) -> None:
-        """Starts nothing: see `start`."""
+        """Prepare the brokers' settings. `start` starts the brokers."""
         self._folder = folder
         self._secure = secure
         self._heap_megabytes = heap_megabytes
@@ -135,9 +135,9 @@ class Kafka:
     def start(
         cls, folder: Path, *, brokers: int = 1, secure: SecureListener | None = None, heap_megabytes: int = 512
     ) -> "Kafka":
-        """Start brokers with their data in `folder`. Returns once each of them answers.
+        """Start brokers with their data in `folder`. Returns when each broker answers.
 
-        `heap_megabytes`: of each broker. Raises EngineMissing, EngineFailed.
+        `heap_megabytes` is the heap of each broker. Raises EngineMissing, EngineFailed.
         """
         missing = kafka_missing()
         if missing:
@@ -155,17 +155,17 @@ class Kafka:
         return kafka
 
     def create_topics(self, topics: Mapping[str, int]) -> None:
-        """See the function `create_topics`."""
+        """Call the function `create_topics` for these brokers."""
         create_topics(self.bootstrap_servers, topics)
 
     def kill(self, number: int = 0) -> None:
-        """End the broker at once, as a crash would."""
+        """Kill the broker, as in a crash."""
         process = self._running.pop(number)
         process.kill()
         process.wait()
 
     def freeze(self, number: int = 0) -> None:
-        """Stop the broker's process until `thaw`: its connections stay open, and no request is answered."""
+        """Suspend the broker's process until `thaw`. Its connections stay open, but it answers no request."""
         self._running[number].send_signal(signal.SIGSTOP)
 
     def thaw(self, number: int = 0) -> None:
@@ -173,7 +173,7 @@ class Kafka:
         self._running[number].send_signal(signal.SIGCONT)
 
     def start_broker(self, number: int = 0) -> None:
-        """Start a killed broker again, on its data and ports. Returns once every broker answers."""
+        """Start a killed broker again, with its data and ports. Returns when every broker answers."""
         self._launch(number)
         self._wait()
 
@@ -182,7 +182,7 @@ class Kafka:
         atexit.unregister(self.stop)
         for process in self._running.values():
             process.terminate()
-            process.send_signal(signal.SIGCONT)  # a frozen process handles no other signal
+            process.send_signal(signal.SIGCONT)  # a frozen process handles SIGTERM only after SIGCONT
         for process in self._running.values():
             _end(process)
         self._running.clear()
@@ -260,7 +260,7 @@ class Kafka:
         def all_there(admin: Any) -> bool:
             return {one["broker_id"] for one in admin.describe_cluster()["brokers"] if not one["is_fenced"]} >= wanted
 
-        # Ask each broker itself: if one restarts quickly, the others still list it, though it does not answer yet.
+        # Ask each broker itself. If a broker restarts quickly, the others list it even though it does not answer yet.
         for number in self._running:
             self._until([self.bootstrap_servers[number]], all_there, f"broker {number} does not answer")
 
@@ -296,16 +296,17 @@ class Kafka:
 
 
 def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
-    """Create topics, given as name -> partitions, each on all brokers, three at most. Existing ones stay as they are.
+    """Create the topics in `topics`, which maps names to numbers of partitions. Existing topics are left unchanged.
 
-    Returns once every partition has a leader. Raises EngineFailed.
+    Each partition has a replica on every broker, but not more than three. Returns when every partition has a leader.
+    Raises EngineFailed.
     """
     admin = KafkaAdminClient(bootstrap_servers=servers)
 
     def are_led() -> bool:
         replicas = min(3, len(admin.describe_cluster()["brokers"]))
         wanted = {name: {"num_partitions": count, "replication_factor": replicas} for name, count in topics.items()}
-        with suppress(Exception):  # they exist already, or it is too early: describe_topics shows which
+        with suppress(Exception):  # the topics exist, or the brokers are not ready: describe_topics shows it
             admin.create_topics(wanted)
         described = admin.describe_topics(list(topics))
         led = {one["name"] for one in described if one["partitions"] and _is_led(one)}

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on this machine, with the server programs that are installed here."""
+"""Start a real PostgreSQL on this machine, with the server programs that are installed here."""
 
 import atexit
 import os
@@ -35,12 +35,15 @@ _POSTGRES_CURE: Final = "PostgreSQL's server programs: apt-get install postgresq
 
 
 def postgres_missing() -> str:
-    """What a server needs and this machine does not have, with the command that installs it; "" if nothing."""
+    """The programs that a server needs and that this machine lacks, with a command to install them. "" if none."""
     return "" if postgres_programs() else _POSTGRES_CURE
 
 
 def postgres_programs() -> Path | None:
-    """The folder with initdb and postgres: on PATH, else Debian's newest, else that of the package `pgserver`."""
+    """Find the folder with initdb and postgres: on PATH, else Debian's newest, else in the Python package `pgserver`.
+
+    None if there is no such folder.
+    """
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).resolve().parent
@@ -54,12 +57,12 @@ def postgres_programs() -> Path | None:
 
 
 class Postgres:
-    """One server on a free port of the loopback interface. It keeps what it commits: fsync is on."""
+    """One server on a free port of the loopback interface. fsync is on, so committed data survives a crash."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self._programs = programs
         self._log = folder / "postgres.log"
-        # PostgreSQL refuses to run as root. It then runs as Debian's user postgres, who needs a folder of its own.
+        # PostgreSQL refuses to run as root. If we are root, it runs as the user postgres, in a folder of that user.
         self._user = _postgres_user()
         self._data = Path(tempfile.mkdtemp(prefix="orderflow-postgres-")) if self._user else folder / "postgres"
         self._port = free_port()
@@ -68,7 +71,7 @@ class Postgres:
 
     @classmethod
     def start(cls, folder: Path) -> "Postgres":
-        """Start a server with an empty database "orderflow". Returns once it answers.
+        """Start a server with an empty database "orderflow". Returns when the server answers.
 
         Raises EngineMissing, EngineFailed.
         """
@@ -93,7 +96,7 @@ class Postgres:
         return self._url(name)
 
     def start_again(self) -> None:
-        """Start it after `kill`, on the same data and port. Returns once it answers. Raises EngineFailed."""
+        """Start the server, after `kill` with the same data and port. Returns when it answers. Raises EngineFailed."""
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=", "-c", "max_connections=300"]
         self._process = _spawn(command, self._log, self._user)
@@ -109,13 +112,13 @@ class Postgres:
             raise EngineFailed(f"PostgreSQL does not answer:\n{_tail(self._log)}")
 
     def kill(self) -> None:
-        """End the server and all its processes at once, as a crash would."""
+        """Kill the server and all its processes, as in a crash."""
         if self._process is not None:
             _kill_with_children(self._process)
             self._process = None
 
     def stop(self) -> None:
-        """End the server, and delete its data if they lie outside the folder given to `start`."""
+        """Stop the server. Delete its data if they are not in the folder that was given to `start`."""
         atexit.unregister(self.stop)
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: it ends open sessions

@@ -1,4 +1,4 @@
-"""Programs of an engine: start them, wait for them, end them. Free ports for them."""
+"""Start the programs of an engine, wait for them and end them; find free ports for them."""
 
 import pwd
 import random
@@ -18,12 +18,13 @@ START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 TOOL_SECONDS: Final = 60
 HOST: Final = "127.0.0.1"
-# Below the range for outgoing connections: one of those could occupy the port of a broker that is down.
+# The ports are below the range for outgoing connections. Otherwise such a connection could take the port of a broker
+# that is down.
 PORTS: Final = range(15_000, 30_000)
 
 
 class EngineMissing(OrderflowError):
-    """A program that the engine needs is not on this machine. The text names it and how to install it."""
+    """This machine lacks a program that the engine needs. The text names the program and how to install it."""
 
 
 class EngineFailed(OrderflowError, RuntimeError):
@@ -31,12 +32,12 @@ class EngineFailed(OrderflowError, RuntimeError):
 
 
 def free_port() -> int:
-    """A port of the loopback interface that no process listens on."""
+    """Find a port of the loopback interface that is not in use. Raises EngineFailed."""
     return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of the loopback interface that no process listens on. Raises EngineFailed."""
+    """Find `count` different ports of the loopback interface that are not in use. Raises EngineFailed."""
     free: list[int] = []
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe, suppress(OSError):
@@ -54,7 +55,10 @@ def run_tool(
     seconds: float = TOOL_SECONDS,
     user: str | None = None,
 ) -> str:
-    """Run a program to its end. Returns its output; raises EngineFailed, whose text begins with `complaint`."""
+    """Run a program to its end, and return its output.
+
+    Raises EngineFailed if the program fails or is not done after `seconds`. The error's text begins with `complaint`.
+    """
     try:
         done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
@@ -83,12 +87,12 @@ def _made(folder: Path) -> Path:
 
 
 def _as_user(user: str | None) -> dict[str, Any]:
-    """Arguments of Popen to run as another user, without the groups of the present one."""
+    """Arguments of Popen to run a program as another user, without the groups of the current user."""
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
 def _spawn(command: list[str], log: Path, user: str | None = None) -> "subprocess.Popen[bytes]":
-    """Start a program in a session of its own, so that Ctrl-C on the terminal does not end it before its users."""
+    """Start a program in a new session. Otherwise Ctrl-C on the terminal would end the engine before its clients."""
     with log.open("ab") as out:
         return subprocess.Popen(
             command,
@@ -102,18 +106,18 @@ def _spawn(command: list[str], log: Path, user: str | None = None) -> "subproces
 
 
 def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and its children at once. A child that lived on would finish, and commit, what it had begun."""
+    """Kill a process and its children. A child that went on running could commit a transaction after the "crash"."""
     if process.poll() is not None:
         return
     parent = psutil.Process(process.pid)
-    parent.suspend()  # so that it starts no further child
+    parent.suspend()  # so that it starts no more children
     children = parent.children()
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.kill()
     process.kill()
     process.wait()
-    _wait_for(lambda: not any(_runs(child) for child in children))  # they hold the memory that the next start needs
+    _wait_for(lambda: not any(_runs(child) for child in children))  # else they keep memory that the next start needs
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -123,7 +127,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for a process that was asked to end; kill it after STOP_SECONDS."""
+    """Wait for a process that was asked to end. If it still runs after STOP_SECONDS, kill it."""
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
@@ -132,7 +136,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wait_for(holds: Callable[[], bool]) -> bool:
-    """Whether the condition came true within START_SECONDS."""
+    """Wait until the condition holds. Returns False if it does not hold within START_SECONDS."""
     ends_at = time.monotonic() + START_SECONDS
     while time.monotonic() < ends_at:
         if holds():

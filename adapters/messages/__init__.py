@@ -1,13 +1,13 @@
-"""Messages: what is read and written, as events of the log and as the remotes' own JSON.
+"""The messages that orderflow reads and writes: events of the log, and the remotes' own JSON.
 
 Read in this order:
 
-- text: texts, identifiers and instants made safe to store. `digest_of`
-- json_slices: JSON without loss, and a page of OR11 cut into its orders. `slice_orders`
-- fields: lenient fields for models of the remotes' messages
+- text: texts, ids and instants from outside, made safe to store. `digest_of`
+- json_slices: JSON whose parts keep their bytes; the orders of a page of OR11. `slice_orders`
+- fields: types of fields for models of the remotes' messages; most of them are lenient
 - cloudevents: CloudEvents in records. `CloudEvent`, `record_of`, `from_record`
 - snapshots: orders of Mirakl. `snapshot_of`, `snapshot_event`, `decode_snapshot`
 - oms_events: reports of the OMS. `callback_of`, `oms_event`, `decode_oms`
 - transitions: records that orderflow publishes through the outbox. `transition_record`, `dead_letter_record`
-- contract: the same messages as schemas for other teams     asyncapi: the document that lists them
+- contract: the schemas of these messages, for other teams     asyncapi: the document that lists the schemas
 """

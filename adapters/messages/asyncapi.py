@@ -10,11 +10,13 @@ _KAFKA_BINDING: Final = "0.5.0"
 _DAYS: Final = 86_400_000  # in milliseconds
 
 _ABOUT: Final = """\
-What orderflow reads from Kafka and writes to it. Topics' names are settings; these are the defaults.
+The messages that orderflow reads from Kafka and writes to it. The names of the topics are settings; these are the
+defaults.
 
-Events are CloudEvents 1.0 in structured mode, JSON in UTF-8. Binary mode (`ce_` headers) is read too. Delivery is at
-least once; events of one order share a key, hence a partition, hence their order. Within a major version there are only
-additions: ignore what you do not know. `README.md` beside this file says how to publish, to check and to read.\
+Events are CloudEvents 1.0 in structured mode, JSON in UTF-8. orderflow also reads binary mode (`ce_` headers). Each
+event is delivered at least once. The events of one order have the same key, so they are in one partition and stay in
+order. A minor version only adds to the contract, so ignore members that you do not know. `README.md` in this folder
+says how to publish, check and read events.\
 """
 
 
@@ -22,7 +24,7 @@ additions: ignore what you do not know. `README.md` beside this file says how to
 class _Topic:
     """A topic, its only message, and what orderflow does with it."""
 
-    setting: str  # its key in [topics]
+    setting: str  # the topic's key in the settings [topics]
     message: str
     title: str
     about: str
@@ -36,8 +38,8 @@ _TOPICS: Final = (
     _Topic(
         "oms_events",
         "OmsOrderEvent",
-        "What the OMS reports of an order",
-        "The OMS publishes what KornitX's status callback would have carried. A record without a value is skipped.",
+        "Reports of the OMS about orders",
+        "The OMS publishes the data of KornitX's status callback. A record without a value is skipped.",
         "{companyrefid}:{external_ref}",
         "99999:00000012-A",
         ("receive",),
@@ -46,9 +48,9 @@ _TOPICS: Final = (
     _Topic(
         "snapshots",
         "OrderSnapshotEvent",
-        "Orders as read at Mirakl",
-        "Written and read by orderflow. Holds personal data: names, addresses, phones. Give nobody else access without "
-        "need.",
+        "Orders as they were read at Mirakl",
+        "orderflow writes and reads them. They contain personal data: names, addresses, phone numbers. Give access "
+        "only to people who need it.",
         "{shop}:{order_id}",
         "alpha:00000012-A",
         ("send", "receive"),
@@ -67,10 +69,10 @@ _TOPICS: Final = (
     _Topic(
         "dead_letters",
         "DeadLetter",
-        "What could not be used",
-        "Value and key of the record as received, byte for byte, which may hold personal data. Why, and where it came "
-        "from, is in the headers.",
-        "the record's own, or none",
+        "Records that could not be applied",
+        "Value and key of the record as received, byte for byte. They may contain personal data. The headers give the "
+        "reason, and the record's topic, partition and offset.",
+        "the record's own key, or none",
         "99999:00000012-A",
         ("send",),
         30,
@@ -81,8 +83,8 @@ _TOPICS: Final = (
 def document(
     names: Mapping[str, str], group: str, examples: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Any]:
-    """The document. `names`: the topics' names by their keys in [topics]. `examples`: for each message, objects with a
-    `name`, a `payload`, and `headers` where there are some."""
+    """The AsyncAPI document. `names` are the topics' names by their keys in [topics]. `examples` are, for each message,
+    objects with a `name`, a `payload`, and `headers` if the message has some."""
     return {
         "asyncapi": "3.1.0",
         "info": {
@@ -114,7 +116,7 @@ def _channel(topic: _Topic, name: str) -> dict[str, Any]:
         "bindings": {
             "kafka": {
                 "topic": name,
-                "partitions": 12,  # this and the next two are suggestions; one shop needs fewer
+                "partitions": 12,  # this and the next two values are suggestions; one shop needs fewer
                 "replicas": 3,
                 "topicConfiguration": {"cleanup.policy": ["delete"], "retention.ms": topic.keep_days * _DAYS},
                 "bindingVersion": _KAFKA_BINDING,
@@ -124,7 +126,7 @@ def _channel(topic: _Topic, name: str) -> dict[str, Any]:
 
 
 def _operation(action: str, name: str, topic: _Topic, group: str) -> dict[str, Any]:
-    """What orderflow does with a topic."""
+    """The entry for one thing that orderflow does with a topic: "send" or "receive"."""
     bindings = {"groupId": {"type": "string", "default": group}} if action == "receive" else {}
     return {
         "action": action,

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 in records of the log: structured and binary mode are read, structured mode is written."""
+"""CloudEvents 1.0 in records of the log. orderflow reads structured and binary mode, and writes structured mode."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,13 @@ from adapters.messages.json_slices import load_object, member
 from adapters.messages.text import instant, is_storable, iso
 from adapters.ports import NewRecord
 
-#: Of the contract with other teams (contract.py).
+#: The version of the contract with other teams (contract.py).
 VERSION: Final = "1.0.0"
 
 Headers = Sequence[tuple[str, bytes]]
 
-#: Characters of an attribute. Longer ones do not fit into PostgreSQL's index over source and id (2704 bytes).
+#: The most characters of an attribute. With longer ones, source and id together could exceed the 2704 bytes that an
+#: entry of PostgreSQL's index may have.
 LONGEST_ATTRIBUTE: Final = 300
 
 _STRUCTURED: Final = "application/cloudevents+json"
@@ -41,11 +42,11 @@ class CloudEvent:
     data: bytes
     extensions: Mapping[str, str]  # further attributes; `partitionkey` becomes the record's key
     dataschema: str = ""
-    base64: bool = False  # in structured mode the data is `data_base64`, for data that need not be UTF-8
+    base64: bool = False  # structured mode holds the data as `data_base64`, because it may not be UTF-8
 
 
 def record_of(topic: str, event: CloudEvent) -> NewRecord:
-    """The record that carries `event`: its key is the event's `partitionkey`."""
+    """The record that carries `event`. The record's key is the event's `partitionkey`."""
     attributes = {
         "specversion": "1.0",
         "id": event.id,
@@ -64,10 +65,10 @@ def record_of(topic: str, event: CloudEvent) -> NewRecord:
 
 
 def from_record(value: bytes | None, headers: Headers) -> CloudEvent | None:
-    """The event in a record; None for a record without a value.
+    """Read the event in a record. None if the record has no value.
 
-    The mode is structured unless the headers carry the attributes: a publisher that forgets the content type is
-    understood too. Raises Unreadable: NOT_JSON, NOT_CLOUDEVENT, MISSING_FIELD, BAD_FIELD.
+    The mode is binary if the headers hold the attributes, else structured, also if the header content-type is missing.
+    Raises Unreadable: NOT_JSON, NOT_CLOUDEVENT, MISSING_FIELD, BAD_FIELD.
     """
     if value is None:
         return None
@@ -109,7 +110,7 @@ def _event(attributes: Mapping[str, Any], data: bytes, *, base64: bool = False) 
 
 
 def attribute(attributes: Mapping[str, Any], name: str) -> str:
-    """A mandatory attribute. Raises Unreadable: MISSING_FIELD, BAD_FIELD."""
+    """The value of a mandatory attribute. Raises Unreadable: MISSING_FIELD, BAD_FIELD."""
     value = attributes.get(name)
     if value is None or value == "":
         raise Unreadable(UnreadableReason.MISSING_FIELD, name)

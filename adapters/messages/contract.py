@@ -1,8 +1,9 @@
-"""The contract with other teams: the messages of the four topics, as the models from which docs/events is generated.
+"""The contract with other teams: models of the messages of the four topics. docs/events is generated from them.
 
-The schema of an event's data is the model with which the decoder reads it, so the published schema cannot ask for less
-than the decoder. The envelopes ask for more than the decoder needs: an event that breaks only that is applied, and
-`orderflow events check` warns. Within a major version there are only additions. The next major version gets new topics.
+The decoder reads an event's data with the same model, so the published schema of the data cannot ask for less than the
+decoder. The models of the envelopes ask for more than the decoder needs. If an event breaks only these rules, it is
+applied, and `orderflow events check` warns. A minor version only adds to the contract. A new major version gets new
+topics.
 """
 
 import re
@@ -64,7 +65,7 @@ class Envelope(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     specversion: Literal["1.0"]
-    id: Attribute = Field(description="Unique per source. The same notification keeps its id however often it is sent.")
+    id: Attribute = Field(description="Unique within its source. A notification that is sent again keeps its id.")
     source: Attribute
     type: Attribute
     subject: Attribute
@@ -78,32 +79,34 @@ OmsType = Literal["net.kornitx.order.dispatched", "net.kornitx.order.cancelled",
 
 
 class OmsOrderEvent(Envelope):
-    """What the OMS reports of one order: KornitX's callback as it would have been sent over HTTP."""
+    """A report of the OMS about one order. The data is KornitX's callback, as the OMS would send it over HTTP."""
 
     source: StrictStr = Field(description="/kornitx/company/{companyrefid}", pattern="^/kornitx/company/[1-9][0-9]*$")
     type: OmsType = Field(
-        description="For filtering; orderflow decides by the data. dispatched: status 8, 64 or 516, or new_shipments "
-        "is not empty. cancelled: else, where status is 128 or new_cancellations is not empty."
+        description="For filtering; orderflow decides by the data. dispatched: status is 8, 64 or 516, or "
+        "new_shipments is not empty. cancelled: otherwise, if status is 128 or new_cancellations is not empty. "
+        "status_changed: otherwise."
     )
     subject: Attribute = Field(description="Equal to data.external_ref.")
     time: When = Field(description="When the OMS changed the order.")
     partitionkey: Attribute = Field(description="{companyrefid}:{subject}, and the record's key.")
     companyrefid: StrictStr = Field(
-        description="The company of the sales channel at the OMS, as text; it finds the shop.", pattern="^[1-9][0-9]*$"
+        description="The company of the sales channel at the OMS, as text. The shop is found by it.",
+        pattern="^[1-9][0-9]*$",
     )
     data: KornitXCallback
 
 
 class Order(snapshots.MiraklOrder):
-    """An order byte for byte as OR11 gave it. Named here is what orderflow reads; all else is Mirakl's."""
+    """An order, byte for byte as OR11 returned it: the members that orderflow reads. Mirakl adds many others."""
 
     order_id: Id
 
 
 class OrderSnapshotEvent(Envelope):
-    """One read of one order at Mirakl. Its data holds personal data."""
+    """One read of one order at Mirakl. The order contains personal data."""
 
-    id: Attribute = Field(description="Order, hash of its bytes, start of the read.")
+    id: Attribute = Field(description="The order's id, the digest of its bytes and the start of the read.")
     source: StrictStr = Field(description="/mirakl/{shop}", pattern="^/mirakl/[a-z0-9][a-z0-9_-]{0,39}$")
     type: Literal["io.orderflow.mirakl.order-snapshot"]
     subject: Attribute = Field(description="Mirakl's order id.")
@@ -112,7 +115,7 @@ class OrderSnapshotEvent(Envelope):
     shop: ShopName = Field(description="The shop's name in orderflow's configuration.")
     readat: When = Field(description="The start of the read.")
     data_base64: StrictStr = Field(
-        description="The order's bytes; schema mirakl-order.",
+        description="The order's bytes. Their schema is mirakl-order.",
         min_length=1,
         json_schema_extra={"contentEncoding": "base64", "contentMediaType": "application/json"},
     )
@@ -121,7 +124,7 @@ class OrderSnapshotEvent(Envelope):
 class Transition(BaseModel):
     """One change of an order's state. No personal data.
 
-    States, triggers and reasons may get further values within a major version: keep a branch for those not known.
+    A minor version may add states, triggers and reasons, so a reader has to accept values that it does not know.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -130,11 +133,11 @@ class Transition(BaseModel):
     order_id: Id = Field(description="Mirakl's order id.")
     from_state: str = Field(examples=[*State])
     to_state: str = Field(examples=[*State])
-    trigger: str = Field(description="The kind of event that led to it.", examples=[*Trigger])
-    version: int = Field(ge=1, description="The order's version; it grows with every change, of state or not.")
+    trigger: str = Field(description="The kind of event that caused the change.", examples=[*Trigger])
+    version: int = Field(ge=1, description="The order's version after the change. It also grows with other changes.")
     at: When = Field(description="When it was recorded.")
     attention: tuple[str, ...] = Field(
-        description="Why the order needs a person now; see docs/attention.md. Empty where it does not.",
+        description="Why the order needs a person now (docs/attention.md). Empty if it needs none.",
         examples=[[reason] for reason in REASONS],
     )
 
@@ -143,7 +146,7 @@ class OrderTransitionedEvent(Envelope):
     """An order changed its state."""
 
     id: StrictStr = Field(
-        description="A number as text. For one order a later change has a greater one.", pattern="^[1-9][0-9]{0,18}$"
+        description="A number as text. A later change of an order has a greater number.", pattern="^[1-9][0-9]{0,18}$"
     )
     source: Literal["/orderflow"]
     type: Literal["io.orderflow.order.transitioned"]
@@ -154,8 +157,8 @@ class OrderTransitionedEvent(Envelope):
     shop: ShopName = Field(description="The shop's name in orderflow's configuration.")
     correlationid: Attribute = Field(description="The order: {shop}:{subject}.")
     causationid: Attribute = Field(
-        description="The event that led to it, {source}#{id}. Where that is longer than 300 characters, its end is a "
-        "hash of the whole."
+        description="The event that caused the change: {source}#{id}. If that is longer than 300 characters, a digest "
+        "of the whole replaces its end."
     )
     sequence: StrictStr = Field(
         description="data.version with leading zeros, so that it sorts as text. Gaps are normal.", pattern="^[0-9]{10}$"
@@ -164,22 +167,22 @@ class OrderTransitionedEvent(Envelope):
 
 
 class DeadLetterHeaders(BaseModel):
-    """Headers of a record that orderflow dead-lettered. Its own headers stand before these, under their own names."""
+    """The headers that orderflow adds to a record when it dead-letters it, after the headers that the record has."""
 
     model_config = ConfigDict(frozen=True)
 
     place: str = Field(alias="orderflow-place", description="topic/partition/offset", pattern=".+/[0-9]+/[0-9]+$")
-    source: str = Field(alias="orderflow-source", description="The topic that it was read from.", min_length=1)
+    source: str = Field(alias="orderflow-source", description="The topic from which the record was read.", min_length=1)
     reason: str = Field(alias="orderflow-reason", examples=[*sorted(UnreadableReason), "not_applicable"], min_length=1)
     detail: str = Field(alias="orderflow-detail", description="Names fields, never values. May be empty.")
 
 
-# -- What an event breaks ------------------------------------------------------------------------------------------
+# -- Rules that an event breaks ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A field and the rule that it breaks, without the field's value."""
+    """A field of an event and the rule that the field breaks, without the field's value."""
 
     field: str
     rule: str
@@ -189,11 +192,11 @@ class Complaint:
 class Kind:
     """A kind of event."""
 
-    topic: str  # the key of its topic in [topics]
-    begins: str  # how its CloudEvents types begin
+    topic: str  # its topic's key in the settings [topics]
+    begins: str  # the start of its CloudEvents types
     model: type[Envelope]
-    owner: str  # the attribute that names company or shop; the partition key begins with it
-    source: str  # the form of its source, with {} for the owner
+    owner: str  # the attribute that names the company or the shop; the partition key begins with its value
+    source: str  # the form of the attribute `source`; {} stands for the owner
 
 
 OMS: Final = Kind("oms_events", "net.kornitx.order.", OmsOrderEvent, "companyrefid", "/kornitx/company/{}")
@@ -208,7 +211,7 @@ def kind_of(type_: object) -> Kind | None:
 
 
 def complaints(kind: Kind, envelope: Mapping[str, Any]) -> list[Complaint]:
-    """Every field in which an event in structured mode breaks its schema, or contradicts another field."""
+    """List every field of an event in structured mode that breaks the schema or contradicts another field."""
     try:
         kind.model.model_validate(envelope)
     except ValidationError as errors:
@@ -257,13 +260,16 @@ def _contradictions_of_a_transition(envelope: Mapping[str, Any], data: Mapping[s
 
 
 def forgiven(message: Message, received: Mapping[str, Any], path: str) -> Iterator[Complaint]:
-    """Fields of `received` that could not be read and therefore count as absent in `message`. `path`: of both."""
+    """Yield the fields of `received` that `message` holds as absent because they could not be read.
+
+    `path` is the place of `received` in its event, such as "data".
+    """
     for name, field in type(message).model_fields.items():
         given, read = received.get(name), getattr(message, name)
         if any(isinstance(mark, Loose) for mark in field.metadata):
             empty = given is None or (isinstance(given, str) and not given.strip())
             if not empty and given != read and read == field.default:
-                yield Complaint(f"{path}.{name}", "cannot be read, and counts as not given")
+                yield Complaint(f"{path}.{name}", "cannot be read, and counts as absent")
         elif isinstance(read, tuple):
             for number, (inner, one) in enumerate(zip(read, given or (), strict=True)):
                 yield from forgiven(inner, one, f"{path}.{name}.{number}")
@@ -273,7 +279,7 @@ def forgiven(message: Message, received: Mapping[str, Any], path: str) -> Iterat
 
 
 class _Generator(GenerateJsonSchema):
-    """Without the titles that pydantic makes of field names: they only repeat the name."""
+    """Leaves out the titles that pydantic derives from field names, because they only repeat the names."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         del schema
@@ -293,13 +299,13 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
 
 
 def schema(name: str) -> JsonSchemaValue:
-    """The schema of this name, which needs no other one."""
+    """The schema with this name. It contains every schema that it refers to."""
     model_schema = MODELS[name].model_json_schema(schema_generator=_Generator)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema_id(name), **model_schema}
 
 
 def components() -> dict[str, JsonSchemaValue]:
-    """All schemas by the name of their model, with references as in an AsyncAPI document."""
+    """All schemas by the name of their model, with the references that an AsyncAPI document needs."""
     _, found = models_json_schema(
         [(model, "validation") for model in MODELS.values()],
         ref_template="#/components/schemas/{model}",

@@ -1,5 +1,7 @@
-"""Fields of the remotes' messages. Most are lenient: real messages differ from the published schemas
-(docs/mirakl.md 1.5)."""
+"""Types of fields for models of the remotes' messages.
+
+Most of them accept wrong values, because real messages differ from the published schemas (docs/mirakl.md 1.5).
+"""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -21,16 +23,16 @@ from adapters.messages.text import CONTROL_CHARACTER, instant, storable, usable_
 
 
 class _OrNull:
-    """Marks a field in which null means absent. The published schema shows that (contract.py)."""
+    """Marks a field in which null means absent, and adds null to the field's published schema (contract.py)."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core)
-        schema.pop("default", None)  # the schema of the field holds it too
+        schema.pop("default", None)  # it is already in the schema of the field
         return {"anyOf": [schema, {"type": "null"}]}
 
 
 class Loose(_OrNull):
-    """Marks a field that must not fail its message: null and every value of a wrong type become `default`."""
+    """Marks a field that never makes its message unreadable: null and any invalid value become `default`."""
 
     def __init__(self, default: object) -> None:
         self.default = default
@@ -40,7 +42,7 @@ class Loose(_OrNull):
 
 
 class Listed(_OrNull):
-    """Marks a list that may be null, which means empty. Its elements have to be right."""
+    """Marks a list that may be null, which means empty. An invalid element makes the message unreadable."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -54,11 +56,11 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
 
-#: Text that is made safe to store. Anything else, null too, is "".
+#: A text, made safe to store. Null, and any value that is neither a text nor a number, becomes "".
 Text = Annotated[str, AfterValidator(storable), Loose("")]
-#: An instant in UTC, or None for anything that is not an ISO 8601 date-time.
+#: An instant in UTC. Anything that is not an ISO 8601 date-time becomes None.
 Instant = Annotated[datetime | None, BeforeValidator(instant, json_schema_input_type=str), Loose(None)]
-#: An identifier that can be a key. A message without it, or with a wrong one, fails.
+#: An id that can be a key. A message without this field, or with an invalid id, is unreadable.
 Id = Annotated[
     StrictStr,
     AfterValidator(usable_id),

@@ -1,4 +1,4 @@
-"""JSON read without loss: values by name, and parts of a message as the exact bytes that were received."""
+"""Read JSON: as a dict, or cut into its parts, each as the exact bytes that were received."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from adapters.messages.text import digest_of
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)  # Python reads NaN and Infinity; JSON has neither
+    raise ValueError(name)  # Python's parser accepts NaN and Infinity, which are not JSON
 
 
 _PYTHON: Final = json.JSONDecoder(parse_constant=_no_constant)
@@ -29,7 +29,7 @@ def _not_json() -> Iterator[None]:
 
 
 def load_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in `raw`. Raises Unreadable(NOT_JSON)."""
+    """Parse the JSON object in `raw`. Raises Unreadable(NOT_JSON)."""
     with _not_json():
         value = _parsed(raw)
     if not isinstance(value, dict):
@@ -38,10 +38,10 @@ def load_object(raw: bytes) -> dict[str, Any]:
 
 
 def _parsed(raw: bytes) -> Any:
-    """Parse with pydantic's parser, and with Python's where that one refuses.
+    """Parse with pydantic's parser. If it refuses, parse with Python's.
 
-    Pydantic's takes half the time, or a sixth where one long text is most of the input. It refuses lone surrogates and
-    deep nesting, which Python's accepts; an order must not be lost for one bad text.
+    Pydantic's parser takes half the time, or a sixth if most of the input is one long text. But it refuses lone
+    surrogates and deep nesting, which Python's accepts. An order must not be lost because of one bad text.
     """
     try:
         return from_json(raw, allow_inf_nan=False)
@@ -51,8 +51,8 @@ def _parsed(raw: bytes) -> Any:
 
 # -- Slices --------------------------------------------------------------------------------------------------------
 #
-# The functions below read text that was decoded from Latin-1: one character for each byte, so that a slice of the text
-# is a slice of the bytes. One order in a wrong encoding does not make its page unreadable.
+# The functions below decode the bytes from Latin-1. Each byte becomes one character, so a slice of the text is a slice
+# of the bytes, and one order in a wrong encoding does not make its page unreadable.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +60,19 @@ class OrderSlice:
     """One order of a page of OR11."""
 
     raw: bytes  # exactly as received
-    identity: str  # equal for two slices of one order. For comparison only: it is the order's id, decoded from Latin-1
+    identity: str  # the order's id, decoded from Latin-1: only for finding two slices of the same order
 
 
 @dataclass(frozen=True, slots=True)
 class SlicedPage:
-    """A page of OR11, cut into its orders."""
+    """The orders of a page of OR11."""
 
     orders: list[OrderSlice]
-    total_count: int | None  # of the whole listing; None where Mirakl gives none (docs/mirakl.md 5.2)
+    total_count: int | None  # orders in the whole listing; None if the page has no such number (docs/mirakl.md 5.2)
 
 
 def slice_orders(page: bytes) -> SlicedPage:
-    """Cut a page of OR11 into its orders. Raises Unreadable(NOT_JSON), also for a page without a list of orders."""
+    """Cut a page of OR11 into its orders. Raises Unreadable(NOT_JSON), also if the page has no list of orders."""
     orders: list[OrderSlice] | None = None
     total_count: int | None = None
     with _not_json():
@@ -87,7 +87,7 @@ def slice_orders(page: bytes) -> SlicedPage:
 
 
 def slice_array(raw: bytes) -> list[bytes]:
-    """The bytes of each element of the JSON array in `raw`. Raises Unreadable(NOT_JSON)."""
+    """Cut the JSON array in `raw` into the bytes of its elements. Raises Unreadable(NOT_JSON)."""
     with _not_json():
         text = raw.decode("latin-1")
         elements, end = _elements(text, _skip_space(text, 0))
@@ -96,20 +96,21 @@ def slice_array(raw: bytes) -> list[bytes]:
 
 
 def member(raw: bytes, name: str) -> bytes:
-    """The bytes of the member `name` of the JSON object in `raw`; the last one counts, and without one it is b"".
+    """The bytes of the member `name` of the JSON object in `raw`. Raises Unreadable(NOT_JSON).
 
-    Raises Unreadable(NOT_JSON).
+    b"" if the object has no such member. If it has several, the last one counts, as in `load_object`.
     """
     with _not_json():
         texts = {found: text for found, _, text in _members(raw.decode("latin-1"))}
         return texts.get(name, "").encode("latin-1")
 
 
-#: Numbers stay text: a number of a million digits in one order must not make the whole page unreadable.
+#: It keeps numbers as text, because a number of a million digits in one order must not make the whole page unreadable.
 _DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
-#: How `_members` reads a value: (name of the member, text, start) to (value, end).
+#: A function that reads a member's value. It takes the member's name, the text and the value's start in it, and returns
+#: the value and its end.
 _ReadValue = Callable[[str, str, int], tuple[Any, int]]
 
 
@@ -129,7 +130,7 @@ def _identity(order: Any, raw: bytes) -> str:
 
 
 def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, Any, str]]:
-    """Name, value and the value's text of each member of the object that `text` is. Raises ValueError."""
+    """Yield the name, the value and the value's text of each member of the object in `text`. Raises ValueError."""
     at = _expect(text, _skip_space(text, 0), "{")
     while not text.startswith("}", at):  # checked after each comma: a comma after the last member is accepted
         if not text.startswith('"', at):
@@ -143,7 +144,7 @@ def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, An
 
 
 def _elements(text: str, start: int) -> tuple[list[tuple[Any, bytes]], int]:
-    """Value and bytes of each element of the array at `start`, and the array's end. Raises ValueError."""
+    """The value and the bytes of each element of the array at `start`, and the array's end. Raises ValueError."""
     found = []
     at = _expect(text, start, "[")
     more = not text.startswith("]", at)
@@ -155,7 +156,10 @@ def _elements(text: str, start: int) -> tuple[list[tuple[Any, bytes]], int]:
 
 
 def _next(text: str, end: int, closing: str) -> tuple[int, bool]:
-    """Behind a value that ends at `end`: where the next one begins, or where `closing` stands; and which of both."""
+    """Continue after a value that ends at `end`.
+
+    Returns the start of the next value and True, or the position of `closing` and False. Raises ValueError.
+    """
     at = _skip_space(text, end)
     if text.startswith(closing, at):
         return at, False
@@ -174,4 +178,4 @@ def _expect_end(text: str, at: int) -> None:
 
 
 def _skip_space(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches always
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # the pattern matches any text

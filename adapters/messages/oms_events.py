@@ -1,4 +1,4 @@
-"""Reports of the OMS: KornitX's callbacks, and the events that carry them (docs/kornitx.md 8.3, 9.3)."""
+"""Reports of the OMS: KornitX's callbacks, and the events that carry the callbacks (docs/kornitx.md 8.3, 9.3)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Part, Track
 
 
 class OmsEventType(StrEnum):
-    """The type of an event, for filtering. orderflow decides by the data (docs/kornitx.md 9.2)."""
+    """The type of an event. Others can filter by it; orderflow itself decides by the data (docs/kornitx.md 9.2)."""
 
     DISPATCHED = "net.kornitx.order.dispatched"
     CANCELLED = "net.kornitx.order.cancelled"
     STATUS_CHANGED = "net.kornitx.order.status_changed"
 
 
-#: KornitX's statuses that mean "everything left"; a shop may have others (docs/kornitx.md 8.1).
+#: KornitX's statuses that mean "everything was dispatched". A shop may configure others (docs/kornitx.md 8.1).
 DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
 
@@ -46,9 +46,9 @@ _Digits = Annotated[str, Field(pattern="^-?[0-9]{1,18}$")]
 
 
 class KornitXItem(Message):
-    """Pieces of one line of the order."""
+    """A number of pieces of one line of the order."""
 
-    external_ref: Id = Field(description="Our line: Mirakl's order_line_id.")
+    external_ref: Id = Field(description="The line's id: Mirakl's order_line_id.")
     quantity: Annotated[StrictInt, Field(gt=0, le=1_000_000_000)]
 
 
@@ -56,49 +56,56 @@ class KornitXParcel(Message):
     """One shipment that was made since the last notification."""
 
     dispatch_datetime: Instant = Field(
-        default=None, description="ISO 8601, or as KornitX writes it, 2025-03-06 12:04:19. Without an offset it is UTC."
+        default=None, description="ISO 8601, or KornitX's form 2025-03-06 12:04:19. Without an offset the time is UTC."
     )
-    tracking: Text = Field(default="", description='The carrier\'s number; absent, null and "" all mean none.')
-    tracking_url: Text = Field(default="", description="Read where it begins with http:// or https://.")
+    tracking: Text = Field(default="", description='The tracking number. Absent, null and "" all mean none.')
+    tracking_url: Text = Field(default="", description="Ignored unless it begins with http:// or https://.")
     items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(
-        default=(), description="What is in it. Empty where that is not known."
+        default=(), description="The items in the parcel. Empty if they are not known."
     )
 
 
 class KornitXCancellation(Message):
     """What was canceled since the last notification."""
 
-    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(default=(), description="Empty: all of it.")
+    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(
+        default=(), description="The canceled items. Empty: all items."
+    )
 
 
 class KornitXCallback(Message):
-    """KornitX's status callback. Named here is what orderflow reads; every other member may come along."""
+    """KornitX's status callback: the members that orderflow reads. Any other member is allowed, and ignored."""
 
-    # Which fields are mandatory: docs/kornitx.md 9.3.
-    id: Annotated[StrictInt, _INT64] = Field(description="The OMS's order. Each part of a split order has its own.")
+    # docs/kornitx.md 9.3 says which fields are mandatory.
+    id: Annotated[StrictInt, _INT64] = Field(
+        description="The order's id at the OMS. Each part of a split order has its own."
+    )
     external_ref: Id = Field(
-        description="The order's reference as it was given to the OMS: Mirakl's order id behind the shop's prefix."
+        description="The external_ref with which the order was imported: the shop's prefix, then Mirakl's order id."
     )
     status: Annotated[
         int, _INT64, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _INT64] | _Digits)
     ] = Field(
-        description="8, 64 and 516: all of it left. 128: canceled. Any other is recorded. A number, or its digits."
+        description="A number, or a text of digits. 8, 64 and 516: the whole order was dispatched. 128: the order was "
+        "canceled. Any other status is only recorded."
     )
-    ref: Text = Field(default="", description="The OMS's own reference.")
+    ref: Text = Field(default="", description="The OMS's own reference of the order.")
     status_name: Text = ""
-    shipping_carrier: Text = Field(default="", description="Who carries it, as free text, for all parcels.")
-    shipping_tracking: Text = Field(default="", description="For parcels without a number, and for the whole order.")
+    shipping_carrier: Text = Field(default="", description="The carrier of all parcels, as free text.")
+    shipping_tracking: Text = Field(default="", description="The order's tracking number. Parcels without one get it.")
     new_shipments: Annotated[tuple[KornitXParcel, ...], Listed()] = Field(
-        default=(), description="Only what is new since the last notification."
+        default=(), description="The parcels that are new since the last notification."
     )
     new_cancellations: Annotated[tuple[KornitXCancellation, ...], Listed()] = Field(
-        default=(), description="Only what is new since the last notification."
+        default=(), description="The cancellations that are new since the last notification."
     )
 
 
 def callback_of(payload: bytes) -> KornitXCallback:
-    """The callback in a request's body, or in an event's data. Raises Unreadable: NOT_JSON, MISSING_FIELD, BAD_FIELD,
-    BAD_ID."""
+    """Read a callback from a request's body or an event's data.
+
+    Raises Unreadable: NOT_JSON, MISSING_FIELD, BAD_FIELD, BAD_ID.
+    """
     if not payload:
         raise Unreadable(UnreadableReason.MISSING_FIELD, "data")
     value = load_object(payload)
@@ -117,7 +124,7 @@ def callback_of(payload: bytes) -> KornitXCallback:
 
 @dataclass(frozen=True, slots=True)
 class ShopIds:
-    """How the OMS names a shop, and how the OMS's reports about its orders are read."""
+    """The ids of a shop at the OMS, and how to read the OMS's reports about the shop's orders."""
 
     name: str
     company_ref_id: int
@@ -127,9 +134,10 @@ class ShopIds:
 
 
 def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tuple[ShopIds, str]:
-    """The shop of an order of the OMS, and the order's id at Mirakl: `external_ref` without the shop's prefix.
+    """Find the shop of an order of the OMS. Returns the shop, and the order's id at Mirakl.
 
-    Of several shops with a prefix that fits, the one with the longest. Raises Unreadable(UNKNOWN_COMPANY).
+    The id is `external_ref` without the shop's prefix. If the prefixes of several shops fit, the longest prefix counts.
+    Raises Unreadable(UNKNOWN_COMPANY).
     """
     fitting = [
         shop
@@ -148,10 +156,10 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
 
 
 def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
-    """A callback that came over HTTP, as the event that the OMS would have published (docs/kornitx.md 9.2).
+    """Make an event of a callback that came over HTTP: the event that the OMS would publish (docs/kornitx.md 9.2).
 
-    The event's id is the digest of the payload: KornitX repeats a callback for ten hours, and a repeat is the same
-    event. Raises Unreadable as `callback_of`.
+    The event's id is the digest of the payload, because KornitX repeats a callback for ten hours, and all repeats have
+    to be the same event. Raises Unreadable like `callback_of`.
     """
     callback = callback_of(payload)
     return CloudEvent(
@@ -178,8 +186,7 @@ def oms_type(callback: KornitXCallback) -> OmsEventType:
 
 
 def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) -> Event | None:
-    """The event in a record of the OMS's topic; None for a record without a value. Raises Unreadable
-    (docs/kornitx.md 9.3)."""
+    """Read a record of the OMS's topic (docs/kornitx.md 9.3). None if the record has no value. Raises Unreadable."""
     event = from_record(value, headers)
     if event is None:
         return None
@@ -191,7 +198,7 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
         source=event.source,
         event_id=event.id,
         shop=shop.name,
-        order_id=order_id_of(order_id),  # behind the prefix there may be only a blank
+        order_id=order_id_of(order_id),  # there may be only a blank after the prefix
         trigger=Trigger.OMS_EVENT,
         at=event.time,
         new_facts=_callback_facts(callback, event.time, shop),
@@ -211,7 +218,7 @@ def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds) -> F
     if callback.status in shop.dispatched_statuses:
         dispatches.append(_everything(callback, at, "part" if shop.may_split else "order"))
     # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
-    # looks.
+    # looks at the order.
     cancellations = [Cancellation(callback.id, _items(each.items)) for each in callback.new_cancellations]
     if callback.status == CANCELLED_STATUS:
         cancellations.append(Cancellation(callback.id))
@@ -244,7 +251,7 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> D
 
 
 def _everything(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch:
-    """The dispatch of a dispatched status: everything left, also what no parcel lists (docs/kornitx.md 9.5)."""
+    """The dispatch that a dispatched status reports: all items, listed in a parcel or not (docs/kornitx.md 9.5)."""
     dated = [(parcel.dispatch_datetime or EPOCH, parcel) for parcel in callback.new_shipments]
     newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
     number = callback.shipping_tracking or newest.tracking

@@ -1,4 +1,4 @@
-"""Snapshots: one order of OR11 as one read showed it, as an event (docs/mirakl.md 5.2)."""
+"""Snapshots: the event that carries one order as one read of OR11 returned it (docs/mirakl.md 5.2)."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -26,8 +26,8 @@ class MiraklCustomer(Message):
 
 
 class MiraklLine(Message):
-    # A line without a usable id is kept with an empty one, so that OR21 and the import refuse the order and a person
-    # looks. Without the line its goods would not be made, and nobody would notice.
+    # A line without a usable id is kept, with the id "". Then OR21 and the import refuse the order, and a person looks
+    # at it. If the line were left out, its goods would not be made, and nobody would notice.
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""
@@ -53,9 +53,9 @@ class MiraklOrder(Message):
 
 
 def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
-    """The order's id, and the snapshot in `raw`, the order's bytes.
+    """Read the order in `raw`. Returns the order's id and the snapshot.
 
-    Raises Unreadable: NOT_JSON, or MISSING_FIELD or BAD_ID of order_id. Nothing else makes an order unreadable.
+    Raises Unreadable: NOT_JSON, or MISSING_FIELD or BAD_ID for order_id. Nothing else makes an order unreadable.
     """
     value = load_object(raw)
     order_id = order_id_of(value.get("order_id"))
@@ -69,7 +69,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     return order_id, Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
-        # Some orders in SHIPPING still have an empty address. One that can be used has street_1 (docs/mirakl.md 5.2).
+        # Some orders in SHIPPING still have an empty address. A usable address has street_1 (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1),
         read_at=read_at,
         digest=digest_of(raw),
@@ -87,7 +87,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
 
 
 def order_id_of(value: object) -> str:
-    """`value` as the id of an order. Raises Unreadable: MISSING_FIELD, BAD_ID."""
+    """Return `value` if it is a usable id of an order. Raises Unreadable: MISSING_FIELD, BAD_ID."""
     if value is None or value == "":
         raise Unreadable(UnreadableReason.MISSING_FIELD, "order_id")
     try:
@@ -102,8 +102,11 @@ def order_id_of(value: object) -> str:
 
 
 def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> CloudEvent:
-    """One read of one order. The event's id names the instant of the read: the same bytes, read later, can be the
-    proof of a call (docs/rules.md 6)."""
+    """The event that reports one read of one order.
+
+    The event's id contains the instant of the read, because a later read with the same bytes can be the proof that a
+    call was carried out, or was not (docs/rules.md 6).
+    """
     read_at = iso(snapshot.read_at)
     return CloudEvent(
         id=f"{order_id}:{snapshot.digest}:{read_at}",
@@ -113,12 +116,12 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> 
         time=snapshot.read_at,
         data=raw,
         extensions={"shop": shop, "partitionkey": f"{shop}:{order_id}", "readat": read_at},
-        base64=True,  # no byte changes between Mirakl and the store, in any encoding (docs/rules.md 31)
+        base64=True,  # so the store gets Mirakl's bytes unchanged, whatever their encoding (docs/rules.md 31)
     )
 
 
 def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collection[str]) -> Event | None:
-    """The event in a record of the snapshots' topic; None for a record without a value. Raises Unreadable."""
+    """Read a record of the snapshots' topic. None if the record has no value. Raises Unreadable."""
     event = from_record(value, headers)
     if event is None:
         return None

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-#: As a pattern of a JSON Schema. It leaves surrogates out: in the regular expressions of a schema they are halves of
-#: valid characters.
+#: A control character, as a pattern of a JSON Schema. It does not match surrogates, because a schema's regular
+#: expressions may work on UTF-16, where each half of a valid character is a surrogate.
 CONTROL_CHARACTER: Final = r"[\u0000-\u001f\u007f-\u009f]"
 #: Control characters and lone surrogates. JSON allows them, and PostgreSQL refuses them.
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -28,14 +28,17 @@ ID_RULE: Final = "has to be 1 to 200 characters, none of them a control characte
 
 
 def usable_id(text: str) -> str:
-    """`text` itself. Raises ValueError where it cannot be a key, a step of a URL's path, or a text of the database."""
+    """Return `text`. Raises ValueError if it cannot be a key, a step of a URL's path, or a text in the database."""
     if not text.strip() or len(text) > 200 or text in (".", "..") or not is_storable(text):
         raise ValueError(ID_RULE)
     return text
 
 
 def instant(value: object) -> datetime | None:
-    """An ISO 8601 date-time, as UTC; one without an offset is UTC. None for anything else, such as 0000-00-00."""
+    """Read an ISO 8601 date-time, and convert it to UTC. A date-time without an offset is taken as UTC.
+
+    None for anything else, such as 0000-00-00.
+    """
     if not isinstance(value, str):
         return None
     try:
@@ -46,12 +49,12 @@ def instant(value: object) -> datetime | None:
 
 
 def iso(at: datetime) -> str:
-    """RFC 3339 in UTC, always with microseconds, so that such texts sort by time."""
+    """Write an instant as RFC 3339 in UTC, always with microseconds, so that the texts sort by time."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def digest_of(raw: bytes) -> str:
-    """The first 32 hexadecimal digits of the SHA-256."""
+    """The first 32 hexadecimal digits of the SHA-256 of `raw`."""
     return sha256(raw).hexdigest()[:32]
 
 

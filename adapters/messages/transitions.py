@@ -14,13 +14,14 @@ from statemachine.events import Event
 
 TRANSITION_TYPE: Final = "io.orderflow.order.transitioned"
 TRANSITION_SOURCE: Final = "/orderflow"
-#: The type of a dead letter in the outbox, where Debezium's router wants one. The published record has none.
+#: The type of a dead letter in its row of the outbox, because Debezium's router needs a type. The published record has
+#: no type.
 DEAD_LETTER_TYPE: Final = "io.orderflow.dead-letter"
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxTopics:
-    """Where the records of the outbox are published."""
+    """The topics to which the records of the outbox are published."""
 
     transitions: str
     dead_letters: str
@@ -37,7 +38,7 @@ def transition_record(
     attention: Sequence[str],
     at: datetime,
 ) -> NewRecord:
-    """The record of one change of an order's state. The arguments are those of `transition_event`."""
+    """The record that carries a `transition_event`, which explains the arguments."""
     event = transition_event(journal_id, cause, before=before, after=after, version=version, attention=attention, at=at)
     return record_of(topic, event)
 
@@ -45,13 +46,15 @@ def transition_record(
 def transition_event(
     journal_id: int, cause: Event, *, before: str, after: str, version: int, attention: Sequence[str], at: datetime
 ) -> CloudEvent:
-    """One change of an order's state.
+    """The event that reports one change of an order's state.
 
-    `journal_id` is the row of the journal that holds the change, and becomes the event's id. `cause` is the event that
-    led to the change. `version` is the order's version after it, `attention` the reasons that stand after it.
+    `journal_id` is the change's row in the journal, and becomes the event's id. `cause` is the event that caused the
+    change. `version` is the order's version after the change. `attention` lists the order's attention reasons after the
+    change.
     """
     order = f"{cause.shop}:{cause.order_id}"
-    # A plain dict: building a contract.Transition would double the time. A test reads every event back as one.
+    # A plain dict, because building a contract.Transition would double the time. A test reads every event back as a
+    # contract.Transition.
     data = {
         "shop": cause.shop,
         "order_id": cause.order_id,
@@ -74,14 +77,14 @@ def transition_event(
             "shop": cause.shop,
             "correlationid": order,
             "causationid": _bounded(f"{cause.source}#{cause.event_id}"),
-            "sequence": f"{version:010d}",  # CloudEvents wants a text that sorts by itself
+            "sequence": f"{version:010d}",  # CloudEvents wants a text that sorts as text
         },
         dataschema=schema_id("transition"),
     )
 
 
 def _bounded(text: str) -> str:
-    """`text`; where it is too long for an attribute, its start and its digest, which still differs for each text."""
+    """`text`. If it is too long for an attribute, its start and its digest, so that different texts stay different."""
     if len(text) <= LONGEST_ATTRIBUTE:
         return text
     digest = "~" + digest_of(text.encode())
@@ -99,9 +102,10 @@ def dead_letter_record(
     reason: str,
     detail: str,
 ) -> NewRecord:
-    """A record that could not be used, byte for byte. Our headers follow its own.
+    """The record to publish for a record that is dead-lettered: key, value and headers as received, then our headers.
 
-    Of two headers with one name the last counts. So a record that is dead-lettered again shows the newest reason.
+    If a record is dead-lettered again, it has our headers twice. A reader takes the last header of a name, which shows
+    the newest reason.
     """
     ours = {"place": place, "source": source, "reason": reason, "detail": detail}
     added = ((f"orderflow-{name}", text.encode(errors="replace")) for name, text in ours.items())

@@ -1,11 +1,11 @@
-"""Mirakl and KornitX over HTTP, behind `ports.Marketplace` and `ports.Oms`.
+"""Mirakl and KornitX over HTTP: the classes that implement `ports.Marketplace` and `ports.Oms`.
 
 Read in this order:
 
-- http: one call, timed and counted once, with a name for every way in which it can fail. `CallOutcome`
+- http: one call; it is timed and counted, and each way in which it can end has a name. `CallOutcome`
 - mirakl: one shop at one marketplace. `MiraklShop`
-- mirakl_text: the HTML of customers' messages as plain text
+- mirakl_text: customers' messages from HTML to plain text
 - kornitx: the call that imports an order. `KornitX`
-- kornitx_order: an order of Mirakl as KornitX takes it. `build_payload`, which KornitX.payload calls
-- countries: country codes from codes and names
+- kornitx_order: an order of Mirakl in KornitX's form. `build_payload`, which KornitX.payload calls
+- countries: country codes, found by code or by name
 """

@@ -1,4 +1,4 @@
-"""Countries: Mirakl gives an alpha-3 code or only a label in some language, KornitX takes alpha-2 codes."""
+"""Find a country's alpha-2 code, which KornitX needs. Mirakl gives an alpha-3 code, or a label in any language."""
 
 import unicodedata
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pycountry
 
-#: Labels that Mirakl sends and that neither ISO 3166 nor its translations hold.
+#: Labels that Mirakl sends, and that neither ISO 3166 nor its translations contain.
 _OTHER_NAMES: Final = {
     "UK": "GB",
     "Great Britain": "GB",
@@ -24,8 +24,10 @@ _OTHER_NAMES: Final = {
 
 
 def country_code(iso: str | None, label: str | None) -> str | None:
-    """The ISO 3166-1 alpha-2 code of a country given by its code (alpha-3 or alpha-2), or else by its name in any
-    language. None for a country that is unknown or ambiguous."""
+    """Find a country's ISO 3166-1 alpha-2 code: by its alpha-3 or alpha-2 code, or else by its name in any language.
+
+    None if the country is unknown, or if several countries have this name.
+    """
     return _by_code(iso or "") or _by_code(label or "") or _codes_by_name().get(_plain(label or ""))
 
 
@@ -39,14 +41,17 @@ def _by_code(code: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """`name` without case, accents, blanks and punctuation. Vowel signs of other scripts stay."""
+    """`name` in lower case, without accents, blanks and punctuation. Vowel signs of other scripts stay."""
     letters = unicodedata.normalize("NFKD", name.casefold())
     return "".join(c for c in letters if not "\u0300" <= c <= "\u036f" and (c.isalnum() or c >= "\u0370"))
 
 
 @cache
 def _codes_by_name() -> Mapping[str, str]:
-    """Built when the first order comes without a country code. It takes 0.3 s and some megabytes."""
+    """The alpha-2 code for each name of a country, as `_plain` writes it.
+
+    It takes 0.3 s and some megabytes, so it is built only when the first order without a country code comes.
+    """
     english = [(name, country.alpha_2) for country in pycountry.countries for name in _names(country)]
     translated = [
         (translation.gettext(name), code)
@@ -54,7 +59,8 @@ def _codes_by_name() -> Mapping[str, str]:
         if translation
         for name, code in english
     ]
-    # English last, so that it wins: some translations are wrong ("Mexico" for Malaysia).
+    # English names come after the translations and replace them, because some translations are wrong ("Mexico" for
+    # Malaysia).
     return _unambiguous(translated) | _unambiguous(english) | _unambiguous(_OTHER_NAMES.items())
 
 

@@ -1,4 +1,4 @@
-"""What both remotes share: one HTTP call, timed and counted once, with a name for every way in which it can fail."""
+"""One HTTP call to a remote. It is timed and counted, and each way in which it can end has a name."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +23,10 @@ _DAY_SECONDS: Final = 86_400.0
 
 
 class CallOutcome(StrEnum):
-    """How a call ended: the label of `orderflow_api_requests_total`, a closed set (docs/rules.md 35)."""
+    """How a call ended.
+
+    The set is closed, because it is a label of `orderflow_api_requests_total` (docs/rules.md 35).
+    """
 
     SUCCESS = "2xx"
     BAD_REQUEST = "400"
@@ -32,18 +35,18 @@ class CallOutcome(StrEnum):
     NOT_FOUND = "404"
     CONFLICT = "409"
     TOO_MANY_REQUESTS = "429"
-    OTHER_4XX = "4xx"  # a redirect too
+    OTHER_4XX = "4xx"  # also a redirect
     SERVER_ERROR = "5xx"
     TIMEOUT = "timeout"
     NETWORK = "network"
-    BODY_ERROR = "body_error"  # a 2xx whose body reports an error, or is not the JSON that was expected
+    BODY_ERROR = "body_error"  # status 2xx, but the body reports an error or is not the expected JSON
 
 
 _NAMED: Final = {outcome.value: outcome for outcome in CallOutcome if outcome.isdecimal()}
 
 
 def outcome_of(status: int) -> CallOutcome:
-    """The outcome that an HTTP status means."""
+    """The outcome of a call that was answered with this HTTP status."""
     if 200 <= status < 300:
         return CallOutcome.SUCCESS
     other = CallOutcome.SERVER_ERROR if status >= 500 else CallOutcome.OTHER_4XX
@@ -52,7 +55,7 @@ def outcome_of(status: int) -> CallOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with its whole body."""
+    """A remote's answer, with its whole body."""
 
     status: int
     headers: httpx.Headers
@@ -64,12 +67,15 @@ class Reply:
 
 
 def ambiguous_failure(*, writes: bool) -> type[RemoteError]:
-    """The error for a call that may have arrived. A read can be repeated; a write may have been carried out."""
+    """The class of the error for a call that may have reached the remote.
+
+    A read can be repeated, so it is Retryable. A write may have been carried out, so it is OutcomeUnknown.
+    """
     return OutcomeUnknown if writes else Retryable
 
 
 def http_date(text: str | None) -> datetime | None:
-    """The date in a header, as UTC. None where there is none, or none that can be read."""
+    """Read the date in a header, and convert it to UTC. None if the header is absent or not a date."""
     try:
         read = parsedate_to_datetime(text or "")
         return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
@@ -78,9 +84,9 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """Retry-After in seconds, at most a day. A date counts from the answer's own Date, because clocks differ.
+    """The header Retry-After in seconds, at most a day. None if it is absent or cannot be read.
 
-    None where it is absent or cannot be read.
+    If it is a date, the seconds count from the header Date of the same answer, because our clock may differ.
     """
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
@@ -92,13 +98,16 @@ def retry_after_seconds(headers: httpx.Headers) -> float | None:
 
 
 def safe_code(code: object) -> str:
-    """A remote's error code if it looks like one, else "". Codes go into the texts of errors; words must not."""
+    """`code` if it looks like an error code, else "".
+
+    Codes are written into the texts of errors. A remote's words must not be: they may contain personal data.
+    """
     text = str(code) if isinstance(code, str | int) and not isinstance(code, bool) else ""
     return text if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text) else ""
 
 
 class Remote:
-    """One account at a remote, over one pool of connections. Any thread may call."""
+    """One account at a remote, with a pool of connections. Any thread may use it."""
 
     def __init__(
         self,
@@ -138,9 +147,9 @@ class Remote:
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> T:
-        """Send one request, and return what `read` makes of the answer. Raises RemoteError; `read` may do so too.
+        """Send one request, and return the result of `read` for the answer. Calls `on_call` once, with the outcome.
 
-        `on_call` is called once, with the outcome.
+        Raises RemoteError, from the call itself or from `read`.
         """
         outcome: str = CallOutcome.NETWORK
         started = perf_counter()
@@ -157,7 +166,7 @@ class Remote:
             self._on_call(self._system, operation, outcome, perf_counter() - started)
 
     def _exchange(self, operation: str, request: httpx.Request, started: float) -> Reply:
-        # `from None` throughout: httpx's errors quote addresses and headers.
+        # Errors are raised `from None`, because the texts of httpx's errors contain addresses and headers.
         try:
             response = self._client.send(request, stream=True)
             try:
@@ -170,8 +179,11 @@ class Remote:
             _fail(ambiguous_failure(writes=request.method != "GET"), operation, error)
 
     def _body(self, response: httpx.Response, started: float) -> bytes:
-        """The whole body. httpx's time-outs are for each piece: a remote that sends one byte at a time would hold the
-        call beyond the lease of its command."""
+        """Read the whole body, within a limit for all pieces together.
+
+        httpx limits only the wait for each piece. A remote that sends one byte at a time could hold the call longer
+        than the lease of its command.
+        """
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk

@@ -1,4 +1,4 @@
-"""KornitX, the OMS: the call that imports an order, and what its answers mean (docs/kornitx.md 3, 6)."""
+"""KornitX, the OMS: the call that imports an order, and how its answers are read (docs/kornitx.md 3, 6)."""
 
 import re
 from base64 import b64encode
@@ -17,15 +17,16 @@ from adapters.remotes.kornitx_order import build_payload, id_of, text_of
 from statemachine.facts import Part
 
 _OPERATION: Final = "import_order"
-#: Error codes that refuse the account, not the order.
+#: Error codes with which KornitX refuses the account, not the order.
 _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorClassifier:
-    """Recognises duplicates and spent budgets among the errors of an account.
+    """Decides from an error of KornitX whether the order is a duplicate, or the account is refused or over its budget.
 
-    The vendor documents no codes for them, so codes and patterns are configuration (docs/kornitx.md 6).
+    KornitX documents no codes for duplicates and spent budgets. So the codes, and patterns for the message, are
+    settings (docs/kornitx.md 6).
     """
 
     duplicate_codes: frozenset[int]
@@ -34,20 +35,20 @@ class ErrorClassifier:
     rate_limit_message: re.Pattern[str]
 
     def kind_of(self, status: int, code: int | None, message: str) -> type[RemoteError] | None:
-        """The kind of an error, by its code, then by its message. None for an error that is neither."""
+        """AccountFault or Duplicate, by the error's status and code, then by its message. None for any other error."""
         if code in _ACCOUNT_CODES or code in self.rate_limit_codes or status in (401, 403, 429) or 300 <= status < 400:
-            return AccountFault  # a redirect: base_url is not KornitX's address
+            return AccountFault  # also for a redirect: then base_url is not KornitX's address
         if code in self.duplicate_codes:
             return Duplicate
         if status >= 500:
-            return None  # the message is about an internal error: "duplicate key" there may be any key of a database
+            return None  # the text of an internal error may contain "duplicate key" for a key of KornitX's database
         if self.duplicate_message.search(message):
             return Duplicate
         return AccountFault if self.rate_limit_message.search(message) else None
 
 
 class KornitX:
-    """`ports.Oms` over HTTP, for one company and one shop. Any thread may call."""
+    """`ports.Oms` over HTTP, for one company and one shop. Any thread may use it."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class KornitX:
         self._remote.close()
 
     def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
-        """The body of POST /order for an order of OR11 (docs/kornitx.md 10). Raises Unimportable, Unreadable."""
+        """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10). Raises Unimportable, Unreadable."""
         return build_payload(
             order,
             messages,
@@ -95,23 +96,28 @@ class KornitX:
         )
 
     def import_order(self, payload: bytes) -> tuple[Part, ...]:
-        """POST /order with exactly these bytes. Returns the orders that the OMS made of ours, usually one.
+        """Send POST /order with exactly these bytes. Returns the orders that the OMS made of the order, usually one.
 
-        Empty: the order was imported, but the answer does not show under which ids. Raises RemoteError, also Duplicate.
+        The result is empty if the order was imported, but the answer does not show the OMS's ids. Raises RemoteError,
+        and Duplicate if the OMS already holds the order.
         """
         return self._remote.call(
             _OPERATION, "POST", "/order", self._read, authorization=self._authorization(), content=payload
         )
 
     def _authorization(self) -> str:
-        """The vendor documents the raw form, but every client that we read encodes it (docs/kornitx.md 2.1)."""
+        """The value of the header Authorization.
+
+        KornitX documents the form without base64, but every client whose source we read uses base64, so that is the
+        default (docs/kornitx.md 2.1).
+        """
         pair = f"{self._company_ref_id}:{self._api_key().strip()}"
         return "Basic " + (b64encode(pair.encode()).decode() if self._auth_encoding == "base64" else pair)
 
     def _read(self, reply: Reply) -> tuple[Part, ...]:
         answer = _json(reply.body)
         if 200 <= reply.status < 300 and answer is not None and not _is_error(answer):
-            # The order is stored, also where has_error is true: people mend that in the OMS (docs/kornitx.md 3).
+            # The order is stored, even if has_error is true: then people correct it in the OMS (docs/kornitx.md 3).
             return _parts(answer)
         raise self._failure(reply, answer)
 
@@ -119,8 +125,8 @@ class KornitX:
         code, message = _error_of(answer)
         kind = self._classifier.kind_of(reply.status, code, message)
         if kind is None:
-            # After a 2xx with an error or without JSON, a gateway's page, or any 5xx the order may be stored
-            # (docs/kornitx.md 6).
+            # The order may be stored after any 5xx, after a 2xx with an error, and after any answer that is not JSON,
+            # which a gateway may have sent (docs/kornitx.md 6).
             is_certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
             kind = Rejected if is_certain else OutcomeUnknown
         pause = retry_after_seconds(reply.headers)
@@ -137,7 +143,7 @@ class KornitX:
 
 
 def _json(body: bytes) -> object:
-    """The JSON value, or None for a body that is not JSON."""
+    """Parse the body. None if it is not JSON."""
     try:
         return simplejson.loads(body.decode())
     except (ValueError, RecursionError):
@@ -149,7 +155,7 @@ def _is_error(answer: object) -> bool:
 
 
 def _error_of(answer: object) -> tuple[int | None, str]:
-    """Code and message of `{"error": {"message", "code"}}`."""
+    """The code and the message in `{"error": {"message": ..., "code": ...}}`. None and "" in any other answer."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict):
         return None, ""
@@ -166,7 +172,7 @@ def _integer(value: object) -> int | None:
 
 
 def _parts(answer: object) -> tuple[Part, ...]:
-    """One part for each order in the answer. Empty where one has no id: half of the list would look complete."""
+    """One part for each order in the answer. Empty if any order has no id: a shorter list would look complete."""
     orders = [order if isinstance(order, dict) else {} for order in (answer if isinstance(answer, list) else [answer])]
     parts = [_part(oms_id, order) for order in orders if (oms_id := _integer(order.get("id")))]
     return tuple(parts) if len(parts) == len(orders) else ()

@@ -1,4 +1,4 @@
-"""An order of Mirakl as the body of KornitX's POST /order (docs/kornitx.md 3, 10)."""
+"""Build the body of KornitX's POST /order from an order of Mirakl (docs/kornitx.md 3, 10)."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -11,7 +11,7 @@ from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
 from statemachine.facts import CLOSED_LINE_STATES
 
-#: The type of an item without artwork at KornitX: the customer's text is printed (docs/kornitx.md 3.3).
+#: KornitX's type of an item without artwork, on which the customer's text is printed (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
 
 
@@ -23,12 +23,12 @@ def build_payload(
     external_ref_prefix: str = "",
     shipping_methods: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The body of POST /order. The same arguments give the same bytes; amounts keep every digit.
+    """Build the body of POST /order. The same arguments give the same bytes. Amounts keep every digit.
 
-    `messages`: the customer's, oldest first. `shipping_methods`: KornitX's method by Mirakl's shipping type, code or
-    label.
+    `messages` are the customer's messages, oldest first. `shipping_methods` gives KornitX's shipping method for the
+    code or the label of Mirakl's shipping type.
 
-    Raises Unimportable where a value is missing that cannot be derived, Unreadable for bytes that are not an order.
+    Raises Unimportable if a value is missing that cannot be derived, Unreadable if `raw_order` is not a JSON object.
     """
     order = _load(raw_order)
     order_id = id_of(order, "order_id")
@@ -58,7 +58,8 @@ def build_payload(
     return simplejson.dumps(_present(payload), use_decimal=True, allow_nan=False).encode()
 
 
-#: Fields that KornitX requires, each with Mirakl's field that gives it. Without the postcode: some countries have none.
+#: The fields that KornitX requires, each with the field of Mirakl's order that it is read from. The postcode is not
+#: required here, because some countries have none.
 _NEEDED: Final = {
     "sale_datetime": "created_date",
     "customer_name": "customer.shipping_address.lastname",
@@ -69,7 +70,7 @@ _NEEDED: Final = {
 
 
 def message_attributes(messages: Sequence[str]) -> list[dict[str, str]]:
-    """The customer's messages as one attribute of the order, oldest first (docs/kornitx.md 4)."""
+    """All the customer's messages, oldest first, in one attribute of the order (docs/kornitx.md 4)."""
     text = "\n\n".join(message.strip() for message in messages if message.strip())
     return [{"name": ":MiraklOrderMessage", "value": text}] if text else []
 
@@ -94,7 +95,7 @@ def _object(parent: Mapping[str, Any], field: str) -> dict[str, Any]:
 
 
 def text_of(fields: Mapping[str, Any], field: str) -> str:
-    """A field as text, made safe to store; "" where it is absent or neither a text nor a number."""
+    """The field as text, made safe to store. "" if the field is absent, or is neither a text nor a number."""
     value = fields.get(field)
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return ""
@@ -102,7 +103,7 @@ def text_of(fields: Mapping[str, Any], field: str) -> str:
 
 
 def _amount(value: object) -> Decimal | int | None:
-    """An amount of money. Mirakl's samples hold numbers and texts (docs/mirakl.md 2.1)."""
+    """Read an amount of money. Mirakl's samples have numbers and texts (docs/mirakl.md 2.1). None if it is neither."""
     try:
         amount = Decimal(value) if isinstance(value, str) else value
     except InvalidOperation:
@@ -122,7 +123,7 @@ def _phones(shipping: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _address(kind: str, address: Mapping[str, Any]) -> dict[str, str]:
-    """The city is line 4 and the region line 5, as in the vendor's own plugin (docs/kornitx.md 3.1)."""
+    """The fields of an address. Line 4 is the city, line 5 the region, as in KornitX's plugin (docs/kornitx.md 3.1)."""
     iso, label = text_of(address, "country_iso_code"), text_of(address, "country")
     companies = (text_of(address, "company"), text_of(address, "company_2"))
     fields = {
@@ -153,14 +154,14 @@ def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> st
 
 
 def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]:
-    """The open lines. Names of the fields that they lack are added to `missing`."""
+    """The items for the order's open lines. Adds the names of the fields that the lines lack to `missing`."""
     lines = order.get("order_lines")
     items = []
     for index, line in enumerate(lines if isinstance(lines, list) else []):
         fields = line if isinstance(line, dict) else {}
         quantity = _quantity(fields.get("quantity"))
         if text_of(fields, "order_line_state") in CLOSED_LINE_STATES or quantity == 0:
-            continue  # quantity 0: the line was canceled piece by piece
+            continue  # quantity 0: all pieces of the line were canceled
         item = {
             "external_ref": id_of(fields, "order_line_id"),
             "sku": text_of(fields, "offer_sku"),
@@ -169,7 +170,7 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
             "type": TEXTUAL_ITEM,
             "unit_sale_price": _amount(fields.get("price_unit")),
         }
-        # Only people read the description, and the SKU says what is known.
+        # Only people read the description. Without one they see the SKU.
         item["description"] = item["description"] or item["sku"]
         sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
         missing += [f"order_lines[{index}].{source}" for field, source in sources.items() if not item[field]]
@@ -189,6 +190,9 @@ def id_of(fields: Mapping[str, Any], field: str) -> str:
 
 
 def _quantity(value: object) -> int | None:
-    """A missing quantity is 1. None for one that is not a whole number: a person asks, before wrong goods are made."""
+    """Read a quantity; a missing quantity is 1.
+
+    None if it is not a whole number. Then the order is not imported, and a person asks before wrong goods are made.
+    """
     number = _amount(1 if value is None else value)
     return int(number) if number is not None and 0 <= number < 10**9 and number == int(number) else None

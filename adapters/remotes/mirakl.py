@@ -28,7 +28,7 @@ from adapters.remotes.http import (
 from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import EPOCH, Tracking
 
-_CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows SH21 and SH12 once per day
+_CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
 _MAX_THREAD_PAGES: Final = 20
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
     code, words = error_words(reply.body)
     kind: type[RemoteError]
     if reply.status in (401, 403) or reply.status < 400:
-        kind = AccountFault  # a redirect: the address is not the marketplace's, or it is closed for maintenance
+        kind = AccountFault  # also a redirect: base_url is wrong, or the marketplace is closed for maintenance
     elif reply.status == 429:
         kind = Retryable
     elif reply.status >= 500 or reply.status == 408:
@@ -61,9 +61,9 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
 
 
 def error_words(body: bytes) -> tuple[str, str]:
-    """Code and message of an error body in either of Mirakl's shapes (docs/mirakl.md 2.4).
+    """The code and the message of an error's body, in either of Mirakl's forms (docs/mirakl.md 2.4).
 
-    Of any other body the first 300 characters, without a code.
+    If the body is not a JSON object, the code is "" and the message is the start of the body, up to 300 characters.
     """
     try:
         top = load_object(body)
@@ -76,7 +76,7 @@ def error_words(body: bytes) -> tuple[str, str]:
 
 
 def _checked(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
-    """Passes a 2xx on, and raises for any other answer."""
+    """Make a function that returns a 2xx answer unchanged, and raises RemoteError for any other answer."""
 
     def read(reply: Reply) -> Reply:
         if not 200 <= reply.status < 300:
@@ -87,7 +87,10 @@ def _checked(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
 
 
 def _parsed(operation: str, model: type[M]) -> Callable[[Reply], M]:
-    """Reads a 2xx body as `model`. Raises Retryable for another body: it came from a proxy, not from Mirakl."""
+    """Make a function that reads the body of a 2xx answer as `model`, and raises RemoteError for any other answer.
+
+    It raises Retryable if the body is not such a JSON: then a proxy answered, and not Mirakl.
+    """
     checked = _checked(operation, writes=False)
 
     def read(reply: Reply) -> M:
@@ -168,19 +171,19 @@ class _Threads(Message):
 
 
 def acceptance_body(decisions: Mapping[str, bool]) -> bytes:
-    """OR21: the decision for each line id, accept or refuse (docs/mirakl.md 5.3)."""
+    """The body of OR21: for each line id, whether the line is accepted (docs/mirakl.md 5.3)."""
     lines = [{"id": line_id, "accepted": accepted} for line_id, accepted in decisions.items()]
     return json.dumps({"order_lines": lines}).encode()
 
 
 def tracking_body(tracking: Tracking, catalog: Catalog, other_carrier: str) -> bytes:
-    """OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1).
+    """The body of OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1).
 
-    Without a tracking number the carrier goes as free text where the marketplace allows it: a registered carrier may
-    need a number, and the name that we sent is all that a later read can be compared with (Tracking.shows).
-    `other_carrier` is the name where the OMS gives none.
+    Without a tracking number the carrier is sent as free text if the marketplace allows free text. A registered carrier
+    may need a number. And without a number, only the carrier's name can show in a later read that Mirakl holds this
+    tracking (Tracking.shows). `other_carrier` is the carrier's name if the OMS gives none.
 
-    Raises Rejected, before any call, for a tracking that Mirakl is known to refuse.
+    Raises Rejected, without a call, for a tracking that Mirakl would refuse.
     """
     if not (tracking.carrier or tracking.number):
         raise _refused("TRACKING_EMPTY", "there is neither a carrier nor a tracking number")
@@ -207,7 +210,10 @@ def _refused(code: str, words: str) -> Rejected:
 
 
 def _registered(name: str, catalog: Catalog) -> Carrier | None:
-    """The carrier whose code, or else whose label, is `name`. Case, accents and punctuation do not count."""
+    """The registered carrier whose code is `name`, or else whose label is `name`. None if there is no such carrier.
+
+    Case, accents and punctuation are ignored.
+    """
     wanted = _plain(name)
     by_label = {_plain(carrier.label): carrier for carrier in reversed(catalog.carriers)}
     by_code = {_plain(carrier.code): carrier for carrier in reversed(catalog.carriers)}
@@ -222,7 +228,7 @@ def _plain(name: str) -> str:
 
 
 def _in_utc(at: datetime) -> str:
-    """With Z for the offset: an unencoded + would become a space (docs/mirakl.md 2.1)."""
+    """Write an instant with the offset Z, because Mirakl reads an unencoded + as a space (docs/mirakl.md 2.1)."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -231,7 +237,7 @@ def _order_path(order_id: str, action: str) -> str:
 
 
 class MiraklShop:
-    """`ports.Marketplace` over HTTP, for one shop. Any thread may call."""
+    """`ports.Marketplace` over HTTP, for one shop. Any thread may use it."""
 
     def __init__(
         self,
@@ -259,7 +265,7 @@ class MiraklShop:
         self._remote.close()
 
     def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
-        """OR11: up to 100 orders from `offset` on, oldest first, unparsed."""
+        """OR11: read up to 100 orders from `offset` on, oldest order first, unparsed."""
         params = {
             "max": "100",  # the default is 10
             "offset": str(offset),
@@ -280,26 +286,29 @@ class MiraklShop:
         return OrdersPage(reply.body, read_at, http_date(reply.headers.get("Date")))
 
     def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
-        """OR21. Mirakl's 204 means that it took the request, not that it applied it."""
+        """OR21: accept or refuse each line. Mirakl's 204 means that it received the request, not that it applied it."""
         self._put("OR21", _order_path(order_id, "accept"), acceptance_body(decisions))
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
-        """OR23: replaces the tracking that Mirakl holds. Raises Rejected without a call where `tracking_body` does."""
+        """OR23: replace the tracking that Mirakl holds. Raises Rejected, without a call, if `tracking_body` does."""
         self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._other_carrier))
 
     def confirm_shipment(self, order_id: str) -> None:
-        """OR24, without a body. httpx adds Content-Length: 0; without it Mirakl answers 411 (docs/mirakl.md 1.8)."""
+        """OR24: confirm the shipment. The request has no body.
+
+        httpx adds the header Content-Length: 0. Without this header Mirakl answers 411 (docs/mirakl.md 1.8).
+        """
         self._put("OR24", _order_path(order_id, "ship"), None)
 
     def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        """M11: the customer's messages about this order, oldest first, as plain text (docs/mirakl.md 5.10)."""
+        """M11: read the customer's messages about this order, oldest first, as plain text (docs/mirakl.md 5.10)."""
         params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
         found: dict[str, _CustomerMessage] = {}
         for _ in range(_MAX_THREAD_PAGES):
             page = self._get("M11", "/api/inbox/threads", _parsed("M11", _Threads), params)
             for message in (message for thread in page.data for message in thread.messages):
                 if message.sender.type == "CUSTOMER_USER":
-                    # By id: a message that arrives between two pages moves its thread to the next page once more.
+                    # Keep each id once: if a message arrives between two pages, a thread can be on both pages.
                     found.setdefault(message.id or f"#{len(found)}", message)
             if not page.next_page_token:
                 break
@@ -308,7 +317,7 @@ class MiraklShop:
         return tuple(text for message in oldest_first if (text := plain_text(message.body)))
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01, at most once a day."""
+        """The marketplace's settings for shipments. They are read with SH21, SH12 and PC01, at most once a day."""
         with self._catalog_lock:
             now = self._clock.monotonic()
             if self._catalog is None or now - self._catalog[0] >= _CATALOG_SECONDS:
@@ -316,11 +325,11 @@ class MiraklShop:
             return self._catalog[1]
 
     def account(self) -> Account:
-        """A01. Mirakl allows it once per day."""
+        """A01: read the shop that the API key belongs to. Mirakl allows one call of A01 per day."""
         return self._get("A01", "/api/account", _parsed("A01", Account))
 
     def _read_catalog(self) -> Catalog:
-        """Where the marketplace rejects SH21 or SH12, the catalog has no carriers, or no mandatory tracking."""
+        """Read the catalog. It has no carriers if Mirakl rejects SH21, and no mandatory tracking if it rejects SH12."""
         try:
             carriers = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
         except Rejected:

@@ -1,4 +1,4 @@
-"""The HTML of Mirakl's messages as plain text (docs/mirakl.md 5.10)."""
+"""Convert the HTML of Mirakl's messages to plain text (docs/mirakl.md 5.10)."""
 
 import re
 from html.parser import HTMLParser
@@ -14,7 +14,10 @@ _INLINE: Final = frozenset(
 
 
 class _PlainText(HTMLParser):
-    """Collects the text. A tag that HTML does not know is the customer's text: "<ANA>" may have to be printed."""
+    """Collects the text of an HTML document.
+
+    A tag that is no tag of HTML is kept, because the customer may have written "<ANA>" as the text to be printed.
+    """
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -41,8 +44,10 @@ class _PlainText(HTMLParser):
 
 
 def plain_text(html: str) -> str:
-    """A message's body as text: breaks and paragraphs are newlines, entities characters, and no two lines in a row are
-    empty."""
+    """Convert a message's body to plain text.
+
+    Line breaks and paragraphs become newlines, and entities become characters. Several empty lines become one.
+    """
     parser = _PlainText()
     parser.feed(html.replace("\r\n", "\n"))
     parser.close()
