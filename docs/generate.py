@@ -121,7 +121,7 @@ def tree() -> str:
             if "migrations" in path.parts:
                 continue
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            first = re.split(r"(?<=[.:])\s", " ".join(text.split("\n\n")[0].split()))[0].rstrip(":")
+            first = re.split(r"(?<=\.)\s", " ".join(text.split("\n\n")[0].split()))[0].rstrip(":")
             name = path.relative_to(ROOT).as_posix()
             lines.append(
                 f"\n**{path.parent.relative_to(ROOT)}/** {first}\n"
