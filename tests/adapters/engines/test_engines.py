@@ -1,4 +1,4 @@
-"""The engines: they are real, keep their data through a crash, and say what the machine does not have."""
+"""The engines: they are real, keep their data after a crash, and name the programs that the machine lacks."""
 
 import socket
 import threading
@@ -51,7 +51,7 @@ def test_two_of_three_brokers_accept_records_without_the_third(kafka_three: Kafk
 
 
 def test_start_broker_waits_until_that_broker_answers(kafka_three: Kafka) -> None:
-    """The other two have not noticed that it was down, and list it while it is still starting."""
+    """The other two brokers have not noticed that it was down, so they list it while it is still starting."""
     kafka_three.kill(1)
     kafka_three.start_broker(1)
     host, port = kafka_three.bootstrap_servers[1].split(":")
@@ -95,7 +95,7 @@ def test_a_server_keeps_what_was_committed_through_a_crash(postgres_alone: Postg
 
 
 def test_a_crash_ends_the_sessions_too(postgres_alone: Postgres) -> None:
-    """PostgreSQL runs each session in a process of its own; one that lived on would commit after the crash."""
+    """PostgreSQL runs each session in a process of its own. A process that went on would commit after the crash."""
     plain = postgres_alone.url.replace("+psycopg", "")
 
     def insert() -> None:

@@ -37,7 +37,7 @@ def reading(make_log: MakeLog, topics: MakeTopics) -> Iterator[Reading]:
 
 @pytest.fixture(scope="package")
 def kafka_of_ours(folder: Path) -> Iterator[Kafka]:
-    """One broker for tests that freeze and kill it; each leaves it running."""
+    """One broker for tests that freeze or kill it. Each of them leaves it running."""
     yield from started(folder)
 
 
@@ -45,7 +45,7 @@ def kafka_of_ours(folder: Path) -> Iterator[Kafka]:
 def no_thread_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves a thread of kafka-python running. Such a thread tries to connect for ever."""
     for engine in {"kafka_servers", "kafka_of_ours", "kafka_secure"} & set(request.fixturenames):
-        request.getfixturevalue(engine)  # starting an engine leaves threads that do not count
+        request.getfixturevalue(engine)  # start the engines first: threads that they leave do not count
     before = set(threading.enumerate())
     yield
     ends_at = time.monotonic() + PATIENCE_SECONDS

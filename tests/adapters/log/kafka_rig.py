@@ -1,4 +1,4 @@
-"""What the tests of Kafka's log share: logs whose clients a test can reach, and readers of one topic."""
+"""Helpers of the tests of Kafka's log: logs whose clients a test can reach, and readers of one topic."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ FAST = {"session_timeout_ms": 6000, "heartbeat_interval_ms": 300, "fetch_max_wai
 
 
 class RecordingLog(KafkaLog):
-    """A KafkaLog that keeps its readers' clients, so that a test can look into the newest one, or break it."""
+    """A KafkaLog that keeps its readers' clients, so that a test can inspect the newest client, or break it."""
 
     def __init__(self, client: Callable[[], Mapping[str, Any]], **options: Any) -> None:
         super().__init__(client, **options)
@@ -38,7 +38,7 @@ class RecordingLog(KafkaLog):
         return consumer
 
 
-#: (bootstrap servers, options of the log, options of every client as keywords).
+#: Creates a log from the bootstrap servers, the log's options, and options of every client as keywords.
 MakeLog = Callable[..., RecordingLog]
 
 
@@ -62,7 +62,7 @@ class Reading:
         return reader
 
     def until(self, holds: Callable[[], object], *readers: KafkaReader) -> list[Record]:
-        """Poll these readers until it holds. Returns the records that came."""
+        """Poll these readers until the condition holds. Returns the records that came."""
         found: list[Record] = []
         ends_at = time.monotonic() + PATIENCE_SECONDS
         while not holds():
@@ -73,7 +73,7 @@ class Reading:
         return found
 
     def values(self, reader: KafkaReader, *wanted: bytes) -> list[bytes]:
-        """Poll until all of these values came."""
+        """Poll until all of these values came. Returns the values of all records that came."""
         found: list[bytes] = []
         ends_at = time.monotonic() + PATIENCE_SECONDS
         while not set(wanted) <= set(found):
@@ -91,7 +91,7 @@ class Reading:
 
 
 def create_topic(servers: list[str], topic: str, configs: Mapping[str, str], partitions: int = 1) -> None:
-    """Create a topic that has settings of its own, and wait until every broker knows it."""
+    """Create a topic with these settings, and wait until every broker knows the topic."""
     admin = KafkaAdminClient(bootstrap_servers=servers)
     admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": 1, "configs": dict(configs)}})
     admin.wait_for_topics([topic])

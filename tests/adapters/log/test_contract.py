@@ -1,7 +1,7 @@
-"""The contract of every log (ports.LogWriter, ports.LogReader): each test runs on the embedded log and on Kafka.
+"""The properties of every log (ports.LogWriter, ports.LogReader). Each test runs on the embedded log and on Kafka.
 
-Partial failures are injected (`LosesConnection`, `make_unavailable`): the embedded log is a table of the store, and has
-none of its own.
+The tests inject failures (`LosesConnection`, `make_unavailable`), because the embedded log, a table of the store, never
+fails in part by itself.
 """
 
 import time
@@ -33,27 +33,27 @@ ONE, TWO = "topic.one", "topic.two"
 
 
 class World(Protocol):
-    """One log under test, and what the tests have to know of it."""
+    """One log under test, and the values that the tests need to know about it."""
 
     clock: StillClock
     writer: LogWriter
-    #: After a poll of this length without a record there is none left.
+    #: If a poll of this length brings no record, all records were read.
     patience_seconds: float
-    #: So many records of 1 kB do not fit into one answer of this log.
+    #: A number of records of 1 kB that one answer of this log cannot hold.
     backlog: int
     #: The largest number of members of a group.
     most_members: int
 
     def reader(self, group: str, topics: Sequence[str]) -> LogReader:
-        """A member that holds every partition, and begins each at its start."""
+        """A member that holds every partition, and reads each from its start."""
         ...
 
     def member(self, group: str, topics: Sequence[str]) -> LogReader:
-        """One more member, perhaps without partitions yet."""
+        """One more member. It may have no partitions yet."""
         ...
 
     def topic(self, name: str) -> str:
-        """The name that a topic of the tests has here."""
+        """The name that the topic `name` of the tests has in this log."""
         ...
 
     def now(self) -> datetime: ...
@@ -155,7 +155,7 @@ class OnKafka:
 
 
 def joined(reader: LogReader, seconds: float = 20) -> None:
-    """Poll until partitions are assigned, and begin each at its start."""
+    """Poll until partitions are assigned, then seek each to its start."""
     ends_at = time.monotonic() + seconds
     while not reader.assignment():
         assert time.monotonic() < ends_at, "no partitions were assigned"
@@ -197,7 +197,7 @@ class LosesConnection:
 
 
 def publish(world: World, *records: tuple[str, str] | tuple[str, str, str]) -> None:
-    """`records`: key, value, and the topic where that is not ONE."""
+    """Publish `records`: the key, the value, and the topic if it is not ONE."""
     world.writer.publish([new(world, *record) for record in records])
 
 
@@ -228,7 +228,7 @@ class Group:
         self._positions: dict[Partition, int] = {}  # what the progress rows are in the service
 
     def join(self) -> None:
-        """One more member. Where the group is full, the last member leaves first."""
+        """Add a member. If the group has `most_members`, the last member leaves first."""
         if len(self.members) == self._world.most_members:
             self.leave()
         self.members.append(self._world.member("g", [ONE, TWO]))
@@ -244,7 +244,7 @@ class Group:
                 self._turn(member)
 
     def is_assigned(self) -> bool:
-        """Every partition has one member, and every member has a partition."""
+        """Whether every partition has one member, and every member has a partition."""
         held = [member.assignment() for member in self.members]
         return all(held) and sum(map(len, held)) == len(frozenset().union(*held)) == 2 * PARTITIONS
 
@@ -293,7 +293,7 @@ def test_an_unavailable_log_raises_and_later_brings_every_record(world: World) -
         with suppress(LogUnavailable):
             records += reader.poll(10, 0.1)
     values = by_key(records)["k"]
-    # The publication that failed may have published its record. Then the record stands twice, but behind the first one.
+    # The publication that failed may have published "2". Then "2" comes twice, but "1" still comes before both.
     assert list(dict.fromkeys(values)) == ["1", "2"]
 
 
@@ -308,7 +308,10 @@ def test_records_of_a_key_keep_their_order_in_one_partition(world: World) -> Non
 
 
 def test_a_clock_that_is_set_back_reorders_and_loses_nothing(world: World) -> None:
-    """Read by time of publication, the second record would come first, and the first one never after a short poll."""
+    """If the log were read by time of publication, the second record would come first.
+
+    After a poll for a single record, the position would then be after both, so the first record would never come.
+    """
     publish(world, ("k", "1"))
     world.clock.advance(-3600)
     publish(world, ("k", "2"))
@@ -339,7 +342,7 @@ def test_a_record_comes_back_as_it_was_published(world: World) -> None:
     assert record.published_at.tzinfo is not None
 
 
-def test_a_poll_brings_at_most_max_records_and_the_next_one_goes_on(world: World) -> None:
+def test_a_poll_brings_at_most_max_records_and_the_next_poll_continues(world: World) -> None:
     publish(world, *((str(n), "x") for n in range(10)))
     reader = world.reader("g", [ONE])
     lengths = [len(reader.poll(4, world.patience_seconds)) for _ in range(5)]
@@ -368,7 +371,7 @@ def test_groups_and_topics_are_independent(world: World) -> None:
 
 @pytest.mark.parametrize(("busy", "quiet"), [(ONE, TWO), (TWO, ONE)])
 def test_no_partition_starves_another(world: World, busy: str, quiet: str) -> None:
-    """One has a backlog, and polls are short: records of the other do not wait until the backlog is read."""
+    """One partition has many unread records. The next records of the other do not wait until all these are read."""
     publish(world, *(("k", "x" * 1000, busy) for _ in range(world.backlog)))
     publish(world, ("k", "1", quiet))
     reader = world.reader("g", [ONE, TWO])
@@ -389,8 +392,9 @@ def test_a_paused_partition_brings_nothing_until_it_is_resumed(world: World) -> 
     assert by_key(drain(world, reader)) == {"k": ["1", "2"]}
 
 
-def test_topics_are_in_order_each_but_not_between_them(world: World) -> None:
-    """The consumer must not rely on more. The test seeks one topic back, so that its records come after the other's."""
+def test_each_topic_is_in_order_but_records_of_two_topics_are_not(world: World) -> None:
+    """The consumer must not rely on an order of two topics. The test seeks one topic back to its start, so that its
+    records come after those of the other topic."""
     for n in range(3):
         publish(world, ("k", f"{n}"), ("k", f"{n}", TWO))
     reader = world.reader("g", [ONE, TWO])
@@ -438,7 +442,7 @@ def test_members_come_and_go_and_each_record_is_delivered_once(world: World) -> 
     publish_round("1")
     group.read_until(lambda: len(group.given) >= 2 * 60)
     group.leave()
-    if not group.members:  # where one member is all, another one follows, as when the process starts again
+    if not group.members:  # if the only member has left, another joins, as after a restart of the process
         group.join()
     publish_round("2")
     group.read_until(lambda: group.is_assigned() and len(group.given) >= 3 * 60)
@@ -463,15 +467,15 @@ ODD: list[tuple[bytes | None, bytes, tuple[tuple[str, bytes], ...]]] = [
 ]
 
 
-def test_odd_records_come_unchanged_and_do_not_stop_the_log(world: World) -> None:
-    """The log does not judge them. Every byte comes, each time that it is read, and so do the records behind them."""
+def test_unusual_records_come_unchanged_and_do_not_stop_the_log(world: World) -> None:
+    """The log does not check records. Every byte comes, each time that a record is read, and so do later records."""
     topic = world.topic(ONE)
     odd = [NewRecord(topic, *one) for one in ODD]
     sound = [NewRecord(topic, record.key, b"behind") for record in odd]
     world.writer.publish([one for pair in zip(odd, sound, strict=True) for one in pair])
     reader = world.reader("g", [ONE])
     records = drain(world, reader, max_records=3)
-    # The embedded log cannot store "no key". It gives an empty key, and keeps both in one partition.
+    # The embedded log stores a record without a key with an empty key, in the same partition as the empty key.
     found = Counter((record.key or b"", record.value, record.headers) for record in records)
     assert found == Counter((record.key or b"", record.value, record.headers) for record in (*odd, *sound))
     seek_to_start(reader)
@@ -553,7 +557,7 @@ def test_a_publication_that_fails_publishes_nothing(embedded: Embedded) -> None:
 
 
 def test_a_waiting_poll_wakes_when_something_is_published(embedded: Embedded) -> None:
-    """Without another thread: the condition that the poll waits for publishes the record itself."""
+    """The test needs no second thread: it replaces the condition that the poll waits for by one that publishes."""
     reader, asked = embedded.reader("g", [ONE]), []
     notified = embedded.log.published
 
@@ -578,7 +582,7 @@ def test_trim_keeps_young_records_and_those_that_a_group_has_not_passed(embedded
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(4, 6)])
     (partition,) = {record.partition for record in drain(embedded, embedded.reader("g", [ONE]))}
     old = start + timedelta(seconds=1)
-    assert embedded.log.trim(old) == 0  # no group has passed a record
+    assert embedded.log.trim(old) == 0  # no group has applied a record
     advance_progress(embedded, partition, 0, 5)
     advance_progress(embedded, partition, 0, 2, group="slow")
     advance_progress(embedded, partition, 0, 1, cluster="kafka")  # another log with a topic of this name
@@ -589,7 +593,7 @@ def test_trim_keeps_young_records_and_those_that_a_group_has_not_passed(embedded
 
 
 def test_offsets_go_on_after_every_passed_record_was_trimmed(embedded: Embedded) -> None:
-    """Offsets that began at 0 again were below every group's position, so new records were never read."""
+    """An offset of 0 would be below every group's position, so the new record would never be read."""
     embedded.writer.publish([new(embedded, "k", str(n)) for n in range(3)])
     (partition,) = {record.partition for record in drain(embedded, embedded.reader("g", [ONE]))}
     advance_progress(embedded, partition, 0, 3)

@@ -1,6 +1,6 @@
-"""KafkaLog: publishing, and questions to a cluster, with what kafka-python was seen to do to a producer.
+"""KafkaLog: publishing records, and asking a cluster about topics, with the faults of producers that we observed.
 
-What every log keeps is in test_contract.py; readers are in test_kafka_reader.py.
+test_contract.py tests the properties of every log, test_kafka_reader.py tests the readers.
 """
 
 import threading
@@ -35,7 +35,7 @@ def test_without_a_broker_every_call_fails_within_bounded_time(make_log: MakeLog
     assert time.monotonic() - started < 20
 
 
-def test_settings_that_the_client_does_not_take_are_a_config_error(make_log: MakeLog) -> None:
+def test_settings_that_the_client_does_not_accept_are_a_config_error(make_log: MakeLog) -> None:
     with pytest.raises(ConfigError, match="does not accept these settings"):
         make_log(no_such_setting=1).cluster()
 
@@ -44,7 +44,7 @@ def test_settings_that_the_client_does_not_take_are_a_config_error(make_log: Mak
 
 
 def create_small_topic(servers: list[str], partitions: int = 1) -> str:
-    """A topic that takes at most 20 kB. That is above batch_size, so records below it share a batch."""
+    """Create a topic that accepts at most 20 kB. That is above batch_size, so smaller records share a batch."""
     topic = f"small.{uuid4().hex[:8]}"
     create_topic(servers, topic, {"max.message.bytes": "20000"}, partitions)
     return topic
@@ -61,12 +61,12 @@ def test_a_record_that_is_too_large_is_named_and_the_others_are_published(
         log.publish(records)
     assert raised.value.number == 2
     log.publish([record for record in records if len(record.value) < 20_000])
-    log.publish(records[:1])  # later records too: the producer reported the error for every record from then on
+    log.publish(records[:1])  # a producer that was kept would report the error for every later record too
     reading = Reading(log, topic)
     sizes: list[int] = []
     reader = reading.reader(joins=False)
     ends_at = time.monotonic() + PATIENCE_SECONDS
-    while sizes[-4:] != [100, 9_000, 100, 100]:  # the first try may have published some of them too
+    while sizes[-4:] != [100, 9_000, 100, 100]:  # the first attempt may have published some of them
         assert time.monotonic() < ends_at, sizes
         sizes += [len(record.value or b"") for record in reader.poll(10, 0.1)]
     assert 30_000 not in sizes
@@ -74,8 +74,10 @@ def test_a_record_that_is_too_large_is_named_and_the_others_are_published(
 
 
 def test_records_of_other_threads_are_not_reported_as_too_large(make_log: MakeLog, kafka_servers: list[str]) -> None:
-    """Threads share a producer, which reported the error for all records that it held: the relay would have dropped
-    sound ones."""
+    """Threads share a producer. After a record that is too large it reports the error for all records that it holds.
+
+    Without a producer for each part, the relay would drop good records.
+    """
     log = make_log()
     topic = create_small_topic(kafka_servers, partitions=3)
     reported: list[int] = []
@@ -87,7 +89,7 @@ def test_records_of_other_threads_are_not_reported_as_too_large(make_log: MakeLo
             except TooLarge:
                 reported.append(attempt)
             except LogUnavailable:
-                continue  # other threads dropped its producer twice: it may publish again, and nothing is lost
+                continue  # other threads dropped its producer twice; the caller may publish again, so nothing is lost
 
     threads = [threading.Thread(target=publish_sound_records, daemon=True) for _ in range(3)]
     for thread in threads:
@@ -103,11 +105,11 @@ def test_records_of_other_threads_are_not_reported_as_too_large(make_log: MakeLo
 
 
 def test_the_record_that_is_too_large_is_found_by_halving(kafka_servers: list[str]) -> None:
-    """Publishing five hundred records one by one took longer than the relay's lease."""
+    """If five hundred records were published one by one, it would take longer than the relay's lease."""
     topic = create_small_topic(kafka_servers)
     clients: list[str] = []
 
-    def client() -> Mapping[str, Any]:  # asked for its options for each new client
+    def client() -> Mapping[str, Any]:  # the log calls it for each new client
         clients.append("producer")
         return {"bootstrap_servers": kafka_servers}
 
@@ -123,9 +125,9 @@ def test_the_record_that_is_too_large_is_found_by_halving(kafka_servers: list[st
 
 
 def test_a_dropped_producer_ends_its_threads(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
-    """Closed with records left, it left two threads running with each failure."""
+    """If a producer is closed while it holds records, kafka-python leaves its two threads running."""
     kafka_of_ours.create_topics({"u": 1})
-    # By these settings the client would go on trying for half a minute after publish() has given up.
+    # With these settings the client would go on trying for half a minute after publish() has raised.
     long = {"delivery_timeout_ms": 30_000, "request_timeout_ms": 20_000}
     log = make_log(kafka_of_ours.bootstrap_servers, {"producer": long, "delivery_seconds": 1})
     log.publish([NewRecord("u", b"k", b"1")])
@@ -143,7 +145,7 @@ def test_a_dropped_producer_ends_its_threads(make_log: MakeLog, kafka_of_ours: K
 
 
 def publish_within(log: KafkaLog, records: list[NewRecord], seconds: float) -> None:
-    """Publish, again and again until it succeeds."""
+    """Repeat the publication until it succeeds."""
     ends_at = time.monotonic() + seconds
     while True:
         try:
@@ -152,8 +154,8 @@ def publish_within(log: KafkaLog, records: list[NewRecord], seconds: float) -> N
             assert time.monotonic() < ends_at, f"could not publish within {seconds} s"
 
 
-def test_closing_does_not_wait_for_the_answer_to_a_question(kafka_of_ours: Kafka) -> None:
-    """A stopping process has seconds. A thread that still asks gets LogUnavailable."""
+def test_closing_does_not_wait_for_the_answer_to_a_request(kafka_of_ours: Kafka) -> None:
+    """A stopping process has only seconds. A thread that still waits for an answer gets LogUnavailable."""
     log = KafkaLog(lambda: {"bootstrap_servers": kafka_of_ours.bootstrap_servers})
     kafka_of_ours.create_topics({"v": 1})
     assert log.partitions(["v"]) == {"v": 1}
@@ -169,10 +171,10 @@ def test_closing_does_not_wait_for_the_answer_to_a_question(kafka_of_ours: Kafka
     try:
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
-        time.sleep(0.5)  # the question is under way: the frozen broker does not answer it
+        time.sleep(0.5)  # the request has begun, and the frozen broker does not answer it
         assert errors == []
         log.close()
-        # The error may be there by now, but not the one that comes when the time for the question runs out.
+        # The error may have come by now, but not the error of a request that timed out.
         assert not any("no broker answered" in error for error in errors)
     finally:
         kafka_of_ours.thaw()
@@ -181,7 +183,7 @@ def test_closing_does_not_wait_for_the_answer_to_a_question(kafka_of_ours: Kafka
 
 
 def test_the_order_of_a_key_survives_a_crash_of_the_broker(make_log: MakeLog, kafka_of_ours: Kafka) -> None:
-    """Records are published while the broker is killed and started again; batches that failed are published again."""
+    """A thread publishes while the broker is killed and started again. It repeats the batches that failed."""
     kafka_of_ours.create_topics({"t": 2})
     producer = {"delivery_timeout_ms": 6000, "request_timeout_ms": 2000}
     log = make_log(kafka_of_ours.bootstrap_servers, {"producer": producer})

@@ -1,6 +1,6 @@
-"""KafkaReader: what kafka-python was seen to do to a member of a group (docs/decisions/0015-kafka-python.md).
+"""KafkaReader: the faults of kafka-python that we observed in a group (docs/decisions/0015-kafka-python.md).
 
-What every log keeps is in test_contract.py; consumers over Kafka are in tests/system/test_kafka_consumers.py.
+test_contract.py tests the properties of every log, tests/system/test_kafka_consumers.py tests consumers over Kafka.
 """
 
 import threading
@@ -69,8 +69,8 @@ def test_each_check_after_a_fault_comes_later_until_records_come() -> None:
     assert watch.check_after_seconds == 200.0
 
 
-def test_a_header_without_a_value_is_an_empty_one() -> None:
-    """Kafka allows such headers. kafka-python publishes none, so the test builds what it would read."""
+def test_a_header_without_a_value_gets_an_empty_value() -> None:
+    """Kafka allows such headers. kafka-python cannot publish one, so the test builds the record that it would read."""
     nothing = dict.fromkeys(ConsumerRecord._fields)
     read = ConsumerRecord(
         **nothing | {"topic": "t", "partition": 0, "offset": 7, "timestamp": 0, "headers": [("h", None)]}
@@ -82,7 +82,7 @@ def test_a_header_without_a_value_is_an_empty_one() -> None:
 
 
 def test_the_listener_runs_on_the_client_s_own_thread(reading: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This is why it must not wait: fetches and heartbeats run on that thread."""
+    """The listener must not wait, because fetches and heartbeats run on this thread."""
     threads: list[str] = []
     plain = AssignmentListener.on_partitions_assigned
 
@@ -104,7 +104,7 @@ def test_a_broken_client_is_recreated(reading: Reading) -> None:
     with pytest.raises(LogUnavailable):
         reader.poll(10, 0.1)
     assert reader.assignment() == frozenset()
-    assert reader.generation > generation, "every position has to be sought again"
+    assert reader.generation > generation, "so that the consumer seeks every partition again"
     assert reading.values(reader, b"1") == [b"1"]
     assert reading.client is not broken
 
@@ -176,7 +176,7 @@ def test_a_resumed_partition_brings_the_records_that_came_while_it_was_paused(re
 
 
 def polled_until_unavailable(reader: KafkaReader, before: Callable[[], object] = lambda: None) -> str:
-    """The error with which the reader closes its client. `before` is called before each poll."""
+    """Poll until the reader raises. Returns the text of the error. Calls `before` before each poll."""
     ends_at = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < ends_at:
         before()
@@ -184,7 +184,7 @@ def polled_until_unavailable(reader: KafkaReader, before: Callable[[], object] =
             reader.poll(10, 0.05)
         except LogUnavailable as error:
             return str(error)
-    raise AssertionError("the reader noticed nothing")
+    raise AssertionError("the reader raised no error")
 
 
 def test_a_rebalance_that_never_finishes_is_noticed(reading: Reading) -> None:
@@ -234,7 +234,7 @@ def test_a_client_that_brings_no_waiting_records_is_noticed(reading: Reading) ->
 def test_records_of_an_aborted_transaction_are_not_read(
     reading: Reading, kafka_servers: list[str], request: pytest.FixtureRequest
 ) -> None:
-    """Nor are those of a transaction that is under way; a reader that waits for them passes its check."""
+    """Records of an open transaction are not read either, and a reader that waits for them passes its check."""
     publisher = KafkaProducer(bootstrap_servers=kafka_servers, transactional_id=uuid4().hex)
     request.addfinalizer(publisher.close)
     publisher.init_transactions()
@@ -262,7 +262,7 @@ def test_records_of_an_aborted_transaction_are_not_read(
 def test_a_record_with_an_impossible_time_is_read_like_any_other(
     make_log: MakeLog, kafka_servers: list[str], factor: int
 ) -> None:
-    """A publisher gives micro- or nanoseconds in place of milliseconds; brokers before 4.0 accept that."""
+    """A publisher may give micro- or nanoseconds instead of milliseconds. Brokers before 4.0 accept them."""
     topic = f"times.{uuid4().hex[:8]}"
     create_topic(kafka_servers, topic, {"message.timestamp.after.max.ms": str(2**63 - 1)})
     publisher = KafkaProducer(bootstrap_servers=kafka_servers)

@@ -1,4 +1,4 @@
-"""What each user of Kafka may do, over SASL and TLS: the service, the OMS, and a user without rights."""
+"""The rights of Kafka's users, over SASL and TLS: the service, the OMS, and a user without rights."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +28,8 @@ TOPIC, GROUP = ResourceType.TOPIC, ResourceType.GROUP
 READ, WRITE = ACLOperation.READ, ACLOperation.WRITE
 
 #: The rights that each user needs. READ and WRITE of a topic, and READ of a group, imply DESCRIBE; since Kafka 3.0
-#: (KIP-679) an idempotent producer needs no right of the cluster. No user needs CREATE: an administrator does that.
+#: (KIP-679) an idempotent producer needs no right of the cluster. An administrator creates topics, so no user needs
+#: CREATE.
 RIGHTS = {
     "orderflow": [
         *((TOPIC, name, READ) for name in CONSUMED),
@@ -116,14 +117,14 @@ def login(guarded: Kafka, certificates: Certificates, tmp_path: Path) -> Iterato
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that give up soon: a refusal looks like a broker that does not answer."""
+    """Let clients give up soon, because to them a refused login looks like a broker that does not answer."""
     for options in (kafka_client.CLIENT_OPTIONS, adapter.ADMIN_OPTIONS):
         monkeypatch.setitem(options, "bootstrap_timeout_ms", 2000)
     monkeypatch.setattr(adapter, "ASK_AGAIN_SECONDS", 0.01)
 
 
 def first_records(log: KafkaLog, group: str, topic: str, seconds: float = PATIENCE_SECONDS) -> list[Record]:
-    """The first records that a reader brings. Raises LogUnavailable where this user may not read."""
+    """The first records that a reader brings. Raises LogUnavailable if this user may not read."""
     reader = log.reader(group, [topic])
     try:
         ends_at = time.monotonic() + seconds
@@ -136,7 +137,7 @@ def first_records(log: KafkaLog, group: str, topic: str, seconds: float = PATIEN
     return []
 
 
-def test_the_service_s_user_can_do_all_that_the_service_does(login: Login) -> None:
+def test_the_service_s_user_can_do_everything_that_the_service_does(login: Login) -> None:
     log = login("orderflow")
     assert log.cluster()
     assert log.partitions(PUBLISHED) == dict.fromkeys(PUBLISHED, 2)
@@ -157,7 +158,7 @@ def test_the_service_s_user_can_do_nothing_else(login: Login) -> None:
     refused(lambda: first_records(log, "another", CONSUMED[0]))  # another group
     refused(lambda: first_records(log, "orderflow", "orderflow.transitions"))  # it may write this topic, not read it
     assert first_records(log, "orderflow", CONSUMED[0], seconds=0) == []
-    log.publish([NewRecord(CONSUMED[0], b"k", b"2")])  # after every refusal it goes on
+    log.publish([NewRecord(CONSUMED[0], b"k", b"2")])  # the log still works after the refusals
 
 
 @pytest.mark.usefixtures("impatient")

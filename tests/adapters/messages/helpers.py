@@ -1,4 +1,4 @@
-"""What the tests of messages share: samples of each message, and how a test reads one."""
+"""Helpers of the tests of messages: samples of each message, and functions that read a message."""
 
 import json
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from statemachine.events import Event
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 SHOPS = (ShopIds("alpha", 99999),)
 
-#: Any JSON value, also NaN and Infinity, which Python writes and reads.
+#: Any JSON value, and also NaN and Infinity, which Python writes and reads although they are not JSON.
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -59,7 +59,7 @@ def callback(**changes: Any) -> dict[str, Any]:
 
 
 def decoded(payload: dict[str, Any], shops: tuple[ShopIds, ...] = SHOPS) -> Event:
-    """The event that the consumer makes of a callback."""
+    """The event that the consumer reads from a record with this callback."""
     record = record_of("t", oms_event(99999, json.dumps(payload).encode(), NOW))
     event = decode_oms(record.value, record.headers, shops)
     assert event is not None

@@ -37,7 +37,7 @@ def test_any_bytes_are_read_or_unreadable(raw: bytes) -> None:
 
 
 def is_json(raw: bytes) -> bool:
-    """Whether JSON has every word of it: Python also reads NaN and Infinity."""
+    """Whether the value is JSON. Python also reads NaN and Infinity, which are not JSON."""
     found: list[str] = []
     json.loads(raw, parse_constant=found.append)
     return not found

@@ -1,4 +1,4 @@
-"""The published schemas beside the decoders: an event that fits its schema is read, and what orderflow writes fits."""
+"""The published schemas: the decoder reads every event that fits its schema, and every event of orderflow fits."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Pages of OR11 cut into orders, and other parts of JSON, byte for byte."""
+"""Cutting a page of OR11 into its orders, and JSON into its parts, byte for byte."""
 
 import pytest
 from hypothesis import given
@@ -87,7 +87,7 @@ def test_a_text_that_is_not_an_array_is_unreadable(text: bytes) -> None:
         (b"null", digest_of(b"null")),
     ],
 )
-def test_the_identity_of_an_order_whether_or_not_it_can_be_used(order: bytes, identity: str) -> None:
+def test_the_identity_of_an_order_with_or_without_a_usable_id(order: bytes, identity: str) -> None:
     (found,) = slice_orders(b'{"orders": [' + order + b"]}").orders
     assert found.identity == identity
 

@@ -107,7 +107,7 @@ def test_the_type_of_an_event_follows_its_data(change: dict[str, Any], kind: str
     assert event.extensions == {"partitionkey": "99999:00000012-A", "companyrefid": "99999"}
 
 
-def test_subject_and_external_ref_have_to_agree_and_the_company_to_be_known() -> None:
+def test_subject_and_external_ref_have_to_be_equal_and_the_company_has_to_be_known() -> None:
     record = record_of("t", oms_event(99999, json.dumps(callback()).encode(), NOW))
     value, headers = record.value, record.headers
     envelope = json.loads(value)

@@ -1,4 +1,4 @@
-"""Instants of the outside world."""
+"""Reading instants of messages."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Country codes of countries that come as a code or as a name in any language."""
+"""Finding the code of a country that is given by a code or by a name in any language."""
 
 import pytest
 

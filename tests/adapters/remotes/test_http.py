@@ -1,4 +1,4 @@
-"""What both remotes share: outcomes, which are a metric's label, and error codes."""
+"""The parts that both remotes use: outcomes, which are values of a metric's label, and error codes."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from adapters.remotes.http import CallOutcome, outcome_of, safe_code
 def test_the_outcomes_are_those_of_the_metric() -> None:
     assert [*CallOutcome] == (
         ["2xx", "400", "401", "403", "404", "409", "429", "4xx", "5xx", "timeout", "network", "body_error"]
-    )  # dashboards and alerts of other people use these values
+    )  # other people's dashboards and alerts use these values
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ KEY = "canary-key"
 
 
 class World:
-    """A company whose OMS is a function. Keeps the requests, and the calls that were reported."""
+    """A company whose OMS is the function `answer`. Keeps the requests, and the calls that `on_call` got."""
 
     def __init__(self, answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> None:
         self.sent: list[httpx.Request] = []

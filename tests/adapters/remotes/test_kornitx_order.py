@@ -1,4 +1,4 @@
-"""An order of Mirakl as KornitX takes it: what is missing, then each field."""
+"""An order of Mirakl in KornitX's form: orders that lack a field, then each field of the payload."""
 
 import json
 import re

@@ -35,7 +35,7 @@ class Clock:
 
 
 class World:
-    """A shop whose marketplace is a function. Keeps the requests, and the calls that were reported."""
+    """A shop whose marketplace is the function `answer`. Keeps the requests, and the calls that `on_call` got."""
 
     def __init__(self, answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> None:
         self.sent: list[httpx.Request] = []
@@ -314,7 +314,7 @@ def test_bodies_have_no_field_that_the_schemas_do_not_name() -> None:
 
 
 def _closed(value: Any) -> Any:
-    """The schemas, with every field forbidden that they do not name."""
+    """A copy of the schemas that forbids every field which they do not name."""
     if isinstance(value, list):
         return [_closed(one) for one in value]
     if not isinstance(value, dict):
