@@ -1,7 +1,7 @@
 """The accounts at both remotes: when one is paused, and when its circuit opens.
 
-An account is one key at one remote, for one shop. It is known to this process only: other processes learn of a fault by
-their own calls.
+An account is one key at one remote, for one shop. Pauses and circuits are known to this process only. Another process
+finds a fault by its own calls.
 """
 
 import threading
@@ -13,7 +13,8 @@ from typing import Final
 from adapters.ports import Clock
 from statemachine.commands import CommandKind, Remote
 
-#: So many distinct orders that fail one after the other are the fault of the remote, not of the orders.
+#: The circuit opens after the calls for this many distinct orders failed without an answer in between. Then the remote
+#: is at fault, and not the orders.
 CIRCUIT_OPENS_AFTER: Final = 5
 CIRCUIT_PAUSE_SECONDS: Final = 30.0
 
@@ -28,7 +29,7 @@ class AccountKey:
 
 @dataclass(slots=True)
 class Account:
-    """Paused after a fault of its own, or while its circuit is open. Not thread-safe: `Accounts` holds the lock."""
+    """The pause and the circuit of one account. Not thread-safe: `Accounts` holds the lock."""
 
     paused_until: datetime | None = None
     failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
@@ -40,25 +41,27 @@ class Account:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
 
     def answered(self) -> None:
-        """The remote answered, yes or no, so it works: the circuit closes.
+        """Close the circuit, because the remote answered, yes or no, and so it works.
 
-        A pause for a fault of the account ends only by its time.
+        A pause for a fault of the account ends only when its time has passed.
         """
         if self.circuit_is_open():
             self.paused_until = None
         self.failing_orders.clear()
 
     def claimed(self, now: datetime) -> None:
-        """A call is about to be made. While the circuit is open this call is the probe, and no other is made."""
+        """A call is about to be made. While the circuit is open, this call tests the remote, and the account pauses for
+        all other calls."""
         if self.circuit_is_open():
             self.paused_until = now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
 
     def pause(self, until: datetime) -> None:
-        """A fault of the account: wrong key, budget spent. A longer pause that has begun is not shortened."""
+        """Pause the account, after an account fault or because its circuit opened. It never shortens a pause."""
         self.paused_until = max(until, self.paused_until or until)
 
     def failed(self, order_key: int, now: datetime) -> None:
-        """A call for this order got no usable answer. Where that opens the circuit, the account pauses."""
+        """Count this order towards the circuit, because its call got no usable answer. An open circuit pauses the
+        account."""
         self.failing_orders.add(order_key)
         if self.circuit_is_open():
             self.pause(now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS))
@@ -73,13 +76,13 @@ class Accounts:
         self.by_key = {AccountKey(shop, remote): Account() for shop in shops for remote in Remote}
 
     def paused_kinds(self) -> list[tuple[str, CommandKind]]:
-        """Shop and kind of the commands that must not be claimed now."""
+        """Return shop and kind of the commands that must not be claimed now."""
         now = self._clock.now()
         paused = [key for key, account in self.by_key.items() if account.is_paused(now)]
         return [(key.shop, kind) for key in paused for kind in CommandKind if kind.remote == key.remote]
 
     def seconds_paused(self, key: AccountKey) -> float:
-        """How long the account stays paused; 0 where it is not."""
+        """Return for how many seconds the account stays paused; 0 if it is not paused."""
         now, paused_until = self._clock.now(), self.by_key[key].paused_until
         return max(0.0, (paused_until - now).total_seconds()) if paused_until is not None else 0.0
 

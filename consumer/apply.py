@@ -39,7 +39,8 @@ from statemachine.events import Event
 from statemachine.machine import VERSION, EventResult, decide
 from statemachine.plan import plan, read_after
 
-#: Commands are retried until this long after the order's deadline, or after they became due where it has none.
+#: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
+#: the command, and its first try.
 GIVE_UP_AFTER: Final = timedelta(hours=72)
 
 
@@ -120,7 +121,10 @@ def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime)
 def plan_orders(
     rows: Sequence[OrderRow], live: Sequence[CommandRow], policies: Mapping[str, Policy], now: datetime
 ) -> tuple[list[OrderRow], CommandChanges]:
-    """Mark what needs attention, open the commands that are due, and end those that are not (docs/rules.md 21)."""
+    """Return the orders with what needs a person, and which commands to open, to mark obsolete and to revive.
+
+    A due command is opened, and a command that is no longer due becomes obsolete (docs/rules.md 21).
+    """
     commands_of: dict[int, list[CommandRow]] = {}
     for command in live:
         commands_of.setdefault(command.order_key, []).append(command)
@@ -128,7 +132,7 @@ def plan_orders(
     obsolete, revived, planned = [], [], []
     for row in rows:
         wanted = plan(row.facts, policies.get(row.shop, Policy()))
-        no_edge = wanted.state != row.state  # no edge of the table leads to the state that the facts amount to
+        no_edge = wanted.state != row.state  # the table has no edge to the state that follows from the facts
         needed = {} if no_edge else {command.key: command for command in wanted.due}
         mine = commands_of.get(row.key, [])
         obsolete += [command.id for command in mine if command.key not in needed and not command.unwanted]
@@ -144,7 +148,8 @@ def plan_orders(
 
 
 def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]]) -> tuple[list[Event], list[Event]]:
-    """Events to apply, and repeats of known ones or of others in the same batch (docs/rules.md 10)."""
+    """Return the events to apply, and the repeats: of events that the journal holds, or of events earlier in this batch
+    (docs/rules.md 10)."""
     seen = set(known)
     fresh: list[Event] = []
     repeats: list[Event] = []
@@ -172,7 +177,7 @@ def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventR
 
 
 def _attention(row: OrderRow, found: Iterable[Attention], now: datetime) -> tuple[StandingAttention, ...]:
-    """Each reason with the instant since which it stands."""
+    """Return the reasons that stand now. A reason that stood before keeps the instant since which it stands."""
     since = {(one.reason, one.detail): one.since for one in row.attention}
     return tuple(
         StandingAttention(one.reason, one.detail, since=since.get((one.reason, one.detail), now)) for one in found
@@ -193,7 +198,8 @@ class OrderWriter:
         hooks: Hooks = NO_HOOKS,
         outbox: OutboxTopics | None = None,
     ) -> None:
-        """`policies`: of each shop. `outbox` None: nothing is published, as no other process reads the embedded log."""
+        """`policies`: the policy of each shop. `outbox` None: nothing is published, because no other process reads the
+        embedded log."""
         self._store = store
         self._policies = policies
         self._clock = clock
@@ -203,9 +209,9 @@ class OrderWriter:
     def apply(
         self, events: Sequence[Event], advances: Iterable[Advance] = (), dead_letters: Sequence[DeadLetter] = ()
     ) -> list[Applied]:
-        """Apply a batch in one transaction, with the consumer's advance over the log and its dead letters.
+        """Apply a batch in one transaction. It also moves the progress rows (`advances`) and stores the dead letters.
 
-        Raises Fenced where another consumer has advanced there, and StoreUnavailable. Then nothing was stored.
+        Raises Fenced if another consumer has moved one of these rows, and StoreUnavailable. Then nothing is stored.
         """
         with self._store.transaction() as tx:
             for advance in advances:
@@ -216,7 +222,7 @@ class OrderWriter:
         return applied
 
     def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
-        """Apply inside a transaction of the caller's; the caller calls `report` once it is committed."""
+        """Apply events in the caller's transaction. The caller calls `report` after the commit."""
         if not events:
             return []
         now = self._clock.now()
@@ -225,12 +231,12 @@ class OrderWriter:
         return list(decision.applied)
 
     def report(self, applied: Iterable[Applied]) -> None:
-        """Call the hooks, after the commit and only then."""
+        """Call the hooks for these events. The caller has committed their transaction."""
         for one in applied:
             self._hooks.event_applied(one)
 
     def replan(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Plan these orders (shop, order id) again: a shop's policy may have changed, which is no event."""
+        """Plan these orders (shop and order id) again, because a change of a shop's policy is no event."""
         with self._store.transaction() as tx:
             now = self._clock.now()
             orders = order_rows.lock(tx, keys, now)
@@ -256,11 +262,11 @@ class OrderWriter:
         order_rows.save(tx, decision.orders)
         journal_rows.add(tx, decision.journal)
         self._publish_transitions(tx, decision, now)
-        journal_rows.count_repeats(tx, decision.repeats)  # after the journal: the first one may be in this batch
+        journal_rows.count_repeats(tx, decision.repeats)  # after the journal: an event of this batch may be repeated
         snapshot_rows.add(tx, decision.snapshots, now)
 
     def _publish_transitions(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
-        """Write each change of state to the outbox, under the id of its row of the journal."""
+        """Write each change of state to the outbox. The id of the published event is that of its row in the journal."""
         if self._outbox is None:
             return
         moved = [row for row in decision.journal if row.moved]

@@ -1,7 +1,7 @@
 """Builds the parts of a process from its settings. Nothing here starts a thread.
 
 `build` makes a whole service. The other functions build one part each, for the service, the command line and the tests.
-No other module knows which adapter stands behind which port.
+Only this module chooses the adapter for each port.
 """
 
 import os
@@ -61,7 +61,7 @@ log = structlog.get_logger("orderflow")
 ROLES: Final = ("poller", "consumer", "worker", "web")
 #: The consumer group of the embedded log; that of Kafka is a setting.
 GROUP: Final = "orderflow"
-#: Threads that use the store beside workers and pollers, each with a connection at a time.
+#: Other threads that use the store, besides workers and pollers. Each uses one connection at a time.
 OTHER_THREADS: Final = 8
 
 
@@ -76,7 +76,7 @@ def build(
     holder: str | None = None,
     hooks: Hooks = NO_HOOKS,
 ) -> Service:
-    """A service with these roles. See `build_parts`."""
+    """Build a service with these roles. Parameters and errors are those of `build_parts`."""
     return Service(build_parts(settings, roles, clock=clock, holder=holder, hooks=hooks))
 
 
@@ -88,10 +88,10 @@ def build_parts(
     holder: str | None = None,
     hooks: Hooks = NO_HOOKS,
 ) -> Parts:
-    """Everything that a process with these roles runs, over an open store and log.
+    """Open the store and the log, and build everything that a process with these roles runs.
 
-    `holder` names the process in leases; by default a name of its own. `hooks` are called after the service's.
-    Raises ConfigError, StoreUnavailable; then everything is closed again.
+    `holder` is the process's name in leases; None: `_holder` makes one. `hooks` are called after the service's own.
+    Raises ConfigError and StoreUnavailable, after closing everything that it opened.
     """
     _check_roles(settings, roles)
     clock = clock or SystemClock()
@@ -101,7 +101,8 @@ def build_parts(
     configure_logging(recorder.line_logged)
     secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
     with ExitStack() as closing:
-        # Before the schema is touched: two processes on one SQLite file would poll Mirakl twice as often as it allows.
+        # Lock the SQLite file before the schema is migrated. Two processes on one file would poll Mirakl twice as often
+        # as Mirakl allows.
         lock = engine.hold_alone(settings.store.url)
         if lock is not None:
             closing.callback(lock.close)
@@ -133,7 +134,7 @@ def build_parts(
 
 
 def _check_roles(settings: Settings, roles: Collection[str]) -> None:
-    """Raises ConfigError where these roles alone cannot do their work with this store."""
+    """Raise ConfigError if a role is missing on SQLite, which serves one process with every role."""
     if frozenset(roles) != frozenset(ROLES) and settings.store.is_sqlite:
         raise ConfigError(
             "store.url: SQLite serves one process with every role (`orderflow run all`); processes of one role each "
@@ -142,7 +143,11 @@ def _check_roles(settings: Settings, roles: Collection[str]) -> None:
 
 
 def _holder(settings: Settings) -> str:
-    """A name for this process in leases. On SQLite it is alone, and takes its own leases back after a restart."""
+    """Return the name of this process in leases.
+
+    With the embedded log there is one process. Its name is always the same, so that after a restart it takes its own
+    leases back at once.
+    """
     if settings.log.kind == "embedded":
         return "embedded"
     return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -154,9 +159,9 @@ def _holder(settings: Settings) -> str:
 def open_store(
     settings: Settings, roles: Collection[str] = ("worker", "poller"), *, busy_seconds: float = engine.BUSY_SECONDS
 ) -> Store:
-    """The store, with as many connections as these roles can use at a time. Nothing is created or migrated.
+    """Open the store with as many connections as these roles can use at a time. The schema is not migrated.
 
-    `busy_seconds`: how long a statement waits for a lock of another process on SQLite. Raises ConfigError.
+    `busy_seconds`: on SQLite, how long a statement waits for the lock of another process. Raises ConfigError.
     """
     threads = {"worker": settings.worker.threads, "poller": len(settings.shops)}
     connections = sum(threads.get(role, 0) for role in roles) + OTHER_THREADS
@@ -164,7 +169,7 @@ def open_store(
 
 
 def _prepare_schema(store: Store) -> None:
-    """Migrate SQLite. PostgreSQL is migrated by `orderflow migrate`, once for all processes. Raises ConfigError."""
+    """Migrate SQLite. Raise ConfigError if PostgreSQL is not migrated, which `orderflow migrate` does once."""
     if store.is_sqlite:
         store.migrate()
     elif not store.schema_is_current():
@@ -172,29 +177,34 @@ def _prepare_schema(store: Store) -> None:
 
 
 def bind_shops(settings: Settings, store: Store, clock: Clock) -> None:
-    """Store each shop with its account at Mirakl. Raises ConfigError for a name that had another account before."""
+    """Store each configured shop: its account at Mirakl, and whether its effects are on.
+
+    Raises ConfigError if the account is stored under another name, or if the name has orders of another account.
+    """
     switch = {"on": True, "off": False, None: None}
     with store.transaction() as tx:
-        # Sorted: two processes that lock the rows in two orders at their first start would wait for each other.
+        # Sorted, so that all processes lock the rows in the same order. Otherwise two that start could wait for each
+        # other.
         for name, shop in sorted(settings.shops.items()):
             shop_rows.bind(tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=clock.now())
 
 
 def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:
-    """The log that the settings name. Raises ConfigError."""
+    """Open the log that the settings name. Raises ConfigError."""
     if settings.log.kind == "embedded":
         return EmbeddedLog(store, clock)
     return KafkaLog(
         kafka_options(settings),
         consumer=settings.kafka.options(KafkaOption.OF_CONSUMERS),
         producer=settings.kafka.options(KafkaOption.OF_PRODUCERS),
-        # A publication takes less than what the relay has left of its lease, which is two thirds or more.
+        # The relay renews its lease before each publication, so two thirds of the lease or more are left. The limit of
+        # half a lease ends a publication before the lease ends.
         delivery_seconds=min(DELIVERY_SECONDS, settings.leases.seconds / 2),
     )
 
 
 def _check_topics(settings: Settings, event_log: EmbeddedLog | KafkaLog) -> None:
-    """Raises ConfigError for a topic that does not exist. A broker that does not answer may do so later."""
+    """Raise ConfigError if a topic does not exist. If no broker answers, only log it, because one may answer later."""
     if not isinstance(event_log, KafkaLog):
         return
     names = settings.topics.model_dump()
@@ -206,18 +216,18 @@ def _check_topics(settings: Settings, event_log: EmbeddedLog | KafkaLog) -> None
     for key, name in names.items():
         if name not in found:
             raise ConfigError(
-                f"topics.{key}: Kafka has no topic {name}, or this user may not see it. Make it first, with as "
+                f"topics.{key}: Kafka has no topic {name}, or this user may not see it. Create it first, with as "
                 "many partitions as there will ever be consumers (docs/production.md)"
             )
 
 
 def group_of(settings: Settings) -> str:
-    """The consumer group."""
+    """Return the name of the consumer group."""
     return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
 
 
 def outbox_of(settings: Settings) -> OutboxTopics | None:
-    """Where changes of state are published. None with the embedded log, which no other process reads."""
+    """Return the topics to which the relay publishes. None with the embedded log, which no other process reads."""
     topics = settings.topics
     return None if settings.log.kind == "embedded" else OutboxTopics(topics.transitions, topics.dead_letters)
 
@@ -232,7 +242,10 @@ def new_base(
     leases: Leases,
     policies: Mapping[str, Policy] | None = None,
 ) -> Base:
-    """`policies`: by default those of the settings. Raises ConfigError where a list of SKUs cannot be read."""
+    """Return what the parts share. `policies` None: those of the settings.
+
+    Raises ConfigError if a shop's known_skus_file cannot be read.
+    """
     policies = config.policies(settings) if policies is None else policies
     orders = OrderWriter(store, policies, clock, hooks, outbox_of(settings))
     return Base(
@@ -253,7 +266,7 @@ def new_base(
 def mirakl_client(
     shop: ShopTable, api_key: Secret, clock: Clock, on_call: OnCall, transport: Transport | None = None
 ) -> MiraklShop:
-    """A client of one shop's Mirakl. `transport`: instead of the network."""
+    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network."""
     return MiraklShop(
         base_url=shop.endpoint,
         shop_id=shop.shop_id,
@@ -270,7 +283,7 @@ def mirakl_client(
 def oms_client(
     oms: OmsTable, shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
 ) -> KornitX:
-    """A client of one shop's company at the OMS. `transport`: instead of the network."""
+    """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network."""
     return KornitX(
         base_url=oms.base_url,
         company_ref_id=shop.oms.company_ref_id,
@@ -293,7 +306,7 @@ def oms_client(
 
 
 def new_consumer(base: Base) -> Consumer:
-    """One more member of the group."""
+    """Make a consumer: one more member of the consumer group."""
     topics = base.settings.topics
     shops = frozenset(base.settings.shops)
     ids = config.shop_ids(base.settings)
@@ -306,7 +319,7 @@ def new_consumer(base: Base) -> Consumer:
 
 
 def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float] = random.random) -> Worker:
-    """`jitter` returns a number from 0 to 1, by which waits differ from each other."""
+    """Make the worker. `jitter` returns a number from 0 to 1 that shortens a wait, so that retries are spread."""
     table = base.settings.worker
     return Worker(
         base.store,
@@ -330,8 +343,11 @@ def new_poller(
     lease: Callable[[], Lease] | None = None,
     writer: LogWriter | None = None,
 ) -> Poller:
-    """`lease` returns that of the shop, renewed: by default the one that `base.leases` holds. `writer`: by default the
-    log."""
+    """Make the poller of one shop.
+
+    `lease` returns the lease of the shop's polls, renewed; None: the lease that `base.leases` holds. `writer` None: the
+    log.
+    """
     return Poller(
         shop,
         mirakl,
@@ -347,7 +363,7 @@ def new_poller(
 
 
 def new_housekeeping(base: Base) -> Housekeeping:
-    """With a relay where the log is Kafka, with a log to trim where it is the embedded one."""
+    """Make the housekeeping. If the log is Kafka, it runs the relay; if the log is embedded, it deletes old records."""
     embedded = base.log if isinstance(base.log, EmbeddedLog) else None
     return Housekeeping(
         shops=base.settings.shops,
@@ -396,7 +412,7 @@ def _scheduled_pollers(
 
 @dataclass(frozen=True, slots=True)
 class _CallOfPoller:
-    """Reports a call of a poller's own client, which also shows that the poller's loop is alive."""
+    """Reports a call of a poller's client. The call also shows that the poller's loop is alive."""
 
     hooks: Hooks
     shop: str
@@ -407,7 +423,7 @@ class _CallOfPoller:
 
 
 def oms_budget(settings: Settings) -> tuple[BudgetWindow, ...]:
-    """How many calls one company may make at the OMS."""
+    """Return how many calls one company may make at the OMS in an hour and in a day."""
     return (
         BudgetWindow("hour", timedelta(hours=1), settings.oms.calls_per_hour),
         BudgetWindow("day", timedelta(days=1), settings.oms.calls_per_day),
@@ -418,7 +434,7 @@ def oms_budget(settings: Settings) -> tuple[BudgetWindow, ...]:
 
 
 def new_recorder(settings: Settings, clock: Clock) -> Recorder:
-    """The metrics, with the series of the configured shops and topics."""
+    """Make the metrics, with the series of the configured shops and topics."""
     return Recorder(
         {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
         version("orderflow"),
@@ -428,7 +444,7 @@ def new_recorder(settings: Settings, clock: Clock) -> Recorder:
 
 
 def _watch(parts: Parts) -> None:
-    """Add the gauges that are read at each scrape."""
+    """Register the gauges whose values are read at each scrape."""
     base, recorder = parts.base, parts.recorder
     for name in parts.pollers:
         recorder.watch_lease("poller", name, partial(base.leases.holds, poll_lease(name)))
@@ -443,7 +459,10 @@ def _watch(parts: Parts) -> None:
 
 
 def new_application(base: Base, recorder: Recorder, secrets: Mapping[str, ShopSecrets]) -> MakeApplication:
-    """The web application without its probes. It takes callbacks of the shops that have a secret for them."""
+    """Return a function that makes the web application; its arguments are the probes.
+
+    The application takes callbacks of the shops that have a callback secret.
+    """
     endpoints = {
         name: CallbackEndpoint(
             name,

@@ -1,7 +1,8 @@
-"""The settings: what the file says, the environment over it, defaults under it. No other module reads the environment.
+"""The settings. A variable of the environment replaces the value in the file, which replaces the default.
 
-Names are a contract (docs/rules.md 34). An error names the file or the variable, and the key. It never shows the value,
-which may be a secret. `example.toml` is the file that `orderflow init` writes.
+No other module reads the environment. The names of settings are a contract (docs/rules.md 34). An error names the file
+or the variable, and the key. It never shows the value, which may be a secret. `example.toml` is the file that
+`orderflow init` writes.
 """
 
 import os
@@ -34,7 +35,7 @@ SHORTEST_POLL_SECONDS: Final = 60
 
 
 def example() -> str:
-    """The commented file that `orderflow init` writes."""
+    """Return the commented file that `orderflow init` writes."""
     return (Path(__file__).parent / "example.toml").read_text(encoding="utf-8")
 
 
@@ -86,7 +87,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 class StoreTable(_Table):
     url: Database = "sqlite:///orderflow.db"
-    #: Holds PostgreSQL's password. Read for every new connection.
+    #: The file that contains PostgreSQL's password. It is read for every new connection.
     password_file: Path | None = None
 
     @property
@@ -95,7 +96,7 @@ class StoreTable(_Table):
 
 
 class KafkaOption(Enum):
-    """Which of kafka-python's clients take a setting of [kafka]. Each setting names one of these."""
+    """The clients of kafka-python that take a setting of [kafka]. Each setting is marked with one of these values."""
 
     OF_EVERY_CLIENT = "consumer, producer and admin client"
     OF_CONSUMERS = "consumers alone"
@@ -108,7 +109,7 @@ _PRODUCERS, _NONE = KafkaOption.OF_PRODUCERS, KafkaOption.OF_NONE
 
 
 class KafkaTable(_Table):
-    """Settings of Kafka's clients under kafka-python's names. A secret is given as the file that holds it."""
+    """Settings of Kafka's clients, named as in kafka-python. For a secret, the setting is the path of its file."""
 
     bootstrap_servers: Annotated[list[str], Field(min_length=1), _EVERY] = ["127.0.0.1:9092"]
     client_id: Annotated[str, _EVERY] = "orderflow"
@@ -127,11 +128,12 @@ class KafkaTable(_Table):
     session_timeout_ms: Annotated[int, Field(ge=6_000, le=300_000), _CONSUMERS] = 10_000
     heartbeat_interval_ms: Annotated[int, Field(ge=500), _CONSUMERS] = 3_000
     compression_type: Annotated[Literal["gzip", "snappy", "lz4", "zstd"] | None, _PRODUCERS] = None
-    #: In bytes. The broker's max.message.bytes has to be at least as large.
+    #: In bytes. The topics' max.message.bytes at the broker has to be as large, or larger.
     max_request_size: Annotated[int, Field(ge=16_384), _PRODUCERS] = 1_048_576
 
     def options(self, which: KafkaOption) -> dict[str, Any]:
-        """The settings that these clients take, as their constructors want them."""
+        """Return the settings that these clients take, as arguments of their constructors. A setting without a value is
+        left out."""
         found = {
             name: getattr(self, name) for name, field in type(self).model_fields.items() if which in field.metadata
         }
@@ -160,7 +162,7 @@ class LeasesTable(_Table):
 
 class LogTable(_Table):
     kind: Literal["embedded", "kafka"] = "embedded"
-    keep_days: float = Field(default=7, gt=0)  # then applied records of the embedded log are deleted
+    keep_days: float = Field(default=7, gt=0)  # after this time the embedded log deletes applied records
 
 
 class TopicsTable(_Table):
@@ -177,19 +179,19 @@ class WebTable(_Table):
 
 class WorkerTable(_Table):
     threads: int = Field(default=8, ge=1, le=64)
-    #: How long Mirakl may take to show what it answered with 204. A read that begins later has to show it.
+    #: How long Mirakl may take to show a change that it confirmed with 204. A read that begins later has to show it.
     grace_seconds: Seconds = 120
     retry_first_seconds: Seconds = 5
     retry_longest_seconds: Seconds = 900
-    #: How long a command belongs to its worker. If the worker died, another one takes the command after this time. The
-    #: longest call takes a third of it.
+    #: How long a command belongs to its worker. If the worker died, another one takes the command after this time.
+    #: So it has to be longer than the longest call: three times the longest timeout_seconds, or more.
     lease_seconds: Seconds = 90
 
 
 class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
-    timeout_seconds: float = Field(default=20, gt=0, le=25)  # of one call
+    timeout_seconds: float = Field(default=20, gt=0, le=25)  # of each wait for a piece of an answer
     #: KornitX's limits for one company (docs/kornitx.md 2.2), which all workers share.
     calls_per_hour: int = Field(default=1_000, ge=1)
     calls_per_day: int = Field(default=10_000, ge=1)
@@ -217,7 +219,7 @@ class ShopTable(_Table):
     api_key_file: Path
     effects: Literal["on", "off"] | None = None  # None: as `orderflow shops` last set it; off for a new shop
     poll_interval_seconds: Seconds = 60
-    #: By how much an update window overlaps the last one, because Mirakl's replicas may lag.
+    #: How far an update window reaches back into the window before it, because Mirakl's replicas may lag.
     poll_overlap_seconds: Seconds = 300
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
@@ -234,7 +236,7 @@ class ShopTable(_Table):
         if self.base_url is None and self.poll_interval_seconds < SHORTEST_POLL_SECONDS:
             raise ValueError(
                 "poll_interval_seconds has to be 60 or more: Mirakl allows one listing a minute (OR11). "
-                "Shorter ones are for simulators, with base_url"
+                "Shorter intervals are for simulators, with base_url"
             )
         if self.acceptance == "known-skus" and self.known_skus_file is None:
             raise ValueError("acceptance = known-skus needs known_skus_file, one SKU a line")
@@ -303,7 +305,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings  # the file comes in as init
+        return env_settings, init_settings  # `load` passes the tables of the file as init arguments
 
 
 def load(path: Path) -> Settings:
@@ -327,7 +329,7 @@ def load(path: Path) -> Settings:
 
 
 def origins() -> dict[str, Any]:
-    """The settings that come from the environment, as nested tables."""
+    """Return the settings that come from the environment, as nested tables."""
     return EnvSettingsSource(Settings)()
 
 
@@ -352,9 +354,9 @@ def _error_text(path: Path, error: Any) -> str:
 
 
 def _source(path: Path, parts: list[str]) -> str:
-    """Where a setting comes from: its variable, the variable of a table around it, or the file.
+    """Return where a setting comes from: its variable, the variable of a table that contains it, or the file.
 
-    A table whose file other variables change is named with the file and these variables.
+    If variables set keys inside a table of the file, the file and these variables are named.
     """
     variables = {variable.upper(): variable for variable in os.environ}
     for length in range(len(parts), 0, -1):
@@ -367,7 +369,10 @@ def _source(path: Path, parts: list[str]) -> str:
 
 
 def _relative_to(folder: Path, settings: Settings) -> Settings:
-    """The settings with every path made absolute from the folder of the file, and every instant with a zone."""
+    """Return the settings with absolute paths: a relative path starts at the file's folder.
+
+    An instant without a zone is UTC.
+    """
 
     def resolved(value: Any) -> Any:
         match value:
@@ -388,7 +393,7 @@ def _relative_to(folder: Path, settings: Settings) -> Settings:
 
 
 def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
-    """The SKUs of known_skus_file, one a line. Raises ConfigError."""
+    """Return the SKUs in known_skus_file, one on each line. Raises ConfigError if the file cannot be read."""
     if table.known_skus_file is None:
         return frozenset()
     try:
@@ -399,14 +404,14 @@ def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
 
 
 def policies(settings: Settings) -> dict[str, Policy]:
-    """The policy of each shop. Raises ConfigError where a list of SKUs cannot be read."""
+    """Return the policy of each shop. Raises ConfigError if a shop's known_skus_file cannot be read."""
     return {
         name: Policy(shop.acceptance, known_skus(name, shop), shop.not_before) for name, shop in settings.shops.items()
     }
 
 
 def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
-    """Under which company and prefix the OMS knows each shop."""
+    """Return for each shop the company and the prefix under which the OMS knows it."""
     return tuple(
         ShopIds(
             name=name,

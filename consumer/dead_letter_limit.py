@@ -13,7 +13,7 @@ from adapters.store.dead_letters import DeadLetter
 
 
 class TooManyDeadLetters(Exception):
-    """The limit has no room for these dead letters of `topic`."""
+    """More distinct keys of `topic` would be dead-lettered than the limit allows."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(topic)
@@ -37,7 +37,7 @@ class DeadLetterLimit:
         self._paused: set[str] = set()
 
     def check(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Raises TooManyDeadLetters, and pauses the topic, where these would exceed the limit."""
+        """Raise TooManyDeadLetters and pause the topic, if these dead letters would exceed the topic's limit."""
         counted = _counted(dead_letters)
         for topic in {one.source for one in counted}:
             keys = self._recent_keys(topic) | {one.key for one in counted if one.source == topic}
@@ -46,12 +46,12 @@ class DeadLetterLimit:
                 raise TooManyDeadLetters(topic)
 
     def count(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """These are stored now."""
+        """Count these dead letters, which are stored now."""
         for one in _counted(dead_letters):
             self._counted_at.setdefault(one.source, {})[one.key] = self._clock.monotonic()
 
     def paused_topics(self) -> frozenset[str]:
-        """The topics that stay paused until the limit has room again."""
+        """Return the paused topics. A pause ends when fewer keys than the limit were dead-lettered in the window."""
         self._paused = {topic for topic in self._paused if len(self._recent_keys(topic)) >= self._most}
         return frozenset(self._paused)
 

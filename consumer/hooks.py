@@ -1,8 +1,8 @@
 """Everything that can happen in the service, one method each.
 
-Loops call these methods; metrics (metrics/recorder.py) and logs (telemetry.py) override those that they need. A hook
-runs in the thread of the loop that calls it, after the transaction it speaks of is committed. It must be quick, and it
-must not raise.
+Loops call these methods. Metrics (metrics/recorder.py) and logs (telemetry.py) override the methods that they need. A
+hook runs in the thread of the loop that calls it, after the commit of the transaction that it reports. It must be
+quick, and it must not raise.
 """
 
 from collections import Counter
@@ -40,7 +40,8 @@ class Applied:
 
 @dataclass(slots=True)
 class PollResult:
-    """What one poll of a shop found: how many orders were new, changed (or the proof that an order waits for), same."""
+    """What one poll of a shop found. `new`, `changed` and `same` are numbers of orders. An unchanged order counts as
+    changed if this read is the proof that the order waits for."""
 
     new: int = 0
     changed: int = 0
@@ -68,12 +69,12 @@ class Hooks:
     # -- The consumer --------------------------------------------------------------------------------------------
 
     def event_applied(self, applied: Applied) -> None:
-        """An event was applied to its order, whoever sent it: the log, the worker or a person."""
+        """An event was applied to its order. It came from the log, the worker or a person."""
 
     def batch_applied(
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:
-        """The consumer has passed these records of the log: applied, dead-lettered, or without a value."""
+        """The consumer has finished these records: it applied or dead-lettered each, or skipped it without a value."""
 
     def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
         """The partitions of this process changed: those it reads, and those it cannot read, each with the reason."""
@@ -82,7 +83,7 @@ class Hooks:
         """These topics, and no others, are paused now: too many of their keys were dead-lettered."""
 
     def lag_measured(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
-        """How many records wait in each partition, and for how many seconds at most."""
+        """`records`: how many wait in each partition. `seconds`: an upper limit of how long the oldest has waited."""
 
     # -- The worker ----------------------------------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ class Hooks:
         """A try of a command ended with this result."""
 
     def remote_called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
-        """A call to Mirakl or the OMS ended, after so many seconds."""
+        """A call to Mirakl or the OMS ended after `seconds`."""
 
     # -- The poller ----------------------------------------------------------------------------------------------
 
@@ -106,7 +107,7 @@ class Hooks:
     # -- The web -------------------------------------------------------------------------------------------------
 
     def callback_answered(self, shop: str, result: CallbackResult) -> None:
-        """A callback of the OMS was answered. `shop` is as the sender wrote it."""
+        """A callback of the OMS was answered. `shop` is the text in the URL, which the sender chose."""
 
     def callback_dead_lettered(self, reason: str) -> None:
         """A callback of the OMS could not be read and was dead-lettered."""

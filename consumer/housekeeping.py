@@ -1,4 +1,4 @@
-"""What one worker process does for all, under the relay's lease."""
+"""The work that one worker process does for all processes, while it holds the relay's lease."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,8 +12,9 @@ from consumer.apply import OrderWriter
 from consumer.leases import RELAY, Leases
 from consumer.relay import Relay
 
-#: Orders that one transaction plans again.
+#: How many orders one transaction plans again.
 REPLAN_BATCH: Final = 500
+#: How often old records of the embedded log are deleted.
 TRIM_EVERY: Final = timedelta(hours=1)
 #: How long the relay waits after it found the outbox empty.
 RELAY_IDLE_SECONDS: Final = 0.25
@@ -37,7 +38,10 @@ class Housekeeping:
         embedded_log: EmbeddedLog | None,
         keep_records: timedelta,
     ) -> None:
-        """`relay` publishes to Kafka; `embedded_log` has records to delete once they are older than `keep_records`."""
+        """`relay` None: nothing is published. `embedded_log` None: the log is Kafka, and nothing is trimmed.
+
+        `keep_records`: the age at which applied records of the embedded log are deleted.
+        """
         self._shops = tuple(shops)
         self._store = store
         self._orders = orders
@@ -50,7 +54,10 @@ class Housekeeping:
         self._trimmed_at = float("-inf")  # on the monotonic clock
 
     def turn(self) -> float:
-        """Returns for how many seconds nothing is to be done. Raises StoreUnavailable, LogUnavailable, Fenced."""
+        """Do what is due, if this process holds the relay's lease. Returns how many seconds to wait for the next turn.
+
+        Raises StoreUnavailable, LogUnavailable, Fenced.
+        """
         if self._leases.take(RELAY) is None:
             self._leads = False
             return self._leases.renew_seconds
@@ -62,7 +69,8 @@ class Housekeeping:
         return 0.0 if published else RELAY_IDLE_SECONDS
 
     def _replan(self) -> None:
-        """Plan every open order again: a policy that changed while nothing ran is no event, so nothing else does it."""
+        """Plan every open order again, because a policy may have changed before this process took the lease, and a
+        change of policy is no event."""
         for shop in self._shops:
             keys = order_rows.open_keys(self._store, shop)
             for start in range(0, len(keys), REPLAN_BATCH):

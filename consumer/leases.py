@@ -1,7 +1,8 @@
 """Leases: at most one process at a time polls a shop, or relays the outbox.
 
 A lease is a row with a holder, an end, and a token that grows with each new holder. A process that hangs may go on
-after its lease has ended, so what it writes under the lease checks the token in the same transaction (Fenced).
+after its lease has ended. So a poller saves its cursor in a transaction that checks the token (Fenced). A relay may
+publish a record twice then, which readers have to expect.
 """
 
 import threading
@@ -17,13 +18,14 @@ from adapters.store import leases as lease_rows
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 
-#: Prefix of the leases by which each process that polls shows that it lives. The rest is the process' name.
+#: Prefix of the leases by which each process that polls shows that it is alive. The rest is the name of the process.
 MEMBERS: Final = "member/poller/"
 #: Prefix of the lease of each shop's polls. The rest is the shop's name.
 POLLS: Final = "poll/"
 #: The lease of the process that publishes the outbox, and does the other work that one process does for all.
 RELAY: Final = "relay"
-#: The lease of a member is deleted this long after it ended. The name never returns: each start has a new one.
+#: The lease of a member is deleted this long after it ended. With Kafka each start has a new name, so no process takes
+#: the old lease again.
 MEMBER_DELETED_AFTER: Final = timedelta(days=1)
 
 
@@ -42,8 +44,8 @@ class Leases:
     """The leases of one process. Any thread may call."""
 
     def __init__(self, store: Store, clock: Clock, holder: str, seconds: float) -> None:
-        """`holder`: the name of this process, unlike that of any other. `seconds`: how long a lease lasts if it is not
-        renewed."""
+        """`holder`: the name of this process, which no other process has. `seconds`: how long a lease lasts without
+        renewal."""
         self._store = store
         self._clock = clock
         self._holder = holder
@@ -51,12 +53,12 @@ class Leases:
         self._lock = threading.RLock()
         self._failures = 0  # of statements under the lock
         self._held: dict[str, _Held] = {}
-        #: A lease is renewed after this time, and whoever waits for one asks again after it.
+        #: A lease is renewed after this time. A process that waits for a lease asks again after this time, too.
         self.renew_seconds = seconds / 3
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One thread at a time. If the statement of one thread fails, every thread that waited for it fails too.
+        """Let in one thread at a time. If the statement of one thread fails, every thread that waited for it fails too.
 
         If each made a statement of its own, the last of fifty threads would wait for minutes while the database is
         unavailable, and would look dead to the liveness probe.
@@ -72,7 +74,7 @@ class Leases:
                 raise
 
     def take(self, name: str) -> Lease | None:
-        """Take the lease, or renew it once a third of its time has passed. None where another process has it.
+        """Take the lease, or renew it once a third of its time has passed. Returns None if another process has it.
 
         Raises StoreUnavailable. A lease that cannot be renewed ends when its time has passed.
         """
@@ -90,9 +92,9 @@ class Leases:
             return lease
 
     def kept(self, name: str) -> Lease:
-        """A lease that this process has taken before, renewed where it is time.
+        """Return a lease that this process has taken before. Renew it once a third of its time has passed.
 
-        Raises Fenced where it was lost, StoreUnavailable.
+        Raises Fenced if the lease was lost, and StoreUnavailable.
         """
         with self._alone():
             held = self._held.get(name)
@@ -106,7 +108,7 @@ class Leases:
         return held is not None and held.ends_at > self._clock.monotonic()
 
     def take_share(self, shop: str, shops: int) -> Lease | None:
-        """Take the lease of this shop's polls, where that is within the share of this process; else None.
+        """Take the lease of this shop's polls, if it is within the share of this process. Returns None if it is not.
 
         The share is all `shops` divided by the processes that poll, rounded up. A process that holds more releases
         leases, so that a process that comes later gets its share.
@@ -114,7 +116,7 @@ class Leases:
         name = poll_lease(shop)
         if not self._register():
             return None
-        # Not under the lock, which is held as briefly as possible. The number may change at any moment anyway.
+        # Without the lock, so that other threads need not wait. The number may change at any moment anyway.
         members = lease_rows.count(self._store, MEMBERS, self._clock.now())
         share = -(-shops // max(1, members))
         with self._alone():

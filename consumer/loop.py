@@ -1,7 +1,7 @@
-"""The consumer: reads the log and applies its records. Everything that may happen between two polls is in `turn`.
+"""The consumer: reads the log and applies its records. Each call of `turn` polls once.
 
-The progress row in the store says where a partition is read on; it moves in the transaction that applies the records
-(docs/rules.md 7, 8). The commit to Kafka comes after that transaction, and is a hint only.
+The progress row in the store holds the next offset of a partition. It moves in the transaction that applies the records
+(docs/rules.md 7, 8). The offset is committed to Kafka after that transaction. Reading never starts at that commit.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
 
-#: Records that one transaction applies at most.
+#: The largest number of records that one transaction applies.
 BATCH: Final = 500
-#: A partition with an OffsetMismatch is compared again after this time: a person may have reset it.
+#: A partition with an OffsetMismatch is compared again after this time, because a person may have reset it.
 COMPARE_AGAIN_SECONDS: Final = 5.0
 
-#: Reason of a dead letter that could be read, but not applied.
+#: Reason of a dead letter whose record could be read, but not applied.
 NOT_APPLICABLE: Final = "not_applicable"
 
-#: Value and headers of a record to its event; None for a record without a value. Raises Unreadable.
+#: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
 
 
@@ -51,7 +51,7 @@ class Consumer:
         hooks: Hooks = NO_HOOKS,
         limit: DeadLetterLimit | None = None,
     ) -> None:
-        """`decoders`: of each topic that is read."""
+        """`decoders`: the decoder of each topic that is read."""
         self._reader = reader
         self._store = store
         self._orders = orders
@@ -70,19 +70,19 @@ class Consumer:
     def turn(self, timeout_seconds: float = 1.0) -> int:
         """Poll once and apply the records. Returns how many were passed: applied, dead-lettered, or without a value.
 
-        Raises StoreUnavailable and LogUnavailable. Then nothing is lost: the same records come again.
+        Raises StoreUnavailable and LogUnavailable. Then nothing is lost, because the same records are polled again.
         """
         self._take_assignment()
         self._pause()
         try:
             return self._pass(self._reader.poll(BATCH, timeout_seconds))
         except BaseException:
-            self._seek_back()  # the reader stands behind these records, and they were not applied
+            self._seek_back()  # these records were polled but not applied: the next poll has to return them again
             raise
 
     def _pass(self, polled: Sequence[Record]) -> int:
         if self._reader.generation != self._generation:
-            return 0  # a rebalance within the poll: the records may begin at the log's commit, so seek first
+            return 0  # the poll included a rebalance, so the records may begin at Kafka's commit: the next turn seeks
         records = self._without_jumps(polled)
         if not records:
             return 0
@@ -98,9 +98,9 @@ class Consumer:
         return sum(record.offset < self._positions[record.partition] for record in records)
 
     def lag(self) -> tuple[dict[Partition, int], dict[Partition, float]]:
-        """Of each partition that is read: how many records wait, and for how many seconds at most.
+        """Return how many records wait in each partition that is read, and an upper limit of how long the oldest waits.
 
-        Raises LogUnavailable.
+        The limit is in seconds. Raises LogUnavailable.
         """
         records = {partition: count for partition, count in self._reader.lag().items() if partition in self._positions}
         now = self._clock.now()
@@ -111,7 +111,7 @@ class Consumer:
         return records, seconds
 
     def has_assignment(self) -> bool:
-        """Whether the group has assigned partitions to this member at least once, be it none."""
+        """Whether the group has given this member an assignment, even an empty one."""
         return self._generation > 0
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class Consumer:
         if new:
             self.compared_at = self._clock.monotonic()
             self._start(new)
-        # Not after a comparison that changed nothing: each call counts as a rebalance.
+        # A comparison that changed nothing is not reported, because each call of this hook counts as a rebalance.
         if rebalanced or before != (set(self._positions), self._mismatches):
             self._hooks.partitions_assigned(self._positions.keys(), self._mismatches)
 
@@ -165,11 +165,12 @@ class Consumer:
             self._positions[partition] = stored[partition].position
 
     def _without_jumps(self, polled: Sequence[Record]) -> list[Record]:
-        """The records that may be applied.
+        """Return the records that may be applied.
 
-        A Kafka client whose offset is gone goes to another one and reports nothing. So a partition is compared again
-        before it is read on, if its offsets went back, or jumped over offsets that the log no longer has. A jump alone
-        is no fault: compaction and transactions leave gaps.
+        If the log no longer has the offset that a Kafka client asks for, the client continues at another offset and
+        reports no error. So before more of a partition is applied, it is compared with its progress row again, if the
+        records begin before the next offset, or if the log no longer has the next offset. Records that begin later are
+        no error by themselves, because compaction and transactions leave gaps.
         """
         records = [record for record in polled if record.partition in self._positions]
         first_polled: dict[Partition, int] = {}
@@ -187,7 +188,7 @@ class Consumer:
         return [record for record in records if record.partition in self._positions]
 
     def _pause(self) -> None:
-        """Let the reader fetch only partitions that fit, of topics that are not paused."""
+        """Let the reader fetch only partitions without a mismatch, of topics that are not paused."""
         paused = self._limit.paused_topics()
         for topic in paused - self._paused_topics:
             log.error("topic_paused", topic=topic)
@@ -204,7 +205,7 @@ class Consumer:
     # -- Apply ---------------------------------------------------------------------------------------------------
 
     def _apply(self, records: Sequence[Record]) -> None:
-        """Apply a batch. One that fails is halved until its poison record is alone, which is then dead-lettered."""
+        """Apply a batch. A batch that fails is halved until the poison record is alone, and dead-lettered."""
         try:
             events, dead_letters = self._decode(records)
             self._limit.check(dead_letters)
@@ -252,8 +253,8 @@ class Consumer:
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:
-    """A record that cannot be used, byte for byte."""
+    """Make the dead letter of a record that cannot be used. It keeps the record byte for byte."""
     place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
-    # With the headers: in the binary mode of CloudEvents they hold the event's attributes.
+    # The digest includes the headers, because in the binary mode of CloudEvents they contain the event's attributes.
     digest = hashlib.sha256(repr((record.key, record.value, record.headers)).encode()).hexdigest()[:32]
     return DeadLetter(record.partition.topic, place, reason, detail, digest, record.key, record.value, record.headers)

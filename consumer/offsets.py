@@ -1,6 +1,6 @@
-"""Compares the offsets that the store holds of a partition with what the log holds of it.
+"""Compares the stored position of each partition with the offsets that the log has.
 
-Where the two do not fit, reading on would lose orders or repeat them unnoticed, so the partition is not read
+If the two do not fit, reading the partition would skip records or apply other ones without notice. So it is not read
 (docs/decisions/0014-offset-mismatches.md).
 """
 
@@ -45,7 +45,7 @@ class OffsetMismatch(StrEnum):
 
 
 def mismatch(stored: Progress, offsets: PartitionOffsets) -> OffsetMismatch | None:
-    """Why this partition must not be read from the stored position on. None: it may be."""
+    """Return why this partition must not be read from the stored position, or None if it may be read."""
     if stored.log_id != offsets.log_id:
         return OffsetMismatch.TOPIC_RECREATED
     if stored.was_shorter:
@@ -54,7 +54,8 @@ def mismatch(stored: Progress, offsets: PartitionOffsets) -> OffsetMismatch | No
         return OffsetMismatch.OFFSETS_GONE
     if stored.position > offsets.end:
         return OffsetMismatch.LOG_SHORTER
-    # The commit follows the transaction that it reports, so it is never ahead of a store that lost nothing.
+    # An offset is committed to Kafka after the transaction that stores it. So a commit that is ahead of the store shows
+    # that the store has lost transactions.
     if offsets.committed is not None and offsets.committed > max(stored.position, stored.excused_commit):
         return OffsetMismatch.STORE_RESTORED
     return None
@@ -65,10 +66,11 @@ def with_later_ends(
     stored: Mapping[Partition, Progress],
     offsets: Mapping[Partition, PartitionOffsets],
 ) -> dict[Partition, PartitionOffsets]:
-    """These offsets, but with the end as it is now for each partition that seems to end before its stored position.
+    """Ask the log again for the end of each partition that seems to end before its stored position.
 
-    The commit has to be read before the store, and the end comes with it. In between, another consumer may have
-    applied records that were published after the question. `ask` asks the log once more.
+    Returns the offsets with these new ends. The commit has to be read before the store, and the log returns its end
+    together with the commit. Before the store was read, another consumer may have applied records that were published
+    after that answer. `ask` asks the log.
     """
     behind = [
         partition for partition, of in offsets.items() if partition in stored and of.end < stored[partition].position
@@ -81,10 +83,10 @@ def with_later_ends(
 
 
 def mark_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition, Progress]) -> None:
-    """Mark in the rows that these logs were shorter. A row that has changed since it was `seen` stays as it is.
+    """Mark in the progress rows that these logs ended before the stored position.
 
-    The log grows again, and then its end no longer shows that it was shorter. Without the mark, new records at the
-    offsets of the lost ones would be skipped.
+    When the log has grown again, its end no longer shows that records were lost. Without the mark, new records at the
+    offsets of the lost ones would be skipped. A row that has changed since it was `seen` stays as it is.
     """
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})

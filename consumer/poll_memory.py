@@ -1,17 +1,18 @@
-"""What the poller of a shop remembers from one run to the next. Lost with the process, and nothing depends on it."""
+"""What the poller of a shop remembers from one run to the next. A restart loses it, which only costs repeated work."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-#: What was published is not published again, unchanged, for this long.
+#: An order that was published is not published again within this time, unless it has changed.
 PUBLISHED_FOR: Final = timedelta(minutes=10)
 #: An id that Mirakl did not show is asked for again after this time, then after twice as long each time ...
 FIRST_WAIT: Final = timedelta(minutes=10)
 #: ... up to this.
 LONGEST_WAIT: Final = timedelta(days=1)
-#: Entries of each memory: far more than one shop has open orders, so that entries end by their age.
+#: The largest number of entries in each memory. One shop has far fewer open orders, so an entry is out of date before
+#: it is removed.
 MOST: Final = 1_000_000
 
 V = TypeVar("V")
@@ -40,18 +41,21 @@ class _Published:
 class PublishedMemory:
     """What was published in the last minutes, so that a run publishes nothing twice while the consumer is stopped.
 
-    An entry ends by its age: what the consumer dead-lettered is published again from time to time.
+    An entry counts for PUBLISHED_FOR. After that, an order whose record the consumer dead-lettered is published again.
     """
 
     def __init__(self) -> None:
         self._recent: _Recent[_Published] = _Recent()
 
     def add(self, key: str, form: str, now: datetime, *, proof: datetime | None = None) -> None:
-        """`key` was published in this `form` (a digest, say), and as the proof that was due after `proof`."""
+        """Remember that `key` was published in this `form`, for example a digest.
+
+        `proof`: if the read is a proof, the instant after which the order waited for it.
+        """
         self._recent.put(key, _Published(form, proof, now))
 
     def has(self, key: str, form: str, now: datetime, *, proof: datetime | None = None) -> bool:
-        """Whether `key` was published lately, last in this very form and as this very proof."""
+        """Whether `key` was published within PUBLISHED_FOR, and the last time in the same form with the same proof."""
         last = self._recent.entries.get(key)
         return last is not None and (last.form, last.proof) == (form, proof) and now - last.at < PUBLISHED_FOR
 
@@ -68,7 +72,8 @@ class _Asked:
 class AskedInVain:
     """Order ids that Mirakl did not show when a run asked for them, each with the wait until it is asked for again.
 
-    The OMS may report on orders that are not of this shop. They must not crowd out those that are.
+    The OMS may report on orders that are not of this shop. If each run asked for all of them, it would not get to those
+    of this shop.
     """
 
     def __init__(self) -> None:

@@ -13,10 +13,10 @@ from consumer.poller import Poller
 
 
 def seconds_to_wait(interval_seconds: float, last_success: datetime | None, now: datetime) -> float:
-    """How long a process that starts to poll a shop has to wait.
+    """Return how many seconds a process that starts to poll a shop has to wait before its first poll.
 
-    Another process, or this one before a restart, may have listed a moment ago, and Mirakl limits how often a shop may
-    be listed (docs/mirakl.md 3).
+    Another process, or this one before a restart, may have polled the shop a moment ago, and Mirakl limits how often
+    the orders of a shop may be listed (docs/mirakl.md 3).
     """
     if last_success is None:
         return 0.0
@@ -32,11 +32,11 @@ class Schedule:
     due_at: float | None = None
 
     def lost(self) -> None:
-        """Another process polls the shop from now on."""
+        """Forget when the shop is due, because another process polls it now."""
         self.due_at = None
 
     def began(self, now: float, pause_seconds: float) -> None:
-        """A poll began at `now`, and Mirakl asked not to be called for `pause_seconds` after it."""
+        """Set when the shop is due next. A poll began at `now`; Mirakl asked for a pause of `pause_seconds`, or 0."""
         self.due_at = now + max(self.interval_seconds, pause_seconds)
 
 
@@ -55,7 +55,7 @@ class ScheduledPoller:
         clock: Clock,
         hooks: Hooks,
     ) -> None:
-        """`shops`: how many shops all processes that poll share."""
+        """`shops`: how many shops there are, for all processes that poll."""
         self.poller = poller
         self._shop = shop
         self._shops = shops
@@ -66,7 +66,7 @@ class ScheduledPoller:
         self._schedule = Schedule(interval_seconds)
 
     def turn(self) -> float:
-        """Poll where the shop is ours and due. Returns for how many seconds nothing is to be done.
+        """Poll the shop if it is due and this process holds its lease. Returns how many seconds to wait after that.
 
         Raises StoreUnavailable. Every other error of a poll is reported to the hooks.
         """
@@ -82,13 +82,13 @@ class ScheduledPoller:
         return 0.0
 
     def seconds_after_takeover(self) -> float:
-        """How long a process that takes the shop over waits for its first poll."""
+        """Return how many seconds a process that takes the shop over waits before its first poll."""
         cursor = cursor_rows.find(self._store, self._shop)
         last_success = cursor.succeeded_at if cursor else None
         return seconds_to_wait(self._schedule.interval_seconds, last_success, self._clock.now())
 
     def _poll(self) -> float:
-        """Returns for how many seconds Mirakl asked not to be called."""
+        """Poll once. Returns for how many seconds Mirakl asked not to be called."""
         try:
             self.poller.run()
         except RemoteError as error:

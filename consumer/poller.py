@@ -1,8 +1,8 @@
-"""The poller: reads everything that may be news of one shop at Mirakl, then publishes what is news to the log.
+"""The poller: reads the orders of one shop at Mirakl that may have changed, then publishes the changed ones to the log.
 
-All pages are read before the first order is published. While orders change state, paging over a filter skips some
-(docs/mirakl.md 6), and the acceptance of an order that was published too early would be such a change. The cursor moves
-last, when every record is durable.
+All pages are read before the first order is published. If an order changes state while a filtered listing is read, the
+next page may skip another order (docs/mirakl.md 6). A worker that accepts an order that was just published would cause
+such a change. The cursor moves last, when every record is durable.
 """
 
 import tempfile
@@ -32,28 +32,29 @@ from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
 
-#: Reason of a dead letter that the log does not take, because of its size.
+#: Reason of a dead letter whose record is larger than the log allows.
 TOO_LARGE: Final = "too_large"
 
 #: Orders that wait for a decision or for an import. Every run reads all of them, so that an order that was missed once
 #: appears again.
 SWEPT_STATES: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
-#: Orders on a page of OR11, at most.
+#: The largest number of orders on a page of OR11.
 PAGE: Final = 100
-#: How far the update window reaches back over the last one: Mirakl's replicas lag.
+#: How far the update window reaches back into the window before it, because Mirakl's replicas lag.
 OVERLAP: Final = timedelta(minutes=5)
 #: How far it reaches back once a day, for updates that the narrow windows missed.
 WIDE_WINDOW: Final = timedelta(days=7)
 WIDE_EVERY: Final = timedelta(days=1)
 #: How far the first window of a new shop reaches back.
 FIRST_WINDOW: Final = timedelta(days=30)
-#: Pages overlap by this many orders: as many may leave the listing between two pages without hiding another.
+#: Pages overlap by this many orders. So this many orders may leave the listing between two pages, and no other order is
+#: missed.
 OVERLAP_ORDERS: Final = 10
-#: Orders that one run asks for by id, at most.
+#: The largest number of orders that one run asks for by id.
 MAX_BY_ID: Final = 500
-#: Of this many orders that wait for a read, at most, a run chooses those that it asks for.
+#: The largest number of orders waiting for a read from which a run chooses the MAX_BY_ID that it asks for.
 MAX_WAITING: Final = 20_000
-#: A listing with more pages does not end: no seller has so many open orders.
+#: A listing with more pages is taken for an endless one, because no seller has so many open orders.
 MAX_PAGES: Final = 5_000
 #: Pages of a run are kept in memory up to this size, then in a file.
 SPOOL_BYTES: Final = 8 * 1024 * 1024
@@ -71,13 +72,16 @@ class _ReadOrder:
     number: int  # its index in the page
 
     def proof(self, stored: order_rows.Seen | None) -> datetime | None:
-        """The instant after which the order waits for a read, where this read began after it (docs/rules.md 16)."""
+        """Return the instant after which the order waits for a read, if this read began later, else None.
+
+        Such a read is the proof of docs/rules.md 16.
+        """
         read_after = stored.read_after if stored else None
         return read_after if read_after is not None and self.read_at > read_after else None
 
 
 class _Spool:
-    """The pages of one run."""
+    """The pages that one run has read and has not published yet."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed by `close`
@@ -111,7 +115,7 @@ class Poller:
         overlap: timedelta = OVERLAP,
         hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`lease` returns the lease of the shop's polls, renewed. It raises Fenced where another process has it."""
+        """`lease` returns the lease of the shop's polls, renewed. It raises Fenced if another process has the lease."""
         self._shop = shop
         self._mirakl = mirakl
         self._store = store
@@ -127,7 +131,7 @@ class Poller:
         self._has_cursor = False
 
     def run(self) -> PollResult:
-        """Read everything that may be news, publish what is news, and move the cursor.
+        """Read the orders that may have changed, publish the changed ones, and move the cursor.
 
         Raises RemoteError, StoreUnavailable, LogUnavailable, Fenced, and Unreadable for a page that is not JSON. Then
         the cursor has not moved.
@@ -153,7 +157,8 @@ class Poller:
             else:
                 self._in_vain.not_shown(order_id, began)
         if result.complete:
-            # By the earlier of both clocks: a date of Mirakl's far in the future would skip every update until then.
+            # From the earlier of both clocks. If Mirakl sent a date far in the future, the polls would skip every
+            # update until that date.
             watermark = max(min(server_time or began, began) - self._overlap, before.watermark if before else EPOCH)
             wide_at = began if wide or before is None else before.wide_at
             self._save_cursor(Cursor(watermark, wide_at, self._clock.now()))
@@ -176,13 +181,13 @@ class Poller:
     # -- read ----------------------------------------------------------------------------------------------------
 
     def _ids_to_ask_for(self, now: datetime) -> list[str]:
-        """Orders that wait for a read, without those that were asked for in vain a short time ago."""
+        """Return the orders that wait for a read, without those that Mirakl did not show a short time ago."""
         waiting = order_rows.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
         return [order_id for order_id in waiting if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
     def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> None:
-        """Read these orders. The ids come from the OMS: where Mirakl refuses a listing, it is halved until the id that
-        Mirakl cannot take is alone, and is left out."""
+        """Read these orders. Their ids come from the OMS, so Mirakl may refuse one, and with it the whole listing. Then
+        the ids are halved until the refused one is alone, and that one is left out."""
         try:
             self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), result)
         except Rejected as error:
@@ -194,12 +199,12 @@ class Poller:
             self._read_by_id(spool, order_ids[middle:], result)
 
     def _read(self, spool: _Spool, query: OrdersQuery, result: PollResult) -> datetime | None:
-        """Spool every page of one listing. Returns Mirakl's time at the first page.
+        """Read every page of one listing into the spool. Returns Mirakl's time at the first page.
 
-        The first order of each page must be known from a page before. If it is not, orders have left the listing, and
-        the rest moved up over the edge of a page that was read. Pages overlap, so that a few orders may leave. If more
-        did, the next page starts further back, until its first order is known. A page may be shorter than was asked
-        for: the listing ends where the total says, or where a page shows only known orders.
+        The first order of each page has to be known from an earlier page. If it is not, orders have left the listing,
+        the later ones have moved up, and some may be missed. Pages overlap, so that a few orders may leave. If more
+        leave, the next page starts further back, until its first order is known. A page may hold fewer orders than
+        PAGE, so the listing ends at the total that Mirakl gives, or at a page without an unknown order.
         """
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
@@ -229,7 +234,7 @@ class Poller:
     # -- publish -------------------------------------------------------------------------------------------------
 
     def _publish(self, page: Sequence[bytes], read_at: datetime, result: PollResult) -> None:
-        """Publish the orders of one page that are news, and dead-letter those that can never be used."""
+        """Publish the orders of one page that are news (`_is_news`), and dead-letter those that can never be used."""
         orders, dead_letters = self._parse(page, read_at)
         result.seen.update(order.order_id for order in orders)
         stored = order_rows.seen(self._store, self._shop, [order.order_id for order in orders])
@@ -255,7 +260,8 @@ class Poller:
         return orders, dead_letters
 
     def _is_news(self, order: _ReadOrder, stored: order_rows.Seen | None, result: PollResult) -> bool:
-        """Whether it differs from what is stored, or is the proof that the order waits for (docs/rules.md 16, 17)."""
+        """Whether the order has to be published: it differs from the stored one, or is the proof that is waited for
+        (docs/rules.md 16, 17), and was not published a short time ago. Counts it in `result`."""
         proof = order.proof(stored)
         differs = stored is None or stored.digest != order.digest
         if not (differs or proof) or self._published.has(order.order_id, order.digest, order.read_at, proof=proof):
@@ -279,7 +285,7 @@ class Poller:
         return published, too_large
 
     def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
-        """An unusable order comes again in every run. It is stored and counted again only from time to time."""
+        """Store these dead letters. Every run reads an unusable order again, but stores it only from time to time."""
         dead_letters = [one for one in found if not self._published.has(one.digest, one.reason, read_at)]
         if not dead_letters:
             return

@@ -14,30 +14,30 @@ from adapters.store.transaction import Store
 
 log = structlog.get_logger("orderflow.relay")
 
-#: Records of one publication at most.
+#: The largest number of records that one publication has.
 BATCH: Final = 500
 #: The header of a dead letter that is published without its value, because the log does not take that size.
 LEFT_OUT: Final = ("orderflow-value", b"too large; orderflow dead-letters show has it")
 
 
 class Relay:
-    """Not thread-safe: one thread calls `turn`."""
+    """Publishes the outbox. Not thread-safe: one thread calls `turn`."""
 
     def __init__(self, store: Store, writer: LogWriter, lease: Callable[[], Lease]) -> None:
-        """`lease` returns the relay's lease, renewed. It raises Fenced where another process has it by now."""
+        """`lease` returns the relay's lease, renewed. It raises Fenced if another process has taken the lease."""
         self._store = store
         self._writer = writer
         self._lease = lease
         self._failing: frozenset[str] = frozenset()  # topics whose last publication failed
 
     def turn(self) -> int:
-        """Publish the oldest records, topic by topic. Returns how many.
+        """Publish the oldest records, topic by topic. Returns how many were published.
 
-        A topic that fails, for example because this user may no longer write to it, does not hold up the others. It
-        comes after them from then on, as soon as less than a batch of their records is left.
+        A topic that fails, for example because this user may no longer write to it, does not hold up the others. From
+        then on it is tried after them, in each turn that finds less than a batch of their records.
 
-        Raises StoreUnavailable and Fenced at once, LogUnavailable after the other topics were served. The records that
-        failed are published again in the same order.
+        Raises StoreUnavailable and Fenced at once, and LogUnavailable after the other topics were served. Records that
+        failed stay in the outbox, and are published later in the same order.
         """
         failed: dict[str, LogUnavailable] = {}
         sent = self._send(outbox_rows.oldest(self._store, BATCH, without=self._failing), failed)
@@ -53,7 +53,7 @@ class Relay:
         return sent
 
     def _send(self, found: list[OutboxRow], failed: dict[str, LogUnavailable]) -> int:
-        """Publish these records and delete their rows, for each topic apart. A topic's error goes into `failed`."""
+        """Publish these records and delete their rows, topic by topic. Puts the error of a topic into `failed`."""
         sent = 0
         for topic in dict.fromkeys(row.record.topic for row in found):
             mine = [row for row in found if row.record.topic == topic]
@@ -68,14 +68,14 @@ class Relay:
         return sent
 
     def _publish(self, records: list[NewRecord]) -> None:
-        while records:  # each round shortens one record, or leaves it out
-            self._lease()  # renewed: it outlasts one publication (bootstrap.open_log)
+        while records:  # if a record is too large, the next round has it without its value, or not at all
+            self._lease()  # renewed, so that the lease lasts longer than one publication (bootstrap.open_log)
             try:
                 self._writer.publish(records)
                 return
             except TooLarge as error:
                 whole = records[error.number]
-                if LEFT_OUT in whole.headers:  # too large even so: it stays in the store only
+                if LEFT_OUT in whole.headers:  # too large even without its value: it stays in the store only
                     log.error("not_published", topic=whole.topic)
                     del records[error.number]
                     continue

@@ -1,4 +1,4 @@
-"""The retry rule: what becomes of a command and of its account after a call that failed. Pure functions."""
+"""The retry rule: what happens to a command and to its account after a call that failed. Pure functions."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ class TryResult(StrEnum):
     """How a try of a command ended: the label `result` of orderflow_commands_total (docs/rules.md 35)."""
 
     DONE = "done"
-    ALREADY_DONE = "already_done"  # the remote had it before this try: an earlier one of ours did it
+    ALREADY_DONE = "already_done"  # an earlier try of ours had reached the remote
     RETRY = "retry"
     UNKNOWN = "unknown"  # as RETRY, but the call may have been carried out
     REJECTED = "rejected"
@@ -21,9 +21,9 @@ class TryResult(StrEnum):
     OBSOLETE = "obsolete"  # not called: no longer needed, or leased by another worker by now
 
 
-#: The pause of an account after a fault, where the remote does not name one.
+#: The pause of an account after a fault, if the remote does not say how long.
 ACCOUNT_PAUSE_SECONDS: Final = 60.0
-#: The shortest pause of an account, where the remote names one.
+#: The shortest pause of an account, if the remote says how long.
 SHORTEST_PAUSE_SECONDS: Final = 1.0
 
 
@@ -42,11 +42,11 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of the command, and of its account."""
+    """What happens to the command and to its account."""
 
     result: TryResult
     next_at: datetime | None = None  # when the command is tried again
-    pause_until: datetime | None = None  # how long its account pauses
+    pause_until: datetime | None = None  # until when its account pauses
 
 
 def after_failure(
@@ -59,12 +59,12 @@ def after_failure(
     backoff: Backoff,
     jitter: float,
 ) -> Verdict:
-    """The retry rule.
+    """Decide by the retry rule what happens after a failed call.
 
-    - A duplicate is our own order only where an earlier try of ours may have reached the OMS (`maybe_sent_before`).
+    - A duplicate is our own order only if an earlier try of ours may have reached the OMS (`maybe_sent_before`).
       Else the order there is not ours, and the command is rejected.
-    - A command is given up at its deadline, however many tries it had.
-    - A fault of the account pauses the account. The command is neither given up nor charged an attempt.
+    - A command is given up at its deadline, whatever the number of its tries.
+    - A fault of the account pauses the account. The command is not given up, and the attempt does not count.
     """
     if isinstance(error, Duplicate):
         return Verdict(TryResult.ALREADY_DONE if maybe_sent_before else TryResult.REJECTED)

@@ -1,7 +1,7 @@
 """Secrets: each is a file, read again when it changes, so that a rotated key needs no restart.
 
-Kubernetes replaces a mounted secret while the process runs. So nothing here hands out the secret itself: a `Secret` is
-called for each use.
+Kubernetes replaces a mounted secret while the process runs. So this module returns a function, a `Secret`, and not the
+text. The function is called for each use.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from typing import Any
 from adapters.errors import ConfigError
 from consumer.config import KafkaOption, Settings, ShopTable
 
-#: Returns the secret as its file holds it now. Raises ConfigError where it cannot.
+#: Returns the secret that its file contains now. Raises ConfigError if there is no usable one.
 Secret = Callable[[], str]
 
 
 def secret(key: str, path: Path) -> Secret:
-    """The secret in a file. `key`: the setting that names the file, for error texts.
+    """Return a function that returns the secret in a file. `key`: the setting that names the file, for error texts.
 
-    Raises ConfigError at once where the file is missing or empty, and whenever it holds more than one line.
+    Raises ConfigError if the file is missing, empty, or contains more than one line. The returned function raises it
+    later, if the file then contains more than one line.
     """
     version: tuple[int, ...] = ()
     value = ""
@@ -30,7 +31,7 @@ def secret(key: str, path: Path) -> Secret:
             stat = path.stat()
             now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if now != version:
-                # A file that is being replaced may be empty for a moment: the old secret holds until then.
+                # A file that is being replaced may be empty for a moment. The old secret is used meanwhile.
                 value = path.read_text(encoding="utf-8").strip() or value
                 version = now
         except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +57,7 @@ class ShopSecrets:
 
 
 def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
-    """Raises ConfigError where one of the files is missing or unusable."""
+    """Return the secrets of a shop. Raises ConfigError if one of the files is missing or unusable."""
     callback = shop.oms.callback_secret_file
     return ShopSecrets(
         secret(f"shops.{name}.api_key_file", shop.api_key_file),
@@ -66,15 +67,15 @@ def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
 
 
 def store_password(settings: Settings) -> Secret | None:
-    """PostgreSQL's password, where a file is named. Raises ConfigError."""
+    """Return PostgreSQL's password, or None if no file is named. Raises ConfigError if the file is unusable."""
     path = settings.store.password_file
     return secret("store.password_file", path) if path else None
 
 
 def kafka_options(settings: Settings) -> Callable[[], dict[str, Any]]:
-    """The options of every Kafka client, under kafka-python's names; each call reads the secrets again.
+    """Return a function that returns the options of every Kafka client. Each call reads the secrets again.
 
-    Raises ConfigError where a file is missing.
+    The options are named as in kafka-python. Raises ConfigError if a file is missing.
     """
     table = settings.kafka
     options = table.options(KafkaOption.OF_EVERY_CLIENT)

@@ -41,7 +41,8 @@ log = structlog.get_logger("orderflow")
 BEAT_SECONDS: Final = 120
 #: How long the loops may take to finish the work in progress after a stop.
 STOP_SECONDS: Final = 17.0
-#: How long the web may take at least, however long the loops took. Closing has the rest of 20 s.
+#: The web server may take what the loops left of STOP_SECONDS, and always this time. A stop takes 20 s in all: the rest
+#: is for giving leases back and closing the clients.
 WEB_STOP_SECONDS: Final = 1.0
 #: How long an idle consumer or worker waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
@@ -51,7 +52,7 @@ LAG_EVERY_SECONDS: Final = 5.0
 
 
 class Beats(Hooks):
-    """When each loop last turned."""
+    """Remembers when each loop last began a turn."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -61,10 +62,10 @@ class Beats(Hooks):
         self._beats[thread_name(loop, instance)] = self._clock.monotonic()
 
     def page_published(self, shop: str) -> None:
-        self.loop_turned("poller", shop)  # a long poll is alive too
+        self.loop_turned("poller", shop)  # a long poll is not stuck while it publishes pages
 
     def what_is_stuck(self) -> str:
-        """The loops that have not turned for BEAT_SECONDS, in words; empty where there is none.
+        """Return the loops that have not turned for BEAT_SECONDS, in words; an empty text if there is none.
 
         Reports stuck loops only. An unreachable database or remote must not restart the pod.
         """
@@ -75,7 +76,7 @@ class Beats(Hooks):
 
 
 class WorkSignal(Hooks):
-    """Wakes idle workers: an event was applied, so a command may be due."""
+    """Wakes an idle worker when an event was applied, because a command may be due then."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -85,7 +86,7 @@ class WorkSignal(Hooks):
             self._condition.notify()
 
     def wait(self, seconds: float) -> None:
-        """Until an event is applied, or for `seconds`."""
+        """Wait until an event is applied, but no longer than `seconds`."""
         with self._condition:
             self._condition.wait(seconds)
 
@@ -95,7 +96,7 @@ class WorkSignal(Hooks):
 
 
 def thread_name(loop: str, instance: str) -> str:
-    """The name of a loop's thread, in logs and probes."""
+    """Return the name of a loop's thread, as logs and probes show it."""
     return f"{loop}:{instance}" if instance else loop
 
 
@@ -111,7 +112,7 @@ class MakeApplication(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What the parts of a process share."""
+    """The objects that the parts of a process share."""
 
     settings: Settings
     clock: Clock
@@ -125,7 +126,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Everything that one process runs. What its roles do not need is None or empty."""
+    """Everything that one process runs. A part that its roles do not need is None or empty."""
 
     base: Base
     roles: Collection[str]
@@ -142,7 +143,7 @@ class Parts:
 
 
 class Service:
-    """One process: its loops, its web server and their end."""
+    """Runs the loops and the web server of one process, and stops them."""
 
     def __init__(self, parts: Parts, *, stop_seconds: float = STOP_SECONDS) -> None:
         self.parts = parts
@@ -159,9 +160,9 @@ class Service:
     # -- Start and stop ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start every loop in a thread of its own, and return. Raises ConfigError where the port is taken."""
+        """Start every loop in a thread of its own, and return. Raises ConfigError if the port cannot be opened."""
         parts = self.parts
-        self._serve()  # first: nothing may be called while no callback and no metric is served
+        self._serve()  # first, so that no remote is called before callbacks are taken and metrics are served
         if parts.consumer is not None:
             self._start_thread("consumer", partial(self._run_consumer, parts.consumer))
         if parts.worker is not None:
@@ -175,7 +176,7 @@ class Service:
     def stop(self) -> None:
         """Finish the work in progress, give the leases back, and close everything, within 20 s.
 
-        The web stops last: until then /ready says "stopping", and callbacks on their way are taken.
+        The web server stops last: until then /ready answers "stopping", and callbacks that arrive are taken.
         """
         self._stopping.set()
         self.parts.work.wake_all()
@@ -186,7 +187,7 @@ class Service:
         for thread in [one for one in self._threads if one.name == "web"]:
             thread.join(max(WEB_STOP_SECONDS, ends_at - time.monotonic()))
         unfinished = [thread.name for thread in self._threads if thread.is_alive()]
-        if unfinished:  # they end with the process; other workers take their commands when the leases have ended
+        if unfinished:  # they end with the process; other workers take their commands when these leases end
             log.warning("unfinished", loops=unfinished)
         try:
             self.base.leases.release_all()
@@ -214,7 +215,7 @@ class Service:
         thread.start()
 
     def _loop(self, loop: str, turn: Callable[[], float], instance: str = "") -> None:
-        """Call `turn` until the service stops. It returns how many seconds to wait. An error is logged."""
+        """Call `turn` until the service stops. `turn` returns how many seconds to wait. An error is logged."""
         while not self._stopping.is_set():
             self.base.hooks.loop_turned(loop, instance)
             try:
@@ -249,11 +250,11 @@ class Service:
     # -- Probes --------------------------------------------------------------------------------------------------
 
     def what_is_stuck(self) -> str:
-        """The answer of /live."""
+        """Return the answer of /live: the loops that are stuck, or an empty text."""
         return self.parts.beats.what_is_stuck()
 
     def what_is_not_ready(self) -> str:
-        """The answer of /ready: why this process should get no requests, in words; empty where it should."""
+        """Return the answer of /ready: why this process should get no requests, or an empty text if it should."""
         if self._stopping.is_set():
             return "stopping"
         if self.parts.consumer is not None and not self.parts.consumer.has_assignment():
@@ -296,5 +297,5 @@ def collect_less_often() -> None:
     every 700 new objects took a tenth of the time (docs/performance.md).
     """
     gc.collect()
-    gc.freeze()  # what is loaded by now stays, so there is no need to visit it
+    gc.freeze()  # the objects that exist by now stay, so the collector need not visit them
     gc.set_threshold(100_000, 10, 10)

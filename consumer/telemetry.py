@@ -16,7 +16,7 @@ log = structlog.get_logger("orderflow")
 
 
 class LogHooks(Hooks):
-    """Logs changes of state, failed polls, and the first poll that succeeds."""
+    """Logs changes of state, failed polls, and the first poll that succeeds at the start or after a failed call."""
 
     def __init__(self) -> None:
         self._polled: set[str] = set()  # shops whose last poll succeeded
@@ -49,12 +49,12 @@ class LogHooks(Hooks):
 
 
 def place_of(error: BaseException) -> str:
-    """Where an error was raised, without its text, which may quote personal data."""
+    """Return where an error was raised, without its text, which may quote personal data."""
     return "".join(traceback.format_tb(error.__traceback__)[-3:])
 
 
 def configure_logging(line_logged: Callable[[str], None], stream: Any = None) -> None:
-    """Write JSON to `stream`, by default standard output; on a terminal coloured text.
+    """Write log lines to `stream`, by default standard output: coloured text on a terminal, else JSON.
 
     `line_logged` is called with the level of each line.
     """
@@ -76,4 +76,6 @@ def configure_logging(line_logged: Callable[[str], None], stream: Any = None) ->
     )
     logging.getLogger("transitions").setLevel(logging.WARNING)  # its INFO lines make an event three times slower
     for name in ("httpx", "httpcore", "uvicorn", "kafka"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # their lines hold addresses; we log what fails
+        logging.getLogger(name).setLevel(
+            logging.CRITICAL
+        )  # their lines contain addresses; our own lines report failures

@@ -1,4 +1,4 @@
-"""One try of a command: its claim, what an error of it means, and the events and the row that it leaves."""
+"""One try of a command: its claim, what its error means, and what the store keeps of it."""
 
 import traceback
 from collections.abc import Callable
@@ -52,7 +52,10 @@ class Claim:
 
 
 def as_remote_error(claim: Claim, error: Exception) -> RemoteError:
-    """What an error of our own means for the command. Even a bug must not make the worker repeat one order for ever."""
+    """Return what an error of a call means for the command, as a RemoteError.
+
+    An exception of our own code becomes one too, because a bug must not make the worker repeat one order for ever.
+    """
     operation = claim.command.kind.operation
     match error:
         case RemoteError():
@@ -80,7 +83,7 @@ def as_remote_error(claim: Claim, error: Exception) -> RemoteError:
 
 
 def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetime) -> Event:
-    """The fact that the call was attempted: from here on it may have been made (docs/rules.md 20)."""
+    """Return the event that a call is attempted: from now on, the call may have been made (docs/rules.md 20)."""
     sent = (best_tracking(order.facts),) if command.kind == CommandKind.TRACK else ()
     facts = Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
     event_id, note = f"{command.id}:{token}:claimed", _note(command, "claimed")
@@ -89,7 +92,7 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a try ended, as it is stored: an event for the order, and what becomes of the command's row."""
+    """How a try ended, as it is stored: an event for the order, and `release`, which updates the command's row."""
 
     claim: Claim
     event: Event
@@ -107,7 +110,10 @@ def settled(
     now: datetime,
     error: RemoteError | None = None,
 ) -> Ending:
-    """The command ends. The facts count even if the lease was lost; the row ends only with the lease."""
+    """Return the ending of a command that is not tried again.
+
+    The facts are stored even if the lease was lost. The row is settled only if this worker still has the lease.
+    """
 
     def release(tx: Transaction) -> bool:
         return command_rows.settle(tx, claim.command.id, claim.token, state, result)
@@ -116,7 +122,7 @@ def settled(
 
 
 def requeued(claim: Claim, verdict: Verdict, error: RemoteError, now: datetime) -> Ending:
-    """The command is tried again later."""
+    """Return the ending of a try after which the command is tried again later."""
 
     def release(tx: Transaction) -> bool:
         return command_rows.requeue(

@@ -1,7 +1,8 @@
 """The worker: claims a command, makes its call, stores the result. No transaction is open while a remote is called.
 
 A claim adds the fact that the call was attempted, and a result is an event like any other; OrderWriter applies both. So
-the answer to a call is kept as a fact even if the lease was lost meanwhile. Only the command's row needs the lease.
+the answer to a call is kept as a fact even if the lease was lost meanwhile. Only a change of the command's row needs
+the lease.
 """
 
 import random
@@ -45,7 +46,7 @@ from statemachine.readings import best_tracking, tracking_held
 
 log = structlog.get_logger("orderflow.worker")
 
-#: Reads the customer's messages: the one call to Mirakl that an import may need before its own call.
+#: The operation that reads the customer's messages: an import may need this call to Mirakl before its call to the OMS.
 MESSAGES: Final = "M11"
 
 
@@ -93,7 +94,7 @@ class Worker:
         hooks: Hooks = NO_HOOKS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`grace`: how long Mirakl may take to show what it answered with 204. `lease`: how long a claim lasts."""
+        """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: of a claim."""
         self._store = store
         self._orders = orders
         self._shops = shops
@@ -109,7 +110,7 @@ class Worker:
         self.accounts = Accounts(shops, clock)
 
     def turn(self) -> bool:
-        """Make one call that is due and store its result. False where none is due.
+        """Make one call that is due and store its result. Returns False if none is due.
 
         Raises StoreUnavailable. A result that could not be stored is kept, and stored before the next claim.
         """
@@ -156,13 +157,13 @@ class Worker:
                 needed = next((c for c in plan(order.facts, policy).due if c.key == row.key), None)
                 token = uuid.uuid4().hex
                 basis = needed.basis if needed else ""
-                # Counted from the first try: before it, effects may have been off for weeks.
+                # Counted from the first try, because effects may have been off for weeks before it.
                 give_up_at = row.give_up_at if row.attempts else max(row.give_up_at, now + GIVE_UP_AFTER)
                 if not command_rows.lease(
                     tx, command_id, basis=basis, token=token, until=now + self._lease, now=now, give_up_at=give_up_at
                 ):
                     continue
-                if needed is None:  # it was needed when it was opened, and no longer is
+                if needed is None:  # the command was needed when it was opened, and is no longer needed
                     command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, TryResult.OBSOLETE)
                     continue
                 self._spend(tx, AccountKey(order.shop, row.kind.remote), now)
@@ -188,7 +189,7 @@ class Worker:
     # -- call ----------------------------------------------------------------------------------------------------
 
     def call(self, claim: Claim) -> tuple[Part, ...]:
-        """Make the call of this command. Returns the orders that the OMS made, for an import.
+        """Make the call of this command. For an import, returns the orders that the OMS created, else nothing.
 
         Raises RemoteError, Unimportable, Unreadable, ConfigError, LeaseLost, StoreUnavailable.
         """
@@ -219,7 +220,10 @@ class Worker:
         return ()
 
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
-        """The check just before the call (docs/rules.md 18). It also starts the lease again. Raises LeaseLost."""
+        """Check just before the call that it may still be made (docs/rules.md 18), and renew the lease.
+
+        Also stores the payload of an import. Raises LeaseLost.
+        """
         with self._store.transaction() as tx:
             sending = command_rows.mark_sending(
                 tx, claim.command.id, claim.token, self._clock.now(), payload=payload, lease=self._lease
@@ -228,8 +232,11 @@ class Worker:
             raise LeaseLost
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:
-        """What an import sends: the bytes of an earlier try that may have reached the OMS (docs/kornitx.md 7), else
-        bytes made from the newest snapshot."""
+        """Return the bytes that an import sends.
+
+        If an earlier try may have reached the OMS, they are the bytes of that try (docs/kornitx.md 7). If not, they are
+        made from the newest snapshot.
+        """
         if claim.command.maybe_sent and claim.command.payload is not None:
             return claim.command.payload
         if claim.received is None:
@@ -241,7 +248,8 @@ class Worker:
         return shop.oms.payload(claim.received, messages)
 
     def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
-        """What the customer wrote. No import is made without it, so even a rejection by Mirakl is retried."""
+        """Return the customer's messages. An import is never made without them, so it is retried even if Mirakl rejects
+        this read."""
         seconds = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL))
         if seconds:
             raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds)
@@ -253,12 +261,12 @@ class Worker:
     # -- settle --------------------------------------------------------------------------------------------------
 
     def succeeded(self, claim: Claim, parts: tuple[Part, ...]) -> None:
-        """The remote said yes."""
+        """Store the result of a call that the remote confirmed."""
         self.accounts.answered(claim.account)
         self._done(claim, parts, TryResult.DONE)
 
     def failed(self, claim: Claim, error: RemoteError) -> None:
-        """The call got no yes: settle the command or try it again, as the retry rule says."""
+        """Settle the command of a call that failed, or try it again later, as the retry rule says."""
         command, now = claim.command, self._clock.now()
         verdict = after_failure(
             error,
@@ -287,8 +295,10 @@ class Worker:
                 self._store_ending(requeued(claim, verdict, error, now))
 
     def not_called(self, claim: Claim) -> None:
-        """The lease was lost before the call. Open the command again where the lease is still ours: it was needed no
-        more, or the lease ran out."""
+        """Store that the check before the call failed, so that no call was made.
+
+        The command is opened again, unless another worker has leased it.
+        """
         command = claim.command
         with self._store.transaction() as tx:
             command_rows.requeue(
@@ -322,7 +332,7 @@ class Worker:
     def _store_kept(self) -> None:
         """Store the results that came while the store was unavailable.
 
-        If one of them was stored after all, its event is a repeat, and changes nothing.
+        If the failed transaction was committed after all, the event is a repeat, and changes nothing.
         """
         while True:
             with self._lock:
@@ -345,7 +355,7 @@ class Worker:
             )
 
     def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        """Pause the account, or count towards its circuit; a rejection closes the circuit."""
+        """Pause the account, or count the failure towards its circuit. A rejection, being an answer, closes it."""
         remote = Remote.MIRAKL if error.operation == MESSAGES else claim.command.kind.remote
         account = AccountKey(claim.order.shop, remote)
         rejected = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
@@ -358,5 +368,5 @@ class Worker:
 
 
 def oms_account(company_ref_id: int) -> str:
-    """The name of an OMS account in the store's budgets. Two shops may share an account, and so its budget."""
+    """Return the name of an OMS account in the store's budgets. Two shops may share an account, and so its budget."""
     return f"oms:{company_ref_id}"

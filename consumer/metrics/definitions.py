@@ -1,8 +1,8 @@
-"""Every metric of the service: one table, `METRICS`, which everything else walks.
+"""The table of all metrics of the service, `METRICS`.
 
-recorder.py makes the series and counts, stored.py reads the rows marked `at_scrape` from the store, `markdown` writes
-docs/metrics.md, and the tests compare. Names, types and labels are a contract (docs/rules.md 34). Values of labels come
-from closed sets (docs/rules.md 35): `shop` is a label of counters and gauges alone.
+recorder.py makes the series and counts; stored.py reads the rows marked `at_scrape` from the store; `markdown` makes
+docs/metrics.md. Names, types and labels are a contract (docs/rules.md 34). Values of labels come from closed sets
+(docs/rules.md 35). Only counters and gauges have the label `shop`.
 
 To add a metric, add a row here and the line that counts it in recorder.py.
 """
@@ -26,7 +26,7 @@ from statemachine.table import TABLE
 
 # -- Values of labels --------------------------------------------------------------------------------------------
 
-#: Instead of a value that is in no closed set.
+#: Stands for a value that is not in the label's closed set.
 OTHER: Final = "other"
 #: How a call to a remote ended.
 OUTCOMES: Final = tuple(CallOutcome)
@@ -47,11 +47,11 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 SYSTEMS: Final = tuple(Remote)
 EVERY_OPERATION: Final = (*OPERATIONS[Remote.MIRAKL], *OPERATIONS[Remote.OMS], OTHER)
 COMMANDS: Final = tuple(CommandKind)
-#: States that an order waits in.
+#: States that are not final.
 LIVE_STATES: Final = tuple(state for state in State if not state.is_final)
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
-#: Sources of dead letters beside the topics: orders of a poll, and callbacks of the OMS.
+#: Sources of dead letters besides the topics: orders of a poll, and callbacks of the OMS.
 POLL: Final = "poll"
 CALLBACK: Final = "callback"
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
@@ -60,15 +60,15 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
 def known(value: str, values: Collection[str]) -> str:
-    """The value where it is one of these, else OTHER."""
+    """Return the value if it is one of `values`, else OTHER."""
     return value if value in values else OTHER
 
 
 # -- The rows ----------------------------------------------------------------------------------------------------
 
-#: Handling, in seconds: the OpenTelemetry messaging boundaries.
+#: Histogram buckets for handling times, in seconds: those that OpenTelemetry gives for messaging.
 HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-#: Waiting, in seconds: from 1 s to 14 days.
+#: Histogram buckets for waiting times, in seconds: from 1 s to 14 days.
 WAITING: Final = (1, 5, 15, 60, 300, 900, 3600, 14400, 43200, 86400, 172800, 259200, 432000, 604800, 1209600)
 
 
@@ -89,9 +89,9 @@ class Configured:
     topics: Collection[str]  # those that the consumer reads
 
 
-#: Values of each label in the order of the metric's labels.
+#: The label values of one series, in the order of the metric's labels.
 Series = tuple[str, ...]
-#: The values of a label: a closed set, or None where they come from the configuration.
+#: The values of a label: a closed set, or None if they come from the configuration.
 Values = Collection[str] | None
 
 
@@ -173,13 +173,13 @@ _ROWS: Final = (
     # -- Orders --
     _counter(
         "orderflow_transitions_total",
-        "Edges taken.",
+        "Changes of state of orders.",
         {"shop": None, "from_state": tuple(State), "to_state": tuple(State), "trigger": tuple(Trigger)},
         presets=_each_edge,
     ),
     _counter(
         "orderflow_transitions_rejected_total",
-        "Events whose facts want a state that no row of the table leads to. 0 in health.",
+        "Events whose facts give a state to which no edge leads. Normally 0.",
         {"from_state": tuple(State), "trigger": tuple(Trigger), "reason": (EventResult.NO_EDGE,)},
         presets=lambda _: ((state, trigger, EventResult.NO_EDGE) for state in State for trigger in Trigger),
     ),
@@ -189,24 +189,22 @@ _ROWS: Final = (
         {"state": tuple(State)},
         WAITING,
     ),
-    _stored(
-        "orderflow_in_state", "Orders in each state, the dead ones left out.", {"shop": None, "state": LIVE_STATES}
-    ),
+    _stored("orderflow_in_state", "Orders in each state that is not final.", {"shop": None, "state": LIVE_STATES}),
     _stored(
         "orderflow_oldest_entered_timestamp_seconds",
-        "When the oldest order of a state came into it; 0 where there is none.",
+        "When the order that has been longest in a state entered it; 0 if there is none.",
         {"shop": None, "state": LIVE_STATES},
     ),
     _stored("orderflow_attention", "Orders that need a person.", {"shop": None, "reason": tuple(REASONS)}),
     _stored(
         "orderflow_attention_oldest_timestamp_seconds",
-        "Since when the longest of them does.",
+        "Since when an order needs a person, for the order that has waited longest.",
         {"shop": None, "reason": tuple(REASONS)},
     ),
     # -- The consumer --
     _counter(
         "orderflow_events_total",
-        "Events from the log by what they did.",
+        "Events from the log, by result.",
         {
             "topic": None,
             "type": (Trigger.SNAPSHOT, Trigger.OMS_EVENT, "unreadable", "tombstone"),
@@ -215,60 +213,60 @@ _ROWS: Final = (
     ),
     _histogram(
         "orderflow_event_delay_seconds",
-        "From the time of an event to the commit of what it did.",
+        "Time from the event's own instant until it was applied.",
         {"topic": None},
         WAITING,
     ),
     _counter(
         "orderflow_dead_letters_total",
-        "What was set aside.",
+        "Records, orders of polls, and callbacks that were dead-lettered.",
         {"source": DEAD_LETTER_SOURCES, "reason": (*DEAD_LETTER_REASONS, OTHER)},
         presets=_each_dead_letter,
     ),
     _stored(
         "orderflow_dead_letters_open",
-        "What was set aside and nobody has handled.",
+        "Dead letters that nobody has handled yet.",
         {"source": DEAD_LETTER_SOURCES, "reason": (*DEAD_LETTER_REASONS, OTHER)},
     ),
     _gauge(
         "orderflow_topic_stopped",
-        "1 while a topic rests, because too many different keys of it were set aside.",
+        "1 while a topic is paused, because too many distinct keys of it were dead-lettered.",
         {"topic": None},
         presets=_each_topic,
     ),
-    _counter("orderflow_consumer_rebalances_total", "Times that partitions were dealt anew.", {}),
+    _counter("orderflow_consumer_rebalances_total", "Rebalances, and other changes of which partitions are read.", {}),
     _gauge("orderflow_consumer_assigned_partitions", "Partitions that this process reads.", {}),
     _gauge(
         "orderflow_progress_stopped",
-        "1 where the log's offsets do not fit what the store holds: `orderflow offsets list` says why.",
+        "1 if a partition is not read, because its offsets do not fit the store: `orderflow offsets list` says why.",
         {"topic": None, "partition": None},
     ),
     _gauge(
         "orderflow_consumer_lag_records",
-        "Records that wait, of each partition that this process reads.",
+        "Records that wait in each partition that this process reads.",
         {"topic": None, "partition": None},
     ),
     _gauge(
         "orderflow_consumer_oldest_lag_seconds",
-        "For how long at most the oldest of them has waited.",
+        "Upper limit of how long the oldest of these records has waited.",
         {"topic": None, "partition": None},
     ),
     # -- Calls to Mirakl and the OMS --
     _counter(
         "orderflow_commands_total",
-        "Tries of outgoing calls by result.",
+        "Tries of outgoing calls, by result.",
         {"command": COMMANDS, "result": tuple(TryResult)},
         presets=lambda _: ((command, result) for command in COMMANDS for result in TryResult),
     ),
     _stored("orderflow_commands_open", "Calls that are due or under way.", {"command": COMMANDS}),
     _stored(
         "orderflow_commands_oldest_due_timestamp_seconds",
-        "When the oldest of them was due; 0 where there is none.",
+        "Since when the call that has been due longest is due; 0 if there is none.",
         {"command": COMMANDS},
     ),
     _stored(
         "orderflow_effects_enabled",
-        "1 where calls of this kind are made, 0 while they are off or paused.",
+        "1 while calls of this kind are made, 0 while they are off or paused.",
         {"shop": None, "command": COMMANDS},
     ),
     _counter(
@@ -283,10 +281,10 @@ _ROWS: Final = (
         {"system": SYSTEMS, "operation": EVERY_OPERATION},
         HANDLING,
     ),
-    _gauge("orderflow_account_paused", "1 while a remote account rests.", {"system": SYSTEMS, "shop": None}),
+    _gauge("orderflow_account_paused", "1 while an account's calls are paused.", {"system": SYSTEMS, "shop": None}),
     _gauge(
         "orderflow_circuit_open",
-        "1 while several different orders in a row found no answer there.",
+        "1 while an account's circuit is open: calls for several orders in a row got no usable answer.",
         {"system": SYSTEMS, "shop": None},
     ),
     _stored(
@@ -297,7 +295,7 @@ _ROWS: Final = (
     # -- Polls --
     _gauge(
         "orderflow_poll_last_success_timestamp_seconds",
-        "End of the last whole poll.",
+        "When the last complete poll ended.",
         {"shop": None},
         presets=_each_shop,
     ),
@@ -311,29 +309,31 @@ _ROWS: Final = (
     ),
     _counter(
         "orderflow_poll_failures_total",
-        "Polls that did not end.",
+        "Polls that ended with an error.",
         {"shop": None, "reason": (*OUTCOMES, "ConfigError", "LogUnavailable", "StoreUnavailable", "Unreadable")},
     ),
     _stored(
         "orderflow_poll_watermark_timestamp_seconds",
-        "How far the incremental read of a shop has come; 0 before the first.",
+        "Where the next update window of a shop begins; 0 before the first poll.",
         {"shop": None},
     ),
     # -- The process --
     _counter(
         "orderflow_callbacks_total",
-        "Callbacks of the OMS by answer.",
+        "Callbacks of the OMS, by answer.",
         {"shop": None, "result": tuple(CallbackResult)},
         presets=lambda configured: (
             (shop, result) for shop in configured.shops for result in _ALERTED_CALLBACK_RESULTS
         ),
     ),
-    _gauge("orderflow_leader", "1 where this process holds the lease.", {"role": ("poller", "relay"), "shop": None}),
+    _gauge("orderflow_leader", "1 while this process holds the lease.", {"role": ("poller", "relay"), "shop": None}),
     _stored("orderflow_outbox_unpublished", "Records that the relay has not published yet.", {"topic": None}),
-    _stored("orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest of them waits.", {"topic": None}),
+    _stored(
+        "orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest unpublished record waits.", {"topic": None}
+    ),
     _gauge(
         "orderflow_loop_beat_timestamp_seconds",
-        "Last turn of each loop.",
+        "When each loop last began a turn.",
         {"loop": ("consumer", "worker", "housekeeping", "poller")},
     ),
     _counter(
@@ -344,21 +344,23 @@ _ROWS: Final = (
     ),
     _stored(
         "orderflow_store_scrape_timestamp_seconds",
-        "When the numbers about stored orders were read; 0 before the first time.",
+        "When the metrics that come from the store were last read; 0 before the first time.",
         {},
     ),
-    Metric("orderflow_build_info", Type.INFO, "What runs here.", {"version": None, "python": None}),
+    Metric(
+        "orderflow_build_info", Type.INFO, "The versions of orderflow and of Python.", {"version": None, "python": None}
+    ),
 )
 #: Every metric by its exported name.
 METRICS: Final[Mapping[str, Metric]] = {row.name: row for row in sorted(_ROWS, key=lambda row: row.name)}
 
 
 def markdown() -> str:
-    """docs/metrics.md."""
+    """Return the text of docs/metrics.md."""
     lines = [
         "# Metrics",
         "",
-        "Served at `/metrics`, as OpenMetrics where that is asked for. Names and labels are a contract.",
+        "Served at `/metrics`, as OpenMetrics if the client asks for it. Names and labels are a contract.",
         "Made from [consumer/metrics/definitions.py](../consumer/metrics/definitions.py) by `make docs`; do not edit.",
         "",
         "| Metric | Type | Labels | Meaning |",

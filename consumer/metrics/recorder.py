@@ -1,6 +1,6 @@
 """Counts what happens: the hooks that make the metrics of one process.
 
-definitions.py lists every metric; here stands what changes each of them.
+definitions.py lists every metric. This module changes their values.
 """
 
 import platform
@@ -33,10 +33,10 @@ from consumer.offsets import OffsetMismatch
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
 
-#: The topic of each kind of event that comes from the log, by default.
+#: The default topic of each kind of event that comes from the log.
 TOPICS: Final = {Trigger.SNAPSHOT: "mirakl.order-snapshots", Trigger.OMS_EVENT: "oms.order-events"}
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a second series for each one, which nobody reads
 
 
 class Recorder(Hooks):
@@ -49,7 +49,7 @@ class Recorder(Hooks):
         clock: Clock,
         topics: Mapping[Trigger, str] = TOPICS,
     ) -> None:
-        """`poll_interval_seconds`: of each configured shop. `topics`: of each kind of event, as in TOPICS."""
+        """`poll_interval_seconds`: the interval of each configured shop. `topics`: the topic of each kind of event."""
         self.registry = CollectorRegistry()
         self._clock = clock
         self._topics = topics
@@ -166,7 +166,7 @@ class Recorder(Hooks):
 
     def callback_answered(self, shop: str, result: CallbackResult) -> None:
         if result == CallbackResult.UNKNOWN_SHOP:
-            shop = OTHER  # the sender chose this text, and a label takes configured shops alone
+            shop = OTHER  # the sender chose this text, and only configured shops may be values of the label
         self._count("orderflow_callbacks_total", shop, result)
 
     def callback_dead_lettered(self, reason: str) -> None:
@@ -179,14 +179,17 @@ class Recorder(Hooks):
         """A line was logged at this level."""
         self._count("orderflow_log_messages_total", level)
 
-    # -- Gauges that are asked at each scrape --------------------------------------------------------------------
+    # -- Gauges whose values are read at each scrape -------------------------------------------------------------
 
     def watch_lease(self, role: str, shop: str, holds: Callable[[], bool]) -> None:
-        """Export whether this process holds a lease. A process that cannot reach the store gets no event about it."""
+        """Export whether this process holds a lease.
+
+        Each scrape calls `holds`, because a process that cannot reach the store gets no event when its lease ends.
+        """
         self._gauge("orderflow_leader", role, shop).set_function(holds)
 
     def watch_accounts(self, accounts: Mapping[AccountKey, Account]) -> None:
-        """Export the pauses and circuits of these accounts."""
+        """Export whether each of these accounts is paused, and whether its circuit is open."""
         for key, account in accounts.items():
             paused = self._gauge("orderflow_account_paused", key.remote, key.shop)
             paused.set_function(partial(self._is_paused, account))

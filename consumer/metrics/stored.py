@@ -25,7 +25,7 @@ from adapters.store.transaction import Store
 from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, LIVE_STATES, METRICS, Series, known
 from statemachine.commands import CommandKind
 
-#: The store is read at most this often, however many ask.
+#: The store is read no more than once in this time, even if several Prometheus servers ask.
 READ_EVERY_SECONDS: Final = 5.0
 
 
@@ -38,10 +38,10 @@ class AccountBudget:
 
 
 class StoredGauges(Collector):
-    """Register it in a Recorder's registry."""
+    """Collects the gauges that are read from the store. To be registered in a Recorder's registry."""
 
     def __init__(self, store: Store, clock: Clock, budgets: Mapping[str, AccountBudget] | None = None) -> None:
-        """`budgets`: of each shop, at the OMS."""
+        """`budgets`: the budget at the OMS of each shop."""
         self._store = store
         self._clock = clock
         self._budgets = budgets or {}
@@ -67,7 +67,7 @@ class StoredGauges(Collector):
         yield _family("orderflow_store_scrape_timestamp_seconds", {(): scraped_at})
 
     def _read(self) -> dict[str, Mapping[Series, float]]:
-        """Name and series of every gauge. Raises StoreUnavailable."""
+        """Return the series of every gauge, by the gauge's name. Raises StoreUnavailable."""
         counts, shops = stored_counts(self._store), shop_rows.list_all(self._store)
         return (
             _of_orders(counts, shops)

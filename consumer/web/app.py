@@ -21,9 +21,9 @@ def application(
     what_is_stuck: Callable[[], str],
     what_is_not_ready: Callable[[], str],
 ) -> Starlette:
-    """`endpoints`: of each shop that takes callbacks.
+    """Make the ASGI application. `endpoints`: the endpoint of each shop that takes callbacks.
 
-    `what_is_stuck` and `what_is_not_ready` answer /live and /ready: an empty text means that nothing is.
+    `what_is_stuck` and `what_is_not_ready` answer /live and /ready: what is wrong, or an empty text if nothing is.
     """
 
     async def callback(request: Request) -> Response:

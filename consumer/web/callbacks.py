@@ -1,7 +1,7 @@
 """The OMS's callbacks of one shop: PUT /oms/callbacks/SHOP (docs/kornitx.md 8).
 
-A callback is answered with 200 once it is durable in the log. KornitX sends one that got another answer again, for ten
-hours.
+A callback is answered with 200 once it is durable in the log. If KornitX gets another answer, it repeats the callback
+for ten hours.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from consumer.secrets import Secret
 
 log = structlog.get_logger("orderflow.web")
 
-#: A status update has a few kilobytes.
+#: The largest callback that is read. A status update has a few kilobytes.
 MAX_CALLBACK_BYTES: Final = 1024 * 1024
 
 
@@ -99,7 +99,7 @@ class CallbackEndpoint:
     def _authenticate(self, body: bytes, headers: Mapping[str, str]) -> None:
         try:
             secret = self._secret()
-        except ConfigError as error:  # somebody emptied its file: our fault, so the OMS has to send it again
+        except ConfigError as error:  # its file is unusable: our fault, so the OMS has to send it again
             log.error("callback_refused", shop=self._shop, reason="no_secret", error=str(error))
             text = "the secret cannot be read here; send it again"
             raise _Refused(CallbackResult.UNVERIFIABLE, 503, text) from error
@@ -108,7 +108,10 @@ class CallbackEndpoint:
             raise _Refused(CallbackResult.NOT_AUTHENTIC, 401, "the signature or the secret is wrong")
 
     async def _publish(self, body: bytes) -> str:
-        """Returns the event's id. Raises Unreadable and TooLarge for a callback that can never be published."""
+        """Publish the callback. Returns the event's id.
+
+        Raises Unreadable and TooLarge if the callback can never be published, and _Refused if the log is unavailable.
+        """
         event = oms_event(self._company_ref_id, body, self._clock.now())
         try:
             await run_in_threadpool(self._writer.publish, [record_of(self._topic, event)])
@@ -117,13 +120,13 @@ class CallbackEndpoint:
         return event.id
 
     async def _dead_letter(self, body: bytes, reason: str, detail: str) -> Response:
-        """Keep the body: after ten hours the OMS no longer sends it, and has no other copy for us."""
+        """Store the body as a dead letter, because the OMS stops sending it after ten hours and has no other copy."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
         digest = digest_of(body)
-        letter = DeadLetter(f"callback:{self._shop}", "PUT", reason, detail, digest, None, body)
+        dead_letter = DeadLetter(f"callback:{self._shop}", "PUT", reason, detail, digest, None, body)
         try:
-            await run_in_threadpool(self._keep, [letter])
+            await run_in_threadpool(self._keep, [dead_letter])
         except StoreUnavailable:
             return JSONResponse({"error": "neither usable nor kept yet; send it again"}, 503)
         self._hooks.callback_dead_lettered(reason)
