@@ -55,7 +55,7 @@ Hook = Callable[[httpx.Request], httpx.Response | None]
 
 
 class InProcess(httpx.BaseTransport):
-    """An ASGI app as the network. `hook` sees each request first and may answer it, or raise, in its place."""
+    """Sends requests to an ASGI app, not to the network. `hook` gets each request first, and may answer it or raise."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._asgi = httpx.ASGITransport(app)
@@ -99,7 +99,7 @@ class AfterPage(Hooks):
 
 
 def rig_settings(store_url: str, shops: Iterable[str]) -> Settings:
-    """Defaults, but for what has none: the shops, with effects on, and the addresses of the remotes."""
+    """Default settings, with values for what has no default: the shops, with effects on, and the remotes' addresses."""
     no_file = Path("unused")
     return Settings(
         store=StoreTable(url=store_url),
@@ -119,7 +119,7 @@ def rig_settings(store_url: str, shops: Iterable[str]) -> Settings:
 
 
 class Rig:
-    """One service's poller, consumer and worker over one store, with its marketplaces and an OMS to call."""
+    """The poller, consumer and worker of one service over one store, with simulated marketplaces and an OMS."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class Rig:
         )
 
     def new_worker(self, oms_budget: tuple[BudgetWindow, ...] = ()) -> Worker:
-        """One more worker, without jitter. `oms_budget`: by default none."""
+        """Make one more worker, without jitter. `oms_budget`: by default the calls to the OMS are not limited."""
         shops = {
             name: Shop(name, self.clients[name], self._oms_client(name), COMPANIES[name], oms_budget)
             for name in self.mirakl
@@ -198,7 +198,10 @@ class Rig:
         lease: Callable[[], Lease] | None = None,
         hooks: Hooks = NO_HOOKS,
     ) -> Poller:
-        """`lease`: by default one that is taken again where it has ended. `hooks` are called after the rig's."""
+        """Make one more poller. `lease` None: the rig's lease, which is taken again if it has ended.
+
+        `hooks` are called after the rig's.
+        """
         self.leases.take(poll_lease(name))
 
         def taken() -> Lease:
@@ -210,7 +213,7 @@ class Rig:
         return bootstrap.new_poller(base, name, mirakl or self.clients[name], lease=lease or taken, writer=writer)
 
     def new_consumer(self) -> Consumer:
-        """One more member of the group."""
+        """Make one more member of the consumer group."""
         return bootstrap.new_consumer(self.base)
 
     def take_callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
@@ -224,7 +227,7 @@ class Rig:
     def add(
         self, order_id: str, shop: str = "alpha", *, sku: str = "MUG-11OZ-WHT", lines: int = 1, **fields: Any
     ) -> None:
-        """An order at Mirakl, created now."""
+        """Add an order at Mirakl, created now."""
         order = build_order(
             MARKETPLACES[shop], order_id, created=self.clock.now(), lines=[Line(sku) for _ in range(lines)], **fields
         )

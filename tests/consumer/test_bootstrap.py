@@ -1,4 +1,4 @@
-"""What a process refuses to start on, before it calls any remote; and what is built for which role."""
+"""For which errors a process refuses to start, before it calls any remote; and which parts each role has."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.engines import store_lines
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    """A folder with settings for a service whose remotes nobody serves."""
+    """A folder with settings for a service. No remote answers at their addresses."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port())
     yield tmp_path
@@ -66,7 +66,7 @@ def test_what_was_opened_is_closed_where_building_fails(home: Path) -> None:
 
 
 def test_shops_are_bound_in_one_order_whatever_that_of_the_file(tmp_path: Path) -> None:
-    """Two processes that lock them in two orders at their first start would wait for each other."""
+    """If two processes locked the rows in different orders at their first start, they could wait for each other."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     write_settings(tmp_path, {"beta": nowhere, "alpha": nowhere}, nowhere, free_port())
     with ExitStack() as stack:

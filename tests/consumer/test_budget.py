@@ -66,7 +66,7 @@ def test_a_worker_that_starts_later_finds_the_budget_spent(rig: Rig) -> None:
 
 
 def test_a_spent_budget_does_not_stop_other_calls_in_the_same_turn(rig: Rig) -> None:
-    """Otherwise a thread that meets a spent account would wait although other commands are due."""
+    """Without this, a thread that finds an account's budget spent would wait although other commands are due."""
     rig.add("7-C", "beta", sku="TASSE-33CL")
     work(rig, rig.new_worker((BudgetWindow("hour", HOUR, 3),)))
     rig.poll()

@@ -1,4 +1,4 @@
-"""Settings: the error of a wrong one names its file or variable and its key; then what right ones mean."""
+"""Settings. The error of a wrong setting names its file or variable and its key. Then the meaning of right settings."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,14 +61,14 @@ def written(folder: Path, text: str) -> Path:
 
 
 def shop(**lines: str) -> str:
-    """The good file with these keys in [shops.alpha] changed, or left out where the value is empty."""
+    """The good file with these keys of [shops.alpha] changed. A key with an empty value is left out."""
     table = {"hostname": '"alpha.mirakl.net"', "shop_id": "2104", "api_key_file": '"a.key"'} | lines
     body = "".join(f"{key} = {value}\n" for key, value in table.items() if value)
     return f'[shops.alpha]\n{body}[shops.alpha.oms]\ncompany_ref_id = 1\napi_key_file = "o.key"\n'
 
 
 def error_text(folder: Path, text: str) -> str:
-    """Of the ConfigError that this file causes, with FILE for its path."""
+    """Return the text of the ConfigError that this file causes, with FILE instead of its path."""
     path = written(folder, text)
     with pytest.raises(ConfigError) as error:
         load(path)

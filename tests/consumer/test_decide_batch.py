@@ -1,4 +1,4 @@
-"""What a batch decides from what was loaded: rows, journal, commands, attention, reports. Pure: without a store."""
+"""`decide_batch` and `decide_replan`, without a store: orders, journal, commands, attention and reports of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,7 +51,7 @@ def after(decision: BatchDecision) -> OrderRow:
 
 
 def decided(*events: Event, policy: Policy = Policy()) -> OrderRow:
-    """The order after a batch that nothing came before."""
+    """The order after its first batch."""
     return after(decide_batch(events, loaded(), {"alpha": policy}, NOW))
 
 

@@ -1,4 +1,4 @@
-"""Hooks: a listener overrides what it needs, and several of them hear everything in their order."""
+"""Hooks: a subclass overrides the methods that it needs, and `Several` calls each of several hooks in their order."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from consumer.hooks import HOOKS, Hooks, Several
 
 
 class Heard(Hooks):
-    """Keeps every call in a list that several share."""
+    """Records every call in a list that several recorders share."""
 
     def __init__(self, name: str, calls: list[tuple[str, str, tuple[Any, ...]]]) -> None:
         def keep(hook: str) -> Callable[..., None]:

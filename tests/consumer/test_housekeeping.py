@@ -1,4 +1,4 @@
-"""What one process does for all."""
+"""The work that one worker process does for all processes."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_orders_are_planned_again_after_the_policy_changed_while_nothing_ran(tmp
 
 
 def test_the_embedded_log_loses_applied_records_after_a_week(tmp_path: Path) -> None:
-    """But the last record of each partition, so that offsets do not begin again."""
+    """The last record of each partition is kept, so that new records do not get old offsets."""
     rig = Rig(tmp_path)
     rig.add("1-A")
     rig.poll()

@@ -35,7 +35,7 @@ def processes(open_store: OpenStore) -> Processes:
 
 
 def statements(store: Store) -> list[str]:
-    """The statements that this store executes from now on."""
+    """Return a list to which every statement that this store executes from now on is added."""
     asked: list[str] = []
     sa.event.listen(store.engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
     return asked
@@ -215,7 +215,7 @@ def test_a_process_that_stops_is_replaced_without_a_wait(processes: Processes) -
 def test_members_that_ended_are_deleted_a_day_later_and_tokens_of_shops_are_not(
     open_store: OpenStore, processes: Processes
 ) -> None:
-    """Each start has a name of its own: without the deletion the rows would only become more."""
+    """Each start of a process has a new name, so without the deletion the number of rows would only grow."""
     store = open_store()
 
     def started(holder: str) -> tuple[Leases, set[str]]:

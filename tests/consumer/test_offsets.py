@@ -1,4 +1,4 @@
-"""Offsets that store and log do not agree on: the rule alone, and what follows a reset."""
+"""Offset mismatches of store and log: the rule by itself, and what happens after a reset."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_offsets_without_a_mismatch_leave_no_gap(stored: Progress, offsets: Part
 def test_a_partition_that_lost_nothing_has_no_mismatch(
     first: int, applied: int, waiting: int, deleted: int, behind: int, has_commit: bool
 ) -> None:
-    """Applied in order, committed late or never, and deleted only what was applied."""
+    """Records are applied in order, the commit is late or missing, and the log deletes only applied records."""
     position = first + applied
     committed = max(first, position - behind) if has_commit else None
     offsets = PartitionOffsets(min(first + deleted, position), position + waiting, "a", committed)
@@ -191,7 +191,7 @@ def test_a_partition_that_does_not_exist_cannot_be_reset(folders: Path) -> None:
 
 
 def test_a_poll_that_is_under_way_does_not_undo_a_reset(folders: Path) -> None:
-    """At its end it would store a cursor that lies behind the lost days, and they would never be read."""
+    """At its end the poll would store a cursor that is later than the lost days, and these would never be read."""
     rig = Rig(folders / "now")
     rig.add("1-A", state="SHIPPING")
     rig.poll()

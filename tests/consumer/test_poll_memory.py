@@ -1,4 +1,4 @@
-"""What a poller remembers: how long, and what makes it forget."""
+"""What a poller remembers, for how long, and what makes it forget."""
 
 from datetime import UTC, datetime, timedelta
 

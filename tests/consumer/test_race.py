@@ -83,7 +83,10 @@ def race(each: Sequence[Store], rounds: int) -> list[BaseException]:
 
 
 def lost(store: Store, rounds: int) -> list[str]:
-    """What is wrong with the orders: each must be the join of every event, once each, in versions without a gap."""
+    """Return what is wrong with the orders.
+
+    Each order must be the join of all its events, each applied once, and its versions must have no gap.
+    """
     events = [
         *(snapshot_event(read("SHIPPING")), snapshot_event(read("SHIPPED", updated=1, began=1))),
         *(spoke(), sent(), sent("T2", when=2), answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM)),
