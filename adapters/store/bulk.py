@@ -1,4 +1,4 @@
-"""Statements on many rows at once, the only place where SQLite and PostgreSQL get different statements.
+"""Statements on many rows at once, which are the only statements that differ between SQLite and PostgreSQL.
 
 The engines are also opened and locked in different ways: see engine.py, and `Store` in transaction.py.
 

@@ -27,7 +27,7 @@ _OPTION: Final = "--from"
 
 
 class CopyRefused(OrderflowError):
-    """The source or the target is not in the state that a copy needs. Nothing was changed."""
+    """The source or the target is not in the state that a copy needs. Neither of them was changed."""
 
 
 def copy_to_postgresql(
@@ -40,7 +40,7 @@ def copy_to_postgresql(
     against other writers and is not changed. Raises ConfigError, CopyRefused, StoreUnavailable.
     """
     if target.is_sqlite:
-        raise ConfigError("store.url: is SQLite; the configuration has to name the PostgreSQL to move to")
+        raise ConfigError("store.url: is SQLite, but it has to name the PostgreSQL database to which the store moves")
     _check_url(source_url)
     lock = engine.hold_alone(source_url, _OPTION)
     source = Store(source_url)
@@ -121,8 +121,8 @@ def _check_target(new: sa.Connection) -> None:
     for table in s.metadata.sorted_tables:
         if new.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is not None:
             raise CopyRefused(
-                f"store.url: the PostgreSQL database is not empty ({table.name} has rows). Move into a database of "
-                "its own, before anything has run on it"
+                f"store.url: the PostgreSQL database is not empty ({table.name} has rows). Move into a new "
+                "database, on which no process has run yet"
             )
 
 

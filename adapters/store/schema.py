@@ -32,7 +32,7 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return value
         if value.tzinfo is None:
-            raise ValueError("an instant without a zone")  # read as local time, it would be wrong by hours
+            raise ValueError("an instant without a zone")  # in local time it would be wrong by hours
         return value if dialect.name != "sqlite" else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:

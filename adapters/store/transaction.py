@@ -16,7 +16,7 @@ from adapters.store import engine
 
 
 class Transaction:
-    """One write transaction. `execute` runs a statement in it. `is_sqlite` is for bulk.py, where the engines differ."""
+    """One write transaction. `execute` runs a statement in it. bulk.py needs `is_sqlite`, as the engines differ."""
 
     def __init__(self, connection: sa.Connection, is_sqlite: bool) -> None:
         self.execute = connection.execute

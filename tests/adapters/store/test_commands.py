@@ -18,7 +18,7 @@ from statemachine.commands import Command, CommandKind, CommandState
 from tests.adapters.store.support import CONFIRM, IMPORT, NOW, TRACK, Desk, later, on_postgresql, rows
 from tests.support import Meanwhile, OpenStore
 
-# -- What opens, ends, and opens again --------------------------------------------------------------------------------
+# -- Opening, ending, and opening again -------------------------------------------------------------------------------
 
 
 def test_a_command_that_became_obsolete_opens_again_in_its_old_row(desk: Desk) -> None:
@@ -77,7 +77,7 @@ def test_a_leased_command_is_revived(desk: Desk) -> None:
 
 @pytest.mark.parametrize("release", ["settle", "requeue"])
 def test_a_command_that_ended_as_obsolete_is_wanted_when_it_opens_again(desk: Desk, release: str) -> None:
-    """Otherwise it would be claimed again and again, each time without a call."""
+    """If the mark stayed, workers would claim the command again and again, each time without a call."""
     (command,) = desk.open(TRACK)
     desk.lease(command)
     desk.mark_obsolete(command)
@@ -112,7 +112,7 @@ def test_a_command_needs_its_order(desk: Desk) -> None:
         command_rows.open_due(tx, [(99, TRACK, NOW)], NOW)
 
 
-# -- Which one a worker claims ----------------------------------------------------------------------------------------
+# -- Which command a worker claims ------------------------------------------------------------------------------------
 
 
 def test_a_command_is_not_claimable_before_it_is_due(desk: Desk) -> None:
@@ -308,7 +308,7 @@ def test_a_claim_skips_an_order_that_a_consumer_has_locked(open_store: OpenStore
 
 @on_postgresql
 def test_a_command_leased_between_read_and_lock_is_not_leased_again(open_store: OpenStore) -> None:
-    """The read may see the row as it was before; `lease` checks it again when the order is locked."""
+    """A claim may read the command before another worker leases it, so `lease` checks it under the order's lock."""
     desk, other = Desk(open_store()), open_store()
     (command,) = desk.open(IMPORT)
     with other.transaction() as tx:

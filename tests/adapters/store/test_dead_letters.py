@@ -40,7 +40,7 @@ def test_the_same_bytes_for_the_same_reason_are_counted(store: Store) -> None:
     first, second = sorted(dead_letter_rows.newest(store), key=lambda each: each.id)
     assert first == StoredDeadLetter(
         source="topic",
-        place="topic/0/3",  # of the last one
+        place="topic/0/3",  # of the record that came last
         reason="not_json",
         detail="x",
         digest="digest",

@@ -22,7 +22,7 @@ def test_another_database_is_a_configuration_error(url: str) -> None:
         ("postgresql://me@host/db", "postgresql://me@host/db", ""),
         ("postgresql://me:p%40ss@host:5/db", "postgresql://me@host:5/db", "p@ss"),
         ("postgresql://me@host/db?password=p%40ss&a=b", "postgresql://me@host/db?a=b", "p@ss"),
-        ("postgresql://me:other@host/db?password=p", "postgresql://me@host/db", "p"),  # as the driver takes it
+        ("postgresql://me:other@host/db?password=p", "postgresql://me@host/db", "p"),  # the driver prefers the query
         ("postgresql://me@host/db?password=o&password=p", "postgresql://me@host/db", "p"),
     ],
 )

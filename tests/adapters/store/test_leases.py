@@ -39,7 +39,7 @@ def test_a_stale_token_is_fenced(open_store: OpenStore) -> None:
     assert back.holder == old.holder
     assert back.token == new.token + 1
     with pytest.raises(Fenced):
-        check(one, old)  # the holder is the same, the token is not
+        check(one, old)  # the same holder name, but an old token
 
 
 def test_a_lease_that_was_never_taken_is_fenced(store: Store) -> None:
@@ -64,7 +64,7 @@ def test_a_released_lease_can_be_taken_at_once(store: Store) -> None:
 
 
 def test_a_revoked_lease_fences_its_holder_who_may_take_it_again(store: Store) -> None:
-    """A write under the revoked lease is fenced; under the new one it is not."""
+    """A write under the revoked lease raises Fenced. A write under its next lease is allowed."""
     held = leased(store)
     with store.transaction() as tx:
         lease_rows.revoke(tx, held.name)

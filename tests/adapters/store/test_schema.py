@@ -28,7 +28,7 @@ def test_the_migrations_make_the_schema_and_may_run_twice(store: Store) -> None:
 
 
 def parts_of(sql: str) -> tuple[str, ...]:
-    """A CREATE statement; a table as its sorted definitions, because their order means nothing."""
+    """Split a CREATE TABLE into its sorted definitions, because their order has no meaning. Keep other statements."""
     sql = " ".join(sql.replace('"', "").split())  # a recreated table has its name in quotes
     if not sql.startswith("CREATE TABLE"):
         return (sql,)

@@ -75,7 +75,7 @@ class Bound:
 
 
 def bound_second(open_store: OpenStore, name: str, shop_id: int) -> Bound:
-    """One process binds alpha to shop 1 and has not committed yet; meanwhile a second one binds `name`."""
+    """One process binds alpha to shop 1 and has not committed yet. At the same time a second one binds `name`."""
     one, other = open_store(), open_store()
     with one.transaction() as tx:
         shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=NOW)
