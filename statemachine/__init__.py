@@ -9,7 +9,7 @@ Read in this order:
 - readings: questions that several rules ask of the facts. `best_tracking`, `last_answer` and others
 - commands: the calls to Mirakl and the OMS, and how their earlier rounds ended. `CommandKind`, `Command`, `Policy`
 - attention: why a person should look at an order. `Reason`, `REASONS`, `Attention`
-- plan: state, commands due and attention at once. `plan`, `read_after`
+- plan: the state, the due commands and the attention of an order. `plan`, `read_after`
 - diagram: the table as pictures and prose
 
 An event goes through `decide`, and then its order through `plan`: consumer/apply.py calls both. Other packages use

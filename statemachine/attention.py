@@ -1,4 +1,4 @@
-"""What of an order needs a person, and why: a table with a row for each reason, and the rules when each stands.
+"""Why a person should look at an order: a table with a row for each reason, and the rules by which an order has it.
 
 A reason is never a state: an order in trouble keeps its state. docs/attention.md is made from the table.
 """
@@ -217,12 +217,12 @@ class Attention:
 
     @classmethod
     def of_command(cls, reason: Reason, kind: CommandKind, round_: int) -> "Attention":
-        """A call that ended without success."""
+        """Make the reason for a call that ended without success."""
         return cls(reason, f"{kind}#{round_}")
 
     @property
     def command(self) -> CommandKind | None:
-        """The kind of the call, where `of_command` made this."""
+        """The kind of the call; None if the reason is not about a call."""
         name = self.detail.partition("#")[0]
         return next((kind for kind in CommandKind if kind == name), None)
 
@@ -233,13 +233,13 @@ class Attention:
 
     @property
     def token(self) -> str:
-        """How a person's decision to settle names it."""
+        """The name of the reason in a person's decision to settle."""
         return f"{self.reason}:{self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
 class StandingAttention(Attention):
-    """A reason as it is stored with its order: with the instant since which it stands."""
+    """A reason as it is stored with its order: with the instant from which on the order has it."""
 
     since: datetime = field(kw_only=True)
 
@@ -248,7 +248,7 @@ class StandingAttention(Attention):
 
 
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
-    """What needs a person, less what a person has settled."""
+    """Every reason that the order has now, without those that a person has settled."""
     settled = {token for one in facts.decisions if one.kind == DecisionKind.SETTLE for token in one.subject}
     found = {*_of_commands(facts, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
     if state.is_final:
@@ -265,7 +265,7 @@ _REJECTED: Final = {
 
 
 def _of_commands(facts: Facts, needs: Sequence[Need]) -> Iterator[Attention]:
-    """Calls that are needed, and not due because of how their last round ended."""
+    """Calls that are needed, but not due because their last round ended without success."""
     for need in needs:
         match obstacle(facts, need):
             case Obstacle.REJECTED:
@@ -280,7 +280,8 @@ def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:
     last = max(
         no for no in facts.rejections if (no.kind, no.carries, no.basis) == (need.kind, need.carries, need.basis)
     )
-    # Mirakl's 400 may only mean that the order had moved on: that shows at the next read (docs/rules.md 19).
+    # Mirakl's 400 may only mean that the order was in a later state already. The next read shows that
+    # (docs/rules.md 19).
     read_since = facts.snapshot is not None and facts.snapshot.read_at > last.at
     if last.code == ALREADY_THERE:
         yield Attention(Reason.ALREADY_IN_OMS)
@@ -318,13 +319,13 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
 
 
 def _is_held(facts: Facts) -> bool:
-    """The newest decision is to hold. A retry does not count: it does not end a hold."""
+    """Whether a person's newest decision is to hold. A retry is left out, because it does not end a hold."""
     last = last_decision(facts, DecisionKind.HOLD, DecisionKind.SETTLE, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     return last is not None and last.kind == DecisionKind.HOLD
 
 
 def _ships_too_early(snapshot: Snapshot) -> bool:
-    """Mirakl does not allow the shipment yet: it waits for the seller or for the customer's money."""
+    """Whether Mirakl does not allow the shipment yet: it waits for the seller or for the customer's money."""
     return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
 
 
@@ -347,7 +348,10 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
 
 
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
-    """Mirakl ended the order. A person has to look if the OMS has it, or may have it, and has not canceled it too."""
+    """Reasons of an order that Mirakl refused or canceled.
+
+    A person has to look if the goods have left, or if the OMS has the order, or may have it, and has not canceled it.
+    """
     if facts.dispatches:
         yield Attention(Reason.CANCELED_AFTER_DISPATCH)
         return

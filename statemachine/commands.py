@@ -1,9 +1,10 @@
-"""Commands: the calls that change something at Mirakl or at the OMS, and what became of their earlier rounds.
+"""Commands: the calls that change something at Mirakl or at the OMS, and how their earlier rounds ended.
 
-plan.py says what is needed, from the facts and the shop's policy. A needed command is due, unless its last round was
-rejected on the same basis, given up, or not applied. A command is one row for ever under its key (kind, what it
-carries, round), so the same need never yields two calls. The next round begins after an end that did not satisfy the
-need (an answer that a later read disproved, a rejection, a give-up), or when a person asks for a retry.
+plan.py finds which calls are needed, from the facts and the shop's policy. A needed call is due, unless its last round
+was rejected on the same basis, given up, or not applied. A command has one row for its key (kind, what it carries,
+round), and the row is never deleted, so the same need never becomes two commands. The next round begins after an end
+that did not satisfy the need (an answer that a later read disproved, a rejection, a give-up), or when a person asks for
+a retry.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +50,10 @@ class CommandKind(StrEnum):
 
     @property
     def call(self) -> str:
-        """The label `operation` of orderflow_api_requests_total: KornitX has no short name for its call, so ours."""
+        """The label `operation` of orderflow_api_requests_total.
+
+        It is Mirakl's name for the call. For a call to KornitX, which has no short names, it is the name of the kind.
+        """
         return self.value if self.remote is Remote.OMS else self.operation
 
 
@@ -75,7 +79,7 @@ MAX_DISPROVED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a shop wants decided for it."""
+    """What is decided for every order of a shop."""
 
     acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": a person decides if an SKU is not known
     known_skus: frozenset[str] = frozenset()
@@ -128,7 +132,7 @@ class Command:
         return CommandKey(self.kind, self.carries, self.round)
 
 
-# -- What became of earlier rounds -------------------------------------------------------------------------------
+# -- How earlier rounds ended ------------------------------------------------------------------------------------
 
 
 class Obstacle(StrEnum):
@@ -140,14 +144,14 @@ class Obstacle(StrEnum):
 
 
 def next_round(facts: Facts, need: Need) -> int:
-    """The round of this need's next command: behind every end, and no earlier than a person's retry asks for."""
+    """The round of this need's next command: greater than that of every end, and at least that of a person's retry."""
     ends: tuple[Answer | Rejection | GiveUp, ...] = (*facts.answers, *facts.rejections, *facts.given_up)
     ended = [end.round + 1 for end in ends if _is_of(end, need)]
     return max([*ended, _reopened_at(facts, need)])
 
 
 def obstacle(facts: Facts, need: Need) -> Obstacle | None:
-    """Why this need is not due; None if nothing stands in its way."""
+    """Why this need is not due, or None if it is."""
     since = _reopened_at(facts, need)
     if any(no.basis == need.basis and no.round >= since for no in facts.rejections if _is_of(no, need)):
         return Obstacle.REJECTED
@@ -165,7 +169,7 @@ def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:
 
 def _reopened_at(facts: Facts, need: Need) -> int:
     """The round of a person's newest retry of this need; ends of earlier rounds are no obstacle any more."""
-    if not facts.decisions:  # of nearly every order
+    if not facts.decisions:  # so it is for nearly every order; this saves time
         return 0
     retries = (decision for decision in facts.decisions if decision.kind == DecisionKind.RETRY)
     retried = [CommandKey.parse(text) for retry in retries for text in retry.subject]

@@ -1,4 +1,4 @@
-"""What can happen to an order. Every event goes through consumer/apply.py, also those of workers and of people."""
+"""What can happen to an order. consumer/apply.py applies every event, also those of workers and of people."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +21,9 @@ class Event:
     """One event of one order.
 
     `source` and `event_id` together are unique for ever: a second event with both is a repeat (docs/rules.md 10).
-    `new_facts` is all that it adds to the facts, without personal data. `raw` are the bytes of an order as received,
-    `digest` is theirs. `note` is for the timeline: words of closed sets and numbers, no personal data.
+    `new_facts` is all that the event adds to the facts, without personal data. `raw` are the bytes of an order as
+    received, and `digest` is the digest of these bytes. `note` is for the timeline: words of closed sets and numbers,
+    no personal data.
     """
 
     source: str

@@ -42,7 +42,7 @@ KNOWN_STATES: Final = frozenset(_RANK[PAY_ON_ACCEPTANCE])
 
 
 def rank_of(workflow: str, state: str) -> int:
-    """The place of `state` in the life of its workflow. It only breaks ties between reads of one instant.
+    """The place of `state` among the states of its workflow. It decides only between reads with the same `updated_at`.
 
     A missing or unknown workflow counts as PAY_ON_ACCEPTANCE; a state that we do not know ranks below all.
     """
@@ -54,7 +54,7 @@ def rank_of(workflow: str, state: str) -> int:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tracking:
-    """A carrier and a number, as the OMS names them or as Mirakl shows them. Empty strings where there is none."""
+    """A carrier and a number, as the OMS names them or as Mirakl shows them. What is not known is an empty string."""
 
     carrier: str = ""
     number: str = ""
@@ -76,7 +76,7 @@ class Tracking:
 
 
 def _bare(number: str) -> str:
-    """Without what means nothing: carriers print spaces in numbers, and upper or lower case."""
+    """The number without spaces, in lower case: carriers print the same number in several ways."""
     return "".join(number.split()).casefold()
 
 
@@ -96,10 +96,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Snapshot:
-    """One read of an order (OR11). The first five fields are its place among all reads, in this order
-    (docs/rules.md 2)."""
+    """One read of an order (OR11).
 
-    updated_at: datetime  # last_updated_date; the start of the read where it is missing
+    The newest of several snapshots is the greatest one by its first five fields, compared in this order
+    (docs/rules.md 2).
+    """
+
+    updated_at: datetime  # last_updated_date; the start of the read if Mirakl names none
     rank: int  # see rank_of
     has_address: bool
     read_at: datetime  # when the read began, by our clock
@@ -107,7 +110,7 @@ class Snapshot:
     state: str
     workflow: str = ""
     created_at: datetime = EPOCH
-    ship_by: datetime = EPOCH  # shipping_deadline; EPOCH where Mirakl names none
+    ship_by: datetime = EPOCH  # shipping_deadline; EPOCH if Mirakl names none
     shipping_type: str = ""
     has_messages: bool = False
     tracking: Tracking = Tracking()
@@ -203,11 +206,11 @@ class GiveUp:
 class DecisionKind(StrEnum):
     """What a person can decide about an order."""
 
-    ACCEPT = "accept"  # answer Mirakl yes, also if the shop's policy does not
+    ACCEPT = "accept"  # answer Mirakl yes, even if the shop's policy does not
     REFUSE = "refuse"  # answer Mirakl no, for every line
     HOLD = "hold"  # make no call of the order until it is settled
     SETTLE = "settle"  # mark what needs attention at this moment as done; end a hold
-    RETRY = "retry"  # open calls again that ended without success
+    RETRY = "retry"  # make calls again that ended without success
 
 
 @dataclass(frozen=True, slots=True, order=True)

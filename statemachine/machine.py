@@ -1,4 +1,4 @@
-"""One event on one order: the facts after it, the state that they amount to, and the edge that leads there."""
+"""Decides what one event does to one order: the facts after it, their state, and the edge that leads to that state."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,7 +22,7 @@ class EventResult(StrEnum):
 
     MOVED = "moved"
     NOTED = "noted"  # the facts grew, the state stays
-    STALE = "stale"  # nothing that was not known
+    STALE = "stale"  # everything in it was known before
     NO_EDGE = "no_edge"  # the facts lead to a state to which no edge leads: facts and state stay, a person looks
     REPEATED = "repeated"  # the journal holds the event already: counted by apply, and never seen by `decide`
 
@@ -48,7 +48,7 @@ class _Order:
 
 
 def machine_of(table: tuple[Edge, ...]) -> Machine:
-    """A table as a machine of `transitions`. The condition of an edge: the facts amount to its target."""
+    """Make a machine of `transitions` from a table. An edge may be taken if the facts amount to its target."""
     machine = Machine(model=None, states=State, initial=None, auto_transitions=False)
     for edge in table:
         for trigger in edge.on:
@@ -61,9 +61,9 @@ _EDGES: Final = {(edge.source, edge.target): edge for edge in TABLE}
 
 
 def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE) -> Outcome:
-    """Join the facts of the event, and move along the one edge that leads to what the facts now are.
+    """Join the facts of the event, and move along the edge that leads to the state of the joined facts.
 
-    Raises nothing for any facts: if no edge leads to their state, the result is NO_EDGE.
+    If the table has no such edge, the state stays and the result is NO_EDGE. Raises nothing for any facts.
     """
     known = join(facts, event.new_facts)
     target = state_of(known)

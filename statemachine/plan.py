@@ -1,4 +1,4 @@
-"""State, commands due and attention of an order, from one pass over its facts and the shop's policy."""
+"""The state, the due commands and the attention of an order, all from its facts and the shop's policy."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,11 @@ class Plan:
 
 
 def plan(facts: Facts, policy: Policy) -> Plan:
-    """All three at once: they rest on the same state and needs, and to find those is most of the work."""
+    """Return the state of an order, its due calls, and what needs a person.
+
+    One function finds all three, because the calls and the attention depend on the state and on the needed calls, and
+    finding these is most of the work.
+    """
     state = state_of(facts)
     needs = tuple(_needs(facts, policy, state))
     attention = standing(facts, policy, state, needs)
@@ -43,7 +47,10 @@ def plan(facts: Facts, policy: Policy) -> Plan:
 
 
 def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
-    """Every call that the present asks for, done or not, in the order of an order's life."""
+    """Yield every call that the facts and the policy ask for, in the order of an order's life.
+
+    A rejection or a give-up does not end the need: `_due` leaves out such a call, and `standing` shows it to a person.
+    """
     snapshot = facts.snapshot
     if snapshot is None:
         return
@@ -60,7 +67,10 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
 
 
 def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> DecisionKind | None:
-    """What to answer Mirakl; also for an order that the OMS has sent, because Mirakl still waits for the answer."""
+    """What to answer Mirakl, or None if no answer is needed.
+
+    An order that the OMS has already sent needs the answer too, because Mirakl still waits for it.
+    """
     if snapshot.state != "WAITING_ACCEPTANCE" or not snapshot.lines:
         return None
     if is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
@@ -95,15 +105,16 @@ def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequence[Attention]) -> tuple[Command, ...]:
-    """Needed, and neither rejected, given up nor blocked."""
+    """The needed calls that may be made now: none if the order is blocked or too old, and no call with an obstacle."""
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
-    if EPOCH < created_at < policy.not_before:  # an order without a date is not known to be old
+    if EPOCH < created_at < policy.not_before:  # an order without a date is not taken for an old one
         return ()
     if any(one.about.blocks for one in attention):
         return ()
     open_needs = [need for need in needs if obstacle(facts, need) is None]
     if any(need.kind == CommandKind.TRACK for need in open_needs):
-        # Tracking first, in its own call. A tracking that was refused or given up does not stop the shipment.
+        # The tracking goes first, in a call of its own: OR24 waits while OR23 is due. A tracking that was refused or
+        # given up is not due any more, so it does not stop the shipment.
         open_needs = [need for need in open_needs if need.kind != CommandKind.CONFIRM]
     return tuple(Command(need.kind, need.carries, next_round(facts, need), need.basis) for need in open_needs)
 

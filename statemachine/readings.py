@@ -29,20 +29,20 @@ def mirakl_state(facts: Facts) -> str:
 
 
 def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
-    """The answer whose proof is due last. `carries`: only of the command that carries this."""
-    if not facts.answers:  # of most orders most of the time, and every predicate asks
+    """The answer whose proof is due last. If `carries` is given, only answers to commands that carry this count."""
+    if not facts.answers:  # so it is for most orders; this saves time, because several predicates ask
         return None
     answers = [a for a in facts.answers if a.kind == kind and carries in (None, a.carries)]
     return max(answers, key=lambda answer: (answer.proof_after, answer), default=None)
 
 
 def is_pending(facts: Facts, answer: Answer | None) -> bool:
-    """There is an answer, and no read that began after its grace period has come yet (docs/rules.md 16)."""
+    """Whether there is an answer, and no read has come yet that began after its grace period (docs/rules.md 16)."""
     return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
 
 
 def import_known(facts: Facts) -> bool:
-    """The OMS has the order: it answered the import, it reported on the order, or a person settled `already_in_oms`.
+    """Whether the OMS has the order: it answered the import, reported on it, or a person settled `already_in_oms`.
 
     Its ids in the OMS may still be unknown.
     """
@@ -52,14 +52,14 @@ def import_known(facts: Facts) -> bool:
 
 
 def is_sent(facts: Facts, line: Line) -> bool:
-    """A dispatched status covers the line, or the parcels hold as many of it as were ordered (docs/kornitx.md 9.5)."""
+    """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
     if any(d.covers == "order" or (d.covers == "part" and _part_holds(facts, d, line)) for d in facts.dispatches):
         return True
     return sent_quantity(facts, line.id) >= max(line.quantity, 1)
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
-    """Pieces of the line in all parcels. A parcel that is reported twice counts once (docs/kornitx.md 9.4)."""
+    """How many pieces of the line the parcels hold. A parcel reported twice counts once (docs/kornitx.md 9.4)."""
     parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
     return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
 
@@ -69,7 +69,7 @@ def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 
 def all_sent(facts: Facts) -> bool:
-    """At least one line is open and every open line is sent."""
+    """Whether every open line is sent. False if no line is open."""
     lines = facts.snapshot.open_lines if facts.snapshot and facts.dispatches else ()
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
@@ -102,7 +102,7 @@ def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
 
 
 def acceptance(facts: Facts, policy: Policy) -> DecisionKind | None:
-    """What to answer Mirakl: ACCEPT, REFUSE, or None where a person has to decide."""
+    """What to answer Mirakl: ACCEPT, REFUSE, or None if a person has to decide."""
     decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
         return decision.kind

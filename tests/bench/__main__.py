@@ -2,8 +2,9 @@
 
     make bench                         make bench ARGS="--quick"        python -m tests.bench --events 20000 --json
 
-A round begins with an empty database and reads the same records both ways, one after the other and each time in the
-other order, so that what else the machine does hits both. Ratios of one run count; absolute figures say little.
+A round begins with an empty database and reads the same records both ways, one way after the other. The next round
+begins with the other way, so that other work of the machine slows both alike. Compare the ratios of one run; absolute
+figures of two machines cannot be compared.
 """
 
 import argparse
@@ -50,11 +51,12 @@ MIXES = {
     "repeat": "every event is in the journal already",
     "update": "every event brings a later state of a known order",
 }
-#: The state that the orders of a topic show, and how long after their making they were read.
+#: For each topic: the state of its orders at Mirakl, and the time between their creation and the read.
 TOPICS = {"new": ("WAITING_ACCEPTANCE", timedelta(minutes=1)), "update": ("SHIPPING", timedelta(hours=1))}
 #: Where a mix's events are.
 TOPIC_OF = {"new": "new", "repeat": "new", "update": "update"}
-#: What the simulators' order has and the machine never reads: without it an order has the 2 kB of the figure.
+#: Fields of a simulated order that orderflow never reads. They are left out, so that an order has about 2 kB, as in
+#: docs/performance.md.
 LEFT_OUT = ("billing_address", "commission_taxes", "shipping_taxes", "taxes", "offer_state_code", "category_label")
 
 
@@ -81,14 +83,14 @@ class Figure:
 
 
 class Watch:
-    """Measures from the first records on: before them a client waits for its connection, or for its group."""
+    """Measures the pace from the first records on, without the time in which a client waits for its connection."""
 
     def __init__(self) -> None:
         self._first = self._seen = 0
         self._began = self._cpu_began = 0.0
 
     def saw(self, count: int) -> int:
-        """Returns how many were seen."""
+        """Note that `count` more records were read. Returns how many were read so far."""
         if count and not self._seen:
             self._first, self._began, self._cpu_began = count, time.perf_counter(), time.process_time()
         self._seen += count

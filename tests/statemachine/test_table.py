@@ -19,7 +19,7 @@ Move = tuple[State, Trigger, State]
 
 @cache
 def space() -> tuple[frozenset[Facts], frozenset[Move]]:
-    """All facts that any life can leave behind, in any order of arrival; and every move between two of them."""
+    """All facts that any life can leave behind, in any order of arrival; and every move between their states."""
     all_facts: set[Facts] = set()
     moves: set[Move] = set()
     for life in lives():
