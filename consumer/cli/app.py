@@ -16,11 +16,11 @@ Examples:
   orderflow init                              write a first configuration
   orderflow run --config orderflow.toml       poll, decide, accept, import, ship
   orderflow orders list --attention           what needs a person
-  orderflow orders explain ORDER              why is it there, what does it wait for
+  orderflow orders explain ORDER              why it is in its state, and what it waits for
 
 \b
 Exit codes:
-  0  good
+  0  done
   1  a bad answer: no such order, a decision that is not possible, a difference found, an audit failed, or you said no
   2  the configuration or the use is wrong, or the store does not answer
 """
@@ -30,7 +30,7 @@ class _Commands(typer.core.TyperGroup):
     """Prints an error of ours as a text without a traceback, and ends with the exit code of its kind."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # neither the store nor JSON takes it
+        if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # the store and JSON refuse it
             ctx.fail("an argument is no text in UTF-8")
         return super().parse_args(ctx, args)
 

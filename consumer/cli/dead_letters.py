@@ -13,7 +13,7 @@ from consumer.cli.options import FILE, Config, DeadLetterId, DeadLetterIds, Json
 from consumer.cli.output import ask, at_most, print_bytes, print_json, print_pairs, print_rows, text
 from consumer.operations import dead_letters
 
-commands = group("Dead letters: what could not be used, as received.")
+commands = group("Dead letters: records that could not be used, as they were received.")
 
 
 @commands.command("list")
@@ -80,7 +80,7 @@ def dead_letters_replay(
 ) -> None:
     """Publish dead letters once more, byte for byte, after their cause is fixed.
 
-    What still cannot be used becomes a dead letter again, with the same id.
+    A record that still cannot be used becomes a dead letter again, with the same id.
 
     \b
     Example:

@@ -12,7 +12,7 @@ from consumer.config import Settings
 from consumer.operations import offsets
 from consumer.operations.errors import require_reason
 
-commands = group("How far each partition was applied, and what to do where log and store do not fit.")
+commands = group("How far each partition was applied, and what to do if log and store do not fit.")
 
 
 @commands.command("list")
@@ -47,8 +47,8 @@ def offsets_reset(
         Literal["stored", "earliest", "latest"],
         typer.Option(
             "--to",
-            help="stored: where the store is, within what the log still has; earliest: at the oldest record; "
-            "latest: behind the newest.",
+            help="stored: at the store's position, or at the nearest one that the log still has; "
+            "earliest: at the oldest record; latest: after the newest record.",
         ),
     ] = "stored",
     file: Config = FILE,

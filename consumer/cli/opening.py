@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from adapters.log.embedded import EmbeddedLog
     from adapters.log.kafka import KafkaLog
 
-# bootstrap imports every part of the service, which takes a while. So it is imported where something is opened, and
-# `orderflow --help` need not wait for it.
+# bootstrap imports every part of the service, which takes a while. So the functions that need it import it themselves,
+# and `orderflow --help` does not wait for it.
 
 
 def _system_user() -> str:
@@ -65,7 +65,7 @@ class Session:
         return bootstrap.group_of(self.settings)
 
     def order_writer(self) -> OrderWriter:
-        """What applies a person's decisions, as the service does with its events."""
+        """Make the writer that applies a person's decisions, the same as the service uses for its events."""
         from consumer import bootstrap  # noqa: PLC0415
 
         outbox = bootstrap.outbox_of(self.settings)
@@ -74,9 +74,9 @@ class Session:
 
 @contextmanager
 def opened(context: typer.Context, file: Path) -> Iterator[Session]:
-    """Open the store that the configuration names. Nothing is created or migrated, since most commands only look.
+    """Open the store that the configuration names. Nothing is created or migrated, since most commands only read.
 
-    Raises ConfigError where there is no store yet, or its schema is that of another version.
+    Raises ConfigError if there is no store yet, or if its schema is that of another version.
     """
     from consumer import bootstrap  # noqa: PLC0415
 
@@ -106,11 +106,11 @@ def opened_with_log(context: typer.Context, file: Path) -> "Iterator[tuple[Sessi
 
 
 def missing_file(settings: Settings) -> Path | None:
-    """The file of a SQLite store that does not exist yet; None where there is nothing to miss."""
+    """The path of the SQLite store if its file does not exist yet; else None, as for PostgreSQL."""
     file = sqlite_file(settings.store.url)
     return file if file and not file.exists() else None
 
 
 def cure(file: Path) -> str:
-    """What to do about a missing store or an old schema."""
+    """The command that mends a missing store or an old schema, as part of an error text."""
     return f"run `orderflow migrate --config {file}`"

@@ -75,7 +75,7 @@ def orders_show(
     shop: OfShop = None,
     received: Annotated[
         bool,
-        typer.Option("--received", help="Also the order as received, and texts of the remotes: personal data."),
+        typer.Option("--received", help="Show also the order as received, and texts of the remotes: personal data."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -145,7 +145,9 @@ def orders_verify(
     file: Config = FILE,
     shop: OfShop = None,
     every: Annotated[bool, typer.Option("--all", help="Every order.")] = False,
-    redecide: Annotated[bool, typer.Option("--redecide", help="Also with what this version would decide.")] = False,
+    redecide: Annotated[
+        bool, typer.Option("--redecide", help="Compare also with what this version would decide.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Rebuild an order from its journal and compare it with what is stored. Exit code 1 if they differ.
@@ -218,7 +220,7 @@ def orders_accept(
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Accept an order, also against the shop's policy.
+    """Accept an order, even if the shop's policy does not.
 
     \b
     Example:

@@ -28,19 +28,22 @@ def ask(question: str, yes: bool) -> None:
 
 
 def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first `limit` rows; says on standard error that there are more, where the caller read one more."""
+    """Return the first `limit` rows, and say on standard error if there are more.
+
+    So the caller reads `limit + 1` rows.
+    """
     if len(rows) > limit:
         typer.echo(f"orderflow: there are more than {limit}; --limit shows more", err=True)
     return rows[:limit]
 
 
 def print_json(value: Any) -> None:
-    """JSON in ASCII: a control character that a remote wrote does not reach the terminal."""
+    """Print JSON in ASCII, so that a control character that a remote wrote does not reach the terminal."""
     typer.echo(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
-    """A table with the keys of the rows as its head. Nothing is cut: rich folds on a terminal, a pipe gets all."""
+    """Print a table whose head is the keys of the rows. No value is cut: on a terminal long values are folded."""
     if as_json or not rows:
         print_json(rows) if as_json else typer.echo("none", err=True)
         return
@@ -67,7 +70,7 @@ def _print_rich(cells: Sequence[Sequence[str]]) -> None:
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:
-    """One line for each name and its value."""
+    """Print a line for each name and its value."""
     width = max(len(name) for name in pairs)
     for name, value in pairs.items():
         typer.echo(f"{name.replace('_', ' ').ljust(width)}  {cell(value)}".rstrip())
@@ -88,17 +91,17 @@ def cell(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Replaces control characters: a remote may have written some, and a terminal would obey them."""
+    """Replace control characters: a remote may have written some, and a terminal would obey them."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def text(body: bytes | None) -> str | None:
-    """Bytes as text; those that are not UTF-8 as escapes."""
+    """Bytes as text. Bytes that are not UTF-8 become escapes."""
     return body.decode(errors="backslashreplace") if body is not None else None
 
 
 def print_bytes(body: bytes | None) -> None:
-    """Byte for byte into a pipe or a file; without control characters on a terminal."""
+    """Write a body byte for byte into a pipe or a file. On a terminal its control characters are replaced."""
     if sys.stdout.isatty():
         for line in (text(body) or "").splitlines():
             typer.echo(printable(line))

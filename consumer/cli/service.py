@@ -81,9 +81,9 @@ def migrate(
 ) -> None:
     """Bring the store's schema up to date, or move a store from SQLite to PostgreSQL.
 
-    On SQLite `run` does it too. On PostgreSQL do it once, before the processes of a new version start; processes of the
-    version before can go on meanwhile. With --from, the configuration names the PostgreSQL to move to. The SQLite store
-    is only read, and no process may run on it.
+    On SQLite `run` does this too. On PostgreSQL migrate once, before the processes of a new version start; processes of
+    the version before can go on meanwhile. With --from, the configuration names the PostgreSQL to move to. The SQLite
+    store is only read, and no process may run on it.
 
     See docs/sqlite-to-postgresql.md.
 
@@ -104,7 +104,7 @@ def migrate(
             moved = _moved(store, source, bootstrap.GROUP)
             typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
             typer.echo(
-                "Now run `orderflow orders verify --all`, and put the SQLite file where no process starts on it."
+                "Now run `orderflow orders verify --all`, and move the SQLite file, so that no process starts on it."
             )
             return
         is_done = partial(_is_current, settings, store) if check else partial(_migrated, store)
@@ -141,7 +141,10 @@ def _moved(store: Store, source: str, group_id: str) -> dict[str, int]:
 
 
 def in_time(seconds: float, holds: Callable[[], bool], clock: Clock) -> bool:
-    """Ask once a second until it holds, and a last time when the time is over; then return or raise what that gives."""
+    """Call `holds` once a second until it is true, and a last time after `seconds`. Returns its last result.
+
+    Raises StoreUnavailable if the last call does.
+    """
     ends_at = clock.monotonic() + seconds
     while True:
         is_last = clock.monotonic() >= ends_at

@@ -1,4 +1,4 @@
-"""What the journal says of each order, for the audit of the demo: it compares this with the books of the simulators."""
+"""Reads from the journal what orderflow did with each order, for the demo's audit of the simulators' books."""
 
 from adapters.simulators.audit import JournalSummary
 from adapters.store import journal as journal_rows
@@ -10,7 +10,7 @@ from consumer.retry import TryResult
 def journal_summaries(store: Store) -> dict[tuple[str, str], JournalSummary]:
     """By shop and order id: the order's state, how often each command was done, and how often its outcome is unknown.
 
-    The outcome is unknown of a try that ended without an answer, and of one whose process was killed. Of the latter the
+    The outcome of a try is unknown if it ended without an answer, or if its process was killed. Of a killed try the
     journal only says that the command was claimed.
     """
     found = {}

@@ -17,7 +17,7 @@ SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker
 #: How long a process may take to stop before it is killed: longer than the service's own limit.
 STOP_SECONDS: Final = 30.0
 
-#: Good exit statuses: 0, and the signal itself where the process had just been started and did not handle it yet.
+#: Good exit statuses: 0, and that of SIGTERM if the process had just been started and did not handle the signal yet.
 GOOD_ENDS: Final = (0, -signal.SIGTERM)
 
 _MAIN: Final = "from consumer.cli.app import main; main()"

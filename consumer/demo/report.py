@@ -25,7 +25,7 @@ from statemachine.states import State
 #: A demo has failed if nothing has changed for this long.
 STALLED_SECONDS: Final = 30.0
 LOOK_EVERY_SECONDS: Final = 0.25
-#: Where the output is no terminal, a line this often.
+#: If the output is no terminal, a line is printed this often.
 PRINT_EVERY_SECONDS: Final = 5.0
 MAX_FINDINGS_SHOWN: Final = 40
 
@@ -114,7 +114,7 @@ def _progress(world: SimulatedWorld, store: Store) -> _Progress:
 
 
 class _View:
-    """On a terminal a table that is redrawn; elsewhere a line every few seconds."""
+    """Shows progress: on a terminal a table that is redrawn, elsewhere a line every few seconds."""
 
     def __init__(self, console: Console, orders: int) -> None:
         self._console = console
@@ -170,7 +170,7 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
     for finding in outcome.findings[:MAX_FINDINGS_SHOWN]:
         console.print(f"  {finding}", markup=False, soft_wrap=True)
     if not outcome.settled:
-        console.print("[red]stalled[/red]: some order never came to its end")
+        console.print("[red]stalled[/red]: some orders did not reach the end of their story")
     verdict = "[green]passed[/green]" if outcome.passed else f"[red]failed[/red], {len(outcome.findings)} findings"
     ending = ": every effect once and explained" if outcome.passed else ""
     console.print(f"Audit {verdict}{ending}. {len(lives)} orders, {outcome.seconds:.0f} s.")
@@ -181,7 +181,7 @@ def _counted(words: Iterable[str]) -> str:
 
 
 def _effects(world: SimulatedWorld) -> Table:
-    """What the remotes' own books hold, beside what the stories of the orders lead to."""
+    """A table: the effects in the remotes' own books, beside the effects that the stories of the orders ask for."""
     lives, effects = world.world.lives, world.books.effects()
     by_us = Counter(effect.kind for effect in effects if effect.by == "api")
     by_others = Counter(effect.kind for effect in effects if effect.by not in ("api", "oms"))

@@ -78,7 +78,7 @@ class Engines:
     database_password: str = field(default="", repr=False)
 
     def as_toml(self) -> str:
-        """Their part of orderflow.toml."""
+        """The part of orderflow.toml that names both engines."""
         return _ENGINES.format(
             database_url=json.dumps(self.database_url),
             password=f'password_file = "{DATABASE_PASSWORD_FILE}"\n' if self.database_password else "",
@@ -127,7 +127,7 @@ def write_settings(
 
 
 def _write_secret(path: Path, secret: str) -> None:
-    """Readable by this user only: unlike the keys of the simulators, this password may be a real one."""
+    """Write a file that only this user can read, because the password may be a real one."""
     path.unlink(missing_ok=True)
     path.touch(0o600)
     path.write_text(secret, encoding="utf-8")

@@ -37,8 +37,8 @@ def replay(
 ) -> str:
     """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable.
 
-    It is published before it is marked: a record that is published twice changes nothing, while one that is marked and
-    was never published would be lost.
+    The record is published before its row is marked, because a record that is published twice changes nothing. If the
+    row were marked first, a crash before the publication would lose the record.
     """
     require_reason(why)
     _require_open(dead_letter)
@@ -52,7 +52,7 @@ def replay(
 
 
 def discard(store: Store, clock: Clock, dead_letter: StoredDeadLetter, *, who: str, why: str) -> None:
-    """Close a dead letter without using it. Raises NotPossible, also if it came again since it was looked at."""
+    """Close a dead letter without using it. Raises NotPossible, also if the same record came again meanwhile."""
     require_reason(why)
     _require_open(dead_letter)
     with store.transaction() as tx:
@@ -71,9 +71,10 @@ def _subject(dead_letter: StoredDeadLetter) -> str:
 
 
 def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
-    """The record to publish: as it was, if it came from a topic.
+    """The record to publish. A dead letter that came from a topic is published as it was.
 
-    An order of a poll and a callback were not in the log yet: they get their envelope now.
+    An order of a poll, or a callback, was never in the log, so it gets its envelope now. Raises NotPossible if the shop
+    is not configured, or if the content can still not be read.
     """
     value = dead_letter.value or b""
     came_by, _, shop_name = dead_letter.source.partition(":")

@@ -1,10 +1,10 @@
-"""Why something that a person asked for is not done."""
+"""The errors that say why something that a person asked for is not done."""
 
 from adapters.errors import OrderflowError
 
 
 class NotPossible(OrderflowError):
-    """What a person asked for is not possible now, or names something that is not there. The text says why."""
+    """A person asked for something that is not possible now, or that does not exist. The text says why."""
 
 
 class NotUnique(OrderflowError):
@@ -20,6 +20,6 @@ class EventsRefused(OrderflowError):
 
 
 def require_reason(why: str) -> None:
-    """Raises NotPossible for a blank reason."""
+    """Raise NotPossible if the reason is blank."""
     if not why.strip():
         raise NotPossible("--reason is blank")

@@ -101,7 +101,7 @@ class Checker:
         self._seen: dict[tuple[str, str], dict[str, object]] = {}
 
     def check(self, text: bytes) -> Iterator[Checked]:
-        """What is wrong with each event of a file; nothing for an empty file."""
+        """Yield a result for each event of a file, and none for an empty file."""
         try:
             events = split(text)
         except Unreadable as error:
@@ -202,7 +202,7 @@ def _in_oms_event(raw: bytes, event: CloudEvent, shops: Sequence[ShopIds] | None
 
 
 def _any_shop_of(company: str) -> tuple[ShopIds, ...]:
-    """Without a configuration every company is known: a nameless shop of this one."""
+    """One shop without a name that has this company: without a configuration every company counts as known."""
     return (ShopIds("", int(company)),) if company.isdecimal() and len(company) < 20 else ()
 
 

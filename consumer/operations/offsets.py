@@ -22,8 +22,8 @@ from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Attempt, Facts
 
-#: Where a topic is read on after a reset: where the store is, within what the log still has; at the oldest record;
-#: behind the newest.
+#: Where a topic is read on after a reset. stored: at the store's position, or at the nearest one that the log still
+#: has; earliest: at the oldest record; latest: after the newest record.
 Whence = Literal["stored", "earliest", "latest"]
 
 #: The source of the events that a reset applies.
@@ -141,7 +141,10 @@ def reset(
 
 
 def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) -> int:
-    """Where a partition is read on. A position of another topic, or of a log that was shorter, does not count."""
+    """The offset at which a partition is read on.
+
+    A stored position of another topic does not count: then the partition is read from its oldest record.
+    """
     if whence == "earliest":
         return offsets.first
     if whence == "latest":
@@ -152,7 +155,7 @@ def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) 
 
 
 def excused_commit(stored: Progress, offsets: PartitionOffsets) -> int:
-    """Up to where a commit of the group does not mean that the store was restored.
+    """The highest commit of the group that does not mean that the store was restored.
 
     A running consumer commits after it applied. That commit may come when the reset has already set the row back.
     """
@@ -161,7 +164,10 @@ def excused_commit(stored: Progress, offsets: PartitionOffsets) -> int:
 
 
 def _mark_imports_as_attempted(writer: OrderWriter, keys: Sequence[tuple[str, str]], at: datetime) -> None:
-    """A restored store has forgotten which orders it imported, so each of these may have been imported before."""
+    """Write the fact that an import of each of these orders was attempted.
+
+    A restored store has forgotten which orders it imported, so each of them may be in the OMS (docs/rules.md 28).
+    """
     attempted = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
     note: dict[str, str | int] = {"act": "offsets reset"}
     events = [

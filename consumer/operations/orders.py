@@ -106,7 +106,7 @@ def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime) ->
 
 
 def _require_waiting_for_answer(order: OrderRow) -> None:
-    """An answer makes sense only while Mirakl waits for it."""
+    """Raise NotPossible if Mirakl does not wait for an answer, or if it has ours already."""
     _require_not_final(order)
     if mirakl_state(order.facts) not in ("", "STAGING", "WAITING_ACCEPTANCE"):
         raise NotPossible(f"{_name(order)} waits for no decision any more: it is {order.state}")

@@ -15,7 +15,7 @@ _GROUPS: Final = tuple(Group)
 
 
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopRow:
-    """Pause the effects of a shop; `only` one group of them. The shop is still read, and its orders are decided.
+    """Pause the effects of a shop, or `only` one group of them. The shop is still read, and its orders are decided.
 
     Returns the shop as it is then. Raises NotPossible for a shop that the store does not know.
     """
@@ -30,7 +30,7 @@ def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, 
 def resume(
     store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str, configured: str | None
 ) -> ShopRow:
-    """Resume the effects of a shop; `only` one group of them. A new shop, with its effects off, is switched on.
+    """Resume the effects of a shop, or `only` one group of them. A new shop, with its effects off, is switched on.
 
     `configured` is `effects` in the shop's configuration: "on", "off", or None if it is not set. Returns the shop as it
     is then. Raises NotPossible for a shop that the store does not know, or that the configuration switches off.

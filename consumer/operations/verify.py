@@ -13,7 +13,7 @@ from statemachine.states import State, state_of
 
 
 def differences(order: OrderRow, journal: Sequence[JournalRow]) -> list[str]:
-    """Where an order differs from what its journal adds up to, as sentences.
+    """Differences between an order and the sum of its journal, as sentences.
 
     Events that were applied after the order was read are left out.
     """
@@ -36,7 +36,7 @@ def differences(order: OrderRow, journal: Sequence[JournalRow]) -> list[str]:
 
 
 def redecided(order: OrderRow, journal: Sequence[JournalRow], policy: Policy) -> list[str]:
-    """Where this version decides otherwise than the one that wrote the journal and the order, as sentences."""
+    """Differences between what this version decides and what the journal and the order hold, as sentences."""
     found = []
     state, facts = State.NEW, Facts()
     for row in journal:
