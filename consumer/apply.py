@@ -1,6 +1,6 @@
-"""The only writer of orders: load everything that a batch needs, decide in pure functions, write.
+"""OrderWriter, the only writer of orders: load everything that a batch needs, decide in pure functions, write.
 
-Every change of an order comes through here, in one transaction: a batch of the consumer, a claim or a result of the
+Every change of an order goes through it, in one transaction: a batch of the consumer, a claim or a result of the
 worker, a decision of a person.
 """
 
@@ -49,25 +49,25 @@ GIVE_UP_AFTER: Final = timedelta(hours=72)
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything that a batch is decided from. The rows are locked."""
+    """Everything that the decision rests on, read once. The rows are locked."""
 
     orders: Mapping[tuple[str, str], OrderRow]  # by shop and order id
     known: AbstractSet[tuple[str, str]] = frozenset()  # source and id of the events that the journal holds already
-    commands: Sequence[CommandRow] = ()  # open and leased ones of the orders that may change
+    commands: Sequence[CommandRow] = ()  # the open and leased commands of the orders that may change
 
 
 @dataclass(frozen=True, slots=True)
 class CommandChanges:
     """What becomes of the commands of some orders."""
 
-    opened: Sequence[tuple[int, Command, datetime]]  # the order's key, and until when the command is retried
+    opened: Sequence[tuple[int, Command, datetime]]  # key of the order, command, and until when it is retried
     obsolete: Sequence[int]  # ids of commands
     revived: Sequence[int]  # ids of leased commands that had become obsolete
 
 
 @dataclass(frozen=True, slots=True)
 class BatchDecision:
-    """Everything that a batch writes, and what it reports."""
+    """Everything that a batch writes, and what it reports to the hooks."""
 
     orders: Sequence[tuple[OrderRow, int]]  # each with the version that it replaces
     commands: CommandChanges
@@ -88,13 +88,14 @@ def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
 def decide_batch(
     events: Sequence[Event], loaded: Loaded, policies: Mapping[str, Policy], now: datetime
 ) -> BatchDecision:
-    """Join each event to its order, one after the other; then plan each order that changed, once."""
+    """Join each event to its order, one after the other. Then plan each order that changed, once."""
     fresh, repeats = _repeats_apart(events, loaded.known)
     rows = dict(loaded.orders)
     journal: list[JournalRow] = []
-    applied = [
-        Applied(e, rows[e.shop, e.order_id], EventResult.REPEATED, rows[e.shop, e.order_id].state, 0) for e in repeats
-    ]
+    applied: list[Applied] = []
+    for event in repeats:
+        row = rows[event.shop, event.order_id]
+        applied.append(Applied(event, row, EventResult.REPEATED, row.state, seconds_in_before=0))
     snapshots: dict[tuple[int, str], bytes] = {}
     for event in fresh:
         before = rows[event.shop, event.order_id]
@@ -112,7 +113,7 @@ def decide_batch(
 
 
 def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime) -> BatchDecision:
-    """Plan every loaded order again. Only orders that look different afterwards are written."""
+    """Plan every loaded order again. An order that the plan does not change is not written."""
     before = list(loaded.orders.values())
     planned, commands = plan_orders(before, loaded.commands, policies, now)
     return BatchDecision([(a, b.version) for a, b in zip(planned, before, strict=True) if a != b], commands)
@@ -161,6 +162,7 @@ def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]])
 
 
 def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventResult]:
+    """The order after this event, not planned yet, and what the event did."""
     decision = decide(row.state, row.facts, event)
     newest = decision.facts.newest
     moved = decision.state != row.state

@@ -77,7 +77,7 @@ class Hooks:
         """The consumer has finished these records: it applied or dead-lettered each, or skipped it without a value."""
 
     def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
-        """The partitions of this process changed: those it reads, and those it cannot read, each with the reason."""
+        """The assignment or the mismatches changed. `held`: the partitions that this process reads now."""
 
     def topics_paused(self, topics: Collection[str]) -> None:
         """These topics, and no others, are paused now: too many of their keys were dead-lettered."""
@@ -102,7 +102,7 @@ class Hooks:
         """A poll of a shop ended with an error."""
 
     def page_published(self, shop: str) -> None:
-        """A poll has published one more page: the shop's loop is alive."""
+        """A poll published one more page, so the shop's loop is alive."""
 
     # -- The web -------------------------------------------------------------------------------------------------
 

@@ -284,8 +284,8 @@ class Worker:
                 self._done(claim, (), TryResult.ALREADY_DONE)
             case TryResult.REJECTED:
                 code = ALREADY_THERE if isinstance(error, Duplicate) else error.code
-                no = Facts(rejections=(Rejection(*key, command.basis, now, code, error.words),))
-                ending = settled(claim, no, verdict.result, CommandState.REJECTED, now=now, error=error)
+                rejection = Facts(rejections=(Rejection(*key, command.basis, now, code, error.words),))
+                ending = settled(claim, rejection, verdict.result, CommandState.REJECTED, now=now, error=error)
                 self._store_ending(ending)
             case TryResult.GAVE_UP:
                 given_up = Facts(given_up=(GiveUp(*key, error.words),))

@@ -380,7 +380,7 @@ def test_for_an_order_older_than_the_policy_s_date_no_command_is_opened(tmp_path
     world.store.close()
 
 
-# -- The rows are the join of the journal, in whatever order events came ------------------------------------------
+# -- The rows are the join of the journal, in any order of the events ----------------------------------------------
 
 
 def distinguished(event: Event) -> Event:

@@ -252,11 +252,11 @@ def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch:
     world.publish_raw(BREAKS)
     plain, calls = world.orders.apply, []
 
-    def applies(events: Sequence[Event], moves: Sequence[Advance], letters: Sequence[DeadLetter]) -> list[Applied]:
+    def applies(events: Sequence[Event], moves: Sequence[Advance], dead_letters: Sequence[DeadLetter]) -> list[Applied]:
         calls.append(len(events))
         if len(calls) == 2:  # another consumer takes the partition between our two tries
             plain(events[:1], [replace(move, position=move.held + 1) for move in moves])
-        return plain(events, moves, letters)
+        return plain(events, moves, dead_letters)
 
     monkeypatch.setattr(world.orders, "apply", applies)
     assert world.consumer.turn(0) == 0
@@ -338,10 +338,10 @@ def refuse_once(plain: Callable[..., None]) -> Callable[..., None]:
     """A store that raises an unexpected error for the first dead letter."""
     left = [ArithmeticError()]
 
-    def add(tx: Transaction, letters: Sequence[DeadLetter], now: Any) -> None:
-        if letters and left:
+    def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: Any) -> None:
+        if dead_letters and left:
             raise left.pop()
-        plain(tx, letters, now)
+        plain(tx, dead_letters, now)
 
     return add
 
@@ -419,7 +419,7 @@ def test_an_unreadable_record_is_kept_as_received_and_the_rest_goes_on(world: Wo
 def test_a_poison_record_is_dead_lettered_alone_and_the_rest_is_applied_in_order(
     world: World, poison: bytes, at: int
 ) -> None:
-    """Whichever of decode and apply raises, and whatever it raises."""
+    """Decoding or applying may raise, and any exception."""
     for n in range(7):
         if n == at:
             world.publish_raw(poison)

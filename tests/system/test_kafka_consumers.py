@@ -1,4 +1,4 @@
-"""Consumers over a real Kafka and a real PostgreSQL: groups, zombies, offsets that do not fit, outages.
+"""Consumers over a real Kafka and a real PostgreSQL: groups, zombies, offset mismatches, outages.
 
 Each member is what a process has: a client of its own and a thread that calls `turn`, as bootstrap does. The test of
 every story is the same: each event stands in the journal once, and the progress rows are where the log ends.
@@ -127,7 +127,7 @@ class Member(Hooks):
         return str(self.log.consumers[-1].group_metadata().member_id)
 
     def halt(self) -> None:
-        """The thread ends; the group is not told."""
+        """The thread ends without leaving the group."""
         self._stop.set()
         for gate in self.waits_at.values():
             gate.set()
@@ -142,7 +142,7 @@ class Member(Hooks):
 
 
 class Foreign(Partitioner):  # type: ignore[misc]  # untyped
-    """By the key's last byte, where kafka-python takes murmur2; without a key, one after the other."""
+    """Chooses the partition by the key's last byte, not by murmur2 as kafka-python does; without a key, in turn."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -205,14 +205,14 @@ class Fleet:
         return replace(event, source=f"/test/{self.shop}", event_id=f"{order_id}/{number}")
 
     def publish(self, count: int, base: str = SNAPSHOTS, orders: int = 10, filler: int = 0) -> None:
-        """So many events of `orders` orders, by our own client."""
+        """Publish `count` events of `orders` orders with our own client."""
         values = self._new_values(count, orders)
         topic, pad = self.topics[base], b" " + b"x" * filler
         self.log.publish([NewRecord(topic, value.split(b"/")[0], value + pad) for value in values])
         self.published |= {value.decode() for value in values}
 
     def publish_to(self, partition: Partition, count: int, filler: int = 0) -> list[bytes]:
-        """So many events into one partition. Returns their values."""
+        """Publish `count` events to one partition. Returns their values."""
         values = [value + b" " + b"x" * filler for value in self._new_values(count, 10)]
         sent = [self.foreign.send(partition.topic, value=value, partition=partition.number) for value in values]
         for one in sent:
@@ -221,7 +221,7 @@ class Fleet:
         return values
 
     def publish_abroad(self, count: int, base: str = OMS, *, keyless: bool = False) -> None:
-        """As a client of other people does: other partitions for the same keys, or no keys at all."""
+        """Publish as the client of another team: the same keys go to other partitions, or there are no keys."""
         values = self._new_values(count, 10)
         key = (lambda _value: None) if keyless else (lambda value: value.split(b"/")[0])
         for one in [self.foreign.send(self.topics[base], key=key(value), value=value) for value in values]:
@@ -241,10 +241,10 @@ class Fleet:
         self._count = start + count
         return [f"O{n % orders}/{n}".encode() for n in range(start, start + count)]
 
-    # -- What came of it
+    # -- What happened
 
     def applied(self) -> dict[str, int]:
-        """Event id -> repeats, of every journal row; fails where one stands twice."""
+        """Event id -> repeats, for every journal row. Fails where an event has two rows."""
         j, o = s.journal.c, s.orders.c
         mine = sa.select(j.event_id, j.repeats).join(s.orders, o.id == j.order_key).where(o.shop == self.shop)
         with self.store.reading() as connection:
@@ -279,27 +279,27 @@ class Fleet:
         wait(is_taken, "the group is empty")
 
     def set_row(self, partition: Partition, by: int) -> None:
-        """Move a progress row, as an older copy of the store would have it."""
+        """Set a progress row as an older copy of the store would have it."""
         with self.store.transaction() as tx:
             now = progress_rows.begin(tx, self.log.cluster(), self.group, {partition: PartitionOffsets(0, 0)})[
                 partition
             ]
             progress_rows.reset(tx, self.log.cluster(), self.group, partition, replace(now, position=now.position + by))
 
-    def make_anew(self, base: str, partitions: int) -> None:
-        """Delete a topic and make another one of its name."""
+    def recreate(self, base: str, partitions: int) -> None:
+        """Delete a topic and create another one with its name."""
         name = self.topics[base]
         self.admin.delete_topics([name])
 
-        def is_made() -> bool:  # Kafka takes a moment to forget the old one
+        def is_made() -> bool:  # Kafka deletes the old topic a moment later
             with suppress(KafkaError):
                 self.admin.create_topics({name: {"num_partitions": partitions, "replication_factor": 1}})
                 return True
             return False
 
-        wait(is_made, "the topic is made anew")
+        wait(is_made, "the topic is recreated")
         create_topics(self.servers, {name: partitions})
-        if self._foreign is not None:  # its numbers belong to the old topic
+        if self._foreign is not None:  # its sequence numbers belong to the old topic
             self._foreign.close(timeout=1)
             self._foreign = None
 
@@ -334,7 +334,7 @@ class Fleet:
         return self.progress() == self.ends()
 
     def drained(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Everything that was published is applied, once, and nothing came twice."""
+        """Wait until everything that was published is applied, once and without a repeat."""
         wait(lambda: self.applied().keys() == self.published, "everything is applied", seconds)
         wait(self.is_drained, "the progress rows are where the log ends", seconds)
         assert set(self.applied().values()) <= {0}
@@ -349,7 +349,7 @@ class Fleet:
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
-        """Records come all the time, from us and from others, with keys and without."""
+        """Publish all the time, with our client and with the other one, with keys and without."""
         stop = threading.Event()
         failed: list[BaseException] = []
 
@@ -417,7 +417,7 @@ def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: F
 
 
 def test_a_zombie_is_fenced_and_goes_on_with_what_is_assigned_to_it(make_fleet: Callable[..., Fleet]) -> None:
-    """Thrown out of the group in the middle of a batch, which its successor applies meanwhile."""
+    """It is removed from the group during a batch, which its successor applies meanwhile."""
     fleet = make_fleet({SNAPSHOTS: 2})
     zombie = Member(fleet)
     fleet.members.append(zombie)
@@ -444,11 +444,11 @@ def test_a_zombie_is_fenced_and_goes_on_with_what_is_assigned_to_it(make_fleet: 
     assert successor.records == 30
 
 
-def test_where_kafka_s_commit_is_behind_nothing_is_read_twice(
+def test_with_a_late_commit_at_kafka_nothing_is_read_twice(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped between the commit of the database and Kafka's, as often as you like (docs/rules.md 8)."""
-    monkeypatch.setattr(KafkaReader, "commit", lambda *_: None)  # each of them dies before it comes to that
+    """Stopped between the commit to the store and the commit to Kafka, several times (docs/rules.md 8)."""
+    monkeypatch.setattr(KafkaReader, "commit", lambda *_: None)  # each member stops before that
     fleet = make_fleet({SNAPSHOTS: 2})
     passed = 0
     for _ in range(3):
@@ -462,7 +462,7 @@ def test_where_kafka_s_commit_is_behind_nothing_is_read_twice(
     assert set(fleet.committed().values()) == {None}
 
 
-def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[..., Fleet]) -> None:
+def test_a_commit_that_is_set_back_by_hand_changes_nothing(make_fleet: Callable[..., Fleet]) -> None:
     fleet = make_fleet({SNAPSHOTS: 2})
     fleet.publish(20)
     fleet.member()
@@ -478,18 +478,18 @@ def test_a_commit_that_a_person_sets_back_moves_nothing(make_fleet: Callable[...
     wait(lambda: fleet.committed() == fleet.ends(), "the commit is where the rows are")
 
 
-# -- Offsets that do not fit -------------------------------------------------------------------------------------
+# -- Offset mismatches -----------------------------------------------------------------------------------------
 
 
 def recreated_and_shorter(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
-    fleet.make_anew(SNAPSHOTS, 2)
+    fleet.recreate(SNAPSHOTS, 2)
     for n in range(2):
         fleet.publish_to(Partition(partition.topic, n), 3)
     return {Partition(partition.topic, n): "topic_recreated" for n in range(2)}
 
 
 def recreated_and_longer(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
-    fleet.make_anew(SNAPSHOTS, 2)
+    fleet.recreate(SNAPSHOTS, 2)
     for n in range(2):
         fleet.publish_to(Partition(partition.topic, n), 25)
     return {Partition(partition.topic, n): "topic_recreated" for n in range(2)}
@@ -535,7 +535,7 @@ def commit_is_ahead(fleet: Fleet, partition: Partition) -> dict[Partition, str]:
         commit_is_ahead,
     ],
 )
-def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
+def test_only_partitions_with_a_mismatch_stop_until_they_are_reset(
     make_fleet: Callable[..., Fleet],
     monkeypatch: pytest.MonkeyPatch,
     breaks: Callable[[Fleet, Partition], dict[Partition, str]],
@@ -560,14 +560,14 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
         good = fleet.partitions - wrong.keys()
         wait(lambda: all(fleet.progress()[one] == fleet.ends()[one] for one in good), "the others go on")
         for _ in range(3):
-            looked_at = member.consumer.compared_at
-            wait(lambda: member.consumer.compared_at > looked_at, "it is looked at again")  # noqa: B023 - at once
+            last = member.consumer.compared_at
+            wait(lambda: member.consumer.compared_at > last, "the partitions are compared again")  # noqa: B023 - at once
     assert {one: fleet.progress()[one] for one in wrong} == {one: before.get(one, 0) for one in wrong}
     assert member.held == good
-    told = [line for line in logged if line["event"] == "partition_stopped"]
-    assert {Partition(line["topic"], line["partition"]): line["reason"] for line in told} == wrong
+    stopped = [line for line in logged if line["event"] == "partition_stopped"]
+    assert {Partition(line["topic"], line["partition"]): line["reason"] for line in stopped} == wrong
     # Once for each rebalance, of which kafka-python may make several, not once for each comparison.
-    assert len(told) <= len(wrong) * member.reader.generation
+    assert len(stopped) <= len(wrong) * member.reader.generation
     assert len(member.assignments) <= member.reader.generation  # a comparison is no rebalance
     gauges = {one: member.stopped_gauge(one) for one in fleet.partitions}
     assert gauges == {one: float(one in wrong) for one in fleet.partitions}
@@ -587,10 +587,10 @@ def test_what_does_not_fit_stops_alone_until_a_person_resets_it(
 
 
 @pytest.mark.parametrize("length", [3, 25], ids=["shorter", "longer"])
-def test_a_topic_made_anew_under_a_running_consumer_stops(
+def test_a_topic_that_is_recreated_under_a_running_consumer_stops(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
-    """The client goes on at its old offset in the new topic, and says nothing."""
+    """The client goes on at its old offset in the new topic, and reports nothing."""
     monkeypatch.setattr(loop, "COMPARE_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
     for partition in fleet.partitions:
@@ -598,7 +598,7 @@ def test_a_topic_made_anew_under_a_running_consumer_stops(
     member = fleet.member()
     fleet.drained()
     partition = Partition(fleet.topics[SNAPSHOTS], 0)
-    fleet.make_anew(SNAPSHOTS, 1)
+    fleet.recreate(SNAPSHOTS, 1)
     fleet.publish_to(partition, length)
     wait(lambda: partition in member.mismatches, "it is noticed")
     fleet.publish_to(Partition(fleet.topics[OMS], 0), 5)
@@ -609,14 +609,14 @@ def test_a_topic_made_anew_under_a_running_consumer_stops(
     wait(fleet.is_drained, "the rows are where the log ends")
 
 
-def test_records_deleted_under_a_running_consumer_stop_it(
+def test_a_partition_whose_records_are_deleted_under_a_running_consumer_stops(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client would go on behind the hole, and say nothing."""
+    """The client would go on behind the deleted records, and report nothing."""
     monkeypatch.setattr(loop, "COMPARE_AGAIN_SECONDS", 0.3)
     fleet = make_fleet({SNAPSHOTS: 1, OMS: 1})
     partition, other = Partition(fleet.topics[SNAPSHOTS], 0), Partition(fleet.topics[OMS], 0)
-    member = Member(fleet, max_partition_fetch_bytes=4096)  # so that it has not fetched everything beforehand
+    member = Member(fleet, max_partition_fetch_bytes=4096)  # so that it does not fetch everything before the deletion
     fleet.members.append(member)
     values = fleet.publish_to(partition, 200, filler=1000)
     member.waits_at[values[0]] = threading.Event()
@@ -638,7 +638,7 @@ def test_records_deleted_under_a_running_consumer_stop_it(
 # -- Outages -----------------------------------------------------------------------------------------------------
 
 
-def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
+def test_while_the_broker_is_unavailable_consumers_wait_and_then_go_on(
     make_fleet: Callable[..., Fleet], kafka_alone: Kafka
 ) -> None:
     fleet = make_fleet({SNAPSHOTS: 3}, kafka_alone.bootstrap_servers)
@@ -651,7 +651,7 @@ def test_while_the_broker_is_away_consumers_wait_and_then_go_on(
     assert all(member.crash is None and not member.mismatches for member in members)
     kafka_alone.start_broker()
     back_at = time.monotonic()
-    # What failed may be in the log or not: the same number may come again, as another event.
+    # A record whose publication failed may be in the log or not. Its number may come again as another event.
     publish_until_taken(fleet, 20)
     wait(lambda: fleet.published <= fleet.applied().keys(), "it is applied", RECOVERY_SECONDS)
     assert time.monotonic() - back_at < RECOVERY_SECONDS
@@ -672,7 +672,7 @@ def publish_until_taken(fleet: Fleet, count: int) -> None:
             assert time.monotonic() < ends_at
 
 
-def test_while_the_database_is_away_nothing_is_passed_and_then_all_is_applied(
+def test_while_the_database_is_unavailable_nothing_is_passed_and_then_all_is_applied(
     make_fleet: Callable[..., Fleet], postgres_alone: Postgres
 ) -> None:
     fleet = make_fleet({SNAPSHOTS: 3}, url=postgres_alone.url)
@@ -719,7 +719,7 @@ def test_one_of_three_brokers_dies_under_load_and_nothing_acknowledged_is_lost(
     finally:
         stop.set()
         thread.join(PATIENCE_SECONDS)
-    # What failed may be in the log all the same: applied once too, though nobody was promised it.
+    # A record whose publication failed may be in the log all the same. Then it is applied once as well.
     wait(lambda: fleet.published <= fleet.applied().keys(), "everything acknowledged is applied")
     assert set(fleet.applied().values()) <= {0}
     wait(fleet.is_drained, "the rows are where the log ends")
