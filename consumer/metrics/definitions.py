@@ -15,6 +15,7 @@ from typing import Final
 from adapters.errors import UnreadableReason
 from adapters.remotes.http import CallOutcome
 from consumer.hooks import CallbackResult
+from consumer.loop import NOT_APPLICABLE
 from consumer.poller import TOO_LARGE
 from consumer.retry import TryResult
 from statemachine.attention import REASONS
@@ -55,7 +56,7 @@ _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUT
 POLL: Final = "poll"
 CALLBACK: Final = "callback"
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
-DEAD_LETTER_REASONS: Final = (*sorted(UnreadableReason), "not_applicable", TOO_LARGE)
+DEAD_LETTER_REASONS: Final = (*sorted(UnreadableReason), NOT_APPLICABLE, TOO_LARGE)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 

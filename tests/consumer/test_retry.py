@@ -1,4 +1,4 @@
-"""What becomes of a command and of its account after a call that failed."""
+"""The retry rule: what becomes of a command and of its account after a call that failed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
-from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account
 from consumer.retry import ACCOUNT_PAUSE_SECONDS, Backoff, TryResult, Verdict, after_failure
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -121,71 +120,3 @@ def test_an_account_at_fault_pauses_as_long_as_the_remote_asks_and_never_not_at_
     for at_once in (None, 0.0):
         assert verdict(AccountFault, retry_after=at_once).pause_until == in_seconds(ACCOUNT_PAUSE_SECONDS)
     assert verdict(AccountFault, give_up_at=in_seconds(-1)).result == TryResult.ACCOUNT_FAULT
-
-
-# -- The circuit --------------------------------------------------------------------------------------------------
-
-
-def failing(*orders: int) -> Account:
-    account = Account()
-    for order in orders:
-        account.failed(order, NOW)
-    return account
-
-
-def test_one_order_that_fails_often_does_not_open_the_circuit() -> None:
-    account = failing(*[7] * 50)
-    assert not account.circuit_is_open()
-    assert not account.is_paused(NOW)
-
-
-def test_failures_of_distinct_orders_in_a_row_open_the_circuit() -> None:
-    assert not failing(*range(CIRCUIT_OPENS_AFTER - 1)).is_paused(NOW)
-    account = failing(*range(CIRCUIT_OPENS_AFTER))
-    assert account.circuit_is_open()
-    assert account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS - 0.1))
-    assert not account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS))
-
-
-def test_an_answer_between_failures_keeps_the_circuit_closed() -> None:
-    account = failing(1, 2, 3, 4)
-    account.answered()
-    for order in (5, 6, 7, 8):
-        account.failed(order, NOW)
-    assert not account.circuit_is_open()
-
-
-def test_only_one_probe_runs_and_it_closes_the_circuit_or_the_pause_begins_again() -> None:
-    account, later = failing(*range(5)), in_seconds(CIRCUIT_PAUSE_SECONDS)
-    account.claimed(later)
-    assert account.is_paused(later), "no second probe while the first runs"
-    account.failed(9, later)
-    assert account.is_paused(later + timedelta(seconds=CIRCUIT_PAUSE_SECONDS - 1))
-    account.answered()
-    assert not account.circuit_is_open()
-    assert not account.is_paused(later)
-
-
-def test_a_claim_does_not_pause_a_healthy_account() -> None:
-    account = failing(1, 2)
-    account.claimed(NOW)
-    assert not account.is_paused(NOW)
-
-
-def test_a_pause_for_a_fault_of_the_account_ends_only_by_its_time() -> None:
-    """A call that began before the budget was spent may succeed after: that says nothing about the budget."""
-    account = Account()
-    account.pause(in_seconds(60))
-    account.answered()
-    assert account.is_paused(in_seconds(59))
-    assert not account.is_paused(in_seconds(60))
-
-
-def test_a_shorter_pause_never_ends_a_longer_one() -> None:
-    account = Account()
-    account.pause(in_seconds(600))
-    account.pause(in_seconds(1))
-    assert account.is_paused(in_seconds(599))
-    for order in range(5):
-        account.failed(order, NOW)
-    assert account.is_paused(in_seconds(599)), "an open circuit does not end it either"

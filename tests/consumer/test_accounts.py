@@ -1,0 +1,121 @@
+"""When an account is paused, when its circuit opens, and which commands must not be claimed then."""
+
+from datetime import UTC, datetime, timedelta
+
+from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account, AccountKey, Accounts
+from statemachine.commands import CommandKind, Remote
+from tests.support import StillClock
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def in_seconds(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+# -- One account --------------------------------------------------------------------------------------------------
+
+
+def failing(*orders: int) -> Account:
+    account = Account()
+    for order in orders:
+        account.failed(order, NOW)
+    return account
+
+
+def test_one_order_that_fails_often_does_not_open_the_circuit() -> None:
+    account = failing(*[7] * 50)
+    assert not account.circuit_is_open()
+    assert not account.is_paused(NOW)
+
+
+def test_failures_of_distinct_orders_in_a_row_open_the_circuit() -> None:
+    assert not failing(*range(CIRCUIT_OPENS_AFTER - 1)).is_paused(NOW)
+    account = failing(*range(CIRCUIT_OPENS_AFTER))
+    assert account.circuit_is_open()
+    assert account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS - 0.1))
+    assert not account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS))
+
+
+def test_an_answer_between_failures_keeps_the_circuit_closed() -> None:
+    account = failing(1, 2, 3, 4)
+    account.answered()
+    for order in (5, 6, 7, 8):
+        account.failed(order, NOW)
+    assert not account.circuit_is_open()
+
+
+def test_only_one_probe_runs_and_it_closes_the_circuit_or_the_pause_begins_again() -> None:
+    account, later = failing(*range(5)), in_seconds(CIRCUIT_PAUSE_SECONDS)
+    account.claimed(later)
+    assert account.is_paused(later), "no second probe while the first runs"
+    account.failed(9, later)
+    assert account.is_paused(later + timedelta(seconds=CIRCUIT_PAUSE_SECONDS - 1))
+    account.answered()
+    assert not account.circuit_is_open()
+    assert not account.is_paused(later)
+
+
+def test_a_claim_does_not_pause_a_healthy_account() -> None:
+    account = failing(1, 2)
+    account.claimed(NOW)
+    assert not account.is_paused(NOW)
+
+
+def test_a_pause_for_a_fault_of_the_account_ends_only_by_its_time() -> None:
+    """A call that began before the budget was spent may succeed after: that says nothing about the budget."""
+    account = Account()
+    account.pause(in_seconds(60))
+    account.answered()
+    assert account.is_paused(in_seconds(59))
+    assert not account.is_paused(in_seconds(60))
+
+
+def test_a_shorter_pause_never_ends_a_longer_one() -> None:
+    account = Account()
+    account.pause(in_seconds(600))
+    account.pause(in_seconds(1))
+    assert account.is_paused(in_seconds(599))
+    for order in range(5):
+        account.failed(order, NOW)
+    assert account.is_paused(in_seconds(599)), "an open circuit does not end it either"
+
+
+# -- All accounts -------------------------------------------------------------------------------------------------
+
+
+def test_commands_of_a_paused_account_must_not_be_claimed() -> None:
+    clock = StillClock()
+    accounts = Accounts(["alpha", "beta"], clock)
+    assert accounts.paused_kinds() == []
+    accounts.pause(AccountKey("alpha", Remote.OMS), clock.now() + timedelta(seconds=60))
+    assert accounts.paused_kinds() == [("alpha", CommandKind.IMPORT)]
+    accounts.pause(AccountKey("beta", Remote.MIRAKL), clock.now() + timedelta(seconds=30))
+    assert sorted(accounts.paused_kinds()) == [
+        ("alpha", CommandKind.IMPORT),
+        *((("beta", kind)) for kind in sorted(set(CommandKind) - {CommandKind.IMPORT})),
+    ]
+    clock.advance(30)
+    assert accounts.paused_kinds() == [("alpha", CommandKind.IMPORT)]
+
+
+def test_the_rest_of_a_pause_is_known_in_seconds() -> None:
+    clock = StillClock()
+    accounts, key = Accounts(["alpha"], clock), AccountKey("alpha", Remote.MIRAKL)
+    assert accounts.seconds_paused(key) == 0
+    accounts.pause(key, clock.now() + timedelta(seconds=60))
+    clock.advance(45)
+    assert accounts.seconds_paused(key) == 15
+    clock.advance(45)
+    assert accounts.seconds_paused(key) == 0
+
+
+def test_the_circuit_of_an_account_opens_and_closes_for_that_account_only() -> None:
+    accounts, key = Accounts(["alpha", "beta"], StillClock()), AccountKey("alpha", Remote.MIRAKL)
+    for order_key in range(CIRCUIT_OPENS_AFTER):
+        accounts.failed(key, order_key)
+    assert [one for one, account in accounts.by_key.items() if account.circuit_is_open()] == [key]
+    accounts.claimed(key)
+    accounts.answered(key)
+    assert not accounts.by_key[key].circuit_is_open()
+    assert accounts.paused_kinds() == []
