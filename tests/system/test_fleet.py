@@ -97,20 +97,20 @@ def run(kafka_servers: list[str], postgres_module_url: str, tmp_path_factory: py
     run.store.close()
 
 
-def test_the_audit_passes_whoever_was_killed(run: Run) -> None:
+def test_the_audit_passes_although_processes_were_killed(run: Run) -> None:
     assert run.outcome.findings == (), run.out.getvalue()
     assert run.outcome.settled
     for name in KILLED:
         assert f"{name} had died and was started again" in run.out.getvalue()
 
 
-def test_who_is_asked_to_stop_under_load_ends_well_and_in_time(run: Run) -> None:
+def test_a_process_that_is_stopped_under_load_ends_well_and_in_time(run: Run) -> None:
     assert run.statuses == dict.fromkeys(STOPPED, 0)
     assert run.stop_seconds < 20
 
 
-def test_who_stops_leaves_the_group_and_gives_its_leases_back(run: Run) -> None:
-    """The demo has ended: nobody is a member, and nobody holds a lease but who was killed, until it runs out."""
+def test_a_process_that_stops_leaves_the_group_and_gives_its_leases_back(run: Run) -> None:
+    """After the demo the group has no member, and no process holds a lease."""
     admin = KafkaAdminClient(bootstrap_servers=run.settings.kafka.bootstrap_servers)
     (group,) = admin.describe_groups([run.settings.kafka.group_id]).values()
     admin.close()
@@ -122,7 +122,7 @@ def test_who_stops_leaves_the_group_and_gives_its_leases_back(run: Run) -> None:
 
 
 def test_every_change_of_state_was_published_in_order(run: Run) -> None:
-    """At least once; an order's events in the order of their ids, where each is seen first."""
+    """Each change is published at least once. The first copies of an order's events are in the order of their ids."""
     published: dict[str, list[int]] = {}
     for record in records(run.settings, run.settings.topics.transitions):
         event = json.loads(record)
@@ -139,7 +139,7 @@ def test_every_change_of_state_was_published_in_order(run: Run) -> None:
     assert len(moved) == 100
 
 
-def test_nothing_is_left_behind_in_the_outbox_nor_set_aside(run: Run) -> None:
+def test_the_outbox_is_empty_at_the_end_and_nothing_is_dead_lettered(run: Run) -> None:
     assert outbox_rows.oldest(run.store, 10) == []
     assert dead_letter_rows.newest(run.store) == []
 
@@ -158,7 +158,7 @@ def test_offsets_fit_when_all_is_over(run: Run) -> None:
     assert all(one["committed"] == one["position"] for one in found if one["position"])
 
 
-def test_each_process_tells_of_itself(run: Run) -> None:
+def test_the_metrics_of_each_process_show_its_own_work(run: Run) -> None:
     assert (
         value(run.scrapes["consumer-0"], "orderflow_consumer_assigned_partitions ")
         + value(run.scrapes["consumer-1"], "orderflow_consumer_assigned_partitions ")
@@ -170,17 +170,17 @@ def test_each_process_tells_of_itself(run: Run) -> None:
     assert all(value(run.scrapes[name], "orderflow_progress_stopped") == 0 for name in ("consumer-0", "consumer-1"))
 
 
-def test_nothing_personal_or_secret_is_told(run: Run) -> None:
-    told = run.logs + run.out.getvalue() + "".join(run.scrapes.values())
-    assert "canary" not in told.lower()
+def test_nothing_personal_or_secret_is_logged_or_shown(run: Run) -> None:
+    shown = run.logs + run.out.getvalue() + "".join(run.scrapes.values())
+    assert "canary" not in shown.lower()
     for secret in (OMS_KEY, *(one.api_key for one in MARKETPLACES.values())):
-        assert secret not in told
+        assert secret not in shown
 
 
 def test_a_process_that_ends_badly_by_itself_fails_the_audit(
     kafka_servers: list[str], postgres_url: str, tmp_path: Path
 ) -> None:
-    """All orders come to their end without it; and one that is killed on purpose is no finding."""
+    """All orders reach their end without this process. A process that the test kills is no finding."""
     todo = ["worker-0", "web-0"]
 
     def on_look(_seconds: float, fleet: Fleet) -> None:

@@ -188,7 +188,7 @@ def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]
 
 
 @pytest.mark.parametrize("engine", ["broker", "database"])
-def test_nobody_ends_and_everybody_says_that_it_lives(run: Run, engine: str) -> None:
+def test_no_process_ends_and_every_process_says_that_it_lives(run: Run, engine: str) -> None:
     seen = run.outages[engine]
     assert (seen.ended, seen.not_live) == ([], [])
     assert seen.gone_seconds >= GONE_SECONDS

@@ -163,7 +163,7 @@ def test_real_orders_get_through(tmp_path: Path) -> None:
         assert mirakl.writes == ["order_status_waiting_acceptance/accept"]
 
 
-def test_an_order_that_cannot_be_used_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_an_order_that_cannot_be_used_is_dead_lettered_and_the_rest_goes_on(tmp_path: Path) -> None:
     page = page_of([b'{"order_state": "SHIPPING"}', b'{"order_id": "O-2",  "order_state":"WAITING_DEBIT"}', b'"text"'])
     with place(tmp_path, page) as (one, _, _):
         one.turn()
