@@ -134,7 +134,7 @@ class Poller:
         """Read the orders that may have changed, publish the changed ones, and move the cursor.
 
         Raises RemoteError, StoreUnavailable, LogUnavailable, Fenced, and Unreadable for a page that is not JSON. Then
-        the cursor has not moved.
+        the cursor has not moved, unless the store was lost during the commit that moves it.
         """
         started, began = self._clock.monotonic(), self._clock.now()
         before = self._stored_cursor()

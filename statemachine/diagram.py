@@ -10,7 +10,7 @@ _USUAL = tuple(pairwise(state for state in State if not state.is_final))
 
 
 def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
-    """A Mermaid state diagram of every edge. Those of the usual way show their kinds of event."""
+    """A Mermaid state diagram of every edge. Only the edges of the usual way show their kinds of event."""
     lines = ["stateDiagram-v2", "    [*] --> new"]
     for edge in table:
         label = f": {', '.join(edge.on)}" if (edge.source, edge.target) in _USUAL else ""

@@ -98,7 +98,7 @@ class Line:
 class Snapshot:
     """One read of an order (OR11).
 
-    The newest of several snapshots is the greatest one by its first five fields, compared in this order
+    The newest of several snapshots is the greatest one by its first five fields, compared from the first to the fifth
     (docs/rules.md 2).
     """
 

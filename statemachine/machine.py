@@ -23,7 +23,7 @@ class EventResult(StrEnum):
     MOVED = "moved"
     NOTED = "noted"  # the facts grew, the state stays
     STALE = "stale"  # everything in it was known before
-    NO_EDGE = "no_edge"  # the facts lead to a state to which no edge leads: facts and state stay, a person looks
+    NO_EDGE = "no_edge"  # no edge leads to the state of the new facts: the facts are stored, the state stays
     REPEATED = "repeated"  # the journal holds the event already: counted by apply, and never seen by `decide`
 
 

@@ -108,8 +108,8 @@ def is_waiting_acceptance(facts: Facts) -> bool:
     return mirakl_state(facts) == "WAITING_ACCEPTANCE"
 
 
-#: In the order in which they are asked. So a final state at Mirakl wins over everything, and what the OMS did wins over
-#: waiting and debit.
+#: Tried from the top: the first predicate that holds gives the state. So a final state at Mirakl wins over everything,
+#: and what the OMS did wins over waiting and debit.
 PREDICATES: Final[tuple[tuple[State, Callable[[Facts], bool]], ...]] = (
     (State.NEW, is_new),
     (State.CANCELED, is_canceled),

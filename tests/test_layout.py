@@ -165,7 +165,7 @@ def _uses(source: Source) -> Iterator[tuple[int, str, str]]:
 
 
 def private_uses(sources: Sequence[Source], owners: Mapping[str, set[str]]) -> list[str]:
-    """Uses of a name that begins with `_` and that the product defines in another package than the user's."""
+    """Uses of a private name in a package that does not define it. `owners`: see `_owners`."""
     return [
         f"{source.module}:{line} uses {name} of {', '.join(sorted(owners[name]))}"
         for source in sources

@@ -126,7 +126,10 @@ class Stage:
         self.mirakl.confirm_debit(self.order_id)
 
     def shipped(self) -> Script:
-        """Wait until Mirakl shows the order as shipped, with its last tracking. Then some orders are received."""
+        """Play the late debit, and wait until Mirakl shows the order as shipped, with the last tracking of its life.
+
+        Some orders with PAY_ON_ACCEPTANCE are then marked as received, and some of these are closed.
+        """
         yield from self.late_debit()
         yield self.is_in(*SENT)
         yield lambda: self.mirakl.tracking(self.order_id) == self.life.last_tracking
