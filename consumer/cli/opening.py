@@ -12,6 +12,7 @@ import typer
 
 from adapters.clock import SystemClock
 from adapters.errors import ConfigError
+from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
@@ -22,9 +23,6 @@ from consumer.config import Settings
 if TYPE_CHECKING:
     from adapters.log.embedded import EmbeddedLog
     from adapters.log.kafka import KafkaLog
-
-# bootstrap imports every part of the service, which takes a while. So the functions that need it import it themselves,
-# and `orderflow --help` does not wait for it.
 
 
 def _system_user() -> str:
@@ -44,6 +42,7 @@ class Environment:
 
     @classmethod
     def of(cls, context: typer.Context) -> "Environment":
+        """That of the test, or the real one."""
         found = context.obj
         return found if isinstance(found, Environment) else cls()
 
@@ -56,20 +55,12 @@ class Session:
     store: Store
     clock: Clock
     user: str
-
-    @property
-    def group_id(self) -> str:
-        """The consumer group."""
-        from consumer import bootstrap  # noqa: PLC0415
-
-        return bootstrap.group_of(self.settings)
+    group_id: str  # the consumer group
+    outbox: OutboxTopics | None
 
     def order_writer(self) -> OrderWriter:
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""
-        from consumer import bootstrap  # noqa: PLC0415
-
-        outbox = bootstrap.outbox_of(self.settings)
-        return OrderWriter(self.store, config.policies(self.settings), self.clock, outbox=outbox)
+        return OrderWriter(self.store, config.policies(self.settings), self.clock, outbox=self.outbox)
 
 
 @contextmanager
@@ -78,7 +69,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 
     Raises ConfigError if there is no store yet, or if its schema is that of another version.
     """
-    from consumer import bootstrap  # noqa: PLC0415
+    from consumer import bootstrap  # noqa: PLC0415 - it imports the whole service, and `--help` need not wait for that
 
     environment, settings = Environment.of(context), config.load(file)
     if missing := missing_file(settings):
@@ -87,7 +78,14 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     try:
         if not store.schema_is_current():
             raise ConfigError(f"the store's schema is missing or not this version's; {cure(file)}")
-        yield Session(settings, store, environment.clock, environment.user)
+        yield Session(
+            settings=settings,
+            store=store,
+            clock=environment.clock,
+            user=environment.user,
+            group_id=bootstrap.group_of(settings),
+            outbox=bootstrap.outbox_of(settings),
+        )
     finally:
         store.close()
 
@@ -95,7 +93,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 @contextmanager
 def opened_with_log(context: typer.Context, file: Path) -> "Iterator[tuple[Session, EmbeddedLog | KafkaLog]]":
     """Open the store and the log."""
-    from consumer import bootstrap  # noqa: PLC0415
+    from consumer import bootstrap  # noqa: PLC0415 - as in `opened`
 
     with opened(context, file) as session:
         log = bootstrap.open_log(session.settings, session.store, session.clock)

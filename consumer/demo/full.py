@@ -78,41 +78,42 @@ def full_demo(
         console.print(f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. Processes:")
         for member in fleet.members.values():
             console.print(f"  {member.name}: http://127.0.0.1:{member.port}/metrics   {member.log}", soft_wrap=True)
-        killer = _Killer(fleet, random.Random(seed)) if chaos else None
-
-        def look_after(seconds: float) -> None:
-            on_look(seconds, fleet)
-            if killer is not None:
-                killer.kill_if_due(seconds)
-            for name in fleet.restart_dead():
-                console.print(f"  {name} had died and was started again")
-
-        def stop() -> list[str]:
-            fleet.stop()
-            return fleet.bad_ends
-
-        outcome = watch_and_audit(world, store, console, stalled_seconds, on_look=look_after, stop=stop)
+        supervisor = _Supervisor(fleet, console, on_look, random.Random(seed) if chaos else None)
+        outcome = watch_and_audit(
+            world, store, console, stalled_seconds, on_look=supervisor.look_after, stop=supervisor.stop
+        )
     keep_or_drop(folder, kept, outcome, console)
     return outcome
 
 
 @dataclass(slots=True)
-class _Killer:
-    """Kills a poller, a consumer or a worker every CHAOS_EVERY_SECONDS."""
+class _Supervisor:
+    """Starts processes that died again, and kills some itself if there is `chaos`."""
 
     fleet: Fleet
-    random: random.Random
+    console: Console
+    on_look: Callable[[float, Fleet], None]
+    chaos: random.Random | None
     killed_at: float = 0.0
 
-    def kill_if_due(self, seconds: float) -> None:
-        if seconds - self.killed_at >= CHAOS_EVERY_SECONDS:
+    def look_after(self, seconds: float) -> None:
+        self.on_look(seconds, self.fleet)
+        if self.chaos is not None and seconds - self.killed_at >= CHAOS_EVERY_SECONDS:
             self.killed_at = seconds
-            self.fleet.kill(self.random.choice([one.name for one in self.fleet.members.values() if one.role != "web"]))
+            self.fleet.kill(self.chaos.choice([one.name for one in self.fleet.members.values() if one.role != "web"]))
+        for name in self.fleet.restart_dead():
+            self.console.print(f"  {name} had died and was started again")
+
+    def stop(self) -> list[str]:
+        """Returns what was wrong with how the processes ended."""
+        self.fleet.stop()
+        return self.fleet.bad_ends
 
 
 def _started_engines(
     stack: ExitStack, folder: Path, console: Console, kafka_at: Sequence[str], postgres_at: str
 ) -> Engines:
+    """A Kafka with the topics of the demo and a PostgreSQL: those of the addresses, else new ones in `folder`."""
     with console.status("starting Kafka and PostgreSQL; the first time, Kafka is fetched"):
         if postgres_at:
             url, password = _address(postgres_at)
@@ -132,6 +133,7 @@ def _started_engines(
 
 
 def _address(postgres_at: str) -> tuple[str, str]:
+    """The URL without its password, and the password. Raises ConfigError."""
     try:
         return without_password(postgres_at)
     except ValueError as error:
