@@ -9,7 +9,7 @@ import random
 import socket
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -127,10 +127,10 @@ def build_parts(
             housekeeping=new_housekeeping(base) if "worker" in roles else None,
             pollers=_scheduled_pollers(base, secrets, closing) if "poller" in roles else {},
             application=new_application(base, recorder, secrets if "web" in roles else {}),
-            closing=closing.pop_all(),
+            closing=closing,
         )
-    _watch(parts)
-    return parts
+        _watch(parts)
+        return replace(parts, closing=closing.pop_all())
 
 
 def _check_roles(settings: Settings, roles: Collection[str]) -> None:

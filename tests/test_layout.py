@@ -36,6 +36,11 @@ PACKAGES: Final = (
 )
 
 
+def package_of(module: str) -> str:
+    """The first of PACKAGES that the module is in; empty for a library's module."""
+    return next((name for name in PACKAGES if f"{module}.".startswith(f"{name}.")), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One Python file, parsed."""
@@ -45,7 +50,7 @@ class Source:
 
     @property
     def package(self) -> str:
-        return next(name for name in PACKAGES if f"{self.module}.".startswith(f"{name}."))
+        return package_of(self.module)
 
     @property
     def tree(self) -> ast.Module:
@@ -136,7 +141,7 @@ def _owners(sources: Sequence[Source]) -> dict[str, set[str]]:
     for source in sources:
         for node in ast.walk(source.tree):
             match node:
-                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                     names = [name]
                 case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
                     names = [name]
@@ -170,8 +175,8 @@ def private_uses(sources: Sequence[Source], owners: Mapping[str, set[str]]) -> l
         f"{source.module}:{line} uses {name} of {', '.join(sorted(owners[name]))}"
         for source in sources
         for line, module, name in _uses(source)
-        if name in owners and source.package not in owners[name]
-        if not module or not f"{module}.".startswith(f"{source.package}.")
+        if name in owners
+        if (source.package not in owners[name] if not module else package_of(module) != source.package)
     ]
 
 

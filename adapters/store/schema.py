@@ -58,7 +58,7 @@ class OneOf(TypeDecorator[Word]):
         self.words = words
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        return value if value is None else str(value)  # psycopg refuses an array that mixes members and plain texts
+        return value if value is None else str(value)  # a plain text, so that every value of an array has one type
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> Word | None:
         return None if value is None else member(self.words, value)

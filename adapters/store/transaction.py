@@ -1,8 +1,8 @@
 """The store and its transactions. Every statement on the database is executed by one of the two.
 
 `Store.transaction()` gives a Transaction, which the modules of the tables write through; `Store.reading()` gives a
-connection for reads. All transactions take their locks in one order: progress by topic and partition, then orders by
-key, then commands (docs/rules.md 29).
+connection for reads. All transactions take their locks in one order: progress by topic and partition, leases and
+shops, cursors, orders by key, commands, budgets (docs/rules.md 29).
 """
 
 import threading

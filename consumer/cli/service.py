@@ -81,9 +81,11 @@ def migrate(
 ) -> None:
     """Bring the store's schema up to date, or move a store from SQLite to PostgreSQL.
 
-    On SQLite `run` does this too. On PostgreSQL migrate once, before the processes of a new version start; processes of
-    the version before can go on meanwhile. With --from, the configuration names the PostgreSQL to move to. The SQLite
-    store is only read, and no process may run on it.
+    On SQLite `run` does this too. On PostgreSQL migrate once, before the processes of a new version start. Processes of
+    the version before finish their work, but are not ready any more, and do not start again.
+
+    With --from, the configuration names the PostgreSQL to move to. The SQLite store is only read, and no process may
+    run on it.
 
     See docs/sqlite-to-postgresql.md.
 

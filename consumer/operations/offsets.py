@@ -135,8 +135,8 @@ def reset(
         subject = ", ".join(f"{one.topic}/{one.number} {before}->{after}" for one, before, after in found)
         audit_rows.add(tx, who=who, act=f"offsets reset to {whence}", subject=subject, why=why, at=at)
         for shop in sorted(shops):
-            cursor_rows.forget(tx, shop)
             lease_rows.revoke(tx, poll_lease(shop))  # a poll that is under way would set the cursor again at its end
+            cursor_rows.forget(tx, shop)
     return found
 
 
