@@ -2,9 +2,9 @@
 
 plan.py finds which calls are needed, from the facts and the shop's policy. A needed call is due, unless its last round
 was rejected on the same basis, given up, or not applied. A command has one row for its key (kind, what it carries,
-round), and the row is never deleted, so the same need never becomes two commands. The next round begins after an end
-that did not satisfy the need (an answer that a later read disproved, a rejection, a give-up), or when a person asks for
-a retry.
+round), and the row is never deleted, so the same need never becomes two commands. A call that is due again gets the
+next round: after an answer that a later read disproved, after a rejection whose basis has changed, or when a person
+asks for a retry. After a give-up, and if it was not applied, only a person's retry makes it due again.
 """
 
 from dataclasses import dataclass, replace

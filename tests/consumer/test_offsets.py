@@ -191,7 +191,7 @@ def test_a_partition_that_does_not_exist_cannot_be_reset(folders: Path) -> None:
 
 
 def test_a_poll_that_is_under_way_does_not_undo_a_reset(folders: Path) -> None:
-    """At its end the poll would store a cursor that is later than the lost days, and these would never be read."""
+    """At its end the poll would store a cursor later than the days that the restore lost: no poll would read them."""
     rig = Rig(folders / "now")
     rig.add("1-A", state="SHIPPING")
     rig.poll()

@@ -257,7 +257,7 @@ def test_a_refused_tracking_blocks_nothing(end: Event) -> None:
 
 
 def test_a_shipment_refused_for_lack_of_tracking_goes_out_once_there_is_one() -> None:
-    """docs/rules.md 22: keyed by what Mirakl holds. 8 without tracking, OR24 refused, then 516 brings it."""
+    """docs/rules.md 22: the basis is the tracking at Mirakl. Status 8 has none, OR24 is refused, then 516 brings it."""
     facts = known(seen("SHIPPING"), sent(""))
     basis = due(facts)[0].basis
     facts = join(facts, rejected(CommandKind.CONFIRM, basis=basis, when=1).new_facts)

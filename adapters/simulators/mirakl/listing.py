@@ -72,7 +72,7 @@ class Listing:
     def set_body(self, order_id: str, body: bytes) -> None:
         """Replace the bytes of the newest version, so that tests can show an order that Mirakl would never write.
 
-        The next change of the order overwrites them.
+        The next change of the order adds a version without these bytes.
         """
         versions = self._listed[order_id].versions
         versions[-1] = replace(versions[-1], body=body)
