@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
 
 from adapters.clock import SystemClock
 from adapters.engines.kafka import Kafka
@@ -19,6 +28,7 @@ from consumer import config
 from consumer.bootstrap import group_of, open_log, open_store
 from tests.adapters.log.kafka_rig import PATIENCE_SECONDS
 from tests.engines import USERS, Certificates, make_certificates
+from tests.support import wait
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -53,8 +63,13 @@ def guarded(kafka_secure: Kafka) -> Kafka:
             for kind, name, operation in rights
         ]
     )
-    admin.close()
     assert made["failed"] == []
+    every = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+    rights = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, every)
+    wanted = sum(map(len, RIGHTS.values()))
+    # The broker acknowledges the rights a moment before it uses them.
+    wait(lambda: len(admin.describe_acls(rights)[0]) >= wanted, "the broker knows the rights")
+    admin.close()
     return kafka_secure
 
 
