@@ -52,4 +52,6 @@ def test_a_wrong_document_is_found_out(check: Check, tmp_path: Path) -> None:
 
 def test_the_document_is_without_a_complaint(check: Check) -> None:
     done = check(DOCUMENT)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert done.stderr == ""
+    assert done.stdout == ""
+    assert done.returncode == 0
