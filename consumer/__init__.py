@@ -6,7 +6,7 @@ One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWrite
   housekeeping.py say what is done when, leases.py by which process.
 - hooks.py names everything that can happen; telemetry.py logs it, metrics/ counts it, web/ serves the numbers and takes
   the OMS's callbacks.
-- operations/ is what a person can do, for cli/ and whatever comes later. demo/ runs the service against simulators.
+- operations/ is what a person can do, for cli/ and later for a web page. demo/ runs the service against simulators.
 
 Read apply.py, loop.py, worker.py and poller.py first, then bootstrap.py.
 """

@@ -4,7 +4,6 @@ The progress row in the store holds the next offset of a partition. It moves in 
 (docs/rules.md 7, 8). The offset is committed to Kafka after that transaction. Reading never starts at that commit.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -12,9 +11,10 @@ from typing import Final
 import structlog
 
 from adapters.errors import Fenced, StoreUnavailable, Unreadable
+from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
-from adapters.store.dead_letters import DeadLetter
+from adapters.store.dead_letters import NOT_APPLICABLE, DeadLetter
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -29,9 +29,6 @@ log = structlog.get_logger("orderflow.consumer")
 BATCH: Final = 500
 #: A partition with an OffsetMismatch is compared again after this time, because a person may have reset it.
 COMPARE_AGAIN_SECONDS: Final = 5.0
-
-#: Reason of a dead letter whose record could be read, but not applied.
-NOT_APPLICABLE: Final = "not_applicable"
 
 #: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
@@ -256,5 +253,5 @@ def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:
     """Make the dead letter of a record that cannot be used. It keeps the record byte for byte."""
     place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
     # The digest includes the headers, because in the binary mode of CloudEvents they contain the event's attributes.
-    digest = hashlib.sha256(repr((record.key, record.value, record.headers)).encode()).hexdigest()[:32]
+    digest = digest_of(repr((record.key, record.value, record.headers)).encode())
     return DeadLetter(record.partition.topic, place, reason, detail, digest, record.key, record.value, record.headers)

@@ -23,7 +23,7 @@ from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery
 from adapters.store import cursors as cursor_rows
 from adapters.store import orders as order_rows
 from adapters.store.cursors import Cursor
-from adapters.store.dead_letters import DeadLetter
+from adapters.store.dead_letters import POLL, TOO_LARGE, DeadLetter, source_of
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
@@ -31,9 +31,6 @@ from consumer.poll_memory import AskedInVain, PublishedMemory
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
-
-#: Reason of a dead letter whose record is larger than the log allows.
-TOO_LARGE: Final = "too_large"
 
 #: Orders that wait for a decision or for an import. Every run reads all of them, so that an order that was missed once
 #: appears again.
@@ -297,7 +294,7 @@ class Poller:
 
     def _dead_letter_of(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
         place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
-        return DeadLetter(f"poll:{self._shop}", place, reason, detail, digest_of(raw), None, raw)
+        return DeadLetter(source_of(POLL, self._shop), place, reason, detail, digest_of(raw), None, raw)
 
 
 def _start_of_window(before: Cursor | None, began: datetime, wide: bool) -> datetime:

@@ -76,6 +76,5 @@ def configure_logging(line_logged: Callable[[str], None], stream: Any = None) ->
     )
     logging.getLogger("transitions").setLevel(logging.WARNING)  # its INFO lines make an event three times slower
     for name in ("httpx", "httpcore", "uvicorn", "kafka"):
-        logging.getLogger(name).setLevel(
-            logging.CRITICAL
-        )  # their lines contain addresses; our own lines report failures
+        # Their lines contain addresses. Our own lines report failures.
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -145,14 +145,14 @@ def retry_now(tx: Transaction, order_key: int, now: datetime) -> None:
 # -- Claim: a worker takes the next command ----------------------------------------------------------------------
 
 
-def has_claimable(store: Store, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> bool:
-    """Whether a claim would find a command. It takes no write lock, so an idle worker disturbs nobody."""
+def has_claimable(store: Store, now: datetime, paused: Collection[tuple[str, str]], shops: Collection[str]) -> bool:
+    """Whether a claim would find a command. It takes no write lock, so an idle worker disturbs no other."""
     with store.reading() as connection:
-        return connection.execute(_claimable(now, resting, shops)).first() is not None
+        return connection.execute(_claimable(now, paused, shops)).first() is not None
 
 
 def claimable(
-    tx: Transaction, now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]
+    tx: Transaction, now: datetime, paused: Collection[tuple[str, str]], shops: Collection[str]
 ) -> int | None:
     """Lock the order of the next command (see `_claimable`), and return the command's id. None if there is none.
 
@@ -160,7 +160,7 @@ def claimable(
     lock, so `lease` checks the command again.
     """
     c = s.commands.c
-    statement = bulk.lock_or_skip(tx, _claimable(now, resting, shops), s.orders, s.orders.c.id == c.order_key)
+    statement = bulk.lock_or_skip(tx, _claimable(now, paused, shops), s.orders, s.orders.c.id == c.order_key)
     return tx.execute(statement).scalar()
 
 
@@ -200,10 +200,10 @@ def lease(
     return bool(taken.rowcount)
 
 
-def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Collection[str]) -> sa.Select[int]:
+def _claimable(now: datetime, paused: Collection[tuple[str, str]], shops: Collection[str]) -> sa.Select[int]:
     """The next command: it is due, its shop has this effect switched on, and no other command of its order goes first.
 
-    `resting` are the (shop, command kind) whose account is paused. A command whose lease has run out counts as open.
+    `paused` are the (shop, command kind) whose account is paused. A command whose lease has run out counts as open.
     """
     c = s.commands.c
     switched_on = sa.or_(
@@ -219,8 +219,8 @@ def _claimable(now: datetime, resting: Collection[tuple[str, str]], shops: Colle
         .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, switched_on)
         .correlate(s.commands)
     )
-    if resting:
-        allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(resting)))
+    if paused:
+        allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(paused)))
     return (
         sa.select(c.id)
         .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())

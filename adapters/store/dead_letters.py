@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -13,12 +13,31 @@ from adapters.store.headers_json import headers_from_json, headers_to_json
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store, Transaction
 
+#: Reasons besides those of UnreadableReason: a record that can be read, but not applied; one that the log cannot take.
+NOT_APPLICABLE: Final = "not_applicable"
+TOO_LARGE: Final = "too_large"
+
+#: How a dead letter came, if not from a topic: as an order of a poll, or as a callback of the OMS.
+POLL: Final = "poll"
+CALLBACK: Final = "callback"
+
+
+def source_of(came_by: str, shop: str) -> str:
+    """Return the source of a dead letter that came by a poll or a callback of this shop. `split_source` reads it."""
+    return f"{came_by}:{shop}"
+
+
+def split_source(source: str) -> tuple[str, str]:
+    """Return POLL or CALLBACK, and the shop. For a dead letter from a topic return the topic, and an empty text."""
+    came_by, _, shop = source.partition(":")
+    return came_by, shop
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record, an order or a callback that cannot be used, as received, and why."""
 
-    source: str  # the topic, or "poll:SHOP", or "callback:SHOP"
+    source: str  # the topic, or as source_of makes it
     place: str  # "topic/partition/offset", or the read that showed the order
     reason: str
     detail: str

@@ -14,9 +14,8 @@ from typing import Final
 
 from adapters.errors import UnreadableReason
 from adapters.remotes.http import CallOutcome
+from adapters.store.dead_letters import CALLBACK, NOT_APPLICABLE, POLL, TOO_LARGE
 from consumer.hooks import CallbackResult
-from consumer.loop import NOT_APPLICABLE
-from consumer.poller import TOO_LARGE
 from consumer.retry import TryResult
 from statemachine.attention import REASONS
 from statemachine.commands import CommandKind, Remote
@@ -52,9 +51,6 @@ COMMANDS: Final = tuple(CommandKind)
 LIVE_STATES: Final = tuple(state for state in State if not state.is_final)
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
-#: Sources of dead letters besides the topics: orders of a poll, and callbacks of the OMS.
-POLL: Final = "poll"
-CALLBACK: Final = "callback"
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
 DEAD_LETTER_REASONS: Final = (*sorted(UnreadableReason), NOT_APPLICABLE, TOO_LARGE)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")

@@ -13,17 +13,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from adapters.errors import OrderflowError, RemoteError
 from adapters.ports import Clock, Partition, Record
-from adapters.store.dead_letters import DeadLetter
+from adapters.store.dead_letters import CALLBACK, POLL, DeadLetter
 from consumer.accounts import Account, AccountKey
 from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
-from consumer.metrics.definitions import CALLBACK as FROM_CALLBACK
 from consumer.metrics.definitions import (
     DEAD_LETTER_REASONS,
     METRICS,
     OPERATIONS,
     OTHER,
     OUTCOMES,
-    POLL,
     POLL_RESULTS,
     Configured,
     Type,
@@ -170,7 +168,7 @@ class Recorder(Hooks):
         self._count("orderflow_callbacks_total", shop, result)
 
     def callback_dead_lettered(self, reason: str) -> None:
-        self._count_dead_letters(FROM_CALLBACK, reason)
+        self._count_dead_letters(CALLBACK, reason)
 
     def loop_turned(self, loop: str, instance: str = "") -> None:
         self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set(self._clock.now().timestamp())

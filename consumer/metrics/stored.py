@@ -20,6 +20,7 @@ from adapters.store import budgets as budget_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.counts import StoredCounts, Waiting, stored_counts
+from adapters.store.dead_letters import split_source
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, LIVE_STATES, METRICS, Series, known
@@ -124,7 +125,8 @@ def _of_commands(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mappin
 def _of_records(counts: StoredCounts) -> dict[str, Mapping[Series, float]]:
     dead_letters: Tally[Series] = Tally()
     for (source, reason), count in counts.dead_letters.items():
-        dead_letters[source.partition(":")[0], known(reason, DEAD_LETTER_REASONS)] += count
+        came_by, _ = split_source(source)
+        dead_letters[came_by, known(reason, DEAD_LETTER_REASONS)] += count
     return {
         "orderflow_dead_letters_open": {key: float(count) for key, count in dead_letters.items()},
         "orderflow_outbox_unpublished": {(topic,): float(waiting.count) for topic, waiting in counts.outbox.items()},

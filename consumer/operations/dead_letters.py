@@ -9,7 +9,7 @@ from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import Clock, LogWriter, NewRecord
 from adapters.store import audit as audit_rows
 from adapters.store import dead_letters as dead_letter_rows
-from adapters.store.dead_letters import StoredDeadLetter
+from adapters.store.dead_letters import CALLBACK, StoredDeadLetter, split_source
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
 from consumer.config import TopicsTable
@@ -77,14 +77,14 @@ def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: 
     is not configured, or if the content can still not be read.
     """
     value = dead_letter.value or b""
-    came_by, _, shop_name = dead_letter.source.partition(":")
+    came_by, shop_name = split_source(dead_letter.source)
     if not shop_name:
         return NewRecord(dead_letter.source, dead_letter.key, value, dead_letter.headers)
     shop = next((one for one in shops if one.name == shop_name), None)
     if shop is None:
         raise NotPossible(f"{_subject(dead_letter)}: its shop {shop_name} is not in the configuration")
     try:
-        if came_by == "callback":
+        if came_by == CALLBACK:
             return record_of(topics.oms_events, oms_event(shop.company_ref_id, value, clock.now()))
         order_id, snapshot = snapshot_of(value, dead_letter.first_at)
         return record_of(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot))

@@ -20,9 +20,8 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
-from adapters.store.dead_letters import DeadLetter
+from adapters.store.dead_letters import CALLBACK, TOO_LARGE, DeadLetter, source_of
 from consumer.hooks import CallbackResult, Hooks
-from consumer.poller import TOO_LARGE
 from consumer.secrets import Secret
 
 log = structlog.get_logger("orderflow.web")
@@ -123,8 +122,8 @@ class CallbackEndpoint:
         """Store the body as a dead letter, because the OMS stops sending it after ten hours and has no other copy."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
-        digest = digest_of(body)
-        dead_letter = DeadLetter(f"callback:{self._shop}", "PUT", reason, detail, digest, None, body)
+        source = source_of(CALLBACK, self._shop)
+        dead_letter = DeadLetter(source, "PUT", reason, detail, digest_of(body), None, body)
         try:
             await run_in_threadpool(self._keep, [dead_letter])
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""The outbox and the relay: what is published, at least once and in order for each key, whatever fails."""
+"""The outbox and the relay: what is published, at least once and in order for each key, also after failures."""
 
 import json
 import tempfile

@@ -66,10 +66,10 @@ class Desk:
         return [ids[command.key] for command in commands if command.key in ids]
 
     def claimable(
-        self, now: datetime = NOW, resting: tuple[tuple[str, str], ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
+        self, now: datetime = NOW, paused: tuple[tuple[str, str], ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
     ) -> int | None:
         with self.store.transaction() as tx:
-            return command_rows.claimable(tx, now, resting, shops)
+            return command_rows.claimable(tx, now, paused, shops)
 
     def lease(self, command_id: int, token: str = "t", now: datetime = NOW) -> bool:
         with self.store.transaction() as tx:

@@ -252,8 +252,8 @@ def test_a_claim_respects_the_switches_of_the_shops(desk: Desk) -> None:
     switch("beta", "ship")
     assert desk.claimable(later(1)) is None
     switch("alpha")
-    assert desk.claimable(later(1), resting=(("alpha", "import_order"),)) is None
-    assert desk.claimable(later(1), resting=(("beta", "import_order"), ("alpha", "send_tracking"))) == alpha
+    assert desk.claimable(later(1), paused=(("alpha", "import_order"),)) is None
+    assert desk.claimable(later(1), paused=(("beta", "import_order"), ("alpha", "send_tracking"))) == alpha
     assert desk.claimable(later(1), shops=("beta",)) is None
     assert desk.claimable(later(1), shops=()) is None
 
