@@ -406,7 +406,8 @@ def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
 def policies(settings: Settings) -> dict[str, Policy]:
     """Return the policy of each shop. Raises ConfigError if a shop's known_skus_file cannot be read."""
     return {
-        name: Policy(shop.acceptance, known_skus(name, shop), shop.not_before) for name, shop in settings.shops.items()
+        name: Policy(acceptance=shop.acceptance, known_skus=known_skus(name, shop), not_before=shop.not_before)
+        for name, shop in settings.shops.items()
     }
 
 

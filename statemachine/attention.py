@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle
-from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Snapshot
+from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Snapshot
 from statemachine.readings import (
     acceptance,
     all_sent,
@@ -304,7 +304,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.NEEDS_DECISION)
     if state == State.SHIPPING and not snapshot.has_address:
         yield Attention(Reason.ADDRESS_MISSING)
-    if state == State.SHIPPING and not snapshot.open_lines:
+    if state == State.SHIPPING and not snapshot.owed_lines:
         yield Attention(Reason.NOTHING_TO_IMPORT)
     if state == State.DISPATCHED and _ships_too_early(snapshot):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
@@ -314,7 +314,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if not state.is_final and (canceled := _canceled_in_oms_hands(facts, snapshot)):
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
     for line in snapshot.lines:
-        if sent_quantity(facts, line.id) > max(line.quantity, 1):
+        if sent_quantity(facts, line.id) > (line.quantity or 1):
             yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
 
 
@@ -331,7 +331,8 @@ def _ships_too_early(snapshot: Snapshot) -> bool:
 
 def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
     imported = {line for part in facts.parts for line in part.lines}
-    return [line.id for line in snapshot.lines if not line.is_open and line.id in imported]
+    gone = [line for line in snapshot.lines if not line.is_owed and line.state not in AFTER_SHIPPING]
+    return [line.id for line in gone if line.id in imported]
 
 
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:

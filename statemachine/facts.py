@@ -24,8 +24,15 @@ PAY_ON_DUE_DATE: Final = "PAY_ON_DUE_DATE"
 DEBIT: Final = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 AFTER_SHIPPING: Final = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 FINAL: Final = ("REFUSED", "CANCELED")
-#: Lines in these states are not part of the order any more. A line without a state counts as open (docs/kornitx.md 10).
-CLOSED_LINE_STATES: Final = frozenset({"REFUSED", "CANCELED", "REFUNDED"})
+#: The seller still has to send a line in one of these states, or without a state (docs/mirakl.md 4.4).
+OWED_LINE_STATES: Final = frozenset(
+    {"", "STAGING", "WAITING_ACCEPTANCE", "WAITING_DEBIT", "WAITING_DEBIT_PAYMENT", "SHIPPING"}
+)
+#: Lines in these states left the seller already, or will never leave: nothing of them has to be sent.
+ENDED_LINE_STATES: Final = frozenset(
+    {"SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED", "REFUSED", "CANCELED", "REFUNDED"}
+    | {"WAITING_REFUND", "WAITING_REFUND_PAYMENT", "INCIDENT_OPEN", "INCIDENT_CLOSED"}
+)
 
 _ACCEPT, _SHIP = ("STAGING", "WAITING_ACCEPTANCE"), ("SHIPPING",)
 #: The states of each payment workflow, in the order in which Mirakl shows them. FINAL may follow any of them.
@@ -80,18 +87,41 @@ def _bare(number: str) -> str:
     return "".join(number.split()).casefold()
 
 
+class Withdrawn(StrEnum):
+    """What cancelations and refund requests took of a line. A refund counts from its request on, in any state of the
+    refund, because after the debit it is how a customer cancels (docs/mirakl.md 4.4)."""
+
+    NONE = ""
+    PART = "part"  # of the pieces, or of the price: a person decides what is still to be sent
+    WHOLE = "whole"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Line:
-    """One order line as Mirakl shows it."""
+    """One order line as Mirakl shows it.
+
+    `is_owed` is the only answer to the question what the seller still has to send of it.
+    """
 
     id: str
     state: str = ""
     sku: str = ""
-    quantity: int = 1
+    quantity: int | None = 1  # pieces; None if Mirakl names no number
+    withdrawn: Withdrawn = Withdrawn.NONE
+    shipped: bool = False  # Mirakl shows a shipped_date
 
     @property
-    def is_open(self) -> bool:
-        return self.state not in CLOSED_LINE_STATES
+    def is_owed(self) -> bool:
+        """Whether the seller still has to send the line, or a part of it that only a person can tell."""
+        ended = self.state in ENDED_LINE_STATES or self.quantity == 0 or self.withdrawn is Withdrawn.WHOLE
+        return not ended
+
+    @property
+    def needs_decision(self) -> bool:
+        """Whether only a person can tell how much of the line is owed: a part was withdrawn, Mirakl names no quantity,
+        or shows a state of the line that we do not know."""
+        unclear = self.withdrawn is Withdrawn.PART or self.quantity is None or self.state not in OWED_LINE_STATES
+        return self.is_owed and unclear
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -115,10 +145,15 @@ class Snapshot:
     has_messages: bool = False
     tracking: Tracking = Tracking()
     lines: tuple[Line, ...] = ()
+    can_ship: bool = True  # can_shop_ship; Mirakl shows false before SHIPPING, and if somebody else ships the order
+    centre: str = ""  # fulfillment.center.code
+    accept_by: datetime = EPOCH  # acceptance deadline; EPOCH if Mirakl names none
+    #: What an import would carry beside the items, by name, as short digests. Empty: read by a version that kept none.
+    contents: tuple[tuple[str, str], ...] = ()
 
     @property
-    def open_lines(self) -> tuple[Line, ...]:
-        return tuple(line for line in self.lines if line.is_open)
+    def owed_lines(self) -> tuple[Line, ...]:
+        return tuple(line for line in self.lines if line.is_owed)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -129,6 +164,8 @@ class Part:
     ref: str = ""
     lines: tuple[str, ...] = ()  # empty: not known, because no answer to an import has named them yet
     has_error: bool = False  # the OMS stored the order, and holds it until somebody clears the error
+    #: Pieces of each line that the answer to the import shows; empty: not known.
+    quantities: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -136,11 +173,29 @@ class Dispatch:
     """A report of the OMS that goods left: one parcel, or a status that means everything (docs/kornitx.md 9.4, 9.5)."""
 
     oms_id: int
-    at: datetime  # dispatch_datetime, or else the event's time
+    at: datetime  # dispatch_datetime, or else the event's time; never later than `told_at`
     tracking: Tracking = Tracking()
     items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
     covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel
     dated: bool = True  # False: a parcel without dispatch_datetime; two of them are the same parcel if their items are
+    told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OmsStatus:
+    """A status that the OMS showed for one of its orders (docs/kornitx.md 8.1)."""
+
+    oms_id: int
+    at: datetime
+    status: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unread:
+    """A report of the OMS on this order that could not be read. Its bytes are a dead letter."""
+
+    at: datetime
+    reason: str  # a word of a closed set (adapters/errors.py)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -161,6 +216,38 @@ class Attempt:
 
     kind: str
     carries: str
+
+
+class ImportNote(StrEnum):
+    """What an import went out without, or what its messages show beside their text."""
+
+    NO_MESSAGES = "no_messages"  # M11 could not be read in time, and the shop's policy imports without
+    MESSAGES_NOT_FOUND = "messages_not_found"  # has_customer_message is true, and M11 shows none
+    ATTACHMENT = "attachment"  # a message has a file, which the OMS does not get
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Handover:
+    """What the frozen payload of an import carries. "Changed in the OMS's hands" compares it with the newest read."""
+
+    at: datetime
+    items: tuple[tuple[str, int], ...] = ()  # (line id, pieces)
+    contents: tuple[tuple[str, str], ...] = ()  # as in Snapshot
+    had_messages: bool = False
+    notes: tuple[ImportNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Trouble:
+    """A call keeps failing. A worker adds it once for each round, when a person should know (docs/rules.md 22)."""
+
+    kind: str
+    carries: str
+    round: int
+    since: datetime  # when the call failed first
+    operation: str = ""  # the remote's name of the call that fails; an import may fail at M11
+    code: str = ""
+    words: str = ""  # the remote's own text, which may quote the order
 
 
 #: What an attempt carries if the store has no record of it.
@@ -208,8 +295,11 @@ class DecisionKind(StrEnum):
 
     ACCEPT = "accept"  # answer Mirakl yes, even if the shop's policy does not
     REFUSE = "refuse"  # answer Mirakl no, for every line
-    HOLD = "hold"  # make no call of the order until it is settled
-    SETTLE = "settle"  # mark what needs attention at this moment as done; end a hold
+    HOLD = "hold"  # make no call of the order until it is released
+    SETTLE = "settle"  # mark reasons that inform as seen
+    RELEASE = "release"  # end a hold, or let calls go that wait for a person
+    SENT = "sent"  # vouch that the goods have left
+    HANDLED = "handled"  # say that a person did by hand what a call should have done
     RETRY = "retry"  # make calls again that ended without success
 
 
@@ -217,7 +307,8 @@ class DecisionKind(StrEnum):
 class Decision:
     """What a person decided. `subject` is what it covers.
 
-    settle: tokens of attention (attention.py). retry: keys of the commands that it opens again (commands.py).
+    settle, release: tokens of attention (attention.py). retry, handled: keys of commands (commands.py). accept, refuse:
+    ids of lines; none means every line.
     """
 
     at: datetime
@@ -243,6 +334,12 @@ class Facts:
     rejections: tuple[Rejection, ...] = ()
     given_up: tuple[GiveUp, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    handovers: tuple[Handover, ...] = ()
+    statuses: tuple[OmsStatus, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    not_found: tuple[datetime, ...] = ()  # starts of reads by id that did not show the order
+    clock: datetime = EPOCH  # the time is at least this: the only clock of the rules
 
     @property
     def newest(self) -> Snapshot | None:
@@ -275,6 +372,7 @@ def join(one: Facts, other: Facts) -> Facts:
         snapshot=_newer(one.snapshot, other.snapshot),
         unknown=_newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
+        clock=max(one.clock, other.clock),
         **sets,
     )
 

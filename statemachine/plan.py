@@ -29,6 +29,7 @@ class Plan:
     state: State
     due: tuple[Command, ...]
     attention: tuple[Attention, ...]
+    wakes_at: datetime | None = None  # when the clock alone changes the plan; None: never
 
 
 def plan(facts: Facts, policy: Policy) -> Plan:
@@ -56,7 +57,7 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
         return
     if decision := _answer_needed(facts, policy, snapshot):
         yield Need(CommandKind.ACCEPT, decision, snapshot.digest)
-    if state == State.SHIPPING and snapshot.has_address and snapshot.open_lines:
+    if state == State.SHIPPING and snapshot.has_address and snapshot.owed_lines:
         yield Need(CommandKind.IMPORT, "", snapshot.digest)
     if _is_tracking_needed(facts, snapshot):
         yield Need(CommandKind.TRACK, carried(best_tracking(facts)), "")

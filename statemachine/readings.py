@@ -55,7 +55,7 @@ def is_sent(facts: Facts, line: Line) -> bool:
     """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
     if any(d.covers == "order" or (d.covers == "part" and _part_holds(facts, d, line)) for d in facts.dispatches):
         return True
-    return sent_quantity(facts, line.id) >= max(line.quantity, 1)
+    return sent_quantity(facts, line.id) >= (line.quantity or 1)
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
@@ -69,9 +69,11 @@ def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 
 def all_sent(facts: Facts) -> bool:
-    """Whether every open line is sent. False if no line is open."""
-    lines = facts.snapshot.open_lines if facts.snapshot and facts.dispatches else ()
-    return bool(lines) and all(is_sent(facts, line) for line in lines)
+    """Whether the OMS sent every owed line. False if no line is owed, unless Mirakl shows the order shipped already."""
+    if facts.snapshot is None or not facts.dispatches:
+        return False
+    owed = facts.snapshot.owed_lines
+    return all(is_sent(facts, line) for line in owed) if owed else facts.snapshot.state in AFTER_SHIPPING
 
 
 def unsent_parts(facts: Facts) -> tuple[int, ...]:
@@ -79,8 +81,8 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     lines_of: dict[int, set[str]] = {}
     for part in facts.parts:
         lines_of.setdefault(part.oms_id, set()).update(part.lines)
-    open_lines = facts.snapshot.open_lines if facts.snapshot else ()
-    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= line.quantity for line in open_lines):
+    open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
+    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= (line.quantity or 1) for line in open_lines):
         return ()
     covered = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}

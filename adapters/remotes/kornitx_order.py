@@ -9,7 +9,7 @@ import simplejson
 from adapters.errors import Unimportable, Unreadable, UnreadableReason
 from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
-from statemachine.facts import CLOSED_LINE_STATES
+from statemachine.facts import ENDED_LINE_STATES
 
 #: KornitX's type of an item without artwork, on which the customer's text is printed (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
@@ -160,7 +160,7 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
     for index, line in enumerate(lines if isinstance(lines, list) else []):
         fields = line if isinstance(line, dict) else {}
         quantity = _quantity(fields.get("quantity"))
-        if text_of(fields, "order_line_state") in CLOSED_LINE_STATES or quantity == 0:
+        if text_of(fields, "order_line_state") in ENDED_LINE_STATES or quantity == 0:
             continue  # quantity 0: all pieces of the line were canceled
         item = {
             "external_ref": id_of(fields, "order_line_id"),

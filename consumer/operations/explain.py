@@ -250,13 +250,13 @@ def _shipping(facts: Facts) -> str:
     snapshot = facts.snapshot
     if snapshot is not None and not snapshot.has_address:
         return "an address: Mirakl shows SHIPPING without one, and the order is read again"
-    if snapshot is not None and not snapshot.open_lines:
+    if snapshot is not None and not snapshot.owed_lines:
         return "a person: Mirakl shows SHIPPING without any open line"
     return "a worker: import_order is due"
 
 
 def _imported(facts: Facts) -> str:
-    open_lines = facts.snapshot.open_lines if facts.snapshot else ()
+    open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
     unsent = [line.id for line in open_lines if not is_sent(facts, line)]
     if facts.dispatches and unsent:
         return f"the OMS to send the rest: {', '.join(unsent)}"
@@ -319,6 +319,8 @@ def _what(row: JournalRow) -> str:
         case Trigger.DECISION:
             decisions = row.event.new_facts.decisions  # `offsets reset` writes an event without one
             return "; ".join(_decision(one) for one in decisions) or str(row.event.note.get("act", ""))
+        case Trigger.CLOCK:
+            return "a deadline came near, or passed"
 
 
 def _snapshot(event: Event) -> str:

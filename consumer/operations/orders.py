@@ -103,6 +103,9 @@ def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime) ->
             return _to_settle(order)
         case DecisionKind.RETRY:
             return _to_retry(order, command_rows.of_order(store, order.key), at)
+        case DecisionKind.RELEASE | DecisionKind.SENT | DecisionKind.HANDLED:
+            _require_not_final(order)
+            raise NotPossible(f"{kind} is not offered yet")
 
 
 def _require_waiting_for_answer(order: OrderRow) -> None:

@@ -56,7 +56,7 @@ def test_the_fields_of_a_snapshot() -> None:
     assert snapshot.has_address
     assert snapshot.has_messages
     assert snapshot.tracking == Tracking("DPD UK", "15501234567890")
-    assert [(line.id, line.sku, line.quantity, line.is_open) for line in snapshot.lines] == [
+    assert [(line.id, line.sku, line.quantity, line.is_owed) for line in snapshot.lines] == [
         ("A-1-1", "MUG", 2, True),
         ("", "", 1, True),  # kept, so that a person looks
     ]
