@@ -21,6 +21,9 @@ class FaultKind(StrEnum):
     THROTTLED = "429"  # no effect; Retry-After
     TRUNCATED = "truncated"  # the effect happens; the JSON is cut in the middle
     NOT_APPLIED = "204_not_applied"  # no effect, although the answer is a success
+    ANSWER = "answer"  # no effect; the answer has the fault's status and content
+    ANSWER_AFTER = "answer_after"  # the effect happens; the answer has the fault's status and content
+    BOM = "bom"  # the effect happens; the answer begins with a byte order mark
     SLOW = "slow"  # the effect happens at once; the answer waits for release(), or for hold_seconds
 
 
@@ -32,6 +35,7 @@ _NO_EFFECT: Final = frozenset(
         FaultKind.ERROR_503,
         FaultKind.THROTTLED,
         FaultKind.NOT_APPLIED,
+        FaultKind.ANSWER,
     }
 )
 _HELD: Final = frozenset({FaultKind.TIMEOUT_BEFORE, FaultKind.TIMEOUT_AFTER, FaultKind.SLOW})
@@ -57,6 +61,8 @@ class Fault:
     order_id: str | None = None
     hold_seconds: float = 1.0
     retry_after_seconds: int = 1
+    status: int = 200  # this and the next one: of an answer
+    content: str = ""
     released: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +114,10 @@ async def respond(request: Request, fault: Fault | None, handle: Callable[[], Re
     elif kind == FaultKind.THROTTLED:
         response = JSONResponse({"message": "Too many requests", "status": 429}, 429)
         response.headers["Retry-After"] = str(fault.retry_after_seconds)
+    elif kind in (FaultKind.ANSWER, FaultKind.ANSWER_AFTER):
+        response = Response(fault.content, fault.status, media_type="application/json")
+    elif kind == FaultKind.BOM:
+        response = Response(b"\xef\xbb\xbf" + bytes(response.body), response.status_code, media_type="application/json")
     elif kind == FaultKind.TRUNCATED:
         half = bytes(response.body)[: len(response.body) // 2]
         response = Response(half, response.status_code, media_type="application/json")

@@ -50,7 +50,7 @@ MIRAKL_ACTIONS: Final[tuple[str, ...]] = (
     "close",
     "post_message",
 )
-OMS_ACTIONS: Final[tuple[str, ...]] = ("dispatch", "cancel", "cancel_line", "progress")
+OMS_ACTIONS: Final[tuple[str, ...]] = ("dispatch", "cancel", "cancel_line", "progress", "remake")
 TICK_SECONDS: Final = 0.05
 
 

@@ -80,7 +80,7 @@ class _Api:
             with simulator.lock:
                 simulator.requests[operation] += 1
                 self._admit(request, operation, at)
-                fault = take_fault(simulator.knobs.faults, operation, request.path_params.get("order_id"))
+                fault = take_fault(simulator.knobs.faults, operation, _order_of(request))
 
             def handle() -> Response:
                 with simulator.lock:
@@ -143,6 +143,12 @@ class _Api:
             raise ApiError(411, "Length Required")
         self._simulator.ship(request.path_params["order_id"])
         return Response(status_code=204)
+
+
+def _order_of(request: Request) -> str | None:
+    """Return the order that a request is about, for faults of one order."""
+    of_path: str | None = request.path_params.get("order_id")
+    return of_path or request.query_params.get("entity_id") or request.query_params.get("order_ids")
 
 
 def _not_found(_request: Request, _body: bytes) -> Response:

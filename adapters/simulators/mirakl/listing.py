@@ -6,6 +6,7 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,6 +46,7 @@ class Listing:
         self._now = now
         self._listed: dict[str, _Listed] = {}
         self._by_creation: list[_Listed] = []
+        self._reads = 0  # of shuffled orders
 
     def show(self, order: Json, now: datetime, *, with_address: bool) -> None:
         """Show the order as it is now. If visibility_lag_seconds is set, OR11 shows it only after this time."""
@@ -82,7 +84,7 @@ class Listing:
         size = query.number("max", 10, least=1)
         if size > 100 and self._knobs.max_over_100_is_error:
             raise ApiError(400, "max must not exceed 100", "VALIDATION_ERROR", "max")
-        size, offset = min(size, 100), query.number("offset", 0, least=0)
+        size, offset = min(size, 100, self._knobs.largest_page), query.number("offset", 0, least=0)
         query.choice("sort", ("dateCreated",))
         descending = query.choice("order", ("asc", "desc")) == "desc"
         tax_mode = query.choice("order_tax_mode", ("TAX_INCLUDED", "TAX_EXCLUDED"))
@@ -93,12 +95,23 @@ class Listing:
         for listed, version in page:
             if version is listed.versions[-1]:
                 listed.shown_at = self._now()
-        bodies = [version.body for _, version in page]
+        bodies = [self._written(listed.order_id, version) for listed, version in page]
         if tax_mode == "TAX_EXCLUDED":
             bodies = [json.dumps(_without_tax(json.loads(one))).encode() for one in bodies]
         content = b'{"orders":[' + b",".join(bodies) + b'],"total_count":%d}' % len(matching)
         headers = _links(request, offset, size, len(matching))
         return Response(content, media_type="application/json", headers=headers)
+
+    def remove(self, order_id: str) -> None:
+        """Show the order no longer."""
+        self._by_creation.remove(self._listed.pop(order_id))
+
+    def _written(self, order_id: str, version: _Version) -> bytes:
+        """Return the order's bytes. Those of a shuffled order are other bytes in every read, with the same content."""
+        if order_id not in self._knobs.shuffled:
+            return version.body
+        self._reads += 1
+        return json.dumps(_turned(json.loads(version.body), self._reads), indent=self._reads % 3 or None).encode()
 
     def _rendered(self, order: Json, now: datetime, with_address: bool) -> _Version:
         shown = {**order, **self._knobs.extra_fields}
@@ -182,6 +195,17 @@ def _links(request: Request, offset: int, size: int, total: int) -> dict[str, st
         if (offset > 0 if name == "previous" else at < total)
     ]
     return {"Link": ", ".join(links)} if links else {}
+
+
+def _turned(value: Any, by: int) -> Any:
+    """Return the same JSON value, with the members of every object in another order."""
+    if isinstance(value, list):
+        return [_turned(one, by) for one in value]
+    if not isinstance(value, dict):
+        return value
+    members = list(value.items())
+    at = by % max(len(members), 1)
+    return {name: _turned(one, by) for name, one in members[at:] + members[:at]}
 
 
 def _without_tax(order: Json) -> Json:

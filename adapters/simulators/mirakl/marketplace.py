@@ -7,7 +7,7 @@ api.py answers HTTP requests with it. Each effect on an order is recorded in the
 import copy
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -58,6 +58,7 @@ class MiraklSimulator:
         self.calls: deque[Call] = deque(maxlen=100_000)
         self.listing = Listing(self.knobs, now)
         self.threads = Threads(marketplace, now)
+        self.withheld: set[str] = set()  # orders that the shop must not ship: can_shop_ship is false
         self._records: dict[str, _Record] = {}
 
     # -- What is known of an order -------------------------------------------------------------------------------
@@ -169,6 +170,31 @@ class MiraklSimulator:
             self._note(record, "canceled", by, reason=reason)
             return True
 
+    def change(
+        self,
+        order_id: str,
+        kind: str,
+        by: str,
+        edit: Callable[[Json], None],
+        ahead: timedelta = timedelta(0),
+        **detail: str,
+    ) -> bool:
+        """Change fields of the order. last_updated_date then lies `ahead` of the clock, until the next change."""
+        with self.lock:
+            record = self._records[order_id]
+            edit(record.order)
+            record.address_shown |= record.order["order_state"] == "SHIPPING"
+            self._publish(record, ahead=ahead)
+            self._note(record, kind, by, **detail)
+            return True
+
+    def remove(self, order_id: str) -> None:
+        """Show the order no longer: Mirakl answers as if it had never had it."""
+        with self.lock:
+            self._note(self._records[order_id], "removed", "marketplace")
+            del self._records[order_id]
+            self.listing.remove(order_id)
+
     def cancel_line(self, order_id: str, line_id: str, by: str = "customer") -> bool:
         """Cancel one line. If it is the last open line, the order is canceled."""
         with self.lock:
@@ -214,11 +240,18 @@ class MiraklSimulator:
     def close(self, order_id: str) -> bool:
         return self._move_on(order_id, ("RECEIVED",), "CLOSED", "marketplace")
 
-    def post_message(self, order_id: str, body: str, sender: str = "CUSTOMER_USER", topic: str | None = None) -> str:
+    def post_message(
+        self,
+        order_id: str,
+        body: str,
+        sender: str = "CUSTOMER_USER",
+        topic: str | None = None,
+        attachments: Sequence[str] = (),
+    ) -> str:
         """Add a message to the order's newest thread, or to a new one if a topic is given. Returns the thread's id."""
         with self.lock:
             record = self._records[order_id]
-            thread_id = self.threads.post(record.order, body, sender, topic)
+            thread_id = self.threads.post(record.order, body, sender, topic, attachments)
             if sender == "CUSTOMER_USER":
                 record.order["has_customer_message"] = True
             self._publish(record, bump=self.knobs.message_bumps_update_date)
@@ -314,7 +347,7 @@ class MiraklSimulator:
 
     def _enter(self, record: _Record, state: str) -> None:
         """Set the state of the order and of its open lines, with the dates that belong to this state."""
-        order, now = record.order, self.now()
+        order, now, before = record.order, self.now(), record.order["order_state"]
         order["order_state"] = state
         if state == "SHIPPING":
             record.address_shown = True
@@ -325,13 +358,15 @@ class MiraklSimulator:
                 "latest": stamp(last_day + timedelta(days=4)),
             }
         for line in open_lines(order):
+            if line["order_line_state"] in SENT and before not in SENT:
+                continue  # it left before the others
             line["order_line_state"] = state
             if state in ("SHIPPED", "RECEIVED"):
                 line[f"{state.lower()}_date"] = stamp(now)
 
-    def _publish(self, record: _Record, bump: bool = True) -> None:
+    def _publish(self, record: _Record, bump: bool = True, ahead: timedelta = timedelta(0)) -> None:
         """End a change: set the flags and, with `bump`, last_updated_date, and show the order in OR11."""
-        order, now = record.order, self.now()
+        order, now = record.order, self.now() + ahead
         order["can_cancel"] = _can_cancel(order)
         order["can_shop_ship"] = self._can_shop_ship(order)
         if bump:
@@ -340,11 +375,12 @@ class MiraklSimulator:
             for line in order["order_lines"]:
                 line["last_updated_date"] = order["last_updated_date"]
         with_address = record.address_shown or self.knobs.address_before_acceptance
-        self.listing.show(order, now, with_address=with_address)
+        self.listing.show(order, self.now(), with_address=with_address)
 
     def _can_shop_ship(self, order: Json) -> bool:
         return (
             order["order_state"] == "SHIPPING"
+            and order["order_id"] not in self.withheld
             and order["fulfillment"]["center"]["code"] == OWN_CENTER
             and not self._shipping_type(order).delivery_by_operator
         )

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from urllib.parse import parse_qsl, urlencode
 from uuid import NAMESPACE_URL, uuid5
@@ -25,11 +25,11 @@ class Threads:
         self._threads: dict[str, Json] = {}  # by thread id
         self._by_order: defaultdict[str, list[Json]] = defaultdict(list)
 
-    def post(self, order: Json, body: str, sender: str, topic: str | None) -> str:
+    def post(self, order: Json, body: str, sender: str, topic: str | None, attachments: Sequence[str] = ()) -> str:
         """Add a message to the order's newest thread, or to a new one if a topic is given. Returns the thread's id."""
         threads = self._of({order["order_id"]})
         thread = threads[0] if threads and topic is None else self._new(order, topic)
-        self._append(order, thread, body, sender)
+        self._append(order, thread, body, sender, attachments)
         return str(thread["id"])
 
     def m11(self, request: Request) -> Response:
@@ -113,7 +113,7 @@ class Threads:
         self._by_order[order_id].append(thread)
         return thread
 
-    def _append(self, order: Json, thread: Json, body: str, sender: str) -> None:
+    def _append(self, order: Json, thread: Json, body: str, sender: str, attachments: Sequence[str]) -> None:
         now = stamp(self._now())
         shop, customer = self._people(order)
         author: Json = {"display_name": "Operator", "type": sender}
@@ -128,6 +128,11 @@ class Threads:
             "id": str(uuid5(NAMESPACE_URL, f"{thread['id']}/{len(thread['messages'])}")),
             "to": [customer if sender == "SHOP_USER" else shop],
         }
+        if attachments:  # without attachments the key is missing (docs/mirakl.md 5.10)
+            message["attachments"] = [
+                {"id": str(uuid5(NAMESPACE_URL, f"{message['id']}/{name}")), "name": name, "size": 48211}
+                for name in attachments
+            ]
         thread["messages"].append(message)
         thread["date_updated"] = now
         waiting_since = thread["metadata"]["shop_reply_needed_since"]

@@ -66,10 +66,11 @@ class Callbacks:
         shipments: Sequence[Shipment] = (),
         cancellations: Sequence[tuple[str, int]] = (),
         delays: Sequence[float] = (0.0,),
+        edit: Callable[[Json], None] = lambda _payload: None,
     ) -> None:
         """Queue a report of the part's status, with new parcels and cancellations, if the seller has a callback URL.
 
-        The report is sent once for each of `delays`, after so many seconds.
+        The report is sent once for each of `delays`, after so many seconds. `edit` may change it before.
         """
         url = order.fields.get("status_callback_url") or order.company.callback_url
         if not url:
@@ -91,6 +92,7 @@ class Callbacks:
             ],
             "required_dispatch_date": order.fields.get("required_dispatch_date") or NO_DATE,
         }
+        edit(payload)
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
         signature = hmac.new(order.company.callback_secret.encode(), body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", "X-CustomGateway-Hmac": signature}

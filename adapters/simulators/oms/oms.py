@@ -65,6 +65,8 @@ class OmsSimulator:
                 "api",
                 oms_ids=",".join(str(part.oms_id) for part in parts),
                 lines=_line_ids(fields["items"]),
+                pieces=",".join(f"{item['external_ref']}={item['quantity']}" for item in fields["items"]),
+                attributes=",".join(sorted(_attributes(fields))),
                 types=",".join(str(item["type"]) for item in fields["items"]),
                 has_error=str(self._has_error(order)).lower(),
             )
@@ -174,13 +176,14 @@ class OmsSimulator:
         times: int = 1,
         repeat_after_seconds: float = 0.0,
         delay_seconds: float = 0.0,
+        edit: Callable[[Json], None] = lambda _payload: None,
     ) -> list[Shipment]:
         """Dispatch parcels and report them. Returns the parcels.
 
         `shipments` None: one parcel for each part, with all that is left of it. `shipments` []: only the status is set.
         For a partial dispatch, give shipments and a status other than 8. `part`: the index of one part; None for all.
         The first notification is sent after `delay_seconds`, and `times` notifications in all,
-        `repeat_after_seconds` apart.
+        `repeat_after_seconds` apart. `edit` may change what is reported.
         """
         with self.lock:
             order = self.order(external_ref, company_ref_id)
@@ -205,20 +208,32 @@ class OmsSimulator:
                     lines=",".join(line for parcel in new for line, _ in parcel.lines),
                 )
                 delays = [delay_seconds + index * repeat_after_seconds for index in range(times)]
-                self.callbacks.notify(order, one, tracking=number, carrier=carrier or "", shipments=new, delays=delays)
+                self.callbacks.notify(
+                    order, one, tracking=number, carrier=carrier or "", shipments=new, delays=delays, edit=edit
+                )
                 parcels += new
             return parcels
 
-    def cancel(self, external_ref: str, company_ref_id: int | None = None) -> None:
-        """Cancel all that is left of every part, with status 128."""
+    def remake(self, external_ref: str, company_ref_id: int | None = None) -> None:
+        """Make the canceled parts again, each under a new id, with a report of status 1."""
         with self.lock:
             order = self.order(external_ref, company_ref_id)
-            for part in order.parts:
-                part.status = 128
-                canceled = part.left()
-                part.canceled.update(dict(canceled))
-                self._note(order, "oms_canceled", "oms", oms_id=str(part.oms_id))
-                self.callbacks.notify(order, part, cancellations=canceled)
+            for index, old in enumerate(order.parts):
+                if old.status == 128:
+                    part = order.parts[index] = self._new_part(old.items)
+                    self._note(order, "part_created", "oms", oms_id=str(part.oms_id), lines=_line_ids(part.items))
+                    self.callbacks.notify(order, part)
+
+    def cancel(self, external_ref: str, company_ref_id: int | None = None, part: int | None = None) -> None:
+        """Cancel all that is left of every part, or of the part with this index, with status 128."""
+        with self.lock:
+            order = self.order(external_ref, company_ref_id)
+            for one in order.parts if part is None else [order.parts[part]]:
+                one.status = 128
+                canceled = one.left()
+                one.canceled.update(dict(canceled))
+                self._note(order, "oms_canceled", "oms", oms_id=str(one.oms_id))
+                self.callbacks.notify(order, one, cancellations=canceled)
 
     def cancel_line(self, external_ref: str, line: str, quantity: int = 1, company_ref_id: int | None = None) -> None:
         with self.lock:
@@ -236,6 +251,12 @@ class OmsSimulator:
 
 def _ref(seed: str, length: int) -> str:
     return hashlib.sha256(seed.encode()).hexdigest()[:length].upper()
+
+
+def _attributes(fields: Json) -> set[str]:
+    """Return the names of the attributes of the order and of its items."""
+    holders = [fields, *fields["items"]]
+    return {str(one["name"]) for holder in holders for one in holder.get("attributes") or ()}
 
 
 def _line_ids(items: Sequence[Json]) -> str:

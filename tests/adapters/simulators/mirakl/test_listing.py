@@ -5,6 +5,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.model import stamp
 from tests.adapters.simulators.mirakl.shop import Shop
 
@@ -203,3 +204,33 @@ def test_a_write_is_visible_only_after_the_lag() -> None:
     assert shop.read()["order_state"] == "WAITING_DEBIT"
     shop.clock.pass_seconds(5)
     assert shop.read()["order_state"] == "WAITING_DEBIT_PAYMENT"
+
+
+def test_a_shuffled_order_has_other_bytes_and_the_same_content_in_every_read() -> None:
+    shop = Shop()
+    shop.add("1-A")
+    shop.simulator.knobs.shuffled.add("1-A")
+    first, second = (shop.ask("GET", "/api/orders") for _ in range(2))
+    assert first.content != second.content
+    assert first.json() == second.json()
+
+
+def test_a_marketplace_may_give_less_than_was_asked_for() -> None:
+    shop = Shop(largest_page=10)
+    for number in range(12):
+        shop.add(f"{number}-A")
+    page = shop.ask("GET", "/api/orders", params={"max": "100"}).json()
+    assert (len(page["orders"]), page["total_count"]) == (10, 12)
+
+
+def test_a_fault_may_answer_anything_and_a_byte_order_mark_may_come_first() -> None:
+    shop = Shop()
+    shop.add("1-A")
+    shop.simulator.knobs.faults += [
+        Fault("M11", "answer", order_id="1-A", status=403, content="{}"),
+        Fault("OR11", "bom"),
+    ]
+    threads = "/api/inbox/threads?entity_type=MMP_ORDER&entity_id="
+    assert shop.ask("GET", threads + "2-A").status_code == 200
+    assert shop.ask("GET", threads + "1-A").status_code == 403
+    assert shop.ask("GET", "/api/orders").content.startswith(b"\xef\xbb\xbf{")

@@ -443,3 +443,28 @@ def test_the_summary_lists_the_parts() -> None:
     assert listed["external_ref"] == "1-A"
     assert listed["parts"][0]["status"] == 512
     assert office.payloads()[0]["status_name"] == "Sent to Supplier"
+
+
+def test_an_order_that_was_canceled_is_made_again_under_a_new_id() -> None:
+    office = Office()
+    (part,) = office.post().json()
+    office.oms.cancel(part["external_ref"])
+    office.oms.remake(part["external_ref"])
+    canceled, made = office.payloads()
+    assert (canceled["id"], canceled["status"]) == (part["id"], 128)
+    assert made["id"] != part["id"]
+    assert made["status"] == 1
+
+
+def test_an_answer_may_show_no_order_although_it_was_stored() -> None:
+    office = Office()
+    office.oms.knobs.faults.append(Fault("order", "answer_after", content="[]"))
+    assert office.post().json() == []
+    assert office.oms.summary() != []
+
+
+def test_a_report_may_be_changed_before_it_is_sent() -> None:
+    office = Office()
+    (part,) = office.post().json()
+    office.oms.dispatch(part["external_ref"], edit=lambda payload: payload.update(status="8"))
+    assert office.payloads()[-1]["status"] == "8"
