@@ -26,6 +26,8 @@ class JournalSummary:
     state: str
     done: Counter[str] = field(default_factory=Counter)  # command: how often the remote answered that it was done
     unknown: Counter[str] = field(default_factory=Counter)  # command: attempts whose outcome is unknown
+    told: frozenset[str] = frozenset()  # reasons for which orderflow showed the order to a person at some time
+    attention: frozenset[str] = frozenset()  # those that stand now
 
 
 def audit(
@@ -34,8 +36,10 @@ def audit(
     """Return every mistake, as a sentence. The list is empty if there is none. `journal`: by marketplace and order id.
 
     Our calls must have accepted, imported and shipped an order once if its life says so, and never if not. The order
-    must show the tracking of the newest dispatch, and have the state that its life names. The journal must explain each
-    effect of our calls, and each success in the journal must have an effect.
+    must show the tracking of the newest dispatch, and have the state that its life names. The OMS must have got the
+    pieces that its life names, and no others. A person must have been told every reason that its life names, and of
+    every order that waits. The journal must explain each effect of our calls, and each success in the journal must have
+    an effect.
     """
     by_order: dict[str, list[Effect]] = {}
     for effect in effects:
@@ -72,7 +76,38 @@ def _of_one(life: Life, effects: Sequence[Effect], journal: JournalSummary | Non
     last = numbers[-1] if numbers else None
     if life.ends == "shipped" and last != life.last_tracking:
         yield f"the last tracking is {last}, the newest dispatch's is {life.last_tracking}"
+    yield from _wrong_goods(life, effects)
+    yield from _untold(life, journal)
     yield from _unexplained(by_api, journal)
+
+
+def _wrong_goods(life: Life, effects: Sequence[Effect]) -> Iterable[str]:
+    """Compare the pieces and attributes that the OMS got with those that it has to have."""
+    imports = [effect.detail for effect in effects if effect.kind == "imported"]
+    made = {
+        line: int(pieces)
+        for detail in imports
+        for line, _, pieces in (one.rpartition("=") for one in detail.get("pieces", "").split(",") if one)
+    }
+    wanted = dict(life.goods)
+    for line in sorted({*made, *wanted}) if imports else ():
+        if made.get(line, 0) != wanted.get(line, 0):
+            yield f"goods: the OMS makes {made.get(line, 0)} pieces of {line}, should be {wanted.get(line, 0)}"
+    for name in life.attributes if imports else ():
+        if all(name not in detail.get("attributes", "").split(",") for detail in imports):
+            yield f"the OMS did not get the attribute {name}"
+
+
+#: The states in which orderflow expects nothing more.
+_FINAL: Final = ("shipped", "refused", "canceled")
+
+
+def _untold(life: Life, journal: JournalSummary) -> Iterable[str]:
+    for reason in life.tells:
+        if reason not in journal.told | journal.attention:
+            yield f"nobody was told: {reason}"
+    if journal.state not in _FINAL and not journal.attention:
+        yield f"waits in {journal.state} for nobody, and is on no list"
 
 
 def _unexplained(by_api: Counter[str], journal: JournalSummary) -> Iterable[str]:

@@ -1,10 +1,11 @@
 """The life of one simulated order, and the stage of its story: Mirakl, the OMS, and the people who use them."""
 
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.mirakl.model import DEBIT, SENT
@@ -36,16 +37,50 @@ class Life:
     imported: bool
     shipped_by: str | None  # as Effect.by; None: the order is not shipped
     last_tracking: str | None  # the number that Mirakl shows at the end
+    goods: tuple[tuple[str, int], ...] = ()  # (line id, pieces) that have to be in the OMS, and no others
+    tells: tuple[str, ...] = ()  # the next ones as in Story
+    attributes: tuple[str, ...] = ()
+
+
+class Desk(Protocol):
+    """The person who works with orderflow: reads what it says of an order, and decides."""
+
+    def reasons(self, shop: str, order_id: str, /) -> Collection[str]:
+        """Return the reasons for which orderflow shows the order to a person now."""
+
+    def decide(self, shop: str, order_id: str, act: str, only: Sequence[str] = (), /) -> str:
+        """Decide. Returns why it is not possible, or an empty text.
+
+        `act`: release, settle, sent, handled, retry, accept or refuse. `only`: the reasons to settle.
+        """
+
+
+class _Nobody:
+    def reasons(self, _shop: str, _order_id: str) -> Collection[str]:
+        return ()
+
+    def decide(self, _shop: str, _order_id: str, _act: str, _only: Sequence[str] = ()) -> str:
+        return ""
 
 
 class Stage:
     """The steps of a story: each method does something to the order, or waits for something."""
 
     def __init__(
-        self, life: Life, mirakl: MiraklSimulator, oms: OmsSimulator, company_ref_id: int, speed: float
+        self,
+        life: Life,
+        mirakl: MiraklSimulator,
+        oms: OmsSimulator,
+        company_ref_id: int,
+        *,
+        speed: float,
+        fields: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """`fields`: fields of the order in OR11 that differ from those of a plain order."""
         self.life, self.mirakl, self.oms, self.company_ref_id = life, mirakl, oms, company_ref_id
-        self.speed = speed
+        self.speed, self.fields = speed, fields
+        self.desk: Desk = _Nobody()
+        self.findings: list[str] = []  # what went wrong on the way
         self.order_id = life.order_id
         self.random = random.Random(f"{life.seed}/{life.order_id}")
         self.finished = False
@@ -85,7 +120,7 @@ class Stage:
             decided_by_hand=("accepted", "person") in history,
         )
         with self.mirakl.lock:  # so that no request sees the order without its messages
-            self.mirakl.add_order(order, history)
+            self.mirakl.add_order(order | dict(self.fields), history)
             for sender, body in life.messages:
                 self.mirakl.post_message(self.order_id, body, sender)
         if staged:
@@ -140,7 +175,28 @@ class Stage:
                 yield self.pause(0.5, 1.0)
                 self.mirakl.close(self.order_id)
 
+    # -- At the desk -------------------------------------------------------------------------------------------
+
+    def told(self, reason: str) -> Callable[[], bool]:
+        return lambda: reason in self.desk.reasons(self.life.marketplace, self.order_id)
+
+    def decide(self, act: str, *only: str) -> None:
+        refusal = self.desk.decide(self.life.marketplace, self.order_id, act, only)
+        if refusal:
+            self.findings.append(f"{act} was not possible: {refusal}")
+
+    def stays(self, *, imported: bool, seconds: float = 2.0) -> Script:
+        """Let some time pass, in which orderflow must make no call that imports or ships the order."""
+        yield seconds
+        if self.oms.holds(self.order_id, self.company_ref_id) != imported:
+            self.findings.append("imported although a person has to act first")
+        if self.state() in (*DEBIT, *SENT):
+            self.findings.append("shipped although a person has to act first")
+
     # -- At the OMS --------------------------------------------------------------------------------------------
+
+    def line_id(self, index: int) -> str:
+        return f"{self.order_id}-{index + 1}"
 
     def imported(self) -> Script:
         yield lambda: self.oms.holds(self.order_id, self.company_ref_id)

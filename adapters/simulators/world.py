@@ -9,8 +9,9 @@ from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.mirakl.model import SENT, Marketplace
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, FRAMED, KNOWN_SKUS, Line
-from adapters.simulators.stage import Life, Script, Stage
-from adapters.simulators.stories import STORIES
+from adapters.simulators.stage import Desk, Life, Script, Stage
+from adapters.simulators.stories import DEFAULT_RUN, STORIES
+from adapters.simulators.story import Story
 
 BODIES = (
     'Please print the caption:<br />"Canary & Sons, est. 1987"',
@@ -19,13 +20,22 @@ BODIES = (
 )
 
 
-def make_lives(orders: int, seed: int, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> list[Life]:
-    """Make the lives: the same ones for the same arguments. 65 % are plain. From 100 orders on, every story occurs."""
+def make_lives(
+    orders: int,
+    seed: int,
+    marketplaces: Sequence[Marketplace] = (ALPHA, BETA),
+    stories: Mapping[str, Story] = DEFAULT_RUN,
+) -> list[Life]:
+    """Make the lives: the same ones for the same arguments. From 120 orders on, every story occurs.
+
+    Half of many orders are plain, and at least a fifth of few.
+    """
     chance = random.Random(seed)
-    special = [name for name in STORIES if name != "plain"]
+    special = [name for name in stories if name != "plain"]
     chance.shuffle(special)
     turns = cycle(special)
-    names = ["plain" if index % 20 < 13 else next(turns) for index in range(orders)]
+    others = max(orders // 2, min(len(special), orders * 4 // 5))
+    names = ["plain"] * (orders - others) + [next(turns) for _ in range(others)]
     chance.shuffle(names)
     spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s; other numbers in proportion
     lives = []
@@ -54,16 +64,18 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
     kinds = marketplace.shipping_types
     kind = kinds[story.shipping_type] if story.shipping_type is not None else chance.choice(kinds)
     keeps = story.keeps_tracking
+    order_id, changed = _order_id(marketplace, number), tuple(story.adjust(marketplace.name, lines))
+    goods = story.goods(changed) if story.imported else {}
     return Life(
         marketplace=marketplace.name,
-        order_id=_order_id(marketplace, number),
+        order_id=order_id,
         story=name,
         number=number,
         seed=seed,
         arrives_at_seconds=arrives_at_seconds,
         workflow=story.workflow,
         shipping_type=kind.code,
-        lines=tuple(story.adjust(marketplace.name, lines)),
+        lines=changed,
         messages=tuple(messages),
         trackings=trackings,
         ends=story.ends,
@@ -71,6 +83,9 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
         imported=story.imported,
         shipped_by=story.shipped_by,
         last_tracking=trackings[keeps] if trackings and keeps is not None else None,
+        goods=tuple((f"{order_id}-{index + 1}", pieces) for index, pieces in goods.items()),
+        tells=story.tells,
+        attributes=story.attributes,
     )
 
 
@@ -90,18 +105,32 @@ class World:
         simulators: Mapping[str, MiraklSimulator],
         oms: OmsSimulator,
         speed: float = 1.0,
+        *,
         companies: Mapping[str, int] = COMPANIES,
     ) -> None:
         self.lives = tuple(lives)
         self._speed = speed
         self._oms = oms
         self._stages = [
-            Stage(life, simulators[life.marketplace], oms, companies[life.marketplace], speed) for life in lives
+            Stage(
+                life,
+                simulators[life.marketplace],
+                oms,
+                companies[life.marketplace],
+                speed=speed,
+                fields=STORIES[life.story].fields,
+            )
+            for life in lives
         ]
         # Stage, script, and what the script waits for: seconds since the start, or a condition.
         self._waiting: list[tuple[Stage, Script, float | Callable[[], bool]]] = [
             (stage, STORIES[stage.life.story].script(stage), 0.0) for stage in self._stages
         ]
+
+    def use(self, desk: Desk) -> None:
+        """Let this person act in the stories that need one. Without, nobody acts."""
+        for stage in self._stages:
+            stage.desk = desk
 
     def tick(self, elapsed_seconds: float) -> None:
         """Do everything that is due by now."""
@@ -135,6 +164,10 @@ class World:
     def unsettled(self) -> list[Life]:
         return [stage.life for stage in self._stages if not (stage.finished and _at_end(stage))]
 
+    def findings(self) -> list[str]:
+        """Return what went wrong on the way of an order, as sentences."""
+        return [f"{one.order_id} ({one.life.story}): {text}" for one in self._stages for text in one.findings]
+
     def progress(self) -> dict[str, int]:
         """Count the lives: all, the settled ones, those that have not begun ("to come"), and those in each of Mirakl's
         states."""
@@ -146,5 +179,5 @@ class World:
 def _at_end(stage: Stage) -> bool:
     life, state = stage.life, stage.state()
     if life.ends != "shipped":
-        return state == life.ends.upper()
+        return state == ("SHIPPING" if life.ends == "imported" else life.ends.upper())
     return state in SENT and stage.mirakl.tracking(life.order_id) == life.last_tracking

@@ -213,6 +213,17 @@ def find(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]
         return [_order_of(row) for row in connection.execute(sa.select(s.orders).where(*where))]
 
 
+def attention(store: Store) -> dict[tuple[str, str], frozenset[str]]:
+    """The attention reasons of every order that has one, by shop and order id."""
+    c = s.orders.c
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(c.shop, c.order_id, c.attention).where(s.needs_attention(c)))
+        return {
+            (row.shop, row.order_id): frozenset(str(one.reason) for one in attention_from_json(row.attention))
+            for row in rows
+        }
+
+
 def states(store: Store) -> dict[tuple[str, str], State]:
     """The state of every order, by shop and order id."""
     c = s.orders.c

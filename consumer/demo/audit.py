@@ -1,5 +1,7 @@
 """Reads from the journal what orderflow did with each order, for the demo's audit of the simulators' books."""
 
+from collections.abc import Collection, Mapping
+
 from adapters.simulators.audit import JournalSummary
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
@@ -7,15 +9,24 @@ from adapters.store.transaction import Store
 from consumer.retry import TryResult
 
 
-def journal_summaries(store: Store) -> dict[tuple[str, str], JournalSummary]:
-    """By shop and order id: the order's state, how often each command was done, and how often its outcome is unknown.
+def journal_summaries(
+    store: Store, told: Mapping[tuple[str, str], Collection[str]]
+) -> dict[tuple[str, str], JournalSummary]:
+    """By shop and order id: the order's state, the reasons for a person, and how each command ended.
+
+    `told` has the reasons that a person saw at some time. Of each command the summary says how often it was done, and
+    how often its outcome is unknown.
 
     The outcome of a try is unknown if it ended without an answer, or if its process was killed. Of a killed try the
     journal only says that the command was claimed.
     """
     found = {}
     for order in order_rows.latest(store, limit=None):
-        summary = JournalSummary(order.state)
+        summary = JournalSummary(
+            order.state,
+            told=frozenset(told.get((order.shop, order.order_id), ())),
+            attention=frozenset(str(one.reason) for one in order.attention),
+        )
         without_result: dict[str, str] = {}  # the command of each try
         for row in journal_rows.of_order(store, order.key):
             a_try, _, _ = row.event.event_id.rpartition(":")

@@ -15,6 +15,7 @@ from rich.console import Console
 from adapters.engines.processes import free_port
 from adapters.simulators.serve import SimulatedWorld
 from consumer import bootstrap, config
+from consumer.demo.desk import desk_of
 from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
 from consumer.service import Service
@@ -64,7 +65,9 @@ def demo(
             f"Metrics: http://127.0.0.1:{port}/metrics",
             soft_wrap=True,
         )
+        desk = desk_of(settings, service.base.store)
+        world.world.use(desk)
         on_started(world, service)
-        outcome = watch_and_audit(world, service.base.store, console, stalled_seconds)
+        outcome = watch_and_audit(world, service.base.store, desk, console, stalled_seconds)
     keep_or_drop(folder, kept, outcome, console)
     return outcome

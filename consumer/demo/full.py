@@ -22,6 +22,7 @@ from adapters.store.engine import without_password
 from consumer import config
 from consumer.bootstrap import open_store
 from consumer.config import TopicsTable
+from consumer.demo.desk import desk_of
 from consumer.demo.fleet import Fleet
 from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
 from consumer.demo.settings import OMS_KEY, PARTITIONS, Engines, write_settings
@@ -79,8 +80,10 @@ def full_demo(
         for member in fleet.members.values():
             console.print(f"  {member.name}: http://127.0.0.1:{member.port}/metrics   {member.log}", soft_wrap=True)
         supervisor = _Supervisor(fleet, console, on_look, random.Random(seed) if chaos else None)
+        desk = desk_of(config.load(path), store)
+        world.world.use(desk)
         outcome = watch_and_audit(
-            world, store, console, stalled_seconds, on_look=supervisor.look_after, stop=supervisor.stop
+            world, store, desk, console, stalled_seconds, on_look=supervisor.look_after, stop=supervisor.stop
         )
     keep_or_drop(folder, kept, outcome, console)
     return outcome

@@ -20,6 +20,7 @@ from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
 from consumer.demo.audit import journal_summaries
+from consumer.demo.desk import Desk
 from statemachine.states import State
 
 #: A demo has failed if nothing has changed for this long.
@@ -46,6 +47,7 @@ class Outcome:
 def watch_and_audit(
     world: SimulatedWorld,
     store: Store,
+    desk: Desk,
     console: Console,
     stalled_seconds: float,
     *,
@@ -60,7 +62,8 @@ def watch_and_audit(
     began = time.monotonic()
     settled = _watch(world, store, console, stalled_seconds, on_look)
     seconds = time.monotonic() - began
-    findings = [*stop(), *audit(world.world.lives, world.books.effects(), journal_summaries(store))]
+    journal = journal_summaries(store, desk.seen)
+    findings = [*stop(), *world.world.findings(), *audit(world.world.lives, world.books.effects(), journal)]
     outcome = Outcome(tuple(findings), settled, seconds)
     _print_result(console, world, store, outcome)
     return outcome

@@ -16,8 +16,13 @@ LIFE = next(life for life in make_lives(100, 1) if life.story == "plain")
 BY_HAND = replace(LIFE, accepted_by="person", shipped_by="person")
 
 
+PIECES = ",".join(f"{line}={pieces}" for line, pieces in LIFE.goods)
+
+
 def effect(kind: str, by: str = "api", **detail: str) -> Effect:
     place = "oms" if kind == "imported" else LIFE.marketplace
+    if kind == "imported":
+        detail = {"pieces": PIECES} | detail
     return Effect(AT, place, LIFE.order_id, kind, by, detail)
 
 
@@ -81,6 +86,51 @@ def test_an_order_that_was_never_seen_or_not_finished_is_found() -> None:
     assert "ended dispatched, should be shipped" in findings(
         LIFE, GOOD, journal("dispatched", *ALL_DONE[LIFE.marketplace, LIFE.order_id].done)
     )
+
+
+def test_a_line_that_must_not_be_made_is_found() -> None:
+    more = f"{PIECES},{LIFE.order_id}-9=1"
+    wrong = tuple(replace(e, detail={"pieces": more}) if e.kind == "imported" else e for e in GOOD)
+    assert f"goods: the OMS makes 1 pieces of {LIFE.order_id}-9, should be 0" in findings(LIFE, wrong, ALL_DONE)
+
+
+def test_pieces_that_must_not_be_made_are_found() -> None:
+    (line, pieces), *_ = LIFE.goods
+    wrong = tuple(replace(e, detail={"pieces": f"{line}={pieces + 1}"}) if e.kind == "imported" else e for e in GOOD)
+    assert f"makes {pieces + 1} pieces of {line}, should be {pieces}" in findings(LIFE, wrong, ALL_DONE)
+
+
+def test_a_line_that_is_not_made_is_found() -> None:
+    ((line, pieces),) = LIFE.goods
+    none = tuple(replace(e, detail={"pieces": ""}) if e.kind == "imported" else e for e in GOOD)
+    assert f"makes 0 pieces of {line}, should be {pieces}" in findings(LIFE, none, ALL_DONE)
+
+
+def test_an_attribute_that_the_oms_did_not_get_is_found() -> None:
+    life = replace(LIFE, attributes=(":Mirakl.gift-text",))
+    assert "did not get the attribute :Mirakl.gift-text" in findings(life, GOOD, ALL_DONE)
+    with_it = tuple(
+        replace(e, detail=e.detail | {"attributes": ":A,:Mirakl.gift-text"}) if e.kind == "imported" else e
+        for e in GOOD
+    )
+    assert findings(life, with_it, ALL_DONE) == ""
+
+
+def test_a_reason_that_nobody_was_told_is_found() -> None:
+    life = replace(LIFE, tells=("oms_canceled",))
+    assert "nobody was told: oms_canceled" in findings(life, GOOD, ALL_DONE)
+    key = (LIFE.marketplace, LIFE.order_id)
+    assert findings(life, GOOD, {key: replace(ALL_DONE[key], told=frozenset({"oms_canceled"}))}) == ""
+
+
+def test_an_order_that_waits_for_nobody_is_found() -> None:
+    life = replace(LIFE, ends="imported", shipped_by=None)
+    made = tuple(e for e in GOOD if e.kind not in ("tracking", "shipped"))
+    waits = journal("imported", "accept_order", "import_order")
+    assert "waits in imported for nobody, and is on no list" in findings(life, made, waits)
+    key = (LIFE.marketplace, LIFE.order_id)
+    told = {key: replace(waits[key], attention=frozenset({"held"}))}
+    assert findings(life, made, told) == ""
 
 
 def test_an_order_without_a_life_is_found() -> None:

@@ -1,0 +1,241 @@
+"""Stories of what Mirakl shows or answers beside the ordinary: states, dates, pages, refused reads, messages."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
+from adapters.simulators.stage import Script, Stage
+from adapters.simulators.story import Story, sends_all, until_packed
+
+_ACCEPTED = [("accepted", "person")]
+_PAID = [("accepted", "marketplace"), ("debited", "marketplace")]
+_NO_CODE = '{"message": "Not Found", "status": 404}'
+
+
+def _debit_before_shipping(stage: Stage) -> Script:
+    yield from stage.arrive("WAITING_DEBIT", _ACCEPTED)
+    yield stage.pause(1.0, 2.0)
+    changes.put_in_state(stage.mirakl, stage.order_id, "WAITING_DEBIT_PAYMENT")
+    yield stage.pause(1.0, 2.0)
+    changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _one_parcel_in_portal(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    shipped = "2026-03-01T10:00:00Z"
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), order_line_state="SHIPPED", shipped_date=shipped)
+    changes.put_in_state(stage.mirakl, stage.order_id, "WAITING_DEBIT_PAYMENT")
+    yield stage.pause(1.5, 2.0)
+    changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
+    yield stage.pause(1.5, 2.0)
+    yield from sends_all(stage)
+
+
+def _refused_after_import(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    changes.put_in_state(stage.mirakl, stage.order_id, "REFUSED")
+    yield stage.told("dead_in_mirakl")
+
+
+def _unknown_state(stage: Stage) -> Script:
+    yield from stage.arrive("HELD_BY_ROBOT", _PAID)
+    yield stage.told("unknown_state")
+    yield from stage.stays(imported=False)
+    changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _unknown_state_after_import(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    changes.put_in_state(stage.mirakl, stage.order_id, "HELD_BY_ROBOT")
+    yield stage.told("unknown_state")
+    stage.dispatch(tracking=stage.life.trackings[0])
+    yield from stage.stays(imported=True)
+    changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
+    yield from stage.shipped()
+
+
+def _dated_ahead(stage: Stage) -> Script:
+    yield from stage.arrive()
+    yield from stage.debit_begins()
+    changes.date_ahead(stage.mirakl, stage.order_id, timedelta(days=400))
+    yield lambda: stage.mirakl.listing.has_shown(stage.order_id)
+    yield stage.pause(1.0, 2.0)
+    stage.mirakl.confirm_debit(stage.order_id)
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _gone(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.mirakl.remove(stage.order_id)
+    yield stage.told("gone")
+
+
+def _shuffled(stage: Stage) -> Script:
+    stage.mirakl.knobs.shuffled.add(stage.order_id)
+    yield from until_packed(stage)
+    yield from sends_all(stage)
+
+
+def _page_of_ten(stage: Stage) -> Script:
+    yield from stage.arrive()
+    stage.mirakl.knobs.largest_page = 10
+    yield from stage.debit()
+    yield from stage.produced()
+    yield from sends_all(stage)
+    stage.mirakl.knobs.largest_page = 100
+
+
+def _too_deep(stage: Stage) -> Script:
+    yield from stage.arrive()
+    with stage.mirakl.lock:
+        body = stage.mirakl.listing.body(stage.order_id)
+        deep = b"[" * 1200 + b"]" * 1200
+        stage.mirakl.listing.set_body(stage.order_id, body[:-1] + b',"measurement":' + deep + b"}")
+    yield 3.0
+    changes.set_fields(stage.mirakl, stage.order_id, has_incident=False)
+    yield from stage.debit()
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _faulty(*faults: Fault, of_order: bool = True) -> Callable[[Stage], Script]:
+    """Make a script: these faults, then a plain life. `of_order`: they hit the calls about this order alone."""
+
+    def script(stage: Stage) -> Script:
+        for one in faults:
+            copy = Fault(one.operation, one.kind, one.count, status=one.status, content=one.content)
+            copy.order_id = stage.order_id if of_order else None
+            with stage.mirakl.lock:
+                stage.mirakl.knobs.faults.append(copy)
+        yield from until_packed(stage)
+        yield from sends_all(stage)
+
+    return script
+
+
+def _messages_refused(stage: Stage) -> Script:
+    refused = Fault("M11", "answer", 4, stage.order_id, status=403, content='{"errors": [{"message": "Forbidden"}]}')
+    stage.mirakl.knobs.faults.append(refused)
+    yield from until_packed(stage)
+    yield from sends_all(stage)
+
+
+def _messages_nowhere(stage: Stage) -> Script:
+    yield from stage.arrive()
+    changes.set_fields(stage.mirakl, stage.order_id, has_customer_message=True)
+    yield from stage.debit()
+    yield stage.told("messages_not_found")
+    yield from stage.stays(imported=False)
+    stage.decide("release")
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _message_after_import(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.mirakl.post_message(stage.order_id, "Canary again: in red, please, not in blue.")
+    changes.set_fields(stage.mirakl, stage.order_id, "customer")
+    yield stage.told("message_after_import")
+    stage.decide("settle", "message_after_import")
+    yield from sends_all(stage)
+
+
+def _attachment(stage: Stage) -> Script:
+    yield from stage.arrive()
+    stage.mirakl.post_message(stage.order_id, "Canary's logo is in the file.", attachments=["logo.png"])
+    yield from stage.debit()
+    yield from stage.produced()
+    yield stage.told("attachment")
+    stage.decide("settle", "attachment")
+    yield from sends_all(stage)
+
+
+def _address_changed(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    changes.set_address(stage.mirakl, stage.order_id, street_1="2 Canary Row")
+    yield stage.told("changed_after_import")
+    stage.decide("settle", "changed_after_import")
+    yield from sends_all(stage)
+
+
+def _plain(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    yield from sends_all(stage)
+
+
+_GIFT = {"code": "gift-text", "type": "STRING", "value": "For Canary"}
+
+MIRAKL: Final[dict[str, Story]] = {
+    # Goods are paid on delivery, but the operator shows the debit before SHIPPING.
+    "debit_before_shipping": Story(
+        _debit_before_shipping, workflow="PAY_ON_DELIVERY", accepted_by="person", waits_for="core"
+    ),
+    # As debit_before_shipping, for PAY_ON_DUE_DATE.
+    "due_date_debit_before_shipping": Story(
+        _debit_before_shipping, workflow="PAY_ON_DUE_DATE", accepted_by="person", waits_for="core"
+    ),
+    # A person ships one parcel in the portal; it is debited, and the order is back in SHIPPING.
+    "one_parcel_in_portal": Story(_one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2), waits_for="core"),
+    # Mirakl refuses the order after the import.
+    "refused_after_import": Story(
+        _refused_after_import, trackings=0, ends="refused", shipped_by=None, tells=("dead_in_mirakl",), waits_for="core"
+    ),
+    # A state that nobody knows, before the import and after it: no call until a known one comes.
+    "unknown_state": Story(_unknown_state, accepted_by="marketplace", tells=("unknown_state",), waits_for="core"),
+    "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",), waits_for="core"),
+    # One read has a last_updated_date more than a year ahead.
+    "dated_ahead": Story(_dated_ahead, waits_for="core"),
+    # Mirakl shows the order no longer. Orderflow tells it after a day.
+    "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone",), waits_for="a day"),
+    # The members of the order's JSON have another order in every read.
+    "shuffled": Story(_shuffled, waits_for="poller"),
+    # Mirakl gives ten orders a page, whatever is asked.
+    "page_of_ten": Story(_page_of_ten),
+    # The order is nested too deep to be read for three seconds, in pages of good ones.
+    "too_deep": Story(_too_deep, waits_for="poller"),
+    # Three pages begin with a byte order mark.
+    "byte_order_mark": Story(_faulty(Fault("OR11", "bom", 3), of_order=False), waits_for="poller"),
+    # The catalogues cannot be read with this key: carriers go out as free text.
+    "catalogue_refused": Story(
+        _faulty(
+            Fault("SH21", "answer", 2, status=403, content=_NO_CODE),
+            Fault("SH12", "answer", 2, status=404, content=_NO_CODE),
+            of_order=False,
+        ),
+        waits_for="faults",
+    ),
+    # A gateway answers 404 or 423 for a while.
+    "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>")), waits_for="faults"),
+    "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>")), waits_for="faults"),
+    # The messages of the order are refused for a while: the import waits for them.
+    "messages_refused": Story(
+        _messages_refused, messages=True, attributes=(":MiraklOrderMessage",), waits_for="faults"
+    ),
+    # has_customer_message is true, and M11 shows nothing.
+    "messages_nowhere": Story(_messages_nowhere, tells=("messages_not_found",), waits_for="core, payload"),
+    # A message comes after the import.
+    "message_after_import": Story(_message_after_import, tells=("message_after_import",), waits_for="core"),
+    # A message has a file, which the OMS does not get.
+    "attachment": Story(_attachment, tells=("attachment",), waits_for="core, payload"),
+    # The customer's address changes after the import.
+    "address_changed": Story(_address_changed, tells=("changed_after_import",), waits_for="core, payload"),
+    # Custom fields of the order and of a line reach the OMS.
+    "custom_fields": Story(
+        _plain,
+        lines=(2, 2),
+        fields={"order_additional_fields": [_GIFT]},
+        attributes=(":Mirakl.gift-text", ":Mirakl.personalisation-text"),
+        waits_for="payload",
+    ),
+    # The customer chose a pick-up point.
+    "pickup_point": Story(
+        _plain, fields={"shipping_pudo_id": "PUDO-7"}, attributes=(":MiraklPickupPoint",), waits_for="payload"
+    ),
+}

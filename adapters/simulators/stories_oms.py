@@ -1,0 +1,234 @@
+"""Stories of what the OMS answers and reports beside the ordinary."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl.model import SENT
+from adapters.simulators.oms.model import Json
+from adapters.simulators.orders import FRAMED, KNOWN_SKUS, Line
+from adapters.simulators.stage import Script, Stage
+from adapters.simulators.story import Story, sends_all, until_packed
+
+
+def _tracking_corrected_in_place(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    first, second = stage.life.trackings
+    (parcel,) = stage.dispatch(tracking=first)
+    yield stage.is_in(*SENT)
+    yield stage.pause(0.5, 1.5)
+    stage.dispatch(64, shipments=[stage.parcel(second, 0, dispatched_at=parcel.dispatched_at)])
+    yield from stage.shipped()
+
+
+def _carrier_corrected(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    number = stage.life.trackings[0]
+    wrong, right = stage.mirakl.marketplace.carriers[:2]
+    parcels = stage.dispatch(tracking=number, carrier=wrong.label)
+    yield stage.is_in(*SENT)
+    yield lambda: stage.mirakl.tracking(stage.order_id) == number
+    yield stage.pause(0.5, 1.5)
+    stage.dispatch(64, number, shipments=parcels, carrier=right.label)
+    yield lambda: stage.mirakl.order(stage.order_id)["shipping_company"] == right.label
+    yield from stage.shipped()
+
+
+def _renumbered_partial(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    first, second, last = stage.life.trackings
+    parcel = stage.parcel(first, 0)
+    stage.dispatch(515, shipments=[parcel])
+    yield stage.pause(0.5, 1.0)
+    stage.dispatch(515, shipments=[stage.parcel(second, 0, dispatched_at=parcel.dispatched_at)])
+    yield stage.pause(0.5, 1.0)
+    if "quantity_exceeds_order" in stage.desk.reasons(stage.life.marketplace, stage.order_id):
+        stage.findings.append("a parcel with another number was counted twice")
+    stage.dispatch(shipments=[stage.parcel(last, 1)])
+    yield from stage.shipped()
+
+
+def _odd_types(stage: Stage) -> Script:
+    def edit(payload: Json) -> None:
+        items = payload["new_shipments"][0]["items"]
+        del items[0]["external_ref"]
+        payload |= {"id": str(payload["id"]), "status": "8"}
+        for item in items[1:]:
+            item["quantity"] = str(item["quantity"])
+
+    yield from until_packed(stage)
+    stage.dispatch(tracking=stage.life.trackings[0], edit=edit)
+    yield from stage.shipped()
+
+
+def _part_canceled(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.oms.cancel(stage.order_id, stage.company_ref_id, part=1)
+    yield stage.told("oms_canceled")
+    stage.dispatch(tracking=stage.life.trackings[0], part=0, shipments=[])
+    yield from stage.stays(imported=True)
+    stage.decide("settle", "oms_canceled")
+    yield from stage.shipped()
+
+
+def _part_without_lines(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.mirakl.cancel_line(stage.order_id, stage.line_id(1))
+    yield stage.told("lines_canceled_after_import")
+    stage.decide("settle", "lines_canceled_after_import")
+    stage.dispatch(tracking=stage.life.trackings[0], part=0, shipments=[])
+    yield from stage.shipped()
+
+
+def _made_again(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.oms.cancel(stage.order_id, stage.company_ref_id)
+    yield stage.told("oms_canceled")
+    stage.oms.remake(stage.order_id, stage.company_ref_id)
+    stage.dispatch(tracking=stage.life.trackings[0])
+    yield from stage.stays(imported=True)
+    stage.decide("settle", "oms_canceled")
+    yield from stage.shipped()
+
+
+def _sent_without_report(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.decide("sent")
+    yield from stage.shipped()
+
+
+def _stands_still(status: int, reason: str) -> Callable[[Stage], Script]:
+    def script(stage: Stage) -> Script:
+        yield from until_packed(stage)
+        stage.oms.progress(stage.order_id, status, stage.company_ref_id)
+        yield stage.told(reason)
+        stage.oms.progress(stage.order_id, 4, stage.company_ref_id)
+        yield lambda: not stage.told(reason)()
+        yield from sends_all(stage)
+
+    return script
+
+
+def _answered(kind: str, status: int, answer: Callable[[Stage], object]) -> Callable[[Stage], Script]:
+    """Make a script: the first POST of the order is answered like this, and the next one as always."""
+
+    def script(stage: Stage) -> Script:
+        content = json.dumps(answer(stage))
+        stage.oms.knobs.faults.append(Fault("order", kind, 1, stage.order_id, status=status, content=content))
+        yield from until_packed(stage)
+        yield from sends_all(stage)
+
+    return script
+
+
+def _answer_canceled(stage: Stage) -> Script:
+    content = json.dumps([{"id": 1, "ref": "0001", "external_ref": stage.order_id, "status": 128, "items": []}])
+    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=201, content=content))
+    yield from until_packed(stage)
+    yield stage.told("oms_canceled")
+    stage.dispatch(tracking=stage.life.trackings[0])
+    yield from stage.stays(imported=True)
+    stage.decide("settle", "oms_canceled")
+    yield from stage.shipped()
+
+
+def _answer_shows_fewer_lines(stage: Stage) -> Script:
+    item = {"id": 11, "ref": "11", "external_ref": stage.line_id(0), "quantity": stage.life.lines[0].quantity}
+    content = json.dumps([{"id": 7, "ref": "0007", "external_ref": stage.order_id, "status": 1, "items": [item]}])
+    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=201, content=content))
+    yield from until_packed(stage)
+    yield stage.told("lines_not_imported")
+    stage.decide("settle", "lines_not_imported")
+    stage.dispatch(shipments=[stage.parcel(stage.life.trackings[0], 0, 1)])
+    yield from stage.shipped()
+
+
+def _customer_exists(stage: Stage) -> Script:
+    content = json.dumps({"error": {"message": "A customer with this email already exists", "code": 0}})
+    stage.oms.knobs.faults.append(Fault("order", "answer", 1, stage.order_id, status=400, content=content))
+    yield from stage.arrive()
+    yield from stage.debit()
+    yield stage.told("import_rejected")
+    yield from stage.stays(imported=False)
+    stage.decide("retry")
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _back_to_the_first(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    a, b = stage.life.trackings
+    for number in (a, b, a):
+        stage.dispatch(tracking=number, shipments=[])
+        yield lambda number=number: stage.mirakl.tracking(stage.order_id) == number  # type: ignore[misc]
+        yield stage.pause(1.2, 1.5)
+    yield from stage.shipped()
+
+
+def _dispatched_tomorrow(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    first, second = stage.life.trackings
+    tomorrow = stage.oms.now().replace(microsecond=0) + timedelta(days=1)
+    stage.dispatch(shipments=[stage.parcel(first, 0, dispatched_at=tomorrow)])
+    yield stage.is_in(*SENT)
+    yield stage.pause(1.2, 1.5)
+    stage.dispatch(64, shipments=[stage.parcel(second)])
+    yield from stage.shipped()
+
+
+def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
+    return [*lines[:-1], Line(KNOWN_SKUS[marketplace][FRAMED])]
+
+
+OMS: Final[dict[str, Story]] = {
+    # Another number under the same dispatch_datetime: the later told one wins.
+    "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2, waits_for="oms, core"),
+    # The same number with another carrier under the same dispatch_datetime.
+    "carrier_corrected": Story(_carrier_corrected, waits_for="oms, core"),
+    # A partial parcel gets another number, and is still one parcel.
+    "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3, waits_for="oms, core"),
+    # The report has an item without external_ref, and texts in place of numbers.
+    "odd_types": Story(_odd_types, lines=(1, 2), waits_for="oms"),
+    # The OMS cancels one part of two, and sends the other by status alone.
+    "part_canceled": Story(
+        _part_canceled, lines=(2, 2), adjust=_framed_last, tells=("oms_canceled",), waits_for="core"
+    ),
+    # Mirakl cancels every line of one part; the OMS sends the other by status alone.
+    "part_without_lines": Story(
+        _part_without_lines,
+        lines=(2, 2),
+        adjust=_framed_last,
+        tells=("lines_canceled_after_import",),
+        waits_for="core",
+    ),
+    # The OMS cancels the order and makes it again under a new id.
+    "made_again": Story(_made_again, tells=("oms_canceled",), waits_for="core"),
+    # The goods leave and the OMS reports nothing: a person vouches for it.
+    "sent_without_report": Story(_sent_without_report, trackings=0, keeps_tracking=None, waits_for="decisions"),
+    # The OMS holds the order for a while, or has a question.
+    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="oms, core"),
+    "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="oms, core"),
+    # The answer to the import shows no order, though the OMS stored it.
+    "empty_answer": Story(_answered("answer_after", 200, lambda _: []), waits_for="oms"),
+    # The answer to the import shows no order, and the OMS stored none.
+    "no_success": Story(_answered("answer", 200, lambda _: {"success": False}), waits_for="oms"),
+    "errors_in_success": Story(_answered("answer", 201, lambda _: {"errors": [{"message": "no"}]}), waits_for="oms"),
+    # The answer to the import shows somebody else's order.
+    "foreign_answer": Story(
+        _answered("answer", 201, lambda _: [{"id": 5, "ref": "5", "external_ref": "OTHER-1"}]), waits_for="oms"
+    ),
+    # The answer to the import shows the order as canceled.
+    "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",), waits_for="oms"),
+    # The answer to the import shows one line of two.
+    "answer_shows_fewer_lines": Story(
+        _answer_shows_fewer_lines, lines=(2, 2), tells=("lines_not_imported",), waits_for="oms, core"
+    ),
+    # The OMS says that something else exists already. A person asks again.
+    "customer_exists": Story(_customer_exists, tells=("import_rejected",), waits_for="oms"),
+    # Reports without dates: number A, then B, then A again.
+    "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="oms, core"),
+    # The first parcel is dated a day ahead; the correction that follows wins.
+    "dispatched_tomorrow": Story(_dispatched_tomorrow, trackings=2, waits_for="oms, core"),
+}

@@ -1,0 +1,268 @@
+"""Stories of orders of which less is owed than was ordered: canceled, refunded, or sent by somebody else."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from adapters.simulators.mirakl import changes
+from adapters.simulators.orders import Line
+from adapters.simulators.stage import Script, Stage
+from adapters.simulators.story import Story, all_but_first, sends_all, until_packed
+
+_Change = Callable[[Stage], None]
+
+
+def _refund_first(stage: Stage) -> None:
+    changes.refund(stage.mirakl, stage.order_id, stage.line_id(0))
+
+
+def _refund_all(stage: Stage) -> None:
+    for index in range(len(stage.life.lines)):
+        changes.refund(stage.mirakl, stage.order_id, stage.line_id(index))
+
+
+def _cancel_a_piece(stage: Stage) -> None:
+    changes.cancel_pieces(stage.mirakl, stage.order_id, stage.line_id(0), 1)
+
+
+def _refund_a_piece(stage: Stage) -> None:
+    changes.refund(stage.mirakl, stage.order_id, stage.line_id(0), 1)
+
+
+def _lower(stage: Stage) -> None:
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=1)
+
+
+def _cancel_first(stage: Stage) -> None:
+    stage.mirakl.cancel_line(stage.order_id, stage.line_id(0))
+
+
+def _cancel_every_line(stage: Stage) -> None:
+    for index in range(len(stage.life.lines)):
+        changes.set_line(stage.mirakl, stage.order_id, stage.line_id(index), order_line_state="CANCELED")
+
+
+def _before_import(stage: Stage, change: _Change) -> Script:
+    """Make the change together with the end of the debit, so that no read shows SHIPPING without it."""
+    yield from stage.arrive()
+    yield from stage.debit_begins()
+    with stage.mirakl.lock:
+        stage.mirakl.confirm_debit(stage.order_id)
+        change(stage)
+
+
+def _never_imported(change: _Change, reason: str) -> Callable[[Stage], Script]:
+    def script(stage: Stage) -> Script:
+        yield from _before_import(stage, change)
+        yield stage.told(reason)
+        yield from stage.stays(imported=False)
+
+    return script
+
+
+def _rest_is_imported(change: _Change) -> Callable[[Stage], Script]:
+    def script(stage: Stage) -> Script:
+        yield from _before_import(stage, change)
+        yield from stage.produced()
+        yield from sends_all(stage)
+
+    return script
+
+
+def _released(change: _Change, reason: str) -> Callable[[Stage], Script]:
+    """Make a script: the change comes before the import, and a person lets the order go as it stands."""
+
+    def script(stage: Stage) -> Script:
+        yield from _before_import(stage, change)
+        yield stage.told(reason)
+        yield from stage.stays(imported=False)
+        stage.decide("release")
+        yield from stage.produced()
+        yield from sends_all(stage)
+
+    return script
+
+
+def _told_after_import(change: _Change, reason: str) -> Callable[[Stage], Script]:
+    """Make a script: the change comes after the import. A person settles it, and the OMS sends what is left."""
+
+    def script(stage: Stage) -> Script:
+        yield from until_packed(stage)
+        change(stage)
+        yield stage.told(reason)
+        stage.decide("settle", reason)
+        yield from sends_all(stage)
+
+    return script
+
+
+def _refunded_after_import(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    _refund_all(stage)
+    yield stage.told("refunded_after_import")
+    stage.dispatch(tracking=stage.life.trackings[0])  # the OMS was not stopped in time
+    yield from stage.stays(imported=True)
+
+
+def _foreign_centre(stage: Stage) -> Script:
+    yield from stage.arrive("SHIPPING", [("accepted", "marketplace"), ("debited", "marketplace")])
+    yield stage.told("not_ours_to_ship")
+    yield from stage.stays(imported=False)
+
+
+def _centre_comes_back(stage: Stage) -> Script:
+    yield from _foreign_centre(stage)
+    changes.set_centre(stage.mirakl, stage.order_id, "DEFAULT")
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _withheld(stage: Stage) -> Script:
+    stage.mirakl.withheld.add(stage.order_id)  # before it arrives
+    yield from stage.arrive("SHIPPING", [("accepted", "marketplace"), ("debited", "marketplace")])
+    yield stage.told("not_ours_to_ship")
+    yield from stage.stays(imported=False)
+    changes.withhold(stage.mirakl, stage.order_id, False)
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _change_over_day(stage: Stage) -> Script:
+    yield from stage.arrive("SHIPPING", [("accepted", "person"), ("debited", "marketplace")])
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _accepted_with_canceled_line(stage: Stage) -> Script:
+    yield from stage.arrive("STAGING")
+    yield stage.pause(0.3, 1.0)
+    with stage.mirakl.lock:
+        _cancel_first(stage)
+        stage.mirakl.release_staging(stage.order_id)
+    yield from stage.debit()
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _quantity_missing(stage: Stage) -> Script:
+    pieces = stage.life.lines[0].quantity
+
+    def lose(stage: Stage) -> None:
+        changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=None)
+
+    yield from _before_import(stage, lose)
+    yield stage.told("part_withdrawn")
+    yield from stage.stays(imported=False)
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=pieces)
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _returned(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    yield from sends_all(stage)
+    _refund_all(stage)
+    yield stage.pause(0.5, 1.0)
+    changes.pay_refunds(stage.mirakl, stage.order_id)
+
+
+def _three_pieces(_: str, lines: list[Line]) -> list[Line]:
+    return [replace(lines[0], quantity=3), *lines[1:]]
+
+
+def _sent_but_last(_: str, lines: list[Line]) -> list[Line]:
+    states = ("SHIPPED", "RECEIVED", "CLOSED")
+    return [*(replace(line, state=state) for line, state in zip(lines[:-1], states, strict=True)), lines[-1]]
+
+
+WITHDRAWN: Final[dict[str, Story]] = {
+    # Fully refunded before the import: not imported, told.
+    "refunded_before_import": Story(
+        _never_imported(_refund_all, "nothing_to_import"),
+        lines=(1, 2),
+        trackings=0,
+        ends="shipping",
+        imported=False,
+        shipped_by=None,
+        tells=("nothing_to_import",),
+        waits_for="core",
+    ),
+    # Fully refunded after the import: the OMS sends it all the same, and Mirakl is told nothing.
+    "refunded_after_import": Story(
+        _refunded_after_import,
+        lines=(1, 2),
+        ends="dispatched",
+        shipped_by=None,
+        tells=("refunded_after_import",),
+        waits_for="core",
+    ),
+    # One line of two has a refund request: the other one is imported.
+    "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first, waits_for="core"),
+    # One piece of three is canceled before the import: a person lets the order go as it stands.
+    "piece_canceled": Story(
+        _released(_cancel_a_piece, "part_withdrawn"),
+        adjust=_three_pieces,
+        tells=("part_withdrawn",),
+        waits_for="core, decisions",
+    ),
+    # As piece_canceled, with a refund.
+    "piece_refunded": Story(
+        _released(_refund_a_piece, "part_withdrawn"),
+        adjust=_three_pieces,
+        tells=("part_withdrawn",),
+        waits_for="core, decisions",
+    ),
+    # One line of two is canceled after the import.
+    "line_canceled_after_import": Story(
+        _told_after_import(_cancel_first, "lines_canceled_after_import"),
+        lines=(2, 2),
+        tells=("lines_canceled_after_import",),
+    ),
+    # The quantity of a line is lowered after the import.
+    "quantity_lowered": Story(
+        _told_after_import(_lower, "lines_canceled_after_import"),
+        adjust=_three_pieces,
+        tells=("lines_canceled_after_import",),
+        waits_for="core",
+    ),
+    # The order belongs to another fulfilment centre, for good.
+    "foreign_centre": Story(
+        _foreign_centre,
+        trackings=0,
+        accepted_by="marketplace",
+        ends="shipping",
+        imported=False,
+        shipped_by=None,
+        fields={"fulfillment": {"center": {"code": "OPERATOR-1"}}},
+        tells=("not_ours_to_ship",),
+        waits_for="core",
+    ),
+    # The order belongs to another fulfilment centre at first, then to the shop.
+    "centre_comes_back": Story(
+        _centre_comes_back,
+        accepted_by="marketplace",
+        fields={"fulfillment": {"center": {"code": "OPERATOR-1"}}},
+        tells=("not_ours_to_ship",),
+        waits_for="core",
+    ),
+    # can_shop_ship is false at first, and true later.
+    "withheld": Story(_withheld, accepted_by="marketplace", tells=("not_ours_to_ship",), waits_for="core"),
+    # The day of change-over: three lines of four left before orderflow read the order.
+    "change_over_day": Story(_change_over_day, lines=(4, 4), accepted_by="person", adjust=_sent_but_last),
+    # Every line is canceled, and Mirakl still shows SHIPPING.
+    "every_line_gone": Story(
+        _never_imported(_cancel_every_line, "nothing_to_import"),
+        lines=(1, 2),
+        trackings=0,
+        ends="shipping",
+        imported=False,
+        shipped_by=None,
+        tells=("nothing_to_import",),
+    ),
+    # A line is canceled before the acceptance, which names it like the others.
+    "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
+    # Mirakl names no quantity of a line for a while.
+    "quantity_missing": Story(_quantity_missing, tells=("part_withdrawn",), waits_for="core"),
+    # The customer returns the goods: REFUNDED on an order that was shipped, which is nobody's trouble.
+    "returned": Story(_returned, lines=(1, 2)),
+}

@@ -1,0 +1,64 @@
+"""The person of the demo: reads orderflow's list of orders that need one, and decides as `orderflow orders` does."""
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from adapters.clock import SystemClock
+from adapters.ports import Clock
+from adapters.store import orders as order_rows
+from adapters.store.transaction import Store
+from consumer import bootstrap, config
+from consumer.apply import OrderWriter
+from consumer.config import Settings
+from consumer.operations import orders as operations
+from consumer.operations.errors import NotPossible
+from statemachine.facts import DecisionKind
+
+#: The list is read this often at most.
+LOOK_EVERY_SECONDS: Final = 0.25
+
+
+@dataclass(slots=True)
+class Desk:
+    """Reads the list and decides. `seen` keeps every reason that an order ever had on the list, for the audit."""
+
+    store: Store
+    writer: OrderWriter
+    clock: Clock
+    shops: Collection[str]
+    seen: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    _now: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    _looked_at: float = 0.0
+
+    def reasons(self, shop: str, order_id: str, /) -> Collection[str]:
+        if time.monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
+            self._looked_at = time.monotonic()
+            self._now = order_rows.attention(self.store)
+            for key, found in self._now.items():
+                self.seen.setdefault(key, set()).update(found)
+        return self._now.get((shop, order_id), frozenset())
+
+    def decide(self, shop: str, order_id: str, act: str, _only: Sequence[str] = (), /) -> str:
+        try:
+            operations.decide(
+                self.store,
+                self.writer,
+                operations.find(self.store, order_id, shop),
+                DecisionKind(act),
+                shops=self.shops,
+                who="demo",
+                why="as the story goes",
+                at=self.clock.now(),
+            )
+        except NotPossible as error:
+            return str(error)
+        return ""
+
+
+def desk_of(settings: Settings, store: Store) -> Desk:
+    """Make a desk with a writer of its own, as each command of the command line has one."""
+    clock = SystemClock()
+    writer = OrderWriter(store, config.policies(settings), clock, outbox=bootstrap.outbox_of(settings))
+    return Desk(store, writer, clock, settings.shops)
