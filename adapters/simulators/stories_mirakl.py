@@ -182,20 +182,20 @@ MIRAKL: Final[dict[str, Story]] = {
         _debit_before_shipping, workflow="PAY_ON_DUE_DATE", accepted_by="person", waits_for="core"
     ),
     # A person ships one parcel in the portal; it is debited, and the order is back in SHIPPING.
-    "one_parcel_in_portal": Story(_one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2), waits_for="core"),
+    "one_parcel_in_portal": Story(_one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2)),
     # Mirakl refuses the order after the import.
     "refused_after_import": Story(
-        _refused_after_import, trackings=0, ends="refused", shipped_by=None, tells=("dead_in_mirakl",), waits_for="core"
+        _refused_after_import, trackings=0, ends="refused", shipped_by=None, tells=("dead_in_mirakl",)
     ),
     # A state that nobody knows, before the import and after it: no call until a known one comes.
-    "unknown_state": Story(_unknown_state, accepted_by="marketplace", tells=("unknown_state",), waits_for="core"),
+    "unknown_state": Story(_unknown_state, accepted_by="marketplace", tells=("unknown_state",)),
     "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",), waits_for="core"),
     # One read has a last_updated_date more than a year ahead.
     "dated_ahead": Story(_dated_ahead, waits_for="core"),
     # Mirakl shows the order no longer. Orderflow tells it after a day.
     "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone",), waits_for="a day"),
     # The members of the order's JSON have another order in every read.
-    "shuffled": Story(_shuffled, waits_for="poller"),
+    "shuffled": Story(_shuffled),
     # Mirakl gives ten orders a page, whatever is asked.
     "page_of_ten": Story(_page_of_ten),
     # The order is nested too deep to be read for three seconds, in pages of good ones.

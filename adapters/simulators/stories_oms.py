@@ -186,7 +186,7 @@ OMS: Final[dict[str, Story]] = {
     # Another number under the same dispatch_datetime: the later told one wins.
     "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2, waits_for="oms, core"),
     # The same number with another carrier under the same dispatch_datetime.
-    "carrier_corrected": Story(_carrier_corrected, waits_for="oms, core"),
+    "carrier_corrected": Story(_carrier_corrected),
     # A partial parcel gets another number, and is still one parcel.
     "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3, waits_for="oms, core"),
     # The report has an item without external_ref, and texts in place of numbers.
@@ -204,14 +204,14 @@ OMS: Final[dict[str, Story]] = {
         waits_for="core",
     ),
     # The OMS cancels the order and makes it again under a new id.
-    "made_again": Story(_made_again, tells=("oms_canceled",), waits_for="core"),
+    "made_again": Story(_made_again, tells=("oms_canceled",)),
     # The goods leave and the OMS reports nothing: a person vouches for it.
     "sent_without_report": Story(_sent_without_report, trackings=0, keeps_tracking=None, waits_for="decisions"),
     # The OMS holds the order for a while, or has a question.
     "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="oms, core"),
     "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="oms, core"),
     # The answer to the import shows no order, though the OMS stored it.
-    "empty_answer": Story(_answered("answer_after", 200, lambda _: []), waits_for="oms"),
+    "empty_answer": Story(_answered("answer_after", 200, lambda _: [])),
     # The answer to the import shows no order, and the OMS stored none.
     "no_success": Story(_answered("answer", 200, lambda _: {"success": False}), waits_for="oms"),
     "errors_in_success": Story(_answered("answer", 201, lambda _: {"errors": [{"message": "no"}]}), waits_for="oms"),

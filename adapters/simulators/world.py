@@ -47,6 +47,12 @@ def make_lives(
     return lives
 
 
+def life_of(story: str, seed: int = 1) -> Life:
+    """Make one life of this story, which arrives at once."""
+    marketplace = next(one for one in (ALPHA, BETA) if one.name in STORIES[story].marketplaces)
+    return _life(1, story, marketplace, seed, 0.0)
+
+
 def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_at_seconds: float) -> Life:
     chance = random.Random(f"{seed}/{number}/{name}")
     story = STORIES[name]

@@ -1,8 +1,8 @@
 """The person of the demo: reads orderflow's list of orders that need one, and decides as `orderflow orders` does."""
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.clock import SystemClock
@@ -14,10 +14,10 @@ from consumer.apply import OrderWriter
 from consumer.config import Settings
 from consumer.operations import orders as operations
 from consumer.operations.errors import NotPossible
-from statemachine.facts import DecisionKind
+from statemachine.facts import EPOCH, DecisionKind
 
 #: The list is read this often at most.
-LOOK_EVERY_SECONDS: Final = 0.25
+LOOK_EVERY: Final = timedelta(seconds=0.25)
 
 
 @dataclass(slots=True)
@@ -30,11 +30,12 @@ class Desk:
     shops: Collection[str]
     seen: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     _now: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
-    _looked_at: float = 0.0
+    _looked_at: datetime = EPOCH
 
     def reasons(self, shop: str, order_id: str, /) -> Collection[str]:
-        if time.monotonic() - self._looked_at > LOOK_EVERY_SECONDS:
-            self._looked_at = time.monotonic()
+        now = self.clock.now()
+        if now - self._looked_at >= LOOK_EVERY:
+            self._looked_at = now
             self._now = order_rows.attention(self.store)
             for key, found in self._now.items():
                 self.seen.setdefault(key, set()).update(found)

@@ -1,0 +1,56 @@
+"""Each story of the demo, played alone and without threads: poller, log, consumer, worker and the person at the desk.
+
+The audit must find nothing. How it finds what is wrong is in tests/adapters/simulators/test_audit_of_stories.py.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.audit import audit
+from adapters.simulators.orders import KNOWN_SKUS, ROUTES
+from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.world import World, life_of
+from consumer.demo.audit import journal_summaries
+from consumer.demo.desk import Desk
+from statemachine.commands import Policy
+from tests.consumer.rig import Rig
+
+STEP_SECONDS = 0.5
+#: As consumer/demo/settings.py has them.
+POLICIES = {
+    "alpha": Policy(),
+    "beta": Policy(acceptance="known-skus", known_skus=frozenset(KNOWN_SKUS["beta"])),
+}
+LIMIT_SECONDS = 120.0
+#: The answer is held in real time until the story goes on, which needs a thread of its own.
+NEEDS_THREADS = {"dispatch_before_answer"}
+
+
+def play(folder: Path, story: str) -> list[str]:
+    """Play one story to its end, or for two minutes of its clock. Returns the findings of the audit."""
+    life = life_of(story)
+    rig = Rig(folder, shops=(life.marketplace,), policies=POLICIES)
+    rig.oms.knobs.routes = dict(ROUTES)
+    desk = Desk(rig.store, rig.orders, rig.clock, (life.marketplace,))
+    world = World([life], rig.mirakl, rig.oms)
+    world.use(desk)
+    elapsed = 0.0
+    while not world.settled() and elapsed < LIMIT_SECONDS:
+        elapsed += STEP_SECONDS
+        world.tick(elapsed)
+        rig.poll(STEP_SECONDS)
+        rig.work()
+        rig.consume()
+    for _ in range(3):
+        rig.poll(1)
+        rig.work()
+    findings = world.findings() + audit(world.lives, rig.books.effects(), journal_summaries(rig.store, desk.seen))
+    if not world.settled():
+        findings.append(f"stalled in {rig.state(life.order_id)}, attention {rig.attention(life.order_id)}")
+    return findings
+
+
+@pytest.mark.parametrize("story", sorted(DEFAULT_RUN.keys() - NEEDS_THREADS))
+def test_a_story_ends_as_it_should(tmp_path: Path, story: str) -> None:
+    assert play(tmp_path, story) == []
