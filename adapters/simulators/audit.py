@@ -64,7 +64,7 @@ def _of_one(life: Life, effects: Sequence[Effect], journal: JournalSummary | Non
     by_api = Counter(effect.kind for effect in effects if effect.by == "api" and effect.kind in COMMAND_OF)
     expected = {
         "accepted": int(life.accepted_by == "api"),
-        "refused": 0,
+        "refused": int(life.refused_by == "api"),
         "imported": int(life.imported),
         "shipped": int(life.shipped_by == "api"),
     }

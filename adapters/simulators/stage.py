@@ -40,6 +40,7 @@ class Life:
     goods: tuple[tuple[str, int], ...] = ()  # (line id, pieces) that have to be in the OMS, and no others
     tells: tuple[str, ...] = ()  # the next ones as in Story
     attributes: tuple[str, ...] = ()
+    refused_by: str | None = None  # as Effect.by; None: orderflow does not refuse it
 
 
 class Desk(Protocol):

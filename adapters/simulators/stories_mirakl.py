@@ -7,7 +7,7 @@ from typing import Final
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from adapters.simulators.stage import Script, Stage
-from adapters.simulators.story import Story, sends_all, until_packed
+from adapters.simulators.story import Story, sends_all, unknown_first, until_packed
 
 _ACCEPTED = [("accepted", "person")]
 _PAID = [("accepted", "marketplace"), ("debited", "marketplace")]
@@ -120,11 +120,35 @@ def _faulty(*faults: Fault, of_order: bool = True) -> Callable[[Stage], Script]:
     return script
 
 
-def _messages_refused(stage: Stage) -> Script:
-    refused = Fault("M11", "answer", 4, stage.order_id, status=403, content='{"errors": [{"message": "Forbidden"}]}')
-    stage.mirakl.knobs.faults.append(refused)
-    yield from until_packed(stage)
+def _messages_refused(status: int) -> Callable[[Stage], Script]:
+    return _faulty(Fault("M11", "answer", 3, status=status, content='{"errors": [{"message": "no"}]}'))
+
+
+def _held_by_person(stage: Stage) -> Script:
+    yield from stage.arrive()
+    yield from stage.debit_begins()
+    stage.decide("hold")
+    stage.mirakl.confirm_debit(stage.order_id)
+    yield stage.told("held")
+    yield from stage.stays(imported=False)
+    stage.decide("release")
+    yield from stage.produced()
     yield from sends_all(stage)
+
+
+def _person_decides(act: str) -> Callable[[Stage], Script]:
+    def script(stage: Stage) -> Script:
+        yield from stage.arrive()
+        yield stage.told("needs_decision")
+        stage.decide(act)
+        if act == "refuse":
+            yield stage.is_in("REFUSED")
+            return
+        yield from stage.debit()
+        yield from stage.produced()
+        yield from sends_all(stage)
+
+    return script
 
 
 def _messages_nowhere(stage: Stage) -> Script:
@@ -215,8 +239,28 @@ MIRAKL: Final[dict[str, Story]] = {
     "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>")), waits_for="faults"),
     "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>")), waits_for="faults"),
     # The messages of the order are refused for a while: the import waits for them.
-    "messages_refused": Story(
-        _messages_refused, messages=True, attributes=(":MiraklOrderMessage",), waits_for="faults"
+    "messages_403": Story(
+        _messages_refused(403), messages=True, attributes=(":MiraklOrderMessage",), waits_for="faults"
+    ),
+    "messages_404": Story(_messages_refused(404), messages=True, attributes=(":MiraklOrderMessage",)),
+    "messages_500": Story(_messages_refused(500), messages=True, attributes=(":MiraklOrderMessage",)),
+    # A person holds the order before the import, and releases it later.
+    "held_by_person": Story(_held_by_person, tells=("held",), waits_for="decisions"),
+    # The seller's policy leaves the acceptance to a person, who accepts, or refuses.
+    "person_accepts": Story(
+        _person_decides("accept"), marketplaces=("beta",), adjust=unknown_first, tells=("needs_decision",)
+    ),
+    "person_refuses": Story(
+        _person_decides("refuse"),
+        marketplaces=("beta",),
+        adjust=unknown_first,
+        trackings=0,
+        ends="refused",
+        accepted_by=None,
+        refused_by="api",
+        imported=False,
+        shipped_by=None,
+        tells=("needs_decision",),
     ),
     # has_customer_message is true, and M11 shows nothing.
     "messages_nowhere": Story(_messages_nowhere, tells=("messages_not_found",), waits_for="core, payload"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -157,6 +158,31 @@ def _customer_exists(stage: Stage) -> Script:
     yield from sends_all(stage)
 
 
+def _handled(stage: Stage) -> Script:
+    content = json.dumps({"error": {"message": "Something went wrong", "code": 0}})
+    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=400, content=content))
+    yield from stage.arrive()
+    yield from stage.debit()
+    yield stage.told("import_rejected")
+    stage.decide("handled")  # the person sees the order in the OMS
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
+def _answer_shows_other_pieces(stage: Stage) -> Script:
+    item = {"id": 11, "ref": "11", "external_ref": stage.line_id(0), "quantity": 1}
+    content = json.dumps([{"id": 7, "ref": "0007", "external_ref": stage.order_id, "status": 1, "items": [item]}])
+    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=201, content=content))
+    yield from until_packed(stage)
+    yield stage.told("lines_not_imported")
+    stage.decide("settle", "lines_not_imported")
+    yield from sends_all(stage)
+
+
+def _three_pieces(_: str, lines: list[Line]) -> list[Line]:
+    return [replace(lines[0], quantity=3), *lines[1:]]
+
+
 def _back_to_the_first(stage: Stage) -> Script:
     yield from until_packed(stage)
     a, b = stage.life.trackings
@@ -227,6 +253,12 @@ OMS: Final[dict[str, Story]] = {
     ),
     # The OMS says that something else exists already. A person asks again.
     "customer_exists": Story(_customer_exists, tells=("import_rejected",), waits_for="oms"),
+    # The answer to the import shows one piece of three.
+    "answer_shows_other_pieces": Story(
+        _answer_shows_other_pieces, adjust=_three_pieces, tells=("lines_not_imported",), waits_for="oms, core"
+    ),
+    # The OMS refuses the import, and holds the order all the same. A person says so.
+    "handled": Story(_handled, tells=("import_rejected",), waits_for="decisions"),
     # Reports without dates: number A, then B, then A again.
     "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="oms, core"),
     # The first parcel is dated a day ahead; the correction that follows wins.

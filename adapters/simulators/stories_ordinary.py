@@ -10,7 +10,7 @@ from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.model import SENT
 from adapters.simulators.orders import FRAMED, KNOWN_SKUS, Line
 from adapters.simulators.stage import Script, Stage
-from adapters.simulators.story import Story, all_of, until_packed
+from adapters.simulators.story import Story, all_of, unknown_first, until_packed
 
 
 def _plain(stage: Stage) -> Script:
@@ -247,10 +247,6 @@ def _refuse_last(_: str, lines: list[Line]) -> list[Line]:
     return [*kept, Line(last.sku, last.quantity, last.unit_price, state="REFUSED")]
 
 
-def _unknown_first(_: str, lines: list[Line]) -> list[Line]:
-    return [Line("UNKNOWN-" + lines[0].sku, lines[0].quantity, lines[0].unit_price), *lines[1:]]
-
-
 def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
     return [*lines[:-1], Line(KNOWN_SKUS[marketplace][FRAMED])]
 
@@ -272,7 +268,7 @@ ORDINARY: Final[dict[str, Story]] = {
         _unknown_sku,
         marketplaces=("beta",),
         trackings=0,
-        adjust=_unknown_first,
+        adjust=unknown_first,
         ends="refused",
         accepted_by=None,
         imported=False,

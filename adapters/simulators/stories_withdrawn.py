@@ -158,6 +158,17 @@ def _quantity_missing(stage: Stage) -> Script:
     yield from sends_all(stage)
 
 
+def _incident(stage: Stage) -> Script:
+    def open_it(stage: Stage) -> None:
+        changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), order_line_state="INCIDENT_OPEN")
+        changes.set_fields(stage.mirakl, stage.order_id, has_incident=True)
+
+    yield from _before_import(stage, open_it)
+    yield stage.told("incident")
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
 def _returned(stage: Stage) -> Script:
     yield from until_packed(stage)
     yield from sends_all(stage)
@@ -218,6 +229,13 @@ WITHDRAWN: Final[dict[str, Story]] = {
         lines=(2, 2),
         tells=("lines_canceled_after_import",),
     ),
+    # One piece of three is refunded after the import. The OMS sends what it has.
+    "piece_refunded_after_import": Story(
+        _told_after_import(_refund_a_piece, "lines_canceled_after_import"),
+        adjust=_three_pieces,
+        tells=("lines_canceled_after_import",),
+        waits_for="core",
+    ),
     # The quantity of a line is lowered after the import.
     "quantity_lowered": Story(
         _told_after_import(_lower, "lines_canceled_after_import"),
@@ -225,6 +243,8 @@ WITHDRAWN: Final[dict[str, Story]] = {
         tells=("lines_canceled_after_import",),
         waits_for="core",
     ),
+    # A line of two has an incident: the other one is imported.
+    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("incident",), waits_for="core"),
     # The order belongs to another fulfilment centre, for good.
     "foreign_centre": Story(
         _foreign_centre,

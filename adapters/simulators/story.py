@@ -27,6 +27,7 @@ class Story:
     messages: bool = False
     ends: str = "shipped"
     accepted_by: str | None = "api"
+    refused_by: str | None = None
     imported: bool = True
     shipped_by: str | None = "api"
     #: Returns the lines of this life, from the marketplace's name and the lines of a plain life.
@@ -42,6 +43,11 @@ class Story:
 
 def all_but_first(lines: Sequence[Line]) -> dict[int, int]:
     return {index: pieces for index, pieces in all_of(lines).items() if index}
+
+
+def unknown_first(_: str, lines: list[Line]) -> list[Line]:
+    """Give the first line a SKU that the seller does not know."""
+    return [Line("UNKNOWN-" + lines[0].sku, lines[0].quantity, lines[0].unit_price), *lines[1:]]
 
 
 def until_packed(stage: Stage) -> Script:

@@ -92,6 +92,7 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
         goods=tuple((f"{order_id}-{index + 1}", pieces) for index, pieces in goods.items()),
         tells=story.tells,
         attributes=story.attributes,
+        refused_by=story.refused_by,
     )
 
 

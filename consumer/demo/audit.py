@@ -7,6 +7,8 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.retry import TryResult
+from statemachine.commands import CommandKey
+from statemachine.facts import DecisionKind
 
 
 def journal_summaries(
@@ -31,6 +33,9 @@ def journal_summaries(
         for row in journal_rows.of_order(store, order.key):
             a_try, _, _ = row.event.event_id.rpartition(":")
             note = row.event.note
+            for decision in row.event.new_facts.decisions:
+                if decision.kind == DecisionKind.HANDLED:  # a person explains the effect
+                    summary.unknown.update(CommandKey.parse(key).kind for key in decision.subject)
             if note.get("step") == "claimed":
                 without_result[a_try] = str(note["command"])
             elif note.get("step") == "result":

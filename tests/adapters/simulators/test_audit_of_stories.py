@@ -13,7 +13,12 @@ from adapters.simulators.stories import STORIES
 from adapters.simulators.world import life_of
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-COMMANDS = {"accepted": "accept_order", "imported": "import_order", "shipped": "confirm_shipment"}
+COMMANDS = {
+    "accepted": "accept_order",
+    "refused": "accept_order",
+    "imported": "import_order",
+    "shipped": "confirm_shipment",
+}
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Books:
         life = life_of(story)
         times = Counter({"imported": int(life.imported)})
         times["accepted"], times["shipped"] = int(life.accepted_by == "api"), int(life.shipped_by == "api")
+        times["refused"] = int(life.refused_by == "api")
         done = Counter({COMMANDS[kind]: count for kind, count in times.items() if count})
         waits = life.ends not in ("shipped", "refused", "canceled")
         attention = frozenset(life.tells or ("held",)) if waits else frozenset()
