@@ -212,7 +212,7 @@ OMS: Final[dict[str, Story]] = {
     # Another number under the same dispatch_datetime: the later told one wins.
     "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2, waits_for="oms, core"),
     # The same number with another carrier under the same dispatch_datetime.
-    "carrier_corrected": Story(_carrier_corrected),
+    "carrier_corrected": Story(_carrier_corrected, waits_for="oms, core"),
     # A partial parcel gets another number, and is still one parcel.
     "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3, waits_for="oms, core"),
     # The report has an item without external_ref, and texts in place of numbers.

@@ -26,7 +26,7 @@ def make_lives(
     marketplaces: Sequence[Marketplace] = (ALPHA, BETA),
     stories: Mapping[str, Story] = DEFAULT_RUN,
 ) -> list[Life]:
-    """Make the lives: the same ones for the same arguments. From 120 orders on, every story occurs.
+    """Make the lives: the same ones for the same arguments. From 150 orders on, every story occurs.
 
     Half of many orders are plain, and at least a fifth of few.
     """
@@ -47,9 +47,9 @@ def make_lives(
     return lives
 
 
-def life_of(story: str, seed: int = 1) -> Life:
-    """Make one life of this story, which arrives at once."""
-    marketplace = next(one for one in (ALPHA, BETA) if one.name in STORIES[story].marketplaces)
+def life_of(story: str, seed: int = 1, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> Life:
+    """Make one life of this story, which arrives at once, on the first of these marketplaces that has the story."""
+    marketplace = next(one for one in marketplaces if one.name in STORIES[story].marketplaces)
     return _life(1, story, marketplace, seed, 0.0)
 
 

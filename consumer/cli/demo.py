@@ -7,7 +7,7 @@ import typer
 
 from consumer.cli.output import BAD_ANSWER
 
-Count = Annotated[int, typer.Option(min=1, max=100_000, help="How many orders arrive. From 100 on every story occurs.")]
+Count = Annotated[int, typer.Option(min=1, max=100_000, help="How many orders arrive. From 150 on every story occurs.")]
 Speed = Annotated[float, typer.Option(min=0.05, max=20, help="Speed of the simulated world: 2 is twice as fast.")]
 Seed = Annotated[int, typer.Option(help="Another seed gives other orders.")]
 

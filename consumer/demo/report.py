@@ -173,7 +173,8 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
     for finding in outcome.findings[:MAX_FINDINGS_SHOWN]:
         console.print(f"  {finding}", markup=False, soft_wrap=True)
     if not outcome.settled:
-        console.print("[red]stalled[/red]: some orders did not reach the end of their story")
+        late = _counted(life.story for life in world.world.unsettled())
+        console.print(f"[red]stalled[/red]: some orders did not reach the end of their story. {late}", soft_wrap=True)
     verdict = "[green]passed[/green]" if outcome.passed else f"[red]failed[/red], {len(outcome.findings)} findings"
     ending = ": every effect once and explained" if outcome.passed else ""
     console.print(f"Audit {verdict}{ending}. {len(lives)} orders, {outcome.seconds:.0f} s.")

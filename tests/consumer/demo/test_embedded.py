@@ -36,8 +36,8 @@ class Run:
 
 
 def test_every_story_ends_well_and_no_personal_data_or_secret_is_shown(tmp_path: Path) -> None:
-    """From 120 orders on every story occurs. All personal data of the simulators contain the word Canary."""
-    run = Run(tmp_path, orders=120, speed=3.0)
+    """From 150 orders on every story occurs. All personal data of the simulators contain the word Canary."""
+    run = Run(tmp_path, orders=150, speed=3.0)
     assert run.outcome.findings == ()
     assert run.outcome.settled
     assert "Audit passed" in run.out.getvalue()

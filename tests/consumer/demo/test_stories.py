@@ -3,13 +3,16 @@
 The audit must find nothing. How it finds what is wrong is in tests/adapters/simulators/test_audit_of_stories.py.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from adapters.simulators.audit import audit
-from adapters.simulators.orders import KNOWN_SKUS, ROUTES
+from adapters.simulators.mirakl.model import Marketplace
+from adapters.simulators.orders import ALPHA, BETA, KNOWN_SKUS, ROUTES
 from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.stories_ordinary import ORDINARY
 from adapters.simulators.world import World, life_of
 from consumer.demo.audit import journal_summaries
 from consumer.demo.desk import Desk
@@ -27,9 +30,9 @@ LIMIT_SECONDS = 120.0
 NEEDS_THREADS = {"dispatch_before_answer"}
 
 
-def play(folder: Path, story: str) -> list[str]:
+def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> list[str]:
     """Play one story to its end, or for two minutes of its clock. Returns the findings of the audit."""
-    life = life_of(story)
+    life = life_of(story, marketplaces=marketplaces)
     rig = Rig(folder, shops=(life.marketplace,), policies=POLICIES)
     rig.oms.knobs.routes = dict(ROUTES)
     desk = Desk(rig.store, rig.orders, rig.clock, (life.marketplace,))
@@ -54,3 +57,10 @@ def play(folder: Path, story: str) -> list[str]:
 @pytest.mark.parametrize("story", sorted(DEFAULT_RUN.keys() - NEEDS_THREADS))
 def test_a_story_ends_as_it_should(tmp_path: Path, story: str) -> None:
     assert play(tmp_path, story) == []
+
+
+@pytest.mark.parametrize(
+    "story", [name for name, one in DEFAULT_RUN.items() if len(one.marketplaces) == 2 and name not in ORDINARY]
+)
+def test_a_story_of_trouble_ends_as_it_should_on_the_other_marketplace(tmp_path: Path, story: str) -> None:
+    assert play(tmp_path, story, (BETA, ALPHA)) == []
