@@ -120,6 +120,14 @@ def _faulty(*faults: Fault, of_order: bool = True) -> Callable[[Stage], Script]:
     return script
 
 
+def _tracking_keeps_failing(stage: Stage) -> Script:
+    stage.mirakl.knobs.faults.append(Fault("OR23", "500", 100_000, stage.order_id))
+    yield from until_packed(stage)
+    stage.dispatch(tracking=stage.life.trackings[0])
+    yield stage.told("retrying")
+    yield from stage.shipped()
+
+
 def _messages_refused(status: int) -> Callable[[Stage], Script]:
     return _faulty(Fault("M11", "answer", 3, status=status, content='{"errors": [{"message": "no"}]}'))
 
@@ -226,6 +234,19 @@ MIRAKL: Final[dict[str, Story]] = {
     "too_deep": Story(_too_deep, waits_for="poller"),
     # Three pages begin with a byte order mark.
     "byte_order_mark": Story(_faulty(Fault("OR11", "bom", 3), of_order=False), waits_for="poller"),
+    # Two pages have no list of orders.
+    "null_orders": Story(
+        _faulty(Fault("OR11", "answer", 2, content='{"orders": null, "total_count": 0}'), of_order=False),
+        waits_for="poller",
+    ),
+    # Mirakl fails at the tracking of the order, which is then shipped without.
+    "tracking_keeps_failing": Story(
+        _tracking_keeps_failing,
+        marketplaces=("alpha",),
+        keeps_tracking=None,
+        tells=("retrying",),
+        waits_for="faults, and an hour",
+    ),
     # The catalogues cannot be read with this key: carriers go out as free text.
     "catalogue_refused": Story(
         _faulty(

@@ -67,6 +67,7 @@ def demo(
         )
         desk = desk_of(settings, service.base.store)
         world.world.use(desk)
+        stack.callback(world.stop)  # before the store is closed, which its stories read
         on_started(world, service)
         outcome = watch_and_audit(world, service.base.store, desk, console, stalled_seconds)
     keep_or_drop(folder, kept, outcome, console)

@@ -82,6 +82,7 @@ def full_demo(
         supervisor = _Supervisor(fleet, console, on_look, random.Random(seed) if chaos else None)
         desk = desk_of(config.load(path), store)
         world.world.use(desk)
+        stack.callback(world.stop)  # before the store is closed, which its stories read
         outcome = watch_and_audit(
             world, store, desk, console, stalled_seconds, on_look=supervisor.look_after, stop=supervisor.stop
         )
