@@ -224,6 +224,14 @@ def batches_of_ids(order_ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
 # -- The OMS: one company's account ------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class OmsOrder:
+    """One order that the OMS made of ours, as the answer to the import shows it."""
+
+    part: Part
+    status: int | None = None  # KornitX's code (docs/kornitx.md 8.1); None if the answer names none
+
+
 class Oms(Protocol):
     """One company's account at the OMS."""
 
@@ -235,10 +243,11 @@ class Oms(Protocol):
         """
         ...
 
-    def import_order(self, payload: bytes) -> tuple[Part, ...]:
-        """Send exactly these bytes. Returns the orders that the OMS made of the order; empty if its answer shows none.
+    def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
+        """Send exactly these bytes. Returns the orders that the OMS made of the order, at least one.
 
-        Raises RemoteError, and Duplicate if the OMS already holds an order with this external_ref.
+        Raises RemoteError: Duplicate if the OMS already holds an order with this external_ref, OutcomeUnknown if its
+        answer shows no order with it.
         """
         ...
 

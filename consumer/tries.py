@@ -1,7 +1,7 @@
 """One try of a command: its claim, what its error means, and what the store keeps of it."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,6 +17,8 @@ from adapters.errors import (
     Unimportable,
     Unreadable,
 )
+from adapters.messages.oms_events import CANCELLED_STATUS
+from adapters.ports import OmsOrder
 from adapters.store import commands as command_rows
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
@@ -25,7 +27,7 @@ from consumer.accounts import AccountKey
 from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Attempt, Facts
+from statemachine.facts import Answer, Attempt, Cancellation, Facts, OmsStatus
 from statemachine.readings import best_tracking
 
 log = structlog.get_logger("orderflow.worker")
@@ -88,6 +90,17 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
     facts = Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
     event_id, note = f"{command.id}:{token}:claimed", _note(command, "claimed")
     return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
+
+
+def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
+    """Return the facts of an answer to a call. An order of the OMS that the answer shows canceled is a cancellation."""
+    seen = [(one.part.oms_id, one.status) for one in made if one.status is not None]
+    return Facts(
+        answers=(answer,),
+        parts=tuple(sorted({one.part for one in made})),
+        statuses=tuple(sorted({OmsStatus(oms_id, answer.at, status) for oms_id, status in seen})),
+        cancellations=tuple(sorted({Cancellation(oms_id) for oms_id, status in seen if status == CANCELLED_STATUS})),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from adapters.errors import (
     StoreUnavailable,
     Unimportable,
 )
-from adapters.ports import Clock, Marketplace, Oms
+from adapters.ports import Clock, Marketplace, Oms, OmsOrder
 from adapters.store import budgets as budget_rows
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
@@ -37,10 +37,20 @@ from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
 from consumer.retry import Backoff, TryResult, Verdict, after_failure
-from consumer.tries import BROKEN, NOT_SENT, Claim, Ending, as_remote_error, claimed_event, requeued, settled
+from consumer.tries import (
+    BROKEN,
+    NOT_SENT,
+    Claim,
+    Ending,
+    as_remote_error,
+    claimed_event,
+    import_facts,
+    requeued,
+    settled,
+)
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy, Remote
-from statemachine.facts import RESTORED, Answer, Attempt, DecisionKind, Facts, GiveUp, Part, Rejection
+from statemachine.facts import RESTORED, Answer, Attempt, DecisionKind, Facts, GiveUp, Rejection
 from statemachine.plan import plan
 from statemachine.readings import best_tracking, tracking_held
 
@@ -119,7 +129,7 @@ class Worker:
         if claim is None:
             return False
         try:
-            parts = self.call(claim)
+            made = self.call(claim)
         except LeaseLost:
             self.not_called(claim)
         except StoreUnavailable:
@@ -127,7 +137,7 @@ class Worker:
         except Exception as error:
             self.failed(claim, as_remote_error(claim, error))
         else:
-            self.succeeded(claim, parts)
+            self.succeeded(claim, made)
         return True
 
     # -- claim ---------------------------------------------------------------------------------------------------
@@ -188,7 +198,7 @@ class Worker:
 
     # -- call ----------------------------------------------------------------------------------------------------
 
-    def call(self, claim: Claim) -> tuple[Part, ...]:
+    def call(self, claim: Claim) -> tuple[OmsOrder, ...]:
         """Make the call of this command. For an import, returns the orders that the OMS created, else nothing.
 
         Raises RemoteError, Unimportable, Unreadable, ConfigError, LeaseLost, StoreUnavailable.
@@ -260,10 +270,10 @@ class Worker:
 
     # -- settle --------------------------------------------------------------------------------------------------
 
-    def succeeded(self, claim: Claim, parts: tuple[Part, ...]) -> None:
+    def succeeded(self, claim: Claim, made: tuple[OmsOrder, ...]) -> None:
         """Store the result of a call that the remote confirmed."""
         self.accounts.answered(claim.account)
-        self._done(claim, parts, TryResult.DONE)
+        self._done(claim, made, TryResult.DONE)
 
     def failed(self, claim: Claim, error: RemoteError) -> None:
         """Settle the command of a call that failed, or try it again later, as the retry rule says."""
@@ -312,10 +322,10 @@ class Worker:
             )
         self._report(claim, TryResult.OBSOLETE, None)
 
-    def _done(self, claim: Claim, parts: tuple[Part, ...], result: TryResult) -> None:
+    def _done(self, claim: Claim, made: tuple[OmsOrder, ...], result: TryResult) -> None:
         command, now = claim.command, self._clock.now()
         answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
-        self._store_ending(settled(claim, Facts(answers=(answer,), parts=parts), result, CommandState.DONE, now=now))
+        self._store_ending(settled(claim, import_facts(made, answer), result, CommandState.DONE, now=now))
 
     def _store_ending(self, ending: Ending) -> None:
         try:

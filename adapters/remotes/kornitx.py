@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -11,12 +12,13 @@ import simplejson
 
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError
 from adapters.messages.text import storable
-from adapters.ports import OnCall
+from adapters.ports import OmsOrder, OnCall
 from adapters.remotes.http import CallOutcome, Remote, Reply, retry_after_seconds, safe_code
 from adapters.remotes.kornitx_order import build_payload, id_of, text_of
 from statemachine.facts import Part
 
 _OPERATION: Final = "import_order"
+_NO_ORDER: Final = "the answer shows no order with our external_ref"
 #: Error codes with which KornitX refuses the account, not the order.
 _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
 
@@ -34,17 +36,26 @@ class ErrorClassifier:
     duplicate_message: re.Pattern[str]
     rate_limit_message: re.Pattern[str]
 
-    def kind_of(self, status: int, code: int | None, message: str) -> type[RemoteError] | None:
-        """AccountFault or Duplicate, by the error's status and code, then by its message. None for any other error."""
+    def kind_of(self, status: int, code: int | None, message: str, external_ref: str) -> type[RemoteError] | None:
+        """AccountFault or Duplicate, by the error's status and code, then by its message. None for any other error.
+
+        A message proves a duplicate only if it names our reference: a customer can exist already too.
+        """
         if code in _ACCOUNT_CODES or code in self.rate_limit_codes or status in (401, 403, 429) or 300 <= status < 400:
             return AccountFault  # also for a redirect: then base_url is not KornitX's address
         if code in self.duplicate_codes:
             return Duplicate
         if status >= 500:
             return None  # the text of an internal error may contain "duplicate key" for a key of KornitX's database
-        if self.duplicate_message.search(message):
+        if self.duplicate_message.search(message) and _names(external_ref, message):
             return Duplicate
         return AccountFault if self.rate_limit_message.search(message) else None
+
+
+def _names(external_ref: str, message: str) -> bool:
+    """Whether the message names the field external_ref, or has our reference in it, not as a part of another one."""
+    ours = rf"(?<![\w-]){re.escape(external_ref)}(?![\w-])" if external_ref else r"(?!)"
+    return re.search(rf"external[ _]?ref|{ours}", message, re.IGNORECASE) is not None
 
 
 class KornitX:
@@ -95,14 +106,21 @@ class KornitX:
             shipping_methods=self._shipping_methods,
         )
 
-    def import_order(self, payload: bytes) -> tuple[Part, ...]:
+    def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         """Send POST /order with exactly these bytes. Returns the orders that the OMS made of the order, usually one.
 
-        The result is empty if the order was imported, but the answer does not show the OMS's ids. Raises RemoteError,
-        and Duplicate if the OMS already holds the order.
+        Raises RemoteError: Duplicate if the OMS already holds the order, OutcomeUnknown if the answer shows no order
+        with our external_ref (docs/kornitx.md 3).
         """
+        sent = _json(payload)
+        external_ref = text_of(sent, "external_ref") if isinstance(sent, dict) else ""
         return self._remote.call(
-            _OPERATION, "POST", "/order", self._read, authorization=self._authorization(), content=payload
+            _OPERATION,
+            "POST",
+            "/order",
+            lambda reply: self._read(reply, external_ref),
+            authorization=self._authorization(),
+            content=payload,
         )
 
     def _authorization(self) -> str:
@@ -114,30 +132,35 @@ class KornitX:
         pair = f"{self._company_ref_id}:{self._api_key().strip()}"
         return "Basic " + (b64encode(pair.encode()).decode() if self._auth_encoding == "base64" else pair)
 
-    def _read(self, reply: Reply) -> tuple[Part, ...]:
+    def _read(self, reply: Reply, external_ref: str) -> tuple[OmsOrder, ...]:
         answer = _json(reply.body)
-        if 200 <= reply.status < 300 and answer is not None and not _is_error(answer):
+        orders = _orders(answer, external_ref) if 200 <= reply.status < 300 else ()
+        if orders:
             # The order is stored, even if has_error is true: then people correct it in the OMS (docs/kornitx.md 3).
-            return _parts(answer)
-        raise self._failure(reply, answer)
+            return orders
+        raise self._failure(reply, answer, external_ref)
 
-    def _failure(self, reply: Reply, answer: object) -> RemoteError:
+    def _failure(self, reply: Reply, answer: object, external_ref: str) -> RemoteError:
         code, message = _error_of(answer)
-        kind = self._classifier.kind_of(reply.status, code, message)
+        kind = self._classifier.kind_of(reply.status, code, message, external_ref)
+        is_success = reply.outcome is CallOutcome.SUCCESS
         if kind is None:
-            # The order may be stored after any 5xx, after a 2xx with an error, and after any answer that is not JSON,
-            # which a gateway may have sent (docs/kornitx.md 6).
+            # The order may be stored after any 5xx, after a 2xx that shows no order, and after any answer that is not
+            # JSON, which a gateway may have sent (docs/kornitx.md 6).
             is_certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
             kind = Rejected if is_certain else OutcomeUnknown
+        if not message:
+            # A 2xx may show another order, with the data of its customer: it is not quoted.
+            message = _NO_ORDER if is_success else storable(reply.body[:1200].decode(errors="replace"), 300)
         pause = retry_after_seconds(reply.headers)
         if pause is None and kind is AccountFault and reply.status not in (401, 403) and code not in _ACCOUNT_CODES:
             pause = self._rate_limit_pause_seconds
         return kind(
             _OPERATION,
-            CallOutcome.BODY_ERROR if reply.outcome is CallOutcome.SUCCESS else reply.outcome,
+            CallOutcome.BODY_ERROR if is_success else reply.outcome,
             status=reply.status,
             code=safe_code(code),
-            words=message or storable(reply.body[:1200].decode(errors="replace"), 300),
+            words=message,
             retry_after_seconds=pause,
         )
 
@@ -148,10 +171,6 @@ def _json(body: bytes) -> object:
         return simplejson.loads(body.decode())
     except (ValueError, RecursionError):
         return None
-
-
-def _is_error(answer: object) -> bool:
-    return isinstance(answer, dict) and bool(answer.get("error")) and "id" not in answer
 
 
 def _error_of(answer: object) -> tuple[int | None, str]:
@@ -171,16 +190,31 @@ def _integer(value: object) -> int | None:
     return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
-def _parts(answer: object) -> tuple[Part, ...]:
-    """One part for each order in the answer. Empty if any order has no id: a shorter list would look complete."""
-    orders = [order if isinstance(order, dict) else {} for order in (answer if isinstance(answer, list) else [answer])]
-    parts = [_part(oms_id, order) for order in orders if (oms_id := _integer(order.get("id")))]
-    return tuple(parts) if len(parts) == len(orders) else ()
+def _orders(answer: object, external_ref: str) -> tuple[OmsOrder, ...]:
+    """The orders in the answer that have an id and our reference. A bare object without a reference is enough with an
+    id, as in the vendor's older sample, if it reports no error."""
+    if isinstance(answer, dict):
+        is_bare = answer.get("external_ref") is None and not (answer.get("error") or answer.get("errors"))
+        orders = [answer] if is_bare or id_of(answer, "external_ref") == external_ref else []
+    else:
+        orders = [order for order in (answer if isinstance(answer, list) else []) if isinstance(order, dict)]
+        orders = [order for order in orders if id_of(order, "external_ref") == external_ref != ""]
+    return tuple(_order(oms_id, order) for order in orders if (oms_id := _integer(order.get("id"))))
 
 
-def _part(oms_id: int, order: Mapping[str, Any]) -> Part:
-    items = order.get("items")
-    lines = {
-        id_of(item, "external_ref") for item in (items if isinstance(items, list) else []) if isinstance(item, dict)
-    }
-    return Part(oms_id, text_of(order, "ref"), tuple(sorted(lines - {""})), order.get("has_error") is True)
+def _order(oms_id: int, order: Mapping[str, Any]) -> OmsOrder:
+    listed = order.get("items")
+    items = [item for item in (listed if isinstance(listed, list) else []) if isinstance(item, dict)]
+    pieces: Counter[str] = Counter()
+    lines, unclear = set(), set()
+    for item in items:
+        line, quantity = id_of(item, "external_ref"), _integer(item.get("quantity"))
+        lines.add(line)
+        if quantity is None or quantity < 0:
+            unclear.add(line)
+        else:
+            pieces[line] += quantity
+    quantities = tuple(sorted((line, count) for line, count in pieces.items() if line and line not in unclear))
+    has_error = order.get("has_error") is True
+    part = Part(oms_id, text_of(order, "ref"), tuple(sorted(lines - {""})), has_error, quantities)
+    return OmsOrder(part, _integer(order.get("status")))

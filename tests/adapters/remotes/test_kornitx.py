@@ -16,6 +16,7 @@ from adapters.errors import (
     RemoteError,
     Retryable,
 )
+from adapters.ports import OmsOrder
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.kornitx_order import message_attributes
 from statemachine.facts import Part
@@ -55,7 +56,7 @@ def refused(status: int, code: object, message: str, **options: Any) -> RemoteEr
 
 def error_of(world: World) -> RemoteError:
     with pytest.raises(RemoteError) as caught:
-        world.oms.import_order(b"{}")
+        world.oms.import_order(b'{"external_ref":"A-1"}')
     assert world.calls == [("oms", "import_order", caught.value.outcome)]
     return caught.value
 
@@ -70,11 +71,16 @@ def error_of(world: World) -> RemoteError:
         (400, "777001", "?", Duplicate),
         (500, 777001, "?", Duplicate),
         (400, 0, "This external_ref ALREADY EXISTS", Duplicate),
-        (409, None, "Duplicate order", Duplicate),
+        (409, None, "Duplicate order: A-1", Duplicate),
+        (400, 0, "Order with external ref already exists", Duplicate),
+        (409, None, "Duplicate order", Rejected),
+        (400, 0, "A customer with this email already exists", Rejected),
+        (400, 0, "Item A-1-1 already exists", Rejected),
+        (400, 0, "Order AA-1 already exists", Rejected),
         (400, 777002, "?", AccountFault),
         (400, 0, "Rate limit exceeded", AccountFault),
         (429, 0, "", AccountFault),
-        (400, 777002, "duplicate", AccountFault),
+        (400, 777002, "duplicate A-1", AccountFault),
         (400, 401, "", AccountFault),
         (400, 50000, "Either your RefID or your API key are incorrect", AccountFault),
         (500, 50001, "", AccountFault),
@@ -113,8 +119,8 @@ def test_a_spent_budget_names_a_pause_and_a_wrong_key_names_none() -> None:
 def test_codes_and_patterns_are_configuration() -> None:
     assert type(refused(400, 5, "", duplicate_codes=(5,))) is Duplicate
     assert type(refused(400, 6, "", rate_limit_codes=(6,))) is AccountFault
-    assert type(refused(400, 0, "bekannt", duplicate_message_regex="bekannt")) is Duplicate
-    assert type(refused(400, 0, "duplicate", duplicate_message_regex="bekannt")) is Rejected
+    assert type(refused(400, 0, "A-1 bekannt", duplicate_message_regex="bekannt")) is Duplicate
+    assert type(refused(400, 0, "duplicate A-1", duplicate_message_regex="bekannt")) is Rejected
 
 
 @pytest.mark.parametrize(
@@ -165,37 +171,83 @@ def test_words_are_cut_and_no_text_holds_the_key() -> None:
 # -- Answers -----------------------------------------------------------------------------------------------------
 
 
+OURS = {"external_ref": "A-1"}
+
+
 @pytest.mark.parametrize(
-    ("body", "parts"),
+    "body",
     [
-        ({"id": 12345, "ref": "abcdefgh"}, (Part(12345, "abcdefgh"),)),
-        (
-            [
-                {"id": 1, "ref": "R", "items": [{"external_ref": "b"}, {"external_ref": "a"}, None, {}]},
-                {"id": "2", "has_error": True, "items": None},
-            ],
-            (Part(1, "R", ("a", "b")), Part(2, has_error=True)),
-        ),
-        ([{"id": 1}, {"ref": "without an id"}], ()),
-        ([], ()),
-        ({}, ()),
-        ("ok", ()),
-        ({"id": 1, "error": {"message": "held"}}, (Part(1),)),
+        [],
+        {},
+        False,
+        "ok",
+        {"success": False},
+        {"errors": ["no"]},
+        {"id": 1, "error": {"message": "held"}},
+        {"id": 1, "errors": ["no"]},
+        {"id": None, "ref": "R"},
+        {"id": 1, "external_ref": "A-2"},
+        [{"id": None} | OURS],
+        [{"id": 1, "external_ref": "A-2"}],
+        [{"id": 1, "ref": "R"}],
+        [None, 7],
     ],
 )
-def test_a_2xx_means_imported_whatever_its_body_holds(body: object, parts: tuple[Part, ...]) -> None:
+def test_a_2xx_that_shows_no_order_of_ours_leaves_the_outcome_unknown(body: object) -> None:
+    for status in (200, 201):
+        error = error_of(answering(status, json.dumps(body)))
+        assert type(error) is OutcomeUnknown
+        assert error.outcome == "body_error"
+
+
+def test_an_answer_about_another_order_is_not_quoted() -> None:
+    error = error_of(answering(201, json.dumps([{"id": 1, "external_ref": "A-2", "customer_name": "Jane Doe"}])))
+    assert error.words == "the answer shows no order with our external_ref"
+
+
+@pytest.mark.parametrize(
+    ("body", "made"),
+    [
+        ({"id": 12345, "ref": "abcdefgh"}, (OmsOrder(Part(12345, "abcdefgh")),)),
+        (
+            [
+                OURS | {"id": 1, "ref": "R", "items": [{"external_ref": "b"}, {"external_ref": "a"}, None, {}]},
+                OURS | {"id": "2", "has_error": True, "items": None, "status": "128"},
+            ],
+            (OmsOrder(Part(1, "R", ("a", "b"))), OmsOrder(Part(2, has_error=True), 128)),
+        ),
+        ([OURS | {"id": 1}, {"ref": "another"}], (OmsOrder(Part(1)),)),
+        ([OURS | {"id": 1, "error": {"message": "held"}}], (OmsOrder(Part(1)),)),
+        (
+            OURS
+            | {
+                "id": 1,
+                "status": 1,
+                "items": [
+                    {"external_ref": "a", "quantity": 1},
+                    {"external_ref": "a", "quantity": "2"},
+                    {"external_ref": "b", "quantity": "two"},
+                    {"quantity": 9},
+                ],
+            },
+            (OmsOrder(Part(1, lines=("a", "b"), quantities=(("a", 3),)), 1),),
+        ),
+    ],
+)
+def test_imported_is_what_shows_an_id_and_our_reference(body: object, made: tuple[OmsOrder, ...]) -> None:
+    payload = b'{"external_ref":"A-1"}'
     for status in (200, 201):
         world = answering(status, json.dumps(body))
-        assert world.oms.import_order(b'{"a":1}') == parts
+        assert world.oms.import_order(payload) == made
         assert world.calls == [("oms", "import_order", "2xx")]
         assert world.sent[0].method == "POST"
         assert world.sent[0].url.path == "/order"
-        assert world.sent[0].content == b'{"a":1}'
+        assert world.sent[0].content == payload
         assert world.sent[0].headers["Content-Type"] == "application/json"
 
 
 def test_the_key_is_sent_in_base64_or_raw() -> None:
-    encoded, raw = answering(201, "{}"), answering(201, "{}", auth_encoding="raw")
+    encoded, raw = answering(201, '{"id":1}'), answering(201, '{"id":1}', auth_encoding="raw")
     encoded.oms.import_order(b"{}")
     raw.oms.import_order(b"{}")
     assert b64decode(encoded.sent[0].headers["Authorization"].removeprefix("Basic ")) == b"99999:canary-key"

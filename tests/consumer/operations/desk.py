@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import RemoteError
-from adapters.ports import Catalog, OrdersPage, OrdersQuery
+from adapters.ports import Catalog, OmsOrder, OrdersPage, OrdersQuery
 from adapters.remotes.kornitx_order import build_payload
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
@@ -58,9 +58,9 @@ class Remotes:
     def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
         return build_payload(order, messages, company_ref_id=1)
 
-    def import_order(self, payload: bytes) -> tuple[Part, ...]:
+    def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         self._end()
-        return (Part(1, "REF", ("L1", "L2")),)
+        return (OmsOrder(Part(1, "REF", ("L1", "L2"))),)
 
 
 class Desk:
