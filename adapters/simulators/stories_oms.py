@@ -239,20 +239,18 @@ OMS: Final[dict[str, Story]] = {
     # The answer to the import shows no order, though the OMS stored it.
     "empty_answer": Story(_answered("answer_after", 200, lambda _: [])),
     # The answer to the import shows no order, and the OMS stored none.
-    "no_success": Story(_answered("answer", 200, lambda _: {"success": False}), waits_for="oms"),
-    "errors_in_success": Story(_answered("answer", 201, lambda _: {"errors": [{"message": "no"}]}), waits_for="oms"),
+    "no_success": Story(_answered("answer", 200, lambda _: {"success": False})),
+    "errors_in_success": Story(_answered("answer", 201, lambda _: {"errors": [{"message": "no"}]})),
     # The answer to the import shows somebody else's order.
-    "foreign_answer": Story(
-        _answered("answer", 201, lambda _: [{"id": 5, "ref": "5", "external_ref": "OTHER-1"}]), waits_for="oms"
-    ),
+    "foreign_answer": Story(_answered("answer", 201, lambda _: [{"id": 5, "ref": "5", "external_ref": "OTHER-1"}])),
     # The answer to the import shows the order as canceled.
-    "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",), waits_for="oms"),
+    "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",)),
     # The answer to the import shows one line of two.
     "answer_shows_fewer_lines": Story(
         _answer_shows_fewer_lines, lines=(2, 2), tells=("lines_not_imported",), waits_for="oms, core"
     ),
     # The OMS says that something else exists already. A person asks again.
-    "customer_exists": Story(_customer_exists, tells=("import_rejected",), waits_for="oms"),
+    "customer_exists": Story(_customer_exists, tells=("import_rejected",)),
     # The answer to the import shows one piece of three.
     "answer_shows_other_pieces": Story(
         _answer_shows_other_pieces, adjust=_three_pieces, tells=("lines_not_imported",), waits_for="oms, core"
