@@ -35,7 +35,7 @@ class _Api:
 
     def app(self) -> Starlette:
         simulator = self._simulator
-        listing, threads = simulator.listing, simulator.threads
+        listing, threads, account = simulator.listing, simulator.threads, simulator.account
 
         def route(method: str, path: str, operation: str, handler: _Handler) -> Route:
             async def endpoint(request: Request) -> Response:
@@ -50,7 +50,11 @@ class _Api:
         return Starlette(
             routes=[
                 read("/api/version", "V01", lambda _: {"version": "simulated"}),
-                read("/api/account", "A01", catalog.account),
+                read("/api/account", "A01", lambda _: account.a01(simulator.orders_count())),
+                route("PUT", "/api/account", "A02", account.a02),
+                route("GET", "/api/shops/documents", "S30", account.s30),
+                route("GET", "/api/shops/documents/download", "S31", account.s31),
+                route("DELETE", "/api/shops/documents/{document_id}", "S33", account.s33),
                 read("/api/platform/configuration", "PC01", catalog.platform),
                 read("/api/shipping/carriers", "SH21", catalog.carriers),
                 read("/api/shipping/types", "SH12", catalog.shipping_types),

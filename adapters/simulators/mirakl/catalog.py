@@ -1,42 +1,7 @@
-"""A01, PC01, SH21, SH12: the answers that do not depend on any order (docs/mirakl.md 5.1)."""
+"""PC01, SH21, SH12: the answers that do not depend on any order (docs/mirakl.md 5.1)."""
 
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
-from adapters.simulators.mirakl.model import Json, stamp
-
-
-def account(simulator: MiraklSimulator) -> Json:
-    """A01: the seller's own account."""
-    shop = simulator.marketplace
-    return {
-        "shop_id": shop.shop_id,
-        "shop_name": "Print House",
-        "shop_state": "OPEN",
-        "suspension_type": None,
-        "closed_from": None,
-        "closed_to": None,
-        "currency_iso_code": shop.currency,
-        "model": "MARKETPLACE",
-        "channels": [shop.channel],
-        "domains": ["PRODUCT"],
-        "kyc": {"status": "APPROVED", "reason": None},
-        "is_professional": True,
-        "premium": False,
-        "free_shipping": False,
-        "payment_method_mandatory": False,
-        "shipping": {"lead_time_to_ship": 3},
-        "shippings": [],
-        "shipping_country": shop.country,
-        "shop_additional_fields": [],
-        "date_created": "2021-04-06T09:30:00Z",
-        "last_updated_date": stamp(simulator.now()),
-        "orders_count": simulator.orders_count(),
-        "offers_count": 12,
-        "evaluations_count": 0,
-        "approval_rate": 0.99,
-        "approval_delay": 1800,
-        "order_messages_response_delay": 7200,
-        "grade": None,
-    }
+from adapters.simulators.mirakl.model import Json
 
 
 def platform(simulator: MiraklSimulator) -> Json:

@@ -1,8 +1,5 @@
 """The state of one simulated marketplace, and the changes that its operator, customers and seller make to an order
-(docs/mirakl.md 4, 5.3 to 5.5).
-
-api.py answers HTTP requests with it. Each effect on an order is recorded in the books.
-"""
+(docs/mirakl.md 4, 5.3 to 5.5). api.py answers HTTP requests with it. The books record each effect on an order."""
 
 import copy
 import threading
@@ -12,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from adapters.simulators.books import Books
+from adapters.simulators.mirakl.account import SellerAccount
 from adapters.simulators.mirakl.listing import Listing
 from adapters.simulators.mirakl.model import (
     AFTER_DEBIT,
@@ -58,6 +56,7 @@ class MiraklSimulator:
         self.calls: deque[Call] = deque(maxlen=100_000)
         self.listing = Listing(self.knobs, now)
         self.threads = Threads(marketplace, now)
+        self.account = SellerAccount(marketplace, now)
         self.withheld: set[str] = set()  # orders that the shop must not ship: can_shop_ship is false
         self._records: dict[str, _Record] = {}
 

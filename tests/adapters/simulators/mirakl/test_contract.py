@@ -11,8 +11,10 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
+from starlette.requests import Request
 
 from adapters.simulators.books import Books
+from adapters.simulators.mirakl.account import Document
 from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.orders import ALPHA, BETA, Line, build_order
@@ -85,6 +87,7 @@ def simulator(request: pytest.FixtureRequest) -> MiraklSimulator:
         simulator.post_message(order_id, "Yes", "SHOP_USER")
     simulator.cancel_line("3-A", "3-A-1")
     simulator.cancel("1-A")
+    simulator.account.documents.append(Document(2002, "legal.jpeg", "LEGAL_DOC", b"x", moment))
     return simulator
 
 
@@ -92,6 +95,7 @@ def simulator(request: pytest.FixtureRequest) -> MiraklSimulator:
     ("path", "name"),
     [
         ("/api/account", "A01_Response_200"),
+        ("/api/shops/documents", "S30_Response_200"),
         ("/api/platform/configuration", "PC01_Response_200"),
         ("/api/shipping/carriers", "SH21_Response_200"),
         ("/api/shipping/types", "SH12_Response_200"),
@@ -103,6 +107,13 @@ def simulator(request: pytest.FixtureRequest) -> MiraklSimulator:
 )
 def test_answers_fit_the_published_schema(simulator: MiraklSimulator, path: str, name: str) -> None:
     check(get(simulator, path), name)
+
+
+def test_a_changed_account_fits_the_published_schema(simulator: MiraklSimulator) -> None:
+    body = b'{"email": "new@seller.example", "shop_name": null, "shop_id": 3}'
+    answer = json.loads(bytes(simulator.account.a02(Request({"type": "http"}), body).body))
+    assert [one["field"] for one in answer["errors"]] == ["shop_name", "shop_id"]
+    check(answer, "A02_Response_200")
 
 
 def test_a_thread_fits_the_published_schema(simulator: MiraklSimulator) -> None:
