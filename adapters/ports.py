@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from statemachine.facts import Part, Tracking
 
@@ -215,10 +216,26 @@ class Marketplace(Protocol):
         ...
 
 
+#: The most characters that the ids of one query take in its URL. A URL of more than 4 kB is refused by some gateways.
+OR11_IDS_CHARACTERS: Final = 3_500
+
+
 def batches_of_ids(order_ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The ids in batches of OR11_LIMIT, one for each query."""
-    for start in range(0, len(order_ids), OR11_LIMIT):
-        yield tuple(order_ids[start : start + OR11_LIMIT])
+    """The ids in batches, one for each query: at most OR11_LIMIT ids, and OR11_IDS_CHARACTERS as the URL writes them.
+
+    An id that is longer than this limit is a batch of its own.
+    """
+    batch: list[str] = []
+    characters = 0
+    for order_id in order_ids:
+        length = len(quote(f"{order_id},", safe=""))
+        if batch and (len(batch) == OR11_LIMIT or characters + length > OR11_IDS_CHARACTERS):
+            yield tuple(batch)
+            batch, characters = [], 0
+        batch.append(order_id)
+        characters += length
+    if batch:
+        yield tuple(batch)
 
 
 # -- The OMS: one company's account ------------------------------------------------------------------------------

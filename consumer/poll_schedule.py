@@ -68,7 +68,8 @@ class ScheduledPoller:
     def turn(self) -> float:
         """Poll the shop if it is due and this process holds its lease. Returns how many seconds to wait after that.
 
-        Raises StoreUnavailable. Every other error of a poll is reported to the hooks.
+        Raises StoreUnavailable, and every error of a poll that is no OrderflowError. After any error the next poll
+        begins an interval later. An OrderflowError of a poll is reported to the hooks.
         """
         if self._leases.take_share(self._shop, self._shops) is None:
             self._schedule.lost()
@@ -78,6 +79,7 @@ class ScheduledPoller:
             self._schedule.due_at = now + self.seconds_after_takeover()
         if now < self._schedule.due_at:
             return min(self._schedule.due_at - now, self._leases.renew_seconds)
+        self._schedule.began(now, 0.0)  # before the poll, which may raise anything
         self._schedule.began(now, self._poll())
         return 0.0
 

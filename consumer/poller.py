@@ -44,8 +44,8 @@ WIDE_WINDOW: Final = timedelta(days=7)
 WIDE_EVERY: Final = timedelta(days=1)
 #: How far the first window of a new shop reaches back.
 FIRST_WINDOW: Final = timedelta(days=30)
-#: Pages overlap by this many orders. So this many orders may leave the listing between two pages, and no other order is
-#: missed.
+#: Full pages overlap by this many orders, and shorter pages by the same share of theirs. So this many orders may leave
+#: the listing between two pages, and no other order is missed.
 OVERLAP_ORDERS: Final = 10
 #: The largest number of orders that one run asks for by id.
 MAX_BY_ID: Final = 500
@@ -201,7 +201,8 @@ class Poller:
         The first order of each page has to be known from an earlier page. If it is not, orders have left the listing,
         the later ones have moved up, and some may be missed. Pages overlap, so that a few orders may leave. If more
         leave, the next page starts further back, until its first order is known. A page may hold fewer orders than
-        PAGE, so the listing ends at the total that Mirakl gives, or at a page without an unknown order.
+        PAGE, whatever is asked: so the step follows the page, and the listing ends at the total that Mirakl gives, or
+        at a page without an unknown order.
         """
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
@@ -223,7 +224,7 @@ class Poller:
             if not has_new or (is_first and len(ids) < 2):
                 result.complete &= not is_first  # a first page that contradicts the total leaves the listing unread
                 return first_time
-            offset += max(1, len(ids) - OVERLAP_ORDERS)
+            offset += max(1, len(ids) - max(1, len(ids) * OVERLAP_ORDERS // PAGE))
         log.warning("listing_never_ends", shop=self._shop, states=query.states)
         result.complete = False
         return first_time

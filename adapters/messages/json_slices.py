@@ -17,6 +17,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # Python's parser accepts NaN and Infinity, which are not JSON
 
 
+#: The mark of UTF-8 at the start of a text. JSON has none, but some servers send one.
+_BOM: Final = b"\xef\xbb\xbf"
 _PYTHON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
@@ -43,6 +45,7 @@ def _parsed(raw: bytes) -> Any:
     Pydantic's parser takes half the time, or a sixth if most of the input is one long text. But it refuses lone
     surrogates and deep nesting, which Python's accepts. An order must not be lost because of one bad text.
     """
+    raw = raw.removeprefix(_BOM)
     try:
         return from_json(raw, allow_inf_nan=False)
     except ValueError:
@@ -72,13 +75,17 @@ class SlicedPage:
 
 
 def slice_orders(page: bytes) -> SlicedPage:
-    """Cut a page of OR11 into its orders. Raises Unreadable(NOT_JSON), also if the page has no list of orders."""
+    """Cut a page of OR11 into its orders. `"orders": null` is an empty page.
+
+    An order that is not JSON, or that is nested too deeply, is a slice like the others, so that it costs no other order
+    of the page. Raises Unreadable(NOT_JSON) if the end of an order cannot be found, or if the page has no `orders`.
+    """
     orders: list[OrderSlice] | None = None
     total_count: int | None = None
     with _not_json():
-        for name, value, _ in _members(page.decode("latin-1"), _page_value):
-            if name == "orders" and isinstance(value, list):
-                orders = value
+        for name, value, _ in _members(page.removeprefix(_BOM).decode("latin-1"), _page_value):
+            if name == "orders" and (value is None or isinstance(value, list)):
+                orders = value or []
             elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
                 total_count = int(value)
     if orders is None:
@@ -121,8 +128,30 @@ def _any_value(_name: str, text: str, start: int) -> tuple[Any, int]:
 def _page_value(name: str, text: str, start: int) -> tuple[Any, int]:
     if name != "orders" or not text.startswith("[", start):
         return _any_value(name, text, start)
-    elements, end = _elements(text, start)
+    elements, end = _elements(text, start, _order_value)
     return [OrderSlice(raw, _identity(value, raw)) for value, raw in elements], end
+
+
+#: A string, or a bracket outside of strings.
+_STRUCTURE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+
+
+def _order_value(text: str, start: int) -> tuple[Any, int]:
+    """Read one order. If it cannot be read, return None and its end, which is where its brackets close.
+
+    `snapshots.snapshot_of` then finds out that the order is no JSON.
+    """
+    try:
+        return _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        if not text.startswith("{", start):
+            raise
+        depth = 0
+        for found in _STRUCTURE.finditer(text, start):
+            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(found.group(), 0)
+            if depth == 0:
+                return None, found.end()
+        raise
 
 
 def _identity(order: Any, raw: bytes) -> str:
@@ -143,13 +172,15 @@ def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, An
     _expect_end(text, at + 1)
 
 
-def _elements(text: str, start: int) -> tuple[list[tuple[Any, bytes]], int]:
+def _elements(
+    text: str, start: int, read: Callable[[str, int], tuple[Any, int]] = _DECODER.raw_decode
+) -> tuple[list[tuple[Any, bytes]], int]:
     """The value and the bytes of each element of the array at `start`, and the array's end. Raises ValueError."""
     found = []
     at = _expect(text, start, "[")
     more = not text.startswith("]", at)
     while more:
-        value, end = _DECODER.raw_decode(text, at)
+        value, end = read(text, at)
         found.append((value, text[at:end].encode("latin-1")))
         at, more = _next(text, end, "]")
     return found, at + 1

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from time import perf_counter
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import httpx
 
-from adapters.errors import AccountFault, OutcomeUnknown, RemoteError, Retryable
+from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import OnCall
 
 T = TypeVar("T")
@@ -155,7 +155,7 @@ class Remote:
         started = perf_counter()
         try:
             headers = _headers(operation, authorization, content)
-            request = self._client.build_request(method, path, params=params, headers=headers, content=content)
+            request = self._request(operation, method, path, params=params, headers=headers, content=content)
             reply = self._exchange(operation, request, started)
             outcome = reply.outcome
             return read(reply)
@@ -164,6 +164,13 @@ class Remote:
             raise
         finally:
             self._on_call(self._system, operation, outcome, perf_counter() - started)
+
+    def _request(self, operation: str, method: str, path: str, **options: Any) -> httpx.Request:
+        """Build a request. Raises Rejected if the client cannot make a URL of it: the same request fails again."""
+        try:
+            return self._client.build_request(method, path, **options)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise Rejected(operation, CallOutcome.OTHER_4XX, words=type(error).__name__) from None
 
     def _exchange(self, operation: str, request: httpx.Request, started: float) -> Reply:
         # Errors are raised `from None`, because the texts of httpx's errors contain addresses and headers.
@@ -175,7 +182,7 @@ class Remote:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             _fail(Retryable, operation, error)  # nothing was sent
-        except httpx.RequestError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
             _fail(ambiguous_failure(writes=request.method != "GET"), operation, error)
 
     def _body(self, response: httpx.Response, started: float) -> bytes:
@@ -206,6 +213,6 @@ def _headers(operation: str, authorization: str, content: bytes | None) -> dict[
     return {"Authorization": authorization, **json_type}
 
 
-def _fail(kind: type[RemoteError], operation: str, error: httpx.RequestError) -> NoReturn:
+def _fail(kind: type[RemoteError], operation: str, error: Exception) -> NoReturn:
     outcome = CallOutcome.TIMEOUT if isinstance(error, httpx.TimeoutException) else CallOutcome.NETWORK
     raise kind(operation, outcome, words=type(error).__name__) from None

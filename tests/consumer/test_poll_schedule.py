@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from adapters.errors import RemoteError
@@ -84,6 +85,24 @@ def test_a_failing_shop_is_polled_at_most_once_an_interval(
     rig.clock.advance(55)
     assert scheduled.turn() == 5
     assert len(failures.errors) == 1
+
+
+def test_after_an_error_that_nobody_expects_the_next_poll_is_an_interval_later(
+    rig: Rig, scheduled: ScheduledPoller
+) -> None:
+    """docs/mirakl.md 3: Mirakl limits how often the orders of a shop may be listed."""
+    asked: list[httpx.Request] = []
+
+    def breaks(request: httpx.Request) -> None:
+        asked.append(request)
+        raise ZeroDivisionError
+
+    rig.nets["alpha"].hook = breaks
+    with pytest.raises(ZeroDivisionError):
+        scheduled.turn()
+    rig.clock.advance(55)
+    assert scheduled.turn() == 5
+    assert len(asked) == 1
 
 
 def test_an_idle_schedule_renews_the_lease_in_time(rig: Rig, scheduled: ScheduledPoller) -> None:

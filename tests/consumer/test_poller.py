@@ -187,6 +187,34 @@ def test_pages_that_are_shorter_than_asked_for_lose_no_order(rig: Rig, size: int
     assert sorted(ids(rig)) == names
 
 
+def test_the_step_follows_a_server_that_gives_ten_orders_a_page(rig: Rig) -> None:
+    names = fill(rig, 34)
+    rig.mirakl["alpha"].knobs.largest_page = 10
+    mirakl, poller = watched(rig)
+    assert poller.run().complete
+    assert sorted(ids(rig)) == names
+    assert len([offset for query, offset in mirakl.asked if query.states]) in (4, 5)
+    assert len([offset for query, offset in mirakl.asked if query.updated_from]) in (4, 5)
+
+
+def test_one_order_that_is_no_json_costs_no_other_order_of_its_page(rig: Rig) -> None:
+    fill(rig, 3)
+    deep = b'{"order_id":"001-A","deep":' + b"[" * 985 + b"]" * 985 + b"," + b'"raw":"\x01"}'
+    mirakl, poller = watched(rig)
+
+    def spoil(page: OrdersPage) -> OrdersPage:
+        orders = json.loads(page.body)["orders"]
+        parts = [json.dumps(one).encode() if one["order_id"] != "001-A" else deep for one in orders]
+        body = b'{"orders":[' + b",".join(parts) + b'],"total_count":%d}' % len(parts)
+        return OrdersPage(body, page.read_at, page.server_time)
+
+    mirakl.after = spoil
+    outcome = poller.run()
+    assert outcome.complete
+    assert sorted(ids(rig)) == ["000-A", "002-A"]
+    assert dict(outcome.dead_letters) == {"not_json": 1}
+
+
 def test_a_listing_with_too_high_a_total_ends_at_a_page_without_new_orders(rig: Rig) -> None:
     names = fill(rig, 120)
     mirakl, poller = watched(rig)
@@ -469,6 +497,20 @@ def test_ids_that_mirakl_does_not_show_do_not_crowd_out_the_others(rig: Rig, mon
     rig.clock.advance(PUBLISHED_FOR.total_seconds())
     poller.run()
     assert mirakl.asked[-1][0].order_ids, "asked for again later"
+
+
+def test_ids_of_many_bytes_keep_the_url_below_4_kb(rig: Rig) -> None:
+    """They come from the OMS. Some gateways refuse a longer URL, and httpx refuses one of 64 kB."""
+    names = [f"{number:02d}-" + "\u6f22" * 197 for number in range(40)]
+    for name in names:
+        _the_oms_reports(rig, name)
+    rig.consume()
+    urls: list[str] = []
+    rig.nets["alpha"].hook = lambda request: urls.append(str(request.url))
+    assert rig.pollers["alpha"].run().complete
+    assert max(len(url) for url in urls) < 4_000
+    asked = [name for url in urls for name in httpx.URL(url).params.get("order_ids", "").split(",") if name]
+    assert sorted(asked) == names
 
 
 def test_an_id_that_mirakl_refuses_does_not_stop_the_poll(rig: Rig) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.messages.json_slices import SlicedPage, member, slice_array, slice_orders
+from adapters.messages.json_slices import SlicedPage, load_object, member, slice_array, slice_orders
 from adapters.messages.snapshots import snapshot_of
 from adapters.messages.text import digest_of
 from tests.adapters.messages.helpers import NOW, reason_of
@@ -47,7 +47,6 @@ def test_an_order_in_a_wrong_encoding_makes_only_itself_unreadable() -> None:
         b"",
         b"[]",
         b"{}",
-        b'{"orders":null}',
         b'{"orders":[{}',
         b'{"orders":[{}]',
         b'{"orders":[{}]}x',
@@ -101,3 +100,27 @@ def test_a_member_keeps_its_bytes() -> None:
 
 def test_a_total_count_that_is_not_a_number_is_ignored() -> None:
     assert slice_orders(b'{"total_count": null, "orders": []}') == SlicedPage([], None)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"order_id":"A-2","x":' + b"[" * 1200 + b"]" * 1200 + b"}",
+        b'{"order_id":"A-2","x":"a\x01] } \\" ,"}',
+        b'{"order_id":"A-2","x":{"y":[1,,2]}}',
+    ],
+    ids=["nested too deeply", "control character", "comma too many"],
+)
+def test_an_order_that_is_no_json_makes_only_itself_unreadable(bad: bytes) -> None:
+    good = [b'{"order_id": "A-1"}', b'{"order_id": "A-3"}']
+    page = slice_orders(b'{"orders": [' + good[0] + b", " + bad + b" ," + good[1] + b'], "total_count": 3}')
+    assert [order.raw for order in page.orders] == [good[0], bad, good[1]]
+    assert page.total_count == 3
+    assert reason_of(snapshot_of, bad, NOW) == "not_json"
+
+
+def test_no_orders_and_the_mark_of_utf_8_are_read() -> None:
+    assert slice_orders(b'{"orders": null, "total_count": 0}') == SlicedPage([], 0)
+    marked = slice_orders(b'\xef\xbb\xbf{"orders": [{"order_id": "A-1"}]}')
+    assert [order.raw for order in marked.orders] == [b'{"order_id": "A-1"}']
+    assert load_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}

@@ -74,6 +74,21 @@ def error_of(call: Callable[[], object]) -> RemoteError:
     return caught.value
 
 
+def test_a_url_that_the_client_cannot_make_is_a_refused_call() -> None:
+    """Then a poll halves the batch of ids. Nothing is sent."""
+    world = answering(200, b"{}")
+    error = error_of(lambda: world.shop.orders(OrdersQuery(order_ids=("x" * 70_000,)), 0))
+    assert isinstance(error, Rejected)
+    assert world.sent == []
+    assert world.calls == [("mirakl", "OR11", "4xx")]
+
+
+@pytest.mark.parametrize("error", [httpx.StreamConsumed(), httpx.CookieConflict("x"), httpx.InvalidURL("redirect")])
+def test_any_error_of_the_http_client_is_a_remote_error(error: Exception) -> None:
+    assert isinstance(error_of(lambda: failing(error).shop.orders(OrdersQuery(), 0)), Retryable)
+    assert isinstance(error_of(lambda: failing(error).shop.confirm_shipment("1-A")), OutcomeUnknown)
+
+
 # -- Failures ----------------------------------------------------------------------------------------------------
 
 
