@@ -22,7 +22,7 @@ from adapters.clock import SystemClock
 from adapters.errors import ConfigError, LogUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
-from adapters.messages.oms_events import decode_oms
+from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import decode_snapshot
 from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock, LogWriter, Marketplace, OnCall
@@ -315,7 +315,8 @@ def new_consumer(base: Base) -> Consumer:
         topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))
-    return Consumer(reader, base.store, base.orders, decoders, base.clock, hooks=base.hooks)
+    tell = {topics.oms_events: partial(unread_event, ids)}
+    return Consumer(reader, base.store, base.orders, decoders, base.clock, hooks=base.hooks, tell=tell)
 
 
 def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float] = random.random) -> Worker:
@@ -470,7 +471,8 @@ def new_application(base: Base, recorder: Recorder, secrets: Mapping[str, ShopSe
             one.callback_secret,
             writer=base.log,
             topic=base.settings.topics.oms_events,
-            keep=base.orders.store_dead_letters,
+            shops=config.shop_ids(base.settings),
+            keep=lambda events, dead_letters: base.orders.apply(events, dead_letters=dead_letters),
             hooks=base.hooks,
             clock=base.clock,
         )

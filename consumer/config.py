@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -70,6 +71,14 @@ def _database(value: str) -> str:
     return value
 
 
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:  # an unknown zone, a path, a folder
+        raise ValueError("is no time zone of the IANA database, such as Europe/London") from error
+    return value
+
+
 def _regex(value: str) -> str:
     try:
         re.compile(value)
@@ -81,6 +90,7 @@ def _regex(value: str) -> str:
 Host = Annotated[str, AfterValidator(_host_only)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Regex = Annotated[str, AfterValidator(_regex)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Database = Annotated[str, AfterValidator(_database)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -209,6 +219,8 @@ class ShopOmsTable(_Table):
     callback_secret_file: Path | None = None
     external_ref_prefix: str = ""
     may_split: bool = False
+    #: Of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
+    time_zone: TimeZone = "UTC"
     shipping_methods: dict[str, str] = Field(default_factory=dict)
 
 
@@ -420,6 +432,7 @@ def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
             external_ref_prefix=shop.oms.external_ref_prefix,
             may_split=shop.oms.may_split,
             dispatched_statuses=settings.oms.dispatched_statuses,
+            time_zone=ZoneInfo(shop.oms.time_zone),
         )
         for name, shop in settings.shops.items()
     )

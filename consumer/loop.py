@@ -10,7 +10,7 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import Fenced, StoreUnavailable, Unreadable
+from adapters.errors import Fenced, StoreUnavailable, Unreadable, UnreadableReason
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
@@ -32,6 +32,8 @@ COMPARE_AGAIN_SECONDS: Final = 5.0
 
 #: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
+#: Makes the event that tells an order of a record that cannot be read; None if the record names no order.
+Tell = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
 
 
 class Consumer:
@@ -47,12 +49,15 @@ class Consumer:
         *,
         hooks: Hooks = NO_HOOKS,
         limit: DeadLetterLimit | None = None,
+        tell: Mapping[str, Tell] | None = None,
     ) -> None:
-        """`decoders`: the decoder of each topic that is read."""
+        """`decoders`: the decoder of each topic that is read. `tell`: for topics whose unreadable records are told on
+        their order too."""
         self._reader = reader
         self._store = store
         self._orders = orders
         self._decoders = decoders
+        self._tell = tell or {}
         self._clock = clock
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
@@ -237,10 +242,14 @@ class Consumer:
                 event = self._decoders[record.partition.topic](record.value, record.headers)
             except Unreadable as error:
                 dead_letters.append(dead_letter(record, error.reason, error.detail))
-            else:
-                if event is not None:
-                    events.append(event)
+                event = self._told(record, error.reason)
+            if event is not None:
+                events.append(event)
         return events, dead_letters
+
+    def _told(self, record: Record, reason: UnreadableReason) -> Event | None:
+        tell = self._tell.get(record.partition.topic)
+        return tell(record.value, record.headers, reason, record.published_at) if tell and record.value else None
 
     def _advances(self, records: Sequence[Record]) -> list[Advance]:
         ends = {record.partition: record.offset + 1 for record in records}

@@ -9,7 +9,7 @@ topics.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
@@ -271,8 +271,25 @@ def forgiven(message: Message, received: Mapping[str, Any], path: str) -> Iterat
             if not empty and given != read and read == field.default:
                 yield Complaint(f"{path}.{name}", "cannot be read, and counts as absent")
         elif isinstance(read, tuple):
-            for number, (inner, one) in enumerate(zip(read, given or (), strict=True)):
-                yield from forgiven(inner, one, f"{path}.{name}.{number}")
+            yield from _left_out(field.annotation, given, f"{path}.{name}")
+
+
+def _left_out(annotation: Any, given: object, path: str) -> Iterator[Complaint]:
+    """Yield what was left out of a list, and what its elements forgive."""
+    if not isinstance(given, list):
+        if given is not None:
+            yield Complaint(path, "should be a list, and counts as empty")
+        return
+    element: type[Message] = get_args(annotation)[0]
+    for number, inner in enumerate(given):
+        try:
+            one = element.model_validate(inner)
+        except ValidationError as errors:
+            first = errors.errors(include_url=False, include_context=False, include_input=False)[0]
+            field = ".".join(str(step) for step in (path, number, *first["loc"]))
+            yield Complaint(field, "cannot be read, and what it belongs to is left out")
+        else:
+            yield from forgiven(one, inner, f"{path}.{number}")
 
 
 # -- Schemas -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Most of them accept wrong values, because real messages differ from the publishe
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,12 +14,13 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StrictStr,
+    ValidationError,
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticOmit, core_schema
 
-from adapters.messages.text import CONTROL_CHARACTER, instant, storable, usable_id
+from adapters.messages.text import CONTROL_CHARACTER, instant, local_instant, storable, usable_id
 
 
 class _OrNull:
@@ -41,13 +42,37 @@ class Loose(_OrNull):
         return core_schema.with_default_schema(handler(source), default=self.default, on_error="default")
 
 
-class Listed(_OrNull):
-    """Marks a list that may be null, which means empty. An invalid element makes the message unreadable."""
+class Readable(_OrNull):
+    """Marks a list of which only the elements that can be read are taken. Null, and what is no list, is empty.
+
+    If the validation's context is a list, it gets the name of the field once for each thing that was left out.
+    """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            lambda value: () if value is None else value, handler(source)
-        )
+        element = core_schema.with_info_wrap_validator_function(_or_omit, handler.generate_schema(get_args(source)[0]))
+        elements = core_schema.tuple_schema([element], variadic_item_index=0)
+        return core_schema.with_info_before_validator_function(_or_empty, elements)
+
+
+def _or_omit(value: object, read: core_schema.ValidatorFunctionWrapHandler, info: core_schema.ValidationInfo) -> object:
+    try:
+        return read(value)
+    except ValidationError:
+        _note(info)
+        raise PydanticOmit from None
+
+
+def _or_empty(value: object, info: core_schema.ValidationInfo) -> object:
+    if isinstance(value, list | tuple):
+        return value
+    if value is not None:
+        _note(info)
+    return ()
+
+
+def _note(info: core_schema.ValidationInfo) -> None:
+    if isinstance(info.context, list):
+        info.context.append(info.field_name)
 
 
 class Message(BaseModel):
@@ -60,6 +85,8 @@ class Message(BaseModel):
 Text = Annotated[str, AfterValidator(storable), Loose("")]
 #: An instant in UTC. Anything that is not an ISO 8601 date-time becomes None.
 Instant = Annotated[datetime | None, BeforeValidator(instant, json_schema_input_type=str), Loose(None)]
+#: A date-time as it was written. Without an offset it has no time zone. Anything else becomes None.
+LocalInstant = Annotated[datetime | None, BeforeValidator(local_instant, json_schema_input_type=str), Loose(None)]
 #: An id that can be a key. A message without this field, or with an invalid id, is unreadable.
 Id = Annotated[
     StrictStr,

@@ -2,21 +2,23 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, Field, StrictInt, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
-from adapters.messages.fields import Id, Instant, Listed, Message, Text
+from adapters.messages.fields import Id, LocalInstant, Message, Readable, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.snapshots import order_id_of
-from adapters.messages.text import digest_of, web_url
+from adapters.messages.text import digest_of, in_zone, iso, web_url
 from statemachine.events import Event, Trigger
-from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Part, Tracking
+from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, OmsStatus, Part, Tracking, Unread
 
 
 class OmsEventType(StrEnum):
@@ -30,6 +32,8 @@ class OmsEventType(StrEnum):
 #: KornitX's statuses that mean "everything was dispatched". A shop may configure others (docs/kornitx.md 8.1).
 DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
+#: An id of at least so many characters may be a digest.
+_SHORTEST_DIGEST: Final = 32
 
 
 # -- The callback --------------------------------------------------------------------------------------------------
@@ -43,24 +47,33 @@ def _numeric(value: object) -> object:
 
 _INT64: Final = Field(ge=-(2**63), lt=2**63)
 _Digits = Annotated[str, Field(pattern="^-?[0-9]{1,18}$")]
+#: A number, or its digits as text.
+_Number = Annotated[int, _INT64, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _INT64] | _Digits)]
+_PIECES: Final = Field(gt=0, le=1_000_000_000)
+_FewDigits = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]
+_Pieces = Annotated[
+    int, _PIECES, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _PIECES] | _FewDigits)
+]
 
 
 class KornitXItem(Message):
-    """A number of pieces of one line of the order."""
+    """A number of pieces of one line of the order. An item that cannot be read is left out."""
 
     external_ref: Id = Field(description="The line's id: Mirakl's order_line_id.")
-    quantity: Annotated[StrictInt, Field(gt=0, le=1_000_000_000)]
+    quantity: _Pieces = Field(description="A number above 0, or its digits as text.")
 
 
 class KornitXParcel(Message):
     """One shipment that was made since the last notification."""
 
-    dispatch_datetime: Instant = Field(
-        default=None, description="ISO 8601, or KornitX's form 2025-03-06 12:04:19. Without an offset the time is UTC."
+    dispatch_datetime: LocalInstant = Field(
+        default=None,
+        description="ISO 8601, or KornitX's form 2025-03-06 12:04:19. Without an offset it is a time of the company's "
+        "time zone, a setting, which is UTC by default. A time after the event counts as the time of the event.",
     )
     tracking: Text = Field(default="", description='The tracking number. Absent, null and "" all mean none.')
     tracking_url: Text = Field(default="", description="Ignored unless it begins with http:// or https://.")
-    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(
+    items: Annotated[tuple[KornitXItem, ...], Readable()] = Field(
         default=(), description="The items in the parcel. Empty if they are not known."
     )
 
@@ -68,7 +81,7 @@ class KornitXParcel(Message):
 class KornitXCancellation(Message):
     """What was canceled since the last notification."""
 
-    items: Annotated[tuple[KornitXItem, ...], Listed()] = Field(
+    items: Annotated[tuple[KornitXItem, ...], Readable()] = Field(
         default=(), description="The canceled items. Empty: all items."
     )
 
@@ -77,32 +90,31 @@ class KornitXCallback(Message):
     """KornitX's status callback: the members that orderflow reads. Any other member is allowed, and ignored."""
 
     # docs/kornitx.md 9.3 says which fields are mandatory.
-    id: Annotated[StrictInt, _INT64] = Field(
-        description="The order's id at the OMS. Each part of a split order has its own."
+    id: _Number = Field(
+        description="The order's id at the OMS: a number, or a text of digits. Each part of a split order has its own."
     )
     external_ref: Id = Field(
         description="The external_ref with which the order was imported: the shop's prefix, then Mirakl's order id."
     )
-    status: Annotated[
-        int, _INT64, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _INT64] | _Digits)
-    ] = Field(
+    status: _Number = Field(
         description="A number, or a text of digits. 8, 64 and 516: the whole order was dispatched. 128: the order was "
-        "canceled. Any other status is only recorded."
+        "canceled. 32 and 256: a person looks at the order. Any other status is only recorded."
     )
     ref: Text = Field(default="", description="The OMS's own reference of the order.")
     status_name: Text = ""
     shipping_carrier: Text = Field(default="", description="The carrier of all parcels, as free text.")
     shipping_tracking: Text = Field(default="", description="The order's tracking number. Parcels without one get it.")
-    new_shipments: Annotated[tuple[KornitXParcel, ...], Listed()] = Field(
+    new_shipments: Annotated[tuple[KornitXParcel, ...], Readable()] = Field(
         default=(), description="The parcels that are new since the last notification."
     )
-    new_cancellations: Annotated[tuple[KornitXCancellation, ...], Listed()] = Field(
+    new_cancellations: Annotated[tuple[KornitXCancellation, ...], Readable()] = Field(
         default=(), description="The cancellations that are new since the last notification."
     )
 
 
-def callback_of(payload: bytes) -> KornitXCallback:
-    """Read a callback from a request's body or an event's data.
+def callback_of(payload: bytes, left_out: list[str] | None = None) -> KornitXCallback:
+    """Read a callback from a request's body or an event's data. `left_out` gets a name for each item, parcel,
+    cancellation or list that cannot be read.
 
     Raises Unreadable: NOT_JSON, MISSING_FIELD, BAD_FIELD, BAD_ID.
     """
@@ -110,7 +122,7 @@ def callback_of(payload: bytes) -> KornitXCallback:
         raise Unreadable(UnreadableReason.MISSING_FIELD, "data")
     value = load_object(payload)
     try:
-        return KornitXCallback.model_validate(value)
+        return KornitXCallback.model_validate(value, context=left_out)
     except ValidationError as errors:
         first = errors.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(step) for step in first["loc"])
@@ -131,6 +143,7 @@ class ShopIds:
     external_ref_prefix: str = ""
     may_split: bool = False
     dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
+    time_zone: tzinfo = UTC  # of the times without an offset that the company reports
 
 
 def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tuple[ShopIds, str]:
@@ -158,12 +171,12 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
 def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
     """Make an event of a callback that came over HTTP: the event that the OMS would publish (docs/kornitx.md 9.2).
 
-    The event's id is the digest of the payload, because KornitX repeats a callback for ten hours, and all repeats have
-    to be the same event. Raises Unreadable like `callback_of`.
+    The event's id is the digest of the payload and the time of its receipt. So a repeat is the same event if it gets
+    the time of the first receipt (docs/rules.md 32). Raises Unreadable like `callback_of`.
     """
     callback = callback_of(payload)
     return CloudEvent(
-        id=digest_of(payload),
+        id=_timed(digest_of(payload), received_at),
         source=f"/kornitx/company/{company_ref_id}",
         type=oms_type(callback),
         subject=callback.external_ref,
@@ -174,6 +187,19 @@ def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> Clo
             "companyrefid": str(company_ref_id),
         },
     )
+
+
+def _timed(digest: str, at: datetime) -> str:
+    return f"{digest}:{iso(at)}"
+
+
+def _event_id(event: CloudEvent) -> str:
+    """The id of an event. One that is only a digest of the data gets the event's time.
+
+    Without it, tracking A, then B, then A again would end with B: the third event would be a repeat of the first.
+    """
+    is_digest = len(event.id) >= _SHORTEST_DIGEST and sha256(event.data).hexdigest().startswith(event.id.lower())
+    return _timed(event.id, event.time) if is_digest else event.id
 
 
 def oms_type(callback: KornitXCallback) -> OmsEventType:
@@ -190,33 +216,90 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
     event = from_record(value, headers)
     if event is None:
         return None
-    callback = callback_of(event.data)
+    left_out: list[str] = []
+    callback = callback_of(event.data, left_out)
     if callback.external_ref != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     shop, order_id = find_shop(shops, attribute(event.extensions, "companyrefid"), callback.external_ref)
+    note: dict[str, str | int] = {
+        "status": callback.status,
+        "status_name": callback.status_name[:60],
+        "shipments": len(callback.new_shipments),
+        "cancellations": len(callback.new_cancellations),
+    }
     return Event(
         source=event.source,
-        event_id=event.id,
+        event_id=_event_id(event),
         shop=shop.name,
         order_id=order_id_of(order_id),  # there may be only a blank after the prefix
         trigger=Trigger.OMS_EVENT,
         at=event.time,
-        new_facts=_callback_facts(callback, event.time, shop),
+        new_facts=_callback_facts(callback, event.time, shop, complete=not left_out),
         raw=None,
         digest=digest_of(event.data),
-        note={
-            "status": callback.status,
-            "status_name": callback.status_name[:60],
-            "shipments": len(callback.new_shipments),
-            "cancellations": len(callback.new_cancellations),
-        },
+        note=note | ({"left_out": len(left_out)} if left_out else {}),
     )
 
 
-def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds) -> Facts:
-    dispatches = [_parcel(callback, parcel, at) for parcel in callback.new_shipments]
-    if callback.status in shop.dispatched_statuses:
-        dispatches.append(_everything(callback, at, "part" if shop.may_split else "order"))
+def unread_event(
+    shops: Sequence[ShopIds], value: bytes, headers: Headers, reason: UnreadableReason, at: datetime
+) -> Event | None:
+    """The event that tells an order that a report on it could not be read. None if the report names no known order.
+
+    `value` is a record of the OMS's topic, which came at `at`. The id is that of the bytes, not of the report: the
+    report may come again under its own id, once it is mended.
+    """
+    with suppress(Unreadable):
+        return _unread(find_shop(shops, *_whom(value, headers)), reason, value, at)
+    return None
+
+
+def unread_callback(
+    shops: Sequence[ShopIds], company_ref_id: int, value: bytes, reason: UnreadableReason, at: datetime
+) -> Event | None:
+    """As `unread_event`, of a callback's body."""
+    with suppress(Unreadable):
+        external_ref = attribute(load_object(value), "external_ref")
+        return _unread(find_shop(shops, str(company_ref_id), external_ref), reason, value, at)
+    return None
+
+
+def _unread(order: tuple[ShopIds, str], reason: UnreadableReason, value: bytes, at: datetime) -> Event:
+    shop, order_id = order
+    return Event(
+        source="/orderflow/unread",
+        event_id=digest_of(value),
+        shop=shop.name,
+        order_id=order_id_of(order_id),
+        trigger=Trigger.OMS_EVENT,
+        at=at,
+        new_facts=Facts(unread=(Unread(at, reason),)),
+        note={"reason": reason},
+    )
+
+
+def _whom(value: bytes, headers: Headers) -> tuple[str, str]:
+    """The company and the external_ref that a report names. Raises Unreadable."""
+    try:
+        event = from_record(value, headers)
+    except Unreadable:
+        envelope = load_object(value)
+        company, data = attribute(envelope, "companyrefid"), envelope.get("data")
+        return company, attribute(data if isinstance(data, dict) else {}, "external_ref")
+    if event is None:
+        raise Unreadable(UnreadableReason.MISSING_FIELD, "data")
+    company = attribute(event.extensions, "companyrefid")
+    with suppress(Unreadable):
+        return company, attribute(load_object(event.data), "external_ref")
+    return company, event.subject
+
+
+def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, complete: bool) -> Facts:
+    """The facts of a callback. `complete` False: something in it could not be read, and was left out."""
+    dispatches = [_parcel(callback, parcel, at, shop.time_zone) for parcel in callback.new_shipments]
+    is_dispatched = callback.status in shop.dispatched_statuses
+    if is_dispatched:
+        dispatches.append(_everything(callback, at, shop))
     # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
     # looks at the order.
     cancellations = [Cancellation(callback.id, _items(each.items)) for each in callback.new_cancellations]
@@ -226,6 +309,9 @@ def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds) -> F
         parts=(Part(callback.id, callback.ref),),
         dispatches=tuple(sorted(set(dispatches))),
         cancellations=tuple(sorted(set(cancellations))),
+        statuses=(OmsStatus(callback.id, at, callback.status),),
+        # A dispatched status says that everything left, whatever an item looks like. Else a person has to know.
+        unread=() if complete or is_dispatched else (Unread(at, UnreadableReason.BAD_FIELD),),
     )
 
 
@@ -236,32 +322,41 @@ def _items(items: Sequence[KornitXItem]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(quantities.items()))
 
 
-def _parcel(callback: KornitXCallback, parcel: KornitXParcel, at: datetime) -> Dispatch:
+def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> datetime | None:
+    """When the OMS says that the parcel left. None if it does not say so, or names a time after its own report."""
+    at = in_zone(parcel.dispatch_datetime, zone) if parcel.dispatch_datetime else None
+    return at if at is not None and at <= told_at else None
+
+
+def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> Dispatch:
+    at = _dispatched_at(parcel, told_at, zone)
     return Dispatch(
         oms_id=callback.id,
-        at=parcel.dispatch_datetime or at,
+        at=at or told_at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,  # KornitX names no carrier for a single parcel
             number=parcel.tracking or callback.shipping_tracking,
             url=web_url(parcel.tracking_url),
         ),
         items=_items(parcel.items),
-        dated=parcel.dispatch_datetime is not None,
+        dated=at is not None,
+        told_at=told_at,
     )
 
 
-def _everything(callback: KornitXCallback, at: datetime, covers: str) -> Dispatch:
+def _everything(callback: KornitXCallback, told_at: datetime, shop: ShopIds) -> Dispatch:
     """The dispatch that a dispatched status reports: all items, listed in a parcel or not (docs/kornitx.md 9.5)."""
-    dated = [(parcel.dispatch_datetime or EPOCH, parcel) for parcel in callback.new_shipments]
+    dated = [(_dispatched_at(parcel, told_at, shop.time_zone) or EPOCH, parcel) for parcel in callback.new_shipments]
     newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
     number = callback.shipping_tracking or newest.tracking
     return Dispatch(
         oms_id=callback.id,
-        at=at if newest_at == EPOCH else newest_at,
+        at=told_at if newest_at == EPOCH else newest_at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,
             number=number,
             url=web_url(newest.tracking_url) if number == newest.tracking else "",
         ),
-        covers=covers,
+        covers="part" if shop.may_split else "order",
+        told_at=told_at,
     )

@@ -1,7 +1,7 @@
 """Texts, identifiers and instants of the outside world, made safe to store."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from hashlib import sha256
 from typing import Final
 
@@ -39,11 +39,24 @@ def instant(value: object) -> datetime | None:
 
     None for anything else, such as 0000-00-00.
     """
+    read = local_instant(value)
+    return None if read is None else in_zone(read, UTC)
+
+
+def local_instant(value: object) -> datetime | None:
+    """Read an ISO 8601 date-time. Without an offset it has no time zone. None for anything else."""
     if not isinstance(value, str):
         return None
     try:
-        read = datetime.fromisoformat(value.strip())
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+        return datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+
+
+def in_zone(at: datetime, zone: tzinfo) -> datetime | None:
+    """Convert a date-time to UTC; without an offset it is a time of `zone`. None at the edges of the calendar."""
+    try:
+        return (at.replace(tzinfo=zone) if at.tzinfo is None else at).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

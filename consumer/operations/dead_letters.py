@@ -42,7 +42,7 @@ def replay(
     """
     require_reason(why)
     _require_open(dead_letter)
-    record = _record_of(dead_letter, shops, topics, clock)
+    record = _record_of(dead_letter, shops, topics)
     log.publish([record])
     with store.transaction() as tx:
         # A fast consumer may have dead-lettered the record again by now. Then the row stays open.
@@ -70,7 +70,7 @@ def _subject(dead_letter: StoredDeadLetter) -> str:
     return f"dead letter {dead_letter.id}"
 
 
-def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable, clock: Clock) -> NewRecord:
+def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable) -> NewRecord:
     """The record to publish. A dead letter that came from a topic is published as it was.
 
     An order of a poll, or a callback, was never in the log, so it gets its envelope now. Raises NotPossible if the shop
@@ -85,7 +85,7 @@ def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: 
         raise NotPossible(f"{_subject(dead_letter)}: its shop {shop_name} is not in the configuration")
     try:
         if came_by == CALLBACK:
-            return record_of(topics.oms_events, oms_event(shop.company_ref_id, value, clock.now()))
+            return record_of(topics.oms_events, oms_event(shop.company_ref_id, value, dead_letter.first_at))
         order_id, snapshot = snapshot_of(value, dead_letter.first_at)
         return record_of(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot))
     except Unreadable as error:

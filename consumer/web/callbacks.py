@@ -7,7 +7,9 @@ for ten hours.
 import hashlib
 import hmac
 from base64 import b64encode
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -17,12 +19,13 @@ from starlette.responses import JSONResponse, Response
 
 from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
 from adapters.messages.cloudevents import record_of
-from adapters.messages.oms_events import oms_event
+from adapters.messages.oms_events import ShopIds, callback_of, oms_event, unread_callback
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
 from adapters.store.dead_letters import CALLBACK, TOO_LARGE, DeadLetter, source_of
 from consumer.hooks import CallbackResult, Hooks
 from consumer.secrets import Secret
+from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.web")
 
@@ -54,6 +57,31 @@ class _Refused(Exception):
         self.text = text
 
 
+class Receipts:
+    """The latest callback of each order, so that its repeat is the same event (docs/rules.md 32).
+
+    KornitX repeats a callback for ten hours, and a repeat has nothing in common with the first but its content. The
+    same content is no repeat if another callback of the order came between: tracking A, then B, then A again. What was
+    forgotten, because the process started again or too many orders came since, is taken for new. Then the event is
+    applied once more, which changes nothing but when it was told.
+    """
+
+    def __init__(self, size: int = 10_000) -> None:
+        self._size = size
+        self._latest: OrderedDict[str, tuple[str, datetime]] = OrderedDict()  # digest and time of the first receipt
+
+    def first_receipt(self, external_ref: str, body: bytes, now: datetime) -> datetime:
+        """When this callback came first: an earlier instant than `now` if it repeats the order's latest one."""
+        digest = digest_of(body)
+        latest, received_at = self._latest.pop(external_ref, ("", now))
+        if latest != digest:
+            received_at = now
+        self._latest[external_ref] = (digest, received_at)
+        if len(self._latest) > self._size:
+            self._latest.popitem(last=False)
+        return received_at
+
+
 class CallbackEndpoint:
     """Takes the callbacks of one shop's company at the OMS."""
 
@@ -65,16 +93,20 @@ class CallbackEndpoint:
         *,
         writer: LogWriter,
         topic: str,
-        keep: Callable[[Sequence[DeadLetter]], None],
+        shops: Sequence[ShopIds],
+        keep: Callable[[Sequence[Event], Sequence[DeadLetter]], object],
         hooks: Hooks,
         clock: Clock,
     ) -> None:
-        """`keep` stores a callback that cannot be read; it raises StoreUnavailable."""
+        """`keep` stores a callback that cannot be read, with the event that tells its order; it raises
+        StoreUnavailable. `shops` are all of the configuration: several may have the same company."""
         self._shop = shop
         self._company_ref_id = company_ref_id
         self._secret = secret
         self._writer = writer
         self._topic = topic
+        self._shops = shops
+        self._receipts = Receipts()
         self._keep = keep
         self._hooks = hooks
         self._clock = clock
@@ -89,7 +121,8 @@ class CallbackEndpoint:
             self._hooks.callback_answered(self._shop, refused.result)
             return JSONResponse({"error": refused.text}, refused.status)
         except Unreadable as error:
-            return await self._dead_letter(body, error.reason, error.detail)
+            told = unread_callback(self._shops, self._company_ref_id, body, error.reason, self._clock.now())
+            return await self._dead_letter(body, error.reason, error.detail, [told] if told else [])
         except TooLarge as error:
             return await self._dead_letter(body, TOO_LARGE, str(error))
         self._hooks.callback_answered(self._shop, CallbackResult.TAKEN)
@@ -111,21 +144,23 @@ class CallbackEndpoint:
 
         Raises Unreadable and TooLarge if the callback can never be published, and _Refused if the log is unavailable.
         """
-        event = oms_event(self._company_ref_id, body, self._clock.now())
+        now = self._clock.now()
+        received_at = self._receipts.first_receipt(callback_of(body).external_ref, body, now)
+        event = oms_event(self._company_ref_id, body, received_at)
         try:
             await run_in_threadpool(self._writer.publish, [record_of(self._topic, event)])
         except LogUnavailable as error:
             raise _Refused(CallbackResult.LOG_UNAVAILABLE, 503, "not durable yet; send it again") from error
         return event.id
 
-    async def _dead_letter(self, body: bytes, reason: str, detail: str) -> Response:
+    async def _dead_letter(self, body: bytes, reason: str, detail: str, told: Sequence[Event] = ()) -> Response:
         """Store the body as a dead letter, because the OMS stops sending it after ten hours and has no other copy."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
         source = source_of(CALLBACK, self._shop)
         dead_letter = DeadLetter(source, "PUT", reason, detail, digest_of(body), None, body)
         try:
-            await run_in_threadpool(self._keep, [dead_letter])
+            await run_in_threadpool(self._keep, told, [dead_letter])
         except StoreUnavailable:
             return JSONResponse({"error": "neither usable nor kept yet; send it again"}, 503)
         self._hooks.callback_dead_lettered(reason)

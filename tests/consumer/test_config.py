@@ -181,6 +181,14 @@ def error_text(folder: Path, text: str) -> str:
             "FILE: oms.duplicate_message_regex: is not a regular expression",
             id="regex",
         ),
+        *(
+            pytest.param(
+                GOOD + f'time_zone = "{zone}"\n',
+                "FILE: shops.alpha.oms.time_zone: is no time zone of the IANA database",
+                id=f"zone {zone}",
+            )
+            for zone in ("Mars/Base", "../UTC", "Europe", "")
+        ),
         pytest.param("_env_file = 'x'\n" + GOOD, "FILE: _env_file: unknown key", id="an option of the library"),
     ],
 )

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.consumer.rig import Rig
+from adapters.messages.cloudevents import record_of
+from adapters.messages.oms_events import oms_event
+from adapters.ports import NewRecord
+from adapters.simulators.orders import COMPANIES
+from adapters.store import dead_letters as dead_letter_rows
+from tests.consumer.rig import OMS_EVENTS, Rig
+
+CALLBACK = b'{"id":7,"external_ref":"1-A","status":8}'
 
 
 @pytest.fixture
@@ -65,3 +72,52 @@ def test_another_thing_that_exists_already_is_told_and_never_done(rig: Rig) -> N
     assert rig.state() == "shipping"
     assert rig.results[-1] == ("import_order", "rejected")
     assert "import_rejected" in rig.attention()
+
+
+# -- Reports -----------------------------------------------------------------------------------------------------
+
+
+def tell(rig: Rig, status: object = 8, **fields: object) -> None:
+    """Let the OMS report on the order 1-A a minute later."""
+    rig.clock.advance(60)
+    body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": status} | fields
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    rig.consume()
+    rig.work()
+
+
+def publish(rig: Rig, value: bytes) -> None:
+    rig.log.publish([NewRecord(OMS_EVENTS, b"k", value)])
+    rig.consume()
+
+
+def test_a_record_that_cannot_be_read_is_told_on_the_order_that_it_names(rig: Rig) -> None:
+    rig.imported()
+    event = json.loads(record_of(OMS_EVENTS, oms_event(COMPANIES["alpha"], CALLBACK, rig.clock.now())).value)
+    del event["data"]["status"]
+    for _ in range(2):
+        publish(rig, json.dumps(event).encode())
+    (told,) = rig.row().facts.unread
+    assert told.reason == "missing_field"
+    assert [one.times for one in dead_letter_rows.newest(rig.store)] == [2]
+    publish(rig, b"{")
+    assert len(rig.row().facts.unread) == 1, "it names no order"
+
+
+def test_the_mended_report_is_applied_under_its_own_id(rig: Rig) -> None:
+    rig.imported()
+    event = json.loads(record_of(OMS_EVENTS, oms_event(COMPANIES["alpha"], CALLBACK, rig.clock.now())).value)
+    publish(rig, json.dumps(event | {"data": {"external_ref": "1-A", "id": 7}}).encode())
+    assert rig.state() == "imported"
+    publish(rig, json.dumps(event).encode())
+    assert rig.state() == "dispatched"
+
+
+def test_one_item_without_a_reference_does_not_cost_the_dispatch(rig: Rig) -> None:
+    rig.imported()
+    (line,) = (line.id for line in rig.row().facts.snapshot.lines)  # type: ignore[union-attr]
+    items = [{"external_ref": line, "quantity": "1"}, {"quantity": 1}]
+    tell(rig, shipping_tracking="T1", new_shipments=[{"tracking": "T1", "items": items}])
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+    assert sum(int(entry.event.note.get("left_out", 0)) for entry in rig.journal()) == 1
+    assert dead_letter_rows.newest(rig.store) == []

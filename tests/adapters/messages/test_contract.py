@@ -70,10 +70,8 @@ def fields_of(kind: contract.Kind, envelope: dict[str, Any]) -> list[str]:
         ({"partitionkey": "A-1"}, "partitionkey"),
         ({"companyrefid": 99999}, "companyrefid"),
         ({"data": {**CALLBACK, "status": "eight"}}, "data.status"),
-        ({"data": {**CALLBACK, "new_shipments": [{"items": [{"external_ref": "l", "quantity": 0}]}]}},
-         "data.new_shipments.0.items.0.quantity"),
     ],
-)  # fmt: skip
+)
 def test_the_field_that_breaks_the_contract_is_named(change: dict[str, Any], field: str) -> None:
     assert fields_of(OMS, oms(**change)) == [field]
 
@@ -107,12 +105,19 @@ def test_a_field_that_cannot_be_read_and_counts_as_absent_is_named() -> None:
         "shipping_tracking": 12,
         "new_shipments": [{"dispatch_datetime": "0000-00-00 00:00:00", "tracking": [], "items": None}],
     }
+    received["new_cancellations"] = [{"items": [{"external_ref": "l", "quantity": 0}, {"quantity": 1}]}, 7]
     found = forgiven(callback_of(json.dumps(received).encode()), received, "data")
     assert [complaint.field for complaint in found] == [
         "data.shipping_carrier",
         "data.new_shipments.0.dispatch_datetime",
         "data.new_shipments.0.tracking",
+        "data.new_cancellations.0.items.0.quantity",
+        "data.new_cancellations.0.items.1.external_ref",
+        "data.new_cancellations.1",
     ]
+    no_list = CALLBACK | {"new_shipments": {}}
+    (found_in_list,) = forgiven(callback_of(json.dumps(no_list).encode()), no_list, "data")
+    assert found_in_list == Complaint("data.new_shipments", "should be a list, and counts as empty")
 
 
 @pytest.mark.parametrize("type_", [None, 5, "", "net.kornitx.stock", "io.orderflow.other"])

@@ -2,14 +2,16 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from adapters.errors import Unreadable
+from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import record_of
-from adapters.messages.oms_events import OmsEventType, ShopIds, decode_oms, find_shop, oms_event
-from statemachine.facts import Cancellation, Dispatch, Part, Tracking
+from adapters.messages.oms_events import OmsEventType, ShopIds, decode_oms, find_shop, oms_event, unread_event
+from statemachine.facts import Cancellation, Dispatch, Facts, OmsStatus, Part, Tracking, Unread
 from tests.adapters.messages.helpers import NOW, SHOPS, callback, decoded, reason_of
 
 
@@ -20,22 +22,113 @@ from tests.adapters.messages.helpers import NOW, SHOPS, callback, decoded, reaso
         ({"external_ref": None}, "missing_field"),
         ({"external_ref": "a\n"}, "bad_id"),
         ({"id": None}, "missing_field"),
-        ({"id": "12"}, "bad_field"),
+        ({"id": "12a"}, "bad_field"),
+        ({"id": 1.5}, "bad_field"),
         ({"id": True}, "bad_field"),
         ({"id": 2**63}, "bad_field"),
         ({"status": None}, "missing_field"),
         ({"status": "eight"}, "bad_field"),
         ({"status": True}, "bad_field"),
-        ({"new_shipments": {}}, "bad_field"),
-        ({"new_shipments": [7]}, "bad_field"),
-        ({"new_shipments": [{"items": [{"external_ref": "", "quantity": 1}]}]}, "missing_field"),
-        ({"new_shipments": [{"items": [{"external_ref": "l", "quantity": 0}]}]}, "bad_field"),
-        ({"new_shipments": [{"items": [{"external_ref": "l"}]}]}, "missing_field"),
-        ({"new_cancellations": [{"items": [{"quantity": 1}]}]}, "missing_field"),
     ],
 )
 def test_a_callback_with_a_wrong_mandatory_field_is_unreadable(change: dict[str, object], reason: str) -> None:
     assert reason_of(decoded, callback(**change)) == reason
+
+
+def items_of(items: object, **more: Any) -> tuple[tuple[tuple[str, int], ...], ...]:
+    event = decoded(callback(new_shipments=[{"items": items}], **more))
+    return tuple(one.items for one in event.new_facts.dispatches if not one.covers)
+
+
+GOOD = {"external_ref": "l", "quantity": "2"}
+
+
+@pytest.mark.parametrize(
+    "item", [7, None, {"quantity": 1}, {"external_ref": "", "quantity": 1}, {"external_ref": "m"}]
+    + [{"external_ref": "m", "quantity": wrong} for wrong in (0, -1, "0", "two", True, 1.5, 10**12)],
+)  # fmt: skip
+def test_an_item_that_cannot_be_read_is_left_out_and_noted(item: object) -> None:
+    assert items_of([GOOD, item]) == ((("l", 2),),)
+    event = decoded(callback(new_shipments=[{"items": [GOOD, item]}]))
+    assert event.note["left_out"] == 1
+    assert event.new_facts.unread == (), "status 8 says that everything left"
+
+
+def test_what_is_left_out_of_a_partial_report_is_told() -> None:
+    event = decoded(callback(status=512, new_shipments=[{"items": [GOOD, {}]}]))
+    assert event.new_facts.unread == (Unread(NOW, "bad_field"),)
+
+
+@pytest.mark.parametrize("lists", [{"new_shipments": {}}, {"new_shipments": [7]}, {"new_cancellations": "none"}])
+def test_lists_that_cannot_be_read_cost_no_dispatched_status(lists: dict[str, Any]) -> None:
+    event = decoded(callback(**lists))
+    assert event.note["left_out"] == 1
+    assert [one.covers for one in event.new_facts.dispatches if one.covers] == ["order"]
+
+
+def test_only_reference_id_and_status_are_needed_and_digits_are_numbers() -> None:
+    facts = decoded({"id": "46140204", "external_ref": "00000012-A", "status": "8"}).new_facts
+    assert facts.parts == (Part(46140204),)
+    assert [one.covers for one in facts.dispatches] == ["order"]
+    assert facts.statuses == (OmsStatus(46140204, NOW, 8),)
+
+
+@pytest.mark.parametrize("status", [1, 4, 32, 256, 512, 520])
+def test_every_status_is_a_fact(status: int) -> None:
+    assert decoded(callback(status=status)).new_facts.statuses == (OmsStatus(46140204, NOW, status),)
+
+
+def test_a_time_without_an_offset_is_of_the_company_s_time_zone() -> None:
+    parcel = {"dispatch_datetime": "2025-07-06 12:00:00"}
+    there = (ShopIds("alpha", 99999, time_zone=ZoneInfo("Europe/Lisbon")),)
+    for shops, hour in ((there, 11), (SHOPS, 12)):
+        facts = decoded(callback(status=512, new_shipments=[parcel]), shops).new_facts
+        assert facts.dispatches[0].at == datetime(2025, 7, 6, hour, tzinfo=UTC)
+        assert facts.dispatches[0].told_at == NOW
+    parcel["dispatch_datetime"] += "+00:00"
+    assert decoded(callback(status=512, new_shipments=[parcel]), there).new_facts.dispatches[0].at.hour == 12
+
+
+def test_a_dispatch_in_the_future_counts_as_the_moment_it_was_told() -> None:
+    for when in ("2999-01-01 00:00:00", "9999-12-31 23:59:59"):
+        facts = decoded(callback(new_shipments=[{"dispatch_datetime": when}])).new_facts
+        assert {one.at for one in facts.dispatches} == {NOW}
+    decoded(callback(new_shipments=[{"dispatch_datetime": "0001-01-01 00:00:00"}]), EAST)
+
+
+EAST = (ShopIds("alpha", 99999, time_zone=ZoneInfo("Asia/Tokyo")),)
+
+
+def test_an_id_that_is_only_a_digest_of_the_data_gets_the_time_of_the_event() -> None:
+    record = record_of("t", oms_event(99999, json.dumps(callback()).encode(), NOW))
+    envelope = json.loads(record.value)
+    data = json.dumps(callback()).encode()
+    value = json.dumps(envelope | {"data": None}).encode().replace(b'"data": null', b'"data":' + data)
+
+    def id_of(given: str) -> str:
+        event = decode_oms(value.replace(envelope["id"].encode(), given.encode()), record.headers, SHOPS)
+        assert event is not None
+        return event.event_id
+
+    for digest in (sha256(data).hexdigest(), sha256(data).hexdigest()[:32]):
+        assert id_of(digest) == f"{digest}:2026-03-06T12:00:00.000000Z"
+    for other in ("n1", sha256(b"other").hexdigest()):
+        assert id_of(other) == other
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"time": None}, "bad_field"), ({"subject": "B"}, "bad_field"), ({"data": {"external_ref": "A-1"}}, "bad_field")],
+)
+def test_a_record_that_cannot_be_read_is_told_on_the_order_that_it_names(change: dict[str, Any], reason: str) -> None:
+    record = record_of("t", oms_event(99999, json.dumps(callback(external_ref="A-1")).encode(), NOW))
+    value = json.dumps(json.loads(record.value) | change).encode()
+    event = unread_event(SHOPS, value, record.headers, UnreadableReason(reason), NOW)
+    assert event is not None
+    assert (event.shop, event.order_id) == ("alpha", "A-1")
+    assert event.new_facts == Facts(unread=(Unread(NOW, reason),))
+    assert unread_event((), value, record.headers, UnreadableReason(reason), NOW) is None
+    assert unread_event(SHOPS, b"{", record.headers, UnreadableReason.NOT_JSON, NOW) is None
 
 
 def test_no_error_text_quotes_a_value() -> None:
@@ -50,8 +143,8 @@ def test_an_order_dispatched_as_a_whole_with_its_parcel() -> None:
     tracking = Tracking("Royal Mail", "AB1", "https://track.example/AB1")
     assert facts.parts == (Part(46140204, "8679131463FC8D18"),)
     assert set(facts.dispatches) == {
-        Dispatch(46140204, at, tracking, (("00000012-A-1", 2),)),
-        Dispatch(46140204, at, tracking, (), "order"),
+        Dispatch(46140204, at, tracking, (("00000012-A-1", 2),), told_at=NOW),
+        Dispatch(46140204, at, tracking, (), "order", told_at=NOW),
     }
     assert facts.cancellations == ()
     assert decoded(callback()).note == {"status": 8, "status_name": "Dispatched", "shipments": 1, "cancellations": 0}
@@ -61,13 +154,13 @@ def test_a_status_without_parcels_dispatches_its_part_where_orders_may_split() -
     payload = callback(status=516, new_shipments=None, shipping_carrier=None, shipping_tracking=" ")
     del payload["new_cancellations"]
     facts = decoded(payload, (ShopIds("alpha", 99999, may_split=True),)).new_facts
-    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking(), (), "part"),)
+    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking(), (), "part", told_at=NOW),)
 
 
 def test_a_parcel_without_date_or_number_takes_those_of_the_order() -> None:
     parcel = {"dispatch_datetime": "0000-00-00 00:00:00", "tracking": None, "tracking_url": "ftp://x", "items": None}
     facts = decoded(callback(status=512, new_shipments=[parcel])).new_facts
-    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1"), dated=False),)
+    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1"), dated=False, told_at=NOW),)
 
 
 def test_an_order_without_a_number_takes_that_of_the_newest_parcel() -> None:
@@ -103,7 +196,7 @@ def test_the_type_of_an_event_follows_its_data(change: dict[str, Any], kind: str
     payload = json.dumps(callback(**change)).encode()
     event = oms_event(99999, payload, NOW)
     assert event.type == kind
-    assert event.id == oms_event(99999, payload, NOW + timedelta(hours=2)).id
+    assert event.id != oms_event(99999, payload, NOW + timedelta(hours=2)).id
     assert event.extensions == {"partitionkey": "99999:00000012-A", "companyrefid": "99999"}
 
 

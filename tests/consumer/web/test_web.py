@@ -6,6 +6,7 @@ import json
 import sqlite3
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from structlog.testing import capture_logs
 
 from adapters.errors import ConfigError, TooLarge
 from adapters.messages.cloudevents import from_record
-from adapters.messages.text import digest_of
+from adapters.messages.text import digest_of, iso
 from adapters.store import dead_letters as dead_letter_rows
+from consumer.config import shop_ids
 from consumer.metrics.stored import StoredGauges
 from consumer.web.app import application
-from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint
+from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint, Receipts
+from statemachine.readings import best_tracking
+from tests.adapters.messages.helpers import NOW
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 
 SECRET = "canary-secret"
@@ -49,7 +53,8 @@ class Web:
                     secret,
                     writer=rig.log,
                     topic=OMS_EVENTS,
-                    keep=rig.orders.store_dead_letters,
+                    shops=shop_ids(rig.settings),
+                    keep=lambda events, letters: rig.orders.apply(events, dead_letters=letters),
                     hooks=rig.metrics,
                     clock=rig.clock,
                 )
@@ -208,7 +213,7 @@ def test_a_callback_with_any_proof_of_the_secret_is_in_the_log_as_an_event(web: 
     assert answer.status_code == 200
     assert answer.json() == {"id": event.id}
     assert event.data == BODY
-    assert event.id == digest_of(BODY)
+    assert event.id == f"{digest_of(BODY)}:{iso(event.time)}"
     assert event.subject == "1-A"
     assert event.source == "/kornitx/company/99001"
     assert event.extensions["companyrefid"] == "99001"
@@ -225,6 +230,41 @@ def test_the_same_content_is_the_same_event(web: Web) -> None:
     assert web.put({"X-CustomGateway-Hmac": digest().hex()}).json() == one
     web.rig.consume()
     assert [(entry.event.trigger, entry.repeats) for entry in web.rig.journal()] == [("oms_event", 1)]
+
+
+def tracking_of(number: str) -> bytes:
+    return json.dumps({"id": 1, "status": 8, "external_ref": "1-A", "shipping_tracking": number}).encode()
+
+
+def test_content_that_comes_again_after_another_is_another_event(web: Web) -> None:
+    """Tracking A, then B, then A again, without dates: the last one wins, and a repeat of the last changes nothing."""
+    bodies = [tracking_of(number) for number in ("A", "B", "A", "A")]
+    ids = []
+    for body in bodies:
+        web.rig.clock.advance(60)
+        ids.append(web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body).json()["id"])
+    assert len(set(ids)) == 3
+    assert ids[2] == ids[3]
+    web.rig.consume()
+    assert best_tracking(web.rig.row().facts).number == "A"
+
+
+def test_only_the_latest_callback_of_so_many_orders_is_remembered() -> None:
+    receipts, first, later = Receipts(size=2), NOW, NOW + timedelta(hours=2)
+    for order in ("1", "2", "1"):
+        assert receipts.first_receipt(order, b"a", first) == first
+    receipts.first_receipt("3", b"a", first)
+    assert receipts.first_receipt("1", b"a", later) == first
+    assert receipts.first_receipt("2", b"a", later) == later, "forgotten"
+
+
+@pytest.mark.parametrize("body", [b'{"external_ref":"1-A","status":8}', b'{"external_ref":"1-A","id":1,"status":"x"}'])
+def test_a_callback_that_cannot_be_read_is_told_on_the_order_that_it_names(web: Web, body: bytes) -> None:
+    for _ in range(2):
+        assert web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body).status_code == 400
+    (told,) = web.rig.row().facts.unread
+    assert told.reason in ("missing_field", "bad_field")
+    assert told.at == web.rig.clock.now()
 
 
 def test_other_methods_are_405(web: Web) -> None:
