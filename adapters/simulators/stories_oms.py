@@ -210,13 +210,13 @@ def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
 
 OMS: Final[dict[str, Story]] = {
     # Another number under the same dispatch_datetime: the later told one wins.
-    "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2, waits_for="oms, core"),
+    "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2, waits_for="core"),
     # The same number with another carrier under the same dispatch_datetime.
-    "carrier_corrected": Story(_carrier_corrected, waits_for="oms, core"),
+    "carrier_corrected": Story(_carrier_corrected, waits_for="core"),
     # A partial parcel gets another number, and is still one parcel.
-    "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3, waits_for="oms, core"),
+    "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3, waits_for="core"),
     # The report has an item without external_ref, and texts in place of numbers.
-    "odd_types": Story(_odd_types, lines=(1, 2), waits_for="oms"),
+    "odd_types": Story(_odd_types, lines=(1, 2)),
     # The OMS cancels one part of two, and sends the other by status alone.
     "part_canceled": Story(
         _part_canceled, lines=(2, 2), adjust=_framed_last, tells=("oms_canceled",), waits_for="core"
@@ -234,8 +234,8 @@ OMS: Final[dict[str, Story]] = {
     # The goods leave and the OMS reports nothing: a person vouches for it.
     "sent_without_report": Story(_sent_without_report, trackings=0, keeps_tracking=None, waits_for="decisions"),
     # The OMS holds the order for a while, or has a question.
-    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="oms, core"),
-    "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="oms, core"),
+    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="core"),
+    "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="core"),
     # The answer to the import shows no order, though the OMS stored it.
     "empty_answer": Story(_answered("answer_after", 200, lambda _: [])),
     # The answer to the import shows no order, and the OMS stored none.
@@ -247,18 +247,18 @@ OMS: Final[dict[str, Story]] = {
     "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",)),
     # The answer to the import shows one line of two.
     "answer_shows_fewer_lines": Story(
-        _answer_shows_fewer_lines, lines=(2, 2), tells=("lines_not_imported",), waits_for="oms, core"
+        _answer_shows_fewer_lines, lines=(2, 2), tells=("lines_not_imported",), waits_for="core"
     ),
     # The OMS says that something else exists already. A person asks again.
     "customer_exists": Story(_customer_exists, tells=("import_rejected",)),
     # The answer to the import shows one piece of three.
     "answer_shows_other_pieces": Story(
-        _answer_shows_other_pieces, adjust=_three_pieces, tells=("lines_not_imported",), waits_for="oms, core"
+        _answer_shows_other_pieces, adjust=_three_pieces, tells=("lines_not_imported",), waits_for="core"
     ),
     # The OMS refuses the import, and holds the order all the same. A person says so.
     "handled": Story(_handled, tells=("import_rejected",), waits_for="decisions"),
     # Reports without dates: number A, then B, then A again.
-    "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="oms, core"),
+    "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="core"),
     # The first parcel is dated a day ahead; the correction that follows wins.
-    "dispatched_tomorrow": Story(_dispatched_tomorrow, trackings=2, waits_for="oms, core"),
+    "dispatched_tomorrow": Story(_dispatched_tomorrow, trackings=2, waits_for="core"),
 }
