@@ -231,13 +231,12 @@ MIRAKL: Final[dict[str, Story]] = {
     # Mirakl gives ten orders a page, whatever is asked.
     "page_of_ten": Story(_page_of_ten),
     # The order is nested too deep to be read for three seconds, in pages of good ones.
-    "too_deep": Story(_too_deep, waits_for="poller"),
+    "too_deep": Story(_too_deep),
     # Three pages begin with a byte order mark.
-    "byte_order_mark": Story(_faulty(Fault("OR11", "bom", 3), of_order=False), waits_for="poller"),
+    "byte_order_mark": Story(_faulty(Fault("OR11", "bom", 3), of_order=False)),
     # Two pages have no list of orders.
     "null_orders": Story(
         _faulty(Fault("OR11", "answer", 2, content='{"orders": null, "total_count": 0}'), of_order=False),
-        waits_for="poller",
     ),
     # Mirakl fails at the tracking of the order, which is then shipped without.
     "tracking_keeps_failing": Story(

@@ -99,7 +99,7 @@ def _told_after_import(change: _Change, reason: str) -> Callable[[Stage], Script
 def _refunded_after_import(stage: Stage) -> Script:
     yield from until_packed(stage)
     _refund_all(stage)
-    yield stage.told("refunded_after_import")
+    yield stage.told("withdrawn_after_import")
     stage.dispatch(tracking=stage.life.trackings[0])  # the OMS was not stopped in time
     yield from stage.stays(imported=True)
 
@@ -151,7 +151,7 @@ def _quantity_missing(stage: Stage) -> Script:
         changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=None)
 
     yield from _before_import(stage, lose)
-    yield stage.told("part_withdrawn")
+    yield stage.told("quantity_missing")
     yield from stage.stays(imported=False)
     changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=pieces)
     yield from stage.produced()
@@ -164,7 +164,7 @@ def _incident(stage: Stage) -> Script:
         changes.set_fields(stage.mirakl, stage.order_id, has_incident=True)
 
     yield from _before_import(stage, open_it)
-    yield stage.told("incident")
+    yield stage.told("line_incident")
     yield from stage.produced()
     yield from sends_all(stage)
 
@@ -204,23 +204,23 @@ WITHDRAWN: Final[dict[str, Story]] = {
         lines=(1, 2),
         ends="dispatched",
         shipped_by=None,
-        tells=("refunded_after_import",),
+        tells=("withdrawn_after_import",),
         waits_for="core",
     ),
     # One line of two has a refund request: the other one is imported.
     "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first, waits_for="core"),
     # One piece of three is canceled before the import: a person lets the order go as it stands.
     "piece_canceled": Story(
-        _released(_cancel_a_piece, "part_withdrawn"),
+        _released(_cancel_a_piece, "partly_withdrawn"),
         adjust=_three_pieces,
-        tells=("part_withdrawn",),
+        tells=("partly_withdrawn",),
         waits_for="core, decisions",
     ),
     # As piece_canceled, with a refund.
     "piece_refunded": Story(
-        _released(_refund_a_piece, "part_withdrawn"),
+        _released(_refund_a_piece, "partly_withdrawn"),
         adjust=_three_pieces,
-        tells=("part_withdrawn",),
+        tells=("partly_withdrawn",),
         waits_for="core, decisions",
     ),
     # One line of two is canceled after the import.
@@ -244,7 +244,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
         waits_for="core",
     ),
     # A line of two has an incident: the other one is imported.
-    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("incident",), waits_for="core"),
+    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",), waits_for="core"),
     # The order belongs to another fulfilment centre, for good.
     "foreign_centre": Story(
         _foreign_centre,
@@ -282,7 +282,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # A line is canceled before the acceptance, which names it like the others.
     "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
     # Mirakl names no quantity of a line for a while.
-    "quantity_missing": Story(_quantity_missing, tells=("part_withdrawn",), waits_for="core"),
+    "quantity_missing": Story(_quantity_missing, tells=("quantity_missing",), waits_for="core"),
     # The customer returns the goods: REFUNDED on an order that was shipped, which is nobody's trouble.
     "returned": Story(_returned, lines=(1, 2)),
 }

@@ -186,5 +186,5 @@ class World:
 def _at_end(stage: Stage) -> bool:
     life, state = stage.life, stage.state()
     if life.ends != "shipped":
-        return state == ("SHIPPING" if life.ends == "imported" else life.ends.upper())
+        return state == ("SHIPPING" if life.ends in ("imported", "dispatched") else life.ends.upper())
     return state in SENT and stage.mirakl.tracking(life.order_id) == life.last_tracking
