@@ -289,6 +289,7 @@ def oms_client(
         company_ref_id=shop.oms.company_ref_id,
         external_ref_prefix=shop.oms.external_ref_prefix,
         shipping_methods=shop.oms.shipping_methods,
+        countries=shop.oms.countries,
         api_key=api_key,
         auth_encoding=oms.auth_encoding,
         duplicate_codes=oms.duplicate_codes,

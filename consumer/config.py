@@ -222,6 +222,8 @@ class ShopOmsTable(_Table):
     #: Of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
     time_zone: TimeZone = "UTC"
     shipping_methods: dict[str, str] = Field(default_factory=dict)
+    #: The alpha-2 code for labels or codes of countries that no table knows: {"France (métropolitaine)" = "FR"}.
+    countries: dict[str, Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(default_factory=dict)
 
 
 class ShopTable(_Table):

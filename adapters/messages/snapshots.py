@@ -1,7 +1,7 @@
 """Snapshots: the event that carries one order as one read of OR11 returned it (docs/mirakl.md 5.2)."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, OnErrorOmit
@@ -19,6 +19,7 @@ SNAPSHOT_TYPE: Final = "io.orderflow.mirakl.order-snapshot"
 
 class MiraklAddress(Message):
     street_1: Text = ""
+    street_2: Text = ""
 
 
 class MiraklCustomer(Message):
@@ -69,14 +70,14 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     return order_id, Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
-        # Some orders in SHIPPING still have an empty address. A usable address has street_1 (docs/mirakl.md 5.2).
-        has_address=bool(order.customer.shipping_address.street_1),
+        # Some orders in SHIPPING still have an empty address. A usable address has a street (docs/mirakl.md 5.2).
+        has_address=bool(order.customer.shipping_address.street_1 or order.customer.shipping_address.street_2),
         read_at=read_at,
         digest=digest_of(raw),
         state=order.order_state,
         workflow=order.payment_workflow,
         created_at=order.created_date or EPOCH,
-        ship_by=order.shipping_deadline or EPOCH,
+        ship_by=_deadline(order.shipping_deadline, read_at),
         shipping_type=order.shipping_type_code,
         has_messages=order.has_customer_message,
         tracking=tracking,
@@ -84,6 +85,14 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
             Line(line.order_line_id, line.order_line_state, line.offer_sku, line.quantity) for line in order.order_lines
         ),
     )
+
+
+def _deadline(at: datetime | None, read_at: datetime) -> datetime:
+    """The deadline, or EPOCH for none: a date more than ten years ahead stands for none (docs/mirakl.md 4.3)."""
+    return EPOCH if at is None or at - read_at > _NO_DEADLINE else at
+
+
+_NO_DEADLINE: Final = timedelta(days=3652)
 
 
 def order_id_of(value: object) -> str:

@@ -17,33 +17,59 @@ _OTHER_NAMES: Final = {
     "Scotland": "GB",
     "Wales": "GB",
     "Republic of Ireland": "IE",
+    "Kosovo": "XK",
+    "Republic of Kosovo": "XK",
+    "Kosova": "XK",
+    "Косово": "XK",
     "The Netherlands": "NL",
     "Turkey": "TR",
     "Россия": "RU",
 }
 
 
-def country_code(iso: str | None, label: str | None) -> str | None:
+#: Codes that are in use and that ISO 3166-1 has not assigned: Kosovo's, and the common form of GB.
+_OTHER_CODES: Final = {"XK": "XK", "XKX": "XK", "UK": "GB"}
+
+
+def country_code(iso: str | None, label: str | None, shop_names: Mapping[str, str] | None = None) -> str | None:
     """Find a country's ISO 3166-1 alpha-2 code: by its alpha-3 or alpha-2 code, or else by its name in any language.
 
-    None if the country is unknown, or if several countries have this name.
+    `shop_names` are the shop's own names or codes of countries, each with the alpha-2 code. They come first. None if
+    the country is unknown, or if several countries have this name.
     """
+    if shop_names and (code := _by_shop_name(iso or "", shop_names) or _by_shop_name(label or "", shop_names)):
+        return code
     return _by_code(iso or "") or _by_code(label or "") or _codes_by_name().get(_plain(label or ""))
+
+
+def _by_shop_name(name: str, shop_names: Mapping[str, str]) -> str | None:
+    wanted = _plain(name)
+    return next((code for known, code in shop_names.items() if wanted and _plain(known) == wanted), None)
 
 
 def _by_code(code: str) -> str | None:
     code = code.strip().upper()
     if len(code) not in (2, 3) or not (code.isascii() and code.isalpha()):
         return None
+    if code in _OTHER_CODES:
+        return _OTHER_CODES[code]
     countries = pycountry.countries
     country = countries.get(alpha_2=code) if len(code) == 2 else countries.get(alpha_3=code)
     return str(country.alpha_2) if country else None
 
 
 def _plain(name: str) -> str:
-    """`name` in lower case, without accents, blanks and punctuation. Vowel signs of other scripts stay."""
+    """`name` in lower case, without accents, blanks and punctuation. Vowel signs of other scripts stay.
+
+    Letters that print as an apostrophe are left out too, such as that of "Côte d\u02bcIvoire".
+    """
     letters = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(c for c in letters if not "\u0300" <= c <= "\u036f" and (c.isalnum() or c >= "\u0370"))
+    return "".join(
+        c for c in letters if not "\u02b9" <= c <= "\u036f" and unicodedata.category(c)[0] in _LETTERS_MARKS_NUMBERS
+    )
+
+
+_LETTERS_MARKS_NUMBERS: Final = "LMN"
 
 
 @cache

@@ -68,6 +68,7 @@ class KornitX:
         company_ref_id: int,
         external_ref_prefix: str = "",
         shipping_methods: Mapping[str, str] | None = None,
+        countries: Mapping[str, str] | None = None,
         api_key: Callable[[], str],
         on_call: OnCall,
         auth_encoding: Literal["base64", "raw"] = "base64",
@@ -83,6 +84,7 @@ class KornitX:
         self._company_ref_id = company_ref_id
         self._external_ref_prefix = external_ref_prefix
         self._shipping_methods = shipping_methods or {}
+        self._countries = countries or {}
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
@@ -104,6 +106,7 @@ class KornitX:
             company_ref_id=self._company_ref_id,
             external_ref_prefix=self._external_ref_prefix,
             shipping_methods=self._shipping_methods,
+            countries=self._countries,
         )
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:

@@ -22,11 +22,13 @@ def build_payload(
     company_ref_id: int,
     external_ref_prefix: str = "",
     shipping_methods: Mapping[str, str] | None = None,
+    countries: Mapping[str, str] | None = None,
 ) -> bytes:
     """Build the body of POST /order. The same arguments give the same bytes. Amounts keep every digit.
 
     `messages` are the customer's messages, oldest first. `shipping_methods` gives KornitX's shipping method for the
-    code or the label of Mirakl's shipping type.
+    code or the label of Mirakl's shipping type. `countries` gives the alpha-2 code for names of countries that no table
+    knows.
 
     Raises Unimportable if a value is missing that cannot be derived, Unreadable if `raw_order` is not a JSON object.
     """
@@ -38,14 +40,14 @@ def build_payload(
     payload = {
         "external_ref": external_ref_prefix + order_id,
         "company_ref_id": company_ref_id,
-        "sale_datetime": created.strftime("%Y-%m-%d %H:%M:%S") if created else "",
-        "customer_name": _name(shipping) or _name(_object(order, "customer")),
+        "sale_datetime": created.replace(tzinfo=None).isoformat(" ", "seconds") if created else "",
+        "customer_name": _name(shipping) or _name(_object(order, "customer")) or _company(shipping),
         "customer_email": text_of(order, "customer_notification_email"),
         **_phones(shipping),
-        **_address("shipping", shipping),
+        **_address("shipping", shipping, countries),
         "shipping_method": _method(order, shipping_methods or {}),
         "shipping_price": _amount(order.get("shipping_price")),
-        **_billing(_object(_object(order, "customer"), "billing_address")),
+        **_billing(_object(_object(order, "customer"), "billing_address"), countries),
         "payment_trans_id": text_of(order, "transaction_number"),
         "payment_type": text_of(order, "payment_type"),
         "currency_code": text_of(order, "currency_iso_code"),
@@ -122,29 +124,36 @@ def _phones(shipping: Mapping[str, Any]) -> dict[str, str]:
     return {"customer_telephone": first or second, "customer_telephone_mobile": second if first else ""}
 
 
-def _address(kind: str, address: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of an address. Line 4 is the city, line 5 the region, as in KornitX's plugin (docs/kornitx.md 3.1)."""
+def _company(address: Mapping[str, Any]) -> str:
+    return ", ".join(filter(None, (text_of(address, "company"), text_of(address, "company_2"))))
+
+
+def _address(kind: str, address: Mapping[str, Any], countries: Mapping[str, str] | None) -> dict[str, str]:
+    """The fields of an address. Line 4 is the city, line 5 the region, as in KornitX's plugin (docs/kornitx.md 3.1).
+
+    A street that stands in street_2 alone moves to line 1, which KornitX requires.
+    """
     iso, label = text_of(address, "country_iso_code"), text_of(address, "country")
-    companies = (text_of(address, "company"), text_of(address, "company_2"))
+    street, more = text_of(address, "street_1"), text_of(address, "street_2")
     fields = {
-        "company": ", ".join(filter(None, companies)),
-        "address_1": text_of(address, "street_1"),
-        "address_2": text_of(address, "street_2"),
+        "company": _company(address),
+        "address_1": street or more,
+        "address_2": more if street else "",
         "address_3": text_of(address, "additional_info"),
         "address_4": text_of(address, "city"),
         "address_5": text_of(address, "state"),
         "postcode": text_of(address, "zip_code"),
         "country": label,
-        "country_code": (country_code(iso, label) or "") if iso or label else "",
+        "country_code": (country_code(iso, label, countries) or "") if iso or label else "",
     }
     return {f"{kind}_{field}": value for field, value in fields.items()}
 
 
-def _billing(address: Mapping[str, Any]) -> dict[str, str]:
+def _billing(address: Mapping[str, Any], countries: Mapping[str, str] | None) -> dict[str, str]:
     return {
-        "billing_customer_name": _name(address),
+        "billing_customer_name": _name(address) or _company(address),
         "billing_customer_telephone": text_of(address, "phone") or text_of(address, "phone_secondary"),
-        **_address("billing", address),
+        **_address("billing", address, countries),
     }
 
 

@@ -70,6 +70,18 @@ def test_an_address_without_a_street_is_no_address(street: object) -> None:
     assert not snapshot.has_address
 
 
+def test_a_street_in_street_2_alone_is_an_address() -> None:
+    _, snapshot = snapshot_of(order(customer={"shipping_address": {"street_1": None, "street_2": "1 Mill Lane"}}), NOW)
+    assert snapshot.has_address
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-12:00", "2036-03-08T00:00:00Z"])
+def test_a_deadline_more_than_ten_years_ahead_is_none(at: str) -> None:
+    _, snapshot = snapshot_of(order(shipping_deadline=at, created_date="0001-01-01T00:00:00+02:00"), NOW)
+    assert snapshot.ship_by == EPOCH
+    assert snapshot.created_at == EPOCH
+
+
 @pytest.mark.parametrize("wrong", [None, "x", 7, [], {}, [None], [[]], {"shipping_address": 3}])
 def test_a_value_of_a_wrong_type_becomes_the_default(wrong: object) -> None:
     raw = order(order_lines=wrong, customer=wrong, last_updated_date=wrong, has_customer_message=wrong)

@@ -29,7 +29,32 @@ from adapters.remotes.countries import country_code
         (None, "Korea", None),
         (None, None, None),
         ("", " ", None),
+        ("XKX", None, "XK"),
+        ("XK", "Kosovo", "XK"),
+        (None, "Republika e Kosovës", None),
+        (None, "kosovo", "XK"),
+        ("UK", None, "GB"),
+        (None, "Côte d\u2019Ivoire", "CI"),
+        (None, "Côte d\u02bcIvoire", "CI"),
+        (None, "Cote d'Ivoire", "CI"),
+        (None, "Spain - Canary Islands", None),
     ],
 )
 def test_a_country_by_its_code_or_its_name(iso: str | None, label: str | None, code: str | None) -> None:
     assert country_code(iso, label) == code
+
+
+@pytest.mark.parametrize(
+    ("iso", "label", "code"),
+    [
+        (None, "france (metropolitaine)", "FR"),
+        (None, "Spain – Canary Islands", "ES"),
+        ("ZZZ", None, "DE"),
+        ("FRA", "Spain - Canary Islands", "ES"),
+        (None, "Portugal", "PT"),
+        (None, None, None),
+    ],
+)
+def test_a_shop_names_the_countries_that_no_table_knows(iso: str | None, label: str | None, code: str | None) -> None:
+    names = {"France (métropolitaine)": "FR", "Spain - Canary Islands": "ES", "ZZZ": "DE"}
+    assert country_code(iso, label, names) == code

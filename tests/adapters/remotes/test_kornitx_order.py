@@ -167,6 +167,29 @@ def test_every_field_of_a_payload() -> None:
     }
 
 
+def test_a_street_in_street_2_alone_is_the_street() -> None:
+    payload = built(with_address(street_1=None, street_2="Rua das Flores 12"))
+    assert payload["shipping_address_1"] == "Rua das Flores 12"
+    assert "shipping_address_2" not in payload
+
+
+def test_a_company_alone_is_a_name() -> None:
+    value = with_address(firstname=None, lastname=None)
+    value["customer"] |= {"firstname": None, "lastname": None}
+    payload = built(value)
+    assert payload["customer_name"] == "Casa, Lda"
+
+
+def test_a_date_of_the_year_1_is_written_in_full() -> None:
+    assert built(order(created_date="0001-01-01T00:00:00Z"))["sale_datetime"] == "0001-01-01 00:00:00"
+
+
+def test_the_shop_names_a_country_that_no_table_knows() -> None:
+    value = with_address(country="Spain - Canary Islands", country_iso_code=None)
+    assert missing(value) == ("customer.shipping_address.country_iso_code",)
+    assert built(value, countries={"Spain - Canary Islands": "ES"})["shipping_country_code"] == "ES"
+
+
 def test_names_phones_and_quantities() -> None:
     value = with_address(firstname=None, lastname=" ", phone="1", phone_secondary="2")
     value["order_lines"] = [
