@@ -132,3 +132,8 @@ class AccountFault(RemoteError):
 
     So all calls of the account pause, and the failed call does not count as an attempt of its command.
     """
+
+    @property
+    def is_of_operation(self) -> bool:
+        """Whether only this operation is refused: the key is known, and lacks the right to it (docs/mirakl.md 2.3)."""
+        return self.status == 403

@@ -1,7 +1,8 @@
 """The accounts at both remotes: when one is paused, and when its circuit opens.
 
-An account is one key at one remote, for one shop. Pauses and circuits are known to this process only. Another process
-finds a fault by its own calls.
+An account is one key at one remote, for one shop. A remote can also refuse one operation to an account that may call
+the others (docs/mirakl.md 2.3); then only that operation pauses. Pauses and circuits are known to this process only.
+Another process finds a fault by its own calls.
 """
 
 import threading
@@ -32,10 +33,21 @@ class Account:
     """The pause and the circuit of one account. Not thread-safe: `Accounts` holds the lock."""
 
     paused_until: datetime | None = None
+    operations_paused_until: dict[str, datetime] = field(default_factory=dict)  # by the remote's name of the operation
     failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
 
     def is_paused(self, now: datetime) -> bool:
+        """Whether the whole account pauses."""
         return self.paused_until is not None and now < self.paused_until
+
+    def pauses_any(self, now: datetime) -> bool:
+        """Whether the account or one of its operations pauses."""
+        return self.is_paused(now) or any(now < until for until in self.operations_paused_until.values())
+
+    def call_paused_until(self, operation: str) -> datetime | None:
+        """Until when this operation must not be called, because it or the whole account pauses. May be in the past."""
+        both = (self.paused_until, self.operations_paused_until.get(operation))
+        return max((until for until in both if until is not None), default=None)
 
     def circuit_is_open(self) -> bool:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
@@ -55,9 +67,15 @@ class Account:
         if self.circuit_is_open():
             self.paused_until = now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
 
-    def pause(self, until: datetime) -> None:
-        """Pause the account, after an account fault or because its circuit opened. It never shortens a pause."""
-        self.paused_until = max(until, self.paused_until or until)
+    def pause(self, until: datetime, operation: str = "") -> None:
+        """Pause the account, after an account fault or because its circuit opened. It never shortens a pause.
+
+        With an `operation`, only that operation pauses.
+        """
+        if operation:
+            self.operations_paused_until[operation] = max(until, self.operations_paused_until.get(operation, until))
+        else:
+            self.paused_until = max(until, self.paused_until or until)
 
     def failed(self, order_key: int, now: datetime) -> None:
         """Count this order towards the circuit, because its call got no usable answer. An open circuit pauses the
@@ -77,18 +95,27 @@ class Accounts:
 
     def paused_kinds(self) -> list[tuple[str, CommandKind]]:
         """Return shop and kind of the commands that must not be claimed now."""
-        now = self._clock.now()
-        paused = [key for key, account in self.by_key.items() if account.is_paused(now)]
-        return [(key.shop, kind) for key in paused for kind in CommandKind if kind.remote == key.remote]
-
-    def seconds_paused(self, key: AccountKey) -> float:
-        """Return for how many seconds the account stays paused; 0 if it is not paused."""
-        now, paused_until = self._clock.now(), self.by_key[key].paused_until
-        return max(0.0, (paused_until - now).total_seconds()) if paused_until is not None else 0.0
-
-    def pause(self, key: AccountKey, until: datetime) -> None:
         with self._lock:
-            self.by_key[key].pause(until)
+            return [
+                (key.shop, kind)
+                for key in self.by_key
+                for kind in CommandKind
+                if kind.remote == key.remote and self._seconds_paused(key, kind.operation)
+            ]
+
+    def seconds_paused(self, key: AccountKey, operation: str) -> float:
+        """Return for how many seconds this operation stays paused; 0 if it may be called."""
+        with self._lock:
+            return self._seconds_paused(key, operation)
+
+    def _seconds_paused(self, key: AccountKey, operation: str) -> float:
+        until = self.by_key[key].call_paused_until(operation)
+        return max(0.0, (until - self._clock.now()).total_seconds()) if until is not None else 0.0
+
+    def pause(self, key: AccountKey, until: datetime, operation: str = "") -> None:
+        """Pause the account, or only one operation of it. It never shortens a pause."""
+        with self._lock:
+            self.by_key[key].pause(until, operation)
 
     def claimed(self, key: AccountKey) -> None:
         with self._lock:

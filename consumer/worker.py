@@ -260,7 +260,7 @@ class Worker:
     def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
         """Return the customer's messages. An import is never made without them, so it is retried even if Mirakl rejects
         this read."""
-        seconds = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL))
+        seconds = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL), MESSAGES)
         if seconds:
             raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds)
         try:
@@ -365,12 +365,18 @@ class Worker:
             )
 
     def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        """Pause the account, or count the failure towards its circuit. A rejection, being an answer, closes it."""
+        """Pause the account or the refused operation, or count the failure towards the account's circuit.
+
+        A rejection, being an answer, closes the circuit.
+        """
         remote = Remote.MIRAKL if error.operation == MESSAGES else claim.command.kind.remote
         account = AccountKey(claim.order.shop, remote)
         rejected = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
         if verdict.pause_until is not None:
-            self.accounts.pause(account, verdict.pause_until)
+            if error.operation == MESSAGES and error.outcome == NOT_SENT:
+                return  # `_messages` met a pause that stands already
+            of_operation = isinstance(error, AccountFault) and error.is_of_operation
+            self.accounts.pause(account, verdict.pause_until, error.operation if of_operation else "")
         elif rejected and error.status:  # without a status the remote was not asked
             self.accounts.answered(account)
         elif not rejected and error.outcome != BROKEN:

@@ -278,7 +278,11 @@ _ROWS: Final = (
         {"system": SYSTEMS, "operation": EVERY_OPERATION},
         HANDLING,
     ),
-    _gauge("orderflow_account_paused", "1 while an account's calls are paused.", {"system": SYSTEMS, "shop": None}),
+    _gauge(
+        "orderflow_account_paused",
+        "1 while an account's calls, or its calls of one operation, are paused.",
+        {"system": SYSTEMS, "shop": None},
+    ),
     _gauge(
         "orderflow_circuit_open",
         "1 while an account's circuit is open: calls for several orders in a row got no usable answer.",

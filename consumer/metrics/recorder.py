@@ -187,14 +187,14 @@ class Recorder(Hooks):
         self._gauge("orderflow_leader", role, shop).set_function(holds)
 
     def watch_accounts(self, accounts: Mapping[AccountKey, Account]) -> None:
-        """Export whether each of these accounts is paused, and whether its circuit is open."""
+        """Export whether each account, or one of its operations, is paused, and whether its circuit is open."""
         for key, account in accounts.items():
             paused = self._gauge("orderflow_account_paused", key.remote, key.shop)
             paused.set_function(partial(self._is_paused, account))
             self._gauge("orderflow_circuit_open", key.remote, key.shop).set_function(account.circuit_is_open)
 
     def _is_paused(self, account: Account) -> bool:
-        return account.is_paused(self._clock.now())
+        return account.pauses_any(self._clock.now())
 
     # -- The series ----------------------------------------------------------------------------------------------
 

@@ -102,12 +102,29 @@ def test_commands_of_a_paused_account_must_not_be_claimed() -> None:
 def test_the_rest_of_a_pause_is_known_in_seconds() -> None:
     clock = StillClock()
     accounts, key = Accounts(["alpha"], clock), AccountKey("alpha", Remote.MIRAKL)
-    assert accounts.seconds_paused(key) == 0
+    assert accounts.seconds_paused(key, "M11") == 0
     accounts.pause(key, clock.now() + timedelta(seconds=60))
     clock.advance(45)
-    assert accounts.seconds_paused(key) == 15
+    assert accounts.seconds_paused(key, "M11") == 15
     clock.advance(45)
-    assert accounts.seconds_paused(key) == 0
+    assert accounts.seconds_paused(key, "M11") == 0
+
+
+def test_a_refused_operation_pauses_alone_and_within_the_pause_of_its_account() -> None:
+    clock = StillClock()
+    accounts, key = Accounts(["alpha", "beta"], clock), AccountKey("alpha", Remote.MIRAKL)
+    accounts.pause(key, clock.now() + timedelta(seconds=60), "OR24")
+    accounts.pause(key, clock.now() + timedelta(seconds=30), "OR24")
+    assert accounts.paused_kinds() == [("alpha", CommandKind.CONFIRM)], "a shorter pause does not shorten it"
+    assert accounts.seconds_paused(key, "M11") == 0
+    accounts.pause(key, clock.now() + timedelta(seconds=90))
+    assert accounts.seconds_paused(key, "OR24") == accounts.seconds_paused(key, "M11") == 90
+    accounts.answered(key)
+    clock.advance(60)
+    assert accounts.by_key[key].pauses_any(clock.now())
+    clock.advance(30)
+    assert accounts.paused_kinds() == []
+    assert not accounts.by_key[key].pauses_any(clock.now())
 
 
 def test_the_circuit_of_an_account_opens_and_closes_for_that_account_only() -> None:

@@ -352,6 +352,52 @@ def test_a_401_for_messages_pauses_the_account_at_mirakl_and_not_the_one_at_the_
     assert {rig.command(f"{number}-A").attempts for number in range(3)} == {1}
 
 
+def test_a_403_for_messages_stops_no_order_that_does_not_need_them(rig: Rig) -> None:
+    """A key without the right to M11 may accept, ship and import the six others (docs/mirakl.md 2.3)."""
+    for number in range(2):
+        rig.add(f"{number}-A", state="SHIPPING")
+        rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
+    for number in range(2, 5):
+        rig.add(f"{number}-A")
+    for number in range(5, 8):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.poll()
+    asked = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if "threads" not in request.url.path:
+            return None
+        asked.append(request.url.path)
+        return httpx.Response(403)
+
+    rig.nets["alpha"].hook = refuse
+    rig.work()
+    assert len(asked) == 1, "a paused operation is not asked again"
+    assert [rig.effects(f"{number}-A") for number in range(2, 8)] == [["accepted"]] * 3 + [["imported"]] * 3
+    assert not rig.worker.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
+    rig.work(seconds=61)
+    assert len(asked) == 2, "it is asked once in each pause"
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.work(seconds=61)
+    assert [rig.state(f"{number}-A") for number in range(2)] == ["imported"] * 2
+
+
+def test_a_403_of_one_call_pauses_that_call_only(rig: Rig) -> None:
+    for number in range(3):
+        rig.imported(f"{number}-A")
+        rig.oms.dispatch(f"{number}-A", tracking=f"T{number}", carrier="Yodel")
+    rig.consume()
+    rig.nets["alpha"].hook = lambda request: httpx.Response(403) if request.url.path.endswith("/tracking") else None
+    rig.add("7-A")
+    rig.poll()
+    rig.work()
+    assert rig.results.count(("send_tracking", "account_fault")) == 1
+    assert rig.effects("7-A") == ["accepted"]
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.work(seconds=61)
+    assert all("shipped" in rig.effects(f"{number}-A") for number in range(3))
+
+
 def test_a_404_for_the_messages_of_many_orders_does_not_open_the_circuit(rig: Rig) -> None:
     """A 404 is an answer: Mirakl works, and acceptances go on."""
     for number in range(CIRCUIT_OPENS_AFTER + 1):
