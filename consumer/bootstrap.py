@@ -29,12 +29,14 @@ from adapters.ports import Clock, LogWriter, Marketplace, OnCall
 from adapters.remotes.http import Transport
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
+from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.store import engine
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 from consumer import config
+from consumer.account_check import AccountCheck
 from consumer.apply import OrderWriter
 from consumer.config import KafkaOption, OmsTable, Settings, ShopTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
@@ -280,6 +282,15 @@ def mirakl_client(
     )
 
 
+def account_client(
+    shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
+) -> MiraklAccount:
+    """Make a client of one shop's own account at Mirakl. `transport` None: the calls go to the network."""
+    return MiraklAccount(
+        base_url=shop.endpoint, shop_id=shop.shop_id, api_key=api_key, on_call=on_call, transport=transport
+    )
+
+
 def oms_client(
     oms: OmsTable, shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
 ) -> KornitX:
@@ -398,7 +409,9 @@ def _scheduled_pollers(
     for name, shop in base.settings.shops.items():
         on_call = _CallOfPoller(base.hooks, name)
         mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call)
+        account = account_client(shop, secrets[name].mirakl_key, on_call)
         closing.callback(mirakl.close)
+        closing.callback(account.close)
         pollers[name] = ScheduledPoller(
             name,
             new_poller(base, name, mirakl),
@@ -408,6 +421,7 @@ def _scheduled_pollers(
             store=base.store,
             clock=base.clock,
             hooks=base.hooks,
+            check=AccountCheck(name, shop.endpoint, shop.shop_id, account, store=base.store, clock=base.clock),
         )
     return pollers
 

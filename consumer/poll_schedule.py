@@ -7,6 +7,7 @@ from adapters.errors import OrderflowError, RemoteError
 from adapters.ports import Clock
 from adapters.store import cursors as cursor_rows
 from adapters.store.transaction import Store
+from consumer.account_check import AccountCheck
 from consumer.hooks import Hooks
 from consumer.leases import Leases
 from consumer.poller import Poller
@@ -54,8 +55,10 @@ class ScheduledPoller:
         store: Store,
         clock: Clock,
         hooks: Hooks,
+        check: AccountCheck | None = None,
     ) -> None:
-        """`shops`: how many shops there are, for all processes that poll."""
+        """`shops`: how many shops there are, for all processes that poll. `check`: made before the first poll."""
+        self._check = check
         self.poller = poller
         self._shop = shop
         self._shops = shops
@@ -74,6 +77,8 @@ class ScheduledPoller:
         if self._leases.take_share(self._shop, self._shops) is None:
             self._schedule.lost()
             return self._leases.renew_seconds
+        if self._check is not None and self._check.run():
+            return 0.0  # the check took time: the next turn renews the lease before the poll
         now = self._clock.monotonic()
         if self._schedule.due_at is None:
             self._schedule.due_at = now + self.seconds_after_takeover()

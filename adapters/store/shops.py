@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -11,6 +11,9 @@ from adapters.errors import ConfigError
 from adapters.store import bulk, cursors
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
+
+#: Stands among the paused groups of a shop whose key belongs to another shop (consumer/account_check.py).
+WRONG_ACCOUNT: Final = "wrong-account"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -39,6 +39,7 @@ class Environment:
 
     clock: Clock = field(default_factory=SystemClock)
     user: str = field(default_factory=_system_user)
+    transport: Any = None  # what clients of remotes send through; None: the network
 
     @classmethod
     def of(cls, context: typer.Context) -> "Environment":
@@ -57,6 +58,7 @@ class Session:
     user: str
     group_id: str  # the consumer group
     outbox: OutboxTopics | None
+    transport: Any = None
 
     def order_writer(self) -> OrderWriter:
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""
@@ -85,6 +87,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
             user=environment.user,
             group_id=bootstrap.group_of(settings),
             outbox=bootstrap.outbox_of(settings),
+            transport=environment.transport,
         )
     finally:
         store.close()

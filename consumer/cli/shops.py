@@ -1,14 +1,16 @@
 """`orderflow shops`: the shops, and the switches of their effects."""
 
 from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from adapters.store import shops as shop_rows
 from consumer.cli.opening import opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import ask, print_pairs, print_rows
+from consumer.cli.output import BAD_ANSWER, ask, fail, print_pairs, print_rows
 from consumer.operations import shops
+from consumer.operations.errors import NotPossible
 
 commands = group("Shops, and the switches of their effects.")
 
@@ -23,6 +25,49 @@ def shops_list(context: typer.Context, file: Config = FILE, as_json: Json = Fals
     """
     with opened(context, file) as session:
         print_rows([asdict(shop) for shop in shop_rows.list_all(session.store)], as_json)
+
+
+@commands.command("check")
+def shops_check(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[SHOP]...", help="By default every shop.")] = None,
+    *,
+    file: Config = FILE,
+    as_json: Json = False,
+) -> None:
+    """Compare each shop's account at Mirakl with the configuration. Exit code 1 if something is wrong.
+
+    Mirakl allows one such call a day for each shop, and `run` makes it at its start. A key that belongs to another shop
+    pauses the effects of the shop.
+
+    \b
+    Example:
+      orderflow shops check alpha
+    """
+    from consumer import bootstrap, secrets  # noqa: PLC0415 - they import the whole service
+
+    with opened(context, file) as session:
+        tables = session.settings.shops
+        if unknown := sorted(set(names or ()) - set(tables)):
+            raise NotPossible(f"the configuration has no shop {unknown[0]}")
+        rows: list[dict[str, Any]] = []
+        refused: list[str] = []
+        for name in names or sorted(tables):
+            key = secrets.secret(f"shops.{name}.api_key_file", tables[name].api_key_file)
+            client = bootstrap.account_client(tables[name], key, lambda *_: None, session.transport)
+            try:
+                found = shops.check(session.store, session.clock, name, tables[name], client)
+                rows += [{"shop": name, **asdict(one)} for one in found]
+            except NotPossible as error:
+                refused.append(str(error))  # the other shops are checked all the same
+            finally:
+                client.close()
+    if rows or not refused:
+        print_rows(rows, as_json)
+    if refused:
+        fail("\n".join(refused), BAD_ANSWER)
+    if any(row["wrong"] for row in rows):
+        raise typer.Exit(BAD_ANSWER)
 
 
 @commands.command("pause")

@@ -3,11 +3,15 @@
 from collections.abc import Collection
 from typing import Final
 
+from adapters.errors import RemoteError
 from adapters.ports import Clock
+from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.store import audit as audit_rows
 from adapters.store import shops as shop_rows
-from adapters.store.shops import ShopRow, Switches
+from adapters.store.shops import WRONG_ACCOUNT, ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
+from consumer.account_check import Finding, TooSoon, compare, is_another_shop, of_failure, read_account, stop_effects
+from consumer.config import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
 from statemachine.commands import Group
 
@@ -41,9 +45,27 @@ def resume(
     with store.transaction() as tx:
         before = _lock_switches(tx, shop)
         paused = set(before.paused if before.effects else _GROUPS) - set(_groups(only))
+        if only is None:
+            paused.discard(WRONG_ACCOUNT)
         shop_rows.set_switches(tx, shop, paused=paused, effects=True)
         audit_rows.add(tx, who=who, act="resume", subject=_subject(shop, only), why=why, at=clock.now())
     return _shop(store, shop)
+
+
+def check(store: Store, clock: Clock, name: str, table: ShopTable, client: MiraklAccount) -> list[Finding]:
+    """Read the shop's account and compare it with the configuration. Another shop's account pauses the effects.
+
+    Raises NotPossible if Mirakl does not allow the call yet, with the instant when it does; ConfigError.
+    """
+    try:
+        account = read_account(store, clock, table.endpoint, table.shop_id, client)
+    except TooSoon as error:
+        raise NotPossible(f"{name}: {error}") from error
+    except RemoteError as error:
+        return [of_failure(error)]
+    if is_another_shop(account, table.shop_id):
+        stop_effects(store, clock, name, account["shop_id"], table.shop_id)
+    return compare(account, table.shop_id, clock.now())
 
 
 def _lock_switches(tx: Transaction, shop: str) -> Switches:

@@ -1,8 +1,21 @@
 """`orderflow shops`: the switches of a shop's effects."""
 
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from adapters.simulators.books import Books
+from adapters.simulators.mirakl.api import mirakl_app
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.orders import ALPHA
+from consumer.cli.app import app
+from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER
 from tests.consumer.cli.runner import error_of, json_of, output_of
 from tests.consumer.operations.desk import Desk
+from tests.consumer.rig import InProcess
+from tests.support import StillClock
 
 
 def test_shops_are_listed_with_their_switches(desk: Desk) -> None:
@@ -28,3 +41,31 @@ def test_a_switch_that_cannot_be_changed_is_a_bad_answer(desk: Desk) -> None:
     assert 'shops.beta.effects is "off" in the configuration' in error
     error = error_of("shops", "pause", "gamma", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert "the store knows no shop gamma" in error
+
+
+def checked(marketplace: MiraklSimulator, *arguments: str) -> Result:
+    environment = Environment(StillClock(), "ops", InProcess(mirakl_app(marketplace)))
+    return CliRunner().invoke(app, ["shops", "check", *arguments], obj=environment, catch_exceptions=False)
+
+
+def test_a_wrong_account_is_a_bad_answer_and_pauses_the_shop(desk: Desk) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
+    marketplace.account.fields["shop_id"] = 7
+    result = checked(marketplace, "alpha", "--json")
+    assert result.exit_code == BAD_ANSWER
+    assert [(one["shop"], one["field"], one["found"]) for one in json.loads(result.stdout)] == [
+        ("alpha", "shop_id", "7")
+    ]
+    assert "wrong-account" in json_of("shops", "list")[0]["paused"]
+    again = checked(marketplace, "alpha")
+    assert again.exit_code == BAD_ANSWER
+    assert "possible again at" in again.stderr
+
+
+def test_an_account_that_fits_is_no_bad_answer(desk: Desk) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    result = checked(MiraklSimulator(ALPHA, Books(), desk.clock.now), "alpha", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == []
+    assert "no shop gamma" in error_of("shops", "check", "gamma", code=BAD_ANSWER)

@@ -1,0 +1,157 @@
+"""Compares a shop's account at Mirakl (A01) with the configuration, at most once a day (docs/mirakl.md 3, 5.1).
+
+The account holds personal data and bank data. Nothing here stores or logs any of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from adapters.errors import OrderflowError, RemoteError
+from adapters.messages.text import instant, storable
+from adapters.ports import Clock
+from adapters.remotes.mirakl_account import MiraklAccount
+from adapters.store import audit as audit_rows
+from adapters.store import budgets as budget_rows
+from adapters.store import shops as shop_rows
+from adapters.store.budgets import BudgetWindow
+from adapters.store.shops import WRONG_ACCOUNT
+from adapters.store.transaction import Store
+from statemachine.commands import Group
+
+log = structlog.get_logger("orderflow.account")
+
+#: Mirakl allows one call of A01 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
+A01_BUDGET: Final = BudgetWindow("A01", timedelta(days=1), 1)
+
+
+class TooSoon(OrderflowError):
+    """Mirakl allows the call again at `ends_at`, and not before."""
+
+    def __init__(self, operation: str, ends_at: datetime) -> None:
+        super().__init__(f"{operation} is possible again at {ends_at:%Y-%m-%d %H:%M:%S} UTC: Mirakl allows one a day")
+        self.ends_at = ends_at
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that differs, and what a person does about it. `wrong` False: it is only worth knowing."""
+
+    field: str
+    found: str
+    cure: str
+    wrong: bool = True
+
+
+def read_account(store: Store, clock: Clock, endpoint: str, shop_id: int, client: MiraklAccount) -> dict[str, Any]:
+    """Read the account, if Mirakl allows the call now. Raises TooSoon, RemoteError, ConfigError, StoreUnavailable."""
+    with store.transaction() as tx:
+        ends_at = budget_rows.spend(tx, f"mirakl:{endpoint}:{shop_id}", (A01_BUDGET,), clock.now())
+        if ends_at is not None:
+            raise TooSoon("A01", ends_at)
+    return client.read()
+
+
+def compare(account: Mapping[str, Any], shop_id: int, now: datetime) -> list[Finding]:
+    """Compare an answer of A01 with the configured shop id, and look for what keeps the shop from selling."""
+    found: list[Finding] = []
+    found += _shop_id(account, shop_id)
+    currency = _text(account, "currency_iso_code")
+    if not (len(currency) == 3 and currency.isalpha()):
+        found.append(Finding("currency_iso_code", currency, "ask Mirakl: no order can be imported without a currency"))
+    state, suspension = _text(account, "shop_state"), _text(account, "suspension_type")
+    if state != "OPEN":
+        cure = "open the shop at Mirakl; orders that exist still have to be shipped"
+        found.append(Finding("shop_state", f"{state} {suspension}".strip(), cure, wrong=state != "CLOSE"))
+    closed_from, closed_to = instant(account.get("closed_from")), instant(account.get("closed_to"))
+    if closed_from is not None and (closed_to is None or closed_to > now):
+        until = f"{closed_to:%Y-%m-%d}" if closed_to else "no end"
+        cure = "no order comes in this time; change the dates at Mirakl if that is not intended"
+        found.append(Finding("closed_from, closed_to", f"{closed_from:%Y-%m-%d} to {until}", cure, wrong=False))
+    model = _text(account, "model")
+    if model not in ("", "MARKETPLACE"):
+        cure = "orderflow is tried with MARKETPLACE only; look at the first orders before you resume the shop"
+        found.append(Finding("model", model, cure, wrong=False))
+    return found
+
+
+def of_failure(error: RemoteError) -> Finding:
+    """What a failed A01 says about the configuration."""
+    cures = {
+        401: "the key is wrong: put the shop's present key into api_key_file",
+        403: "the key may not read the account (PARTNER_SHOP_READ), or shop_id is another seller's",
+        404: "no Mirakl answers here: correct hostname",
+        429: "too many calls: try again tomorrow",
+    }
+    cure = cures.get(error.status, "Mirakl gives no usable answer: check hostname and network, try again tomorrow")
+    return Finding("A01", error.outcome, cure)
+
+
+def is_another_shop(account: Mapping[str, Any], shop_id: int) -> bool:
+    """Whether the account is that of another shop. An answer without a readable shop id proves nothing."""
+    found = account.get("shop_id")
+    return isinstance(found, int) and not isinstance(found, bool) and found != shop_id
+
+
+def stop_effects(store: Store, clock: Clock, shop: str, found: object, shop_id: int) -> None:
+    """Pause every effect of a shop whose key belongs to another shop, until a person resumes it."""
+    with store.transaction() as tx:
+        switches = shop_rows.lock_switches(tx, shop)
+        if switches is None or WRONG_ACCOUNT in switches.paused:
+            return
+        shop_rows.set_switches(tx, shop, paused={*switches.paused, *Group, WRONG_ACCOUNT})
+        why = f"A01 shows shop {found}, the configuration says {shop_id}"
+        audit_rows.add(tx, who="orderflow", act="pause", subject=shop, why=why, at=clock.now())
+
+
+class AccountCheck:
+    """The check that `run` makes once for each shop when it starts to poll it. One thread calls `run`."""
+
+    def __init__(
+        self, shop: str, endpoint: str, shop_id: int, client: MiraklAccount, *, store: Store, clock: Clock
+    ) -> None:
+        self._shop = shop
+        self._endpoint = endpoint
+        self._shop_id = shop_id
+        self._client = client
+        self._store = store
+        self._clock = clock
+        self._is_done = False
+
+    def run(self) -> bool:
+        """Check the account the first time, and log what is found. Returns whether this was the first time.
+
+        A call of the last 24 hours, by any process, takes the place of this one. Raises StoreUnavailable, ConfigError.
+        """
+        if self._is_done:
+            return False
+        self._is_done = True  # whatever comes: a check that fails must not keep the shop from being polled
+        try:
+            account = read_account(self._store, self._clock, self._endpoint, self._shop_id, self._client)
+            if is_another_shop(account, self._shop_id):
+                stop_effects(self._store, self._clock, self._shop, account["shop_id"], self._shop_id)
+                log.error("wrong_account", shop=self._shop, found=account["shop_id"], configured=self._shop_id)
+            findings = compare(account, self._shop_id, self._clock.now())
+        except TooSoon:
+            findings = []
+        except RemoteError as error:
+            findings = [of_failure(error)]
+        for one in findings:
+            log.warning("account_differs", shop=self._shop, field=one.field, found=one.found, cure=one.cure)
+        return True
+
+
+def _shop_id(account: Mapping[str, Any], shop_id: int) -> list[Finding]:
+    found = account.get("shop_id")
+    if found == shop_id and not isinstance(found, bool):
+        return []
+    cure = f"the configuration says {shop_id}: correct shop_id, or use the key of that shop, then `shops resume`"
+    return [Finding("shop_id", storable(str(found), 40), cure)]
+
+
+def _text(account: Mapping[str, Any], name: str) -> str:
+    value = account.get(name)
+    return storable(value, 40) if isinstance(value, str) else ""
