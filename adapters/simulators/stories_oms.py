@@ -260,5 +260,5 @@ OMS: Final[dict[str, Story]] = {
     # Reports without dates: number A, then B, then A again.
     "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="core"),
     # The first parcel is dated a day ahead; the correction that follows wins.
-    "dispatched_tomorrow": Story(_dispatched_tomorrow, trackings=2, waits_for="core"),
+    "dispatched_tomorrow": Story(_dispatched_tomorrow, trackings=2),
 }
