@@ -202,7 +202,7 @@ class Poller:
         the later ones have moved up, and some may be missed. Pages overlap, so that a few orders may leave. If more
         leave, the next page starts further back, until its first order is known. A page may hold fewer orders than
         PAGE, whatever is asked: so the step follows the page, and the listing ends at the total that Mirakl gives, or
-        at a page without an unknown order.
+        at a page without an unknown order. Without a total even a short first page may not be the last one.
         """
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
@@ -219,9 +219,9 @@ class Poller:
             back = OVERLAP_ORDERS
             is_first, has_new = not known, not known.issuperset(ids)
             known.update(ids)
-            if offset + len(ids) >= total if total is not None else len(ids) < PAGE:
+            if offset + len(ids) >= total if total is not None else not ids:
                 return first_time
-            if not has_new or (is_first and len(ids) < 2):
+            if not has_new or (is_first and total is not None and len(ids) < 2):
                 result.complete &= not is_first  # a first page that contradicts the total leaves the listing unread
                 return first_time
             offset += max(1, len(ids) - max(1, len(ids) * OVERLAP_ORDERS // PAGE))

@@ -197,6 +197,22 @@ def test_the_step_follows_a_server_that_gives_ten_orders_a_page(rig: Rig) -> Non
     assert len([offset for query, offset in mirakl.asked if query.updated_from]) in (4, 5)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 34])
+def test_a_server_that_gives_ten_orders_a_page_and_no_total_loses_none(rig: Rig, count: int) -> None:
+    names = fill(rig, count)
+    rig.mirakl["alpha"].knobs.largest_page = 10
+    mirakl, poller = watched(rig)
+
+    def without_total(page: OrdersPage) -> OrdersPage:
+        orders = json.loads(page.body)["orders"]
+        return OrdersPage(json.dumps({"orders": orders}).encode(), page.read_at, page.server_time)
+
+    mirakl.after = without_total
+    assert poller.run().complete
+    assert sorted(ids(rig)) == names
+    assert len([offset for query, offset in mirakl.asked if query.states]) <= 5
+
+
 def test_one_order_that_is_no_json_costs_no_other_order_of_its_page(rig: Rig) -> None:
     fill(rig, 3)
     deep = b'{"order_id":"001-A","deep":' + b"[" * 985 + b"]" * 985 + b"," + b'"raw":"\x01"}'
