@@ -252,9 +252,10 @@ class OmsOrder:
 class Oms(Protocol):
     """One company's account at the OMS."""
 
-    def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
+    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         """Build the bytes that `import_order` sends for an order of OR11 and its customer's messages.
 
+        Only the lines in `quantities` go out, each with these pieces; None if Mirakl names no number.
         The same arguments give the same bytes. No call is made. Raises Unimportable if the order lacks values that the
         OMS requires, Unreadable if `order` is not JSON.
         """

@@ -252,10 +252,10 @@ class Worker:
         if claim.received is None:
             raise Unimportable(["the order as received"])
         snapshot = claim.order.facts.snapshot
-        messages: tuple[str, ...] = ()
-        if snapshot is not None and snapshot.has_messages:
-            messages = self._messages(claim, shop)
-        return shop.oms.payload(claim.received, messages)
+        if snapshot is None:
+            raise LeaseLost
+        messages = self._messages(claim, shop) if snapshot.has_messages else ()
+        return shop.oms.payload(claim.received, messages, {line.id: line.quantity for line in snapshot.owed_lines})
 
     def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
         """Return the customer's messages. An import is never made without them, so it is retried even if Mirakl rejects
@@ -369,6 +369,8 @@ class Worker:
 
         A rejection, being an answer, closes the circuit.
         """
+        if error.operation == MESSAGES and verdict.pause_until is None:
+            return  # it costs this import alone
         remote = Remote.MIRAKL if error.operation == MESSAGES else claim.command.kind.remote
         account = AccountKey(claim.order.shop, remote)
         rejected = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)

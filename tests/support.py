@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from adapters.messages.snapshots import snapshot_of
 from adapters.store.transaction import Store
 
 #: Opens a test's database once more, as another process does.
@@ -98,3 +99,9 @@ def wait(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < ends_at, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.02)
+
+
+def owed_quantities(raw: bytes) -> dict[str, int | None]:
+    """What the worker passes to `payload`: the pieces of each owed line of an order of OR11."""
+    _, snapshot = snapshot_of(raw, datetime(2026, 3, 1, 12, tzinfo=UTC))
+    return {line.id: line.quantity for line in snapshot.owed_lines}

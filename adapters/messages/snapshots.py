@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, OnErrorOmit
+from pydantic import AfterValidator, Field
 
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
@@ -12,7 +13,7 @@ from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import digest_of, instant, iso, usable_id, web_url
 from statemachine.events import Event, Trigger
-from statemachine.facts import EPOCH, Line, Snapshot, Tracking, rank_of, snapshot_facts
+from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of, snapshot_facts
 
 SNAPSHOT_TYPE: Final = "io.orderflow.mirakl.order-snapshot"
 
@@ -26,13 +27,32 @@ class MiraklCustomer(Message):
     shipping_address: Annotated[MiraklAddress, Loose(MiraklAddress())] = MiraklAddress()
 
 
+class MiraklAmount(Message):
+    """What one cancelation or one refund takes of the price of a line. The quantity beside it is only informative."""
+
+    amount: Annotated[Decimal | None, Loose(None)] = None
+
+
+class MiraklCenter(Message):
+    code: Text = ""
+
+
+class MiraklFulfillment(Message):
+    center: Annotated[MiraklCenter, Loose(MiraklCenter())] = MiraklCenter()
+
+
 class MiraklLine(Message):
-    # A line without a usable id is kept, with the id "". Then OR21 and the import refuse the order, and a person looks
-    # at it. If the line were left out, its goods would not be made, and nobody would notice.
+    # A line that cannot be read, or has no usable id, is kept with the id "". Then OR21 and the import refuse the
+    # order, and a person looks at it. If the line were left out, its goods would not be made, and nobody would notice.
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""
-    quantity: Annotated[int, Field(ge=0, le=1_000_000_000), Loose(1)] = 1
+    quantity: Annotated[int | None, Field(ge=0, le=1_000_000_000), Loose(None)] = None
+    price: Annotated[Decimal | None, Loose(None)] = None
+    shipped_date: Instant = None
+    # An element that cannot be read still counts: it took something of the line, and a person sees how much.
+    cancelations: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()
+    refunds: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()
 
 
 class MiraklOrder(Message):
@@ -49,8 +69,12 @@ class MiraklOrder(Message):
     shipping_company: Text = ""
     shipping_tracking: Text = ""
     shipping_tracking_url: Text = ""
+    acceptance_deadline: Instant = None
+    can_shop_ship: Annotated[bool, Loose(True)] = True
+    fully_refunded: Annotated[bool, Loose(False)] = False
+    fulfillment: Annotated[MiraklFulfillment, Loose(MiraklFulfillment())] = MiraklFulfillment()
     customer: Annotated[MiraklCustomer, Loose(MiraklCustomer())] = MiraklCustomer()
-    order_lines: Annotated[tuple[OnErrorOmit[MiraklLine], ...], Loose(())] = ()
+    order_lines: Annotated[tuple[Annotated[MiraklLine, Loose(MiraklLine())], ...], Loose(())] = ()
 
 
 def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
@@ -81,10 +105,35 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         shipping_type=order.shipping_type_code,
         has_messages=order.has_customer_message,
         tracking=tracking,
-        lines=tuple(
-            Line(line.order_line_id, line.order_line_state, line.offer_sku, line.quantity) for line in order.order_lines
-        ),
+        lines=tuple(_line_of(line, fully_refunded=order.fully_refunded) for line in order.order_lines),
+        can_ship=order.can_shop_ship,
+        centre=order.fulfillment.center.code,
+        accept_by=_deadline(order.acceptance_deadline, read_at),
     )
+
+
+def _line_of(line: MiraklLine, *, fully_refunded: bool) -> Line:
+    return Line(
+        id=line.order_line_id,
+        state=line.order_line_state,
+        sku=line.offer_sku,
+        quantity=line.quantity,
+        withdrawn=Withdrawn.WHOLE if fully_refunded else _withdrawn_of(line),
+        shipped=line.shipped_date is not None,
+    )
+
+
+def _withdrawn_of(line: MiraklLine) -> Withdrawn:
+    """What cancelations and refund requests took of a line (docs/mirakl.md 4.4, 4.5).
+
+    The amounts decide, because Mirakl calls the quantities informative. Refunds that cover the price take the whole
+    line. A cancelation never does: it is not known whether Mirakl lowers the price by it, and a line that is canceled
+    as a whole has the state CANCELED.
+    """
+    refunded = sum((one.amount for one in line.refunds if one.amount is not None), start=Decimal(0))
+    if line.refunds and line.price is not None and Decimal(0) < line.price <= refunded:
+        return Withdrawn.WHOLE
+    return Withdrawn.PART if line.refunds or line.cancelations else Withdrawn.NONE
 
 
 def _deadline(at: datetime | None, read_at: datetime) -> datetime:

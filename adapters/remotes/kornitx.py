@@ -98,11 +98,12 @@ class KornitX:
     def close(self) -> None:
         self._remote.close()
 
-    def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
+    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10). Raises Unimportable, Unreadable."""
         return build_payload(
             order,
             messages,
+            quantities,
             company_ref_id=self._company_ref_id,
             external_ref_prefix=self._external_ref_prefix,
             shipping_methods=self._shipping_methods,

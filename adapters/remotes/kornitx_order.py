@@ -1,7 +1,8 @@
 """Build the body of KornitX's POST /order from an order of Mirakl (docs/kornitx.md 3, 10)."""
 
+import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import simplejson
@@ -9,7 +10,6 @@ import simplejson
 from adapters.errors import Unimportable, Unreadable, UnreadableReason
 from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
-from statemachine.facts import ENDED_LINE_STATES
 
 #: KornitX's type of an item without artwork, on which the customer's text is printed (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
@@ -18,6 +18,7 @@ TEXTUAL_ITEM: Final = 5
 def build_payload(
     raw_order: bytes,
     messages: Sequence[str],
+    quantities: Mapping[str, int | None],
     *,
     company_ref_id: int,
     external_ref_prefix: str = "",
@@ -26,6 +27,8 @@ def build_payload(
 ) -> bytes:
     """Build the body of POST /order. The same arguments give the same bytes. Amounts keep every digit.
 
+    `quantities` are the pieces of each line that the seller still has to send, by the line's id; None if Mirakl names
+    no number. Other lines are left out.
     `messages` are the customer's messages, oldest first. `shipping_methods` gives KornitX's shipping method for the
     code or the label of Mirakl's shipping type. `countries` gives the alpha-2 code for names of countries that no table
     knows.
@@ -46,13 +49,13 @@ def build_payload(
         **_phones(shipping),
         **_address("shipping", shipping, countries),
         "shipping_method": _method(order, shipping_methods or {}),
-        "shipping_price": _amount(order.get("shipping_price")),
+        "shipping_price": _amount(order, "shipping_price", missing),
         **_billing(_object(_object(order, "customer"), "billing_address"), countries),
         "payment_trans_id": text_of(order, "transaction_number"),
         "payment_type": text_of(order, "payment_type"),
         "currency_code": text_of(order, "currency_iso_code"),
-        "attributes": message_attributes(messages),
-        "items": _items(order, missing),
+        "attributes": message_attributes(messages) + _custom_fields(order, "order_additional_fields"),
+        "items": _items(order, quantities, missing),
     }
     missing += [source for field, source in _NEEDED.items() if payload.get(field) in ("", None)]
     if missing:
@@ -104,15 +107,23 @@ def text_of(fields: Mapping[str, Any], field: str) -> str:
     return storable(str(value))
 
 
-def _amount(value: object) -> Decimal | int | None:
-    """Read an amount of money. Mirakl's samples have numbers and texts (docs/mirakl.md 2.1). None if it is neither."""
-    try:
-        amount = Decimal(value) if isinstance(value, str) else value
-    except InvalidOperation:
+def _amount(fields: Mapping[str, Any], field: str, missing: list[str], at: str = "") -> Decimal | int | None:
+    """Read an amount of money. Mirakl's samples have numbers and texts (docs/mirakl.md 2.1). None if there is none.
+
+    A value that is no amount, such as "7,82", is added to `missing`: the order is not imported without its price.
+    """
+    value = fields.get(field)
+    if value is None or value == "":
         return None
-    if isinstance(amount, bool) or not isinstance(amount, int | Decimal):
+    amount = Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not Decimal(amount).is_finite():
+        missing.append(f"{at}{field} (not a number)")
         return None
-    return amount if Decimal(amount).is_finite() else None
+    return amount
+
+
+#: Decimal() also takes "1_000" and digits of other scripts, which are no amounts.
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def _name(fields: Mapping[str, Any]) -> str:
@@ -162,22 +173,23 @@ def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> st
     return shipping_methods.get(code) or shipping_methods.get(label) or code or label
 
 
-def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]:
-    """The items for the order's open lines. Adds the names of the fields that the lines lack to `missing`."""
+def _items(order: Mapping[str, Any], quantities: Mapping[str, int | None], missing: list[str]) -> list[dict[str, Any]]:
+    """The items for these lines. Adds the names of the fields that the lines lack to `missing`."""
     lines = order.get("order_lines")
     items = []
     for index, line in enumerate(lines if isinstance(lines, list) else []):
         fields = line if isinstance(line, dict) else {}
-        quantity = _quantity(fields.get("quantity"))
-        if text_of(fields, "order_line_state") in ENDED_LINE_STATES or quantity == 0:
-            continue  # quantity 0: all pieces of the line were canceled
+        line_id = id_of(fields, "order_line_id")
+        if line_id not in quantities:
+            continue
         item = {
-            "external_ref": id_of(fields, "order_line_id"),
+            "external_ref": line_id,
             "sku": text_of(fields, "offer_sku"),
             "description": text_of(fields, "product_title") or text_of(fields, "description"),
-            "quantity": quantity,
+            "quantity": quantities[line_id],
             "type": TEXTUAL_ITEM,
-            "unit_sale_price": _amount(fields.get("price_unit")),
+            "unit_sale_price": _amount(fields, "price_unit", missing, f"order_lines[{index}]."),
+            "attributes": _custom_fields(fields, "order_line_additional_fields"),
         }
         # Only people read the description. Without one they see the SKU.
         item["description"] = item["description"] or item["sku"]
@@ -189,6 +201,26 @@ def _items(order: Mapping[str, Any], missing: list[str]) -> list[dict[str, Any]]
     return items
 
 
+def _custom_fields(parent: Mapping[str, Any], field: str) -> list[dict[str, str]]:
+    """Mirakl's custom fields as attributes named `:Mirakl.CODE` (docs/kornitx.md 4). An empty value is left out.
+
+    A marketplace often keeps the text of a personalised product in such a field.
+    """
+    found = parent.get(field)
+    fields = [one for one in (found if isinstance(found, list) else []) if isinstance(one, dict)]
+    named = [(text_of(one, "code"), _custom_value(one.get("value"))) for one in fields]
+    return [{"name": f":Mirakl.{code}", "value": value} for code, value in named if code and value]
+
+
+def _custom_value(value: object) -> str:
+    """The value of a custom field as text. Mirakl gives a text, a number, a boolean, or a list of texts."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_custom_value, value)))
+    return storable(str(value)) if isinstance(value, str | int | Decimal) else ""
+
+
 def id_of(fields: Mapping[str, Any], field: str) -> str:
     """The id in this field, unchanged, because the OMS's reports are matched by it. "" if `usable_id` refuses it."""
     value = fields.get(field)
@@ -196,12 +228,3 @@ def id_of(fields: Mapping[str, Any], field: str) -> str:
         return usable_id(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     except ValueError:
         return ""
-
-
-def _quantity(value: object) -> int | None:
-    """Read a quantity; a missing quantity is 1.
-
-    None if it is not a whole number. Then the order is not imported, and a person asks before wrong goods are made.
-    """
-    number = _amount(1 if value is None else value)
-    return int(number) if number is not None and 0 <= number < 10**9 and number == int(number) else None

@@ -9,6 +9,7 @@ from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
+import structlog
 from pydantic import Field, OnErrorOmit, ValidationError
 
 from adapters.errors import AccountFault, Rejected, RemoteError, Retryable, Unreadable
@@ -28,7 +29,10 @@ from adapters.remotes.http import (
 from adapters.remotes.mirakl_text import plain_text
 from statemachine.facts import EPOCH, Tracking
 
+log = structlog.get_logger("orderflow.mirakl")
+
 _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
+_INCOMPLETE_CATALOG_SECONDS: Final = 3600.0  # until a catalog of which a part could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
 
 T = TypeVar("T")
@@ -38,13 +42,17 @@ M = TypeVar("M", bound=Message)
 # -- Errors ------------------------------------------------------------------------------------------------------
 
 
+#: Without a code of Mirakl's own, such an answer comes from a gateway, and passes. It says nothing about the order.
+_GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
+
+
 def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
     """The error for an answer other than 2xx (docs/mirakl.md 2.3 to 2.5)."""
     code, words = error_words(reply.body)
     kind: type[RemoteError]
     if reply.status in (401, 403) or reply.status < 400:
         kind = AccountFault  # also a redirect: base_url is wrong, or the marketplace is closed for maintenance
-    elif reply.status == 429:
+    elif reply.status == 429 or (reply.status in _GATEWAY_STATUSES and not code):
         kind = Retryable
     elif reply.status >= 500 or reply.status == 408:
         kind = ambiguous_failure(writes=writes)
@@ -258,7 +266,7 @@ class MiraklShop:
         self._clock = clock
         self._order_tax_mode = order_tax_mode
         self._other_carrier = other_carrier
-        self._catalog: tuple[float, Catalog] | None = None
+        self._catalog: tuple[float, Catalog] | None = None  # until when it holds, on the monotonic clock
         self._catalog_lock = Lock()
 
     def close(self) -> None:
@@ -320,37 +328,47 @@ class MiraklShop:
         """The marketplace's settings for shipments. They are read with SH21, SH12 and PC01, at most once a day."""
         with self._catalog_lock:
             now = self._clock.monotonic()
-            if self._catalog is None or now - self._catalog[0] >= _CATALOG_SECONDS:
-                self._catalog = (now, self._read_catalog())
+            if self._catalog is None or now >= self._catalog[0]:
+                catalog, is_complete = self._read_catalog()
+                self._catalog = (now + (_CATALOG_SECONDS if is_complete else _INCOMPLETE_CATALOG_SECONDS), catalog)
             return self._catalog[1]
 
     def account(self) -> Account:
         """A01: read the shop that the API key belongs to. Mirakl allows one call of A01 per day."""
         return self._get("A01", "/api/account", _parsed("A01", Account))
 
-    def _read_catalog(self) -> Catalog:
-        """Read the catalog. It has no carriers if Mirakl rejects SH21, and no mandatory tracking if it rejects SH12."""
-        try:
-            carriers = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
-        except Rejected:
-            carriers = ()
-        try:
-            types = self._get("SH12", "/api/shipping/types", _parsed("SH12", _ShippingTypes)).shipping_types
-        except Rejected:
-            types = ()
-        return Catalog(
-            carriers=tuple(Carrier(one.code, one.label, "{trackingId}" in one.tracking_url) for one in carriers),
-            mandatory_tracking=frozenset(one.code for one in types if one.mandatory_tracking),
-            alternative_carriers=not self._features().disable_seller_alternative_carrier,
-        )
+    def _read_catalog(self) -> tuple[Catalog, bool]:
+        """Read the catalog. Returns also whether every part was read.
 
-    def _features(self) -> _Features:
+        A part that cannot be read stays empty: that costs the carrier's code, not the shipment.
+        """
+        carriers = self._side_read("SH21", "/api/shipping/carriers", _Carriers)
+        types = self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
+        platform = self._side_read("PC01", "/api/platform/configuration", _Platform) or _Platform()
+        catalog = Catalog(
+            carriers=tuple(
+                Carrier(one.code, one.label, "{trackingId}" in one.tracking_url)
+                for one in (carriers.carriers if carriers else ())
+            ),
+            mandatory_tracking=frozenset(
+                one.code for one in (types.shipping_types if types else ()) if one.mandatory_tracking
+            ),
+            alternative_carriers=not platform.features.disable_seller_alternative_carrier,
+        )
+        return catalog, carriers is not None and types is not None
+
+    def _side_read(self, operation: str, path: str, model: type[M]) -> M | None:
+        """Read a setting of the marketplace. None if it cannot be read, for example because the key lacks a role (403).
+
+        Raises AccountFault for a 401, because then no call of the account works.
+        """
         try:
-            return self._get("PC01", "/api/platform/configuration", _parsed("PC01", _Platform)).features
+            return self._get(operation, path, _parsed(operation, model))
         except RemoteError as error:
-            if error.status in (403, 404):  # only shop administrators may call PC01 (docs/mirakl.md 5.1)
-                return _Features()
-            raise
+            if error.status == 401:
+                raise
+            log.warning("catalog_not_read", operation=operation, outcome=error.outcome, code=error.code)
+            return None
 
     def _get(self, operation: str, path: str, read: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
         return self._remote.call(

@@ -321,8 +321,8 @@ def test_an_import_waits_until_the_messages_are_read(rig: Rig, status: int) -> N
     assert rig.attention() == []
     rig.nets["alpha"].hook = lambda _request: None
     rig.work(seconds=5)
-    (attribute,) = json.loads(rig.oms_net.bodies[0])["attributes"]
-    assert attribute["value"] == "Happy 40th & cheers"
+    attributes = {one["name"]: one["value"] for one in json.loads(rig.oms_net.bodies[0])["attributes"]}
+    assert attributes[":MiraklOrderMessage"] == "Happy 40th & cheers"
     assert rig.state() == "imported"
 
 
@@ -398,15 +398,19 @@ def test_a_403_of_one_call_pauses_that_call_only(rig: Rig) -> None:
     assert all("shipped" in rig.effects(f"{number}-A") for number in range(3))
 
 
-def test_a_404_for_the_messages_of_many_orders_does_not_open_the_circuit(rig: Rig) -> None:
-    """A 404 is an answer: Mirakl works, and acceptances go on."""
+@pytest.mark.parametrize("status", [404, 500])
+def test_messages_that_cannot_be_read_stop_no_other_call_of_the_account(rig: Rig, status: int) -> None:
+    """A fault belongs to the account and the operation: acceptances go on."""
+    rig.add("0-B")
     for number in range(CIRCUIT_OPENS_AFTER + 1):
         rig.add(f"{number}-A", state="SHIPPING")
         rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
     rig.poll()
-    rig.nets["alpha"].hook = lambda request: httpx.Response(404) if "threads" in request.url.path else None
+    rig.nets["alpha"].hook = lambda request: httpx.Response(status) if "threads" in request.url.path else None
     rig.work()
     assert not any(account.circuit_is_open() for account in rig.worker.accounts.by_key.values())
+    assert not any(account.is_paused(rig.clock.now()) for account in rig.worker.accounts.by_key.values())
+    assert rig.state("0-B") == "accepted"
 
 
 def test_an_order_that_the_oms_stored_with_an_error_needs_attention(rig: Rig) -> None:

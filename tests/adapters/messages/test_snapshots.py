@@ -11,7 +11,7 @@ from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
 from adapters.messages.text import digest_of
-from statemachine.facts import EPOCH, Tracking
+from statemachine.facts import EPOCH, Line, Tracking, Withdrawn
 from tests.adapters.messages.helpers import NOW, order, reason_of
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
@@ -58,7 +58,8 @@ def test_the_fields_of_a_snapshot() -> None:
     assert snapshot.tracking == Tracking("DPD UK", "15501234567890")
     assert [(line.id, line.sku, line.quantity, line.is_owed) for line in snapshot.lines] == [
         ("A-1-1", "MUG", 2, True),
-        ("", "", 1, True),  # kept, so that a person looks
+        ("", "", None, True),  # null is no line that we can read: kept, so that nothing is imported without it
+        ("", "", None, True),  # kept, so that a person looks
     ]
     assert len(snapshot.digest) == 32
 
@@ -86,7 +87,8 @@ def test_a_deadline_more_than_ten_years_ahead_is_none(at: str) -> None:
 def test_a_value_of_a_wrong_type_becomes_the_default(wrong: object) -> None:
     raw = order(order_lines=wrong, customer=wrong, last_updated_date=wrong, has_customer_message=wrong)
     _, snapshot = snapshot_of(raw, NOW)
-    assert snapshot.lines == ()
+    unreadable = wrong in ([None], [[]])
+    assert snapshot.lines == ((Line("", quantity=None),) if unreadable else ())
     assert snapshot.updated_at == NOW
     assert not snapshot.has_messages
 
@@ -151,3 +153,42 @@ def test_every_sample_of_a_real_order_is_read() -> None:
             assert snapshot.updated_at < NOW
             states.add(snapshot.state)
     assert {"WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "REFUSED"} <= states
+
+
+@pytest.mark.parametrize(
+    ("line", "withdrawn"),
+    [
+        ({}, Withdrawn.NONE),
+        ({"refunds": [], "cancelations": None}, Withdrawn.NONE),
+        ({"refunds": [{"amount": 20.00, "refund_state": "WAITING_REFUND"}]}, Withdrawn.WHOLE),
+        ({"refunds": [{"amount": "12.50"}, {"amount": 7.5, "state": "REFUNDED"}]}, Withdrawn.WHOLE),
+        # Money back for a scratch: the quantity says 1 of 1, and only a person can tell what is still to be sent.
+        ({"refunds": [{"amount": 2, "quantity": 1}]}, Withdrawn.PART),
+        ({"cancelations": [{"amount": 20, "quantity": 1}]}, Withdrawn.PART),
+        ({"refunds": [{"amount": None}]}, Withdrawn.PART),
+        ({"refunds": ["?"]}, Withdrawn.PART),
+        ({"price": None, "refunds": [{"amount": 20}]}, Withdrawn.PART),
+        ({"price": 0, "refunds": [{"amount": 0}]}, Withdrawn.PART),
+    ],
+)
+def test_what_refunds_and_cancelations_took_of_a_line(line: dict[str, object], withdrawn: Withdrawn) -> None:
+    lines = [{"order_line_id": "L1", "quantity": 1, "order_line_state": "SHIPPING", "price": 20.0, **line}]
+    _, snapshot = snapshot_of(order(order_lines=lines), NOW)
+    assert snapshot.lines[0].withdrawn is withdrawn
+    assert snapshot.lines[0].is_owed is (withdrawn is not Withdrawn.WHOLE)
+    assert snapshot.lines[0].needs_decision is (withdrawn is Withdrawn.PART)
+
+
+def test_an_order_whose_refunds_cover_all_of_it_owes_nothing() -> None:
+    lines = [{"order_line_id": "L1", "quantity": 1}, {"order_line_id": "L2", "quantity": 1}]
+    _, snapshot = snapshot_of(order(fully_refunded=True, order_lines=lines), NOW)
+    assert not snapshot.owed_lines
+
+
+def test_who_ships_an_order_is_read() -> None:
+    _, snapshot = snapshot_of(order(can_shop_ship=False, fulfillment={"center": {"code": "FBM"}}), NOW)
+    assert not snapshot.can_ship
+    assert snapshot.centre == "FBM"
+    _, snapshot = snapshot_of(order(fulfillment=None), NOW)
+    assert snapshot.can_ship
+    assert snapshot.centre == ""

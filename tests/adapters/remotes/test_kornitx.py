@@ -265,7 +265,7 @@ def test_the_payload_has_the_company_the_prefix_and_the_shipping_methods_of_the_
         "order_lines": [{"order_line_id": "L1", "offer_sku": "MUG"}],
     }
     world = answering(201, "{}", external_ref_prefix="PT-", shipping_methods={"STD": "Courier"})
-    payload = json.loads(world.oms.payload(json.dumps(order).encode(), ("Print: ANA",)))
+    payload = json.loads(world.oms.payload(json.dumps(order).encode(), ("Print: ANA",), {"L1": 1}))
     assert payload["company_ref_id"] == 99999
     assert payload["external_ref"] == "PT-A-1"
     assert payload["shipping_method"] == "Courier"

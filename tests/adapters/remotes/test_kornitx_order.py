@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from adapters.errors import Unimportable, Unreadable
 from adapters.messages.json_slices import slice_orders
 from adapters.remotes.kornitx_order import build_payload, message_attributes
+from tests.support import owed_quantities
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
 
@@ -57,11 +58,19 @@ def with_address(**changes: Any) -> dict[str, Any]:
     return value
 
 
+def _quantities(raw: bytes) -> dict[str, int | None]:
+    try:
+        return owed_quantities(raw)
+    except Unreadable:  # an order without an id: `build_payload` says so itself
+        return {"L1": 1}
+
+
 def built(value: Any, *messages: str, **options: Any) -> dict[str, Any]:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    body = build_payload(raw, messages, company_ref_id=99999, **options)
+    quantities = _quantities(raw)
+    body = build_payload(raw, messages, quantities, company_ref_id=99999, **options)
     assert b"\n" not in body
-    assert body == build_payload(raw, messages, company_ref_id=99999, **options)
+    assert body == build_payload(raw, messages, quantities, company_ref_id=99999, **options)
     result = simplejson.loads(body, use_decimal=True)
     assert isinstance(result, dict)
     return result
@@ -79,9 +88,12 @@ def missing(value: Any) -> tuple[str, ...]:
     [
         (order(order_lines=None), ("order_lines",)),
         (order(order_lines=[{"order_line_id": "L", "order_line_state": "CANCELED"}]), ("order_lines",)),
-        (order(order_lines=[{"order_line_id": "L"}]), ("order_lines[0].offer_sku",)),
-        (order(order_lines=[{"offer_sku": "S"}]), ("order_lines[0].order_line_id",)),
-        (order(order_lines=["x"]), ("order_lines[0].order_line_id", "order_lines[0].offer_sku")),
+        (order(order_lines=[{"order_line_id": "L", "quantity": 1}]), ("order_lines[0].offer_sku",)),
+        (order(order_lines=[{"offer_sku": "S", "quantity": 1}]), ("order_lines[0].order_line_id",)),
+        (
+            order(order_lines=["x"]),
+            ("order_lines[0].order_line_id", "order_lines[0].offer_sku", "order_lines[0].quantity"),
+        ),
         (
             order(order_lines=[{"order_line_id": "L", "offer_sku": "S", "quantity": "two"}]),
             ("order_lines[0].quantity",),
@@ -194,7 +206,7 @@ def test_names_phones_and_quantities() -> None:
     value = with_address(firstname=None, lastname=" ", phone="1", phone_secondary="2")
     value["order_lines"] = [
         {"order_line_id": "L1", "offer_sku": "S", "quantity": "3"},
-        {"order_line_id": "L2", "offer_sku": "S", "description": "d"},
+        {"order_line_id": "L2", "offer_sku": "S", "description": "d", "quantity": 1},
         {"order_line_id": "L3", "offer_sku": "S", "quantity": 0},
     ]
     payload = built(value)
@@ -209,16 +221,70 @@ def test_names_phones_and_quantities() -> None:
 @pytest.mark.parametrize("amount", ["12345678901234567.89", "0.1000", "1.10", "7", "9007199254740993.1", "0"])
 def test_an_amount_keeps_every_digit(amount: str) -> None:
     raw = re.sub(b'"(price_unit|shipping_price)": [0-9.]+', b'"\\1": ' + amount.encode(), json.dumps(order()).encode())
-    body = build_payload(raw, (), company_ref_id=1).decode()
+    body = build_payload(raw, (), _quantities(raw), company_ref_id=1).decode()
     assert f'"shipping_price": {amount},' in body
     assert f'"unit_sale_price": {amount}}}' in body
     quoted = order(shipping_price=amount)
-    assert f'"shipping_price": {amount},' in build_payload(json.dumps(quoted).encode(), (), company_ref_id=1).decode()
+    assert f'"shipping_price": {amount},' in simplejson.dumps(built(quoted), use_decimal=True)
 
 
-@pytest.mark.parametrize("amount", [None, "", "free", True, "NaN", "Infinity", []])
-def test_a_value_that_is_not_an_amount_is_left_out(amount: object) -> None:
+@pytest.mark.parametrize("amount", [None, ""])
+def test_an_amount_that_mirakl_does_not_name_is_left_out(amount: object) -> None:
     assert "shipping_price" not in built(order(shipping_price=amount))
+
+
+@pytest.mark.parametrize("amount", ["7,82", "1_000", "free", True, "NaN", "Infinity", [], "\u0663"])
+def test_an_order_with_a_value_that_is_no_amount_is_not_imported(amount: object) -> None:
+    assert missing(order(shipping_price=amount)) == ("shipping_price (not a number)",)
+    line = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "price_unit": amount}
+    assert missing(order(order_lines=[line])) == ("order_lines[0].price_unit (not a number)",)
+
+
+def test_a_line_without_a_quantity_is_not_counted_as_one() -> None:
+    for line in ({}, {"quantity": None}, {"quantity": "two"}):
+        lines = [{"order_line_id": "L1", "offer_sku": "MUG", **line}]
+        assert missing(order(order_lines=lines)) == ("order_lines[0].quantity",)
+
+
+@pytest.mark.parametrize("state", ["SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED", "INCIDENT_OPEN", "WAITING_REFUND"])
+def test_on_the_day_of_change_over_only_lines_that_are_still_owed_go_out(state: str) -> None:
+    done = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "order_line_state": state}
+    owed = {"order_line_id": "L2", "offer_sku": "TEE", "quantity": 3, "order_line_state": "SHIPPING"}
+    items = built(order(order_lines=[done, owed]))["items"]
+    assert [(item["external_ref"], item["quantity"]) for item in items] == [("L2", 3)]
+
+
+def test_a_line_whose_price_was_asked_back_does_not_go_out() -> None:
+    back = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "price": 9.5, "refunds": [{"amount": 9.5}]}
+    owed = {"order_line_id": "L2", "offer_sku": "TEE", "quantity": 1}
+    assert [item["external_ref"] for item in built(order(order_lines=[back, owed]))["items"]] == ["L2"]
+    assert missing(order(fully_refunded=True, order_lines=[back, owed])) == ("order_lines",)
+
+
+def test_custom_fields_of_order_and_line_are_attributes() -> None:
+    line = {
+        "order_line_id": "L1",
+        "offer_sku": "MUG",
+        "quantity": 1,
+        "order_line_additional_fields": [
+            {"code": "engraving", "type": "STRING", "value": "For Ana"},
+            {"code": "colours", "type": "MULTIPLE_VALUES_LIST", "value": ["red", "blue"]},
+            {"code": "empty", "value": ""},
+            {"code": "", "value": "no code"},
+            None,
+        ],
+    }
+    fields = [{"code": "gift", "type": "BOOLEAN", "value": True}, {"code": "floor", "type": "NUMERIC", "value": 3}]
+    payload = built(order(order_lines=[line], order_additional_fields=fields), "Print: ANA")
+    assert payload["attributes"] == [
+        {"name": ":MiraklOrderMessage", "value": "Print: ANA"},
+        {"name": ":Mirakl.gift", "value": "true"},
+        {"name": ":Mirakl.floor", "value": "3"},
+    ]
+    assert payload["items"][0]["attributes"] == [
+        {"name": ":Mirakl.engraving", "value": "For Ana"},
+        {"name": ":Mirakl.colours", "value": "red, blue"},
+    ]
 
 
 def test_messages_become_one_attribute_of_the_order() -> None:

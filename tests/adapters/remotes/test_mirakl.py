@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,9 @@ def test_any_error_of_the_http_client_is_a_remote_error(error: Exception) -> Non
         (400, Rejected, Rejected, "400"),
         (401, AccountFault, AccountFault, "401"),
         (403, AccountFault, AccountFault, "403"),
-        (404, Rejected, Rejected, "404"),
+        (404, Retryable, Retryable, "404"),
         (408, Retryable, OutcomeUnknown, "4xx"),
-        (409, Rejected, Rejected, "409"),
+        (409, Retryable, Retryable, "409"),
         (411, Rejected, Rejected, "4xx"),
         (429, Retryable, Retryable, "429"),
         (500, Retryable, OutcomeUnknown, "5xx"),
@@ -411,11 +412,28 @@ def test_a_shop_that_may_not_call_pc01_may_name_any_carrier(status: int) -> None
     assert World(answer).shop.catalog().alternative_carriers
 
 
-def test_a_catalog_that_cannot_be_read_is_asked_for_again() -> None:
-    world = answering(500)
-    for _ in range(2):
-        assert isinstance(error_of(world.shop.catalog), Retryable)
-    assert len(world.sent) == 2
+@pytest.mark.parametrize("status", [404, 409, 423, 425])
+def test_without_a_code_of_mirakls_own_a_gateway_answered_and_the_call_is_tried_again(status: int) -> None:
+    for body in ("", "<html>no backend</html>", '{"message": "no"}'):
+        assert isinstance(error_of(partial(answering(status, body).shop.confirm_shipment, "A")), Retryable)
+    coded = answering(status, '{"errors": [{"code": "ORDER_NOT_FOUND", "message": "no"}]}')
+    assert isinstance(error_of(partial(coded.shop.confirm_shipment, "A")), Rejected)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_catalog_that_cannot_be_read_costs_the_carriers_code_and_is_asked_for_again(status: int) -> None:
+    world = answering(status)
+    assert world.shop.catalog() == Catalog()
+    assert len(world.sent) == 3
+    world.shop.catalog()
+    assert len(world.sent) == 3
+    world.clock.seconds += 3600
+    world.shop.catalog()
+    assert len(world.sent) == 6
+
+
+def test_a_401_for_the_catalog_concerns_the_whole_account() -> None:
+    assert isinstance(error_of(answering(401).shop.catalog), AccountFault)
 
 
 def test_the_account_of_a_key() -> None:

@@ -55,8 +55,8 @@ class Remotes:
     def catalog(self) -> Catalog:
         return Catalog()
 
-    def payload(self, order: bytes, messages: Sequence[str]) -> bytes:
-        return build_payload(order, messages, company_ref_id=1)
+    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
+        return build_payload(order, messages, quantities, company_ref_id=1)
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         self._end()
