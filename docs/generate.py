@@ -37,7 +37,7 @@ ATTENTION_PAGE = """\
 # Attention: what needs a person
 
 An order in trouble keeps its state and gets a reason. `orderflow orders list --attention` lists such orders,
-`orderflow orders explain ORDER` shows those of one. **Holds**: no call of the order is made until then.
+`orderflow orders explain ORDER` shows those of one. **Holds**: these calls are not made while it stands.
 
 Made from [statemachine/attention.py](../statemachine/attention.py) by `make docs`; do not edit.
 

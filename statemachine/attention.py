@@ -10,11 +10,22 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle
-from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Snapshot
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    OWED_LINE_STATES,
+    PAY_ON_SHIPMENT,
+    DecisionKind,
+    Facts,
+    Line,
+    Snapshot,
+    Withdrawn,
+)
 from statemachine.readings import (
     acceptance,
     all_sent,
     best_tracking,
+    import_known,
     is_foreign_tracking,
     last_answer,
     last_decision,
@@ -54,17 +65,38 @@ class Reason(StrEnum):
     FOREIGN_TRACKING = "foreign_tracking"
     HELD_IN_OMS = "held_in_oms"
     HELD = "held"
+    NOT_OURS_TO_SHIP = "not_ours_to_ship"
+    PARTLY_WITHDRAWN = "partly_withdrawn"
+    QUANTITY_MISSING = "quantity_missing"
+    UNKNOWN_LINE_STATE = "unknown_line_state"
+    SHIPPED_BEFORE = "shipped_before"
+    WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
+
+
+class EndsBy(StrEnum):
+    """What ends a reason. Only a reason that informs ends when a person settles it."""
+
+    FACT = "fact"  # Mirakl or the OMS shows something else
+    SETTLE = "settle"  # it informs: a person marks it as seen
+    RELEASE = "release"  # a person lets the calls go
+    RETRY = "retry"  # a person opens the call again
+    SENT = "sent"  # the OMS reports the rest sent
+    UPGRADE = "upgrade"
+
+
+_EVERY: Final = frozenset(CommandKind)
+_IMPORT: Final = frozenset({CommandKind.IMPORT})
+_SHIP: Final = frozenset({CommandKind.TRACK, CommandKind.CONFIRM})
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a person has to know of one reason, and what the reason does to the calls of its order."""
+    """What a person has to know of one reason, what the reason does to the calls of its order, and what ends it."""
 
     meaning: str
     cure: str  # what a person does about it
-    blocks: bool = False  # no call of the order is made while it stands
-    stops_call: bool = False  # a call that the order needs has ended without success, and only a person opens it again
-    can_be_settled: bool = True  # by `orders settle`
+    holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
+    ends_by: EndsBy = EndsBy.SETTLE
 
 
 #: One row for each reason, in the order of docs/attention.md.
@@ -73,26 +105,31 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the facts want a state that no row of the table leads to",
         "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the order's "
         "next event moves it.",
-        blocks=True,
-        can_be_settled=False,
+        holds=_EVERY,
+        ends_by=EndsBy.UPGRADE,
     ),
     Reason.UNKNOWN_STATE: About(
         "Mirakl shows a state that this version does not know",
         "Look at the order in Mirakl's portal. It goes on by itself at the next state that we know; upgrade orderflow "
         "if Mirakl has a new one.",
+        holds=_EVERY,
+        ends_by=EndsBy.FACT,
     ),
     Reason.NEEDS_DECISION: About(
         "the shop's policy leaves the acceptance of this order to a person",
         "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, or in Mirakl's portal, "
         "before its deadline.",
+        ends_by=EndsBy.FACT,
     ),
     Reason.NOTHING_TO_ACCEPT: About(
         "Mirakl waits for a decision on an order that it shows without lines",
         "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
+        ends_by=EndsBy.FACT,
     ),
     Reason.ADDRESS_MISSING: About(
         "Mirakl shows SHIPPING without an address; the order is read again",
         "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
+        ends_by=EndsBy.FACT,
     ),
     Reason.NOTHING_TO_IMPORT: About(
         "Mirakl shows SHIPPING without any open line",
@@ -103,19 +140,19 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl refused the acceptance and still waits for it",
         "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend the cause and "
         "`orders retry ORDER --reason WHY`.",
-        stops_call=True,
+        ends_by=EndsBy.RETRY,
     ),
     Reason.IMPORT_REJECTED: About(
         "the order cannot be imported as it is, or the OMS refused it",
         "Mend what the OMS names (`orders show ORDER --received` has its words), then `orders retry ORDER --reason "
         "WHY`; a changed order is tried again by itself.",
-        stops_call=True,
+        ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(
         "the OMS holds this order, and no attempt of ours explains it",
         "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
         "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
-        stops_call=True,
+        ends_by=EndsBy.RETRY,
     ),
     Reason.TRACKING_REJECTED: About(
         "Mirakl refused the tracking",
@@ -126,24 +163,24 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl refused to mark the order shipped, on the tracking that it holds",
         "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
         "`orders retry ORDER --reason WHY` asks once more.",
-        stops_call=True,
+        ends_by=EndsBy.RETRY,
     ),
     Reason.GAVE_UP: About(
         "a call was retried until its deadline",
         "When the remote works again, `orders retry ORDER --reason WHY`.",
-        stops_call=True,
+        ends_by=EndsBy.RETRY,
     ),
     Reason.NOT_APPLIED: About(
         "Mirakl said yes several times and never did it",
         "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
         "`orders retry ORDER --reason WHY`.",
-        stops_call=True,
+        ends_by=EndsBy.RETRY,
     ),
     Reason.OMS_CANCELED: About(
         "the OMS canceled the order or a line; nothing is sent until a person settles it",
         "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
         "`orders settle ORDER --reason WHY` lets its calls go on.",
-        blocks=True,
+        holds=_EVERY,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
         "Mirakl canceled an order that the OMS has, or may have",
@@ -167,6 +204,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",
         "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is notified only then.",
+        ends_by=EndsBy.SENT,
     ),
     Reason.SENT_BEFORE_SHIPPING: About(
         "the goods left before Mirakl allowed it",
@@ -188,19 +226,59 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.HELD: About(
         "a person holds this order",
-        "When its cause is gone, `orders settle ORDER --reason WHY` lets its calls go on.",
-        blocks=True,
+        "When its cause is gone, `orders release ORDER --reason WHY` lets its calls go on.",
+        holds=_EVERY,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.NOT_OURS_TO_SHIP: About(
+        "somebody else ships this order: `can_shop_ship` is false, or the fulfilment centre is not ours",
+        "Look at the fulfilment centre in Mirakl's portal. It goes on when a read shows that the shop ships it.",
+        # OR21 is not held: a centre that is not ours refuses the answer by itself, and a missed answer loses the sale.
+        holds=_IMPORT | _SHIP,
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.PARTLY_WITHDRAWN: About(
+        "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
+        "Agree with the marketplace what is still to be sent. `orders release ORDER --reason WHY` imports the order as "
+        "Mirakl shows it.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.QUANTITY_MISSING: About(
+        "Mirakl shows a line without a quantity",
+        "Look at the line in Mirakl's portal, and ask the operator. It goes on when a read shows the quantity.",
+        holds=_IMPORT,
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.UNKNOWN_LINE_STATE: About(
+        "Mirakl shows a line in a state that this version does not know",
+        "Look at the line in Mirakl's portal. If it has to be sent, `orders release ORDER --reason WHY` imports it.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.SHIPPED_BEFORE: About(
+        "an earlier read showed this order shipped, the newest shows SHIPPING, and the OMS does not have it",
+        "Find out whether the goods left. If they did not, `orders release ORDER --reason WHY` imports the order; if "
+        "they did, mark it shipped in Mirakl's portal.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.WITHDRAWN_AFTER_IMPORT: About(
+        "everything of the order is canceled or refunded, and the OMS has it",
+        "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
+        holds=_SHIP,
     ),
 }
 
-_NOT_KNOWN: Final = About("", "")
+_NOT_KNOWN: Final = About("", "", ends_by=EndsBy.UPGRADE)
 
 
 def markdown() -> str:
     """The table, for docs/attention.md."""
     lines = ["| reason | meaning | cure | holds |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {row.meaning} | {row.cure} | {'yes' if row.blocks else ''} |" for name, row in REASONS.items()
+        f"| `{name}` | {row.meaning} | {row.cure} | {', '.join(kind for kind in CommandKind if kind in row.holds)} |"
+        for name, row in REASONS.items()
     ]
     return "\n".join(lines)
 
@@ -249,11 +327,23 @@ class StandingAttention(Attention):
 
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
     """Every reason that the order has now, without those that a person has settled."""
-    settled = {token for one in facts.decisions if one.kind == DecisionKind.SETTLE for token in one.subject}
+    ended = {(token, one.kind) for one in facts.decisions for token in one.subject}
     found = {*_of_commands(facts, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
     if state.is_final:
         found |= {*_of_final(facts, state)}
-    return tuple(sorted(one for one in found if one.token not in settled))
+    return tuple(sorted(one for one in found if (one.token, _ended_by(one)) not in ended))
+
+
+def can_be_settled(one: Attention) -> bool:
+    """Whether `orders settle` names this reason: it informs, or a person says whose order the OMS has."""
+    return one.about.ends_by is EndsBy.SETTLE or one.reason is Reason.ALREADY_IN_OMS
+
+
+def _ended_by(one: Attention) -> DecisionKind | None:
+    """The kind of decision that ends this reason if it names it. Older settles name any reason."""
+    if one.about.ends_by is EndsBy.RELEASE:
+        return None if one.reason is Reason.HELD else DecisionKind.RELEASE
+    return None if one.about.ends_by is EndsBy.FACT and one.about.holds else DecisionKind.SETTLE
 
 
 _REJECTED: Final = {
@@ -302,10 +392,10 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.NOTHING_TO_ACCEPT)
     elif snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
         yield Attention(Reason.NEEDS_DECISION)
-    if state == State.SHIPPING and not snapshot.has_address:
-        yield Attention(Reason.ADDRESS_MISSING)
-    if state == State.SHIPPING and not snapshot.owed_lines:
-        yield Attention(Reason.NOTHING_TO_IMPORT)
+    if state == State.SHIPPING:
+        yield from _before_import(facts, snapshot)
+    if snapshot.state == "SHIPPING":
+        yield from _while_shipping(facts, policy, snapshot)
     if state == State.DISPATCHED and _ships_too_early(snapshot):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     shown = snapshot.tracking
@@ -314,14 +404,48 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if not state.is_final and (canceled := _canceled_in_oms_hands(facts, snapshot)):
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
     for line in snapshot.lines:
-        if sent_quantity(facts, line.id) > (line.quantity or 1):
+        if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
             yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
 
 
+def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
+    """Why an order that the OMS does not have yet is not imported."""
+    lines = snapshot.owed_lines
+    if not snapshot.has_address:
+        yield Attention(Reason.ADDRESS_MISSING)
+    if not lines:
+        yield Attention(Reason.NOTHING_TO_IMPORT)
+    if parts := [f"{line.id} (part of {line.quantity})" for line in lines if line.withdrawn is Withdrawn.PART]:
+        yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(parts))
+    if missing := [line.id for line in lines if line.quantity is None]:
+        yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
+    if unknown := [f"{line.id} {line.state}" for line in lines if line.state not in OWED_LINE_STATES]:
+        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown))
+    if facts.shipped_seen and lines:
+        yield Attention(Reason.SHIPPED_BEFORE)
+
+
+def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
+    """Why an order that Mirakl lets the shop send may not be sent."""
+    if not (snapshot.can_ship and snapshot.centre in policy.centres):
+        yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
+    if import_known(facts) and not snapshot.owed_lines and any(_is_withdrawn(line) for line in snapshot.lines):
+        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT)
+
+
+def _is_withdrawn(line: Line) -> bool:
+    """Whether the line will not be sent any more, and did not leave."""
+    left_or_incident = line.state in AFTER_SHIPPING or line.state.startswith("INCIDENT") or line.shipped
+    return not line.is_owed and not left_or_incident
+
+
 def _is_held(facts: Facts) -> bool:
-    """Whether a person's newest decision is to hold. A retry is left out, because it does not end a hold."""
-    last = last_decision(facts, DecisionKind.HOLD, DecisionKind.SETTLE, DecisionKind.ACCEPT, DecisionKind.REFUSE)
-    return last is not None and last.kind == DecisionKind.HOLD
+    """Whether a person holds the order. Only a release ends a hold. A version before ended it by a settle that names no
+    reason."""
+    ends = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and f"{Reason.HELD}:" in one.subject]
+    ends += [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and not one.subject]
+    held = last_decision(facts, DecisionKind.HOLD)
+    return held is not None and not any(end > held for end in ends)
 
 
 def _ships_too_early(snapshot: Snapshot) -> bool:
@@ -330,9 +454,20 @@ def _ships_too_early(snapshot: Snapshot) -> bool:
 
 
 def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
-    imported = {line for part in facts.parts for line in part.lines}
-    gone = [line for line in snapshot.lines if not line.is_owed and line.state not in AFTER_SHIPPING]
-    return [line.id for line in gone if line.id in imported]
+    """The lines that the OMS has, and that Mirakl withdrew or lowered since: their ids, with how much is left."""
+    handed = {line: pieces for one in facts.handovers for line, pieces in one.items}
+    imported = handed.keys() | {line for part in facts.parts for line in part.lines}
+    found = []
+    for line in snapshot.lines:
+        if line.id not in imported:
+            continue
+        if _is_withdrawn(line):
+            found.append(line.id)
+        elif line.withdrawn is Withdrawn.PART:
+            found.append(f"{line.id} (part of {line.quantity})")
+        elif line.is_owed and line.quantity is not None and line.quantity < handed.get(line.id, 0):
+            found.append(f"{line.id} ({line.quantity} of {handed[line.id]})")
+    return found
 
 
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:

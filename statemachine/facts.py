@@ -6,9 +6,8 @@ that equal facts are equal JSON.
 """
 
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from operator import attrgetter
 from typing import Final
 
 #: Before every instant that a remote can name.
@@ -347,13 +346,20 @@ class Facts:
         return _newer(self.snapshot, self.unknown)
 
 
-_BY_AGE = attrgetter("updated_at", "rank", "has_address", "read_at", "digest")
+#: How far Mirakl's clock may be ahead of ours.
+_AHEAD: Final = timedelta(minutes=5)
+
+
+def _age(one: Snapshot) -> tuple[datetime, int, bool, datetime, str]:
+    """The key of docs/rules.md 2. A date of the future counts as the start of its read, and freezes nothing."""
+    updated_at = one.read_at if one.updated_at > one.read_at + _AHEAD else one.updated_at
+    return updated_at, one.rank, one.has_address, one.read_at, one.digest
 
 
 def _newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:
     if one is None or other is None:
         return one or other
-    return max(one, other, key=_BY_AGE)
+    return max(one, other, key=_age)
 
 
 _NOTHING: Final = Facts()
@@ -381,5 +387,6 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     """The facts that one read adds."""
     if snapshot.state not in KNOWN_STATES:
         return Facts(unknown=snapshot)
-    debit_after_shipping = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
+    after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
+    debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     return Facts(snapshot=snapshot, shipped_seen=snapshot.state in AFTER_SHIPPING or debit_after_shipping)

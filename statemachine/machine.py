@@ -14,7 +14,7 @@ from statemachine.states import State, state_of
 from statemachine.table import TABLE, Edge
 
 #: Stored in every journal row. Raise it when the same facts begin to mean something else.
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class EventResult(StrEnum):

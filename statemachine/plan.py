@@ -95,7 +95,6 @@ def _is_tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
 def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:
     return (
         snapshot.state == "SHIPPING"
-        and not facts.shipped_seen
         and all_sent(facts)
         and not unsent_parts(facts)
         and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
@@ -110,9 +109,8 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
     if EPOCH < created_at < policy.not_before:  # an order without a date is not taken for an old one
         return ()
-    if any(one.about.blocks for one in attention):
-        return ()
-    open_needs = [need for need in needs if obstacle(facts, need) is None]
+    held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
+    open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]
     if any(need.kind == CommandKind.TRACK for need in open_needs):
         # The tracking goes first, in a call of its own: OR24 waits while OR23 is due. A tracking that was refused or
         # given up is not due any more, so it does not stop the shipment.
@@ -135,7 +133,7 @@ def read_after(facts: Facts) -> datetime | None:
     if snapshot.state == "WAITING_ACCEPTANCE":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.ACCEPT]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.ACCEPT]
-    if snapshot.state == "SHIPPING" and not facts.shipped_seen:
+    if snapshot.state == "SHIPPING":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.CONFIRM]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.CONFIRM]
     best = best_tracking(facts)

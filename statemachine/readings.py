@@ -69,11 +69,13 @@ def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 
 def all_sent(facts: Facts) -> bool:
-    """Whether the OMS sent every owed line. False if no line is owed, unless Mirakl shows the order shipped already."""
+    """Whether the OMS sent every owed line. If no line is owed any more, whether it sent every line."""
     if facts.snapshot is None or not facts.dispatches:
         return False
-    owed = facts.snapshot.owed_lines
-    return all(is_sent(facts, line) for line in owed) if owed else facts.snapshot.state in AFTER_SHIPPING
+    lines = facts.snapshot.owed_lines or facts.snapshot.lines
+    if facts.snapshot.state in AFTER_SHIPPING and not facts.snapshot.owed_lines:
+        return True
+    return bool(lines) and all(is_sent(facts, line) for line in lines)
 
 
 def unsent_parts(facts: Facts) -> tuple[int, ...]:

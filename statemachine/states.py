@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind
-from statemachine.facts import DEBIT, PAY_ON_SHIPMENT, Facts
+from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, Facts
 from statemachine.readings import all_sent, import_known, is_pending, last_answer, mirakl_state
 
 
@@ -42,8 +42,8 @@ class State(StrEnum):
     #: out.
     DISPATCHED = "dispatched"
 
-    #: A read once showed the order shipped (docs/rules.md 3). Only a read that shows it canceled moves it out. A better
-    #: tracking is still sent.
+    #: Mirakl shows the order shipped, or debits it after a read showed it shipped (docs/rules.md 3). A read moves it
+    #: out that shows it canceled, refused, or in SHIPPING again. A better tracking is still sent.
     SHIPPED = "shipped"
 
     #: Mirakl shows REFUSED: the seller refused every line, or the deadline passed. Final. If the OMS has the order, a
@@ -56,7 +56,7 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """No edge leads out of it."""
+        """No call is made any more. Only Mirakl's other final word moves the order."""
         return self in (State.REFUSED, State.CANCELED)
 
 
@@ -76,14 +76,23 @@ def is_refused(facts: Facts) -> bool:
 
 
 def is_shipped(facts: Facts) -> bool:
-    return facts.shipped_seen
+    """Mirakl shows the order shipped, or debits it after it was shipped. A newer SHIPPING wins (docs/rules.md 3)."""
+    snapshot = facts.snapshot
+    if snapshot is None or snapshot.state in AFTER_SHIPPING:
+        return snapshot is not None
+    if snapshot.state not in DEBIT or (snapshot.workflow == PAY_ON_SHIPMENT and not facts.shipped_seen):
+        return False
+    return facts.shipped_seen or any(line.shipped for line in snapshot.lines)
 
 
 def is_dispatched(facts: Facts) -> bool:
     """The goods left: the OMS sent every open line, OR24 was answered, or Mirakl debits what it debits only after
     shipping."""
     debit_of_shipment = (
-        facts.snapshot is not None and facts.snapshot.state in DEBIT and facts.snapshot.workflow == PAY_ON_SHIPMENT
+        facts.snapshot is not None
+        and facts.snapshot.state in DEBIT
+        and facts.snapshot.workflow == PAY_ON_SHIPMENT
+        and any(line.shipped for line in facts.snapshot.lines)
     )
     return debit_of_shipment or last_answer(facts, CommandKind.CONFIRM) is not None or all_sent(facts)
 

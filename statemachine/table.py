@@ -75,12 +75,14 @@ TABLE: Final = (
     Edge(AWAITING_PAYMENT, _IMPORT, IMPORTED, "the OMS has an order that is not paid"),
     Edge(AWAITING_PAYMENT, _SENT, DISPATCHED, "sent before it was paid"),
     Edge(AWAITING_PAYMENT, _READ, SHIPPED, "paid and shipped between two reads"),
+    Edge(AWAITING_PAYMENT, _READ, REFUSED, "refused while the customer's money was awaited"),
     Edge(AWAITING_PAYMENT, _READ, CANCELED, "the debit failed, or somebody canceled"),
     # Import.
     Edge(SHIPPING, _READ, AWAITING_PAYMENT, "the operator converted its workflow: payment first"),
     Edge(SHIPPING, _IMPORT, IMPORTED, "the OMS holds it: it said so, or it speaks of it, or a person settled it"),
     Edge(SHIPPING, _SENT_OR_SEEN, DISPATCHED, "sent before the import had settled"),
     Edge(SHIPPING, _READ, SHIPPED, "a person shipped it in the portal"),
+    Edge(SHIPPING, _READ, REFUSED, "refused before the import"),
     Edge(SHIPPING, _READ, CANCELED, "canceled before the import"),
     # Dispatch.
     Edge(IMPORTED, _SENT_OR_SEEN, DISPATCHED, "the OMS sent every open line"),
@@ -88,7 +90,17 @@ TABLE: Final = (
     Edge(IMPORTED, _READ, REFUSED, "the OMS works on an order that Mirakl refused"),
     Edge(IMPORTED, _READ, CANCELED, "canceled after the import"),
     Edge(DISPATCHED, _READ, SHIPPED, "Mirakl shows it shipped"),
+    # A newer read wins over what was concluded (docs/rules.md 3).
+    Edge(DISPATCHED, _READ, SHIPPING, "one parcel was shipped and debited; the rest is still to be sent"),
+    Edge(DISPATCHED, _READ, IMPORTED, "one parcel was shipped and debited; the OMS has the rest"),
     Edge(DISPATCHED, _READ, REFUSED, "the OMS sent an order that Mirakl refused"),
     Edge(DISPATCHED, _READ, CANCELED, "canceled after the goods had left, or the debit of the shipment failed"),
+    Edge(SHIPPED, _READ, SHIPPING, "Mirakl shows SHIPPING again, and the OMS does not have it"),
+    Edge(SHIPPED, _READ, IMPORTED, "Mirakl shows SHIPPING again; the OMS has it"),
+    Edge(SHIPPED, _READ, DISPATCHED, "Mirakl shows SHIPPING again; the OMS sent it"),
+    Edge(SHIPPED, _READ, REFUSED, "refused after shipping"),
     Edge(SHIPPED, _READ, CANCELED, "canceled after shipping"),
+    # Mirakl's last word counts.
+    Edge(REFUSED, _READ, CANCELED, "Mirakl shows it canceled after it was refused"),
+    Edge(CANCELED, _READ, REFUSED, "Mirakl shows it refused after it was canceled"),
 )

@@ -260,7 +260,7 @@ def orders_hold(
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Hold an order: nothing is sent until it is settled.
+    """Hold an order: nothing is sent until it is released.
 
     \b
     Example:
@@ -280,13 +280,33 @@ def orders_settle(
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Mark the attention reasons that an order has now as done. A held order goes on.
+    """Mark the attention reasons that an order has now as done, except those that block.
 
     \b
     Example:
       orderflow orders settle 5f4dcc3b-A --reason "agreed with the warehouse"
     """
     _decide(context, DecisionKind.SETTLE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+
+
+@commands.command("release")
+def orders_release(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """End a hold, and let calls go that wait for a person.
+
+    \b
+    Example:
+      orderflow orders release 5f4dcc3b-A --reason "agreed with the marketplace"
+    """
+    _decide(context, DecisionKind.RELEASE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
 
 
 @commands.command("retry")

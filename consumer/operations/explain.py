@@ -13,7 +13,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
-from statemachine.attention import Reason
+from statemachine.attention import EndsBy, Reason
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, Tracking
@@ -157,7 +157,7 @@ def _waits_for(
     policy: Policy,
     now: datetime,
 ) -> str:
-    blocking = [one for one in order.attention if one.about.blocks]
+    blocking = [one for one in order.attention if len(one.about.holds) == len(CommandKind)]
     if blocking:
         return f"a person: {blocking[0].about.meaning}"
     live = [command for command in commands if command.state.is_live]
@@ -216,7 +216,7 @@ def _outside(order: OrderRow, policy: Policy) -> str:
 def _blocked(order: OrderRow) -> str:
     """A call that ended without success, and that only a person opens again."""
     for one in order.attention:
-        if one.about.stops_call:
+        if one.about.holds or one.about.ends_by is EndsBy.RETRY:
             return f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "")
     return ""
 
@@ -274,9 +274,9 @@ def _dispatched(facts: Facts) -> str:
 
 
 def _happens_next(order: OrderRow, policy: Policy) -> str:
-    blocking = {one.reason for one in order.attention if one.about.blocks}
+    blocking = {one.reason for one in order.attention if len(one.about.holds) == len(CommandKind)}
     if blocking:
-        return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person settles it'}"
+        return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person lets it go on'}"
     if order.state is State.WAITING_ACCEPTANCE and acceptance(order.facts, policy) is DecisionKind.REFUSE:
         return "OR21 refuses every line, and a read shows it refused"
     return _NEXT[order.state]

@@ -15,7 +15,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from consumer.operations.explain import Explanation, explain
-from statemachine.attention import Reason
+from statemachine.attention import EndsBy, Reason, can_be_settled
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind, Facts
@@ -103,7 +103,9 @@ def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime) ->
             return _to_settle(order)
         case DecisionKind.RETRY:
             return _to_retry(order, command_rows.of_order(store, order.key), at)
-        case DecisionKind.RELEASE | DecisionKind.SENT | DecisionKind.HANDLED:
+        case DecisionKind.RELEASE:
+            return _to_release(order)
+        case DecisionKind.SENT | DecisionKind.HANDLED:
             _require_not_final(order)
             raise NotPossible(f"{kind} is not offered yet")
 
@@ -118,15 +120,20 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
 
 
 def _to_settle(order: OrderRow) -> tuple[str, ...]:
-    """Every attention reason that stands now and that a person can settle.
-
-    `held` is not named: the decision ends the hold as it is. If it named `held`, a later hold would be settled too.
-    """
-    found = [one for one in order.attention if one.about.can_be_settled]
+    """Every attention reason that stands now and that a person can settle."""
+    found = [one for one in order.attention if can_be_settled(one)]
     if not found:
-        left = " but no_edge, which only an upgrade ends" if order.attention else ""
-        raise NotPossible(f"{_name(order)}: nothing to settle{left}")
-    return tuple(one.token for one in found if one.reason != Reason.HELD)
+        left = ", ".join(one.reason for one in order.attention)
+        raise NotPossible(f"{_name(order)}: nothing to settle" + (f": {left} ends in another way" if left else ""))
+    return tuple(one.token for one in found)
+
+
+def _to_release(order: OrderRow) -> tuple[str, ...]:
+    """Every attention reason that stands now and that a person can let go. Raises NotPossible if there is none."""
+    found = [one for one in order.attention if one.about.ends_by is EndsBy.RELEASE]
+    if not found:
+        raise NotPossible(f"{_name(order)}: nothing to release")
+    return tuple(one.token for one in found)
 
 
 def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> tuple[str, ...]:

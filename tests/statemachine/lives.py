@@ -4,7 +4,7 @@ The enumeration of the table and the property tests use this small model of the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from statemachine import facts as f
@@ -120,12 +120,19 @@ class Life:
 
     shown: tuple[tuple[str, str], ...]
 
+    def lines(self, step: int) -> tuple[Line, ...]:
+        """The lines of a debit that follows a shipment have a shipped_date; those of another debit have none."""
+        state, workflow = self.shown[step]
+        before = {shown for shown, _ in self.shown[:step]}
+        shipped = before & {*f.AFTER_SHIPPING, *(["SHIPPING"] if workflow == f.PAY_ON_SHIPMENT else [])}
+        return tuple(replace(line, shipped=bool(shipped) and state in f.DEBIT) for line in LINES)
+
     def events(self) -> tuple[Event, ...]:
         """Everything that can be reported of this life: each state read early and late, answers, reports."""
         found: list[Event] = []
         for step, (state, workflow) in enumerate(self.shown):
             for began in (step, 100 + step):  # before and after the grace period of every answer
-                found.append(snapshot_event(read(state, workflow, updated=step, began=began)))
+                found.append(snapshot_event(read(state, workflow, updated=step, began=began, lines=self.lines(step))))
             if state == "WAITING_ACCEPTANCE":  # a read that began earlier, and shows a newer update
                 found.append(snapshot_event(read(state, workflow, updated=step + 0.5, began=step)))
         found += [spoke(), sent()]
@@ -143,13 +150,23 @@ def lives() -> Iterator[Life]:
         full = _full_life(workflow)
         yield Life(full)
         waiting = next(i for i, (state, _) in enumerate(full) if state == "WAITING_ACCEPTANCE")
-        yield Life((*full[: waiting + 1], ("REFUSED", workflow)))
         for end in range(waiting + 1, len(full)):
+            yield Life((*full[:end], ("REFUSED", workflow)))
             yield Life((*full[:end], ("CANCELED", workflow)))
     due = [(state, f.PAY_ON_DUE_DATE) for state in ("WAITING_ACCEPTANCE", "SHIPPING")]
     converted = [(state, f.PAY_ON_ACCEPTANCE) for state in (*f.DEBIT, "SHIPPING", "SHIPPED")]
     yield Life((*due, *converted))
     yield Life((*due, *converted[:2], ("CANCELED", f.PAY_ON_ACCEPTANCE)))
+    for workflow in (f.PAY_ON_DELIVERY, f.PAY_ON_DUE_DATE):  # a debit right after the acceptance
+        early = ("WAITING_ACCEPTANCE", *f.DEBIT, "SHIPPING", "SHIPPED")
+        yield Life(tuple((state, workflow) for state in early))
+    # One parcel is shipped and debited, then the order is in SHIPPING again.
+    by_parcel = ("WAITING_ACCEPTANCE", "SHIPPING", "WAITING_DEBIT", "SHIPPING", "SHIPPED")
+    yield Life(tuple((state, f.PAY_ON_SHIPMENT) for state in by_parcel))
+    for ends in (("REFUSED", "CANCELED"), ("CANCELED", "REFUSED")):
+        yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("WAITING_ACCEPTANCE", *ends)))
+    undone = ("WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "SHIPPING", "CLOSED")
+    yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in undone))
 
 
 def _full_life(workflow: str) -> tuple[tuple[str, str], ...]:

@@ -26,7 +26,7 @@ def test_the_page_about_attention_is_made_from_the_table() -> None:
 def test_a_reason_that_only_a_newer_version_knows_blocks_nothing() -> None:
     unknown = Attention("of_tomorrow")  # type: ignore[arg-type]
     assert unknown.about.meaning == ""
-    assert not unknown.about.blocks
+    assert not unknown.about.holds
 
 
 def test_a_reason_of_a_call_names_the_call_and_its_round() -> None:

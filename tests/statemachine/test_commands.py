@@ -278,8 +278,86 @@ def test_the_debit_after_shipping_is_no_step_back() -> None:
     debit = known(seen("WAITING_DEBIT_PAYMENT", workflow=f.PAY_ON_SHIPMENT), sent(), answered(CommandKind.CONFIRM))
     assert state_of(debit) is State.DISPATCHED
     assert kinds(debit) == [CommandKind.TRACK]
+    shipped = (Line("L1", "SHIPPED", "MUG", 2, shipped=True),)
     for workflow in (f.PAY_ON_DELIVERY, f.PAY_ON_DUE_DATE):
-        assert state_of(known(seen("WAITING_DEBIT", workflow=workflow))) is State.SHIPPED
+        assert state_of(known(seen("WAITING_DEBIT", workflow=workflow, lines=shipped))) is State.SHIPPED
+
+
+@pytest.mark.parametrize("workflow", [f.PAY_ON_DELIVERY, f.PAY_ON_DUE_DATE, f.PAY_ON_SHIPMENT])
+def test_a_debit_without_a_shipped_date_is_no_shipment_and_the_order_is_imported_later(workflow: str) -> None:
+    """docs/rules.md 3: Mirakl may debit right after the acceptance, in any workflow."""
+    debit = known(seen("WAITING_DEBIT", workflow=workflow))
+    assert state_of(debit) is State.AWAITING_PAYMENT
+    shipping = join(debit, seen("SHIPPING", workflow=workflow, updated=1).new_facts)
+    assert planned(shipping) == Planned(State.SHIPPING, due=(CommandKind.IMPORT,))
+
+
+def test_an_order_that_was_shipped_and_is_in_shipping_again_is_imported_only_when_a_person_releases_it() -> None:
+    facts = known(seen("SHIPPED"), seen("SHIPPING", updated=1))
+    assert planned(facts) == Planned(State.SHIPPING, attention=(Reason.SHIPPED_BEFORE,))
+    assert kinds(join(facts, decided(DecisionKind.RELEASE, "shipped_before:").new_facts)) == [CommandKind.IMPORT]
+
+
+def test_one_parcel_shipped_and_debited_then_shipping_again_holds_nothing() -> None:
+    one_left = (Line("L1", "SHIPPED", "MUG", 2, shipped=True), Line("L2", "SHIPPING", "TEE", 1))
+    debit = known(seen("WAITING_DEBIT", workflow=f.PAY_ON_SHIPMENT, lines=one_left))
+    assert state_of(debit) is State.DISPATCHED
+    back = join(debit, seen("SHIPPING", workflow=f.PAY_ON_SHIPMENT, lines=one_left, updated=1).new_facts)
+    assert planned(back) == Planned(State.SHIPPING, due=(CommandKind.IMPORT,))
+
+
+def test_a_date_of_the_future_does_not_freeze_the_order() -> None:
+    """docs/rules.md 2: it counts as the start of its read."""
+    facts = known(seen("SHIPPING", updated=10**9), seen("CANCELED", updated=900, began=1000))
+    assert state_of(facts) is State.CANCELED
+
+
+# -- What is owed ------------------------------------------------------------------------------------------------
+
+REFUNDED = Line("L1", "SHIPPING", "MUG", 2, f.Withdrawn.WHOLE)
+PARTLY = Line("L1", "SHIPPING", "MUG", 2, f.Withdrawn.PART)
+
+
+def test_an_order_that_is_refunded_before_the_import_is_not_imported_and_told() -> None:
+    facts = known(seen("SHIPPING", lines=(REFUNDED,)))
+    assert planned(facts) == Planned(State.SHIPPING, attention=(Reason.NOTHING_TO_IMPORT,))
+
+
+def test_an_order_that_is_refunded_after_the_import_is_told_and_not_reported_until_it_is_settled() -> None:
+    imported = known(seen("SHIPPING", lines=(REFUNDED,)), answered(CommandKind.IMPORT))
+    assert Reason.WITHDRAWN_AFTER_IMPORT in reasons(imported)
+    dispatched = join(imported, sent().new_facts)
+    assert kinds(dispatched) == []
+    assert kinds(join(dispatched, settled("withdrawn_after_import:").new_facts)) == [CommandKind.TRACK]
+
+
+def test_a_part_of_a_line_that_is_withdrawn_waits_for_a_release_and_no_settle_ends_it() -> None:
+    facts = known(seen("SHIPPING", lines=(PARTLY,)))
+    assert planned(facts) == Planned(State.SHIPPING, attention=(Reason.PARTLY_WITHDRAWN,))
+    token = plan(facts, POLICY).attention[0].token
+    assert kinds(join(facts, settled(token).new_facts)) == []
+    assert kinds(join(facts, decided(DecisionKind.RELEASE, token).new_facts)) == [CommandKind.IMPORT]
+
+
+def test_a_line_without_quantity_or_in_an_unknown_state_is_not_imported() -> None:
+    missing = known(seen("SHIPPING", lines=(Line("L1", "SHIPPING", "MUG", None),)))
+    assert planned(missing) == Planned(State.SHIPPING, attention=(Reason.QUANTITY_MISSING,))
+    unknown = known(seen("SHIPPING", lines=(Line("L1", "ON_THE_MOON", "MUG", 1),)))
+    assert planned(unknown) == Planned(State.SHIPPING, attention=(Reason.UNKNOWN_LINE_STATE,))
+
+
+@pytest.mark.parametrize("change", [{"can_ship": False}, {"centre": "ELSEWHERE"}])
+def test_an_order_that_somebody_else_ships_is_not_imported_until_a_read_changes_it(change: dict[str, object]) -> None:
+    foreign = snapshot_event(replace(read("SHIPPING"), digest="foreign", **change))  # type: ignore[arg-type]
+    assert planned(known(foreign)) == Planned(State.SHIPPING, attention=(Reason.NOT_OURS_TO_SHIP,))
+    assert kinds(known(foreign, sent())) == []
+    assert kinds(known(foreign, seen("SHIPPING", updated=1))) == [CommandKind.IMPORT]
+
+
+def test_a_lowered_quantity_after_the_import_is_told() -> None:
+    handed = said(handovers=(f.Handover(at(0), (("L1", 2),)),))
+    facts = known(seen("SHIPPING", lines=(Line("L1", "SHIPPING", "MUG", 1),)), spoke(), handed)
+    assert reasons(facts) == [Reason.LINES_CANCELED_AFTER_IMPORT]
 
 
 def test_a_converted_order_does_not_fall_back_from_shipped() -> None:
@@ -398,11 +476,15 @@ def test_an_oms_cancel_never_cancels_but_holds_every_command_until_settled(state
     assert reasons(again) == [Reason.OMS_CANCELED], "a new cancellation needs a person again"
 
 
-def test_a_hold_stops_every_call_until_it_is_settled() -> None:
+def test_a_hold_stops_every_call_until_it_is_released() -> None:
     facts = known(seen("SHIPPING"), decided(DecisionKind.HOLD, when=1))
     assert kinds(facts) == []
     assert reasons(facts) == [Reason.HELD]
-    assert kinds(join(facts, decided(DecisionKind.SETTLE, when=2).new_facts)) == [CommandKind.IMPORT]
+    for other in (decided(DecisionKind.SETTLE, "held:", when=2), decided(DecisionKind.ACCEPT, when=2)):
+        assert reasons(join(facts, other.new_facts)) == [Reason.HELD]
+    released = join(facts, decided(DecisionKind.RELEASE, "held:", when=2).new_facts)
+    assert kinds(released) == [CommandKind.IMPORT]
+    assert reasons(join(released, decided(DecisionKind.HOLD, when=3).new_facts)) == [Reason.HELD]
 
 
 def test_a_retry_by_hand_opens_the_next_round_under_a_new_key() -> None:
@@ -441,12 +523,10 @@ def test_a_read_of_an_unknown_state_ends_the_wait_for_a_read() -> None:
     assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
 
 
-def test_an_unknown_state_changes_nothing_and_needs_a_person() -> None:
+def test_an_unknown_state_parks_the_order_and_needs_a_person() -> None:
     odd = snapshot_event(replace(read("SHIPPING", updated=9), state="ON_HOLD", rank=-1, digest="odd"))
     facts = known(seen("WAITING_ACCEPTANCE"), odd)
-    assert planned(facts) == Planned(
-        State.WAITING_ACCEPTANCE, due=(CommandKind.ACCEPT,), attention=(Reason.UNKNOWN_STATE,)
-    )
+    assert planned(facts) == Planned(State.WAITING_ACCEPTANCE, attention=(Reason.UNKNOWN_STATE,))
     assert reasons(join(facts, seen("SHIPPING", updated=10).new_facts)) == []
     assert state_of(known(odd)) is State.NEW
 

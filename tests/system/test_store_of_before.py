@@ -511,7 +511,7 @@ def test_a_person_can_go_on_deciding(before: Stored) -> None:
     assert before.live_keys("MANDATORY-RETRIED") == [("confirm_shipment", "", 2)]
     before.decide("accept", "UNDECIDED")
     assert before.live_keys("UNDECIDED") == [("accept_order", "accept", 0)]
-    before.decide("settle", "HELD")
+    before.decide("release", "HELD")
     assert before.live_keys("HELD") == [("import_order", "", 0)]
 
 

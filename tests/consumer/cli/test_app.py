@@ -146,7 +146,7 @@ def test_the_help_has_examples_and_exit_codes() -> None:
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
-    decisions = [("orders", kind) for kind in ("accept", "refuse", "hold", "settle", "retry")]
+    decisions = [("orders", kind) for kind in ("accept", "refuse", "hold", "release", "settle", "retry")]
     rest = [
         ("run",),
         ("init",),

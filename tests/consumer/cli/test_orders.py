@@ -194,9 +194,9 @@ def test_who_decides_can_be_named(desk: Desk) -> None:
     assert desk.row.facts.decisions[0].who == "ana"
 
 
-def test_an_order_is_held_settled_and_retried(desk: Desk) -> None:
+def test_an_order_is_held_released_and_retried(desk: Desk) -> None:
     desk.shows("SHIPPING")
     assert "a person holds this order" in output_of("orders", "hold", "O-1", "--reason", "x", "--yes")
-    assert "import_order is due" in output_of("orders", "settle", "O-1", "--reason", "x", "--yes")
+    assert "import_order is due" in output_of("orders", "release", "O-1", "--reason", "x", "--yes")
     desk.work()  # the import is refused: the bytes of the order are not in the store
     assert "import_order is due" in output_of("orders", "retry", "O-1", "--reason", "x", "--yes")

@@ -208,7 +208,7 @@ def test_what_happens_next_names_the_refusal_of_a_person(desk: Desk) -> None:
 def test_nothing_is_sent_for_a_held_order(desk: Desk) -> None:
     desk.shows("SHIPPING")
     desk.apply(decided(DecisionKind.HOLD))
-    assert desk.explain().happens_next == "nothing is sent until a person settles it"
+    assert desk.explain().happens_next == "nothing is sent until a person lets it go on"
 
 
 def test_an_order_without_an_edge_waits_for_an_upgrade(desk: Desk) -> None:

@@ -85,7 +85,7 @@ def test_no_edge_cannot_be_settled(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     with desk.store.writing() as connection:
         connection.execute(sa.update(schema.orders).values(attention='[["no_edge", "", "2026-03-01T00:00:00+00:00"]]'))
-    with pytest.raises(NotPossible, match="nothing to settle but no_edge, which only an upgrade ends"):
+    with pytest.raises(NotPossible, match="nothing to settle: no_edge ends in another way"):
         do(desk, DecisionKind.SETTLE)
 
 
@@ -139,21 +139,21 @@ def test_the_newest_answer_counts(desk: Desk) -> None:
     assert calls(desk) == [Call("accept_order", "accept", 0, "open"), Call("accept_order", "refuse", 0, "obsolete")]
 
 
-def test_a_hold_stops_every_call_until_it_is_settled_and_can_come_again(desk: Desk) -> None:
+def test_a_hold_stops_every_call_until_it_is_released_and_can_come_again(desk: Desk) -> None:
     desk.shows("SHIPPING")
     for _ in range(2):
         assert reasons(do(desk, DecisionKind.HOLD)) == ["held"]
         assert calls(desk) == [Call("import_order", "", 0, "obsolete")]
-        assert do(desk, DecisionKind.SETTLE).attention == ()
+        assert do(desk, DecisionKind.RELEASE).attention == ()
         assert calls(desk) == [Call("import_order", "", 0, "open")]
 
 
-def test_settle_covers_every_reason_of_now_and_none_that_comes_later(desk: Desk) -> None:
+def test_settle_covers_what_informs_now_and_neither_what_blocks_nor_what_comes_later(desk: Desk) -> None:
     desk.shows("SHIPPING")
     assert reasons(desk.apply(parcel("L1", 3))) == ["partly_sent", "quantity_exceeds_order"]
     settled = do(desk, DecisionKind.SETTLE)
-    assert settled.attention == ()
-    assert settled.facts.decisions[0].subject == ("partly_sent:", "quantity_exceeds_order:L1")
+    assert reasons(settled) == ["partly_sent"]
+    assert settled.facts.decisions[0].subject == ("quantity_exceeds_order:L1",)
     assert reasons(desk.apply(parcel("L2", 2))) == ["quantity_exceeds_order"]
 
 
@@ -167,9 +167,9 @@ def test_an_order_that_the_oms_has_already_counts_as_imported_once_settled(desk:
 def test_decisions_of_the_same_instant_are_all_kept(desk: Desk) -> None:
     desk.shows("SHIPPING")
     now = desk.clock.now()
-    for kind in (DecisionKind.HOLD, DecisionKind.SETTLE, DecisionKind.HOLD):
+    for kind in (DecisionKind.HOLD, DecisionKind.RELEASE):
         decide(desk.store, desk.orders, desk.row, kind, shops=["alpha"], who="ana", why="agreed", at=now)
-    assert desk.row.version == 4
+    assert desk.row.version == 3
 
 
 def test_retry_opens_a_refused_call_again(desk: Desk) -> None:
