@@ -1,5 +1,6 @@
 """Questions that several rules ask of the facts of an order."""
 
+from datetime import datetime
 from typing import Final
 
 from statemachine.commands import CommandKind, Policy
@@ -60,8 +61,28 @@ def is_sent(facts: Facts, line: Line) -> bool:
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
     """How many pieces of the line the parcels hold. A parcel reported twice counts once (docs/kornitx.md 9.4)."""
-    parcels = {(d.oms_id, d.tracking.number, d.at if d.dated else None, d.items) for d in facts.dispatches if d.items}
-    return sum(quantity for *_, items in parcels for line, quantity in items if line == line_id)
+    return sum(quantity for items in _parcels(facts) for line, quantity in items if line == line_id)
+
+
+def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
+    """The items of each parcel.
+
+    A parcel is known by its time and items: a later report of the same parcel under another number replaces the number.
+    Parcels with the same time and items are several if one report names several numbers for them. Without a time a
+    parcel is known by its number and items.
+    """
+    with_items = [dispatch for dispatch in facts.dispatches if dispatch.items]
+    numbers: dict[tuple[int, tuple[tuple[str, int], ...], datetime], dict[datetime, set[str]]] = {}
+    for one in with_items:
+        if one.dated:
+            reports = numbers.setdefault((one.oms_id, one.items, one.at), {})
+            reports.setdefault(one.told_at, set()).add(one.tracking.number)
+    dated = {(one.oms_id, one.items, one.tracking.number) for one in with_items if one.dated}
+    undated = {(one.oms_id, one.items, one.tracking.number) for one in with_items if not one.dated} - dated
+    parcels = [items for _, items, _ in undated]
+    for (_, items, _), reports in numbers.items():
+        parcels += [items] * max(len(together) for together in reports.values())
+    return parcels
 
 
 def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
@@ -119,14 +140,19 @@ def acceptance(facts: Facts, policy: Policy) -> DecisionKind | None:
 def best_tracking(facts: Facts) -> Tracking:
     """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
 
-    The same number reported again without its URL (status 8, then 64) is no other tracking.
+    Of two with the same time the one that was told later counts: it is a correction. The same number reported again
+    without its URL (status 8, then 64) is no other tracking.
     """
-    best = max(facts.dispatches, key=lambda d: (bool(d.tracking.number), d.at, d.tracking), default=None)
+    best = max(facts.dispatches, key=_by_news, default=None)
     if best is None:
         return Tracking()
     named = (best.tracking.carrier, best.tracking.number)
     same = [d.tracking for d in facts.dispatches if (d.tracking.carrier, d.tracking.number) == named]
     return max(same, key=lambda tracking: (bool(tracking.url), tracking))
+
+
+def _by_news(dispatch: Dispatch) -> tuple[bool, datetime, datetime, Tracking]:
+    return bool(dispatch.tracking.number), dispatch.at, dispatch.told_at, dispatch.tracking
 
 
 def tracking_held(facts: Facts) -> Tracking:

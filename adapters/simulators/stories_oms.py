@@ -210,11 +210,11 @@ def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
 
 OMS: Final[dict[str, Story]] = {
     # Another number under the same dispatch_datetime: the later told one wins.
-    "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2, waits_for="core"),
+    "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2),
     # The same number with another carrier under the same dispatch_datetime.
-    "carrier_corrected": Story(_carrier_corrected, waits_for="core"),
+    "carrier_corrected": Story(_carrier_corrected),
     # A partial parcel gets another number, and is still one parcel.
-    "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3, waits_for="core"),
+    "renumbered_partial": Story(_renumbered_partial, lines=(2, 2), trackings=3),
     # The report has an item without external_ref, and texts in place of numbers.
     "odd_types": Story(_odd_types, lines=(1, 2)),
     # The OMS cancels one part of two, and sends the other by status alone.

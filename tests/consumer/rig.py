@@ -228,11 +228,22 @@ class Rig:
     # -- Steps ---------------------------------------------------------------------------------------------------
 
     def add(
-        self, order_id: str, shop: str = "alpha", *, sku: str = "MUG-11OZ-WHT", lines: int = 1, **fields: Any
+        self,
+        order_id: str,
+        shop: str = "alpha",
+        *,
+        sku: str = "MUG-11OZ-WHT",
+        lines: int = 1,
+        quantity: int = 1,
+        **fields: Any,
     ) -> None:
         """Add an order at Mirakl, created now."""
         order = build_order(
-            MARKETPLACES[shop], order_id, created=self.clock.now(), lines=[Line(sku) for _ in range(lines)], **fields
+            MARKETPLACES[shop],
+            order_id,
+            created=self.clock.now(),
+            lines=[Line(sku, quantity) for _ in range(lines)],
+            **fields,
         )
         self.mirakl[shop].add_order(order)
 

@@ -1,6 +1,7 @@
 """What the OMS says, through the whole path: answers to the import, then its reports."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from adapters.messages.oms_events import oms_event
 from adapters.ports import NewRecord
 from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
+from statemachine.readings import best_tracking
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 CALLBACK = b'{"id":7,"external_ref":"1-A","status":8}'
@@ -121,3 +123,49 @@ def test_one_item_without_a_reference_does_not_cost_the_dispatch(rig: Rig) -> No
     assert rig.effects() == ["imported", "tracking", "shipped"]
     assert sum(int(entry.event.note.get("left_out", 0)) for entry in rig.journal()) == 1
     assert dead_letter_rows.newest(rig.store) == []
+
+
+AT = "2020-01-01 12:00:00"
+
+
+def parcel(line: str, number: str) -> dict[str, object]:
+    return {"dispatch_datetime": AT, "tracking": number, "items": [{"external_ref": line, "quantity": 1}]}
+
+
+def line_of(rig: Rig) -> str:
+    snapshot = rig.row().facts.snapshot
+    assert snapshot is not None
+    return snapshot.lines[0].id
+
+
+@pytest.mark.parametrize("second", [("Parcel Post", "A1"), ("Courier", "Z9")])
+def test_a_correction_under_the_same_time_is_sent_again(rig: Rig, second: tuple[str, str]) -> None:
+    """Another number, or another carrier with the same number. By its text, the correction is the smaller one."""
+    rig.imported()
+    for carrier, number in (("Royal Mail", "Z9"), second):
+        tell(rig, shipping_carrier=carrier, new_shipments=[parcel(line_of(rig), number)])
+    assert [(one.carrier, one.number) for one in rig.row().facts.sent] == sorted([("Royal Mail", "Z9"), second])
+    best = best_tracking(rig.row().facts)
+    assert (best.carrier, best.number) == second
+
+
+def test_a_parcel_under_another_number_does_not_count_twice(rig: Rig) -> None:
+    rig.imported(quantity=2)
+    for number in ("T1", "T2"):
+        tell(rig, status=512, new_shipments=[parcel(line_of(rig), number)])
+    assert rig.state() == "imported"
+    assert "shipped" not in rig.effects()
+
+
+def test_two_numbers_in_one_report_are_two_parcels(rig: Rig) -> None:
+    rig.imported(quantity=2)
+    tell(rig, status=512, new_shipments=[parcel(line_of(rig), number) for number in ("T1", "T2")])
+    assert rig.state() == "dispatched"
+
+
+def test_a_parcel_dated_in_the_future_counts_once_when_it_is_told_again(rig: Rig) -> None:
+    rig.imported(quantity=2)
+    soon = (rig.clock.now() + timedelta(seconds=90)).strftime("%Y-%m-%d %H:%M:%S")
+    for _ in range(3):
+        tell(rig, status=512, new_shipments=[parcel(line_of(rig), "T1") | {"dispatch_datetime": soon}], ref=str(_))
+    assert rig.state() == "imported"
