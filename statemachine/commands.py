@@ -8,7 +8,7 @@ asks for a retry. After a give-up, and if it was not applied, only a person's re
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -79,21 +79,12 @@ MAX_DISPROVED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is decided for every order of a shop. All its values come from the configuration (consumer/config.py)."""
+    """What is decided for every order of a shop."""
 
-    acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": `unknown_skus` decides about the others
+    acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": a person decides if an SKU is not known
     known_skus: frozenset[str] = frozenset()
-    unknown_skus: str = "hold"  # "hold": a person decides about these lines; "refuse": they are refused
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
-    tracking_holds_for: timedelta = timedelta(hours=1)  # how long a tracking that keeps failing holds the shipment
-    messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for customer messages that cannot be read
-    without_messages: str = "hold"  # then: "hold": a person decides; "import": it goes out without
-    accept_within: timedelta | None = None  # from created_date, if Mirakl names no acceptance deadline
-    payment_within: timedelta | None = None  # from the first read that shows a debit
-    accept_margin: timedelta = timedelta(hours=6)  # a person is told this long before each deadline
-    payment_margin: timedelta = timedelta(0)
-    ship_margin: timedelta = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ class Trigger(StrEnum):
     OMS_EVENT = "oms_event"  # the OMS reported
     CALL = "call"  # our worker claimed a command, or brings its result
     DECISION = "act"  # a person decided
-    CLOCK = "clock"  # an instant has passed that changes what is due or what a person should know
 
 
 @dataclass(frozen=True, slots=True)

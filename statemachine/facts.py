@@ -146,9 +146,6 @@ class Snapshot:
     lines: tuple[Line, ...] = ()
     can_ship: bool = True  # can_shop_ship; Mirakl shows false before SHIPPING, and if somebody else ships the order
     centre: str = ""  # fulfillment.center.code
-    accept_by: datetime = EPOCH  # acceptance deadline; EPOCH if Mirakl names none
-    #: What an import would carry beside the items, by name, as short digests. Empty: read by a version that kept none.
-    contents: tuple[tuple[str, str], ...] = ()
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:
@@ -217,36 +214,12 @@ class Attempt:
     carries: str
 
 
-class ImportNote(StrEnum):
-    """What an import went out without, or what its messages show beside their text."""
-
-    NO_MESSAGES = "no_messages"  # M11 could not be read in time, and the shop's policy imports without
-    MESSAGES_NOT_FOUND = "messages_not_found"  # has_customer_message is true, and M11 shows none
-    ATTACHMENT = "attachment"  # a message has a file, which the OMS does not get
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Handover:
     """What the frozen payload of an import carries. "Changed in the OMS's hands" compares it with the newest read."""
 
     at: datetime
     items: tuple[tuple[str, int], ...] = ()  # (line id, pieces)
-    contents: tuple[tuple[str, str], ...] = ()  # as in Snapshot
-    had_messages: bool = False
-    notes: tuple[ImportNote, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Trouble:
-    """A call keeps failing. A worker adds it once for each round, when a person should know (docs/rules.md 22)."""
-
-    kind: str
-    carries: str
-    round: int
-    since: datetime  # when the call failed first
-    operation: str = ""  # the remote's name of the call that fails; an import may fail at M11
-    code: str = ""
-    words: str = ""  # the remote's own text, which may quote the order
 
 
 #: What an attempt carries if the store has no record of it.
@@ -336,9 +309,6 @@ class Facts:
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()
     unread: tuple[Unread, ...] = ()
-    troubles: tuple[Trouble, ...] = ()
-    not_found: tuple[datetime, ...] = ()  # starts of reads by id that did not show the order
-    clock: datetime = EPOCH  # the time is at least this: the only clock of the rules
 
     @property
     def newest(self) -> Snapshot | None:
@@ -378,7 +348,6 @@ def join(one: Facts, other: Facts) -> Facts:
         snapshot=_newer(one.snapshot, other.snapshot),
         unknown=_newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
-        clock=max(one.clock, other.clock),
         **sets,
     )
 

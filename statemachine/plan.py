@@ -29,7 +29,6 @@ class Plan:
     state: State
     due: tuple[Command, ...]
     attention: tuple[Attention, ...]
-    wakes_at: datetime | None = None  # when the clock alone changes the plan; None: never
 
 
 def plan(facts: Facts, policy: Policy) -> Plan:

@@ -23,7 +23,7 @@ from statemachine.states import State
     REFUSED,
     CANCELED,
 ) = State
-SNAPSHOT, OMS_EVENT, CALL, DECISION, CLOCK = Trigger
+SNAPSHOT, OMS_EVENT, CALL, DECISION = Trigger
 
 
 @dataclass(frozen=True, slots=True)

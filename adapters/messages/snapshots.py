@@ -69,7 +69,6 @@ class MiraklOrder(Message):
     shipping_company: Text = ""
     shipping_tracking: Text = ""
     shipping_tracking_url: Text = ""
-    acceptance_deadline: Instant = None
     can_shop_ship: Annotated[bool, Loose(True)] = True
     fully_refunded: Annotated[bool, Loose(False)] = False
     fulfillment: Annotated[MiraklFulfillment, Loose(MiraklFulfillment())] = MiraklFulfillment()
@@ -108,7 +107,6 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         lines=tuple(_line_of(line, fully_refunded=order.fully_refunded) for line in order.order_lines),
         can_ship=order.can_shop_ship,
         centre=order.fulfillment.center.code,
-        accept_by=_deadline(order.acceptance_deadline, read_at),
     )
 
 
