@@ -201,8 +201,9 @@ class Poller:
         The first order of each page has to be known from an earlier page. If it is not, orders have left the listing,
         the later ones have moved up, and some may be missed. Pages overlap, so that a few orders may leave. If more
         leave, the next page starts further back, until its first order is known. A page may hold fewer orders than
-        PAGE, whatever is asked: so the step follows the page, and the listing ends at the total that Mirakl gives, or
-        at a page without an unknown order. Without a total even a short first page may not be the last one.
+        PAGE, because some servers give fewer than asked. So the step follows the page, and the listing ends at the
+        total that Mirakl gives, or at a page without an unknown order. Without a total even a short first page may not
+        be the last one.
         """
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None

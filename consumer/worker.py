@@ -369,14 +369,12 @@ class Worker:
 
         A rejection, being an answer, closes the circuit.
         """
-        if error.operation == MESSAGES and verdict.pause_until is None:
-            return  # it costs this import alone
+        if error.operation == MESSAGES and (verdict.pause_until is None or error.outcome == NOT_SENT):
+            return  # it costs this import alone, or `_messages` met a pause that stands already
         remote = Remote.MIRAKL if error.operation == MESSAGES else claim.command.kind.remote
         account = AccountKey(claim.order.shop, remote)
         rejected = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
         if verdict.pause_until is not None:
-            if error.operation == MESSAGES and error.outcome == NOT_SENT:
-                return  # `_messages` met a pause that stands already
             of_operation = isinstance(error, AccountFault) and error.is_of_operation
             self.accounts.pause(account, verdict.pause_until, error.operation if of_operation else "")
         elif rejected and error.status:  # without a status the remote was not asked

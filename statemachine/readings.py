@@ -90,12 +90,16 @@ def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 
 def all_sent(facts: Facts) -> bool:
-    """Whether the OMS sent every owed line. If no line is owed any more, whether it sent every line."""
+    """Whether the OMS sent every owed line.
+
+    If no line is owed any more: whether Mirakl shows the order shipped, or the OMS sent every line.
+    """
     if facts.snapshot is None or not facts.dispatches:
         return False
-    lines = facts.snapshot.owed_lines or facts.snapshot.lines
-    if facts.snapshot.state in AFTER_SHIPPING and not facts.snapshot.owed_lines:
+    owed = facts.snapshot.owed_lines
+    if not owed and facts.snapshot.state in AFTER_SHIPPING:
         return True
+    lines = owed or facts.snapshot.lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
 
@@ -104,8 +108,8 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     lines_of: dict[int, set[str]] = {}
     for part in facts.parts:
         lines_of.setdefault(part.oms_id, set()).update(part.lines)
-    open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
-    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= (line.quantity or 1) for line in open_lines):
+    owed = facts.snapshot.owed_lines if facts.snapshot else ()
+    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= (line.quantity or 1) for line in owed):
         return ()
     covered = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
