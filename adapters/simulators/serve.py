@@ -31,6 +31,8 @@ from adapters.simulators.oms.model import OmsCompany, OmsKnobs
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, ROUTES
 from adapters.simulators.publisher import company_url
+from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.story import Story
 from adapters.simulators.world import World, make_lives
 
 # The methods that POST /_sim/orders/{id}/{action} may call. The JSON body holds their named arguments.
@@ -181,6 +183,7 @@ class SimulatedWorld:
         ports: Mapping[str, int] | None = None,
         retry_interval_seconds: float = 2.0,
         send: Send | None = None,
+        stories: Mapping[str, Story] = DEFAULT_RUN,
     ) -> "SimulatedWorld":
         """Start the servers, the lives and the callbacks.
 
@@ -200,7 +203,7 @@ class SimulatedWorld:
         companies = [OmsCompany(COMPANIES[shop], oms_api_key, receiver(shop), callback_secret) for shop in mirakl]
         knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
         oms = OmsSimulator(companies, books, utc_now, knobs, send)
-        world = World(make_lives(orders, seed, marketplaces), mirakl, oms, speed)
+        world = World(make_lives(orders, seed, marketplaces, stories), mirakl, oms, speed)
         simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
         servers = {name: serve(with_controls(one), (ports or {}).get(name, 0)) for name, one in simulators.items()}
         urls = {name: server.url for name, server in servers.items()}

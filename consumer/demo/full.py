@@ -2,7 +2,7 @@
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
 from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
+from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.story import Story
 from adapters.store import orders as order_rows
 from adapters.store.engine import without_password
 from consumer import config
@@ -41,6 +43,7 @@ def full_demo(
     kafka_at: Sequence[str] = (),
     postgres_at: str = "",
     chaos: bool = False,
+    stories: Mapping[str, Story] = DEFAULT_RUN,
     stalled_seconds: float = 2 * STALLED_SECONDS,
     on_look: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
 ) -> Outcome:
@@ -65,6 +68,7 @@ def full_demo(
             oms_api_key=OMS_KEY,
             retry_interval_seconds=2.0 / speed,
             send=publisher,
+            stories=stories,
         )
         stack.callback(world.stop)
         path = write_settings(folder, world.mirakl_urls, world.oms_url, free_port(), speed=speed, engines=engines)

@@ -139,9 +139,11 @@ def test_every_change_of_state_was_published_in_order(run: Run) -> None:
     assert len(moved) == 100
 
 
-def test_the_outbox_is_empty_at_the_end_and_nothing_is_dead_lettered(run: Run) -> None:
+def test_the_outbox_is_empty_at_the_end_and_only_unreadable_orders_are_dead_lettered(run: Run) -> None:
+    """The story `too_deep` shows an order as JSON that no parser reads, for a few seconds. A poll may see it so."""
     assert outbox_rows.oldest(run.store, 10) == []
-    assert dead_letter_rows.newest(run.store) == []
+    readable = [one for one in dead_letter_rows.newest(run.store) if b'"measurement":[[[[' not in (one.value or b"")]
+    assert readable == []
 
 
 def test_the_fold_of_the_journal_is_what_is_stored(run: Run) -> None:
@@ -201,8 +203,9 @@ def test_a_process_that_ends_badly_by_itself_fails_the_audit(
         postgres_at=postgres_url,
         on_look=on_look,
     )
+    last_lines = [log.read_text()[-500:] for log in tmp_path.glob("w*.log")]
     assert outcome.settled
-    assert outcome.findings == ("web-0 (web) ended with exit status -9",)
+    assert outcome.findings == ("web-0 (web) ended with exit status -9",), last_lines
     assert not outcome.passed
     assert "web-0 (web) ended with exit status -9" in out.getvalue()
     assert "Audit failed, 1 findings" in out.getvalue()
