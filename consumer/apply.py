@@ -33,11 +33,11 @@ from adapters.store.outbox import OutboxRow
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
-from statemachine.attention import Attention, Reason, StandingAttention
 from statemachine.commands import Command, Policy
 from statemachine.events import Event
 from statemachine.machine import VERSION, EventResult, decide
 from statemachine.plan import plan, read_after
+from statemachine.reasons import Attention, Reason, StandingAttention
 
 #: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
 #: the command, and its first try.

@@ -12,7 +12,7 @@ from adapters.messages import asyncapi, contract
 from consumer.bootstrap import GROUP
 from consumer.config import TopicsTable
 from consumer.metrics import definitions as metrics
-from statemachine import attention, diagram
+from statemachine import diagram, reasons
 from statemachine.states import State
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ ATTENTION_PAGE = """\
 An order in trouble keeps its state and gets a reason. `orderflow orders list --attention` lists such orders,
 `orderflow orders explain ORDER` shows those of one. **Holds**: these calls are not made while it stands.
 
-Made from [statemachine/attention.py](../statemachine/attention.py) by `make docs`; do not edit.
+Made from [statemachine/reasons.py](../statemachine/reasons.py) by `make docs`; do not edit.
 
 {table}
 """
@@ -56,7 +56,7 @@ def documents() -> dict[Path, str]:
         ),
         ROOT / "docs/architecture.md": _architecture(),
         ROOT / "docs/metrics.md": metrics.markdown(),
-        ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention.markdown()),
+        ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=reasons.markdown()),
         EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }

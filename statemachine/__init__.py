@@ -8,7 +8,8 @@ Read in this order:
 - events, machine: one event on one order. `Event`, `Trigger`, `decide`, `EventResult`
 - readings: questions that several rules ask of the facts. `best_tracking`, `last_answer` and others
 - commands: the calls to Mirakl and the OMS, and how their earlier rounds ended. `CommandKind`, `Command`, `Policy`
-- attention: why a person should look at an order. `Reason`, `REASONS`, `Attention`
+- reasons: why a person may have to look at an order: meaning, cure, what it holds. `Reason`, `REASONS`, `Attention`
+- attention: which of these reasons an order has now. `standing`, `can_be_settled`
 - plan: the state, the due commands and the attention of an order. `plan`, `read_after`
 - diagram: the table as pictures and prose
 

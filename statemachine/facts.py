@@ -279,7 +279,7 @@ class DecisionKind(StrEnum):
 class Decision:
     """What a person decided. `subject` is what it covers.
 
-    settle, release: tokens of attention (attention.py). retry, handled: keys of commands (commands.py). accept, refuse:
+    settle, release: tokens of attention (reasons.py). retry, handled: keys of commands (commands.py). accept, refuse:
     ids of lines; none means every line.
     """
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from statemachine.attention import Attention, standing
+from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, next_round, obstacle
 from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
 from statemachine.readings import (
@@ -19,6 +19,7 @@ from statemachine.readings import (
     tracking_held,
     unsent_parts,
 )
+from statemachine.reasons import Attention
 from statemachine.states import State, state_of
 
 

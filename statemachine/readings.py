@@ -18,7 +18,7 @@ from statemachine.facts import (
     Tracking,
 )
 
-#: How a decision to settle names the attention reason `already_in_oms` (attention.py, Attention.token).
+#: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
 
 # -- Mirakl and the OMS ------------------------------------------------------------------------------------------

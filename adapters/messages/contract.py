@@ -21,8 +21,8 @@ from adapters.messages.fields import Id, Loose, Message
 from adapters.messages.oms_events import KornitXCallback
 from adapters.messages.text import CONTROL_CHARACTER, instant
 from adapters.messages.transitions import TRANSITION_SOURCE, TRANSITION_TYPE
-from statemachine.attention import REASONS
 from statemachine.events import Trigger
+from statemachine.reasons import REASONS
 from statemachine.states import State
 
 # -- Envelopes -----------------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.transaction import Store, Transaction
-from statemachine.attention import Reason, StandingAttention
 from statemachine.facts import Facts
+from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 
 # -- Rows --------------------------------------------------------------------------------------------------------

@@ -17,10 +17,10 @@ from adapters.remotes.http import CallOutcome
 from adapters.store.dead_letters import CALLBACK, NOT_APPLICABLE, POLL, TOO_LARGE
 from consumer.hooks import CallbackResult
 from consumer.retry import TryResult
-from statemachine.attention import REASONS
 from statemachine.commands import CommandKind, Remote
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
+from statemachine.reasons import REASONS
 from statemachine.states import State
 from statemachine.table import TABLE
 

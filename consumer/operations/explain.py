@@ -1,6 +1,6 @@
 """An order in sentences: why it is in its state, what it waits for, what happens next, and all that happened to it.
 
-Pure functions of what is stored. They repeat no rule: the table says what an edge means, attention.py what needs a
+Pure functions of what is stored. They repeat no rule: the table says what an edge means, reasons.py what needs a
 person. No sentence holds personal data: texts of Mirakl or the OMS may quote an order, so only their codes are shown.
 """
 
@@ -13,7 +13,6 @@ from adapters.store.commands import CommandRow
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
-from statemachine.attention import EndsBy, Reason
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, Tracking
@@ -28,6 +27,7 @@ from statemachine.readings import (
     mirakl_state,
     unsent_parts,
 )
+from statemachine.reasons import EndsBy, Reason
 from statemachine.states import State
 from statemachine.table import TABLE
 

@@ -15,11 +15,12 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from consumer.operations.explain import Explanation, explain
-from statemachine.attention import EndsBy, Reason, can_be_settled
+from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.readings import is_pending, last_answer, mirakl_state
+from statemachine.reasons import EndsBy, Reason
 
 #: The source of events that are decisions.
 SOURCE: Final = "/orderflow/person"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from statemachine.attention import Reason
 from statemachine.commands import Policy
 from statemachine.facts import Facts, join
 from statemachine.machine import decide
 from statemachine.plan import plan
+from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 
 

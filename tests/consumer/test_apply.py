@@ -29,12 +29,12 @@ from consumer import apply
 from consumer.apply import OrderWriter
 from consumer.hooks import Applied, Hooks
 from statemachine import machine
-from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import AFTER_SHIPPING, Cancellation, Facts, Tracking, join
 from statemachine.machine import EventResult
 from statemachine.plan import plan, read_after
+from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import state_of
 from statemachine.table import TABLE
 from tests.statemachine.lives import answered, read, sent, settled, snapshot_event, spoke

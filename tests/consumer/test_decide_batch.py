@@ -7,11 +7,11 @@ from datetime import timedelta
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from consumer.apply import GIVE_UP_AFTER, BatchDecision, Loaded, decide_batch, decide_replan
-from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event
 from statemachine.facts import Cancellation, Facts, Snapshot
 from statemachine.machine import EventResult
+from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.statemachine.lives import START, at, read, snapshot_event, spoke
 

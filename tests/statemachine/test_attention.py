@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from statemachine import attention
-from statemachine.attention import REASONS, Attention, Reason
+from statemachine import reasons
 from statemachine.commands import CommandKind
 from statemachine.facts import Facts, join
+from statemachine.reasons import REASONS, Attention, Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import read, settled, snapshot_event
 
@@ -20,7 +20,7 @@ def test_every_reason_has_a_meaning_and_a_cure() -> None:
 
 
 def test_the_page_about_attention_is_made_from_the_table() -> None:
-    assert attention.markdown() in PAGE.read_text(encoding="utf-8")
+    assert reasons.markdown() in PAGE.read_text(encoding="utf-8")
 
 
 def test_a_reason_that_only_a_newer_version_knows_blocks_nothing() -> None:

@@ -7,7 +7,7 @@ from functools import reduce
 import pytest
 
 from statemachine import facts as f
-from statemachine.attention import ALREADY_THERE, Reason
+from statemachine.attention import ALREADY_THERE
 from statemachine.commands import MAX_DISPROVED, Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
@@ -26,6 +26,7 @@ from statemachine.facts import (
 )
 from statemachine.plan import plan, read_after
 from statemachine.readings import unsent_parts
+from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import answer, answered, at, event, parcel, read, sent, settled, snapshot_event, spoke
 

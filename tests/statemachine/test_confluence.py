@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
-from statemachine.attention import Reason
 from statemachine.commands import Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
@@ -30,6 +29,7 @@ from statemachine.facts import (
 )
 from statemachine.machine import EventResult, decide
 from statemachine.plan import plan, read_after
+from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import Life, at, event, lives, read, sent, snapshot_event
 

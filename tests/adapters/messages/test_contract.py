@@ -16,8 +16,8 @@ from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.contract import OMS, TRANSITIONS, Complaint, complaints, forgiven, kind_of
 from adapters.messages.oms_events import OmsEventType, ShopIds, callback_of, decode_oms, oms_event
 from adapters.messages.transitions import dead_letter_record, transition_event, transition_record
-from statemachine.attention import REASONS
 from statemachine.events import Event, Trigger
+from statemachine.reasons import REASONS
 from statemachine.states import State
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"

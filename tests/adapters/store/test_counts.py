@@ -9,7 +9,7 @@ from adapters.store import outbox as outbox_rows
 from adapters.store.counts import Waiting, stored_counts
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.outbox import OutboxRow
-from statemachine.attention import Reason, StandingAttention
+from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, later
 

@@ -9,8 +9,8 @@ from adapters.errors import StoreUnavailable
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
-from statemachine.attention import Reason, StandingAttention
 from statemachine.facts import EPOCH, Facts, Part
+from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.adapters.store.support import NOW, later
 from tests.statemachine.lives import read, sent, snapshot_event

@@ -13,10 +13,10 @@ from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
 from consumer.operations.explain import explain, known, timeline
 from consumer.operations.verify import differences, redecided
-from statemachine.attention import Reason, StandingAttention
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts
+from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import event, lives, parcel, read, sent, snapshot_event, spoke

@@ -1,0 +1,296 @@
+"""Why a person should look at an order: a table with a row for each reason.
+
+docs/attention.md is made from the table. attention.py has the rules by which an order has a reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from statemachine.commands import CommandKind
+
+
+class Reason(StrEnum):
+    """Why a person should look at an order."""
+
+    NO_EDGE = "no_edge"
+    UNKNOWN_STATE = "unknown_state"
+    NEEDS_DECISION = "needs_decision"
+    NOTHING_TO_ACCEPT = "nothing_to_accept"
+    ADDRESS_MISSING = "address_missing"
+    NOTHING_TO_IMPORT = "nothing_to_import"
+    ACCEPT_REJECTED = "accept_rejected"
+    IMPORT_REJECTED = "import_rejected"
+    ALREADY_IN_OMS = "already_in_oms"
+    TRACKING_REJECTED = "tracking_rejected"
+    SHIPMENT_REJECTED = "shipment_rejected"
+    GAVE_UP = "gave_up"
+    NOT_APPLIED = "not_applied"
+    OMS_CANCELED = "oms_canceled"
+    CANCELED_AFTER_IMPORT = "canceled_after_import"
+    CANCELED_AFTER_DISPATCH = "canceled_after_dispatch"
+    DEAD_IN_MIRAKL = "dead_in_mirakl"
+    LINES_CANCELED_AFTER_IMPORT = "lines_canceled_after_import"
+    PARTLY_SENT = "partly_sent"
+    SENT_BEFORE_SHIPPING = "sent_before_shipping"
+    QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
+    FOREIGN_TRACKING = "foreign_tracking"
+    HELD_IN_OMS = "held_in_oms"
+    HELD = "held"
+    NOT_OURS_TO_SHIP = "not_ours_to_ship"
+    PARTLY_WITHDRAWN = "partly_withdrawn"
+    QUANTITY_MISSING = "quantity_missing"
+    UNKNOWN_LINE_STATE = "unknown_line_state"
+    SHIPPED_BEFORE = "shipped_before"
+    WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
+
+
+class EndsBy(StrEnum):
+    """What ends a reason. Only a reason that informs ends when a person settles it."""
+
+    FACT = "fact"  # Mirakl or the OMS shows something else
+    SETTLE = "settle"  # it informs: a person marks it as seen
+    RELEASE = "release"  # a person lets the calls go
+    RETRY = "retry"  # a person opens the call again
+    SENT = "sent"  # the OMS reports the rest sent
+    UPGRADE = "upgrade"
+
+
+_EVERY: Final = frozenset(CommandKind)
+_IMPORT: Final = frozenset({CommandKind.IMPORT})
+_SHIP: Final = frozenset({CommandKind.TRACK, CommandKind.CONFIRM})
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person has to know of one reason, what the reason does to the calls of its order, and what ends it."""
+
+    meaning: str
+    cure: str  # what a person does about it
+    holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
+    ends_by: EndsBy = EndsBy.SETTLE
+
+
+#: One row for each reason, in the order of docs/attention.md.
+REASONS: Final[Mapping[Reason, About]] = {
+    Reason.NO_EDGE: About(
+        "the facts want a state that no row of the table leads to",
+        "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the order's "
+        "next event moves it.",
+        holds=_EVERY,
+        ends_by=EndsBy.UPGRADE,
+    ),
+    Reason.UNKNOWN_STATE: About(
+        "Mirakl shows a state that this version does not know",
+        "Look at the order in Mirakl's portal. It goes on by itself at the next state that we know; upgrade orderflow "
+        "if Mirakl has a new one.",
+        holds=_EVERY,
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.NEEDS_DECISION: About(
+        "the shop's policy leaves the acceptance of this order to a person",
+        "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, or in Mirakl's portal, "
+        "before its deadline.",
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.NOTHING_TO_ACCEPT: About(
+        "Mirakl waits for a decision on an order that it shows without lines",
+        "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.ADDRESS_MISSING: About(
+        "Mirakl shows SHIPPING without an address; the order is read again",
+        "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.NOTHING_TO_IMPORT: About(
+        "Mirakl shows SHIPPING without any open line",
+        "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms it, "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.ACCEPT_REJECTED: About(
+        "Mirakl refused the acceptance and still waits for it",
+        "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend the cause and "
+        "`orders retry ORDER --reason WHY`.",
+        ends_by=EndsBy.RETRY,
+    ),
+    Reason.IMPORT_REJECTED: About(
+        "the order cannot be imported as it is, or the OMS refused it",
+        "Mend what the OMS names (`orders show ORDER --received` has its words), then `orders retry ORDER --reason "
+        "WHY`; a changed order is tried again by itself.",
+        ends_by=EndsBy.RETRY,
+    ),
+    Reason.ALREADY_IN_OMS: About(
+        "the OMS holds this order, and no attempt of ours explains it",
+        "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
+        "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
+        ends_by=EndsBy.RETRY,
+    ),
+    Reason.TRACKING_REJECTED: About(
+        "Mirakl refused the tracking",
+        "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal and "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.SHIPMENT_REJECTED: About(
+        "Mirakl refused to mark the order shipped, on the tracking that it holds",
+        "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
+        "`orders retry ORDER --reason WHY` asks once more.",
+        ends_by=EndsBy.RETRY,
+    ),
+    Reason.GAVE_UP: About(
+        "a call was retried until its deadline",
+        "When the remote works again, `orders retry ORDER --reason WHY`.",
+        ends_by=EndsBy.RETRY,
+    ),
+    Reason.NOT_APPLIED: About(
+        "Mirakl said yes several times and never did it",
+        "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
+        "`orders retry ORDER --reason WHY`.",
+        ends_by=EndsBy.RETRY,
+    ),
+    Reason.OMS_CANCELED: About(
+        "the OMS canceled the order or a line; nothing is sent until a person settles it",
+        "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
+        "`orders settle ORDER --reason WHY` lets its calls go on.",
+        holds=_EVERY,
+    ),
+    Reason.CANCELED_AFTER_IMPORT: About(
+        "Mirakl canceled an order that the OMS has, or may have",
+        "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.CANCELED_AFTER_DISPATCH: About(
+        "Mirakl canceled or refused an order whose goods have left",
+        "Stop the parcel or arrange its return, clear the money with the operator, then "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.DEAD_IN_MIRAKL: About(
+        "Mirakl refused an order that the OMS works on",
+        "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.LINES_CANCELED_AFTER_IMPORT: About(
+        "Mirakl canceled lines that the OMS has",
+        "Take these lines out in the OMS, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.PARTLY_SENT: About(
+        "some of the order has left, the rest has not",
+        "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is notified only then.",
+        ends_by=EndsBy.SENT,
+    ),
+    Reason.SENT_BEFORE_SHIPPING: About(
+        "the goods left before Mirakl allowed it",
+        "Find out why the OMS sent it. Mirakl is notified as soon as it shows SHIPPING; if it still waits, see that it "
+        "is accepted.",
+    ),
+    Reason.QUANTITY_EXCEEDS_ORDER: About(
+        "the OMS sent more of a line than was ordered",
+        "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.FOREIGN_TRACKING: About(
+        "Mirakl shows a tracking that is not ours; it stays",
+        "Compare both in Mirakl's portal and correct it there if it is wrong, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.HELD_IN_OMS: About(
+        "the OMS stored the order and holds it for an error",
+        "Clear the order's error in the OMS; it clears here when the OMS sends it, or by "
+        "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.HELD: About(
+        "a person holds this order",
+        "When its cause is gone, `orders release ORDER --reason WHY` lets its calls go on.",
+        holds=_EVERY,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.NOT_OURS_TO_SHIP: About(
+        "somebody else ships this order: `can_shop_ship` is false, or the fulfilment centre is not ours",
+        "Look at the fulfilment centre in Mirakl's portal. It goes on when a read shows that the shop ships it.",
+        # OR21 is not held: a centre that is not ours refuses the answer by itself, and a missed answer loses the sale.
+        holds=_IMPORT | _SHIP,
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.PARTLY_WITHDRAWN: About(
+        "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
+        "Agree with the marketplace what is still to be sent. `orders release ORDER --reason WHY` imports the order as "
+        "Mirakl shows it.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.QUANTITY_MISSING: About(
+        "Mirakl shows a line without a quantity",
+        "Look at the line in Mirakl's portal, and ask the operator. It goes on when a read shows the quantity.",
+        holds=_IMPORT,
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.UNKNOWN_LINE_STATE: About(
+        "Mirakl shows a line in a state that this version does not know",
+        "Look at the line in Mirakl's portal. If it has to be sent, `orders release ORDER --reason WHY` imports it.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.SHIPPED_BEFORE: About(
+        "an earlier read showed this order shipped, the newest shows SHIPPING, and the OMS does not have it",
+        "Find out whether the goods left. If they did not, `orders release ORDER --reason WHY` imports the order; if "
+        "they did, mark it shipped in Mirakl's portal.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.WITHDRAWN_AFTER_IMPORT: About(
+        "everything of the order is canceled or refunded, and the OMS has it",
+        "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
+        holds=_SHIP,
+    ),
+}
+
+_NOT_KNOWN: Final = About("", "", ends_by=EndsBy.UPGRADE)
+
+
+def markdown() -> str:
+    """The table, for docs/attention.md."""
+    lines = ["| reason | meaning | cure | holds |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {row.meaning} | {row.cure} | {', '.join(kind for kind in CommandKind if kind in row.holds)} |"
+        for name, row in REASONS.items()
+    ]
+    return "\n".join(lines)
+
+
+# -- Values ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Attention:
+    """One reason for one order. `detail` is what it is about, if an order can have it twice: a line, a cancellation."""
+
+    reason: Reason
+    detail: str = ""
+
+    @classmethod
+    def of_command(cls, reason: Reason, kind: CommandKind, round_: int) -> "Attention":
+        """Make the reason for a call that ended without success."""
+        return cls(reason, f"{kind}#{round_}")
+
+    @property
+    def command(self) -> CommandKind | None:
+        """The kind of the call; None if the reason is not about a call."""
+        name = self.detail.partition("#")[0]
+        return next((kind for kind in CommandKind if kind == name), None)
+
+    @property
+    def about(self) -> About:
+        """Its row in the table; an empty one for a reason that only a newer version of orderflow knows."""
+        return REASONS.get(self.reason, _NOT_KNOWN)
+
+    @property
+    def token(self) -> str:
+        """The name of the reason in a person's decision to settle."""
+        return f"{self.reason}:{self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class StandingAttention(Attention):
+    """A reason as it is stored with its order: with the instant from which on the order has it."""
+
+    since: datetime = field(kw_only=True)
