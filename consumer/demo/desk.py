@@ -1,11 +1,13 @@
 """The person of the demo: reads orderflow's list of orders that need one, and decides as `orderflow orders` does."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.clock import SystemClock
+from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
@@ -22,7 +24,10 @@ LOOK_EVERY: Final = timedelta(seconds=0.25)
 
 @dataclass(slots=True)
 class Desk:
-    """Reads the list and decides. `seen` keeps every reason that an order ever had on the list, for the audit."""
+    """Reads the list and decides. `seen` keeps every reason that an order ever had on the list, for the audit.
+
+    While the store does not answer, the list stays as it was, and a decision is made at the next look.
+    """
 
     store: Store
     writer: OrderWriter
@@ -31,17 +36,32 @@ class Desk:
     seen: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     _now: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     _looked_at: datetime = EPOCH
+    _to_decide: list[tuple[str, str, str]] = field(default_factory=list)  # shop, order id, act
 
     def reasons(self, shop: str, order_id: str, /) -> Collection[str]:
         now = self.clock.now()
         if now - self._looked_at >= LOOK_EVERY:
             self._looked_at = now
-            self._now = order_rows.attention(self.store)
-            for key, found in self._now.items():
-                self.seen.setdefault(key, set()).update(found)
+            with suppress(StoreUnavailable):
+                self._look()
         return self._now.get((shop, order_id), frozenset())
 
+    def _look(self) -> None:
+        while self._to_decide:
+            self._decide(*self._to_decide[0])
+            del self._to_decide[0]
+        self._now = order_rows.attention(self.store)
+        for key, found in self._now.items():
+            self.seen.setdefault(key, set()).update(found)
+
     def decide(self, shop: str, order_id: str, act: str, _only: Sequence[str] = (), /) -> str:
+        try:
+            return self._decide(shop, order_id, act)
+        except StoreUnavailable:
+            self._to_decide.append((shop, order_id, act))
+            return ""
+
+    def _decide(self, shop: str, order_id: str, act: str) -> str:
         try:
             operations.decide(
                 self.store,
