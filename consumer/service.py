@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import structlog
 import uvicorn
 
-from adapters.errors import ConfigError, OrderflowError
+from adapters.errors import ConfigError, OrderflowError, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
@@ -49,6 +49,9 @@ IDLE_SECONDS: Final = 1.0
 #: How long a loop waits after an error.
 FAILED_SECONDS: Final = 1.0
 LAG_EVERY_SECONDS: Final = 5.0
+#: How long a process that starts waits for a database that does not answer, before it ends; and between two tries.
+START_SECONDS: Final = 60.0
+START_AGAIN_SECONDS: Final = 2.0
 
 
 class Beats(Hooks):
@@ -269,7 +272,10 @@ class Service:
 
 
 def run(build: Callable[[], Service]) -> None:
-    """Run a service until SIGTERM or SIGINT; a second signal ends the process at once. Raises ConfigError."""
+    """Run a service until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Raises ConfigError, and StoreUnavailable if the store does not answer for START_SECONDS.
+    """
     stopping = threading.Event()
 
     def stop(number: int, _frame: object) -> None:
@@ -279,7 +285,9 @@ def run(build: Callable[[], Service]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    service = build()
+    service = built(build, stopping.wait, time.monotonic)
+    if service is None:
+        return
     collect_less_often()
     service.start()
     settings = service.base.settings
@@ -288,6 +296,26 @@ def run(build: Callable[[], Service]) -> None:
     stopping.wait()
     service.stop()
     log.info("stopped")
+
+
+def built(
+    build: Callable[[], Service], stopped_within: Callable[[float], bool], monotonic: Callable[[], float]
+) -> Service | None:
+    """Build the service; if the store does not answer, try again for START_SECONDS.
+
+    A database may start together with this process, or be busy for a moment. None: the process was asked to stop
+    meanwhile. Raises ConfigError and StoreUnavailable.
+    """
+    ends_at = monotonic() + START_SECONDS
+    while True:
+        try:
+            return build()
+        except StoreUnavailable as error:
+            if monotonic() >= ends_at:
+                raise
+            log.warning("store_unavailable", error=str(error))
+        if stopped_within(START_AGAIN_SECONDS):
+            return None
 
 
 def collect_less_often() -> None:

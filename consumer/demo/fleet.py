@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from adapters.engines.processes import free_port
+from adapters.engines.processes import free_ports
 
 #: How many processes of each role.
 SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker": 2}
@@ -48,11 +48,11 @@ class Fleet:
 
     def start(self, shape: Mapping[str, int] = SHAPE) -> None:
         """Start every process, and return at once."""
-        for role, count in shape.items():
-            for number in range(count):
-                name, port = f"{role}-{number}", free_port()
-                log = self.folder / f"{name}.log"
-                self.members[name] = Member(name, role, port, log, self._spawn(role, port, log))
+        names = [(f"{role}-{number}", role) for role, count in shape.items() for number in range(count)]
+        # All ports at once: one that is found free now and opened later could be found again for the next process.
+        for (name, role), port in zip(names, free_ports(len(names)), strict=True):
+            log = self.folder / f"{name}.log"
+            self.members[name] = Member(name, role, port, log, self._spawn(role, port, log))
 
     def restart_dead(self) -> list[str]:
         """Start every process again that has ended. Returns their names."""

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 
 from adapters.engines.processes import free_port
-from adapters.errors import ConfigError
+from adapters.errors import ConfigError, StoreUnavailable
 from adapters.store import cursors as cursor_rows
 from consumer import config
 from consumer.bootstrap import build, build_parts
@@ -19,7 +19,7 @@ from consumer.config import Settings
 from consumer.demo.settings import write_settings
 from consumer.hooks import Hooks
 from consumer.leases import RELAY, Leases, poll_lease
-from consumer.service import BEAT_SECONDS, Beats, Service
+from consumer.service import BEAT_SECONDS, START_AGAIN_SECONDS, START_SECONDS, Beats, Service, built
 from consumer.worker import Worker
 from tests.support import LONG, StillClock
 
@@ -48,6 +48,40 @@ def test_a_taken_port_is_an_error_before_any_loop_runs(settings: Settings) -> No
         assert service.what_is_stuck() == ""
         service.stop()
     assert turned == []
+
+
+@pytest.mark.parametrize(("tries_that_fail", "ends"), [(0, "built"), (3, "built"), (10_000, "raised")])
+def test_a_process_waits_a_minute_at_its_start_for_a_store_that_does_not_answer(
+    settings: Settings, tries_that_fail: int, ends: str
+) -> None:
+    clock, left = StillClock(), [StoreUnavailable("gone")] * tries_that_fail
+    service = build(settings)
+
+    def build_it() -> Service:
+        if left:
+            raise left.pop()
+        return service
+
+    def wait(seconds: float) -> bool:
+        clock.advance(seconds)
+        return False
+
+    began = clock.monotonic()
+    if ends == "built":
+        assert built(build_it, wait, clock.monotonic) is service
+        assert clock.monotonic() - began == tries_that_fail * START_AGAIN_SECONDS
+    else:
+        with pytest.raises(StoreUnavailable):
+            built(build_it, wait, clock.monotonic)
+        assert clock.monotonic() - began == START_SECONDS
+    service.parts.closing.close()
+
+
+def test_a_process_that_is_stopped_while_it_waits_for_the_store_ends(settings: Settings) -> None:
+    def gone() -> Service:
+        raise StoreUnavailable("gone")
+
+    assert built(gone, lambda _seconds: True, StillClock().monotonic) is None
 
 
 class Hangs(Worker):
