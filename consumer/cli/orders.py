@@ -1,7 +1,7 @@
 """`orderflow orders`: look orders up, and decide about them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ from consumer.cli.output import (
     text,
 )
 from consumer.operations.explain import known, remote_texts, timeline, without_remote_texts
-from consumer.operations.orders import decide, explanation, find
+from consumer.operations.orders import decide, due_after, explanation, find, to_settle
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind
@@ -275,18 +275,24 @@ def orders_settle(
     order_id: OrderId,
     *,
     reason: Reason,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="The attention reason; may be given again.")
+    ] = None,
     file: Config = FILE,
     shop: OfShop = None,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Mark the attention reasons that an order has now as done, except those that block.
+    """Mark attention reasons that inform as seen. Where several stand, --only names which.
+
+    A reason that stops a call cannot be settled: `orders explain` says how it ends.
 
     \b
-    Example:
+    Examples:
       orderflow orders settle 5f4dcc3b-A --reason "agreed with the warehouse"
+      orderflow orders settle 5f4dcc3b-A --only foreign_tracking --reason "the portal is right"
     """
-    _decide(context, DecisionKind.SETTLE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+    _decide(context, DecisionKind.SETTLE, order_id, reason, file=file, shop=shop, who=who, yes=yes, only=only or ())
 
 
 @commands.command("release")
@@ -339,11 +345,15 @@ def _decide(
     shop: str | None,
     who: str | None,
     yes: bool,
+    only: Sequence[str] = (),
 ) -> None:
     """Ask, apply the decision, and explain the order as it is then."""
     with opened(context, file) as session:
         row = find(session.store, order_id, shop)
-        ask(f"{decision} {row.shop} {row.order_id}, which is {row.state}?", yes)
+        about = f", which is {row.state}"
+        if decision is DecisionKind.SETTLE:
+            about += _what_settles(session, row, only)
+        ask(f"{decision} {row.shop} {row.order_id}{about}?", yes)
         after = decide(
             session.store,
             session.order_writer(),
@@ -353,5 +363,15 @@ def _decide(
             who=who or session.user,
             why=reason,
             at=session.clock.now(),
+            only=only,
         )
         _print_explanation(session, after)
+
+
+def _what_settles(session: Session, row: OrderRow, only: Sequence[str]) -> str:
+    """Which reasons a settle ends, and which calls become due by it, for the question. Raises NotPossible."""
+    subject = to_settle(row, only)
+    policy = config.policies(session.settings).get(row.shop, Policy())
+    calls = due_after(row, policy, DecisionKind.SETTLE, subject, session.clock.now())
+    ends = ", ".join(token.removesuffix(":") for token in subject)
+    return f"; this ends {ends}, and {', '.join(calls) or 'no call'} becomes due"

@@ -18,7 +18,8 @@ from consumer.operations.explain import Explanation, explain
 from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Decision, DecisionKind, Facts
+from statemachine.facts import Decision, DecisionKind, Facts, join
+from statemachine.plan import plan
 from statemachine.readings import is_pending, last_answer, mirakl_state
 from statemachine.reasons import EndsBy, Reason
 
@@ -58,16 +59,18 @@ def decide(
     who: str,
     why: str,
     at: datetime,
+    only: Collection[str] = (),
 ) -> OrderRow:
     """Apply a decision. Returns the order as it is then.
 
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
-    Raises NotPossible for a decision that would change nothing.
+    `only`: the reasons that a settle ends. Raises NotPossible for a decision that would change nothing, and for a
+    settle that names no reason where several stand.
     """
     if order.shop not in shops:
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
     require_reason(why)
-    decision = Decision(at, kind, who, why, _subject(store, order, kind, at))
+    decision = Decision(at, kind, who, why, _subject(store, order, kind, at, only))
     event = Event(
         SOURCE,
         uuid.uuid4().hex,
@@ -86,10 +89,17 @@ def decide(
     return order_rows.find(store, order.order_id, order.shop)[0]
 
 
+def due_after(order: OrderRow, policy: Policy, kind: DecisionKind, subject: tuple[str, ...], at: datetime) -> list[str]:
+    """The calls that become due by a decision about this order and that are not due now, by their names."""
+    decision = Facts(decisions=(Decision(at, kind, "", "", subject),))
+    before = {command.key for command in plan(order.facts, policy).due}
+    return [str(one.kind) for one in plan(join(order.facts, decision), policy).due if one.key not in before]
+
+
 # -- What a decision covers --------------------------------------------------------------------------------------
 
 
-def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime) -> tuple[str, ...]:
+def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime, only: Collection[str]) -> tuple[str, ...]:
     """The `subject` of the decision. Raises NotPossible for a decision that would change nothing."""
     match kind:
         case DecisionKind.ACCEPT | DecisionKind.REFUSE:
@@ -101,7 +111,7 @@ def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime) ->
                 raise NotPossible(f"{_name(order)} is held already")
             return ()
         case DecisionKind.SETTLE:
-            return _to_settle(order)
+            return to_settle(order, only)
         case DecisionKind.RETRY:
             return _to_retry(order, command_rows.of_order(store, order.key), at)
         case DecisionKind.RELEASE:
@@ -120,13 +130,26 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
         raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
 
 
-def _to_settle(order: OrderRow) -> tuple[str, ...]:
-    """Every attention reason that stands now and that a person can settle."""
+def to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
+    """The tokens of the attention reasons that a settle ends: those in `only`, or the single one that stands.
+
+    Raises NotPossible for a reason that does not stand or that no settle ends, and if several stand and none is named.
+    """
+    standing = {one.reason: one for one in order.attention}
+    for name in only:
+        one = next((one for reason, one in standing.items() if reason == name), None)
+        if one is None:
+            raise NotPossible(f"{_name(order)} has no reason {name}; it has: {', '.join(standing) or 'none'}")
+        if not can_be_settled(one):
+            raise NotPossible(f"{_name(order)}: {name} cannot be settled. {one.about.cure}")
     found = [one for one in order.attention if can_be_settled(one)]
     if not found:
-        left = ", ".join(one.reason for one in order.attention)
+        left = ", ".join(standing)
         raise NotPossible(f"{_name(order)}: nothing to settle" + (f": {left} ends in another way" if left else ""))
-    return tuple(one.token for one in found)
+    names = list(dict.fromkeys(one.reason for one in found))
+    if len(names) > 1 and not only:
+        raise NotPossible(f"{_name(order)} has several reasons: say which, {' '.join(f'--only {n}' for n in names)}")
+    return tuple(one.token for one in found if not only or one.reason in only)
 
 
 def _to_release(order: OrderRow) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from adapters.errors import Rejected
 from adapters.store import orders as order_rows
 from consumer.apply import OrderWriter
 from consumer.cli.output import BAD_ANSWER
-from statemachine.events import Event
-from statemachine.facts import DecisionKind
+from statemachine.events import Event, Trigger
+from statemachine.facts import Cancellation, DecisionKind, Facts, Part
 from statemachine.states import State
 from tests.consumer.cli.runner import (
     error_of,
@@ -19,7 +19,7 @@ from tests.consumer.cli.runner import (
     run,
 )
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import read, snapshot_event
+from tests.statemachine.lives import event, read, sent, snapshot_event
 
 RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}'
 
@@ -200,3 +200,14 @@ def test_an_order_is_held_released_and_retried(desk: Desk) -> None:
     assert "import_order is due" in output_of("orders", "release", "O-1", "--reason", "x", "--yes")
     desk.work()  # the import is refused: the bytes of the order are not in the store
     assert "import_order is due" in output_of("orders", "retry", "O-1", "--reason", "x", "--yes")
+
+
+def test_the_question_of_a_settle_says_what_ends_and_what_becomes_due(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    facts = Facts(parts=(Part(1),), cancellations=(Cancellation(1),))
+    desk.apply(sent(), event(Trigger.OMS_EVENT, "canceled", facts))
+    result = run("orders", "settle", "O-1", "--only", "oms_canceled", "--reason", "made again", answers="n\n")
+    assert result.exit_code == BAD_ANSWER
+    assert "this ends oms_canceled:1, and send_tracking becomes due?" in result.stderr
+    text = output_of("orders", "settle", "O-1", "--only", "oms_canceled", "--reason", "made again", answers="y\n")
+    assert "send_tracking is due" in text

@@ -11,13 +11,13 @@ from adapters.errors import Rejected, Retryable
 from adapters.store import schema
 from adapters.store.orders import OrderRow
 from consumer.operations.errors import NotPossible
-from consumer.operations.orders import decide
+from consumer.operations.orders import decide, due_after, to_settle
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
-from statemachine.events import Trigger
-from statemachine.facts import Decision, DecisionKind, Facts, Rejection
+from statemachine.events import Event, Trigger
+from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Part, Rejection
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import event, parcel
+from tests.statemachine.lives import event, parcel, sent
 
 
 @pytest.fixture
@@ -25,10 +25,21 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def do(desk: Desk, kind: DecisionKind, why: str = "agreed", shops: Collection[str] = ("alpha",)) -> OrderRow:
+def do(
+    desk: Desk,
+    kind: DecisionKind,
+    why: str = "agreed",
+    shops: Collection[str] = ("alpha",),
+    only: Collection[str] = (),
+) -> OrderRow:
     desk.clock.advance(1)
     now = desk.clock.now()
-    return decide(desk.store, desk.orders, desk.row, kind, shops=shops, who="ana", why=why, at=now)
+    return decide(desk.store, desk.orders, desk.row, kind, shops=shops, who="ana", why=why, at=now, only=only)
+
+
+def canceled() -> Event:
+    """The OMS canceled its order 1."""
+    return event(Trigger.OMS_EVENT, "canceled", Facts(parts=(Part(1),), cancellations=(Cancellation(1),)))
 
 
 def reasons(row: OrderRow) -> list[str]:
@@ -113,6 +124,39 @@ def test_no_decision_is_possible_about_an_order_of_a_shop_that_is_not_configured
     desk.shows("WAITING_ACCEPTANCE")
     with pytest.raises(NotPossible, match="its shop is not in the configuration"):
         do(desk, DecisionKind.ACCEPT, shops=["beta"])
+
+
+def test_where_several_reasons_stand_a_settle_names_which(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    both = desk.apply(parcel("L1", 3), parcel("L2", 2), canceled())
+    assert {"quantity_exceeds_order", "oms_canceled"} <= set(reasons(both))
+    with pytest.raises(NotPossible, match=r"say which, .*--only oms_canceled.* --only quantity_exceeds_order"):
+        do(desk, DecisionKind.SETTLE)
+    assert reasons(do(desk, DecisionKind.SETTLE, only=["quantity_exceeds_order"])) == ["oms_canceled"]
+
+
+def test_a_reason_that_blocks_cannot_be_settled_and_the_error_says_what_to_do(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    do(desk, DecisionKind.HOLD)
+    with pytest.raises(NotPossible, match=r"held cannot be settled.*orders release ORDER --reason WHY"):
+        do(desk, DecisionKind.SETTLE, only=["held"])
+
+
+def test_a_settle_that_names_a_reason_which_does_not_stand_names_those_that_do(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    do(desk, DecisionKind.HOLD)
+    with pytest.raises(NotPossible, match="has no reason gave_up; it has: held"):
+        do(desk, DecisionKind.SETTLE, only=["gave_up"])
+
+
+def test_what_becomes_due_by_a_settle_is_known_before_it(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    row = desk.apply(sent(), canceled())
+    (subject,) = to_settle(row)
+    due = due_after(row, desk.policy, DecisionKind.SETTLE, (subject,), desk.clock.now())
+    assert due == ["send_tracking"]
+    do(desk, DecisionKind.SETTLE)
+    assert [call.kind for call in calls(desk) if call.state == "open"] == due
 
 
 # -- Decisions ---------------------------------------------------------------------------------------------------
