@@ -253,11 +253,10 @@ MIRAKL: Final[dict[str, Story]] = {
             Fault("SH12", "answer", 2, status=404, content=_NO_CODE),
             of_order=False,
         ),
-        waits_for="faults",
     ),
     # A gateway answers 404 or 423 for a while.
-    "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>")), waits_for="faults"),
-    "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>")), waits_for="faults"),
+    "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>"))),
+    "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>"))),
     # The messages of the order are refused for a while: the import waits for them.
     "messages_403": Story(
         _messages_refused(403), messages=True, attributes=(":MiraklOrderMessage",), waits_for="faults"
@@ -296,7 +295,6 @@ MIRAKL: Final[dict[str, Story]] = {
         lines=(2, 2),
         fields={"order_additional_fields": [_GIFT]},
         attributes=(":Mirakl.gift-text", ":Mirakl.personalisation-text"),
-        waits_for="payload",
     ),
     # The customer chose a pick-up point.
     "pickup_point": Story(

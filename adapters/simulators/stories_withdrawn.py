@@ -196,7 +196,6 @@ WITHDRAWN: Final[dict[str, Story]] = {
         imported=False,
         shipped_by=None,
         tells=("nothing_to_import",),
-        waits_for="core",
     ),
     # Fully refunded after the import: the OMS sends it all the same, and Mirakl is told nothing.
     "refunded_after_import": Story(
@@ -208,7 +207,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
         waits_for="core",
     ),
     # One line of two has a refund request: the other one is imported.
-    "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first, waits_for="core"),
+    "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first),
     # One piece of three is canceled before the import: a person lets the order go as it stands.
     "piece_canceled": Story(
         _released(_cancel_a_piece, "partly_withdrawn"),
