@@ -61,12 +61,12 @@ def _unknown_state_after_import(stage: Stage) -> Script:
 
 
 def _dated_ahead(stage: Stage) -> Script:
-    yield from stage.arrive()
-    yield from stage.debit_begins()
-    changes.date_ahead(stage.mirakl, stage.order_id, timedelta(days=400))
-    yield lambda: stage.mirakl.listing.has_shown(stage.order_id)
-    yield stage.pause(1.0, 2.0)
-    stage.mirakl.confirm_debit(stage.order_id)
+    yield from stage.arrive("STAGING")
+    yield stage.pause(0.3, 1.0)
+    with stage.mirakl.lock:  # so that every read that shows WAITING_ACCEPTANCE has the date of the future
+        stage.mirakl.release_staging(stage.order_id)
+        changes.date_ahead(stage.mirakl, stage.order_id, timedelta(days=400))
+    yield from stage.debit()
     yield from stage.produced()
     yield from sends_all(stage)
 
@@ -206,13 +206,9 @@ _GIFT = {"code": "gift-text", "type": "STRING", "value": "For Canary"}
 
 MIRAKL: Final[dict[str, Story]] = {
     # Goods are paid on delivery, but the operator shows the debit before SHIPPING.
-    "debit_before_shipping": Story(
-        _debit_before_shipping, workflow="PAY_ON_DELIVERY", accepted_by="person", waits_for="core"
-    ),
+    "debit_before_shipping": Story(_debit_before_shipping, workflow="PAY_ON_DELIVERY", accepted_by="person"),
     # As debit_before_shipping, for PAY_ON_DUE_DATE.
-    "due_date_debit_before_shipping": Story(
-        _debit_before_shipping, workflow="PAY_ON_DUE_DATE", accepted_by="person", waits_for="core"
-    ),
+    "due_date_debit_before_shipping": Story(_debit_before_shipping, workflow="PAY_ON_DUE_DATE", accepted_by="person"),
     # A person ships one parcel in the portal; it is debited, and the order is back in SHIPPING.
     "one_parcel_in_portal": Story(_one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2)),
     # Mirakl refuses the order after the import.
@@ -221,9 +217,9 @@ MIRAKL: Final[dict[str, Story]] = {
     ),
     # A state that nobody knows, before the import and after it: no call until a known one comes.
     "unknown_state": Story(_unknown_state, accepted_by="marketplace", tells=("unknown_state",)),
-    "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",), waits_for="core"),
-    # One read has a last_updated_date more than a year ahead.
-    "dated_ahead": Story(_dated_ahead, waits_for="core"),
+    "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",)),
+    # Until the acceptance, last_updated_date is more than a year ahead.
+    "dated_ahead": Story(_dated_ahead),
     # Mirakl shows the order no longer. Orderflow tells it after a day.
     "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone",), waits_for="a day"),
     # The members of the order's JSON have another order in every read.
@@ -264,7 +260,7 @@ MIRAKL: Final[dict[str, Story]] = {
     "messages_404": Story(_messages_refused(404), messages=True, attributes=(":MiraklOrderMessage",)),
     "messages_500": Story(_messages_refused(500), messages=True, attributes=(":MiraklOrderMessage",)),
     # A person holds the order before the import, and releases it later.
-    "held_by_person": Story(_held_by_person, tells=("held",), waits_for="decisions"),
+    "held_by_person": Story(_held_by_person, tells=("held",)),
     # The seller's policy leaves the acceptance to a person, who accepts, or refuses.
     "person_accepts": Story(
         _person_decides("accept"), marketplaces=("beta",), adjust=unknown_first, tells=("needs_decision",)

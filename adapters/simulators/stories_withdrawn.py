@@ -204,7 +204,6 @@ WITHDRAWN: Final[dict[str, Story]] = {
         ends="dispatched",
         shipped_by=None,
         tells=("withdrawn_after_import",),
-        waits_for="core",
     ),
     # One line of two has a refund request: the other one is imported.
     "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first),
@@ -213,14 +212,12 @@ WITHDRAWN: Final[dict[str, Story]] = {
         _released(_cancel_a_piece, "partly_withdrawn"),
         adjust=_three_pieces,
         tells=("partly_withdrawn",),
-        waits_for="core, decisions",
     ),
     # As piece_canceled, with a refund.
     "piece_refunded": Story(
         _released(_refund_a_piece, "partly_withdrawn"),
         adjust=_three_pieces,
         tells=("partly_withdrawn",),
-        waits_for="core, decisions",
     ),
     # One line of two is canceled after the import.
     "line_canceled_after_import": Story(
@@ -233,7 +230,6 @@ WITHDRAWN: Final[dict[str, Story]] = {
         _told_after_import(_refund_a_piece, "lines_canceled_after_import"),
         adjust=_three_pieces,
         tells=("lines_canceled_after_import",),
-        waits_for="core",
     ),
     # The quantity of a line is lowered after the import.
     "quantity_lowered": Story(
@@ -254,7 +250,6 @@ WITHDRAWN: Final[dict[str, Story]] = {
         shipped_by=None,
         fields={"fulfillment": {"center": {"code": "OPERATOR-1"}}},
         tells=("not_ours_to_ship",),
-        waits_for="core",
     ),
     # The order belongs to another fulfilment centre at first, then to the shop.
     "centre_comes_back": Story(
@@ -262,10 +257,9 @@ WITHDRAWN: Final[dict[str, Story]] = {
         accepted_by="marketplace",
         fields={"fulfillment": {"center": {"code": "OPERATOR-1"}}},
         tells=("not_ours_to_ship",),
-        waits_for="core",
     ),
     # can_shop_ship is false at first, and true later.
-    "withheld": Story(_withheld, accepted_by="marketplace", tells=("not_ours_to_ship",), waits_for="core"),
+    "withheld": Story(_withheld, accepted_by="marketplace", tells=("not_ours_to_ship",)),
     # The day of change-over: three lines of four left before orderflow read the order.
     "change_over_day": Story(_change_over_day, lines=(4, 4), accepted_by="person", adjust=_sent_but_last),
     # Every line is canceled, and Mirakl still shows SHIPPING.
@@ -281,7 +275,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # A line is canceled before the acceptance, which names it like the others.
     "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
     # Mirakl names no quantity of a line for a while.
-    "quantity_missing": Story(_quantity_missing, tells=("quantity_missing",), waits_for="core"),
+    "quantity_missing": Story(_quantity_missing, tells=("quantity_missing",)),
     # The customer returns the goods: REFUNDED on an order that was shipped, which is nobody's trouble.
     "returned": Story(_returned, lines=(1, 2)),
 }
