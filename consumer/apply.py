@@ -144,7 +144,14 @@ def plan_orders(
         found = [*wanted.attention]
         if no_edge:
             found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
-        planned.append(replace(row, attention=_attention(row, found, now), read_after=read_after(row.facts)))
+        planned.append(
+            replace(
+                row,
+                attention=_attention(row, found, now),
+                read_after=read_after(row.facts),
+                wake_at=wanted.wakes_at,
+            )
+        )
     return planned, CommandChanges(opened, obsolete, revived)
 
 

@@ -1,7 +1,7 @@
 """The work that one worker process does for all processes, while it holds the relay's lease."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.log.embedded import EmbeddedLog
@@ -11,17 +11,33 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import RELAY, Leases
 from consumer.relay import Relay
+from statemachine.events import Event, Trigger
+from statemachine.facts import Facts
 
 #: How many orders one transaction plans again.
 REPLAN_BATCH: Final = 500
+#: How often every open order is planned again. A process of the version before, which still runs during an update, does
+#: not write `orders.wake_at`.
+REPLAN_EVERY: Final = timedelta(hours=6)
+#: How many orders one turn wakes.
+WAKE_BATCH: Final = 200
+#: The source of the events of the clock.
+CLOCK_SOURCE: Final = "/orderflow/clock"
 #: How often old records of the embedded log are deleted.
 TRIM_EVERY: Final = timedelta(hours=1)
 #: How long the relay waits after it found the outbox empty.
 RELAY_IDLE_SECONDS: Final = 0.25
 
 
+def clock_event(shop: str, order_id: str, now: datetime) -> Event:
+    """The event that tells an order the time."""
+    event_id = f"{now.isoformat()}:{shop}:{order_id}"
+    return Event(CLOCK_SOURCE, event_id, shop, order_id, Trigger.CLOCK, now, Facts(clock=now))
+
+
 class Housekeeping:
-    """Plans open orders again after a change of policy, publishes the outbox, trims the embedded log.
+    """Plans open orders again after a change of policy, wakes orders at their time, publishes the outbox, trims the
+    embedded log.
 
     One thread calls `turn`.
     """
@@ -51,6 +67,7 @@ class Housekeeping:
         self._embedded_log = embedded_log
         self._keep_records = keep_records
         self._leads = False
+        self._planned_at = float("-inf")  # on the monotonic clock
         self._trimmed_at = float("-inf")  # on the monotonic clock
 
     def turn(self) -> float:
@@ -61,12 +78,23 @@ class Housekeeping:
         if self._leases.take(RELAY) is None:
             self._leads = False
             return self._leases.renew_seconds
-        if not self._leads:
+        monotonic = self._clock.monotonic()
+        if not self._leads or monotonic - self._planned_at > REPLAN_EVERY.total_seconds():
             self._replan()
-            self._leads = True
+            self._leads, self._planned_at = True, monotonic
         self._trim()
+        woken = self._wake()
         published = self._relay.turn() if self._relay else 0
-        return 0.0 if published else RELAY_IDLE_SECONDS
+        return 0.0 if published or woken == WAKE_BATCH else RELAY_IDLE_SECONDS
+
+    def _wake(self) -> int:
+        """Tell orders the time whose plan changes now by time alone. Returns how many."""
+        now = self._clock.now()
+        keys = order_rows.to_wake(self._store, now, WAKE_BATCH)
+        if keys:
+            self._leases.kept(RELAY)
+            self._orders.apply([clock_event(shop, order_id, now) for shop, order_id in keys])
+        return len(keys)
 
     def _replan(self) -> None:
         """Plan every open order again, because a policy may have changed before this process took the lease, and a

@@ -6,6 +6,7 @@ A reason is never a state: an order in trouble keeps its state.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from statemachine import deadlines
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -43,6 +44,7 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
     """Every reason that the order has now, without those that a person has settled."""
     ended = {(token, one.kind) for one in facts.decisions for token in one.subject}
     found = {*_of_commands(facts, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
+    found |= {*deadlines.passed(facts, policy)}
     if state.is_final:
         found |= {*_of_final(facts, state)}
     return tuple(sorted(one for one in found if (one.token, _ended_by(one)) not in ended))

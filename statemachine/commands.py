@@ -8,7 +8,7 @@ asks for a retry. After a give-up, and if it was not applied, only a person's re
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -85,6 +85,7 @@ class Policy:
     known_skus: frozenset[str] = frozenset()
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
+    shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` the order is told as due
 
 
 @dataclass(frozen=True, slots=True)

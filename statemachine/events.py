@@ -14,6 +14,7 @@ class Trigger(StrEnum):
     OMS_EVENT = "oms_event"  # the OMS reported
     CALL = "call"  # our worker claimed a command, or brings its result
     DECISION = "act"  # a person decided
+    CLOCK = "clock"  # an instant has passed at which the plan changes by time alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,6 +309,7 @@ class Facts:
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()
     unread: tuple[Unread, ...] = ()
+    clock: datetime = EPOCH  # the time is at least this; rules of time ask nothing else (deadlines.py)
 
     @property
     def newest(self) -> Snapshot | None:
@@ -348,6 +349,7 @@ def join(one: Facts, other: Facts) -> Facts:
         snapshot=_newer(one.snapshot, other.snapshot),
         unknown=_newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
+        clock=max(one.clock, other.clock),
         **sets,
     )
 

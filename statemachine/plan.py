@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from statemachine import deadlines
 from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, next_round, obstacle
 from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
@@ -25,23 +26,27 @@ from statemachine.states import State, state_of
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What follows from the facts of an order: its state, the calls to make now, and what needs a person."""
+    """What follows from the facts of an order: its state, the calls to make now, and what needs a person.
+
+    `wakes_at`: the next instant at which it changes by time alone.
+    """
 
     state: State
     due: tuple[Command, ...]
     attention: tuple[Attention, ...]
+    wakes_at: datetime | None = None
 
 
 def plan(facts: Facts, policy: Policy) -> Plan:
-    """Return the state of an order, its due calls, and what needs a person.
+    """Return the state of an order, its due calls, what needs a person, and when that changes by time alone.
 
-    One function finds all three, because the calls and the attention depend on the state and on the needed calls, and
+    One function finds them, because the calls and the attention depend on the state and on the needed calls, and
     finding these is most of the work.
     """
     state = state_of(facts)
     needs = tuple(_needs(facts, policy, state))
     attention = standing(facts, policy, state, needs)
-    return Plan(state, _due(facts, policy, needs, attention), attention)
+    return Plan(state, _due(facts, policy, needs, attention), attention, deadlines.wakes_at(facts, policy))
 
 
 # -- What is needed ----------------------------------------------------------------------------------------------

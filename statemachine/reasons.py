@@ -45,6 +45,7 @@ class Reason(StrEnum):
     UNKNOWN_LINE_STATE = "unknown_line_state"
     SHIPPED_BEFORE = "shipped_before"
     WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
+    SHIPPING_DUE = "shipping_due"
 
 
 class EndsBy(StrEnum):
@@ -241,6 +242,12 @@ REASONS: Final[Mapping[Reason, About]] = {
         "everything of the order is canceled or refunded, and the OMS has it",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
+    ),
+    Reason.SHIPPING_DUE: About(
+        "Mirakl waits for the shipment until the time shown, and that is near or over",
+        "Ask the OMS when the order leaves, or look at what else the order waits for. It clears when Mirakl shows the "
+        "order shipped.",
+        ends_by=EndsBy.FACT,
     ),
 }
 

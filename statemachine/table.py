@@ -23,7 +23,7 @@ from statemachine.states import State
     REFUSED,
     CANCELED,
 ) = State
-SNAPSHOT, OMS_EVENT, CALL, DECISION = Trigger
+SNAPSHOT, OMS_EVENT, CALL, DECISION, _ = Trigger  # no state depends on the time, so the clock moves none
 
 
 @dataclass(frozen=True, slots=True)

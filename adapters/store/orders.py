@@ -38,6 +38,7 @@ class OrderRow:
     read_after: datetime | None
     entered_at: datetime
     updated_at: datetime
+    wake_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
         read_after=row.read_after,
         entered_at=row.entered_at,
         updated_at=row.updated_at,
+        wake_at=row.wake_at,
     )
 
 
@@ -129,6 +131,7 @@ def save(tx: Transaction, rows: Sequence[tuple[OrderRow, int]]) -> None:
             attention=_attention_to_json(row.attention),
             content=row.digest,
             read_after=row.read_after,
+            wake_at=row.wake_at,
             entered_at=row.entered_at,
             updated_at=row.updated_at,
         )
@@ -168,6 +171,17 @@ def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> li
     statement = sa.select(c.order_id).where(c.shop == shop, c.read_after < now).order_by(*first).limit(limit)
     with store.reading() as connection:
         return list(connection.execute(statement).scalars())
+
+
+# -- Reads for the clock -----------------------------------------------------------------------------------------
+
+
+def to_wake(store: Store, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """(shop, order id) of at most `limit` orders whose `wake_at` has passed, the longest waiting first."""
+    c = s.orders.c
+    statement = sa.select(c.shop, c.order_id).where(c.wake_at <= now).order_by(c.wake_at).limit(limit)
+    with store.reading() as connection:
+        return [(row.shop, row.order_id) for row in connection.execute(statement)]
 
 
 # -- Reads for people, and after a change of policy --------------------------------------------------------------

@@ -109,6 +109,9 @@ orders = sa.Table(
     sa.Column("attention", sa.Text, nullable=False),  # JSON [[reason, detail, since]]
     sa.Column("content", sa.Text, nullable=False),  # digest of the newest snapshot; "" before the first
     sa.Column("read_after", Instant),  # a read that began later is published even if nothing changed
+    # Plan.wakes_at: then an event of the clock is due. Null: time alone changes nothing, or a version before wrote the
+    # row; housekeeping plans every open order again when it starts, and fills it.
+    sa.Column("wake_at", Instant),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
@@ -120,6 +123,12 @@ orders = sa.Table(
         "read_after",
         sqlite_where=sa.text("read_after IS NOT NULL"),
         postgresql_where=sa.text("read_after IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_orders_wake_at",
+        "wake_at",
+        sqlite_where=sa.text("wake_at IS NOT NULL"),
+        postgresql_where=sa.text("wake_at IS NOT NULL"),
     ),
     sa.Index(
         "ix_orders_attention",

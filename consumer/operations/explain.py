@@ -319,6 +319,8 @@ def _what(row: JournalRow) -> str:
         case Trigger.DECISION:
             decisions = row.event.new_facts.decisions  # `offsets reset` writes an event without one
             return "; ".join(_decision(one) for one in decisions) or str(row.event.note.get("act", ""))
+        case Trigger.CLOCK:
+            return "a deadline came near, or a wait ended"
 
 
 def _snapshot(event: Event) -> str:

@@ -3,9 +3,14 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from adapters.store import commands as command_rows
+from adapters.store import schema as s
+from consumer import housekeeping
 from consumer.bootstrap import new_housekeeping
 from statemachine.commands import Policy
+from statemachine.events import Trigger
 from tests.consumer.rig import Rig
 
 
@@ -27,9 +32,64 @@ def test_the_embedded_log_loses_applied_records_after_a_week(tmp_path: Path) -> 
     rig.poll()
     rig.mirakl["alpha"].accept_in_portal("1-A")
     rig.poll()
-    housekeeping = new_housekeeping(rig.base)
-    housekeeping.turn()
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
     assert len(rig.records()) == 2
     rig.clock.advance(timedelta(days=7, seconds=1).total_seconds())
-    housekeeping.turn()
+    keeper.turn()
     assert len(rig.records()) == 1
+
+
+# -- The clock -----------------------------------------------------------------------------------------------------
+
+
+def test_an_order_whose_shipping_deadline_comes_near_is_told_by_an_event_of_the_clock(tmp_path: Path) -> None:
+    """The simulator's order has to be shipped within three days of its creation."""
+    rig = Rig(tmp_path)
+    rig.imported()
+    due_at = rig.row().wake_at
+    assert due_at is not None
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    rows = len(rig.journal())
+
+    rig.clock.advance((due_at - rig.clock.now()).total_seconds() - 1)
+    keeper.turn()
+    assert rig.attention() == []
+    rig.clock.advance(1)
+    keeper.turn()
+    keeper.turn()
+    assert rig.attention() == ["shipping_due"]
+    assert rig.row().wake_at is None
+    (told,) = rig.journal()[rows:]
+    assert (told.event.trigger, told.event.source) == (Trigger.CLOCK, "/orderflow/clock")
+    assert told.event.new_facts.clock == rig.row().facts.clock == rig.clock.now()
+
+
+def test_orders_are_woken_in_bounded_batches_without_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "WAKE_BATCH", 2)
+    rig = Rig(tmp_path)
+    for number in range(5):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.poll()
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    rig.clock.advance(timedelta(days=3).total_seconds())
+    waits = [keeper.turn() for _ in range(3)]
+    told = [rig.attention(f"{number}-A") for number in range(5)]
+    assert told == [["shipping_due"]] * 5
+    assert waits == [0.0, 0.0, housekeeping.RELAY_IDLE_SECONDS]
+
+
+def test_an_order_that_a_version_before_stored_without_its_instant_gets_one(tmp_path: Path) -> None:
+    """Also while a process of the version before still writes rows: within six hours."""
+    rig = Rig(tmp_path)
+    rig.imported()
+    wake_at = rig.row().wake_at
+    keeper = new_housekeeping(rig.base)
+    for seconds in (0, housekeeping.REPLAN_EVERY.total_seconds() + 1):
+        rig.clock.advance(seconds)
+        with rig.store.writing() as connection:
+            connection.execute(s.orders.update().values(wake_at=None))
+        keeper.turn()
+        assert rig.row().wake_at == wake_at is not None

@@ -48,6 +48,7 @@ def read(
     lines: tuple[Line, ...] = LINES,
     tracking: Tracking = Tracking(),
     has_address: bool | None = None,
+    ship_by: datetime = f.EPOCH,
 ) -> Snapshot:
     """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
     address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
@@ -56,12 +57,13 @@ def read(
         rank=rank_of(workflow, state),
         has_address=address,
         read_at=at(began),
-        digest=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}",
+        digest=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}/{ship_by}",
         state=state,
         workflow=workflow,
         created_at=START,
         lines=lines,
         tracking=tracking,
+        ship_by=ship_by,
     )
 
 
@@ -112,6 +114,11 @@ def settled(*subject: str, when: float = 0) -> Event:
         f"settle:{subject}:{when}",
         Facts(decisions=(Decision(at(when), DecisionKind.SETTLE, "ana", "checked", subject),)),
     )
+
+
+def clock(seconds: float) -> Event:
+    """The order is told the time."""
+    return event(Trigger.CLOCK, f"clock{seconds}", Facts(clock=at(seconds)))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
+from datetime import timedelta
 from functools import reduce
 from itertools import permutations
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
+from statemachine import facts as f
 from statemachine.commands import Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
@@ -31,9 +33,9 @@ from statemachine.machine import EventResult, decide
 from statemachine.plan import plan, read_after
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
-from tests.statemachine.lives import Life, at, event, lives, read, sent, snapshot_event
+from tests.statemachine.lives import Life, at, clock, event, lives, read, sent, snapshot_event
 
-POLICY = Policy()
+POLICY = Policy(shipping_margin=timedelta(seconds=20))
 TRACKINGS = (
     Tracking(),
     Tracking("DPD", ""),
@@ -60,6 +62,7 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
         began=step + draw(st.sampled_from((0, 5, 60, 200))),
         tracking=draw(st.sampled_from((Tracking(), *TRACKINGS, Tracking("", "FOREIGN")))),
         has_address=draw(st.sampled_from((None, True))),
+        ship_by=draw(st.sampled_from((f.EPOCH, at(60), at(200)))),
         lines=draw(
             st.sampled_from(((Line("L1", "", "MUG", 2),), (Line("L1", "", "MUG", 2), Line("L2", "REFUSED", "TEE"))))
         ),
@@ -120,11 +123,14 @@ def decisions(draw: st.DrawFn) -> Event:
     return event(Trigger.DECISION, f"decision{decision}", Facts(decisions=(decision,)))
 
 
+clocks = st.builds(clock, seconds)
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[list[Event], list[Event]]:
     """The same events twice: in one order, and in another with repetitions."""
     life = draw(st.sampled_from(EVERY_LIFE))
-    one_event = st.one_of(snapshots(life), snapshots(life), oms_events(), results(), decisions())
+    one_event = st.one_of(snapshots(life), snapshots(life), oms_events(), results(), decisions(), clocks)
     events = draw(st.lists(one_event, min_size=1, max_size=12))
     again = draw(st.permutations(events + draw(st.lists(st.sampled_from(events), max_size=4))))
     return events, list(again)
@@ -150,6 +156,7 @@ def test_any_order_and_repetition_ends_the_same(history: tuple[list[Event], list
     assert wanted.state == wanted_again.state
     assert wanted.due == wanted_again.due
     assert wanted.attention == wanted_again.attention
+    assert wanted.wakes_at == wanted_again.wakes_at
     assert {one.reason for one in wanted.attention} <= set(Reason)
     assert read_after(facts) == read_after(facts_again)
 
@@ -188,6 +195,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert join(join(a, b), c) == join(a, join(b, c))
     assert join(a, a) == a
     both = join(a, b)
+    assert both.clock == max(a.clock, b.clock)
     for name in ("parts", "dispatches", "cancellations", "attempts", "answers", "rejections", "given_up", "decisions"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
 
@@ -201,6 +209,22 @@ def test_facts_are_the_same_after_json_and_equal_facts_are_equal_json(history: t
     assert facts_from_json(text) == facts
     assert text == facts_to_json(again)
     assert json.loads(text) is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories(), seconds)
+def test_time_changes_a_plan_at_the_instants_that_it_names_and_at_no_other(
+    history: tuple[list[Event], list[Event]], when: int
+) -> None:
+    """So an order that is told the time at `wakes_at` has the plan that somebody would make who always knew the time,
+    and waking the orders ends."""
+    _, facts, _ = run(history[0])
+    wanted = plan(facts, POLICY)
+    assert wanted.wakes_at is None or wanted.wakes_at > facts.clock
+    later = join(facts, Facts(clock=at(when)))
+    if wanted.wakes_at is None or later.clock < wanted.wakes_at:
+        assert plan(later, POLICY) == wanted
+        assert state_of(later) == state_of(facts)
 
 
 @settings(max_examples=100, deadline=None)

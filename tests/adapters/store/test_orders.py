@@ -74,6 +74,7 @@ def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
             version=1,
             attention=(StandingAttention(Reason.HELD, "x", since=later(1)),),
             read_after=later(2),
+            wake_at=later(3),
         )
         order_rows.save(tx, [(row, 0)])
     assert order_rows.latest(store) == [row]
@@ -106,6 +107,16 @@ def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: 
     assert order_rows.waiting_for_a_read(store, "alpha", later(9), 1) == ["O-2"]
     assert order_rows.seen(store, "alpha", ["O-0", "O-9"]) == {"O-0": order_rows.Seen("c", None)}
     assert len(order_rows.open_keys(store, "alpha")) == 5
+
+
+def test_the_clock_wakes_the_orders_whose_instant_has_passed_the_longest_waiting_first(store: Store) -> None:
+    with store.transaction() as tx:
+        found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(3)] + [("beta", "O-3")], NOW)
+        wakes = {"O-1": later(5), "O-2": later(9), "O-3": later(3)}
+        order_rows.save(tx, [(replace(row, version=1, wake_at=wakes.get(row.order_id)), 0) for row in found.values()])
+    assert order_rows.to_wake(store, later(5), 10) == [("beta", "O-3"), ("alpha", "O-1")]
+    assert order_rows.to_wake(store, later(5), 1) == [("beta", "O-3")]
+    assert order_rows.to_wake(store, later(2), 10) == []
 
 
 def test_a_batch_of_500_orders_fits_into_one_statement(store: Store) -> None:

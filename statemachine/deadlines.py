@@ -1,0 +1,62 @@
+"""What changes for an order by time alone: its deadlines.
+
+The time is `Facts.clock`, and nothing else. So the same facts give the same plan, whenever somebody asks. An event of
+the clock moves `Facts.clock` on when the instant has passed at which the plan changes next (`wakes_at`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from statemachine.commands import CommandKind, Policy
+from statemachine.facts import EPOCH, Facts
+from statemachine.readings import is_pending, last_answer
+from statemachine.reasons import Attention, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """From `told_at` on, the order has this reason."""
+
+    told_at: datetime
+    reason: Attention
+
+
+def has_come(facts: Facts, instant: datetime) -> bool:
+    """Whether the order knows that this instant has passed."""
+    return facts.clock >= instant
+
+
+def passed(facts: Facts, policy: Policy) -> Iterator[Attention]:
+    """The reasons of the deadlines that are near, or over."""
+    return (one.reason for one in _deadlines(facts, policy) if has_come(facts, one.told_at))
+
+
+def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
+    """The next instant at which the plan changes by time alone, always after `Facts.clock`. None: there is none."""
+    return min((instant for instant in _instants(facts, policy) if not has_come(facts, instant)), default=None)
+
+
+def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
+    """Every instant, past or not, at which the plan changes by time alone. Each rule that asks `has_come` adds its
+    instant here, because otherwise nobody wakes the order."""
+    yield from (one.told_at for one in _deadlines(facts, policy))
+
+
+def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
+    """The deadlines that run in the newest state that Mirakl shows.
+
+    None runs for an order that was created before the shop's `not_before`: it is not ours to care for.
+    """
+    snapshot = facts.snapshot
+    if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
+        return
+    if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
+        yield from _before(Reason.SHIPPING_DUE, snapshot.ship_by, policy.shipping_margin)
+
+
+def _before(reason: Reason, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:
+    """The deadline, told a margin earlier. EPOCH and what lies before are no deadline. The detail is the deadline, so
+    that a deadline that Mirakl moves is told again."""
+    if deadline > EPOCH:
+        yield Deadline(max(deadline - margin, EPOCH), Attention(reason, f"{deadline:%Y-%m-%d %H:%M}"))
