@@ -297,10 +297,7 @@ def oms_client(
     """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network."""
     return KornitX(
         base_url=oms.base_url,
-        company_ref_id=shop.oms.company_ref_id,
-        external_ref_prefix=shop.oms.external_ref_prefix,
-        shipping_methods=shop.oms.shipping_methods,
-        countries=shop.oms.countries,
+        rules=config.order_rules(shop),
         api_key=api_key,
         auth_encoding=oms.auth_encoding,
         duplicate_codes=oms.duplicate_codes,

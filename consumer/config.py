@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 from adapters.errors import ConfigError
 from adapters.messages.oms_events import DISPATCHED_STATUSES, ShopIds
+from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH
@@ -224,6 +225,13 @@ class ShopOmsTable(_Table):
     shipping_methods: dict[str, str] = Field(default_factory=dict)
     #: The alpha-2 code for labels or codes of countries that no table knows: {"France (métropolitaine)" = "FR"}.
     countries: dict[str, Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(default_factory=dict)
+    #: The attribute for the code of a custom field of Mirakl: {"gift-text" = "Engraving"}. "" leaves the field out, and
+    #: a code that is not named here goes out as ":Mirakl.CODE".
+    custom_fields: dict[str, str] = Field(default_factory=dict)
+    #: Codes of custom fields: an order without one of the first, or with a line without one of the second, is not
+    #: imported.
+    required_order_fields: frozenset[str] = frozenset()
+    required_line_fields: frozenset[str] = frozenset()
 
 
 class ShopTable(_Table):
@@ -238,6 +246,9 @@ class ShopTable(_Table):
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
     not_before: datetime = EPOCH
+    #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
+    #: of any other centre is not imported.
+    fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     other_carrier: str = "Other"
     timeout_seconds: float = Field(default=20, gt=0, le=25)
@@ -420,9 +431,28 @@ def known_skus(shop: str, table: ShopTable) -> frozenset[str]:
 def policies(settings: Settings) -> dict[str, Policy]:
     """Return the policy of each shop. Raises ConfigError if a shop's known_skus_file cannot be read."""
     return {
-        name: Policy(acceptance=shop.acceptance, known_skus=known_skus(name, shop), not_before=shop.not_before)
+        name: Policy(
+            acceptance=shop.acceptance,
+            known_skus=known_skus(name, shop),
+            not_before=shop.not_before,
+            centres=shop.fulfilment_centres | {""},
+        )
         for name, shop in settings.shops.items()
     }
+
+
+def order_rules(shop: ShopTable) -> OrderRules:
+    """Return what the shop decides about its orders at the OMS."""
+    oms = shop.oms
+    return OrderRules(
+        company_ref_id=oms.company_ref_id,
+        external_ref_prefix=oms.external_ref_prefix,
+        shipping_methods=oms.shipping_methods,
+        countries=oms.countries,
+        custom_fields=oms.custom_fields,
+        required_order_fields=oms.required_order_fields,
+        required_line_fields=oms.required_line_fields,
+    )
 
 
 def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:

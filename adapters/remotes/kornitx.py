@@ -14,7 +14,7 @@ from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, R
 from adapters.messages.text import storable
 from adapters.ports import OmsOrder, OnCall
 from adapters.remotes.http import CallOutcome, Remote, Reply, retry_after_seconds, safe_code
-from adapters.remotes.kornitx_order import build_payload, id_of, text_of
+from adapters.remotes.kornitx_order import OrderRules, build_payload, id_of, text_of
 from statemachine.facts import Part
 
 _OPERATION: Final = "import_order"
@@ -65,10 +65,7 @@ class KornitX:
         self,
         *,
         base_url: str,
-        company_ref_id: int,
-        external_ref_prefix: str = "",
-        shipping_methods: Mapping[str, str] | None = None,
-        countries: Mapping[str, str] | None = None,
+        rules: OrderRules,
         api_key: Callable[[], str],
         on_call: OnCall,
         auth_encoding: Literal["base64", "raw"] = "base64",
@@ -81,10 +78,7 @@ class KornitX:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._remote = Remote("oms", base_url, on_call, timeout_seconds, transport)
-        self._company_ref_id = company_ref_id
-        self._external_ref_prefix = external_ref_prefix
-        self._shipping_methods = shipping_methods or {}
-        self._countries = countries or {}
+        self._rules = rules
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
@@ -100,15 +94,7 @@ class KornitX:
 
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10). Raises Unimportable, Unreadable."""
-        return build_payload(
-            order,
-            messages,
-            quantities,
-            company_ref_id=self._company_ref_id,
-            external_ref_prefix=self._external_ref_prefix,
-            shipping_methods=self._shipping_methods,
-            countries=self._countries,
-        )
+        return build_payload(order, messages, quantities, self._rules)
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         """Send POST /order with exactly these bytes. Returns the orders that the OMS made of the order, usually one.
@@ -133,7 +119,7 @@ class KornitX:
         KornitX documents the form without base64, but every client whose source we read uses base64, so that is the
         default (docs/kornitx.md 2.1).
         """
-        pair = f"{self._company_ref_id}:{self._api_key().strip()}"
+        pair = f"{self._rules.company_ref_id}:{self._api_key().strip()}"
         return "Basic " + (b64encode(pair.encode()).decode() if self._auth_encoding == "base64" else pair)
 
     def _read(self, reply: Reply, external_ref: str) -> tuple[OmsOrder, ...]:

@@ -1,7 +1,8 @@
 """Build the body of KornitX's POST /order from an order of Mirakl (docs/kornitx.md 3, 10)."""
 
+import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,23 +16,30 @@ from adapters.remotes.countries import country_code
 TEXTUAL_ITEM: Final = 5
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OrderRules:
+    """What a shop decides about its orders at the OMS, by its settings."""
+
+    company_ref_id: int
+    external_ref_prefix: str = ""
+    #: KornitX's shipping method for the code or the label of Mirakl's shipping type.
+    shipping_methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: The alpha-2 code for names of countries that no table knows.
+    countries: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: The name of the attribute for the code of a custom field; "" leaves the field out.
+    custom_fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Codes of custom fields without which an order, or an order line, is not imported.
+    required_order_fields: frozenset[str] = frozenset()
+    required_line_fields: frozenset[str] = frozenset()
+
+
 def build_payload(
-    raw_order: bytes,
-    messages: Sequence[str],
-    quantities: Mapping[str, int | None],
-    *,
-    company_ref_id: int,
-    external_ref_prefix: str = "",
-    shipping_methods: Mapping[str, str] | None = None,
-    countries: Mapping[str, str] | None = None,
+    raw_order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None], rules: OrderRules
 ) -> bytes:
     """Build the body of POST /order. The same arguments give the same bytes. Amounts keep every digit.
 
     `quantities` are the pieces of each line that the seller still has to send, by the line's id; None if Mirakl names
-    no number. Other lines are left out.
-    `messages` are the customer's messages, oldest first. `shipping_methods` gives KornitX's shipping method for the
-    code or the label of Mirakl's shipping type. `countries` gives the alpha-2 code for names of countries that no table
-    knows.
+    no number. Other lines are left out. `messages` are the customer's messages, oldest first.
 
     Raises Unimportable if a value is missing that cannot be derived, Unreadable if `raw_order` is not a JSON object.
     """
@@ -40,22 +48,26 @@ def build_payload(
     missing = [] if order_id else ["order_id"]
     shipping = _object(_object(order, "customer"), "shipping_address")
     created = instant(order.get("created_date"))
+    missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields)
     payload = {
-        "external_ref": external_ref_prefix + order_id,
-        "company_ref_id": company_ref_id,
+        "external_ref": rules.external_ref_prefix + order_id,
+        "company_ref_id": rules.company_ref_id,
         "sale_datetime": created.replace(tzinfo=None).isoformat(" ", "seconds") if created else "",
         "customer_name": _name(shipping) or _name(_object(order, "customer")) or _company(shipping),
         "customer_email": text_of(order, "customer_notification_email"),
         **_phones(shipping),
-        **_address("shipping", shipping, countries),
-        "shipping_method": _method(order, shipping_methods or {}),
+        **_address("shipping", shipping, rules.countries),
+        "shipping_method": _method(order, rules.shipping_methods),
         "shipping_price": _amount(order, "shipping_price", missing),
-        **_billing(_object(_object(order, "customer"), "billing_address"), countries),
+        **_billing(_object(_object(order, "customer"), "billing_address"), rules.countries),
         "payment_trans_id": text_of(order, "transaction_number"),
         "payment_type": text_of(order, "payment_type"),
         "currency_code": text_of(order, "currency_iso_code"),
-        "attributes": message_attributes(messages) + _custom_fields(order, "order_additional_fields"),
-        "items": _items(order, quantities, missing),
+        "attributes": [
+            *message_attributes(messages),
+            *_custom_fields(order, "order_additional_fields", rules.custom_fields),
+        ],
+        "items": _items(order, quantities, rules, missing),
     }
     missing += [source for field, source in _NEEDED.items() if payload.get(field) in ("", None)]
     if missing:
@@ -139,7 +151,7 @@ def _company(address: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (text_of(address, "company"), text_of(address, "company_2"))))
 
 
-def _address(kind: str, address: Mapping[str, Any], countries: Mapping[str, str] | None) -> dict[str, str]:
+def _address(kind: str, address: Mapping[str, Any], countries: Mapping[str, str]) -> dict[str, str]:
     """The fields of an address. Line 4 is the city, line 5 the region, as in KornitX's plugin (docs/kornitx.md 3.1).
 
     A street that stands in street_2 alone moves to line 1, which KornitX requires.
@@ -160,7 +172,7 @@ def _address(kind: str, address: Mapping[str, Any], countries: Mapping[str, str]
     return {f"{kind}_{field}": value for field, value in fields.items()}
 
 
-def _billing(address: Mapping[str, Any], countries: Mapping[str, str] | None) -> dict[str, str]:
+def _billing(address: Mapping[str, Any], countries: Mapping[str, str]) -> dict[str, str]:
     return {
         "billing_customer_name": _name(address) or _company(address),
         "billing_customer_telephone": text_of(address, "phone") or text_of(address, "phone_secondary"),
@@ -173,7 +185,9 @@ def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> st
     return shipping_methods.get(code) or shipping_methods.get(label) or code or label
 
 
-def _items(order: Mapping[str, Any], quantities: Mapping[str, int | None], missing: list[str]) -> list[dict[str, Any]]:
+def _items(
+    order: Mapping[str, Any], quantities: Mapping[str, int | None], rules: OrderRules, missing: list[str]
+) -> list[dict[str, Any]]:
     """The items for these lines. Adds the names of the fields that the lines lack to `missing`."""
     lines = order.get("order_lines")
     items = []
@@ -182,34 +196,50 @@ def _items(order: Mapping[str, Any], quantities: Mapping[str, int | None], missi
         line_id = id_of(fields, "order_line_id")
         if line_id not in quantities:
             continue
+        at = f"order_lines[{index}]."
         item = {
             "external_ref": line_id,
             "sku": text_of(fields, "offer_sku"),
             "description": text_of(fields, "product_title") or text_of(fields, "description"),
             "quantity": quantities[line_id],
             "type": TEXTUAL_ITEM,
-            "unit_sale_price": _amount(fields, "price_unit", missing, f"order_lines[{index}]."),
-            "attributes": _custom_fields(fields, "order_line_additional_fields"),
+            "unit_sale_price": _amount(fields, "price_unit", missing, at),
+            "attributes": _custom_fields(fields, "order_line_additional_fields", rules.custom_fields),
         }
         # Only people read the description. Without one they see the SKU.
         item["description"] = item["description"] or item["sku"]
         sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
-        missing += [f"order_lines[{index}].{source}" for field, source in sources.items() if not item[field]]
+        absent = _absent_fields(fields, "order_line_additional_fields", rules.required_line_fields)
+        missing += [f"{at}{name}" for name in absent]
+        missing += [f"{at}{source}" for field, source in sources.items() if not item[field]]
         items.append(_present(item))
     if not items:
         missing.append("order_lines")
     return items
 
 
-def _custom_fields(parent: Mapping[str, Any], field: str) -> list[dict[str, str]]:
-    """Mirakl's custom fields as attributes named `:Mirakl.CODE` (docs/kornitx.md 4). An empty value is left out.
+def _custom_fields(parent: Mapping[str, Any], field: str, names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Mirakl's custom fields as attributes (docs/kornitx.md 4). A field without a value is left out.
 
-    A marketplace often keeps the text of a personalised product in such a field.
+    A marketplace often keeps the text of a personalised product in such a field. `names` has the attribute's name for a
+    code, "" for a field that the shop leaves out. The name of any other is `:Mirakl.CODE`.
     """
+    named = [(names.get(code, f":Mirakl.{code}"), value) for code, value in _custom_values(parent, field)]
+    return [{"name": name, "value": value} for name, value in named if name]
+
+
+def _absent_fields(parent: Mapping[str, Any], field: str, required: Collection[str]) -> list[str]:
+    """The names of the required custom fields that have no value."""
+    given = {code for code, _ in _custom_values(parent, field)}
+    return [f"{field}.{code}" for code in sorted(required) if code not in given]
+
+
+def _custom_values(parent: Mapping[str, Any], field: str) -> list[tuple[str, str]]:
+    """The code and the value of each custom field that has both."""
     found = parent.get(field)
     fields = [one for one in (found if isinstance(found, list) else []) if isinstance(one, dict)]
-    named = [(text_of(one, "code"), _custom_value(one.get("value"))) for one in fields]
-    return [{"name": f":Mirakl.{code}", "value": value} for code, value in named if code and value]
+    values = [(text_of(one, "code"), _custom_value(one.get("value"))) for one in fields]
+    return [(code, value) for code, value in values if code and value]
 
 
 def _custom_value(value: object) -> str:

@@ -37,7 +37,7 @@ from adapters.store.budgets import BudgetWindow
 from adapters.store.engine import BUSY_SECONDS
 from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
-from consumer import bootstrap
+from consumer import bootstrap, config
 from consumer.accounts import AccountKey
 from consumer.config import OmsTable, Settings, ShopOmsTable, ShopTable, StoreTable, WorkerTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
@@ -99,8 +99,13 @@ class AfterPage(Hooks):
         self._then()
 
 
-def rig_settings(store_url: str, shops: Iterable[str]) -> Settings:
-    """Default settings, with values for what has no default: the shops, with effects on, and the remotes' addresses."""
+def rig_settings(
+    store_url: str, shops: Iterable[str], shop_table: Mapping[str, Any] = {}, oms_table: Mapping[str, Any] = {}
+) -> Settings:
+    """Default settings, with values for what has no default: the shops, with effects on, and the remotes' addresses.
+
+    `shop_table` and `oms_table` are more settings of each shop, and of its table `oms`.
+    """
     no_file = Path("unused")
     return Settings(
         store=StoreTable(url=store_url),
@@ -112,7 +117,8 @@ def rig_settings(store_url: str, shops: Iterable[str]) -> Settings:
                 shop_id=MARKETPLACES[name].shop_id,
                 api_key_file=no_file,
                 effects="on",
-                oms=ShopOmsTable(company_ref_id=COMPANIES[name], api_key_file=no_file),
+                oms=ShopOmsTable(company_ref_id=COMPANIES[name], api_key_file=no_file, **oms_table),
+                **shop_table,
             )
             for name in shops
         },
@@ -128,11 +134,14 @@ class Rig:
         *,
         shops: tuple[str, ...] = ("alpha",),
         policies: Mapping[str, Policy] | None = None,
+        shop_table: Mapping[str, Any] = {},
+        oms_table: Mapping[str, Any] = {},
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
+        """`policies` None: those of the settings. `shop_table`, `oms_table`: see `rig_settings`."""
         self.clock = StillClock()
         self.path = folder / "orderflow.db"
-        self.settings = rig_settings(f"sqlite:///{self.path}", shops)
+        self.settings = rig_settings(f"sqlite:///{self.path}", shops, shop_table, oms_table)
         self.books = Books()
         self.receipts = Receipts()
         self.mirakl = {name: MiraklSimulator(MARKETPLACES[name], self.books, self.clock.now) for name in shops}
@@ -148,7 +157,7 @@ class Rig:
         bootstrap.bind_shops(self.settings, self.store, self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
         self.leases = Leases(self.store, self.clock, "rig", self.settings.leases.seconds)
-        self.policies = dict(policies or {})
+        self.policies = dict(config.policies(self.settings) if policies is None else policies)
         tried = Tried()
         self.results = tried.results
         self.base = bootstrap.new_base(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import ConfigError
+from adapters.remotes.kornitx_order import OrderRules
 from consumer import config
 from consumer.config import KafkaOption, KafkaTable, Settings, example, load
 from consumer.secrets import kafka_options, secret
@@ -391,6 +392,32 @@ def test_a_certificate_file_that_is_missing_names_key_and_file(tmp_path: Path) -
     settings = load(written(tmp_path, GOOD + '[kafka]\nssl_cafile = "ca.pem"\n'))
     with pytest.raises(ConfigError, match=r"kafka\.ssl_cafile: there is no file .*/ca\.pem"):
         kafka_options(settings)
+
+
+def test_what_a_shop_decides_reaches_its_policy_and_its_payloads(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, GOOD))
+    assert config.policies(settings)["alpha"].centres == {"", "DEFAULT"}
+    assert config.order_rules(settings.shops["alpha"]) == OrderRules(99999)
+    shop = 'fulfilment_centres = ["PORTO"]\n[shops.alpha.oms]\n'
+    oms = """
+external_ref_prefix = "PT-"
+required_order_fields = ["gift"]
+required_line_fields = ["text"]
+shipping_methods = { STD = "Courier" }
+countries = { "France (métropolitaine)" = "FR" }
+custom_fields = { text = "Engraving" }
+"""
+    settings = load(written(tmp_path, GOOD.replace("[shops.alpha.oms]\n", shop) + oms))
+    assert config.policies(settings)["alpha"].centres == {"", "PORTO"}
+    assert config.order_rules(settings.shops["alpha"]) == OrderRules(
+        company_ref_id=99999,
+        external_ref_prefix="PT-",
+        shipping_methods={"STD": "Courier"},
+        countries={"France (métropolitaine)": "FR"},
+        custom_fields={"text": "Engraving"},
+        required_order_fields=frozenset({"gift"}),
+        required_line_fields=frozenset({"text"}),
+    )
 
 
 def test_known_skus_are_one_a_line(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class MiraklSimulator:
         self.threads = Threads(marketplace, now)
         self.account = SellerAccount(marketplace, now)
         self.withheld: set[str] = set()  # orders that the shop must not ship: can_shop_ship is false
+        self.own_centers = {OWN_CENTER, ""}  # fulfilment centres of the seller
         self._records: dict[str, _Record] = {}
 
     # -- What is known of an order -------------------------------------------------------------------------------
@@ -303,7 +304,7 @@ class MiraklSimulator:
         with self.lock:
             record = self._find(order_id, code="ORDER_NOT_FOUND")
             order = record.order
-            if order["fulfillment"]["center"]["code"] != OWN_CENTER:
+            if order["fulfillment"]["center"]["code"] not in self.own_centers:
                 raise ApiError(400, "The order is fulfilled by someone else.", "ORDER_FULFILLED_UNAUTHORIZED")
             if order["order_state"] != "WAITING_ACCEPTANCE":
                 raise ApiError(400, "Order is not in the expected state.", "ORDER_INVALID_STATE")
@@ -380,7 +381,7 @@ class MiraklSimulator:
         return (
             order["order_state"] == "SHIPPING"
             and order["order_id"] not in self.withheld
-            and order["fulfillment"]["center"]["code"] == OWN_CENTER
+            and order["fulfillment"]["center"]["code"] in self.own_centers
             and not self._shipping_type(order).delivery_by_operator
         )
 

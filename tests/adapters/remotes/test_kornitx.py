@@ -18,7 +18,7 @@ from adapters.errors import (
 )
 from adapters.ports import OmsOrder
 from adapters.remotes.kornitx import KornitX
-from adapters.remotes.kornitx_order import message_attributes
+from adapters.remotes.kornitx_order import OrderRules, message_attributes
 from statemachine.facts import Part
 
 KEY = "canary-key"
@@ -27,7 +27,9 @@ KEY = "canary-key"
 class World:
     """A company whose OMS is the function `answer`. Keeps the requests, and the calls that `on_call` got."""
 
-    def __init__(self, answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> None:
+    def __init__(
+        self, answer: Callable[[httpx.Request], httpx.Response], rules: OrderRules | None = None, **options: Any
+    ) -> None:
         self.sent: list[httpx.Request] = []
         self.calls: list[tuple[str, str, str]] = []
 
@@ -39,7 +41,7 @@ class World:
         settings |= {"api_key": lambda: KEY} | options
         self.oms = KornitX(
             base_url="https://oms.example",
-            company_ref_id=99999,
+            rules=rules or OrderRules(99999),
             on_call=lambda system, operation, outcome, seconds: self.calls.append((system, operation, outcome)),
             transport=httpx.MockTransport(handle),
             **settings,
@@ -264,7 +266,7 @@ def test_the_payload_has_the_company_the_prefix_and_the_shipping_methods_of_the_
         },
         "order_lines": [{"order_line_id": "L1", "offer_sku": "MUG"}],
     }
-    world = answering(201, "{}", external_ref_prefix="PT-", shipping_methods={"STD": "Courier"})
+    world = answering(201, "{}", rules=OrderRules(99999, "PT-", {"STD": "Courier"}))
     payload = json.loads(world.oms.payload(json.dumps(order).encode(), ("Print: ANA",), {"L1": 1}))
     assert payload["company_ref_id"] == 99999
     assert payload["external_ref"] == "PT-A-1"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import Unimportable, Unreadable
 from adapters.messages.json_slices import slice_orders
-from adapters.remotes.kornitx_order import build_payload, message_attributes
+from adapters.remotes.kornitx_order import OrderRules, build_payload, message_attributes
 from tests.support import owed_quantities
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
@@ -68,17 +68,18 @@ def _quantities(raw: bytes) -> dict[str, int | None]:
 def built(value: Any, *messages: str, **options: Any) -> dict[str, Any]:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
     quantities = _quantities(raw)
-    body = build_payload(raw, messages, quantities, company_ref_id=99999, **options)
+    rules = OrderRules(99999, **options)
+    body = build_payload(raw, messages, quantities, rules)
     assert b"\n" not in body
-    assert body == build_payload(raw, messages, quantities, company_ref_id=99999, **options)
+    assert body == build_payload(raw, messages, quantities, rules)
     result = simplejson.loads(body, use_decimal=True)
     assert isinstance(result, dict)
     return result
 
 
-def missing(value: Any) -> tuple[str, ...]:
+def missing(value: Any, **options: Any) -> tuple[str, ...]:
     with pytest.raises(Unimportable) as caught:
-        built(value)
+        built(value, **options)
     assert "Silva" not in str(caught.value)
     return caught.value.missing
 
@@ -221,7 +222,7 @@ def test_names_phones_and_quantities() -> None:
 @pytest.mark.parametrize("amount", ["12345678901234567.89", "0.1000", "1.10", "7", "9007199254740993.1", "0"])
 def test_an_amount_keeps_every_digit(amount: str) -> None:
     raw = re.sub(b'"(price_unit|shipping_price)": [0-9.]+', b'"\\1": ' + amount.encode(), json.dumps(order()).encode())
-    body = build_payload(raw, (), _quantities(raw), company_ref_id=1).decode()
+    body = build_payload(raw, (), _quantities(raw), OrderRules(1)).decode()
     assert f'"shipping_price": {amount},' in body
     assert f'"unit_sale_price": {amount}}}' in body
     quoted = order(shipping_price=amount)
@@ -284,6 +285,49 @@ def test_custom_fields_of_order_and_line_are_attributes() -> None:
     assert payload["items"][0]["attributes"] == [
         {"name": ":Mirakl.engraving", "value": "For Ana"},
         {"name": ":Mirakl.colours", "value": "red, blue"},
+    ]
+
+
+def _with_fields(*lines: list[tuple[str, str]], **fields: str) -> dict[str, Any]:
+    """An order with these custom fields, and a line for each list of the line's own custom fields."""
+    return order(
+        order_additional_fields=[{"code": code, "value": value} for code, value in fields.items()],
+        order_lines=[
+            {
+                "order_line_id": f"L{index}",
+                "offer_sku": "MUG",
+                "quantity": 1,
+                "order_line_additional_fields": [{"code": code, "value": value} for code, value in line],
+            }
+            for index, line in enumerate(lines)
+        ],
+    )
+
+
+def test_a_required_custom_field_without_a_value_holds_the_import_and_is_named() -> None:
+    needs: dict[str, Any] = {"required_order_fields": {"gift", "floor"}, "required_line_fields": {"text"}}
+    value = _with_fields([("text", "ANA")], [("text", " ")], gift="yes")
+    assert missing(value, **needs) == (
+        "order_additional_fields.floor",
+        "order_lines[1].order_line_additional_fields.text",
+    )
+    value = _with_fields([("text", "ANA")], [("text", "EVA")], gift="yes", floor="3")
+    assert len(built(value, **needs)["items"]) == 2
+
+
+def test_a_line_that_is_not_imported_needs_no_custom_field() -> None:
+    value = _with_fields([("text", "ANA")], [])
+    value["order_lines"][1]["order_line_state"] = "REFUSED"
+    assert len(built(value, required_line_fields={"text"})["items"]) == 1
+
+
+def test_the_shop_names_or_leaves_out_custom_fields_of_order_and_line() -> None:
+    names = {"gift": "Gift note", "text": "Engraving", "internal": ""}
+    payload = built(_with_fields([("text", "ANA"), ("size", "L")], gift="For you", internal="x"), custom_fields=names)
+    assert payload["attributes"] == [{"name": "Gift note", "value": "For you"}]
+    assert payload["items"][0]["attributes"] == [
+        {"name": "Engraving", "value": "ANA"},
+        {"name": ":Mirakl.size", "value": "L"},
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.errors import RemoteError
 from adapters.ports import Catalog, OmsOrder, OrdersPage, OrdersQuery
-from adapters.remotes.kornitx_order import build_payload
+from adapters.remotes.kornitx_order import OrderRules, build_payload
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
@@ -56,7 +56,7 @@ class Remotes:
         return Catalog()
 
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
-        return build_payload(order, messages, quantities, company_ref_id=1)
+        return build_payload(order, messages, quantities, OrderRules(1))
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         self._end()

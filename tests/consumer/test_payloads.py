@@ -1,0 +1,67 @@
+"""What an import carries, through the whole path: from the order at Mirakl to what the OMS holds, or to a person."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from adapters.simulators.mirakl.changes import set_centre, set_fields, set_line
+from tests.consumer.rig import Rig
+
+TEXT = {"code": "text", "type": "STRING", "value": "For Canary"}
+
+
+def payload_of(rig: Rig) -> dict[str, Any]:
+    """The body of the last POST /order."""
+    payload = json.loads(rig.oms_net.bodies[-1])
+    assert isinstance(payload, dict)
+    return payload
+
+
+def line_of(rig: Rig, order_id: str = "1-A") -> str:
+    return str(rig.mirakl["alpha"].order(order_id)["order_lines"][0]["order_line_id"])
+
+
+def words_of(rig: Rig) -> str:
+    return rig.row().facts.rejections[-1].words
+
+
+# -- What the shop decides ---------------------------------------------------------------------------------------
+
+
+def test_an_order_without_a_required_text_waits_for_it_and_a_person_sees_its_name(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, oms_table={"required_line_fields": {"text"}})
+    rig.add("1-A", state="SHIPPING")
+    set_line(rig.mirakl["alpha"], "1-A", line_of(rig), order_line_additional_fields=[])
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.effects()) == ("shipping", [])
+    assert "import_rejected" in rig.attention()
+    assert words_of(rig) == "missing: order_lines[0].order_line_additional_fields.text"
+
+    set_line(rig.mirakl["alpha"], "1-A", line_of(rig), order_line_additional_fields=[TEXT])
+    rig.poll(60)
+    rig.work()
+    assert rig.state() == "imported"
+    assert payload_of(rig)["items"][0]["attributes"] == [{"name": ":Mirakl.text", "value": "For Canary"}]
+
+
+def test_a_custom_field_goes_out_under_the_name_that_the_shop_gives_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, oms_table={"custom_fields": {"text": "Engraving", "internal": ""}})
+    rig.add("1-A", state="SHIPPING")
+    internal = {"code": "internal", "type": "STRING", "value": "x"}
+    set_fields(rig.mirakl["alpha"], "1-A", order_additional_fields=[TEXT, internal])
+    rig.poll()
+    rig.work()
+    assert payload_of(rig)["attributes"] == [{"name": "Engraving", "value": "For Canary"}]
+
+
+def test_the_shop_ships_from_the_centres_that_it_names_and_from_no_other(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, shop_table={"fulfilment_centres": {"PORTO"}})
+    rig.mirakl["alpha"].own_centers.add("PORTO")
+    for order_id, centre in (("1-A", "PORTO"), ("2-A", "DEFAULT"), ("3-A", "")):
+        rig.add(order_id, state="SHIPPING")
+        set_centre(rig.mirakl["alpha"], order_id, centre)
+    rig.poll()
+    rig.work()
+    assert [rig.state(order_id) for order_id in ("1-A", "2-A", "3-A")] == ["imported", "shipping", "imported"]
+    assert rig.attention("2-A") == ["not_ours_to_ship"]
