@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.ports import Clock
+from adapters.store.commands import PausedKind
 from statemachine.commands import CommandKind, Remote
 
 #: The circuit opens after the calls for this many distinct orders failed without an answer in between. Then the remote
@@ -93,11 +94,11 @@ class Accounts:
         self._lock = threading.Lock()
         self.by_key = {AccountKey(shop, remote): Account() for shop in shops for remote in Remote}
 
-    def paused_kinds(self) -> list[tuple[str, CommandKind]]:
-        """Return shop and kind of the commands that must not be claimed now."""
+    def paused_kinds(self) -> list[PausedKind]:
+        """Return the kinds of commands that must not be claimed now, of each shop."""
         with self._lock:
             return [
-                (key.shop, kind)
+                PausedKind(key.shop, kind)
                 for key in self.by_key
                 for kind in CommandKind
                 if kind.remote == key.remote and self._seconds_paused(key, kind.operation)

@@ -25,15 +25,15 @@ from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
 from adapters.store import progress as progress_rows
 from adapters.store import snapshots as snapshot_rows
-from adapters.store.commands import CommandRow
+from adapters.store.commands import CommandRow, NewCommand
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.journal import JournalRow
-from adapters.store.orders import OrderRow
+from adapters.store.orders import OrderChange, OrderRow
 from adapters.store.outbox import OutboxRow
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
-from statemachine.commands import Command, Policy
+from statemachine.commands import Policy
 from statemachine.events import Event
 from statemachine.machine import VERSION, EventResult, decide
 from statemachine.plan import plan, read_after
@@ -60,7 +60,7 @@ class Loaded:
 class CommandChanges:
     """What becomes of the commands of some orders."""
 
-    opened: Sequence[tuple[int, Command, datetime]]  # key of the order, command, and until when it is retried
+    opened: Sequence[NewCommand]
     obsolete: Sequence[int]  # ids of commands
     revived: Sequence[int]  # ids of leased commands that had become obsolete
 
@@ -69,7 +69,7 @@ class CommandChanges:
 class BatchDecision:
     """Everything that a batch writes, and what it reports to the hooks."""
 
-    orders: Sequence[tuple[OrderRow, int]]  # each with the version that it replaces
+    orders: Sequence[OrderChange]
     commands: CommandChanges
     journal: Sequence[JournalRow] = ()
     repeats: Sequence[Event] = ()
@@ -108,7 +108,7 @@ def decide_batch(
 
     changed = [row for key, row in rows.items() if row.version != loaded.orders[key].version]
     planned, commands = plan_orders(changed, loaded.commands, policies, now)
-    orders = [(row, loaded.orders[row.shop, row.order_id].version) for row in planned]
+    orders = [OrderChange(row, loaded.orders[row.shop, row.order_id].version) for row in planned]
     return BatchDecision(orders, commands, journal, repeats, snapshots, applied)
 
 
@@ -116,7 +116,8 @@ def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime)
     """Plan every loaded order again. An order that the plan does not change is not written."""
     before = list(loaded.orders.values())
     planned, commands = plan_orders(before, loaded.commands, policies, now)
-    return BatchDecision([(a, b.version) for a, b in zip(planned, before, strict=True) if a != b], commands)
+    changes = [OrderChange(after, row.version) for after, row in zip(planned, before, strict=True) if after != row]
+    return BatchDecision(changes, commands)
 
 
 def plan_orders(
@@ -129,7 +130,7 @@ def plan_orders(
     commands_of: dict[int, list[CommandRow]] = {}
     for command in live:
         commands_of.setdefault(command.order_key, []).append(command)
-    opened: list[tuple[int, Command, datetime]] = []
+    opened: list[NewCommand] = []
     obsolete, revived, planned = [], [], []
     for row in rows:
         wanted = plan(row.facts, policies.get(row.shop, Policy()))
@@ -140,7 +141,7 @@ def plan_orders(
         revived += [command.id for command in mine if command.key in needed and command.unwanted]
         have = {command.key for command in mine}
         give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
-        opened += [(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
+        opened += [NewCommand(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
         found = [*wanted.attention]
         if no_edge:
             found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
@@ -279,7 +280,7 @@ class OrderWriter:
         if self._outbox is None:
             return
         moved = [row for row in decision.journal if row.moved]
-        orders = {order.key: order for order, _ in decision.orders}
+        orders = {change.row.key: change.row for change in decision.orders}
         ids = journal_rows.ids(tx, moved)
         records = [
             _transition(self._outbox.transitions, ids[row.order_key, row.version], row, orders[row.order_key], now)

@@ -46,6 +46,23 @@ class CommandRow:
         return CommandKey(self.kind, self.carries, self.round)
 
 
+@dataclass(frozen=True, slots=True)
+class NewCommand:
+    """One call to open for an order. After `give_up_at` it is not tried again."""
+
+    order_key: int
+    command: Command
+    give_up_at: datetime
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PausedKind:
+    """The commands of this kind and shop must not be claimed, because their account or their operation is paused."""
+
+    shop: str
+    kind: CommandKind
+
+
 _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
 
 
@@ -59,24 +76,24 @@ def live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
     return [CommandRow(*row) for row in tx.execute(statement.order_by(c.id).with_for_update())]
 
 
-def open_due(tx: Transaction, due: Sequence[tuple[int, Command, datetime]], now: datetime) -> None:
-    """Open these commands. Each is given with its order's key, and the time at which to give the command up.
+def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
+    """Open these commands.
 
     A command that became obsolete opens again in its old row. A command that ended in another way stays ended.
     """
     rows = [
         dict(
-            order_key=key,
-            kind=command.kind,
-            carries=command.carries,
-            round=command.round,
+            order_key=new.order_key,
+            kind=new.command.kind,
+            carries=new.command.carries,
+            round=new.command.round,
             state=CommandState.OPEN,
-            basis=command.basis,
+            basis=new.command.basis,
             opened_at=now,
             next_at=now,
-            give_up_at=give_up_at,
+            give_up_at=new.give_up_at,
         )
-        for key, command, give_up_at in due
+        for new in due
     ]
     if not rows:
         return
@@ -90,7 +107,7 @@ def open_due(tx: Transaction, due: Sequence[tuple[int, Command, datetime]], now:
             where=s.commands.c.state == CommandState.OBSOLETE,
         ),
     )
-    later_imports = [key for key, command, _ in due if command.kind == CommandKind.IMPORT and command.round]
+    later_imports = [new.order_key for new in due if new.command.kind == CommandKind.IMPORT and new.command.round]
     if later_imports:
         _freeze_again(tx, later_imports)
 
@@ -145,15 +162,13 @@ def retry_now(tx: Transaction, order_key: int, now: datetime) -> None:
 # -- Claim: a worker takes the next command ----------------------------------------------------------------------
 
 
-def has_claimable(store: Store, now: datetime, paused: Collection[tuple[str, str]], shops: Collection[str]) -> bool:
+def has_claimable(store: Store, now: datetime, paused: Collection[PausedKind], shops: Collection[str]) -> bool:
     """Whether a claim would find a command. It takes no write lock, so an idle worker disturbs no other."""
     with store.reading() as connection:
         return connection.execute(_claimable(now, paused, shops)).first() is not None
 
 
-def claimable(
-    tx: Transaction, now: datetime, paused: Collection[tuple[str, str]], shops: Collection[str]
-) -> int | None:
+def claimable(tx: Transaction, now: datetime, paused: Collection[PausedKind], shops: Collection[str]) -> int | None:
     """Lock the order of the next command (see `_claimable`), and return the command's id. None if there is none.
 
     An order that another transaction has locked is skipped. The command may have changed between the read and the
@@ -200,10 +215,10 @@ def lease(
     return bool(taken.rowcount)
 
 
-def _claimable(now: datetime, paused: Collection[tuple[str, str]], shops: Collection[str]) -> sa.Select[int]:
+def _claimable(now: datetime, paused: Collection[PausedKind], shops: Collection[str]) -> sa.Select[int]:
     """The next command: it is due, its shop has this effect switched on, and no other command of its order goes first.
 
-    `paused` are the (shop, command kind) whose account is paused. A command whose lease has run out counts as open.
+    No command of a kind in `paused` is found. A command whose lease has run out counts as open.
     """
     c = s.commands.c
     switched_on = sa.or_(
@@ -220,7 +235,9 @@ def _claimable(now: datetime, paused: Collection[tuple[str, str]], shops: Collec
         .correlate(s.commands)
     )
     if paused:
-        allowed = allowed.where(sa.tuple_(s.orders.c.shop, c.kind).not_in(sorted(paused)))
+        allowed = allowed.where(
+            sa.tuple_(s.orders.c.shop, c.kind).not_in([(one.shop, one.kind) for one in sorted(paused)])
+        )
     return (
         sa.select(c.id)
         .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())

@@ -42,6 +42,14 @@ class OrderRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderChange:
+    """An order to write, and the version of its stored row, which was locked and is replaced."""
+
+    row: OrderRow
+    replaced_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """The part of an order's row that a poll needs."""
 
@@ -114,8 +122,8 @@ def lock_by_key(tx: Transaction, key: int) -> OrderRow:
     return _order_of(tx.execute(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).one())
 
 
-def save(tx: Transaction, rows: Sequence[tuple[OrderRow, int]]) -> None:
-    """Write each row. Each is given with the version that was locked, which it replaces (docs/rules.md 9).
+def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
+    """Write each order, if its row still has the version that was locked (docs/rules.md 9).
 
     Raises StoreUnavailable if the stored version is another one, because then another transaction wrote the row in
     spite of the lock.
@@ -123,19 +131,19 @@ def save(tx: Transaction, rows: Sequence[tuple[OrderRow, int]]) -> None:
     c = s.orders.c
     values = [
         dict(
-            id=row.key,
-            locked=locked,
-            state=row.state,
-            facts=facts_to_json(row.facts),
-            version=row.version,
-            attention=_attention_to_json(row.attention),
-            content=row.digest,
-            read_after=row.read_after,
-            wake_at=row.wake_at,
-            entered_at=row.entered_at,
-            updated_at=row.updated_at,
+            id=one.row.key,
+            locked=one.replaced_version,
+            state=one.row.state,
+            facts=facts_to_json(one.row.facts),
+            version=one.row.version,
+            attention=_attention_to_json(one.row.attention),
+            content=one.row.digest,
+            read_after=one.row.read_after,
+            wake_at=one.row.wake_at,
+            entered_at=one.row.entered_at,
+            updated_at=one.row.updated_at,
         )
-        for row, locked in rows
+        for one in changes
     ]
     if not values:
         return

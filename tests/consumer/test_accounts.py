@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from adapters.store.commands import PausedKind
 from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account, AccountKey, Accounts
 from statemachine.commands import CommandKind, Remote
 from tests.support import StillClock
@@ -89,14 +90,14 @@ def test_commands_of_a_paused_account_must_not_be_claimed() -> None:
     accounts = Accounts(["alpha", "beta"], clock)
     assert accounts.paused_kinds() == []
     accounts.pause(AccountKey("alpha", Remote.OMS), clock.now() + timedelta(seconds=60))
-    assert accounts.paused_kinds() == [("alpha", CommandKind.IMPORT)]
+    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.IMPORT)]
     accounts.pause(AccountKey("beta", Remote.MIRAKL), clock.now() + timedelta(seconds=30))
     assert sorted(accounts.paused_kinds()) == [
-        ("alpha", CommandKind.IMPORT),
-        *((("beta", kind)) for kind in sorted(set(CommandKind) - {CommandKind.IMPORT})),
+        PausedKind("alpha", CommandKind.IMPORT),
+        *(PausedKind("beta", kind) for kind in sorted(set(CommandKind) - {CommandKind.IMPORT})),
     ]
     clock.advance(30)
-    assert accounts.paused_kinds() == [("alpha", CommandKind.IMPORT)]
+    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.IMPORT)]
 
 
 def test_the_rest_of_a_pause_is_known_in_seconds() -> None:
@@ -115,7 +116,7 @@ def test_a_refused_operation_pauses_alone_and_within_the_pause_of_its_account() 
     accounts, key = Accounts(["alpha", "beta"], clock), AccountKey("alpha", Remote.MIRAKL)
     accounts.pause(key, clock.now() + timedelta(seconds=60), "OR24")
     accounts.pause(key, clock.now() + timedelta(seconds=30), "OR24")
-    assert accounts.paused_kinds() == [("alpha", CommandKind.CONFIRM)], "a shorter pause does not shorten it"
+    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.CONFIRM)], "a shorter pause does not shorten it"
     assert accounts.seconds_paused(key, "M11") == 0
     accounts.pause(key, clock.now() + timedelta(seconds=90))
     assert accounts.seconds_paused(key, "OR24") == accounts.seconds_paused(key, "M11") == 90

@@ -46,8 +46,8 @@ def shown(state: str, step: float = 0) -> Event:
 
 def after(decision: BatchDecision) -> OrderRow:
     """The one order that the batch writes."""
-    ((row, _),) = decision.orders
-    return row
+    (change,) = decision.orders
+    return change.row
 
 
 def decided(*events: Event, policy: Policy = Policy()) -> OrderRow:
@@ -65,9 +65,10 @@ def test_each_event_of_an_order_is_a_version_and_a_journal_row_and_the_order_is_
         (2, "waiting_acceptance", "shipping"),
         (3, "shipping", "imported"),
     ]
-    ((row, replaced),) = decision.orders
+    (change,) = decision.orders
+    row = change.row
     assert row.version == 3
-    assert replaced == 0
+    assert change.replaced_version == 0
     assert row.state == "imported"
     assert row.facts.parts == spoke().new_facts.parts
     assert row.entered_at == NOW
@@ -110,8 +111,11 @@ def test_a_batch_of_repeats_writes_no_order_and_no_command() -> None:
 def test_orders_of_two_shops_with_one_id_are_two_orders() -> None:
     orders = loaded(order(), order("beta", key=2))
     decision = decide_batch([shown("WAITING_ACCEPTANCE"), replace(shown("SHIPPING"), shop="beta")], orders, {}, NOW)
-    assert {row.shop: row.state for row, _ in decision.orders} == {"alpha": "waiting_acceptance", "beta": "shipping"}
-    assert {(key, needed.kind) for key, needed, _ in decision.commands.opened} == {
+    assert {one.row.shop: one.row.state for one in decision.orders} == {
+        "alpha": "waiting_acceptance",
+        "beta": "shipping",
+    }
+    assert {(new.order_key, new.command.kind) for new in decision.commands.opened} == {
         (1, CommandKind.ACCEPT),
         (2, CommandKind.IMPORT),
     }
@@ -135,16 +139,16 @@ def test_a_decision_changes_nothing_of_what_was_loaded() -> None:
 def test_a_command_is_opened_with_a_deadline_behind_that_of_the_order() -> None:
     ship_by = NOW + timedelta(days=2)
     snapshot = replace(read("SHIPPING"), ship_by=ship_by)
-    ((key, needed, give_up_at),) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
-    assert key == 1
-    assert needed.kind == CommandKind.IMPORT
-    assert give_up_at == ship_by + GIVE_UP_AFTER
+    (new,) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
+    assert new.order_key == 1
+    assert new.command.kind == CommandKind.IMPORT
+    assert new.give_up_at == ship_by + GIVE_UP_AFTER
 
 
 def test_a_deadline_that_has_passed_counts_from_now() -> None:
     snapshot: Snapshot = replace(read("SHIPPING"), ship_by=at(0))
-    ((_, _, give_up_at),) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
-    assert give_up_at == NOW + GIVE_UP_AFTER
+    (new,) = decide_batch([snapshot_event(snapshot)], loaded(), {}, NOW).commands.opened
+    assert new.give_up_at == NOW + GIVE_UP_AFTER
 
 
 def test_a_command_that_is_open_already_is_not_opened_again() -> None:
@@ -192,7 +196,7 @@ def test_a_replan_writes_only_the_orders_that_look_different_and_no_journal() ->
     shipping = replace(decided(shown("SHIPPING")), key=2, order_id="O-2")
     live = [command(CommandKind.ACCEPT, "accept"), replace(command(CommandKind.IMPORT, id=8), order_key=2)]
     decision = decide_replan(loaded(waiting, shipping, commands=live), {"alpha": Policy("hold")}, NOW)
-    assert [(row.order_id, replaced) for row, replaced in decision.orders] == [("O-1", 1)]
+    assert [(one.row.order_id, one.replaced_version) for one in decision.orders] == [("O-1", 1)]
     assert after(decision).version == 1
     assert decision.commands.obsolete == [7]
     assert decision.commands.opened == []

@@ -11,7 +11,7 @@ from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store.commands import LEASE
+from adapters.store.commands import LEASE, NewCommand, PausedKind
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 from statemachine.commands import Command, CommandKind, CommandState
@@ -61,12 +61,12 @@ class Desk:
     def open(self, *commands: Command, shop: str = "alpha", order_id: str = "O-1", at: datetime = NOW) -> list[int]:
         with self.store.transaction() as tx:
             key = order_rows.lock(tx, [(shop, order_id)], NOW)[shop, order_id].key
-            command_rows.open_due(tx, [(key, command, later(9999)) for command in commands], at)
+            command_rows.open_due(tx, [NewCommand(key, command, later(9999)) for command in commands], at)
             ids = {row.key: row.id for row in command_rows.live(tx, [key])}
         return [ids[command.key] for command in commands if command.key in ids]
 
     def claimable(
-        self, now: datetime = NOW, paused: tuple[tuple[str, str], ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
+        self, now: datetime = NOW, paused: tuple[PausedKind, ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
     ) -> int | None:
         with self.store.transaction() as tx:
             return command_rows.claimable(tx, now, paused, shops)

@@ -12,7 +12,7 @@ from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store.commands import LEASE
+from adapters.store.commands import LEASE, NewCommand, PausedKind
 from adapters.store.transaction import Store
 from statemachine.commands import Command, CommandKind, CommandState
 from tests.adapters.store.support import CONFIRM, IMPORT, NOW, TRACK, Desk, later, on_postgresql, rows
@@ -109,7 +109,7 @@ def test_the_checks_refuse_an_impossible_state(desk: Desk, values: dict[str, Any
 
 def test_a_command_needs_its_order(desk: Desk) -> None:
     with pytest.raises(sa.exc.IntegrityError), desk.store.transaction() as tx:
-        command_rows.open_due(tx, [(99, TRACK, NOW)], NOW)
+        command_rows.open_due(tx, [NewCommand(99, TRACK, NOW)], NOW)
 
 
 # -- Which command a worker claims ------------------------------------------------------------------------------------
@@ -252,8 +252,13 @@ def test_a_claim_respects_the_switches_of_the_shops(desk: Desk) -> None:
     switch("beta", "ship")
     assert desk.claimable(later(1)) is None
     switch("alpha")
-    assert desk.claimable(later(1), paused=(("alpha", "import_order"),)) is None
-    assert desk.claimable(later(1), paused=(("beta", "import_order"), ("alpha", "send_tracking"))) == alpha
+    assert desk.claimable(later(1), paused=(PausedKind("alpha", CommandKind.IMPORT),)) is None
+    assert (
+        desk.claimable(
+            later(1), paused=(PausedKind("beta", CommandKind.IMPORT), PausedKind("alpha", CommandKind.TRACK))
+        )
+        == alpha
+    )
     assert desk.claimable(later(1), shops=("beta",)) is None
     assert desk.claimable(later(1), shops=()) is None
 

@@ -8,6 +8,7 @@ from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
 from adapters.store.counts import Waiting, stored_counts
 from adapters.store.dead_letters import DeadLetter
+from adapters.store.orders import OrderChange
 from adapters.store.outbox import OutboxRow
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
@@ -23,12 +24,12 @@ def test_what_waits_is_counted_with_its_oldest(desk: Desk) -> None:
         order_rows.save(
             tx,
             [
-                (replace(row, version=1, attention=(StandingAttention(Reason.HELD, since=later(n)),)), 0)
+                OrderChange(replace(row, version=1, attention=(StandingAttention(Reason.HELD, since=later(n)),)), 0)
                 for n, row in enumerate(held.values(), 1)
             ],
         )
         dead = order_rows.lock(tx, [("alpha", "O-4")], NOW)["alpha", "O-4"]
-        order_rows.save(tx, [(replace(dead, version=1, state=State.CANCELED), 0)])
+        order_rows.save(tx, [OrderChange(replace(dead, version=1, state=State.CANCELED), 0)])
         dead_letter_rows.add(tx, [DeadLetter("topic", "p", "not_json", "", "d", None, None)], NOW)
         for at in (later(3), later(4)):
             outbox_rows.add(tx, [OutboxRow("type", NewRecord("transitions", None, b""))], at)

@@ -8,6 +8,7 @@ import pytest
 from adapters.errors import StoreUnavailable
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
+from adapters.store.orders import OrderChange
 from adapters.store.transaction import Store
 from statemachine.facts import EPOCH, Facts, Part
 from statemachine.reasons import Reason, StandingAttention
@@ -34,9 +35,9 @@ def test_a_row_written_under_our_lock_is_an_error(store: Store) -> None:
     with store.transaction() as tx:
         row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
         other = order_rows.lock(tx, [("alpha", "O-2")], NOW)["alpha", "O-2"]
-        order_rows.save(tx, [(replace(row, version=1), 0)])
+        order_rows.save(tx, [OrderChange(replace(row, version=1), 0)])
     with pytest.raises(StoreUnavailable), store.transaction() as tx:
-        order_rows.save(tx, [(replace(other, version=1), 0), (replace(row, version=2), 0)])
+        order_rows.save(tx, [OrderChange(replace(other, version=1), 0), OrderChange(replace(row, version=2), 0)])
     assert {order.order_id: order.version for order in order_rows.latest(store)} == {"O-1": 1, "O-2": 0}
 
 
@@ -50,7 +51,7 @@ def test_writers_of_two_processes_lose_no_update(open_store: OpenStore) -> None:
             for _ in range(25):
                 with store.transaction() as tx:
                     row = order_rows.lock(tx, [("alpha", "O-1")], NOW)["alpha", "O-1"]
-                    order_rows.save(tx, [(replace(row, version=row.version + 1), row.version)])
+                    order_rows.save(tx, [OrderChange(replace(row, version=row.version + 1), row.version)])
         except BaseException as error:
             failed.append(error)
 
@@ -76,7 +77,7 @@ def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
             read_after=later(2),
             wake_at=later(3),
         )
-        order_rows.save(tx, [(row, 0)])
+        order_rows.save(tx, [OrderChange(row, 0)])
     assert order_rows.latest(store) == [row]
     assert order_rows.find(store, "O-1", "alpha") == [row]
     assert order_rows.find(store, "O-1", "beta") == []
@@ -90,7 +91,7 @@ def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: 
         order_rows.save(
             tx,
             [
-                (
+                OrderChange(
                     replace(
                         row,
                         version=1,

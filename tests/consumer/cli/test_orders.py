@@ -7,6 +7,7 @@ import pytest
 
 from adapters.errors import Rejected
 from adapters.store import orders as order_rows
+from adapters.store.orders import OrderChange
 from consumer.apply import OrderWriter
 from consumer.cli.output import BAD_ANSWER
 from statemachine.events import Event, Trigger
@@ -171,7 +172,7 @@ def test_verify_finds_no_difference_in_a_healthy_store(desk: Desk) -> None:
 def test_verify_finds_an_order_that_differs_from_its_journal(desk: Desk) -> None:
     row = desk.shows("WAITING_ACCEPTANCE")
     with desk.store.transaction() as tx:
-        order_rows.save(tx, [(replace(row, state=State.SHIPPED), row.version)])
+        order_rows.save(tx, [OrderChange(replace(row, state=State.SHIPPED), row.version)])
     result = run("orders", "verify", "--all")
     assert result.exit_code == BAD_ANSWER
     assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout
