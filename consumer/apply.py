@@ -190,7 +190,8 @@ def _attention(row: OrderRow, found: Iterable[Attention], now: datetime) -> tupl
     """Return the reasons that stand now. A reason that stood before keeps the instant since which it stands."""
     since = {(one.reason, one.detail): one.since for one in row.attention}
     return tuple(
-        StandingAttention(one.reason, one.detail, since=since.get((one.reason, one.detail), now)) for one in found
+        StandingAttention(one.reason, one.detail, command=one.command, since=since.get((one.reason, one.detail), now))
+        for one in found
     )
 
 

@@ -269,21 +269,20 @@ def markdown() -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attention:
-    """One reason for one order. `detail` is what it is about, if an order can have it twice: a line, a cancellation."""
+    """One reason for one order.
+
+    `detail`: what the reason is about, if an order can have it twice: a line, a cancellation, a round of a call.
+    `command`: the kind of the call that ended without success; None if the reason is not about a call.
+    """
 
     reason: Reason
     detail: str = ""
+    command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
 
     @classmethod
     def of_command(cls, reason: Reason, kind: CommandKind, round_: int) -> "Attention":
         """Make the reason for a call that ended without success."""
-        return cls(reason, f"{kind}#{round_}")
-
-    @property
-    def command(self) -> CommandKind | None:
-        """The kind of the call; None if the reason is not about a call."""
-        name = self.detail.partition("#")[0]
-        return next((kind for kind in CommandKind if kind == name), None)
+        return cls(reason, f"{kind}#{round_}", command=kind)
 
     @property
     def about(self) -> About:

@@ -16,6 +16,7 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.transaction import Store, Transaction
+from statemachine.commands import CommandKind
 from statemachine.facts import Facts
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
@@ -74,15 +75,23 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
     )
 
 
-def _attention_to_json(attention: Sequence[StandingAttention]) -> str:
+def attention_to_json(attention: Sequence[StandingAttention]) -> str:
     return json.dumps([[one.reason, one.detail, one.since.isoformat()] for one in attention])
 
 
 def attention_from_json(text: str) -> tuple[StandingAttention, ...]:
     return tuple(
-        StandingAttention(s.member(Reason, reason), detail, since=datetime.fromisoformat(since))
+        StandingAttention(
+            s.member(Reason, reason), detail, command=_command_in(detail), since=datetime.fromisoformat(since)
+        )
         for reason, detail, since in json.loads(text)
     )
+
+
+def _command_in(detail: str) -> CommandKind | None:
+    """The kind of the call that a stored detail names, as `Attention.of_command` writes it: "send_tracking#2"."""
+    name, separator, _ = detail.partition("#")
+    return next((kind for kind in CommandKind if kind == name), None) if separator else None
 
 
 # -- Writes ------------------------------------------------------------------------------------------------------
@@ -136,7 +145,7 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             state=one.row.state,
             facts=facts_to_json(one.row.facts),
             version=one.row.version,
-            attention=_attention_to_json(one.row.attention),
+            attention=attention_to_json(one.row.attention),
             content=one.row.digest,
             read_after=one.row.read_after,
             wake_at=one.row.wake_at,

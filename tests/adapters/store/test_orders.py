@@ -10,6 +10,7 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.orders import OrderChange
 from adapters.store.transaction import Store
+from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, Facts, Part
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
@@ -81,6 +82,18 @@ def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
     assert order_rows.latest(store) == [row]
     assert order_rows.find(store, "O-1", "alpha") == [row]
     assert order_rows.find(store, "O-1", "beta") == []
+
+
+def test_a_stored_reason_of_a_call_keeps_its_form_and_names_the_call() -> None:
+    """A version before wrote this form; the reason and its detail are the identity of a reason."""
+    stored = (
+        f'[["gave_up", "send_tracking#2", "{NOW.isoformat()}"], ["quantity_exceeds_order", "L#1", "{NOW.isoformat()}"]]'
+    )
+    of_call, of_line = order_rows.attention_from_json(stored)
+    assert of_call == StandingAttention(Reason.GAVE_UP, "send_tracking#2", since=NOW)
+    assert of_call.command is CommandKind.TRACK
+    assert of_line.command is None
+    assert order_rows.attention_to_json([of_call, of_line]) == stored
 
 
 def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: Store) -> None:
