@@ -232,6 +232,11 @@ class ShopOmsTable(_Table):
     #: imported.
     required_order_fields: frozenset[str] = frozenset()
     required_line_fields: frozenset[str] = frozenset()
+    #: Codes of custom fields of the order in which the marketplace names the pick-up point, the first one that has a
+    #: value counts. shipping_pudo_id comes before them.
+    pickup_point_fields: list[str] = []
+    #: Whether the pick-up point also goes into the company line of the shipping address.
+    pickup_point_as_company: bool = False
 
 
 class ShopTable(_Table):
@@ -452,6 +457,8 @@ def order_rules(shop: ShopTable) -> OrderRules:
         custom_fields=oms.custom_fields,
         required_order_fields=oms.required_order_fields,
         required_line_fields=oms.required_line_fields,
+        pickup_point_fields=tuple(oms.pickup_point_fields),
+        pickup_point_as_company=oms.pickup_point_as_company,
     )
 
 

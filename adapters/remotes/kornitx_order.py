@@ -14,6 +14,8 @@ from adapters.remotes.countries import country_code
 
 #: KornitX's type of an item without artwork, on which the customer's text is printed (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
+#: The attribute of an order that names the pick-up point.
+PICKUP_POINT: Final = ":MiraklPickupPoint"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class OrderRules:
     #: Codes of custom fields without which an order, or an order line, is not imported.
     required_order_fields: frozenset[str] = frozenset()
     required_line_fields: frozenset[str] = frozenset()
+    #: Codes of custom fields of the order that name the pick-up point, if shipping_pudo_id does not.
+    pickup_point_fields: Sequence[str] = ()
+    #: Whether the pick-up point also goes into the company line of the shipping address.
+    pickup_point_as_company: bool = False
 
 
 def build_payload(
@@ -48,6 +54,7 @@ def build_payload(
     missing = [] if order_id else ["order_id"]
     shipping = _object(_object(order, "customer"), "shipping_address")
     created = instant(order.get("created_date"))
+    point = _pickup_point(order, rules)
     missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields)
     payload = {
         "external_ref": rules.external_ref_prefix + order_id,
@@ -57,6 +64,7 @@ def build_payload(
         "customer_email": text_of(order, "customer_notification_email"),
         **_phones(shipping),
         **_address("shipping", shipping, rules.countries),
+        "shipping_company": _joined(point if rules.pickup_point_as_company else "", _company(shipping)),
         "shipping_method": _method(order, rules.shipping_methods),
         "shipping_price": _amount(order, "shipping_price", missing),
         **_billing(_object(_object(order, "customer"), "billing_address"), rules.countries),
@@ -65,6 +73,7 @@ def build_payload(
         "currency_code": text_of(order, "currency_iso_code"),
         "attributes": [
             *message_attributes(messages),
+            *_named(PICKUP_POINT, point),
             *_custom_fields(order, "order_additional_fields", rules.custom_fields),
         ],
         "items": _items(order, quantities, rules, missing),
@@ -89,7 +98,12 @@ _NEEDED: Final = {
 def message_attributes(messages: Sequence[str]) -> list[dict[str, str]]:
     """All the customer's messages, oldest first, in one attribute of the order (docs/kornitx.md 4)."""
     text = "\n\n".join(message.strip() for message in messages if message.strip())
-    return [{"name": ":MiraklOrderMessage", "value": text}] if text else []
+    return _named(":MiraklOrderMessage", text)
+
+
+def _named(name: str, value: str) -> list[dict[str, str]]:
+    """The attribute of this name, or none if it has no value."""
+    return [{"name": name, "value": value}] if value else []
 
 
 def _load(raw_order: bytes) -> dict[str, Any]:
@@ -148,7 +162,11 @@ def _phones(shipping: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _company(address: Mapping[str, Any]) -> str:
-    return ", ".join(filter(None, (text_of(address, "company"), text_of(address, "company_2"))))
+    return _joined(text_of(address, "company"), text_of(address, "company_2"))
+
+
+def _joined(*texts: str) -> str:
+    return ", ".join(filter(None, texts))
 
 
 def _address(kind: str, address: Mapping[str, Any], countries: Mapping[str, str]) -> dict[str, str]:
@@ -178,6 +196,13 @@ def _billing(address: Mapping[str, Any], countries: Mapping[str, str]) -> dict[s
         "billing_customer_telephone": text_of(address, "phone") or text_of(address, "phone_secondary"),
         **_address("billing", address, countries),
     }
+
+
+def _pickup_point(order: Mapping[str, Any], rules: OrderRules) -> str:
+    """The pick-up point that the customer chose (docs/mirakl.md 5.2), or "" for none."""
+    by_code = dict(_custom_values(order, "order_additional_fields"))
+    named = [text_of(order, "shipping_pudo_id"), *(by_code.get(code, "") for code in rules.pickup_point_fields)]
+    return next(filter(None, named), "")
 
 
 def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> str:
@@ -247,7 +272,7 @@ def _custom_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return ", ".join(filter(None, map(_custom_value, value)))
+        return _joined(*map(_custom_value, value))
     return storable(str(value)) if isinstance(value, str | int | Decimal) else ""
 
 

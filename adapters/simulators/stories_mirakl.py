@@ -293,7 +293,5 @@ MIRAKL: Final[dict[str, Story]] = {
         attributes=(":Mirakl.gift-text", ":Mirakl.personalisation-text"),
     ),
     # The customer chose a pick-up point.
-    "pickup_point": Story(
-        _plain, fields={"shipping_pudo_id": "PUDO-7"}, attributes=(":MiraklPickupPoint",), waits_for="payload"
-    ),
+    "pickup_point": Story(_plain, fields={"shipping_pudo_id": "PUDO-7"}, attributes=(":MiraklPickupPoint",)),
 }

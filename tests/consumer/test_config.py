@@ -406,6 +406,8 @@ required_line_fields = ["text"]
 shipping_methods = { STD = "Courier" }
 countries = { "France (métropolitaine)" = "FR" }
 custom_fields = { text = "Engraving" }
+pickup_point_fields = ["relay"]
+pickup_point_as_company = true
 """
     settings = load(written(tmp_path, GOOD.replace("[shops.alpha.oms]\n", shop) + oms))
     assert config.policies(settings)["alpha"].centres == {"", "PORTO"}
@@ -417,6 +419,8 @@ custom_fields = { text = "Engraving" }
         custom_fields={"text": "Engraving"},
         required_order_fields=frozenset({"gift"}),
         required_line_fields=frozenset({"text"}),
+        pickup_point_fields=("relay",),
+        pickup_point_as_company=True,
     )
 
 

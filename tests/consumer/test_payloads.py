@@ -55,6 +55,16 @@ def test_a_custom_field_goes_out_under_the_name_that_the_shop_gives_it(tmp_path:
     assert payload_of(rig)["attributes"] == [{"name": "Engraving", "value": "For Canary"}]
 
 
+def test_the_pickup_point_reaches_the_oms_as_attribute_and_company(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, oms_table={"pickup_point_as_company": True})
+    rig.add("1-A", state="SHIPPING")
+    set_fields(rig.mirakl["alpha"], "1-A", shipping_pudo_id="PUDO-7")
+    rig.poll()
+    rig.work()
+    assert {"name": ":MiraklPickupPoint", "value": "PUDO-7"} in payload_of(rig)["attributes"]
+    assert payload_of(rig)["shipping_company"].startswith("PUDO-7")
+
+
 def test_the_shop_ships_from_the_centres_that_it_names_and_from_no_other(tmp_path: Path) -> None:
     rig = Rig(tmp_path, shop_table={"fulfilment_centres": {"PORTO"}})
     rig.mirakl["alpha"].own_centers.add("PORTO")

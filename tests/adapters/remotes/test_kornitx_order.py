@@ -331,6 +331,29 @@ def test_the_shop_names_or_leaves_out_custom_fields_of_order_and_line() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("pudo", "fields", "point"),
+    [
+        ("PUDO-7", {"relay": "R-1"}, "PUDO-7"),
+        (" ", {"relay": "R-1", "shop": "S-1"}, "S-1"),
+        (None, {"relay": "R-1"}, "R-1"),
+        (None, {"other": "R-1"}, ""),
+    ],
+)
+def test_the_pickup_point_is_an_attribute_and_where_the_shop_says_so_the_company(
+    pudo: str | None, fields: dict[str, str], point: str
+) -> None:
+    value = _with_fields([], **fields) | {"shipping_pudo_id": pudo}
+    names: dict[str, Any] = {"pickup_point_fields": ("shop", "relay"), "custom_fields": dict.fromkeys(fields, "")}
+    payload = built(value, **names)
+    assert payload.get("attributes", []) == ([{"name": ":MiraklPickupPoint", "value": point}] if point else [])
+    assert payload["shipping_company"] == "Casa, Lda"
+    payload = built(value, **names, pickup_point_as_company=True)
+    assert payload["shipping_company"] == (f"{point}, Casa, Lda" if point else "Casa, Lda")
+    value["customer"]["shipping_address"] |= {"company": None, "company_2": None}
+    assert built(value, **names, pickup_point_as_company=True).get("shipping_company", "") == point
+
+
 def test_messages_become_one_attribute_of_the_order() -> None:
     assert message_attributes(()) == message_attributes((" ", "")) == []
     assert message_attributes(("a\nb", " ", "c")) == [{"name": ":MiraklOrderMessage", "value": "a\nb\n\nc"}]
