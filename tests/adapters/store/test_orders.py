@@ -127,7 +127,8 @@ def test_the_clock_wakes_the_orders_whose_instant_has_passed_the_longest_waiting
     with store.transaction() as tx:
         found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(3)] + [("beta", "O-3")], NOW)
         wakes = {"O-1": later(5), "O-2": later(9), "O-3": later(3)}
-        order_rows.save(tx, [(replace(row, version=1, wake_at=wakes.get(row.order_id)), 0) for row in found.values()])
+        changes = [OrderChange(replace(row, version=1, wake_at=wakes.get(row.order_id)), 0) for row in found.values()]
+        order_rows.save(tx, changes)
     assert order_rows.to_wake(store, later(5), 10) == [("beta", "O-3"), ("alpha", "O-1")]
     assert order_rows.to_wake(store, later(5), 1) == [("beta", "O-3")]
     assert order_rows.to_wake(store, later(2), 10) == []
