@@ -16,6 +16,7 @@ import structlog
 
 from adapters.errors import Rejected, TooLarge, Unreadable
 from adapters.messages.cloudevents import record_of
+from adapters.messages.identity import same_read
 from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.messages.text import digest_of
@@ -262,7 +263,7 @@ class Poller:
         """Whether the order has to be published: it differs from the stored one, or is the proof that is waited for
         (docs/rules.md 16, 17), and was not published a short time ago. Counts it in `result`."""
         proof = order.proof(stored)
-        differs = stored is None or stored.digest != order.digest
+        differs = stored is None or not same_read(order.raw, order.digest, stored.digest)
         if not (differs or proof) or self._published.has(order.order_id, order.digest, order.read_at, proof=proof):
             result.same += 1
             return False

@@ -32,6 +32,7 @@ from adapters.store import orders as order_rows
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.commands import LEASE
+from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
@@ -182,7 +183,7 @@ class Worker:
                 )
                 applied = self._orders.apply_in(tx, [claimed_event(order, leased, token, now)])
                 order = applied[-1].order
-                received = snapshot_rows.load(tx, order.key, basis) if row.kind == CommandKind.IMPORT else None
+                received = _received(tx, order) if row.kind == CommandKind.IMPORT else None
                 self.accounts.claimed(AccountKey(order.shop, row.kind.remote))
                 break
         self._orders.report(applied)
@@ -381,6 +382,12 @@ class Worker:
             self.accounts.answered(account)
         elif not rejected and error.outcome != BROKEN:
             self.accounts.failed(account, claim.order.key)
+
+
+def _received(tx: Transaction, order: OrderRow) -> bytes | None:
+    """Return the order as Mirakl sent it."""
+    snapshot = order.facts.snapshot
+    return snapshot_rows.load(tx, order.key, snapshot.digest) if snapshot else None
 
 
 def oms_account(company_ref_id: int) -> str:

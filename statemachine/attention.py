@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from statemachine import deadlines
-from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle
+from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -83,9 +83,7 @@ def _of_commands(facts: Facts, needs: Sequence[Need]) -> Iterator[Attention]:
 
 
 def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:
-    last = max(
-        no for no in facts.rejections if (no.kind, no.carries, no.basis) == (need.kind, need.carries, need.basis)
-    )
+    last = max(rejections_of(facts, need))
     # Mirakl's 400 may only mean that the order was in a later state already. The next read shows that
     # (docs/rules.md 19).
     read_since = facts.snapshot is not None and facts.snapshot.read_at > last.at

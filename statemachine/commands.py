@@ -134,6 +134,15 @@ class Command:
         return CommandKey(self.kind, self.carries, self.round)
 
 
+#: How a basis begins. A version before used the digest of the bytes received, or the carrier in Mirakl's words.
+_BASIS: Final = "of: "
+
+
+def basis_of(*made_of: str) -> str:
+    """The basis of a call that is made of these values."""
+    return _BASIS + " | ".join(made_of)
+
+
 # -- How earlier rounds ended ------------------------------------------------------------------------------------
 
 
@@ -155,7 +164,7 @@ def next_round(facts: Facts, need: Need) -> int:
 def obstacle(facts: Facts, need: Need) -> Obstacle | None:
     """Why this need is not due, or None if it is."""
     since = _reopened_at(facts, need)
-    if any(no.basis == need.basis and no.round >= since for no in facts.rejections if _is_of(no, need)):
+    if any(no.round >= since for no in rejections_of(facts, need)):
         return Obstacle.REJECTED
     if any(end.round >= since for end in facts.given_up if _is_of(end, need)):
         return Obstacle.GAVE_UP
@@ -163,6 +172,20 @@ def obstacle(facts: Facts, need: Need) -> Obstacle | None:
     if need.kind != CommandKind.IMPORT and len(answers) >= MAX_DISPROVED:
         return Obstacle.NOT_APPLIED
     return None
+
+
+def rejections_of(facts: Facts, need: Need) -> list[Rejection]:
+    """The rejections of this need on the basis that it has now.
+
+    The basis of a rejection that a version before stored cannot be compared. It counts until Mirakl changes the order.
+    """
+    changed_at = facts.snapshot.updated_at if facts.snapshot else EPOCH
+    return [
+        no
+        for no in facts.rejections
+        if _is_of(no, need)
+        and (no.basis == need.basis or (no.basis and not no.basis.startswith(_BASIS) and changed_at <= no.at))
+    ]
 
 
 def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:

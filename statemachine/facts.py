@@ -73,17 +73,17 @@ class Tracking:
     def shows(self, sent: "Tracking") -> bool:
         """Whether this tracking, read from Mirakl, is the one that we sent.
 
-        The numbers decide. A tracking without a number is sent as free text, so the carrier's name decides
-        (docs/kornitx.md 11.1).
+        The numbers decide. Without a number the carrier decides (docs/kornitx.md 11.1): Mirakl may show the name
+        that we sent as the code or the label of a registered carrier.
         """
         if sent.number or self.number:
             return _bare(self.number) == _bare(sent.number)
-        return bool(self.carrier) and self.carrier.casefold() == sent.carrier.casefold()
+        return bool(sent.carrier) and _bare(sent.carrier) in (_bare(self.carrier), _bare(self.carrier_code))
 
 
-def _bare(number: str) -> str:
-    """The number without spaces, in lower case: carriers print the same number in several ways."""
-    return "".join(number.split()).casefold()
+def _bare(text: str) -> str:
+    """The text without spaces, in lower case: carriers print the same number in several ways."""
+    return "".join(text.split()).casefold()
 
 
 class Withdrawn(StrEnum):
@@ -135,7 +135,7 @@ class Snapshot:
     rank: int  # see rank_of
     has_address: bool
     read_at: datetime  # when the read began, by our clock
-    digest: str  # of the bytes received
+    digest: str  # of the order's canonical JSON; of the bytes if a version before read it
     state: str
     workflow: str = ""
     created_at: datetime = EPOCH
@@ -146,6 +146,7 @@ class Snapshot:
     lines: tuple[Line, ...] = ()
     can_ship: bool = True  # can_shop_ship; Mirakl shows false before SHIPPING, and if somebody else ships the order
     centre: str = ""  # fulfillment.center.code
+    import_digest: str = ""  # of what an import is made of; empty if a version before read it
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from statemachine import deadlines
 from statemachine.attention import standing
-from statemachine.commands import Command, CommandKind, Need, Policy, next_round, obstacle
+from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
 from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
 from statemachine.readings import (
     acceptance,
@@ -61,15 +61,15 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
     if snapshot is None:
         return
     if decision := _answer_needed(facts, policy, snapshot):
-        yield Need(CommandKind.ACCEPT, decision, snapshot.digest)
+        lines = [f"{line.id} {line.state}" for line in snapshot.lines]
+        yield Need(CommandKind.ACCEPT, decision, basis_of(*lines))
     if state == State.SHIPPING and snapshot.has_address and snapshot.owed_lines:
-        yield Need(CommandKind.IMPORT, "", snapshot.digest)
+        yield Need(CommandKind.IMPORT, "", basis_of(snapshot.import_digest or snapshot.digest))
     if _is_tracking_needed(facts, snapshot):
         yield Need(CommandKind.TRACK, carried(best_tracking(facts)), "")
     if _is_shipment_needed(facts, snapshot):
         held = tracking_held(facts)
-        basis = " | ".join((held.carrier_code or held.carrier, held.number, snapshot.workflow))
-        yield Need(CommandKind.CONFIRM, "", basis)
+        yield Need(CommandKind.CONFIRM, "", basis_of(carried(held), snapshot.workflow))
 
 
 def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> DecisionKind | None:

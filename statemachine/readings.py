@@ -160,12 +160,16 @@ def _by_news(dispatch: Dispatch) -> tuple[bool, datetime, datetime, Tracking]:
 
 
 def tracking_held(facts: Facts) -> Tracking:
-    """The tracking that Mirakl holds, as far as we know: the one that it showed, or one that it took from us later."""
+    """The tracking that Mirakl holds, as far as we know: the one that it showed, or one that it took from us later.
+
+    A tracking of ours is returned as we sent it: Mirakl may show the carrier's code or label for the name that we sent.
+    """
     answer = last_answer(facts, CommandKind.TRACK)
     shown = facts.snapshot.tracking if facts.snapshot else Tracking()
-    if is_pending(facts, answer) and answer is not None:
-        return next((sent for sent in facts.sent if carried(sent) == answer.carries), shown)
-    return shown
+    is_newer = is_pending(facts, answer)
+    ours = [sent for sent in facts.sent if is_newer or shown.shows(sent)]
+    last = next((sent for sent in ours if answer and carried(sent) == answer.carries), None)
+    return last or (shown if is_newer else max(ours, default=shown))
 
 
 def carried(tracking: Tracking) -> str:

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Field
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
 from adapters.messages.fields import Instant, Loose, Message, Text
+from adapters.messages.identity import import_digest, order_digest
 from adapters.messages.json_slices import load_object
-from adapters.messages.text import digest_of, instant, iso, usable_id, web_url
+from adapters.messages.text import instant, iso, usable_id, web_url
 from statemachine.events import Event, Trigger
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of, snapshot_facts
 
@@ -90,13 +91,14 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         url=web_url(order.shipping_tracking_url),
         carrier_code=order.shipping_carrier_code,
     )
+    lines = tuple(_line_of(line, fully_refunded=order.fully_refunded) for line in order.order_lines)
     return order_id, Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
         # Some orders in SHIPPING still have an empty address. A usable address has a street (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1 or order.customer.shipping_address.street_2),
         read_at=read_at,
-        digest=digest_of(raw),
+        digest=order_digest(value, raw),
         state=order.order_state,
         workflow=order.payment_workflow,
         created_at=order.created_date or EPOCH,
@@ -104,9 +106,10 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         shipping_type=order.shipping_type_code,
         has_messages=order.has_customer_message,
         tracking=tracking,
-        lines=tuple(_line_of(line, fully_refunded=order.fully_refunded) for line in order.order_lines),
+        lines=lines,
         can_ship=order.can_shop_ship,
         centre=order.fulfillment.center.code,
+        import_digest=import_digest(value, (line for line in lines if line.is_owed), raw),
     )
 
 

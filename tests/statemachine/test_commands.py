@@ -144,10 +144,11 @@ def test_a_400_needs_a_person_only_after_the_next_read() -> None:
 
 def test_a_rejection_counts_only_for_its_basis() -> None:
     """docs/rules.md 22: the order has changed, so it is tried once more, under a new round."""
-    facts = known(
-        seen("WAITING_ACCEPTANCE"), rejected(CommandKind.ACCEPT, "accept", basis=read("WAITING_ACCEPTANCE").digest)
-    )
-    changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3).new_facts)
+    waiting = seen("WAITING_ACCEPTANCE")
+    facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=due(known(waiting))[0].basis))
+    assert keys(join(facts, seen("WAITING_ACCEPTANCE", updated=3).new_facts)) == []
+    lines = (Line("L1", "CANCELED", "MUG", 2), Line("L2", "", "TEE", 1))
+    changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3, lines=lines).new_facts)
     assert keys(changed) == [CommandKey(CommandKind.ACCEPT, "accept", 1)]
 
 

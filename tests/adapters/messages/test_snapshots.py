@@ -10,7 +10,6 @@ import pytest
 from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
-from adapters.messages.text import digest_of
 from statemachine.facts import EPOCH, Line, Tracking, Withdrawn
 from tests.adapters.messages.helpers import NOW, order, reason_of
 
@@ -103,7 +102,7 @@ def test_a_snapshot_goes_through_the_log_byte_for_byte() -> None:
     event = snapshot_event("alpha", *read_from(raw))
     record = record_of("t", event)
     assert from_record(record.value, record.headers) == event
-    assert event.id == f"A-1:{digest_of(raw)}:2026-03-06T12:00:00.000000Z"
+    assert event.id == f"A-1:{snapshot_of(raw, NOW)[1].digest}:2026-03-06T12:00:00.000000Z"
     assert record.key == b"alpha:A-1"
     answer = decode_snapshot(record.value, record.headers, {"alpha"})
     assert answer is not None

@@ -1,0 +1,185 @@
+"""Calls that fail or are refused: what is tried again, when, and what a person is told. Through the whole path."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from adapters.messages.text import digest_of
+from adapters.simulators.mirakl import changes
+from adapters.store import schema as s
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.facts_json import facts_to_json
+from tests.consumer.rig import Hook, Rig, mandatory
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def refusing(status: int, path: str = "/", code: object = 7) -> Hook:
+    """Answer every call of this path with an error of the remote's own."""
+    body = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()
+    return lambda request: httpx.Response(status, content=body) if path in request.url.path else None
+
+
+def rounds(rig: Rig, kind: str) -> list[int]:
+    return [command.round for command in rig.commands() if command.kind == kind]
+
+
+# -- The basis of a rejection -------------------------------------------------------------------------------------
+
+
+def refused_import(rig: Rig) -> None:
+    """An order that Mirakl shows with other bytes in every read, and that the OMS refused."""
+    rig.mirakl["alpha"].knobs.shuffled.add("1-A")
+    rig.oms_net.hook = refusing(400)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    assert rig.attention() == ["import_rejected"]
+    assert len(rig.oms_net.bodies) == 1
+
+
+def test_an_order_in_another_form_is_not_imported_again_after_a_rejection(rig: Rig) -> None:
+    refused_import(rig)
+    versions = rig.row().version
+    for _ in range(3):
+        rig.poll(60)
+        rig.work()
+    assert len(rig.oms_net.bodies) == 1
+    assert rig.row().version == versions, "the same order is no news"
+
+
+def test_a_field_that_the_import_does_not_carry_does_not_repeat_a_rejected_import(rig: Rig) -> None:
+    refused_import(rig)
+    for number in range(3):
+        changes.set_fields(rig.mirakl["alpha"], "1-A", has_incident=number % 2 == 0)
+        rig.poll(60)
+        rig.work()
+    assert len(rig.oms_net.bodies) == 1
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="2 Canary Row")
+    rig.poll(60)
+    rig.work()
+    assert len(rig.oms_net.bodies) == 2, "what it carries has changed"
+    assert rounds(rig, "import_order") == [0, 1]
+
+
+def test_a_rejection_that_a_version_before_stored_counts_until_mirakl_changes_the_order(rig: Rig) -> None:
+    """Its basis was the digest of the bytes, and so was the identity of a read."""
+    refused_import(rig)
+    as_of_before(rig)
+    for _ in range(3):
+        rig.poll(60)
+        rig.work()
+    assert len(rig.oms_net.bodies) == 1
+    assert rig.attention() == ["import_rejected"]
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="2 Canary Row")
+    rig.poll(60)
+    rig.work()
+    assert len(rig.oms_net.bodies) == 2
+
+
+def test_a_read_whose_bytes_a_version_before_stored_is_no_news(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    as_of_before(rig)
+    versions = rig.row().version
+    rig.new_poller().run()
+    rig.consume()
+    assert rig.row().version == versions
+    rig.work()
+    assert rig.state() == "imported", "the received bytes are found by the digest of before"
+
+
+def as_of_before(rig: Rig) -> None:
+    """Store the order as the version before did: digests are those of the bytes, and rejections rest on them."""
+    row = rig.row()
+    raw = snapshot_rows.find(rig.store, row.key, row.digest)
+    snapshot = row.facts.snapshot
+    assert raw is not None
+    assert snapshot is not None
+    old = digest_of(raw)
+    facts = replace(
+        row.facts,
+        snapshot=replace(snapshot, digest=old, import_digest=""),
+        rejections=tuple(replace(no, basis=old) for no in row.facts.rejections),
+    )
+    orders, bodies = s.orders.c, s.snapshots.c
+    with rig.store.transaction() as tx:
+        tx.execute(sa.update(s.orders).where(orders.id == row.key).values(facts=facts_to_json(facts), content=old))
+        tx.execute(sa.update(s.snapshots).where(bodies.order_key == row.key).values(content=old))
+
+
+def test_an_acceptance_that_mirakl_refused_is_repeated_only_for_other_lines(rig: Rig) -> None:
+    rig.nets["alpha"].hook = refusing(400, "/accept")
+    rig.add("1-A", lines=2)
+    rig.poll()
+    rig.work()
+    for number in range(3):
+        changes.set_fields(rig.mirakl["alpha"], "1-A", has_incident=number % 2 == 0)
+        rig.poll(60)
+        rig.work()
+    assert rounds(rig, "accept_order") == [0]
+    assert rig.attention() == ["accept_rejected"]
+    rig.mirakl["alpha"].cancel_line("1-A", "1-A-2")
+    rig.poll(60)
+    rig.work()
+    assert rounds(rig, "accept_order") == [0, 1]
+
+
+# -- Names of carriers --------------------------------------------------------------------------------------------
+
+
+def dispatched(rig: Rig, tracking: str, carrier: str) -> None:
+    rig.oms.dispatch("1-A", tracking=tracking, carrier=carrier)
+    rig.consume()
+
+
+def test_a_refused_shipment_is_not_repeated_because_mirakl_shows_the_carrier_s_code(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1", "dpd uk")
+    rig.nets["alpha"].hook = refusing(400, "/ship")
+    rig.work()
+    for _ in range(3):
+        rig.poll(200)
+        rig.work()
+    assert rig.attention() == ["shipment_rejected"]
+    assert rounds(rig, "confirm_shipment") == [0]
+    assert rounds(rig, "send_tracking") == [0]
+
+
+@pytest.mark.parametrize("carrier", ["DPDUK", "dpd uk", "Our van"])
+def test_a_carrier_without_a_number_is_sent_once_however_mirakl_names_it(rig: Rig, carrier: str) -> None:
+    simulator = rig.mirakl["alpha"]
+    if carrier != "Our van":
+        carriers = tuple(replace(one, tracking_url="") for one in simulator.marketplace.carriers)
+        simulator.marketplace = replace(simulator.marketplace, carriers=carriers, alternative_carriers=False)
+    rig.imported()
+    rig.nets["alpha"].hook = refusing(400, "/ship")
+    dispatched(rig, "", carrier)
+    rig.work()
+    for _ in range(4):
+        rig.poll(200)
+        rig.work()
+    assert rounds(rig, "send_tracking") == [0]
+    assert rounds(rig, "confirm_shipment") == [0]
+
+
+def test_another_carrier_with_the_same_number_lets_a_refused_shipment_go_again(rig: Rig) -> None:
+    mandatory(rig, "alpha")
+    rig.imported()
+    dispatched(rig, "T1", "Our van")
+    rig.nets["alpha"].hook = refusing(400, "/ship")
+    rig.work()
+    rig.poll(200)
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.clock.advance(timedelta(minutes=1).total_seconds())
+    dispatched(rig, "T1", "DPD UK")
+    rig.work()
+    assert rig.effects() == ["imported", "tracking", "tracking", "shipped"]
