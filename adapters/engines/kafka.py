@@ -165,8 +165,12 @@ class Kafka:
         process.wait()
 
     def freeze(self, number: int = 0) -> None:
-        """Suspend the broker's process until `thaw`. Its connections stay open, but it answers no request."""
+        """Suspend the broker's process until `thaw`. Its connections stay open, but it answers no request.
+
+        Returns when it is suspended: on a busy machine it may go on for a moment after the signal.
+        """
         self._running[number].send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._running[number].pid, os.WSTOPPED)
 
     def thaw(self, number: int = 0) -> None:
         """Let a frozen broker continue."""
