@@ -165,9 +165,14 @@ class Part:
     quantities: tuple[tuple[str, int], ...] = ()
 
 
+#: The `oms_id` of a dispatch for which a person vouches: all of the order has left, whatever the OMS reported.
+VOUCHED: Final = 0
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Dispatch:
-    """A report of the OMS that goods left: one parcel, or a status that means everything (docs/kornitx.md 9.4, 9.5)."""
+    """A report that goods left: a parcel, or a status that means everything (docs/kornitx.md 9.4, 9.5), or a person's
+    word."""
 
     oms_id: int
     at: datetime  # dispatch_datetime, or else the event's time; never later than `told_at`

@@ -8,6 +8,7 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     PAY_ON_ACCEPTANCE,
+    VOUCHED,
     Answer,
     Decision,
     DecisionKind,
@@ -104,7 +105,10 @@ def all_sent(facts: Facts) -> bool:
 
 
 def unsent_parts(facts: Facts) -> tuple[int, ...]:
-    """OMS ids of the parts that are not sent yet. OR24 ships the whole order, so it waits for every known part."""
+    """OMS ids of the parts that are not sent yet. OR24 ships the whole order, so it waits for every known part, unless
+    a person vouches for the whole order."""
+    if any(dispatch.oms_id == VOUCHED for dispatch in facts.dispatches):
+        return ()
     lines_of: dict[int, set[str]] = {}
     for part in facts.parts:
         lines_of.setdefault(part.oms_id, set()).update(part.lines)
@@ -155,8 +159,10 @@ def best_tracking(facts: Facts) -> Tracking:
     return max(same, key=lambda tracking: (bool(tracking.url), tracking))
 
 
-def _by_news(dispatch: Dispatch) -> tuple[bool, datetime, datetime, Tracking]:
-    return bool(dispatch.tracking.number), dispatch.at, dispatch.told_at, dispatch.tracking
+def _by_news(dispatch: Dispatch) -> tuple[bool, bool, datetime, datetime, Tracking]:
+    # A person's word without a tracking takes away none that the OMS named.
+    names_one = bool(dispatch.tracking) or dispatch.oms_id != VOUCHED
+    return bool(dispatch.tracking.number), names_one, dispatch.at, dispatch.told_at, dispatch.tracking
 
 
 def tracking_held(facts: Facts) -> Tracking:

@@ -38,9 +38,10 @@ class Edge:
 
 _READ: Final = (SNAPSHOT,)
 _IMPORT: Final = (OMS_EVENT, CALL, DECISION)
-_SENT: Final = (OMS_EVENT, CALL)
+#: A person can vouch that the goods left.
+_SENT: Final = (OMS_EVENT, CALL, DECISION)
 #: Also by a read: in PAY_ON_SHIPMENT, Mirakl debits only what was shipped.
-_SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL)
+_SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
 
 TABLE: Final = (
     # A first sighting can be in any state (docs/mirakl.md 1.3).

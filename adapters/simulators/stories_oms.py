@@ -232,7 +232,12 @@ OMS: Final[dict[str, Story]] = {
     # The OMS cancels the order and makes it again under a new id.
     "made_again": Story(_made_again, tells=("oms_canceled",)),
     # The goods leave and the OMS reports nothing: a person vouches for it.
-    "sent_without_report": Story(_sent_without_report, trackings=0, keeps_tracking=None, waits_for="decisions"),
+    "sent_without_report": Story(
+        _sent_without_report,
+        trackings=0,
+        keeps_tracking=None,
+        marketplaces=("alpha",),  # beta wants a number
+    ),
     # The OMS holds the order for a while, or has a question.
     "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="core"),
     "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="core"),

@@ -32,10 +32,10 @@ from consumer.cli.output import (
     text,
 )
 from consumer.operations.explain import known, remote_texts, timeline, without_remote_texts
-from consumer.operations.orders import decide, due_after, explanation, find, to_settle
+from consumer.operations.orders import Act, consequences, decide, explanation, find, new_facts
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
-from statemachine.facts import DecisionKind
+from statemachine.facts import DecisionKind, Tracking
 from statemachine.states import State
 
 commands = group("Orders: look them up, and decide about them.")
@@ -315,6 +315,30 @@ def orders_release(
     _decide(context, DecisionKind.RELEASE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
 
 
+@commands.command("sent")
+def orders_sent(
+    context: typer.Context,
+    order_id: OrderId,
+    *,
+    reason: Reason,
+    carrier: Annotated[str, typer.Option(help="The carrier of the parcel, if it is known.")] = "",
+    tracking: Annotated[str, typer.Option(help="The tracking number, if there is one.")] = "",
+    file: Config = FILE,
+    shop: OfShop = None,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Vouch that all goods of an order have left, though the OMS does not report it. Mirakl is then notified.
+
+    \b
+    Examples:
+      orderflow orders sent 5f4dcc3b-A --reason "the warehouse saw the parcel leave"
+      orderflow orders sent 5f4dcc3b-A --carrier DPD --tracking 0998877 --reason "number from the carrier's portal"
+    """
+    known = Tracking(carrier, tracking)
+    _decide(context, DecisionKind.SENT, order_id, reason, file=file, shop=shop, who=who, yes=yes, tracking=known)
+
+
 @commands.command("retry")
 def orders_retry(
     context: typer.Context,
@@ -346,32 +370,23 @@ def _decide(
     who: str | None,
     yes: bool,
     only: Sequence[str] = (),
+    tracking: Tracking = Tracking(),
 ) -> None:
     """Ask, apply the decision, and explain the order as it is then."""
     with opened(context, file) as session:
         row = find(session.store, order_id, shop)
-        about = f", which is {row.state}"
-        if decision is DecisionKind.SETTLE:
-            about += _what_settles(session, row, only)
-        ask(f"{decision} {row.shop} {row.order_id}{about}?", yes)
-        after = decide(
-            session.store,
-            session.order_writer(),
-            row,
-            decision,
-            shops=session.settings.shops,
-            who=who or session.user,
-            why=reason,
-            at=session.clock.now(),
-            only=only,
-        )
+        act = Act(decision, who or session.user, reason, session.clock.now(), only, tracking)
+        ask(_question(session, row, act), yes)
+        after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
         _print_explanation(session, after)
 
 
-def _what_settles(session: Session, row: OrderRow, only: Sequence[str]) -> str:
-    """Which reasons a settle ends, and which calls become due by it, for the question. Raises NotPossible."""
-    subject = to_settle(row, only)
+def _question(session: Session, row: OrderRow, act: Act) -> str:
+    """The question before a decision: what it ends, and what becomes of the calls. Raises NotPossible."""
     policy = config.policies(session.settings).get(row.shop, Policy())
-    calls = due_after(row, policy, DecisionKind.SETTLE, subject, session.clock.now())
-    ends = ", ".join(token.removesuffix(":") for token in subject)
-    return f"; this ends {ends}, and {', '.join(calls) or 'no call'} becomes due"
+    found = consequences(row, policy, new_facts(session.store, row, act))
+    parts = [f"{act.kind} {row.shop} {row.order_id}, which is {row.state}"]
+    parts += [f"this ends {', '.join(found.ends)}"] if found.ends else []
+    parts += [f"{', '.join(found.becomes_due)} becomes due"] if found.becomes_due else []
+    parts += [f"{', '.join(found.not_made)} is not made"] if found.not_made else []
+    return "; ".join(parts) + "?"

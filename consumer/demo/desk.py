@@ -36,7 +36,7 @@ class Desk:
     seen: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     _now: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     _looked_at: datetime = EPOCH
-    _to_decide: list[tuple[str, str, str]] = field(default_factory=list)  # shop, order id, act
+    _to_decide: list[tuple[str, str, str, Sequence[str]]] = field(default_factory=list)  # the arguments of `decide`
 
     def reasons(self, shop: str, order_id: str, /) -> Collection[str]:
         now = self.clock.now()
@@ -54,24 +54,21 @@ class Desk:
         for key, found in self._now.items():
             self.seen.setdefault(key, set()).update(found)
 
-    def decide(self, shop: str, order_id: str, act: str, _only: Sequence[str] = (), /) -> str:
+    def decide(self, shop: str, order_id: str, act: str, only: Sequence[str] = (), /) -> str:
         try:
-            return self._decide(shop, order_id, act)
+            return self._decide(shop, order_id, act, only)
         except StoreUnavailable:
-            self._to_decide.append((shop, order_id, act))
+            self._to_decide.append((shop, order_id, act, only))
             return ""
 
-    def _decide(self, shop: str, order_id: str, act: str) -> str:
+    def _decide(self, shop: str, order_id: str, act: str, only: Sequence[str]) -> str:
         try:
             operations.decide(
                 self.store,
                 self.writer,
                 operations.find(self.store, order_id, shop),
-                DecisionKind(act),
+                operations.Act(DecisionKind(act), "demo", "as the story goes", self.clock.now(), only),
                 shops=self.shops,
-                who="demo",
-                why="as the story goes",
-                at=self.clock.now(),
             )
         except NotPossible as error:
             return str(error)

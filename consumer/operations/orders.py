@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -18,10 +19,11 @@ from consumer.operations.explain import Explanation, explain
 from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Decision, DecisionKind, Facts, join
+from statemachine.facts import VOUCHED, Decision, DecisionKind, Dispatch, Facts, Tracking, join
 from statemachine.plan import plan
-from statemachine.readings import is_pending, last_answer, mirakl_state
+from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import EndsBy, Reason
+from statemachine.states import State
 
 #: The source of events that are decisions.
 SOURCE: Final = "/orderflow/person"
@@ -49,76 +51,112 @@ def explanation(store: Store, order: OrderRow, policy: Policy, now: datetime) ->
     )
 
 
-def decide(
-    store: Store,
-    writer: OrderWriter,
-    order: OrderRow,
-    kind: DecisionKind,
-    *,
-    shops: Collection[str],
-    who: str,
-    why: str,
-    at: datetime,
-    only: Collection[str] = (),
-) -> OrderRow:
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person decides. What the options do not name is decided for all that the order has."""
+
+    kind: DecisionKind
+    who: str
+    why: str
+    at: datetime
+    only: Collection[str] = ()  # of settle: the reasons that it ends
+    tracking: Tracking = field(default_factory=Tracking)  # of sent
+
+
+def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shops: Collection[str]) -> OrderRow:
     """Apply a decision. Returns the order as it is then.
 
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
-    `only`: the reasons that a settle ends. Raises NotPossible for a decision that would change nothing, and for a
-    settle that names no reason where several stand.
+    Raises NotPossible for a decision that would change nothing, and for one that does not say what it covers.
     """
     if order.shop not in shops:
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
-    require_reason(why)
-    decision = Decision(at, kind, who, why, _subject(store, order, kind, at, only))
+    require_reason(act.why)
     event = Event(
         SOURCE,
         uuid.uuid4().hex,
         order.shop,
         order.order_id,
         Trigger.DECISION,
-        at,
-        Facts(decisions=(decision,)),
-        note={"act": kind},
+        act.at,
+        new_facts(store, order, act),
+        note={"act": act.kind},
     )
     with store.transaction() as tx:
         applied = writer.apply_in(tx, [event])
-        if kind is DecisionKind.RETRY:
-            command_rows.retry_now(tx, order.key, at)
+        if act.kind is DecisionKind.RETRY:
+            command_rows.retry_now(tx, order.key, act.at)
     writer.report(applied)
     return order_rows.find(store, order.order_id, order.shop)[0]
 
 
-def due_after(order: OrderRow, policy: Policy, kind: DecisionKind, subject: tuple[str, ...], at: datetime) -> list[str]:
-    """The calls that become due by a decision about this order and that are not due now, by their names."""
-    decision = Facts(decisions=(Decision(at, kind, "", "", subject),))
-    before = {command.key for command in plan(order.facts, policy).due}
-    return [str(one.kind) for one in plan(join(order.facts, decision), policy).due if one.key not in before]
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """What a decision changes at once: names of reasons and of calls."""
+
+    ends: tuple[str, ...]
+    becomes_due: tuple[str, ...]
+    not_made: tuple[str, ...]
+
+
+def consequences(order: OrderRow, policy: Policy, new: Facts) -> Consequences:
+    """What becomes of the order's reasons and calls by these facts."""
+    before, after = plan(order.facts, policy), plan(join(order.facts, new), policy)
+    due, due_then = {one.key: one.kind for one in before.due}, {one.key: one.kind for one in after.due}
+    return Consequences(
+        ends=tuple(one.token.removesuffix(":") for one in before.attention if one not in after.attention),
+        becomes_due=tuple(kind for key, kind in due_then.items() if key not in due),
+        not_made=tuple(kind for key, kind in due.items() if key not in due_then),
+    )
 
 
 # -- What a decision covers --------------------------------------------------------------------------------------
 
 
-def _subject(store: Store, order: OrderRow, kind: DecisionKind, at: datetime, only: Collection[str]) -> tuple[str, ...]:
-    """The `subject` of the decision. Raises NotPossible for a decision that would change nothing."""
-    match kind:
+def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
+    """What the decision adds to the order. Raises NotPossible as `decide` does."""
+    more = Facts()
+    subject: tuple[str, ...] = ()
+    match act.kind:
         case DecisionKind.ACCEPT | DecisionKind.REFUSE:
             _require_waiting_for_answer(order)
-            return ()
         case DecisionKind.HOLD:
             _require_not_final(order)
             if any(one.reason == Reason.HELD for one in order.attention):
                 raise NotPossible(f"{_name(order)} is held already")
-            return ()
         case DecisionKind.SETTLE:
-            return to_settle(order, only)
+            subject = _to_settle(order, act.only)
         case DecisionKind.RETRY:
-            return _to_retry(order, command_rows.of_order(store, order.key), at)
+            subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
         case DecisionKind.RELEASE:
-            return _to_release(order)
-        case DecisionKind.SENT | DecisionKind.HANDLED:
+            subject = _to_release(order)
+        case DecisionKind.SENT:
+            _require_unsent(order, command_rows.of_order(store, order.key), act.tracking)
+            more = Facts(dispatches=(Dispatch(VOUCHED, act.at, act.tracking, covers="order", told_at=act.at),))
+        case DecisionKind.HANDLED:
             _require_not_final(order)
-            raise NotPossible(f"{kind} is not offered yet")
+            raise NotPossible(f"{act.kind} is not offered yet")
+    return replace(more, decisions=(Decision(act.at, act.kind, act.who, act.why, subject),))
+
+
+def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: Tracking) -> None:
+    """Raise NotPossible if nobody can vouch that the goods left, or if nobody has to."""
+    _require_not_final(order)
+    facts = order.facts
+    if order.state is State.NEW or facts.snapshot is None:
+        raise NotPossible(f"{_name(order)} was not read in a state in which goods can have left")
+    if (order.state is State.SHIPPED and not tracking) or (
+        all_sent(facts) and not unsent_parts(facts) and not tracking
+    ):
+        raise NotPossible(f"{_name(order)}: everything is reported sent already; only a tracking can be added")
+    for one in commands:
+        if one.kind is CommandKind.IMPORT and (
+            one.state is CommandState.LEASED or (one.state.is_live and one.maybe_sent)
+        ):
+            raise NotPossible(
+                f"{_name(order)}: an import may have reached the OMS, which would send the goods again; "
+                "look in the OMS first, and wait until its outcome is known"
+            )
 
 
 def _require_waiting_for_answer(order: OrderRow) -> None:
@@ -130,7 +168,7 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
         raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
 
 
-def to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
+def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
     """The tokens of the attention reasons that a settle ends: those in `only`, or the single one that stands.
 
     Raises NotPossible for a reason that does not stand or that no settle ends, and if several stand and none is named.

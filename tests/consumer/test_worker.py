@@ -805,10 +805,8 @@ def test_a_duplicate_after_a_retry_by_hand_is_an_import_of_an_earlier_round(rig:
     assert rig.attention() == ["gave_up"]
     sent = rig.command().payload
     rig.policies["alpha"] = Policy("all")
-    now = rig.clock.now()
-    orders.decide(
-        rig.store, rig.orders, rig.row(), DecisionKind.RETRY, shops=["alpha"], who="ana", why="it works again", at=now
-    )
+    act = orders.Act(DecisionKind.RETRY, "ana", "it works again", rig.clock.now())
+    orders.decide(rig.store, rig.orders, rig.row(), act, shops=["alpha"])
     assert rig.command().round == 1
     assert rig.command().payload == sent
     assert rig.command().maybe_sent

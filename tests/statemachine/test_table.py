@@ -32,7 +32,9 @@ def space() -> tuple[frozenset[Facts], frozenset[Move]]:
                 more = join(facts, event.new_facts)
                 target = state_of(more)
                 if target != state:
-                    moves.add((state, event.trigger, target))
+                    # A person can vouch that the goods left, as the OMS reports it.
+                    triggers = {event.trigger, *([Trigger.DECISION] if event.new_facts.dispatches else [])}
+                    moves |= {(state, trigger, target) for trigger in triggers}
                 if more not in found:
                     found.add(more)
                     todo.append(more)

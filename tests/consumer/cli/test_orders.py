@@ -10,6 +10,7 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderChange
 from consumer.apply import OrderWriter
 from consumer.cli.output import BAD_ANSWER
+from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, DecisionKind, Facts, Part
 from statemachine.states import State
@@ -20,7 +21,7 @@ from tests.consumer.cli.runner import (
     run,
 )
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import event, read, sent, snapshot_event
+from tests.statemachine.lives import answered, event, read, sent, snapshot_event
 
 RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}'
 
@@ -69,7 +70,8 @@ def test_a_decision_that_is_not_confirmed_changes_nothing(desk: Desk) -> None:
     result = run("orders", "accept", "O-1", "--reason", "x", answers="n\n")
     assert result.exit_code == BAD_ANSWER
     assert result.stdout.strip() == "n", "only the answer, as a terminal shows it"
-    assert "accept alpha O-1, which is waiting_acceptance?" in result.stderr
+    question = "accept alpha O-1, which is waiting_acceptance; this ends needs_decision; accept_order becomes due?"
+    assert question in result.stderr
     assert run("orders", "accept", "O-1", "--reason", "x").exit_code == BAD_ANSWER, "nobody is there to ask"
     assert desk.row.version == 1
 
@@ -209,6 +211,14 @@ def test_the_question_of_a_settle_says_what_ends_and_what_becomes_due(desk: Desk
     desk.apply(sent(), event(Trigger.OMS_EVENT, "canceled", facts))
     result = run("orders", "settle", "O-1", "--only", "oms_canceled", "--reason", "made again", answers="n\n")
     assert result.exit_code == BAD_ANSWER
-    assert "this ends oms_canceled:1, and send_tracking becomes due?" in result.stderr
+    assert "this ends oms_canceled:1; send_tracking becomes due?" in result.stderr
     text = output_of("orders", "settle", "O-1", "--only", "oms_canceled", "--reason", "made again", answers="y\n")
     assert "send_tracking is due" in text
+
+
+def test_a_person_vouches_that_the_goods_left(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+    text = output_of("orders", "sent", "O-1", "--reason", "the parcel left", "--yes")
+    assert "confirm_shipment is due" in text
+    assert desk.row.state is State.DISPATCHED

@@ -11,13 +11,14 @@ from adapters.errors import Rejected, Retryable
 from adapters.store import schema
 from adapters.store.orders import OrderRow
 from consumer.operations.errors import NotPossible
-from consumer.operations.orders import decide, due_after, to_settle
+from consumer.operations.orders import Act, Consequences, consequences, decide, new_facts
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Part, Rejection
+from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Part, Rejection, Tracking
+from statemachine.readings import best_tracking
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import event, parcel, sent
+from tests.statemachine.lives import answered, event, parcel, sent, spoke
 
 
 @pytest.fixture
@@ -31,10 +32,11 @@ def do(
     why: str = "agreed",
     shops: Collection[str] = ("alpha",),
     only: Collection[str] = (),
+    tracking: Tracking = Tracking(),
 ) -> OrderRow:
     desk.clock.advance(1)
-    now = desk.clock.now()
-    return decide(desk.store, desk.orders, desk.row, kind, shops=shops, who="ana", why=why, at=now, only=only)
+    act = Act(kind, "ana", why, desk.clock.now(), only, tracking)
+    return decide(desk.store, desk.orders, desk.row, act, shops=shops)
 
 
 def canceled() -> Event:
@@ -152,11 +154,72 @@ def test_a_settle_that_names_a_reason_which_does_not_stand_names_those_that_do(d
 def test_what_becomes_due_by_a_settle_is_known_before_it(desk: Desk) -> None:
     desk.shows("SHIPPING")
     row = desk.apply(sent(), canceled())
-    (subject,) = to_settle(row)
-    due = due_after(row, desk.policy, DecisionKind.SETTLE, (subject,), desk.clock.now())
-    assert due == ["send_tracking"]
+    act = Act(DecisionKind.SETTLE, "ana", "agreed", desk.clock.now())
+    found = consequences(row, desk.policy, new_facts(desk.store, row, act))
+    assert found == Consequences(("oms_canceled:1",), ("send_tracking",), ())
     do(desk, DecisionKind.SETTLE)
-    assert [call.kind for call in calls(desk) if call.state == "open"] == due
+    assert [call.kind for call in calls(desk) if call.state == "open"] == ["send_tracking"]
+
+
+def test_goods_that_nobody_reported_are_sent_by_a_persons_word(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+    assert do(desk, DecisionKind.SENT).state == "dispatched"
+    assert [call.kind for call in calls(desk) if call.state == "open"] == ["confirm_shipment"]
+
+
+def test_a_persons_word_ends_partly_sent_and_keeps_the_tracking_of_the_parcel(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    assert reasons(desk.apply(parcel("L1", 2))) == ["partly_sent"]
+    assert do(desk, DecisionKind.SENT).attention == ()
+    assert best_tracking(desk.row.facts) == Tracking("DPD", "T1")
+
+
+def test_a_persons_word_takes_away_no_carrier_that_came_without_a_number(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(parcel("L1", 2, ""))
+    do(desk, DecisionKind.SENT)
+    assert best_tracking(desk.row.facts) == Tracking("DPD")
+
+
+def test_a_persons_word_covers_every_part_of_a_split_order(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    parts = Facts(parts=(Part(1, "", ("L1",)), Part(2, "", ("L2",))))
+    desk.apply(event(Trigger.OMS_EVENT, "split", parts), sent(covers="part"))
+    assert reasons(desk.row) == ["partly_sent"]
+    assert do(desk, DecisionKind.SENT).attention == ()
+    assert [call.kind for call in calls(desk) if call.state == "open"] == ["send_tracking"]
+
+
+def test_a_person_adds_the_tracking_without_which_mirakl_takes_no_shipment(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(sent(""))
+    desk.work(Rejected("OR24", "not_sent", code="TRACKING_MANDATORY"))
+    do(desk, DecisionKind.SENT, tracking=Tracking("DPD", "T7"))
+    assert [call.kind for call in calls(desk) if call.state == "open"] == ["send_tracking"]
+
+
+def test_nobody_vouches_for_goods_while_an_import_may_reach_the_oms(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    assert desk.worker.claim() is not None
+    with pytest.raises(NotPossible, match="an import may have reached the OMS"):
+        do(desk, DecisionKind.SENT)
+
+
+def test_nobody_vouches_for_goods_twice(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    do(desk, DecisionKind.SENT)
+    with pytest.raises(NotPossible, match="everything is reported sent already"):
+        do(desk, DecisionKind.SENT)
+    desk.shows("SHIPPED")
+    with pytest.raises(NotPossible, match="everything is reported sent already"):
+        do(desk, DecisionKind.SENT)
+
+
+def test_nobody_vouches_for_goods_of_an_order_that_was_not_read(desk: Desk) -> None:
+    desk.apply(spoke())
+    with pytest.raises(NotPossible, match="was not read in a state in which goods can have left"):
+        do(desk, DecisionKind.SENT)
 
 
 # -- Decisions ---------------------------------------------------------------------------------------------------
@@ -212,7 +275,7 @@ def test_decisions_of_the_same_instant_are_all_kept(desk: Desk) -> None:
     desk.shows("SHIPPING")
     now = desk.clock.now()
     for kind in (DecisionKind.HOLD, DecisionKind.RELEASE):
-        decide(desk.store, desk.orders, desk.row, kind, shops=["alpha"], who="ana", why="agreed", at=now)
+        decide(desk.store, desk.orders, desk.row, Act(kind, "ana", "agreed", now), shops=["alpha"])
     assert desk.row.version == 3
 
 
