@@ -3,7 +3,7 @@
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -63,16 +63,24 @@ def configure_logging(line_logged: Callable[[str], None], stream: Any = None) ->
         line_logged(level)
         return event
 
-    terminal = (stream or sys.stdout).isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    _configure(structlog.PrintLoggerFactory(stream), is_terminal=(stream or sys.stdout).isatty(), more=[count])
+
+
+def log_to_standard_error() -> None:
+    """Write log lines to standard error, because a command prints its result, such as JSON, on standard output."""
+    _configure(lambda *_: structlog.PrintLogger(sys.stderr), is_terminal=sys.stderr.isatty(), more=[])
+
+
+def _configure(factory: Callable[..., Any], *, is_terminal: bool, more: Sequence[Any]) -> None:
+    renderer: Any = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            count,
+            *more,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=factory,
     )
     logging.getLogger("transitions").setLevel(logging.WARNING)  # its INFO lines make an event three times slower
     for name in ("httpx", "httpcore", "uvicorn", "kafka"):

@@ -35,6 +35,9 @@ class _Commands(typer.core.TyperGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
+        from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - `--help` need not wait for it
+
+        log_to_standard_error()  # `run` changes it: a service logs to standard output
         try:
             return super().invoke(ctx)
         except NotPossible as error:

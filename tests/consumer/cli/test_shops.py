@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import httpx
+import structlog
 from typer.testing import CliRunner, Result
 
 from adapters.simulators.books import Books
@@ -61,6 +63,23 @@ def test_a_wrong_account_is_a_bad_answer_and_pauses_the_shop(desk: Desk) -> None
     again = checked(marketplace, "alpha")
     assert again.exit_code == BAD_ANSWER
     assert "possible again at" in again.stderr
+
+
+class Talkative(InProcess):
+    """Logs a line for each request."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        structlog.get_logger("test").warning("asked", path=request.url.path)
+        return super().handle_request(request)
+
+
+def test_a_log_line_does_not_break_the_json_of_a_command(desk: Desk) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
+    environment = Environment(StillClock(), "ops", Talkative(mirakl_app(marketplace)))
+    result = CliRunner().invoke(app, ["shops", "check", "alpha", "--json"], obj=environment, catch_exceptions=False)
+    assert json.loads(result.stdout) == []
+    assert json.loads(result.stderr)["event"] == "asked"
 
 
 def test_an_account_that_fits_is_no_bad_answer(desk: Desk) -> None:
