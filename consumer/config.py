@@ -8,7 +8,7 @@ or the variable, and the key. It never shows the value, which may be a secret. `
 import os
 import re
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -94,6 +94,7 @@ Regex = Annotated[str, AfterValidator(_regex)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Database = Annotated[str, AfterValidator(_database)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Hours = Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)]
 
 
 class StoreTable(_Table):
@@ -239,6 +240,19 @@ class ShopOmsTable(_Table):
     pickup_point_as_company: bool = False
 
 
+class DeadlinesTable(_Table):
+    """When an order that waits is told. An order never has a margin of more than half of its time."""
+
+    #: Time of the seller's decision, from the order's creation, where the order names no `acceptance_deadline`.
+    accept_within_hours: Annotated[Hours, Field(gt=0)] = 48
+    #: How long before this deadline a missing decision is told.
+    accept_margin_hours: Hours = 12
+    #: A wait for the customer's money that lasts longer is told. It counts from the decision, or from the creation.
+    payment_within_hours: Annotated[Hours, Field(gt=0)] = 48
+    #: How long before `shipping_deadline` a missing shipment is told.
+    shipping_margin_hours: Hours = 12
+
+
 class ShopTable(_Table):
     hostname: Host | None = None
     base_url: WebAddress | None = None
@@ -257,6 +271,7 @@ class ShopTable(_Table):
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     other_carrier: str = "Other"
     timeout_seconds: float = Field(default=20, gt=0, le=25)
+    deadlines: DeadlinesTable = DeadlinesTable()
     oms: ShopOmsTable
 
     @model_validator(mode="after")
@@ -441,6 +456,10 @@ def policies(settings: Settings) -> dict[str, Policy]:
             known_skus=known_skus(name, shop),
             not_before=shop.not_before,
             centres=shop.fulfilment_centres | {""},
+            accept_within=timedelta(hours=shop.deadlines.accept_within_hours),
+            accept_margin=timedelta(hours=shop.deadlines.accept_margin_hours),
+            payment_within=timedelta(hours=shop.deadlines.payment_within_hours),
+            shipping_margin=timedelta(hours=shop.deadlines.shipping_margin_hours),
         )
         for name, shop in settings.shops.items()
     }

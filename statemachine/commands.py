@@ -85,7 +85,10 @@ class Policy:
     known_skus: frozenset[str] = frozenset()
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
-    shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` the order is told as due
+    accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
+    accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision is told
+    payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer is told
+    shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment is told
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,17 @@ the clock moves `Facts.clock` on when the instant has passed at which the plan c
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, Facts
+from statemachine.facts import DEBIT, EPOCH, Facts
 from statemachine.readings import is_pending, last_answer
 from statemachine.reasons import Attention, Reason
+from statemachine.states import State, state_of
+
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+_NO_MARGIN: Final = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +56,29 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     snapshot = facts.snapshot
     if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
         return
+    created_at = snapshot.created_at
+    if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
+        accept_by = snapshot.accept_by if snapshot.accept_by > EPOCH else _after(created_at, policy.accept_within)
+        yield from _before(Reason.ACCEPTANCE_DUE, created_at, accept_by, policy.accept_margin)
+    if snapshot.state in DEBIT and state_of(facts) is State.AWAITING_PAYMENT:
+        since = max(created_at, snapshot.accepted_at)
+        yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
     if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
-        yield from _before(Reason.SHIPPING_DUE, snapshot.ship_by, policy.shipping_margin)
+        yield from _before(Reason.SHIPPING_DUE, created_at, snapshot.ship_by, policy.shipping_margin)
 
 
-def _before(reason: Reason, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:
-    """The deadline, told a margin earlier. EPOCH and what lies before are no deadline. The detail is the deadline, so
-    that a deadline that Mirakl moves is told again."""
+def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:
+    """The deadline, told a margin earlier, but not before half of its time since `since` is over.
+
+    EPOCH and what lies before are no deadline. The detail is the deadline, so that a deadline that Mirakl moves is told
+    again.
+    """
     if deadline > EPOCH:
-        yield Deadline(max(deadline - margin, EPOCH), Attention(reason, f"{deadline:%Y-%m-%d %H:%M}"))
+        half = (deadline - since) / 2 if since > EPOCH else margin
+        earlier = max(min(margin, half), _NO_MARGIN)
+        yield Deadline(deadline - earlier, Attention(reason, f"{deadline:%Y-%m-%d %H:%M}"))
+
+
+def _after(since: datetime, delay: timedelta) -> datetime:
+    """The instant so long after `since`; EPOCH, which is no deadline, if `since` is not known or at the end of time."""
+    return EPOCH if since <= EPOCH or since > _LATEST - delay else since + delay

@@ -147,6 +147,8 @@ class Snapshot:
     can_ship: bool = True  # can_shop_ship; Mirakl shows false before SHIPPING, and if somebody else ships the order
     centre: str = ""  # fulfillment.center.code
     import_digest: str = ""  # of what an import is made of; empty if a version before read it
+    accept_by: datetime = EPOCH  # acceptance_deadline; EPOCH if Mirakl names none
+    accepted_at: datetime = EPOCH  # acceptance_decision_date; EPOCH before the decision, and if it was automatic
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:

@@ -45,6 +45,8 @@ class Reason(StrEnum):
     UNKNOWN_LINE_STATE = "unknown_line_state"
     SHIPPED_BEFORE = "shipped_before"
     WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
+    ACCEPTANCE_DUE = "acceptance_due"
+    PAYMENT_LATE = "payment_late"
     SHIPPING_DUE = "shipping_due"
 
 
@@ -242,6 +244,17 @@ REASONS: Final[Mapping[Reason, About]] = {
         "everything of the order is canceled or refunded, and the OMS has it",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
+    ),
+    Reason.ACCEPTANCE_DUE: About(
+        "Mirakl waits for the seller's decision until the time shown, and that is near or over",
+        "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, or in Mirakl's portal. "
+        "`orders explain ORDER` says what the answer waits for. Mirakl refuses the order by itself after the deadline.",
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.PAYMENT_LATE: About(
+        "Mirakl has waited for the customer's money longer than usual: since before the time shown",
+        "Do not make the goods. No call of ours hastens the payment: ask the marketplace's operator if it stays so.",
+        ends_by=EndsBy.FACT,
     ),
     Reason.SHIPPING_DUE: About(
         "Mirakl waits for the shipment until the time shown, and that is near or over",

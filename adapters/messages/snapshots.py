@@ -63,6 +63,8 @@ class MiraklOrder(Message):
     payment_workflow: Text = ""
     created_date: Instant = None
     last_updated_date: Instant = None
+    acceptance_deadline: Instant = None
+    acceptance_decision_date: Instant = None
     shipping_deadline: Instant = None
     shipping_type_code: Text = ""
     has_customer_message: Annotated[bool, Loose(False)] = False
@@ -110,6 +112,8 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         can_ship=order.can_shop_ship,
         centre=order.fulfillment.center.code,
         import_digest=import_digest(value, (line for line in lines if line.is_owed), raw),
+        accept_by=_deadline(order.acceptance_deadline, read_at),
+        accepted_at=order.acceptance_decision_date or EPOCH,
     )
 
 

@@ -1,6 +1,6 @@
 """Settings. The error of a wrong setting names its file or variable and its key. Then the meaning of right settings."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -431,3 +431,15 @@ def test_known_skus_are_one_a_line(tmp_path: Path) -> None:
         config.known_skus("alpha", alpha)
     (tmp_path / "skus").write_text("MUG\n\n TEE \n", encoding="utf-8")
     assert config.known_skus("alpha", alpha) == {"MUG", "TEE"}
+
+
+def test_deadlines_of_a_shop_become_its_policy_and_impossible_ones_are_refused(tmp_path: Path) -> None:
+    table = "[shops.alpha.deadlines]\naccept_within_hours = 24\naccept_margin_hours = 0\nshipping_margin_hours = 1.5\n"
+    policy = config.policies(load(written(tmp_path, shop() + table)))["alpha"]
+    assert (policy.accept_within, policy.accept_margin) == (timedelta(hours=24), timedelta(0))
+    assert (policy.payment_within, policy.shipping_margin) == (timedelta(hours=48), timedelta(minutes=90))
+    for wrong in ("accept_within_hours = 0", "shipping_margin_hours = -1", "payment_within_hours = inf"):
+        key = wrong.partition(" ")[0]
+        assert f"FILE: shops.alpha.deadlines.{key}: " in error_text(
+            tmp_path, shop() + f"[shops.alpha.deadlines]\n{wrong}\n"
+        )

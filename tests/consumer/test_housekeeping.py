@@ -66,6 +66,29 @@ def test_an_order_whose_shipping_deadline_comes_near_is_told_by_an_event_of_the_
     assert told.event.new_facts.clock == rig.row().facts.clock == rig.clock.now()
 
 
+def test_a_decision_that_nobody_makes_is_told_before_mirakl_refuses_the_order(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, policies={"alpha": Policy("hold")})
+    rig.add("1-A")
+    rig.poll()
+    keeper = new_housekeeping(rig.base)
+    rig.clock.advance(timedelta(hours=36).total_seconds())
+    keeper.turn()
+    assert rig.attention() == ["acceptance_due", "needs_decision"]
+
+
+def test_a_payment_that_takes_long_is_told_until_it_comes(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="WAITING_DEBIT")
+    rig.poll()
+    keeper = new_housekeeping(rig.base)
+    rig.clock.advance(timedelta(hours=48).total_seconds())
+    keeper.turn()
+    assert rig.attention() == ["payment_late"]
+    rig.mirakl["alpha"].confirm_debit("1-A")
+    rig.poll()
+    assert rig.attention() == []
+
+
 def test_orders_are_woken_in_bounded_batches_without_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "WAKE_BATCH", 2)
     rig = Rig(tmp_path)

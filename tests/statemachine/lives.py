@@ -49,6 +49,9 @@ def read(
     tracking: Tracking = Tracking(),
     has_address: bool | None = None,
     ship_by: datetime = f.EPOCH,
+    accept_by: datetime = f.EPOCH,
+    accepted_at: datetime = f.EPOCH,
+    created: datetime = START,
 ) -> Snapshot:
     """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
     address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
@@ -57,13 +60,16 @@ def read(
         rank=rank_of(workflow, state),
         has_address=address,
         read_at=at(began),
-        digest=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}/{ship_by}",
+        digest=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}"
+        f"/{ship_by}/{accept_by}/{accepted_at}/{created}",
         state=state,
         workflow=workflow,
-        created_at=START,
+        created_at=created,
         lines=lines,
         tracking=tracking,
         ship_by=ship_by,
+        accept_by=accept_by,
+        accepted_at=accepted_at,
     )
 
 

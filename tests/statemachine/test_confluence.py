@@ -35,7 +35,12 @@ from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import Life, at, clock, event, lives, read, sent, snapshot_event
 
-POLICY = Policy(shipping_margin=timedelta(seconds=20))
+POLICY = Policy(
+    accept_within=timedelta(seconds=100),
+    accept_margin=timedelta(seconds=20),
+    payment_within=timedelta(seconds=100),
+    shipping_margin=timedelta(seconds=20),
+)
 TRACKINGS = (
     Tracking(),
     Tracking("DPD", ""),
@@ -62,6 +67,8 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
         began=step + draw(st.sampled_from((0, 5, 60, 200))),
         tracking=draw(st.sampled_from((Tracking(), *TRACKINGS, Tracking("", "FOREIGN")))),
         has_address=draw(st.sampled_from((None, True))),
+        accept_by=draw(st.sampled_from((f.EPOCH, at(60)))),
+        accepted_at=draw(st.sampled_from((f.EPOCH, at(30)))),
         ship_by=draw(st.sampled_from((f.EPOCH, at(60), at(200)))),
         lines=draw(
             st.sampled_from(((Line("L1", "", "MUG", 2),), (Line("L1", "", "MUG", 2), Line("L2", "REFUSED", "TEE"))))

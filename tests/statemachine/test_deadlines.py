@@ -1,18 +1,25 @@
 """Deadlines: when they are told, when they end, and when the order is woken for them."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
+from statemachine import facts as f
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import EPOCH, Facts
 from statemachine.plan import Plan, plan
-from tests.statemachine.lives import START, answered, clock, read, sent, settled, snapshot_event
+from tests.statemachine.lives import LINES, START, answered, clock, read, sent, settled, snapshot_event
 from tests.statemachine.test_commands import known
 
 HOUR = 3600
-POLICY = Policy(shipping_margin=timedelta(hours=2))
+POLICY = Policy(
+    accept_within=timedelta(hours=24),
+    accept_margin=timedelta(hours=4),
+    payment_within=timedelta(hours=30),
+    shipping_margin=timedelta(hours=2),
+)
 
 
 def planned(*events: Event, policy: Policy = POLICY) -> tuple[list[str], datetime | None]:
@@ -71,7 +78,7 @@ def test_no_deadline_and_dates_at_the_edges_never_raise() -> None:
     for edge in (EPOCH, datetime.min.replace(tzinfo=EPOCH.tzinfo)):
         assert planned(snapshot_event(read("SHIPPING", ship_by=edge)), clock(HOUR)) == ([], None)
     soon_after = EPOCH + timedelta(seconds=1)
-    assert planned(snapshot_event(read("SHIPPING", ship_by=soon_after))) == (["shipping_due:1970-01-01 00:00"], None)
+    assert planned(snapshot_event(read("SHIPPING", ship_by=soon_after))) == ([], soon_after)
     assert planned(snapshot_event(read("SHIPPING", ship_by=datetime.max.replace(tzinfo=EPOCH.tzinfo))))[0] == []
 
 
@@ -83,3 +90,61 @@ def test_no_deadline_runs_for_an_order_from_before_the_change_over() -> None:
 def test_time_alone_changes_nothing_before_the_first_read() -> None:
     assert plan(Facts(clock=START), POLICY) == plan(Facts(), POLICY)
     assert planned(sent()) == ([], None)
+
+
+def test_an_order_with_little_time_is_told_when_half_of_it_is_over() -> None:
+    """Not when it is first seen: then everything that is ordinary would be told."""
+    assert planned(shipping(2)) == ([], START + timedelta(hours=1))
+    late = snapshot_event(read("SHIPPING", ship_by=START - timedelta(hours=1)))
+    assert planned(late) == ([], START - timedelta(hours=1))
+
+
+# -- Acceptance --------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_decision_is_told_before_the_deadline_of_the_setting() -> None:
+    waiting = snapshot_event(read("WAITING_ACCEPTANCE"))
+    assert planned(waiting) == ([], START + timedelta(hours=20))
+    assert planned(waiting, clock(20 * HOUR)) == (["acceptance_due:2026-03-02 00:00"], None)
+
+
+def test_the_deadline_that_the_order_names_wins_over_the_setting() -> None:
+    waiting = snapshot_event(read("WAITING_ACCEPTANCE", accept_by=START + timedelta(hours=10)))
+    assert planned(waiting) == ([], START + timedelta(hours=6))
+    assert planned(waiting, clock(6 * HOUR))[0] == ["acceptance_due:2026-03-01 10:00"]
+
+
+def test_an_answer_that_mirakl_took_ends_it_and_one_that_was_not_applied_does_not() -> None:
+    waiting, yes = read("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT, carries="accept", answered=21 * HOUR)
+    assert planned(snapshot_event(waiting), clock(22 * HOUR), yes) == ([], None)
+    read_later = snapshot_event(read("WAITING_ACCEPTANCE", began=22 * HOUR))
+    assert planned(read_later, clock(22 * HOUR), yes)[0] == ["acceptance_due:2026-03-02 00:00"]
+
+
+def test_an_order_without_a_date_has_no_deadline_that_counts_from_it() -> None:
+    for created in (EPOCH, datetime.min.replace(tzinfo=EPOCH.tzinfo), datetime.max.replace(tzinfo=EPOCH.tzinfo)):
+        for state in ("WAITING_ACCEPTANCE", "WAITING_DEBIT"):
+            assert planned(snapshot_event(read(state, created=created)), clock(1000 * HOUR)) == ([], None)
+
+
+# -- Payment -----------------------------------------------------------------------------------------------------
+
+
+def test_a_payment_that_takes_long_is_told_counted_from_the_decision() -> None:
+    automatic = snapshot_event(read("WAITING_DEBIT"))
+    assert planned(automatic) == ([], START + timedelta(hours=30))
+    assert planned(automatic, clock(30 * HOUR)) == (["payment_late:2026-03-02 06:00"], None)
+    decided = snapshot_event(read("WAITING_DEBIT_PAYMENT", accepted_at=START + timedelta(hours=10)))
+    assert planned(decided) == ([], START + timedelta(hours=40))
+
+
+@pytest.mark.parametrize("workflow", [f.PAY_ON_SHIPMENT, f.PAY_ON_DUE_DATE])
+def test_a_debit_after_the_shipment_is_no_payment_that_the_order_waits_for(workflow: str) -> None:
+    lines = tuple(replace(line, shipped=True) for line in LINES)
+    debit = snapshot_event(read("WAITING_DEBIT", workflow, lines=lines))
+    assert planned(debit, clock(1000 * HOUR)) == ([], None)
+
+
+def test_it_ends_when_the_customer_has_paid() -> None:
+    paid = snapshot_event(read("SHIPPING", updated=1))
+    assert planned(snapshot_event(read("WAITING_DEBIT")), clock(31 * HOUR), paid) == ([], None)

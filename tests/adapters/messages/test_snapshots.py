@@ -82,6 +82,15 @@ def test_a_deadline_more_than_ten_years_ahead_is_none(at: str) -> None:
     assert snapshot.created_at == EPOCH
 
 
+def test_the_dates_of_the_decision_are_read() -> None:
+    dates = {"acceptance_deadline": "2026-03-05T12:00:00Z", "acceptance_decision_date": "2026-03-04T12:00:00+02:00"}
+    _, snapshot = snapshot_of(order(**dates), NOW)
+    assert snapshot.accept_by == datetime(2026, 3, 5, 12, tzinfo=UTC)
+    assert snapshot.accepted_at == datetime(2026, 3, 4, 10, tzinfo=UTC)
+    _, snapshot = snapshot_of(order(acceptance_deadline="9999-12-31T00:00:00Z", acceptance_decision_date=None), NOW)
+    assert (snapshot.accept_by, snapshot.accepted_at) == (EPOCH, EPOCH)
+
+
 @pytest.mark.parametrize("wrong", [None, "x", 7, [], {}, [None], [[]], {"shipping_address": 3}])
 def test_a_value_of_a_wrong_type_becomes_the_default(wrong: object) -> None:
     raw = order(order_lines=wrong, customer=wrong, last_updated_date=wrong, has_customer_message=wrong)
