@@ -113,13 +113,6 @@ def _parsed(operation: str, model: type[M]) -> Callable[[Reply], M]:
 # -- Answers -----------------------------------------------------------------------------------------------------
 
 
-class Account(Message):
-    """A01: the shop that the API key belongs to."""
-
-    shop_id: int
-    shop_state: Text = ""
-
-
 class _Carrier(Message):
     code: Annotated[str, Field(min_length=1)]
     label: Text = ""
@@ -332,10 +325,6 @@ class MiraklShop:
                 catalog, is_complete = self._read_catalog()
                 self._catalog = (now + (_CATALOG_SECONDS if is_complete else _INCOMPLETE_CATALOG_SECONDS), catalog)
             return self._catalog[1]
-
-    def account(self) -> Account:
-        """A01: read the shop that the API key belongs to. Mirakl allows one call of A01 per day."""
-        return self._get("A01", "/api/account", _parsed("A01", Account))
 
     def _read_catalog(self) -> tuple[Catalog, bool]:
         """Read the catalog. Returns also whether every part was read.

@@ -434,8 +434,3 @@ def test_a_catalog_that_cannot_be_read_costs_the_carriers_code_and_is_asked_for_
 
 def test_a_401_for_the_catalog_concerns_the_whole_account() -> None:
     assert isinstance(error_of(answering(401).shop.catalog), AccountFault)
-
-
-def test_the_account_of_a_key() -> None:
-    account = answering(200, b'{"shop_id": 2104, "shop_state": "OPEN", "payment_info": {"iban": "x"}}').shop.account()
-    assert account.model_dump() == {"shop_id": 2104, "shop_state": "OPEN"}
