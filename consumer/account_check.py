@@ -128,7 +128,7 @@ class AccountCheck:
         """
         if self._is_done:
             return False
-        self._is_done = True  # whatever comes: a check that fails must not keep the shop from being polled
+        self._is_done = True  # set before the call: a check that fails must not keep the shop from being polled
         try:
             account = read_account(self._store, self._clock, self._endpoint, self._shop_id, self._client)
             if is_another_shop(account, self._shop_id):

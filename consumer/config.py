@@ -42,7 +42,7 @@ def example() -> str:
 
 
 class _Table(BaseModel):
-    """A table of the file. An unknown key is an error, so that nobody runs with a misspelt setting."""
+    """A table of the file. An unknown key is an error: a misspelt setting would have no effect."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -51,8 +51,8 @@ class Consumer:
         limit: DeadLetterLimit | None = None,
         tell: Mapping[str, Tell] | None = None,
     ) -> None:
-        """`decoders`: the decoder of each topic that is read. `tell`: for topics whose unreadable records are told on
-        their order too."""
+        """`decoders`: the decoder of each topic that is read. `tell`: by topic, the function that makes
+        the event by which the order learns of an unreadable record."""
         self._reader = reader
         self._store = store
         self._orders = orders

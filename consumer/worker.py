@@ -82,7 +82,7 @@ class BudgetSpent(Exception):
 
 
 class LeaseLost(Exception):
-    """The check just before the call failed: another worker has the command, nobody needs it, or the lease ran out."""
+    """The check just before the call failed: the lease is lost or ran out, or the command is not needed any more."""
 
 
 class Worker:

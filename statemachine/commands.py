@@ -86,9 +86,9 @@ class Policy:
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
     accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
-    accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision is told
-    payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer is told
-    shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment is told
+    accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
+    payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer gets its reason
+    shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
 
 
 @dataclass(frozen=True, slots=True)

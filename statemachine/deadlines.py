@@ -44,7 +44,7 @@ def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
 
 def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant, past or not, at which the plan changes by time alone. Each rule that asks `has_come` adds its
-    instant here, because otherwise nobody wakes the order."""
+    instant here, because otherwise no clock event comes for it."""
     yield from (one.told_at for one in _deadlines(facts, policy))
 
 

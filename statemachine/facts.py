@@ -214,8 +214,8 @@ class Cancellation:
 class Attempt:
     """A command was claimed: from here on its call may have happened (docs/rules.md 20).
 
-    After a backup of the store was restored, nobody knows which imports were made since the backup. So `offsets reset`
-    gives every open order an attempt of its import that carries RESTORED.
+    After a backup of the store was restored, it is not known which imports were made since the backup. So `offsets
+    reset` gives every open order an attempt of its import that carries RESTORED.
     """
 
     kind: str

@@ -148,7 +148,7 @@ def acceptance(facts: Facts, policy: Policy) -> DecisionKind | None:
 def best_tracking(facts: Facts) -> Tracking:
     """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
 
-    Of two with the same time the one that was told later counts: it is a correction. The same number reported again
+    Of two with the same time the one that was reported later counts: it is a correction. The same number reported again
     without its URL (status 8, then 64) is no other tracking.
     """
     best = max(facts.dispatches, key=_by_news, default=None)

@@ -310,7 +310,7 @@ def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, c
         dispatches=tuple(sorted(set(dispatches))),
         cancellations=tuple(sorted(set(cancellations))),
         statuses=(OmsStatus(callback.id, at, callback.status),),
-        # A dispatched status says that everything left, whatever an item looks like. Else a person has to know.
+        # A dispatched status says that everything left, even if an item cannot be read. Otherwise a person has to look.
         unread=() if complete or is_dispatched else (Unread(at, UnreadableReason.BAD_FIELD),),
     )
 

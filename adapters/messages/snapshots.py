@@ -44,7 +44,8 @@ class MiraklFulfillment(Message):
 
 class MiraklLine(Message):
     # A line that cannot be read, or has no usable id, is kept with the id "". Then OR21 and the import refuse the
-    # order, and a person looks at it. If the line were left out, its goods would not be made, and nobody would notice.
+    # order, and a person looks at it. If the line were left out, its goods would not be made, and the order would have
+    # no attention reason.
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""
@@ -179,7 +180,7 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> 
         time=snapshot.read_at,
         data=raw,
         extensions={"shop": shop, "partitionkey": f"{shop}:{order_id}", "readat": read_at},
-        base64=True,  # so the store gets Mirakl's bytes unchanged, whatever their encoding (docs/rules.md 31)
+        base64=True,  # so the store gets Mirakl's bytes unchanged, in any encoding (docs/rules.md 31)
     )
 
 

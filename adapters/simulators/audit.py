@@ -26,7 +26,7 @@ class JournalSummary:
     state: str
     done: Counter[str] = field(default_factory=Counter)  # command: how often the remote answered that it was done
     unknown: Counter[str] = field(default_factory=Counter)  # command: attempts whose outcome is unknown
-    told: frozenset[str] = frozenset()  # reasons for which orderflow showed the order to a person at some time
+    told: frozenset[str] = frozenset()  # reasons that orderflow's attention list showed at some time
     attention: frozenset[str] = frozenset()  # those that stand now
 
 
@@ -37,9 +37,9 @@ def audit(
 
     Our calls must have accepted, imported and shipped an order once if its life says so, and never if not. The order
     must show the tracking of the newest dispatch, and have the state that its life names. The OMS must have got the
-    pieces that its life names, and no others. A person must have been told every reason that its life names, and of
-    every order that waits. The journal must explain each effect of our calls, and each success in the journal must have
-    an effect.
+    pieces that its life names, and no others. The attention list must have shown every reason that its life names, and
+    must hold every order that waits. The journal must explain each effect of our calls, and each success in the
+    journal must have an effect.
     """
     by_order: dict[str, list[Effect]] = {}
     for effect in effects:

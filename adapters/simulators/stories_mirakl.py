@@ -215,7 +215,7 @@ MIRAKL: Final[dict[str, Story]] = {
     "refused_after_import": Story(
         _refused_after_import, trackings=0, ends="refused", shipped_by=None, tells=("dead_in_mirakl",)
     ),
-    # A state that nobody knows, before the import and after it: no call until a known one comes.
+    # A state that is not documented, before the import and after it: no call until a known one comes.
     "unknown_state": Story(_unknown_state, accepted_by="marketplace", tells=("unknown_state",)),
     "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",)),
     # Until the acceptance, last_updated_date is more than a year ahead.
@@ -224,7 +224,7 @@ MIRAKL: Final[dict[str, Story]] = {
     "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone",), waits_for="a day"),
     # The members of the order's JSON have another order in every read.
     "shuffled": Story(_shuffled),
-    # Mirakl gives ten orders a page, whatever is asked.
+    # Mirakl gives ten orders a page, however many are asked for.
     "page_of_ten": Story(_page_of_ten),
     # The order is nested too deep to be read for three seconds, in pages of good ones.
     "too_deep": Story(_too_deep),

@@ -209,7 +209,7 @@ def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
 
 
 OMS: Final[dict[str, Story]] = {
-    # Another number under the same dispatch_datetime: the later told one wins.
+    # Another number under the same dispatch_datetime: the one reported later wins.
     "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2),
     # The same number with another carrier under the same dispatch_datetime.
     "carrier_corrected": Story(_carrier_corrected),

@@ -187,7 +187,7 @@ def _sent_but_last(_: str, lines: list[Line]) -> list[Line]:
 
 
 WITHDRAWN: Final[dict[str, Story]] = {
-    # Fully refunded before the import: not imported, told.
+    # Fully refunded before the import: not imported, and on the attention list.
     "refunded_before_import": Story(
         _never_imported(_refund_all, "nothing_to_import"),
         lines=(1, 2),
@@ -197,7 +197,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
         shipped_by=None,
         tells=("nothing_to_import",),
     ),
-    # Fully refunded after the import: the OMS sends it all the same, and Mirakl is told nothing.
+    # Fully refunded after the import: the OMS sends it all the same, and nothing is reported to Mirakl.
     "refunded_after_import": Story(
         _refunded_after_import,
         lines=(1, 2),
@@ -276,6 +276,6 @@ WITHDRAWN: Final[dict[str, Story]] = {
     "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
     # Mirakl names no quantity of a line for a while.
     "quantity_missing": Story(_quantity_missing, tells=("quantity_missing",)),
-    # The customer returns the goods: REFUNDED on an order that was shipped, which is nobody's trouble.
+    # The customer returns the goods: REFUNDED on an order that was shipped. That needs no person.
     "returned": Story(_returned, lines=(1, 2)),
 }

@@ -12,12 +12,12 @@ from statemachine.facts import DecisionKind
 
 
 def journal_summaries(
-    store: Store, told: Mapping[tuple[str, str], Collection[str]]
+    store: Store, shown: Mapping[tuple[str, str], Collection[str]]
 ) -> dict[tuple[str, str], JournalSummary]:
     """By shop and order id: the order's state, the reasons for a person, and how each command ended.
 
-    `told` has the reasons that a person saw at some time. Of each command the summary says how often it was done, and
-    how often its outcome is unknown.
+    `shown`: the reasons that the attention list showed at some time. Of each command the summary says how often it was
+    done, and how often its outcome is unknown.
 
     The outcome of a try is unknown if it ended without an answer, or if its process was killed. Of a killed try the
     journal only says that the command was claimed.
@@ -26,7 +26,7 @@ def journal_summaries(
     for order in order_rows.latest(store, limit=None):
         summary = JournalSummary(
             order.state,
-            told=frozenset(told.get((order.shop, order.order_id), ())),
+            told=frozenset(shown.get((order.shop, order.order_id), ())),
             attention=frozenset(str(one.reason) for one in order.attention),
         )
         without_result: dict[str, str] = {}  # the command of each try

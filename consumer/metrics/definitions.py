@@ -222,7 +222,7 @@ _ROWS: Final = (
     ),
     _stored(
         "orderflow_dead_letters_open",
-        "Dead letters that nobody has handled yet.",
+        "Dead letters that are neither replayed nor discarded.",
         {"source": DEAD_LETTER_SOURCES, "reason": (*DEAD_LETTER_REASONS, OTHER)},
     ),
     _gauge(

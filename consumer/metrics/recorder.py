@@ -34,7 +34,7 @@ from statemachine.machine import EventResult
 #: The default topic of each kind of event that comes from the log.
 TOPICS: Final = {Trigger.SNAPSHOT: "mirakl.order-snapshots", Trigger.OMS_EVENT: "oms.order-events"}
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a second series for each one, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a second series for each one, which are not used
 
 
 class Recorder(Hooks):

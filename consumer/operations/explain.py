@@ -53,7 +53,7 @@ _PROOFS: Final = {
     CommandKind.CONFIRM: "the shipment",
     CommandKind.TRACK: "the tracking",
 }
-_DEBITS: Final = "Mirakl, which debits the customer; nobody here can speed that up"
+_DEBITS: Final = "Mirakl, which debits the customer; neither orderflow nor the seller can speed that up"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Receipts:
     KornitX repeats a callback for ten hours, and a repeat has nothing in common with the first but its content. The
     same content is no repeat if another callback of the order came between: tracking A, then B, then A again. What was
     forgotten, because the process started again or too many orders came since, is taken for new. Then the event is
-    applied once more, which changes nothing but when it was told.
+    applied once more, which changes only the time of the report.
     """
 
     def __init__(self, size: int = 10_000) -> None:
@@ -121,8 +121,8 @@ class CallbackEndpoint:
             self._hooks.callback_answered(self._shop, refused.result)
             return JSONResponse({"error": refused.text}, refused.status)
         except Unreadable as error:
-            told = unread_callback(self._shops, self._company_ref_id, body, error.reason, self._clock.now())
-            return await self._dead_letter(body, error.reason, error.detail, [told] if told else [])
+            unread = unread_callback(self._shops, self._company_ref_id, body, error.reason, self._clock.now())
+            return await self._dead_letter(body, error.reason, error.detail, [unread] if unread else [])
         except TooLarge as error:
             return await self._dead_letter(body, TOO_LARGE, str(error))
         self._hooks.callback_answered(self._shop, CallbackResult.TAKEN)
@@ -153,14 +153,14 @@ class CallbackEndpoint:
             raise _Refused(CallbackResult.LOG_UNAVAILABLE, 503, "not durable yet; send it again") from error
         return event.id
 
-    async def _dead_letter(self, body: bytes, reason: str, detail: str, told: Sequence[Event] = ()) -> Response:
+    async def _dead_letter(self, body: bytes, reason: str, detail: str, events: Sequence[Event] = ()) -> Response:
         """Store the body as a dead letter, because the OMS stops sending it after ten hours and has no other copy."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
         source = source_of(CALLBACK, self._shop)
         dead_letter = DeadLetter(source, "PUT", reason, detail, digest_of(body), None, body)
         try:
-            await run_in_threadpool(self._keep, told, [dead_letter])
+            await run_in_threadpool(self._keep, events, [dead_letter])
         except StoreUnavailable:
             return JSONResponse({"error": "neither usable nor kept yet; send it again"}, 503)
         self._hooks.callback_dead_lettered(reason)

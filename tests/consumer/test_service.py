@@ -26,7 +26,7 @@ from tests.support import LONG, StillClock
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    """Of a service whose remotes nobody serves."""
+    """A configuration whose remotes do not answer."""
     nowhere = f"http://127.0.0.1:{free_port()}"
     return config.load(write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port()))
 

@@ -123,7 +123,7 @@ def settled(*subject: str, when: float = 0) -> Event:
 
 
 def clock(seconds: float) -> Event:
-    """The order is told the time."""
+    """A clock event: the time is at least this."""
     return event(Trigger.CLOCK, f"clock{seconds}", Facts(clock=at(seconds)))
 
 

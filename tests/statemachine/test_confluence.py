@@ -223,7 +223,7 @@ def test_facts_are_the_same_after_json_and_equal_facts_are_equal_json(history: t
 def test_time_changes_a_plan_at_the_instants_that_it_names_and_at_no_other(
     history: tuple[list[Event], list[Event]], when: int
 ) -> None:
-    """So an order that is told the time at `wakes_at` has the plan that somebody would make who always knew the time,
+    """So an order that gets a clock event at `wakes_at` has the same plan as one that always knew the time,
     and waking the orders ends."""
     _, facts, _ = run(history[0])
     wanted = plan(facts, POLICY)

@@ -1,4 +1,4 @@
-"""Deadlines: when they are told, when they end, and when the order is woken for them."""
+"""Deadlines: when an order has their reason, when it ends, and when a clock event comes for them."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

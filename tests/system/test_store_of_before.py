@@ -558,7 +558,7 @@ def test_the_outbox_is_published_as_it_was_written(before_on_postgresql: Stored,
 
 
 def test_the_service_starts_and_applies_what_its_log_had_taken(before_on_sqlite: Stored) -> None:
-    """The OMS reported HELD-IN-OMS dispatched. The embedded log had this event, and nobody had applied it yet."""
+    """The OMS reported HELD-IN-OMS dispatched. The embedded log had this event, and no consumer had applied it yet."""
     before = before_on_sqlite
     assert sum(one["lag"] for one in before.answer("offsets", "list")) == 1
     assert before.state("HELD-IN-OMS") == "imported"

@@ -82,7 +82,7 @@ class Knobs:
     address_before_acceptance: bool = False
     state_after_ship_in_pay_on_shipment: str = "WAITING_DEBIT_PAYMENT"
     extra_fields: Json = field(default_factory=dict)  # unknown fields, shown on every order
-    largest_page: int = 100  # OR11 gives this many orders at most, whatever is asked
+    largest_page: int = 100  # OR11 gives this many orders a page at most, however many are asked for
     shuffled: set[str] = field(default_factory=set)  # orders whose JSON has another order of members in every read
     # By operation: how many requests are allowed within how many seconds.
     throttle: dict[str, tuple[int, float]] = field(default_factory=dict)

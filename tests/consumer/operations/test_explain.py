@@ -80,7 +80,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "payment",
         lambda d: d.shows("WAITING_DEBIT_PAYMENT"),
-        "Mirakl, which debits the customer; nobody here can speed that up",
+        "Mirakl, which debits the customer; neither orderflow nor the seller can speed that up",
     ),
     (
         "address",
@@ -112,7 +112,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "debit of the shipment",
         lambda d: d.shows("WAITING_DEBIT", PAY_ON_SHIPMENT),
-        "Mirakl, which debits the customer; nobody here can speed that up",
+        "Mirakl, which debits the customer; neither orderflow nor the seller can speed that up",
     ),
     (
         "sent before it was accepted",
