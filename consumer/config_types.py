@@ -1,0 +1,59 @@
+"""The types of settings: texts that are checked, and spans of time. The text of an error never shows the value."""
+
+import re
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field
+
+from adapters.store import engine
+
+
+def _host_only(value: str) -> str:
+    if "://" in value:
+        raise ValueError("is a host name alone, without https:// (for a simulator use base_url)")
+    if "/" in value:
+        raise ValueError("is a host name alone, without a path")
+    if ":" in value:
+        raise ValueError("is a host name alone, without a port (for a simulator use base_url)")
+    label = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    if not re.fullmatch(rf"{label}(\.{label})*", value):
+        raise ValueError("is not a host name")
+    return value.lower()
+
+
+def _web_address(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s@]+(/[^\s@]*)?", value):
+        raise ValueError("has to begin with http:// or https:// and name a host, without user and password")
+    return value.rstrip("/")
+
+
+def _database(value: str) -> str:
+    if engine.has_password(value):  # raises ValueError too
+        raise ValueError("a password belongs into a file: password_file")
+    return value
+
+
+def _time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:  # an unknown zone, a path, a folder
+        raise ValueError("is no time zone of the IANA database, such as Europe/London") from error
+    return value
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError("is not a regular expression") from error
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host_only)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Regex = Annotated[str, AfterValidator(_regex)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+Database = Annotated[str, AfterValidator(_database)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Hours = Annotated[float, Field(ge=0, le=8_760, allow_inf_nan=False)]
