@@ -27,7 +27,7 @@ from consumer.accounts import AccountKey
 from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Answer, Attempt, Cancellation, Facts, OmsStatus
+from statemachine.facts import Answer, Attempt, Cancellation, Facts, Handover, OmsStatus
 from statemachine.readings import best_tracking
 
 log = structlog.get_logger("orderflow.worker")
@@ -90,6 +90,20 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
     facts = Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
     event_id, note = f"{command.id}:{token}:claimed", _note(command, "claimed")
     return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
+
+
+def handover_events(claim: Claim, payload: bytes | None, now: datetime) -> list[Event]:
+    """Return the event that this payload of an import goes out, with what it carries; none for another call.
+
+    A payload that an earlier try may have sent already goes out unchanged: what it carries was stored then.
+    """
+    snapshot, command = claim.order.facts.snapshot, claim.command
+    if payload is None or payload == command.payload or snapshot is None:
+        return []
+    items = tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
+    facts = Facts(handovers=(Handover(now, items, snapshot.contents),))
+    event_id, note = f"{command.id}:{claim.token}:handover", _note(command, "handover")
+    return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
 
 
 def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:

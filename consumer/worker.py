@@ -45,6 +45,7 @@ from consumer.tries import (
     Ending,
     as_remote_error,
     claimed_event,
+    handover_events,
     import_facts,
     requeued,
     settled,
@@ -233,14 +234,17 @@ class Worker:
     def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
         """Check just before the call that it may still be made (docs/rules.md 18), and renew the lease.
 
-        Also stores the payload of an import. Raises LeaseLost.
+        Also stores the payload of an import, and as a fact what it carries. Raises LeaseLost.
         """
+        now = self._clock.now()
         with self._store.transaction() as tx:
-            sending = command_rows.mark_sending(
-                tx, claim.command.id, claim.token, self._clock.now(), payload=payload, lease=self._lease
-            )
-        if not sending:
-            raise LeaseLost
+            order_rows.lock_by_key(tx, claim.order.key)  # before the command
+            if not command_rows.mark_sending(
+                tx, claim.command.id, claim.token, now, payload=payload, lease=self._lease
+            ):
+                raise LeaseLost
+            applied = self._orders.apply_in(tx, handover_events(claim, payload, now))
+        self._orders.report(applied)
 
     def _payload(self, claim: Claim, shop: Shop) -> bytes:
         """Return the bytes that an import sends.

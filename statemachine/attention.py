@@ -11,8 +11,10 @@ from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_roun
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    MESSAGES,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
+    WITHDRAWN_OF,
     DecisionKind,
     Facts,
     Line,
@@ -23,6 +25,7 @@ from statemachine.readings import (
     acceptance,
     all_sent,
     best_tracking,
+    handed_over,
     import_known,
     is_foreign_tracking,
     last_answer,
@@ -112,11 +115,11 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield from _while_shipping(facts, policy, snapshot)
     if state == State.DISPATCHED and _ships_too_early(snapshot):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
+    if not state.is_final:
+        yield from _in_oms_hands(facts, snapshot, state)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
         yield Attention(Reason.FOREIGN_TRACKING)
-    if not state.is_final and (canceled := _canceled_in_oms_hands(facts, snapshot)):
-        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
             yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
@@ -167,21 +170,53 @@ def _ships_too_early(snapshot: Snapshot) -> bool:
     return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
 
 
+def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
+    """What Mirakl changed of an order that the OMS has or may have."""
+    if canceled := _canceled_in_oms_hands(facts, snapshot):
+        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
+    if state in (State.IMPORTED, State.DISPATCHED):
+        yield from _changed_after_import(facts, snapshot)
+
+
 def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
-    """The lines that the OMS has, and that Mirakl withdrew or lowered since: their ids, with how much is left."""
-    handed = {line: pieces for one in facts.handovers for line, pieces in one.items}
+    """The lines that the OMS has or may have, and that Mirakl withdrew or lowered since: their ids, with how much is
+    left. What was withdrawn of a line before the import was known to the person who let the import go."""
+    handover = handed_over(facts)
+    handed = dict(handover.items) if handover else {}
+    before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
     imported = handed.keys() | {line for part in facts.parts for line in part.lines}
     found = []
     for line in snapshot.lines:
         if line.id not in imported:
             continue
+        name = WITHDRAWN_OF + line.id
         if _is_withdrawn(line):
             found.append(line.id)
-        elif line.withdrawn is Withdrawn.PART:
-            found.append(f"{line.id} (part of {line.quantity})")
+        elif line.is_owed and line.withdrawn is Withdrawn.PART and (name not in now or before.get(name) != now[name]):
+            found.append(f"{line.id} (part of {line.quantity}, {now.get(name, 'unknown')})")
         elif line.is_owed and line.quantity is not None and line.quantity < handed.get(line.id, 0):
             found.append(f"{line.id} ({line.quantity} of {handed[line.id]})")
     return found
+
+
+def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
+    """What an import would carry now, and carried otherwise. The digest after a name tells one change from the next.
+
+    After the shipment nobody is told: Mirakl removes the data of its customers some time after it.
+    """
+    handover = handed_over(facts)
+    before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
+    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
+    if MESSAGES in changed:
+        yield Attention(Reason.MESSAGE_AFTER_IMPORT)
+    ignored = {MESSAGES, *(() if snapshot.has_address else _ADDRESSES)}
+    named = [f"{one} {now[one]}" for one in changed if one not in ignored and not one.startswith(WITHDRAWN_OF)]
+    if named:
+        yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(named))
+
+
+#: A read may show no address, though an earlier one did (docs/mirakl.md 5.2).
+_ADDRESSES: Final = frozenset({"shipping address", "billing address"})
 
 
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:

@@ -149,6 +149,9 @@ class Snapshot:
     import_digest: str = ""  # of what an import is made of; empty if a version before read it
     accept_by: datetime = EPOCH  # acceptance_deadline; EPOCH if Mirakl names none
     accepted_at: datetime = EPOCH  # acceptance_decision_date; EPOCH before the decision, and if it was automatic
+    #: (name, digest) of what an import carries beside lines and pieces (adapters/messages/contents.py). Empty: not
+    #: known, because a version before this one stored the read.
+    contents: tuple[tuple[str, str], ...] = ()
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:
@@ -228,7 +231,13 @@ class Handover:
 
     at: datetime
     items: tuple[tuple[str, int], ...] = ()  # (line id, pieces)
+    contents: tuple[tuple[str, str], ...] = ()  # of the read that the payload was made of
+    notes: tuple[str, ...] = ()  # what a person should know of the payload, in words of a closed set
 
+
+#: Two of the names in `contents`. The first is followed by the id of a line of which something was withdrawn.
+WITHDRAWN_OF: Final = "withdrawn of "
+MESSAGES: Final = "messages"
 
 #: What an attempt carries if the store has no record of it.
 RESTORED: Final = "restored"

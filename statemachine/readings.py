@@ -14,6 +14,7 @@ from statemachine.facts import (
     DecisionKind,
     Dispatch,
     Facts,
+    Handover,
     Line,
     Snapshot,
     Tracking,
@@ -51,6 +52,15 @@ def import_known(facts: Facts) -> bool:
     if facts.parts or last_answer(facts, CommandKind.IMPORT) is not None:
         return True
     return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
+
+
+def handed_over(facts: Facts) -> Handover | None:
+    """What the newest payload carries that the OMS has or may have. None if none is known, or the OMS refused it."""
+    newest = max(facts.handovers, default=None)
+    if newest is None or import_known(facts):
+        return newest
+    refused = any(no.kind == CommandKind.IMPORT and no.at >= newest.at for no in facts.rejections)
+    return None if refused else newest
 
 
 def is_sent(facts: Facts, line: Line) -> bool:

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     CANCELED_AFTER_DISPATCH = "canceled_after_dispatch"
     DEAD_IN_MIRAKL = "dead_in_mirakl"
     LINES_CANCELED_AFTER_IMPORT = "lines_canceled_after_import"
+    CHANGED_AFTER_IMPORT = "changed_after_import"
+    MESSAGE_AFTER_IMPORT = "message_after_import"
     PARTLY_SENT = "partly_sent"
     SENT_BEFORE_SHIPPING = "sent_before_shipping"
     QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
@@ -175,8 +177,18 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --reason WHY`.",
     ),
     Reason.LINES_CANCELED_AFTER_IMPORT: About(
-        "Mirakl canceled lines that the OMS has",
-        "Take these lines out in the OMS, then `orders settle ORDER --reason WHY`.",
+        "Mirakl canceled or refunded lines, or pieces of them, that the OMS has or may have",
+        "Take them out in the OMS before they are made, then `orders settle ORDER --reason WHY`.",
+    ),
+    Reason.CHANGED_AFTER_IMPORT: About(
+        "what the OMS got differs from what Mirakl shows now: the fields are named",
+        "Compare both, correct the order in the OMS before it is made, then `orders settle ORDER --only "
+        "changed_after_import --reason WHY`.",
+    ),
+    Reason.MESSAGE_AFTER_IMPORT: About(
+        "the customer wrote after the import, so the OMS does not have the message",
+        "Read the message in Mirakl's portal, tell the OMS what it asks for, then `orders settle ORDER --only "
+        "message_after_import --reason WHY`.",
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",

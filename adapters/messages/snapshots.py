@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
+from adapters.messages.contents import contents_of
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.identity import import_digest, order_digest
 from adapters.messages.json_slices import load_object
@@ -115,6 +116,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         import_digest=import_digest(value, (line for line in lines if line.is_owed), raw),
         accept_by=_deadline(order.acceptance_deadline, read_at),
         accepted_at=order.acceptance_decision_date or EPOCH,
+        contents=contents_of(order_id, value),
     )
 
 

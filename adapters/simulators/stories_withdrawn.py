@@ -236,7 +236,6 @@ WITHDRAWN: Final[dict[str, Story]] = {
         _told_after_import(_lower, "lines_canceled_after_import"),
         adjust=_three_pieces,
         tells=("lines_canceled_after_import",),
-        waits_for="core",
     ),
     # A line of two has an incident: the other one is imported.
     "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",), waits_for="core"),

@@ -356,6 +356,8 @@ def _call(event: Event) -> str:
     call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
     if note.get("step") == "claimed":
         return f"{call} begins"
+    if note.get("step") == "handover":
+        return f"{call} is sent"
     details = [str(note[key]) for key in ("outcome", "status", "code") if note.get(key)]
     return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
 

@@ -23,6 +23,7 @@ from statemachine.facts import (
     Dispatch,
     Facts,
     GiveUp,
+    Handover,
     Line,
     Part,
     Rejection,
@@ -115,6 +116,7 @@ def results(draw: st.DrawFn) -> Event:
                 Facts(answers=(Answer(kind, carries, draw(rounds), at(when), at(when + 50)),)),
                 Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
+                Facts(handovers=(Handover(at(when), (("L1", draw(rounds)),), (("custom fields", "0c8a43b4"),)),)),
             )
         )
     )

@@ -1,0 +1,94 @@
+"""Short digests of what an import carries beside lines and pieces, by names that people understand.
+
+The digests of the read that an import was made of are kept with the import. A later read with another digest of the
+same name shows what changed in the OMS's hands. A digest is over named fields, so a new field of Mirakl's, another
+order of members or other white space change nothing.
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from hashlib import sha256
+from typing import Any, Final
+
+from statemachine.facts import MESSAGES, WITHDRAWN_OF
+
+#: What of an address reaches the OMS (docs/kornitx.md 10). The country is read from its code, or else from its label.
+_ADDRESS: Final = (
+    *("firstname", "lastname", "company", "company_2", "street_1", "street_2", "additional_info"),
+    *("city", "state", "zip_code", "phone", "phone_secondary"),
+)
+
+
+def contents_of(order_id: str, order: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return (name, digest) of each thing that an import of this order of OR11 would carry, sorted by name.
+
+    The digest is salted with the order's id, and has 32 bits: it does not give away what it is of. Empty, which means
+    not known, for values that Python cannot write, because of their depth or of a number of thousands of digits.
+    """
+    try:
+        return tuple(sorted((name, _digest(order_id, name, value)) for name, value in _values(order).items()))
+    except (ValueError, RecursionError):
+        return ()
+
+
+def _values(order: Mapping[str, Any]) -> dict[str, object]:
+    customer = _object(order.get("customer"))
+    lines = [(_text(line.get("order_line_id")), line) for line in _objects(order.get("order_lines"))]
+    values: dict[str, object] = {
+        "shipping address": _address(customer.get("shipping_address")),
+        "billing address": _address(customer.get("billing_address")),
+        "customer": [*_texts(customer, "firstname", "lastname"), _text(order.get("customer_notification_email"))],
+        "shipping method": _text(order.get("shipping_type_code")) or _text(order.get("shipping_type_label")),
+        "pick-up point": _text(order.get("shipping_pudo_id")),
+        "custom fields": _custom_fields(order.get("order_additional_fields")),
+        "custom fields of lines": [
+            (id_, _custom_fields(line.get("order_line_additional_fields"))) for id_, line in lines
+        ],
+        "articles": [(id_, _text(line.get("offer_sku"))) for id_, line in lines],
+        "prices": [(id_, _number(line.get("price_unit"))) for id_, line in lines],
+        MESSAGES: order.get("has_customer_message") is True,
+    }
+    for id_, line in lines:
+        if taken := [*_objects(line.get("cancelations")), *_objects(line.get("refunds"))]:
+            values[WITHDRAWN_OF + id_] = sorted([_text(one.get("id")), _number(one.get("amount"))] for one in taken)
+    return values
+
+
+def _digest(order_id: str, name: str, value: object) -> str:
+    return sha256(json.dumps([order_id, name, value]).encode()).hexdigest()[:8]
+
+
+def _address(value: object) -> list[str]:
+    address = _object(value)
+    return [*_texts(address, *_ADDRESS), _text(address.get("country_iso_code")) or _text(address.get("country"))]
+
+
+def _custom_fields(value: object) -> list[list[str]]:
+    return sorted([_text(one.get("code")), _text(one.get("value"))] for one in _objects(value))
+
+
+def _texts(fields: Mapping[str, Any], *names: str) -> list[str]:
+    return [_text(fields.get(name)) for name in names]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict | list) else str(value).strip()
+
+
+def _number(value: object) -> str:
+    """Mirakl gives the same amount as a number and as a text, with and without closing zeros (docs/mirakl.md 2.1)."""
+    try:
+        return str(Decimal(_text(value)).normalize())
+    except ArithmeticError:
+        return _text(value)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -1,0 +1,194 @@
+"""What Mirakl changes of an order that the OMS has, or may have, compared with what the import sent."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind
+from tests.consumer.rig import Rig
+
+BARE = b'[{"id": 7, "ref": "0007", "external_ref": "1-A"}]'  # without items
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def details(rig: Rig) -> dict[str, str]:
+    return {one.reason: one.detail for one in rig.row().attention}
+
+
+def decide(rig: Rig, kind: DecisionKind) -> None:
+    act = operations.Act(kind, "ana", "seen", rig.clock.now())
+    operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
+
+
+def lower(rig: Rig, quantity: int = 1) -> None:
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=quantity)
+    rig.poll()
+
+
+def answered_without_items(rig: Rig) -> None:
+    fault = Fault("order", "answer_after", 1, "1-A", status=201, content=BARE.decode())
+    rig.oms.knobs.faults.append(fault)
+    rig.imported(quantity=3)
+
+
+def answer_lost_then_duplicate(rig: Rig) -> None:
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    rig.work()
+    assert rig.state() == "shipping"
+    rig.work(600)
+    assert rig.results[-1] == ("import_order", "already_done")
+
+
+def settled_by_hand(rig: Rig) -> None:
+    words = '{"error": {"message": "external_ref already exists", "code": 0}}'
+    rig.oms.knobs.faults.append(Fault("order", "answer", 1, "1-A", status=400, content=words))
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    rig.work()
+    assert rig.attention() == ["already_in_oms"]
+    decide(rig, DecisionKind.SETTLE)
+
+
+IMPORTS = [answered_without_items, answer_lost_then_duplicate, settled_by_hand]
+
+
+@pytest.mark.parametrize("imported", IMPORTS)
+def test_a_lowered_quantity_is_told_however_the_import_ended(rig: Rig, imported) -> None:  # type: ignore[no-untyped-def]
+    imported(rig)
+    assert rig.state() == "imported"
+    lower(rig)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-1 (1 of 3)"}
+
+
+@pytest.mark.parametrize("imported", IMPORTS)
+def test_a_canceled_line_is_told_however_the_import_ended(rig: Rig, imported) -> None:  # type: ignore[no-untyped-def]
+    imported(rig)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+    rig.poll()
+    assert details(rig)["lines_canceled_after_import"] == "1-A-1"
+
+
+def test_a_line_canceled_while_the_answer_is_lost_is_told_at_once(rig: Rig) -> None:
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    rig.work()
+    lower(rig)
+    assert rig.state() == "shipping"
+    assert details(rig) == {"lines_canceled_after_import": "1-A-1 (1 of 3)"}
+
+
+def test_what_the_oms_refused_is_not_in_its_hands(rig: Rig) -> None:
+    words = '{"error": {"message": "no", "code": 0}}'
+    rig.oms.knobs.faults.append(Fault("order", "answer", 1, "1-A", status=400, content=words))
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    rig.work()
+    lower(rig)
+    assert rig.attention() == []  # a changed order is tried again
+    rig.work()
+    assert rig.state() == "imported"
+    assert [one.items for one in rig.row().facts.handovers] == [(("1-A-1", 3),), (("1-A-1", 1),)]
+    assert rig.attention() == []
+
+
+def test_what_was_sent_is_a_fact_of_its_own_event_before_the_call(rig: Rig) -> None:
+    seen: list[int] = []
+
+    def hook(_: object) -> None:
+        seen.append(len(rig.row().facts.handovers))
+
+    rig.oms_net.hook = hook
+    rig.imported(quantity=3)
+    assert seen == [1]
+    assert [row.event.note["step"] for row in rig.journal() if "step" in row.event.note] == [
+        "claimed",
+        "handover",
+        "result",
+    ]
+
+
+def test_a_payload_that_is_sent_again_leaves_one_handover(rig: Rig) -> None:
+    answer_lost_then_duplicate(rig)
+    assert len(rig.row().facts.handovers) == 1
+
+
+def test_a_part_withdrawn_before_the_import_is_not_told_again_and_a_later_one_is(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    assert rig.attention() == ["partly_withdrawn"]
+    decide(rig, DecisionKind.RELEASE)
+    rig.work()
+    rig.poll()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    assert rig.attention() == ["lines_canceled_after_import"]
+
+
+def test_a_changed_address_is_told_by_its_name_until_it_is_settled_and_a_second_change_anew(rig: Rig) -> None:
+    rig.imported()
+    for street in ("95 Canary Row", "96 Canary Row"):
+        changes.set_address(rig.mirakl["alpha"], "1-A", street_1=street)
+        rig.poll()
+        assert list(details(rig)) == ["changed_after_import"]
+        assert details(rig)["changed_after_import"].startswith("shipping address ")
+        assert "Canary" not in details(rig)["changed_after_import"]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
+def test_a_changed_text_on_the_goods_is_told(rig: Rig) -> None:
+    rig.imported()
+    fields = [{"code": "personalisation-text", "type": "STRING", "value": "Another text"}]
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_additional_fields=fields)
+    rig.poll()
+    assert details(rig)["changed_after_import"].startswith("custom fields of lines ")
+
+
+def test_an_address_that_one_read_does_not_show_is_no_change(rig: Rig) -> None:
+    rig.imported()
+    nothing = dict.fromkeys(("street_1", "street_2", "city"), "")
+    changes.set_address(rig.mirakl["alpha"], "1-A", **nothing)
+    rig.poll()
+    assert rig.attention() == []
+
+
+def test_the_first_message_after_the_import_is_told(rig: Rig) -> None:
+    rig.imported()
+    rig.mirakl["alpha"].post_message("1-A", "Canary asks for red.")
+    changes.set_fields(rig.mirakl["alpha"], "1-A", "customer")
+    rig.poll()
+    assert rig.attention() == ["message_after_import"]
+
+
+def test_a_message_that_the_import_carries_is_not_told(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "Canary asks for red.")
+    rig.poll()
+    rig.work()
+    rig.poll()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+def test_data_that_mirakl_removes_long_after_the_shipment_are_no_change(rig: Rig) -> None:
+    rig.imported()
+    rig.oms.dispatch("1-A", tracking="T1")
+    rig.consume()
+    rig.work()
+    rig.poll(timedelta(minutes=10).total_seconds())
+    assert rig.state() == "shipped"
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="removed", lastname="removed")
+    rig.poll()
+    assert rig.attention() == []
