@@ -422,6 +422,7 @@ def order_rules(shop: ShopTable) -> OrderRules:
     return OrderRules(
         company_ref_id=oms.company_ref_id,
         external_ref_prefix=oms.external_ref_prefix,
+        tax_mode=shop.order_tax_mode,
         shipping_methods=oms.shipping_methods,
         countries=oms.countries,
         custom_fields=oms.custom_fields,

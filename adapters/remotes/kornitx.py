@@ -9,13 +9,16 @@ from typing import Any, Final, Literal
 
 import httpx
 import simplejson
+import structlog
 
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError
 from adapters.messages.text import storable
 from adapters.ports import OmsOrder, OnCall
 from adapters.remotes.http import CallOutcome, Remote, Reply, retry_after_seconds, safe_code
-from adapters.remotes.kornitx_order import OrderRules, build_payload, id_of, text_of
+from adapters.remotes.kornitx_order import OrderRules, build_payload, id_of, tax_mode_of, text_of
 from statemachine.facts import Part
+
+log = structlog.get_logger("orderflow.kornitx")
 
 _OPERATION: Final = "import_order"
 _NO_ORDER: Final = "the answer shows no order with our external_ref"
@@ -79,6 +82,7 @@ class KornitX:
     ) -> None:
         self._remote = Remote("oms", base_url, on_call, timeout_seconds, transport)
         self._rules = rules
+        self._told_tax_mode = False
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
@@ -93,8 +97,21 @@ class KornitX:
         self._remote.close()
 
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
-        """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10). Raises Unimportable, Unreadable."""
-        return build_payload(order, messages, quantities, self._rules)
+        """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10).
+
+        Logs the first order whose amounts are in another tax mode than asked for. Raises Unimportable, Unreadable.
+        """
+        payload = build_payload(order, messages, quantities, self._rules)
+        if not self._told_tax_mode and (mode := tax_mode_of(order)) not in ("", self._rules.tax_mode):
+            self._told_tax_mode = True
+            log.warning(
+                "tax_mode_differs",
+                company=self._rules.company_ref_id,
+                prefix=self._rules.external_ref_prefix,
+                asked=self._rules.tax_mode,
+                answered=mode,
+            )
+        return payload
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         """Send POST /order with exactly these bytes. Returns the orders that the OMS made of the order, usually one.

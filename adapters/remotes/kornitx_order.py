@@ -1,7 +1,6 @@
 """Build the body of KornitX's POST /order from an order of Mirakl (docs/kornitx.md 3, 10)."""
 
 import dataclasses
-import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -11,6 +10,7 @@ import simplejson
 from adapters.errors import Unimportable, Unreadable, UnreadableReason
 from adapters.messages.text import instant, storable, usable_id
 from adapters.remotes.countries import country_code
+from adapters.remotes.kornitx_money import TAX_EXCLUDED, TAX_INCLUDED, Prices
 
 #: KornitX's type of an item without artwork, on which the customer's text is printed (docs/kornitx.md 3.3).
 TEXTUAL_ITEM: Final = 5
@@ -24,6 +24,8 @@ class OrderRules:
 
     company_ref_id: int
     external_ref_prefix: str = ""
+    #: The tax mode in which the shop asks for orders. It counts if an order does not name its own.
+    tax_mode: str = TAX_INCLUDED
     #: KornitX's shipping method for the code or the label of Mirakl's shipping type.
     shipping_methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: The alpha-2 code for names of countries that no table knows.
@@ -55,8 +57,14 @@ def build_payload(
     shipping = _object(_object(order, "customer"), "shipping_address")
     created = instant(order.get("created_date"))
     point = _pickup_point(order, rules)
+    prices = Prices(_tax_mode(order, rules.tax_mode, missing), missing)
+    lines = [
+        (f"order_lines[{index}].", line)
+        for index, line in enumerate(_lines(order))
+        if id_of(line, "order_line_id") in quantities
+    ]
     missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields)
-    payload = {
+    payload: dict[str, Any] = {
         "external_ref": rules.external_ref_prefix + order_id,
         "company_ref_id": rules.company_ref_id,
         "sale_datetime": created.replace(tzinfo=None).isoformat(" ", "seconds") if created else "",
@@ -66,7 +74,7 @@ def build_payload(
         **_address("shipping", shipping, rules.countries),
         "shipping_company": _joined(point if rules.pickup_point_as_company else "", _company(shipping)),
         "shipping_method": _method(order, rules.shipping_methods),
-        "shipping_price": _amount(order, "shipping_price", missing),
+        **prices.of_shipping(order, lines, is_whole=len(lines) == len(_lines(order))),
         **_billing(_object(_object(order, "customer"), "billing_address"), rules.countries),
         "payment_trans_id": text_of(order, "transaction_number"),
         "payment_type": text_of(order, "payment_type"),
@@ -76,9 +84,14 @@ def build_payload(
             *_named(PICKUP_POINT, point),
             *_custom_fields(order, "order_additional_fields", rules.custom_fields),
         ],
-        "items": _items(order, quantities, rules, missing),
+        "items": [
+            _item(line, quantities[id_of(line, "order_line_id")], prices.of_line(line, at), rules.custom_fields)
+            for at, line in lines
+        ],
     }
-    missing += [source for field, source in _NEEDED.items() if payload.get(field) in ("", None)]
+    for (at, line), item in zip(lines, payload["items"], strict=True):
+        missing += [f"{at}{name}" for name in _absent_of_item(item, line, rules.required_line_fields)]
+    missing += [source for field, source in _NEEDED.items() if payload.get(field) in ("", None, [])]
     if missing:
         raise Unimportable(missing)
     return simplejson.dumps(_present(payload), use_decimal=True, allow_nan=False).encode()
@@ -92,6 +105,7 @@ _NEEDED: Final = {
     "shipping_address_1": "customer.shipping_address.street_1",
     "shipping_address_4": "customer.shipping_address.city",
     "shipping_country_code": "customer.shipping_address.country_iso_code",
+    "items": "order_lines",
 }
 
 
@@ -131,25 +145,6 @@ def text_of(fields: Mapping[str, Any], field: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return ""
     return storable(str(value))
-
-
-def _amount(fields: Mapping[str, Any], field: str, missing: list[str], at: str = "") -> Decimal | int | None:
-    """Read an amount of money. Mirakl's samples have numbers and texts (docs/mirakl.md 2.1). None if there is none.
-
-    A value that is no amount, such as "7,82", is added to `missing`: the order is not imported without its price.
-    """
-    value = fields.get(field)
-    if value is None or value == "":
-        return None
-    amount = Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
-    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not Decimal(amount).is_finite():
-        missing.append(f"{at}{field} (not a number)")
-        return None
-    return amount
-
-
-#: Decimal() also takes "1_000" and digits of other scripts, which are no amounts.
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def _name(fields: Mapping[str, Any]) -> str:
@@ -210,37 +205,49 @@ def _method(order: Mapping[str, Any], shipping_methods: Mapping[str, str]) -> st
     return shipping_methods.get(code) or shipping_methods.get(label) or code or label
 
 
-def _items(
-    order: Mapping[str, Any], quantities: Mapping[str, int | None], rules: OrderRules, missing: list[str]
-) -> list[dict[str, Any]]:
-    """The items for these lines. Adds the names of the fields that the lines lack to `missing`."""
+def tax_mode_of(raw_order: bytes) -> str:
+    """The tax mode that an order names, or "" for none. Raises Unreadable if `raw_order` is not a JSON object."""
+    return text_of(_load(raw_order), "order_tax_mode")
+
+
+def _tax_mode(order: Mapping[str, Any], asked: str, missing: list[str]) -> str:
+    """The tax mode of the order's amounts (docs/mirakl.md 5.2)."""
+    mode = text_of(order, "order_tax_mode") or asked
+    if mode not in (TAX_INCLUDED, TAX_EXCLUDED):
+        missing.append("order_tax_mode (not known)")
+    return mode
+
+
+def _lines(order: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every line of the order. One that is no object is an empty object, so that the others keep their places."""
     lines = order.get("order_lines")
-    items = []
-    for index, line in enumerate(lines if isinstance(lines, list) else []):
-        fields = line if isinstance(line, dict) else {}
-        line_id = id_of(fields, "order_line_id")
-        if line_id not in quantities:
-            continue
-        at = f"order_lines[{index}]."
-        item = {
-            "external_ref": line_id,
-            "sku": text_of(fields, "offer_sku"),
-            "description": text_of(fields, "product_title") or text_of(fields, "description"),
-            "quantity": quantities[line_id],
+    return [line if isinstance(line, dict) else {} for line in (lines if isinstance(lines, list) else [])]
+
+
+def _item(
+    line: Mapping[str, Any], quantity: int | None, prices: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """The item for one line."""
+    sku = text_of(line, "offer_sku")
+    return _present(
+        {
+            "external_ref": id_of(line, "order_line_id"),
+            "sku": sku,
+            # Only people read the description. Without one they see the SKU.
+            "description": text_of(line, "product_title") or text_of(line, "description") or sku,
+            "quantity": quantity,
             "type": TEXTUAL_ITEM,
-            "unit_sale_price": _amount(fields, "price_unit", missing, at),
-            "attributes": _custom_fields(fields, "order_line_additional_fields", rules.custom_fields),
+            **prices,
+            "attributes": _custom_fields(line, "order_line_additional_fields", names),
         }
-        # Only people read the description. Without one they see the SKU.
-        item["description"] = item["description"] or item["sku"]
-        sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
-        absent = _absent_fields(fields, "order_line_additional_fields", rules.required_line_fields)
-        missing += [f"{at}{name}" for name in absent]
-        missing += [f"{at}{source}" for field, source in sources.items() if not item[field]]
-        items.append(_present(item))
-    if not items:
-        missing.append("order_lines")
-    return items
+    )
+
+
+def _absent_of_item(item: Mapping[str, Any], line: Mapping[str, Any], required: Collection[str]) -> list[str]:
+    """The names of the fields of the line without which its item cannot be made."""
+    sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
+    absent = _absent_fields(line, "order_line_additional_fields", required)
+    return absent + [source for field, source in sources.items() if not item.get(field)]
 
 
 def _custom_fields(parent: Mapping[str, Any], field: str, names: Mapping[str, str]) -> list[dict[str, str]]:

@@ -55,6 +55,21 @@ def test_a_custom_field_goes_out_under_the_name_that_the_shop_gives_it(tmp_path:
     assert payload_of(rig)["attributes"] == [{"name": "Engraving", "value": "For Canary"}]
 
 
+def test_the_amounts_are_net_and_gross_whichever_the_shop_asks_for(tmp_path: Path) -> None:
+    found = []
+    for mode in ("TAX_INCLUDED", "TAX_EXCLUDED"):
+        (tmp_path / mode).mkdir()
+        rig = Rig(tmp_path / mode, shop_table={"order_tax_mode": mode})
+        rig.add("1-A", state="SHIPPING")
+        rig.poll()
+        rig.work()
+        item = payload_of(rig)["items"][0]
+        assert item["unit_sale_price"] < item["unit_sale_price_inc_tax"]
+        assert payload_of(rig)["shipping_price"] < payload_of(rig)["shipping_price_inc_tax"]
+        found.append({name: value for name, value in item.items() if "sale" in name})
+    assert found[0] == found[1]
+
+
 def test_the_pickup_point_reaches_the_oms_as_attribute_and_company(tmp_path: Path) -> None:
     rig = Rig(tmp_path, oms_table={"pickup_point_as_company": True})
     rig.add("1-A", state="SHIPPING")

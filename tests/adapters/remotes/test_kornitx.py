@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.errors import (
     AccountFault,
@@ -266,10 +267,27 @@ def test_the_payload_has_the_company_the_prefix_and_the_shipping_methods_of_the_
         },
         "order_lines": [{"order_line_id": "L1", "offer_sku": "MUG"}],
     }
-    world = answering(201, "{}", rules=OrderRules(99999, "PT-", {"STD": "Courier"}))
+    world = answering(201, "{}", rules=OrderRules(99999, "PT-", shipping_methods={"STD": "Courier"}))
     payload = json.loads(world.oms.payload(json.dumps(order).encode(), ("Print: ANA",), {"L1": 1}))
     assert payload["company_ref_id"] == 99999
     assert payload["external_ref"] == "PT-A-1"
     assert payload["shipping_method"] == "Courier"
     assert payload["attributes"] == message_attributes(("Print: ANA",))
     assert not world.sent
+
+
+def test_an_answer_in_another_tax_mode_than_asked_is_logged_once() -> None:
+    order: dict[str, Any] = {
+        "order_id": "1-A",
+        "created_date": "2026-03-01T12:00:00Z",
+        "order_tax_mode": "TAX_EXCLUDED",
+    }
+    address = {"lastname": "L", "street_1": "S", "city": "C", "country_iso_code": "PRT"}
+    order |= {"customer": {"shipping_address": address}}
+    order |= {"order_lines": [{"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1}]}
+    for asked, told in (("TAX_INCLUDED", 1), ("TAX_EXCLUDED", 0)):
+        world = answering(201, "{}", rules=OrderRules(99999, tax_mode=asked))
+        with capture_logs() as logs:
+            for _ in range(2):
+                world.oms.payload(json.dumps(order).encode(), (), {"L1": 1})
+        assert [(one["event"], one["answered"]) for one in logs] == [("tax_mode_differs", "TAX_EXCLUDED")] * told

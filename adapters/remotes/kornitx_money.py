@@ -1,0 +1,126 @@
+"""Amounts of money in KornitX's form: net and gross, and the rate of the tax (docs/kornitx.md 10).
+
+Mirakl gives one of net and gross, by the order's tax mode. It goes out as it is. The other one is computed from the
+taxes that Mirakl names, exactly, or left out: a rounded amount would be wrong by a cent.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, localcontext
+from typing import Any, Final
+
+Amount = Decimal | int
+Fields = Mapping[str, Any]
+
+TAX_INCLUDED: Final = "TAX_INCLUDED"
+TAX_EXCLUDED: Final = "TAX_EXCLUDED"
+
+#: A result with more digits, or one that has no end, is an error.
+_EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation, Overflow])
+#: Decimal() also takes "1_000" and digits of other scripts, which are no amounts.
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class Prices:
+    """Reads the prices of one order. `missing` gets the name of each field that holds something else than an amount,
+    such as "7,82": an order is not imported without its price."""
+
+    def __init__(self, tax_mode: str, missing: list[str]) -> None:
+        self._gives_gross = tax_mode != TAX_EXCLUDED
+        self._missing = missing
+
+    def amount(self, fields: Fields, field: str, at: str = "") -> Amount | None:
+        """The amount in this field. None if there is none."""
+        value = fields.get(field)
+        if value is None or value == "":
+            return None
+        amount = _amount(value)
+        if amount is None:
+            self._missing.append(f"{at}{field} (not a number)")
+        return amount
+
+    def of_line(self, line: Fields, at: str) -> dict[str, Amount | None]:
+        """The unit price and the rate of the tax of a line, as fields of KornitX's item."""
+        unit = self.amount(line, "price_unit", at)
+        other = _exactly(lambda: self._other_unit(line)) if unit is not None else None
+        return {**self._both("unit_sale_price", unit, other), "sale_vat_rate": _rate(line.get("taxes"))}
+
+    def of_shipping(self, order: Fields, lines: Sequence[tuple[str, Fields]], *, is_whole: bool) -> dict[str, Any]:
+        """The shipping price of these lines, each with the place where its fields stand, as fields of KornitX's order.
+
+        `is_whole`: these are all lines of the order, so that the order's own shipping price counts if a line has none.
+        """
+        of_order = self.amount(order, "shipping_price")
+        found = [self.amount(line, "shipping_price", at) for at, line in lines]
+        prices = [price for price in found if price is not None]
+        if not lines or len(prices) < len(lines):
+            return self._both("shipping_price", of_order if is_whole else None, None)
+        taxes = [_tax(line.get("shipping_taxes"), price) for (_, line), price in zip(lines, prices, strict=True)]
+        price = _exactly(lambda: _sum(prices))
+        return self._both("shipping_price", price, _exactly(lambda: self._with_tax(_sum(prices), _sum(taxes))))
+
+    def _other_unit(self, line: Fields) -> Amount:
+        """The unit price in the other tax mode. The taxes are those of the whole line."""
+        unit, pieces = Decimal(_needed(line.get("price_unit"))), Decimal(_needed(line.get("quantity")))
+        if _amount(line.get("price")) not in (None, unit * pieces):
+            raise InvalidOperation  # so it is not known what the taxes belong to
+        return Decimal(self._with_tax(unit * pieces, _tax(line.get("taxes"), unit))) / pieces
+
+    def _with_tax(self, price: Amount, tax: Amount | None) -> Amount:
+        """The amount in the other tax mode. The difference is the tax."""
+        return price - _needed(tax) if self._gives_gross else price + _needed(tax)
+
+    def _both(self, name: str, given: Amount | None, other: Amount | None) -> dict[str, Amount | None]:
+        net, gross = (other, given) if self._gives_gross else (given, other)
+        return {name: net, f"{name}_inc_tax": gross}
+
+
+def _amount(value: object) -> Amount | None:
+    """`value` as an amount of money. Mirakl's samples have numbers and texts (docs/mirakl.md 2.1)."""
+    amount = Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+    if isinstance(amount, bool) or not isinstance(amount, int | Decimal) or not Decimal(amount).is_finite():
+        return None
+    return amount
+
+
+def _needed(value: object) -> Amount:
+    """`value` as an amount. Raises InvalidOperation if it is none."""
+    amount = _amount(value)
+    if amount is None:
+        raise InvalidOperation
+    return amount
+
+
+def _sum(amounts: Sequence[Amount | None]) -> Amount:
+    """The sum of one amount or more, with every digit. Raises ArithmeticError."""
+    first, *others = amounts
+    total = _needed(first)
+    for one in others:
+        total += _needed(one)
+    return total
+
+
+def _tax(taxes: object, price: Amount) -> Amount | None:
+    """The sum of the taxes in this list. None if Mirakl names none, which does not mean that there is none: many
+    marketplaces leave the taxes to the seller."""
+    named = taxes if isinstance(taxes, list) else []
+    if not named:
+        return 0 if price == 0 else None
+    return _exactly(lambda: _sum([one.get("amount") if isinstance(one, dict) else None for one in named]))
+
+
+def _rate(taxes: object) -> Decimal | None:
+    """The rate as a fraction. None for several taxes, because they may build on each other."""
+    one = taxes[0] if isinstance(taxes, list) and len(taxes) == 1 else None
+    rate = one.get("rate") if isinstance(one, dict) else None
+    found = _exactly(lambda: Decimal(_needed(rate)) / 100)
+    return None if found is None else Decimal(found)
+
+
+def _exactly(compute: Callable[[], Amount]) -> Amount | None:
+    """The result of `compute`. None if an amount is missing, or if the result cannot be written exactly."""
+    with localcontext(_EXACT):
+        try:
+            return compute()
+        except ArithmeticError:
+            return None
