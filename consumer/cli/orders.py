@@ -1,9 +1,9 @@
 """`orderflow orders`: look orders up, and decide about them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
+from inspect import Signature, signature
 from typing import Annotated, Any
 
 import typer
@@ -209,80 +209,82 @@ def _call(command: CommandRow) -> dict[str, Any]:
 # -- Deciding about orders ---------------------------------------------------------------------------------------
 
 
-@commands.command("accept")
-def orders_accept(
-    context: typer.Context,
-    order_id: OrderId,
-    *,
-    reason: Reason,
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+def _shape(context: typer.Context, order_id: OrderId, *, reason: Reason) -> None:
+    """The first parameters of every decision."""
+
+
+def _shape_end(*, file: Config = FILE, shop: OfShop = None, who: Who = None, yes: Yes = False) -> None:
+    """The last parameters of every decision."""
+
+
+def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], None]:
+    """Make the command of a decision: it asks, applies the decision, and explains the order as it is then.
+
+    The decorated function has the parameters that only this command has, and its help. It returns the fields of `Act`
+    that they fill.
+    """
+
+    def register(options: Callable[..., dict[str, Any]]) -> None:
+        own = signature(options).parameters
+
+        def command(context: typer.Context, order_id: str, *, reason: str, **more: Any) -> None:
+            fields = options(**{name: more[name] for name in own})
+            with opened(context, more["file"]) as session:
+                row = find(session.store, order_id, more["shop"])
+                act = Act(kind, more["who"] or session.user, reason, session.clock.now(), **fields)
+                ask(_question(session, row, act), more["yes"])
+                after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
+                _print_explanation(session, after)
+
+        shape = [*signature(_shape).parameters.values(), *own.values(), *signature(_shape_end).parameters.values()]
+        command.__doc__ = options.__doc__
+        command.__signature__ = Signature(shape)  # type: ignore[attr-defined]  # typer reads both
+        command.__annotations__ = {one.name: one.annotation for one in shape}
+        commands.command(kind.value)(command)
+
+    return register
+
+
+@_decision(DecisionKind.ACCEPT)
+def _accept() -> dict[str, Any]:
     """Accept an order, even if the shop's policy does not.
 
     \b
     Example:
       orderflow orders accept 5f4dcc3b-A --reason "agreed with the warehouse"
     """
-    _decide(context, DecisionKind.ACCEPT, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+    return {}
 
 
-@commands.command("refuse")
-def orders_refuse(
-    context: typer.Context,
-    order_id: OrderId,
-    *,
-    reason: Reason,
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+@_decision(DecisionKind.REFUSE)
+def _refuse() -> dict[str, Any]:
     """Refuse every line of an order. Mirakl informs the customer.
 
     \b
     Example:
       orderflow orders refuse 5f4dcc3b-A --reason "agreed with the warehouse"
     """
-    _decide(context, DecisionKind.REFUSE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+    return {}
 
 
-@commands.command("hold")
-def orders_hold(
-    context: typer.Context,
-    order_id: OrderId,
-    *,
-    reason: Reason,
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+@_decision(DecisionKind.HOLD)
+def _hold() -> dict[str, Any]:
     """Hold an order: nothing is sent until it is released.
 
     \b
     Example:
       orderflow orders hold 5f4dcc3b-A --reason "agreed with the warehouse"
     """
-    _decide(context, DecisionKind.HOLD, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+    return {}
 
 
-@commands.command("settle")
-def orders_settle(
-    context: typer.Context,
-    order_id: OrderId,
+@_decision(DecisionKind.SETTLE)
+def _settle(
     *,
-    reason: Reason,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="The attention reason; may be given again.")
     ] = None,
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+) -> dict[str, Any]:
     """Mark attention reasons that inform as seen. Where several stand, --only names which.
 
     A reason that stops a call cannot be settled: `orders explain` says how it ends.
@@ -292,42 +294,26 @@ def orders_settle(
       orderflow orders settle 5f4dcc3b-A --reason "agreed with the warehouse"
       orderflow orders settle 5f4dcc3b-A --only foreign_tracking --reason "the portal is right"
     """
-    _decide(context, DecisionKind.SETTLE, order_id, reason, file=file, shop=shop, who=who, yes=yes, only=only or ())
+    return {"only": only or ()}
 
 
-@commands.command("release")
-def orders_release(
-    context: typer.Context,
-    order_id: OrderId,
-    *,
-    reason: Reason,
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+@_decision(DecisionKind.RELEASE)
+def _release() -> dict[str, Any]:
     """End a hold, and let calls go that wait for a person.
 
     \b
     Example:
       orderflow orders release 5f4dcc3b-A --reason "agreed with the marketplace"
     """
-    _decide(context, DecisionKind.RELEASE, order_id, reason, file=file, shop=shop, who=who, yes=yes)
+    return {}
 
 
-@commands.command("sent")
-def orders_sent(
-    context: typer.Context,
-    order_id: OrderId,
+@_decision(DecisionKind.SENT)
+def _sent(
     *,
-    reason: Reason,
     carrier: Annotated[str, typer.Option(help="The carrier of the parcel, if it is known.")] = "",
     tracking: Annotated[str, typer.Option(help="The tracking number, if there is one.")] = "",
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+) -> dict[str, Any]:
     """Vouch that all goods of an order have left, though the OMS does not report it. Mirakl is then notified.
 
     \b
@@ -335,50 +321,18 @@ def orders_sent(
       orderflow orders sent 5f4dcc3b-A --reason "the warehouse saw the parcel leave"
       orderflow orders sent 5f4dcc3b-A --carrier DPD --tracking 0998877 --reason "number from the carrier's portal"
     """
-    known = Tracking(carrier, tracking)
-    _decide(context, DecisionKind.SENT, order_id, reason, file=file, shop=shop, who=who, yes=yes, tracking=known)
+    return {"tracking": Tracking(carrier, tracking)}
 
 
-@commands.command("retry")
-def orders_retry(
-    context: typer.Context,
-    order_id: OrderId,
-    *,
-    reason: Reason,
-    file: Config = FILE,
-    shop: OfShop = None,
-    who: Who = None,
-    yes: Yes = False,
-) -> None:
+@_decision(DecisionKind.RETRY)
+def _retry() -> dict[str, Any]:
     """Make a refused or given-up call once more. One that waits for its next try is made at once.
 
     \b
     Example:
       orderflow orders retry 5f4dcc3b-A --reason "agreed with the warehouse"
     """
-    _decide(context, DecisionKind.RETRY, order_id, reason, file=file, shop=shop, who=who, yes=yes)
-
-
-def _decide(
-    context: typer.Context,
-    decision: DecisionKind,
-    order_id: str,
-    reason: str,
-    *,
-    file: Path,
-    shop: str | None,
-    who: str | None,
-    yes: bool,
-    only: Sequence[str] = (),
-    tracking: Tracking = Tracking(),
-) -> None:
-    """Ask, apply the decision, and explain the order as it is then."""
-    with opened(context, file) as session:
-        row = find(session.store, order_id, shop)
-        act = Act(decision, who or session.user, reason, session.clock.now(), only, tracking)
-        ask(_question(session, row, act), yes)
-        after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
-        _print_explanation(session, after)
+    return {}
 
 
 def _question(session: Session, row: OrderRow, act: Act) -> str:
