@@ -245,5 +245,6 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     imported = last_answer(facts, CommandKind.IMPORT) is not None
     refused_there = any(no.kind == CommandKind.IMPORT for no in facts.rejections)
-    if alive_in_oms or ((attempted or imported) and not facts.parts and not refused_there):
+    maybe_there = imported or (attempted and not refused_there)
+    if alive_in_oms or (maybe_there and not facts.parts):
         yield Attention(Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT)

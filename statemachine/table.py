@@ -37,6 +37,7 @@ class Edge:
 
 
 _READ: Final = (SNAPSHOT,)
+_ANSWER: Final = (CALL, SNAPSHOT, DECISION)
 _IMPORT: Final = (OMS_EVENT, CALL, DECISION)
 #: A person can vouch that the goods left.
 _SENT: Final = (OMS_EVENT, CALL, DECISION)
@@ -55,7 +56,7 @@ TABLE: Final = (
     Edge(NEW, _READ, REFUSED, "first seen refused"),
     Edge(NEW, _READ, CANCELED, "first seen canceled"),
     # Acceptance.
-    Edge(WAITING_ACCEPTANCE, (CALL, SNAPSHOT), ACCEPTED, "Mirakl took our decision; not yet seen applied"),
+    Edge(WAITING_ACCEPTANCE, _ANSWER, ACCEPTED, "Mirakl took the answer, ours or a person's; not yet seen applied"),
     Edge(WAITING_ACCEPTANCE, _READ, AWAITING_PAYMENT, "accepted by a person, or before our answer arrived"),
     Edge(WAITING_ACCEPTANCE, _READ, SHIPPING, "accepted elsewhere, in a workflow without a payment wait"),
     Edge(WAITING_ACCEPTANCE, _IMPORT, IMPORTED, "the OMS has an order that Mirakl still shows waiting"),
@@ -80,7 +81,7 @@ TABLE: Final = (
     Edge(AWAITING_PAYMENT, _READ, CANCELED, "the debit failed, or somebody canceled"),
     # Import.
     Edge(SHIPPING, _READ, AWAITING_PAYMENT, "the operator converted its workflow: payment first"),
-    Edge(SHIPPING, _IMPORT, IMPORTED, "the OMS holds it: it said so, or it speaks of it, or a person settled it"),
+    Edge(SHIPPING, _IMPORT, IMPORTED, "the OMS holds it: it said so, or it speaks of it, or a person says so"),
     Edge(SHIPPING, _SENT_OR_SEEN, DISPATCHED, "sent before the import had settled"),
     Edge(SHIPPING, _READ, SHIPPED, "a person shipped it in the portal"),
     Edge(SHIPPING, _READ, REFUSED, "refused before the import"),

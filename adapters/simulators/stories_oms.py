@@ -261,7 +261,7 @@ OMS: Final[dict[str, Story]] = {
         _answer_shows_other_pieces, adjust=_three_pieces, tells=("lines_not_imported",), waits_for="core"
     ),
     # The OMS refuses the import, and holds the order all the same. A person says so.
-    "handled": Story(_handled, tells=("import_rejected",), waits_for="decisions"),
+    "handled": Story(_handled, tells=("import_rejected",)),
     # Reports without dates: number A, then B, then A again.
     "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="core"),
     # The first parcel is dated a day ahead; the correction that follows wins.

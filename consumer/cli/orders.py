@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from inspect import Signature, signature
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -322,6 +322,27 @@ def _sent(
       orderflow orders sent 5f4dcc3b-A --carrier DPD --tracking 0998877 --reason "number from the carrier's portal"
     """
     return {"tracking": Tracking(carrier, tracking)}
+
+
+@_decision(DecisionKind.HANDLED)
+def _handled(
+    *,
+    call: Annotated[
+        Literal["accept_order", "import_order", "send_tracking", "confirm_shipment"] | None,
+        typer.Option(help="The call, if several are due or failed."),
+    ] = None,
+) -> dict[str, Any]:
+    """Say that a person did by hand what a call should have done. The call is not made any more.
+
+    accept_order: Mirakl has the answer. import_order: the OMS has the order as Mirakl shows it. send_tracking: Mirakl
+    has the tracking. confirm_shipment: Mirakl has the shipment. If the next read of Mirakl does not show it, the reason
+    for a person comes back.
+
+    \b
+    Example:
+      orderflow orders handled 5f4dcc3b-A --call import_order --reason "keyed in by ana as order 4711"
+    """
+    return {"call": call or ""}
 
 
 @_decision(DecisionKind.RETRY)

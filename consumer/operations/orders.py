@@ -17,9 +17,9 @@ from consumer.apply import OrderWriter
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from consumer.operations.explain import Explanation, explain
 from statemachine.attention import can_be_settled
-from statemachine.commands import CommandKind, CommandState, Policy
+from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import VOUCHED, Decision, DecisionKind, Dispatch, Facts, Tracking, join
+from statemachine.facts import VOUCHED, Answer, Decision, DecisionKind, Dispatch, Facts, Handover, Tracking, join
 from statemachine.plan import plan
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import EndsBy, Reason
@@ -61,6 +61,7 @@ class Act:
     at: datetime
     only: Collection[str] = ()  # of settle: the reasons that it ends
     tracking: Tracking = field(default_factory=Tracking)  # of sent
+    call: str = ""  # of handled: the kind of the call
 
 
 def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shops: Collection[str]) -> OrderRow:
@@ -126,6 +127,8 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
                 raise NotPossible(f"{_name(order)} is held already")
         case DecisionKind.SETTLE:
             subject = _to_settle(order, act.only)
+            if f"{Reason.ALREADY_IN_OMS}:" in subject:
+                more = Facts(handovers=_in_the_oms(order, act.at))
         case DecisionKind.RETRY:
             subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
         case DecisionKind.RELEASE:
@@ -134,9 +137,45 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
             _require_unsent(order, command_rows.of_order(store, order.key), act.tracking)
             more = Facts(dispatches=(Dispatch(VOUCHED, act.at, act.tracking, covers="order", told_at=act.at),))
         case DecisionKind.HANDLED:
-            _require_not_final(order)
-            raise NotPossible(f"{act.kind} is not offered yet")
+            key = _to_handle(order, command_rows.of_order(store, order.key), act.call)
+            subject = (str(key),)
+            # The effect is there already, so the next read has to show it (docs/rules.md 16).
+            answer = Answer(key.kind, key.carries, key.round, act.at, proof_after=act.at)
+            made = _in_the_oms(order, act.at) if key.kind is CommandKind.IMPORT else ()
+            more = Facts(answers=(answer,), handovers=made)
     return replace(more, decisions=(Decision(act.at, act.kind, act.who, act.why, subject),))
+
+
+def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
+    """What a person says that the OMS has: the order as Mirakl shows it. So a later cancelation of a line is told."""
+    lines = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
+    return (Handover(at, tuple((line.id, line.quantity) for line in lines if line.quantity is not None)),)
+
+
+def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:
+    """The call that a person did by hand: the one named, or the single one that is due or ended without success.
+
+    Raises NotPossible if there is none, if several are and none is named, and while the call is under way.
+    """
+    _require_not_final(order)
+    failed = {one.command for one in order.attention}
+    if any(one.reason == Reason.ALREADY_IN_OMS for one in order.attention):
+        failed.add(CommandKind.IMPORT)
+    ended = [one for one in _without_success(order, commands) if one.kind in failed]
+    # Of one kind the live call counts, or else the one that ended last.
+    found = {one.kind: one for one in [*ended, *(one for one in commands if one.state.is_live)]}
+    if call and call not in found:
+        raise NotPossible(
+            f"{_name(order)}: {call} is not due, and did not fail; to handle: {', '.join(found) or 'none'}"
+        )
+    if not found:
+        raise NotPossible(f"{_name(order)}: nothing to handle: no call is due, and none ended without success")
+    if len(found) > 1 and not call:
+        raise NotPossible(f"{_name(order)}: say which call, {' or '.join(f'--call {kind}' for kind in found)}")
+    one = found[CommandKind(call)] if call else next(iter(found.values()))  # type: ignore[call-arg]  # as in parse
+    if one.state is CommandState.LEASED:
+        raise NotPossible(f"{_name(order)}: {one.kind} is under way; wait for its outcome")
+    return one.key
 
 
 def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: Tracking) -> None:

@@ -32,8 +32,9 @@ def space() -> tuple[frozenset[Facts], frozenset[Move]]:
                 more = join(facts, event.new_facts)
                 target = state_of(more)
                 if target != state:
-                    # A person can vouch that the goods left, as the OMS reports it.
-                    triggers = {event.trigger, *([Trigger.DECISION] if event.new_facts.dispatches else [])}
+                    # A person can say that the goods left, as the OMS does, and that a call's effect is there.
+                    said = event.new_facts.dispatches or event.new_facts.answers
+                    triggers = {event.trigger, *([Trigger.DECISION] if said else [])}
                     moves |= {(state, trigger, target) for trigger in triggers}
                 if more not in found:
                     found.add(more)

@@ -1,6 +1,7 @@
 """Which decisions are not possible, and what the others do, on orders that went through apply and the worker."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +17,10 @@ from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Part, Rejection, Tracking
+from statemachine.plan import plan
 from statemachine.readings import best_tracking
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import answered, event, parcel, sent, spoke
+from tests.statemachine.lives import LINES, answered, event, parcel, sent, spoke
 
 
 @pytest.fixture
@@ -33,9 +35,10 @@ def do(
     shops: Collection[str] = ("alpha",),
     only: Collection[str] = (),
     tracking: Tracking = Tracking(),
+    call: str = "",
 ) -> OrderRow:
     desk.clock.advance(1)
-    act = Act(kind, "ana", why, desk.clock.now(), only, tracking)
+    act = Act(kind, "ana", why, desk.clock.now(), only, tracking, call)
     return decide(desk.store, desk.orders, desk.row, act, shops=shops)
 
 
@@ -220,6 +223,89 @@ def test_nobody_vouches_for_goods_of_an_order_that_was_not_read(desk: Desk) -> N
     desk.apply(spoke())
     with pytest.raises(NotPossible, match="was not read in a state in which goods can have left"):
         do(desk, DecisionKind.SENT)
+
+
+# -- Done by hand ------------------------------------------------------------------------------------------------
+
+
+def test_an_import_done_by_hand_counts_as_imported_and_its_lines_are_watched(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.work(Rejected("POST /order", "400", status=400))
+    assert reasons(desk.row) == ["import_rejected"]
+    handled = do(desk, DecisionKind.HANDLED)
+    assert (handled.state, handled.attention) == ("imported", ())
+    assert handled.facts.decisions[0].subject == ("import_order:0:",)
+    assert "ana: handled import_order:0: (agreed)" in desk.explain().why_here
+    desk.clock.advance(60)
+    desk.shows("SHIPPING", lines=(LINES[0], replace(LINES[1], state="CANCELED")))
+    assert [(one.reason, one.detail) for one in desk.row.attention] == [("lines_canceled_after_import", "L2")]
+
+
+def test_an_order_imported_by_hand_and_then_canceled_at_mirakl_is_told(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.work(Rejected("POST /order", "400", status=400))
+    do(desk, DecisionKind.HANDLED)
+    desk.clock.advance(60)
+    assert reasons(desk.shows("CANCELED")) == ["canceled_after_import"]
+
+
+def test_an_order_that_a_person_settled_as_in_the_oms_is_watched_too(desk: Desk) -> None:
+    basis = plan(desk.shows("SHIPPING").facts, desk.policy).due[0].basis
+    rejection = Rejection(CommandKind.IMPORT, "", 0, basis, desk.clock.now(), ALREADY_THERE)
+    desk.apply(event(Trigger.CALL, "no", Facts(rejections=(rejection,))))
+    do(desk, DecisionKind.SETTLE)
+    desk.clock.advance(60)
+    desk.shows("SHIPPING", lines=(LINES[0], replace(LINES[1], state="CANCELED")))
+    assert reasons(desk.row) == ["lines_canceled_after_import"]
+
+
+def test_an_acceptance_done_by_hand_that_no_read_shows_comes_back(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.work(Rejected("OR21", "400", status=400))
+    desk.clock.advance(60)
+    assert reasons(desk.shows("WAITING_ACCEPTANCE")) == ["accept_rejected"]
+    handled = do(desk, DecisionKind.HANDLED)
+    assert (handled.state, handled.attention) == ("accepted", ())
+    assert "and shows the acceptance" in desk.explain().waits_for
+    desk.clock.advance(60)
+    again = desk.shows("WAITING_ACCEPTANCE")
+    assert (again.state, reasons(again)) == ("waiting_acceptance", ["accept_rejected"])
+
+
+def test_a_shipment_done_by_hand_is_not_sent_any_more(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(sent(""))
+    desk.work(Retryable("OR24", "5xx", status=503))
+    do(desk, DecisionKind.HANDLED, call="confirm_shipment")
+    assert calls(desk)[-1] == Call("confirm_shipment", "", 0, "obsolete")
+    assert desk.worker.claim() is None
+
+
+def test_a_call_under_way_cannot_be_handled(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    assert desk.worker.claim() is not None
+    with pytest.raises(NotPossible, match="import_order is under way; wait for its outcome"):
+        do(desk, DecisionKind.HANDLED)
+
+
+def test_what_is_not_due_and_did_not_fail_cannot_be_handled(desk: Desk) -> None:
+    desk.shows("WAITING_DEBIT_PAYMENT")
+    with pytest.raises(NotPossible, match="nothing to handle"):
+        do(desk, DecisionKind.HANDLED)
+    with pytest.raises(NotPossible, match="import_order is not due, and did not fail; to handle: none"):
+        do(desk, DecisionKind.HANDLED, call="import_order")
+
+
+def test_where_several_calls_failed_a_person_says_which_was_done(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(sent())
+    desk.work(Rejected("OR23", "400", status=400))
+    desk.work(Rejected("OR24", "400", status=400))
+    desk.clock.advance(60)
+    assert reasons(desk.shows("SHIPPING")) == ["shipment_rejected", "tracking_rejected"]
+    with pytest.raises(NotPossible, match="say which call, --call send_tracking or --call confirm_shipment"):
+        do(desk, DecisionKind.HANDLED)
+    assert reasons(do(desk, DecisionKind.HANDLED, call="confirm_shipment")) == ["tracking_rejected"]
 
 
 # -- Decisions ---------------------------------------------------------------------------------------------------
