@@ -88,6 +88,7 @@ class Policy:
     accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
     payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer gets its reason
+    ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
 
 

@@ -64,7 +64,9 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         since = max(created_at, snapshot.accepted_at)
         yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
     if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
-        yield from _before(Reason.SHIPPING_DUE, created_at, snapshot.ship_by, policy.shipping_margin)
+        # Without a deadline of Mirakl's an order whose cancelation in the OMS was settled would wait for nobody.
+        ship_by = snapshot.ship_by if snapshot.ship_by > EPOCH else _after(created_at, policy.ship_within)
+        yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, policy.shipping_margin)
 
 
 def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:

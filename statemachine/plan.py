@@ -131,8 +131,8 @@ def read_after(facts: Facts) -> datetime | None:
 
     None: only a changed order is news. The poller reads waiting orders in its sweep, and the others by their ids.
     """
-    snapshot = facts.snapshot
-    if snapshot is None:
+    snapshot, newest = facts.snapshot, facts.newest
+    if snapshot is None or newest is None:
         return EPOCH if facts.parts else None
     waits: list[datetime] = []
     if snapshot.state == "WAITING_ACCEPTANCE":
@@ -144,7 +144,6 @@ def read_after(facts: Facts) -> datetime | None:
     best = best_tracking(facts)
     if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
-    # A read that shows a state which we do not know counts too.
-    last_read = max(snapshot.read_at, facts.unknown.read_at if facts.unknown else EPOCH)
-    pending = [wait for wait in waits if last_read <= wait]
+    # The newest read counts, also one with a state that we do not know. A late read of an old such state does not.
+    pending = [wait for wait in waits if newest.read_at <= wait]
     return min(pending, default=None)

@@ -269,7 +269,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.FACT,
     ),
     Reason.SHIPPING_DUE: About(
-        "Mirakl waits for the shipment until the time shown, and that is near or over",
+        "the shipment is due at the time shown, and that is near or over. It is Mirakl's deadline or, without one, 14 "
+        "days after the order",
         "Ask the OMS when the order leaves, or look at what else the order waits for. It clears when Mirakl shows the "
         "order shipped.",
         ends_by=EndsBy.FACT,

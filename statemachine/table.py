@@ -75,7 +75,7 @@ TABLE: Final = (
     # Payment.
     Edge(AWAITING_PAYMENT, _READ, SHIPPING, "the customer has paid; the seller may ship"),
     Edge(AWAITING_PAYMENT, _IMPORT, IMPORTED, "the OMS has an order that is not paid"),
-    Edge(AWAITING_PAYMENT, _SENT, DISPATCHED, "sent before it was paid"),
+    Edge(AWAITING_PAYMENT, _SENT_OR_SEEN, DISPATCHED, "sent before it was paid, or a read shows its shipment"),
     Edge(AWAITING_PAYMENT, _READ, SHIPPED, "paid and shipped between two reads"),
     Edge(AWAITING_PAYMENT, _READ, REFUSED, "refused while the customer's money was awaited"),
     Edge(AWAITING_PAYMENT, _READ, CANCELED, "the debit failed, or somebody canceled"),

@@ -176,6 +176,9 @@ def lives() -> Iterator[Life]:
     # One parcel is shipped and debited, then the order is in SHIPPING again.
     by_parcel = ("WAITING_ACCEPTANCE", "SHIPPING", "WAITING_DEBIT", "SHIPPING", "SHIPPED")
     yield Life(tuple((state, f.PAY_ON_SHIPMENT) for state in by_parcel))
+    # It is debited before it is shipped, and again after.
+    twice = ("WAITING_ACCEPTANCE", "WAITING_DEBIT", "SHIPPING", "WAITING_DEBIT_PAYMENT", "SHIPPED")
+    yield Life(tuple((state, f.PAY_ON_SHIPMENT) for state in twice))
     for ends in (("REFUSED", "CANCELED"), ("CANCELED", "REFUSED")):
         yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("WAITING_ACCEPTANCE", *ends)))
     undone = ("WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "SHIPPING", "CLOSED")

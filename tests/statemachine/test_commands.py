@@ -525,6 +525,14 @@ def test_a_read_of_an_unknown_state_ends_the_wait_for_a_read() -> None:
     assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
 
 
+def test_a_late_read_of_an_old_unknown_state_proves_nothing() -> None:
+    """A replica lags: the read begins after the grace period, and shows what Mirakl showed before our answer."""
+    odd = replace(read("SHIPPING", updated=-9, began=99), state="ON_HOLD", rank=-1, digest="odd")
+    facts = known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))
+    assert planned(facts) == Planned(State.ACCEPTED)
+    assert read_after(facts) == at(50)
+
+
 def test_an_unknown_state_parks_the_order_and_needs_a_person() -> None:
     odd = snapshot_event(replace(read("SHIPPING", updated=9), state="ON_HOLD", rank=-1, digest="odd"))
     facts = known(seen("WAITING_ACCEPTANCE"), odd)

@@ -74,9 +74,15 @@ def test_a_deadline_that_mirakl_moves_is_told_again_even_if_the_first_was_settle
     assert planned(moved, clock(19 * HOUR), settled_at_9)[0] == ["shipping_due:2026-03-01 20:00"]
 
 
-def test_no_deadline_and_dates_at_the_edges_never_raise() -> None:
+def test_an_order_without_a_deadline_of_mirakl_is_due_two_weeks_after_its_creation() -> None:
+    """Else it waits for nobody after a person settled that the OMS canceled it."""
+    due = plan(known(snapshot_event(read("SHIPPING")), clock(14 * 24 * HOUR)), POLICY).attention
+    assert [one.token for one in due] == ["shipping_due:2026-03-15 00:00"]
+
+
+def test_dates_at_the_edges_never_raise() -> None:
     for edge in (EPOCH, datetime.min.replace(tzinfo=EPOCH.tzinfo)):
-        assert planned(snapshot_event(read("SHIPPING", ship_by=edge)), clock(HOUR)) == ([], None)
+        assert planned(snapshot_event(read("SHIPPING", ship_by=edge)), clock(HOUR))[0] == []
     soon_after = EPOCH + timedelta(seconds=1)
     assert planned(snapshot_event(read("SHIPPING", ship_by=soon_after))) == ([], soon_after)
     assert planned(snapshot_event(read("SHIPPING", ship_by=datetime.max.replace(tzinfo=EPOCH.tzinfo))))[0] == []
@@ -147,4 +153,4 @@ def test_a_debit_after_the_shipment_is_no_payment_that_the_order_waits_for(workf
 
 def test_it_ends_when_the_customer_has_paid() -> None:
     paid = snapshot_event(read("SHIPPING", updated=1))
-    assert planned(snapshot_event(read("WAITING_DEBIT")), clock(31 * HOUR), paid) == ([], None)
+    assert planned(snapshot_event(read("WAITING_DEBIT")), clock(31 * HOUR), paid)[0] == []

@@ -1,0 +1,62 @@
+"""What an order waits for.
+
+Every order that is not at its end waits for a call of ours, for a person who is told so, or for something that comes by
+itself. An order that waits for nothing is lost, and nobody knows: tests walk over random histories and look for one.
+"""
+
+from enum import StrEnum
+
+from statemachine.commands import Policy
+from statemachine.facts import DEBIT, EPOCH, Facts
+from statemachine.plan import Plan, read_after
+from statemachine.readings import mirakl_state
+from statemachine.states import State
+
+
+class WaitsFor(StrEnum):
+    """Who or what moves an order next."""
+
+    CALL = "call"  # a call of ours that is due
+    PERSON = "person"  # the order is on the list of those that need a person
+    READ = "read"  # a read that is asked for by the order's id: it shows what became of a call, or of a report
+    MIRAKL = "mirakl"  # Mirakl's next state: it checks, debits, or ends an order of which nothing is owed
+    OMS = "oms"  # the OMS's next report: it has the order, and did not cancel all of it
+    TIME = "time"  # a deadline, at which a person is told
+    OTHERS = "others"  # those who care for the orders that are older than the shop's `not_before`
+
+
+def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]:
+    """What moves an order whose plan is `wanted`. Empty: the order is at its end, or lost."""
+    if is_at_its_end(wanted.state):
+        return frozenset()
+    snapshot = facts.snapshot
+    created_at = snapshot.created_at if snapshot else EPOCH
+    answers = {
+        WaitsFor.CALL: bool(wanted.due),
+        WaitsFor.PERSON: bool(wanted.attention),
+        WaitsFor.READ: read_after(facts) is not None,
+        WaitsFor.MIRAKL: _mirakl_goes_on(facts),
+        WaitsFor.OMS: wanted.state is State.IMPORTED and _oms_goes_on(facts),
+        WaitsFor.TIME: wanted.wakes_at is not None,
+        WaitsFor.OTHERS: EPOCH < created_at < policy.not_before,
+    }
+    return frozenset(one for one, holds in answers.items() if holds)
+
+
+def is_at_its_end(state: State) -> bool:
+    """Whether nothing is left to do. The order may still change: a better tracking, a return, a cancelation."""
+    return state.is_final or state is State.SHIPPED
+
+
+def _mirakl_goes_on(facts: Facts) -> bool:
+    """Whether Mirakl moves the order by itself."""
+    shown = mirakl_state(facts)
+    nothing_owed = facts.snapshot is not None and not facts.snapshot.owed_lines
+    return shown == "STAGING" or shown in DEBIT or (shown == "SHIPPING" and nothing_owed)
+
+
+def _oms_goes_on(facts: Facts) -> bool:
+    """Whether the OMS has a part of the order that it did not cancel. Its ids may not be known yet."""
+    ended = {one.oms_id for one in facts.cancellations if not one.items}
+    parts = {part.oms_id for part in facts.parts}
+    return bool(parts - ended) or not parts

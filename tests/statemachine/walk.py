@@ -1,0 +1,337 @@
+"""A random walk: what can happen to one order, step by step, with nobody careful on any side.
+
+Mirakl goes forward and back and withdraws lines, reads come late, calls are refused, given up, answered and not
+applied, the OMS reports what it likes, time passes, and a person takes every decision that is open at the moment.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from statemachine import facts as f
+from statemachine.attention import ALREADY_THERE, can_be_settled
+from statemachine.commands import Command, CommandKey, CommandKind, Policy
+from statemachine.events import Trigger
+from statemachine.facts import (
+    EPOCH,
+    Answer,
+    Attempt,
+    Cancellation,
+    Decision,
+    DecisionKind,
+    Dispatch,
+    Facts,
+    GiveUp,
+    Handover,
+    Line,
+    OmsStatus,
+    Part,
+    Rejection,
+    Snapshot,
+    Tracking,
+    Unread,
+    Withdrawn,
+    snapshot_facts,
+)
+from statemachine.machine import EventResult, decide
+from statemachine.plan import Plan, plan
+from statemachine.readings import best_tracking, carried, is_pending, last_answer
+from statemachine.reasons import Attention, EndsBy, Reason
+from statemachine.states import State
+from tests.statemachine.lives import WORKFLOWS, at, event, read
+
+GRACE_SECONDS = 120
+TRACKINGS = (Tracking(), Tracking("DPD", ""), Tracking("DPD", "T1"), Tracking("Yodel", "T2", "https://t.example/T2"))
+POLICIES = (
+    Policy(),
+    Policy(),
+    Policy(acceptance="hold"),
+    Policy(acceptance="known-skus", known_skus=frozenset({"MUG"})),
+)
+
+
+@dataclass
+class Walk:
+    """One order on its way. `step` lets one thing happen and returns the event."""
+
+    seed: int
+    now: float = 0
+    state: State = State.NEW
+    facts: Facts = field(default_factory=Facts)
+    steps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.policy = self.random.choice(POLICIES)
+        self.workflow = self.random.choice(WORKFLOWS)
+        states = f.WORKFLOWS.get(self.workflow, ("STAGING", "WAITING_ACCEPTANCE", "SHIPPING", *f.AFTER_SHIPPING))
+        self.life = states
+        self.place = self.random.choice((0, 1, 1, 1, states.index("SHIPPING")))
+        self.lines = tuple(
+            Line(f"L{n + 1}", "", self.random.choice(("MUG", "MUG", "TEE")), self.random.choice((1, 2, 3)))
+            for n in range(self.random.choice((1, 1, 2)))
+        )
+        self.has_deadline = self.random.random() < 0.3
+        self.shown = Tracking()
+        self.can_ship, self.centre, self.odd_state = True, "", ""
+        self.versions: list[Snapshot] = []
+        self.in_flight: list[Command] = []
+        self.plan: Plan = plan(self.facts, self.policy)
+        self.wanted = self.state  # by the facts; another than the state if no edge leads there
+
+    def is_told(self, reason: Reason) -> bool:
+        return any(one.reason is reason for one in self.plan.attention)
+
+    # -- One step ------------------------------------------------------------------------------------------------
+
+    def step(self) -> EventResult | None:
+        """Let something happen. Returns what it did to the order, or None if it was not possible now."""
+        self.now += self.random.choice((1, 10, 60, 200))
+        happens = self.random.choices(
+            (self._mirakl, self._call, self._oms, self._person, self._clock), (40, 30, 12, 15, 3)
+        )[0]
+        found = happens()
+        return self.apply(*found) if found else None
+
+    def apply(self, trigger: Trigger, says: str, new: Facts) -> EventResult:
+        outcome = decide(self.state, self.facts, event(trigger, f"{len(self.steps)}", new))
+        self.state, self.facts = outcome.state, outcome.facts
+        self.plan = plan(self.facts, self.policy)
+        self.wanted = self.plan.state
+        if self.wanted is not self.state:  # as consumer/apply.py does it
+            told = (*self.plan.attention, Attention(Reason.NO_EDGE, f"{self.state}->{self.wanted}"))
+            self.plan = replace(self.plan, state=self.state, due=(), attention=told)
+        due = ",".join(f"{one.kind}#{one.round}" for one in self.plan.due)
+        reasons = ",".join(one.token for one in self.plan.attention)
+        self.steps.append(f"{self.now:>6} {says} -> {self.state} due[{due}] told[{reasons}]")
+        return outcome.result
+
+    # -- Mirakl --------------------------------------------------------------------------------------------------
+
+    def _mirakl(self) -> tuple[Trigger, str, Facts]:
+        self.random.choice((self._forward, self._forward, self._forward, self._nothing, self._change))()
+        state = self.odd_state or self.life[self.place]
+        lines = tuple(replace(line, state=line.state or self.random.choice(("", state))) for line in self.lines)
+        newest = replace(
+            read(state, self.workflow, updated=self.now, began=self.now, lines=lines, tracking=self.shown),
+            can_ship=self.can_ship,
+            centre=self.centre,
+            ship_by=at(5_000) if self.has_deadline else EPOCH,
+        )
+        if state == "SHIPPING" and self.random.random() < 0.05:
+            newest = replace(newest, has_address=False)
+        newest = replace(newest, digest=f"{state} {self.shown.number} {self.lines} {self.centre}")
+        self.versions.append(newest)
+        # A replica may lag: then a read shows an older version.
+        chosen = newest if self.random.random() < 0.9 else self.random.choice(self.versions)
+        snapshot = replace(chosen, read_at=at(self.now))
+        return Trigger.SNAPSHOT, f"read {snapshot.state} {self._lines(snapshot)}", snapshot_facts(snapshot)
+
+    @staticmethod
+    def _lines(snapshot: Snapshot) -> str:
+        return " ".join(f"{one.id}:{one.state}/{one.withdrawn}/{one.quantity}" for one in snapshot.lines)
+
+    def _nothing(self) -> None: ...
+
+    def _forward(self) -> None:
+        self.odd_state = ""
+        waits_for_seller = self.life[self.place] in ("WAITING_ACCEPTANCE", "SHIPPING")
+        if self.place + 1 < len(self.life) and self.random.random() < (0.15 if waits_for_seller else 0.8):
+            self.place += 1
+
+    def _change(self) -> None:
+        change: Callable[[], None] = self.random.choice(
+            (self._odd, self._back, self._withdraw, self._withdraw, self._centre, self._foreign_tracking)
+        )
+        change()
+
+    def _odd(self) -> None:
+        self.odd_state = self.random.choice(("REFUSED", "CANCELED", "ON_THE_MOON", "WAITING_DEBIT", "SHIPPING"))
+
+    def _back(self) -> None:
+        self.place = max(0, self.place - self.random.choice((1, 2)))
+
+    def _withdraw(self) -> None:
+        n = self.random.randrange(len(self.lines))
+        line = self.lines[n]
+        states = ("", "CANCELED", "REFUNDED", "REFUSED", "SHIPPED", "INCIDENT_OPEN", "LOST_IN_SPACE")
+        changed = self.random.choice(
+            (
+                replace(line, state=self.random.choice(states)),
+                replace(line, withdrawn=self.random.choice(tuple(Withdrawn))),
+                replace(line, quantity=self.random.choice((None, 0, 1, 2, 3))),
+                replace(line, shipped=not line.shipped),
+            )
+        )
+        self.lines = (*self.lines[:n], changed, *self.lines[n + 1 :])
+
+    def _centre(self) -> None:
+        if self.random.random() < 0.5:
+            self.can_ship = not self.can_ship
+        else:
+            self.centre = self.random.choice(("", "DEFAULT", "OPERATOR-1"))
+
+    def _foreign_tracking(self) -> None:
+        self.shown = Tracking("UPS", self.random.choice(("FOREIGN", "T1")))
+
+    # -- Our calls -----------------------------------------------------------------------------------------------
+
+    def _call(self) -> tuple[Trigger, str, Facts] | None:
+        """Claim a call that is due, or bring the result of one that is in flight."""
+        if self.in_flight and self.random.random() < 0.7:
+            command = self.in_flight.pop(self.random.randrange(len(self.in_flight)))
+            says, new = self._result(command)
+            return Trigger.CALL, f"{command.kind}#{command.round} {says}", new
+        waiting = [one for one in self.plan.due if one not in self.in_flight]
+        if not waiting:
+            return None
+        command = self.random.choice(waiting)
+        self.in_flight.append(command)
+        new = Facts(attempts=(Attempt(command.kind, command.carries),))
+        if command.kind is CommandKind.TRACK:
+            new = replace(new, sent=(best_tracking(self.facts),))
+        if command.kind is CommandKind.IMPORT and self.facts.snapshot:
+            owed = [(line.id, line.quantity or 1) for line in self.facts.snapshot.owed_lines]
+            new = replace(new, handovers=(Handover(at(self.now), tuple(owed)),))
+        return Trigger.CALL, f"{command.kind}#{command.round} claimed", new
+
+    def _result(self, one: Command) -> tuple[str, Facts]:
+        instant = at(self.now)
+        match self.random.choices(("yes", "yes, not applied", "no", "gave up", "unknown"), (60, 10, 12, 6, 12))[0]:
+            case "no":
+                code = ALREADY_THERE if one.kind is CommandKind.IMPORT and self.random.random() < 0.3 else "NO"
+                return "no", Facts(
+                    rejections=(Rejection(one.kind, one.carries, one.round, one.basis, instant, code, "words"),)
+                )
+            case "gave up":
+                return "gave up", Facts(given_up=(GiveUp(one.kind, one.carries, one.round),))
+            case "unknown":
+                return "unknown", Facts()
+            case yes:
+                proof_after = instant + timedelta(seconds=GRACE_SECONDS)
+                new = Facts(answers=(Answer(one.kind, one.carries, one.round, instant, proof_after),))
+                if one.kind is CommandKind.IMPORT:
+                    return yes, self._imported(new)
+                if yes == "yes":
+                    self._applied(one)
+                return yes, new
+
+    def _applied(self, one: Command) -> None:
+        if one.kind is CommandKind.TRACK:
+            self.shown = next((sent for sent in self.facts.sent if carried(sent) == one.carries), self.shown)
+        elif one.kind is CommandKind.CONFIRM and "SHIPPED" in self.life:
+            self.place = max(self.place, self.life.index("SHIPPED"))
+        elif one.carries == DecisionKind.REFUSE:
+            self.odd_state = "REFUSED"
+        elif self.life[self.place] == "WAITING_ACCEPTANCE":
+            self.place += 1
+
+    def _imported(self, new: Facts) -> Facts:
+        """The OMS's answer: one part or two, with the lines or without, with an error, or canceled at once."""
+        ids = [line.id for line in self.lines]
+        several = len(ids) > 1 and self.random.random() < 0.4
+        shares = [ids[:1], ids[1:]] if several else [ids]
+        parts = tuple(
+            Part(n + 1, "", tuple(share) if self.random.random() < 0.8 else (), self.random.random() < 0.1)
+            for n, share in enumerate(shares)
+        )
+        canceled = (Cancellation(1),) if self.random.random() < 0.05 else ()
+        return replace(new, parts=parts, cancellations=canceled)
+
+    # -- The OMS -------------------------------------------------------------------------------------------------
+
+    def _oms(self) -> tuple[Trigger, str, Facts] | None:
+        known = [part.oms_id for part in self.facts.parts]
+        if not known and self.random.random() < 0.8:
+            return None
+        oms_id = self.random.choice([*known, *known, *known, max(known, default=0) + 1])
+        reports = (self._status, self._status, self._parcel, self._parcel, self._cancels, self._progress)
+        says, new = self.random.choice(reports)(oms_id)
+        if not any(part.oms_id == oms_id for part in self.facts.parts):
+            new = replace(new, parts=(Part(oms_id),))
+        return Trigger.OMS_EVENT, f"OMS {oms_id} {says}", new
+
+    def _status(self, oms_id: int) -> tuple[str, Facts]:
+        covers = "part" if len({part.oms_id for part in self.facts.parts}) > 1 else "order"
+        one = Dispatch(oms_id, at(self.now), self.random.choice(TRACKINGS), (), covers, told_at=at(self.now))
+        return f"dispatched the {covers} {one.tracking.number}", Facts(dispatches=(one,))
+
+    def _parcel(self, oms_id: int) -> tuple[str, Facts]:
+        line = self.random.choice(self.lines)
+        items = ((line.id, self.random.choice((line.quantity or 1, 1))),)
+        one = Dispatch(oms_id, at(self.now), self.random.choice(TRACKINGS), items, told_at=at(self.now))
+        return f"sent a parcel {items} {one.tracking.number}", Facts(dispatches=(one,))
+
+    def _cancels(self, oms_id: int) -> tuple[str, Facts]:
+        items = self.random.choice(((), ((self.lines[0].id, 1),)))
+        return f"canceled {items}", Facts(cancellations=(Cancellation(oms_id, items),))
+
+    def _progress(self, oms_id: int) -> tuple[str, Facts]:
+        status = self.random.choice((1, 4, 32, 256, 512))
+        new = Facts(statuses=(OmsStatus(oms_id, at(self.now), status),))
+        if self.random.random() < 0.1:
+            new = replace(new, unread=(Unread(at(self.now), "unknown_status"),))
+        return f"status {status}", new
+
+    # -- A person ------------------------------------------------------------------------------------------------
+
+    def _person(self) -> tuple[Trigger, str, Facts] | None:
+        acts = list(self._acts())
+        if not acts:
+            return None
+        kind, subject = self.random.choice(acts)
+        new = Facts(decisions=(Decision(at(self.now), kind, "ana", "reason", subject),))
+        if kind is DecisionKind.SENT:
+            tracking = self.random.choice(TRACKINGS)
+            word = Dispatch(f.VOUCHED, at(self.now), tracking, covers="order", told_at=at(self.now))
+            new = replace(new, dispatches=(word,))
+        return Trigger.DECISION, f"{kind} {' '.join(subject)}", new
+
+    def _acts(self) -> Iterator[tuple[DecisionKind, tuple[str, ...]]]:
+        """Every decision that `orderflow orders` would take now."""
+        standing = self.plan.attention
+        if self.state.is_final or self.facts == Facts():
+            return
+        if not self.is_told(Reason.HELD):
+            yield DecisionKind.HOLD, ()
+        answered = is_pending(self.facts, last_answer(self.facts, CommandKind.ACCEPT))
+        if self.facts.snapshot and self.facts.snapshot.state == "WAITING_ACCEPTANCE" and not answered:
+            yield DecisionKind.ACCEPT, ()
+            yield DecisionKind.REFUSE, ()
+        importing = any(one.kind is CommandKind.IMPORT for one in self.in_flight)
+        if self.facts.snapshot and self.state not in (State.NEW, State.SHIPPED) and not importing:
+            yield DecisionKind.SENT, ()
+        if free := tuple(one.token for one in standing if one.about.ends_by is EndsBy.RELEASE):
+            yield DecisionKind.RELEASE, free
+        if seen := [one.token for one in standing if can_be_settled(one)]:
+            yield DecisionKind.SETTLE, tuple(seen)
+            yield DecisionKind.SETTLE, (self.random.choice(seen),)
+        if again := self._without_success():
+            yield DecisionKind.RETRY, again
+
+    def _without_success(self) -> tuple[str, ...]:
+        """The keys that a retry opens: the last round of each call, if it was refused, given up, or never applied."""
+        never_applied = {one.command for one in self.plan.attention if one.reason is Reason.NOT_APPLIED}
+        last: dict[tuple[str, str], Answer | Rejection | GiveUp] = {}
+        ends: tuple[Answer | Rejection | GiveUp, ...]
+        ends = (*self.facts.answers, *self.facts.rejections, *self.facts.given_up)
+        for end in ends:
+            before = last.get((end.kind, end.carries))
+            if before is None or before.round < end.round:
+                last[end.kind, end.carries] = end
+        return tuple(
+            str(CommandKey(CommandKind(end.kind), end.carries, end.round + 1))  # type: ignore[call-arg]
+            for end in last.values()
+            if not isinstance(end, Answer) or end.kind in never_applied
+        )
+
+    # -- Time ----------------------------------------------------------------------------------------------------
+
+    def _clock(self) -> tuple[Trigger, str, Facts] | None:
+        """The event that housekeeping makes when the instant of the plan has passed."""
+        wakes_at: datetime | None = self.plan.wakes_at
+        if wakes_at is None:
+            return None
+        self.now = max(self.now, (wakes_at - at(0)).total_seconds())
+        return Trigger.CLOCK, "the clock", Facts(clock=at(self.now))
