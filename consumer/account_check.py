@@ -46,10 +46,15 @@ class Finding:
     wrong: bool = True
 
 
+def mirakl_account(endpoint: str, shop_id: int) -> str:
+    """The name of a shop's account at Mirakl in the store's budgets."""
+    return f"mirakl:{endpoint}:{shop_id}"
+
+
 def read_account(store: Store, clock: Clock, endpoint: str, shop_id: int, client: MiraklAccount) -> dict[str, Any]:
     """Read the account, if Mirakl allows the call now. Raises TooSoon, RemoteError, ConfigError, StoreUnavailable."""
     with store.transaction() as tx:
-        ends_at = budget_rows.spend(tx, f"mirakl:{endpoint}:{shop_id}", (A01_BUDGET,), clock.now())
+        ends_at = budget_rows.spend(tx, mirakl_account(endpoint, shop_id), (A01_BUDGET,), clock.now())
         if ends_at is not None:
             raise TooSoon("A01", ends_at)
     return client.read()

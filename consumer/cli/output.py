@@ -21,6 +21,11 @@ def fail(text: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def note(text: str) -> None:
+    """Print a line for the person on standard error."""
+    typer.echo(printable(text), err=True)
+
+
 def ask(question: str, yes: bool) -> None:
     """Ask for confirmation, unless --yes was given. A no ends the command with exit code 1."""
     if not yes:

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 import typer
 
 from adapters.store import shops as shop_rows
+from consumer.cli import shop_account
 from consumer.cli.opening import opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, fail, print_pairs, print_rows
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
 
-commands = group("Shops, and the switches of their effects.")
+commands = group("Shops, their accounts, and the switches of their effects.")
+commands.add_typer(shop_account.commands, name="account")
 
 
 @commands.command("list")
@@ -44,8 +46,6 @@ def shops_check(
     Example:
       orderflow shops check alpha
     """
-    from consumer import bootstrap, secrets  # noqa: PLC0415 - they import the whole service
-
     with opened(context, file) as session:
         tables = session.settings.shops
         if unknown := sorted(set(names or ()) - set(tables)):
@@ -53,15 +53,12 @@ def shops_check(
         rows: list[dict[str, Any]] = []
         refused: list[str] = []
         for name in names or sorted(tables):
-            key = secrets.secret(f"shops.{name}.api_key_file", tables[name].api_key_file)
-            client = bootstrap.account_client(tables[name], key, lambda *_: None, session.transport)
             try:
-                found = shops.check(session.store, session.clock, name, tables[name], client)
+                with shop_account.account_of(session, name) as account:
+                    found = shops.check(session.store, session.clock, name, account.table, account.client)
                 rows += [{"shop": name, **asdict(one)} for one in found]
             except NotPossible as error:
                 refused.append(str(error))  # the other shops are checked all the same
-            finally:
-                client.close()
     if rows or not refused:
         print_rows(rows, as_json)
     if refused:

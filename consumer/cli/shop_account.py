@@ -1,0 +1,92 @@
+"""`orderflow shops account`: what Mirakl holds of a shop, and how a person changes it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from consumer.cli.opening import Session, opened
+from consumer.cli.options import FILE, Config, Json, Reason, ShopName, Who, Yes, group
+from consumer.cli.output import BAD_ANSWER, ask, cell, note, print_json, print_pairs, print_rows
+from consumer.operations.errors import NotPossible
+from consumer.operations.shop_account import ShopAccount, fields_of
+
+commands = group("The shop's account at Mirakl.")
+
+Assignments = Annotated[list[str], typer.Argument(metavar="FIELD=VALUE", help="What to set. FIELD= clears the field.")]
+
+
+@commands.command("show")
+def account_show(context: typer.Context, shop: ShopName, *, file: Config = FILE, as_json: Json = False) -> None:
+    """Show the account: state, closing dates, model, counts, texts. No personal data, no bank data.
+
+    Mirakl allows one such read a day for each shop; `run` and `shops check` make the same read.
+
+    \b
+    Example:
+      orderflow shops account show alpha
+    """
+    with opened(context, file) as session, account_of(session, shop) as found:
+        account = found.show()
+    if as_json:
+        print_json(account)
+    else:
+        print_pairs(account)
+
+
+@commands.command("set")
+def account_set(
+    context: typer.Context,
+    shop: ShopName,
+    assignments: Assignments,
+    *,
+    reason: Reason,
+    file: Config = FILE,
+    as_json: Json = False,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Change named fields of the account. All others stay. Shows what changes, and asks.
+
+    Possible: closed_from, closed_to, description, recycling_policy, return_policy, shipping_country, shop_name,
+    web_site. A date without an offset is in UTC. Mirakl allows one change a day for each shop. Exit code 1 if Mirakl
+    refused a field.
+
+    \b
+    Example:
+      orderflow shops account set alpha closed_from=2026-12-24 closed_to=2027-01-02 --reason "Christmas"
+    """
+    fields = fields_of(assignments)
+    with opened(context, file) as session, account_of(session, shop) as account:
+        changes = account.preview(fields)
+        if not changes:
+            note("the account has these values already")
+            print_rows([], as_json)
+            return
+        for one in changes:
+            note(f"{one.field}: {cell(one.now) or '(empty)'} -> {cell(one.then) or '(empty)'}")
+        if any(one.now == "?" for one in changes):
+            note("? is not known: Mirakl allows one read of the account a day")
+        ask(f"change this at Mirakl for {shop}?", yes)
+        result = account.change(changes, who=who or session.user, why=reason)
+    print_rows([asdict(one) for one in result], as_json)
+    if any(one.error for one in result):
+        raise typer.Exit(BAD_ANSWER)
+
+
+@contextmanager
+def account_of(session: Session, shop: str) -> Iterator[ShopAccount]:
+    """The account of a configured shop, with a client that is closed at the end."""
+    from consumer import bootstrap, secrets  # noqa: PLC0415 - they import the whole service
+
+    table = session.settings.shops.get(shop)
+    if table is None:
+        raise NotPossible(f"the configuration has no shop {shop}")
+    key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
+    client = bootstrap.account_client(table, key, lambda *_: None, session.transport)
+    try:
+        yield ShopAccount(shop, table, client, session.store, session.clock)
+    finally:
+        client.close()

@@ -1,0 +1,212 @@
+"""What a person can see and change of a shop's account at Mirakl: A01 and A02 (docs/mirakl.md 5.1, 5.11).
+
+The account also holds personal data, bank data and invoicing data. None of that is shown, and none can be changed here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from adapters.errors import OutcomeUnknown, RemoteError
+from adapters.messages.text import instant
+from adapters.ports import Clock
+from adapters.remotes.mirakl_account import MiraklAccount
+from adapters.store import audit as audit_rows
+from adapters.store import budgets as budget_rows
+from adapters.store.budgets import BudgetWindow
+from adapters.store.transaction import Store
+from consumer.account_check import TooSoon, is_another_shop, mirakl_account, of_failure, read_account, stop_effects
+from consumer.config import ShopTable
+from consumer.operations.errors import NotPossible, require_reason
+
+#: Mirakl allows one call of A02 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
+A02_BUDGET: Final = BudgetWindow("A02", timedelta(days=1), 1)
+
+#: What is shown of the account, in this order. Everything that A01 has beside it stays unread.
+_SHOWN: Final = (
+    "shop_id",
+    "shop_name",
+    "shop_state",
+    "suspension_type",
+    "closed_from",
+    "closed_to",
+    "currency_iso_code",
+    "model",
+    "channels",
+    "domains",
+    "is_professional",
+    "premium",
+    "free_shipping",
+    "payment_method_mandatory",
+    "shipping_country",
+    "date_created",
+    "last_updated_date",
+    "orders_count",
+    "offers_count",
+    "evaluations_count",
+    "approval_rate",
+    "approval_delay",
+    "order_messages_response_delay",
+    "grade",
+    "description",
+    "return_policy",
+    "recycling_policy",
+)
+#: What is shown of objects inside the account: the name that is shown, the object and its field.
+_SHOWN_INSIDE: Final = (
+    ("kyc_status", "kyc", "status"),
+    ("lead_time_to_ship", "shipping", "lead_time_to_ship"),
+    ("web_site", "contact_informations", "web_site"),
+)
+_INSTANTS: Final = ("closed_from", "closed_to")
+_NEVER_EMPTY: Final = ("shop_name",)
+#: What may be changed: texts and dates that concern no person.
+SETTABLE: Final = (
+    *_INSTANTS,
+    "description",
+    "recycling_policy",
+    "return_policy",
+    "shipping_country",
+    "shop_name",
+    "web_site",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A field to change, with the value that the account has now. `now` is "?" if it could not be read today."""
+
+    field: str
+    now: str | None
+    then: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of one field. `error` is Mirakl's reason if the field was not changed, else ""."""
+
+    field: str
+    value: str | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShopAccount:
+    """The account of one configured shop, and how it is read and changed."""
+
+    name: str  # of the shop in the configuration
+    table: ShopTable
+    client: MiraklAccount
+    store: Store
+    clock: Clock
+
+    def show(self) -> dict[str, Any]:
+        """Read the account. Raises NotPossible if Mirakl does not allow the call yet, or refuses it; ConfigError."""
+        try:
+            return self._read()
+        except TooSoon as error:
+            raise NotPossible(f"{self.name}: {error}") from error
+
+    def preview(self, fields: Mapping[str, str | None]) -> list[Change]:
+        """Compare these fields with the account, and return those that would change.
+
+        If Mirakl allows no read of the account now, every field is returned, with "?" as its present value. Raises
+        NotPossible if the read is refused, or if the key belongs to another shop.
+        """
+        try:
+            account = self._read()
+        except TooSoon:
+            return [Change(field, "?", value) for field, value in fields.items()]
+        changes = [Change(field, _present(account, field), value) for field, value in fields.items()]
+        return [one for one in changes if (one.now or None) != one.then]
+
+    def change(self, changes: Sequence[Change], *, who: str, why: str) -> list[Changed]:
+        """Change these fields at Mirakl. The audit table gets the names of the fields, before the call.
+
+        Raises NotPossible if Mirakl does not allow the call yet, refuses it, or leaves its outcome unknown.
+        """
+        require_reason(why)
+        now, account = self.clock.now(), mirakl_account(self.table.endpoint, self.table.shop_id)
+        with self.store.transaction() as tx:
+            ends_at = budget_rows.spend(tx, account, (A02_BUDGET,), now)
+            if ends_at is not None:
+                raise NotPossible(f"{self.name}: {TooSoon('A02', ends_at)}")
+            subject = " ".join([self.name, *(one.field for one in changes)])
+            audit_rows.add(tx, who=who, act="account-set", subject=subject, why=why, at=now)
+        try:
+            errors = self.client.update({one.field: one.then for one in changes})
+        except OutcomeUnknown as error:
+            text = "A02 got no usable answer, so the fields may have changed: look at the account in Mirakl's portal"
+            raise NotPossible(f"{self.name}: {text}") from error
+        except RemoteError as error:
+            raise NotPossible(f"{self.name}: A02 {error.outcome} {error.words}".rstrip()) from error
+        refused = {one.field: f"{one.code}: {one.words}" for one in errors}
+        result = [Changed(one.field, one.then, refused.pop(one.field, "")) for one in changes]
+        return result + [Changed(field, None, error) for field, error in refused.items()]
+
+    def _read(self) -> dict[str, Any]:
+        """What is shown of the account. Another shop's account pauses the effects (docs/mirakl.md 2.1)."""
+        shop_id = self.table.shop_id
+        try:
+            account = read_account(self.store, self.clock, self.table.endpoint, shop_id, self.client)
+        except RemoteError as error:
+            raise NotPossible(f"{self.name}: A01 {error.outcome}: {of_failure(error).cure}") from error
+        if is_another_shop(account, shop_id):
+            found = account["shop_id"]
+            stop_effects(self.store, self.clock, self.name, found, shop_id)
+            text = f"the key belongs to shop {found}, the configuration says {shop_id}; every effect is paused now"
+            raise NotPossible(f"{self.name}: {text}")
+        return _shown(account)
+
+
+def fields_of(assignments: Sequence[str]) -> dict[str, str | None]:
+    """Read texts such as `closed_from=2026-12-24`. Nothing behind the = clears the field.
+
+    Raises NotPossible for a field that cannot be changed here, or a value that Mirakl would refuse.
+    """
+    fields: dict[str, str | None] = {}
+    for assignment in assignments:
+        field, equals, value = assignment.partition("=")
+        if not equals:
+            raise NotPossible(f"{assignment}: write it as FIELD=VALUE")
+        if field not in SETTABLE:
+            raise NotPossible(f"{field} cannot be changed here; possible are {', '.join(SETTABLE)}")
+        if field in fields:
+            raise NotPossible(f"{field} is named twice")
+        fields[field] = _value(field, value.strip())
+    closed_from, closed_to = fields.get("closed_from"), fields.get("closed_to")
+    if closed_from and closed_to and closed_to <= closed_from:
+        raise NotPossible("closed_to is not later than closed_from")
+    return fields
+
+
+def _shown(account: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {field: account.get(field) for field in _SHOWN}
+    for name, outer, inner in _SHOWN_INSIDE:
+        found = account.get(outer)
+        shown[name] = found.get(inner) if isinstance(found, dict) else None
+    return shown
+
+
+def _present(account: Mapping[str, Any], field: str) -> str | None:
+    """The value of a field as `fields_of` would write it."""
+    found = account.get(field)
+    if field in _INSTANTS and (at := instant(found)):
+        return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return None if found is None else str(found)
+
+
+def _value(field: str, text: str) -> str | None:
+    if not text:
+        if field in _NEVER_EMPTY:
+            raise NotPossible(f"{field} cannot be empty")
+        return None
+    if field in _INSTANTS:
+        at = instant(text)
+        if at is None:
+            raise NotPossible(f"{field}: {text} is no date, such as 2026-12-24 or 2026-12-24T18:00:00+01:00")
+        return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    if field == "shipping_country" and not (len(text) == 3 and text.isalpha() and text.isupper()):
+        raise NotPossible(f"{field}: {text} is no country code of three letters, such as GBR")
+    return text
