@@ -133,7 +133,8 @@ def plan_orders(
     opened: list[NewCommand] = []
     obsolete, revived, planned = [], [], []
     for row in rows:
-        wanted = plan(row.facts, policies.get(row.shop, Policy()))
+        policy = policies.get(row.shop, Policy())
+        wanted = plan(row.facts, policy)
         no_edge = wanted.state != row.state  # the table has no edge to the state that follows from the facts
         needed = {} if no_edge else {command.key: command for command in wanted.due}
         mine = commands_of.get(row.key, [])
@@ -149,7 +150,7 @@ def plan_orders(
             replace(
                 row,
                 attention=_attention(row, found, now),
-                read_after=read_after(row.facts),
+                read_after=read_after(row.facts, policy),
                 wake_at=wanted.wakes_at,
             )
         )

@@ -45,6 +45,7 @@ from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import AccountBudget, StoredGauges
+from consumer.missing import MissingOrders
 from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.relay import Relay
@@ -367,6 +368,7 @@ def new_poller(
         topic=base.settings.topics.snapshots,
         lease=lease or partial(base.leases.kept, poll_lease(shop)),
         store_dead_letters=base.orders.store_dead_letters,
+        note_missing=MissingOrders(base.store, base.orders, base.policies).note,
         overlap=timedelta(seconds=base.settings.shops[shop].poll_overlap_seconds),
         hooks=base.hooks,
     )

@@ -200,6 +200,8 @@ class DeadlinesTable(_Table):
     accept_margin_hours: Hours = 12
     #: A wait for the customer's money that lasts longer is told. It counts from the decision, or from the creation.
     payment_within_hours: Annotated[Hours, Field(gt=0)] = 48
+    #: An order that reads by id have not shown for so long is told as gone. Every open order is read once in this time.
+    gone_after_hours: Annotated[Hours, Field(gt=0)] = 24
     #: How long before `shipping_deadline` a missing shipment is told.
     shipping_margin_hours: Hours = 12
 
@@ -410,6 +412,7 @@ def policies(settings: Settings) -> dict[str, Policy]:
             accept_within=timedelta(hours=shop.deadlines.accept_within_hours),
             accept_margin=timedelta(hours=shop.deadlines.accept_margin_hours),
             payment_within=timedelta(hours=shop.deadlines.payment_within_hours),
+            gone_after=timedelta(hours=shop.deadlines.gone_after_hours),
             shipping_margin=timedelta(hours=shop.deadlines.shipping_margin_hours),
         )
         for name, shop in settings.shops.items()

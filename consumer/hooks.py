@@ -49,6 +49,8 @@ class PollResult:
     dead_letters: Counter[str] = field(default_factory=Counter)  # by reason
     complete: bool = True  # every page of every listing was read
     seen: set[str] = field(default_factory=set)  # ids of every order that was read
+    #: Ids of every order on a page, also of one that cannot be used: as json_slices finds them.
+    listed: set[str] = field(default_factory=set)
 
 
 class CallbackResult(StrEnum):

@@ -6,7 +6,7 @@ such a change. The cursor moves last, when every record is durable.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -110,10 +110,14 @@ class Poller:
         topic: str,
         lease: Callable[[], Lease],
         store_dead_letters: Callable[[Sequence[DeadLetter]], None],
+        note_missing: Callable[[str, Collection[str], datetime], Collection[str]],
         overlap: timedelta = OVERLAP,
         hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """`lease` returns the lease of the shop's polls, renewed. It raises Fenced if another process has the lease."""
+        """`lease` returns the lease of the shop's polls, renewed. It raises Fenced if another process has the lease.
+
+        `note_missing` notes that a read by id did not show some orders (missing.py).
+        """
         self._shop = shop
         self._mirakl = mirakl
         self._store = store
@@ -122,6 +126,7 @@ class Poller:
         self._topic = topic
         self._lease = lease
         self._store_dead_letters = store_dead_letters
+        self._note_missing = note_missing
         self._overlap = overlap
         self._hooks = hooks
         self._published = PublishedMemory()
@@ -142,18 +147,15 @@ class Poller:
             server_time = self._read(spool, OrdersQuery(states=SWEPT_STATES), result)
             since = _start_of_window(before, began, wide)
             self._read(spool, OrdersQuery(updated_from=since, updated_to=server_time or began), result)
-            asked = self._ids_to_ask_for(began)
+            asked = self._ids_to_ask_for(began, result)
+            refused: set[str] = set()
             for order_ids in batches_of_ids(asked):
-                self._read_by_id(spool, order_ids, result)
+                refused |= self._read_by_id(spool, order_ids, result)
             for page, read_at in spool.pages():
                 self._lease()
                 self._publish(page, read_at, result)
                 self._hooks.page_published(self._shop)
-        for order_id in asked:
-            if order_id in result.seen:
-                self._in_vain.shown(order_id)
-            else:
-                self._in_vain.not_shown(order_id, began)
+        self._remember_missing(asked, refused, began, result)
         if result.complete:
             # From the earlier of both clocks. If Mirakl sent a date far in the future, the polls would skip every
             # update until that date.
@@ -178,23 +180,40 @@ class Poller:
 
     # -- read ----------------------------------------------------------------------------------------------------
 
-    def _ids_to_ask_for(self, now: datetime) -> list[str]:
-        """Return the orders that wait for a read, without those that Mirakl did not show a short time ago."""
+    def _ids_to_ask_for(self, now: datetime, result: PollResult) -> list[str]:
+        """Return the orders that wait for a read, without those that this run has read already, and without those that
+        Mirakl did not show a short time ago."""
         waiting = order_rows.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
-        return [order_id for order_id in waiting if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
+        unread = (order_id for order_id in waiting if order_id not in result.listed)
+        return [order_id for order_id in unread if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
-    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> None:
-        """Read these orders. Their ids come from the OMS, so Mirakl may refuse one, and with it the whole listing. Then
-        the ids are halved until the refused one is alone, and that one is left out."""
+    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> set[str]:
+        """Read these orders. Their ids may come from the OMS, so Mirakl may refuse one, and with it the whole listing.
+        Then the ids are halved until the refused one is alone, and that one is left out. Returns those left out."""
         try:
             self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), result)
         except Rejected as error:
             middle = len(order_ids) // 2
             if not middle:
                 log.warning("id_refused", shop=self._shop, outcome=error.outcome)
-                return
-            self._read_by_id(spool, order_ids[:middle], result)
-            self._read_by_id(spool, order_ids[middle:], result)
+                return set(order_ids)
+            refused = self._read_by_id(spool, order_ids[:middle], result)
+            return refused | self._read_by_id(spool, order_ids[middle:], result)
+        return set()
+
+    def _remember_missing(
+        self, asked: Sequence[str], refused: Collection[str], began: datetime, result: PollResult
+    ) -> None:
+        """Remember which of these orders Mirakl did not show. An order that a read showed before is missed as a fact;
+        the others are asked for less and less often."""
+        shown = result.seen | result.listed
+        absent = [order_id for order_id in asked if order_id not in shown]
+        for order_id in set(asked) - set(absent):
+            self._in_vain.shown(order_id)
+        sure = [order_id for order_id in absent if order_id not in refused] if result.complete else []
+        noted = self._note_missing(self._shop, sure, began)
+        for order_id in set(absent) - set(noted):
+            self._in_vain.not_shown(order_id, began)
 
     def _read(self, spool: _Spool, query: OrdersQuery, result: PollResult) -> datetime | None:
         """Read every page of one listing into the spool. Returns Mirakl's time at the first page.
@@ -221,6 +240,7 @@ class Poller:
             back = OVERLAP_ORDERS
             is_first, has_new = not known, not known.issuperset(ids)
             known.update(ids)
+            result.listed.update(ids)
             if offset + len(ids) >= total if total is not None else not ids:
                 return first_time
             if not has_new or (is_first and total is not None and len(ids) < 2):

@@ -28,8 +28,10 @@ from statemachine.readings import (
     handed_over,
     import_known,
     is_foreign_tracking,
+    is_gone,
     last_answer,
     last_decision,
+    not_found_since_read,
     sent_quantity,
     unsent_parts,
 )
@@ -48,6 +50,8 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
     ended = {(token, one.kind) for one in facts.decisions for token in one.subject}
     found = {*_of_commands(facts, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
     found |= {*deadlines.passed(facts, policy)}
+    if is_gone(facts, policy):
+        found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
     if state.is_final:
         found |= {*_of_final(facts, state)}
     return tuple(sorted(one for one in found if (one.token, _ended_by(one)) not in ended))

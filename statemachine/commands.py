@@ -89,6 +89,7 @@ class Policy:
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
     payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer gets its reason
     ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
+    gone_after: timedelta = timedelta(days=1)  # an order that reads by id do not show for so long is gone
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
 
 

@@ -326,6 +326,7 @@ class Facts:
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()
     unread: tuple[Unread, ...] = ()
+    not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
     clock: datetime = EPOCH  # the time is at least this; rules of time ask nothing else (deadlines.py)
 
     @property

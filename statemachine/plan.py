@@ -16,6 +16,7 @@ from statemachine.readings import (
     is_foreign_tracking,
     is_pending,
     last_answer,
+    not_found_since_read,
     takes_tracking,
     tracking_held,
     unsent_parts,
@@ -126,10 +127,11 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
 # -- When a read is news -----------------------------------------------------------------------------------------
 
 
-def read_after(facts: Facts) -> datetime | None:
+def read_after(facts: Facts, policy: Policy) -> datetime | None:
     """A read that begins after this instant is news, even if the order has not changed (docs/rules.md 16, 17).
 
-    None: only a changed order is news. The poller reads waiting orders in its sweep, and the others by their ids.
+    None: only a changed order is news. The poller reads waiting orders in its sweep, and the others by their ids. An
+    order that is not at its end is news at least once in `gone_after`: so an order that Mirakl shows no more is missed.
     """
     snapshot, newest = facts.snapshot, facts.newest
     if snapshot is None or newest is None:
@@ -141,9 +143,11 @@ def read_after(facts: Facts) -> datetime | None:
     if snapshot.state == "SHIPPING":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.CONFIRM]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.CONFIRM]
-    best = best_tracking(facts)
-    if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
+    best, state = best_tracking(facts), state_of(facts)
+    if best and state in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
     # The newest read counts, also one with a state that we do not know. A late read of an old such state does not.
     pending = [wait for wait in waits if newest.read_at <= wait]
+    if not state.is_final and state is not State.SHIPPED:
+        pending.append(max([newest.read_at, *not_found_since_read(facts)[:1]]) + policy.gone_after)
     return min(pending, default=None)

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     UNKNOWN_LINE_STATE = "unknown_line_state"
     SHIPPED_BEFORE = "shipped_before"
     WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
+    GONE_FROM_MIRAKL = "gone_from_mirakl"
     ACCEPTANCE_DUE = "acceptance_due"
     PAYMENT_LATE = "payment_late"
     SHIPPING_DUE = "shipping_due"
@@ -256,6 +257,12 @@ REASONS: Final[Mapping[Reason, About]] = {
         "everything of the order is canceled or refunded, and the OMS has it",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
+    ),
+    Reason.GONE_FROM_MIRAKL: About(
+        "reads by the order's id have not shown the order for a day",
+        "Look for the order in Mirakl's portal, and ask the operator. If it is gone, stop it in the OMS, then "
+        "`orders settle ORDER --reason WHY`. It clears when a read shows the order.",
+        holds=_EVERY,
     ),
     Reason.ACCEPTANCE_DUE: About(
         "Mirakl waits for the seller's decision until the time shown, and that is near or over",

@@ -74,7 +74,7 @@ def _dated_ahead(stage: Stage) -> Script:
 def _gone(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.mirakl.remove(stage.order_id)
-    yield stage.told("gone")
+    yield stage.told("gone_from_mirakl")
 
 
 def _shuffled(stage: Stage) -> Script:
@@ -221,7 +221,7 @@ MIRAKL: Final[dict[str, Story]] = {
     # Until the acceptance, last_updated_date is more than a year ahead.
     "dated_ahead": Story(_dated_ahead),
     # Mirakl shows the order no longer. Orderflow tells it after a day.
-    "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone",), waits_for="a day"),
+    "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone_from_mirakl",)),
     # The members of the order's JSON have another order in every read.
     "shuffled": Story(_shuffled),
     # Mirakl gives ten orders a page, however many are asked for.

@@ -177,6 +177,14 @@ def seen(store: Store, shop: str, order_ids: Sequence[str]) -> Mapping[str, Seen
         return {row.order_id: Seen(row.content, row.read_after) for row in connection.execute(statement)}
 
 
+def of_shop(store: Store, shop: str, order_ids: Sequence[str]) -> list[OrderRow]:
+    """Return the orders of a shop with these ids."""
+    c = s.orders.c
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(s.orders).where(c.shop == shop, c.order_id.in_(order_ids)))
+        return [_order_of(row) for row in rows]
+
+
 def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> list[str]:
     """Ids of at most `limit` orders whose `read_after` has passed.
 

@@ -61,6 +61,8 @@ poll_overlap_seconds = {overlap}
 timeout_seconds = 5
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
+[shops.{name}.deadlines]
+gone_after_hours = {gone}
 [shops.{name}.oms]
 company_ref_id = {company}
 api_key_file = "secrets/oms.key"
@@ -120,6 +122,7 @@ def write_settings(
             company=COMPANIES[name],
             interval=0.5 / speed,
             overlap=5 / speed,
+            gone=5 / 3600 / speed,
             acceptance="known-skus" if name == "beta" else "all",
         )
     path.write_text(text)

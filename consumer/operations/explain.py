@@ -17,7 +17,6 @@ from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, Tracking
 from statemachine.machine import EventResult
-from statemachine.plan import read_after
 from statemachine.readings import (
     acceptance,
     best_tracking,
@@ -224,7 +223,7 @@ def _blocked(order: OrderRow) -> str:
 def _proof(facts: Facts, now: datetime) -> str:
     """The read that has to show what Mirakl answered yes to, or why it answered no (docs/rules.md 16, 19)."""
     snapshot = facts.snapshot
-    if snapshot is None or read_after(facts) is None:
+    if snapshot is None:
         return ""
     for kind, shown in _PROOFS.items():
         answer = last_answer(facts, kind)
@@ -326,7 +325,7 @@ def _what(row: JournalRow) -> str:
 def _snapshot(event: Event) -> str:
     snapshot = event.new_facts.newest
     if snapshot is None:
-        return "Mirakl was read"
+        return "Mirakl was asked for the order and did not show it" if event.new_facts.not_found else "Mirakl was read"
     bare = snapshot.state == "SHIPPING" and not snapshot.has_address
     return f"Mirakl shows {snapshot.state}" + (" without an address" if bare else "")
 

@@ -198,7 +198,7 @@ def test_an_order_from_its_first_read_to_shipped(world: World) -> None:
         assert order.state == state
         assert order.version == version
         assert world.open_commands() == commands
-        assert order.read_after == read_after(order.facts)
+        assert order.read_after == read_after(order.facts, Policy())
     journal = journal_rows.of_order(world.store, 1)
     assert [entry.version for entry in journal] == list(range(1, 10))  # docs/rules.md 11
     assert [(entry.before, entry.after) for entry in journal] == list(itertools.pairwise(path))

@@ -29,6 +29,8 @@ from consumer.poller import FIRST_WINDOW, OVERLAP, WIDE_WINDOW, Poller
 from statemachine.facts import EPOCH, Tracking
 from tests.consumer.rig import GRACE, SNAPSHOTS, AfterPage, Rig
 
+DAY = 86_400
+
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
@@ -512,6 +514,67 @@ def test_ids_that_mirakl_does_not_show_do_not_crowd_out_the_others(rig: Rig, mon
     rig.clock.advance(PUBLISHED_FOR.total_seconds())
     poller.run()
     assert mirakl.asked[-1][0].order_ids, "asked for again later"
+
+
+def test_an_order_gone_from_mirakl_for_a_day_is_told_and_makes_no_further_events(rig: Rig) -> None:
+    rig.imported()
+    rig.mirakl["alpha"].remove("1-A")
+    rig.poll(DAY - 60)
+    assert rig.row().facts.not_found == ()
+    rig.poll(120)
+    assert len(rig.row().facts.not_found) == 1
+    rig.poll(DAY - 1)
+    assert rig.attention() == []
+    rig.poll(2)
+    assert rig.attention() == ["gone_from_mirakl"]
+    rows = len(rig.journal())
+    for _ in range(5):
+        rig.poll(DAY)
+    assert len(rig.journal()) == rows
+
+
+def test_an_order_that_the_sweep_shows_is_published_once_a_day_and_asked_for_by_no_id(rig: Rig) -> None:
+    rig.imported()
+    reads = len(rig.records())
+    mirakl, poller = watched(rig)
+    for _ in range(25):
+        rig.clock.advance(DAY / 24)
+        poller.run()
+        rig.consume()
+    assert len(rig.records()) - reads == 1
+    assert [query for query, _ in mirakl.asked if query.order_ids] == []
+    assert rig.row().facts.not_found == ()
+
+
+def test_an_order_that_waits_for_its_payment_is_asked_for_by_id_so_that_it_is_missed(rig: Rig) -> None:
+    """No sweep shows it."""
+    rig.add("1-A", state="WAITING_DEBIT")
+    rig.poll()
+    rig.mirakl["alpha"].remove("1-A")
+    for _ in range(3):
+        rig.poll(DAY + 1)
+    assert "gone_from_mirakl" in rig.attention()
+
+
+@pytest.mark.parametrize("trouble", ["refused", "cut short"])
+def test_a_read_that_mirakl_refuses_or_cuts_short_does_not_show_that_an_order_is_gone(rig: Rig, trouble: str) -> None:
+    rig.imported()
+    rig.mirakl["alpha"].remove("1-A")
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        if "order_ids" not in request.url.params:
+            return None
+        asked.append(request)
+        if trouble == "refused":
+            return httpx.Response(400, json={"message": "no"})
+        return httpx.Response(200, content=b'{"orders": [], "total_count": 1}')
+
+    rig.nets["alpha"].hook = answer
+    for _ in range(4):
+        rig.poll(DAY + 1)
+    assert asked
+    assert rig.row().facts.not_found == ()
 
 
 def test_ids_of_many_bytes_keep_the_url_below_4_kb(rig: Rig) -> None:

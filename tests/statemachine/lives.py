@@ -127,6 +127,11 @@ def clock(seconds: float) -> Event:
     return event(Trigger.CLOCK, f"clock{seconds}", Facts(clock=at(seconds)))
 
 
+def not_found(seconds: float) -> Event:
+    """A read by id that did not show the order."""
+    return event(Trigger.SNAPSHOT, f"not found {seconds}", Facts(not_found=(at(seconds),)))
+
+
 @dataclass(frozen=True)
 class Life:
     """States that one order shows in turn, each with the workflow that it showed with it."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import reduce
 
 import pytest
 
 from statemachine import facts as f
+from statemachine import plan as plans
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import MAX_DISPROVED, Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
@@ -24,7 +26,7 @@ from statemachine.facts import (
     Tracking,
     join,
 )
-from statemachine.plan import plan, read_after
+from statemachine.plan import plan
 from statemachine.readings import unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
@@ -71,6 +73,13 @@ def kinds(facts: Facts, policy: Policy = POLICY) -> list[CommandKind]:
 
 def keys(facts: Facts, policy: Policy = POLICY) -> list[CommandKey]:
     return [command.key for command in due(facts, policy)]
+
+
+def read_after(facts: Facts) -> datetime | None:
+    """The instant of the proof that the order waits for; None if only the daily look is due."""
+    found, daily = plans.read_after(facts, POLICY), POLICY.gone_after
+    last = facts.newest.read_at if facts.newest else f.EPOCH
+    return None if found is not None and found >= last + daily else found
 
 
 def reasons(facts: Facts, policy: Policy = POLICY) -> list[Reason]:

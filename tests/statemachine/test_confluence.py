@@ -34,12 +34,13 @@ from statemachine.machine import EventResult, decide
 from statemachine.plan import plan, read_after
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
-from tests.statemachine.lives import Life, at, clock, event, lives, read, sent, snapshot_event
+from tests.statemachine.lives import Life, at, clock, event, lives, not_found, read, sent, snapshot_event
 
 POLICY = Policy(
     accept_within=timedelta(seconds=100),
     accept_margin=timedelta(seconds=20),
     payment_within=timedelta(seconds=100),
+    gone_after=timedelta(seconds=50),
     shipping_margin=timedelta(seconds=20),
 )
 TRACKINGS = (
@@ -132,7 +133,7 @@ def decisions(draw: st.DrawFn) -> Event:
     return event(Trigger.DECISION, f"decision{decision}", Facts(decisions=(decision,)))
 
 
-clocks = st.builds(clock, seconds)
+clocks = st.one_of(st.builds(clock, seconds), st.builds(not_found, seconds))
 
 
 @st.composite
@@ -167,7 +168,7 @@ def test_any_order_and_repetition_ends_the_same(history: tuple[list[Event], list
     assert wanted.attention == wanted_again.attention
     assert wanted.wakes_at == wanted_again.wakes_at
     assert {one.reason for one in wanted.attention} <= set(Reason)
-    assert read_after(facts) == read_after(facts_again)
+    assert read_after(facts, POLICY) == read_after(facts_again, POLICY)
 
 
 def last_writer_wins(one: Facts, other: Facts) -> Facts:
@@ -205,7 +206,8 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert join(a, a) == a
     both = join(a, b)
     assert both.clock == max(a.clock, b.clock)
-    for name in ("parts", "dispatches", "cancellations", "attempts", "answers", "rejections", "given_up", "decisions"):
+    ours = ("attempts", "answers", "rejections", "given_up", "decisions")
+    for name in ("parts", "dispatches", "cancellations", *ours, "not_found"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
 
 

@@ -212,9 +212,15 @@ class Stored:
         return [tuple(row) for row in self.sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
 
     def orders_but_their_clock(self) -> list[dict[str, object]]:
-        """The rows of all orders without `wake_at`, a column that the version before did not have."""
+        """The rows of all orders without `wake_at`, which the version before did not have.
+
+        Also without `read_after`: it is set for every open order now, which is read once a day.
+        """
         rows = self.sql("SELECT * FROM orders ORDER BY id")
-        return [{name: value for name, value in row._mapping.items() if name != "wake_at"} for row in rows]
+        return [
+            {name: value for name, value in row._mapping.items() if name not in ("wake_at", "read_after")}
+            for row in rows
+        ]
 
     def schema(self) -> list[tuple[object, ...]]:
         """Every table, column, index and constraint."""

@@ -4,6 +4,7 @@ The audit must find nothing. How it finds what is wrong is in tests/adapters/sim
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from statemachine.commands import Policy
 from tests.consumer.rig import Rig
 
 STEP_SECONDS = 0.5
+GONE_AFTER = timedelta(seconds=5)
 #: As consumer/demo/settings.py has them.
 POLICIES = {
-    "alpha": Policy(),
-    "beta": Policy(acceptance="known-skus", known_skus=frozenset(KNOWN_SKUS["beta"])),
+    "alpha": Policy(gone_after=GONE_AFTER),
+    "beta": Policy(acceptance="known-skus", known_skus=frozenset(KNOWN_SKUS["beta"]), gone_after=GONE_AFTER),
 }
 LIMIT_SECONDS = 120.0
 #: The answer is held in real time until the story goes on, which needs a thread of its own.

@@ -1,0 +1,44 @@
+"""Orders that Mirakl does not show any more, although it is asked for them by their ids."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+
+from adapters.store import orders as order_rows
+from adapters.store.transaction import Store
+from consumer.apply import OrderWriter
+from statemachine.commands import Policy
+from statemachine.events import Event, Trigger
+from statemachine.facts import Facts
+from statemachine.readings import is_next_miss
+
+#: The source of events that say that a read by id did not show an order.
+SOURCE: Final = "/orderflow/poller"
+
+
+class MissingOrders:
+    """Keeps as a fact that a read by id did not show an order that an earlier read had shown."""
+
+    def __init__(self, store: Store, orders: OrderWriter, policies: Mapping[str, Policy]) -> None:
+        self._store = store
+        self._orders = orders
+        self._policies = policies
+
+    def note(self, shop: str, order_ids: Collection[str], at: datetime) -> set[str]:
+        """Note that a read which began at `at` did not show these orders. Returns the ids for which that is news.
+
+        Raises StoreUnavailable.
+        """
+        policy = self._policies.get(shop, Policy())
+        if not order_ids:
+            return set()
+        rows = order_rows.of_shop(self._store, shop, list(order_ids))
+        missed = [row.order_id for row in rows if is_next_miss(row.facts, policy, at)]
+        if missed:
+            self._orders.apply([_not_found(shop, order_id, at) for order_id in missed])
+        return set(missed)
+
+
+def _not_found(shop: str, order_id: str, at: datetime) -> Event:
+    event_id = f"{at.isoformat()}:{shop}:{order_id}"
+    return Event(SOURCE, event_id, shop, order_id, Trigger.SNAPSHOT, at, Facts(not_found=(at,)))
