@@ -133,6 +133,16 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
     None: only a changed order is news. The poller reads waiting orders in its sweep, and the others by their ids. An
     order that is not at its end is news at least once in `gone_after`: so an order that Mirakl shows no more is missed.
     """
+    proof, newest, state = proof_after(facts), facts.newest, state_of(facts)
+    if newest is None or state.is_final or state is State.SHIPPED:
+        return proof
+    look = max([newest.read_at, *not_found_since_read(facts)[:1]]) + policy.gone_after
+    return look if proof is None else min(proof, look)
+
+
+def proof_after(facts: Facts) -> datetime | None:
+    """A read that begins after this instant shows what became of a call, or of a report of the OMS. None: none is
+    awaited."""
     snapshot, newest = facts.snapshot, facts.newest
     if snapshot is None or newest is None:
         return EPOCH if facts.parts else None
@@ -143,11 +153,9 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
     if snapshot.state == "SHIPPING":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.CONFIRM]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.CONFIRM]
-    best, state = best_tracking(facts), state_of(facts)
-    if best and state in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
+    best = best_tracking(facts)
+    if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
     # The newest read counts, also one with a state that we do not know. A late read of an old such state does not.
     pending = [wait for wait in waits if newest.read_at <= wait]
-    if not state.is_final and state is not State.SHIPPED:
-        pending.append(max([newest.read_at, *not_found_since_read(facts)[:1]]) + policy.gone_after)
     return min(pending, default=None)

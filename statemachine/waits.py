@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from statemachine.commands import Policy
 from statemachine.facts import DEBIT, EPOCH, Facts
-from statemachine.plan import Plan, read_after
+from statemachine.plan import Plan, proof_after
 from statemachine.readings import mirakl_state
 from statemachine.states import State
 
@@ -34,7 +34,7 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
     answers = {
         WaitsFor.CALL: bool(wanted.due),
         WaitsFor.PERSON: bool(wanted.attention),
-        WaitsFor.READ: read_after(facts) is not None,
+        WaitsFor.READ: proof_after(facts) is not None,
         WaitsFor.MIRAKL: _mirakl_goes_on(facts),
         WaitsFor.OMS: wanted.state is State.IMPORTED and _oms_goes_on(facts),
         WaitsFor.TIME: wanted.wakes_at is not None,

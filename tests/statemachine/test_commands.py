@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import reduce
 
 import pytest
 
 from statemachine import facts as f
-from statemachine import plan as plans
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import MAX_DISPROVED, Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
@@ -75,13 +73,6 @@ def keys(facts: Facts, policy: Policy = POLICY) -> list[CommandKey]:
     return [command.key for command in due(facts, policy)]
 
 
-def read_after(facts: Facts) -> datetime | None:
-    """The instant of the proof that the order waits for; None if only the daily look is due."""
-    found, daily = plans.read_after(facts, POLICY), POLICY.gone_after
-    last = facts.newest.read_at if facts.newest else f.EPOCH
-    return None if found is not None and found >= last + daily else found
-
-
 def reasons(facts: Facts, policy: Policy = POLICY) -> list[Reason]:
     return [one.reason for one in plan(facts, policy).attention]
 
@@ -116,13 +107,13 @@ def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
     answered_at_10 = answered(CommandKind.ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
     assert planned(waiting) == Planned(State.ACCEPTED)
-    assert read_after(waiting) == at(60)
+    assert proof_after(waiting) == at(60)
     in_grace = join(waiting, seen("WAITING_ACCEPTANCE", began=60).new_facts)
     assert state_of(in_grace) is State.ACCEPTED
     assert kinds(in_grace) == []
     too_late = join(waiting, seen("WAITING_ACCEPTANCE", began=61).new_facts)
     assert state_of(too_late) is State.WAITING_ACCEPTANCE
-    assert read_after(too_late) is None
+    assert proof_after(too_late) is None
     assert keys(too_late) == [CommandKey(CommandKind.ACCEPT, "accept", 1)]
 
 
@@ -144,7 +135,7 @@ def test_a_400_needs_a_person_only_after_the_next_read() -> None:
     facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=content, when=5))
     assert kinds(facts) == []
     assert reasons(facts) == []
-    assert read_after(facts) == at(5)
+    assert proof_after(facts) == at(5)
     assert reasons(join(facts, seen("WAITING_ACCEPTANCE", began=6).new_facts)) == [Reason.ACCEPT_REJECTED]
     moved_on = join(facts, seen("WAITING_DEBIT", updated=1, began=6).new_facts)
     assert state_of(moved_on) is State.AWAITING_PAYMENT
@@ -531,7 +522,7 @@ def test_a_carrier_that_mirakl_shows_without_a_number_is_no_foreign_tracking() -
 
 def test_a_read_of_an_unknown_state_ends_the_wait_for_a_read() -> None:
     odd = replace(read("SHIPPING", updated=9, began=99), state="ON_HOLD", rank=-1, digest="odd")
-    assert read_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
+    assert proof_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
 
 
 def test_a_late_read_of_an_old_unknown_state_proves_nothing() -> None:
@@ -539,7 +530,7 @@ def test_a_late_read_of_an_old_unknown_state_proves_nothing() -> None:
     odd = replace(read("SHIPPING", updated=-9, began=99), state="ON_HOLD", rank=-1, digest="odd")
     facts = known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))
     assert planned(facts) == Planned(State.ACCEPTED)
-    assert read_after(facts) == at(50)
+    assert proof_after(facts) == at(50)
 
 
 def test_an_unknown_state_parks_the_order_and_needs_a_person() -> None:
@@ -560,11 +551,11 @@ def test_an_order_known_from_the_oms_alone_is_new_and_asked_for() -> None:
     """docs/rules.md 5."""
     facts = known(spoke())
     assert state_of(facts) is State.NEW
-    assert read_after(facts) == f.EPOCH
+    assert proof_after(facts) == f.EPOCH
 
 
 def test_the_proof_of_a_tracking_is_asked_for_after_shipping_too() -> None:
     facts = known(seen("SHIPPED"), sent(), answered(CommandKind.TRACK, carries=T1_KEY, answered=10))
-    assert read_after(facts) == at(60)
-    assert read_after(join(facts, seen("SHIPPED", began=61, tracking=T1).new_facts)) is None
+    assert proof_after(facts) == at(60)
+    assert proof_after(join(facts, seen("SHIPPED", began=61, tracking=T1).new_facts)) is None
     assert answer(CommandKind.TRACK, answered=10).proof_after == at(60)

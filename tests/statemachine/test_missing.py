@@ -62,6 +62,10 @@ def test_an_open_order_is_read_once_a_day_and_a_missed_one_a_day_after_it_was_mi
         assert due(snapshot_event(read(state))) is None
 
 
+def test_an_order_of_which_only_an_unknown_state_is_known_is_read_once_a_day_too() -> None:
+    assert due(snapshot_event(read("ON_THE_MOON"))) == at(DAY)
+
+
 def test_only_the_first_miss_and_the_one_that_proves_it_are_kept() -> None:
     assert is_news(DAY, *IMPORTED)
     missed = (*IMPORTED, not_found(DAY))
