@@ -24,7 +24,7 @@ from statemachine.facts import (
     Tracking,
     join,
 )
-from statemachine.plan import plan
+from statemachine.plan import plan, proof_after
 from statemachine.readings import unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
