@@ -217,6 +217,9 @@ class ShopTable(_Table):
     poll_overlap_seconds: Seconds = 300
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
+    #: Of `known-skus`: what becomes of lines whose SKU the file does not name. `hold`: a person decides about the
+    #: order; `refuse`: OR21 refuses these lines and accepts the others.
+    unknown_skus: Literal["hold", "refuse"] = "hold"
     not_before: datetime = EPOCH
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported.
@@ -407,6 +410,7 @@ def policies(settings: Settings) -> dict[str, Policy]:
         name: Policy(
             acceptance=shop.acceptance,
             known_skus=known_skus(name, shop),
+            unknown_skus=shop.unknown_skus,
             not_before=shop.not_before,
             centres=shop.fulfilment_centres | {""},
             accept_within=timedelta(hours=shop.deadlines.accept_within_hours),

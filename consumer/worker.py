@@ -52,9 +52,9 @@ from consumer.tries import (
 )
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy, Remote
-from statemachine.facts import RESTORED, Answer, Attempt, DecisionKind, Facts, GiveUp, Rejection
+from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Rejection
 from statemachine.plan import plan
-from statemachine.readings import best_tracking, tracking_held
+from statemachine.readings import answers_of_lines, best_tracking, tracking_held
 
 log = structlog.get_logger("orderflow.worker")
 
@@ -211,9 +211,8 @@ class Worker:
             raise LeaseLost
         match claim.command.kind:
             case CommandKind.ACCEPT:
-                decision = claim.command.carries == DecisionKind.ACCEPT
                 self._about_to_send(claim)
-                shop.mirakl.accept(order_id, {line.id: decision for line in snapshot.lines})
+                shop.mirakl.accept(order_id, answers_of_lines(claim.command.carries, snapshot.lines))
             case CommandKind.IMPORT:
                 payload = self._payload(claim, shop)
                 self._about_to_send(claim, payload)

@@ -83,6 +83,7 @@ class Policy:
 
     acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": a person decides if an SKU is not known
     known_skus: frozenset[str] = frozenset()
+    unknown_skus: str = "hold"  # "hold": a person decides; "refuse": their lines are refused, the others accepted
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
     accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
@@ -98,7 +99,7 @@ class CommandKey:
     """Unique for each order. A call that is made again has the next round, and so another key."""
 
     kind: CommandKind
-    carries: str  # of accept_order: accept or refuse; of send_tracking: the tracking; else empty
+    carries: str  # of accept_order: accept, refuse or accept:ID,ID; of send_tracking: the tracking; else empty
     round: int
 
     def __str__(self) -> str:

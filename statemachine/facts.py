@@ -283,7 +283,7 @@ class DecisionKind(StrEnum):
     """What a person can decide about an order."""
 
     ACCEPT = "accept"  # answer Mirakl yes, even if the shop's policy does not
-    REFUSE = "refuse"  # answer Mirakl no, for every line
+    REFUSE = "refuse"  # answer Mirakl no
     HOLD = "hold"  # make no call of the order until it is released
     SETTLE = "settle"  # mark reasons that inform as seen
     RELEASE = "release"  # end a hold, or let calls go that wait for a person
@@ -297,7 +297,7 @@ class Decision:
     """What a person decided. `subject` is what it covers.
 
     settle, release: tokens of attention (reasons.py). retry, handled: keys of commands (commands.py). accept, refuse:
-    ids of lines; none means every line.
+    ids of lines, and all others get the other answer; none means every line.
     """
 
     at: datetime

@@ -7,7 +7,7 @@ from datetime import datetime
 from statemachine import deadlines
 from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
-from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
+from statemachine.facts import EPOCH, Facts, Snapshot
 from statemachine.readings import (
     acceptance,
     all_sent,
@@ -73,7 +73,7 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
         yield Need(CommandKind.CONFIRM, "", basis_of(carried(held), snapshot.workflow))
 
 
-def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> DecisionKind | None:
+def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> str | None:
     """What to answer Mirakl, or None if no answer is needed.
 
     An order that the OMS has already sent needs the answer too, because Mirakl still waits for it.

@@ -1,5 +1,7 @@
 """Questions that several rules ask of the facts of an order."""
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 
@@ -168,15 +170,46 @@ def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
     return max((one for one in facts.decisions if one.kind in kinds), default=None)
 
 
-def acceptance(facts: Facts, policy: Policy) -> DecisionKind | None:
-    """What to answer Mirakl: ACCEPT, REFUSE, or None if a person has to decide."""
+def acceptance(facts: Facts, policy: Policy) -> str | None:
+    """What to answer Mirakl, as a command carries it: accept, refuse, or `accept:ID,ID` if only these lines are
+    accepted. None if a person has to decide."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
     decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
-        return decision.kind
-    if facts.snapshot is None or policy.acceptance == "hold":
+        if not decision.subject:
+            return decision.kind
+        wanted = decision.kind is DecisionKind.ACCEPT
+        return _answer(lines, {line.id for line in lines if (line.id in decision.subject) == wanted})
+    if not lines or policy.acceptance == "hold":
         return None
-    skus = {line.sku for line in facts.snapshot.lines}
-    return DecisionKind.ACCEPT if policy.acceptance == "all" or skus <= policy.known_skus else None
+    unknown = unknown_skus(facts, policy)
+    if not unknown:
+        return DecisionKind.ACCEPT
+    if policy.unknown_skus == "hold":
+        return None
+    return _answer(lines, {line.id for line in lines if line.sku not in unknown})
+
+
+def unknown_skus(facts: Facts, policy: Policy) -> tuple[str, ...]:
+    """The SKUs that keep an order from its acceptance, because the shop's list of known ones does not name them."""
+    if facts.snapshot is None or policy.acceptance != "known-skus":
+        return ()
+    return tuple(sorted({line.sku for line in facts.snapshot.lines} - policy.known_skus))
+
+
+def _answer(lines: Sequence[Line], yes: AbstractSet[str]) -> str:
+    accepted = sorted(line.id for line in lines if line.id in yes)
+    if len(accepted) == len(lines):
+        return DecisionKind.ACCEPT
+    return f"{DecisionKind.ACCEPT}:{','.join(accepted)}" if accepted else DecisionKind.REFUSE
+
+
+def answers_of_lines(carries: str, lines: Sequence[Line]) -> dict[str, bool]:
+    """For each line whether an acceptance that carries this accepts it. OR21 names every line of the order."""
+    if carries in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
+        return {line.id: carries == DecisionKind.ACCEPT for line in lines}
+    yes = carries.removeprefix(f"{DecisionKind.ACCEPT}:").split(",")
+    return {line.id: line.id in yes for line in lines}
 
 
 def best_tracking(facts: Facts) -> Tracking:

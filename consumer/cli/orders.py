@@ -246,25 +246,31 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
 
 
 @_decision(DecisionKind.ACCEPT)
-def _accept() -> dict[str, Any]:
-    """Accept an order, even if the shop's policy does not.
+def _accept(
+    *, line: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this line; may be given again.")] = None
+) -> dict[str, Any]:
+    """Accept an order, even if the shop's policy does not. With --line all other lines are refused.
 
     \b
-    Example:
+    Examples:
       orderflow orders accept 5f4dcc3b-A --reason "agreed with the warehouse"
+      orderflow orders accept 5f4dcc3b-A --line 5f4dcc3b-A-1 --reason "the other mug is sold out"
     """
-    return {}
+    return {"lines": line or ()}
 
 
 @_decision(DecisionKind.REFUSE)
-def _refuse() -> dict[str, Any]:
-    """Refuse every line of an order. Mirakl informs the customer.
+def _refuse(
+    *, line: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this line; may be given again.")] = None
+) -> dict[str, Any]:
+    """Refuse every line of an order. Mirakl informs the customer. With --line all other lines are accepted.
 
     \b
-    Example:
+    Examples:
       orderflow orders refuse 5f4dcc3b-A --reason "agreed with the warehouse"
+      orderflow orders refuse 5f4dcc3b-A --line 5f4dcc3b-A-2 --reason "sold out"
     """
-    return {}
+    return {"lines": line or ()}
 
 
 @_decision(DecisionKind.HOLD)

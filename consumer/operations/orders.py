@@ -62,6 +62,7 @@ class Act:
     only: Collection[str] = ()  # of settle: the reasons that it ends
     tracking: Tracking = field(default_factory=Tracking)  # of sent
     call: str = ""  # of handled: the kind of the call
+    lines: Collection[str] = ()  # of accept, refuse: ids of these lines; all others get the other answer
 
 
 def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shops: Collection[str]) -> OrderRow:
@@ -121,6 +122,7 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
     match act.kind:
         case DecisionKind.ACCEPT | DecisionKind.REFUSE:
             _require_waiting_for_answer(order)
+            subject = _lines(order, act.lines)
         case DecisionKind.HOLD:
             _require_not_final(order)
             if any(one.reason == Reason.HELD for one in order.attention):
@@ -196,6 +198,16 @@ def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: T
                 f"{_name(order)}: an import may have reached the OMS, which would send the goods again; "
                 "look in the OMS first, and wait until its outcome is known"
             )
+
+
+def _lines(order: OrderRow, lines: Collection[str]) -> tuple[str, ...]:
+    """The ids of lines that a decision names. Raises NotPossible if the order has no such line."""
+    known = {line.id for line in order.facts.snapshot.lines} if order.facts.snapshot else set()
+    if foreign := sorted({*lines} - known):
+        raise NotPossible(
+            f"{_name(order)} has no line {', '.join(foreign)}; it has: {', '.join(sorted(known)) or 'none'}"
+        )
+    return tuple(sorted({*lines}))
 
 
 def _require_waiting_for_answer(order: OrderRow) -> None:

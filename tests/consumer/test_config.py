@@ -324,6 +324,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert alpha.oms.api_key_file == tmp_path / "o.key"
     assert alpha.oms.callback_secret_file is None
     assert alpha.known_skus_file == tmp_path / "skus"
+    assert alpha.unknown_skus == "hold"
 
 
 @pytest.mark.parametrize("url", ["sqlite:////var/lib/orderflow.db", "sqlite:///:memory:"])
@@ -431,6 +432,12 @@ def test_known_skus_are_one_a_line(tmp_path: Path) -> None:
         config.known_skus("alpha", alpha)
     (tmp_path / "skus").write_text("MUG\n\n TEE \n", encoding="utf-8")
     assert config.known_skus("alpha", alpha) == {"MUG", "TEE"}
+
+
+def test_unknown_skus_are_refused_where_the_shop_says_so(tmp_path: Path) -> None:
+    (tmp_path / "skus").write_text("MUG\n", encoding="utf-8")
+    text = shop(acceptance='"known-skus"', known_skus_file='"skus"', unknown_skus='"refuse"')
+    assert config.policies(load(written(tmp_path, text)))["alpha"].unknown_skus == "refuse"
 
 
 def test_deadlines_of_a_shop_become_its_policy_and_impossible_ones_are_refused(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class Remotes:
 
     def __init__(self) -> None:
         self.ends: RemoteError | None = None
+        self.accepted: Mapping[str, bool] = {}  # what the last OR21 said of each line
 
     def _end(self) -> None:
         if self.ends is not None:
@@ -42,6 +43,7 @@ class Remotes:
 
     def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
         self._end()
+        self.accepted = decisions
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
         self._end()

@@ -36,9 +36,10 @@ def do(
     only: Collection[str] = (),
     tracking: Tracking = Tracking(),
     call: str = "",
+    lines: Collection[str] = (),
 ) -> OrderRow:
     desk.clock.advance(1)
-    act = Act(kind, "ana", why, desk.clock.now(), only, tracking, call)
+    act = Act(kind, "ana", why, desk.clock.now(), only, tracking, call, lines)
     return decide(desk.store, desk.orders, desk.row, act, shops=shops)
 
 
@@ -323,6 +324,47 @@ def test_a_refusal_replaces_the_acceptance_that_was_due(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     do(desk, DecisionKind.REFUSE)
     assert calls(desk) == [Call("accept_order", "accept", 0, "obsolete"), Call("accept_order", "refuse", 0, "open")]
+
+
+def test_lines_are_accepted_and_all_others_refused(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, DecisionKind.ACCEPT, lines=["L2"])
+    desk.work()
+    assert desk.remotes.accepted == {"L1": False, "L2": True}
+
+
+def test_lines_are_refused_and_all_others_accepted(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, DecisionKind.REFUSE, lines=["L2"])
+    desk.work()
+    assert desk.remotes.accepted == {"L1": True, "L2": False}
+
+
+@pytest.mark.parametrize(("kind", "answer"), [(DecisionKind.ACCEPT, "accept"), (DecisionKind.REFUSE, "refuse")])
+def test_all_lines_named_are_the_whole_order(desk: Desk, kind: DecisionKind, answer: str) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, kind, lines=["L2", "L1"])
+    assert calls(desk)[-1] == Call("accept_order", answer, 0, "open")
+
+
+def test_a_line_that_the_order_does_not_have_is_named(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    with pytest.raises(NotPossible, match="has no line L3; it has: L1, L2"):
+        do(desk, DecisionKind.REFUSE, lines=["L3", "L1"])
+
+
+def test_unknown_skus_are_refused_by_policy_and_the_others_accepted(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Policy("known-skus", frozenset({"TEE"}), "refuse"))
+    desk.shows("WAITING_ACCEPTANCE")
+    assert desk.row.attention == ()
+    desk.work()
+    assert desk.remotes.accepted == {"L1": False, "L2": True}
+
+
+def test_an_order_of_unknown_skus_alone_is_refused_by_policy(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Policy("known-skus", frozenset({"CAP"}), "refuse"))
+    desk.shows("WAITING_ACCEPTANCE")
+    assert calls(desk) == [Call("accept_order", "refuse", 0, "open")]
 
 
 def test_the_newest_answer_counts(desk: Desk) -> None:
