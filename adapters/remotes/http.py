@@ -66,6 +66,19 @@ class Reply:
         return outcome_of(self.status)
 
 
+class BodyTooLong(httpx.ReadError):
+    """The answer is longer than we read. Its name stands in the words of the RemoteError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Takes the body of a 2xx answer piece by piece, so that a large body is never in memory as a whole."""
+
+    write: Callable[[bytes], object]
+    max_bytes: int
+    max_seconds: float  # from the start of the call to the last piece
+
+
 def ambiguous_failure(*, writes: bool) -> type[RemoteError]:
     """The class of the error for a call that may have reached the remote.
 
@@ -146,17 +159,21 @@ class Remote:
         authorization: str,
         params: Mapping[str, str] | None = None,
         content: bytes | None = None,
+        sink: Sink | None = None,
     ) -> T:
         """Send one request, and return the result of `read` for the answer. Calls `on_call` once, with the outcome.
 
-        Raises RemoteError, from the call itself or from `read`.
+        With a `sink` the body of a 2xx answer goes there, and `read` gets an answer without a body. Raises RemoteError,
+        from the call itself or from `read`, and what the sink raises.
         """
         outcome: str = CallOutcome.NETWORK
         started = perf_counter()
         try:
             headers = _headers(operation, authorization, content)
+            if sink is not None:
+                headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # a small piece cannot become a large one
             request = self._request(operation, method, path, params=params, headers=headers, content=content)
-            reply = self._exchange(operation, request, started)
+            reply = self._exchange(operation, request, started, sink)
             outcome = reply.outcome
             return read(reply)
         except RemoteError as error:
@@ -172,12 +189,12 @@ class Remote:
         except (httpx.InvalidURL, UnicodeError) as error:
             raise Rejected(operation, CallOutcome.OTHER_4XX, words=type(error).__name__) from None
 
-    def _exchange(self, operation: str, request: httpx.Request, started: float) -> Reply:
+    def _exchange(self, operation: str, request: httpx.Request, started: float, sink: Sink | None) -> Reply:
         # Errors are raised `from None`, because the texts of httpx's errors contain addresses and headers.
         try:
             response = self._client.send(request, stream=True)
             try:
-                return Reply(response.status_code, response.headers, self._body(response, started))
+                return Reply(response.status_code, response.headers, self._body(response, started, sink))
             finally:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -185,19 +202,24 @@ class Remote:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
             _fail(ambiguous_failure(writes=request.method != "GET"), operation, error)
 
-    def _body(self, response: httpx.Response, started: float) -> bytes:
-        """Read the whole body, within a limit for all pieces together.
+    def _body(self, response: httpx.Response, started: float, sink: Sink | None) -> bytes:
+        """Read the whole body, within a limit for all pieces together. What goes to the sink is not returned.
 
         httpx limits only the wait for each piece. A remote that sends one byte at a time could hold the call longer
         than the lease of its command.
         """
         body = bytearray()
+        into = Sink(body.extend, _MAX_BODY_BYTES, 2 * self._timeout_seconds)
+        if sink is not None and response.is_success:
+            into = sink
+        size = 0
         for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > _MAX_BODY_BYTES:
-                raise httpx.ReadError("too long")
-            if perf_counter() - started > 2 * self._timeout_seconds:
+            size += len(chunk)
+            if size > into.max_bytes:
+                raise BodyTooLong("too long")
+            if perf_counter() - started > into.max_seconds:
                 raise httpx.ReadTimeout("too slow")
+            into.write(chunk)
         return bytes(body)
 
     def close(self) -> None:

@@ -1,18 +1,35 @@
-"""Mirakl's seller API for the shop's own account: A01, A02 (docs/mirakl.md 2, 5.1, 5.11)."""
+"""Mirakl's seller API for the shop's account and documents: A01, A02, S30, S31, S33 (docs/mirakl.md 2, 5.1, 5.11)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from adapters.errors import OutcomeUnknown, Retryable, Unreadable
 from adapters.messages.json_slices import load_object
-from adapters.messages.text import storable
+from adapters.messages.text import instant, storable
 from adapters.ports import OnCall
-from adapters.remotes.http import CallOutcome, Remote, Reply
+from adapters.remotes.http import CallOutcome, Remote, Reply, Sink
 from adapters.remotes.mirakl import failure
+
+T = TypeVar("T")
+
+#: The largest download. The documents of a shop are scans of papers.
+MAX_DOWNLOAD_BYTES: Final = 256 * 1024 * 1024
+_DOWNLOAD_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A business document of the shop, such as a proof of identity. Its name can hold personal data."""
+
+    id: int
+    file_name: str
+    type: str
+    uploaded_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +66,7 @@ class MiraklAccount:
 
         Raises Retryable if a 2xx answer is not a JSON object: then a proxy answered, and not Mirakl.
         """
-        return self._remote.call(
-            "A01", "GET", "/api/account", _account, authorization=self._api_key().strip(), params=self._shop
-        )
+        return self._ask("A01", "GET", "/api/account", _account)
 
     def update(self, fields: Mapping[str, str | None]) -> list[FieldError]:
         """A02: set these fields of the account, and leave all others as they are. None clears a field.
@@ -68,6 +83,37 @@ class MiraklAccount:
             params=self._shop,
             content=json.dumps(fields).encode(),
         )
+
+    def documents(self) -> list[Document]:
+        """S30: list the documents. Raises Retryable if a 2xx answer is no such list."""
+        return self._ask("S30", "GET", "/api/shops/documents", _documents)
+
+    def download(self, ids: Sequence[int], write: Callable[[bytes], object]) -> None:
+        """S31: hand the documents with these ids to `write`, piece by piece: one as it is, several in a ZIP archive.
+
+        Raises Retryable if the answer breaks off, is larger than MAX_DOWNLOAD_BYTES or is a page of a proxy: then what
+        was written is of no use.
+        """
+        params = {"document_ids": ",".join(str(one) for one in ids)}
+        sink = Sink(write, MAX_DOWNLOAD_BYTES, _DOWNLOAD_SECONDS)
+        self._ask("S31", "GET", "/api/shops/documents/download", _downloaded, params=params, sink=sink)
+
+    def delete_document(self, document_id: int) -> None:
+        """S33: delete a document."""
+        self._ask("S33", "DELETE", f"/api/shops/documents/{document_id}", _deleted)
+
+    def _ask(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        read: Callable[[Reply], T],
+        *,
+        params: Mapping[str, str] | None = None,
+        sink: Sink | None = None,
+    ) -> T:
+        key, all_params = self._api_key().strip(), {**(params or {}), **self._shop}
+        return self._remote.call(operation, method, path, read, authorization=key, params=all_params, sink=sink)
 
 
 def _account(reply: Reply) -> dict[str, Any]:
@@ -93,3 +139,36 @@ def _field_error(error: Any) -> FieldError:
     texts = error if isinstance(error, dict) else {}
     field, code, words = (storable(str(texts.get(name) or ""), 500) for name in ("field", "code", "message"))
     return FieldError(field, code, words)
+
+
+def _documents(reply: Reply) -> list[Document]:
+    if not 200 <= reply.status < 300:
+        raise failure("S30", reply, writes=False)
+    try:
+        listed = load_object(reply.body)["shop_documents"]
+    except (Unreadable, KeyError):
+        listed = None
+    if not isinstance(listed, list):
+        raise Retryable("S30", CallOutcome.BODY_ERROR, status=reply.status)
+    return [*_readable(listed)]
+
+
+def _readable(listed: Sequence[Any]) -> Iterator[Document]:
+    """The documents that have an id. Others can be neither downloaded nor deleted."""
+    for one in listed:
+        number = one.get("id") if isinstance(one, dict) else None
+        if isinstance(number, int) and not isinstance(number, bool):
+            name, kind = (storable(str(one.get(field) or ""), 500) for field in ("file_name", "type"))
+            yield Document(number, name, kind, instant(one.get("date_uploaded")))
+
+
+def _downloaded(reply: Reply) -> None:
+    if not 200 <= reply.status < 300:
+        raise failure("S31", reply, writes=False)
+    if reply.headers.get("Content-Type", "").startswith(("text/html", "application/json")):
+        raise Retryable("S31", CallOutcome.BODY_ERROR, status=reply.status)
+
+
+def _deleted(reply: Reply) -> None:
+    if not 200 <= reply.status < 300:
+        raise failure("S33", reply, writes=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from adapters.store import shops as shop_rows
-from consumer.cli import shop_account
+from consumer.cli import shop_account, shop_documents
 from consumer.cli.opening import opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, fail, print_pairs, print_rows
@@ -15,6 +15,7 @@ from consumer.operations.errors import NotPossible
 
 commands = group("Shops, their accounts, and the switches of their effects.")
 commands.add_typer(shop_account.commands, name="account")
+commands.add_typer(shop_documents.commands, name="documents")
 
 
 @commands.command("list")
