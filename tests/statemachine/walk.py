@@ -191,10 +191,13 @@ class Walk:
         new = Facts(attempts=(Attempt(command.kind, command.carries),))
         if command.kind is CommandKind.TRACK:
             new = replace(new, sent=(best_tracking(self.facts),))
-        if command.kind is CommandKind.IMPORT and self.facts.snapshot:
-            owed = [(line.id, line.quantity or 1) for line in self.facts.snapshot.owed_lines]
-            new = replace(new, handovers=(Handover(at(self.now), tuple(owed)),))
+        if command.kind is CommandKind.IMPORT:
+            new = replace(new, handovers=self._handovers())
         return Trigger.CALL, f"{command.kind}#{command.round} claimed", new
+
+    def _handovers(self) -> tuple[Handover, ...]:
+        owed = self.facts.snapshot.owed_lines if self.facts.snapshot else ()
+        return (Handover(at(self.now), tuple((line.id, line.quantity or 1) for line in owed)),)
 
     def _result(self, one: Command) -> tuple[str, Facts]:
         instant = at(self.now)
@@ -286,6 +289,12 @@ class Walk:
             tracking = self.random.choice(TRACKINGS)
             word = Dispatch(f.VOUCHED, at(self.now), tracking, covers="order", told_at=at(self.now))
             new = replace(new, dispatches=(word,))
+        if kind is DecisionKind.HANDLED:
+            key = CommandKey.parse(subject[0])
+            answer = Answer(key.kind, key.carries, key.round, at(self.now), at(self.now))
+            new = replace(new, answers=(answer,))
+            if key.kind is CommandKind.IMPORT:
+                new = replace(new, handovers=self._handovers())
         return Trigger.DECISION, f"{kind} {' '.join(subject)}", new
 
     def _acts(self) -> Iterator[tuple[DecisionKind, tuple[str, ...]]]:
@@ -308,10 +317,14 @@ class Walk:
             yield DecisionKind.SETTLE, tuple(seen)
             yield DecisionKind.SETTLE, (self.random.choice(seen),)
         if again := self._without_success():
-            yield DecisionKind.RETRY, again
+            yield DecisionKind.RETRY, tuple(str(key.next_round) for key in again)
+        under_way = {one.kind for one in self.in_flight}
+        for key in (*(one.key for one in self.plan.due), *again):
+            if key.kind not in under_way:
+                yield DecisionKind.HANDLED, (str(key),)
 
-    def _without_success(self) -> tuple[str, ...]:
-        """The keys that a retry opens: the last round of each call, if it was refused, given up, or never applied."""
+    def _without_success(self) -> tuple[CommandKey, ...]:
+        """The last round of each call, if it was refused, given up, or never applied."""
         never_applied = {one.command for one in self.plan.attention if one.reason is Reason.NOT_APPLIED}
         last: dict[tuple[str, str], Answer | Rejection | GiveUp] = {}
         ends: tuple[Answer | Rejection | GiveUp, ...]
@@ -321,7 +334,7 @@ class Walk:
             if before is None or before.round < end.round:
                 last[end.kind, end.carries] = end
         return tuple(
-            str(CommandKey(CommandKind(end.kind), end.carries, end.round + 1))  # type: ignore[call-arg]
+            CommandKey(CommandKind(end.kind), end.carries, end.round)  # type: ignore[call-arg]
             for end in last.values()
             if not isinstance(end, Answer) or end.kind in never_applied
         )
