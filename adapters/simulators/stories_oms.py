@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.model import SENT
 from adapters.simulators.oms.model import Json
 from adapters.simulators.orders import FRAMED, KNOWN_SKUS, Line
 from adapters.simulators.stage import Script, Stage
-from adapters.simulators.story import Story, sends_all, until_packed
+from adapters.simulators.story import Story, sends_all, three_pieces, until_packed
 
 
 def _tracking_corrected_in_place(stage: Stage) -> Script:
@@ -112,12 +111,15 @@ def _stands_still(status: int, reason: str) -> Callable[[Stage], Script]:
     return script
 
 
-def _answered(kind: str, status: int, answer: Callable[[Stage], object]) -> Callable[[Stage], Script]:
-    """Make a script: the first POST of the order is answered like this, and the next one as always."""
+def _answer_once(stage: Stage, kind: str, status: int, answer: object) -> None:
+    """Answer the first POST of the order like this, and the next ones as always."""
+    content = json.dumps(answer)
+    stage.oms.knobs.faults.append(Fault("order", kind, 1, stage.order_id, status=status, content=content))
 
+
+def _answered(kind: str, status: int, answer: object) -> Callable[[Stage], Script]:
     def script(stage: Stage) -> Script:
-        content = json.dumps(answer(stage))
-        stage.oms.knobs.faults.append(Fault("order", kind, 1, stage.order_id, status=status, content=content))
+        _answer_once(stage, kind, status, answer)
         yield from until_packed(stage)
         yield from sends_all(stage)
 
@@ -125,8 +127,8 @@ def _answered(kind: str, status: int, answer: Callable[[Stage], object]) -> Call
 
 
 def _answer_canceled(stage: Stage) -> Script:
-    content = json.dumps([{"id": 1, "ref": "0001", "external_ref": stage.order_id, "status": 128, "items": []}])
-    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=201, content=content))
+    shown = {"id": 1, "ref": "0001", "external_ref": stage.order_id, "status": 128, "items": []}
+    _answer_once(stage, "answer_after", 201, [shown])
     yield from until_packed(stage)
     yield stage.told("oms_canceled")
     stage.dispatch(tracking=stage.life.trackings[0])
@@ -135,52 +137,40 @@ def _answer_canceled(stage: Stage) -> Script:
     yield from stage.shipped()
 
 
-def _answer_shows_fewer_lines(stage: Stage) -> Script:
-    item = {"id": 11, "ref": "11", "external_ref": stage.line_id(0), "quantity": stage.life.lines[0].quantity}
-    content = json.dumps([{"id": 7, "ref": "0007", "external_ref": stage.order_id, "status": 1, "items": [item]}])
-    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=201, content=content))
-    yield from until_packed(stage)
-    yield stage.told("lines_not_imported")
-    stage.decide("settle", "lines_not_imported")
-    stage.dispatch(shipments=[stage.parcel(stage.life.trackings[0], 0, 1)])
-    yield from stage.shipped()
+def _answer_shows_less(pieces: int | None, **more: Any) -> Story:
+    """Make a story: the answer to the import shows the first line alone, with all its pieces or with these."""
+    reason = "lines_not_imported"
+
+    def script(stage: Stage) -> Script:
+        lines = stage.life.lines
+        quantity = lines[0].quantity if pieces is None else pieces
+        item = {"id": 11, "ref": "11", "external_ref": stage.line_id(0), "quantity": quantity}
+        shown = {"id": 7, "ref": "0007", "external_ref": stage.order_id, "status": 1, "items": [item]}
+        _answer_once(stage, "answer_after", 201, [shown])
+        yield from until_packed(stage)
+        yield stage.told(reason)
+        stage.decide("settle", reason)
+        stage.dispatch(shipments=[stage.parcel(stage.life.trackings[0], *range(len(lines)))])
+        yield from stage.shipped()
+
+    return Story(script, tells=(reason,), waits_for="core", **more)
 
 
-def _customer_exists(stage: Stage) -> Script:
-    content = json.dumps({"error": {"message": "A customer with this email already exists", "code": 0}})
-    stage.oms.knobs.faults.append(Fault("order", "answer", 1, stage.order_id, status=400, content=content))
-    yield from stage.arrive()
-    yield from stage.debit()
-    yield stage.told("import_rejected")
-    yield from stage.stays(imported=False)
-    stage.decide("retry")
-    yield from stage.produced()
-    yield from sends_all(stage)
+def _rejected(kind: str, words: str, act: str) -> Story:
+    """Make a story: the OMS refuses the import in these words, without or with the effect, and a person acts."""
+    reason = "import_rejected"
 
+    def script(stage: Stage) -> Script:
+        _answer_once(stage, kind, 400, {"error": {"message": words, "code": 0}})
+        yield from stage.arrive()
+        yield from stage.debit()
+        yield stage.told(reason)
+        yield from stage.stays(imported=kind == "answer_after")
+        stage.decide(act)
+        yield from stage.produced()
+        yield from sends_all(stage)
 
-def _handled(stage: Stage) -> Script:
-    content = json.dumps({"error": {"message": "Something went wrong", "code": 0}})
-    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=400, content=content))
-    yield from stage.arrive()
-    yield from stage.debit()
-    yield stage.told("import_rejected")
-    stage.decide("handled")  # the person sees the order in the OMS
-    yield from stage.produced()
-    yield from sends_all(stage)
-
-
-def _answer_shows_other_pieces(stage: Stage) -> Script:
-    item = {"id": 11, "ref": "11", "external_ref": stage.line_id(0), "quantity": 1}
-    content = json.dumps([{"id": 7, "ref": "0007", "external_ref": stage.order_id, "status": 1, "items": [item]}])
-    stage.oms.knobs.faults.append(Fault("order", "answer_after", 1, stage.order_id, status=201, content=content))
-    yield from until_packed(stage)
-    yield stage.told("lines_not_imported")
-    stage.decide("settle", "lines_not_imported")
-    yield from sends_all(stage)
-
-
-def _three_pieces(_: str, lines: list[Line]) -> list[Line]:
-    return [replace(lines[0], quantity=3), *lines[1:]]
+    return Story(script, tells=(reason,))
 
 
 def _back_to_the_first(stage: Stage) -> Script:
@@ -242,26 +232,22 @@ OMS: Final[dict[str, Story]] = {
     "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="core"),
     "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="core"),
     # The answer to the import shows no order, though the OMS stored it.
-    "empty_answer": Story(_answered("answer_after", 200, lambda _: [])),
+    "empty_answer": Story(_answered("answer_after", 200, [])),
     # The answer to the import shows no order, and the OMS stored none.
-    "no_success": Story(_answered("answer", 200, lambda _: {"success": False})),
-    "errors_in_success": Story(_answered("answer", 201, lambda _: {"errors": [{"message": "no"}]})),
+    "no_success": Story(_answered("answer", 200, {"success": False})),
+    "errors_in_success": Story(_answered("answer", 201, {"errors": [{"message": "no"}]})),
     # The answer to the import shows somebody else's order.
-    "foreign_answer": Story(_answered("answer", 201, lambda _: [{"id": 5, "ref": "5", "external_ref": "OTHER-1"}])),
+    "foreign_answer": Story(_answered("answer", 201, [{"id": 5, "ref": "5", "external_ref": "OTHER-1"}])),
     # The answer to the import shows the order as canceled.
     "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",)),
     # The answer to the import shows one line of two.
-    "answer_shows_fewer_lines": Story(
-        _answer_shows_fewer_lines, lines=(2, 2), tells=("lines_not_imported",), waits_for="core"
-    ),
+    "answer_shows_fewer_lines": _answer_shows_less(None, lines=(2, 2)),
     # The OMS says that something else exists already. A person asks again.
-    "customer_exists": Story(_customer_exists, tells=("import_rejected",)),
+    "customer_exists": _rejected("answer", "A customer with this email already exists", "retry"),
     # The answer to the import shows one piece of three.
-    "answer_shows_other_pieces": Story(
-        _answer_shows_other_pieces, adjust=_three_pieces, tells=("lines_not_imported",), waits_for="core"
-    ),
+    "answer_shows_other_pieces": _answer_shows_less(1, adjust=three_pieces),
     # The OMS refuses the import, and holds the order all the same. A person says so.
-    "handled": Story(_handled, tells=("import_rejected",)),
+    "handled": _rejected("answer_after", "Something went wrong", "handled"),
     # Reports without dates: number A, then B, then A again.
     "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="core"),
     # The first parcel is dated a day ahead; the correction that follows wins.

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from adapters.simulators.mirakl import changes
 from adapters.simulators.orders import Line
 from adapters.simulators.stage import Script, Stage
-from adapters.simulators.story import Story, all_but_first, sends_all, until_packed
+from adapters.simulators.story import Story, all_but_first, sends_all, three_pieces, until_packed
 
 _Change = Callable[[Stage], None]
 
@@ -51,13 +51,18 @@ def _before_import(stage: Stage, change: _Change) -> Script:
         change(stage)
 
 
-def _never_imported(change: _Change, reason: str) -> Callable[[Stage], Script]:
+def _never_imported(script: Callable[[Stage], Script], reason: str, **more: Any) -> Story:
+    """Make a story whose order stays in SHIPPING, for this reason."""
+    return Story(script, trackings=0, ends="shipping", imported=False, shipped_by=None, tells=(reason,), **more)
+
+
+def _nothing_is_left(change: _Change) -> Story:
     def script(stage: Stage) -> Script:
         yield from _before_import(stage, change)
-        yield stage.told(reason)
+        yield stage.told("nothing_to_import")
         yield from stage.stays(imported=False)
 
-    return script
+    return _never_imported(script, "nothing_to_import", lines=(1, 2))
 
 
 def _rest_is_imported(change: _Change) -> Callable[[Stage], Script]:
@@ -69,22 +74,23 @@ def _rest_is_imported(change: _Change) -> Callable[[Stage], Script]:
     return script
 
 
-def _released(change: _Change, reason: str) -> Callable[[Stage], Script]:
-    """Make a script: the change comes before the import, and a person lets the order go as it stands."""
+def _released(change: _Change) -> Story:
+    """Make a story: a part of three pieces is withdrawn before the import, and a person lets the order go as it is."""
 
     def script(stage: Stage) -> Script:
         yield from _before_import(stage, change)
-        yield stage.told(reason)
+        yield stage.told("partly_withdrawn")
         yield from stage.stays(imported=False)
         stage.decide("release")
         yield from stage.produced()
         yield from sends_all(stage)
 
-    return script
+    return Story(script, adjust=three_pieces, tells=("partly_withdrawn",))
 
 
-def _told_after_import(change: _Change, reason: str) -> Callable[[Stage], Script]:
-    """Make a script: the change comes after the import. A person settles it, and the OMS sends what is left."""
+def _withdrawn_after_import(change: _Change, **more: Any) -> Story:
+    """Make a story: a person settles what is withdrawn after the import, and the OMS sends what is left."""
+    reason = "lines_canceled_after_import"
 
     def script(stage: Stage) -> Script:
         yield from until_packed(stage)
@@ -93,7 +99,7 @@ def _told_after_import(change: _Change, reason: str) -> Callable[[Stage], Script
         stage.decide("settle", reason)
         yield from sends_all(stage)
 
-    return script
+    return Story(script, tells=(reason,), **more)
 
 
 def _refunded_after_import(stage: Stage) -> Script:
@@ -104,14 +110,14 @@ def _refunded_after_import(stage: Stage) -> Script:
     yield from stage.stays(imported=True)
 
 
-def _foreign_centre(stage: Stage) -> Script:
+def _not_ours(stage: Stage) -> Script:
     yield from stage.arrive("SHIPPING", [("accepted", "marketplace"), ("debited", "marketplace")])
     yield stage.told("not_ours_to_ship")
     yield from stage.stays(imported=False)
 
 
 def _centre_comes_back(stage: Stage) -> Script:
-    yield from _foreign_centre(stage)
+    yield from _not_ours(stage)
     changes.set_centre(stage.mirakl, stage.order_id, "DEFAULT")
     yield from stage.produced()
     yield from sends_all(stage)
@@ -119,9 +125,7 @@ def _centre_comes_back(stage: Stage) -> Script:
 
 def _withheld(stage: Stage) -> Script:
     stage.mirakl.withheld.add(stage.order_id)  # before it arrives
-    yield from stage.arrive("SHIPPING", [("accepted", "marketplace"), ("debited", "marketplace")])
-    yield stage.told("not_ours_to_ship")
-    yield from stage.stays(imported=False)
+    yield from _not_ours(stage)
     changes.withhold(stage.mirakl, stage.order_id, False)
     yield from stage.produced()
     yield from sends_all(stage)
@@ -177,26 +181,16 @@ def _returned(stage: Stage) -> Script:
     changes.pay_refunds(stage.mirakl, stage.order_id)
 
 
-def _three_pieces(_: str, lines: list[Line]) -> list[Line]:
-    return [replace(lines[0], quantity=3), *lines[1:]]
-
-
 def _sent_but_last(_: str, lines: list[Line]) -> list[Line]:
     states = ("SHIPPED", "RECEIVED", "CLOSED")
     return [*(replace(line, state=state) for line, state in zip(lines[:-1], states, strict=True)), lines[-1]]
 
 
+_OF_OPERATOR: Final = {"fulfillment": {"center": {"code": "OPERATOR-1"}}}
+
 WITHDRAWN: Final[dict[str, Story]] = {
     # Fully refunded before the import: not imported, and on the attention list.
-    "refunded_before_import": Story(
-        _never_imported(_refund_all, "nothing_to_import"),
-        lines=(1, 2),
-        trackings=0,
-        ends="shipping",
-        imported=False,
-        shipped_by=None,
-        tells=("nothing_to_import",),
-    ),
+    "refunded_before_import": _nothing_is_left(_refund_all),
     # Fully refunded after the import: the OMS sends it all the same, and nothing is reported to Mirakl.
     "refunded_after_import": Story(
         _refunded_after_import,
@@ -208,69 +202,29 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # One line of two has a refund request: the other one is imported.
     "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first),
     # One piece of three is canceled before the import: a person lets the order go as it stands.
-    "piece_canceled": Story(
-        _released(_cancel_a_piece, "partly_withdrawn"),
-        adjust=_three_pieces,
-        tells=("partly_withdrawn",),
-    ),
+    "piece_canceled": _released(_cancel_a_piece),
     # As piece_canceled, with a refund.
-    "piece_refunded": Story(
-        _released(_refund_a_piece, "partly_withdrawn"),
-        adjust=_three_pieces,
-        tells=("partly_withdrawn",),
-    ),
+    "piece_refunded": _released(_refund_a_piece),
     # One line of two is canceled after the import.
-    "line_canceled_after_import": Story(
-        _told_after_import(_cancel_first, "lines_canceled_after_import"),
-        lines=(2, 2),
-        tells=("lines_canceled_after_import",),
-    ),
+    "line_canceled_after_import": _withdrawn_after_import(_cancel_first, lines=(2, 2)),
     # One piece of three is refunded after the import. The OMS sends what it has.
-    "piece_refunded_after_import": Story(
-        _told_after_import(_refund_a_piece, "lines_canceled_after_import"),
-        adjust=_three_pieces,
-        tells=("lines_canceled_after_import",),
-    ),
+    "piece_refunded_after_import": _withdrawn_after_import(_refund_a_piece, adjust=three_pieces),
     # The quantity of a line is lowered after the import.
-    "quantity_lowered": Story(
-        _told_after_import(_lower, "lines_canceled_after_import"),
-        adjust=_three_pieces,
-        tells=("lines_canceled_after_import",),
-    ),
+    "quantity_lowered": _withdrawn_after_import(_lower, adjust=three_pieces),
     # A line of two has an incident: the other one is imported.
     "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",), waits_for="core"),
     # The order belongs to another fulfilment centre, for good.
-    "foreign_centre": Story(
-        _foreign_centre,
-        trackings=0,
-        accepted_by="marketplace",
-        ends="shipping",
-        imported=False,
-        shipped_by=None,
-        fields={"fulfillment": {"center": {"code": "OPERATOR-1"}}},
-        tells=("not_ours_to_ship",),
-    ),
+    "foreign_centre": _never_imported(_not_ours, "not_ours_to_ship", accepted_by="marketplace", fields=_OF_OPERATOR),
     # The order belongs to another fulfilment centre at first, then to the shop.
     "centre_comes_back": Story(
-        _centre_comes_back,
-        accepted_by="marketplace",
-        fields={"fulfillment": {"center": {"code": "OPERATOR-1"}}},
-        tells=("not_ours_to_ship",),
+        _centre_comes_back, accepted_by="marketplace", fields=_OF_OPERATOR, tells=("not_ours_to_ship",)
     ),
     # can_shop_ship is false at first, and true later.
     "withheld": Story(_withheld, accepted_by="marketplace", tells=("not_ours_to_ship",)),
     # The day of change-over: three lines of four left before orderflow read the order.
     "change_over_day": Story(_change_over_day, lines=(4, 4), accepted_by="person", adjust=_sent_but_last),
     # Every line is canceled, and Mirakl still shows SHIPPING.
-    "every_line_gone": Story(
-        _never_imported(_cancel_every_line, "nothing_to_import"),
-        lines=(1, 2),
-        trackings=0,
-        ends="shipping",
-        imported=False,
-        shipped_by=None,
-        tells=("nothing_to_import",),
-    ),
+    "every_line_gone": _nothing_is_left(_cancel_every_line),
     # A line is canceled before the acceptance, which names it like the others.
     "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
     # Mirakl names no quantity of a line for a while.

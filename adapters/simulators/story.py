@@ -1,7 +1,7 @@
 """What a story is: a kind of life that simulated orders have, and what has to be true at its end."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters.simulators.orders import Line
@@ -43,6 +43,11 @@ class Story:
 
 def all_but_first(lines: Sequence[Line]) -> dict[int, int]:
     return {index: pieces for index, pieces in all_of(lines).items() if index}
+
+
+def three_pieces(_: str, lines: list[Line]) -> list[Line]:
+    """Order three pieces of the first line."""
+    return [replace(lines[0], quantity=3), *lines[1:]]
 
 
 def unknown_first(_: str, lines: list[Line]) -> list[Line]:
