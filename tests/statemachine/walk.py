@@ -36,7 +36,7 @@ from statemachine.facts import (
 )
 from statemachine.machine import EventResult, decide
 from statemachine.plan import Plan, plan
-from statemachine.readings import best_tracking, carried, is_pending, last_answer
+from statemachine.readings import answers_of_lines, best_tracking, carried, is_next_miss, is_pending, last_answer
 from statemachine.reasons import Attention, EndsBy, Reason
 from statemachine.states import State
 from tests.statemachine.lives import WORKFLOWS, at, event, read
@@ -48,6 +48,7 @@ POLICIES = (
     Policy(),
     Policy(acceptance="hold"),
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"})),
+    Policy(acceptance="known-skus", known_skus=frozenset({"MUG"}), unknown_skus="refuse"),
 )
 
 
@@ -89,7 +90,7 @@ class Walk:
         """Let something happen. Returns what it did to the order, or None if it was not possible now."""
         self.now += self.random.choice((1, 10, 60, 200))
         happens = self.random.choices(
-            (self._mirakl, self._call, self._oms, self._person, self._clock), (40, 30, 12, 15, 3)
+            (self._mirakl, self._call, self._oms, self._person, self._clock, self._gone), (40, 30, 12, 15, 3, 2)
         )[0]
         found = happens()
         return self.apply(*found) if found else None
@@ -227,6 +228,10 @@ class Walk:
             self.place = max(self.place, self.life.index("SHIPPED"))
         elif one.carries == DecisionKind.REFUSE:
             self.odd_state = "REFUSED"
+        elif one.carries.startswith(f"{DecisionKind.ACCEPT}:"):
+            accepted = answers_of_lines(one.carries, self.lines)
+            self.lines = tuple(line if accepted[line.id] else replace(line, state="REFUSED") for line in self.lines)
+            self.place = max(self.place, self.life.index("WAITING_ACCEPTANCE") + 1)
         elif self.life[self.place] == "WAITING_ACCEPTANCE":
             self.place += 1
 
@@ -306,8 +311,9 @@ class Walk:
             yield DecisionKind.HOLD, ()
         answered = is_pending(self.facts, last_answer(self.facts, CommandKind.ACCEPT))
         if self.facts.snapshot and self.facts.snapshot.state == "WAITING_ACCEPTANCE" and not answered:
-            yield DecisionKind.ACCEPT, ()
-            yield DecisionKind.REFUSE, ()
+            for kind in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
+                yield kind, ()
+                yield kind, (self.random.choice(self.lines).id,)
         importing = any(one.kind is CommandKind.IMPORT for one in self.in_flight)
         if self.facts.snapshot and self.state not in (State.NEW, State.SHIPPED) and not importing:
             yield DecisionKind.SENT, ()
@@ -348,3 +354,10 @@ class Walk:
             return None
         self.now = max(self.now, (wakes_at - at(0)).total_seconds())
         return Trigger.CLOCK, "the clock", Facts(clock=at(self.now))
+
+    def _gone(self) -> tuple[Trigger, str, Facts] | None:
+        """A read by id that does not show the order, sometimes days later."""
+        self.now += self.random.choice((0, 90_000))
+        if not is_next_miss(self.facts, self.policy, at(self.now)):
+            return None
+        return Trigger.SNAPSHOT, "is not shown", Facts(not_found=(at(self.now),))
