@@ -224,6 +224,10 @@ class ShopTable(_Table):
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported.
     fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
+    #: A call that fails for so long, or for half of the time that its order has left, gets the reason `retrying`.
+    retrying_after_seconds: Seconds = 600
+    #: For so long a tracking that cannot be sent (OR23) holds the shipment (OR24).
+    tracking_holds_for_seconds: Seconds = 3600
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     other_carrier: str = "Other"
     timeout_seconds: float = Field(default=20, gt=0, le=25)
@@ -413,6 +417,8 @@ def policies(settings: Settings) -> dict[str, Policy]:
             unknown_skus=shop.unknown_skus,
             not_before=shop.not_before,
             centres=shop.fulfilment_centres | {""},
+            retrying_after=timedelta(seconds=shop.retrying_after_seconds),
+            tracking_holds_for=timedelta(seconds=shop.tracking_holds_for_seconds),
             accept_within=timedelta(hours=shop.deadlines.accept_within_hours),
             accept_margin=timedelta(hours=shop.deadlines.accept_margin_hours),
             payment_within=timedelta(hours=shop.deadlines.payment_within_hours),

@@ -27,7 +27,7 @@ from consumer.accounts import AccountKey
 from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Answer, Attempt, Cancellation, Facts, Handover, OmsStatus
+from statemachine.facts import Answer, Attempt, Cancellation, Facts, Handover, OmsStatus, Trouble
 from statemachine.readings import best_tracking
 
 log = structlog.get_logger("orderflow.worker")
@@ -148,6 +148,24 @@ def settled(
     return Ending(claim, _result_event(claim, facts, result, error, now), release, result, error)
 
 
+def trouble_facts(claim: Claim, error: RemoteError, now: datetime) -> Facts:
+    """Return the fact that this operation fails, if it is the first failure in this round of the command."""
+    command = claim.command
+    operation = command.kind.operation if error.operation == command.kind.call else error.operation
+    one = Trouble(
+        command.kind,
+        command.carries,
+        command.round,
+        now,
+        operation,
+        code=error.code or (str(error.status) if error.status else error.outcome),
+        words=error.words,
+    )
+    key = (one.kind, one.carries, one.round, one.operation)
+    known = any((old.kind, old.carries, old.round, old.operation) == key for old in claim.order.facts.troubles)
+    return Facts() if known else Facts(troubles=(one,))
+
+
 def requeued(claim: Claim, verdict: Verdict, error: RemoteError, now: datetime) -> Ending:
     """Return the ending of a try after which the command is tried again later."""
 
@@ -162,7 +180,8 @@ def requeued(claim: Claim, verdict: Verdict, error: RemoteError, now: datetime) 
             attempt_counts=verdict.result != TryResult.ACCOUNT_FAULT,
         )
 
-    return Ending(claim, _result_event(claim, Facts(), verdict.result, error, now), release, verdict.result, error)
+    event = _result_event(claim, trouble_facts(claim, error, now), verdict.result, error, now)
+    return Ending(claim, event, release, verdict.result, error)
 
 
 def _result_event(claim: Claim, facts: Facts, result: TryResult, error: RemoteError | None, now: datetime) -> Event:

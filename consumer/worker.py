@@ -160,7 +160,8 @@ class Worker:
     def _claim(self, now: datetime) -> Claim | None:
         with self._store.transaction() as tx:
             while True:
-                command_id = command_rows.claimable(tx, now, self.accounts.paused_kinds(), self._shops.keys())
+                paused = self.accounts.paused_kinds()
+                command_id = command_rows.claimable(tx, now, paused, self._shops.keys())
                 if command_id is None:
                     return None
                 row = command_rows.load(tx, command_id)
@@ -172,13 +173,20 @@ class Worker:
                 # Counted from the first try, because effects may have been off for weeks before it.
                 give_up_at = row.give_up_at if row.attempts else max(row.give_up_at, now + GIVE_UP_AFTER)
                 if not command_rows.lease(
-                    tx, command_id, basis=basis, token=token, until=now + self._lease, now=now, give_up_at=give_up_at
+                    tx,
+                    command_id,
+                    basis=basis,
+                    token=token,
+                    until=now + self._lease,
+                    now=now,
+                    give_up_at=give_up_at,
+                    paused=paused,
                 ):
                     continue
                 if needed is None:  # the command was needed when it was opened, and is no longer needed
                     command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, TryResult.OBSOLETE)
                     continue
-                self._spend(tx, AccountKey(order.shop, row.kind.remote), now)
+                _spend(tx, self._shops[order.shop], row.kind.remote, now)
                 leased = replace(
                     row, basis=basis, attempts=row.attempts + 1, state=CommandState.LEASED, give_up_at=give_up_at
                 )
@@ -189,14 +197,6 @@ class Worker:
                 break
         self._orders.report(applied)
         return Claim(leased, token, order, received)
-
-    def _spend(self, tx: Transaction, account: AccountKey, now: datetime) -> None:
-        """Take one call from the budget of the account, which all workers share. Raises BudgetSpent."""
-        shop = self._shops[account.shop]
-        if account.remote == Remote.OMS:
-            ends_at = budget_rows.spend(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
-            if ends_at is not None:
-                raise BudgetSpent(account, ends_at)
 
     # -- call ----------------------------------------------------------------------------------------------------
 
@@ -391,6 +391,14 @@ def _received(tx: Transaction, order: OrderRow) -> bytes | None:
     """Return the order as Mirakl sent it."""
     snapshot = order.facts.snapshot
     return snapshot_rows.load(tx, order.key, snapshot.digest) if snapshot else None
+
+
+def _spend(tx: Transaction, shop: Shop, remote: Remote, now: datetime) -> None:
+    """Take one call from the budget of the account, which all workers share. Raises BudgetSpent."""
+    if remote == Remote.OMS:
+        ends_at = budget_rows.spend(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
+        if ends_at is not None:
+            raise BudgetSpent(AccountKey(shop.name, remote), ends_at)
 
 
 def oms_account(company_ref_id: int) -> str:

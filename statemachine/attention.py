@@ -37,6 +37,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Attention, EndsBy, Reason
 from statemachine.states import State
+from statemachine.troubles import told_at, troubles_of
 
 #: Code of a rejection: the OMS has the order already, and no try of ours may have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -48,7 +49,7 @@ ALREADY_THERE: Final = "ALREADY_IN_OMS"
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
     """Every reason that the order has now, without those that a person has settled."""
     ended = {(token, one.kind) for one in facts.decisions for token in one.subject}
-    found = {*_of_commands(facts, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
+    found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
     found |= {*deadlines.passed(facts, policy)}
     if is_gone(facts, policy):
         found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
@@ -77,8 +78,8 @@ _REJECTED: Final = {
 }
 
 
-def _of_commands(facts: Facts, needs: Sequence[Need]) -> Iterator[Attention]:
-    """Calls that are needed, but not due because their last round ended without success."""
+def _of_commands(facts: Facts, policy: Policy, needs: Sequence[Need]) -> Iterator[Attention]:
+    """Calls that are needed, but not due because their last round ended without success, or that keep failing."""
     for need in needs:
         match obstacle(facts, need):
             case Obstacle.REJECTED:
@@ -87,6 +88,15 @@ def _of_commands(facts: Facts, needs: Sequence[Need]) -> Iterator[Attention]:
                 yield Attention.of_command(Reason.GAVE_UP, need.kind, next_round(facts, need))
             case Obstacle.NOT_APPLIED:
                 yield Attention.of_command(Reason.NOT_APPLIED, need.kind, next_round(facts, need))
+            case None:
+                yield from _of_troubles(facts, policy, need)
+
+
+def _of_troubles(facts: Facts, policy: Policy, need: Need) -> Iterator[Attention]:
+    """The operations of this call that have failed for so long that a person should know."""
+    for one in troubles_of(facts, need):
+        if deadlines.has_come(facts, told_at(facts, policy, one)):
+            yield Attention.of_command(Reason.RETRYING, need.kind, one.round, f"{one.operation} {one.code}")
 
 
 def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:

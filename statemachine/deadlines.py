@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from statemachine import troubles
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import DEBIT, EPOCH, Facts
 from statemachine.readings import is_pending, last_answer
@@ -46,6 +47,7 @@ def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant, past or not, at which the plan changes by time alone. Each rule that asks `has_come` adds its
     instant here, because otherwise no clock event comes for it."""
     yield from (one.told_at for one in _deadlines(facts, policy))
+    yield from troubles.instants(facts, policy)
 
 
 def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:

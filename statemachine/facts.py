@@ -279,6 +279,22 @@ class GiveUp:
     words: str = ""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Trouble:
+    """A call failed, and is tried again: the first failure of this operation in this round of the command.
+
+    `operation` may be a read that the call needs. `words` are the remote's own text, and may quote the order.
+    """
+
+    kind: str
+    carries: str
+    round: int
+    since: datetime
+    operation: str
+    code: str = ""  # of the remote's error, or how the call ended
+    words: str = ""
+
+
 class DecisionKind(StrEnum):
     """What a person can decide about an order."""
 
@@ -322,6 +338,7 @@ class Facts:
     answers: tuple[Answer, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     given_up: tuple[GiveUp, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
     decisions: tuple[Decision, ...] = ()
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()

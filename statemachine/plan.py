@@ -23,6 +23,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Attention
 from statemachine.states import State, state_of
+from statemachine.troubles import shipped_regardless_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,11 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
         return ()
     held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
     open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]
-    if any(need.kind == CommandKind.TRACK for need in open_needs):
+    regardless = shipped_regardless_at(facts, policy)
+    is_bounded = regardless is not None and deadlines.has_come(facts, regardless)
+    if not is_bounded and any(need.kind == CommandKind.TRACK for need in open_needs):
         # The tracking goes first, in a call of its own: OR24 waits while OR23 is due. A tracking that was refused or
-        # given up is not due any more, so it does not stop the shipment.
+        # given up is not due any more, so it does not stop the shipment. One that keeps failing stops it for a time.
         open_needs = [need for need in open_needs if need.kind != CommandKind.CONFIRM]
     return tuple(Command(need.kind, need.carries, next_round(facts, need), need.basis) for need in open_needs)
 

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     GONE_FROM_MIRAKL = "gone_from_mirakl"
     ACCEPTANCE_DUE = "acceptance_due"
     PAYMENT_LATE = "payment_late"
+    RETRYING = "retrying"
     SHIPPING_DUE = "shipping_due"
 
 
@@ -275,6 +276,13 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Do not make the goods. No call of ours hastens the payment: ask the marketplace's operator if it stays so.",
         ends_by=EndsBy.FACT,
     ),
+    Reason.RETRYING: About(
+        "a call keeps failing and is tried again; the detail names the operation and the remote's code",
+        "Look at the remote, and at the words of its error in `orders show ORDER`. It clears when the call succeeds; "
+        "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is shipped without "
+        "it after a while.",
+        ends_by=EndsBy.FACT,
+    ),
     Reason.SHIPPING_DUE: About(
         "the shipment is due at the time shown, and that is near or over. It is Mirakl's deadline or, without one, 14 "
         "days after the order",
@@ -313,9 +321,9 @@ class Attention:
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
 
     @classmethod
-    def of_command(cls, reason: Reason, kind: CommandKind, round_: int) -> "Attention":
-        """Make the reason for a call that ended without success."""
-        return cls(reason, f"{kind}#{round_}", command=kind)
+    def of_command(cls, reason: Reason, kind: CommandKind, round_: int, more: str = "") -> "Attention":
+        """Make the reason for a call that ended without success, or did not end yet."""
+        return cls(reason, f"{kind}#{round_} {more}".rstrip(), command=kind)
 
     @property
     def about(self) -> About:

@@ -240,7 +240,6 @@ MIRAKL: Final[dict[str, Story]] = {
         marketplaces=("alpha",),
         keeps_tracking=None,
         tells=("retrying",),
-        waits_for="faults, and an hour",
     ),
     # The catalogues cannot be read with this key: carriers go out as free text.
     "catalogue_refused": Story(

@@ -193,8 +193,10 @@ def lease(
     until: datetime,
     now: datetime,
     give_up_at: datetime | None = None,
+    paused: Collection[PausedKind] = (),
 ) -> bool:
     """Claim a command with one conditional update (docs/rules.md 13). `give_up_at` None: the stored time stays.
+    `paused`: as for the `claimable` that found the command.
 
     Returns False if the command is not free any more, or if another command of its order goes first.
     """
@@ -202,7 +204,7 @@ def lease(
     later = {} if give_up_at is None else {"give_up_at": give_up_at}
     taken = tx.execute(
         sa.update(s.commands)
-        .where(c.id == command_id, _is_free(now), ~_waits_for_another())
+        .where(c.id == command_id, _is_free(now), ~_waits_for_another(now, paused))
         .values(
             state=CommandState.LEASED,
             lease_token=token,
@@ -240,7 +242,7 @@ def _claimable(now: datetime, paused: Collection[PausedKind], shops: Collection[
         )
     return (
         sa.select(c.id)
-        .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(), allowed.exists())
+        .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(now, paused), allowed.exists())
         .order_by(c.next_at, c.id)
         .limit(1)
     )
@@ -252,15 +254,26 @@ def _is_free(now: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, c.lease_until < now))
 
 
-def _waits_for_another() -> sa.ColumnElement[bool]:
+def _waits_for_another(now: datetime, paused: Collection[PausedKind] = ()) -> sa.ColumnElement[bool]:
     """The condition that another command of the order goes first.
 
     The leased command of an order goes first, even if its lease has run out (docs/rules.md 12). If no command is
-    leased, the oldest one goes first. While a command is in back-off, the younger commands of its order wait too. That
-    is intended: the tracking has to be sent before the shipment.
+    leased, the oldest one goes first. One of another kind that is in back-off, or paused, holds nothing: the plan says
+    which calls wait for each other (plan.py).
     """
     c, other = s.commands.c, s.commands.alias("other")
-    older = sa.and_(c.state == CommandState.OPEN, other.c.state == CommandState.OPEN, other.c.id < c.id)
+    can_go = other.c.next_at <= now
+    if paused:
+        pairs = [(one.shop, one.kind) for one in sorted(paused)]
+        order = s.orders.alias("of_other")
+        is_paused = sa.exists().where(order.c.id == other.c.order_key, sa.tuple_(order.c.shop, other.c.kind).in_(pairs))
+        can_go = sa.and_(can_go, ~is_paused)
+    older = sa.and_(
+        c.state == CommandState.OPEN,
+        other.c.state == CommandState.OPEN,
+        other.c.id < c.id,
+        sa.or_(other.c.kind == c.kind, can_go),
+    )
     return sa.exists().where(
         other.c.order_key == c.order_key,
         other.c.id != c.id,

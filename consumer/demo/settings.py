@@ -59,6 +59,8 @@ effects = "on"
 poll_interval_seconds = {interval}
 poll_overlap_seconds = {overlap}
 timeout_seconds = 5
+retrying_after_seconds = 15
+tracking_holds_for_seconds = 20
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
 [shops.{name}.deadlines]

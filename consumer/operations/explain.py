@@ -15,7 +15,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, Tracking
+from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, GiveUp, Rejection, Tracking, Trouble
 from statemachine.machine import EventResult
 from statemachine.readings import (
     acceptance,
@@ -392,9 +392,9 @@ def _tracking(tracking: Tracking) -> str:
 
 
 def remote_texts(facts: Facts) -> list[RemoteText]:
-    """What Mirakl and the OMS wrote when they refused calls of the order."""
-    refused = [RemoteText(rejection.kind, rejection.round, rejection.words) for rejection in facts.rejections]
-    return refused + [RemoteText(give_up.kind, give_up.round, give_up.words) for give_up in facts.given_up]
+    """What Mirakl and the OMS wrote when calls of the order failed."""
+    failed: tuple[Rejection | GiveUp | Trouble, ...] = (*facts.rejections, *facts.given_up, *facts.troubles)
+    return [RemoteText(one.kind, one.round, one.words) for one in failed]
 
 
 def without_remote_texts(facts: Facts) -> Facts:
@@ -403,4 +403,5 @@ def without_remote_texts(facts: Facts) -> Facts:
         facts,
         rejections=tuple(replace(rejection, words="") for rejection in facts.rejections),
         given_up=tuple(replace(give_up, words="") for give_up in facts.given_up),
+        troubles=tuple(replace(trouble, words="") for trouble in facts.troubles),
     )

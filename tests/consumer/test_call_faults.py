@@ -14,6 +14,8 @@ from adapters.simulators.mirakl import changes
 from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.facts_json import facts_to_json
+from consumer import bootstrap
+from statemachine.commands import Policy
 from tests.consumer.rig import Hook, Rig, mandatory
 
 
@@ -183,3 +185,125 @@ def test_another_carrier_with_the_same_number_lets_a_refused_shipment_go_again(r
     dispatched(rig, "T1", "DPD UK")
     rig.work()
     assert rig.effects() == ["imported", "tracking", "tracking", "shipped"]
+
+
+# -- Calls that keep failing --------------------------------------------------------------------------------------
+
+
+def pass_time(rig: Rig, **time: float) -> None:
+    """Let this time pass in steps of a minute, with polls, calls and the clock of the housekeeping."""
+    ends = rig.clock.now() + timedelta(**time)
+    housekeeping = bootstrap.new_housekeeping(rig.base)
+    while rig.clock.now() < ends:
+        rig.poll(60)
+        rig.work()
+        housekeeping.turn()
+    rig.work()
+
+
+def details(rig: Rig) -> list[str]:
+    return [one.detail for one in rig.row().attention if one.reason == "retrying"]
+
+
+def test_a_call_that_keeps_failing_is_told_with_its_operation_and_code_until_it_succeeds(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.nets["alpha"].hook = refusing(500, "/accept", code="BROKEN")
+    pass_time(rig, minutes=9)
+    assert rig.attention() == []
+    pass_time(rig, minutes=3)
+    assert details(rig) == ["accept_order#0 OR21 BROKEN"]
+    assert len(rig.row().facts.troubles) == 1, "written once"
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=16)
+    assert rig.effects()[0] == "accepted"
+    assert "retrying" not in rig.attention()
+
+
+def test_a_call_that_keeps_failing_is_told_after_half_of_the_time_left(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    changes.set_fields(
+        rig.mirakl["alpha"], "1-A", shipping_deadline=(rig.clock.now() + timedelta(minutes=9)).isoformat()
+    )
+    rig.fail("order", "500", 100)
+    pass_time(rig, minutes=3)
+    assert details(rig) == []
+    pass_time(rig, minutes=3)
+    assert details(rig) == ["import_order#0 POST /order 500"]
+
+
+def test_an_account_that_is_refused_is_told_for_the_orders_that_wait_for_it(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.nets["alpha"].hook = refusing(403, "/accept", code=None)
+    pass_time(rig, minutes=15)
+    assert details(rig) == ["accept_order#0 OR21 403"]
+
+
+def test_a_call_that_ends_rejected_is_not_told_as_retrying(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.nets["alpha"].hook = refusing(500, "/accept")
+    pass_time(rig, minutes=12)
+    assert details(rig) != []
+    rig.nets["alpha"].hook = refusing(400, "/accept")
+    pass_time(rig, minutes=20)
+    assert rig.attention() == ["accept_rejected"]
+
+
+# -- A tracking that keeps failing --------------------------------------------------------------------------------
+
+
+def test_a_tracking_that_keeps_failing_holds_the_shipment_for_an_hour(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1", "DPD UK")
+    rig.nets["alpha"].hook = refusing(500, "/tracking")
+    pass_time(rig, minutes=55)
+    assert rig.effects() == ["imported"]
+    assert details(rig) == ["send_tracking#0 OR23 7"]
+    pass_time(rig, minutes=10)
+    assert rig.effects() == ["imported", "shipped"]
+    rig.poll()
+    assert rig.state() == "shipped"
+    assert details(rig) != [], "and the tracking is still tried"
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=16)
+    assert rig.effects() == ["imported", "shipped", "tracking"]
+    assert rig.attention() == []
+
+
+def test_it_holds_the_shipment_never_until_the_deadline(rig: Rig) -> None:
+    rig.imported()
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_deadline=(rig.clock.now() + timedelta(hours=1)).isoformat())
+    rig.nets["alpha"].hook = refusing(500, "/tracking")
+    rig.poll()
+    dispatched(rig, "T1", "DPD UK")
+    pass_time(rig, minutes=25)
+    assert rig.effects() == ["imported"]
+    pass_time(rig, minutes=8)
+    assert rig.effects() == ["imported", "shipped"]
+
+
+def test_a_tracking_that_a_short_fault_delays_goes_before_the_shipment(rig: Rig) -> None:
+    rig.imported()
+    dispatched(rig, "T1", "DPD UK")
+    rig.fail("OR23", "500", 3)
+    pass_time(rig, minutes=5)
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+
+
+def test_the_setting_of_the_shop_bounds_the_hold(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, policies={"alpha": Policy(tracking_holds_for=timedelta(minutes=2))})
+    rig.imported()
+    dispatched(rig, "T1", "DPD UK")
+    rig.nets["alpha"].hook = refusing(500, "/tracking")
+    pass_time(rig, minutes=4)
+    assert rig.effects() == ["imported", "shipped"]
+
+
+def test_an_operation_that_is_refused_does_not_hold_the_shipment_for_longer(rig: Rig) -> None:
+    """The operation rests, and with it the older command of the order."""
+    rig.imported()
+    dispatched(rig, "T1", "DPD UK")
+    rig.nets["alpha"].hook = refusing(403, "/tracking", code=None)
+    pass_time(rig, minutes=55)
+    assert rig.effects() == ["imported"]
+    pass_time(rig, minutes=8)
+    assert rig.effects() == ["imported", "shipped"]

@@ -318,7 +318,7 @@ def test_an_import_waits_until_the_messages_are_read(rig: Rig, status: int) -> N
     assert rig.results == [("import_order", "retry")]
     assert rig.oms.requests["order"] == 0
     assert rig.command().state == "open"
-    assert rig.attention() == []
+    assert rig.attention() == ["retrying"], "told from the start"
     rig.nets["alpha"].hook = lambda _request: None
     rig.work(seconds=5)
     attributes = {one["name"]: one["value"] for one in json.loads(rig.oms_net.bodies[0])["attributes"]}

@@ -28,12 +28,14 @@ from statemachine.facts import (
     Part,
     Rejection,
     Tracking,
+    Trouble,
     join,
 )
 from statemachine.machine import EventResult, decide
 from statemachine.plan import plan, read_after
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
+from statemachine.troubles import shipped_regardless_at
 from tests.statemachine.lives import Life, at, clock, event, lives, not_found, read, sent, snapshot_event
 
 POLICY = Policy(
@@ -42,6 +44,8 @@ POLICY = Policy(
     payment_within=timedelta(seconds=100),
     gone_after=timedelta(seconds=50),
     shipping_margin=timedelta(seconds=20),
+    retrying_after=timedelta(seconds=30),
+    tracking_holds_for=timedelta(seconds=60),
 )
 TRACKINGS = (
     Tracking(),
@@ -118,6 +122,11 @@ def results(draw: st.DrawFn) -> Event:
                 Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
                 Facts(handovers=(Handover(at(when), (("L1", draw(rounds)),), (("custom fields", "0c8a43b4"),)),)),
+                Facts(
+                    troubles=(
+                        Trouble(kind, carries, draw(rounds), at(when), draw(st.sampled_from(("M11", kind.operation)))),
+                    )
+                ),
             )
         )
     )
@@ -206,7 +215,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert join(a, a) == a
     both = join(a, b)
     assert both.clock == max(a.clock, b.clock)
-    ours = ("attempts", "answers", "rejections", "given_up", "decisions")
+    ours = ("attempts", "answers", "rejections", "given_up", "troubles", "decisions")
     for name in ("parts", "dispatches", "cancellations", *ours, "not_found"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
 
@@ -253,7 +262,8 @@ def test_nothing_is_due_that_the_facts_do_not_allow(history: tuple[list[Event], 
         assert state_of(facts) is State.SHIPPING
     if CommandKind.CONFIRM in kinds:
         assert state == "SHIPPING"
-        assert CommandKind.TRACK not in kinds
+        regardless = shipped_regardless_at(facts, POLICY)
+        assert CommandKind.TRACK not in kinds or (regardless is not None and facts.clock >= regardless)
         assert facts.dispatches
     if facts.cancellations and not any(one.kind == DecisionKind.SETTLE for one in facts.decisions):
         assert state_of(facts).is_final or not commands

@@ -133,13 +133,28 @@ def test_the_longest_due_goes_first_and_of_each_order_the_oldest(desk: Desk) -> 
     assert desk.claimable() == confirm
 
 
-def test_a_command_in_back_off_keeps_younger_ones_of_its_order_waiting(desk: Desk) -> None:
-    track, confirm = desk.open(TRACK, CONFIRM)
-    desk.lease(track)
-    desk.requeue(track, next_at=later(60))
-    assert desk.claimable(later(59)) is None
-    assert not desk.lease(confirm, now=later(59))
-    assert desk.claimable(later(60)) == track
+def test_a_command_in_back_off_keeps_younger_ones_of_its_kind_waiting(desk: Desk) -> None:
+    first, second = desk.open(TRACK, replace(TRACK, carries="T2"))
+    desk.lease(first)
+    desk.requeue(first, next_at=later(60))
+    assert desk.claimable(later(30)) is None
+    assert not desk.lease(second, now=later(30))
+    assert desk.claimable(later(60)) == first
+
+
+def test_an_older_command_of_another_kind_holds_nothing_while_it_cannot_go(desk: Desk) -> None:
+    """The plan decides which calls wait for each other: the shipment is due only if it may go before the tracking."""
+    first, second = desk.open(TRACK, CONFIRM)
+    assert desk.claimable() == first
+    assert not desk.lease(second)
+    assert desk.claimable(paused=(PausedKind("alpha", CommandKind.TRACK),)) == second
+    assert desk.claimable(paused=(PausedKind("beta", CommandKind.TRACK),)) == first
+    desk.lease(first)
+    assert desk.claimable() is None, "its call may be under way"
+    desk.requeue(first, next_at=later(60))
+    assert desk.claimable(later(30)) == second
+    assert desk.claimable(later(60)) == first, "it is the oldest, and can go"
+    assert desk.lease(second, now=later(30))
 
 
 def test_a_person_ends_a_back_off(desk: Desk) -> None:

@@ -4,6 +4,7 @@ The audit must find nothing. How it finds what is wrong is in tests/adapters/sim
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,17 +16,22 @@ from adapters.simulators.orders import ALPHA, BETA, KNOWN_SKUS, ROUTES
 from adapters.simulators.stories import DEFAULT_RUN
 from adapters.simulators.stories_ordinary import ORDINARY
 from adapters.simulators.world import World, life_of
+from consumer import bootstrap
 from consumer.demo.audit import journal_summaries
 from consumer.demo.desk import Desk
 from statemachine.commands import Policy
 from tests.consumer.rig import Rig
 
 STEP_SECONDS = 0.5
-GONE_AFTER = timedelta(seconds=5)
-#: As consumer/demo/settings.py has them.
+#: As consumer/demo/settings.py has them: what lasts minutes or hours in a shop lasts seconds in a story.
+QUICK = Policy(
+    gone_after=timedelta(seconds=5),
+    retrying_after=timedelta(seconds=15),
+    tracking_holds_for=timedelta(seconds=20),
+)
 POLICIES = {
-    "alpha": Policy(gone_after=GONE_AFTER),
-    "beta": Policy(acceptance="known-skus", known_skus=frozenset(KNOWN_SKUS["beta"]), gone_after=GONE_AFTER),
+    "alpha": QUICK,
+    "beta": replace(QUICK, acceptance="known-skus", known_skus=frozenset(KNOWN_SKUS["beta"])),
 }
 LIMIT_SECONDS = 120.0
 #: The answer is held in real time until the story goes on, which needs a thread of its own.
@@ -40,6 +46,7 @@ def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA,
     desk = Desk(rig.store, rig.orders, rig.clock, (life.marketplace,))
     world = World([life], rig.mirakl, rig.oms)
     world.use(desk)
+    housekeeping = bootstrap.new_housekeeping(rig.base)
     elapsed = 0.0
     while not world.settled() and elapsed < LIMIT_SECONDS:
         elapsed += STEP_SECONDS
@@ -47,6 +54,7 @@ def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA,
         rig.poll(STEP_SECONDS)
         rig.work()
         rig.consume()
+        housekeeping.turn()
     for _ in range(3):
         rig.poll(1)
         rig.work()

@@ -1,0 +1,67 @@
+"""Calls that keep failing: from when on a person is told, and how long they hold what comes after them.
+
+A call that fails is tried again. Its first failure is a fact (`Trouble`), and everything here follows from that
+instant, so that it does not matter whether an attempt counted, or how long the remote rests between two tries.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from statemachine.commands import CommandKind, Need, Policy, next_round
+from statemachine.facts import EPOCH, Facts, Snapshot, Trouble
+from statemachine.readings import best_tracking, carried
+
+#: The operation that reads the customer's messages, which an import carries.
+MESSAGES: Final = "M11"
+#: An order is shipped this long before its deadline, even if its tracking cannot be sent.
+SHIPPED_BEFORE_DEADLINE: Final = timedelta(minutes=30)
+
+
+def troubles_of(facts: Facts, need: Need) -> list[Trouble]:
+    """The troubles of the call that this need asks for now. A result of the call ends them."""
+    if not facts.troubles:
+        return []
+    key = (need.kind, need.carries, next_round(facts, need))
+    return [one for one in facts.troubles if (one.kind, one.carries, one.round) == key]
+
+
+def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
+    """From when on a person is told: after some tries, or after half of the time that was left to the order's deadline.
+
+    Messages that cannot be read are told from the start.
+    """
+    if trouble.operation == MESSAGES:
+        return EPOCH
+    deadline = _deadline(facts, trouble)
+    told = trouble.since + policy.retrying_after
+    return min(told, trouble.since + (deadline - trouble.since) / 2) if deadline > trouble.since else told
+
+
+def _deadline(facts: Facts, trouble: Trouble) -> datetime:
+    """Until when Mirakl waits for the call. EPOCH: Mirakl names no time."""
+    if facts.snapshot is None:
+        return EPOCH
+    return facts.snapshot.accept_by if trouble.kind == CommandKind.ACCEPT else facts.snapshot.ship_by
+
+
+def shipped_regardless_at(facts: Facts, policy: Policy) -> datetime | None:
+    """From when on OR24 goes out although the newest tracking was not sent. None: not known yet."""
+    snapshot = facts.snapshot
+    if snapshot is None or snapshot.state != "SHIPPING" or not facts.dispatches:
+        return None
+    carries = carried(best_tracking(facts))
+    since = [one.since for one in facts.troubles if (one.kind, one.carries) == (CommandKind.TRACK, carries)]
+    ends = [one + policy.tracking_holds_for for one in since] + _before_deadline(snapshot)
+    return min(ends, default=None)
+
+
+def _before_deadline(snapshot: Snapshot) -> list[datetime]:
+    return [snapshot.ship_by - SHIPPED_BEFORE_DEADLINE] if snapshot.ship_by > EPOCH else []
+
+
+def instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
+    """Every instant at which the plan changes because a call fails for so long."""
+    yield from (told_at(facts, policy, one) for one in facts.troubles)
+    if (released := shipped_regardless_at(facts, policy)) is not None:
+        yield released
