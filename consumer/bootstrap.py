@@ -39,6 +39,7 @@ from consumer import config
 from consumer.account_check import AccountCheck
 from consumer.apply import OrderWriter
 from consumer.config import KafkaOption, OmsTable, Settings, ShopTable
+from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.housekeeping import Housekeeping
 from consumer.leases import RELAY, Leases, poll_lease
@@ -326,7 +327,8 @@ def new_consumer(base: Base) -> Consumer:
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))
     tell = {topics.oms_events: partial(unread_event, ids)}
-    return Consumer(reader, base.store, base.orders, decoders, base.clock, hooks=base.hooks, tell=tell)
+    limit = DeadLetterLimit(base.clock, config.key_owners(base.settings))
+    return Consumer(reader, base.store, base.orders, decoders, base.clock, hooks=base.hooks, limit=limit, tell=tell)
 
 
 def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float] = random.random) -> Worker:

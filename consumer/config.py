@@ -459,3 +459,11 @@ def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
         )
         for name, shop in settings.shops.items()
     )
+
+
+def key_owners(settings: Settings) -> dict[str, frozenset[str]]:
+    """Return by topic what the keys of its records begin with: the shops' names, or their companies in the OMS."""
+    return {
+        settings.topics.snapshots: frozenset(settings.shops),
+        settings.topics.oms_events: frozenset(str(shop.oms.company_ref_id) for shop in settings.shops.values()),
+    }

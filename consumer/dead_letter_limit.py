@@ -1,15 +1,18 @@
-"""Limits how many distinct keys of a topic may be dead-lettered in a time window.
+"""Limits how many distinct keys may be dead-lettered in a time window, of a topic and of each shop in it.
 
-A broken release, of ours or of a publisher, makes every record of a topic unusable. Without the limit the whole topic
-would go into the dead letters. With it the topic is paused, and nothing is lost.
+A broken release, of ours or of a publisher, makes every record unusable. Without the limit the whole topic would go
+into the dead letters. The unusable records of one shop beyond the limit are set aside, and the topic goes on for the
+others. If every shop of a topic is beyond its limit, or records name none, the topic is paused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Final
 
 from adapters.errors import UnreadableReason
 from adapters.ports import Clock
-from adapters.store.dead_letters import DeadLetter
+from adapters.store.dead_letters import SET_ASIDE, DeadLetter
 
 
 class TooManyDeadLetters(Exception):
@@ -21,46 +24,85 @@ class TooManyDeadLetters(Exception):
 
 
 #: Reasons that do not count. Records of a shop that was removed, or of another sales channel, are no sign of a broken
-#: release.
-NOT_COUNTED: Final = frozenset({UnreadableReason.UNKNOWN_SHOP, UnreadableReason.UNKNOWN_COMPANY})
+#: release. Records that are set aside are beyond the limit already.
+NOT_COUNTED: Final = frozenset({UnreadableReason.UNKNOWN_SHOP, UnreadableReason.UNKNOWN_COMPANY, SET_ASIDE})
+
+#: Of records whose key names no shop that is known.
+_NOBODY: Final = ""
 
 
 class DeadLetterLimit:
-    """Counts the distinct keys of each topic that were dead-lettered within the window, and pauses full topics."""
+    """Counts the distinct keys that were dead-lettered within the window, of each topic and shop.
 
-    def __init__(self, clock: Clock, most: int = 50, window_seconds: float = 600) -> None:
-        """`most`: how many distinct keys of one topic may be dead-lettered within the window."""
+    The shop of a record is the part of its key before the colon, if it is one of `owners`: a shop's name, or the
+    company of a shop in the OMS.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        owners: Mapping[str, AbstractSet[str]] | None = None,
+        *,
+        most: int = 50,
+        window_seconds: float = 600,
+    ) -> None:
+        """`owners`: the shops of each topic. `most`: how many distinct keys of one shop in one topic may be
+        dead-lettered within the window."""
         self._clock = clock
+        self._owners = owners or {}
         self._most = most
         self._window_seconds = window_seconds
-        self._counted_at: dict[str, dict[bytes | None, float]] = {}  # by topic and key
+        self._counted_at: dict[tuple[str, str], dict[bytes | None, float]] = {}  # by topic and shop, then by key
         self._paused: set[str] = set()
 
-    def check(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Raise TooManyDeadLetters and pause the topic, if these dead letters would exceed the topic's limit."""
-        counted = _counted(dead_letters)
-        for topic in {one.source for one in counted}:
-            keys = self._recent_keys(topic) | {one.key for one in counted if one.source == topic}
-            if len(keys) > self._most:
-                self._paused.add(topic)
-                raise TooManyDeadLetters(topic)
+    def checked(self, dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Return these dead letters. Those of a shop beyond its limit have the reason SET_ASIDE.
+
+        Raises TooManyDeadLetters and pauses the topic if every shop of the topic is beyond its limit, or if the records
+        beyond the limit name no shop.
+        """
+        checked = []
+        keys = {place: set(recent) for place, recent in self._recent().items()}
+        for one in dead_letters:
+            place = (one.source, self._owner_of(one))
+            of_owner = keys.setdefault(place, set())
+            if one.reason in NOT_COUNTED or one.key in of_owner or len(of_owner) < self._most:
+                checked.append(one)
+                if one.reason not in NOT_COUNTED:
+                    of_owner.add(one.key)
+                continue
+            if self._is_broken(one.source, keys):
+                self._paused.add(one.source)
+                raise TooManyDeadLetters(one.source)
+            checked.append(replace(one, reason=SET_ASIDE, detail=f"{one.reason}: {one.detail}"))
+        return checked
 
     def count(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Count these dead letters, which are stored now."""
-        for one in _counted(dead_letters):
-            self._counted_at.setdefault(one.source, {})[one.key] = self._clock.monotonic()
+        for one in dead_letters:
+            if one.reason not in NOT_COUNTED:
+                counted = self._counted_at.setdefault((one.source, self._owner_of(one)), {})
+                counted[one.key] = self._clock.monotonic()
 
     def paused_topics(self) -> frozenset[str]:
-        """Return the paused topics. A pause ends when fewer keys than the limit were dead-lettered in the window."""
-        self._paused = {topic for topic in self._paused if len(self._recent_keys(topic)) >= self._most}
+        """Return the paused topics. A pause ends when a shop of the topic is below its limit again."""
+        recent = self._recent()
+        self._paused = {topic for topic in self._paused if self._is_broken(topic, recent)}
         return frozenset(self._paused)
 
-    def _recent_keys(self, topic: str) -> set[bytes | None]:
+    def _is_broken(self, topic: str, keys: Mapping[tuple[str, str], Collection[bytes | None]]) -> bool:
+        """Whether every shop of the topic is at its limit, or the records that name no shop are."""
+        full = {owner for (of, owner), each in keys.items() if of == topic and len(each) >= self._most}
+        owners = self._owners.get(topic, frozenset())
+        return _NOBODY in full or (bool(owners) and full >= owners)
+
+    def _recent(self) -> dict[tuple[str, str], dict[bytes | None, float]]:
+        """Forget the keys that were counted before the window, and return the others."""
         since = self._clock.monotonic() - self._window_seconds
-        recent = {key: at for key, at in self._counted_at.get(topic, {}).items() if at > since}
-        self._counted_at[topic] = recent
-        return set(recent)
+        for place, keys in self._counted_at.items():
+            self._counted_at[place] = {key: at for key, at in keys.items() if at > since}
+        return self._counted_at
 
-
-def _counted(dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
-    return [one for one in dead_letters if one.reason not in NOT_COUNTED]
+    def _owner_of(self, one: DeadLetter) -> str:
+        name = (one.key or b"").partition(b":")[0].decode(errors="replace")
+        return name if name in self._owners.get(one.source, frozenset()) else _NOBODY

@@ -14,7 +14,7 @@ from adapters.errors import Fenced, StoreUnavailable, Unreadable, UnreadableReas
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
-from adapters.store.dead_letters import NOT_APPLICABLE, DeadLetter
+from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE, DeadLetter
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -210,7 +210,7 @@ class Consumer:
         """Apply a batch. A batch that fails is halved until the poison record is alone, and dead-lettered."""
         try:
             events, dead_letters = self._decode(records)
-            self._limit.check(dead_letters)
+            dead_letters = self._limit.checked(dead_letters)
             applied = self._orders.apply(events, self._advances(records), dead_letters)
         except (Fenced, StoreUnavailable):
             raise
@@ -222,15 +222,14 @@ class Consumer:
                 return
             if isinstance(error, TooManyDeadLetters):
                 raise
-            dead_letters = [dead_letter(records[0], NOT_APPLICABLE, type(error).__name__)]
-            self._limit.check(dead_letters)
+            dead_letters = self._limit.checked([dead_letter(records[0], NOT_APPLICABLE, type(error).__name__)])
             applied = self._orders.apply((), self._advances(records), dead_letters)
         for record in records:
             self._positions[record.partition] = record.offset + 1
             self._last_published_at[record.partition] = record.published_at
         self._limit.count(dead_letters)
         for one in dead_letters:
-            write = log.error if one.reason == NOT_APPLICABLE else log.warning
+            write = log.error if one.reason in (NOT_APPLICABLE, SET_ASIDE) else log.warning
             write("dead_lettered", place=one.place, reason=one.reason, detail=one.detail)
         self._hooks.batch_applied(records, applied, dead_letters)
 

@@ -16,6 +16,8 @@ from adapters.store.transaction import Store, Transaction
 #: Reasons besides those of UnreadableReason: a record that can be read, but not applied; one that the log cannot take.
 NOT_APPLICABLE: Final = "not_applicable"
 TOO_LARGE: Final = "too_large"
+#: Of a record of a shop of which too much was dead-lettered. The detail says why the record cannot be used.
+SET_ASIDE: Final = "set_aside"
 
 #: How a dead letter came, if not from a topic: as an order of a poll, or as a callback of the OMS.
 POLL: Final = "poll"
@@ -118,6 +120,17 @@ def newest(store: Store, limit: int = 100) -> list[StoredDeadLetter]:
     statement = sa.select(s.dead_letters).order_by(c.last_at.desc(), c.id.desc()).limit(limit)
     with store.reading() as connection:
         return [_dead_letter_of(row) for row in connection.execute(statement)]
+
+
+def set_aside(store: Store, owner: str) -> list[int]:
+    """Return the ids of the open dead letters that were set aside, the oldest first. `owner`: what their keys begin
+    with, a shop's name or its company in the OMS."""
+    c = s.dead_letters.c
+    prefix = f"{owner}:".encode()
+    mine = sa.func.substr(c.record_key, 1, len(prefix)) == prefix
+    where = (c.reason == SET_ASIDE, c.state == DeadLetterState.OPEN, mine)
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(c.id).where(*where).order_by(c.id)).scalars())
 
 
 def _dead_letter_of(row: sa.Row[Any]) -> StoredDeadLetter:

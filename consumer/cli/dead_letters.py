@@ -9,9 +9,23 @@ from adapters.store.dead_letters import StoredDeadLetter
 from adapters.store.headers_json import headers_to_json
 from consumer import config
 from consumer.cli.opening import opened, opened_with_log
-from consumer.cli.options import FILE, Config, DeadLetterId, DeadLetterIds, Json, Limit, Reason, Who, Yes, group
+from consumer.cli.options import (
+    FILE,
+    Config,
+    DeadLetterId,
+    DeadLetterIds,
+    Json,
+    Limit,
+    MaybeDeadLetterIds,
+    Reason,
+    SetAside,
+    Who,
+    Yes,
+    group,
+)
 from consumer.cli.output import ask, at_most, print_bytes, print_json, print_pairs, print_rows, text
 from consumer.operations import dead_letters
+from consumer.operations.errors import NotPossible
 
 commands = group("Dead letters: records that could not be used, as they were received.")
 
@@ -71,22 +85,31 @@ def _shown(dead_letter: StoredDeadLetter) -> dict[str, Any]:
 @commands.command("replay")
 def dead_letters_replay(
     context: typer.Context,
-    dead_letter_ids: DeadLetterIds,
+    dead_letter_ids: MaybeDeadLetterIds = None,
     *,
     reason: Reason,
+    set_aside: SetAside = None,
     file: Config = FILE,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
     """Publish dead letters once more, byte for byte, after their cause is fixed.
 
-    A record that still cannot be used becomes a dead letter again, with the same id.
+    Name their ids, or with --set-aside a shop whose records were set aside because too many of them could not be used.
+    A record that still cannot be used becomes a dead letter again.
 
     \b
     Example:
       orderflow dead-letters replay 17 18 --reason "beta is in the configuration now"
+      orderflow dead-letters replay --set-aside beta --reason "beta's publisher is mended"
     """
     with opened_with_log(context, file) as (session, log):
+        if bool(dead_letter_ids) == bool(set_aside):
+            raise NotPossible("name ids, or a shop with --set-aside")
+        shops = config.shop_ids(session.settings)
+        if set_aside:
+            dead_letter_ids = dead_letters.set_aside(session.store, shops, set_aside)
+        dead_letter_ids = dead_letter_ids or []
         ask(f"replay {len(dead_letter_ids)}?", yes)
         for dead_letter_id in dead_letter_ids:
             topic = dead_letters.replay(
@@ -94,7 +117,7 @@ def dead_letters_replay(
                 log,
                 session.clock,
                 dead_letters.find(session.store, dead_letter_id),
-                shops=config.shop_ids(session.settings),
+                shops=shops,
                 topics=session.settings.topics,
                 who=who or session.user,
                 why=reason,

@@ -13,6 +13,10 @@ ShopName = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's name i
 Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="Change only this group of effects.")]
 DeadLetterId = Annotated[int, typer.Argument(metavar="ID", help="The dead letter's id, as `list` shows it.")]
 DeadLetterIds = Annotated[list[int], typer.Argument(metavar="ID", help="One id or several.")]
+MaybeDeadLetterIds = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="One id or several.")]
+SetAside = Annotated[
+    str | None, typer.Option("--set-aside", metavar="SHOP", help="All records of this shop that are set aside.")
+]
 EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files with events; - is standard input.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="The reason. It is stored.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides. By default the system's user.")]

@@ -24,6 +24,18 @@ def find(store: Store, dead_letter_id: int) -> StoredDeadLetter:
     return found
 
 
+def set_aside(store: Store, shops: Sequence[ShopIds], shop: str) -> list[int]:
+    """The ids of the open dead letters of a shop that were set aside: its orders, and the reports of its company.
+
+    Raises NotPossible if the shop is not configured.
+    """
+    ids = next((one for one in shops if one.name == shop), None)
+    if ids is None:
+        raise NotPossible(f"the shop {shop} is not in the configuration")
+    found = [dead_letter_rows.set_aside(store, owner) for owner in (shop, str(ids.company_ref_id))]
+    return sorted(found[0] + found[1])
+
+
 def replay(
     store: Store,
     log: LogWriter,

@@ -1,6 +1,7 @@
 """The consumer: where it starts, what comes again after a failure, what is dead-lettered. Real store, embedded log."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
-from adapters.store.dead_letters import DeadLetter
+from adapters.store.dead_letters import SET_ASIDE, DeadLetter
 from adapters.store.orders import OrderRow
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store, Transaction
@@ -51,7 +52,7 @@ class World(Hooks):
         self.orders = OrderWriter(self.store, {}, self.clock, self)
         self.consumer = self.new_consumer()
 
-    def new_consumer(self, most: int = 50) -> Consumer:
+    def new_consumer(self, most: int = 50, owners: frozenset[str] = frozenset()) -> Consumer:
         self.reader = self.log.reader("g", [SNAPSHOTS, OMS])
         return Consumer(
             self.reader,
@@ -60,7 +61,7 @@ class World(Hooks):
             {SNAPSHOTS: self.decode, OMS: self.decode},
             self.clock,
             hooks=self,
-            limit=DeadLetterLimit(self.clock, most, window_seconds=600),
+            limit=DeadLetterLimit(self.clock, {SNAPSHOTS: owners, OMS: owners}, most=most, window_seconds=600),
         )
 
     def decode(self, value: bytes | None, _headers: Sequence[tuple[str, bytes]]) -> Event | None:
@@ -503,6 +504,71 @@ def test_a_topic_is_paused_before_all_its_keys_are_dead_lettered(world: World, p
     assert [line["topic"] for line in logged if line["event"] == "topic_paused"] == [SNAPSHOTS]
     assert world.paused == [[SNAPSHOTS]]
     assert world.reader.poll(10, 0) == []  # it is not read again and again meanwhile
+
+
+SHOPS = frozenset({"alpha", "beta"})
+
+
+@pytest.mark.parametrize("poison", [UNREADABLE, BREAKS], ids=["unreadable", "not applicable"])
+def test_too_much_dead_lettered_of_one_shop_stops_its_records_and_no_other_shop(world: World, poison: bytes) -> None:
+    """The records beyond the limit are kept in the transaction that passes them."""
+    world.consumer = world.new_consumer(most=3, owners=SHOPS)
+    for n in range(10):
+        world.publish_raw(poison + b"%d" % n, key=f"alpha:O-{n}")
+    world.publish_raw(UNREADABLE, key="beta:O-1")
+    world.publish(said(1, "O-99"))
+    with capture_logs() as logged:
+        assert world.drain() == 12
+    kept = dead_letter_rows.newest(world.store)
+    assert Counter(one.reason == SET_ASIDE for one in kept) == {True: 7, False: 4}
+    assert {one.detail.partition(":")[0] for one in kept if one.reason == SET_ASIDE} <= {"not_json", "not_applicable"}
+    assert world.journal() == [("O-99/1", 0)]
+    assert world.paused == []
+    assert {line["log_level"] for line in logged if line.get("reason") == SET_ASIDE} == {"error"}
+    assert len(dead_letter_rows.set_aside(world.store, "alpha")) == 7
+    assert dead_letter_rows.set_aside(world.store, "beta") == dead_letter_rows.set_aside(world.store, "alph") == []
+
+
+def test_a_topic_is_paused_when_every_shop_is_beyond_its_limit(world: World) -> None:
+    world.consumer = world.new_consumer(most=2, owners=SHOPS)
+    for n in range(5):
+        for shop in sorted(SHOPS):
+            world.publish_raw(UNREADABLE + b"%d" % n, key=f"{shop}:O-{n}")
+    for _ in range(5):
+        world.consumer.turn(0)
+    assert world.paused == [[SNAPSHOTS]]
+    world.clock.advance(601)
+    world.drain()
+    assert world.paused[1] == []
+
+
+def test_a_topic_is_paused_when_too_many_records_name_no_shop(world: World) -> None:
+    """Otherwise keys that nobody knows would have no limit."""
+    world.consumer = world.new_consumer(most=2, owners=SHOPS)
+    for n, key in enumerate(("gamma:1", "2", "delta:3", ":4")):
+        world.publish_raw(UNREADABLE + b"%d" % n, key=key)
+    for _ in range(5):
+        world.consumer.turn(0)
+    assert world.paused == [[SNAPSHOTS]]
+
+
+def test_one_shop_alone_pauses_its_topic_which_resumes_by_itself(world: World) -> None:
+    world.consumer = world.new_consumer(most=2, owners=frozenset({"alpha"}))
+    bad(world, 1, 2, 3, 4)
+    for _ in range(5):
+        world.consumer.turn(0)
+    assert world.paused == [[SNAPSHOTS]]
+    assert dead_letter_rows.set_aside(world.store, "alpha") == []
+
+
+def test_a_shop_beyond_its_limit_has_dead_letters_again_when_the_window_has_passed(world: World) -> None:
+    world.consumer = world.new_consumer(most=2, owners=SHOPS)
+    bad(world, 1, 2, 3)
+    world.drain()
+    world.clock.advance(601)
+    bad(world, 4)
+    world.drain()
+    assert Counter(one.reason for one in dead_letter_rows.newest(world.store)) == {"not_json": 3, SET_ASIDE: 1}
 
 
 def test_a_paused_topic_resumes_when_the_window_has_passed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

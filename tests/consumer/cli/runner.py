@@ -97,8 +97,10 @@ def consume(desk: Desk) -> None:
         pass
 
 
-def add_dead_letter(desk: Desk, value: bytes) -> None:
-    """One with the id 1. All have the same digest, so a second one counts as the first one again."""
-    dead_letter = DeadLetter("oms.order-events", "oms.order-events/0/3", "bad_json", "", "digest", b"alpha:O-1", value)
+def add_dead_letter(
+    desk: Desk, value: bytes, *, reason: str = "bad_json", key: bytes = b"alpha:O-1", digest: str = "digest"
+) -> None:
+    """The first one has the id 1. One with the same digest counts as the first one again."""
+    dead_letter = DeadLetter("oms.order-events", "oms.order-events/0/3", reason, "", digest, key, value)
     with desk.store.transaction() as tx:
         dead_letter_rows.add(tx, [dead_letter], desk.clock.now())
