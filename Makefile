@@ -3,10 +3,10 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
 
-.PHONY: help setup demo demo-full test test-minutes bench check check-events format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes bench check check-events k8s-check format docs pins clean
 
 help:            ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
 
 setup: $(READY)  ## the environment, and nothing else
 
@@ -42,6 +42,9 @@ check: $(READY)  ## lint, types, import rules, all tests: what CI runs
 
 check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `check` does it where npm is
 	.venv/bin/pytest tests/system/test_asyncapi.py
+
+k8s-check: $(READY) ## the manifests, alerts and image in k8s/, without a cluster; `check` does it too
+	.venv/bin/pytest tests/k8s
 
 format: $(READY) ## format and mend what ruff can
 	.venv/bin/ruff format .

@@ -1,0 +1,472 @@
+"""Checks that the rendered objects fit each other and the program.
+
+A cluster shows a misfit only when the pods do not start.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import typer.main
+
+from consumer import config
+from consumer.bootstrap import ROLES
+from consumer.cli.app import app
+from consumer.service import BEAT_SECONDS
+from consumer.web.app import application
+from tests.k8s.kinds import name_of
+from tests.k8s.rendering import Object
+
+NAME: Final = "app.kubernetes.io/name"
+COMPONENT: Final = "app.kubernetes.io/component"
+INSTANCE: Final = "app.kubernetes.io/instance"
+VERSION: Final = "app.kubernetes.io/version"
+RECOMMENDED: Final = (NAME, INSTANCE, VERSION, "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by")
+USER: Final = 10001
+#: A stop takes this long at most (consumer/service.py).
+STOP_SECONDS: Final = 20
+#: A loop that stands has to be noticed within this time, and a process may take this long to start.
+NOTICED_SECONDS, START_SECONDS = 150, 120
+#: The probe that looks at progress alone, and the one that looks at the database too.
+LIVE, READY = "/live", "/ready"
+
+_COMMANDS: Final = typer.main.get_command(app)
+
+
+def _of(objects: list[Object], kind: str) -> list[Object]:
+    return [one for one in objects if one["kind"] == kind]
+
+
+def workloads(objects: list[Object]) -> list[Object]:
+    return [one for one in objects if one["kind"] in ("Deployment", "Job")]
+
+
+def _pod(workload: Object) -> Object:
+    found: Object = workload["spec"]["template"]["spec"]
+    return found
+
+
+def containers(workload: Object) -> list[Object]:
+    return [*_pod(workload).get("initContainers", ()), *_pod(workload)["containers"]]
+
+
+def _labels(workload: Object) -> dict[str, str]:
+    found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return found
+
+
+def _selects(selector: Object, labels: dict[str, str]) -> bool:
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    return all(labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ()))
+
+
+def seconds_to_notice(probe: Object) -> int:
+    """How long a probe takes until its last failure that counts, at most."""
+    return int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 3))
+
+
+# -- Labels, selectors, ports ------------------------------------------------------------------------------------
+
+
+def labels(objects: list[Object]) -> Iterator[str]:
+    """Wrong labels: the recommended ones are missing, or a selector looks at the version."""
+    for one in objects:
+        if one["kind"] == "ConfigMap" and one["metadata"]["name"].startswith("orderflow-config-"):
+            continue  # its name says enough, and a label would not roll the pods
+        missing = [label for label in RECOMMENDED if label not in one["metadata"].get("labels", {})]
+        if one["metadata"].get("namespace") == "kafka":
+            missing = [label for label in missing if label != VERSION]
+        if missing:
+            yield f"{name_of(one)}: without the labels {', '.join(missing)}"
+    for one in workloads(objects):
+        missing = [label for label in (*RECOMMENDED, COMPONENT) if label not in _labels(one)]
+        if missing:
+            yield f"{name_of(one)}: its pods are without the labels {', '.join(missing)}"
+    for one in objects:
+        if VERSION in str(one.get("spec", {}).get("selector", "")):
+            yield f"{name_of(one)}: selects by version, so a rolling update would lose its pods"
+
+
+def selectors(objects: list[Object]) -> Iterator[str]:
+    """Selectors that select nothing, or the pods of others."""
+    pods = {name_of(one): _labels(one) for one in workloads(objects)}
+    for one in _of(objects, "Deployment"):
+        found = [name for name, have in pods.items() if _selects(one["spec"]["selector"], have)]
+        if found != [name_of(one)]:
+            yield f"{name_of(one)}: selects the pods of {found}"
+        for spread in _pod(one).get("topologySpreadConstraints", ()):
+            if not _selects(spread["labelSelector"], _labels(one)):
+                yield f"{name_of(one)}: a topologySpreadConstraint selects other pods"
+        if one["spec"].get("replicas") != 1:
+            budgets = [p for p in _of(objects, "PodDisruptionBudget") if _selects(p["spec"]["selector"], _labels(one))]
+            if [p["spec"].get("maxUnavailable") for p in budgets] != [1]:
+                yield f"{name_of(one)}: needs one PodDisruptionBudget with maxUnavailable 1"
+            keys = {spread["topologyKey"] for spread in _pod(one).get("topologySpreadConstraints", ())}
+            if keys != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
+                yield f"{name_of(one)}: is not spread over zones and hosts"
+    for kind, path in (
+        ("PodDisruptionBudget", "selector"),
+        ("NetworkPolicy", "podSelector"),
+        ("PodMonitor", "selector"),
+    ):
+        for one in _of(objects, kind):
+            if not any(_selects(one["spec"][path], have) for have in pods.values()):
+                yield f"{name_of(one)}: selects no pod"
+    for one in _of(objects, "Service"):
+        if not any(_selects({"matchLabels": one["spec"]["selector"]}, have) for have in pods.values()):
+            yield f"{name_of(one)}: selects no pod"
+
+
+def ports(objects: list[Object]) -> Iterator[str]:
+    """Names of ports that no container has, and Services that an Ingress does not find."""
+    for one in workloads(objects):
+        for container in containers(one):
+            names = {port["name"] for port in container.get("ports", ())}
+            for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+                port = container.get(kind, {}).get("httpGet", {}).get("port")
+                if port is not None and port not in names:
+                    yield f"{name_of(one)}: {kind} asks the port {port}, which is not one of {sorted(names)}"
+    every = {port["name"] for one in workloads(objects) for c in containers(one) for port in c.get("ports", ())}
+    used = [(one, port["targetPort"]) for one in _of(objects, "Service") for port in one["spec"]["ports"]]
+    used += [(one, end["port"]) for one in _of(objects, "PodMonitor") for end in one["spec"]["podMetricsEndpoints"]]
+    used += [
+        (one, port["port"])
+        for one in _of(objects, "NetworkPolicy")
+        for rule in one["spec"].get("ingress", ())
+        for port in rule["ports"]
+    ]
+    for one, port in used:
+        if port not in every:
+            yield f"{name_of(one)}: no container has the port {port}"
+    services = {
+        one["metadata"]["name"]: {port["name"] for port in one["spec"]["ports"]} for one in _of(objects, "Service")
+    }
+    for one in _of(objects, "Ingress"):
+        hosts = [host for tls in one["spec"].get("tls", ()) for host in tls["hosts"]]
+        for rule in one["spec"]["rules"]:
+            if rule["host"] not in hosts:
+                yield f"{name_of(one)}: the host {rule['host']} has no TLS"
+            for path in rule["http"]["paths"]:
+                service = path["backend"]["service"]
+                if service["port"]["name"] not in services.get(service["name"], ()):
+                    yield f"{name_of(one)}: there is no Service {service['name']} with that port"
+                if not any(route.startswith(path["path"]) for route in routes()):
+                    yield f"{name_of(one)}: the web has no path {path['path']}"
+
+
+# -- Pods --------------------------------------------------------------------------------------------------------
+
+
+def routes() -> list[str]:
+    """The paths of the one port, as the program serves them."""
+    nothing: Any = None  # no request is answered here
+    made = application(
+        endpoints={},
+        registry=nothing,
+        hooks=nothing,
+        what_is_stuck=lambda: "",
+        what_is_not_ready=lambda: "",
+    )
+    return [str(getattr(route, "path", "")) for route in made.routes]
+
+
+def probes(objects: list[Object]) -> Iterator[str]:
+    """Probes that are missing, ask a path that does not exist, or take too long."""
+    for one in _of(objects, "Deployment"):
+        for container in _pod(one)["containers"]:
+            for kind, path in (("startupProbe", LIVE), ("livenessProbe", LIVE), ("readinessProbe", READY)):
+                asked = container.get(kind, {}).get("httpGet", {}).get("path")
+                if asked != path or asked not in routes():
+                    yield f"{name_of(one)}: {kind} asks {asked}, not {path}"
+            if seconds_to_notice(container.get("startupProbe", {})) > START_SECONDS:
+                yield f"{name_of(one)}: startupProbe waits longer than {START_SECONDS} s"
+            if BEAT_SECONDS + seconds_to_notice(container.get("livenessProbe", {})) > NOTICED_SECONDS:
+                yield f"{name_of(one)}: livenessProbe needs more than {NOTICED_SECONDS} s"
+            sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            if _pod(one).get("terminationGracePeriodSeconds", 30) < 2 * (STOP_SECONDS + sleep):
+                yield f"{name_of(one)}: the grace period is too short for a stop"
+    for one in workloads(objects):
+        for container in containers(one):
+            asked = container.get("startupProbe", {}).get("exec", {}).get("command")
+            if asked is not None and (asked[0] != "orderflow" or misused(asked[1:])):
+                yield f"{name_of(one)}: a probe runs {asked}: {misused(asked[1:])}"
+
+
+def security(objects: list[Object]) -> Iterator[str]:
+    """What pod security `restricted` asks for, and what this project asks for beside it."""
+    for one in workloads(objects):
+        pod, context = _pod(one), _pod(one).get("securityContext", {})
+        wanted: dict[str, tuple[Any, Any]] = {
+            "runAsNonRoot": (context.get("runAsNonRoot"), True),
+            "runAsUser": (context.get("runAsUser"), USER),
+            "fsGroup": (context.get("fsGroup"), USER),
+            "seccompProfile": (context.get("seccompProfile"), {"type": "RuntimeDefault"}),
+            "automountServiceAccountToken": (pod.get("automountServiceAccountToken"), False),
+            # The namespace's Services would become ORDERFLOW_... names, which the program refuses.
+            "enableServiceLinks": (pod.get("enableServiceLinks"), False),
+            "serviceAccountName": (pod.get("serviceAccountName"), "orderflow"),
+        }
+        for container in containers(one):
+            own, resources = container.get("securityContext", {}), container.get("resources", {})
+            at = container["name"]
+            wanted |= {
+                f"{at} allowPrivilegeEscalation": (own.get("allowPrivilegeEscalation"), False),
+                f"{at} readOnlyRootFilesystem": (own.get("readOnlyRootFilesystem"), True),
+                f"{at} capabilities": (own.get("capabilities"), {"drop": ["ALL"]}),
+                f"{at} requests": (sorted(resources.get("requests", {})), ["cpu", "memory"]),
+                f"{at} limits": (resources.get("limits"), {"memory": resources.get("requests", {}).get("memory")}),
+                f"{at} /tmp": ("/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]], True),
+            }
+        yield from (
+            f"{name_of(one)}: {key} is {is_}, not {to_be}" for key, (is_, to_be) in wanted.items() if is_ != to_be
+        )
+    for one in _of(objects, "Namespace"):
+        if one["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
+            yield f"{name_of(one)}: pod security is not restricted"
+    if workloads(objects):
+        closed = [p for p in _of(objects, "NetworkPolicy") if p["spec"]["podSelector"] == {}]
+        if [sorted(p["spec"]["policyTypes"]) for p in closed] != [["Egress", "Ingress"]]:
+            yield "no NetworkPolicy denies everything that no other one allows"
+
+
+def misused(args: list[str]) -> str:
+    """Why the command line refuses these arguments; an empty text if it takes them. Nothing is run."""
+    command: Any = _COMMANDS
+    name, rest, parent = "orderflow", list(args), None
+    try:
+        while True:
+            context = command.make_context(name, rest, parent=parent)
+            if not hasattr(command, "resolve_command"):
+                return ""
+            rest = [*context._protected_args, *context.args]
+            name, command, rest = command.resolve_command(context, rest)
+            parent = context
+    except Exception as error:  # click's own exceptions, whose classes typer copies
+        return f"{type(error).__name__}: {error}"
+
+
+def commands(objects: list[Object]) -> Iterator[str]:
+    """Arguments that the command line refuses, and roles in the wrong Deployment."""
+    for one in workloads(objects):
+        for container in containers(one):
+            args = container.get("args", [])
+            if "command" in container or not args or (why := misused(args)):
+                yield f"{name_of(one)}: {container['name']} runs {args}: {why if args else 'no arguments'}"
+            elif args[0] == "run" and args[1] != _labels(one)[COMPONENT]:
+                yield f"{name_of(one)}: runs the role {args[1]}"
+        if _labels(one)[COMPONENT] == "migrate" and one["metadata"]["name"].rpartition("-")[2] != _labels(one).get(
+            VERSION
+        ):
+            yield f"{name_of(one)}: the name does not end with the version, and a Job cannot be changed"
+    roles = {_labels(one)[COMPONENT] for one in _of(objects, "Deployment")}
+    if roles and roles not in ({"all"}, set(ROLES)):
+        yield f"the roles are {sorted(roles)}, not {sorted(ROLES)}"
+
+
+def images(objects: list[Object], version: str, *, by_digest: bool) -> Iterator[str]:
+    """More than one image, another version than the program's, or in production a tag."""
+    found = {container["image"] for one in workloads(objects) for container in containers(one)}
+    if len(found) > 1:
+        yield f"several images: {sorted(found)}"
+    for image in found:
+        if by_digest and not re.search(r"@sha256:[0-9a-f]{64}$", image):
+            yield f"the image {image} is not named by its digest"
+        if not by_digest and not image.endswith(f":{version}"):
+            yield f"the image {image} is not version {version}"
+    for one in objects:
+        labelled = one["metadata"].get("labels", {}).get(VERSION, version)
+        if labelled != version:
+            yield f"{name_of(one)}: labelled {labelled}, but the program is {version}"
+
+
+# -- Files and settings ------------------------------------------------------------------------------------------
+
+
+def _provided(objects: list[Object]) -> dict[str, set[str] | None]:
+    """Secret -> its keys; None if a store of secrets decides which keys there are."""
+    found: dict[str, set[str] | None] = {}
+    for one in _of(objects, "ExternalSecret"):
+        spec = one["spec"]
+        found[spec["target"]["name"]] = None if "dataFrom" in spec else {data["secretKey"] for data in spec["data"]}
+    return found
+
+
+def _files(workload: Object, container: Object, objects: list[Object], loose: list[str]) -> dict[str, str]:
+    """Path -> content, or an empty text for a secret, of every file that a container sees. `loose` gets the folders of
+    which a store of secrets decides what is in them, and those that the pod writes itself."""
+    maps = {one["metadata"]["name"]: one["data"] for one in _of(objects, "ConfigMap")}
+    secrets = _provided(objects)
+    volumes = {volume["name"]: volume for volume in _pod(workload)["volumes"]}
+    found: dict[str, str] = {}
+    for mount in container["volumeMounts"]:
+        volume, folder = volumes.get(mount["name"], {}), mount["mountPath"]
+        if "configMap" in volume:
+            data = maps.get(volume["configMap"]["name"])
+            if data is None:
+                raise KeyError(f"there is no ConfigMap {volume['configMap']['name']}")
+            found |= {f"{folder}/{key}": text for key, text in data.items()}
+        for source in volume.get("projected", {}).get("sources", ()):
+            name = source["secret"]["name"]
+            if name not in secrets:
+                raise KeyError(f"there is no Secret {name}")
+            keys = secrets[name]
+            if keys is None:
+                loose.append(folder)
+            found |= {f"{folder}/{key}": "" for key in keys or ()}
+        if "emptyDir" in volume:
+            loose.append(folder)
+        if not volume:
+            raise KeyError(f"there is no volume {mount['name']}")
+    return found
+
+
+def settings_of(objects: list[Object], folder: Path, environ: dict[str, str]) -> config.Settings | None:
+    """The settings of the ConfigMap, as a pod with these variables loads them. None if there is no ConfigMap."""
+    for one in _of(objects, "ConfigMap"):
+        if "orderflow.toml" in one["data"]:
+            (folder / "orderflow.toml").write_text(one["data"]["orderflow.toml"], encoding="utf-8")
+            before = {name: value for name, value in os.environ.items() if name.startswith(config.ENV_PREFIX)}
+            try:
+                for name in before:
+                    del os.environ[name]
+                os.environ.update(environ)
+                return config.load(folder / "orderflow.toml")
+            finally:
+                for name in environ:
+                    os.environ.pop(name, None)
+                os.environ.update(before)
+    return None
+
+
+def _paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _paths(one)
+
+
+def configuration(objects: list[Object], folder: Path) -> Iterator[str]:
+    """Variables that the program does not know, files that a container does not see, and wrong ports."""
+    for one in workloads(objects):
+        for container in containers(one):
+            environ = {variable["name"]: variable["value"] for variable in container.get("env", ())}
+            try:
+                settings = settings_of(objects, folder, environ)
+            except Exception as error:
+                yield f"{name_of(one)}: {error}"
+                continue
+            known = {f"{config.ENV_PREFIX}WEB__{key.upper()}" for key in config.WebTable.model_fields}
+            yield from (f"{name_of(one)}: {name} is no setting" for name in environ if name not in known)
+            if container.get("ports"):
+                number, port = container["ports"][0]["containerPort"], environ.get(f"{config.ENV_PREFIX}WEB__PORT")
+                if str(number) != port or environ.get(f"{config.ENV_PREFIX}WEB__HOST") != "0.0.0.0":
+                    yield f"{name_of(one)}: listens on {port}, but the container's port is {number}"
+            loose: list[str] = []
+            try:
+                files = _files(one, container, objects, loose)
+            except KeyError as error:
+                yield f"{name_of(one)}: {error.args[0]}"
+                continue
+            args = container.get("args", [])
+            read = {args[args.index("--config") + 1]} if "--config" in args else set()
+            if settings is not None and args[0] == "migrate":
+                read.add(str(settings.store.password_file))
+            elif settings is not None:
+                base = Path(args[args.index("--config") + 1]).parent  # where a relative path begins
+                every = set(_paths(settings.model_dump()))
+                read |= {str(base / one.relative_to(folder) if one.is_relative_to(folder) else one) for one in every}
+            for path in sorted(read):
+                if path not in files and not any(path.startswith(f"{other}/") for other in loose):
+                    yield f"{name_of(one)}: {container['name']} reads {path}, which is not mounted"
+
+
+# -- Kafka -------------------------------------------------------------------------------------------------------
+
+
+def kafka(objects: list[Object], kafka_objects: list[Object], settings: config.Settings) -> Iterator[str]:
+    """Topics, users and scaling that do not fit the settings."""
+    topics = {one["metadata"]["name"]: one["spec"] for one in _of(kafka_objects, "KafkaTopic")}
+    named = settings.topics
+    if set(topics) != set(named.model_dump().values()):
+        yield f"the topics are {sorted(topics)}, not those of the settings"
+    for name, spec in topics.items():
+        if int(spec["config"]["max.message.bytes"]) < settings.kafka.max_request_size:
+            yield f"the topic {name} takes smaller records than the producer sends"
+        if (spec["replicas"], spec["config"]["min.insync.replicas"], spec["config"]["cleanup.policy"]) != (
+            3,
+            2,
+            "delete",
+        ):
+            yield f"the topic {name} can lose records"
+    want = {
+        (settings.kafka.sasl_plain_username or "", "topic", named.snapshots): ["Read", "Write"],
+        (settings.kafka.sasl_plain_username or "", "topic", named.oms_events): ["Read", "Write"],
+        (settings.kafka.sasl_plain_username or "", "topic", named.transitions): ["Write"],
+        (settings.kafka.sasl_plain_username or "", "topic", named.dead_letters): ["Write"],
+        (settings.kafka.sasl_plain_username or "", "group", settings.kafka.group_id): ["Read"],
+        ("oms", "topic", named.oms_events): ["Write"],
+    }
+    have = {
+        (one["metadata"]["name"], acl["resource"]["type"], acl["resource"]["name"]): acl["operations"]
+        for one in _of(kafka_objects, "KafkaUser")
+        for acl in one["spec"]["authorization"]["acls"]
+    }
+    if have != want:
+        wrong = sorted(key for key in {*have, *want} if have.get(key) != want.get(key))
+        yield f"the rights of Kafka's users are wrong: {wrong}"
+    for one in _of(objects, "ScaledObject"):
+        yield from _scaling(one, objects, topics, settings)
+    host, _, port = settings.kafka.bootstrap_servers[0].partition(":")
+    yield from _reachable(objects, "orderflow-kafka", host.split(".")[-1], int(port), "Kafka")
+    store = re.search(r"@([^/:]+)", settings.store.url)
+    yield from _reachable(
+        objects, "orderflow-database", store.group(1).split(".")[-1] if store else "", 5432, "the database"
+    )
+
+
+def _scaling(
+    scaled: Object, objects: list[Object], topics: dict[str, Object], settings: config.Settings
+) -> Iterator[str]:
+    spec = scaled["spec"]
+    triggers = [trigger["metadata"] for trigger in spec["triggers"]]
+    read = {settings.topics.snapshots, settings.topics.oms_events}
+    if {trigger["topic"] for trigger in triggers} != read:
+        yield f"{name_of(scaled)}: looks at other topics than those that consumers read"
+    if {trigger["consumerGroup"] for trigger in triggers} != {settings.kafka.group_id}:
+        yield f"{name_of(scaled)}: looks at another group"
+    if {trigger["bootstrapServers"] for trigger in triggers} != {",".join(settings.kafka.bootstrap_servers)}:
+        yield f"{name_of(scaled)}: asks another Kafka"
+    if spec["minReplicaCount"] < 2 or spec["maxReplicaCount"] > max(
+        topics[name]["partitions"] for name in read & set(topics)
+    ):
+        yield f"{name_of(scaled)}: the number of replicas does not fit the partitions"
+    targets = {one["metadata"]["name"]: one["spec"] for one in _of(objects, "Deployment")}
+    target = spec["scaleTargetRef"]["name"]
+    if target not in targets or "replicas" in targets[target]:
+        yield f"{name_of(scaled)}: {target} is not there, or has `replicas` of its own"
+    provided = _provided(objects)
+    for one in _of(objects, "TriggerAuthentication"):
+        for ref in one["spec"]["secretTargetRef"]:
+            if ref["key"] not in (provided.get(ref["name"]) or ()):
+                yield f"{name_of(one)}: there is no key {ref['key']} in the Secret {ref['name']}"
+    names = {one["metadata"]["name"] for one in _of(objects, "TriggerAuthentication")}
+    if {trigger["authenticationRef"]["name"] for trigger in spec["triggers"]} - names:
+        yield f"{name_of(scaled)}: there is no such TriggerAuthentication"
+
+
+def _reachable(objects: list[Object], policy: str, namespace: str, port: int, what: str) -> Iterator[str]:
+    """Whether a NetworkPolicy lets the pods reach a Service NAME.NAMESPACE on this port."""
+    for one in _of(objects, "NetworkPolicy"):
+        if one["metadata"]["name"] == policy:
+            for rule in one["spec"]["egress"]:
+                to = [peer.get("namespaceSelector", {}).get("matchLabels", {}) for peer in rule["to"]]
+                if (
+                    port in [each["port"] for each in rule["ports"]]
+                    and {"kubernetes.io/metadata.name": namespace} in to
+                ):
+                    return
+    yield f"no NetworkPolicy lets the pods reach {what} ({namespace}:{port})"
