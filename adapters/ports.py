@@ -181,6 +181,14 @@ class Catalog:
     alternative_carriers: bool = True  # a carrier that is not registered may be named as free text
 
 
+@dataclass(frozen=True, slots=True)
+class CustomerMessages:
+    """What the customer wrote about an order (M11)."""
+
+    texts: tuple[str, ...] = ()  # topics and messages, oldest first, as plain text
+    has_attachments: bool = False  # some message has a file, which the OMS does not get
+
+
 class Marketplace(Protocol):
     """One shop at Mirakl. Every method raises RemoteError."""
 
@@ -204,8 +212,8 @@ class Marketplace(Protocol):
         """OR24: confirm that the whole order was shipped."""
         ...
 
-    def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        """M11: the customer's messages about this order, oldest first, as plain text."""
+    def customer_messages(self, order_id: str) -> CustomerMessages:
+        """M11: what the customer wrote about this order."""
         ...
 
     def catalog(self) -> Catalog:

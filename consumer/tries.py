@@ -92,7 +92,7 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
     return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
 
 
-def handover_events(claim: Claim, payload: bytes | None, now: datetime) -> list[Event]:
+def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...], now: datetime) -> list[Event]:
     """Return the event that this payload of an import goes out, with what it carries; none for another call.
 
     A payload that an earlier try may have sent already goes out unchanged: what it carries was stored then.
@@ -101,7 +101,7 @@ def handover_events(claim: Claim, payload: bytes | None, now: datetime) -> list[
     if payload is None or payload == command.payload or snapshot is None:
         return []
     items = tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
-    facts = Facts(handovers=(Handover(now, items, snapshot.contents),))
+    facts = Facts(handovers=(Handover(now, items, snapshot.contents, notes),))
     event_id, note = f"{command.id}:{claim.token}:handover", _note(command, "handover")
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
 

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
 
 import structlog
 
@@ -21,9 +20,7 @@ from adapters.errors import (
     Duplicate,
     Rejected,
     RemoteError,
-    Retryable,
     StoreUnavailable,
-    Unimportable,
 )
 from adapters.ports import Clock, Marketplace, Oms, OmsOrder
 from adapters.store import budgets as budget_rows
@@ -37,6 +34,7 @@ from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
+from consumer.imports import MESSAGES, Outgoing, outgoing
 from consumer.retry import Backoff, TryResult, Verdict, after_failure
 from consumer.tries import (
     BROKEN,
@@ -57,9 +55,6 @@ from statemachine.plan import plan
 from statemachine.readings import answers_of_lines, best_tracking, tracking_held
 
 log = structlog.get_logger("orderflow.worker")
-
-#: The operation that reads the customer's messages: an import may need this call to Mirakl before its call to the OMS.
-MESSAGES: Final = "M11"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +209,10 @@ class Worker:
                 self._about_to_send(claim)
                 shop.mirakl.accept(order_id, answers_of_lines(claim.command.carries, snapshot.lines))
             case CommandKind.IMPORT:
-                payload = self._payload(claim, shop)
-                self._about_to_send(claim, payload)
-                return shop.oms.import_order(payload)
+                paused = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL), MESSAGES)
+                sending = outgoing(claim, snapshot, shop.mirakl, shop.oms, paused)
+                self._about_to_send(claim, sending)
+                return shop.oms.import_order(sending.payload)
             case CommandKind.TRACK:
                 catalog = shop.mirakl.catalog()
                 self._about_to_send(claim)
@@ -230,47 +226,20 @@ class Worker:
                 shop.mirakl.confirm_shipment(order_id)
         return ()
 
-    def _about_to_send(self, claim: Claim, payload: bytes | None = None) -> None:
+    def _about_to_send(self, claim: Claim, sending: Outgoing | None = None) -> None:
         """Check just before the call that it may still be made (docs/rules.md 18), and renew the lease.
 
         Also stores the payload of an import, and as a fact what it carries. Raises LeaseLost.
         """
-        now = self._clock.now()
+        now, payload = self._clock.now(), sending.payload if sending else None
         with self._store.transaction() as tx:
             order_rows.lock_by_key(tx, claim.order.key)  # before the command
             if not command_rows.mark_sending(
                 tx, claim.command.id, claim.token, now, payload=payload, lease=self._lease
             ):
                 raise LeaseLost
-            applied = self._orders.apply_in(tx, handover_events(claim, payload, now))
+            applied = self._orders.apply_in(tx, handover_events(claim, payload, sending.notes if sending else (), now))
         self._orders.report(applied)
-
-    def _payload(self, claim: Claim, shop: Shop) -> bytes:
-        """Return the bytes that an import sends.
-
-        If an earlier try may have reached the OMS, they are the bytes of that try (docs/kornitx.md 7). If not, they are
-        made from the newest snapshot.
-        """
-        if claim.command.maybe_sent and claim.command.payload is not None:
-            return claim.command.payload
-        if claim.received is None:
-            raise Unimportable(["the order as received"])
-        snapshot = claim.order.facts.snapshot
-        if snapshot is None:
-            raise LeaseLost
-        messages = self._messages(claim, shop) if snapshot.has_messages else ()
-        return shop.oms.payload(claim.received, messages, {line.id: line.quantity for line in snapshot.owed_lines})
-
-    def _messages(self, claim: Claim, shop: Shop) -> tuple[str, ...]:
-        """Return the customer's messages. An import is never made without them, so it is retried even if Mirakl rejects
-        this read."""
-        seconds = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL), MESSAGES)
-        if seconds:
-            raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds)
-        try:
-            return shop.mirakl.customer_messages(claim.order.order_id)
-        except Rejected as error:
-            raise Retryable(error.operation, error.outcome, status=error.status, words=error.words) from error
 
     # -- settle --------------------------------------------------------------------------------------------------
 

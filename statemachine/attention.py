@@ -10,8 +10,10 @@ from statemachine import deadlines
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
 from statemachine.facts import (
     AFTER_SHIPPING,
+    ATTACHMENT,
     DEBIT,
     MESSAGES,
+    MESSAGES_NOT_FOUND,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
     WITHDRAWN_OF,
@@ -214,11 +216,17 @@ def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
 
 
 def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """What an import would carry now, and carried otherwise. The digest after a name tells one change from the next.
+    """What the OMS does not have of the order, and what an import would carry now, and carried otherwise.
 
-    After the shipment nobody is told: Mirakl removes the data of its customers some time after it.
+    The digest after a name tells one change from the next. After the shipment nobody is told: Mirakl removes
+    the data of its customers some time after it.
     """
     handover = handed_over(facts)
+    notes = handover.notes if handover else ()
+    if ATTACHMENT in notes:
+        yield Attention(Reason.ATTACHMENT)
+    if MESSAGES_NOT_FOUND in notes:
+        yield Attention(Reason.MESSAGES_NOT_FOUND)
     before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
     changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
     if MESSAGES in changed:

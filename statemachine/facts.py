@@ -235,6 +235,10 @@ class Handover:
     notes: tuple[str, ...] = ()  # what a person should know of the payload, in words of a closed set
 
 
+#: The words of `notes`: a message of the customer has a file; the customer wrote, and Mirakl showed nothing of it.
+ATTACHMENT: Final = "attachment"
+MESSAGES_NOT_FOUND: Final = "messages_not_found"
+
 #: Two of the names in `contents`. The first is followed by the id of a line of which something was withdrawn.
 WITHDRAWN_OF: Final = "withdrawn of "
 MESSAGES: Final = "messages"

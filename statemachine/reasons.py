@@ -35,6 +35,8 @@ class Reason(StrEnum):
     LINES_CANCELED_AFTER_IMPORT = "lines_canceled_after_import"
     CHANGED_AFTER_IMPORT = "changed_after_import"
     MESSAGE_AFTER_IMPORT = "message_after_import"
+    ATTACHMENT = "attachment"
+    MESSAGES_NOT_FOUND = "messages_not_found"
     PARTLY_SENT = "partly_sent"
     SENT_BEFORE_SHIPPING = "sent_before_shipping"
     QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
@@ -191,6 +193,16 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the customer wrote after the import, so the OMS does not have the message",
         "Read the message in Mirakl's portal, tell the OMS what it asks for, then `orders settle ORDER --only "
         "message_after_import --reason WHY`.",
+    ),
+    Reason.ATTACHMENT: About(
+        "the customer sent a file with a message, and the OMS does not have it",
+        "Take the file from the messages in Mirakl's portal, give it to the OMS before the goods are made, then "
+        "`orders settle ORDER --only attachment --reason WHY`.",
+    ),
+    Reason.MESSAGES_NOT_FOUND: About(
+        "Mirakl says that the customer wrote, and shows no message",
+        "Look for the message in Mirakl's portal and tell the OMS what it asks for, then `orders settle ORDER --only "
+        "messages_not_found --reason WHY`.",
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",

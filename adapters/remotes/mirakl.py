@@ -13,10 +13,10 @@ import structlog
 from pydantic import Field, OnErrorOmit, ValidationError
 
 from adapters.errors import AccountFault, Rejected, RemoteError, Retryable, Unreadable
-from adapters.messages.fields import Instant, Loose, Message, Text
+from adapters.messages.fields import Loose, Message, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
-from adapters.ports import Carrier, Catalog, Clock, OnCall, OrdersPage, OrdersQuery
+from adapters.ports import Carrier, Catalog, Clock, CustomerMessages, OnCall, OrdersPage, OrdersQuery
 from adapters.remotes.http import (
     CallOutcome,
     Remote,
@@ -26,8 +26,8 @@ from adapters.remotes.http import (
     retry_after_seconds,
     safe_code,
 )
-from adapters.remotes.mirakl_text import plain_text
-from statemachine.facts import EPOCH, Tracking
+from adapters.remotes.mirakl_messages import Thread, Threads, written_by_customer
+from statemachine.facts import Tracking
 
 log = structlog.get_logger("orderflow.mirakl")
 
@@ -144,28 +144,6 @@ class _Platform(Message):
     """PC01."""
 
     features: Annotated[_Features, Loose(_Features())] = _Features()
-
-
-class _Sender(Message):
-    type: Text = ""
-
-
-class _CustomerMessage(Message):
-    id: Text = ""
-    body: Annotated[str, Loose("")] = ""
-    date_created: Instant = None
-    sender: Annotated[_Sender, Loose(_Sender()), Field(alias="from")] = _Sender()
-
-
-class _Thread(Message):
-    messages: Annotated[tuple[OnErrorOmit[_CustomerMessage], ...], Loose(())] = ()
-
-
-class _Threads(Message):
-    """M11: a page of threads, each with its messages."""
-
-    data: tuple[OnErrorOmit[_Thread], ...]
-    next_page_token: Annotated[str, Loose("")] = ""
 
 
 # -- Bodies ------------------------------------------------------------------------------------------------------
@@ -301,21 +279,17 @@ class MiraklShop:
         """
         self._put("OR24", _order_path(order_id, "ship"), None)
 
-    def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        """M11: read the customer's messages about this order, oldest first, as plain text (docs/mirakl.md 5.10)."""
+    def customer_messages(self, order_id: str) -> CustomerMessages:
+        """M11: read what the customer wrote about this order (docs/mirakl.md 5.10)."""
         params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
-        found: dict[str, _CustomerMessage] = {}
+        threads: list[Thread] = []
         for _ in range(_MAX_THREAD_PAGES):
-            page = self._get("M11", "/api/inbox/threads", _parsed("M11", _Threads), params)
-            for message in (message for thread in page.data for message in thread.messages):
-                if message.sender.type == "CUSTOMER_USER":
-                    # Keep each id once: if a message arrives between two pages, a thread can be on both pages.
-                    found.setdefault(message.id or f"#{len(found)}", message)
+            page = self._get("M11", "/api/inbox/threads", _parsed("M11", Threads), params)
+            threads += page.data
             if not page.next_page_token:
                 break
             params["page_token"] = page.next_page_token
-        oldest_first = sorted(found.values(), key=lambda message: message.date_created or EPOCH)
-        return tuple(text for message in oldest_first if (text := plain_text(message.body)))
+        return written_by_customer(threads)
 
     def catalog(self) -> Catalog:
         """The marketplace's settings for shipments. They are read with SH21, SH12 and PC01, at most once a day."""

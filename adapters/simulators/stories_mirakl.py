@@ -281,7 +281,7 @@ MIRAKL: Final[dict[str, Story]] = {
     # A message comes after the import.
     "message_after_import": Story(_message_after_import, tells=("message_after_import",)),
     # A message has a file, which the OMS does not get.
-    "attachment": Story(_attachment, tells=("attachment",), waits_for="core, payload"),
+    "attachment": Story(_attachment, tells=("attachment",)),
     # The customer's address changes after the import.
     "address_changed": Story(_address_changed, tells=("changed_after_import",)),
     # Custom fields of the order and of a line reach the OMS.

@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.simulators.mirakl.changes import set_centre, set_fields, set_line
+from consumer.operations import orders as operations
+from consumer.operations.orders import Act
+from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
 
 TEXT = {"code": "text", "type": "STRING", "value": "For Canary"}
@@ -23,6 +26,11 @@ def line_of(rig: Rig, order_id: str = "1-A") -> str:
 
 def words_of(rig: Rig) -> str:
     return rig.row().facts.rejections[-1].words
+
+
+def decide(rig: Rig, kind: DecisionKind, only: str) -> None:
+    act = Act(kind, who="ana", why="seen", at=rig.clock.now(), only=(only,))
+    operations.decide(rig.store, rig.orders, rig.row(), act, shops=rig.mirakl)
 
 
 # -- What the shop decides ---------------------------------------------------------------------------------------
@@ -90,3 +98,47 @@ def test_the_shop_ships_from_the_centres_that_it_names_and_from_no_other(tmp_pat
     rig.work()
     assert [rig.state(order_id) for order_id in ("1-A", "2-A", "3-A")] == ["imported", "shipping", "imported"]
     assert rig.attention("2-A") == ["not_ours_to_ship"]
+
+
+# -- What the customer wrote -------------------------------------------------------------------------------------
+
+
+def test_the_topic_of_a_thread_reaches_the_oms_before_its_messages(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "in red", topic="Print: Canary")
+    rig.poll()
+    rig.work()
+    assert {"name": ":MiraklOrderMessage", "value": "Print: Canary\n\nin red"} in payload_of(rig)["attributes"]
+    assert rig.attention() == []
+
+
+def test_a_file_of_the_customer_is_told_until_a_person_has_seen_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "the logo is in the file", attachments=["logo.png"])
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("imported", ["attachment"])
+    decide(rig, DecisionKind.SETTLE, "attachment")
+    assert rig.attention() == []
+
+
+def test_a_file_is_told_although_the_answer_to_the_first_try_was_lost(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "the logo is in the file", attachments=["logo.png"])
+    rig.poll()
+    rig.fail("order", "timeout_after")
+    rig.work()
+    rig.work(900)
+    assert (rig.state(), rig.attention()) == ("imported", ["attachment"])
+
+
+def test_a_message_that_mirakl_announces_and_does_not_show_is_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    set_fields(rig.mirakl["alpha"], "1-A", has_customer_message=True)
+    rig.poll()
+    rig.work()
+    assert "messages_not_found" in rig.attention()

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from adapters.errors import Fenced, LogUnavailable, Rejected, Retryable, StoreUnavailable, Unreadable
 from adapters.messages.cloudevents import from_record
 from adapters.messages.snapshots import decode_snapshot
-from adapters.ports import Carrier, Catalog, NewRecord, OrdersPage, OrdersQuery
+from adapters.ports import Carrier, Catalog, CustomerMessages, NewRecord, OrdersPage, OrdersQuery
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
@@ -58,8 +58,8 @@ class Watched:
     def accept(self, order_id: str, decisions: Any) -> None: ...
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None: ...
     def confirm_shipment(self, order_id: str) -> None: ...
-    def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        return ()
+    def customer_messages(self, order_id: str) -> CustomerMessages:
+        return CustomerMessages()
 
     def catalog(self) -> Catalog:
         return Catalog((Carrier("", "", False),))

@@ -322,7 +322,7 @@ def test_an_import_waits_until_the_messages_are_read(rig: Rig, status: int) -> N
     rig.nets["alpha"].hook = lambda _request: None
     rig.work(seconds=5)
     attributes = {one["name"]: one["value"] for one in json.loads(rig.oms_net.bodies[0])["attributes"]}
-    assert attributes[":MiraklOrderMessage"] == "Happy 40th & cheers"
+    assert attributes[":MiraklOrderMessage"] == "About my order\n\nHappy 40th & cheers"
     assert rig.state() == "imported"
 
 

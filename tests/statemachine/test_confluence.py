@@ -121,7 +121,11 @@ def results(draw: st.DrawFn) -> Event:
                 Facts(answers=(Answer(kind, carries, draw(rounds), at(when), at(when + 50)),)),
                 Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
-                Facts(handovers=(Handover(at(when), (("L1", draw(rounds)),), (("custom fields", "0c8a43b4"),)),)),
+                Facts(
+                    handovers=(
+                        Handover(at(when), (("L1", draw(rounds)),), (("custom fields", "0c8a43b4"),), ("attachment",)),
+                    )
+                ),
                 Facts(
                     troubles=(
                         Trouble(kind, carries, draw(rounds), at(when), draw(st.sampled_from(("M11", kind.operation)))),

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
-from adapters.ports import Carrier, Catalog, OrdersPage, OrdersQuery
+from adapters.ports import Carrier, Catalog, CustomerMessages, OrdersPage, OrdersQuery
 from adapters.remotes.http import retry_after_seconds
 from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words, tracking_body
 from statemachine.facts import Tracking
@@ -356,7 +356,7 @@ def test_all_pages_of_the_customer_s_messages_are_read_oldest_first() -> None:
         threads(message(3, "third"), message(1, "first<br />line"), message(2, "  "), {"from": None, "body": 5}),
     ]
     world = World(lambda request: pages["page_token" in request.url.params])
-    assert world.shop.customer_messages("A/B") == ("first\nline", "third")
+    assert world.shop.customer_messages("A/B").texts == ("first\nline", "third")
     assert [request.url.params.get("page_token") for request in world.sent] == [None, "t2"]
     assert world.sent[0].url.params["entity_id"] == "A/B"
     assert world.sent[0].url.params["with_messages"] == "true"
@@ -364,8 +364,39 @@ def test_all_pages_of_the_customer_s_messages_are_read_oldest_first() -> None:
 
 def test_reading_messages_ends_after_twenty_pages() -> None:
     world = World(lambda request: threads(message(1, "x"), token="again"))
-    assert world.shop.customer_messages("A") == ("x",)
+    assert world.shop.customer_messages("A").texts == ("x",)
     assert len(world.sent) == 20
+
+
+def test_the_topic_of_a_free_text_thread_comes_once_before_its_first_message() -> None:
+    free = {"type": "FREE_TEXT", "value": "Print <ANA>"}
+    coded = {"type": "REASON_CODE", "value": "31"}
+    data = [
+        {"id": "T2", "topic": free, "messages": [message(3, "in red"), message(2, "hello")]},
+        {"id": "T1", "topic": coded, "messages": [message(1, "where is it?")]},
+        {"id": "T3", "topic": free, "messages": [message(4, "ours", "SHOP_USER")]},
+        {"id": "T4", "topic": {"type": "FREE_TEXT", "value": None}, "messages": [message(5, "bye")]},
+        {"id": "T5", "topic": "?", "messages": [message(6, "again")]},
+    ]
+    pages = [{"data": data, "next_page_token": "t2"}, {"data": data[:1]}]
+    world = World(lambda request: httpx.Response(200, json=pages["page_token" in request.url.params]))
+    expected = ("where is it?", "Print <ANA>", "hello", "in red", "bye", "again")
+    assert world.shop.customer_messages("A").texts == expected
+
+
+@pytest.mark.parametrize(
+    ("attachments", "by", "expected"),
+    [
+        ([{"id": "1", "name": "logo.png", "size": 9}], "CUSTOMER_USER", True),
+        ([{"id": "1", "name": "logo.png", "size": 9}], "SHOP_USER", False),
+        (["?"], "CUSTOMER_USER", True),
+        ([], "CUSTOMER_USER", False),
+        (None, "CUSTOMER_USER", False),
+    ],
+)
+def test_a_file_of_the_customer_is_noticed(attachments: object, by: str, expected: bool) -> None:
+    world = World(lambda _: threads(message(1, "", by) | {"attachments": attachments}))
+    assert world.shop.customer_messages("A") == CustomerMessages((), expected)
 
 
 def test_the_sample_of_m11_is_read() -> None:
@@ -376,7 +407,7 @@ def test_the_sample_of_m11_is_read() -> None:
     world = World(
         lambda r: last if "page_token" in r.url.params else httpx.Response(200, content=samples[0].read_bytes())
     )
-    assert world.shop.customer_messages("Order_00010-A") == ()
+    assert world.shop.customer_messages("Order_00010-A") == CustomerMessages()
     assert len(world.sent) == 2
 
 

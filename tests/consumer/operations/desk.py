@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import RemoteError
-from adapters.ports import Catalog, OmsOrder, OrdersPage, OrdersQuery
+from adapters.ports import Catalog, CustomerMessages, OmsOrder, OrdersPage, OrdersQuery
 from adapters.remotes.kornitx_order import OrderRules, build_payload
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
@@ -51,8 +51,8 @@ class Remotes:
     def confirm_shipment(self, order_id: str) -> None:
         self._end()
 
-    def customer_messages(self, order_id: str) -> tuple[str, ...]:
-        return ()
+    def customer_messages(self, order_id: str) -> CustomerMessages:
+        return CustomerMessages()
 
     def catalog(self) -> Catalog:
         return Catalog()
