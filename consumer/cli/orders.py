@@ -31,7 +31,7 @@ from consumer.cli.output import (
     printable,
     text,
 )
-from consumer.operations.explain import known, remote_texts, timeline, without_remote_texts
+from consumer.operations.explain import known, oms_makes_it, remote_texts, timeline, without_remote_texts
 from consumer.operations.orders import Act, consequences, decide, explanation, find, new_facts
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
@@ -133,6 +133,7 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
     for number, one in enumerate(found.attention, start=1):
         pairs[f"attention {number}"] = f"{one.reason} {one.detail}".strip() + f", since {cell(one.since)}"
         pairs[f"  meaning {number}"] = one.meaning
+        pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
     print_pairs(pairs)
 
@@ -370,4 +371,6 @@ def _question(session: Session, row: OrderRow, act: Act) -> str:
     parts += [f"this ends {', '.join(found.ends)}"] if found.ends else []
     parts += [f"{', '.join(found.becomes_due)} becomes due"] if found.becomes_due else []
     parts += [f"{', '.join(found.not_made)} is not made"] if found.not_made else []
+    if act.kind is DecisionKind.HOLD and oms_makes_it(row.facts):
+        parts += ["the OMS has the order and goes on with it"]
     return "; ".join(parts) + "?"

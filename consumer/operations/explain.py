@@ -13,13 +13,18 @@ from adapters.store.commands import CommandRow
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
-from statemachine.commands import CommandKind, CommandState, Policy
+from consumer.operations.causes import AttentionReason, attention_reasons, last_result
+from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, GiveUp, Rejection, Tracking, Trouble
 from statemachine.machine import EventResult
+from statemachine.plan import plan
 from statemachine.readings import (
     acceptance,
+    all_sent,
+    answers_of_lines,
     best_tracking,
+    import_known,
     is_pending,
     is_sent,
     last_answer,
@@ -32,15 +37,22 @@ from statemachine.table import TABLE
 
 _MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 
-#: What changes the state of an order, if nothing blocks it.
+#: What a due call brings about.
+_BY_CALL: Final = {
+    CommandKind.ACCEPT: "OR21 answers Mirakl, and it becomes accepted",
+    CommandKind.IMPORT: "POST /order brings it to the OMS, and it becomes imported",
+    CommandKind.TRACK: "OR23 gives Mirakl the tracking",
+    CommandKind.CONFIRM: "OR24 tells Mirakl that it is sent, and a read shows it shipped",
+}
+#: What changes the state of an order while no call is due.
 _NEXT: Final = {
     State.NEW: "the first read shows its state at Mirakl",
-    State.WAITING_ACCEPTANCE: "OR21 answers Mirakl, and it becomes accepted",
+    State.WAITING_ACCEPTANCE: "Mirakl is answered as soon as the answer is known",
     State.ACCEPTED: "a read shows it in debit or in shipping; if a read still shows it waiting, it is answered again",
     State.AWAITING_PAYMENT: "a read shows that the customer paid, and it becomes shipping; canceled if the debit fails",
-    State.SHIPPING: "POST /order brings it to the OMS, and it becomes imported",
+    State.SHIPPING: "it goes to the OMS as soon as nothing stops that",
     State.IMPORTED: "the OMS reports every open line sent, and it becomes dispatched",
-    State.DISPATCHED: "OR23 and OR24 report it to Mirakl, and a read shows it shipped",
+    State.DISPATCHED: "a read shows it shipped",
     State.SHIPPED: "only a better tracking is sent; only a late cancellation would change its state",
     State.REFUSED: "nothing: this state is final",
     State.CANCELED: "nothing: this state is final",
@@ -53,17 +65,6 @@ _PROOFS: Final = {
     CommandKind.TRACK: "the tracking",
 }
 _DEBITS: Final = "Mirakl, which debits the customer; neither orderflow nor the seller can speed that up"
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionReason:
-    """One reason why a person should look at the order, with what it means and what to do."""
-
-    reason: str
-    detail: str
-    since: datetime
-    meaning: str
-    cure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +119,7 @@ def explain(
         why_here=_why_here(journal, now),
         waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
         happens_next=_happens_next(order, policy),
-        attention=tuple(
-            AttentionReason(one.reason, one.detail, one.since, one.about.meaning, one.about.cure)
-            for one in order.attention
-        ),
+        attention=attention_reasons(order, journal, policy),
     )
 
 
@@ -158,7 +156,7 @@ def _waits_for(
 ) -> str:
     blocking = [one for one in order.attention if len(one.about.holds) == len(CommandKind)]
     if blocking:
-        return f"a person: {blocking[0].about.meaning}"
+        return "; ".join(f"a person: {one.about.meaning}" for one in blocking) + _oms_goes_on(order)
     live = [command for command in commands if command.state.is_live]
     if live:  # the oldest goes first, the others wait for it
         first, *later = live
@@ -188,11 +186,9 @@ def _to_call(command: CommandRow, failure: str, shop: ShopRow | None, now: datet
 
 def _last_failure(command: CommandRow, journal: Sequence[JournalRow]) -> str:
     """How the last try of this command ended: its HTTP status if there was one."""
-    for row in reversed(journal):
-        note = row.event.note
-        same = (note.get("command"), note.get("round"), note.get("step")) == (command.kind, command.round, "result")
-        if same and "outcome" in note:
-            return str(note.get("status") or note["outcome"])
+    note = last_result(command.kind, command.round, journal)
+    if "outcome" in note:
+        return str(note.get("status") or note["outcome"])
     return command.last_outcome or "unknown"
 
 
@@ -214,10 +210,21 @@ def _outside(order: OrderRow, policy: Policy) -> str:
 
 def _blocked(order: OrderRow) -> str:
     """A call that ended without success, and that only a person opens again."""
-    for one in order.attention:
-        if one.about.holds or one.about.ends_by is EndsBy.RETRY:
-            return f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "")
-    return ""
+    stopping = [one for one in order.attention if one.about.holds or one.about.ends_by is EndsBy.RETRY]
+    return "; ".join(
+        f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "") for one in stopping
+    )
+
+
+def _oms_goes_on(order: OrderRow) -> str:
+    """A hold stops our calls. It does not stop the OMS."""
+    held = any(one.reason == Reason.HELD for one in order.attention)
+    return "; the OMS has the order and goes on with it" if held and oms_makes_it(order.facts) else ""
+
+
+def oms_makes_it(facts: Facts) -> bool:
+    """Whether the OMS has the order, and has not sent all of it."""
+    return import_known(facts) and not all_sent(facts)
 
 
 def _proof(facts: Facts, now: datetime) -> str:
@@ -251,7 +258,7 @@ def _shipping(facts: Facts) -> str:
         return "an address: Mirakl shows SHIPPING without one, and the order is read again"
     if snapshot is not None and not snapshot.owed_lines:
         return "a person: Mirakl shows SHIPPING without any open line"
-    return "a worker: import_order is due"
+    return "a worker"
 
 
 def _imported(facts: Facts) -> str:
@@ -276,9 +283,18 @@ def _happens_next(order: OrderRow, policy: Policy) -> str:
     blocking = {one.reason for one in order.attention if len(one.about.holds) == len(CommandKind)}
     if blocking:
         return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person lets it go on'}"
-    if order.state is State.WAITING_ACCEPTANCE and acceptance(order.facts, policy) is DecisionKind.REFUSE:
+    calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
+    return "; ".join(calls) or _NEXT[order.state]
+
+
+def _by_call(command: Command, order: OrderRow) -> str:
+    if command.kind is not CommandKind.ACCEPT or command.carries == DecisionKind.ACCEPT:
+        return _BY_CALL[command.kind]
+    if command.carries == DecisionKind.REFUSE:
         return "OR21 refuses every line, and a read shows it refused"
-    return _NEXT[order.state]
+    lines = order.facts.snapshot.lines if order.facts.snapshot else ()
+    refused = [line for line, yes in answers_of_lines(command.carries, lines).items() if not yes]
+    return f"OR21 accepts its lines without {', '.join(refused)}, which it refuses; it becomes accepted"
 
 
 # -- Timeline ----------------------------------------------------------------------------------------------------

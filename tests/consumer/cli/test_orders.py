@@ -159,7 +159,8 @@ def test_an_order_is_explained(desk: Desk) -> None:
     text = output_of("orders", "explain", "O-1")
     assert "why here" in text
     assert "a person: accept or refuse it" in text
-    assert "orders accept ORDER" in text
+    assert "`orderflow orders accept O-1 --shop alpha --reason WHY`" in text
+    assert 'the shop has acceptance = "hold"' in text
     found = json_of("orders", "explain", "O-1")
     assert found["state"] == "waiting_acceptance"
     assert found["attention"][0]["reason"] == "needs_decision"
@@ -222,3 +223,10 @@ def test_a_person_vouches_that_the_goods_left(desk: Desk) -> None:
     text = output_of("orders", "sent", "O-1", "--reason", "the parcel left", "--yes")
     assert "confirm_shipment is due" in text
     assert desk.row.state is State.DISPATCHED
+
+
+def test_the_question_of_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+    result = run("orders", "hold", "O-1", "--reason", "x", answers="n\n")
+    assert "hold alpha O-1, which is imported; the OMS has the order and goes on with it?" in result.stderr

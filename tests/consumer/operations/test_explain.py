@@ -15,7 +15,7 @@ from consumer.operations.explain import explain, known, timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts
+from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Part
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
@@ -175,6 +175,97 @@ def test_a_call_that_was_given_up_waits_for_a_person(desk: Desk) -> None:
     assert desk.explain().waits_for == "a person: a call was retried until its deadline (accept_order)"
 
 
+# -- Reasons for a person ----------------------------------------------------------------------------------------
+
+CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
+    (
+        "unknown SKU",
+        Policy("known-skus", frozenset({"MUG"})),
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        "not in the list of known SKUs: TEE",
+    ),
+    ("policy", Policy("hold"), lambda d: d.shows("WAITING_ACCEPTANCE"), 'the shop has acceptance = "hold"'),
+    (
+        "missing field",
+        Policy(),
+        lambda d: (d.shows("SHIPPING"), d.work()),
+        "orderflow did not call POST /order (import_order): missing: the order as received",
+    ),
+    (
+        "refused by Mirakl",
+        Policy(),
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(sent("")),
+            d.work(Rejected("OR24", "400", status=400, code="ORDER_INVALID_STATE", words="Erika")),
+            d.shows("SHIPPING", began=NOON + 1),
+        ),
+        "OR24 (confirm_shipment) ended with 400 ORDER_INVALID_STATE",
+    ),
+    (
+        "not asked",
+        Policy(),
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(sent("")),
+            d.work(Rejected("OR24", "not_sent", code="TRACKING_MANDATORY", words="SH12 wants a number")),
+            d.shows("SHIPPING", began=NOON + 1),
+        ),
+        "orderflow did not call OR24 (confirm_shipment): SH12 wants a number",
+    ),
+    ("part of a line", Policy(), lambda d: (d.shows("SHIPPING"), d.apply(parcel("L1", 2))), "not sent: L2"),
+    (
+        "part in the OMS",
+        Policy(),
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(
+                event(Trigger.OMS_EVENT, "split", Facts(parts=(Part(1, "", ("L1",)), Part(2, "", ("L2",))))),
+                sent(covers="order"),
+            ),
+        ),
+        "not sent: OMS order 2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("policy", "happens", "cause"), [pytest.param(*case[1:], id=case[0]) for case in CAUSES])
+def test_a_reason_names_what_it_rests_on(
+    tmp_path: Path, policy: Policy, happens: Callable[[Desk], object], cause: str
+) -> None:
+    desk = Desk(tmp_path, policy)
+    happens(desk)
+    assert [one.cause for one in desk.explain().attention] == [cause]
+
+
+def test_a_cure_can_be_pasted(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(parcel("L1", 3), parcel("L2", 2))
+    cures = [one.cure for one in desk.explain().attention if one.reason == "quantity_exceeds_order"]
+    assert "`orderflow orders settle O-1 --shop alpha --only quantity_exceeds_order --reason WHY`" in cures[0]
+
+
+def test_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(spoke(), decided(DecisionKind.HOLD))
+    assert desk.explain().waits_for.endswith("; the OMS has the order and goes on with it")
+    desk.apply(sent())
+    assert "goes on" not in desk.explain().waits_for
+
+
+def test_what_happens_next_is_what_is_due_and_no_more(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(sent(""))
+    assert desk.explain().happens_next == "OR24 tells Mirakl that it is sent, and a read shows it shipped"
+
+
+def test_what_happens_next_names_the_lines_that_are_refused(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    decision = Decision(StillClock().now(), DecisionKind.ACCEPT, "ana", "x", ("L2",))
+    desk.apply(event(Trigger.DECISION, "lines", Facts(decisions=(decision,))))
+    assert desk.explain().happens_next == "OR21 accepts its lines without L1, which it refuses; it becomes accepted"
+
+
 # -- Why here, what next -----------------------------------------------------------------------------------------
 
 
@@ -189,7 +280,7 @@ def test_why_it_is_here_names_the_edge_and_the_event(desk: Desk) -> None:
         "the acceptance is applied; nothing to wait for, or a fast debit "
         "(Mirakl shows SHIPPING without an address, 00:00:00)"
     )
-    assert found.happens_next == "POST /order brings it to the OMS, and it becomes imported"
+    assert found.happens_next == "it goes to the OMS as soon as nothing stops that"
 
 
 def test_why_an_order_is_new_names_its_first_event(desk: Desk) -> None:

@@ -1,0 +1,103 @@
+"""Why a person should look at one order: each reason with what it rests on in this order, and what to do about it.
+
+No sentence holds personal data: of the answer of a remote the status and the code are shown, never its words.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from adapters.store.journal import JournalRow
+from adapters.store.orders import OrderRow
+from consumer.tries import NOT_SENT
+from statemachine.commands import CommandKind, Policy
+from statemachine.facts import DecisionKind, Facts
+from statemachine.readings import is_sent, last_decision, unknown_skus, unsent_parts
+from statemachine.reasons import Attention, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionReason:
+    """One reason why a person should look at the order, with what it means and what to do."""
+
+    reason: str
+    detail: str
+    since: datetime
+    meaning: str
+    cause: str  # what it rests on in this order: the answer of a remote, the missing field, the unknown SKU, the part
+    cure: str
+
+
+def attention_reasons(order: OrderRow, journal: Sequence[JournalRow], policy: Policy) -> tuple[AttentionReason, ...]:
+    """Every reason that the order has now."""
+    return tuple(
+        AttentionReason(
+            reason=one.reason,
+            detail=one.detail,
+            since=one.since,
+            meaning=one.about.meaning,
+            cause=_cause(one, order, journal, policy),
+            cure=_cure(one, order),
+        )
+        for one in order.attention
+    )
+
+
+#: Codes of a rejection for which the remote was not asked. Its words are ours, and hold no personal data.
+_NOT_ASKED: Final = ("INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY")
+
+
+def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], policy: Policy) -> str:
+    """What this reason rests on in this order. Empty if its detail says all."""
+    facts = order.facts
+    found = ""
+    match one.reason:
+        case _ if one.command is not None:
+            found = _cause_of_call(one.command, int(one.detail.rpartition("#")[2]) - 1, facts, journal)
+        case Reason.NEEDS_DECISION if unknown := unknown_skus(facts, policy):
+            found = f"not in the list of known SKUs: {', '.join(unknown)}"
+        case Reason.NEEDS_DECISION:
+            found = 'the shop has acceptance = "hold"'
+        case Reason.ADDRESS_MISSING:
+            found = "Mirakl's answer has no shipping address"
+        case Reason.PARTLY_SENT if parts := unsent_parts(facts):
+            found = f"not sent: {', '.join(f'OMS order {part}' for part in parts)}"
+        case Reason.PARTLY_SENT:
+            lines = facts.snapshot.owed_lines if facts.snapshot else ()
+            found = f"not sent: {', '.join(line.id for line in lines if not is_sent(facts, line))}"
+        case Reason.HELD_IN_OMS:
+            found = f"held: {', '.join(sorted({f'OMS order {part.oms_id}' for part in facts.parts if part.has_error}))}"
+        case Reason.HELD if held := last_decision(facts, DecisionKind.HOLD):
+            found = f"{held.who}: {held.why}"
+    return found
+
+
+def _cause_of_call(kind: CommandKind, round_: int, facts: Facts, journal: Sequence[JournalRow]) -> str:
+    """How the last round of a call ended: the operation, and the status and code of the remote's answer."""
+    note = last_result(kind, round_, journal)
+    words = next((no.words for no in facts.rejections if (no.kind, no.round) == (kind, round_)), "")
+    if note.get("outcome") == NOT_SENT and note.get("code") in _NOT_ASKED:
+        return f"orderflow did not call {kind.operation} ({kind}): {words}"
+    if not note:
+        return f"{kind.operation} ({kind})"
+    answer = " ".join(str(note[key]) for key in ("status", "code") if note.get(key)) or str(note.get("outcome", ""))
+    times = f" in attempt {note['attempt']}" if note.get("attempt", 1) != 1 else ""
+    return f"{kind.operation} ({kind}) ended with {answer or note.get('result', '')}{times}"
+
+
+def last_result(kind: str, round_: int, journal: Sequence[JournalRow]) -> Mapping[str, str | int]:
+    """The note of the last try of a command that ended. Empty if the journal has none."""
+    for row in reversed(journal):
+        note = row.event.note
+        if (note.get("command"), note.get("round"), note.get("step")) == (kind, round_, "result"):
+            return note
+    return {}
+
+
+def _cure(one: Attention, order: OrderRow) -> str:
+    """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
+    named = one.about.cure.replace("orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason")
+    named = named.replace("`orders ", "`orderflow orders ")
+    return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
