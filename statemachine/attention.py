@@ -4,6 +4,7 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from statemachine import deadlines
@@ -33,6 +34,7 @@ from statemachine.readings import (
     is_gone,
     last_answer,
     last_decision,
+    lines_not_imported,
     not_found_since_read,
     sent_quantity,
     unsent_parts,
@@ -247,11 +249,25 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         for one in facts.cancellations:
             lines = [f"{line}*{quantity}" for line, quantity in one.items]
             yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]))
+    if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
+        yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     some_sent = bool(facts.dispatches) and not all_sent(facts)
     if (state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts)):
         yield Attention(Reason.PARTLY_SENT)
     if not facts.dispatches and not state.is_final and any(part.has_error for part in facts.parts):
         yield Attention(Reason.HELD_IN_OMS)
+
+
+def _imported_otherwise(facts: Facts) -> list[str]:
+    """The lines that the import sent and the OMS's answer does not show, or shows with another number of pieces."""
+    handover, missing = handed_over(facts), lines_not_imported(facts)
+    shown: dict[str, int] = {}
+    for part in {replace(part, ref="", has_error=False) for part in facts.parts}:
+        for line, pieces in part.quantities:
+            shown[line] = shown.get(line, 0) + pieces
+    handed = handover.items if handover else ()
+    other = [f"{line} ({shown[line]} of {n})" for line, n in handed if shown.get(line, n) != n]
+    return [*missing, *other]
 
 
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:

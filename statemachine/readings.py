@@ -67,9 +67,55 @@ def handed_over(facts: Facts) -> Handover | None:
 
 def is_sent(facts: Facts, line: Line) -> bool:
     """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
-    if any(d.covers == "order" or (d.covers == "part" and _part_holds(facts, d, line)) for d in facts.dispatches):
+    if any(_covers(facts, dispatch, line.id) for dispatch in facts.dispatches if dispatch.covers):
         return True
     return sent_quantity(facts, line.id) >= (line.quantity or 1)
+
+
+def _covers(facts: Facts, dispatch: Dispatch, line_id: str) -> bool:
+    """Whether this status says that the line left.
+
+    A part whose lines are not known, because the OMS made it after the answer to the import, has the lines of the parts
+    that the OMS ended. A line that no part has is sent by its parcels, or by a person's word.
+    """
+    if dispatch.covers == "order":
+        return dispatch.oms_id == VOUCHED or line_id not in lines_not_imported(facts)
+    own = {line for part in facts.parts if part.oms_id == dispatch.oms_id for line in part.lines}
+    return line_id in own if own else _ended_everywhere(facts, line_id)
+
+
+def parts_in_oms(facts: Facts) -> dict[int, set[str]]:
+    """The lines of each part, by its id in the OMS. Empty: not known."""
+    lines_of: dict[int, set[str]] = {}
+    for part in facts.parts:
+        lines_of.setdefault(part.oms_id, set()).update(part.lines)
+    return lines_of
+
+
+def lines_not_imported(facts: Facts) -> tuple[str, ...]:
+    """The lines that the import sent, and that no part has. Empty if the OMS's answer named no lines."""
+    handover, imported = handed_over(facts), {line for part in facts.parts for line in part.lines}
+    if handover is None or not imported:
+        return ()
+    return tuple(line for line, _ in handover.items if line not in imported)
+
+
+def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
+    """Whether the OMS canceled this part, or all pieces of this line in it."""
+    canceled = 0
+    for one in facts.cancellations:
+        if one.oms_id == oms_id and not one.items:
+            return True
+        canceled += sum(pieces for line, pieces in one.items if one.oms_id == oms_id and line == line_id)
+    held = [n for part in facts.parts if part.oms_id == oms_id for line, n in part.quantities if line == line_id]
+    ordered = [line.quantity or 1 for line in facts.snapshot.lines if line.id == line_id] if facts.snapshot else []
+    return canceled > 0 and canceled >= max(held or ordered, default=1)
+
+
+def _ended_everywhere(facts: Facts, line_id: str) -> bool:
+    """Whether parts have this line, and the OMS ended it in each of them. Then nobody waits for it."""
+    holders = [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines]
+    return bool(holders) and all(_ended(facts, oms_id, line_id) for oms_id in holders)
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
@@ -98,12 +144,8 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     return parcels
 
 
-def _part_holds(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
-    return any(part.oms_id == dispatch.oms_id and line.id in part.lines for part in facts.parts)
-
-
 def all_sent(facts: Facts) -> bool:
-    """Whether the OMS sent every owed line.
+    """Whether the OMS sent every owed line, but those that it ended.
 
     If no line is owed any more: whether Mirakl shows the order shipped, or the OMS sent every line.
     """
@@ -113,29 +155,31 @@ def all_sent(facts: Facts) -> bool:
     if not owed and facts.snapshot.state in AFTER_SHIPPING:
         return True
     lines = owed or facts.snapshot.lines
+    if facts.cancellations:  # if the OMS ended every line, it made the order again: all of it has to be sent
+        lines = tuple(line for line in lines if not _ended_everywhere(facts, line.id)) or lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
 
 def unsent_parts(facts: Facts) -> tuple[int, ...]:
     """OMS ids of the parts that are not sent yet. OR24 ships the whole order, so it waits for every known part, unless
-    a person vouches for the whole order."""
+    a person vouches for the whole order.
+
+    A part counts while the OMS has not ended it and one of its lines is owed (docs/kornitx.md 9.5).
+    """
     if any(dispatch.oms_id == VOUCHED for dispatch in facts.dispatches):
         return ()
-    lines_of: dict[int, set[str]] = {}
-    for part in facts.parts:
-        lines_of.setdefault(part.oms_id, set()).update(part.lines)
     owed = facts.snapshot.owed_lines if facts.snapshot else ()
+    lines_of = parts_in_oms(facts)
     if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= (line.quantity or 1) for line in owed):
         return ()
-    covered = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
-    return tuple(
-        sorted(
-            oms_id
-            for oms_id, lines in lines_of.items()
-            if oms_id not in covered and not (lines and lines <= in_parcels)
-        )
-    )
+    unsent = []
+    for oms_id in lines_of.keys() - sent:
+        left = {line.id for line in owed if line.id in lines_of[oms_id] and not _ended(facts, oms_id, line.id)}
+        if left - in_parcels or not (lines_of[oms_id] or _ended(facts, oms_id, "")):
+            unsent.append(oms_id)
+    return tuple(sorted(unsent))
 
 
 # -- Orders that Mirakl does not show any more -------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     MESSAGE_AFTER_IMPORT = "message_after_import"
     ATTACHMENT = "attachment"
     MESSAGES_NOT_FOUND = "messages_not_found"
+    LINES_NOT_IMPORTED = "lines_not_imported"
     PARTLY_SENT = "partly_sent"
     SENT_BEFORE_SHIPPING = "sent_before_shipping"
     QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
@@ -203,6 +204,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl says that the customer wrote, and shows no message",
         "Look for the message in Mirakl's portal and tell the OMS what it asks for, then `orders settle ORDER --only "
         "messages_not_found --reason WHY`.",
+    ),
+    Reason.LINES_NOT_IMPORTED: About(
+        "the OMS's answer to the import shows fewer lines, or other pieces, than were sent",
+        "Look at the order in the OMS and have it corrected there, then `orders settle ORDER --only lines_not_imported "
+        "--reason WHY`. A line that it does not have is sent when parcels hold it, or by `orders sent`.",
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",

@@ -94,7 +94,7 @@ TABLE: Final = (
     Edge(DISPATCHED, _READ, SHIPPED, "Mirakl shows it shipped"),
     # A newer read wins over what was concluded (docs/rules.md 3).
     Edge(DISPATCHED, _READ, SHIPPING, "one parcel was shipped and debited; the rest is still to be sent"),
-    Edge(DISPATCHED, _READ, IMPORTED, "one parcel was shipped and debited; the OMS has the rest"),
+    Edge(DISPATCHED, (SNAPSHOT, CALL), IMPORTED, "the OMS has a rest: of a debited order, or that its answer left out"),
     Edge(DISPATCHED, _READ, REFUSED, "the OMS sent an order that Mirakl refused"),
     Edge(DISPATCHED, _READ, CANCELED, "canceled after the goods had left, or the debit of the shipment failed"),
     Edge(SHIPPED, _READ, SHIPPING, "Mirakl shows SHIPPING again, and the OMS does not have it"),

@@ -153,7 +153,7 @@ def _answer_shows_less(pieces: int | None, **more: Any) -> Story:
         stage.dispatch(shipments=[stage.parcel(stage.life.trackings[0], *range(len(lines)))])
         yield from stage.shipped()
 
-    return Story(script, tells=(reason,), waits_for="core", **more)
+    return Story(script, tells=(reason,), **more)
 
 
 def _rejected(kind: str, words: str, act: str) -> Story:
@@ -208,16 +208,13 @@ OMS: Final[dict[str, Story]] = {
     # The report has an item without external_ref, and texts in place of numbers.
     "odd_types": Story(_odd_types, lines=(1, 2)),
     # The OMS cancels one part of two, and sends the other by status alone.
-    "part_canceled": Story(
-        _part_canceled, lines=(2, 2), adjust=_framed_last, tells=("oms_canceled",), waits_for="core"
-    ),
+    "part_canceled": Story(_part_canceled, lines=(2, 2), adjust=_framed_last, tells=("oms_canceled",)),
     # Mirakl cancels every line of one part; the OMS sends the other by status alone.
     "part_without_lines": Story(
         _part_without_lines,
         lines=(2, 2),
         adjust=_framed_last,
         tells=("lines_canceled_after_import",),
-        waits_for="core",
     ),
     # The OMS cancels the order and makes it again under a new id.
     "made_again": Story(_made_again, tells=("oms_canceled",)),

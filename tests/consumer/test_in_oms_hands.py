@@ -1,5 +1,6 @@
 """What Mirakl changes of an order that the OMS has, or may have, compared with what the import sent."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -192,3 +193,27 @@ def test_data_that_mirakl_removes_long_after_the_shipment_are_no_change(rig: Rig
     changes.set_address(rig.mirakl["alpha"], "1-A", street_1="removed", lastname="removed")
     rig.poll()
     assert rig.attention() == []
+
+
+def answer_with(rig: Rig, *items: tuple[str, int]) -> None:
+    listed = [{"id": 1, "external_ref": line, "quantity": pieces} for line, pieces in items]
+    content = json.dumps([{"id": 7, "ref": "0007", "external_ref": "1-A", "status": 1, "items": listed}])
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=content))
+
+
+def test_a_line_that_the_answer_leaves_out_is_told_and_no_status_covers_it(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1))
+    rig.imported(lines=2)
+    assert details(rig) == {"lines_not_imported": "1-A-2"}
+    rig.oms.dispatch("1-A", tracking="T1", shipments=[])
+    rig.consume()
+    rig.work()
+    assert rig.state() == "imported"
+    assert details(rig) == {"lines_not_imported": "1-A-2", "partly_sent": ""}
+    assert "ship" not in rig.effects()
+
+
+def test_other_pieces_than_were_sent_are_told(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1))
+    rig.imported(quantity=3)
+    assert details(rig) == {"lines_not_imported": "1-A-1 (1 of 3)"}

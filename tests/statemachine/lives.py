@@ -16,6 +16,7 @@ from statemachine.facts import (
     DecisionKind,
     Dispatch,
     Facts,
+    Handover,
     Line,
     Part,
     Snapshot,
@@ -137,6 +138,8 @@ class Life:
     """States that one order shows in turn, each with the workflow that it showed with it."""
 
     shown: tuple[tuple[str, str], ...]
+    #: The answer to the import shows one line of two.
+    shows_fewer: bool = False
 
     def lines(self, step: int) -> tuple[Line, ...]:
         """The lines of a debit that follows a shipment have a shipped_date; those of another debit have none."""
@@ -159,6 +162,12 @@ class Life:
             found.append(answered(CommandKind.ACCEPT, carries="accept"))
         if "SHIPPING" in states:
             found += [answered(CommandKind.IMPORT), answered(CommandKind.CONFIRM), settled("already_in_oms:")]
+        if self.shows_fewer:
+            sent_lines = tuple((line.id, line.quantity or 0) for line in LINES)
+            found = [one for one in found if CommandKind.IMPORT not in one.event_id]
+            found.append(event(Trigger.CALL, "handover", Facts(handovers=(Handover(at(0), sent_lines),))))
+            fewer = Facts(parts=(Part(1, "REF", ("L1",), quantities=(("L1", 2),)),))
+            found.append(event(Trigger.CALL, "fewer", fewer))
         return tuple(found)
 
 
@@ -186,6 +195,7 @@ def lives() -> Iterator[Life]:
     yield Life(tuple((state, f.PAY_ON_SHIPMENT) for state in twice))
     for ends in (("REFUSED", "CANCELED"), ("CANCELED", "REFUSED")):
         yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("WAITING_ACCEPTANCE", *ends)))
+    yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("SHIPPING", "SHIPPED")), shows_fewer=True)
     undone = ("WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "SHIPPING", "CLOSED")
     yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in undone))
 

@@ -89,7 +89,7 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
 def oms_events(draw: st.DrawFn) -> Event:
     oms_id = draw(ids)
     new_facts = Facts(
-        parts=(Part(oms_id, "", draw(st.sampled_from(((), ("L1",)))), draw(st.booleans())),),
+        parts=(Part(oms_id),),
         dispatches=tuple(
             {
                 Dispatch(oms_id, at(draw(seconds)), draw(st.sampled_from(TRACKINGS)), tuple(draw(items)), covers)
@@ -119,11 +119,12 @@ def results(draw: st.DrawFn) -> Event:
             (
                 Facts(attempts=(Attempt(kind, carries),), sent=(tracking,) if kind == CommandKind.TRACK else ()),
                 Facts(answers=(Answer(kind, carries, draw(rounds), at(when), at(when + 50)),)),
+                Facts(parts=(Part(draw(ids), "", draw(st.sampled_from(((), ("L1",)))), draw(st.booleans())),)),
                 Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
                 Facts(
                     handovers=(
-                        Handover(at(when), (("L1", draw(rounds)),), (("custom fields", "0c8a43b4"),), ("attachment",)),
+                        Handover(at(when), (("L1", draw(rounds)), ("L2", 1)), (("prices", "0c8a"),), ("attachment",)),
                     )
                 ),
                 Facts(
