@@ -14,7 +14,8 @@ import pytest
 from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import Carrier, Catalog, CustomerMessages, OrdersPage, OrdersQuery
 from adapters.remotes.http import retry_after_seconds
-from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words, tracking_body
+from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words
+from adapters.remotes.mirakl_carriers import tracking_body
 from statemachine.facts import Tracking
 
 MIRAKL = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl"
