@@ -170,6 +170,7 @@ class Carrier:
     code: str
     label: str
     needs_number: bool  # the carrier's tracking URL contains {trackingId}
+    standard_code: str = ""  # Mirakl's own name of the carrier, the same at every marketplace
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from adapters.remotes.http import Transport
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.remotes.mirakl_account import MiraklAccount
+from adapters.remotes.mirakl_carriers import CarrierNames
 from adapters.store import engine
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
@@ -279,7 +280,7 @@ def mirakl_client(
         clock=clock,
         timeout_seconds=shop.timeout_seconds,
         order_tax_mode=shop.order_tax_mode,
-        other_carrier=shop.other_carrier,
+        carrier_names=CarrierNames(shop.carriers, shop.other_carrier),
         transport=transport,
     )
 

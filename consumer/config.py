@@ -229,6 +229,9 @@ class ShopTable(_Table):
     #: For so long a tracking that cannot be sent (OR23) holds the shipment (OR24).
     tracking_holds_for_seconds: Seconds = 3600
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
+    #: Mirakl's name for a carrier of the OMS: the code or label of a registered one, or free text.
+    carriers: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    #: The carrier's name where the OMS gives none.
     other_carrier: str = "Other"
     timeout_seconds: float = Field(default=20, gt=0, le=25)
     deadlines: DeadlinesTable = DeadlinesTable()

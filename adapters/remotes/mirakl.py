@@ -25,7 +25,7 @@ from adapters.remotes.http import (
     retry_after_seconds,
     safe_code,
 )
-from adapters.remotes.mirakl_carriers import tracking_body
+from adapters.remotes.mirakl_carriers import DEFAULT_NAMES, CarrierNames, tracking_body
 from adapters.remotes.mirakl_messages import Thread, Threads, written_by_customer
 from statemachine.facts import Tracking
 
@@ -116,6 +116,7 @@ def _parsed(operation: str, model: type[M]) -> Callable[[Reply], M]:
 class _Carrier(Message):
     code: Annotated[str, Field(min_length=1)]
     label: Text = ""
+    standard_code: Text = ""
     tracking_url: Text = ""
 
 
@@ -180,7 +181,7 @@ class MiraklShop:
         clock: Clock,
         timeout_seconds: float = 20.0,
         order_tax_mode: str = "TAX_INCLUDED",
-        other_carrier: str = "Other",
+        carrier_names: CarrierNames = DEFAULT_NAMES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport)
@@ -188,7 +189,7 @@ class MiraklShop:
         self._api_key = api_key
         self._clock = clock
         self._order_tax_mode = order_tax_mode
-        self._other_carrier = other_carrier
+        self._carrier_names = carrier_names
         self._catalog: tuple[float, Catalog] | None = None  # until when it holds, on the monotonic clock
         self._catalog_lock = Lock()
 
@@ -222,7 +223,7 @@ class MiraklShop:
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
         """OR23: replace the tracking that Mirakl holds. Raises Rejected, without a call, if `tracking_body` does."""
-        self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._other_carrier))
+        self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._carrier_names))
 
     def confirm_shipment(self, order_id: str) -> None:
         """OR24: confirm the shipment. The request has no body.
@@ -262,7 +263,7 @@ class MiraklShop:
         platform = self._side_read("PC01", "/api/platform/configuration", _Platform) or _Platform()
         catalog = Catalog(
             carriers=tuple(
-                Carrier(one.code, one.label, "{trackingId}" in one.tracking_url)
+                Carrier(one.code, one.label, "{trackingId}" in one.tracking_url, one.standard_code)
                 for one in (carriers.carriers if carriers else ())
             ),
             mandatory_tracking=frozenset(

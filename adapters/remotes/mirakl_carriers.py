@@ -2,6 +2,9 @@
 
 import json
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
 from adapters.errors import Rejected
 from adapters.ports import Carrier, Catalog
@@ -9,48 +12,79 @@ from adapters.remotes.http import CallOutcome
 from statemachine.facts import Tracking
 
 
-def tracking_body(tracking: Tracking, catalog: Catalog, other_carrier: str) -> bytes:
+@dataclass(frozen=True, slots=True)
+class CarrierNames:
+    """How one shop names carriers at Mirakl.
+
+    `mapped`: for a carrier of the OMS, the code or the label of a registered carrier, or a name that goes out as free
+    text. `other`: the name where the OMS gives none.
+    """
+
+    mapped: Mapping[str, str] = field(default_factory=dict)
+    other: str = "Other"
+
+    def of(self, name: str) -> str:
+        """What the shop calls this carrier of the OMS."""
+        wanted = _plain(name)
+        return next((ours for theirs, ours in self.mapped.items() if wanted and _plain(theirs) == wanted), name)
+
+    def stands_for_others(self, carrier: Carrier) -> bool:
+        """Whether this is the registered carrier "Other": Mirakl knows no URL for it, so it needs ours."""
+        return not {"other", _plain(self.other)}.isdisjoint((_plain(carrier.code), _plain(carrier.label)))
+
+
+DEFAULT_NAMES: Final = CarrierNames()
+
+
+def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DEFAULT_NAMES) -> bytes:
     """The body of OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1).
 
-    Without a tracking number the carrier is sent as free text if the marketplace allows free text. A registered carrier
-    may need a number. And without a number, only the carrier's name can show in a later read that Mirakl holds this
-    tracking (Tracking.shows). `other_carrier` is the carrier's name if the OMS gives none.
+    Without a tracking number the carrier is sent as free text, as the OMS names it, if the marketplace allows free
+    text. A registered carrier may need a number. And without a number, only the carrier's name can show in a later
+    read that Mirakl holds this tracking (Tracking.shows).
 
     Raises Rejected, without a call, for a tracking that Mirakl would refuse.
     """
     if not (tracking.carrier or tracking.number):
         raise _refused("TRACKING_EMPTY", "there is neither a carrier nor a tracking number")
-    name = tracking.carrier or other_carrier
-    carrier = _registered(name, catalog)
+    by_code = bool(tracking.number) or not catalog.alternative_carriers
+    name = (names.of(tracking.carrier) if by_code else tracking.carrier) or names.other
+    carrier = registered(name, catalog) if by_code else None
     fields: dict[str, str] = {}
-    if carrier and (tracking.number or not catalog.alternative_carriers):
+    if carrier:
         if carrier.needs_number and not tracking.number:
             raise _refused("TRACKING_NUMBER_MISSING", "this carrier needs a tracking number")
         fields["carrier_code"] = carrier.code
     elif catalog.alternative_carriers:
         fields["carrier_name"] = name
-        if tracking.url.lower().startswith(("http://", "https://")):
-            fields["carrier_url"] = tracking.url
     else:
         raise _refused("CARRIER_UNKNOWN", "the marketplace does not know this carrier and allows no other")
+    needs_url = carrier is None or names.stands_for_others(carrier)  # of any other carrier Mirakl makes the URL
+    if needs_url and tracking.url.lower().startswith(("http://", "https://")):
+        fields["carrier_url"] = tracking.url
     if tracking.number:
         fields["tracking_number"] = tracking.number
     return json.dumps(fields).encode()
 
 
-def _refused(code: str, words: str) -> Rejected:
-    return Rejected("OR23", CallOutcome.OTHER_4XX, code=code, words=words)
-
-
-def _registered(name: str, catalog: Catalog) -> Carrier | None:
-    """The registered carrier whose code is `name`, or else whose label is `name`. None if there is no such carrier.
+def registered(name: str, catalog: Catalog) -> Carrier | None:
+    """The registered carrier with this code, or else this label, or else this standard code. None if there is none.
 
     Case, accents and punctuation are ignored.
     """
     wanted = _plain(name)
-    by_label = {_plain(carrier.label): carrier for carrier in reversed(catalog.carriers)}
-    by_code = {_plain(carrier.code): carrier for carrier in reversed(catalog.carriers)}
-    return (by_code.get(wanted) or by_label.get(wanted)) if wanted else None
+    if not wanted:
+        return None
+    carriers = catalog.carriers
+    return (
+        next((one for one in carriers if _plain(one.code) == wanted), None)
+        or next((one for one in carriers if _plain(one.label) == wanted), None)
+        or next((one for one in carriers if _plain(one.standard_code) == wanted), None)
+    )
+
+
+def _refused(code: str, words: str) -> Rejected:
+    return Rejected("OR23", CallOutcome.OTHER_4XX, code=code, words=words)
 
 
 def _plain(name: str) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from adapters.store import shops as shop_rows
+from consumer.account_check import Finding
 from consumer.cli import shop_account, shop_documents
-from consumer.cli.opening import opened
+from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, fail, print_pairs, print_rows
 from consumer.operations import shops
@@ -41,7 +42,8 @@ def shops_check(
     """Compare each shop's account at Mirakl with the configuration. Exit code 1 if something is wrong.
 
     Mirakl allows one such call a day for each shop, and `run` makes it at its start. A key that belongs to another shop
-    pauses the effects of the shop.
+    pauses the effects of the shop. The shop's map `carriers` is compared with the marketplace's carriers (SH21), also
+    once a day.
 
     \b
     Example:
@@ -54,18 +56,34 @@ def shops_check(
         rows: list[dict[str, Any]] = []
         refused: list[str] = []
         for name in names or sorted(tables):
-            try:
-                with shop_account.account_of(session, name) as account:
-                    found = shops.check(session.store, session.clock, name, account.table, account.client)
-                rows += [{"shop": name, **asdict(one)} for one in found]
-            except NotPossible as error:
-                refused.append(str(error))  # the other shops are checked all the same
+            for check in (_check_account, _check_carriers):
+                try:
+                    rows += [{"shop": name, **asdict(one)} for one in check(session, name)]
+                except NotPossible as error:
+                    refused.append(str(error))  # everything else is checked all the same
     if rows or not refused:
         print_rows(rows, as_json)
     if refused:
         fail("\n".join(refused), BAD_ANSWER)
     if any(row["wrong"] for row in rows):
         raise typer.Exit(BAD_ANSWER)
+
+
+def _check_account(session: Session, shop: str) -> list[Finding]:
+    with shop_account.account_of(session, shop) as account:
+        return shops.check(session.store, session.clock, shop, account.table, account.client)
+
+
+def _check_carriers(session: Session, shop: str) -> list[Finding]:
+    from consumer import bootstrap, secrets  # noqa: PLC0415 - they import the whole service
+
+    table = session.settings.shops[shop]
+    key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
+    client = bootstrap.mirakl_client(table, key, session.clock, lambda *_: None, session.transport)
+    try:
+        return shops.check_carriers(session.store, session.clock, shop, table, client.catalog)
+    finally:
+        client.close()
 
 
 @commands.command("pause")

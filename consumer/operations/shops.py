@@ -1,21 +1,36 @@
 """What a person can do with a shop: pause its effects and resume them. Both are audited."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import Final
 
 from adapters.errors import RemoteError
-from adapters.ports import Clock
+from adapters.ports import Catalog, Clock
 from adapters.remotes.mirakl_account import MiraklAccount
+from adapters.remotes.mirakl_carriers import registered
 from adapters.store import audit as audit_rows
+from adapters.store import budgets as budget_rows
 from adapters.store import shops as shop_rows
+from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT, ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
-from consumer.account_check import Finding, TooSoon, compare, is_another_shop, of_failure, read_account, stop_effects
+from consumer.account_check import (
+    Finding,
+    TooSoon,
+    compare,
+    is_another_shop,
+    mirakl_account,
+    of_failure,
+    read_account,
+    stop_effects,
+)
 from consumer.config import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
 from statemachine.commands import Group
 
 _GROUPS: Final = tuple(Group)
+#: The carriers are checked once a day, as Mirakl allows SH21 (docs/mirakl.md 3). The workers read them by themselves.
+SH21_BUDGET: Final = BudgetWindow("SH21", timedelta(days=1), 1)
 
 
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopRow:
@@ -66,6 +81,35 @@ def check(store: Store, clock: Clock, name: str, table: ShopTable, client: Mirak
     if is_another_shop(account, table.shop_id):
         stop_effects(store, clock, name, account["shop_id"], table.shop_id)
     return compare(account, table.shop_id, clock.now())
+
+
+def check_carriers(
+    store: Store, clock: Clock, name: str, table: ShopTable, catalog: Callable[[], Catalog]
+) -> list[Finding]:
+    """Read the marketplace's carriers (SH21) and look for each carrier of the shop's map among them.
+
+    A shop without a map is not checked. Raises NotPossible if Mirakl does not allow the call yet.
+    """
+    if not table.carriers:
+        return []
+    with store.transaction() as tx:
+        account = mirakl_account(table.endpoint, table.shop_id)
+        ends_at = budget_rows.spend(tx, account, (SH21_BUDGET,), clock.now())
+        if ends_at is not None:
+            raise NotPossible(f"{name}: {TooSoon('SH21', ends_at)}")
+    try:
+        found = catalog()
+    except RemoteError as error:
+        return [of_failure(error)]
+    if not found.carriers:
+        cure = "the map `carriers` is not checked; a key without PARTNER_SHIPPING_SETTINGS_READ cannot read carriers"
+        return [Finding("SH21", "no carriers", cure, wrong=False)]
+    cure = "write a code or a label of SH21" + (", or leave it: it goes out as free text" * found.alternative_carriers)
+    return [
+        Finding("carriers", f"{ours} = {theirs}", cure, wrong=not found.alternative_carriers)
+        for ours, theirs in table.carriers.items()
+        if registered(theirs, found) is None
+    ]
 
 
 def _lock_switches(tx: Transaction, shop: str) -> Switches:

@@ -463,6 +463,18 @@ def dispatched(rig: Rig, number: str, order_id: str = "1-A", **more: object) -> 
     rig.consume()
 
 
+def test_the_shop_s_name_of_a_carrier_reaches_mirakl(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, shop_table={"carriers": {"Deutscher Paketdienst": "DPD UK"}})
+    rig.imported()
+    rig.oms.dispatch("1-A", tracking="T1", carrier="deutscher paketdienst")
+    rig.consume()
+    rig.work()
+    rig.poll()
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+    assert rig.ours()[1].detail == {"tracking": "T1", "carrier": "DPDUK"}
+    assert rig.attention() == []
+
+
 def shown(rig: Rig, order_id: str = "1-A") -> str | None:
     return rig.mirakl["alpha"].tracking(order_id)
 

@@ -15,7 +15,7 @@ from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError,
 from adapters.ports import Carrier, Catalog, CustomerMessages, OrdersPage, OrdersQuery
 from adapters.remotes.http import retry_after_seconds
 from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words
-from adapters.remotes.mirakl_carriers import tracking_body
+from adapters.remotes.mirakl_carriers import CarrierNames, registered, tracking_body
 from statemachine.facts import Tracking
 
 MIRAKL = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl"
@@ -23,6 +23,7 @@ NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 KEY = "11111111-canary"
 CARRIERS = (Carrier("DPDUK", "DPD UK", True), Carrier("PICKUP", "Own van", False), Carrier("ROYAL", "Royal Mail", True))
 CATALOG = Catalog(carriers=CARRIERS)
+BY_HAND = (Carrier("HAND", "By hand", False),)
 
 
 class Clock:
@@ -291,6 +292,40 @@ def test_the_body_of_or23(tracking: Tracking, catalog: Catalog, body: dict[str, 
 
 
 @pytest.mark.parametrize(
+    ("tracking", "catalog", "body"),
+    [
+        (Tracking("dpd", "1", "https://t/1"), CATALOG, {"carrier_code": "DPDUK", "tracking_number": "1"}),
+        (Tracking("Mail", "1", "https://t/1"), CATALOG, {"carrier_code": "ROYAL", "tracking_number": "1"}),
+        (Tracking("Van", "1"), CATALOG, {"carrier_name": "By hand", "tracking_number": "1"}),
+        (Tracking("DPD"), CATALOG, {"carrier_name": "DPD"}),
+        (Tracking("Van"), Catalog(BY_HAND, alternative_carriers=False), {"carrier_code": "HAND"}),
+    ],
+)
+def test_the_shop_s_name_of_a_carrier_goes_out(tracking: Tracking, catalog: Catalog, body: dict[str, str]) -> None:
+    """To a code, a label or free text. Without a number a later read can show only the OMS's name, so that goes out."""
+    names = CarrierNames({"DPD": "DPDUK", "mail": "Royal Mail", "van": "By hand"})
+    assert json.loads(tracking_body(tracking, catalog, names)) == body
+
+
+def test_the_registered_carrier_for_all_others_keeps_the_url() -> None:
+    tracking = Tracking("Yodel", "J1", "https://t/J1")
+    body = {"carrier_code": "O", "carrier_url": "https://t/J1", "tracking_number": "J1"}
+    for label, other in (("Other", "x"), ("Andere", "andere")):
+        catalog = Catalog((Carrier("O", label, False),))
+        assert json.loads(tracking_body(tracking, catalog, CarrierNames({"Yodel": "O"}, other))) == body
+
+
+def test_a_carrier_is_known_by_its_code_then_its_label_then_its_standard_code() -> None:
+    one, two, three = (Carrier("A", "X", False), Carrier("B", "A", False, "X"), Carrier("C", "C", False, "DPD-UK"))
+    catalog = Catalog((three, two, one))
+    assert registered("a", catalog) == one
+    assert registered("X", catalog) == one
+    assert registered("dpd uk", catalog) == three
+    assert registered("--", catalog) is None
+    assert registered("Y", catalog) is None
+
+
+@pytest.mark.parametrize(
     ("tracking", "catalog", "code"),
     [
         (Tracking("Yodel", "1"), Catalog(CARRIERS, alternative_carriers=False), "CARRIER_UNKNOWN"),
@@ -325,7 +360,7 @@ def test_bodies_have_no_field_that_the_schemas_do_not_name() -> None:
         Tracking("", "J"),
         Tracking("Yodel"),
     ):
-        check(tracking_body(tracking, CATALOG, "Other"), "OR23_Request")
+        check(tracking_body(tracking, CATALOG), "OR23_Request")
     with pytest.raises(jsonschema.ValidationError):
         check(b'{"tracking_url": "https://t"}', "OR23_Request")
 

@@ -1,13 +1,16 @@
 """`orderflow shops`: the switches of a shop's effects."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
 from adapters.simulators.books import Books
+from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.orders import ALPHA
@@ -80,6 +83,47 @@ def test_a_log_line_does_not_break_the_json_of_a_command(desk: Desk) -> None:
     result = CliRunner().invoke(app, ["shops", "check", "alpha", "--json"], obj=environment, catch_exceptions=False)
     assert json.loads(result.stdout) == []
     assert json.loads(result.stderr)["event"] == "asked"
+
+
+def with_carriers(**carriers: str) -> None:
+    """Give the configured shop alpha a map of carriers."""
+    pairs = ", ".join(f'"{ours}" = "{theirs}"' for ours, theirs in carriers.items())
+    file = Path("orderflow.toml")
+    file.write_text(file.read_text().replace("[shops.alpha]\n", f"[shops.alpha]\ncarriers = {{ {pairs} }}\n"))
+
+
+@pytest.mark.parametrize("alternatives", [True, False])
+def test_a_carrier_of_the_map_that_mirakl_does_not_know_is_shown(desk: Desk, alternatives: bool) -> None:
+    """It is wrong where the marketplace allows no free text."""
+    Path("alpha.key").write_text(ALPHA.api_key)
+    with_carriers(DPD=ALPHA.carriers[0].label.upper(), Yodel="Jodel")
+    marketplace = MiraklSimulator(replace(ALPHA, alternative_carriers=alternatives), Books(), desk.clock.now)
+    result = checked(marketplace, "alpha", "--json")
+    assert [(one["found"], one["wrong"]) for one in json.loads(result.stdout)] == [("Yodel = Jodel", not alternatives)]
+    assert result.exit_code == (0 if alternatives else BAD_ANSWER)
+    again = checked(marketplace, "alpha")
+    assert "SH21 is possible again at" in again.stderr
+    assert marketplace.requests["SH21"] == 1
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_carriers_that_cannot_be_read_are_not_wrong(desk: Desk, status: int) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    with_carriers(Yodel="Jodel")
+    marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
+    marketplace.knobs.faults.append(Fault("SH21", "answer", status=status))
+    result = checked(marketplace, "alpha", "--json")
+    (one,) = json.loads(result.stdout)
+    assert one["field"] == "SH21"
+    assert result.exit_code == 0
+    assert "catalog_not_read" in result.stderr
+
+
+def test_without_a_map_no_carriers_are_read(desk: Desk) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
+    assert checked(marketplace, "alpha").exit_code == 0
+    assert marketplace.requests["SH21"] == 0
 
 
 def test_an_account_that_fits_is_no_bad_answer(desk: Desk) -> None:
