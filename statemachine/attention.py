@@ -38,6 +38,7 @@ from statemachine.readings import (
     not_found_since_read,
     sent_quantity,
     unsent_parts,
+    was_shipped,
 )
 from statemachine.reasons import Attention, EndsBy, Reason
 from statemachine.states import State
@@ -156,7 +157,7 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
     if unknown := [f"{line.id} {line.state}" for line in lines if line.state not in OWED_LINE_STATES]:
         yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown))
-    if facts.shipped_seen and lines:
+    if was_shipped(facts, snapshot.workflow) and lines:
         yield Attention(Reason.SHIPPED_BEFORE)
 
 

@@ -334,6 +334,8 @@ class Facts:
     snapshot: Snapshot | None = None  # the newest read with a state that we know; predicates use this one
     unknown: Snapshot | None = None  # the newest read with a state that we do not know
     shipped_seen: bool = False  # some read, perhaps an old one, showed the order shipped (docs/rules.md 3)
+    #: As shipped_seen, but without what versions before concluded from a debit alone. False in facts that they stored.
+    shipped_shown: bool = False
     parts: tuple[Part, ...] = ()
     dispatches: tuple[Dispatch, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()
@@ -388,6 +390,7 @@ def join(one: Facts, other: Facts) -> Facts:
         snapshot=_newer(one.snapshot, other.snapshot),
         unknown=_newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
+        shipped_shown=one.shipped_shown or other.shipped_shown,
         clock=max(one.clock, other.clock),
         **sets,
     )
@@ -399,4 +402,5 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         return Facts(unknown=snapshot)
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
-    return Facts(snapshot=snapshot, shipped_seen=snapshot.state in AFTER_SHIPPING or debit_after_shipping)
+    shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
+    return Facts(snapshot=snapshot, shipped_seen=shipped, shipped_shown=shipped)

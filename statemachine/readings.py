@@ -10,6 +10,8 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     PAY_ON_ACCEPTANCE,
+    PAY_ON_DELIVERY,
+    PAY_ON_DUE_DATE,
     VOUCHED,
     Answer,
     Decision,
@@ -44,6 +46,14 @@ def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer |
 def is_pending(facts: Facts, answer: Answer | None) -> bool:
     """Whether there is an answer, and no read has come yet that began after its grace period (docs/rules.md 16)."""
     return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
+
+
+def was_shipped(facts: Facts, workflow: str) -> bool:
+    """Whether a read showed the order shipped.
+
+    Versions before concluded that from a debit alone where Mirakl may debit before the shipment (docs/rules.md 3).
+    """
+    return facts.shipped_shown or (facts.shipped_seen and workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE))
 
 
 def import_known(facts: Facts) -> bool:
