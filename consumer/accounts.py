@@ -1,11 +1,12 @@
-"""The accounts at both remotes: when one is paused, and when its circuit opens.
+"""The accounts at both remotes: when one is paused, and when the circuit of an operation opens.
 
 An account is one key at one remote, for one shop. A remote can also refuse one operation to an account that may call
-the others (docs/mirakl.md 2.3); then only that operation pauses. Pauses and circuits are known to this process only.
-Another process finds a fault by its own calls.
+the others (docs/mirakl.md 2.3), or fail at one operation alone; then only that operation pauses. Pauses and circuits
+are known to this process only. Another process finds a fault by its own calls.
 """
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,8 +16,8 @@ from adapters.ports import Clock
 from adapters.store.commands import PausedKind
 from statemachine.commands import CommandKind, Remote
 
-#: The circuit opens after the calls for this many distinct orders failed without an answer in between. Then the remote
-#: is at fault, and not the orders.
+#: The circuit of an operation opens after its calls for this many distinct orders failed without an answer in between.
+#: Then the remote is at fault, and not the orders.
 CIRCUIT_OPENS_AFTER: Final = 5
 CIRCUIT_PAUSE_SECONDS: Final = 30.0
 
@@ -30,12 +31,41 @@ class AccountKey:
 
 
 @dataclass(slots=True)
+class Circuit:
+    """The circuit of one operation of an account. Open: the operation pauses, and one call at a time tests it."""
+
+    failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
+    paused_until: datetime | None = None
+
+    def is_open(self) -> bool:
+        return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
+
+    def answered(self) -> None:
+        """Close the circuit, because the remote answered, yes or no, and so it works."""
+        self.failing_orders.clear()
+        self.paused_until = None
+
+    def claimed(self, now: datetime) -> None:
+        """A call is about to be made. While the circuit is open, this call tests the remote, and the others pause."""
+        if self.is_open():
+            self.paused_until = now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
+
+    def failed(self, order_key: int, now: datetime) -> None:
+        """Count this order, because its call got no usable answer."""
+        self.failing_orders.add(order_key)
+        self.claimed(now)
+
+
+@dataclass(slots=True)
 class Account:
-    """The pause and the circuit of one account. Not thread-safe: `Accounts` holds the lock."""
+    """The pauses and the circuits of one account. Not thread-safe: `Accounts` holds the lock.
+
+    Operations are known by the remote's own name.
+    """
 
     paused_until: datetime | None = None
-    operations_paused_until: dict[str, datetime] = field(default_factory=dict)  # by the remote's name of the operation
-    failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
+    operations_paused_until: dict[str, datetime] = field(default_factory=dict)
+    circuits: defaultdict[str, Circuit] = field(default_factory=lambda: defaultdict(Circuit))
 
     def is_paused(self, now: datetime) -> bool:
         """Whether the whole account pauses."""
@@ -43,47 +73,29 @@ class Account:
 
     def pauses_any(self, now: datetime) -> bool:
         """Whether the account or one of its operations pauses."""
-        return self.is_paused(now) or any(now < until for until in self.operations_paused_until.values())
+        operations = {*self.operations_paused_until, *self.circuits}
+        return any((until := self.call_paused_until(one)) is not None and now < until for one in operations | {""})
 
     def call_paused_until(self, operation: str) -> datetime | None:
         """Until when this operation must not be called, because it or the whole account pauses. May be in the past."""
-        both = (self.paused_until, self.operations_paused_until.get(operation))
-        return max((until for until in both if until is not None), default=None)
+        circuit = self.circuits.get(operation)
+        pauses = (
+            self.paused_until,
+            self.operations_paused_until.get(operation),
+            circuit.paused_until if circuit else None,
+        )
+        return max((until for until in pauses if until is not None), default=None)
 
     def circuit_is_open(self) -> bool:
-        return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
-
-    def answered(self) -> None:
-        """Close the circuit, because the remote answered, yes or no, and so it works.
-
-        A pause for a fault of the account ends only when its time has passed.
-        """
-        if self.circuit_is_open():
-            self.paused_until = None
-        self.failing_orders.clear()
-
-    def claimed(self, now: datetime) -> None:
-        """A call is about to be made. While the circuit is open, this call tests the remote, and the account pauses for
-        all other calls."""
-        if self.circuit_is_open():
-            self.paused_until = now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
+        """Whether the circuit of any operation is open."""
+        return any(circuit.is_open() for circuit in list(self.circuits.values()))
 
     def pause(self, until: datetime, operation: str = "") -> None:
-        """Pause the account, after an account fault or because its circuit opened. It never shortens a pause.
-
-        With an `operation`, only that operation pauses.
-        """
+        """Pause the account, or only one operation of it, after an account fault. It never shortens a pause."""
         if operation:
             self.operations_paused_until[operation] = max(until, self.operations_paused_until.get(operation, until))
         else:
             self.paused_until = max(until, self.paused_until or until)
-
-    def failed(self, order_key: int, now: datetime) -> None:
-        """Count this order towards the circuit, because its call got no usable answer. An open circuit pauses the
-        account."""
-        self.failing_orders.add(order_key)
-        if self.circuit_is_open():
-            self.pause(now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS))
 
 
 class Accounts:
@@ -118,14 +130,15 @@ class Accounts:
         with self._lock:
             self.by_key[key].pause(until, operation)
 
-    def claimed(self, key: AccountKey) -> None:
+    def claimed(self, key: AccountKey, operation: str) -> None:
         with self._lock:
-            self.by_key[key].claimed(self._clock.now())
+            self.by_key[key].circuits[operation].claimed(self._clock.now())
 
-    def answered(self, key: AccountKey) -> None:
+    def answered(self, key: AccountKey, operation: str) -> None:
+        """Close the circuit of the operation. A pause for a fault of the account ends only when its time has passed."""
         with self._lock:
-            self.by_key[key].answered()
+            self.by_key[key].circuits[operation].answered()
 
-    def failed(self, key: AccountKey, order_key: int) -> None:
+    def failed(self, key: AccountKey, operation: str, order_key: int) -> None:
         with self._lock:
-            self.by_key[key].failed(order_key, self._clock.now())
+            self.by_key[key].circuits[operation].failed(order_key, self._clock.now())

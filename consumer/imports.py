@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.errors import AccountFault, Rejected, Retryable, Unimportable
+import structlog
+
+from adapters.errors import AccountFault, ConfigError, Rejected, Retryable, Unimportable
 from adapters.ports import CustomerMessages, Marketplace, Oms
+from consumer.accounts import AccountKey, Accounts
 from consumer.tries import NOT_SENT, Claim
+from statemachine.commands import Remote
 from statemachine.facts import ATTACHMENT, MESSAGES_NOT_FOUND, Snapshot
+
+log = structlog.get_logger("orderflow.worker")
 
 #: The operation that reads the customer's messages: an import may need this call to Mirakl before its call to the OMS.
 MESSAGES: Final = "M11"
@@ -20,11 +26,11 @@ class Outgoing:
     notes: tuple[str, ...] = ()
 
 
-def outgoing(claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, seconds_paused: float) -> Outgoing:
+def outgoing(claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, accounts: Accounts) -> Outgoing:
     """Return what an import sends.
 
     If an earlier try may have reached the OMS, it is what that try sent (docs/kornitx.md 7). If not, it is made from
-    the newest snapshot and the customer's messages. `seconds_paused`: how long M11 may not be called yet.
+    the newest snapshot and the customer's messages.
 
     Raises RemoteError, Unimportable, Unreadable.
     """
@@ -35,19 +41,26 @@ def outgoing(claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, se
     pieces = {line.id: line.quantity for line in snapshot.owed_lines}
     if not snapshot.has_messages:
         return Outgoing(oms.payload(claim.received, (), pieces))
-    written = _messages(claim.order.order_id, mirakl, seconds_paused)
+    written = _messages(claim, mirakl, accounts)
     notes = [ATTACHMENT] if written.has_attachments else []
     if not written.texts and not written.has_attachments:
         notes.append(MESSAGES_NOT_FOUND)
     return Outgoing(oms.payload(claim.received, written.texts, pieces), tuple(notes))
 
 
-def _messages(order_id: str, mirakl: Marketplace, seconds_paused: float) -> CustomerMessages:
+def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> CustomerMessages:
     """Return the customer's messages. An import is never made without them, so it is retried even if Mirakl rejects
     this read."""
-    if seconds_paused:
-        raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds_paused)
+    account = AccountKey(claim.order.shop, Remote.MIRAKL)
+    if seconds := accounts.seconds_paused(account, MESSAGES):
+        raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds)
+    accounts.claimed(account, MESSAGES)
     try:
-        return mirakl.customer_messages(order_id)
+        found = mirakl.customer_messages(claim.order.order_id)
     except Rejected as error:
         raise Retryable(error.operation, error.outcome, status=error.status, words=error.words) from error
+    except ConfigError as error:  # Mirakl's key, and not the OMS's
+        log.warning("account_not_usable", shop=claim.order.shop, error=str(error))
+        raise AccountFault(MESSAGES, NOT_SENT) from error
+    accounts.answered(account, MESSAGES)
+    return found

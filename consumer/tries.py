@@ -148,10 +148,16 @@ def settled(
     return Ending(claim, _result_event(claim, facts, result, error, now), release, result, error)
 
 
+def operation_of(claim: Claim, error: RemoteError) -> str:
+    """Return the remote's own name of the operation that failed: the command's call, or a read before it."""
+    kind = claim.command.kind
+    return kind.operation if error.operation == kind.call else error.operation
+
+
 def trouble_facts(claim: Claim, error: RemoteError, now: datetime) -> Facts:
     """Return the fact that this operation fails, if it is the first failure in this round of the command."""
     command = claim.command
-    operation = command.kind.operation if error.operation == command.kind.call else error.operation
+    operation = operation_of(claim, error)
     one = Trouble(
         command.kind,
         command.carries,

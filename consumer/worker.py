@@ -45,6 +45,7 @@ from consumer.tries import (
     claimed_event,
     handover_events,
     import_facts,
+    operation_of,
     requeued,
     settled,
 )
@@ -188,7 +189,7 @@ class Worker:
                 applied = self._orders.apply_in(tx, [claimed_event(order, leased, token, now)])
                 order = applied[-1].order
                 received = _received(tx, order) if row.kind == CommandKind.IMPORT else None
-                self.accounts.claimed(AccountKey(order.shop, row.kind.remote))
+                self.accounts.claimed(AccountKey(order.shop, row.kind.remote), row.kind.operation)
                 break
         self._orders.report(applied)
         return Claim(leased, token, order, received)
@@ -209,8 +210,7 @@ class Worker:
                 self._about_to_send(claim)
                 shop.mirakl.accept(order_id, answers_of_lines(claim.command.carries, snapshot.lines))
             case CommandKind.IMPORT:
-                paused = self.accounts.seconds_paused(AccountKey(claim.order.shop, Remote.MIRAKL), MESSAGES)
-                sending = outgoing(claim, snapshot, shop.mirakl, shop.oms, paused)
+                sending = outgoing(claim, snapshot, shop.mirakl, shop.oms, self.accounts)
                 self._about_to_send(claim, sending)
                 return shop.oms.import_order(sending.payload)
             case CommandKind.TRACK:
@@ -245,7 +245,7 @@ class Worker:
 
     def succeeded(self, claim: Claim, made: tuple[OmsOrder, ...]) -> None:
         """Store the result of a call that the remote confirmed."""
-        self.accounts.answered(claim.account)
+        self.accounts.answered(claim.account, claim.command.kind.operation)
         self._done(claim, made, TryResult.DONE)
 
     def failed(self, claim: Claim, error: RemoteError) -> None:
@@ -338,22 +338,22 @@ class Worker:
             )
 
     def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        """Pause the account or the refused operation, or count the failure towards the account's circuit.
+        """Pause the account or the refused operation, or count the failure towards the operation's circuit.
 
         A rejection, being an answer, closes the circuit.
         """
-        if error.operation == MESSAGES and (verdict.pause_until is None or error.outcome == NOT_SENT):
-            return  # it costs this import alone, or `_messages` met a pause that stands already
-        remote = Remote.MIRAKL if error.operation == MESSAGES else claim.command.kind.remote
-        account = AccountKey(claim.order.shop, remote)
+        operation = operation_of(claim, error)
+        if operation == MESSAGES and error.outcome == NOT_SENT and error.retry_after_seconds:
+            return  # `_messages` met a pause that stands already
+        account = AccountKey(claim.order.shop, Remote.MIRAKL) if operation == MESSAGES else claim.account
         rejected = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
         if verdict.pause_until is not None:
             of_operation = isinstance(error, AccountFault) and error.is_of_operation
-            self.accounts.pause(account, verdict.pause_until, error.operation if of_operation else "")
+            self.accounts.pause(account, verdict.pause_until, operation if of_operation else "")
         elif rejected and error.status:  # without a status the remote was not asked
-            self.accounts.answered(account)
+            self.accounts.answered(account, operation)
         elif not rejected and error.outcome != BROKEN:
-            self.accounts.failed(account, claim.order.key)
+            self.accounts.failed(account, operation, claim.order.key)
 
 
 def _received(tx: Transaction, order: OrderRow) -> bytes | None:

@@ -22,6 +22,11 @@ _MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
 _DAY_SECONDS: Final = 86_400.0
 
 
+#: Without an error of the remote's own, such an answer comes from a gateway, and passes. It says nothing about the
+#: order.
+GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
+
+
 class CallOutcome(StrEnum):
     """How a call ended.
 

@@ -11,10 +11,10 @@ import httpx
 import simplejson
 import structlog
 
-from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError
+from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.messages.text import storable
 from adapters.ports import OmsOrder, OnCall
-from adapters.remotes.http import CallOutcome, Remote, Reply, retry_after_seconds, safe_code
+from adapters.remotes.http import GATEWAY_STATUSES, CallOutcome, Remote, Reply, retry_after_seconds, safe_code
 from adapters.remotes.kornitx_order import OrderRules, build_payload, id_of, tax_mode_of, text_of
 from statemachine.facts import Part
 
@@ -156,6 +156,8 @@ class KornitX:
             # JSON, which a gateway may have sent (docs/kornitx.md 6).
             is_certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
             kind = Rejected if is_certain else OutcomeUnknown
+            if reply.status in GATEWAY_STATUSES and code is None and not message:
+                kind = Retryable
         if not message:
             # A 2xx may show another order, with the data of its customer: it is not quoted.
             message = _NO_ORDER if is_success else storable(reply.body[:1200].decode(errors="replace"), 300)

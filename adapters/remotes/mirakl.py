@@ -17,6 +17,7 @@ from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
 from adapters.ports import Carrier, Catalog, Clock, CustomerMessages, OnCall, OrdersPage, OrdersQuery
 from adapters.remotes.http import (
+    GATEWAY_STATUSES,
     CallOutcome,
     Remote,
     Reply,
@@ -42,17 +43,13 @@ M = TypeVar("M", bound=Message)
 # -- Errors ------------------------------------------------------------------------------------------------------
 
 
-#: Without a code of Mirakl's own, such an answer comes from a gateway, and passes. It says nothing about the order.
-_GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
-
-
 def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
     """The error for an answer other than 2xx (docs/mirakl.md 2.3 to 2.5)."""
     code, words = error_words(reply.body)
     kind: type[RemoteError]
     if reply.status in (401, 403) or reply.status < 400:
         kind = AccountFault  # also a redirect: base_url is wrong, or the marketplace is closed for maintenance
-    elif reply.status == 429 or (reply.status in _GATEWAY_STATUSES and not code):
+    elif reply.status == 429 or (reply.status in GATEWAY_STATUSES and not code):
         kind = Retryable
     elif reply.status >= 500 or reply.status == 408:
         kind = ambiguous_failure(writes=writes)

@@ -285,7 +285,7 @@ _ROWS: Final = (
     ),
     _gauge(
         "orderflow_circuit_open",
-        "1 while an account's circuit is open: calls for several orders in a row got no usable answer.",
+        "1 while an operation's circuit is open: its calls for several orders in a row got no usable answer.",
         {"system": SYSTEMS, "shop": None},
     ),
     _stored(

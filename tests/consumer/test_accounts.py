@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from adapters.store.commands import PausedKind
-from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account, AccountKey, Accounts
+from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account, AccountKey, Accounts, Circuit
 from statemachine.commands import CommandKind, Remote
 from tests.support import StillClock
 
@@ -14,60 +14,63 @@ def in_seconds(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-# -- One account --------------------------------------------------------------------------------------------------
+# -- One operation of an account -----------------------------------------------------------------------------------
 
 
-def failing(*orders: int) -> Account:
-    account = Account()
+def failing(*orders: int) -> Circuit:
+    circuit = Circuit()
     for order in orders:
-        account.failed(order, NOW)
-    return account
+        circuit.failed(order, NOW)
+    return circuit
 
 
 def test_one_order_that_fails_often_does_not_open_the_circuit() -> None:
-    account = failing(*[7] * 50)
-    assert not account.circuit_is_open()
-    assert not account.is_paused(NOW)
+    circuit = failing(*[7] * 50)
+    assert not circuit.is_open()
+    assert circuit.paused_until is None
 
 
 def test_failures_of_distinct_orders_in_a_row_open_the_circuit() -> None:
-    assert not failing(*range(CIRCUIT_OPENS_AFTER - 1)).is_paused(NOW)
-    account = failing(*range(CIRCUIT_OPENS_AFTER))
-    assert account.circuit_is_open()
-    assert account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS - 0.1))
-    assert not account.is_paused(in_seconds(CIRCUIT_PAUSE_SECONDS))
+    assert failing(*range(CIRCUIT_OPENS_AFTER - 1)).paused_until is None
+    circuit = failing(*range(CIRCUIT_OPENS_AFTER))
+    assert circuit.is_open()
+    assert circuit.paused_until == in_seconds(CIRCUIT_PAUSE_SECONDS)
 
 
 def test_an_answer_between_failures_keeps_the_circuit_closed() -> None:
-    account = failing(1, 2, 3, 4)
-    account.answered()
+    circuit = failing(1, 2, 3, 4)
+    circuit.answered()
     for order in (5, 6, 7, 8):
-        account.failed(order, NOW)
-    assert not account.circuit_is_open()
+        circuit.failed(order, NOW)
+    assert not circuit.is_open()
 
 
 def test_only_one_probe_runs_and_it_closes_the_circuit_or_the_pause_begins_again() -> None:
-    account, later = failing(*range(5)), in_seconds(CIRCUIT_PAUSE_SECONDS)
-    account.claimed(later)
-    assert account.is_paused(later), "no second probe while the first runs"
-    account.failed(9, later)
-    assert account.is_paused(later + timedelta(seconds=CIRCUIT_PAUSE_SECONDS - 1))
-    account.answered()
-    assert not account.circuit_is_open()
-    assert not account.is_paused(later)
+    circuit, later = failing(*range(5)), in_seconds(CIRCUIT_PAUSE_SECONDS)
+    again = later + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
+    circuit.claimed(later)
+    assert circuit.paused_until == again, "no second probe while the first runs"
+    circuit.failed(9, later)
+    assert circuit.paused_until == again
+    circuit.answered()
+    assert not circuit.is_open()
+    assert circuit.paused_until is None
 
 
-def test_a_claim_does_not_pause_a_healthy_account() -> None:
-    account = failing(1, 2)
-    account.claimed(NOW)
-    assert not account.is_paused(NOW)
+def test_a_claim_does_not_pause_a_healthy_operation() -> None:
+    circuit = failing(1, 2)
+    circuit.claimed(NOW)
+    assert circuit.paused_until is None
+
+
+# -- One account --------------------------------------------------------------------------------------------------
 
 
 def test_a_pause_for_a_fault_of_the_account_ends_only_by_its_time() -> None:
     """A call that began before the budget was spent may succeed after: that says nothing about the budget."""
     account = Account()
     account.pause(in_seconds(60))
-    account.answered()
+    account.circuits["OR21"].answered()
     assert account.is_paused(in_seconds(59))
     assert not account.is_paused(in_seconds(60))
 
@@ -78,8 +81,8 @@ def test_a_shorter_pause_never_ends_a_longer_one() -> None:
     account.pause(in_seconds(1))
     assert account.is_paused(in_seconds(599))
     for order in range(5):
-        account.failed(order, NOW)
-    assert account.is_paused(in_seconds(599)), "an open circuit does not end it either"
+        account.circuits["OR21"].failed(order, NOW)
+    assert account.call_paused_until("OR21") == in_seconds(600), "an open circuit does not end it either"
 
 
 # -- All accounts -------------------------------------------------------------------------------------------------
@@ -120,7 +123,7 @@ def test_a_refused_operation_pauses_alone_and_within_the_pause_of_its_account() 
     assert accounts.seconds_paused(key, "M11") == 0
     accounts.pause(key, clock.now() + timedelta(seconds=90))
     assert accounts.seconds_paused(key, "OR24") == accounts.seconds_paused(key, "M11") == 90
-    accounts.answered(key)
+    accounts.answered(key, "OR24")
     clock.advance(60)
     assert accounts.by_key[key].pauses_any(clock.now())
     clock.advance(30)
@@ -128,12 +131,15 @@ def test_a_refused_operation_pauses_alone_and_within_the_pause_of_its_account() 
     assert not accounts.by_key[key].pauses_any(clock.now())
 
 
-def test_the_circuit_of_an_account_opens_and_closes_for_that_account_only() -> None:
+def test_the_circuit_of_an_operation_opens_and_closes_for_that_operation_and_account_only() -> None:
     accounts, key = Accounts(["alpha", "beta"], StillClock()), AccountKey("alpha", Remote.MIRAKL)
     for order_key in range(CIRCUIT_OPENS_AFTER):
-        accounts.failed(key, order_key)
+        accounts.failed(key, "OR23", order_key)
+        accounts.answered(key, "OR24")
     assert [one for one, account in accounts.by_key.items() if account.circuit_is_open()] == [key]
-    accounts.claimed(key)
-    accounts.answered(key)
+    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.TRACK)]
+    assert accounts.by_key[key].pauses_any(StillClock().now())
+    accounts.claimed(key, "OR23")
+    accounts.answered(key, "OR23")
     assert not accounts.by_key[key].circuit_is_open()
     assert accounts.paused_kinds() == []

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from adapters.errors import ConfigError
 from adapters.messages.text import digest_of
 from adapters.simulators.mirakl import changes
 from adapters.store import schema as s
@@ -16,7 +17,7 @@ from adapters.store import snapshots as snapshot_rows
 from adapters.store.facts_json import facts_to_json
 from consumer import bootstrap
 from statemachine.commands import Policy
-from tests.consumer.rig import Hook, Rig, mandatory
+from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Hook, Rig, mandatory
 
 
 @pytest.fixture
@@ -307,3 +308,56 @@ def test_an_operation_that_is_refused_does_not_hold_the_shipment_for_longer(rig:
     assert rig.effects() == ["imported"]
     pass_time(rig, minutes=8)
     assert rig.effects() == ["imported", "shipped"]
+
+
+# -- A fault belongs to the account and the operation --------------------------------------------------------------
+
+
+def test_a_call_that_the_oms_refuses_with_403_rests_for_every_order(rig: Rig) -> None:
+    for number in range(6):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.oms_net.hook = refusing(403, code=None)
+    rig.poll()
+    rig.work()
+    assert len(rig.oms_net.bodies) == 1
+
+
+def test_trackings_that_keep_failing_stop_no_other_operation(rig: Rig) -> None:
+    for number in range(6):
+        rig.imported(f"{number}-A")
+    rig.add("9-A")
+    rig.nets["alpha"].hook = refusing(500, "/tracking")
+    for number in range(6):
+        rig.oms.dispatch(f"{number}-A", tracking=f"T{number}", carrier="DPD UK")
+    rig.consume()
+    rig.work()
+    rig.poll()
+    rig.work()
+    assert rig.effects("9-A") == ["accepted"]
+
+
+def test_an_empty_key_file_met_at_the_messages_is_mirakl_s_account(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "Hello")
+    rig.poll()
+    accounts = rig.worker.accounts.by_key
+
+    def no_key(_request: httpx.Request) -> httpx.Response:
+        raise ConfigError("alpha.key is empty")
+
+    rig.nets["alpha"].hook = no_key
+    rig.work()
+    assert accounts[ALPHA_MIRAKL].is_paused(rig.clock.now())
+    assert not accounts[ALPHA_OMS].pauses_any(rig.clock.now())
+
+
+@pytest.mark.parametrize("status", [404, 409, 423, 425])
+def test_a_gateway_before_the_oms_leaves_no_order_to_a_person(rig: Rig, status: int) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.oms_net.hook = lambda _request: httpx.Response(status, content=b'{"message": "no Route matched"}')
+    rig.work()
+    assert rig.results == [("import_order", "retry")]
+    rig.oms_net.hook = lambda _request: None
+    rig.work(seconds=30)
+    assert rig.state() == "imported"

@@ -408,7 +408,8 @@ def test_messages_that_cannot_be_read_stop_no_other_call_of_the_account(rig: Rig
     rig.poll()
     rig.nets["alpha"].hook = lambda request: httpx.Response(status) if "threads" in request.url.path else None
     rig.work()
-    assert not any(account.circuit_is_open() for account in rig.worker.accounts.by_key.values())
+    circuits = [one for account in rig.worker.accounts.by_key.values() for one in account.circuits.items()]
+    assert [operation for operation, circuit in circuits if circuit.is_open()] == ["M11"]
     assert not any(account.is_paused(rig.clock.now()) for account in rig.worker.accounts.by_key.values())
     assert rig.state("0-B") == "accepted"
 

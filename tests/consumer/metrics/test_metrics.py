@@ -382,7 +382,7 @@ def test_paused_accounts_and_open_circuits_show(rig: Rig) -> None:
     assert value(rig.metrics, "orderflow_account_paused", system="oms", shop="alpha") == 1
     assert value(rig.metrics, "orderflow_account_paused", system="mirakl", shop="alpha") == 0
     for order in range(CIRCUIT_OPENS_AFTER):
-        account.failed(order, rig.clock.now())
+        account.circuits["POST /order"].failed(order, rig.clock.now())
     assert value(rig.metrics, "orderflow_circuit_open", system="oms", shop="alpha") == 1
 
 
