@@ -389,6 +389,7 @@ def new_housekeeping(base: Base) -> Housekeeping:
         relay=None if embedded else Relay(base.store, base.log, partial(base.leases.kept, RELAY)),
         embedded_log=embedded,
         keep_records=timedelta(days=base.settings.log.keep_days),
+        hooks=base.hooks,
     )
 
 

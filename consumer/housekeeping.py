@@ -9,6 +9,8 @@ from adapters.ports import Clock
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
+from consumer.decision_count import DecisionCount
+from consumer.hooks import Hooks
 from consumer.leases import RELAY, Leases
 from consumer.relay import Relay
 from statemachine.events import Event, Trigger
@@ -37,7 +39,7 @@ def clock_event(shop: str, order_id: str, now: datetime) -> Event:
 
 class Housekeeping:
     """Plans open orders again after a change of policy, wakes orders at their time, publishes the outbox, trims the
-    embedded log.
+    embedded log, and counts what people decided.
 
     One thread calls `turn`.
     """
@@ -53,6 +55,7 @@ class Housekeeping:
         relay: Relay | None,
         embedded_log: EmbeddedLog | None,
         keep_records: timedelta,
+        hooks: Hooks,
     ) -> None:
         """`relay` None: nothing is published. `embedded_log` None: the log is Kafka, and nothing is trimmed.
 
@@ -66,6 +69,7 @@ class Housekeeping:
         self._relay = relay
         self._embedded_log = embedded_log
         self._keep_records = keep_records
+        self._decision_count = DecisionCount(store, clock, hooks)
         self._leads = False
         self._planned_at = float("-inf")  # on the monotonic clock
         self._trimmed_at = float("-inf")  # on the monotonic clock
@@ -83,6 +87,7 @@ class Housekeeping:
             self._replan()
             self._leads, self._planned_at = True, monotonic
         self._trim()
+        self._decision_count.turn()
         woken = self._wake()
         published = self._relay.turn() if self._relay else 0
         return 0.0 if published or woken == WAKE_BATCH else RELAY_IDLE_SECONDS

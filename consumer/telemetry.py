@@ -22,6 +22,8 @@ class LogHooks(Hooks):
         self._polled: set[str] = set()  # shops whose last poll succeeded
 
     def event_applied(self, applied: Applied) -> None:
+        for decision in applied.event.new_facts.decisions:
+            log.info("decision", shop=applied.order.shop, order_id=applied.order.order_id, decision=decision.kind)
         if not applied.moved and applied.result != EventResult.NO_EDGE:
             return
         write, name = (log.info, "transition") if applied.moved else (log.error, "no_edge")

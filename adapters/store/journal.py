@@ -13,7 +13,7 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.transaction import Store, Transaction
-from statemachine.events import Event
+from statemachine.events import Event, Trigger
 from statemachine.machine import EventResult
 from statemachine.states import State
 
@@ -109,6 +109,33 @@ def of_order(store: Store, order_key: int) -> list[JournalRow]:
         .join(s.orders, s.orders.c.id == c.order_key)
         .where(c.order_key == order_key)
         .order_by(c.version)
+    )
+    with store.reading() as connection:
+        return [_row_of(row) for row in connection.execute(statement)]
+
+
+def last_id(tx: Transaction) -> int:
+    """Return the id of the newest row; 0 if there is none."""
+    return int(tx.execute(sa.select(sa.func.coalesce(sa.func.max(s.journal.c.id), 0))).scalar_one())
+
+
+def id_before(store: Store, after: int, recorded_until: datetime) -> int:
+    """Return the highest id of the rows that follow row `after` and were recorded until this instant; else `after`."""
+    c = s.journal.c
+    highest = sa.func.coalesce(sa.func.max(c.id), after)
+    with store.reading() as connection:
+        found = connection.execute(sa.select(highest).where(c.id > after, c.recorded_at <= recorded_until))
+        return int(found.scalar_one())
+
+
+def decisions(store: Store, after: int, until: int) -> list[JournalRow]:
+    """Return the decisions of people in the rows with these ids: `until` is one of them, `after` is not."""
+    c = s.journal.c
+    statement = (
+        sa.select(s.journal, s.orders.c.shop, s.orders.c.order_id)
+        .join(s.orders, s.orders.c.id == c.order_key)
+        .where(c.id > after, c.id <= until, c.trigger == Trigger.DECISION)
+        .order_by(c.id)
     )
     with store.reading() as connection:
         return [_row_of(row) for row in connection.execute(statement)]

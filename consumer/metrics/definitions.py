@@ -19,6 +19,7 @@ from consumer.hooks import CallbackResult
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
 from statemachine.events import Trigger
+from statemachine.facts import DecisionKind
 from statemachine.machine import EventResult
 from statemachine.reasons import REASONS
 from statemachine.states import State
@@ -179,6 +180,12 @@ _ROWS: Final = (
         "Events whose facts give a state to which no edge leads. Normally 0.",
         {"from_state": tuple(State), "trigger": tuple(Trigger), "reason": (EventResult.NO_EDGE,)},
         presets=lambda _: ((state, trigger, EventResult.NO_EDGE) for state in State for trigger in Trigger),
+    ),
+    _counter(
+        "orderflow_decisions_total",
+        "Decisions of people about orders, of every process. Counted from the journal some minutes later.",
+        {"shop": None, "decision": tuple(DecisionKind)},
+        presets=lambda configured: ((shop, kind) for shop in configured.shops for kind in DecisionKind),
     ),
     _histogram(
         "orderflow_state_duration_seconds",

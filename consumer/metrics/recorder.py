@@ -78,9 +78,10 @@ class Recorder(Hooks):
     # -- The consumer --------------------------------------------------------------------------------------------
 
     def event_applied(self, applied: Applied) -> None:
-        trigger = applied.event.trigger
+        trigger, order = applied.event.trigger, applied.order
+        for decision in applied.event.new_facts.decisions:
+            self._count("orderflow_decisions_total", order.shop, decision.kind)
         if applied.moved:
-            order = applied.order
             self._count("orderflow_transitions_total", order.shop, applied.before, order.state, trigger)
             self._observe("orderflow_state_duration_seconds", applied.before, seconds=applied.seconds_in_before)
         elif applied.result == EventResult.NO_EDGE:

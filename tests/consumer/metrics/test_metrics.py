@@ -48,6 +48,7 @@ CONTRACT = {
     "orderflow_outbox_unpublished": ("gauge", "topic"),
     "orderflow_progress_stopped": ("gauge", "topic partition"),
     "orderflow_transitions_total": ("counter", "shop from_state to_state trigger"),
+    "orderflow_decisions_total": ("counter", "shop decision"),
     "orderflow_transitions_rejected_total": ("counter", "from_state trigger reason"),
     "orderflow_state_duration_seconds": ("histogram", "state"),
     "orderflow_in_state": ("gauge", "shop state"),
