@@ -1,5 +1,6 @@
 """What every test may ask for; hypothesis has no deadline, and may be slow on a cold machine."""
 
+import faulthandler
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from adapters.store.transaction import Store
 from tests.support import OpenStore, make_schema
 
 pytest_plugins = ["tests.engines"]
+
+#: How long the process may take to end after the last test.
+EXIT_SECONDS = 60
+
+
+def pytest_unconfigure() -> None:
+    """Let no thread and no client of a remote keep the process from ending: show what each thread does, and end."""
+    faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True, file=2)  # standard error, not pytest's copy of it
+
 
 settings.register_profile("orderflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("orderflow")

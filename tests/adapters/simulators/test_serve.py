@@ -170,11 +170,9 @@ def test_a_simulated_world_runs_by_itself() -> None:
         until = time.monotonic() + 10
         while world.world.progress().get("to come", 0) and time.monotonic() < until:
             httpx.get(f"{world.oms_url}/_sim/orders")
-        listed = [
-            httpx.get(f"{url}/api/orders", headers={"Authorization": world.mirakl[name].marketplace.api_key})
-            for name, url in world.mirakl_urls.items()
-        ]
+        # By the controls, because a story may make OR11 answer wrongly.
+        listed = [httpx.get(f"{url}/_sim/orders").json() for url in world.mirakl_urls.values()]
     finally:
         world.stop()
-    assert sum(answer.json()["total_count"] for answer in listed) == 30
+    assert sum(len(orders) for orders in listed) == 30
     assert not world.settled()
