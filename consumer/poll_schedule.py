@@ -6,6 +6,7 @@ from datetime import datetime
 from adapters.errors import OrderflowError, RemoteError
 from adapters.ports import Clock
 from adapters.store import cursors as cursor_rows
+from adapters.store import shops as shop_rows
 from adapters.store.transaction import Store
 from consumer.account_check import AccountCheck
 from consumer.hooks import Hooks
@@ -13,15 +14,15 @@ from consumer.leases import Leases
 from consumer.poller import Poller
 
 
-def seconds_to_wait(interval_seconds: float, last_success: datetime | None, now: datetime) -> float:
+def seconds_to_wait(interval_seconds: float, last_poll: datetime | None, now: datetime) -> float:
     """Return how many seconds a process that starts to poll a shop has to wait before its first poll.
 
-    Another process, or this one before a restart, may have polled the shop a moment ago, and Mirakl limits how often
-    the orders of a shop may be listed (docs/mirakl.md 3).
+    Another process, or this one before a restart or a crash, may have polled the shop a moment ago, and Mirakl limits
+    how often the orders of a shop may be listed (docs/mirakl.md 3).
     """
-    if last_success is None:
+    if last_poll is None:
         return 0.0
-    return min(interval_seconds, max(0.0, interval_seconds - (now - last_success).total_seconds()))
+    return min(interval_seconds, max(0.0, interval_seconds - (now - last_poll).total_seconds()))
 
 
 @dataclass(slots=True)
@@ -84,15 +85,17 @@ class ScheduledPoller:
             self._schedule.due_at = now + self.seconds_after_takeover()
         if now < self._schedule.due_at:
             return min(self._schedule.due_at - now, self._leases.renew_seconds)
-        self._schedule.began(now, 0.0)  # before the poll, which may raise anything
+        self._schedule.began(now, 0.0)  # before the poll, which may raise anything, or be killed
+        shop_rows.poll_begins(self._store, self._shop, self._clock.now())
         self._schedule.began(now, self._poll())
         return 0.0
 
     def seconds_after_takeover(self) -> float:
         """Return how many seconds a process that takes the shop over waits before its first poll."""
         cursor = cursor_rows.find(self._store, self._shop)
-        last_success = cursor.succeeded_at if cursor else None
-        return seconds_to_wait(self._schedule.interval_seconds, last_success, self._clock.now())
+        polls = (shop_rows.poll_began_at(self._store, self._shop), cursor.succeeded_at if cursor else None)
+        last_poll = max((at for at in polls if at is not None), default=None)
+        return seconds_to_wait(self._schedule.interval_seconds, last_poll, self._clock.now())
 
     def _poll(self) -> float:
         """Poll once. Returns for how many seconds Mirakl asked not to be called."""

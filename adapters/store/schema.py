@@ -224,6 +224,7 @@ shops = sa.Table(
     sa.Column("effects", sa.Boolean, nullable=False),
     sa.Column("paused", sa.Text, nullable=False, server_default=""),  # the paused groups of effects, as "accept ship"
     sa.Column("first_seen_at", Instant, nullable=False),
+    sa.Column("poll_began_at", Instant),  # the last poll, also one that failed or was killed
     sa.UniqueConstraint("endpoint", "shop_id"),
 )
 

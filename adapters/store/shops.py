@@ -79,6 +79,18 @@ def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects
     tx.execute(sa.update(s.shops).where(s.shops.c.name == shop).values(**values))
 
 
+def poll_begins(store: Store, shop: str, at: datetime) -> None:
+    """Keep that a poll of the shop begins at `at`. Raises StoreUnavailable."""
+    with store.transaction() as tx:
+        tx.execute(sa.update(s.shops).where(s.shops.c.name == shop).values(poll_began_at=at))
+
+
+def poll_began_at(store: Store, shop: str) -> datetime | None:
+    """Return when the last poll of the shop began, also one that failed. None: none has begun."""
+    with store.reading() as connection:
+        return connection.execute(sa.select(s.shops.c.poll_began_at).where(s.shops.c.name == shop)).scalar()
+
+
 def list_all(store: Store) -> list[ShopRow]:
     """Return every shop, sorted by name."""
     statement = (

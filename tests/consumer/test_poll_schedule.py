@@ -1,6 +1,8 @@
 """When a shop is polled next."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -18,7 +20,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("last_success", "expected"),
+    ("last_poll", "expected"),
     [
         pytest.param(None, 0, id="no poll yet"),
         pytest.param(NOW - timedelta(seconds=10), 50, id="ten seconds ago"),
@@ -26,8 +28,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
         pytest.param(NOW + timedelta(seconds=30), 60, id="by a clock that is ahead"),
     ],
 )
-def test_a_takeover_waits_for_the_rest_of_the_interval(last_success: datetime | None, expected: float) -> None:
-    assert seconds_to_wait(60, last_success, NOW) == expected
+def test_a_takeover_waits_for_the_rest_of_the_interval(last_poll: datetime | None, expected: float) -> None:
+    assert seconds_to_wait(60, last_poll, NOW) == expected
 
 
 def test_the_next_poll_is_an_interval_after_the_last_one_began() -> None:
@@ -63,6 +65,10 @@ def failures() -> Failures:
 @pytest.fixture
 def scheduled(rig: Rig, failures: Failures) -> ScheduledPoller:
     rig.leases.release(poll_lease("alpha"))
+    return new_scheduled(rig, failures)
+
+
+def new_scheduled(rig: Rig, failures: Failures) -> ScheduledPoller:
     return ScheduledPoller(
         "alpha",
         rig.pollers["alpha"],
@@ -118,3 +124,25 @@ def test_a_process_that_starts_again_waits_for_the_rest_of_the_interval(rig: Rig
         cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     rig.clock.advance(55)
     assert scheduled.turn() == 5
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_processes_that_die_in_their_polls_one_after_the_other_poll_once_an_interval(
+    rig: Rig, failures: Failures, error: type[BaseException]
+) -> None:
+    """Also in the first poll of a new shop, which is the largest: no cursor is stored yet."""
+    rig.leases.release(poll_lease("alpha"))
+    asked: list[float] = []
+
+    def dies(_request: httpx.Request) -> None:
+        asked.append(rig.clock.monotonic())
+        raise error
+
+    rig.nets["alpha"].hook = dies
+    for _ in range(13):
+        restarted = new_scheduled(rig, failures)
+        with suppress(error):
+            restarted.turn()
+            restarted.turn()
+        rig.clock.advance(10)
+    assert [later - earlier for earlier, later in pairwise(asked)] == [60, 60]
