@@ -1,4 +1,4 @@
-"""What an import carries, through the whole path: from the order at Mirakl to what the OMS holds, or to a person."""
+"""What an import or a shipment carries, through the whole path: what the other side holds, or what a person is told."""
 
 import json
 from pathlib import Path
@@ -98,6 +98,19 @@ def test_the_shop_ships_from_the_centres_that_it_names_and_from_no_other(tmp_pat
     rig.work()
     assert [rig.state(order_id) for order_id in ("1-A", "2-A", "3-A")] == ["imported", "shipping", "imported"]
     assert rig.attention("2-A") == ["not_ours_to_ship"]
+
+
+def test_the_shop_names_the_carrier_of_the_oms_as_mirakl_does(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, shop_table={"carriers": {"DPD Local": "DPD UK"}})
+    rig.imported()
+    rig.oms.dispatch("1-A", carrier="DPD local", tracking="T1")
+    rig.consume()
+    rig.work()
+    order = rig.mirakl["alpha"].order("1-A")
+    assert (order["shipping_carrier_code"], order["shipping_tracking"]) == ("DPDUK", "T1")
+    rig.poll(600)
+    assert rig.effects() == ["imported", "tracking", "shipped"], "the name that became a code is not sent again"
+    assert rig.work() == 0
 
 
 # -- What the customer wrote -------------------------------------------------------------------------------------
