@@ -1,11 +1,17 @@
-"""No order waits for nobody without being on the list of those that need a person, whatever happened to it.
+"""Whatever happened to an order: it waits for something, or is on the list of those that need a person.
+
+And no call of it is due that would do harm, and the clock wakes it before time alone changes anything.
 
 `ORDERFLOW_TEST_HISTORIES=100000 .venv/bin/pytest tests/statemachine/test_walk.py` takes six minutes.
 """
 
 import os
+from datetime import UTC, datetime, timedelta
 
+from statemachine.commands import CommandKind
+from statemachine.facts import Facts, join
 from statemachine.machine import EventResult
+from statemachine.plan import plan
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, is_at_its_end, waits_for
@@ -13,21 +19,46 @@ from tests.statemachine.walk import Walk
 
 HISTORIES = int(os.environ.get("ORDERFLOW_TEST_HISTORIES", "3000"))
 STEPS = 25
+FAR = datetime(2126, 1, 1, tzinfo=UTC)
 #: Mirakl never goes back to these states. If it does, the order has the reason `no_edge`.
 BACK = (State.NEW, State.WAITING_ACCEPTANCE, State.ACCEPTED, State.AWAITING_PAYMENT)
 
 
 def lost(seed: int) -> str:
-    """Walk over one history. Returns why its order is lost, with all its steps; an empty text if it never is."""
+    """Walk over one history. Returns what is wrong with its order, with all its steps; an empty text if nothing is."""
     walk = Walk(seed)
     for _ in range(STEPS):
         may_miss = walk.state.is_final or walk.is_told(Reason.NO_EDGE)
         result = walk.step()
         if result is EventResult.NO_EDGE and not may_miss and walk.wanted not in BACK:
             return f"history {seed}: no edge from {walk.state} to {walk.wanted}\n" + "\n".join(walk.steps)
-        if walk.steps and not is_at_its_end(walk.state) and (why := silent(walk)):
+        why = harmful(walk) or (silent(walk) if walk.steps and not is_at_its_end(walk.state) else "")
+        if why:
             return f"history {seed}: {why} in {walk.state}\n" + "\n".join(walk.steps)
+    return untimely(walk)
+
+
+def harmful(walk: Walk) -> str:
+    """Which due call must not be made."""
+    due, snapshot = {one.kind for one in walk.plan.due}, walk.facts.snapshot
+    if not due:
+        return ""
+    if snapshot is None or walk.facts.newest is not snapshot or walk.is_told(Reason.HELD):
+        return f"{due} due although nobody knows whether it may be made"
+    is_ours = snapshot.can_ship and snapshot.centre in walk.policy.centres
+    if CommandKind.IMPORT in due and not (snapshot.state == "SHIPPING" and snapshot.owed_lines and is_ours):
+        return "an import that nobody owes"
+    if due & {CommandKind.TRACK, CommandKind.CONFIRM} and not walk.facts.dispatches:
+        return "a shipment that nobody reported"
     return ""
+
+
+def untimely(walk: Walk) -> str:
+    """Whether time alone changes the plan before the instant at which the clock wakes the order."""
+    wakes_at = walk.plan.wakes_at
+    before = Facts(clock=wakes_at - timedelta(microseconds=1) if wakes_at else FAR)
+    now, then = plan(walk.facts, walk.policy), plan(join(walk.facts, before), walk.policy)
+    return "" if now == then else f"history {walk.seed}: {now} becomes {then}\n" + "\n".join(walk.steps)
 
 
 def silent(walk: Walk) -> str:
@@ -42,6 +73,6 @@ def silent(walk: Walk) -> str:
     return "" if waiting else "waits for nobody"
 
 
-def test_no_order_waits_for_nobody() -> None:
+def test_no_order_is_lost_or_does_harm_in_any_history() -> None:
     found = [why for seed in range(HISTORIES) if (why := lost(seed))]
     assert not found, f"{len(found)} of {HISTORIES}\n" + "\n\n".join(found[:5])

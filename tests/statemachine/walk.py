@@ -30,6 +30,7 @@ from statemachine.facts import (
     Rejection,
     Snapshot,
     Tracking,
+    Trouble,
     Unread,
     Withdrawn,
     snapshot_facts,
@@ -211,7 +212,8 @@ class Walk:
             case "gave up":
                 return "gave up", Facts(given_up=(GiveUp(one.kind, one.carries, one.round),))
             case "unknown":
-                return "unknown", Facts()
+                keeps_failing = Trouble(one.kind, one.carries, one.round, instant, one.kind.call, "5xx")
+                return "unknown", Facts(troubles=(keeps_failing,))
             case yes:
                 proof_after = instant + timedelta(seconds=GRACE_SECONDS)
                 new = Facts(answers=(Answer(one.kind, one.carries, one.round, instant, proof_after),))
