@@ -192,17 +192,18 @@ class ShopOmsTable(_Table):
 
 
 class DeadlinesTable(_Table):
-    """When an order that waits is told. An order never has a margin of more than half of its time."""
+    """When an order that waits gets an attention reason. A margin is never more than half of the order's time."""
 
     #: Time of the seller's decision, from the order's creation, where the order names no `acceptance_deadline`.
     accept_within_hours: Annotated[Hours, Field(gt=0)] = 48
-    #: How long before this deadline a missing decision is told.
+    #: How long before this deadline a missing decision gives `acceptance_due`.
     accept_margin_hours: Hours = 12
-    #: A wait for the customer's money that lasts longer is told. It counts from the decision, or from the creation.
+    #: A longer wait for the customer's money gives `payment_late`. It counts from the decision, or from the creation.
     payment_within_hours: Annotated[Hours, Field(gt=0)] = 48
-    #: An order that reads by id have not shown for so long is told as gone. Every open order is read once in this time.
+    #: An order that no read by id has shown for this time gets `gone_from_mirakl`. Every open order is read by its id
+    #: once in this time.
     gone_after_hours: Annotated[Hours, Field(gt=0)] = 24
-    #: How long before `shipping_deadline` a missing shipment is told.
+    #: How long before `shipping_deadline` a missing shipment gives `shipping_due`.
     shipping_margin_hours: Hours = 12
 
 
@@ -224,9 +225,9 @@ class ShopTable(_Table):
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported.
     fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
-    #: A call that fails for so long, or for half of the time that its order has left, gets the reason `retrying`.
+    #: An order whose call fails for this time, or for half of the time that it has left, gets the reason `retrying`.
     retrying_after_seconds: Seconds = 600
-    #: For so long a tracking that cannot be sent (OR23) holds the shipment (OR24).
+    #: How long a tracking that cannot be sent (OR23) holds the shipment (OR24).
     tracking_holds_for_seconds: Seconds = 3600
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     #: Mirakl's name for a carrier of the OMS: the code or label of a registered one, or free text.

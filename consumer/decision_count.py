@@ -39,7 +39,7 @@ class DecisionCount:
     def turn(self) -> None:
         """Tell the hooks the decisions since the last time. Raises StoreUnavailable, Fenced.
 
-        A store without a position begins at its newest row: what was decided before is not told again.
+        A store without a position begins at its newest row: earlier decisions are not reported again.
         """
         now = self._clock.monotonic()
         if now - self._read_at < EVERY.total_seconds():

@@ -221,7 +221,7 @@ def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
 def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
     """What the OMS does not have of the order, and what an import would carry now, and carried otherwise.
 
-    The digest after a name tells one change from the next. After the shipment nobody is told: Mirakl removes
+    The digest after a name tells one change from the next. After the shipment there is no such reason: Mirakl removes
     the data of its customers some time after it.
     """
     handover = handed_over(facts)

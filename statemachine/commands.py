@@ -90,7 +90,7 @@ class Policy:
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
     payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer gets its reason
     ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
-    gone_after: timedelta = timedelta(days=1)  # an order that reads by id do not show for so long is gone
+    gone_after: timedelta = timedelta(days=1)  # an order that no read by id shows for this time is gone
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
     retrying_after: timedelta = timedelta(minutes=10)  # a call that fails for longer gets its reason
     tracking_holds_for: timedelta = timedelta(hours=1)  # how long an OR23 that fails holds OR24

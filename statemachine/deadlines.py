@@ -72,9 +72,9 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
 
 
 def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:
-    """The deadline, told a margin earlier, but not before half of its time since `since` is over.
+    """The deadline, with a reason from `margin` earlier, but not before half of its time since `since` is over.
 
-    EPOCH and what lies before are no deadline. The detail is the deadline, so that a deadline that Mirakl moves is told
+    EPOCH and what lies before are no deadline. The detail is the deadline, so that a deadline that Mirakl moves counts
     again.
     """
     if deadline > EPOCH:

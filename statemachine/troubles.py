@@ -1,4 +1,4 @@
-"""Calls that keep failing: from when on a person is told, and how long they hold what comes after them.
+"""Calls that keep failing: when they become an attention reason, and how long they hold what comes after them.
 
 A call that fails is tried again. Its first failure is a fact (`Trouble`), and everything here follows from that
 instant, so that it does not matter whether an attempt counted, or how long the remote rests between two tries.
@@ -27,15 +27,16 @@ def troubles_of(facts: Facts, need: Need) -> list[Trouble]:
 
 
 def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
-    """From when on a person is told: after some tries, or after half of the time that was left to the order's deadline.
+    """When the trouble becomes an attention reason: after some time, or after half of the time that was left to the
+    order's deadline.
 
-    Messages that cannot be read are told from the start.
+    Messages that cannot be read are one from the start.
     """
     if trouble.operation == MESSAGES:
         return EPOCH
     deadline = _deadline(facts, trouble)
-    told = trouble.since + policy.retrying_after
-    return min(told, trouble.since + (deadline - trouble.since) / 2) if deadline > trouble.since else told
+    latest = trouble.since + policy.retrying_after
+    return min(latest, trouble.since + (deadline - trouble.since) / 2) if deadline > trouble.since else latest
 
 
 def _deadline(facts: Facts, trouble: Trouble) -> datetime:

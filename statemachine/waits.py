@@ -1,7 +1,8 @@
 """What an order waits for.
 
-Every order that is not at its end waits for a call of ours, for a person who is told so, or for something that comes by
-itself. An order that waits for nothing is lost, and nobody knows: tests walk over random histories and look for one.
+Every order that is not at its end waits for a call of ours, for a person (it is on the attention list), or for
+something that comes by itself. An order that waits for nothing is lost, and no list shows it: tests walk over random
+histories and look for one.
 """
 
 from enum import StrEnum
@@ -21,7 +22,7 @@ class WaitsFor(StrEnum):
     READ = "read"  # a read that is asked for by the order's id: it shows what became of a call, or of a report
     MIRAKL = "mirakl"  # Mirakl's next state: it checks, debits, or ends an order of which nothing is owed
     OMS = "oms"  # the OMS's next report: it has the order, and did not cancel all of it
-    TIME = "time"  # a deadline, at which a person is told
+    TIME = "time"  # a deadline, at which it gets an attention reason
     OTHERS = "others"  # those who care for the orders that are older than the shop's `not_before`
 
 

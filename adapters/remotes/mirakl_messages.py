@@ -56,12 +56,12 @@ def written_by_customer(threads: Iterable[Thread]) -> CustomerMessages:
             if message.sender.type == "CUSTOMER_USER":
                 found.setdefault(message.id or f"#{len(found)}", (thread, message))
     texts: list[str] = []
-    told: set[tuple[str, str]] = set()
+    named: set[tuple[str, str]] = set()
     oldest_first = sorted(found.values(), key=lambda one: one[1].date_created or EPOCH)
     for thread, message in oldest_first:
         topic = plain_text(thread.topic.value) if thread.topic.type == _FREE_TEXT else ""
-        if (thread.id, topic) not in told:
-            told.add((thread.id, topic))
+        if (thread.id, topic) not in named:
+            named.add((thread.id, topic))
             texts.append(topic)
         texts.append(plain_text(message.body))
     attached = any(message.attachments for _, message in oldest_first)

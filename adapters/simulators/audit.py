@@ -105,7 +105,7 @@ _FINAL: Final = ("shipped", "refused", "canceled")
 def _untold(life: Life, journal: JournalSummary) -> Iterable[str]:
     for reason in life.tells:
         if reason not in journal.told | journal.attention:
-            yield f"nobody was told: {reason}"
+            yield f"the attention list never showed: {reason}"
     if journal.state not in _FINAL and not journal.attention:
         yield f"waits in {journal.state} for nobody, and is on no list"
 

@@ -55,7 +55,7 @@ def offsets_reset(
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Set where a topic is read on after an offset mismatch, and read every shop from its beginning.
+    """After an offset mismatch, set the position from which a topic is read, and read every shop from its beginning.
 
     Records that are read again change nothing. What the log has lost of Mirakl comes with the next polls. What it has
     lost of the OMS has to be published again by the OMS. Every open order counts as one whose import was attempted.

@@ -306,7 +306,7 @@ def _settle(
 
 @_decision(DecisionKind.RELEASE)
 def _release() -> dict[str, Any]:
-    """End a hold, and let calls go that wait for a person.
+    """End a hold, and make the calls that wait for a person's release.
 
     \b
     Example:

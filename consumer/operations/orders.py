@@ -149,7 +149,10 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
 
 
 def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
-    """What a person says that the OMS has: the order as Mirakl shows it. So a later cancelation of a line is told."""
+    """What a person says that the OMS has: the order as Mirakl shows it.
+
+    So a later cancelation of a line becomes an attention reason.
+    """
     lines = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
     return (Handover(at, tuple((line.id, line.quantity) for line in lines if line.quantity is not None)),)
 

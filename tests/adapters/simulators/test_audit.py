@@ -118,7 +118,7 @@ def test_an_attribute_that_the_oms_did_not_get_is_found() -> None:
 
 def test_a_reason_that_nobody_was_told_is_found() -> None:
     life = replace(LIFE, tells=("oms_canceled",))
-    assert "nobody was told: oms_canceled" in findings(life, GOOD, ALL_DONE)
+    assert "the attention list never showed: oms_canceled" in findings(life, GOOD, ALL_DONE)
     key = (LIFE.marketplace, LIFE.order_id)
     assert findings(life, GOOD, {key: replace(ALL_DONE[key], told=frozenset({"oms_canceled"}))}) == ""
 
