@@ -48,16 +48,17 @@ class Prices:
     def of_shipping(self, order: Fields, lines: Sequence[tuple[str, Fields]], *, is_whole: bool) -> dict[str, Any]:
         """The shipping price of these lines, each with the place where its fields stand, as fields of KornitX's order.
 
-        `is_whole`: these are all lines of the order, so that the order's own shipping price counts if a line has none.
+        `is_whole`: these are all lines of the order, so that the order's own shipping price is the one that Mirakl
+        gives.
         """
         of_order = self.amount(order, "shipping_price")
         found = [self.amount(line, "shipping_price", at) for at, line in lines]
-        prices = [price for price in found if price is not None]
-        if not lines or len(prices) < len(lines):
-            return self._both("shipping_price", of_order if is_whole else None, None)
-        taxes = [_tax(line.get("shipping_taxes"), price) for (_, line), price in zip(lines, prices, strict=True)]
-        price = _exactly(lambda: _sum(prices))
-        return self._both("shipping_price", price, _exactly(lambda: self._with_tax(_sum(prices), _sum(taxes))))
+        of_lines = _exactly(lambda: _sum(found))
+        given = of_order if is_whole and of_order is not None else of_lines
+        if given is None or of_lines != given:  # then it is not known what the taxes of the lines belong to
+            return self._both("shipping_price", given, None)
+        taxes = [_tax(line.get("shipping_taxes"), price) for (_, line), price in zip(lines, found, strict=True)]
+        return self._both("shipping_price", given, _exactly(lambda: self._with_tax(given, _sum(taxes))))
 
     def _other_unit(self, line: Fields) -> Amount:
         """The unit price in the other tax mode. The taxes are those of the whole line."""
@@ -91,16 +92,15 @@ def _needed(value: object) -> Amount:
     return amount
 
 
-def _sum(amounts: Sequence[Amount | None]) -> Amount:
-    """The sum of one amount or more, with every digit. Raises ArithmeticError."""
-    first, *others = amounts
-    total = _needed(first)
-    for one in others:
+def _sum(amounts: Sequence[object]) -> Amount:
+    """The sum of one amount or more, with every digit. Raises ArithmeticError, also if one is missing."""
+    total = _needed(amounts[0] if amounts else None)
+    for one in amounts[1:]:
         total += _needed(one)
     return total
 
 
-def _tax(taxes: object, price: Amount) -> Amount | None:
+def _tax(taxes: object, price: Amount | None) -> Amount | None:
     """The sum of the taxes in this list. None if Mirakl names none, which does not mean that there is none: many
     marketplaces leave the taxes to the seller."""
     named = taxes if isinstance(taxes, list) else []

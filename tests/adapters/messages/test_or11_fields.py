@@ -48,7 +48,6 @@ OTHER: Final = {
 #: Fields that count only where others are absent.
 WITHOUT: Final = {
     "shipping_type_label": ("shipping_type_code",),
-    "shipping_price": (LINE + "shipping_price",),
     "customer.firstname": ("customer.shipping_address.firstname", "customer.shipping_address.lastname"),
     "customer.lastname": ("customer.shipping_address.firstname", "customer.shipping_address.lastname"),
     "customer.shipping_address.street_1": ("customer.shipping_address.street_2",),

@@ -308,7 +308,18 @@ def test_net_and_gross_of_a_line(mode: str, line: dict[str, Any], expected: dict
     ],
 )
 def test_net_and_gross_of_the_shipping(mode: str, line: dict[str, Any], expected: dict[str, str]) -> None:
-    assert _taxed(mode, line | {"price_unit": None}) == expected
+    of_order = line.get("shipping_price", 3.9)
+    assert _taxed(mode, line | {"price_unit": None}, shipping_price=of_order) == expected
+
+
+def test_the_shipping_price_of_a_whole_order_is_the_one_that_mirakl_gives() -> None:
+    line = {"shipping_price": 0, "shipping_taxes": [{"amount": 1}], "price_unit": None}
+    assert _taxed("TAX_EXCLUDED", line, shipping_price=3.9) == {"shipping_price": "3.9"}
+    line |= {"shipping_price": 3.9}
+    assert _taxed("TAX_EXCLUDED", line, shipping_price=None) == {
+        "shipping_price": "3.9",
+        "shipping_price_inc_tax": "4.9",
+    }
 
 
 def test_the_shipping_price_covers_what_is_imported_only() -> None:
