@@ -1,0 +1,153 @@
+"""The alerts: each reads metrics that exist, fires, is quiet on healthy data, and has a runbook."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from consumer.metrics.definitions import METRICS, Type
+from statemachine.reasons import REASONS
+from tests.k8s.fitting import misused
+from tests.k8s.rendering import K8S, ROOT
+
+MONITORING: Final = K8S / "monitoring"
+SPEC: Final = yaml.safe_load((MONITORING / "rules/alerts.yaml").read_text())["spec"]
+RULES: Final[dict[str, Any]] = {rule["alert"]: rule for group in SPEC["groups"] for rule in group["rules"]}
+TESTS: Final = {path.name: yaml.safe_load(path.read_text()) for path in sorted(MONITORING.glob("tests*.yaml"))}
+RUNBOOKS: Final = (ROOT / "docs/runbooks.md").read_text()
+#: What Prometheus adds to each series: an alert may use it although no metric has it.
+OF_PROMETHEUS: Final = frozenset({"pod"})
+
+
+def metrics_in(expr: str) -> set[str]:
+    return set(re.findall(r"orderflow_\w+", expr))
+
+
+def labels_in(expr: str) -> set[tuple[str, str]]:
+    """Each metric with each label by which the expression selects it."""
+    found = re.findall(r"(orderflow_\w+)\{([^}]*)\}", expr)
+    return {(metric, label) for metric, inside in found for label in re.findall(r"(\w+)\s*[=!]", inside)}
+
+
+def values_in(expr: str) -> set[tuple[str, str, str]]:
+    """Each metric, label and value that the expression selects."""
+    return {
+        (metric, label, value)
+        for metric, inside in re.findall(r"(orderflow_\w+)\{([^}]*)\}", expr)
+        for label, values in re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"([^\"]*)\"", inside)
+        for value in values.split("|")
+    }
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_alert_reads_metrics_labels_and_values_that_exist(name: str) -> None:
+    expr = RULES[name]["expr"]
+    assert metrics_in(expr)
+    assert metrics_in(expr) - set(METRICS) == set()
+    assert [(metric, label) for metric, label in labels_in(expr) if label not in METRICS[metric].labels] == []
+    for metric, label, value in values_in(expr):
+        known = METRICS[metric].labels[label]
+        assert known is None or value in known, f"{metric} has no {label} {value}"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_alert_speaks_of_labels_that_its_metric_has(name: str) -> None:
+    rule = RULES[name]
+    used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+    have = {label for metric in metrics_in(rule["expr"]) for label in METRICS[metric].labels}
+    assert used - have - OF_PROMETHEUS == set()
+
+
+def test_a_counter_that_an_alert_reads_is_read_by_its_increase() -> None:
+    """Else the alert would fire for ever after the first event."""
+    for name, rule in RULES.items():
+        for metric in metrics_in(rule["expr"]):
+            if METRICS[metric].type is Type.COUNTER:
+                assert re.search(rf"(?:increase|rate)\({metric}\b", rule["expr"]), f"{name}: {metric}"
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_alert_says_what_the_person_needs(name: str) -> None:
+    rule = RULES[name]
+    assert rule["labels"]["severity"] in ("critical", "warning", "info")
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{name.lower()}"
+
+
+def test_alerts_tests_and_runbooks_name_the_same() -> None:
+    tested = [test["name"] for one in TESTS.values() for test in one["tests"] if not test["name"].startswith("healthy")]
+    assert sorted(tested) == sorted(f"{name} fires" for name in RULES)
+    assert re.findall(r"(?m)^## (\w+)$", RUNBOOKS) == list(RULES)
+
+
+def test_the_healthy_system_has_every_metric_that_an_alert_reads() -> None:
+    """Else an alert would be quiet there because there is nothing to read."""
+    healthy = {series["series"].partition("{")[0] for series in TESTS["tests.yaml"]["tests"][0]["input_series"]}
+    assert {metric for rule in RULES.values() for metric in metrics_in(rule["expr"])} - healthy == set()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_runbook_has_all_its_parts_and_commands_that_exist(name: str) -> None:
+    section = RUNBOOKS.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert f"**{RULES[name]['labels']['severity']}.**" in section
+    assert [part for part in ("Impact", "Do", "Silence") if f"**{part}**: " not in section] == []
+    block = re.findall(r"(?ms)^```sh\n(.*?)^```", section)
+    commands = [line for text in block for line in text.splitlines()] + re.findall(r"`(orderflow [^`]+)`", section)
+    for command in commands:
+        words = command.replace("ID", "1").split()
+        assert words[0] == "orderflow"
+        assert misused(words[1:]) == "", command
+
+
+def test_an_alert_names_reasons_that_exist() -> None:
+    named = {value for rule in RULES.values() for _, label, value in values_in(rule["expr"]) if label == "reason"}
+    assert named
+    assert named - {*map(str, REASONS), "no_edge"} == set()
+
+
+# -- promtool ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("promtool") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI has to have promtool, of Debian's package prometheus")
+        pytest.skip("needs promtool, of Debian's package prometheus")
+    made = tmp_path_factory.mktemp("rules")
+    (made / "rules.yaml").write_text(yaml.safe_dump(SPEC))
+    for name in TESTS:
+        shutil.copy(MONITORING / name, made)
+    return made
+
+
+def promtool(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["promtool", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_the_rules_are_without_a_complaint(folder: Path) -> None:
+    done = promtool(folder, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_every_alert_fires_and_is_quiet_on_healthy_data(folder: Path, name: str) -> None:
+    done = promtool(folder, "test", "rules", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_alert_that_never_fires_is_found(folder: Path) -> None:
+    broken = yaml.safe_dump(SPEC).replace("orderflow_progress_stopped) > 0", "orderflow_progress_stopped) > 1")
+    (folder / "broken").mkdir()
+    (folder / "broken/rules.yaml").write_text(broken)
+    shutil.copy(folder / "tests.yaml", folder / "broken")
+    done = promtool(folder / "broken", "test", "rules", "tests.yaml")
+    assert done.returncode == 1
+    assert "OrdersProgressStopped" in done.stdout + done.stderr
