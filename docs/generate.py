@@ -23,6 +23,15 @@ STATES_PAGE = """\
 
 Made from [statemachine/table.py](../statemachine/table.py) by `make docs`; do not edit.
 
+## What each state waits for
+
+`orderflow orders explain ORDER` says it of one order. After a call that was refused or given up in any state:
+`orders retry` makes the call again, `orders handled` says that a person did it by hand.
+
+{life}
+
+## Edges
+
 {count} states, {edges} edges. `snapshot`: Mirakl was read. `oms_event`: the OMS reported. `call`: the result of a
 call of ours. `act`: a person decided. An event takes at most one edge, over several states if need be.
 
@@ -52,7 +61,11 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "README.md": re.sub(r"```mermaid\n.*?```", lambda _: picture, readme, count=1, flags=re.DOTALL),
         ROOT / "docs/states.md": STATES_PAGE.format(
-            count=len(State), edges=len(diagram.TABLE), table=diagram.markdown(), picture=diagram.mermaid()
+            count=len(State),
+            edges=len(diagram.TABLE),
+            table=diagram.markdown(),
+            life=diagram.life(),
+            picture=diagram.mermaid(),
         ),
         ROOT / "docs/architecture.md": _architecture(),
         ROOT / "docs/metrics.md": metrics.markdown(),

@@ -283,6 +283,8 @@ def _happens_next(order: OrderRow, policy: Policy) -> str:
     blocking = {one.reason for one in order.attention if len(one.about.holds) == len(CommandKind)}
     if blocking:
         return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person lets it go on'}"
+    if order.state is State.DISPATCHED and unsent_parts(order.facts):
+        return "Mirakl is notified as soon as the rest is sent"
     calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
     return "; ".join(calls) or _NEXT[order.state]
 

@@ -137,3 +137,7 @@ def test_the_diagram_shows_every_edge_once() -> None:
         arrow = f"    {edge.source} --> {edge.target}"
         assert text.count(f"{arrow}\n") + text.count(f"{arrow}:") == 1
     assert diagram.markdown().count("\n") == len(TABLE) + 1
+
+
+def test_every_state_says_what_it_waits_for() -> None:
+    assert [line.split("`")[1] for line in diagram.life().splitlines()[2:]] == [str(state) for state in State]
