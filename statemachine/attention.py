@@ -139,9 +139,17 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
         yield Attention(Reason.FOREIGN_TRACKING)
+    yield from _incidents(snapshot, state)
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
             yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
+
+
+def _incidents(snapshot: Snapshot, state: State) -> Iterator[Attention]:
+    """Lines with an incident. One that is closed matters while the order is not shipped: the line is not sent."""
+    for line in snapshot.lines:
+        if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
+            yield Attention(Reason.LINE_INCIDENT, f"{line.id} {line.state}")
 
 
 def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -244,6 +252,10 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
 _ADDRESSES: Final = frozenset({"shipping address", "billing address"})
 
 
+#: Statuses in which the OMS waits for a person (docs/kornitx.md 8.1).
+_STOPPED: Final = {32: Reason.OMS_QUERY, 256: Reason.OMS_ON_HOLD}
+
+
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     """What the OMS reported."""
     if not state.is_final:
@@ -252,6 +264,11 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
             yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]))
     if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
+    if not state.is_final and state != State.SHIPPED:
+        newest = {one.oms_id: one for one in sorted(facts.statuses, key=lambda one: (one.at, one.status))}
+        yield from (Attention(_STOPPED[n.status], str(n.oms_id)) for n in newest.values() if n.status in _STOPPED)
+    for unread in facts.unread:
+        yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
     some_sent = bool(facts.dispatches) and not all_sent(facts)
     if (state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts)):
         yield Attention(Reason.PARTLY_SENT)

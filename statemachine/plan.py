@@ -95,7 +95,11 @@ def _is_tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
     answer = last_answer(facts, CommandKind.TRACK, carried(best))
     if answer is None:
         return True
-    # Answered: needed again only if a later read shows no tracking, or an older one of ours (docs/rules.md 23, 24).
+    # Answered: needed again only if Mirakl took another one of ours since, or if a later read shows no tracking, or an
+    # older one of ours (docs/rules.md 23, 24).
+    last = last_answer(facts, CommandKind.TRACK)
+    if last != answer and is_pending(facts, last):
+        return True
     return not is_pending(facts, answer) and not shown.shows(best)
 
 

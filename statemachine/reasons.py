@@ -43,6 +43,10 @@ class Reason(StrEnum):
     QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
     FOREIGN_TRACKING = "foreign_tracking"
     HELD_IN_OMS = "held_in_oms"
+    OMS_QUERY = "oms_query"
+    OMS_ON_HOLD = "oms_on_hold"
+    REPORT_UNREADABLE = "report_unreadable"
+    LINE_INCIDENT = "line_incident"
     HELD = "held"
     NOT_OURS_TO_SHIP = "not_ours_to_ship"
     PARTLY_WITHDRAWN = "partly_withdrawn"
@@ -117,8 +121,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.NOTHING_TO_IMPORT: About(
         "Mirakl shows SHIPPING without any open line",
-        "Look at its lines in Mirakl's portal: all are canceled or refunded. If the operator confirms it, "
-        "`orders settle ORDER --reason WHY`.",
+        "Look at its lines in Mirakl's portal: all are canceled or refunded. It clears when Mirakl shows the order "
+        "canceled, or a line to send: ask the operator to close it.",
+        ends_by=EndsBy.FACT,
     ),
     Reason.ACCEPT_REJECTED: About(
         "Mirakl refused the acceptance and still waits for it",
@@ -140,8 +145,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.TRACKING_REJECTED: About(
         "Mirakl refused the tracking",
-        "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal and "
-        "`orders settle ORDER --reason WHY`.",
+        "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal. "
+        "`orders retry ORDER --reason WHY` asks once more.",
+        ends_by=EndsBy.RETRY,
     ),
     Reason.SHIPMENT_REJECTED: About(
         "Mirakl refused to mark the order shipped, on the tracking that it holds",
@@ -212,13 +218,15 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",
-        "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is notified only then.",
+        "Ask the OMS when the rest leaves. It clears when all is sent: Mirakl is notified only then. If the rest left "
+        "and the OMS does not say so, `orders sent ORDER --reason WHY`.",
         ends_by=EndsBy.SENT,
     ),
     Reason.SENT_BEFORE_SHIPPING: About(
         "the goods left before Mirakl allowed it",
         "Find out why the OMS sent it. Mirakl is notified as soon as it shows SHIPPING; if it still waits, see that it "
         "is accepted.",
+        ends_by=EndsBy.FACT,
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
         "the OMS sent more of a line than was ordered",
@@ -232,6 +240,26 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the OMS stored the order and holds it for an error",
         "Clear the order's error in the OMS; it clears here when the OMS sends it, or by "
         "`orders settle ORDER --reason WHY`.",
+    ),
+    Reason.OMS_QUERY: About(
+        "the OMS has a question about the order (status 32), and does not make it until then",
+        "Answer the question in the OMS. It clears when the OMS reports another status.",
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.OMS_ON_HOLD: About(
+        "the OMS holds the order (status 256)",
+        "Look in the OMS why it is on hold, and let it go there. It clears when the OMS reports another status.",
+        ends_by=EndsBy.FACT,
+    ),
+    Reason.REPORT_UNREADABLE: About(
+        "a report of the OMS on this order could not be read, or not all of it",
+        "`orderflow dead-letters list` has a report of which nothing could be read. Compare the order with the OMS, or "
+        "have it report again, then `orders settle ORDER --only report_unreadable --reason WHY`.",
+    ),
+    Reason.LINE_INCIDENT: About(
+        "Mirakl shows an incident on a line: a customer complained, and the line is not sent any more",
+        "Solve the incident in Mirakl's portal. If the OMS has the line, stop it there. Then `orders settle ORDER "
+        "--only line_incident --reason WHY`.",
     ),
     Reason.HELD: About(
         "a person holds this order",

@@ -226,8 +226,8 @@ OMS: Final[dict[str, Story]] = {
         marketplaces=("alpha",),  # beta wants a number
     ),
     # The OMS holds the order for a while, or has a question.
-    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",), waits_for="core"),
-    "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",), waits_for="core"),
+    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",)),
+    "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",)),
     # The answer to the import shows no order, though the OMS stored it.
     "empty_answer": Story(_answered("answer_after", 200, [])),
     # The answer to the import shows no order, and the OMS stored none.
@@ -246,7 +246,7 @@ OMS: Final[dict[str, Story]] = {
     # The OMS refuses the import, and holds the order all the same. A person says so.
     "handled": _rejected("answer_after", "Something went wrong", "handled"),
     # Reports without dates: number A, then B, then A again.
-    "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0, waits_for="core"),
+    "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0),
     # The first parcel is dated a day ahead; the correction that follows wins.
     "dispatched_tomorrow": Story(_dispatched_tomorrow, trackings=2),
 }

@@ -212,7 +212,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # The quantity of a line is lowered after the import.
     "quantity_lowered": _withdrawn_after_import(_lower, adjust=three_pieces),
     # A line of two has an incident: the other one is imported.
-    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",), waits_for="core"),
+    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",)),
     # The order belongs to another fulfilment centre, for good.
     "foreign_centre": _never_imported(_not_ours, "not_ours_to_ship", accepted_by="marketplace", fields=_OF_OPERATOR),
     # The order belongs to another fulfilment centre at first, then to the shop.

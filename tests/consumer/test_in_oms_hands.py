@@ -217,3 +217,12 @@ def test_other_pieces_than_were_sent_are_told(rig: Rig) -> None:
     answer_with(rig, ("1-A-1", 1))
     rig.imported(quantity=3)
     assert details(rig) == {"lines_not_imported": "1-A-1 (1 of 3)"}
+
+
+def test_a_hold_in_the_oms_is_told_while_it_stands(rig: Rig) -> None:
+    rig.imported()
+    for status, told in ((256, ["oms_on_hold"]), (32, ["oms_query"]), (4, [])):
+        rig.clock.advance(1)
+        rig.oms.progress("1-A", status)
+        rig.consume()
+        assert rig.attention() == told
