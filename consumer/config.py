@@ -27,7 +27,7 @@ from adapters.errors import ConfigError
 from adapters.messages.oms_events import DISPATCHED_STATUSES, ShopIds
 from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
-from consumer.config_types import Database, Host, Hours, Regex, Seconds, TimeZone, WebAddress
+from consumer.config_types import AttributeName, Database, Host, Hours, Regex, Seconds, TimeZone, WebAddress
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH
 
@@ -179,7 +179,7 @@ class ShopOmsTable(_Table):
     countries: dict[str, Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(default_factory=dict)
     #: The attribute for the code of a custom field of Mirakl: {"gift-text" = "Engraving"}. "" leaves the field out, and
     #: a code that is not named here goes out as ":Mirakl.CODE".
-    custom_fields: dict[str, str] = Field(default_factory=dict)
+    custom_fields: dict[str, AttributeName] = Field(default_factory=dict)
     #: Codes of custom fields: an order without one of the first, or with a line without one of the second, is not
     #: imported.
     required_order_fields: frozenset[str] = frozenset()

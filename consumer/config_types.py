@@ -1,7 +1,7 @@
 """The types of settings: texts that are checked, and spans of time. The text of an error never shows the value."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
@@ -50,9 +50,20 @@ def _regex(value: str) -> str:
     return value
 
 
+#: Attributes of an order that orderflow makes itself (docs/kornitx.md 4).
+_OUR_ATTRIBUTES: Final = frozenset({":MiraklOrderMessage", ":MiraklPickupPoint"})
+
+
+def _attribute_name(value: str) -> str:
+    if value in _OUR_ATTRIBUTES:
+        raise ValueError("is the name of an attribute that orderflow makes itself")
+    return value
+
+
 Host = Annotated[str, AfterValidator(_host_only)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Regex = Annotated[str, AfterValidator(_regex)]
+AttributeName = Annotated[str, AfterValidator(_attribute_name)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Database = Annotated[str, AfterValidator(_database)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from adapters.simulators.mirakl.changes import set_centre, set_fields, set_line
+import pytest
+
+from adapters.simulators.mirakl.changes import refund, set_address, set_centre, set_fields, set_line
 from consumer.operations import orders as operations
 from consumer.operations.orders import Act
 from statemachine.facts import DecisionKind
@@ -111,6 +113,79 @@ def test_the_shop_names_the_carrier_of_the_oms_as_mirakl_does(tmp_path: Path) ->
     rig.poll(600)
     assert rig.effects() == ["imported", "tracking", "shipped"], "the name that became a code is not sent again"
     assert rig.work() == 0
+
+
+# -- Amounts, addresses, dates at the edges ----------------------------------------------------------------------
+
+
+def test_a_price_that_is_no_number_holds_the_import_and_is_named(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    set_line(rig.mirakl["alpha"], "1-A", line_of(rig), price_unit="7,82")
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.effects()) == ("shipping", [])
+    assert words_of(rig) == "missing: order_lines[0].price_unit (not a number)"
+    set_line(rig.mirakl["alpha"], "1-A", line_of(rig), price_unit=7.82)
+    rig.poll(60)
+    rig.work()
+    assert rig.state() == "imported"
+
+
+def test_the_shipping_price_of_a_line_that_was_refunded_is_not_sent(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING", lines=2)
+    first, second = rig.mirakl["alpha"].order("1-A")["order_lines"]
+    refund(rig.mirakl["alpha"], "1-A", first["order_line_id"])
+    set_line(rig.mirakl["alpha"], "1-A", second["order_line_id"], shipping_price=1.5, shipping_taxes=[])
+    rig.poll()
+    rig.work()
+    payload = payload_of(rig)
+    assert [item["external_ref"] for item in payload["items"]] == [second["order_line_id"]]
+    assert payload["shipping_price_inc_tax"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        ("Kosovo", "XK"),
+        ("Côte d\u2019Ivoire", "CI"),
+        ("Spain - Canary Islands", "ES"),
+        ("France (métropolitaine)", "FR"),
+        ("UK", "GB"),
+    ],
+)
+def test_a_country_by_its_label_alone(tmp_path: Path, label: str, code: str) -> None:
+    names = {"Spain - Canary Islands": "ES", "France (métropolitaine)": "FR"}
+    rig = Rig(tmp_path, oms_table={"countries": names})
+    rig.add("1-A", state="SHIPPING")
+    set_address(rig.mirakl["alpha"], "1-A", country=label, country_iso_code=None)
+    rig.poll()
+    rig.work()
+    assert payload_of(rig)["shipping_country_code"] == code
+
+
+def test_a_street_in_street_2_and_a_company_without_a_person(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    address: dict[str, Any] = {"street_1": None, "street_2": "5 Canary Row", "firstname": None, "lastname": None}
+    set_address(rig.mirakl["alpha"], "1-A", **address, company="Canary Ltd")
+    customer = rig.mirakl["alpha"].order("1-A")["customer"] | {"firstname": None, "lastname": None}
+    set_fields(rig.mirakl["alpha"], "1-A", customer=customer)
+    rig.poll()
+    rig.work()
+    payload = payload_of(rig)
+    assert (payload["shipping_address_1"], payload["customer_name"]) == ("5 Canary Row", "Canary Ltd")
+
+
+def test_dates_at_the_edges_stop_nothing(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    edges = {"created_date": "0001-01-01T00:00:00Z", "shipping_deadline": "9999-12-31T23:59:59.999Z"}
+    set_fields(rig.mirakl["alpha"], "1-A", **edges)
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("imported", [])
 
 
 # -- What the customer wrote -------------------------------------------------------------------------------------

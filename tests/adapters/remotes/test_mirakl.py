@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import Carrier, Catalog, CustomerMessages, OrdersPage, OrdersQuery
@@ -433,6 +435,39 @@ def test_the_topic_of_a_free_text_thread_comes_once_before_its_first_message() -
 def test_a_file_of_the_customer_is_noticed(attachments: object, by: str, expected: bool) -> None:
     world = World(lambda _: threads(message(1, "", by) | {"attachments": attachments}))
     assert world.shop.customer_messages("A") == CustomerMessages((), expected)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "body", "from", "type", "topic", "value", "messages"]), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"messages": st.lists(st.fixed_dictionaries({"body": _JSON, "from": st.just({"type": "CUSTOMER_USER"})}))},
+            optional={"topic": st.fixed_dictionaries({"type": st.just("FREE_TEXT"), "value": _JSON}) | _JSON},
+        )
+        | _JSON,
+        max_size=4,
+    )
+)
+def test_threads_of_any_shape_are_read_as_far_as_they_are_texts(data: Any) -> None:
+    world = World(lambda _: httpx.Response(200, json={"data": data}))
+    texts = world.shop.customer_messages("A").texts
+    assert all(text and text == text.strip() for text in texts)
+    written = [message["body"] for one in data if isinstance(one, dict) for message in _listed(one.get("messages"))]
+    assert len(texts) <= sum(isinstance(body, str) for body in written) + len(data)
+
+
+def _listed(messages: Any) -> list[dict[str, Any]]:
+    found = messages if isinstance(messages, list) else []
+    return [one for one in found if isinstance(one, dict) and "body" in one]
 
 
 def test_the_sample_of_m11_is_read() -> None:
