@@ -227,6 +227,10 @@ class ShopTable(_Table):
     fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
     #: An order whose call fails for this time, or for half of the time that it has left, gets the reason `retrying`.
     retrying_after_seconds: Seconds = 600
+    #: How long an import waits for messages of the customer that cannot be read (M11). Then it goes out without them,
+    #: or is held until a person releases it.
+    messages_wait_seconds: Seconds = 3600
+    without_messages: Literal["import", "hold"] = "hold"
     #: How long a tracking that cannot be sent (OR23) holds the shipment (OR24).
     tracking_holds_for_seconds: Seconds = 3600
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
@@ -422,6 +426,8 @@ def policies(settings: Settings) -> dict[str, Policy]:
             not_before=shop.not_before,
             centres=shop.fulfilment_centres | {""},
             retrying_after=timedelta(seconds=shop.retrying_after_seconds),
+            messages_wait=timedelta(seconds=shop.messages_wait_seconds),
+            without_messages=shop.without_messages,
             tracking_holds_for=timedelta(seconds=shop.tracking_holds_for_seconds),
             accept_within=timedelta(hours=shop.deadlines.accept_within_hours),
             accept_margin=timedelta(hours=shop.deadlines.accept_margin_hours),

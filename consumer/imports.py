@@ -5,17 +5,18 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import AccountFault, ConfigError, Rejected, Retryable, Unimportable
+from adapters.errors import AccountFault, ConfigError, Rejected, RemoteError, Retryable, Unimportable
 from adapters.ports import CustomerMessages, Marketplace, Oms
 from consumer.accounts import AccountKey, Accounts
 from consumer.tries import NOT_SENT, Claim
-from statemachine.commands import Remote
+from statemachine.commands import Policy, Remote
 from statemachine.facts import ATTACHMENT, MESSAGES_NOT_FOUND, Snapshot
+from statemachine.troubles import MESSAGES, imports_without_messages
 
 log = structlog.get_logger("orderflow.worker")
 
-#: The operation that reads the customer's messages: an import may need this call to Mirakl before its call to the OMS.
-MESSAGES: Final = "M11"
+#: Outcome of a read of messages that shows none, although the order says that the customer wrote.
+NOTHING_SHOWN: Final = "nothing_shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,14 @@ class Outgoing:
     notes: tuple[str, ...] = ()
 
 
-def outgoing(claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, accounts: Accounts) -> Outgoing:
+def outgoing(
+    claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, *, accounts: Accounts, policy: Policy
+) -> Outgoing:
     """Return what an import sends.
 
     If an earlier try may have reached the OMS, it is what that try sent (docs/kornitx.md 7). If not, it is made from
-    the newest snapshot and the customer's messages.
+    the newest snapshot and the customer's messages. Messages that cannot be read are left out only if the import has
+    waited for them, and the shop's policy or a person lets it go (troubles.py).
 
     Raises RemoteError, Unimportable, Unreadable.
     """
@@ -41,16 +45,21 @@ def outgoing(claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, ac
     pieces = {line.id: line.quantity for line in snapshot.owed_lines}
     if not snapshot.has_messages:
         return Outgoing(oms.payload(claim.received, (), pieces))
-    written = _messages(claim, mirakl, accounts)
-    notes = [ATTACHMENT] if written.has_attachments else []
-    if not written.texts and not written.has_attachments:
-        notes.append(MESSAGES_NOT_FOUND)
-    return Outgoing(oms.payload(claim.received, written.texts, pieces), tuple(notes))
+    try:
+        written = _messages(claim, mirakl, accounts)
+    except RemoteError:
+        if not imports_without_messages(claim.order.facts, policy):
+            raise
+        return Outgoing(oms.payload(claim.received, (), pieces), (MESSAGES_NOT_FOUND,))
+    notes = (ATTACHMENT,) if written.has_attachments else ()
+    return Outgoing(oms.payload(claim.received, written.texts, pieces), notes)
 
 
 def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> CustomerMessages:
-    """Return the customer's messages. An import is never made without them, so it is retried even if Mirakl rejects
-    this read."""
+    """Return the customer's messages. Raises RemoteError, also if Mirakl shows none although the customer wrote.
+
+    None of these errors is a Rejected, because a rejection would end the import.
+    """
     account = AccountKey(claim.order.shop, Remote.MIRAKL)
     if seconds := accounts.seconds_paused(account, MESSAGES):
         raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds)
@@ -63,4 +72,6 @@ def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> Customer
         log.warning("account_not_usable", shop=claim.order.shop, error=str(error))
         raise AccountFault(MESSAGES, NOT_SENT) from error
     accounts.answered(account, MESSAGES)
+    if not found.texts and not found.has_attachments:
+        raise Retryable(MESSAGES, NOTHING_SHOWN, code="NO_MESSAGE")
     return found

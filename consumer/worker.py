@@ -34,7 +34,7 @@ from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
-from consumer.imports import MESSAGES, Outgoing, outgoing
+from consumer.imports import NOTHING_SHOWN, Outgoing, outgoing
 from consumer.retry import Backoff, TryResult, Verdict, after_failure
 from consumer.tries import (
     BROKEN,
@@ -54,6 +54,7 @@ from statemachine.commands import CommandKind, CommandState, Policy, Remote
 from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Rejection
 from statemachine.plan import plan
 from statemachine.readings import answers_of_lines, best_tracking, tracking_held
+from statemachine.troubles import MESSAGES
 
 log = structlog.get_logger("orderflow.worker")
 
@@ -210,7 +211,8 @@ class Worker:
                 self._about_to_send(claim)
                 shop.mirakl.accept(order_id, answers_of_lines(claim.command.carries, snapshot.lines))
             case CommandKind.IMPORT:
-                sending = outgoing(claim, snapshot, shop.mirakl, shop.oms, self.accounts)
+                policy = self._policies.get(claim.order.shop, Policy())
+                sending = outgoing(claim, snapshot, shop.mirakl, shop.oms, accounts=self.accounts, policy=policy)
                 self._about_to_send(claim, sending)
                 return shop.oms.import_order(sending.payload)
             case CommandKind.TRACK:
@@ -352,7 +354,7 @@ class Worker:
             self.accounts.pause(account, verdict.pause_until, operation if of_operation else "")
         elif rejected and error.status:  # without a status the remote was not asked
             self.accounts.answered(account, operation)
-        elif not rejected and error.outcome != BROKEN:
+        elif not rejected and error.outcome not in (BROKEN, NOTHING_SHOWN):
             self.accounts.failed(account, operation, claim.order.key)
 
 

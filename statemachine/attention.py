@@ -42,7 +42,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Attention, EndsBy, Reason
 from statemachine.states import State
-from statemachine.troubles import told_at, troubles_of
+from statemachine.troubles import messages_waited_until, told_at, troubles_of
 
 #: Code of a rejection: the OMS has the order already, and no try of ours may have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -102,6 +102,9 @@ def _of_troubles(facts: Facts, policy: Policy, need: Need) -> Iterator[Attention
     for one in troubles_of(facts, need):
         if deadlines.has_come(facts, told_at(facts, policy, one)):
             yield Attention.of_command(Reason.RETRYING, need.kind, one.round, f"{one.operation} {one.code}")
+        until = messages_waited_until(policy, one)
+        if until is not None and deadlines.has_come(facts, until) and policy.without_messages == "hold":
+            yield Attention(Reason.MESSAGES_NOT_READ)
 
 
 def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:

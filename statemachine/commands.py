@@ -93,6 +93,8 @@ class Policy:
     gone_after: timedelta = timedelta(days=1)  # an order that no read by id shows for this time is gone
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
     retrying_after: timedelta = timedelta(minutes=10)  # a call that fails for longer gets its reason
+    messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for messages that cannot be read
+    without_messages: str = "hold"  # after that: "import" without them, or "hold" until a person releases it
     tracking_holds_for: timedelta = timedelta(hours=1)  # how long an OR23 that fails holds OR24
 
 

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     MESSAGE_AFTER_IMPORT = "message_after_import"
     ATTACHMENT = "attachment"
     MESSAGES_NOT_FOUND = "messages_not_found"
+    MESSAGES_NOT_READ = "messages_not_read"
     LINES_NOT_IMPORTED = "lines_not_imported"
     PARTLY_SENT = "partly_sent"
     SENT_BEFORE_SHIPPING = "sent_before_shipping"
@@ -207,7 +208,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --only attachment --reason WHY`.",
     ),
     Reason.MESSAGES_NOT_FOUND: About(
-        "Mirakl says that the customer wrote, and shows no message",
+        "Mirakl says that the customer wrote, and the OMS has no message: Mirakl shows none, or refuses to show them",
         "Look for the message in Mirakl's portal and tell the OMS what it asks for, then `orders settle ORDER --only "
         "messages_not_found --reason WHY`.",
     ),
@@ -215,6 +216,13 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the OMS's answer to the import shows fewer lines, or other pieces, than were sent",
         "Look at the order in the OMS and have it corrected there, then `orders settle ORDER --only lines_not_imported "
         "--reason WHY`. A line that it does not have is sent when parcels hold it, or by `orders sent`.",
+    ),
+    Reason.MESSAGES_NOT_READ: About(
+        "the customer wrote, and the messages could not be read for so long that the import no longer waits by itself",
+        "Read the messages in Mirakl's portal, and give the key the right to M11. `orders release ORDER --reason WHY` "
+        "imports the order, without the messages if they still cannot be read.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from statemachine.commands import CommandKind, Need, Policy, next_round
-from statemachine.facts import EPOCH, Facts, Snapshot, Trouble
+from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot, Trouble
 from statemachine.readings import best_tracking, carried
 
 #: The operation that reads the customer's messages, which an import carries.
 MESSAGES: Final = "M11"
+#: How a decision to release names the reason `messages_not_read` (reasons.py, Attention.token).
+RELEASED: Final = "messages_not_read:"
 #: An order is shipped this long before its deadline, even if its tracking cannot be sent.
 SHIPPED_BEFORE_DEADLINE: Final = timedelta(minutes=30)
 
@@ -46,6 +48,20 @@ def _deadline(facts: Facts, trouble: Trouble) -> datetime:
     return facts.snapshot.accept_by if trouble.kind == CommandKind.ACCEPT else facts.snapshot.ship_by
 
 
+def messages_waited_until(policy: Policy, trouble: Trouble) -> datetime | None:
+    """Until when the import waits for the customer's messages. None: the trouble is another."""
+    return trouble.since + policy.messages_wait if trouble.operation == MESSAGES else None
+
+
+def imports_without_messages(facts: Facts, policy: Policy) -> bool:
+    """Whether the import goes out if the customer's messages cannot be read: the wait is over, and the shop's policy or
+    a person lets it go."""
+    if any(RELEASED in one.subject for one in facts.decisions if one.kind == DecisionKind.RELEASE):
+        return True
+    ends = [until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None]
+    return policy.without_messages == "import" and any(facts.clock >= until for until in ends)
+
+
 def shipped_regardless_at(facts: Facts, policy: Policy) -> datetime | None:
     """From when on OR24 goes out although the newest tracking was not sent. None: not known yet."""
     snapshot = facts.snapshot
@@ -64,5 +80,6 @@ def _before_deadline(snapshot: Snapshot) -> list[datetime]:
 def instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant at which the plan changes because a call fails for so long."""
     yield from (told_at(facts, policy, one) for one in facts.troubles)
+    yield from (until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None)
     if (released := shipped_regardless_at(facts, policy)) is not None:
         yield released

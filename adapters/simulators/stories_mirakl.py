@@ -163,7 +163,7 @@ def _messages_nowhere(stage: Stage) -> Script:
     yield from stage.arrive()
     changes.set_fields(stage.mirakl, stage.order_id, has_customer_message=True)
     yield from stage.debit()
-    yield stage.told("messages_not_found")
+    yield stage.told("messages_not_read")
     yield from stage.stays(imported=False)
     stage.decide("release")
     yield from stage.produced()
@@ -254,7 +254,7 @@ MIRAKL: Final[dict[str, Story]] = {
     "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>"))),
     # The messages of the order are refused for a while: the import waits for them.
     "messages_403": Story(
-        _messages_refused(403), messages=True, attributes=(":MiraklOrderMessage",), waits_for="faults"
+        _messages_refused(403), messages=True, attributes=(":MiraklOrderMessage",), waits_for="three minutes of pauses"
     ),
     "messages_404": Story(_messages_refused(404), messages=True, attributes=(":MiraklOrderMessage",)),
     "messages_500": Story(_messages_refused(500), messages=True, attributes=(":MiraklOrderMessage",)),
@@ -277,7 +277,7 @@ MIRAKL: Final[dict[str, Story]] = {
         tells=("needs_decision",),
     ),
     # has_customer_message is true, and M11 shows nothing.
-    "messages_nowhere": Story(_messages_nowhere, tells=("messages_not_found",), waits_for="core, payload"),
+    "messages_nowhere": Story(_messages_nowhere, tells=("messages_not_read",)),
     # A message comes after the import.
     "message_after_import": Story(_message_after_import, tells=("message_after_import",)),
     # A message has a file, which the OMS does not get.

@@ -61,6 +61,7 @@ poll_overlap_seconds = {overlap}
 timeout_seconds = 5
 retrying_after_seconds = 15
 tracking_holds_for_seconds = 20
+messages_wait_seconds = 45
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
 [shops.{name}.deadlines]

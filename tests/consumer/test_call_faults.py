@@ -16,7 +16,9 @@ from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.facts_json import facts_to_json
 from consumer import bootstrap
+from consumer.operations import orders
 from statemachine.commands import Policy
+from statemachine.facts import DecisionKind
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Hook, Rig, mandatory
 
 
@@ -361,3 +363,75 @@ def test_a_gateway_before_the_oms_leaves_no_order_to_a_person(rig: Rig, status: 
     rig.oms_net.hook = lambda _request: None
     rig.work(seconds=30)
     assert rig.state() == "imported"
+
+
+# -- Messages that cannot be read ---------------------------------------------------------------------------------
+
+
+def written_to(rig: Rig) -> None:
+    """An order whose customer wrote, while Mirakl refuses to show messages."""
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "<p>Happy 40th</p>")
+    rig.nets["alpha"].hook = refusing(403, "threads", code=None)
+    rig.poll()
+    rig.work()
+
+
+def released(rig: Rig) -> None:
+    act = orders.Act(DecisionKind.RELEASE, "ana", "read in the portal", rig.clock.now())
+    orders.decide(rig.store, rig.orders, rig.row(), act, shops=["alpha"])
+
+
+def test_messages_that_cannot_be_read_hold_the_import_for_an_hour_then_a_person_decides(rig: Rig) -> None:
+    written_to(rig)
+    assert details(rig) == ["import_order#0 M11 403"], "told from the start"
+    pass_time(rig, minutes=55)
+    assert rig.attention() == ["retrying"]
+    pass_time(rig, minutes=10)
+    assert "messages_not_read" in rig.attention()
+    assert rig.state() == "shipping"
+    released(rig)
+    pass_time(rig, minutes=2)
+    assert rig.state() == "imported"
+    assert b"Happy" not in rig.oms_net.bodies[-1]
+    assert rig.attention() == ["messages_not_found"]
+
+
+def test_a_release_takes_the_messages_along_if_they_can_be_read_by_then(rig: Rig) -> None:
+    written_to(rig)
+    pass_time(rig, minutes=65)
+    rig.nets["alpha"].hook = lambda _request: None
+    released(rig)
+    pass_time(rig, minutes=2)
+    assert b"Happy 40th" in rig.oms_net.bodies[-1]
+    assert rig.attention() == []
+
+
+def test_a_shop_imports_without_messages_if_it_says_so(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, policies={"alpha": Policy(without_messages="import")})
+    written_to(rig)
+    pass_time(rig, minutes=55)
+    assert rig.state() == "shipping"
+    pass_time(rig, minutes=10)
+    assert rig.state() == "imported"
+    assert rig.attention() == ["messages_not_found"]
+
+
+def test_messages_that_come_in_time_are_imported(rig: Rig) -> None:
+    written_to(rig)
+    pass_time(rig, minutes=5)
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=2)
+    assert b"Happy 40th" in rig.oms_net.bodies[-1]
+    assert rig.attention() == []
+
+
+def test_a_customer_who_wrote_and_messages_that_nobody_finds_hold_the_import_too(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    changes.set_fields(rig.mirakl["alpha"], "1-A", has_customer_message=True)
+    rig.poll()
+    rig.work()
+    assert details(rig) == ["import_order#0 M11 NO_MESSAGE"]
+    pass_time(rig, minutes=80)
+    assert "messages_not_read" in rig.attention()
+    assert rig.state() == "shipping"

@@ -1,14 +1,17 @@
 """What an import or a shipment carries, through the whole path: what the other side holds, or what a person is told."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.simulators.mirakl.changes import refund, set_address, set_centre, set_fields, set_line
+from consumer import bootstrap
 from consumer.operations import orders as operations
 from consumer.operations.orders import Act
+from statemachine.commands import Policy
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
 
@@ -224,9 +227,13 @@ def test_a_file_is_told_although_the_answer_to_the_first_try_was_lost(tmp_path: 
 
 
 def test_a_message_that_mirakl_announces_and_does_not_show_is_told(tmp_path: Path) -> None:
-    rig = Rig(tmp_path)
+    rig = Rig(tmp_path, policies={"alpha": Policy(without_messages="import", messages_wait=timedelta(0))})
     rig.add("1-A", state="SHIPPING")
     set_fields(rig.mirakl["alpha"], "1-A", has_customer_message=True)
     rig.poll()
     rig.work()
-    assert "messages_not_found" in rig.attention()
+    assert (rig.state(), rig.attention()) == ("shipping", ["retrying"])
+    rig.clock.advance(60)
+    bootstrap.new_housekeeping(rig.base).turn()
+    rig.work()
+    assert rig.attention() == ["messages_not_found"]

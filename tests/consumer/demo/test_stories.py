@@ -28,6 +28,7 @@ QUICK = Policy(
     gone_after=timedelta(seconds=5),
     retrying_after=timedelta(seconds=15),
     tracking_holds_for=timedelta(seconds=20),
+    messages_wait=timedelta(seconds=45),
 )
 POLICIES = {
     "alpha": QUICK,
