@@ -70,10 +70,10 @@ EXAMPLES = (decision, keyed_in, left_without_a_report, several_reasons, held)
 
 @pytest.mark.parametrize("happens", EXAMPLES)
 def test_an_example_shows_what_the_commands_print(desk: Desk, happens: Callable[[Desk], list[str]]) -> None:
-    """ORDERFLOW_WRITE_EXAMPLES=1 writes what they print into the document."""
+    """WRITE_EXAMPLES=1 writes what they print into the document."""
     shown, text = transcript(happens(desk)), DOC.read_text(encoding="utf-8")
-    if os.environ.get("ORDERFLOW_WRITE_EXAMPLES"):
+    if os.environ.get("WRITE_EXAMPLES"):
         first = re.escape(shown.splitlines()[1])
         text = re.sub(rf"```text\n{first}\n.*?```", lambda _: shown, text, count=1, flags=re.DOTALL)
         DOC.write_text(text, encoding="utf-8")
-    assert shown in text, "run `ORDERFLOW_WRITE_EXAMPLES=1 pytest tests/consumer/cli/test_for_order_managers.py`"
+    assert shown in text, "run `WRITE_EXAMPLES=1 pytest tests/consumer/cli/test_for_order_managers.py`"
