@@ -129,13 +129,14 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.ACCEPT_REJECTED: About(
         "Mirakl refused the acceptance and still waits for it",
         "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend the cause and "
-        "`orders retry ORDER --reason WHY`.",
+        "`orders retry ORDER --reason WHY`. If the portal has the answer, `orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.IMPORT_REJECTED: About(
         "the order cannot be imported as it is, or the OMS refused it",
         "Mend what the OMS names (`orders show ORDER --received` has its words), then `orders retry ORDER --reason "
-        "WHY`; a changed order is tried again by itself.",
+        "WHY`; a changed order is tried again by itself. If a person keyed it into the OMS, "
+        "`orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(
@@ -147,24 +148,27 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.TRACKING_REJECTED: About(
         "Mirakl refused the tracking",
         "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal. "
-        "`orders retry ORDER --reason WHY` asks once more.",
+        "`orders retry ORDER --reason WHY` asks once more, "
+        "`orders handled ORDER --reason WHY` says that it is there.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.SHIPMENT_REJECTED: About(
         "Mirakl refused to mark the order shipped, on the tracking that it holds",
         "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
-        "`orders retry ORDER --reason WHY` asks once more.",
+        "`orders retry ORDER --reason WHY` asks once more, `orders handled ORDER --reason WHY` says that it is there. "
+        "`orders sent ORDER --carrier NAME --tracking NUMBER --reason WHY` adds a number.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.GAVE_UP: About(
         "a call was retried until its deadline",
-        "When the remote works again, `orders retry ORDER --reason WHY`.",
+        "When the remote works again, `orders retry ORDER --reason WHY`. If a person did it by hand, "
+        "`orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.NOT_APPLIED: About(
         "Mirakl said yes several times and never did it",
         "Look in Mirakl's portal whether it was done; if not, ask the operator, then "
-        "`orders retry ORDER --reason WHY`.",
+        "`orders retry ORDER --reason WHY`; if it was done, `orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.OMS_CANCELED: About(

@@ -16,7 +16,7 @@ from consumer.operations.orders import Act, Consequences, consequences, decide, 
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Part, Rejection, Tracking
+from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Line, Part, Rejection, Tracking
 from statemachine.plan import plan
 from statemachine.readings import best_tracking
 from tests.consumer.operations.desk import Desk
@@ -146,6 +146,17 @@ def test_a_reason_that_blocks_cannot_be_settled_and_the_error_says_what_to_do(de
     do(desk, DecisionKind.HOLD)
     with pytest.raises(NotPossible, match=r"held cannot be settled.*orders release ORDER --reason WHY"):
         do(desk, DecisionKind.SETTLE, only=["held"])
+
+
+@pytest.mark.parametrize("lines", [(), (replace(LINES[0], state="CANCELED"),)])
+def test_an_order_with_nothing_to_import_stays_on_the_list_until_mirakl_ends_it(
+    desk: Desk, lines: tuple[Line, ...]
+) -> None:
+    assert reasons(desk.shows("SHIPPING", lines=lines)) == ["nothing_to_import"]
+    with pytest.raises(NotPossible, match="nothing to settle"):
+        do(desk, DecisionKind.SETTLE)
+    desk.clock.advance(60)
+    assert desk.shows("CANCELED", lines=lines).attention == ()
 
 
 def test_a_settle_that_names_a_reason_which_does_not_stand_names_those_that_do(desk: Desk) -> None:
