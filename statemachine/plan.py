@@ -15,6 +15,7 @@ from statemachine.readings import (
     carried,
     is_foreign_tracking,
     is_pending,
+    is_shown,
     last_answer,
     not_found_since_read,
     takes_tracking,
@@ -100,7 +101,7 @@ def _is_tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
     last = last_answer(facts, CommandKind.TRACK)
     if last != answer and is_pending(facts, last):
         return True
-    return not is_pending(facts, answer) and not shown.shows(best)
+    return not is_pending(facts, answer) and not is_shown(facts, shown, best)
 
 
 def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:

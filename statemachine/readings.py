@@ -299,6 +299,18 @@ def tracking_held(facts: Facts) -> Tracking:
     return last or (shown if is_newer else max(ours, default=shown))
 
 
+def is_shown(facts: Facts, shown: Tracking, sent: Tracking) -> bool:
+    """Whether a read shows this tracking, to which Mirakl said yes.
+
+    Without a number Mirakl can show a registered carrier whose code and label are not the name that the OMS has. So
+    then any carrier counts, but for one that we sent earlier.
+    """
+    if shown.shows(sent):
+        return True
+    is_older = any(shown.shows(one) for one in facts.sent)
+    return bool(shown) and not (sent.number or shown.number or is_older)
+
+
 def carried(tracking: Tracking) -> str:
     """A tracking as a command carries it."""
     return " | ".join((tracking.carrier, tracking.number, tracking.url))

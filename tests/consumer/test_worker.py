@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -473,6 +474,26 @@ def test_the_shop_s_name_of_a_carrier_reaches_mirakl(tmp_path: Path) -> None:
     rig.poll()
     assert rig.effects() == ["imported", "tracking", "shipped"]
     assert rig.ours()[1].detail == {"tracking": "T1", "carrier": "DPDUK"}
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize("carrier", ["letter-post", "Brief"])
+def test_a_carrier_without_a_number_is_sent_once_where_only_registered_carriers_are_allowed(
+    tmp_path: Path, carrier: str
+) -> None:
+    """Mirakl shows the registered label and code, and not the name that the OMS or the shop's map has."""
+    rig = Rig(tmp_path, shop_table={"carriers": {"Brief": "POST"}})
+    mirakl = rig.mirakl["alpha"]
+    mirakl.marketplace = replace(mirakl.marketplace, alternative_carriers=False)
+    rig.imported()
+    rig.oms.dispatch("1-A", carrier=carrier)
+    rig.consume()
+    rig.work()
+    for _ in range(5):
+        rig.clock.advance(300)
+        rig.poll()
+        rig.work()
+    assert rig.effects() == ["imported", "tracking", "shipped"]
     assert rig.attention() == []
 
 
