@@ -6,6 +6,7 @@ from typing import Final
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
+from adapters.simulators.mirakl.model import SENT
 from adapters.simulators.stage import Script, Stage
 from adapters.simulators.story import Story, sends_all, unknown_first, until_packed
 
@@ -121,10 +122,14 @@ def _faulty(*faults: Fault, of_order: bool = True) -> Callable[[Stage], Script]:
 
 
 def _tracking_keeps_failing(stage: Stage) -> Script:
-    stage.mirakl.knobs.faults.append(Fault("OR23", "500", 100_000, stage.order_id))
+    fault = Fault("OR23", "500", 100_000, stage.order_id)
+    stage.mirakl.knobs.faults.append(fault)
     yield from until_packed(stage)
     stage.dispatch(tracking=stage.life.trackings[0])
     yield stage.told("retrying")
+    yield stage.is_in(*SENT)
+    with stage.mirakl.lock:
+        stage.mirakl.knobs.faults.remove(fault)
     yield from stage.shipped()
 
 
@@ -234,13 +239,8 @@ MIRAKL: Final[dict[str, Story]] = {
     "null_orders": Story(
         _faulty(Fault("OR11", "answer", 2, content='{"orders": null, "total_count": 0}'), of_order=False),
     ),
-    # Mirakl fails at the tracking of the order, which is then shipped without.
-    "tracking_keeps_failing": Story(
-        _tracking_keeps_failing,
-        marketplaces=("alpha",),
-        keeps_tracking=None,
-        tells=("retrying",),
-    ),
+    # Mirakl fails at the tracking of the order, which is shipped without. The tracking follows when Mirakl works again.
+    "tracking_keeps_failing": Story(_tracking_keeps_failing, marketplaces=("alpha",), tells=("retrying",)),
     # The catalogues cannot be read with this key: carriers go out as free text.
     "catalogue_refused": Story(
         _faulty(
