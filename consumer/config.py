@@ -382,9 +382,9 @@ def _source(path: Path, parts: list[str]) -> str:
 
 
 def _relative_to(folder: Path, settings: Settings) -> Settings:
-    """Return the settings with absolute paths: a relative path starts at the file's folder.
+    """Return the settings with absolute paths, and with a zone in every instant.
 
-    An instant without a zone is UTC.
+    A relative path starts at the file's folder. An instant without a zone is taken as UTC.
     """
 
     def resolved(value: Any) -> Any:

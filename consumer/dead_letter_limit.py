@@ -1,4 +1,4 @@
-"""Limits how many distinct keys may be dead-lettered in a time window, of a topic and of each shop in it.
+"""Limits how many distinct keys of each shop in a topic may be dead-lettered in a time window (docs/rules.md 33).
 
 A broken release, of ours or of a publisher, makes every record unusable. Without the limit the whole topic would go
 into the dead letters. The unusable records of one shop beyond the limit are set aside, and the topic goes on for the
@@ -34,8 +34,8 @@ _NOBODY: Final = ""
 class DeadLetterLimit:
     """Counts the distinct keys that were dead-lettered within the window, of each topic and shop.
 
-    The shop of a record is the part of its key before the colon, if it is one of `owners`: a shop's name, or the
-    company of a shop in the OMS.
+    The shop of a record is the part of its key before the colon: the shop's name, or its company in the OMS. If
+    `owners` does not have this part for the topic, the record names no shop.
     """
 
     def __init__(

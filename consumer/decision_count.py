@@ -1,8 +1,8 @@
 """Counts and logs what people decided, from the journal.
 
 A decision is applied by the process of the command line, whose counters nobody reads. So the process that holds the
-relay's lease reads it from the journal, and calls the hooks as for an event of its own. How far it read is stored after
-that: a crash between the two repeats a log line, and loses nothing.
+relay's lease reads it from the journal, and calls the hooks as for an event of its own. Only then does it store how far
+it has read. A crash between the hooks and the store repeats a log line, and loses nothing.
 """
 
 from dataclasses import replace
@@ -54,7 +54,10 @@ class DecisionCount:
                 progress_rows.advance(tx, Advance(_CLUSTER, _GROUP, _PARTITION, position, until))
 
     def _count(self, position: int, recorded_until: datetime) -> int:
-        """Tell the hooks the decisions after `position`. Returns the id of the last row that was looked at."""
+        """Tell the hooks the decisions in the rows after `position` that were recorded until `recorded_until`.
+
+        Returns the id of the last of these rows, also of those without a decision; `position` if there is none.
+        """
         until = journal_rows.id_before(self._store, position, recorded_until)
         for row in journal_rows.decisions(self._store, position, until):
             self._hooks.event_applied(self._applied(row))

@@ -1,4 +1,4 @@
-"""The work that one worker process does for all processes, while it holds the relay's lease."""
+"""What one worker process does for all, under the relay's lease: wake orders at their deadlines, relay, plan again."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -93,7 +93,7 @@ class Housekeeping:
         return 0.0 if published or woken == WAKE_BATCH else RELAY_IDLE_SECONDS
 
     def _wake(self) -> int:
-        """Tell orders the time whose plan changes now by time alone. Returns how many."""
+        """Wake orders whose `wake_at` has passed, at most WAKE_BATCH: apply a clock event to each. Returns how many."""
         now = self._clock.now()
         keys = order_rows.to_wake(self._store, now, WAKE_BATCH)
         if keys:

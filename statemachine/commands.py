@@ -144,7 +144,8 @@ class Command:
         return CommandKey(self.kind, self.carries, self.round)
 
 
-#: How a basis begins. A version before used the digest of the bytes received, or the carrier in Mirakl's words.
+#: How every basis begins. What earlier versions stored begins otherwise: the digest of the received bytes, or the
+#: carrier in Mirakl's words.
 _BASIS: Final = "of: "
 
 

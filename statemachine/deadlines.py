@@ -72,10 +72,11 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
 
 
 def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:
-    """The deadline, with a reason from `margin` earlier, but not before half of its time since `since` is over.
+    """The deadline, and its reason. The reason begins `margin` earlier, but not in the first half of the time from
+    `since` to the deadline.
 
-    EPOCH and what lies before are no deadline. The detail is the deadline, so that a deadline that Mirakl moves counts
-    again.
+    EPOCH or earlier means no deadline: then nothing is yielded. The detail of the reason is the deadline, so a deadline
+    that Mirakl moves makes a new reason.
     """
     if deadline > EPOCH:
         half = (deadline - since) / 2 if since > EPOCH else margin
@@ -84,5 +85,5 @@ def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedel
 
 
 def _after(since: datetime, delay: timedelta) -> datetime:
-    """The instant so long after `since`; EPOCH, which is no deadline, if `since` is not known or at the end of time."""
+    """`since` plus `delay`. EPOCH, which is no deadline, if `since` is not known or the sum is after the year 9999."""
     return EPOCH if since <= EPOCH or since > _LATEST - delay else since + delay

@@ -1,4 +1,4 @@
-"""The facts of one order: everything that is known of it, and how two sets of facts are joined.
+"""The facts of one order: everything known of it, what is owed of its lines, and how two sets of facts are joined.
 
 `join` is commutative, associative and idempotent and loses nothing. So the same facts end in the same `Facts`, in any
 order and any number of times (docs/rules.md 1). Every field joins by maximum or by union. Sets are sorted tuples, so

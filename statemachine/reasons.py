@@ -1,4 +1,4 @@
-"""Why a person should look at an order: a table with a row for each reason.
+"""Why a person should look at an order: a row for each reason, with its meaning, its cure, what it holds, what ends it.
 
 docs/attention.md is made from the table. attention.py has the rules by which an order has a reason.
 """

@@ -32,7 +32,7 @@ def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
     """When the trouble becomes an attention reason: after some time, or after half of the time that was left to the
     order's deadline.
 
-    Messages that cannot be read are one from the start.
+    A trouble of reading the customer's messages is an attention reason from the start.
     """
     if trouble.operation == MESSAGES:
         return EPOCH

@@ -67,7 +67,8 @@ def record_of(topic: str, event: CloudEvent) -> NewRecord:
 def from_record(value: bytes | None, headers: Headers) -> CloudEvent | None:
     """Read the event in a record. None if the record has no value.
 
-    The mode is binary if the headers hold the attributes, else structured, also if the header content-type is missing.
+    The mode is binary if there is a header ce_specversion and content-type is not that of structured mode. Every other
+    record is read in structured mode, even if it has no header content-type.
     Raises Unreadable: NOT_JSON, NOT_CLOUDEVENT, MISSING_FIELD, BAD_FIELD.
     """
     if value is None:

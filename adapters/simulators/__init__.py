@@ -1,7 +1,8 @@
 """Simulators of Mirakl and of the OMS, and a simulated world of orders on them. They ship with the product, because the
 demo, the tests and the benchmark use them.
 
-Read the modules in this order: mirakl/, oms/, orders, stage, stories, world, books, audit, faults, serve, publisher.
+Read the modules in this order: mirakl/, oms/, orders, stage, story, stories (their registry; the stories themselves are
+in stories_ordinary, _mirakl, _oms and _withdrawn), world, books, audit, faults, serve, publisher.
 
 Public names:
   orders     the two marketplaces ALPHA and BETA; build_order, Line

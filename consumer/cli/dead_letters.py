@@ -95,7 +95,8 @@ def dead_letters_replay(
 ) -> None:
     """Publish dead letters once more, byte for byte, after their cause is fixed.
 
-    Name their ids, or with --set-aside a shop whose records were set aside because too many of them could not be used.
+    Name their ids, or a shop with --set-aside. --set-aside publishes every record of this shop that was set aside.
+    Records are set aside when too many of one shop cannot be used.
     A record that still cannot be used becomes a dead letter again.
 
     \b

@@ -4,7 +4,7 @@ recorder.py makes the series and counts; stored.py reads the rows marked `at_scr
 docs/metrics.md. Names, types and labels are a contract (docs/rules.md 34). Values of labels come from closed sets
 (docs/rules.md 35). Only counters and gauges have the label `shop`.
 
-To add a metric, add a row here and the line that counts it in recorder.py.
+To add a metric, add a row here, and the line that counts it in recorder.py or reads it in stored.py (CONTRIBUTING.md).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping

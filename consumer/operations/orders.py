@@ -223,9 +223,10 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
 
 
 def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
-    """The tokens of the attention reasons that a settle ends: those in `only`, or the single one that stands.
+    """The tokens of the attention reasons that a settle ends: those in `only`; without `only`, the one that it can end.
 
-    Raises NotPossible for a reason that does not stand or that no settle ends, and if several stand and none is named.
+    Raises NotPossible if `only` names a reason that does not stand or that no settle ends, if a settle can end none of
+    the reasons that stand, or if it can end several and `only` is empty.
     """
     standing = {one.reason: one for one in order.attention}
     for name in only:

@@ -104,7 +104,7 @@ def rig_settings(
 ) -> Settings:
     """Default settings, with values for what has no default: the shops, with effects on, and the remotes' addresses.
 
-    `shop_table` and `oms_table` are more settings of each shop, and of its table `oms`.
+    `shop_table`: more settings of each shop. `oms_table`: more settings of the table `oms` of each shop.
     """
     no_file = Path("unused")
     return Settings(

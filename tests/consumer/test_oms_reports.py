@@ -1,4 +1,4 @@
-"""What the OMS says, through the whole path: answers to the import, then its reports."""
+"""What the OMS answers to an import, and what it reports later: from the poll or the event to the row of the order."""
 
 import json
 from datetime import timedelta

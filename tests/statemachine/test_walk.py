@@ -62,9 +62,9 @@ def untimely(walk: Walk) -> str:
 
 
 def silent(walk: Walk) -> str:
-    """Why nobody would miss this order.
+    """Why the order is lost: it waits for nobody, or only for a deadline (statemachine/waits.py). Empty: not lost.
 
-    A deadline is enough for one kind of order alone: the OMS canceled all of it, and a person settled that.
+    Only one kind of order may wait for its deadline alone: the OMS canceled all of it, and a person settled that.
     """
     waiting = waits_for(walk.facts, walk.policy, walk.plan)
     if waiting == {WaitsFor.TIME}:

@@ -114,7 +114,7 @@ def withhold(simulator: MiraklSimulator, order_id: str, withheld: bool = True) -
 
 
 def put_in_state(simulator: MiraklSimulator, order_id: str, state: str, by: str = "marketplace") -> None:
-    """Show the order and its open lines in this state. No edge has to lead there, and any text is a state."""
+    """Put the order and its open lines in this state. Nothing is checked: `state` can be any text, after any state."""
 
     def edit(order: Json) -> None:
         order["order_state"] = state

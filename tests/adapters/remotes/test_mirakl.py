@@ -368,7 +368,7 @@ def test_bodies_have_no_field_that_the_schemas_do_not_name() -> None:
 
 
 def _closed(value: Any) -> Any:
-    """A copy of the schemas that forbids every field which they do not name."""
+    """Return a copy of these schemas in which an object whose fields are named may have no other field."""
     if isinstance(value, list):
         return [_closed(one) for one in value]
     if not isinstance(value, dict):

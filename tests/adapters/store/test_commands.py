@@ -185,11 +185,11 @@ def test_an_expired_lease_is_claimable_and_its_old_holder_changes_nothing(desk: 
 
 
 def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_leased(desk: Desk) -> None:
-    """A decision to accept, then to refuse (leased), then to accept again opens the first row again: it is the oldest,
-    but another command of its order is leased.
+    """A person accepts, then refuses, and the refusal is leased; then the person accepts again. This opens the first
+    row again. It is the oldest row of its order, but the refusal is still leased.
 
-    If the first row were claimable, its lease would break the index of one leased command for each order, and every
-    claim of every shop would fail until the other command ended.
+    If the first row were claimable, its lease would break the index that allows one leased command for each order.
+    Every claim of every shop would then fail until the refusal ended.
     """
     accept, refuse = Command(CommandKind.ACCEPT, "accept", 0, ""), Command(CommandKind.ACCEPT, "refuse", 0, "")
     (first,) = desk.open(accept)
