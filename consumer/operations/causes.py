@@ -54,7 +54,10 @@ def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], polic
     facts = order.facts
     found = ""
     match one.reason:
+        case Reason.RETRYING:
+            found = _cause_of_trouble(one, facts)
         case _ if one.command is not None:
+            # The detail names the next round: the last one ended without success.
             found = _cause_of_call(one.command, int(one.detail.rpartition("#")[2]) - 1, facts, journal)
         case Reason.NEEDS_DECISION if unknown := unknown_skus(facts, policy):
             found = f"not in the list of known SKUs: {', '.join(unknown)}"
@@ -72,6 +75,17 @@ def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], polic
         case Reason.HELD if held := last_decision(facts, DecisionKind.HOLD):
             found = f"{held.who}: {held.why}"
     return found
+
+
+def _cause_of_trouble(one: Attention, facts: Facts) -> str:
+    """Which operation of a call keeps failing, since when, and how."""
+    kind = one.command
+    for trouble in facts.troubles if kind else ():
+        same = f"{kind}#{trouble.round} {trouble.operation} {trouble.code}".rstrip()
+        if kind and one.detail == same:
+            name = trouble.operation if trouble.operation == kind.operation else f"{trouble.operation} for {kind}"
+            return f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {trouble.code}"
+    return ""
 
 
 def _cause_of_call(kind: CommandKind, round_: int, facts: Facts, journal: Sequence[JournalRow]) -> str:

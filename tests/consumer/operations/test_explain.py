@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
 from consumer.operations.explain import explain, known, timeline
 from consumer.operations.verify import differences, redecided
-from statemachine.commands import Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Part
+from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Part, Trouble
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
@@ -236,6 +237,21 @@ def test_a_reason_names_what_it_rests_on(
     desk = Desk(tmp_path, policy)
     happens(desk)
     assert [one.cause for one in desk.explain().attention] == [cause]
+
+
+def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    since = desk.clock.now()
+    troubles = (
+        Trouble(CommandKind.IMPORT, "", 0, since, "M11", "403", "Erika"),
+        Trouble(CommandKind.IMPORT, "", 0, since, "POST /order", "5xx"),
+    )
+    desk.apply(event(Trigger.CALL, "fails", Facts(troubles=troubles, clock=since + timedelta(days=9))))
+    causes = [one.cause for one in desk.explain().attention if one.reason == "retrying"]
+    assert causes == [
+        "M11 for import_order fails since 2026-03-01 12:00:00: 403",
+        "POST /order fails since 2026-03-01 12:00:00: 5xx",
+    ]
 
 
 def test_a_cure_can_be_pasted(desk: Desk) -> None:

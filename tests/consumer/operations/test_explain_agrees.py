@@ -18,7 +18,7 @@ from adapters.store.orders import OrderRow
 from consumer.operations.explain import Explanation, explain
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Decision, DecisionKind, Facts, GiveUp, Rejection
+from statemachine.facts import Decision, DecisionKind, Facts, GiveUp, Rejection, Trouble
 from statemachine.plan import plan
 from statemachine.reasons import EndsBy
 from statemachine.waits import WaitsFor, waits_for
@@ -47,7 +47,7 @@ DECISIONS = (
     decided(DecisionKind.REFUSE),
     parcel("L1", 2),
 )
-ENDS = ("rejected", "given up", "")
+ENDS = ("rejected", "given up", "failing", "")
 
 
 @pytest.fixture
@@ -66,8 +66,13 @@ def ended(row: OrderRow, policy: Policy, how: str, when: float) -> list[Event]:
     for one in plan(row.facts, policy).due:
         rejection = Rejection(one.kind, one.carries, one.round, one.basis, at(when), "BAD")
         give_up = GiveUp(one.kind, one.carries, one.round)
-        facts = Facts(rejections=(rejection,)) if how == "rejected" else Facts(given_up=(give_up,))
-        found.append(event(Trigger.CALL, f"{how}:{one.key}", facts))
+        trouble = Trouble(one.kind, one.carries, one.round, at(when), one.kind.operation, "503")
+        by_end = {
+            "rejected": Facts(rejections=(rejection,)),
+            "given up": Facts(given_up=(give_up,)),
+            "failing": Facts(troubles=(trouble,), clock=at(30 * 86_400)),
+        }
+        found.append(event(Trigger.CALL, f"{how}:{one.key}", by_end[how]))
     return found
 
 
@@ -90,7 +95,8 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
     possible = [*data.draw(st.sampled_from(LIVES)).events(), *DECISIONS]
     order_id = f"O-{next(NUMBERS)}"
     row = apply(desk, order_id, *data.draw(st.lists(st.sampled_from(possible), min_size=1, unique_by=id)))
-    if ends := ended(row, policy, data.draw(st.sampled_from(ENDS)), data.draw(st.sampled_from((0.5, 500)))):
+    how, when = data.draw(st.sampled_from(ENDS)), data.draw(st.sampled_from((0.5, 500)))
+    if how and (ends := ended(row, policy, how, when)):
         row = apply(desk, order_id, *ends)
     found, wanted = explained(desk, row, policy), plan(row.facts, policy)
 
