@@ -73,7 +73,7 @@ def _attention(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
 
 def _commands(connection: sa.Connection) -> dict[str, Waiting]:
     c = s.commands.c
-    statement = sa.select(c.kind, _how_many(), _oldest(c.next_at)).where(s.is_live(c)).group_by(c.kind)
+    statement = sa.select(c.kind, _how_many(), _oldest(c.opened_at)).where(s.is_live(c)).group_by(c.kind)
     return {row.kind: Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}
 
 

@@ -41,3 +41,10 @@ def test_what_waits_is_counted_with_its_oldest(desk: Desk) -> None:
     assert counts.outbox == {"transitions": Waiting(2, later(3))}
     assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-1", "O-2"]
     assert [order.order_id for order in order_rows.latest(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
+
+
+def test_a_call_that_keeps_failing_counts_from_the_moment_it_became_due(desk: Desk) -> None:
+    (track,) = desk.open(TRACK, at=later(5))
+    desk.lease(track, now=later(5))
+    desk.requeue(track, next_at=later(900))
+    assert stored_counts(desk.store).commands == {"send_tracking": Waiting(1, later(5))}
