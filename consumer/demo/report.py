@@ -174,7 +174,9 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
         console.print(f"  {finding}", markup=False, soft_wrap=True)
     if not outcome.settled:
         late = _counted(life.story for life in world.world.unsettled())
-        console.print(f"[red]stalled[/red]: some orders did not reach the end of their story. {late}", soft_wrap=True)
+        calls = ", ".join(f"{kind} {open_.count}" for kind, open_ in stored_counts(store).commands.items())
+        why = f"not at the end of their story: {late or 'none'}. Open calls: {calls or 'none'}."
+        console.print(f"[red]stalled[/red]. Orders {why}", soft_wrap=True)
     verdict = "[green]passed[/green]" if outcome.passed else f"[red]failed[/red], {len(outcome.findings)} findings"
     ending = ": every effect once and explained" if outcome.passed else ""
     console.print(f"Audit {verdict}{ending}. {len(lives)} orders, {outcome.seconds:.0f} s.")

@@ -79,4 +79,5 @@ def test_a_wrong_callback_secret_stalls_the_demo(tmp_path: Path) -> None:
     run = Run(tmp_path, orders=6, speed=5.0, callback_secret="wrong", stalled_seconds=6)
     assert not run.outcome.settled
     assert not run.outcome.passed
+    assert "not at the end of their story: " in run.out.getvalue()
     assert "not_authentic" in run.log
