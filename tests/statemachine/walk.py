@@ -238,10 +238,12 @@ class Walk:
             self.place += 1
 
     def _imported(self, new: Facts) -> Facts:
-        """The OMS's answer: one part or two, with the lines or without, with an error, or canceled at once."""
+        """The OMS's answer: one part or two, with lines, without, or with some; with an error, or canceled at once."""
         ids = [line.id for line in self.lines]
         several = len(ids) > 1 and self.random.random() < 0.4
         shares = [ids[:1], ids[1:]] if several else [ids]
+        if self.random.random() < 0.15:
+            shares = [ids[:1]]  # the answer leaves lines out
         parts = tuple(
             Part(n + 1, "", tuple(share) if self.random.random() < 0.8 else (), self.random.random() < 0.1)
             for n, share in enumerate(shares)
