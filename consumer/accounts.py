@@ -36,12 +36,34 @@ class Circuit:
 
     failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
     paused_until: datetime | None = None
+    last_no: str = ""  # the remote's last refusal: status, code and words
+    refused_orders: set[int] = field(default_factory=set)  # keys of the orders that got it since the last yes
 
     def is_open(self) -> bool:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
 
     def answered(self) -> None:
-        """Close the circuit, because the remote answered, yes or no, and so it works."""
+        """Close the circuit, because the remote answered, and so it works."""
+        self._close()
+        self.last_no = ""
+        self.refused_orders.clear()
+
+    def refused(self, order_key: int, no: str) -> bool:
+        """Count a refusal, and return whether the remote is at fault: it refused several orders with the same words.
+
+        A refusal that is about its order closes the circuit as any answer does.
+        """
+        if no != self.last_no:
+            self.last_no = no
+            self.refused_orders.clear()
+        self.refused_orders.add(order_key)
+        if len(self.refused_orders) < CIRCUIT_OPENS_AFTER:
+            self._close()
+            return False
+        self.failing_orders |= self.refused_orders
+        return True
+
+    def _close(self) -> None:
         self.failing_orders.clear()
         self.paused_until = None
 
@@ -138,6 +160,11 @@ class Accounts:
         """Close the circuit of the operation. A pause for a fault of the account ends only when its time has passed."""
         with self._lock:
             self.by_key[key].circuits[operation].answered()
+
+    def refused(self, key: AccountKey, operation: str, order_key: int, no: str) -> bool:
+        """Count a refusal, and return whether the remote is at fault, and not the order (Circuit.refused)."""
+        with self._lock:
+            return self.by_key[key].circuits[operation].refused(order_key, no)
 
     def failed(self, key: AccountKey, operation: str, order_key: int) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from adapters.errors import (
     Duplicate,
     Rejected,
     RemoteError,
+    Retryable,
     StoreUnavailable,
 )
 from adapters.ports import Clock, Marketplace, Oms, OmsOrder
@@ -253,6 +254,7 @@ class Worker:
     def failed(self, claim: Claim, error: RemoteError) -> None:
         """Settle the command of a call that failed, or try it again later, as the retry rule says."""
         command, now = claim.command, self._clock.now()
+        error = self._judged(claim, error)
         verdict = after_failure(
             error,
             attempts=command.attempts,
@@ -278,6 +280,16 @@ class Worker:
                 self._store_ending(ending)
             case _:
                 self._store_ending(requeued(claim, verdict, error, now))
+
+    def _judged(self, claim: Claim, error: RemoteError) -> RemoteError:
+        """Return the error of a call. A refusal that several orders got in a row is not about this order, so that the
+        call is tried again (docs/mirakl.md 2.3)."""
+        if not isinstance(error, Rejected) or isinstance(error, Duplicate) or not error.status:
+            return error  # without a status the remote was not asked
+        no = f"{error.status} {error.code} {error.words}"
+        if not self.accounts.refused(claim.account, operation_of(claim, error), claim.order.key, no):
+            return error
+        return Retryable(error.operation, error.outcome, status=error.status, code=error.code, words=error.words)
 
     def not_called(self, claim: Claim) -> None:
         """Store that the check before the call failed, so that no call was made.
@@ -340,21 +352,17 @@ class Worker:
             )
 
     def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        """Pause the account or the refused operation, or count the failure towards the operation's circuit.
-
-        A rejection, being an answer, closes the circuit.
-        """
+        """Pause the account or the refused operation, or count the failure towards the operation's circuit."""
         operation = operation_of(claim, error)
         if operation == MESSAGES and error.outcome == NOT_SENT and error.retry_after_seconds:
             return  # `_messages` met a pause that stands already
         account = AccountKey(claim.order.shop, Remote.MIRAKL) if operation == MESSAGES else claim.account
-        rejected = isinstance(error, Rejected) or isinstance(error.__cause__, Rejected)
         if verdict.pause_until is not None:
             of_operation = isinstance(error, AccountFault) and error.is_of_operation
             self.accounts.pause(account, verdict.pause_until, operation if of_operation else "")
-        elif rejected and error.status:  # without a status the remote was not asked
+        elif isinstance(error, Duplicate) or isinstance(error.__cause__, Rejected):
             self.accounts.answered(account, operation)
-        elif not rejected and error.outcome not in (BROKEN, NOTHING_SHOWN):
+        elif not isinstance(error, Rejected) and error.outcome not in (BROKEN, NOTHING_SHOWN):
             self.accounts.failed(account, operation, claim.order.key)
 
 

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from adapters.store.commands import PausedKind
 from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account, AccountKey, Accounts, Circuit
 from statemachine.commands import CommandKind, Remote
@@ -42,6 +44,30 @@ def test_an_answer_between_failures_keeps_the_circuit_closed() -> None:
     circuit.answered()
     for order in (5, 6, 7, 8):
         circuit.failed(order, NOW)
+    assert not circuit.is_open()
+
+
+def test_the_same_refusal_of_several_orders_in_a_row_is_the_remote_s_fault() -> None:
+    circuit = Circuit()
+    assert [circuit.refused(order, "400 E-7 no") for order in range(CIRCUIT_OPENS_AFTER)] == [False] * 4 + [True]
+    assert circuit.is_open()
+    circuit.answered()
+    assert not circuit.refused(9, "400 E-7 no"), "after a yes, a refusal is about its order again"
+
+
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        [(7, "400 no")] * 50,
+        [(order, f"400 unknown SKU {order}") for order in range(50)],
+        [(order, ("400 no", "400 never")[order % 2]) for order in range(50)],
+    ],
+    ids=["one order", "other words", "in turns"],
+)
+def test_refusals_that_are_about_their_orders_leave_the_circuit_closed(refusals: list[tuple[int, str]]) -> None:
+    circuit = failing(1, 2, 3, 4)
+    assert not any(circuit.refused(order, no) for order, no in refusals)
+    circuit.failed(5, NOW)
     assert not circuit.is_open()
 
 

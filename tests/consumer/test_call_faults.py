@@ -365,6 +365,21 @@ def test_a_gateway_before_the_oms_leaves_no_order_to_a_person(rig: Rig, status: 
     assert rig.state() == "imported"
 
 
+def test_the_same_no_for_several_orders_in_a_row_leaves_the_next_ones_to_nobody(rig: Rig) -> None:
+    """The OMS refuses everything for a while. The first four refusals look as if they were about their orders."""
+    for number in range(8):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.oms_net.hook = refusing(400, code="MAINTENANCE")
+    rig.poll()
+    rig.work()
+    assert [result for _, result in rig.results] == ["rejected"] * 4 + ["retry"]
+    assert rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open()
+    rig.oms_net.hook = lambda _request: None
+    pass_time(rig, minutes=3)
+    assert sorted(rig.state(f"{number}-A") for number in range(8)) == ["imported"] * 4 + ["shipping"] * 4
+    assert len([number for number in range(8) if rig.attention(f"{number}-A")]) == 4
+
+
 # -- Messages that cannot be read ---------------------------------------------------------------------------------
 
 
