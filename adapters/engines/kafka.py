@@ -63,7 +63,7 @@ def _java_version() -> int:
         return 0
     try:
         output = run_tool([java, "-version"], "java")
-    except EngineFailed:  # on a macOS without Java, the program java exists, but only tells where to get Java
+    except EngineFailed:  # on a macOS without Java, the program java exists, but only prints where to get Java
         return 0
     found = re.search(r'version "(\d+)', output)
     return int(found[1]) if found else 0
@@ -167,7 +167,7 @@ class Kafka:
     def freeze(self, number: int = 0) -> None:
         """Suspend the broker's process until `thaw`. Its connections stay open, but it answers no request.
 
-        Returns when it is suspended: on a busy machine it may go on for a moment after the signal.
+        Returns when the process is suspended. On a busy machine this takes a moment after the signal.
         """
         self._running[number].send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self._running[number].pid, os.WSTOPPED)
@@ -275,7 +275,7 @@ class Kafka:
             nonlocal reason
             self._all_alive()
             try:
-                for server in servers:  # a client that finds no broker would leave its thread behind
+                for server in servers:  # a client that finds no broker would leave a running thread
                     host, _, port = server.rpartition(":")
                     socket.create_connection((host, int(port)), 1).close()
                 admin = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=2000)
@@ -283,7 +283,7 @@ class Kafka:
                     return holds(admin)
                 finally:
                     admin.close()
-            except Exception as error:  # it does not answer yet
+            except Exception as error:  # some broker does not answer yet
                 reason = repr(error)
                 return False
 

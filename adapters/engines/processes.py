@@ -117,7 +117,7 @@ def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
             child.kill()
     process.kill()
     process.wait()
-    _wait_for(lambda: not any(_runs(child) for child in children))  # else they keep memory that the next start needs
+    _wait_for(lambda: not any(_runs(child) for child in children))  # until then they hold memory that a new start needs
 
 
 def _runs(process: psutil.Process) -> bool:

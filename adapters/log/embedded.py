@@ -141,7 +141,7 @@ class EmbeddedReader:
                 if len(records) >= max_records:
                     break
         for partition in dict.fromkeys(record.partition for record in records):
-            self._next[partition] = self._next.pop(partition)  # the next call reads it last, so none starves
+            self._next[partition] = self._next.pop(partition)  # the next call reads it last, so none waits for ever
         return records
 
     def pause(self, partitions: Collection[Partition]) -> None:

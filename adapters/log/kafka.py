@@ -80,8 +80,8 @@ class KafkaLog:
         delivery_seconds: float = DELIVERY_SECONDS,
     ) -> None:
         """`client` returns options of every client, as kafka-python names them. It is called for each new client, so
-        that a new client uses a changed password without a restart. `consumer` and `producer` are options of these
-        clients alone. If no broker accepts a record within `delivery_seconds`, the publication fails."""
+        that a new client uses a changed password without a restart. `consumer` and `producer` are further options of
+        these two clients. If no broker accepts a record within `delivery_seconds`, the publication fails."""
         self._client = client
         self._consumer_options = dict(consumer or {})
         self._producer_options = dict(producer or {})
@@ -262,7 +262,7 @@ class KafkaLog:
         """Close the clients. A publication or a request that another thread has begun ends with LogUnavailable."""
         with self._producer_lock:
             producer, self._producer = self._producer, None
-        admin, self._admin = self._admin, None  # without the lock, which a request without an answer holds for seconds
+        admin, self._admin = self._admin, None  # without the lock: an unanswered request holds it for seconds
         if producer is not None:
             _end_producer(producer)
         if admin is not None:
@@ -273,7 +273,7 @@ def _offsets(admin: Any, group: str, partitions: Sequence[TopicPartition]) -> tu
     """The first offset, the end and the group's commit of each partition."""
     return (
         admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST)),
-        # The last stable offset. Records after it belong to an open transaction, and cannot be read yet.
+        # The last stable offset. Records from this offset on cannot be read until an open transaction ends.
         admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST), READ_COMMITTED),
         admin.list_group_offsets({group: partitions})[group],
     )

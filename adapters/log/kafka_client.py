@@ -21,7 +21,7 @@ REQUEST_SECONDS: Final = 10
 #: How long a new client waits until any broker answers.
 BOOTSTRAP_SECONDS: Final = 10
 #: The longest time until a client notices a new topic or partition. The client's default is five minutes. If a group's
-#: leader has no metadata of a topic when it assigns partitions, no member reads this topic for as long.
+#: leader has no metadata of a topic when it assigns partitions, no member reads this topic until then.
 METADATA_SECONDS: Final = 30
 READ_COMMITTED: Final = "read_committed"
 
@@ -48,8 +48,8 @@ def new_client(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
     try:
         return kind(**options, kafka_client=connection)
     except Exception as error:
-        # The client's thread runs already, and would try to connect for ever. Without this, each failure would leave
-        # one more thread.
+        # The client's thread runs already, and would try to connect for ever. If it were not closed, each failure would
+        # leave one more thread.
         for one in connections:
             close_quietly(one.close)
         if isinstance(error, KafkaConfigurationError | ValueError | AssertionError):
@@ -66,7 +66,7 @@ def close_quietly(close: Callable[[], object]) -> None:
 
 
 def error_text(error: BaseException) -> str:
-    """The name of the error's class. If the error is a time-out, which names no cause, also what a person can check."""
+    """The name of the error's class. A time-out names no cause, so its text also says what a person can check."""
     name = type(error).__name__
     if "Timeout" in name or "NoBrokers" in name:
         return f"{name}: no broker answered; does the broker run, and are user, password and certificate right?"

@@ -24,7 +24,7 @@ LONGEST_SILENT_SECONDS: Final = 600.0
 #: The reader commits at most once in this time. A late commit does no harm: a consumer starts at its progress row, not
 #: at the commit (docs/rules.md 8).
 COMMIT_SECONDS: Final = 1.0
-#: The longest wait for the last commit, and once more for the member to leave the group.
+#: The longest wait for the last commit. After it, leaving the group may take this time again.
 LEAVE_SECONDS: Final = 5
 #: The last instant that Python's datetime holds, in milliseconds.
 LATEST_MS: Final = 253402300799999
@@ -57,7 +57,8 @@ class Assignment:
 class AssignmentListener(kafka.ConsumerRebalanceListener):  # type: ignore[misc]  # untyped
     """Stores the newest assignment, and does nothing else.
 
-    kafka-python calls it on the client's I/O thread, which also fetches records and sends heartbeats: it must not wait.
+    kafka-python calls it on the client's I/O thread, which also fetches records and sends heartbeats. So no method may
+    wait.
     """
 
     def __init__(self, generation: int) -> None:
@@ -127,7 +128,7 @@ class KafkaReader:
         return self._log.partition_offsets(self.group, partitions)
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Does nothing if the partition was revoked meanwhile: then its new member seeks."""
+        """Does nothing if the partition was revoked meanwhile: then another member holds it, and seeks."""
         if self._consumer is not None:
             with suppress(ValueError):
                 self._consumer.seek(topic_partition(partition), offset)
@@ -219,7 +220,7 @@ class KafkaReader:
         it reports no assignment to the listener, and no error. After an outage, the client can stop fetching for ever.
 
         Raises LogUnavailable for such a client, and also if no broker answers. If no broker answers, the client stays
-        open: it could not tell the broker that it leaves, so the group would wait for it until its session times out.
+        open: its request to leave the group would reach no broker, so the group would wait until its session times out.
         """
         assigned = {Partition(one.topic, one.partition) for one in self._consumer.assignment()}
         if assigned != self.assignment():
