@@ -1,8 +1,8 @@
-"""Short digests of what an import carries beside lines and pieces, by names that people understand.
+"""Short digests of the values that an import carries beside lines and pieces, each with a name that people understand.
 
-The digests of the read that an import was made of are kept with the import. A later read with another digest of the
-same name shows what changed in the OMS's hands. A digest is over named fields, so a new field of Mirakl's, another
-order of members or other white space change nothing.
+The facts of an import keep the digests of the read that the import was made from. If a later read has another digest
+for a name, this value has changed since the import. A digest covers named fields only, so a new field of Mirakl's,
+another order of members or other white space does not change it.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from statemachine.facts import MESSAGES, WITHDRAWN_OF
 
-#: What of an address reaches the OMS (docs/kornitx.md 10). The country is read from its code, or else from its label.
+#: The fields of an address that reach the OMS (docs/kornitx.md 10). The country comes too, by its code or its label.
 _ADDRESS: Final = (
     *("firstname", "lastname", "company", "company_2", "street_1", "street_2", "additional_info"),
     *("city", "state", "zip_code", "phone", "phone_secondary"),
@@ -23,8 +23,9 @@ _ADDRESS: Final = (
 def contents_of(order_id: str, order: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return (name, digest) of each thing that an import of this order of OR11 would carry, sorted by name.
 
-    The digest is salted with the order's id, and has 32 bits: it does not give away what it is of. Empty, which means
-    not known, for values that Python cannot write, because of their depth or of a number of thousands of digits.
+    A digest is salted with the order's id, and has only 32 bits, so that the value cannot be found from it. The result
+    is empty, which means not known, if Python cannot write a value as JSON: it is nested too deeply, or it holds a
+    number of thousands of digits.
     """
     try:
         return tuple(sorted((name, _digest(order_id, name, value)) for name, value in _values(order).items()))
@@ -79,7 +80,10 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    """Mirakl gives the same amount as a number and as a text, with and without closing zeros (docs/mirakl.md 2.1)."""
+    """An amount in one form. Mirakl gives it as a number or as a text, with or without closing zeros.
+
+    See docs/mirakl.md 2.1.
+    """
     try:
         return str(Decimal(_text(value)).normalize())
     except ArithmeticError:

@@ -262,7 +262,7 @@ def _contradictions_of_a_transition(envelope: Mapping[str, Any], data: Mapping[s
 
 
 def forgiven(message: Message, received: Mapping[str, Any], path: str) -> Iterator[Complaint]:
-    """Yield the fields of `received` that `message` holds as absent because they could not be read.
+    """Yield the fields of `received` that could not be read and that count as absent in `message`.
 
     `path` is the place of `received` in its event, such as "data".
     """
@@ -277,7 +277,7 @@ def forgiven(message: Message, received: Mapping[str, Any], path: str) -> Iterat
 
 
 def _left_out(annotation: Any, given: object, path: str) -> Iterator[Complaint]:
-    """Yield what was left out of a list, and what its elements forgive."""
+    """Yield the elements that were left out of a list, and for each other element the fields that `forgiven` yields."""
     if not isinstance(given, list):
         if given is not None:
             yield Complaint(path, "should be a list, and counts as empty")

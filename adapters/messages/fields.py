@@ -43,9 +43,9 @@ class Loose(_OrNull):
 
 
 class Readable(_OrNull):
-    """Marks a list of which only the elements that can be read are taken. Null, and what is no list, is empty.
+    """Marks a list from which unreadable elements are left out. Null, and any value that is not a list, becomes empty.
 
-    If the validation's context is a list, it gets the name of the field once for each thing that was left out.
+    If the validation's context is a list, the name of the field is added to it once for each value that was left out.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

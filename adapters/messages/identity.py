@@ -1,7 +1,7 @@
-"""When two reads show the same order, and when two imports are made of the same values.
+"""Digests that show whether two reads show the same order, and whether two imports are made from the same values.
 
-Both are digests of canonical JSON: the members are sorted, and no white space stands between them. So an answer of
-Mirakl in another order of members, or with other white space, is no other order.
+Each is a digest of canonical JSON: the members are sorted, and there is no white space between them. So the digest
+stays the same if Mirakl sends the members in another order, or with other white space.
 """
 
 import json
@@ -46,17 +46,17 @@ _OF_LINE: Final = (
 
 
 def order_digest(order: Mapping[str, Any], raw: bytes) -> str:
-    """The digest of one read of an order, given as parsed and as received. Equal for the same order."""
+    """The digest of one read of an order, given as parsed and as received. The same order has the same digest."""
     return _digest(order) or digest_of(raw)
 
 
 def same_read(raw: bytes, digest: str, stored: str) -> bool:
-    """Whether a read is the one whose digest is `stored`. A version before stored the digest of the bytes."""
+    """Whether `stored` is the digest of this read. Older versions of orderflow stored the digest of the bytes."""
     return stored in (digest, digest_of(raw))
 
 
 def import_digest(order: Mapping[str, Any], owed: Iterable[Line], raw: bytes) -> str:
-    """The digest of what an import of these lines is made of. A change of any other field leaves it as it is."""
+    """The digest of the values that an import of these lines is made from. Other fields do not change it."""
     lines = order.get("order_lines")
     some = [_some(line, _OF_LINE) for line in lines] if isinstance(lines, list) else []
     pieces = {line.id: line.quantity for line in owed}
@@ -70,13 +70,16 @@ def import_digest(order: Mapping[str, Any], owed: Iterable[Line], raw: bytes) ->
 
 
 def _some(fields: Any, names: Iterable[str]) -> dict[str, Any]:
-    """These members. One that is null counts as absent."""
+    """Select these members. A member that is null counts as absent."""
     found = fields if isinstance(fields, dict) else {}
     return {name: found[name] for name in names if found.get(name) is not None}
 
 
 def _digest(value: Mapping[str, Any]) -> str:
-    """Empty for a value that Python cannot write, because of its depth or of a number of thousands of digits."""
+    """The digest of the canonical JSON. Empty if Python cannot write the value as JSON.
+
+    Python cannot write a value that is nested too deeply, or a number of thousands of digits.
+    """
     try:
         return digest_of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
     except (ValueError, RecursionError):

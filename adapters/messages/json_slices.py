@@ -17,7 +17,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # Python's parser accepts NaN and Infinity, which are not JSON
 
 
-#: The mark of UTF-8 at the start of a text. JSON has none, but some servers send one.
+#: The byte order mark of UTF-8. JSON must not begin with it, but some servers send it.
 _BOM: Final = b"\xef\xbb\xbf"
 _PYTHON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
@@ -77,8 +77,10 @@ class SlicedPage:
 def slice_orders(page: bytes) -> SlicedPage:
     """Cut a page of OR11 into its orders. `"orders": null` is an empty page.
 
-    An order that is not JSON, or that is nested too deeply, is a slice like the others, so that it costs no other order
-    of the page. Raises Unreadable(NOT_JSON) if the end of an order cannot be found, or if the page has no `orders`.
+    An order that is not JSON, or that is nested too deeply, is a slice like the others, so that the other orders of the
+    page can be read.
+
+    Raises Unreadable(NOT_JSON) if the end of an order cannot be found, or if the page has no `orders`.
     """
     orders: list[OrderSlice] | None = None
     total_count: int | None = None
@@ -112,7 +114,7 @@ def member(raw: bytes, name: str) -> bytes:
         return texts.get(name, "").encode("latin-1")
 
 
-#: It keeps numbers as text, because a number of a million digits in one order must not make the whole page unreadable.
+#: Keeps numbers as text, because a number of a million digits in one order must not make the whole page unreadable.
 _DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
@@ -139,7 +141,7 @@ _STRUCTURE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 def _order_value(text: str, start: int) -> tuple[Any, int]:
     """Read one order. If it cannot be read, return None and its end, which is where its brackets close.
 
-    `snapshots.snapshot_of` then finds out that the order is no JSON.
+    `snapshots.snapshot_of` then finds that the order is not JSON.
     """
     try:
         return _DECODER.raw_decode(text, start)

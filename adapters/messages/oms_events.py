@@ -32,7 +32,7 @@ class OmsEventType(StrEnum):
 #: KornitX's statuses that mean "everything was dispatched". A shop may configure others (docs/kornitx.md 8.1).
 DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
-#: An id of at least so many characters may be a digest.
+#: An id with this number of characters or more may be a digest.
 _SHORTEST_DIGEST: Final = 32
 
 
@@ -194,9 +194,9 @@ def _timed(digest: str, at: datetime) -> str:
 
 
 def _event_id(event: CloudEvent) -> str:
-    """The id of an event. One that is only a digest of the data gets the event's time.
+    """The id of an event. If the id is only a digest of the data, the event's time is added to it.
 
-    Without it, tracking A, then B, then A again would end with B: the third event would be a repeat of the first.
+    Without the time, tracking A, then B, then A again would end with B: the third event would be a repeat of the first.
     """
     is_digest = len(event.id) >= _SHORTEST_DIGEST and sha256(event.data).hexdigest().startswith(event.id.lower())
     return _timed(event.id, event.time) if is_digest else event.id
@@ -244,10 +244,11 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
 def unread_event(
     shops: Sequence[ShopIds], value: bytes, headers: Headers, reason: UnreadableReason, at: datetime
 ) -> Event | None:
-    """The event that tells an order that a report on it could not be read. None if the report names no known order.
+    """The event that adds to an order's facts that a report about the order could not be read.
 
-    `value` is a record of the OMS's topic, which came at `at`. The id is that of the bytes, not of the report: the
-    report may come again under its own id, once it is mended.
+    None if the report does not name an order of a configured shop. `value` is a record of the OMS's topic, received at
+    `at`. The event's id is the digest of the bytes, and not the report's id: a corrected report may come later under
+    that id.
     """
     with suppress(Unreadable):
         return _unread(find_shop(shops, *_whom(value, headers)), reason, value, at)
@@ -257,7 +258,7 @@ def unread_event(
 def unread_callback(
     shops: Sequence[ShopIds], company_ref_id: int, value: bytes, reason: UnreadableReason, at: datetime
 ) -> Event | None:
-    """As `unread_event`, of a callback's body."""
+    """Like `unread_event`, for the body of a callback."""
     with suppress(Unreadable):
         external_ref = attribute(load_object(value), "external_ref")
         return _unread(find_shop(shops, str(company_ref_id), external_ref), reason, value, at)
@@ -295,7 +296,7 @@ def _whom(value: bytes, headers: Headers) -> tuple[str, str]:
 
 
 def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, complete: bool) -> Facts:
-    """The facts of a callback. `complete` False: something in it could not be read, and was left out."""
+    """The facts of a callback. `complete` is False if a part of it could not be read, and was left out."""
     dispatches = [_parcel(callback, parcel, at, shop.time_zone) for parcel in callback.new_shipments]
     is_dispatched = callback.status in shop.dispatched_statuses
     if is_dispatched:

@@ -53,7 +53,7 @@ class MiraklLine(Message):
     quantity: Annotated[int | None, Field(ge=0, le=1_000_000_000), Loose(None)] = None
     price: Annotated[Decimal | None, Loose(None)] = None
     shipped_date: Instant = None
-    # An element that cannot be read still counts: it took something of the line, and a person sees how much.
+    # An element that cannot be read still counts as one whose amount is not known. Then a person looks at the order.
     cancelations: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()
     refunds: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()
 
@@ -135,8 +135,8 @@ def _withdrawn_of(line: MiraklLine) -> Withdrawn:
     """What cancelations and refund requests took of a line (docs/mirakl.md 4.4, 4.5).
 
     The amounts decide, because Mirakl calls the quantities informative. Refunds that cover the price take the whole
-    line. A cancelation never does: it is not known whether Mirakl lowers the price by it, and a line that is canceled
-    as a whole has the state CANCELED.
+    line. A cancelation never takes the whole line: it is not known whether Mirakl then lowers the price, and a line
+    that is canceled as a whole has the state CANCELED.
     """
     refunded = sum((one.amount for one in line.refunds if one.amount is not None), start=Decimal(0))
     if line.refunds and line.price is not None and Decimal(0) < line.price <= refunded:
@@ -145,7 +145,7 @@ def _withdrawn_of(line: MiraklLine) -> Withdrawn:
 
 
 def _deadline(at: datetime | None, read_at: datetime) -> datetime:
-    """The deadline, or EPOCH for none: a date more than ten years ahead stands for none (docs/mirakl.md 4.3)."""
+    """The deadline. EPOCH if there is none, which a date more than ten years ahead also means (docs/mirakl.md 4.3)."""
     return EPOCH if at is None or at - read_at > _NO_DEADLINE else at
 
 

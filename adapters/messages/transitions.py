@@ -84,7 +84,7 @@ def transition_event(
 
 
 def _bounded(text: str) -> str:
-    """`text`. If it is too long for an attribute, its start and its digest, so that different texts stay different."""
+    """Return `text`. If it is too long for an attribute, return its start and its digest, so texts stay distinct."""
     if len(text) <= LONGEST_ATTRIBUTE:
         return text
     digest = "~" + digest_of(text.encode())
