@@ -15,15 +15,15 @@ from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError,
 from adapters.ports import OnCall
 
 T = TypeVar("T")
-#: What a client sends its requests through. Without one it uses the network.
+#: Carries the requests of a client. A client without one uses the network.
 Transport = httpx.BaseTransport
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
 _DAY_SECONDS: Final = 86_400.0
 
 
-#: Without an error of the remote's own, such an answer comes from a gateway, and passes. It says nothing about the
-#: order.
+#: Without an error in the remote's own form, an answer with one of these statuses comes from a gateway. It says nothing
+#: about the order, and a later call can succeed.
 GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
 
 
@@ -72,7 +72,7 @@ class Reply:
 
 
 class BodyTooLong(httpx.ReadError):
-    """The answer is longer than we read. Its name stands in the words of the RemoteError."""
+    """The answer is longer than we read. The words of the RemoteError are the name of this class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Remote:
         """`system` is the metric's label: "mirakl" or "oms". `transport` None: the calls go to the network.
 
         `timeout_seconds` limits each wait for a piece of the answer. A call also fails if a piece arrives more than
-        twice this time after the call began: a slow remote must not hold it longer than the lease of its command.
+        twice this time after the call began: a slow remote must not hold the call longer than the lease of its command.
         """
         self._system = system
         self._on_call = on_call
@@ -176,7 +176,7 @@ class Remote:
         try:
             headers = _headers(operation, authorization, content)
             if sink is not None:
-                headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # a small piece cannot become a large one
+                headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # no small piece becomes a huge one
             request = self._request(operation, method, path, params=params, headers=headers, content=content)
             reply = self._exchange(operation, request, started, sink)
             outcome = reply.outcome
@@ -188,7 +188,7 @@ class Remote:
             self._on_call(self._system, operation, outcome, perf_counter() - started)
 
     def _request(self, operation: str, method: str, path: str, **options: Any) -> httpx.Request:
-        """Build a request. Raises Rejected if the client cannot make a URL of it: the same request fails again."""
+        """Build a request. Raises Rejected if its URL cannot be built, because the same request would fail again."""
         try:
             return self._client.build_request(method, path, **options)
         except (httpx.InvalidURL, UnicodeError) as error:

@@ -42,7 +42,7 @@ class ErrorClassifier:
     def kind_of(self, status: int, code: int | None, message: str, external_ref: str) -> type[RemoteError] | None:
         """AccountFault or Duplicate, by the error's status and code, then by its message. None for any other error.
 
-        A message proves a duplicate only if it names our reference: a customer can exist already too.
+        A message proves a duplicate only if it names our reference: it may also mean that a customer exists already.
         """
         if code in _ACCOUNT_CODES or code in self.rate_limit_codes or status in (401, 403, 429) or 300 <= status < 400:
             return AccountFault  # also for a redirect: then base_url is not KornitX's address
@@ -56,7 +56,7 @@ class ErrorClassifier:
 
 
 def _names(external_ref: str, message: str) -> bool:
-    """Whether the message names the field external_ref, or has our reference in it, not as a part of another one."""
+    """Whether the message names the field external_ref or our reference, which must not be a part of a longer one."""
     ours = rf"(?<![\w-]){re.escape(external_ref)}(?![\w-])" if external_ref else r"(?!)"
     return re.search(rf"external[ _]?ref|{ours}", message, re.IGNORECASE) is not None
 
@@ -200,8 +200,10 @@ def _integer(value: object) -> int | None:
 
 
 def _orders(answer: object, external_ref: str) -> tuple[OmsOrder, ...]:
-    """The orders in the answer that have an id and our reference. A bare object without a reference is enough with an
-    id, as in the vendor's older sample, if it reports no error."""
+    """The orders in the answer that have an id and our reference.
+
+    A single object that has an id and no reference counts too, as in the vendor's older sample, if it reports no error.
+    """
     if isinstance(answer, dict):
         is_bare = answer.get("external_ref") is None and not (answer.get("error") or answer.get("errors"))
         orders = [answer] if is_bare or id_of(answer, "external_ref") == external_ref else []

@@ -1,7 +1,8 @@
 """Amounts of money in KornitX's form: net and gross, and the rate of the tax (docs/kornitx.md 10).
 
-Mirakl gives one of net and gross, by the order's tax mode. It goes out as it is. The other one is computed from the
-taxes that Mirakl names, exactly, or left out: a rounded amount would be wrong by a cent.
+Mirakl gives either net or gross, which depends on the order's tax mode. This amount goes out as it is. The other one is
+computed from the taxes that Mirakl names. If it cannot be computed exactly, it is left out, because a rounded amount
+could be wrong by a cent.
 """
 
 import re
@@ -15,15 +16,15 @@ Fields = Mapping[str, Any]
 TAX_INCLUDED: Final = "TAX_INCLUDED"
 TAX_EXCLUDED: Final = "TAX_EXCLUDED"
 
-#: A result with more digits, or one that has no end, is an error.
+#: A result with more digits than this, such as that of 1 / 3, is an error.
 _EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation, Overflow])
 #: Decimal() also takes "1_000" and digits of other scripts, which are no amounts.
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Prices:
-    """Reads the prices of one order. `missing` gets the name of each field that holds something else than an amount,
-    such as "7,82": an order is not imported without its price."""
+    """Reads the prices of one order. `missing` gets the name of each field whose value is not an amount, such as
+    "7,82", because an order is not imported without its price."""
 
     def __init__(self, tax_mode: str, missing: list[str]) -> None:
         self._gives_gross = tax_mode != TAX_EXCLUDED
@@ -48,23 +49,23 @@ class Prices:
     def of_shipping(self, order: Fields, lines: Sequence[tuple[str, Fields]], *, is_whole: bool) -> dict[str, Any]:
         """The shipping price of these lines, each with the place where its fields stand, as fields of KornitX's order.
 
-        `is_whole`: these are all lines of the order, so that the order's own shipping price is the one that Mirakl
-        gives.
+        `is_whole`: these are all lines of the order. Then the order's own shipping price is used, if Mirakl gives one.
+        Otherwise the prices of the lines are added.
         """
         of_order = self.amount(order, "shipping_price")
         found = [self.amount(line, "shipping_price", at) for at, line in lines]
         of_lines = _exactly(lambda: _sum(found))
         given = of_order if is_whole and of_order is not None else of_lines
-        if given is None or of_lines != given:  # then it is not known what the taxes of the lines belong to
+        if given is None or of_lines != given:  # then it is not known to which amount the taxes belong
             return self._both("shipping_price", given, None)
         taxes = [_tax(line.get("shipping_taxes"), price) for (_, line), price in zip(lines, found, strict=True)]
         return self._both("shipping_price", given, _exactly(lambda: self._with_tax(given, _sum(taxes))))
 
     def _other_unit(self, line: Fields) -> Amount:
-        """The unit price in the other tax mode. The taxes are those of the whole line."""
+        """The unit price in the other tax mode. Mirakl gives the taxes of the whole line, not of one piece."""
         unit, pieces = Decimal(_needed(line.get("price_unit"))), Decimal(_needed(line.get("quantity")))
         if _amount(line.get("price")) not in (None, unit * pieces):
-            raise InvalidOperation  # so it is not known what the taxes belong to
+            raise InvalidOperation  # then it is not known to which amount the taxes belong
         return Decimal(self._with_tax(unit * pieces, _tax(line.get("taxes"), unit))) / pieces
 
     def _with_tax(self, price: Amount, tax: Amount | None) -> Amount:
@@ -93,7 +94,7 @@ def _needed(value: object) -> Amount:
 
 
 def _sum(amounts: Sequence[object]) -> Amount:
-    """The sum of one amount or more, with every digit. Raises ArithmeticError, also if one is missing."""
+    """The sum of one amount or more, with every digit. Raises ArithmeticError, also if an amount is missing."""
     total = _needed(amounts[0] if amounts else None)
     for one in amounts[1:]:
         total += _needed(one)
@@ -101,8 +102,10 @@ def _sum(amounts: Sequence[object]) -> Amount:
 
 
 def _tax(taxes: object, price: Amount | None) -> Amount | None:
-    """The sum of the taxes in this list. None if Mirakl names none, which does not mean that there is none: many
-    marketplaces leave the taxes to the seller."""
+    """The sum of the taxes in this list. If Mirakl names none, 0 for a price of 0, and None for any other price.
+
+    None means that the tax is not known: many marketplaces leave the taxes to the seller.
+    """
     named = taxes if isinstance(taxes, list) else []
     if not named:
         return 0 if price == 0 else None

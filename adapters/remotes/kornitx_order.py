@@ -28,7 +28,7 @@ class OrderRules:
     tax_mode: str = TAX_INCLUDED
     #: KornitX's shipping method for the code or the label of Mirakl's shipping type.
     shipping_methods: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    #: The alpha-2 code for names of countries that no table knows.
+    #: The alpha-2 code for names or codes of countries that the shop uses. It comes before every table.
     countries: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: The name of the attribute for the code of a custom field; "" leaves the field out.
     custom_fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -219,7 +219,7 @@ def _tax_mode(order: Mapping[str, Any], asked: str, missing: list[str]) -> str:
 
 
 def _lines(order: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every line of the order. One that is no object is an empty object, so that the others keep their places."""
+    """Every line of the order. A line that is not an object becomes an empty one, so the others keep their indexes."""
     lines = order.get("order_lines")
     return [line if isinstance(line, dict) else {} for line in (lines if isinstance(lines, list) else [])]
 
@@ -244,7 +244,7 @@ def _item(
 
 
 def _absent_of_item(item: Mapping[str, Any], line: Mapping[str, Any], required: Collection[str]) -> list[str]:
-    """The names of the fields of the line without which its item cannot be made."""
+    """The names of the line's fields that its item needs and that have no value."""
     sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
     absent = _absent_fields(line, "order_line_additional_fields", required)
     return absent + [source for field, source in sources.items() if not item.get(field)]
@@ -253,8 +253,8 @@ def _absent_of_item(item: Mapping[str, Any], line: Mapping[str, Any], required: 
 def _custom_fields(parent: Mapping[str, Any], field: str, names: Mapping[str, str]) -> list[dict[str, str]]:
     """Mirakl's custom fields as attributes (docs/kornitx.md 4). A field without a value is left out.
 
-    A marketplace often keeps the text of a personalised product in such a field. `names` has the attribute's name for a
-    code, "" for a field that the shop leaves out. The name of any other is `:Mirakl.CODE`.
+    A marketplace often keeps the text of a personalised product in such a field. `names` gives the attribute's name for
+    the code of a field, or "" to leave the field out. A code that is not in `names` gets the name `:Mirakl.CODE`.
     """
     named = [(names.get(code, f":Mirakl.{code}"), value) for code, value in _custom_values(parent, field)]
     return [{"name": name, "value": value} for name, value in named if name]

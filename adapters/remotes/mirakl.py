@@ -33,7 +33,7 @@ from statemachine.facts import Tracking
 log = structlog.get_logger("orderflow.mirakl")
 
 _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
-_INCOMPLETE_CATALOG_SECONDS: Final = 3600.0  # until a catalog of which a part could not be read is read again
+_INCOMPLETE_CATALOG_SECONDS: Final = 3600.0  # how long a catalog without SH21 or SH12 is used
 _MAX_THREAD_PAGES: Final = 20
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ def _checked(operation: str, *, writes: bool) -> Callable[[Reply], Reply]:
 def _parsed(operation: str, model: type[M]) -> Callable[[Reply], M]:
     """Make a function that reads the body of a 2xx answer as `model`, and raises RemoteError for any other answer.
 
-    It raises Retryable if the body is not such a JSON: then a proxy answered, and not Mirakl.
+    The function raises Retryable if a 2xx body does not fit `model`: then a proxy answered, and not Mirakl.
     """
     checked = _checked(operation, writes=False)
 
@@ -187,7 +187,7 @@ class MiraklShop:
         self._clock = clock
         self._order_tax_mode = order_tax_mode
         self._carrier_names = carrier_names
-        self._catalog: tuple[float, Catalog] | None = None  # until when it holds, on the monotonic clock
+        self._catalog: tuple[float, Catalog] | None = None  # until when it is used, on the monotonic clock
         self._catalog_lock = Lock()
 
     def close(self) -> None:
@@ -242,7 +242,10 @@ class MiraklShop:
         return written_by_customer(threads)
 
     def catalog(self) -> Catalog:
-        """The marketplace's settings for shipments. They are read with SH21, SH12 and PC01, at most once a day."""
+        """The marketplace's settings for shipments: SH21, SH12 and PC01.
+
+        They are read at most once a day, or once an hour if SH21 or SH12 could not be read.
+        """
         with self._catalog_lock:
             now = self._clock.monotonic()
             if self._catalog is None or now >= self._catalog[0]:
@@ -251,9 +254,9 @@ class MiraklShop:
             return self._catalog[1]
 
     def _read_catalog(self) -> tuple[Catalog, bool]:
-        """Read the catalog. Returns also whether every part was read.
+        """Read the catalog. Returns also whether SH21 and SH12 were read.
 
-        A part that cannot be read stays empty: that costs the carrier's code, not the shipment.
+        A part that cannot be read stays empty. Then a carrier may go out without its code; the shipment is reported.
         """
         carriers = self._side_read("SH21", "/api/shipping/carriers", _Carriers)
         types = self._side_read("SH12", "/api/shipping/types", _ShippingTypes)

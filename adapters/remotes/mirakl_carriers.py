@@ -17,7 +17,7 @@ class CarrierNames:
     """How one shop names carriers at Mirakl.
 
     `mapped`: for a carrier of the OMS, the code or the label of a registered carrier, or a name that goes out as free
-    text. `other`: the name where the OMS gives none.
+    text. `other`: the name that is sent if the OMS gives none.
     """
 
     mapped: Mapping[str, str] = field(default_factory=dict)
@@ -40,8 +40,8 @@ def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DE
     """The body of OR23 (docs/mirakl.md 5.4, docs/kornitx.md 11.1).
 
     Without a tracking number the carrier is sent as free text, as the OMS names it, if the marketplace allows free
-    text. A registered carrier may need a number. And without a number, only the carrier's name can show in a later
-    read that Mirakl holds this tracking (Tracking.shows).
+    text. This has two reasons: a registered carrier may need a number, and without a number only the carrier's name in
+    a later read shows that Mirakl holds this tracking (Tracking.shows).
 
     Raises Rejected, without a call, for a tracking that Mirakl would refuse.
     """
@@ -59,7 +59,7 @@ def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DE
         fields["carrier_name"] = name
     else:
         raise _refused("CARRIER_UNKNOWN", "the marketplace does not know this carrier and allows no other")
-    needs_url = carrier is None or names.stands_for_others(carrier)  # of any other carrier Mirakl makes the URL
+    needs_url = carrier is None or names.stands_for_others(carrier)  # Mirakl makes the URL of any other
     if needs_url and tracking.url.lower().startswith(("http://", "https://")):
         fields["carrier_url"] = tracking.url
     if tracking.number:
