@@ -130,10 +130,11 @@ class Duplicate(Rejected):
 class AccountFault(RemoteError):
     """The remote refuses the account, not the request.
 
-    So all calls of the account pause, and the failed call does not count as an attempt of its command.
+    So all calls of the account pause, or only those of the operation if `is_of_operation`. The failed call does not
+    count as an attempt of its command.
     """
 
     @property
     def is_of_operation(self) -> bool:
-        """Whether only this operation is refused: the key is known, and lacks the right to it (docs/mirakl.md 2.3)."""
+        """Whether only this operation is refused: the key is known, but lacks the right to it (docs/mirakl.md 2.3)."""
         return self.status == 403

@@ -22,7 +22,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since a fixed moment that has no meaning. The difference of two values is a duration."""
+        """Seconds since an arbitrary fixed moment. The difference of two values is a duration."""
         ...
 
 
@@ -68,7 +68,7 @@ class PartitionOffsets:
     """The offsets of one partition: the records that the log has, and the group's commit."""
 
     first: int  # the oldest offset that the log still has
-    end: int  # one more than the newest offset
+    end: int  # the offset after the last record that can be read; in Kafka the last stable offset
     log_id: str = ""  # the topic's id in Kafka; a recreated topic has another id. "" if the log has no such ids
     committed: int | None = None  # the offset that the group committed last; None if it committed nothing
 
@@ -187,7 +187,7 @@ class CustomerMessages:
     """What the customer wrote about an order (M11)."""
 
     texts: tuple[str, ...] = ()  # topics and messages, oldest first, as plain text
-    has_attachments: bool = False  # some message has a file, which the OMS does not get
+    has_attachments: bool = False  # at least one message has a file, which the OMS does not get
 
 
 class Marketplace(Protocol):
@@ -218,7 +218,7 @@ class Marketplace(Protocol):
         ...
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01, read at most once a day.
+        """SH21, SH12 and PC01, read at most once a day, or once an hour if SH21 or SH12 could not be read.
 
         If the shop may not call PC01, the catalog says that any carrier may be named as free text.
         """
@@ -264,7 +264,7 @@ class Oms(Protocol):
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         """Build the bytes that `import_order` sends for an order of OR11 and its customer's messages.
 
-        Only the lines in `quantities` go out, each with these pieces; None if Mirakl names no number.
+        Only the lines in `quantities` go out, each with this number of pieces, or None if Mirakl names no number.
         The same arguments give the same bytes. No call is made. Raises Unimportable if the order lacks values that the
         OMS requires, Unreadable if `order` is not JSON.
         """
@@ -273,8 +273,8 @@ class Oms(Protocol):
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
         """Send exactly these bytes. Returns the orders that the OMS made of the order, at least one.
 
-        Raises RemoteError: Duplicate if the OMS already holds an order with this external_ref, OutcomeUnknown if its
-        answer shows no order with it.
+        Raises RemoteError: Duplicate if the OMS already holds an order with this external_ref, OutcomeUnknown if the
+        answer shows no order with this external_ref.
         """
         ...
 
