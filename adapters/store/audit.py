@@ -1,4 +1,4 @@
-"""Who changed a switch, an offset or a dead letter, when and why. Rows are never deleted."""
+"""Who changed a switch, an offset, a dead letter or an account at Mirakl, when and why. Rows are never deleted."""
 
 from datetime import datetime
 

@@ -36,7 +36,7 @@ def insert_rows(
 ) -> None:
     """Insert all rows with one statement; `on_conflict` adds its ON CONFLICT clause.
 
-    On PostgreSQL a row in arrays costs a fifth of a row with a statement of its own.
+    On PostgreSQL this takes a fifth of the time of one statement for each row.
     """
     if not rows:
         return
@@ -71,7 +71,8 @@ def in_pairs(
 ) -> sa.ColumnElement[bool]:
     """The condition that two columns hold one of these pairs of values.
 
-    For pairs alone, SQLite uses no index and reads the whole table. So its condition has the values of `first` as well.
+    With a condition on pairs alone, SQLite uses no index and reads the whole table. So on SQLite the condition has the
+    values of `first` as well.
     """
     ordered = sorted(pairs)
     if tx.is_sqlite:

@@ -17,8 +17,8 @@ from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
 
-#: The default time for which a command belongs to the worker that claimed it. The configuration has to keep this time
-#: at three times the timeout of a call, or more, so that the call ends before the lease.
+#: The default time for which a command belongs to the worker that claimed it. The configuration has to set at
+#: least three times the longest timeout of a call, so that the call ends before the lease.
 LEASE: Final = timedelta(seconds=90)
 
 
@@ -115,7 +115,7 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
 def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
     """Give an import of a later round the payload that an earlier round may have sent to the OMS already.
 
-    The OMS may hold the order from then, so the later round must send the same bytes (docs/kornitx.md 7).
+    The OMS may hold the order since that round, so the later round must send the same bytes (docs/kornitx.md 7).
     """
     c, earlier = s.commands.c, s.commands.alias("earlier")
     tried = (earlier.c.order_key == c.order_key, earlier.c.kind == CommandKind.IMPORT, earlier.c.maybe_sent)
@@ -195,9 +195,9 @@ def lease(
     give_up_at: datetime | None = None,
     paused: Collection[PausedKind] = (),
 ) -> bool:
-    """Claim a command with one conditional update (docs/rules.md 13). `give_up_at` None: the stored time stays.
-    `paused`: as for the `claimable` that found the command.
+    """Claim a command with one conditional update (docs/rules.md 13).
 
+    `give_up_at` None: the stored time stays. `paused` has to be the value with which `claimable` found the command.
     Returns False if the command is not free any more, or if another command of its order goes first.
     """
     c = s.commands.c
@@ -258,8 +258,8 @@ def _waits_for_another(now: datetime, paused: Collection[PausedKind] = ()) -> sa
     """The condition that another command of the order goes first.
 
     The leased command of an order goes first, even if its lease has run out (docs/rules.md 12). If no command is
-    leased, the oldest one goes first. One of another kind that is in back-off, or paused, holds nothing: the plan says
-    which calls wait for each other (plan.py).
+    leased, the oldest one goes first. A command of another kind that is in back-off, or paused, does not go first: the
+    plan says which calls wait for each other (plan.py).
     """
     c, other = s.commands.c, s.commands.alias("other")
     can_go = other.c.next_at <= now

@@ -24,9 +24,9 @@ class Waiting:
 class StoredCounts:
     """Counts of what is stored. All of them show the same moment."""
 
-    in_state: Mapping[tuple[str, str], Waiting]  # by shop and state; waiting since it entered the state
+    in_state: Mapping[tuple[str, str], Waiting]  # by shop and state; waiting since the order entered it
     attention: Mapping[tuple[str, str], Waiting]  # by shop and reason
-    commands: Mapping[str, Waiting]  # open or leased, by kind; waiting since it was due
+    commands: Mapping[str, Waiting]  # open or leased, by kind; waiting since it was opened
     dead_letters: Mapping[tuple[str, str], int]  # open, by source and reason
     outbox: Mapping[str, Waiting]  # not published yet, by topic
 

@@ -13,13 +13,13 @@ from adapters.store.headers_json import headers_from_json, headers_to_json
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store, Transaction
 
-#: Reasons besides those of UnreadableReason: a record that can be read, but not applied; one that the log cannot take.
+#: Reasons besides those of UnreadableReason: the record can be read, but not applied; the log does not take the record.
 NOT_APPLICABLE: Final = "not_applicable"
 TOO_LARGE: Final = "too_large"
-#: Of a record of a shop of which too much was dead-lettered. The detail says why the record cannot be used.
+#: The reason for an unusable record of a shop that is beyond its DeadLetterLimit. The detail says why it is unusable.
 SET_ASIDE: Final = "set_aside"
 
-#: How a dead letter came, if not from a topic: as an order of a poll, or as a callback of the OMS.
+#: How a dead letter came if it did not come from a topic: as an order of a poll, or as a callback of the OMS.
 POLL: Final = "poll"
 CALLBACK: Final = "callback"
 
@@ -61,7 +61,7 @@ class StoredDeadLetter(DeadLetter):
 
 
 def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
-    """Store these. If the same bytes came before for the same reason, their row counts them and is open again."""
+    """Store these. If the same bytes came before for the same reason, their row counts one more, and is open again."""
     values = [
         dict(
             source=each.source,
@@ -123,8 +123,10 @@ def newest(store: Store, limit: int = 100) -> list[StoredDeadLetter]:
 
 
 def set_aside(store: Store, owner: str) -> list[int]:
-    """Return the ids of the open dead letters that were set aside, the oldest first. `owner`: what their keys begin
-    with, a shop's name or its company in the OMS."""
+    """Return the ids of an owner's open dead letters that were set aside, the oldest first.
+
+    `owner` is the part of the record's key before the colon: a shop's name, or its company in the OMS.
+    """
     c = s.dead_letters.c
     prefix = f"{owner}:".encode()
     mine = sa.func.substr(c.record_key, 1, len(prefix)) == prefix

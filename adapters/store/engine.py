@@ -25,7 +25,7 @@ BUSY_SECONDS: Final = 15
 STATEMENT_SECONDS: Final = 60
 LOCK_SECONDS: Final = 30
 IDLE_SECONDS: Final = 60
-#: A connection to a server that answers nothing any more is closed after this time.
+#: A connection is closed if the server has not answered for this time.
 SILENT_SECONDS: Final = 20
 CONNECT_SECONDS: Final = 5
 #: The number of the advisory lock that lets one process migrate at a time. No other program may use this number.

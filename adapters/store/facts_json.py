@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from statemachine.facts import Decision, Facts, Snapshot
 
-#: The stored name of each field whose name in Python is another one.
+#: The stored name of each field that has another name in Python.
 _STORED_NAMES: Final[Mapping[Any, Mapping[str, str]]] = {
     Facts: {"decisions": "acts"},
     Snapshot: {"digest": "content"},

@@ -49,14 +49,17 @@ def check(tx: Transaction, lease: Lease) -> None:
 
 
 def release(tx: Transaction, lease: Lease) -> None:
-    """End a lease now, so that the next holder need not wait for its end. The row stays, and keeps its token."""
+    """End a lease now, so that the next holder need not wait until it runs out. The row stays, and keeps its token."""
     c = s.leases.c
     mine = (c.name == lease.name, c.holder == lease.holder, c.token == lease.token)
     tx.execute(sa.update(s.leases).where(*mine).values(holder="", until=EPOCH))
 
 
 def revoke(tx: Transaction, name: str) -> None:
-    """End a lease against its holder: its next write under the lease raises Fenced. It may take the lease again."""
+    """End a lease that another process holds. Its next write under the lease raises Fenced.
+
+    The other process may take the lease again.
+    """
     tx.execute(sa.update(s.leases).where(s.leases.c.name == name).values(holder="", until=EPOCH))
 
 

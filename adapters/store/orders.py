@@ -188,8 +188,8 @@ def of_shop(store: Store, shop: str, order_ids: Sequence[str]) -> list[OrderRow]
 def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> list[str]:
     """Ids of at most `limit` orders whose `read_after` has passed.
 
-    Orders that a read has shown come first, the longest waiting at the head. Orders that only the OMS knows come last,
-    so that they do not keep the others from being read (docs/rules.md 5).
+    Orders that a read has shown come first. Orders that only the OMS knows come last, so that they do not delay the
+    others (docs/rules.md 5). In both groups the order that has waited longest comes first.
     """
     c = s.orders.c
     first = (c.content == "", c.read_after)

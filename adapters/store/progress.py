@@ -1,6 +1,6 @@
 """The next offset to apply of each partition, moved in the transaction that applies the records.
 
-This row decides where a consumer reads on. The commit in Kafka is only a hint.
+This row decides where a consumer starts to read. The commit in Kafka is only a hint.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ class Progress:
     """How far a partition was applied, as stored (schema.progress)."""
 
     position: int  # the next offset to apply
-    log_id: str = ""  # of the topic that `position` belongs to
-    excused_commit: int = 0  # a commit in Kafka up to here does not show that the store was restored
+    log_id: str = ""  # the id of the topic that `position` belongs to
+    excused_commit: int = 0  # a commit up to here is no sign that an older store was restored
     was_shorter: bool = False  # the log was seen to end before `position`; it may have grown since
 
     def counts_in(self, log_id: str) -> bool:
@@ -46,7 +46,7 @@ def begin(
 ) -> dict[Partition, Progress]:
     """Lock the row of each partition, by topic and partition, and return them.
 
-    A missing row is inserted first. It begins at the log's first offset.
+    A missing row is inserted first, with the log's first offset.
     """
     c = s.progress.c
     rows = [

@@ -43,7 +43,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 def member(words: type[Word], text: str) -> Word:
-    """Return the member of an enum that is stored as `text`. A text that only a newer version knows is returned."""
+    """Return the member of an enum that is stored as `text`. A text of a newer version is returned as it is."""
     return cast(Word, words._value2member_map_.get(text, text))
 
 
@@ -80,8 +80,8 @@ _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def is_live(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
     """The condition that a command is open or leased.
 
-    The values are literals of the SQL and not parameters: a database uses a partial index only if the statement holds
-    the condition of the index, and a parameter hides that.
+    The values are literals of the SQL and not parameters. A database uses a partial index only if a statement has
+    the condition of the index, which it cannot see in a parameter.
     """
     return c["state"].in_([sa.literal_column("'open'"), sa.literal_column("'leased'")])
 
@@ -109,8 +109,8 @@ orders = sa.Table(
     sa.Column("attention", sa.Text, nullable=False),  # JSON [[reason, detail, since]]
     sa.Column("content", sa.Text, nullable=False),  # digest of the newest snapshot; "" before the first
     sa.Column("read_after", Instant),  # a read that began later is published even if nothing changed
-    # Plan.wakes_at: then an event of the clock is due. Null: time alone changes nothing, or a version before wrote the
-    # row; housekeeping plans every open order again when it starts, and fills it.
+    # Plan.wakes_at: the instant at which an event of the clock is due. Null if time alone changes nothing, or if an
+    # older version wrote the row. Housekeeping fills it when it plans every open order again.
     sa.Column("wake_at", Instant),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
@@ -144,7 +144,7 @@ snapshots = sa.Table(
     "snapshots",
     metadata,
     _order_key(),
-    sa.Column("content", sa.Text, nullable=False),  # the digest of the bytes
+    sa.Column("content", sa.Text, nullable=False),  # the digest of the order's canonical JSON
     sa.Column("body", sa.LargeBinary, nullable=False),  # zlib
     sa.Column("received_at", Instant, nullable=False),
     sa.PrimaryKeyConstraint("order_key", "content"),
@@ -174,7 +174,7 @@ journal = sa.Table(
     sa.UniqueConstraint("order_key", "version"),
 )
 
-#: Calls to make. The unique constraint is over what a call is for, so that one need never leads to two calls.
+#: Calls to make. The columns of the unique constraint say what a call is for, so one need never leads to two calls.
 commands = sa.Table(
     "commands",
     metadata,
@@ -228,7 +228,7 @@ shops = sa.Table(
     sa.UniqueConstraint("endpoint", "shop_id"),
 )
 
-#: What a person changed, when and why. No row is ever deleted.
+#: What a person, or the check of the account, changed, when and why. No row is ever deleted.
 audit = sa.Table(
     "audit",
     metadata,
@@ -260,7 +260,7 @@ progress = sa.Table(
     sa.Column("group_name", sa.Text, nullable=False),
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("log_id", sa.Text, nullable=False, server_default=""),  # the topic's id; a recreated topic has another
-    # From `offsets reset`: a commit in Kafka up to this offset does not show that the store was restored.
+    # From `offsets reset`: a commit in Kafka up to this offset is no sign that an older store was restored.
     sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),
     # The log was once seen to end before `position`.
     sa.Column("was_shorter", sa.Boolean, nullable=False, server_default=sa.false()),

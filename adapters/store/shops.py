@@ -12,7 +12,7 @@ from adapters.store import bulk, cursors
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 
-#: Stands among the paused groups of a shop whose key belongs to another shop (consumer/account_check.py).
+#: This word is among the paused groups of a shop whose key belongs to another shop (consumer/account_check.py).
 WRONG_ACCOUNT: Final = "wrong-account"
 
 
@@ -38,11 +38,13 @@ class Switches:
 
 
 def bind(tx: Transaction, name: str, endpoint: str, shop_id: int, *, effects: bool | None, now: datetime) -> None:
-    """Bind a shop's name to its account. `effects` None: a stored shop keeps them, a new shop starts with effects off.
+    """Bind a shop's name to its account.
+
+    `effects` None: a stored shop keeps its switch, a new shop starts with effects off.
 
     Raises ConfigError if the account is bound to another name, because each of its orders would be imported twice.
-    Raises ConfigError if the name is bound to another account and has orders. Without orders the name is bound again,
-    because the first account was a typo.
+    Raises ConfigError if the name is bound to another account and has orders. A name without orders is bound to the new
+    account, because the first one was a typo.
     """
     c = s.shops.c
     new = dict(name=name, endpoint=endpoint, shop_id=shop_id, effects=bool(effects), first_seen_at=now)
@@ -80,13 +82,13 @@ def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects
 
 
 def poll_begins(store: Store, shop: str, at: datetime) -> None:
-    """Keep that a poll of the shop begins at `at`. Raises StoreUnavailable."""
+    """Store that a poll of the shop begins at `at`. Raises StoreUnavailable."""
     with store.transaction() as tx:
         tx.execute(sa.update(s.shops).where(s.shops.c.name == shop).values(poll_began_at=at))
 
 
 def poll_began_at(store: Store, shop: str) -> datetime | None:
-    """Return when the last poll of the shop began, also one that failed. None: none has begun."""
+    """Return when the last poll of the shop began, also one that failed. None if none has begun."""
     with store.reading() as connection:
         return connection.execute(sa.select(s.shops.c.poll_began_at).where(s.shops.c.name == shop)).scalar()
 

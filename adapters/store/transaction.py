@@ -1,4 +1,4 @@
-"""The store and its transactions. Every statement on the database is executed by one of the two.
+"""The store and its transactions, through which every statement on the database is executed.
 
 `Store.transaction()` gives a Transaction, which the modules of the tables write through; `Store.reading()` gives a
 connection for reads. All transactions take their locks in one order: progress by topic and partition, leases and
@@ -24,7 +24,7 @@ class Transaction:
 
 
 class Store:
-    """The database of one service. Any thread may call."""
+    """The database of one service. Any thread may use it."""
 
     def __init__(
         self,

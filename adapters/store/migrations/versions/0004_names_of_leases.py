@@ -2,9 +2,9 @@
 
 If the lease of a shop had two names, two processes could poll the shop at the same time. So the rows are renamed, and
 from then on a constraint refuses the old names. A poller of the previous version fails when it next renews its lease
-(`loop_broken`, IntegrityError), and its run ends without a new cursor. A new poller takes the lease over when it ends,
-after 30 s by default. Processes of the previous version with other roles
-go on, but are not ready any more: `/ready` compares the revision.
+(`loop_broken`, IntegrityError), and its run ends without a new cursor. A new poller takes the lease over when it runs
+out, after 30 s by default. Processes of the previous version with other roles go on, but are not ready any more:
+`/ready` compares the revision.
 """
 
 from typing import Literal
