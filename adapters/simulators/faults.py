@@ -61,7 +61,7 @@ class Fault:
     order_id: str | None = None
     hold_seconds: float = 1.0
     retry_after_seconds: int = 1
-    status: int = 200  # this and the next one: of an answer
+    status: int = 200  # with `content`, for the kinds answer and answer_after
     content: str = ""
     released: threading.Event = field(default_factory=threading.Event, repr=False)
 

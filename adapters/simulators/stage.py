@@ -38,13 +38,13 @@ class Life:
     shipped_by: str | None  # as Effect.by; None: the order is not shipped
     last_tracking: str | None  # the number that Mirakl shows at the end
     goods: tuple[tuple[str, int], ...] = ()  # (line id, pieces) that have to be in the OMS, and no others
-    tells: tuple[str, ...] = ()  # the next ones as in Story
+    tells: tuple[str, ...] = ()  # as in Story, like `attributes`
     attributes: tuple[str, ...] = ()
     refused_by: str | None = None  # as Effect.by; None: orderflow does not refuse it
 
 
 class Desk(Protocol):
-    """The person who works with orderflow: reads what it says of an order, and decides."""
+    """The person who works with orderflow: reads the attention reasons of an order, and decides."""
 
     def reasons(self, shop: str, order_id: str, /) -> Collection[str]:
         """Return the reasons for which orderflow shows the order to a person now."""

@@ -1,4 +1,4 @@
-"""Stories of what Mirakl shows or answers beside the ordinary: states, dates, pages, refused reads, messages."""
+"""Stories of unusual answers of Mirakl: states, dates, pages, refused reads, messages; and of decisions of a person."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -107,7 +107,7 @@ def _too_deep(stage: Stage) -> Script:
 
 
 def _faulty(*faults: Fault, of_order: bool = True) -> Callable[[Stage], Script]:
-    """Make a script: these faults, then a plain life. `of_order`: they hit the calls about this order alone."""
+    """Make a script: a plain life with these faults. `of_order`: the faults affect only the calls about this order."""
 
     def script(stage: Stage) -> Script:
         for one in faults:
@@ -225,13 +225,13 @@ MIRAKL: Final[dict[str, Story]] = {
     "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",)),
     # Until the acceptance, last_updated_date is more than a year ahead.
     "dated_ahead": Story(_dated_ahead),
-    # Mirakl shows the order no longer. Orderflow tells it after a day.
+    # Mirakl stops showing the order. After a day the order is on the attention list.
     "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone_from_mirakl",)),
     # The members of the order's JSON have another order in every read.
     "shuffled": Story(_shuffled),
     # Mirakl gives ten orders a page, however many are asked for.
     "page_of_ten": Story(_page_of_ten),
-    # The order is nested too deep to be read for three seconds, in pages of good ones.
+    # For three seconds the order's JSON is nested too deeply to be read. The other orders of its pages can be read.
     "too_deep": Story(_too_deep),
     # Three pages begin with a byte order mark.
     "byte_order_mark": Story(_faulty(Fault("OR11", "bom", 3), of_order=False)),
@@ -239,9 +239,9 @@ MIRAKL: Final[dict[str, Story]] = {
     "null_orders": Story(
         _faulty(Fault("OR11", "answer", 2, content='{"orders": null, "total_count": 0}'), of_order=False),
     ),
-    # Mirakl fails at the tracking of the order, which is shipped without. The tracking follows when Mirakl works again.
+    # OR23 fails, so the order is shipped without tracking. The tracking is sent when OR23 works again.
     "tracking_keeps_failing": Story(_tracking_keeps_failing, marketplaces=("alpha",), tells=("retrying",)),
-    # The catalogues cannot be read with this key: carriers go out as free text.
+    # SH21 and SH12 are refused, so carriers go out as free text.
     "catalogue_refused": Story(
         _faulty(
             Fault("SH21", "answer", 2, status=403, content=_NO_CODE),
@@ -252,7 +252,7 @@ MIRAKL: Final[dict[str, Story]] = {
     # A gateway answers 404 or 423 for a while.
     "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>"))),
     "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>"))),
-    # The messages of the order are refused for a while: the import waits for them.
+    # M11 refuses the messages of the order for a while, and the import waits for them.
     "messages_403": Story(
         _messages_refused(403), messages=True, attributes=(":MiraklOrderMessage",), waits_for="three minutes of pauses"
     ),

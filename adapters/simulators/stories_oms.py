@@ -1,4 +1,4 @@
-"""Stories of what the OMS answers and reports beside the ordinary."""
+"""Stories of unusual answers and reports of the OMS."""
 
 import json
 from collections.abc import Callable
@@ -157,7 +157,10 @@ def _answer_shows_less(pieces: int | None, **more: Any) -> Story:
 
 
 def _rejected(kind: str, words: str, act: str) -> Story:
-    """Make a story: the OMS refuses the import in these words, without or with the effect, and a person acts."""
+    """Make a story: the OMS refuses the import in these words, and a person acts.
+
+    `kind` "answer": the OMS has not stored the order. "answer_after": it has.
+    """
     reason = "import_rejected"
 
     def script(stage: Stage) -> Script:
@@ -218,12 +221,12 @@ OMS: Final[dict[str, Story]] = {
     ),
     # The OMS cancels the order and makes it again under a new id.
     "made_again": Story(_made_again, tells=("oms_canceled",)),
-    # The goods leave and the OMS reports nothing: a person vouches for it.
+    # The goods leave, and the OMS reports nothing. A person confirms that they were sent.
     "sent_without_report": Story(
         _sent_without_report,
         trackings=0,
         keeps_tracking=None,
-        marketplaces=("alpha",),  # beta wants a number
+        marketplaces=("alpha",),  # one shipping type of beta needs a number
     ),
     # The OMS holds the order for a while, or has a question.
     "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",)),
@@ -239,11 +242,11 @@ OMS: Final[dict[str, Story]] = {
     "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",)),
     # The answer to the import shows one line of two.
     "answer_shows_fewer_lines": _answer_shows_less(None, lines=(2, 2)),
-    # The OMS says that something else exists already. A person asks again.
+    # The OMS refuses the import, because the customer exists already. A person lets the import be tried again.
     "customer_exists": _rejected("answer", "A customer with this email already exists", "retry"),
     # The answer to the import shows one piece of three.
     "answer_shows_other_pieces": _answer_shows_less(1, adjust=three_pieces),
-    # The OMS refuses the import, and holds the order all the same. A person says so.
+    # The OMS refuses the import, but holds the order. A person marks it as handled.
     "handled": _rejected("answer_after", "Something went wrong", "handled"),
     # Reports without dates: number A, then B, then A again.
     "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0),

@@ -1,6 +1,6 @@
 """The stories: what customers, operators and the OMS do to an order, one generator for each kind of life.
 
-The ordinary ones are here; those of trouble are in stories_mirakl.py, stories_withdrawn.py and stories_oms.py.
+Ordinary lives are here. Unusual ones are in stories_mirakl.py, stories_withdrawn.py and stories_oms.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -164,7 +164,7 @@ def _canceled_after_import(stage: Stage) -> Script:
     yield stage.pause(0.5, 2.0)
     stage.mirakl.cancel(stage.order_id, by="marketplace", reason="OPERATOR_DECISION")
     yield stage.pause(0.5, 2.0)
-    if stage.life.number % 2:  # for the other orders the OMS reports nothing more
+    if stage.life.number % 2:  # of the orders with an even number, the OMS reports nothing more
         stage.oms.cancel(stage.order_id, stage.company_ref_id)
 
 
@@ -263,7 +263,7 @@ ORDINARY: Final[dict[str, Story]] = {
     "line_refused": Story(_line_refused, lines=(2, 4), accepted_by="person", adjust=_refuse_last),
     # The customer cancels one line during the debit.
     "line_canceled": Story(_line_canceled, lines=(2, 3), goods=_all_but_second),
-    # The seller does not know a SKU, so nobody accepts the order, and Mirakl refuses it at the deadline.
+    # The seller does not know a SKU, so the order is not accepted, and Mirakl refuses it at the deadline.
     "unknown_sku": Story(
         _unknown_sku,
         marketplaces=("beta",),
@@ -317,7 +317,7 @@ ORDINARY: Final[dict[str, Story]] = {
     "tracking_comes_late": Story(_tracking_comes_late, marketplaces=("beta",), shipping_type=1),
     # A carrier that is not registered at Mirakl, sent as free text.
     "unknown_carrier": Story(_unknown_carrier),
-    # Status 8 has one number. After shipping, 64 has another number and a newer dispatch time, so this number stays.
+    # Status 8 has one number. After shipping, 64 has another number and a newer dispatch time, so the second one stays.
     "tracking_corrected": Story(_tracking_corrected, trackings=2),
     # The same notification twice.
     "notified_twice": Story(_notified_twice),

@@ -1,4 +1,4 @@
-"""Stories of orders of which less is owed than was ordered: canceled, refunded, or sent by somebody else."""
+"""Stories of orders whose seller owes less than was ordered: parts are canceled, refunded, or sent by somebody else."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,7 +124,7 @@ def _centre_comes_back(stage: Stage) -> Script:
 
 
 def _withheld(stage: Stage) -> Script:
-    stage.mirakl.withheld.add(stage.order_id)  # before it arrives
+    stage.mirakl.withheld.add(stage.order_id)  # before the order arrives
     yield from _not_ours(stage)
     changes.withhold(stage.mirakl, stage.order_id, False)
     yield from stage.produced()

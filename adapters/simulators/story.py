@@ -32,12 +32,12 @@ class Story:
     shipped_by: str | None = "api"
     #: Returns the lines of this life, from the marketplace's name and the lines of a plain life.
     adjust: Callable[[str, list[Line]], list[Line]] = field(default=lambda _, lines: lines)
-    #: Returns how many pieces of each line have to be in the OMS, by the line's index. Default: all of the open lines.
+    #: Returns how many pieces of each line the OMS has to get, by the line's index. The default is all open lines.
     goods: Callable[[Sequence[Line]], Mapping[int, int]] = field(default=all_of)
     tells: tuple[str, ...] = ()  # the reasons that orderflow has to give to a person at some time
     attributes: tuple[str, ...] = ()  # names of attributes that the OMS has to get
     fields: Mapping[str, Any] = field(default_factory=dict)  # fields of the order in OR11 that differ from a plain one
-    #: Why the default run of the demo does not have the story; empty if it has.
+    #: Why the default run of the demo leaves the story out; empty if the run has the story.
     waits_for: str = ""
 
 

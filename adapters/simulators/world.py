@@ -26,9 +26,9 @@ def make_lives(
     marketplaces: Sequence[Marketplace] = (ALPHA, BETA),
     stories: Mapping[str, Story] = DEFAULT_RUN,
 ) -> list[Life]:
-    """Make the lives: the same ones for the same arguments. From 150 orders on, every story occurs.
+    """Make the lives. The same arguments give the same lives. From 150 orders on, every story occurs.
 
-    Half of many orders are plain, and at least a fifth of few.
+    From 200 orders on, half of the lives are plain. With fewer orders at least a fifth are plain.
     """
     chance = random.Random(seed)
     special = [name for name in stories if name != "plain"]
@@ -37,7 +37,7 @@ def make_lives(
     others = max(orders // 2, min(len(special), orders * 4 // 5))
     names = ["plain"] * (orders - others) + [next(turns) for _ in range(others)]
     chance.shuffle(names)
-    spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s; other numbers in proportion
+    spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s, 400 within 70 s
     lives = []
     for number, name in enumerate(names):
         # If none of these marketplaces has the story, the life is a plain one.

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from adapters.simulators.mirakl.model import ApiError, Json, Marketplace, stamp
 
-#: The texts that A02 can set, and where A01 shows them: in the account itself, or in its contact informations.
+#: The texts that A02 can set, and where A01 shows them: in the account itself, or in its `contact_informations`.
 _TEXTS: Final = ("closed_from", "closed_to", "description", "recycling_policy", "return_policy", "shipping_country")
 _CONTACTS: Final = ("email", "fax", "web_site")
 _NEVER_NULL: Final = ("email", "shop_name")

@@ -19,7 +19,7 @@ from adapters.simulators.mirakl import catalog
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.mirakl.model import ApiError, Call, Json
 
-#: Answers one operation: from the request and its body.
+#: Answers one operation. Takes the request and its body.
 _Handler = Callable[[Request, bytes], Response]
 
 

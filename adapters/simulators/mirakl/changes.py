@@ -107,7 +107,7 @@ def set_centre(simulator: MiraklSimulator, order_id: str, centre: str) -> None:
 
 
 def withhold(simulator: MiraklSimulator, order_id: str, withheld: bool = True) -> None:
-    """Set `can_shop_ship` of the order to false, or let it follow from the state again."""
+    """Set `can_shop_ship` of the order to false. `withheld` False: let it follow from the state again."""
     with simulator.lock:
         (simulator.withheld.add if withheld else simulator.withheld.discard)(order_id)
         simulator.change(order_id, "withheld" if withheld else "given_back", "marketplace", lambda _: None)

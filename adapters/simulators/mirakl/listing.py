@@ -46,7 +46,7 @@ class Listing:
         self._now = now
         self._listed: dict[str, _Listed] = {}
         self._by_creation: list[_Listed] = []
-        self._reads = 0  # of shuffled orders
+        self._reads = 0  # how often a shuffled order was read
 
     def show(self, order: Json, now: datetime, *, with_address: bool) -> None:
         """Show the order as it is now. If visibility_lag_seconds is set, OR11 shows it only after this time."""
@@ -56,7 +56,7 @@ class Listing:
             listed = self._listed[order["order_id"]] = _Listed(order["order_id"], [version])
             insort(self._by_creation, listed, key=_by_creation)
             return
-        # With a lag, OR11 needs older versions: all younger than the lag, and the newest one of the others.
+        # With a lag, OR11 needs all versions that are younger than the lag, and the newest one of the others.
         horizon = now - timedelta(seconds=self._knobs.visibility_lag_seconds)
         newer = [old for old in listed.versions if old.since > horizon]
         old_enough = listed.versions[: len(listed.versions) - len(newer)]
@@ -103,11 +103,11 @@ class Listing:
         return Response(content, media_type="application/json", headers=headers)
 
     def remove(self, order_id: str) -> None:
-        """Show the order no longer."""
+        """Stop showing the order."""
         self._by_creation.remove(self._listed.pop(order_id))
 
     def _written(self, order_id: str, version: _Version) -> bytes:
-        """Return the order's bytes. Those of a shuffled order are other bytes in every read, with the same content."""
+        """Return the order's bytes. A shuffled order has other bytes in every read, with the same content."""
         if order_id not in self._knobs.shuffled:
             return version.body
         self._reads += 1

@@ -189,7 +189,7 @@ class MiraklSimulator:
             return True
 
     def remove(self, order_id: str) -> None:
-        """Show the order no longer: Mirakl answers as if it had never had it."""
+        """Stop showing the order. Mirakl then answers as if the order had never existed."""
         with self.lock:
             self._note(self._records[order_id], "removed", "marketplace")
             del self._records[order_id]

@@ -16,8 +16,8 @@ import httpx
 
 from adapters.simulators.oms.model import NO_DATE, NO_MOMENT, STATUS_NAMES, Json, OmsKnobs, OmsOrder, Part, Shipment
 
-#: Sends a notification, from URL, headers and body, and returns the answer's status. A failure raises OSError or an
-#: error of httpx.
+#: Sends a notification. Takes its URL, headers and body, and returns the answer's status. Raises OSError or an error of
+#: httpx if no answer came.
 Send = Callable[[str, dict[str, str], bytes], int]
 
 RETRIES = 5  # how often a notification is sent again if it is not answered with 2xx
@@ -34,7 +34,7 @@ class Notification:
     due: datetime
     attempts: int = 0
     delivered: bool = False
-    lost: bool = False  # every attempt failed, and no other follows
+    lost: bool = False  # every attempt failed, and there is no further one
 
 
 def send_by_http() -> Send:
@@ -70,7 +70,7 @@ class Callbacks:
     ) -> None:
         """Queue a report of the part's status, with new parcels and cancellations, if the seller has a callback URL.
 
-        The report is sent once for each of `delays`, after so many seconds. `edit` may change it before.
+        The report is sent once for each of `delays`, after this number of seconds. `edit` may change the report first.
         """
         url = order.fields.get("status_callback_url") or order.company.callback_url
         if not url:

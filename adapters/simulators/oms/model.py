@@ -40,7 +40,7 @@ class OmsCompany:
 class OmsKnobs:
     """Settings for behaviour of KornitX that is not known (docs/kornitx.md 12), and faults to inject."""
 
-    duplicate_code: int = 990001  # invented, as is the next one: KornitX's own codes are not known
+    duplicate_code: int = 990001  # invented, like rate_limit_code: KornitX's own codes are not known
     rate_limit_code: int = 990002
     requests_per_hour: int | None = None
     requests_per_day: int | None = None
@@ -59,7 +59,7 @@ class Shipment:
     tracking: str = ""
     lines: tuple[tuple[str, int], ...] = ()  # (our line id, quantity)
     dispatched_at: datetime | None = None  # None: shown as a zero date
-    tracking_url: str | None = None  # None: the payload has no such field, as older payloads
+    tracking_url: str | None = None  # None: the payload has no such field, as in older payloads
 
 
 @dataclass(slots=True)

@@ -182,8 +182,8 @@ class OmsSimulator:
 
         `shipments` None: one parcel for each part, with all that is left of it. `shipments` []: only the status is set.
         For a partial dispatch, give shipments and a status other than 8. `part`: the index of one part; None for all.
-        The first notification is sent after `delay_seconds`, and `times` notifications in all,
-        `repeat_after_seconds` apart. `edit` may change what is reported.
+        There are `times` notifications, `repeat_after_seconds` apart. The first one is sent after `delay_seconds`.
+        `edit` may change what is reported.
         """
         with self.lock:
             order = self.order(external_ref, company_ref_id)
