@@ -44,7 +44,7 @@ def instant(value: object) -> datetime | None:
 
 
 def local_instant(value: object) -> datetime | None:
-    """Read an ISO 8601 date-time. Without an offset it has no time zone. None for anything else."""
+    """Read an ISO 8601 date-time. One without an offset gets no time zone. None for anything else."""
     if not isinstance(value, str):
         return None
     try:
@@ -54,7 +54,7 @@ def local_instant(value: object) -> datetime | None:
 
 
 def in_zone(at: datetime, zone: tzinfo) -> datetime | None:
-    """Convert a date-time to UTC; without an offset it is a time of `zone`. None at the edges of the calendar."""
+    """Convert a date-time to UTC; without an offset it is a time of `zone`. None outside of Python's calendar."""
     try:
         return (at.replace(tzinfo=zone) if at.tzinfo is None else at).astimezone(UTC)
     except (ValueError, OverflowError):

@@ -127,7 +127,7 @@ def build_order(
 
 def _fields_of_any_order() -> Json:
     return {
-        "can_cancel": False,  # the simulator sets this field and the next one
+        "can_cancel": False,  # the simulator sets it, and can_shop_ship
         "can_shop_ship": False,
         "customer_directly_pays_seller": False,
         "delivery_date": None,

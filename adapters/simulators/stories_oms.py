@@ -112,7 +112,7 @@ def _stands_still(status: int, reason: str) -> Callable[[Stage], Script]:
 
 
 def _answer_once(stage: Stage, kind: str, status: int, answer: object) -> None:
-    """Answer the first POST of the order like this, and the next ones as always."""
+    """Answer the first POST of the order with this status and answer, and later ones as usual."""
     content = json.dumps(answer)
     stage.oms.knobs.faults.append(Fault("order", kind, 1, stage.order_id, status=status, content=content))
 

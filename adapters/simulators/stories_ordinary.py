@@ -118,7 +118,7 @@ def _two_parcels_reversed(stage: Stage) -> Script:
 
 
 def _dispatch_before_answer(stage: Stage) -> Script:
-    # The answer is held for less than the caller's timeout, so the caller gets it, but after the event.
+    # The fault holds the answer for less than the caller's timeout. So the caller gets it, but only after the event.
     slow = Fault("order", "slow", order_id=stage.order_id, hold_seconds=4.0)
     stage.oms.knobs.faults.append(slow)
     yield from stage.arrive()

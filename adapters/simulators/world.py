@@ -135,7 +135,7 @@ class World:
         ]
 
     def use(self, desk: Desk) -> None:
-        """Let this person act in the stories that need one. None: no person acts."""
+        """Let this person act in the stories that need one. Without this call no person acts."""
         for stage in self._stages:
             stage.desk = desk
 

@@ -120,7 +120,10 @@ def last_id(tx: Transaction) -> int:
 
 
 def id_before(store: Store, after: int, recorded_until: datetime) -> int:
-    """Return the highest id of the rows that follow row `after` and were recorded until this instant; else `after`."""
+    """Return the highest id of the rows after row `after` that were recorded until this instant.
+
+    If there is no such row, returns `after`.
+    """
     c = s.journal.c
     highest = sa.func.coalesce(sa.func.max(c.id), after)
     with store.reading() as connection:
@@ -129,7 +132,7 @@ def id_before(store: Store, after: int, recorded_until: datetime) -> int:
 
 
 def decisions(store: Store, after: int, until: int) -> list[JournalRow]:
-    """Return the decisions of people in the rows with these ids: `until` is one of them, `after` is not."""
+    """Return the rows with a person's decision whose id is above `after` and not above `until`."""
     c = s.journal.c
     statement = (
         sa.select(s.journal, s.orders.c.shop, s.orders.c.order_id)

@@ -410,7 +410,7 @@ class MiraklSimulator:
         The order is refused if no line is left.
         """
         order = record.order
-        # An automatic decision leaves no date (docs/mirakl.md 5.2).
+        # After an automatic decision there is no date (docs/mirakl.md 5.2).
         order["acceptance_decision_date"] = None if by == "marketplace" else stamp(self.now())
         lines = open_lines(order)
         for line in lines:

@@ -120,7 +120,7 @@ class OmsSimulator:
     # -- What is known of an order --------------------------------------------------------------------------------
 
     def order(self, external_ref: str, company_ref_id: int | None = None) -> OmsOrder:
-        """Return an order of this company, or without a company, of any. Raises KeyError if there is none."""
+        """Return an order. `company_ref_id` None: of any company. Raises KeyError if there is none."""
         if company_ref_id is None:
             company_ref_id = next((company for company, ref in list(self._orders) if ref == external_ref), 0)
         return self._orders[company_ref_id, external_ref]
@@ -142,7 +142,7 @@ class OmsSimulator:
     # -- What the operators of the OMS do ------------------------------------------------------------------------
 
     def progress(self, external_ref: str, status: int, company_ref_id: int | None = None) -> None:
-        """Set and report a status that means neither dispatched nor canceled: 4, 512, 513, 515, 517."""
+        """Set and report a status that means neither dispatched nor canceled, such as 4, 256 or 512."""
         with self.lock:
             order = self.order(external_ref, company_ref_id)
             for part in order.parts:
