@@ -9,5 +9,5 @@ Read in this order:
 - simulators/: marketplaces and an OMS that behave as the real ones     engines/: starts Kafka and PostgreSQL for tests
 - clock: the machine's clock
 
-It imports statemachine, and never consumer.
+This package imports statemachine, and never consumer.
 """

@@ -1,6 +1,6 @@
 """What the service needs of the outside world: protocols, and the values that pass through them.
 
-The log and both remotes are used through protocols. The store is not: there is only one, and apply uses its SQL.
+The log and both remotes are used through protocols. The store has none, because there is only one store.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -150,7 +150,7 @@ class OrdersQuery:
 
     states: tuple[str, ...] = ()
     order_ids: tuple[str, ...] = ()  # at most OR11_LIMIT
-    updated_from: datetime | None = None  # Mirakl subtracts an unpublished time (docs/mirakl.md 5.2)
+    updated_from: datetime | None = None  # Mirakl goes back further, by an unknown time (docs/mirakl.md 5.2)
     updated_to: datetime | None = None
 
 

@@ -230,8 +230,8 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # After this time without a heartbeat, another broker leads the partitions of a dead one. Kafka's default
-            # is 9000 ms.
+            # If a broker sends no heartbeat for this time, other brokers lead its partitions. Kafka's default is
+            # 9000 ms.
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
             "auto.create.topics.enable": "false",

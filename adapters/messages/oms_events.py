@@ -171,8 +171,8 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
 def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
     """Make an event of a callback that came over HTTP: the event that the OMS would publish (docs/kornitx.md 9.2).
 
-    The event's id is the digest of the payload and the time of its receipt. So a repeat is the same event if it gets
-    the time of the first receipt (docs/rules.md 32). Raises Unreadable like `callback_of`.
+    The event's id is the digest of the payload and the time of its receipt. So a repeated callback is the same event if
+    it is given the time of the first receipt (docs/rules.md 32). Raises Unreadable like `callback_of`.
     """
     callback = callback_of(payload)
     return CloudEvent(

@@ -38,7 +38,7 @@ def transition_record(
     attention: Sequence[str],
     at: datetime,
 ) -> NewRecord:
-    """The record that carries a `transition_event`, which explains the arguments."""
+    """The record that carries the event of `transition_event`. The arguments are explained there."""
     event = transition_event(journal_id, cause, before=before, after=after, version=version, attention=attention, at=at)
     return record_of(topic, event)
 

@@ -76,7 +76,7 @@ _LETTERS_MARKS_NUMBERS: Final = "LMN"
 def _codes_by_name() -> Mapping[str, str]:
     """The alpha-2 code for each name of a country, as `_plain` writes it.
 
-    It takes 0.3 s and some megabytes, so it is built only when the first order without a country code comes.
+    Building it takes 0.3 s and some megabytes. So it is built when the first order without a known country code comes.
     """
     english = [(name, country.alpha_2) for country in pycountry.countries for name in _names(country)]
     translated = [

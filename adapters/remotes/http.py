@@ -168,7 +168,7 @@ class Remote:
     ) -> T:
         """Send one request, and return the result of `read` for the answer. Calls `on_call` once, with the outcome.
 
-        With a `sink` the body of a 2xx answer goes there, and `read` gets an answer without a body. Raises RemoteError,
+        With a `sink` the body of a 2xx answer goes to it, and `read` gets an answer without a body. Raises RemoteError,
         from the call itself or from `read`, and what the sink raises.
         """
         outcome: str = CallOutcome.NETWORK

@@ -91,8 +91,8 @@ class MiraklAccount:
     def download(self, ids: Sequence[int], write: Callable[[bytes], object]) -> None:
         """S31: hand the documents with these ids to `write`, piece by piece: one as it is, several in a ZIP archive.
 
-        Raises Retryable if the answer breaks off, is larger than MAX_DOWNLOAD_BYTES or is a page of a proxy: then what
-        was written is of no use.
+        Raises Retryable if the answer breaks off, is larger than MAX_DOWNLOAD_BYTES or is a page of a proxy. Then the
+        bytes that were written must not be used.
         """
         params = {"document_ids": ",".join(str(one) for one in ids)}
         sink = Sink(write, MAX_DOWNLOAD_BYTES, _DOWNLOAD_SECONDS)

@@ -1,7 +1,7 @@
 """Publishes the events of the OMS to Kafka, as an OMS that does not use callbacks would (docs/kornitx.md 9).
 
-The client of a real OMS is not ours, and may choose partitions by another rule. So this one uses another rule too, to
-show that orderflow does not depend on the partition of a key.
+The client of a real OMS is not ours, and may choose partitions by another rule. So this client uses another rule too,
+to show that orderflow does not depend on the partition of a key.
 """
 
 from datetime import UTC, datetime

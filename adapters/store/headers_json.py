@@ -1,8 +1,8 @@
 """The headers of a record as JSON text, in the two forms that the store holds.
 
 The columns `outbox.headers` and `dead_letters.headers` hold each value in hexadecimal. The column `log_records.headers`
-holds it in Latin-1, one character for each byte. A stored text does not say which form it has, so neither form can take
-over the other's column without a migration.
+holds it in Latin-1, one character for each byte. A stored text does not say which form it has, so a column can get the
+other form only with a migration.
 """
 
 import json
