@@ -244,7 +244,7 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
 def unread_event(
     shops: Sequence[ShopIds], value: bytes, headers: Headers, reason: UnreadableReason, at: datetime
 ) -> Event | None:
-    """The event that adds to an order's facts that a report about the order could not be read.
+    """The event of an order about which a report could not be read. It adds this to the order's facts.
 
     None if the report does not name an order of a configured shop. `value` is a record of the OMS's topic, received at
     `at`. The event's id is the digest of the bytes, and not the report's id: a corrected report may come later under
