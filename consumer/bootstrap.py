@@ -324,7 +324,7 @@ def new_consumer(base: Base) -> Consumer:
     ids = config.shop_ids(base.settings)
     decoders = {
         topics.snapshots: lambda value, headers: decode_snapshot(value, headers, shops),
-        topics.oms_events: lambda value, headers: decode_oms(value, headers, ids),
+        topics.oms_events: lambda value, headers: decode_oms(value, headers, ids, base.clock.now()),
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))
     tell = {topics.oms_events: partial(unread_event, ids)}

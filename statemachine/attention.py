@@ -17,6 +17,7 @@ from statemachine.facts import (
     MESSAGES_NOT_FOUND,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
+    VOUCHED,
     WITHDRAWN_OF,
     DecisionKind,
     Facts,
@@ -268,8 +269,7 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final and state != State.SHIPPED:
-        newest = {one.oms_id: one for one in sorted(facts.statuses, key=lambda one: (one.at, one.status))}
-        yield from (Attention(_STOPPED[n.status], str(n.oms_id)) for n in newest.values() if n.status in _STOPPED)
+        yield from _stopped(facts)
     for unread in facts.unread:
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
     some_sent = bool(facts.dispatches) and not all_sent(facts)
@@ -277,6 +277,17 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         yield Attention(Reason.PARTLY_SENT)
     if not facts.dispatches and not state.is_final and any(part.has_error for part in facts.parts):
         yield Attention(Reason.HELD_IN_OMS)
+
+
+def _stopped(facts: Facts) -> Iterator[Attention]:
+    """The OMS's orders that wait for a person. Of two statuses with the same time the one that is no stop counts: it
+    came later, or the next report tells the stop again. What left does not wait, whenever the OMS dates its stop."""
+    in_order = sorted(facts.statuses, key=lambda one: (one.at, one.status not in _STOPPED, one.status))
+    newest = {one.oms_id: one.status for one in in_order}
+    left = {one.oms_id for one in facts.dispatches if one.covers}
+    for oms_id, status in newest.items():
+        if status in _STOPPED and not left & {oms_id, VOUCHED}:
+            yield Attention(_STOPPED[status], str(oms_id))
 
 
 def _imported_otherwise(facts: Facts) -> list[str]:

@@ -211,8 +211,13 @@ def oms_type(callback: KornitXCallback) -> OmsEventType:
     return OmsEventType.STATUS_CHANGED
 
 
-def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) -> Event | None:
-    """Read a record of the OMS's topic (docs/kornitx.md 9.3). None if the record has no value. Raises Unreadable."""
+def decode_oms(
+    value: bytes | None, headers: Headers, shops: Sequence[ShopIds], received_at: datetime | None = None
+) -> Event | None:
+    """Read a record of the OMS's topic (docs/kornitx.md 9.3). None if the record has no value. Raises Unreadable.
+
+    A status that is dated after `received_at`, by a clock that is ahead, counts as of `received_at`.
+    """
     event = from_record(value, headers)
     if event is None:
         return None
@@ -234,7 +239,9 @@ def decode_oms(value: bytes | None, headers: Headers, shops: Sequence[ShopIds]) 
         order_id=order_id_of(order_id),  # there may be only a blank after the prefix
         trigger=Trigger.OMS_EVENT,
         at=event.time,
-        new_facts=_callback_facts(callback, event.time, shop, complete=not left_out),
+        new_facts=_callback_facts(
+            callback, event.time, min(event.time, received_at or event.time), shop, complete=not left_out
+        ),
         raw=None,
         digest=digest_of(event.data),
         note=note | ({"left_out": len(left_out)} if left_out else {}),
@@ -295,8 +302,11 @@ def _whom(value: bytes, headers: Headers) -> tuple[str, str]:
     return company, event.subject
 
 
-def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, complete: bool) -> Facts:
-    """The facts of a callback. `complete` is False if a part of it could not be read, and was left out."""
+def _callback_facts(
+    callback: KornitXCallback, at: datetime, seen_at: datetime, shop: ShopIds, *, complete: bool
+) -> Facts:
+    """The facts of a callback. `seen_at`: `at`, but never after the receipt. `complete` is False if a part of it
+    could not be read, and was left out."""
     dispatches = [_parcel(callback, parcel, at, shop.time_zone) for parcel in callback.new_shipments]
     is_dispatched = callback.status in shop.dispatched_statuses
     if is_dispatched:
@@ -310,7 +320,7 @@ def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, c
         parts=(Part(callback.id, callback.ref),),
         dispatches=tuple(sorted(set(dispatches))),
         cancellations=tuple(sorted(set(cancellations))),
-        statuses=(OmsStatus(callback.id, at, callback.status),),
+        statuses=(OmsStatus(callback.id, seen_at, callback.status),),
         # A dispatched status says that everything left, even if an item cannot be read. Otherwise a person has to look.
         unread=() if complete or is_dispatched else (Unread(at, UnreadableReason.BAD_FIELD),),
     )

@@ -1,16 +1,20 @@
 """What Mirakl changes of an order that the OMS has, or may have, compared with what the import sent."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from adapters.messages.cloudevents import record_of
+from adapters.messages.oms_events import oms_event
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
+from adapters.simulators.orders import COMPANIES
 from consumer.operations import orders as operations
-from statemachine.facts import DecisionKind
-from tests.consumer.rig import Rig
+from statemachine.events import Event, Trigger
+from statemachine.facts import DecisionKind, Facts, OmsStatus
+from tests.consumer.rig import OMS_EVENTS, Rig
 
 BARE = b'[{"id": 7, "ref": "0007", "external_ref": "1-A"}]'  # without items
 
@@ -226,3 +230,28 @@ def test_a_hold_in_the_oms_is_told_while_it_stands(rig: Rig) -> None:
         rig.oms.progress("1-A", status)
         rig.consume()
         assert rig.attention() == told
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=30)])
+def test_a_hold_ends_though_its_clock_is_ahead_or_both_reports_have_one_second(rig: Rig, ahead: timedelta) -> None:
+    rig.imported()
+    for status, later in ((256, ahead), (4, timedelta(0))):
+        report(rig, status, rig.clock.now() + later)
+    assert rig.attention() == []
+
+
+def report(rig: Rig, status: int, at: datetime) -> None:
+    """The OMS publishes a status that its clock dates so."""
+    raw = json.dumps({"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": status}).encode()
+    rig.log.publish([record_of(OMS_EVENTS, oms_event(COMPANIES["alpha"], raw, at))])
+    rig.consume()
+
+
+def test_a_stored_hold_of_the_future_ends_when_all_has_left(rig: Rig) -> None:
+    rig.imported()
+    now, oms_id = rig.clock.now(), rig.row().facts.parts[0].oms_id
+    stop = Facts(statuses=(OmsStatus(oms_id, now + timedelta(days=30), 256),))
+    rig.orders.apply([Event("/t", "ahead", "alpha", "1-A", Trigger.OMS_EVENT, now, stop)])
+    assert rig.attention() == ["oms_on_hold"]
+    report(rig, 8, rig.clock.now())
+    assert rig.attention() == []
