@@ -193,6 +193,10 @@ def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: T
         all_sent(facts) and not unsent_parts(facts) and not tracking
     ):
         raise NotPossible(f"{_name(order)}: everything is reported sent already; only a tracking can be added")
+    if not facts.snapshot.owed_lines and order.state is not State.SHIPPED:
+        raise NotPossible(
+            f"{_name(order)}: nothing is to be sent any more: all its lines are canceled, refunded or sent"
+        )
     for one in commands:
         if one.kind is CommandKind.IMPORT and (
             one.state is CommandState.LEASED or (one.state.is_live and one.maybe_sent)

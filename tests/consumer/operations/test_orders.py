@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +16,17 @@ from consumer.operations.orders import Act, Consequences, consequences, decide, 
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Line, Part, Rejection, Tracking
+from statemachine.facts import (
+    Cancellation,
+    Decision,
+    DecisionKind,
+    Facts,
+    Line,
+    Part,
+    Rejection,
+    Tracking,
+    Withdrawn,
+)
 from statemachine.plan import plan
 from statemachine.readings import best_tracking
 from tests.consumer.operations.desk import Desk
@@ -229,6 +239,21 @@ def test_nobody_vouches_for_goods_twice(desk: Desk) -> None:
     desk.shows("SHIPPED")
     with pytest.raises(NotPossible, match="everything is reported sent already"):
         do(desk, DecisionKind.SENT)
+
+
+@pytest.mark.parametrize("imported", [False, True])
+@pytest.mark.parametrize("withdrawn", [{"state": "CANCELED"}, {"state": "REFUNDED"}, {"withdrawn": Withdrawn.WHOLE}])
+def test_nobody_vouches_for_goods_that_nobody_ordered_any_more(
+    desk: Desk, imported: bool, withdrawn: dict[str, Any]
+) -> None:
+    desk.shows("SHIPPING")
+    if imported:
+        desk.apply(answered(CommandKind.IMPORT))
+    desk.clock.advance(60)
+    desk.shows("SHIPPING", lines=tuple(replace(line, **withdrawn) for line in LINES))
+    with pytest.raises(NotPossible, match="nothing is to be sent any more"):
+        do(desk, DecisionKind.SENT, tracking=Tracking("DPD", "T1"))
+    assert all(call.kind != "confirm_shipment" for call in calls(desk))
 
 
 def test_nobody_vouches_for_goods_of_an_order_that_was_not_read(desk: Desk) -> None:
