@@ -38,7 +38,7 @@ class TooSoon(OrderflowError):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that differs, and what a person does about it. `wrong` False: it is only worth knowing."""
+    """One thing that differs, and what a person does about it. `wrong` False: the finding only informs."""
 
     field: str
     found: str
@@ -113,7 +113,7 @@ def stop_effects(store: Store, clock: Clock, shop: str, found: object, shop_id: 
 
 
 class AccountCheck:
-    """The check that `run` makes once for each shop when it starts to poll it. One thread calls `run`."""
+    """The check that a process makes once for each shop, before its first poll of the shop. One thread calls `run`."""
 
     def __init__(
         self, shop: str, endpoint: str, shop_id: int, client: MiraklAccount, *, store: Store, clock: Clock
@@ -129,7 +129,7 @@ class AccountCheck:
     def run(self) -> bool:
         """Check the account the first time, and log what is found. Returns whether this was the first time.
 
-        A call of the last 24 hours, by any process, takes the place of this one. Raises StoreUnavailable, ConfigError.
+        If any process called A01 in the last 24 hours, no call is made. Raises StoreUnavailable, ConfigError.
         """
         if self._is_done:
             return False

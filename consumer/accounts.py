@@ -82,7 +82,7 @@ class Circuit:
 class Account:
     """The pauses and the circuits of one account. Not thread-safe: `Accounts` holds the lock.
 
-    Operations are known by the remote's own name.
+    The keys of both dictionaries are the remote's own names of its operations.
     """
 
     paused_until: datetime | None = None

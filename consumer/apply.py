@@ -158,8 +158,10 @@ def plan_orders(
 
 
 def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]]) -> tuple[list[Event], list[Event]]:
-    """Return the events to apply, and the repeats: of events that the journal holds, or of events earlier in this batch
-    (docs/rules.md 10)."""
+    """Return the events to apply, and the repeats (docs/rules.md 10).
+
+    A repeat has the source and the id of an event that the journal holds already, or that came earlier in this batch.
+    """
     seen = set(known)
     fresh: list[Event] = []
     repeats: list[Event] = []
@@ -210,8 +212,8 @@ class OrderWriter:
         hooks: Hooks = NO_HOOKS,
         outbox: OutboxTopics | None = None,
     ) -> None:
-        """`policies`: the policy of each shop. `outbox` None: nothing is published, because no other process reads the
-        embedded log."""
+        """`policies`: the policy of each shop. `outbox` None: nothing is published, because the log is the
+        embedded one, which no other process reads."""
         self._store = store
         self._policies = policies
         self._clock = clock

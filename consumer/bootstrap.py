@@ -66,7 +66,7 @@ log = structlog.get_logger("orderflow")
 ROLES: Final = ("poller", "consumer", "worker", "web")
 #: The consumer group of the embedded log; that of Kafka is a setting.
 GROUP: Final = "orderflow"
-#: Other threads that use the store, besides workers and pollers. Each uses one connection at a time.
+#: How many threads use the store besides workers and pollers. Each uses one connection at a time.
 OTHER_THREADS: Final = 8
 
 
@@ -188,8 +188,8 @@ def bind_shops(settings: Settings, store: Store, clock: Clock) -> None:
     """
     switch = {"on": True, "off": False, None: None}
     with store.transaction() as tx:
-        # Sorted, so that all processes lock the rows in the same order. Otherwise two that start could wait for each
-        # other.
+        # Sorted, so that all processes lock the rows in the same order. Otherwise two processes that start together
+        # could wait for each other.
         for name, shop in sorted(settings.shops.items()):
             shop_rows.bind(tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=clock.now())
 
@@ -202,8 +202,8 @@ def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | Ka
         kafka_options(settings),
         consumer=settings.kafka.options(KafkaOption.OF_CONSUMERS),
         producer=settings.kafka.options(KafkaOption.OF_PRODUCERS),
-        # The relay renews its lease before each publication, so two thirds of the lease or more are left. The limit of
-        # half a lease ends a publication before the lease ends.
+        # The relay renews its lease before each publication, so at least two thirds of the lease are left. So a
+        # publication that takes at most half a lease ends before the lease does.
         delivery_seconds=min(DELIVERY_SECONDS, settings.leases.seconds / 2),
     )
 

@@ -154,7 +154,7 @@ class WorkerTable(_Table):
 class OmsTable(_Table):
     base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
     auth_encoding: Literal["base64", "raw"] = "base64"
-    timeout_seconds: float = Field(default=20, gt=0, le=25)  # of each wait for a piece of an answer
+    timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest wait for one piece of an answer
     #: KornitX's limits for one company (docs/kornitx.md 2.2), which all workers share.
     calls_per_hour: int = Field(default=1_000, ge=1)
     calls_per_day: int = Field(default=10_000, ge=1)
@@ -172,7 +172,7 @@ class ShopOmsTable(_Table):
     callback_secret_file: Path | None = None
     external_ref_prefix: str = ""
     may_split: bool = False
-    #: Of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
+    #: The zone of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
     time_zone: TimeZone = "UTC"
     shipping_methods: dict[str, str] = Field(default_factory=dict)
     #: The alpha-2 code for labels or codes of countries that no table knows: {"France (métropolitaine)" = "FR"}.
@@ -180,21 +180,22 @@ class ShopOmsTable(_Table):
     #: The attribute for the code of a custom field of Mirakl: {"gift-text" = "Engraving"}. "" leaves the field out, and
     #: a code that is not named here goes out as ":Mirakl.CODE".
     custom_fields: dict[str, AttributeName] = Field(default_factory=dict)
-    #: Codes of custom fields: an order without one of the first, or with a line without one of the second, is not
-    #: imported.
+    #: Codes of custom fields that an order needs to be imported: the first set on the order, the second set on each of
+    #: its lines.
     required_order_fields: frozenset[str] = frozenset()
     required_line_fields: frozenset[str] = frozenset()
-    #: Codes of custom fields of the order in which the marketplace names the pick-up point, the first one that has a
-    #: value counts. shipping_pudo_id comes before them.
+    #: Codes of the order's custom fields that name the pick-up point. shipping_pudo_id counts first, then the first of
+    #: these fields that has a value.
     pickup_point_fields: list[str] = []
     #: Whether the pick-up point also goes into the company line of the shipping address.
     pickup_point_as_company: bool = False
 
 
 class DeadlinesTable(_Table):
-    """When an order that waits gets an attention reason. A margin is never more than half of the order's time."""
+    """When an order that waits gets an attention reason. A margin is at most half of the time from the order's creation
+    to its deadline."""
 
-    #: Time of the seller's decision, from the order's creation, where the order names no `acceptance_deadline`.
+    #: How long after its creation the seller has to decide about an order that names no `acceptance_deadline`.
     accept_within_hours: Annotated[Hours, Field(gt=0)] = 48
     #: How long before this deadline a missing decision gives `acceptance_due`.
     accept_margin_hours: Hours = 12
@@ -218,14 +219,14 @@ class ShopTable(_Table):
     poll_overlap_seconds: Seconds = 300
     acceptance: Literal["all", "hold", "known-skus"] = "all"
     known_skus_file: Path | None = None
-    #: Of `known-skus`: what becomes of lines whose SKU the file does not name. `hold`: a person decides about the
+    #: With `known-skus`: what happens to lines whose SKU the file does not name. `hold`: a person decides about the
     #: order; `refuse`: OR21 refuses these lines and accepts the others.
     unknown_skus: Literal["hold", "refuse"] = "hold"
     not_before: datetime = EPOCH
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported.
     fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
-    #: An order whose call fails for this time, or for half of the time that it has left, gets the reason `retrying`.
+    #: An order gets the reason `retrying` if its call fails for this time, or for half of the time to its deadline.
     retrying_after_seconds: Seconds = 600
     #: How long an import waits for messages of the customer that cannot be read (M11). Then it goes out without them,
     #: or is held until a person releases it.
@@ -236,7 +237,7 @@ class ShopTable(_Table):
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     #: Mirakl's name for a carrier of the OMS: the code or label of a registered one, or free text.
     carriers: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
-    #: The carrier's name where the OMS gives none.
+    #: The carrier's name if the OMS reports none.
     other_carrier: str = "Other"
     timeout_seconds: float = Field(default=20, gt=0, le=25)
     deadlines: DeadlinesTable = DeadlinesTable()

@@ -1,8 +1,8 @@
 """Limits how many distinct keys of each shop in a topic may be dead-lettered in a time window (docs/rules.md 33).
 
 A broken release, of ours or of a publisher, makes every record unusable. Without the limit the whole topic would go
-into the dead letters. The unusable records of one shop beyond the limit are set aside, and the topic goes on for the
-others. If every shop of a topic is beyond its limit, or records name none, the topic is paused.
+into the dead letters. If one shop is beyond its limit, its unusable records are set aside, and the topic goes on for
+the other shops. The topic is paused if every shop is beyond its limit, or if the records beyond the limit name no shop.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +27,7 @@ class TooManyDeadLetters(Exception):
 #: release. Records that are set aside are beyond the limit already.
 NOT_COUNTED: Final = frozenset({UnreadableReason.UNKNOWN_SHOP, UnreadableReason.UNKNOWN_COMPANY, SET_ASIDE})
 
-#: Of records whose key names no shop that is known.
+#: Stands for the shop of records whose key names no known shop.
 _NOBODY: Final = ""
 
 
@@ -85,7 +85,7 @@ class DeadLetterLimit:
                 counted[one.key] = self._clock.monotonic()
 
     def paused_topics(self) -> frozenset[str]:
-        """Return the paused topics. A pause ends when a shop of the topic is below its limit again."""
+        """Return the paused topics. A pause ends when the topic is no longer broken (`_is_broken`)."""
         recent = self._recent()
         self._paused = {topic for topic in self._paused if self._is_broken(topic, recent)}
         return frozenset(self._paused)

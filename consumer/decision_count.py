@@ -1,8 +1,9 @@
 """Counts and logs what people decided, from the journal.
 
-A decision is applied by the process of the command line, whose counters nobody reads. So the process that holds the
-relay's lease reads it from the journal, and calls the hooks as for an event of its own. Only then does it store how far
-it has read. A crash between the hooks and the store repeats a log line, and loses nothing.
+A decision is applied by the process of the command line, and Prometheus does not read the counters of that process. So
+the process that holds the relay's lease reads the decisions from the journal, and calls the hooks as for an event of
+its own. After that, it stores how far it has read. If it fails in between, these decisions are counted and logged once
+more, and none is lost.
 """
 
 from dataclasses import replace
@@ -20,15 +21,15 @@ from consumer.hooks import Applied, Hooks
 
 #: How often the journal is read.
 EVERY: Final = timedelta(seconds=10)
-#: Rows younger than this are left for later: a transaction that began earlier may commit a row with a lower id. It is
-#: longer than a transaction can wait for a lock and for a statement (adapters/store/engine.py).
+#: Rows younger than this are read later, because a transaction that began earlier may still commit a row with a lower
+#: id. The margin is longer than a transaction can wait for a lock and for a statement (adapters/store/engine.py).
 MARGIN: Final = timedelta(minutes=2)
-#: The names of the position in the table of progress.
+#: The names under which the table of progress holds the position in the journal.
 _CLUSTER, _GROUP, _PARTITION = "journal", "decisions", Partition("journal", 0)
 
 
 class DecisionCount:
-    """Tells the hooks each decision once. One thread calls `turn`."""
+    """Reports each decision to the hooks. Not thread-safe: one thread calls `turn`."""
 
     def __init__(self, store: Store, clock: Clock, hooks: Hooks) -> None:
         self._store = store
@@ -37,9 +38,9 @@ class DecisionCount:
         self._read_at = float("-inf")  # on the monotonic clock
 
     def turn(self) -> None:
-        """Tell the hooks the decisions since the last time. Raises StoreUnavailable, Fenced.
+        """Report the decisions since the last time. Raises StoreUnavailable, Fenced.
 
-        A store without a position begins at its newest row: earlier decisions are not reported again.
+        If the store has no position yet, reading begins after the newest row, so earlier decisions are not reported.
         """
         now = self._clock.monotonic()
         if now - self._read_at < EVERY.total_seconds():
@@ -54,9 +55,9 @@ class DecisionCount:
                 progress_rows.advance(tx, Advance(_CLUSTER, _GROUP, _PARTITION, position, until))
 
     def _count(self, position: int, recorded_until: datetime) -> int:
-        """Tell the hooks the decisions in the rows after `position` that were recorded until `recorded_until`.
+        """Report the decisions in the rows after `position` that were recorded until `recorded_until`.
 
-        Returns the id of the last of these rows, also of those without a decision; `position` if there is none.
+        Returns the id of the last of these rows, with or without a decision. Returns `position` if there is no row.
         """
         until = journal_rows.id_before(self._store, position, recorded_until)
         for row in journal_rows.decisions(self._store, position, until):

@@ -71,12 +71,12 @@ class Hooks:
     # -- The consumer --------------------------------------------------------------------------------------------
 
     def event_applied(self, applied: Applied) -> None:
-        """An event was applied to its order. It came from the log, the worker or a person."""
+        """An event was applied to its order. It came from the log, the poller, the worker, the clock or a person."""
 
     def batch_applied(
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:
-        """The consumer has finished these records: it applied or dead-lettered each, or skipped it without a value."""
+        """The consumer has finished these records. Each was applied or dead-lettered, or skipped as it has no value."""
 
     def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
         """The assignment or the mismatches changed. `held`: the partitions that this process reads now."""

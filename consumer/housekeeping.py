@@ -1,4 +1,8 @@
-"""What one worker process does for all, under the relay's lease: wake orders at their deadlines, relay, plan again."""
+"""Housekeeping: the work that one worker process does for all processes, while it holds the relay's lease.
+
+It plans open orders again, wakes orders at their deadlines, publishes the outbox, trims the embedded log, and counts
+what people decided.
+"""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -32,17 +36,13 @@ RELAY_IDLE_SECONDS: Final = 0.25
 
 
 def clock_event(shop: str, order_id: str, now: datetime) -> Event:
-    """The event that tells an order the time."""
+    """Return the event that adds the present time to the facts of an order."""
     event_id = f"{now.isoformat()}:{shop}:{order_id}"
     return Event(CLOCK_SOURCE, event_id, shop, order_id, Trigger.CLOCK, now, Facts(clock=now))
 
 
 class Housekeeping:
-    """Plans open orders again after a change of policy, wakes orders at their time, publishes the outbox, trims the
-    embedded log, and counts what people decided.
-
-    One thread calls `turn`.
-    """
+    """Does the housekeeping. Not thread-safe: one thread calls `turn`."""
 
     def __init__(
         self,

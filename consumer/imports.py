@@ -32,9 +32,9 @@ def outgoing(
 ) -> Outgoing:
     """Return what an import sends.
 
-    If an earlier try may have reached the OMS, it is what that try sent (docs/kornitx.md 7). If not, it is made from
-    the newest snapshot and the customer's messages. Messages that cannot be read are left out only if the import has
-    waited for them, and the shop's policy or a person lets it go (troubles.py).
+    If an earlier try may have reached the OMS, the import sends the same bytes again (docs/kornitx.md 7). If not, the
+    bytes are made from the newest snapshot and the customer's messages. Messages that cannot be read are left out in
+    two cases: a person released the import, or the wait for them is over and the shop's policy allows it (troubles.py).
 
     Raises RemoteError, Unimportable, Unreadable.
     """

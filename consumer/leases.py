@@ -22,7 +22,7 @@ from adapters.store.transaction import Store
 MEMBERS: Final = "member/poller/"
 #: Prefix of the lease of each shop's polls. The rest is the shop's name.
 POLLS: Final = "poll/"
-#: The lease of the process that publishes the outbox, and does the other work that one process does for all.
+#: The lease of the process that publishes the outbox and does the other housekeeping.
 RELAY: Final = "relay"
 #: The lease of a member is deleted this long after it ended. With Kafka each start has a new name, so no process takes
 #: the old lease again.
@@ -110,8 +110,8 @@ class Leases:
     def take_share(self, shop: str, shops: int) -> Lease | None:
         """Take the lease of this shop's polls, if it is within the share of this process. Returns None if it is not.
 
-        The share is all `shops` divided by the processes that poll, rounded up. A process that holds more releases
-        leases, so that a process that comes later gets its share.
+        The share is the number of `shops`, divided by the number of processes that poll, rounded up. A process that has
+        more leases than its share releases the lease of this shop. So a process that starts later gets its share.
         """
         name = poll_lease(shop)
         if not self._register():

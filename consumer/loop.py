@@ -32,7 +32,7 @@ COMPARE_AGAIN_SECONDS: Final = 5.0
 
 #: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
-#: Makes the event that tells an order of a record that cannot be read; None if the record names no order.
+#: Makes the event that adds to an order the fact that a report on it cannot be read. None if the record names no order.
 Tell = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
 
 
@@ -51,8 +51,8 @@ class Consumer:
         limit: DeadLetterLimit | None = None,
         tell: Mapping[str, Tell] | None = None,
     ) -> None:
-        """`decoders`: the decoder of each topic that is read. `tell`: by topic, the function that makes
-        the event by which the order learns of an unreadable record."""
+        """`decoders`: the decoder of each topic that is read. `tell`: by topic, the function that makes the event for
+        the order of an unreadable record."""
         self._reader = reader
         self._store = store
         self._orders = orders
@@ -63,7 +63,7 @@ class Consumer:
         self._limit = limit or DeadLetterLimit(clock)
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
-        # Every assigned partition is in one of these two.
+        # Every assigned partition is in one of the next two dictionaries.
         self._positions: dict[Partition, int] = {}  # the next offset to apply, as in the progress row
         self._mismatches: dict[Partition, OffsetMismatch] = {}
         self.compared_at = float("-inf")  # monotonic; when partitions were last compared with their progress rows
@@ -170,9 +170,9 @@ class Consumer:
         """Return the records that may be applied.
 
         If the log no longer has the offset that a Kafka client asks for, the client continues at another offset and
-        reports no error. So before more of a partition is applied, it is compared with its progress row again, if the
-        records begin before the next offset, or if the log no longer has the next offset. Records that begin later are
-        no error by themselves, because compaction and transactions leave gaps.
+        reports no error. So a partition is compared with its progress row again, before more of it is applied, in two
+        cases: its records begin before the next offset, or the log no longer has the next offset. Records that begin
+        after the next offset are no error by themselves, because compaction and transactions leave gaps.
         """
         records = [record for record in polled if record.partition in self._positions]
         first_polled: dict[Partition, int] = {}
@@ -190,7 +190,7 @@ class Consumer:
         return [record for record in records if record.partition in self._positions]
 
     def _pause(self) -> None:
-        """Let the reader fetch only partitions without a mismatch, of topics that are not paused."""
+        """Let the reader fetch only the partitions that have no mismatch and whose topic is not paused."""
         paused = self._limit.paused_topics()
         for topic in paused - self._paused_topics:
             log.error("topic_paused", topic=topic)
@@ -207,7 +207,7 @@ class Consumer:
     # -- Apply ---------------------------------------------------------------------------------------------------
 
     def _apply(self, records: Sequence[Record]) -> None:
-        """Apply a batch. A batch that fails is halved until the poison record is alone, and dead-lettered."""
+        """Apply a batch. If it fails, it is halved until the poison record is alone. This record is dead-lettered."""
         try:
             events, dead_letters = self._decode(records)
             dead_letters = self._limit.checked(dead_letters)

@@ -25,7 +25,7 @@ class MissingOrders:
         self._policies = policies
 
     def note(self, shop: str, order_ids: Collection[str], at: datetime) -> set[str]:
-        """Note that a read which began at `at` did not show these orders. Returns the ids for which that is news.
+        """Note that a read which began at `at` did not show these orders. Returns the ids for which a fact was stored.
 
         Raises StoreUnavailable.
         """

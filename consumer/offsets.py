@@ -1,7 +1,7 @@
 """Compares the stored position of each partition with the offsets that the log has.
 
-If the two do not fit, reading the partition would skip records or apply other ones without notice. So it is not read
-(docs/decisions/0014-offset-mismatches.md).
+If the two do not fit, reading the partition would skip records or apply wrong ones, and nobody would notice. So the
+partition is not read (docs/decisions/0014-offset-mismatches.md).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -68,9 +68,9 @@ def with_later_ends(
 ) -> dict[Partition, PartitionOffsets]:
     """Ask the log again for the end of each partition that seems to end before its stored position.
 
-    Returns the offsets with these new ends. The commit has to be read before the store, and the log returns its end
-    together with the commit. Before the store was read, another consumer may have applied records that were published
-    after that answer. `ask` asks the log.
+    `ask` asks the log. Returns the offsets with these new ends. The log is asked before the store is read, because the
+    commit must not be newer than the store. Between the two reads, records may be published, and another consumer may
+    apply them. Then the stored position is after the end that the log returned.
     """
     behind = [
         partition for partition, of in offsets.items() if partition in stored and of.end < stored[partition].position

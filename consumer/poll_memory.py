@@ -7,9 +7,9 @@ from typing import Final, Generic, TypeVar
 
 #: An order that was published is not published again within this time, unless it has changed.
 PUBLISHED_FOR: Final = timedelta(minutes=10)
-#: An id that Mirakl did not show is asked for again after this time, then after twice as long each time ...
+#: An id that Mirakl did not show is asked for again after this time. Each further wait is twice as long.
 FIRST_WAIT: Final = timedelta(minutes=10)
-#: ... up to this.
+#: The longest of these waits.
 LONGEST_WAIT: Final = timedelta(days=1)
 #: The largest number of entries in each memory. One shop has far fewer open orders, so an entry is out of date before
 #: it is removed.
@@ -55,7 +55,7 @@ class PublishedMemory:
         self._recent.put(key, _Published(form, proof, now))
 
     def has(self, key: str, form: str, now: datetime, *, proof: datetime | None = None) -> bool:
-        """Whether `key` was published within PUBLISHED_FOR, and the last time in the same form with the same proof."""
+        """Whether the last publication of `key` is no older than PUBLISHED_FOR, and had this form and this proof."""
         last = self._recent.entries.get(key)
         return last is not None and (last.form, last.proof) == (form, proof) and now - last.at < PUBLISHED_FOR
 

@@ -58,7 +58,7 @@ class ScheduledPoller:
         hooks: Hooks,
         check: AccountCheck | None = None,
     ) -> None:
-        """`shops`: how many shops there are, for all processes that poll. `check`: made before the first poll."""
+        """`shops`: how many shops all processes together poll. `check`: made before the first poll."""
         self._check = check
         self.poller = poller
         self._shop = shop
@@ -72,8 +72,8 @@ class ScheduledPoller:
     def turn(self) -> float:
         """Poll the shop if it is due and this process holds its lease. Returns how many seconds to wait after that.
 
-        Raises StoreUnavailable, and every error of a poll that is no OrderflowError. After any error the next poll
-        begins an interval later. An OrderflowError of a poll is reported to the hooks.
+        An OrderflowError of a poll is reported to the hooks, and any other exception of a poll is raised. After any
+        error of a poll the next poll begins an interval later. Also raises StoreUnavailable.
         """
         if self._leases.take_share(self._shop, self._shops) is None:
             self._schedule.lost()
@@ -85,7 +85,7 @@ class ScheduledPoller:
             self._schedule.due_at = now + self.seconds_after_takeover()
         if now < self._schedule.due_at:
             return min(self._schedule.due_at - now, self._leases.renew_seconds)
-        self._schedule.began(now, 0.0)  # before the poll, which may raise anything, or be killed
+        self._schedule.began(now, 0.0)  # before the poll, which may raise an exception
         shop_rows.poll_begins(self._store, self._shop, self._clock.now())
         self._schedule.began(now, self._poll())
         return 0.0

@@ -40,7 +40,7 @@ SWEPT_STATES: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 PAGE: Final = 100
 #: How far the update window reaches back into the window before it, because Mirakl's replicas lag.
 OVERLAP: Final = timedelta(minutes=5)
-#: How far it reaches back once a day, for updates that the narrow windows missed.
+#: How far the update window reaches back once a day, for updates that the narrow windows missed.
 WIDE_WINDOW: Final = timedelta(days=7)
 WIDE_EVERY: Final = timedelta(days=1)
 #: How far the first window of a new shop reaches back.
@@ -157,7 +157,7 @@ class Poller:
                 self._hooks.page_published(self._shop)
         self._remember_missing(asked, refused, began, result)
         if result.complete:
-            # From the earlier of both clocks. If Mirakl sent a date far in the future, the polls would skip every
+            # The earlier of both clocks counts. If Mirakl sent a date far in the future, the polls would skip every
             # update until that date.
             watermark = max(min(server_time or began, began) - self._overlap, before.watermark if before else EPOCH)
             wide_at = began if wide or before is None else before.wide_at
@@ -181,15 +181,18 @@ class Poller:
     # -- read ----------------------------------------------------------------------------------------------------
 
     def _ids_to_ask_for(self, now: datetime, result: PollResult) -> list[str]:
-        """Return the orders that wait for a read, without those that this run has read already, and without those that
-        Mirakl did not show a short time ago."""
+        """Return the orders that wait for a read. Two kinds are left out: orders that this run has read already, and
+        orders that Mirakl did not show a short time ago."""
         waiting = order_rows.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
         unread = (order_id for order_id in waiting if order_id not in result.listed)
         return [order_id for order_id in unread if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
     def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> set[str]:
-        """Read these orders. Their ids may come from the OMS, so Mirakl may refuse one, and with it the whole listing.
-        Then the ids are halved until the refused one is alone, and that one is left out. Returns those left out."""
+        """Read these orders. Returns the ids that Mirakl refused.
+
+        An id may come from the OMS. If Mirakl refuses one id, it refuses the whole listing. Then the ids are halved
+        until the refused id is alone, and it is left out.
+        """
         try:
             self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), result)
         except Rejected as error:
@@ -204,8 +207,8 @@ class Poller:
     def _remember_missing(
         self, asked: Sequence[str], refused: Collection[str], began: datetime, result: PollResult
     ) -> None:
-        """Remember which of these orders Mirakl did not show. An order that a read showed before is missed as a fact;
-        the others are asked for less and less often."""
+        """Remember which of these orders Mirakl did not show. If an earlier read showed an order, the miss may become a
+        fact (missing.py). Every other order is asked for less and less often."""
         shown = result.seen | result.listed
         absent = [order_id for order_id in asked if order_id not in shown]
         for order_id in set(asked) - set(absent):
@@ -280,8 +283,11 @@ class Poller:
         return orders, dead_letters
 
     def _is_news(self, order: _ReadOrder, stored: order_rows.Seen | None, result: PollResult) -> bool:
-        """Whether the order has to be published: it differs from the stored one, or is the proof that is waited for
-        (docs/rules.md 16, 17), and was not published a short time ago. Counts it in `result`."""
+        """Whether the order has to be published (docs/rules.md 16, 17). Counts the order in `result`.
+
+        It has to be published if it differs from the stored order, or if it is the proof that the order waits for. It
+        is not published again if the same was published a short time ago.
+        """
         proof = order.proof(stored)
         differs = stored is None or not same_read(order.raw, order.digest, stored.digest)
         if not (differs or proof) or self._published.has(order.order_id, order.digest, order.read_at, proof=proof):

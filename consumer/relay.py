@@ -14,7 +14,7 @@ from adapters.store.transaction import Store
 
 log = structlog.get_logger("orderflow.relay")
 
-#: The largest number of records that one publication has.
+#: The largest number of records of one publication.
 BATCH: Final = 500
 #: The header of a dead letter that is published without its value, because the log does not take that size.
 LEFT_OUT: Final = ("orderflow-value", b"too large; orderflow dead-letters show has it")
@@ -33,8 +33,8 @@ class Relay:
     def turn(self) -> int:
         """Publish the oldest records, topic by topic. Returns how many were published.
 
-        A topic that fails, for example because this user may no longer write to it, does not hold up the others. From
-        then on it is tried after them, in each turn that finds less than a batch of their records.
+        If a topic fails, for example because this user may no longer write to it, the other topics go on. From then on,
+        the failed topic is tried after the others, in each turn that finds less than a batch of their records.
 
         Raises StoreUnavailable and Fenced at once, and LogUnavailable after the other topics were served. Records that
         failed stay in the outbox, and are published later in the same order.

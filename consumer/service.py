@@ -41,16 +41,17 @@ log = structlog.get_logger("orderflow")
 BEAT_SECONDS: Final = 120
 #: How long the loops may take to finish the work in progress after a stop.
 STOP_SECONDS: Final = 17.0
-#: The web server may take what the loops left of STOP_SECONDS, and always this time. A stop takes 20 s in all: the rest
-#: is for giving leases back and closing the clients.
+#: The web server may take what the loops left of STOP_SECONDS, and at least this time. A stop takes 20 s in all. The
+#: other 2 s are for giving leases back and closing the clients.
 WEB_STOP_SECONDS: Final = 1.0
 #: How long an idle consumer or worker waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
 #: How long a loop waits after an error.
 FAILED_SECONDS: Final = 1.0
 LAG_EVERY_SECONDS: Final = 5.0
-#: How long a process that starts waits for a database that does not answer, before it ends; and between two tries.
+#: How long a process that starts tries to reach a database that does not answer. Then the process ends.
 START_SECONDS: Final = 60.0
+#: How long it waits between two tries.
 START_AGAIN_SECONDS: Final = 2.0
 
 
@@ -73,7 +74,7 @@ class Beats(Hooks):
         Reports stuck loops only. An unreachable database or remote must not restart the pod.
         """
         now = self._clock.monotonic()
-        beats = list(self._beats.items())  # a copy: loops that start add to it meanwhile
+        beats = list(self._beats.items())  # a copy, because a loop that starts adds an entry meanwhile
         stuck = sorted(loop for loop, beat in beats if now - beat > BEAT_SECONDS)
         return f"no turn for {BEAT_SECONDS} s: {', '.join(stuck)}" if stuck else ""
 
@@ -103,7 +104,7 @@ def thread_name(loop: str, instance: str) -> str:
     return f"{loop}:{instance}" if instance else loop
 
 
-#: Answers a probe: what is wrong, in words; an empty text means that nothing is.
+#: Answers a probe: what is wrong, in words; an empty text means that nothing is wrong.
 Probe = Callable[[], str]
 
 
@@ -190,7 +191,7 @@ class Service:
         for thread in [one for one in self._threads if one.name == "web"]:
             thread.join(max(WEB_STOP_SECONDS, ends_at - time.monotonic()))
         unfinished = [thread.name for thread in self._threads if thread.is_alive()]
-        if unfinished:  # they end with the process; other workers take their commands when these leases end
+        if unfinished:  # they end with the process; other workers take their commands when the commands' leases end
             log.warning("unfinished", loops=unfinished)
         try:
             self.base.leases.release_all()
@@ -280,7 +281,7 @@ def run(build: Callable[[], Service]) -> None:
 
     def stop(number: int, _frame: object) -> None:
         if stopping.is_set():
-            os._exit(128 + number)  # waits for no thread and no client
+            os._exit(128 + number)  # does not wait for threads or clients
         stopping.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

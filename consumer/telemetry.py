@@ -16,7 +16,8 @@ log = structlog.get_logger("orderflow")
 
 
 class LogHooks(Hooks):
-    """Logs changes of state, failed polls, and the first poll that succeeds at the start or after a failed call."""
+    """Logs decisions, changes of state, events without an edge, and failed polls. Of the polls that succeed, it logs
+    the first one, and the first one after a failed call."""
 
     def __init__(self) -> None:
         self._polled: set[str] = set()  # shops whose last poll succeeded

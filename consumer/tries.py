@@ -85,7 +85,7 @@ def as_remote_error(claim: Claim, error: Exception) -> RemoteError:
 
 
 def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetime) -> Event:
-    """Return the event that a call is attempted: from now on, the call may have been made (docs/rules.md 20)."""
+    """Return the event that adds the attempt of a call. From then on the call may have been made (docs/rules.md 20)."""
     sent = (best_tracking(order.facts),) if command.kind == CommandKind.TRACK else ()
     facts = Facts(attempts=(Attempt(command.kind, command.carries),), sent=sent)
     event_id, note = f"{command.id}:{token}:claimed", _note(command, "claimed")
@@ -93,9 +93,9 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
 
 
 def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...], now: datetime) -> list[Event]:
-    """Return the event that this payload of an import goes out, with what it carries; none for another call.
+    """Return the event that an import sends this payload. It keeps the lines and notes that the payload contains.
 
-    A payload that an earlier try may have sent already goes out unchanged: what it carries was stored then.
+    Returns no event for another call. It returns none either for the payload of an earlier try, which was stored then.
     """
     snapshot, command = claim.order.facts.snapshot, claim.command
     if payload is None or payload == command.payload or snapshot is None:

@@ -104,7 +104,8 @@ class Worker:
         hooks: Hooks = NO_HOOKS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: of a claim."""
+        """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: how long a claimed
+        command belongs to its worker."""
         self._store = store
         self._orders = orders
         self._shops = shops
@@ -232,7 +233,7 @@ class Worker:
     def _about_to_send(self, claim: Claim, sending: Outgoing | None = None) -> None:
         """Check just before the call that it may still be made (docs/rules.md 18), and renew the lease.
 
-        Also stores the payload of an import, and as a fact what it carries. Raises LeaseLost.
+        For an import, store also the payload, and the fact of what the payload contains. Raises LeaseLost.
         """
         now, payload = self._clock.now(), sending.payload if sending else None
         with self._store.transaction() as tx:
@@ -355,7 +356,7 @@ class Worker:
         """Pause the account or the refused operation, or count the failure towards the operation's circuit."""
         operation = operation_of(claim, error)
         if operation == MESSAGES and error.outcome == NOT_SENT and error.retry_after_seconds:
-            return  # `_messages` met a pause that stands already
+            return  # the messages were not read (imports.py), because their operation pauses already
         account = AccountKey(claim.order.shop, Remote.MIRAKL) if operation == MESSAGES else claim.account
         if verdict.pause_until is not None:
             of_operation = isinstance(error, AccountFault) and error.is_of_operation
