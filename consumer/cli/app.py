@@ -30,14 +30,14 @@ class _Commands(typer.core.TyperGroup):
     """Prints an error of ours as a text without a traceback, and ends with the exit code of its kind."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # the store and JSON refuse it
+        if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # the store and JSON refuse such a text
             ctx.fail("an argument is no text in UTF-8")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - `--help` need not wait for it
 
-        log_to_standard_error()  # `run` changes it: a service logs to standard output
+        log_to_standard_error()  # `run` changes this, because a service logs to standard output
         try:
             return super().invoke(ctx)
         except NotPossible as error:

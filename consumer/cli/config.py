@@ -56,7 +56,7 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _redacted(key: str, value: Any) -> Any:
-    """The value, unless it is a secret. Secrets belong in files; one that was written elsewhere is not shown."""
+    """The value, unless it is a secret. Secrets belong in files of their own. A secret that is set here is hidden."""
     name = key.rsplit(".", maxsplit=1)[-1]
     if value and re.search("password|secret|token", name) and not name.endswith("_file"):
         return "(hidden)"

@@ -1,4 +1,4 @@
-"""Opens what a command works on: settings, store and log; and what it takes from outside, the time and the user."""
+"""Opens the settings, the store and the log for a command, and says what time it is and who runs the command."""
 
 import os
 import pwd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _system_user() -> str:
-    """The name of the process's user. Not $USER, which anybody can set."""
+    """The name of the process's user. $USER is not read, because anybody can set it."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # in a container the user may have no name
@@ -43,7 +43,7 @@ class Environment:
 
     @classmethod
     def of(cls, context: typer.Context) -> "Environment":
-        """That of the test, or the real one."""
+        """The environment that a test handed in, or else the real one."""
         found = context.obj
         return found if isinstance(found, Environment) else cls()
 

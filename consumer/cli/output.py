@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-#: Exit code: the command worked, and its answer is no.
+#: Exit code: the command worked, and its answer is bad (the help of `orderflow` lists these answers).
 BAD_ANSWER: Final = 1
 #: Exit code: the configuration or the use is wrong, or the store does not answer.
 BAD_USE: Final = 2
@@ -35,7 +35,7 @@ def ask(question: str, yes: bool) -> None:
 def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the first `limit` rows, and say on standard error if there are more.
 
-    So the caller reads `limit + 1` rows.
+    The caller has to read `limit + 1` rows.
     """
     if len(rows) > limit:
         typer.echo(f"orderflow: there are more than {limit}; --limit shows more", err=True)

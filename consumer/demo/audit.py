@@ -19,7 +19,7 @@ def journal_summaries(
     `shown`: the reasons that the attention list showed at some time. Of each command the summary says how often it was
     done, and how often its outcome is unknown.
 
-    The outcome of a try is unknown if it ended without an answer, or if its process was killed. Of a killed try the
+    The outcome of a try is unknown if it ended without an answer, or if its process was killed. If it was killed, the
     journal only says that the command was claimed.
     """
     found = {}
@@ -34,7 +34,7 @@ def journal_summaries(
             a_try, _, _ = row.event.event_id.rpartition(":")
             note = row.event.note
             for decision in row.event.new_facts.decisions:
-                if decision.kind == DecisionKind.HANDLED:  # a person explains the effect
+                if decision.kind == DecisionKind.HANDLED:  # a person did the call by hand, so its effect may exist
                     summary.unknown.update(CommandKey.parse(key).kind for key in decision.subject)
             if note.get("step") == "claimed":
                 without_result[a_try] = str(note["command"])

@@ -1,4 +1,4 @@
-"""The person of the demo: reads orderflow's list of orders that need one, and decides as `orderflow orders` does."""
+"""Plays the person of the demo: reads the list of orders that need a person, and decides as `orderflow orders` does."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ LOOK_EVERY: Final = timedelta(seconds=0.25)
 class Desk:
     """Reads the list and decides. `seen` keeps every reason that an order ever had on the list, for the audit.
 
-    While the store does not answer, the list stays as it was, and a decision is made at the next look.
+    While the store does not answer, the list stays as it was, and decisions are applied when it answers again.
     """
 
     store: Store

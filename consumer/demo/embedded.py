@@ -67,7 +67,7 @@ def demo(
         )
         desk = desk_of(settings, service.base.store)
         world.world.use(desk)
-        stack.callback(world.stop)  # before the store is closed, which its stories read
+        stack.callback(world.stop)  # runs before the store is closed, because the stories read the store
         on_started(world, service)
         outcome = watch_and_audit(world, service.base.store, desk, console, stalled_seconds)
     keep_or_drop(folder, kept, outcome, console)

@@ -17,7 +17,7 @@ SHAPE: Final[Mapping[str, int]] = {"web": 1, "poller": 2, "consumer": 2, "worker
 #: How long a process may take to stop before it is killed: longer than the service's own limit.
 STOP_SECONDS: Final = 30.0
 
-#: Good exit statuses: 0, and that of SIGTERM if the process had just been started and did not handle the signal yet.
+#: Good exit statuses: 0, and the status of SIGTERM for a process that has just started and does not handle it yet.
 GOOD_ENDS: Final = (0, -signal.SIGTERM)
 
 _MAIN: Final = "from consumer.cli.app import main; main()"
@@ -33,7 +33,7 @@ class Member:
     log: Path
     process: "subprocess.Popen[bytes]"
     starts: int = 1
-    killed: bool = False  # by `Fleet.kill`: its exit status is no finding
+    killed: bool = False  # by `Fleet.kill`, so that its exit status does not count as wrong
 
 
 @dataclass(slots=True)
@@ -49,7 +49,8 @@ class Fleet:
     def start(self, shape: Mapping[str, int] = SHAPE) -> None:
         """Start every process, and return at once."""
         names = [(f"{role}-{number}", role) for role, count in shape.items() for number in range(count)]
-        # All ports at once: one that is found free now and opened later could be found again for the next process.
+        # All ports are chosen at once. A port stays free until its process opens it, so a later search could find it
+        # again.
         for (name, role), port in zip(names, free_ports(len(names)), strict=True):
             log = self.folder / f"{name}.log"
             self.members[name] = Member(name, role, port, log, self._spawn(role, port, log))

@@ -86,7 +86,7 @@ def full_demo(
         supervisor = _Supervisor(fleet, console, on_look, random.Random(seed) if chaos else None)
         desk = desk_of(config.load(path), store)
         world.world.use(desk)
-        stack.callback(world.stop)  # before the store is closed, which its stories read
+        stack.callback(world.stop)  # runs before the store is closed, because the stories read the store
         outcome = watch_and_audit(
             world, store, desk, console, stalled_seconds, on_look=supervisor.look_after, stop=supervisor.stop
         )
@@ -96,7 +96,7 @@ def full_demo(
 
 @dataclass(slots=True)
 class _Supervisor:
-    """Starts processes that died again, and kills some itself if there is `chaos`."""
+    """Restarts processes that died. If there is `chaos`, it also kills some."""
 
     fleet: Fleet
     console: Console
@@ -113,7 +113,7 @@ class _Supervisor:
             self.console.print(f"  {name} had died and was started again")
 
     def stop(self) -> list[str]:
-        """Returns what was wrong with how the processes ended."""
+        """Stop the processes. Returns a sentence for each process that ended with a wrong exit status."""
         self.fleet.stop()
         return self.fleet.bad_ends
 

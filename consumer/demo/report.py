@@ -57,7 +57,7 @@ def watch_and_audit(
     """Watch the orders, stop what runs, audit the books, and print the result.
 
     `on_look` is called several times a second, with the seconds since the start. `stop` stops the processes, and
-    returns what was wrong with their ends.
+    returns a sentence for each process that ended with a wrong exit status.
     """
     began = time.monotonic()
     settled = _watch(world, store, console, stalled_seconds, on_look)

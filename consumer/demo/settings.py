@@ -48,7 +48,7 @@ transitions = "{prefix}orderflow.transitions"
 dead_letters = "{prefix}orderflow.dead-letters"
 """
 DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a path
-#: Partitions of each topic. The counts differ, so that no code can rely on two topics being assigned alike.
+#: Partitions of each topic. The counts differ, so that no code can rely on the same assignment of two topics.
 PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
 _SHOP: Final = """
 [shops.{name}]

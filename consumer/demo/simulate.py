@@ -1,4 +1,4 @@
-"""`orderflow simulate`: the simulators alone, for a service that somebody starts beside them."""
+"""`orderflow simulate`: the simulators alone, for a service that a person starts beside them."""
 
 import signal
 import threading

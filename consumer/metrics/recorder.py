@@ -34,7 +34,7 @@ from statemachine.machine import EventResult
 #: The default topic of each kind of event that comes from the log.
 TOPICS: Final = {Trigger.SNAPSHOT: "mirakl.order-snapshots", Trigger.OMS_EVENT: "oms.order-events"}
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # they would add a second series for each one, which are not used
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series, and are not used
 
 
 class Recorder(Hooks):
@@ -119,7 +119,7 @@ class Recorder(Hooks):
             "orderflow_consumer_lag_records",
             "orderflow_consumer_oldest_lag_seconds",
         ):
-            self._gauges[name].clear()  # the process that reads a partition now reports it
+            self._gauges[name].clear()  # another process may read a partition by now, and then reports it
         for partition in (*held, *mismatches):
             stopped = self._gauge("orderflow_progress_stopped", partition.topic, str(partition.number))
             stopped.set(partition in mismatches)

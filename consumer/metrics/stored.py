@@ -1,6 +1,6 @@
 """The gauges that are read from the store when Prometheus asks.
 
-They survive a restart and cannot drift from what is stored.
+Because they come from the store, a restart does not reset them, and they always agree with what is stored.
 """
 
 import threading

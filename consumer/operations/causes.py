@@ -1,6 +1,6 @@
 """Why a person should look at one order: each reason with what it rests on in this order, and what to do about it.
 
-No sentence holds personal data: of the answer of a remote the status and the code are shown, never its words.
+No sentence holds personal data. The status and the code of a remote's answer are shown, its words are not.
 """
 
 import shlex
@@ -45,7 +45,7 @@ def attention_reasons(order: OrderRow, journal: Sequence[JournalRow], policy: Po
     )
 
 
-#: Codes of a rejection for which the remote was not asked. Its words are ours, and hold no personal data.
+#: Codes of rejections for which the remote was not asked. Their words are ours, and hold no personal data.
 _NOT_ASKED: Final = ("INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY")
 
 

@@ -86,7 +86,7 @@ def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: 
     """The record to publish. A dead letter that came from a topic is published as it was.
 
     An order of a poll, or a callback, was never in the log, so it gets its envelope now. Raises NotPossible if the shop
-    is not configured, or if the content can still not be read.
+    is not configured, or if the content still cannot be read.
     """
     value = dead_letter.value or b""
     came_by, shop_name = split_source(dead_letter.source)

@@ -1,4 +1,4 @@
-"""The errors that say why something that a person asked for is not done."""
+"""The errors of the operations: each says why something that a person asked for was not done."""
 
 from adapters.errors import OrderflowError
 

@@ -1,8 +1,9 @@
 """Reads events in files as the consumer would, and says what is wrong with each; makes records of them to publish.
 
-Nothing here writes. An error means that the consumer would dead-letter the event or, for a transition, which only
-orderflow writes, that it does not follow its schema. A warning means that the consumer takes the event, although it
-breaks the contract (docs/events). Both name fields and rules, never values: these may be personal data.
+Nothing here writes. An error means that the consumer would dead-letter the event. Transitions are written by orderflow
+alone, and not read: for them, an error means that the event does not follow its schema. A warning means that the
+consumer takes the event, although it breaks the contract (docs/events). Errors and warnings name fields and rules. They
+show no values, which may be personal data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +45,7 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One event of a file. `topic` is its key in the configuration; empty if no topic has events of this type."""
+    """One event of a file. `topic` is the topic's key in the configuration. It is empty if no topic has this type."""
 
     number: int  # in the file, from 1
     topic: str
@@ -69,7 +70,7 @@ REUSED: Final = Complaint("id", "another event of this source has it: this one w
 
 
 def split(text: bytes) -> list[bytes]:
-    """The bytes of each event of a file: of each element of an array, of each line, or all of it.
+    """The bytes of each event of a file: each element of an array, each line, or the whole file.
 
     Raises Unreadable for a broken array.
     """

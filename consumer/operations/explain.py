@@ -124,7 +124,7 @@ def explain(
 
 
 def _when(instant: datetime, now: datetime) -> str:
-    """An instant in UTC, without its date if that is today's."""
+    """An instant in UTC. The date is left out if it is today's."""
     return f"{instant:%H:%M:%S}" if instant.date() == now.date() else f"{instant:%Y-%m-%d %H:%M:%S}"
 
 
@@ -209,7 +209,7 @@ def _outside(order: OrderRow, policy: Policy) -> str:
 
 
 def _blocked(order: OrderRow) -> str:
-    """A call that ended without success, and that only a person opens again."""
+    """The attention reasons that stop a call, or that a retry ends. Empty if there is none."""
     stopping = [one for one in order.attention if one.about.holds or one.about.ends_by is EndsBy.RETRY]
     return "; ".join(
         f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "") for one in stopping
@@ -217,7 +217,7 @@ def _blocked(order: OrderRow) -> str:
 
 
 def _oms_goes_on(order: OrderRow) -> str:
-    """A hold stops our calls. It does not stop the OMS."""
+    """A remark on a held order that the OMS still makes: a hold stops our calls, and not the OMS. Else empty."""
     held = any(one.reason == Reason.HELD for one in order.attention)
     return "; the OMS has the order and goes on with it" if held and oms_makes_it(order.facts) else ""
 
@@ -228,7 +228,10 @@ def oms_makes_it(facts: Facts) -> bool:
 
 
 def _proof(facts: Facts, now: datetime) -> str:
-    """The read that has to show what Mirakl answered yes to, or why it answered no (docs/rules.md 16, 19)."""
+    """The read that the order waits for, or an empty text (docs/rules.md 16, 19).
+
+    It has to show the effect of a call that Mirakl confirmed, or why Mirakl refused a call.
+    """
     snapshot = facts.snapshot
     if snapshot is None:
         return ""
@@ -416,7 +419,7 @@ def remote_texts(facts: Facts) -> list[RemoteText]:
 
 
 def without_remote_texts(facts: Facts) -> Facts:
-    """The facts without these texts: they may quote the order."""
+    """The facts without the texts that the remotes wrote, which may quote the order."""
     return replace(
         facts,
         rejections=tuple(replace(rejection, words="") for rejection in facts.rejections),

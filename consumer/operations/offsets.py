@@ -22,8 +22,8 @@ from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import RESTORED, Attempt, Facts
 
-#: Where a topic is read on after a reset. stored: at the store's position, or at the nearest one that the log still
-#: has; earliest: at the oldest record; latest: after the newest record.
+#: Where the reading of a topic continues after a reset. stored: at the store's position, or at the nearest one that the
+#: log still has; earliest: at the oldest record; latest: after the newest record.
 Whence = Literal["stored", "earliest", "latest"]
 
 #: The source of the events that a reset applies.
@@ -107,11 +107,11 @@ def reset(
     at: datetime,
     shops: Collection[str],
 ) -> list[ResetPosition]:
-    """Set where a topic is read on, all of it or one partition, and read every shop from its beginning.
+    """Set where the reading of a topic, or of one of its partitions, continues, and read every shop from its beginning.
 
-    The records between the old position and the new one may be lost, or applied before. So each shop is read again,
-    and each open order counts as one whose import was attempted: what the OMS then calls a duplicate may be our own
-    import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable.
+    The records between the old position and the new one may be lost, or may have been applied before. So each shop is
+    read again. Each open order also counts as one whose import was attempted: if the OMS then reports a duplicate, it
+    may be our own import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable.
     """
     count = log.partitions([topic]).get(topic, 0)
     partitions = [Partition(topic, number) for number in range(count) if partition in (None, number)]
@@ -120,11 +120,11 @@ def reset(
             f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
         )
     cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
-    for shop in sorted(shops):  # first, because a reset that ends here, half done, has done no harm
+    for shop in sorted(shops):  # first, because these facts do no harm if the rest of the reset fails
         _mark_imports_as_attempted(writer, order_rows.open_keys(store, shop), at)
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, partition_offsets)
-        # Consumers of healthy partitions went on since the log was asked, so its end may be later by now.
+        # Consumers of partitions without a mismatch went on since the log was asked, so its end may be later by now.
         partition_offsets = with_later_ends(partial(log.partition_offsets, group), stored, partition_offsets)
         found = []
         for one, offsets in sorted(partition_offsets.items()):
@@ -141,9 +141,10 @@ def reset(
 
 
 def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) -> int:
-    """The offset at which a partition is read on.
+    """The offset at which the reading of a partition continues.
 
-    A stored position of another topic does not count: then the partition is read from its oldest record.
+    If the topic was recreated, or the log was seen to be shorter, the stored position does not count. With `stored` the
+    partition is then read from its oldest record.
     """
     if whence == "earliest":
         return offsets.first
@@ -155,9 +156,9 @@ def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) 
 
 
 def excused_commit(stored: Progress, offsets: PartitionOffsets) -> int:
-    """The highest commit of the group that does not mean that the store was restored.
+    """The offset up to which a commit of the group is excused: it does not show that the store was restored.
 
-    A running consumer commits after it applied. That commit may come when the reset has already set the row back.
+    A running consumer commits after it has applied. Its commit may come after the reset has set the row back.
     """
     applied = stored.position if stored.counts_in(offsets.log_id) else 0
     return max(offsets.committed or 0, applied)

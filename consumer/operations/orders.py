@@ -53,23 +53,24 @@ def explanation(store: Store, order: OrderRow, policy: Policy, now: datetime) ->
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a person decides. What the options do not name is decided for all that the order has."""
+    """What a person decides about an order. Each option belongs to some kinds of decisions, and may be empty."""
 
     kind: DecisionKind
     who: str
     why: str
     at: datetime
-    only: Collection[str] = ()  # of settle: the reasons that it ends
+    only: Collection[str] = ()  # of settle: the reasons that it ends; empty: the only one that it can end
     tracking: Tracking = field(default_factory=Tracking)  # of sent
-    call: str = ""  # of handled: the kind of the call
-    lines: Collection[str] = ()  # of accept, refuse: ids of these lines; all others get the other answer
+    call: str = ""  # of handled: the kind of the call; empty: the only call that is due or failed
+    lines: Collection[str] = ()  # of accept, refuse: ids of the lines with this answer; empty: every line
 
 
 def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shops: Collection[str]) -> OrderRow:
     """Apply a decision. Returns the order as it is then.
 
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
-    Raises NotPossible for a decision that would change nothing, and for one that does not say what it covers.
+    Raises NotPossible for a decision that would change nothing, and for one that does not name its reason or its call
+    although there are several.
     """
     if order.shop not in shops:
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
@@ -102,7 +103,7 @@ class Consequences:
 
 
 def consequences(order: OrderRow, policy: Policy, new: Facts) -> Consequences:
-    """What becomes of the order's reasons and calls by these facts."""
+    """What the `new` facts change about the reasons and the calls of the order."""
     before, after = plan(order.facts, policy), plan(join(order.facts, new), policy)
     due, due_then = {one.key: one.kind for one in before.due}, {one.key: one.kind for one in after.due}
     return Consequences(
@@ -141,7 +142,7 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
         case DecisionKind.HANDLED:
             key = _to_handle(order, command_rows.of_order(store, order.key), act.call)
             subject = (str(key),)
-            # The effect is there already, so the next read has to show it (docs/rules.md 16).
+            # The person says that the effect exists already, so the next read has to show it (docs/rules.md 16).
             answer = Answer(key.kind, key.carries, key.round, act.at, proof_after=act.at)
             made = _in_the_oms(order, act.at) if key.kind is CommandKind.IMPORT else ()
             more = Facts(answers=(answer,), handovers=made)
@@ -151,23 +152,23 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
 def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
     """What a person says that the OMS has: the order as Mirakl shows it.
 
-    So a later cancelation of a line becomes an attention reason.
+    With this fact, a later cancelation of a line becomes an attention reason.
     """
     lines = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
     return (Handover(at, tuple((line.id, line.quantity) for line in lines if line.quantity is not None)),)
 
 
 def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:
-    """The call that a person did by hand: the one named, or the single one that is due or ended without success.
+    """The call that a person did by hand: the named one, or the only one that is due or ended without success.
 
-    Raises NotPossible if there is none, if several are and none is named, and while the call is under way.
+    Raises NotPossible if there is no such call, if there are several and none is named, or if the call is under way.
     """
     _require_not_final(order)
     failed = {one.command for one in order.attention}
     if any(one.reason == Reason.ALREADY_IN_OMS for one in order.attention):
         failed.add(CommandKind.IMPORT)
     ended = [one for one in _without_success(order, commands) if one.kind in failed]
-    # Of one kind the live call counts, or else the one that ended last.
+    # Of several calls of one kind, a live one counts before one that has ended.
     found = {one.kind: one for one in [*ended, *(one for one in commands if one.state.is_live)]}
     if call and call not in found:
         raise NotPossible(
@@ -184,7 +185,10 @@ def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> Co
 
 
 def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: Tracking) -> None:
-    """Raise NotPossible if nobody can vouch that the goods left, or if nobody has to."""
+    """Raise NotPossible if a person cannot report the goods as sent.
+
+    That is so if they cannot have left yet, if an import under way may have reached the OMS, or if nothing is new.
+    """
     _require_not_final(order)
     facts = order.facts
     if order.state is State.NEW or facts.snapshot is None:
@@ -229,8 +233,8 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
 def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
     """The tokens of the attention reasons that a settle ends: those in `only`; without `only`, the one that it can end.
 
-    Raises NotPossible if `only` names a reason that does not stand or that no settle ends, if a settle can end none of
-    the reasons that stand, or if it can end several and `only` is empty.
+    Raises NotPossible if `only` names a reason that the order does not have, or that cannot be settled. Without `only`,
+    raises NotPossible if no reason can be settled, or if several can.
     """
     standing = {one.reason: one for one in order.attention}
     for name in only:
@@ -250,7 +254,7 @@ def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
 
 
 def _to_release(order: OrderRow) -> tuple[str, ...]:
-    """Every attention reason that stands now and that a person can let go. Raises NotPossible if there is none."""
+    """Every attention reason that stands now and that a release ends. Raises NotPossible if there is none."""
     found = [one for one in order.attention if one.about.ends_by is EndsBy.RELEASE]
     if not found:
         raise NotPossible(f"{_name(order)}: nothing to release")
@@ -268,7 +272,7 @@ def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> 
 
 
 def _without_success(order: OrderRow, commands: Sequence[CommandRow]) -> list[CommandRow]:
-    """The last round of each command, if it was refused or given up, or if Mirakl answered yes and never did it."""
+    """The last round of each command that failed: refused, given up, or confirmed by Mirakl and shown by no read."""
     last = {(one.kind, one.carries): one for one in sorted(commands, key=lambda one: one.round)}
     never_applied = {one.command for one in order.attention if one.reason == Reason.NOT_APPLIED}
     return [

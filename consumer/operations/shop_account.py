@@ -23,7 +23,7 @@ from consumer.operations.errors import NotPossible, require_reason
 #: Mirakl allows one call of A02 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
 A02_BUDGET: Final = BudgetWindow("A02", timedelta(days=1), 1)
 
-#: What is shown of the account, in this order. Everything that A01 has beside it stays unread.
+#: What is shown of the account, in this order. Nothing else of A01's answer is shown.
 _SHOWN: Final = (
     "shop_id",
     "shop_name",
@@ -102,7 +102,7 @@ class ShopAccount:
     clock: Clock
 
     def show(self) -> dict[str, Any]:
-        """Read the account. Raises NotPossible if Mirakl does not allow the call yet, or refuses it; ConfigError."""
+        """Read the account. Raises ConfigError, and NotPossible if Mirakl does not allow the call yet or refuses it."""
         try:
             return self._read()
         except TooSoon as error:
@@ -146,7 +146,7 @@ class ShopAccount:
         return result + [Changed(field, None, error) for field, error in refused.items()]
 
     def _read(self) -> dict[str, Any]:
-        """What is shown of the account. Another shop's account pauses the effects (docs/mirakl.md 2.1)."""
+        """Return what is shown of the account. If it is another shop's, the effects are paused (docs/mirakl.md 2.1)."""
         shop_id = self.table.shop_id
         try:
             account = read_account(self.store, self.clock, self.table.endpoint, shop_id, self.client)
@@ -161,7 +161,7 @@ class ShopAccount:
 
 
 def fields_of(assignments: Sequence[str]) -> dict[str, str | None]:
-    """Read texts such as `closed_from=2026-12-24`. Nothing behind the = clears the field.
+    """Read texts such as `closed_from=2026-12-24`. If there is no value after the =, the field is cleared.
 
     Raises NotPossible for a field that cannot be changed here, or a value that Mirakl would refuse.
     """

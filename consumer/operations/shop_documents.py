@@ -40,16 +40,16 @@ class ShopDocuments:
     clock: Clock
 
     def all(self) -> list[Document]:
-        """List them. Raises NotPossible if Mirakl refuses it."""
+        """List every document. Raises NotPossible if Mirakl refuses the call."""
         try:
             return self.client.documents()
         except RemoteError as error:
             raise NotPossible(f"{self.name}: {_text(error)}") from error
 
     def chosen(self, ids: Sequence[int], types: Sequence[str] = ()) -> list[Document]:
-        """The documents with these ids, and those of these types; without both every document.
+        """The documents with these ids, and the documents of these types. If both are empty, every document.
 
-        Raises NotPossible for an id or a type that no document has, and if there is nothing to choose.
+        Raises NotPossible for an id or a type that no document has, and if the shop has no documents.
         """
         known = self.all()
         if unknown := sorted(set(ids) - {one.id for one in known}):

@@ -1,4 +1,7 @@
-"""What a person can do with a shop: pause its effects and resume them. Both are audited."""
+"""What a person can do with a shop: pause and resume its effects, and compare it with Mirakl.
+
+Each pause and each resumption is audited.
+"""
 
 from collections.abc import Callable, Collection
 from datetime import timedelta
@@ -29,7 +32,7 @@ from consumer.operations.errors import NotPossible, require_reason
 from statemachine.commands import Group
 
 _GROUPS: Final = tuple(Group)
-#: The carriers are checked once a day, as Mirakl allows SH21 (docs/mirakl.md 3). The workers read them by themselves.
+#: The carriers are checked once a day (docs/mirakl.md 3). The workers also read them, and do not use this budget.
 SH21_BUDGET: Final = BudgetWindow("SH21", timedelta(days=1), 1)
 
 
@@ -68,9 +71,9 @@ def resume(
 
 
 def check(store: Store, clock: Clock, name: str, table: ShopTable, client: MiraklAccount) -> list[Finding]:
-    """Read the shop's account and compare it with the configuration. Another shop's account pauses the effects.
+    """Read the account and compare it with the configuration. If it is another shop's, the effects are paused.
 
-    Raises NotPossible if Mirakl does not allow the call yet, with the instant when it does; ConfigError.
+    Raises ConfigError, and NotPossible if Mirakl does not allow the call yet. Its text says when Mirakl does.
     """
     try:
         account = read_account(store, clock, table.endpoint, table.shop_id, client)

@@ -60,10 +60,10 @@ class _Refused(Exception):
 class Receipts:
     """The latest callback of each order, so that its repeat is the same event (docs/rules.md 32).
 
-    KornitX repeats a callback for ten hours, and a repeat has nothing in common with the first but its content. The
-    same content is no repeat if another callback of the order came between: tracking A, then B, then A again. What was
-    forgotten, because the process started again or too many orders came since, is taken for new. Then the event is
-    applied once more, which changes only the time of the report.
+    KornitX repeats a callback for ten hours. A repeat can be recognised by its content only. If another callback of the
+    order came in between, the same content is no repeat: tracking A, then B, then A again. A receipt is forgotten when
+    the process restarts, or when too many orders came since. Then a repeat counts as a new event. It is applied once
+    more, which changes only the time of the report.
     """
 
     def __init__(self, size: int = 10_000) -> None:
@@ -71,7 +71,7 @@ class Receipts:
         self._latest: OrderedDict[str, tuple[str, datetime]] = OrderedDict()  # digest and time of the first receipt
 
     def first_receipt(self, external_ref: str, body: bytes, now: datetime) -> datetime:
-        """When this callback came first: an earlier instant than `now` if it repeats the order's latest one."""
+        """Return when this callback was first received: before `now` if it repeats the order's latest callback."""
         digest = digest_of(body)
         latest, received_at = self._latest.pop(external_ref, ("", now))
         if latest != digest:
@@ -98,8 +98,8 @@ class CallbackEndpoint:
         hooks: Hooks,
         clock: Clock,
     ) -> None:
-        """`keep` stores a callback that cannot be read, with the event that tells its order; it raises
-        StoreUnavailable. `shops` are all of the configuration: several may have the same company."""
+        """`keep` stores a callback that cannot be read, with an event for its order. It raises StoreUnavailable.
+        `shops` are all shops of the configuration, because several may have the same company."""
         self._shop = shop
         self._company_ref_id = company_ref_id
         self._secret = secret
@@ -131,7 +131,7 @@ class CallbackEndpoint:
     def _authenticate(self, body: bytes, headers: Mapping[str, str]) -> None:
         try:
             secret = self._secret()
-        except ConfigError as error:  # its file is unusable: our fault, so the OMS has to send it again
+        except ConfigError as error:  # the secret's file is unusable, so the OMS has to send the callback again
             log.error("callback_refused", shop=self._shop, reason="no_secret", error=str(error))
             text = "the secret cannot be read here; send it again"
             raise _Refused(CallbackResult.UNVERIFIABLE, 503, text) from error
