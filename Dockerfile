@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# The first stage builds the environment with uv, the second one carries nothing but it. Both have the same Debian and Python.
+# The first stage builds the environment with uv, and the second one holds only this environment. Both have the same
+# Debian and Python.
 # CI pins both bases by digest: FROM NAME:TAG@sha256:...
 
 FROM python:3.11-slim-bookworm AS build
@@ -8,7 +9,7 @@ RUN --mount=type=bind,source=requirements/uv.txt,target=/build/uv.txt \
     pip install --require-hashes -r /build/uv.txt
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/opt/orderflow
 RUN uv venv /opt/orderflow
-# Dependencies first and alone: this layer stays while only our code changes.
+# Dependencies are installed first, in a layer of their own. It is built again only when they change.
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=requirements/run.txt,target=/build/run.txt \
     uv pip sync --require-hashes /build/run.txt
