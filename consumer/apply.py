@@ -58,7 +58,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class CommandChanges:
-    """What becomes of the commands of some orders."""
+    """The changes of the commands of some orders."""
 
     opened: Sequence[NewCommand]
     obsolete: Sequence[int]  # ids of commands
@@ -123,7 +123,7 @@ def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime)
 def plan_orders(
     rows: Sequence[OrderRow], live: Sequence[CommandRow], policies: Mapping[str, Policy], now: datetime
 ) -> tuple[list[OrderRow], CommandChanges]:
-    """Return the orders with what needs a person, and which commands to open, to mark obsolete and to revive.
+    """Return the orders with their new attention reasons, and the commands to open, to mark obsolete and to revive.
 
     A due command is opened, and a command that is no longer due becomes obsolete (docs/rules.md 21).
     """

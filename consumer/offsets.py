@@ -68,9 +68,10 @@ def with_later_ends(
 ) -> dict[Partition, PartitionOffsets]:
     """Ask the log again for the end of each partition that seems to end before its stored position.
 
-    `ask` asks the log. Returns the offsets with these new ends. The log is asked before the store is read, because the
-    commit must not be newer than the store. Between the two reads, records may be published, and another consumer may
-    apply them. Then the stored position is after the end that the log returned.
+    `ask` asks the log. Returns the offsets with these new ends. The log has to be asked for the commit before the store
+    is read, because a later commit could be ahead of the stored position. The log returns its end together with the
+    commit. Between the two reads, records may be published and applied by another consumer. Then the stored position is
+    after this end.
     """
     behind = [
         partition for partition, of in offsets.items() if partition in stored and of.end < stored[partition].position

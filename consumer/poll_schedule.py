@@ -43,7 +43,7 @@ class Schedule:
 
 
 class ScheduledPoller:
-    """Polls one shop whenever it is due. One thread calls `turn`, so that a shop that hangs delays no other."""
+    """Polls one shop when it is due. A thread of its own calls `turn`, so a shop that hangs does not delay others."""
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ def after_failure(
 
     - A duplicate is our own order only if an earlier try of ours may have reached the OMS (`maybe_sent_before`).
       Else the order there is not ours, and the command is rejected.
-    - A command is given up at its deadline, after any number of tries.
+    - A command is given up if its next try would be after its deadline. The number of tries does not matter.
     - A fault of the account pauses the account. The command is not given up, and the attempt does not count.
     """
     if isinstance(error, Duplicate):

@@ -19,8 +19,9 @@ Secret = Callable[[], str]
 def secret(key: str, path: Path) -> Secret:
     """Return a function that returns the secret in a file. `key`: the setting that names the file, for error texts.
 
-    Raises ConfigError if the file is missing, empty, or contains more than one line. The returned function raises it
-    later, if the file then contains more than one line.
+    Raises ConfigError if the file is missing, empty, not text, or contains more than one line. If the file is missing
+    or empty later, the returned function returns the last secret. If it then has more than one line, the function
+    raises ConfigError.
     """
     version: tuple[int, ...] = ()
     value = ""

@@ -20,7 +20,7 @@ class LogHooks(Hooks):
     the first one, and the first one after a failed call."""
 
     def __init__(self) -> None:
-        self._polled: set[str] = set()  # shops whose last poll succeeded
+        self._polled: set[str] = set()  # shops that were polled with success, and had no failed call since
 
     def event_applied(self, applied: Applied) -> None:
         for decision in applied.event.new_facts.decisions:
@@ -39,7 +39,7 @@ class LogHooks(Hooks):
         )
 
     def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
-        if shop not in self._polled:  # the first poll, or the first after a failure
+        if shop not in self._polled:  # the first poll, or the first after a failed call
             log.info("polled", shop=shop, new=result.new, changed=result.changed, same=result.same)
             self._polled.add(shop)
 

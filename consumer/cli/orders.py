@@ -219,7 +219,7 @@ def _shape_end(*, file: Config = FILE, shop: OfShop = None, who: Who = None, yes
 
 
 def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], None]:
-    """Make the command of a decision: it asks, applies the decision, and explains the order as it is then.
+    """Make the command of a decision: it asks, applies the decision, and explains the order as it is after that.
 
     The decorated function has the parameters that only this command has, and its help. It returns the fields of `Act`
     that they fill.

@@ -46,7 +46,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition: what the store holds, what the log holds, and whether they fit."""
+    """One partition: what the store holds of it, what the log holds of it, and whether the two fit."""
 
     topic: str
     partition: int

@@ -66,7 +66,7 @@ class Act:
 
 
 def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shops: Collection[str]) -> OrderRow:
-    """Apply a decision. Returns the order as it is then.
+    """Apply a decision. Returns the order as it is after that.
 
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
     Raises NotPossible for a decision that would change nothing, and for one that does not name its reason or its call

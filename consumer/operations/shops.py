@@ -39,7 +39,7 @@ SH21_BUDGET: Final = BudgetWindow("SH21", timedelta(days=1), 1)
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopRow:
     """Pause the effects of a shop, or `only` one group of them. The shop is still read, and its orders are decided.
 
-    Returns the shop as it is then. Raises NotPossible for a shop that the store does not know.
+    Returns the shop as it is after that. Raises NotPossible for a shop that the store does not know.
     """
     require_reason(why)
     with store.transaction() as tx:
@@ -55,7 +55,7 @@ def resume(
     """Resume the effects of a shop, or `only` one group of them. A new shop, with its effects off, is switched on.
 
     `configured` is `effects` in the shop's configuration: "on", "off", or None if it is not set. Returns the shop as it
-    is then. Raises NotPossible for a shop that the store does not know, or that the configuration switches off.
+    is after that. Raises NotPossible for a shop that the store does not know, or that the configuration switches off.
     """
     if configured == "off":
         raise NotPossible(f'shops.{shop}.effects is "off" in the configuration: take the line out or set it to "on"')

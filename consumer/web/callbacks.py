@@ -154,7 +154,7 @@ class CallbackEndpoint:
         return event.id
 
     async def _dead_letter(self, body: bytes, reason: str, detail: str, events: Sequence[Event] = ()) -> Response:
-        """Store the body as a dead letter, because the OMS stops sending it after ten hours and has no other copy."""
+        """Store the body as a dead letter, because the OMS stops sending it after ten hours, and then it is lost."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
         source = source_of(CALLBACK, self._shop)
