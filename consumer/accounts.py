@@ -1,8 +1,8 @@
 """The accounts at both remotes: when one is paused, and when the circuit of an operation opens.
 
-An account is one key at one remote, for one shop. A remote may refuse or fail one operation, and still answer the
-others (docs/mirakl.md 2.3). Then only this operation pauses. Pauses and circuits are kept in this process only. Another
-process finds a fault by its own calls.
+An account is one key at one remote, for one shop. A remote may refuse one operation, or fail at it, and still answer
+the others (docs/mirakl.md 2.3). Then only this operation pauses. Pauses and circuits are kept in this process only.
+Another process finds a fault by its own calls.
 """
 
 import threading
