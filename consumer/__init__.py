@@ -2,12 +2,15 @@
 
 One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWriter`) -> worker.py. Around them:
 
-- bootstrap.py builds every part from the settings (config.py, secrets.py); service.py runs them, poll_schedule.py and
-  housekeeping.py say what is done when, leases.py by which process.
-- hooks.py names everything that can happen; telemetry.py logs it, metrics/ counts it, web/ serves the numbers and takes
+- bootstrap.py builds every part from the settings (config.py, config_types.py, secrets.py), service.py runs the parts.
+  poll_schedule.py and housekeeping.py say when something is done, leases.py says by which process.
+- hooks.py names everything that can happen. telemetry.py logs it, metrics/ counts it. web/ serves the metrics and takes
   the OMS's callbacks.
-- tries.py is one try of a command, retry.py the rule after a failure, accounts.py the pauses; imports.py makes what an
-  import sends. relay.py publishes the outbox. dead_letter_limit.py stops a flood of dead letters.
+- tries.py has the events of one try of a command, retry.py the rule after a failure, accounts.py the pauses. imports.py
+  makes what an import sends. relay.py publishes the outbox. dead_letter_limit.py stops a flood of dead letters.
+- offsets.py compares the positions of store and log, account_check.py compares a shop's account with its configuration.
+  missing.py notes the orders that Mirakl no longer shows, poll_memory.py is what a poller remembers of its last runs.
+  decision_count.py counts what people decided.
 - operations/ is what a person can do, for cli/ and later for a web page. demo/ runs the service against simulators.
 
 Read apply.py, loop.py, worker.py and poller.py first, then bootstrap.py.

@@ -118,7 +118,7 @@ class KafkaTable(_Table):
 
 
 class LeasesTable(_Table):
-    #: How long a process that stops renewing its leases keeps them. Then another one polls its shops and relays the
+    #: How long a process that stops renewing its leases keeps them. Then another process polls its shops and relays the
     #: outbox.
     seconds: Annotated[float, Field(ge=4, le=600)] = 30
 
@@ -146,8 +146,8 @@ class WorkerTable(_Table):
     grace_seconds: Seconds = 120
     retry_first_seconds: Seconds = 5
     retry_longest_seconds: Seconds = 900
-    #: How long a command belongs to its worker. If the worker died, another one takes the command after this time.
-    #: So it has to be longer than the longest call: three times the longest timeout_seconds, or more.
+    #: How long a command belongs to its worker. If the worker died, another worker takes the command after this time.
+    #: So this time has to be longer than the longest call: three times the longest timeout_seconds, or more.
     lease_seconds: Seconds = 90
 
 

@@ -22,8 +22,8 @@ from statemachine.facts import Facts
 
 #: How many orders one transaction plans again.
 REPLAN_BATCH: Final = 500
-#: How often every open order is planned again. A process of the version before, which still runs during an update, does
-#: not write `orders.wake_at`.
+#: How often every open order is planned again. This also sets `orders.wake_at`, which a process of the version before
+#: does not write while it still runs during an update.
 REPLAN_EVERY: Final = timedelta(hours=6)
 #: How many orders one turn wakes.
 WAKE_BATCH: Final = 200

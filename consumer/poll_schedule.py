@@ -17,8 +17,8 @@ from consumer.poller import Poller
 def seconds_to_wait(interval_seconds: float, last_poll: datetime | None, now: datetime) -> float:
     """Return how many seconds a process that starts to poll a shop has to wait before its first poll.
 
-    Another process, or this one before a restart or a crash, may have polled the shop a moment ago, and Mirakl limits
-    how often the orders of a shop may be listed (docs/mirakl.md 3).
+    Mirakl limits how often the orders of a shop may be listed (docs/mirakl.md 3). Another process, or this one before a
+    restart, may have polled the shop a moment ago.
     """
     if last_poll is None:
         return 0.0

@@ -50,7 +50,7 @@ FIRST_WINDOW: Final = timedelta(days=30)
 OVERLAP_ORDERS: Final = 10
 #: The largest number of orders that one run asks for by id.
 MAX_BY_ID: Final = 500
-#: The largest number of orders waiting for a read from which a run chooses the MAX_BY_ID that it asks for.
+#: A run looks at this many of the orders that wait for a read, and asks for MAX_BY_ID of them at most.
 MAX_WAITING: Final = 20_000
 #: A listing with more pages is taken for an endless one, because no seller has so many open orders.
 MAX_PAGES: Final = 5_000
@@ -222,11 +222,12 @@ class Poller:
         """Read every page of one listing into the spool. Returns Mirakl's time at the first page.
 
         The first order of each page has to be known from an earlier page. If it is not, orders have left the listing,
-        the later ones have moved up, and some may be missed. Pages overlap, so that a few orders may leave. If more
-        leave, the next page starts further back, until its first order is known. A page may hold fewer orders than
-        PAGE, because some servers give fewer than asked. So the step follows the page, and the listing ends at the
-        total that Mirakl gives, or at a page without an unknown order. Without a total even a short first page may not
-        be the last one.
+        the later orders have moved up, and some may be missed. Pages overlap, so no order is missed if a few leave. If
+        more leave, the next page starts further back, until its first order is known.
+
+        Some servers give fewer orders than asked, so a page may hold fewer than PAGE. So the next offset depends on the
+        length of the page. The listing ends at the total that Mirakl gives, or at a page whose orders are all known. If
+        there is no total, a short first page may still be followed by others.
         """
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None

@@ -183,7 +183,7 @@ def orders_verify(
 
 
 def _differences(store: Store, row: OrderRow, policies: Mapping[str, Policy] | None) -> list[str]:
-    """`policies`: of each shop, to compare also with what this version would decide."""
+    """`policies`: the policy of each shop. If given, the order is also compared with what this version would decide."""
     journal = journal_rows.of_order(store, row.key)
     found = differences(row, journal)
     return found if policies is None else found + redecided(row, journal, policies.get(row.shop, Policy()))
@@ -364,7 +364,7 @@ def _retry() -> dict[str, Any]:
 
 
 def _question(session: Session, row: OrderRow, act: Act) -> str:
-    """The question before a decision: what it ends, and what becomes of the calls. Raises NotPossible."""
+    """The question before a decision: which reasons it ends, and which calls it changes. Raises NotPossible."""
     policy = config.policies(session.settings).get(row.shop, Policy())
     found = consequences(row, policy, new_facts(session.store, row, act))
     parts = [f"{act.kind} {row.shop} {row.order_id}, which is {row.state}"]

@@ -43,7 +43,7 @@ def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON in ASCII, so that a control character that a remote wrote does not reach the terminal."""
+    """Print JSON in ASCII. So no control character that a remote wrote reaches the terminal."""
     typer.echo(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
 
 

@@ -60,7 +60,7 @@ def shops_check(
                 try:
                     rows += [{"shop": name, **asdict(one)} for one in check(session, name)]
                 except NotPossible as error:
-                    refused.append(str(error))  # everything else is checked all the same
+                    refused.append(str(error))  # the other checks are still made
     if rows or not refused:
         print_rows(rows, as_json)
     if refused:

@@ -101,7 +101,8 @@ def _no_presets(_configured: Configured) -> Iterable[Series]:
 class Metric:
     """One metric as it is exported. `presets`: the series that exist with the value 0 from the start.
 
-    `increase()` misses the first event of a series that starts at 1, so every series that an alert reads is a preset.
+    `increase()` misses the first event of a series that starts at 1. So every series of a counter that an alert reads
+    is a preset.
     """
 
     name: str

@@ -94,10 +94,10 @@ def _is_json(text: bytes) -> bool:
 
 
 class Checker:
-    """Checks one file after the other, and remembers ids over all files."""
+    """Checks one file after the other. It remembers the ids of all files, and so finds an id that is used again."""
 
     def __init__(self, shops: Sequence[ShopIds] | None) -> None:
-        """`shops` are those of the configuration; with None no shop is looked up."""
+        """`shops` are the shops of the configuration. None: no shop is looked up."""
         self._shops = shops
         self._seen: dict[tuple[str, str], dict[str, object]] = {}
 
