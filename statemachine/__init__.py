@@ -8,12 +8,12 @@ Read in this order:
 - events, machine: one event on one order. `Event`, `Trigger`, `decide`, `EventResult`
 - readings: questions that several rules ask of the facts. `best_tracking`, `last_answer` and others
 - commands: the calls to Mirakl and the OMS, and how their earlier rounds ended. `CommandKind`, `Command`, `Policy`
-- reasons: why a person may have to look at an order: meaning, cure, what it holds. `Reason`, `REASONS`, `Attention`
-- troubles: calls that keep failing: when a person is asked, and how long they hold the next call. `troubles_of`
+- reasons: why a person may have to look at an order: meaning, cure, held calls. `Reason`, `REASONS`, `Attention`
+- troubles: calls that keep failing: when a person is asked, how long other calls wait for them. `troubles_of`
 - deadlines: what changes by time alone, and when the clock has to wake an order. `wakes_at`
 - attention: which of these reasons an order has now. `standing`, `can_be_settled`
 - plan: the state, the due commands and the attention of an order. `plan`, `read_after`
-- waits: what an order waits for; one that waits for nobody is lost. `waits_for`
+- waits: what an order waits for; an order that waits for nothing is lost. `waits_for`
 - diagram: the table as pictures and prose
 
 An event goes through `decide`, and then its order through `plan`: consumer/apply.py calls both. Other packages use

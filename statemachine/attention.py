@@ -45,7 +45,7 @@ from statemachine.reasons import Attention, EndsBy, Reason
 from statemachine.states import State
 from statemachine.troubles import messages_waited_until, told_at, troubles_of
 
-#: Code of a rejection: the OMS has the order already, and no try of ours may have brought it there.
+#: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
 
 
@@ -65,12 +65,16 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
 
 
 def can_be_settled(one: Attention) -> bool:
-    """Whether `orders settle` names this reason: it informs, or a person says whose order the OMS has."""
+    """Whether `orders settle` may end this reason: the table says so, or the reason is `already_in_oms`, by which a
+    person says that the order in the OMS is this one."""
     return one.about.ends_by is EndsBy.SETTLE or one.reason is Reason.ALREADY_IN_OMS
 
 
 def _ended_by(one: Attention) -> DecisionKind | None:
-    """The kind of decision that ends this reason if it names it. Older settles name any reason."""
+    """The kind of decision that ends this reason, if the decision names it.
+
+    In earlier versions a person could settle any reason, so a stored settle still ends reasons that hold no call.
+    """
     if one.about.ends_by is EndsBy.RELEASE:
         return None if one.reason is Reason.HELD else DecisionKind.RELEASE
     return None if one.about.ends_by is EndsBy.FACT and one.about.holds else DecisionKind.SETTLE
@@ -85,7 +89,7 @@ _REJECTED: Final = {
 
 
 def _of_commands(facts: Facts, policy: Policy, needs: Sequence[Need]) -> Iterator[Attention]:
-    """Calls that are needed, but not due because their last round ended without success, or that keep failing."""
+    """Reasons of needed calls: the last round ended without success, so the call is not due, or the call keeps failing."""
     for need in needs:
         match obstacle(facts, need):
             case Obstacle.REJECTED:
@@ -120,7 +124,7 @@ def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:
 
 
 def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
-    """What Mirakl shows, or a person decided."""
+    """Reasons from what Mirakl shows, and from what people decided."""
     snapshot = facts.snapshot
     if facts.unknown is not None and facts.newest is facts.unknown:
         yield Attention(Reason.UNKNOWN_STATE, facts.unknown.state)
@@ -150,7 +154,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
 
 
 def _incidents(snapshot: Snapshot, state: State) -> Iterator[Attention]:
-    """Lines with an incident. One that is closed matters while the order is not shipped: the line is not sent."""
+    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent."""
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
             yield Attention(Reason.LINE_INCIDENT, f"{line.id} {line.state}")
@@ -188,8 +192,8 @@ def _is_withdrawn(line: Line) -> bool:
 
 
 def _is_held(facts: Facts) -> bool:
-    """Whether a person holds the order. Only a release ends a hold. A version before ended it by a settle that names no
-    reason."""
+    """Whether a person holds the order. Only a release ends a hold. In an earlier version a settle that named no reason
+    ended it too."""
     ends = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and f"{Reason.HELD}:" in one.subject]
     ends += [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and not one.subject]
     held = last_decision(facts, DecisionKind.HOLD)
@@ -197,7 +201,7 @@ def _is_held(facts: Facts) -> bool:
 
 
 def _ships_too_early(snapshot: Snapshot) -> bool:
-    """Whether Mirakl does not allow the shipment yet: it waits for the seller or for the customer's money."""
+    """Whether Mirakl does not allow the shipment yet, because it waits for the seller or for the customer's money."""
     return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
 
 
@@ -210,8 +214,8 @@ def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[At
 
 
 def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
-    """The lines that the OMS has or may have, and that Mirakl withdrew or lowered since: their ids, with how much is
-    left. What was withdrawn of a line before the import was known to the person who let the import go."""
+    """The ids of lines that the OMS has or may have and of which Mirakl withdrew something after the import, with how
+    much is left. What was withdrawn before the import does not count: the person who released the import knew it."""
     handover = handed_over(facts)
     handed = dict(handover.items) if handover else {}
     before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
@@ -231,10 +235,10 @@ def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
 
 
 def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """What the OMS does not have of the order, and what an import would carry now, and carried otherwise.
+    """What the OMS does not have of the order, and what changed since the import, of the things that an import carries.
 
-    The digest after a name tells one change from the next. After the shipment there is no such reason: Mirakl removes
-    the data of its customers some time after it.
+    The digest after a name tells one change from the next. After the shipment there is no such reason, because Mirakl
+    removes the data of customers some time after the shipment.
     """
     handover = handed_over(facts)
     notes = handover.notes if handover else ()
@@ -261,7 +265,7 @@ _STOPPED: Final = {32: Reason.OMS_QUERY, 256: Reason.OMS_ON_HOLD}
 
 
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
-    """What the OMS reported."""
+    """Reasons from what the OMS reported."""
     if not state.is_final:
         for one in facts.cancellations:
             lines = [f"{line}*{quantity}" for line, quantity in one.items]
@@ -305,7 +309,7 @@ def _imported_otherwise(facts: Facts) -> list[str]:
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     """Reasons of an order that Mirakl refused or canceled.
 
-    A person has to look if the goods have left, or if the OMS has the order, or may have it, and has not canceled it.
+    A person has to look if the goods have left, or if the OMS has or may have the order and has not canceled it.
     """
     if facts.dispatches:
         yield Attention(Reason.CANCELED_AFTER_DISPATCH)

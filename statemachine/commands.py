@@ -1,10 +1,10 @@
 """Commands: the calls that change something at Mirakl or at the OMS, and how their earlier rounds ended.
 
 plan.py finds which calls are needed, from the facts and the shop's policy. A needed call is due, unless its last round
-was rejected on the same basis, given up, or not applied. A command has one row for its key (kind, what it carries,
-round), and the row is never deleted, so the same need never becomes two commands. A call that is due again gets the
-next round: after an answer that a later read disproved, after a rejection whose basis has changed, or when a person
-asks for a retry. After a give-up, and if it was not applied, only a person's retry makes it due again.
+was rejected on the same basis, it was given up, or it was not applied (`Obstacle`). A command has one row for its key
+(kind, what it carries, round). The row is never deleted, so the same need never becomes two commands. A call that is
+due again gets the next round: after an answer that a later read disproved, after a rejection whose basis has changed,
+or when a person asks for a retry. A call that was given up or not applied is due again only after a person's retry.
 """
 
 from dataclasses import dataclass, replace
@@ -81,20 +81,20 @@ MAX_DISPROVED: Final = 3
 class Policy:
     """What is decided for every order of a shop."""
 
-    acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": a person decides if an SKU is not known
+    acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": see `unknown_skus` if an SKU is not known
     known_skus: frozenset[str] = frozenset()
-    unknown_skus: str = "hold"  # "hold": a person decides; "refuse": their lines are refused, the others accepted
+    unknown_skus: str = "hold"  # "hold": a person decides; "refuse": these lines are refused, the others accepted
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
     accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
-    payment_within: timedelta = timedelta(hours=48)  # a wait for the customer's money that lasts longer gets its reason
+    payment_within: timedelta = timedelta(hours=48)  # an order that waits longer for the customer's money gets its reason
     ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
     gone_after: timedelta = timedelta(days=1)  # an order that no read by id shows for this time is gone
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
     retrying_after: timedelta = timedelta(minutes=10)  # a call that fails for longer gets its reason
     messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for messages that cannot be read
-    without_messages: str = "hold"  # after that: "import" without them, or "hold" until a person releases it
+    without_messages: str = "hold"  # after that time: "import", or "hold" until a person releases the order
     tracking_holds_for: timedelta = timedelta(hours=1)  # how long an OR23 that fails holds OR24
 
 
@@ -107,13 +107,13 @@ class CommandKey:
     round: int
 
     def __str__(self) -> str:
-        """The text that a decision to retry stores. What the command carries comes last, because it may hold colons."""
+        """The text that a decision to retry stores. `carries` comes last, because it may contain colons."""
         return f"{self.kind}:{self.round}:{self.carries}"
 
     @classmethod
     def parse(cls, text: str) -> "CommandKey":
         kind, round_, carries = text.split(":", 2)
-        return cls(CommandKind(kind), carries, int(round_))  # type: ignore[call-arg]  # mypy takes __new__ for it
+        return cls(CommandKind(kind), carries, int(round_))  # type: ignore[call-arg]  # mypy expects the arguments of __new__
 
     @property
     def next_round(self) -> "CommandKey":
@@ -122,8 +122,8 @@ class CommandKey:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A call that the facts and the policy ask for. `basis` is what it rests on: a rejection counts while the basis
-    stays the same (docs/rules.md 22)."""
+    """A call that the facts and the policy ask for. `basis` is what the call is made of: a rejection counts while the
+    basis stays the same (docs/rules.md 22)."""
 
     kind: CommandKind
     carries: str
@@ -144,8 +144,8 @@ class Command:
         return CommandKey(self.kind, self.carries, self.round)
 
 
-#: How every basis begins. What earlier versions stored begins otherwise: the digest of the received bytes, or the
-#: carrier in Mirakl's words.
+#: How every basis begins. Bases that earlier versions stored do not begin so: these are a digest of received bytes, or
+#: the carrier as Mirakl named it.
 _BASIS: Final = "of: "
 
 
@@ -186,9 +186,9 @@ def obstacle(facts: Facts, need: Need) -> Obstacle | None:
 
 
 def rejections_of(facts: Facts, need: Need) -> list[Rejection]:
-    """The rejections of this need on the basis that it has now.
+    """The rejections of this need on the basis that the need has now.
 
-    The basis of a rejection that a version before stored cannot be compared. It counts until Mirakl changes the order.
+    If an earlier version stored a rejection, its basis cannot be compared: it counts until Mirakl changes the order.
     """
     changed_at = facts.snapshot.updated_at if facts.snapshot else EPOCH
     return [
@@ -204,8 +204,8 @@ def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:
 
 
 def _reopened_at(facts: Facts, need: Need) -> int:
-    """The round of a person's newest retry of this need; ends of earlier rounds are no obstacle any more."""
-    if not facts.decisions:  # so it is for nearly every order; this saves time
+    """The round that a person's newest retry of this need names, or 0. Ends of earlier rounds are no obstacle any more."""
+    if not facts.decisions:  # nearly every order has none; this saves time
         return 0
     retries = (decision for decision in facts.decisions if decision.kind == DecisionKind.RETRY)
     retried = [CommandKey.parse(text) for retry in retries for text in retry.subject]

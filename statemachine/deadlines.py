@@ -1,7 +1,7 @@
 """What changes for an order by time alone: its deadlines.
 
-The time is `Facts.clock`, and nothing else. So the same facts give the same plan, whenever somebody asks. An event of
-the clock moves `Facts.clock` on when the instant has passed at which the plan changes next (`wakes_at`).
+The only time that the rules read is `Facts.clock`, so the same facts always give the same plan. `wakes_at` is the next
+instant at which the plan changes. When that instant has passed, an event of the clock sets `Facts.clock`.
 """
 
 from collections.abc import Iterator
@@ -29,23 +29,23 @@ class Deadline:
 
 
 def has_come(facts: Facts, instant: datetime) -> bool:
-    """Whether the order knows that this instant has passed."""
+    """Whether the facts say that this instant has passed."""
     return facts.clock >= instant
 
 
 def passed(facts: Facts, policy: Policy) -> Iterator[Attention]:
-    """The reasons of the deadlines that are near, or over."""
+    """The attention reasons of the deadlines that are near or over."""
     return (one.reason for one in _deadlines(facts, policy) if has_come(facts, one.told_at))
 
 
 def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
-    """The next instant at which the plan changes by time alone, always after `Facts.clock`. None: there is none."""
+    """The next instant at which the plan changes by time alone, always after `Facts.clock`. None: no such instant."""
     return min((instant for instant in _instants(facts, policy) if not has_come(facts, instant)), default=None)
 
 
 def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant, past or not, at which the plan changes by time alone. Each rule that asks `has_come` adds its
-    instant here, because otherwise no clock event comes for it."""
+    instant here: without that, no clock event comes for it."""
     yield from (one.told_at for one in _deadlines(facts, policy))
     yield from troubles.instants(facts, policy)
 
@@ -53,7 +53,7 @@ def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
 def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     """The deadlines that run in the newest state that Mirakl shows.
 
-    None runs for an order that was created before the shop's `not_before`: it is not ours to care for.
+    An order that was created before the shop's `not_before` has no deadlines: orderflow does not touch it.
     """
     snapshot = facts.snapshot
     if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
@@ -66,7 +66,8 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         since = max(created_at, snapshot.accepted_at)
         yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
     if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
-        # Without a deadline of Mirakl's an order whose cancelation in the OMS was settled would wait for nobody.
+        # Every order needs this deadline, also if Mirakl names none: if a person settled that the OMS canceled the
+        # order, the order waits for nothing else.
         ship_by = snapshot.ship_by if snapshot.ship_by > EPOCH else _after(created_at, policy.ship_within)
         yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, policy.shipping_margin)
 
@@ -75,8 +76,8 @@ def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedel
     """The deadline, and its reason. The reason begins `margin` earlier, but not in the first half of the time from
     `since` to the deadline.
 
-    EPOCH or earlier means no deadline: then nothing is yielded. The detail of the reason is the deadline, so a deadline
-    that Mirakl moves makes a new reason.
+    EPOCH or earlier means no deadline: then nothing is yielded. The detail of the reason is the deadline, so if Mirakl
+    moves the deadline, the order gets a new reason.
     """
     if deadline > EPOCH:
         half = (deadline - since) / 2 if since > EPOCH else margin

@@ -6,7 +6,7 @@ from typing import Final
 from statemachine.states import State
 from statemachine.table import TABLE, Edge
 
-#: The way of nearly every order. Only these arrows get words.
+#: The edges that nearly every order takes. Only these arrows get a text.
 _USUAL = tuple(pairwise(state for state in State if not state.is_final))
 
 #: What an order in each state waits for, and what a person can do about it. The commands are those of `orderflow`.
@@ -44,7 +44,7 @@ def life() -> str:
 
 
 def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
-    """A Mermaid state diagram of every edge. Only the edges of the usual way show their kinds of event."""
+    """A Mermaid state diagram of every edge. Only the usual edges show their kinds of event."""
     lines = ["stateDiagram-v2", "    [*] --> new"]
     for edge in table:
         label = f": {', '.join(edge.on)}" if (edge.source, edge.target) in _USUAL else ""
@@ -54,7 +54,7 @@ def mermaid(table: tuple[Edge, ...] = TABLE) -> str:
 
 
 def overview(table: tuple[Edge, ...] = TABLE) -> str:
-    """The usual way only, with what each of its edges means."""
+    """A Mermaid diagram of the usual edges only, with what each of them means."""
     lines = ["stateDiagram-v2", "    direction LR", "    [*] --> new"]
     lines += [
         f"    {edge.source} --> {edge.target}: {edge.means}" for edge in table if (edge.source, edge.target) in _USUAL

@@ -1,4 +1,4 @@
-"""What can happen to an order. consumer/apply.py applies every event, also those of workers and of people."""
+"""What can happen to an order. consumer/apply.py applies every event, also the events of workers and of people."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,10 +21,10 @@ class Trigger(StrEnum):
 class Event:
     """One event of one order.
 
-    `source` and `event_id` together are unique for ever: a second event with both is a repeat (docs/rules.md 10).
-    `new_facts` is all that the event adds to the facts, without personal data. `raw` are the bytes of an order as
-    received, and `digest` is the digest of these bytes. `note` is for the timeline: words of closed sets and numbers,
-    no personal data.
+    `source` and `event_id` together are unique for ever: a second event with the same two is a repeat (docs/rules.md 10).
+    `new_facts` is all that the event adds to the facts, without personal data. `raw` is an order's bytes as
+    received, and `digest` is the digest that its snapshot has. `note` is shown in the timeline: words of closed sets
+    and numbers, no personal data.
     """
 
     source: str

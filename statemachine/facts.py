@@ -48,7 +48,7 @@ KNOWN_STATES: Final = frozenset(_RANK[PAY_ON_ACCEPTANCE])
 
 
 def rank_of(workflow: str, state: str) -> int:
-    """The place of `state` among the states of its workflow. It decides only between reads with the same `updated_at`.
+    """The place of `state` among the states of its workflow. The rank decides only between reads of one `updated_at`.
 
     A missing or unknown workflow counts as PAY_ON_ACCEPTANCE; a state that we do not know ranks below all.
     """
@@ -87,8 +87,11 @@ def _bare(text: str) -> str:
 
 
 class Withdrawn(StrEnum):
-    """What cancelations and refund requests took of a line. A refund counts from its request on, in any state of the
-    refund, because after the debit it is how a customer cancels (docs/mirakl.md 4.4)."""
+    """What cancelations and refund requests took of a line.
+
+    A refund counts from its request on, in any state of the refund: after the debit, a customer cancels by a refund
+    (docs/mirakl.md 4.4).
+    """
 
     NONE = ""
     PART = "part"  # of the pieces, or of the price: a person decides what is still to be sent
@@ -97,10 +100,7 @@ class Withdrawn(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Line:
-    """One order line as Mirakl shows it.
-
-    `is_owed` is the only answer to the question what the seller still has to send of it.
-    """
+    """One order line as Mirakl shows it. `is_owed` alone says whether the seller still has to send it."""
 
     id: str
     state: str = ""
@@ -111,7 +111,7 @@ class Line:
 
     @property
     def is_owed(self) -> bool:
-        """Whether the seller still has to send the line, or a part of it that only a person can tell."""
+        """Whether the seller still has to send the line, or a part of it; how much, only a person can tell."""
         ended = self.state in ENDED_LINE_STATES or self.quantity == 0 or self.withdrawn is Withdrawn.WHOLE
         return not ended
 
@@ -135,7 +135,7 @@ class Snapshot:
     rank: int  # see rank_of
     has_address: bool
     read_at: datetime  # when the read began, by our clock
-    digest: str  # of the order's canonical JSON; of the bytes if a version before read it
+    digest: str  # of the order's canonical JSON; of the bytes, if an earlier version stored it
     state: str
     workflow: str = ""
     created_at: datetime = EPOCH
@@ -146,11 +146,11 @@ class Snapshot:
     lines: tuple[Line, ...] = ()
     can_ship: bool = True  # can_shop_ship; Mirakl shows false before SHIPPING, and if somebody else ships the order
     centre: str = ""  # fulfillment.center.code
-    import_digest: str = ""  # of what an import is made of; empty if a version before read it
+    import_digest: str = ""  # of what an import is made of; empty if an earlier version stored it
     accept_by: datetime = EPOCH  # acceptance_deadline; EPOCH if Mirakl names none
     accepted_at: datetime = EPOCH  # acceptance_decision_date; EPOCH before the decision, and if it was automatic
     #: (name, digest) of what an import carries beside lines and pieces (adapters/messages/contents.py). Empty: not
-    #: known, because a version before this one stored the read.
+    #: known, because an earlier version stored the read.
     contents: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -170,21 +170,20 @@ class Part:
     quantities: tuple[tuple[str, int], ...] = ()
 
 
-#: The `oms_id` of a dispatch for which a person vouches: all of the order has left, whatever the OMS reported.
+#: The `oms_id` of a dispatch for which a person vouches: all of the order has left, even if the OMS did not report it.
 VOUCHED: Final = 0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Dispatch:
-    """A report that goods left: a parcel, or a status that means everything (docs/kornitx.md 9.4, 9.5), or a person's
-    word."""
+    """A report that goods left: a parcel or a status of the OMS (docs/kornitx.md 9.4, 9.5), or a person who vouches."""
 
     oms_id: int
     at: datetime  # dispatch_datetime, or else the event's time; never later than `told_at`
     tracking: Tracking = Tracking()
     items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
     covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel
-    dated: bool = True  # False: a parcel without dispatch_datetime; two of them are the same parcel if their items are
+    dated: bool = True  # False: a parcel without dispatch_datetime: items and number tell whether it is known
     told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
 
 
@@ -227,7 +226,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Handover:
-    """What the frozen payload of an import carries. "Changed in the OMS's hands" compares it with the newest read."""
+    """What the payload of an import carries, which no longer changes. Reasons such as `changed_after_import` compare it
+    with the newest read."""
 
     at: datetime
     items: tuple[tuple[str, int], ...] = ()  # (line id, pieces)
@@ -235,7 +235,8 @@ class Handover:
     notes: tuple[str, ...] = ()  # what a person should know of the payload, in words of a closed set
 
 
-#: The words of `notes`: a message of the customer has a file; the customer wrote, and Mirakl showed nothing of it.
+#: The words of `notes`. The first: a message of the customer has a file. The second: the customer wrote, and Mirakl
+#: showed no message.
 ATTACHMENT: Final = "attachment"
 MESSAGES_NOT_FOUND: Final = "messages_not_found"
 
@@ -249,7 +250,7 @@ RESTORED: Final = "restored"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Answer:
-    """A remote said yes. It may apply its yes later: a read that begins after `proof_after` has to show the effect
+    """A remote said yes. It may apply the call later: a read that begins after `proof_after` has to show the effect
     (docs/rules.md 16)."""
 
     kind: str
@@ -285,7 +286,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Trouble:
-    """A call failed, and is tried again: the first failure of this operation in this round of the command.
+    """The first failure of an operation in a round of a command. The call is tried again.
 
     `operation` may be a read that the call needs. `words` are the remote's own text, and may quote the order.
     """
@@ -302,11 +303,11 @@ class Trouble:
 class DecisionKind(StrEnum):
     """What a person can decide about an order."""
 
-    ACCEPT = "accept"  # answer Mirakl yes, even if the shop's policy does not
+    ACCEPT = "accept"  # answer Mirakl yes, also if the shop's policy gives another answer
     REFUSE = "refuse"  # answer Mirakl no
     HOLD = "hold"  # make no call of the order until it is released
-    SETTLE = "settle"  # mark reasons that inform as seen
-    RELEASE = "release"  # end a hold, or let calls go that wait for a person
+    SETTLE = "settle"  # mark reasons as seen, so that they end
+    RELEASE = "release"  # end a hold, or let calls be made that wait for a person
     SENT = "sent"  # vouch that the goods have left
     HANDLED = "handled"  # say that a person did by hand what a call should have done
     RETRY = "retry"  # make calls again that ended without success
@@ -314,10 +315,10 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Decision:
-    """What a person decided. `subject` is what it covers.
+    """What a person decided. `subject` is what the decision covers.
 
-    settle, release: tokens of attention (reasons.py). retry, handled: keys of commands (commands.py). accept, refuse:
-    ids of lines, and all others get the other answer; none means every line.
+    settle, release: tokens of attention reasons (reasons.py). retry, handled: keys of commands (commands.py). accept,
+    refuse: ids of lines, and all other lines get the other answer. No id means every line.
     """
 
     at: datetime
@@ -329,12 +330,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that is known of one order. Also what one event adds: then only the fields of the event are filled."""
+    """Everything that is known of one order. Or what one event adds: then only the fields of that event are filled."""
 
     snapshot: Snapshot | None = None  # the newest read with a state that we know; predicates use this one
     unknown: Snapshot | None = None  # the newest read with a state that we do not know
     shipped_seen: bool = False  # some read, perhaps an old one, showed the order shipped (docs/rules.md 3)
-    #: As shipped_seen, but without what versions before concluded from a debit alone. False in facts that they stored.
+    #: As shipped_seen, but never set by a debit alone, as earlier versions set it. False in facts that they stored.
     shipped_shown: bool = False
     parts: tuple[Part, ...] = ()
     dispatches: tuple[Dispatch, ...] = ()
@@ -350,7 +351,7 @@ class Facts:
     statuses: tuple[OmsStatus, ...] = ()
     unread: tuple[Unread, ...] = ()
     not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
-    clock: datetime = EPOCH  # the time is at least this; rules of time ask nothing else (deadlines.py)
+    clock: datetime = EPOCH  # the time is at least this; the only time that the rules read (deadlines.py)
 
     @property
     def newest(self) -> Snapshot | None:
@@ -363,7 +364,7 @@ _AHEAD: Final = timedelta(minutes=5)
 
 
 def _age(one: Snapshot) -> tuple[datetime, int, bool, datetime, str]:
-    """The key of docs/rules.md 2. A date of the future counts as the start of its read, and freezes nothing."""
+    """The key of docs/rules.md 2. A date in the future counts as the start of its read, so later reads are newer."""
     updated_at = one.read_at if one.updated_at > one.read_at + _AHEAD else one.updated_at
     return updated_at, one.rank, one.has_address, one.read_at, one.digest
 

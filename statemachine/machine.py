@@ -22,9 +22,9 @@ class EventResult(StrEnum):
 
     MOVED = "moved"
     NOTED = "noted"  # the facts grew, the state stays
-    STALE = "stale"  # everything in it was known before
+    STALE = "stale"  # the facts had all of it before
     NO_EDGE = "no_edge"  # no edge leads to the state of the new facts: the facts are stored, the state stays
-    REPEATED = "repeated"  # the journal holds the event already: counted by apply, and never seen by `decide`
+    REPEATED = "repeated"  # the journal holds the event already: apply counts it, and `decide` never gets it
 
 
 @dataclass(frozen=True, slots=True)

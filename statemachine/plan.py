@@ -31,7 +31,7 @@ from statemachine.troubles import shipped_regardless_at
 class Plan:
     """What follows from the facts of an order: its state, the calls to make now, and what needs a person.
 
-    `wakes_at`: the next instant at which it changes by time alone.
+    `wakes_at`: the next instant at which the plan changes by time alone.
     """
 
     state: State
@@ -43,8 +43,8 @@ class Plan:
 def plan(facts: Facts, policy: Policy) -> Plan:
     """Return the state of an order, its due calls, what needs a person, and when that changes by time alone.
 
-    One function finds them, because the calls and the attention depend on the state and on the needed calls, and
-    finding these is most of the work.
+    One function finds all of it: the due calls and the attention both depend on the state and on the needed calls, and
+    most of the work is to find these.
     """
     state = state_of(facts)
     needs = tuple(_needs(facts, policy, state))
@@ -78,7 +78,7 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
 def _answer_needed(facts: Facts, policy: Policy, snapshot: Snapshot) -> str | None:
     """What to answer Mirakl, or None if no answer is needed.
 
-    An order that the OMS has already sent needs the answer too, because Mirakl still waits for it.
+    An order that the OMS has already sent needs the answer too, because Mirakl still waits for the answer.
     """
     if snapshot.state != "WAITING_ACCEPTANCE" or not snapshot.lines:
         return None
@@ -96,8 +96,8 @@ def _is_tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
     answer = last_answer(facts, CommandKind.TRACK, carried(best))
     if answer is None:
         return True
-    # Answered: needed again only if Mirakl took another one of ours since, or if a later read shows no tracking, or an
-    # older one of ours (docs/rules.md 23, 24).
+    # Mirakl took this tracking. It is needed again only if Mirakl took another tracking of ours later, or if a later
+    # read shows no tracking or an older one of ours (docs/rules.md 23, 24).
     last = last_answer(facts, CommandKind.TRACK)
     if last != answer and is_pending(facts, last):
         return True
@@ -117,9 +117,10 @@ def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequence[Attention]) -> tuple[Command, ...]:
-    """The needed calls that may be made now: none if the order is blocked or too old, and no call with an obstacle."""
+    """The needed calls that may be made now. A call is left out if an attention reason holds it or it has an obstacle;
+    every call is left out if the order is older than the shop's `not_before`."""
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
-    if EPOCH < created_at < policy.not_before:  # an order without a date is not taken for an old one
+    if EPOCH < created_at < policy.not_before:  # an order without a date does not count as old
         return ()
     held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
     open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]
@@ -127,7 +128,7 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
     is_bounded = regardless is not None and deadlines.has_come(facts, regardless)
     if not is_bounded and any(need.kind == CommandKind.TRACK for need in open_needs):
         # The tracking goes first, in a call of its own: OR24 waits while OR23 is due. A tracking that was refused or
-        # given up is not due any more, so it does not stop the shipment. One that keeps failing stops it for a time.
+        # given up is not due any more, so OR24 goes out. While OR23 keeps failing, OR24 waits for a limited time.
         open_needs = [need for need in open_needs if need.kind != CommandKind.CONFIRM]
     return tuple(Command(need.kind, need.carries, next_round(facts, need), need.basis) for need in open_needs)
 
@@ -139,7 +140,8 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
     """A read that begins after this instant is news, even if the order has not changed (docs/rules.md 16, 17).
 
     None: only a changed order is news. The poller reads waiting orders in its sweep, and the others by their ids. An
-    order that is not at its end is news at least once in `gone_after`: so an order that Mirakl shows no more is missed.
+    order that is not at its end has news at least once in `gone_after`. So orderflow notices if Mirakl no longer shows
+    the order.
     """
     proof, newest, state = proof_after(facts), facts.newest, state_of(facts)
     if newest is None or state.is_final or state is State.SHIPPED:
@@ -149,8 +151,8 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
 
 
 def proof_after(facts: Facts) -> datetime | None:
-    """A read that begins after this instant shows what became of a call, or of a report of the OMS. None: none is
-    awaited."""
+    """A read that begins after this instant shows what became of a call, or of a report of the OMS. None: no such read
+    is awaited."""
     snapshot, newest = facts.snapshot, facts.newest
     if snapshot is None or newest is None:
         return EPOCH if facts.parts else None
@@ -164,6 +166,6 @@ def proof_after(facts: Facts) -> datetime | None:
     best = best_tracking(facts)
     if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
-    # The newest read counts, also one with a state that we do not know. A late read of an old such state does not.
+    # The newest read ends a wait, also if it shows a state that we do not know. A late read of an old state does not.
     pending = [wait for wait in waits if newest.read_at <= wait]
     return min(pending, default=None)

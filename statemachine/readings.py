@@ -31,13 +31,13 @@ _ALREADY_IN_OMS: Final = "already_in_oms:"
 
 
 def mirakl_state(facts: Facts) -> str:
-    """The newest state that Mirakl showed and that we know; empty before the first read."""
+    """The newest state that Mirakl showed, of those that we know; empty if no read showed one."""
     return facts.snapshot.state if facts.snapshot else ""
 
 
 def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
     """The answer whose proof is due last. If `carries` is given, only answers to commands that carry this count."""
-    if not facts.answers:  # so it is for most orders; this saves time, because several predicates ask
+    if not facts.answers:  # most orders have none; this saves time, because several predicates ask
         return None
     answers = [a for a in facts.answers if a.kind == kind and carries in (None, a.carries)]
     return max(answers, key=lambda answer: (answer.proof_after, answer), default=None)
@@ -51,7 +51,8 @@ def is_pending(facts: Facts, answer: Answer | None) -> bool:
 def was_shipped(facts: Facts, workflow: str) -> bool:
     """Whether a read showed the order shipped.
 
-    Versions before concluded that from a debit alone where Mirakl may debit before the shipment (docs/rules.md 3).
+    Earlier versions set `shipped_seen` by a debit alone, also in workflows in which Mirakl may debit before the
+    shipment. There `shipped_seen` proves nothing (docs/rules.md 3).
     """
     return facts.shipped_shown or (facts.shipped_seen and workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE))
 
@@ -67,7 +68,7 @@ def import_known(facts: Facts) -> bool:
 
 
 def handed_over(facts: Facts) -> Handover | None:
-    """What the newest payload carries that the OMS has or may have. None if none is known, or the OMS refused it."""
+    """What the newest payload carries that the OMS has or may have. None: no payload is known, or the OMS refused it."""
     newest = max(facts.handovers, default=None)
     if newest is None or import_known(facts):
         return newest
@@ -85,8 +86,9 @@ def is_sent(facts: Facts, line: Line) -> bool:
 def _covers(facts: Facts, dispatch: Dispatch, line_id: str) -> bool:
     """Whether this status says that the line left.
 
-    A part whose lines are not known, because the OMS made it after the answer to the import, has the lines of the parts
-    that the OMS ended. A line that no part has is sent by its parcels, or by a person's word.
+    The lines of a part are not known if the OMS made the part after the answer to the import. Such a part counts as
+    having the lines of the parts that the OMS ended. A line that no part has is sent if parcels hold it, or if a person
+    vouches for the order.
     """
     if dispatch.covers == "order":
         return dispatch.oms_id == VOUCHED or line_id not in lines_not_imported(facts)
@@ -103,7 +105,7 @@ def parts_in_oms(facts: Facts) -> dict[int, set[str]]:
 
 
 def lines_not_imported(facts: Facts) -> tuple[str, ...]:
-    """The lines that the import sent, and that no part has. Empty if the OMS's answer named no lines."""
+    """The lines that the import sent and that no part has. Empty if the OMS's answer named no lines."""
     handover, imported = handed_over(facts), {line for part in facts.parts for line in part.lines}
     if handover is None or not imported:
         return ()
@@ -123,7 +125,7 @@ def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
 
 
 def _ended_everywhere(facts: Facts, line_id: str) -> bool:
-    """Whether parts have this line, and the OMS ended it in each of them. Then nobody waits for it."""
+    """Whether parts have this line, and the OMS ended it in each of them. Then the order does not wait for it."""
     holders = [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines]
     return bool(holders) and all(_ended(facts, oms_id, line_id) for oms_id in holders)
 
@@ -136,9 +138,9 @@ def sent_quantity(facts: Facts, line_id: str) -> int:
 def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     """The items of each parcel.
 
-    A parcel is known by its time and items: a later report of the same parcel under another number replaces the number.
-    Parcels with the same time and items are several if one report names several numbers for them. Without a time a
-    parcel is known by its number and items.
+    Two reports with the same time and items are about one parcel: another number in the later report replaces the
+    earlier number. If one report names several numbers for the same time and items, these are several parcels. A parcel
+    without a time is recognised by its number and items.
     """
     with_items = [dispatch for dispatch in facts.dispatches if dispatch.items]
     numbers: dict[tuple[int, tuple[tuple[str, int], ...], datetime], dict[datetime, set[str]]] = {}
@@ -155,7 +157,7 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
 
 
 def all_sent(facts: Facts) -> bool:
-    """Whether the OMS sent every owed line, but those that it ended.
+    """Whether the OMS sent every owed line. Lines that it ended do not count.
 
     If no line is owed any more: whether Mirakl shows the order shipped, or the OMS sent every line.
     """
@@ -165,7 +167,7 @@ def all_sent(facts: Facts) -> bool:
     if not owed and facts.snapshot.state in AFTER_SHIPPING:
         return True
     lines = owed or facts.snapshot.lines
-    if facts.cancellations:  # if the OMS ended every line, it made the order again: all of it has to be sent
+    if facts.cancellations:  # if the OMS ended every line, it makes the order again, and every line has to be sent
         lines = tuple(line for line in lines if not _ended_everywhere(facts, line.id)) or lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
@@ -196,7 +198,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
 
 
 def not_found_since_read(facts: Facts) -> tuple[datetime, ...]:
-    """The reads by id that did not show the order since a read last showed it. None for an order never shown."""
+    """The reads by id that did not show the order since a read last showed it. Empty if no read ever showed it."""
     newest = facts.newest
     return tuple(at for at in facts.not_found if at > newest.read_at) if newest else ()
 
@@ -208,8 +210,8 @@ def is_gone(facts: Facts, policy: Policy) -> bool:
 
 
 def is_next_miss(facts: Facts, policy: Policy, at: datetime) -> bool:
-    """Whether it has to be kept that a read at `at` did not show the order: the first such read, and the one that
-    proves that the order is gone."""
+    """Whether a read at `at` that did not show the order has to be kept as a fact. Two such reads are kept: the first
+    one, and the one that proves that the order is gone."""
     missed = not_found_since_read(facts)
     if facts.newest is None or at <= facts.newest.read_at or is_gone(facts, policy):
         return False
@@ -225,8 +227,8 @@ def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
 
 
 def acceptance(facts: Facts, policy: Policy) -> str | None:
-    """What to answer Mirakl, as a command carries it: accept, refuse, or `accept:ID,ID` if only these lines are
-    accepted. None if a person has to decide."""
+    """What to answer Mirakl, as a command carries it: `accept`, `refuse`, or `accept:ID,ID` to accept only these lines.
+    None if a person has to decide."""
     lines = facts.snapshot.lines if facts.snapshot else ()
     decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
@@ -245,7 +247,7 @@ def acceptance(facts: Facts, policy: Policy) -> str | None:
 
 
 def unknown_skus(facts: Facts, policy: Policy) -> tuple[str, ...]:
-    """The SKUs that keep an order from its acceptance, because the shop's list of known ones does not name them."""
+    """The SKUs because of which the order is not simply accepted: the shop's list of known SKUs does not name them."""
     if facts.snapshot is None or policy.acceptance != "known-skus":
         return ()
     return tuple(sorted({line.sku for line in facts.snapshot.lines} - policy.known_skus))
@@ -281,13 +283,13 @@ def best_tracking(facts: Facts) -> Tracking:
 
 
 def _by_news(dispatch: Dispatch) -> tuple[bool, bool, datetime, datetime, Tracking]:
-    # A person's word without a tracking takes away none that the OMS named.
+    # If a person vouches without a tracking, the tracking that the OMS named stays.
     names_one = bool(dispatch.tracking) or dispatch.oms_id != VOUCHED
     return bool(dispatch.tracking.number), names_one, dispatch.at, dispatch.told_at, dispatch.tracking
 
 
 def tracking_held(facts: Facts) -> Tracking:
-    """The tracking that Mirakl holds, as far as we know: the one that it showed, or one that it took from us later.
+    """The tracking that Mirakl holds, as far as we know: the one that a read showed, or one that we sent later.
 
     A tracking of ours is returned as we sent it: Mirakl may show the carrier's code or label for the name that we sent.
     """
@@ -300,10 +302,10 @@ def tracking_held(facts: Facts) -> Tracking:
 
 
 def is_shown(facts: Facts, shown: Tracking, sent: Tracking) -> bool:
-    """Whether a read shows this tracking, to which Mirakl said yes.
+    """Whether `shown`, from a read, is the tracking `sent`, which Mirakl took from us.
 
-    Without a number Mirakl can show a registered carrier whose code and label are not the name that the OMS has. So
-    then any carrier counts, but for one that we sent earlier.
+    For a tracking without a number Mirakl can show a registered carrier, whose code and label differ from the OMS's name.
+    So then any carrier counts, except one of a tracking that we tried to send.
     """
     if shown.shows(sent):
         return True
@@ -317,13 +319,16 @@ def carried(tracking: Tracking) -> str:
 
 
 def takes_tracking(snapshot: Snapshot) -> bool:
-    """Whether Mirakl takes a tracking now: from SHIPPING on, but not in a final state. That Mirakl takes one after
-    SHIPPED was observed (docs/mirakl.md 5.4)."""
+    """Whether Mirakl takes a tracking now: from SHIPPING on, but not in CLOSED, REFUSED or CANCELED. Connectors were
+    observed to send one after SHIPPED (docs/mirakl.md 5.4)."""
     if snapshot.state in DEBIT:
         return snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
     return snapshot.state == "SHIPPING" or (snapshot.state in AFTER_SHIPPING and snapshot.state != "CLOSED")
 
 
 def is_foreign_tracking(facts: Facts, shown: Tracking) -> bool:
-    """Mirakl shows a number that we never tried to send. A carrier without a number may be the operator's default."""
+    """Whether Mirakl shows a number that we never tried to send.
+
+    A carrier without a number does not count: it may be the operator's default.
+    """
     return bool(shown.number) and not any(shown.shows(sent) for sent in facts.sent)

@@ -63,11 +63,11 @@ class Reason(StrEnum):
 
 
 class EndsBy(StrEnum):
-    """What ends a reason. Only a reason that informs ends when a person settles it."""
+    """What ends a reason. Of these, only SETTLE lets a person end the reason by `orders settle`."""
 
     FACT = "fact"  # Mirakl or the OMS shows something else
-    SETTLE = "settle"  # it informs: a person marks it as seen
-    RELEASE = "release"  # a person lets the calls go
+    SETTLE = "settle"  # a person marks it as seen
+    RELEASE = "release"  # a person lets the calls be made
     RETRY = "retry"  # a person opens the call again
     SENT = "sent"  # the OMS reports the rest sent
     UPGRADE = "upgrade"
@@ -282,7 +282,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.NOT_OURS_TO_SHIP: About(
         "somebody else ships this order: `can_shop_ship` is false, or the fulfilment centre is not ours",
         "Look at the fulfilment centre in Mirakl's portal. It goes on when a read shows that the shop ships it.",
-        # OR21 is not held: a centre that is not ours refuses the answer by itself, and a missed answer loses the sale.
+        # OR21 is not held: Mirakl refuses the answer if the centre is not ours, and a missed answer loses the sale.
         holds=_IMPORT | _SHIP,
         ends_by=EndsBy.FACT,
     ),

@@ -1,5 +1,5 @@
-"""The ten states, and the predicate over the facts that decides for each. An order is in the first whose predicate
-holds (the table under "States and their predicates" in docs/rules.md)."""
+"""The ten states, and the predicate over the facts that decides for each. An order is in the first state whose
+predicate holds (the table under "States and their predicates" in docs/rules.md)."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -13,12 +13,14 @@ from statemachine.readings import all_sent, import_known, is_pending, last_answe
 class State(StrEnum):
     """The ten states, in the order of an order's life. docs/states.md lists the edges between them."""
 
-    #: No read with a state that we know, or Mirakl still checks the order (STAGING). The first other read moves it out,
-    #: to any state. Meanwhile the OMS may report on the order; we keep that, and ask Mirakl for the order by its id.
+    #: No read showed a state that we know, or Mirakl still checks the order (STAGING). The first read that shows another
+    #: state moves it out, to any state. The OMS may report on the order before that: we keep its report, and ask Mirakl
+    #: for the order by its id.
     NEW = "new"
 
     #: Mirakl waits for the seller's decision. OR21 is due if the shop's policy or a person has decided. Mirakl's answer
-    #: to OR21 moves it out, or a read: somebody decided in the portal, the deadline passed, or the order was canceled.
+    #: to OR21 moves it out. A read does too, if somebody decided in the portal, the deadline passed, or the order was
+    #: canceled.
     WAITING_ACCEPTANCE = "waiting_acceptance"
 
     #: Mirakl answered our OR21, and no read that began after the grace period has come yet. The next read moves it out:
@@ -37,13 +39,13 @@ class State(StrEnum):
     #: OMS's report that every open line is sent moves it out. Meanwhile parcels may leave, and either side may cancel.
     IMPORTED = "imported"
 
-    #: The goods have left: the OMS reported every open line sent, or OR24 was answered, or Mirakl debits what it debits
-    #: only after shipping. OR23 (tracking), then OR24 (shipment) are due while Mirakl shows SHIPPING. A read moves it
+    #: The goods have left: the OMS reported every open line sent, or OR24 was answered, or Mirakl shows the debit that
+    #: PAY_ON_SHIPMENT has only after a shipment. OR23 (tracking), then OR24 (shipment) are due while Mirakl shows SHIPPING. A read moves it
     #: out.
     DISPATCHED = "dispatched"
 
-    #: Mirakl shows the order shipped, or debits it after a read showed it shipped (docs/rules.md 3). A read moves it
-    #: out that shows it canceled, refused, or in SHIPPING again. A better tracking is still sent.
+    #: Mirakl shows the order shipped, or debits it after a read showed it shipped (docs/rules.md 3). A read that shows
+    #: it canceled, refused, or in SHIPPING again moves it out. A better tracking is still sent.
     SHIPPED = "shipped"
 
     #: Mirakl shows REFUSED: the seller refused every line, or the deadline passed. Final. If the OMS has the order, a
@@ -56,7 +58,7 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """No call is made any more. Only Mirakl's other final word moves the order."""
+        """Whether no call is made any more. Only a read that shows the other final state moves the order."""
         return self in (State.REFUSED, State.CANCELED)
 
 
@@ -76,7 +78,7 @@ def is_refused(facts: Facts) -> bool:
 
 
 def is_shipped(facts: Facts) -> bool:
-    """Mirakl shows the order shipped, or debits it after it was shipped. A newer SHIPPING wins (docs/rules.md 3)."""
+    """Whether Mirakl shows the order shipped, or debits it after the shipment. A newer SHIPPING wins (docs/rules.md 3)."""
     snapshot = facts.snapshot
     if snapshot is None or snapshot.state in AFTER_SHIPPING:
         return snapshot is not None
@@ -86,8 +88,8 @@ def is_shipped(facts: Facts) -> bool:
 
 
 def is_dispatched(facts: Facts) -> bool:
-    """The goods left: the OMS sent every open line, OR24 was answered, or Mirakl debits what it debits only after
-    shipping."""
+    """Whether the goods left: the OMS sent every open line, OR24 was answered, or Mirakl shows the debit that
+    PAY_ON_SHIPMENT has only after a shipment."""
     debit_of_shipment = (
         facts.snapshot is not None
         and facts.snapshot.state in DEBIT

@@ -1,7 +1,7 @@
 """Calls that keep failing: when they become an attention reason, and how long they hold what comes after them.
 
-A call that fails is tried again. Its first failure is a fact (`Trouble`), and everything here follows from that
-instant, so that it does not matter whether an attempt counted, or how long the remote rests between two tries.
+A call that fails is tried again. Its first failure is a fact (`Trouble`). Everything here counts from that instant, not
+from the number of tries or the pauses between them.
 """
 
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ def troubles_of(facts: Facts, need: Need) -> list[Trouble]:
 
 
 def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
-    """When the trouble becomes an attention reason: after some time, or after half of the time that was left to the
-    order's deadline.
+    """When the trouble becomes an attention reason: after `retrying_after`, or earlier if half of the time to the order's
+    deadline has passed.
 
-    A trouble of reading the customer's messages is an attention reason from the start.
+    If the customer's messages cannot be read, that is an attention reason from the start.
     """
     if trouble.operation == MESSAGES:
         return EPOCH
@@ -42,20 +42,20 @@ def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
 
 
 def _deadline(facts: Facts, trouble: Trouble) -> datetime:
-    """Until when Mirakl waits for the call. EPOCH: Mirakl names no time."""
+    """Until when Mirakl waits for the call. EPOCH: Mirakl names no deadline."""
     if facts.snapshot is None:
         return EPOCH
     return facts.snapshot.accept_by if trouble.kind == CommandKind.ACCEPT else facts.snapshot.ship_by
 
 
 def messages_waited_until(policy: Policy, trouble: Trouble) -> datetime | None:
-    """Until when the import waits for the customer's messages. None: the trouble is another."""
+    """Until when the import waits for the customer's messages. None: the trouble is not about messages."""
     return trouble.since + policy.messages_wait if trouble.operation == MESSAGES else None
 
 
 def imports_without_messages(facts: Facts, policy: Policy) -> bool:
-    """Whether the import goes out if the customer's messages cannot be read: the wait is over, and the shop's policy or
-    a person lets it go."""
+    """Whether the import goes out although the customer's messages cannot be read: a person released it, or the wait is
+    over and the shop's policy is `import`."""
     if any(RELEASED in one.subject for one in facts.decisions if one.kind == DecisionKind.RELEASE):
         return True
     ends = [until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None]
@@ -63,7 +63,7 @@ def imports_without_messages(facts: Facts, policy: Policy) -> bool:
 
 
 def shipped_regardless_at(facts: Facts, policy: Policy) -> datetime | None:
-    """From when on OR24 goes out although the newest tracking was not sent. None: not known yet."""
+    """From this instant on OR24 goes out although the newest tracking was not sent. None: no such instant is known."""
     snapshot = facts.snapshot
     if snapshot is None or snapshot.state != "SHIPPING" or not facts.dispatches:
         return None
@@ -78,7 +78,7 @@ def _before_deadline(snapshot: Snapshot) -> list[datetime]:
 
 
 def instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
-    """Every instant at which the plan changes because a call fails for so long."""
+    """Every instant at which the plan changes because a call has kept failing until then."""
     yield from (told_at(facts, policy, one) for one in facts.troubles)
     yield from (until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None)
     if (released := shipped_regardless_at(facts, policy)) is not None:

@@ -1,8 +1,8 @@
 """What an order waits for: a call, a person, a remote or a deadline; an order that waits for nobody is lost.
 
-Every order that is not at its end waits for a call of ours, for a person (it is on the attention list), or for
-something that comes by itself. An order that waits for nothing is lost, and no list shows it: tests walk over random
-histories and look for one.
+Every order that is not at its end waits for a call of ours, for a person (then it is on the attention list), or for
+something that comes by itself. An order that waits for nothing is lost, and no list shows it. Tests walk over random
+histories and look for such an order.
 """
 
 from enum import StrEnum
@@ -20,10 +20,10 @@ class WaitsFor(StrEnum):
     CALL = "call"  # a call of ours that is due
     PERSON = "person"  # the order is on the list of those that need a person
     READ = "read"  # a read that is asked for by the order's id: it shows what became of a call, or of a report
-    MIRAKL = "mirakl"  # Mirakl's next state: it checks, debits, or ends an order of which nothing is owed
-    OMS = "oms"  # the OMS's next report: it has the order, and did not cancel all of it
+    MIRAKL = "mirakl"  # Mirakl's next state: Mirakl checks or debits the order, or no line of it is owed
+    OMS = "oms"  # the OMS's next report: the OMS has the order, and did not cancel all of it
     TIME = "time"  # a deadline, at which it gets an attention reason
-    OTHERS = "others"  # those who care for the orders that are older than the shop's `not_before`
+    OTHERS = "others"  # the order is older than the shop's `not_before`, and orderflow does not touch it
 
 
 def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]:
@@ -45,7 +45,7 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
 
 
 def is_at_its_end(state: State) -> bool:
-    """Whether nothing is left to do. The order may still change: a better tracking, a return, a cancelation."""
+    """Whether nothing is left to do. The order may still change, by a better tracking, a return or a cancelation."""
     return state.is_final or state is State.SHIPPED
 
 
