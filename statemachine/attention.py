@@ -89,7 +89,7 @@ _REJECTED: Final = {
 
 
 def _of_commands(facts: Facts, policy: Policy, needs: Sequence[Need]) -> Iterator[Attention]:
-    """Reasons of needed calls: the last round ended without success, so the call is not due, or the call keeps failing."""
+    """Reasons of needed calls: the last round ended without success, so no call is due, or the call keeps failing."""
     for need in needs:
         match obstacle(facts, need):
             case Obstacle.REJECTED:

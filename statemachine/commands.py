@@ -88,7 +88,7 @@ class Policy:
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
     accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
-    payment_within: timedelta = timedelta(hours=48)  # an order that waits longer for the customer's money gets its reason
+    payment_within: timedelta = timedelta(hours=48)  # a longer wait for the customer's money gives its reason
     ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
     gone_after: timedelta = timedelta(days=1)  # an order that no read by id shows for this time is gone
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
@@ -113,7 +113,7 @@ class CommandKey:
     @classmethod
     def parse(cls, text: str) -> "CommandKey":
         kind, round_, carries = text.split(":", 2)
-        return cls(CommandKind(kind), carries, int(round_))  # type: ignore[call-arg]  # mypy expects the arguments of __new__
+        return cls(CommandKind(kind), carries, int(round_))  # type: ignore[call-arg]  # mypy takes __new__ for it
 
     @property
     def next_round(self) -> "CommandKey":
@@ -204,7 +204,7 @@ def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:
 
 
 def _reopened_at(facts: Facts, need: Need) -> int:
-    """The round that a person's newest retry of this need names, or 0. Ends of earlier rounds are no obstacle any more."""
+    """The round that a person's newest retry of this need names, or 0. Earlier ends are no obstacle any more."""
     if not facts.decisions:  # nearly every order has none; this saves time
         return 0
     retries = (decision for decision in facts.decisions if decision.kind == DecisionKind.RETRY)

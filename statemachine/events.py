@@ -21,10 +21,10 @@ class Trigger(StrEnum):
 class Event:
     """One event of one order.
 
-    `source` and `event_id` together are unique for ever: a second event with the same two is a repeat (docs/rules.md 10).
-    `new_facts` is all that the event adds to the facts, without personal data. `raw` is an order's bytes as
-    received, and `digest` is the digest that its snapshot has. `note` is shown in the timeline: words of closed sets
-    and numbers, no personal data.
+    `source` and `event_id` together are unique for ever: a second event with both is a repeat (docs/rules.md 10).
+    `new_facts` is all that the event adds to the facts, without personal data. `raw` is an order's bytes as received,
+    and `digest` is the digest that its snapshot has. `note` is shown in the timeline: words of closed sets and numbers,
+    no personal data.
     """
 
     source: str

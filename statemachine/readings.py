@@ -68,7 +68,7 @@ def import_known(facts: Facts) -> bool:
 
 
 def handed_over(facts: Facts) -> Handover | None:
-    """What the newest payload carries that the OMS has or may have. None: no payload is known, or the OMS refused it."""
+    """What the newest payload carries that the OMS has or may have. None: not known, or the OMS refused it."""
     newest = max(facts.handovers, default=None)
     if newest is None or import_known(facts):
         return newest
@@ -304,7 +304,7 @@ def tracking_held(facts: Facts) -> Tracking:
 def is_shown(facts: Facts, shown: Tracking, sent: Tracking) -> bool:
     """Whether `shown`, from a read, is the tracking `sent`, which Mirakl took from us.
 
-    For a tracking without a number Mirakl can show a registered carrier, whose code and label differ from the OMS's name.
+    For a tracking without a number Mirakl can show a registered carrier, whose code and label are not the OMS's name.
     So then any carrier counts, except one of a tracking that we tried to send.
     """
     if shown.shows(sent):

@@ -13,7 +13,7 @@ from statemachine.readings import all_sent, import_known, is_pending, last_answe
 class State(StrEnum):
     """The ten states, in the order of an order's life. docs/states.md lists the edges between them."""
 
-    #: No read showed a state that we know, or Mirakl still checks the order (STAGING). The first read that shows another
+    #: No read showed a state that we know, or Mirakl still checks the order (STAGING). The first read of another
     #: state moves it out, to any state. The OMS may report on the order before that: we keep its report, and ask Mirakl
     #: for the order by its id.
     NEW = "new"
@@ -40,8 +40,8 @@ class State(StrEnum):
     IMPORTED = "imported"
 
     #: The goods have left: the OMS reported every open line sent, or OR24 was answered, or Mirakl shows the debit that
-    #: PAY_ON_SHIPMENT has only after a shipment. OR23 (tracking), then OR24 (shipment) are due while Mirakl shows SHIPPING. A read moves it
-    #: out.
+    #: PAY_ON_SHIPMENT has only after a shipment. OR23 (tracking), then OR24 (shipment) are due while Mirakl shows
+    #: SHIPPING. A read moves it out.
     DISPATCHED = "dispatched"
 
     #: Mirakl shows the order shipped, or debits it after a read showed it shipped (docs/rules.md 3). A read that shows
@@ -78,7 +78,7 @@ def is_refused(facts: Facts) -> bool:
 
 
 def is_shipped(facts: Facts) -> bool:
-    """Whether Mirakl shows the order shipped, or debits it after the shipment. A newer SHIPPING wins (docs/rules.md 3)."""
+    """Whether Mirakl shows the order shipped, or debits it after that. A newer SHIPPING wins (docs/rules.md 3)."""
     snapshot = facts.snapshot
     if snapshot is None or snapshot.state in AFTER_SHIPPING:
         return snapshot is not None

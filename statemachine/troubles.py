@@ -29,8 +29,8 @@ def troubles_of(facts: Facts, need: Need) -> list[Trouble]:
 
 
 def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
-    """When the trouble becomes an attention reason: after `retrying_after`, or earlier if half of the time to the order's
-    deadline has passed.
+    """When the trouble becomes an attention reason: after `retrying_after`, or when half of the time to the order's
+    deadline has passed, if that is earlier.
 
     If the customer's messages cannot be read, that is an attention reason from the start.
     """
