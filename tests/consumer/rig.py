@@ -211,7 +211,7 @@ class Rig:
     ) -> Poller:
         """Make one more poller. `lease` None: the rig's lease, which is taken again if it has ended.
 
-        `hooks` are called after the rig's.
+        `hooks` are called after the rig's own hooks.
         """
         self.leases.take(poll_lease(name))
 

@@ -1,4 +1,6 @@
-"""Calls that fail or are refused: what is tried again, when, and what a person is told. Through the whole path."""
+"""Calls that fail or are refused: what is tried again, when, and which attention reasons an order gets.
+
+Poller, log, apply and worker take part."""
 
 import json
 from dataclasses import replace
@@ -76,7 +78,7 @@ def test_a_field_that_the_import_does_not_carry_does_not_repeat_a_rejected_impor
 
 
 def test_a_rejection_that_a_version_before_stored_counts_until_mirakl_changes_the_order(rig: Rig) -> None:
-    """Its basis was the digest of the bytes, and so was the identity of a read."""
+    """In that version the basis of a rejection was the digest of the bytes, and the digest of a read was too."""
     refused_import(rig)
     as_of_before(rig)
     for _ in range(3):
@@ -103,7 +105,7 @@ def test_a_read_whose_bytes_a_version_before_stored_is_no_news(rig: Rig) -> None
 
 
 def as_of_before(rig: Rig) -> None:
-    """Store the order as the version before did: digests are those of the bytes, and rejections rest on them."""
+    """Store the order as the version before did: digests are those of the bytes, also as the basis of rejections."""
     row = rig.row()
     raw = snapshot_rows.find(rig.store, row.key, row.digest)
     snapshot = row.facts.snapshot
@@ -302,7 +304,7 @@ def test_the_setting_of_the_shop_bounds_the_hold(tmp_path: Path) -> None:
 
 
 def test_an_operation_that_is_refused_does_not_hold_the_shipment_for_longer(rig: Rig) -> None:
-    """The operation rests, and with it the older command of the order."""
+    """The operation is paused, so the older command of the order is not claimed."""
     rig.imported()
     dispatched(rig, "T1", "DPD UK")
     rig.nets["alpha"].hook = refusing(403, "/tracking", code=None)

@@ -1,4 +1,4 @@
-"""What Mirakl changes of an order that the OMS has, or may have, compared with what the import sent."""
+"""Changes by Mirakl of an order that the OMS has or may have, compared with what the import sent."""
 
 import json
 from datetime import datetime, timedelta

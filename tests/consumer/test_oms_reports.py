@@ -140,7 +140,7 @@ def line_of(rig: Rig) -> str:
 
 @pytest.mark.parametrize("second", [("Parcel Post", "A1"), ("Courier", "Z9")])
 def test_a_correction_under_the_same_time_is_sent_again(rig: Rig, second: tuple[str, str]) -> None:
-    """Another number, or another carrier with the same number. By its text, the correction is the smaller one."""
+    """The correction has another number, or another carrier with the same number. Its text always sorts first."""
     rig.imported()
     for carrier, number in (("Royal Mail", "Z9"), second):
         tell(rig, shipping_carrier=carrier, new_shipments=[parcel(line_of(rig), number)])

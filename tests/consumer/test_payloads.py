@@ -1,4 +1,4 @@
-"""What an import or a shipment carries, through the whole path: what the other side holds, or what a person is told."""
+"""What an import or a shipment carries, from the poll to the books of the remote, and which reasons an order gets."""
 
 import json
 from datetime import timedelta

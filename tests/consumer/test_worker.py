@@ -21,7 +21,7 @@ from statemachine.commands import Policy
 from statemachine.facts import Attempt, DecisionKind, Tracking
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, GRACE, Rig, mandatory
 
-#: Parts of the simulators' error texts, and the name of all their invented people.
+#: Parts of the simulators' error texts, and the name that all their invented people have.
 WORDS = ("canary", "unauthorized", "rate limit", "already exists", "not in the expected", "gateway", "mandatory for")
 
 
@@ -101,7 +101,7 @@ def test_rule_19_a_call_whose_answer_was_lost_is_repeated_and_a_400_waits_for_th
 
 
 def test_rule_16_a_204_that_was_not_applied_is_tried_again_after_the_grace_and_a_read(rig: Rig) -> None:
-    """And docs/rules.md 17: the read that disproves it shows an order that has not changed."""
+    """Also docs/rules.md 17: the read that disproves the answer shows an order that has not changed."""
     rig.add("1-A")
     rig.poll()
     rig.fail("OR21", "204_not_applied")
@@ -165,7 +165,7 @@ def test_rules_18_and_21_a_leased_command_that_became_obsolete_is_not_sent(rig: 
 def test_rule_18_a_call_is_made_only_under_a_valid_lease_which_then_starts_again(
     rig: Rig, waited: int, sent: int
 ) -> None:
-    """Reading the catalogue or the messages may take long. The call itself has a whole lease."""
+    """Reading the catalogue or the messages may take long, so the lease starts again just before the call."""
     rig.add("1-A", state="SHIPPING", person=1)
     rig.mirakl["alpha"].post_message("1-A", "<p>Hello</p>")
     rig.poll()
@@ -253,7 +253,7 @@ def test_a_payload_is_made_again_until_a_try_may_have_arrived_and_stays_the_same
 
 
 def test_a_payload_stays_the_same_after_an_unknown_outcome_and_a_certain_failure(rig: Rig) -> None:
-    """A refused connection says nothing about the earlier try, whose answer was lost."""
+    """The answer to the first try was lost. That the second try finds no connection does not prove the first one lost."""
     rig.add("1-A", state="SHIPPING")
     rig.poll()
     rig.fail("order", "timeout_after")
@@ -354,7 +354,7 @@ def test_a_401_for_messages_pauses_the_account_at_mirakl_and_not_the_one_at_the_
 
 
 def test_a_403_for_messages_stops_no_order_that_does_not_need_them(rig: Rig) -> None:
-    """A key without the right to M11 may accept, ship and import the six others (docs/mirakl.md 2.3)."""
+    """The key has no right to M11. Six orders without messages are still accepted or imported (docs/mirakl.md 2.3)."""
     for number in range(2):
         rig.add(f"{number}-A", state="SHIPPING")
         rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
@@ -763,7 +763,7 @@ def test_one_order_that_fails_often_does_not_open_the_circuit_of_its_account(rig
 
 
 def test_a_rejection_of_our_own_does_not_close_the_circuit(rig: Rig) -> None:
-    """The probe is an order that cannot be imported. The OMS was not asked, so the circuit stays open."""
+    """The probe is an order that cannot be imported, so the OMS is not called, and the circuit stays open."""
     for number in range(CIRCUIT_OPENS_AFTER):
         rig.add(f"{number}-A", state="SHIPPING")
     rig.poll()

@@ -64,7 +64,7 @@ def test_an_alert_speaks_of_labels_that_its_metric_has(name: str) -> None:
 
 
 def test_a_counter_that_an_alert_reads_is_read_by_its_increase() -> None:
-    """Else the alert would fire for ever after the first event."""
+    """Otherwise the alert would fire for ever after the first event."""
     for name, rule in RULES.items():
         for metric in metrics_in(rule["expr"]):
             if METRICS[metric].type is Type.COUNTER:
@@ -86,7 +86,7 @@ def test_alerts_tests_and_runbooks_name_the_same() -> None:
 
 
 def test_the_healthy_system_has_every_metric_that_an_alert_reads() -> None:
-    """Else an alert would be quiet there because there is nothing to read."""
+    """Otherwise an alert would be quiet there only because it finds no series."""
     healthy = {series["series"].partition("{")[0] for series in TESTS["tests.yaml"]["tests"][0]["input_series"]}
     assert {metric for rule in RULES.values() for metric in metrics_in(rule["expr"])} - healthy == set()
 

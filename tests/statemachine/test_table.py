@@ -1,4 +1,4 @@
-"""The table, beside all facts that any life of an order can leave behind."""
+"""The table of edges, compared with all facts that any life of an order can leave behind."""
 
 from functools import cache
 
@@ -32,7 +32,7 @@ def space() -> tuple[frozenset[Facts], frozenset[Move]]:
                 more = join(facts, event.new_facts)
                 target = state_of(more)
                 if target != state:
-                    # A person can say that the goods left, as the OMS does, and that a call's effect is there.
+                    # A person can vouch that the goods left, and can say that the effect of a call was made by hand.
                     said = event.new_facts.dispatches or event.new_facts.answers
                     triggers = {event.trigger, *([Trigger.DECISION] if said else [])}
                     moves |= {(state, trigger, target) for trigger in triggers}
@@ -48,7 +48,7 @@ def rows(table: tuple[Edge, ...]) -> set[Move]:
 
 
 def defects(table: tuple[Edge, ...]) -> list[str]:
-    """What is wrong with a table: moves without a row, rows that no move needs."""
+    """What is wrong with a table: moves without a row, and rows that no move needs."""
     _, moves = space()
     missing, useless = moves - rows(table), rows(table) - moves
     return [f"no row for {m}" for m in sorted(missing)] + [f"no move for {u}" for u in sorted(useless)]

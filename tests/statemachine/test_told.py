@@ -1,4 +1,4 @@
-"""What the OMS and Mirakl show that a person has to know, and what nobody has to."""
+"""What the OMS and Mirakl show that gives an attention reason, and what gives none."""
 
 from dataclasses import replace
 from functools import reduce
@@ -40,7 +40,7 @@ def test_a_query_and_a_hold_of_the_oms_are_told_while_they_stand(number: int, re
 
 
 def test_only_what_informs_can_be_settled() -> None:
-    """What blocks ends by a fact, or by a decision that does something about it."""
+    """These reasons end by a fact, or by another decision than settle."""
     blocking = {
         *(
             Reason.NO_EDGE,
@@ -110,7 +110,7 @@ def test_a_line_that_was_refunded_before_the_rest_was_shipped_is_still_told() ->
 
 
 def test_the_first_tracking_is_sent_again_when_it_is_reported_again_after_another() -> None:
-    """A, B, then A again, before a read shows B: the newest read shows A, and Mirakl holds B."""
+    """The OMS reports A, B, then A again before a read shows B. The newest read shows A, but Mirakl holds B."""
     a, b = Tracking("DPD", "A"), Tracking("DPD", "B")
     shown = snapshot_event(read("SHIPPED", updated=100, began=260, tracking=a))
     tries = event(Trigger.CALL, "tries", Facts(sent=(a, b)))

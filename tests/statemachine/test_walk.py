@@ -1,6 +1,6 @@
-"""Whatever happened to an order: it waits for something, or is on the list of those that need a person.
+"""After any history an order waits for something, or is on the list of those that need a person.
 
-And no call of it is due that would do harm, and the clock wakes it before time alone changes anything.
+Also no call is due that would do harm, and the clock wakes the order before time alone changes its plan.
 
 `ORDERFLOW_TEST_HISTORIES=100000 .venv/bin/pytest tests/statemachine/test_walk.py` takes six minutes.
 """
@@ -20,7 +20,7 @@ from tests.statemachine.walk import Walk
 HISTORIES = int(os.environ.get("ORDERFLOW_TEST_HISTORIES", "3000"))
 STEPS = 25
 FAR = datetime(2126, 1, 1, tzinfo=UTC)
-#: Mirakl never goes back to these states. If it does, the order has the reason `no_edge`.
+#: Mirakl normally never goes back to these states. If it does, the order has the reason `no_edge`.
 BACK = (State.NEW, State.WAITING_ACCEPTANCE, State.ACCEPTED, State.AWAITING_PAYMENT)
 
 
@@ -39,7 +39,7 @@ def lost(seed: int) -> str:
 
 
 def harmful(walk: Walk) -> str:
-    """Which due call must not be made."""
+    """What is wrong with the due calls, if one of them must not be made. Empty: nothing is."""
     due, snapshot = {one.kind for one in walk.plan.due}, walk.facts.snapshot
     if not due:
         return ""
@@ -54,7 +54,7 @@ def harmful(walk: Walk) -> str:
 
 
 def untimely(walk: Walk) -> str:
-    """Whether time alone changes the plan before the instant at which the clock wakes the order."""
+    """What is wrong if time alone changes the plan before the clock wakes the order. Empty: it does not."""
     wakes_at = walk.plan.wakes_at
     before = Facts(clock=wakes_at - timedelta(microseconds=1) if wakes_at else FAR)
     now, then = plan(walk.facts, walk.policy), plan(join(walk.facts, before), walk.policy)
@@ -62,9 +62,9 @@ def untimely(walk: Walk) -> str:
 
 
 def silent(walk: Walk) -> str:
-    """Why the order is lost: it waits for nobody, or only for a deadline (statemachine/waits.py). Empty: not lost.
+    """Why the order is lost: it waits for nothing, or only for a deadline (statemachine/waits.py). Empty: not lost.
 
-    Only one kind of order may wait for its deadline alone: the OMS canceled all of it, and a person settled that.
+    An order may wait for its deadline alone only if the OMS canceled all of it and a person settled that.
     """
     waiting = waits_for(walk.facts, walk.policy, walk.plan)
     if waiting == {WaitsFor.TIME}:

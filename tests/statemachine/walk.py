@@ -1,7 +1,7 @@
-"""A random walk: what can happen to one order, step by step, with nobody careful on any side.
+"""A random walk: what can happen to one order, step by step. No side is careful.
 
-Mirakl goes forward and back and withdraws lines, reads come late, calls are refused, given up, answered and not
-applied, the OMS reports what it likes, time passes, and a person takes every decision that is open at the moment.
+Mirakl goes forward and back and withdraws lines. Reads come late. Calls are refused, given up, or answered and not
+applied. The OMS sends any report at any time. Time passes, and a person takes any decision that is possible then.
 """
 
 import random
@@ -88,7 +88,7 @@ class Walk:
     # -- One step ------------------------------------------------------------------------------------------------
 
     def step(self) -> EventResult | None:
-        """Let something happen. Returns what it did to the order, or None if it was not possible now."""
+        """Let something happen. Returns what it did to the order, or None if that step is not possible now."""
         self.now += self.random.choice((1, 10, 60, 200))
         happens = self.random.choices(
             (self._mirakl, self._call, self._oms, self._person, self._clock, self._gone), (40, 30, 12, 15, 3, 2)
@@ -352,7 +352,7 @@ class Walk:
     # -- Time ----------------------------------------------------------------------------------------------------
 
     def _clock(self) -> tuple[Trigger, str, Facts] | None:
-        """The event that housekeeping makes when the instant of the plan has passed."""
+        """The event that housekeeping makes when the instant `wakes_at` of the plan has passed."""
         wakes_at: datetime | None = self.plan.wakes_at
         if wakes_at is None:
             return None

@@ -1,4 +1,4 @@
-"""Each field of OR11: what docs/mirakl.md 5.12 says of it is what Mirakl describes, and what the code does."""
+"""Each field of OR11: docs/mirakl.md 5.12 agrees with Mirakl's description and with the code."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ KNOWN: Final = {
     LINE + "price": 20,
     LINE + "price_unit": 10,
 }
-#: Other values of fields for which a text with one more letter, or a number with one more, is no value.
+#: Other values, for fields in which the usual change (one more letter, or the number plus one) gives no valid value.
 OTHER: Final = {
     "order_tax_mode": "TAX_INCLUDED",
     "shipping_tracking_url": "https://t.example/2",
@@ -157,7 +157,7 @@ def effects(order: Any) -> tuple[object, object, object]:
 def difference(one: tuple[object, ...], other: tuple[object, ...]) -> set[str]:
     """What a field is used for, by the effects of its two values.
 
-    What is only compared after an import is read. What of that reaches the OMS too is said by the payload.
+    A field that is only compared after an import counts as read. Whether it is also passed on follows from the payload.
     """
     decides, compared, sent = (a != b for a, b in zip(one, other, strict=True))
     return {READ for _ in [0] if decides or (compared and not sent)} | {PASSED_ON for _ in [0] if sent}
@@ -181,7 +181,7 @@ def other_value(value: Any, kind: str) -> Any:
 
 
 def put(holder: Any, path: str, value: Any) -> None:
-    """Set a field. Objects and lists that hold it are made where they are absent."""
+    """Set a field. Objects and lists around the field are made if they are absent."""
     *above, last = path.split(".")
     for name in above:
         bare = name.removesuffix("[]")

@@ -80,7 +80,7 @@ def error_of(call: Callable[[], object]) -> RemoteError:
 
 
 def test_a_url_that_the_client_cannot_make_is_a_refused_call() -> None:
-    """Then a poll halves the batch of ids. Nothing is sent."""
+    """No request is sent. A poll that gets this error halves its batch of ids."""
     world = answering(200, b"{}")
     error = error_of(lambda: world.shop.orders(OrdersQuery(order_ids=("x" * 70_000,)), 0))
     assert isinstance(error, Rejected)
@@ -304,7 +304,8 @@ def test_the_body_of_or23(tracking: Tracking, catalog: Catalog, body: dict[str, 
     ],
 )
 def test_the_shop_s_name_of_a_carrier_goes_out(tracking: Tracking, catalog: Catalog, body: dict[str, str]) -> None:
-    """To a code, a label or free text. Without a number a later read can show only the OMS's name, so that goes out."""
+    """The map names a code, a label or free text. Without a number the OMS's name goes out where free text is allowed,
+    because a later read can show only this name."""
     names = CarrierNames({"DPD": "DPDUK", "mail": "Royal Mail", "van": "By hand"})
     assert json.loads(tracking_body(tracking, catalog, names)) == body
 

@@ -201,7 +201,7 @@ def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_lea
     (other,) = desk.open(IMPORT, order_id="O-2", at=later(1))
     assert desk.claimable(later(1)) == other
     assert not desk.lease(first)
-    # The holder died and its lease runs out. The leased command goes first, and at the end both have ended.
+    # The holder died, and its lease runs out. The leased command is claimed first; at the end both commands have ended.
     after = NOW + LEASE + timedelta(seconds=1)
     assert not desk.lease(first, "new", after)
     assert desk.claimable(after) == second

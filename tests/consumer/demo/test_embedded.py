@@ -1,4 +1,4 @@
-"""The demo in one process: it passes, and it fails when something is wrong that only the books show."""
+"""The demo in one process: it passes, and it fails if only the books show that something is wrong."""
 
 import io
 from pathlib import Path

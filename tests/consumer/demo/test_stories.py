@@ -1,6 +1,6 @@
 """Each story of the demo, played alone and without threads: poller, log, consumer, worker and the person at the desk.
 
-The audit must find nothing. How it finds what is wrong is in tests/adapters/simulators/test_audit_of_stories.py.
+The audit must find nothing wrong. tests/adapters/simulators/test_audit_of_stories.py shows what the audit finds.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from statemachine.commands import Policy
 from tests.consumer.rig import Rig
 
 STEP_SECONDS = 0.5
-#: As consumer/demo/settings.py has them: what lasts minutes or hours in a shop lasts seconds in a story.
+#: As in consumer/demo/settings.py: waits that take minutes or hours in a real shop take seconds in a story.
 QUICK = Policy(
     gone_after=timedelta(seconds=5),
     retrying_after=timedelta(seconds=15),

@@ -327,7 +327,7 @@ def test_an_order_without_an_edge_waits_for_an_upgrade(desk: Desk) -> None:
 
 
 def test_every_life_can_be_explained_and_verified(desk: Desk) -> None:
-    """After each few events of every life: no sentence is missing, and nothing differs from the journal."""
+    """Every few events of every life: no sentence is missing, and the order does not differ from its journal."""
     seen = set()
     for number, life in enumerate(lives()):
         mine = [replace(e, order_id=f"O-{number}", event_id=f"{number}:{e.event_id}") for e in life.events()]

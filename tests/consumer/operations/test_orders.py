@@ -1,4 +1,4 @@
-"""Which decisions are not possible, and what the others do, on orders that went through apply and the worker."""
+"""Which decisions are refused, and what the others do, for orders that went through apply and the worker."""
 
 from collections.abc import Collection
 from dataclasses import replace
