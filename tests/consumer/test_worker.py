@@ -253,7 +253,7 @@ def test_a_payload_is_made_again_until_a_try_may_have_arrived_and_stays_the_same
 
 
 def test_a_payload_stays_the_same_after_an_unknown_outcome_and_a_certain_failure(rig: Rig) -> None:
-    """The answer to the first try was lost. That the second try finds no connection does not prove the first one lost."""
+    """The answer to the first try was lost. If the second try finds no connection, the first may still have arrived."""
     rig.add("1-A", state="SHIPPING")
     rig.poll()
     rig.fail("order", "timeout_after")
