@@ -1,4 +1,4 @@
-"""What every test may ask for; hypothesis has no deadline, and may be slow on a cold machine."""
+"""Fixtures for every test. hypothesis has no deadline, so that a slow machine fails no test."""
 
 import faulthandler
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ EXIT_SECONDS = 60
 
 
 def pytest_unconfigure() -> None:
-    """Let no thread and no client of a remote keep the process from ending: show what each thread does, and end."""
+    """If a thread or a client keeps the process from ending, print what each thread does, and end the process."""
     faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True, file=2)  # standard error, not pytest's copy of it
 
 

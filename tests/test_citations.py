@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("rules", "mirakl", "kornitx")
 
-#: Tests that read files beside the repository, and are skipped where these are absent. Nothing else may name them.
+#: Tests that read files outside the repository, and are skipped if these are absent. No other file may name them.
 READERS_OF_SHARED = frozenset(
     {
         "tests/adapters/simulators/mirakl/test_contract.py",
@@ -46,7 +46,7 @@ _HEADING = re.compile(rf"^#{{2,6}} ({_NUMBER})\.? ", re.MULTILINE)
 #: A page that code or a document names.
 _PAGE = re.compile(r"\bdocs/[\w/.-]+\.(?:md|json)\b")
 
-#: Pages that are not in the repository, and numbers that do not say of which page they are.
+#: Pages that are not in the repository, and numbers without the name of their page.
 _OUTSIDE = re.compile(
     r"mirakl-api|oms-api|protocol-rules|style-models|order-situations|(?:house|hardening|design|operations)\.md"
     r"|kafka/README|\b(?:design|operations)(?: section)? \d"
@@ -84,7 +84,7 @@ def expanded(numbers: str) -> list[str]:
 
 
 def citations_of_outside(text: str, *, page: str = "", python: bool = False, reads_shared: bool = False) -> list[str]:
-    """What `text` says of pages that are not in the repository, and numbers that it cites without naming a page."""
+    """Where `text` names a page that is not in the repository, or cites a number without naming its page."""
     patterns = [_OUTSIDE]
     patterns += [] if reads_shared else [_SHARED]
     patterns += [] if page == "rules" else [_RULE_WITHOUT_PAGE]
@@ -141,7 +141,7 @@ def test_the_tests_that_read_files_beside_the_repository_are_those_that_are_name
 
 
 def test_the_repository_cites_each_of_the_pages() -> None:
-    """Else the pattern finds nothing any more, and the tests above pass for that reason."""
+    """If the pattern found no citation any more, the tests above would pass without checking anything."""
     code = " ".join(text for path, text in FILES.items() if path.endswith(".py"))
     assert {name for name, _ in _CITATION.findall(code)} == set(PAGES)
 

@@ -93,7 +93,7 @@ def test_a_claim_does_not_pause_a_healthy_operation() -> None:
 
 
 def test_a_pause_for_a_fault_of_the_account_ends_only_by_its_time() -> None:
-    """A call that began before the budget was spent may succeed after: that says nothing about the budget."""
+    """A call that began before the budget was spent may succeed afterwards. This does not show that budget is left."""
     account = Account()
     account.pause(in_seconds(60))
     account.circuits["OR21"].answered()

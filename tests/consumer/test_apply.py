@@ -1,4 +1,4 @@
-"""OrderWriter with a real store and the real table of edges. What it decides alone is in test_decide_batch.py."""
+"""OrderWriter with a real store and the real table of edges. test_decide_batch.py tests its pure functions."""
 
 import hashlib
 import itertools
@@ -72,7 +72,7 @@ class World(Hooks):
         return {c.kind: c.state for c in command_rows.of_order(self.store, 1)}
 
     def begun(self, move: Advance) -> Advance:
-        """Its partition, begun where the move begins."""
+        """Begin the partition of this move at the offset at which the move begins."""
         with self.store.transaction() as tx:
             progress_rows.begin(tx, move.cluster, move.group, {move.partition: PartitionOffsets(move.held, move.held)})
         return move
@@ -309,7 +309,7 @@ def test_no_statement_reads_a_table_from_end_to_end(world: World) -> None:
     ran: list[tuple[str, Any]] = []
     listen = sa.event.listen
     listen(world.store.engine, "before_cursor_execute", lambda *c: ran.append((c[2], c[3][0] if c[5] else c[3])))
-    for step in range(2):  # fresh, then repeats
+    for step in range(2):  # new events, then repeats
         world.apply(*(replace(seen("SHIPPING"), order_id=f"O-{n}", event_id=f"{n}", raw=b"x") for n in range(3 + step)))
     world.orders.replan([("alpha", "O-1"), ("alpha", "O-2")])
     order_rows.seen(world.store, "alpha", ["O-1", "O-2"])
@@ -386,7 +386,7 @@ def test_for_an_order_older_than_the_policy_s_date_no_command_is_opened(tmp_path
 
 
 def distinguished(event: Event) -> Event:
-    """With ids that differ where the events differ, and digests that differ where the reads differ."""
+    """Give the events ids that differ if the events differ, and digests that differ if the reads differ."""
     says = event.new_facts
     for name in ("snapshot", "unknown"):
         if (shown := getattr(says, name)) is not None:
@@ -447,7 +447,7 @@ def test_any_order_any_batches_and_any_repeats_end_the_same(runs: tuple[list[lis
 
 
 def test_the_builders_reach_every_kind_of_command() -> None:
-    """Otherwise the property above would hold without meaning."""
+    """Otherwise the property above would prove nothing."""
     shown = [seen(state, step) for step, state in enumerate(("SHIPPING", *AFTER_SHIPPING))]
     state, facts, attention, _ = end_of([[sent()], shown, [settled("partly_sent:")]])
     assert state == "shipped"

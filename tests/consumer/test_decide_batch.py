@@ -20,7 +20,7 @@ KEY = ("alpha", "O-1")
 
 
 def order(shop: str = "alpha", order_id: str = "O-1", key: int = 1) -> OrderRow:
-    """An order of which nothing is known yet."""
+    """An order without any facts."""
     return OrderRow(key, shop, order_id, State.NEW, Facts(), 0, (), "", None, START, START)
 
 

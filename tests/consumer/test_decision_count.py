@@ -38,7 +38,7 @@ def keeper_of(rig: Rig, hooks: Hooks) -> Housekeeping:
 
 
 def decide(rig: Rig, kind: DecisionKind) -> None:
-    """As the command line does: with a writer of its own, which has no hooks."""
+    """Decide as the command line does: with a writer of its own, which has no hooks."""
     rig.clock.advance(1)
     writer = OrderWriter(rig.store, rig.policies, rig.clock, outbox=bootstrap.outbox_of(rig.base.settings))
     act = orders.Act(kind, "ana", "agreed", rig.clock.now())

@@ -1,4 +1,4 @@
-"""What a person decides, through the whole path: read, decided, called, and seen in the books of the remotes."""
+"""What a person decides, from the read and the decision to the call and the books of the remotes."""
 
 from pathlib import Path
 

@@ -105,7 +105,7 @@ def test_orders_are_woken_in_bounded_batches_without_a_pause(tmp_path: Path, mon
 
 
 def test_an_order_that_a_version_before_stored_without_its_instant_gets_one(tmp_path: Path) -> None:
-    """Also while a process of the version before still writes rows: within six hours."""
+    """If a process of the version before still writes rows, such an order gets its instant within six hours."""
     rig = Rig(tmp_path)
     rig.imported()
     wake_at = rig.row().wake_at

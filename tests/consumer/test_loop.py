@@ -144,7 +144,7 @@ def once(raising: BaseException, instead_of: Callable[..., Any]) -> Callable[...
 
 
 def test_reading_starts_at_the_progress_row_not_at_the_log_s_commit(world: World) -> None:
-    """docs/rules.md 8: after a stop between the store's commit and the log's, it would be fenced for ever."""
+    """docs/rules.md 8: after a stop between the commits of store and log, the consumer would be fenced for ever."""
     for n in range(4):
         world.publish(said(n))
     (partition,) = {record.partition for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
@@ -153,7 +153,7 @@ def test_reading_starts_at_the_progress_row_not_at_the_log_s_commit(world: World
         progress_rows.advance(tx, Advance("embedded", "g", partition, 0, 2))
     assert world.drain() == 2
     assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]
-    world.reader.seek(partition, 0)  # the log goes back, the row does not
+    world.reader.seek(partition, 0)  # the log's position goes back, the row does not
     assert world.drain() == 0
     assert world.position(partition) == 4
 
@@ -184,7 +184,7 @@ def test_a_zombie_applies_nothing_twice_and_goes_on_behind_its_successor(world: 
 def test_records_that_another_consumer_applies_meanwhile_are_no_mismatch(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log's end is asked before the row is read. A record that is applied in between puts the row ahead of it."""
+    """The log's end is read before the row. If a record is applied in between, the row is ahead of that end."""
     other = world.new_consumer()
     newcomer = world.new_consumer()
     plain, left = world.reader.partition_offsets, [1]
@@ -206,7 +206,7 @@ def test_records_that_another_consumer_applies_meanwhile_are_no_mismatch(
 
 
 def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records that were published under the offsets of the lost ones would be skipped unnoticed."""
+    """Otherwise records that were published under the offsets of lost records would be skipped unnoticed."""
     monkeypatch.setattr("adapters.log.embedded.PARTITIONS", 1)
     world.consumer = world.new_consumer()
     world.publish(said(1))
@@ -221,7 +221,7 @@ def test_a_log_that_was_shorter_stays_stopped_when_it_has_grown(world: World, mo
     for n in range(2, 6):
         world.publish(said(n))
     assert world.drain() == 0
-    world.consumer = world.new_consumer()  # a restart does not forget it
+    world.consumer = world.new_consumer()  # a restart does not forget the mismatch
     assert world.drain() == 0
     (_, status) = partition_statuses(world.store, world.log, "g", [SNAPSHOTS, OMS])
     assert status.mismatch == "log_shorter"
@@ -322,7 +322,7 @@ def test_a_hook_that_fails_after_the_commit_loses_and_doubles_nothing(
 
 
 def test_a_failure_half_way_through_a_halved_batch_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader is past the whole batch by then: what was not applied of it has to come again."""
+    """The reader is past the whole batch then, so the records that were not applied have to come again."""
     world.publish_raw(BREAKS)
     for n in range(3):
         world.publish(said(n))
@@ -350,7 +350,7 @@ def refuse_once(plain: Callable[..., None]) -> Callable[..., None]:
 def test_a_gap_in_the_offsets_loses_nothing_even_if_the_log_is_unavailable(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A publisher's transaction leaves a gap. The log, asked about it, may be unavailable."""
+    """A publisher's transaction leaves a gap. The log may be unavailable when the consumer asks about the gap."""
     world.publish(said(0))
     world.drain()
     for n in range(1, 5):
@@ -420,7 +420,7 @@ def test_an_unreadable_record_is_kept_as_received_and_the_rest_goes_on(world: Wo
 def test_a_poison_record_is_dead_lettered_alone_and_the_rest_is_applied_in_order(
     world: World, poison: bytes, at: int
 ) -> None:
-    """Decoding or applying may raise, and any exception."""
+    """Decoding or applying may raise any exception."""
     for n in range(7):
         if n == at:
             world.publish_raw(poison)
@@ -456,7 +456,7 @@ def test_a_record_without_a_value_is_skipped(world: World) -> None:
 
 
 def test_the_same_record_is_one_dead_letter_and_other_headers_make_another(world: World) -> None:
-    """In the binary mode of CloudEvents only the headers name the order: one dead letter for two would lose one."""
+    """In the binary mode of CloudEvents only the headers name the order. One dead letter for two orders would lose one."""
     record = Record(Partition(OMS, 0), 1, b"k", b"v", (("ce_subject", b"O-1"),), world.clock.now())
     same = dead_letter(replace(record, offset=2), "not_json", "")
     assert same.digest == dead_letter(record, "not_json", "").digest
@@ -503,7 +503,7 @@ def test_a_topic_is_paused_before_all_its_keys_are_dead_lettered(world: World, p
     assert world.journal() == [("O-99/1", 0)]
     assert [line["topic"] for line in logged if line["event"] == "topic_paused"] == [SNAPSHOTS]
     assert world.paused == [[SNAPSHOTS]]
-    assert world.reader.poll(10, 0) == []  # it is not read again and again meanwhile
+    assert world.reader.poll(10, 0) == []  # meanwhile the topic is not read again and again
 
 
 SHOPS = frozenset({"alpha", "beta"})
@@ -511,7 +511,7 @@ SHOPS = frozenset({"alpha", "beta"})
 
 @pytest.mark.parametrize("poison", [UNREADABLE, BREAKS], ids=["unreadable", "not applicable"])
 def test_too_much_dead_lettered_of_one_shop_stops_its_records_and_no_other_shop(world: World, poison: bytes) -> None:
-    """The records beyond the limit are kept in the transaction that passes them."""
+    """The records beyond the limit are set aside in the transaction that moves the offset."""
     world.consumer = world.new_consumer(most=3, owners=SHOPS)
     for n in range(10):
         world.publish_raw(poison + b"%d" % n, key=f"alpha:O-{n}")

@@ -130,7 +130,7 @@ def test_a_process_that_starts_again_waits_for_the_rest_of_the_interval(rig: Rig
 def test_processes_that_die_in_their_polls_one_after_the_other_poll_once_an_interval(
     rig: Rig, failures: Failures, error: type[BaseException]
 ) -> None:
-    """Also in the first poll of a new shop, which is the largest: no cursor is stored yet."""
+    """This holds also in the first poll of a new shop, which is the largest. No cursor is stored then."""
     rig.leases.release(poll_lease("alpha"))
     asked: list[float] = []
 

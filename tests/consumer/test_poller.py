@@ -1,4 +1,4 @@
-"""The poller against the simulators: reading, windows, what is news, what cannot be used, the lease."""
+"""The poller against the simulators: reads, windows, what is published, dead letters, the lease."""
 
 import json
 import sqlite3
@@ -66,7 +66,7 @@ class Watched:
 
 
 class Writer:
-    """The real log, unavailable at the given publications."""
+    """The real log, which is unavailable at the given publications."""
 
     def __init__(self, rig: Rig, *fails_at: int) -> None:
         self._log = rig.log
@@ -115,7 +115,7 @@ def test_all_pages_are_read_before_the_first_order_is_published(rig: Rig) -> Non
 
 @pytest.mark.parametrize("leaves", [0, 42, 98, 99, 150])
 def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves: int) -> None:
-    """docs/mirakl.md 6: the rest moves up over the edge of a page that was read, and the next page would skip one.
+    """docs/mirakl.md 6: the orders behind it move up, so the next page would leave out one order.
 
     The orders are older than any update window, so only the sweep can find them.
     """
@@ -135,7 +135,7 @@ def test_an_order_that_leaves_between_two_pages_loses_no_other(rig: Rig, leaves:
 
 @pytest.mark.parametrize("leaving", [1, 9, 25, 60])
 def test_orders_that_leave_between_every_two_pages_hide_none(rig: Rig, leaving: int) -> None:
-    """So many orders leave before each page that the poller goes back, further each time, to an order that it knows."""
+    """So many orders leave before each page that the poller goes back, each time further, to an order that it read."""
     names = fill(rig, 350)
     rig.clock.advance((FIRST_WINDOW + timedelta(days=2)).total_seconds())  # only the sweep can find them
     mirakl, poller = watched(rig)
@@ -174,7 +174,7 @@ def test_a_listing_that_does_not_end_is_published_and_leaves_the_cursor(
 
 @pytest.mark.parametrize("size", [30, 7, 2])
 def test_pages_that_are_shorter_than_asked_for_lose_no_order(rig: Rig, size: int) -> None:
-    """A gateway or another version of Mirakl may shorten pages. The total says that there are more orders."""
+    """A gateway or another version of Mirakl may shorten pages. `total_count` shows that there are more orders."""
     names = fill(rig, 40)
     mirakl, poller = watched(rig)
 
@@ -400,7 +400,7 @@ def test_rules_6_16_and_17_a_read_that_is_a_proof_is_published_although_nothing_
 
 
 def test_rule_17_a_change_that_is_read_before_the_proof_is_due_is_no_proof(rig: Rig) -> None:
-    """The same bytes, first as a change within the grace period, and a moment later as the proof."""
+    """The same bytes are read twice: first as a change within the grace period, a moment later as the proof."""
     rig.add("1-A")
     rig.poll()
     rig.fail("OR21", "204_not_applied")
@@ -431,7 +431,7 @@ def test_a_stopped_consumer_does_not_make_the_poller_publish_again_in_every_run(
 
 
 def test_after_a_reset_recently_published_orders_are_published_again(rig: Rig) -> None:
-    """The log may have lost just the records of the last minutes."""
+    """The log may have lost the records of the last minutes."""
     rig.add("1-A", state="RECEIVED")
     rig.pollers["alpha"].run()
     with rig.store.transaction() as tx:
@@ -499,7 +499,7 @@ def _the_oms_reports(rig: Rig, order_id: str, oms_id: int = 1) -> None:
 
 
 def test_ids_that_mirakl_does_not_show_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The OMS may report on orders that are not of this shop. A read that is a proof must not wait behind them."""
+    """The OMS may report on orders of another shop. Their ids must not delay the read that proves a call."""
     monkeypatch.setattr("consumer.poller.MAX_BY_ID", 3)
     for number in range(6):
         _the_oms_reports(rig, f"foreign-{number}")
@@ -547,7 +547,7 @@ def test_an_order_that_the_sweep_shows_is_published_once_a_day_and_asked_for_by_
 
 
 def test_an_order_that_waits_for_its_payment_is_asked_for_by_id_so_that_it_is_missed(rig: Rig) -> None:
-    """No sweep shows it."""
+    """No sweep shows an order that waits for its payment."""
     rig.add("1-A", state="WAITING_DEBIT")
     rig.poll()
     rig.mirakl["alpha"].remove("1-A")
@@ -578,7 +578,7 @@ def test_a_read_that_mirakl_refuses_or_cuts_short_does_not_show_that_an_order_is
 
 
 def test_ids_of_many_bytes_keep_the_url_below_4_kb(rig: Rig) -> None:
-    """They come from the OMS. Some gateways refuse a longer URL, and httpx refuses one of 64 kB."""
+    """The ids come from the OMS. Some gateways refuse a longer URL, and httpx refuses a URL of 64 kB."""
     names = [f"{number:02d}-" + "\u6f22" * 197 for number in range(40)]
     for name in names:
         _the_oms_reports(rig, name)
@@ -592,7 +592,7 @@ def test_ids_of_many_bytes_keep_the_url_below_4_kb(rig: Rig) -> None:
 
 
 def test_an_id_that_mirakl_refuses_does_not_stop_the_poll(rig: Rig) -> None:
-    """It comes from the OMS. Its commas make more than a hundred ids of one."""
+    """The id comes from the OMS. Because of its commas Mirakl reads it as more than a hundred ids."""
     worst = ",".join("x" * 90)
     rig.mirakl["alpha"].add_order(
         build_order(ALPHA, "1-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")
@@ -665,7 +665,7 @@ def test_an_order_that_stays_unusable_is_not_dead_lettered_in_every_run(rig: Rig
 
 
 def test_an_order_is_stored_byte_for_byte_as_received(rig: Rig) -> None:
-    """With unusual spaces, numbers and order of fields."""
+    """Also with unusual spaces, numbers and order of fields."""
     order = json.loads(rig_body(rig))
     odd = (
         b'{ "order_id" :\t"1-A",\r\n "order_state": "WAITING_ACCEPTANCE" , "price":12.000, "x":1E2,'
@@ -706,7 +706,7 @@ def test_records_are_keyed_by_shop_and_order(rig: Rig) -> None:
 
 
 def taken_over(rig: Rig) -> None:
-    """This process hangs until another one has the lease."""
+    """Make this process hang until another one has the lease."""
     rig.clock.advance(31)
     assert Leases(rig.store, rig.clock, "another", 30).take(poll_lease("alpha"))
 

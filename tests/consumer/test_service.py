@@ -85,7 +85,7 @@ def test_a_process_that_is_stopped_while_it_waits_for_the_store_ends(settings: S
 
 
 class Hangs(Worker):
-    """Any number of turns that end together, when the test says so."""
+    """Turns that hang, any number of them, and end together when the test says so."""
 
     def __init__(self, turns: int) -> None:
         self.begun = threading.Semaphore(0)
@@ -109,7 +109,7 @@ def hangs() -> Iterator[Hangs]:
 
 
 def test_loops_that_do_not_end_are_waited_for_together(settings: Settings, hangs: Hangs) -> None:
-    """Each of 64 workers may wait for a remote that hangs; a second for each was more than a minute."""
+    """Each of 64 workers may wait for a remote that hangs. One second for each was more than a minute."""
     settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"threads": 64})})
     service = Service(replace(build_parts(settings), worker=hangs), stop_seconds=0.1)
     service.start()
@@ -148,7 +148,7 @@ def test_a_process_without_the_leases_neither_polls_nor_does_the_housekeeping(se
 
 
 def test_a_process_that_cannot_renew_its_leases_leads_until_they_end(settings: Settings) -> None:
-    """Another process leads by then, so the sum over all would be 2: a false alarm."""
+    """Another process leads after that. The sum over all processes would be 2, a false alarm."""
     clock = StillClock()
     service = build(settings, clock=clock)
     assert service.parts.housekeeping is not None

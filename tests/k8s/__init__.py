@@ -1,1 +1,1 @@
-"""The manifests in k8s/, and the image: they fit each other and the program."""
+"""Tests that the manifests in k8s/, the image and the program fit each other."""

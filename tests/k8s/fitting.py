@@ -1,6 +1,6 @@
 """Checks that the rendered objects fit each other and the program.
 
-A cluster shows a misfit only when the pods do not start.
+Without these checks, a mistake shows only when the pods do not start.
 """
 
 import os
@@ -27,9 +27,9 @@ RECOMMENDED: Final = (NAME, INSTANCE, VERSION, "app.kubernetes.io/part-of", "app
 USER: Final = 10001
 #: A stop takes this long at most (consumer/service.py).
 STOP_SECONDS: Final = 20
-#: A loop that stands has to be noticed within this time, and a process may take this long to start.
+#: A loop that no longer turns has to be noticed within this time. A process may take this long to start.
 NOTICED_SECONDS, START_SECONDS = 150, 120
-#: The probe that looks at progress alone, and the one that looks at the database too.
+#: The probe that looks only at the loops, and the probe that looks at the database too.
 LIVE, READY = "/live", "/ready"
 
 _COMMANDS: Final = typer.main.get_command(app)
@@ -72,7 +72,7 @@ def seconds_to_notice(probe: Object) -> int:
 
 
 def labels(objects: list[Object]) -> Iterator[str]:
-    """Wrong labels: the recommended ones are missing, or a selector looks at the version."""
+    """Wrong labels: recommended labels are missing, or a selector includes the version."""
     for one in objects:
         if one["kind"] == "ConfigMap" and one["metadata"]["name"].startswith("orderflow-config-"):
             continue  # its name says enough, and a label would not roll the pods
@@ -196,7 +196,7 @@ def probes(objects: list[Object]) -> Iterator[str]:
 
 
 def security(objects: list[Object]) -> Iterator[str]:
-    """What pod security `restricted` asks for, and what this project asks for beside it."""
+    """What pod security `restricted` requires, and what this project requires in addition."""
     for one in workloads(objects):
         pod, context = _pod(one), _pod(one).get("securityContext", {})
         wanted: dict[str, tuple[Any, Any]] = {
@@ -295,8 +295,8 @@ def _provided(objects: list[Object]) -> dict[str, set[str] | None]:
 
 
 def _files(workload: Object, container: Object, objects: list[Object], loose: list[str]) -> dict[str, str]:
-    """Path -> content, or an empty text for a secret, of every file that a container sees. `loose` gets the folders of
-    which a store of secrets decides what is in them, and those that the pod writes itself."""
+    """Path -> content, or an empty text for a secret, of every file that a container sees. `loose` gets the folders
+    whose content a store of secrets decides, and the folders that the pod writes itself."""
     maps = {one["metadata"]["name"]: one["data"] for one in _of(objects, "ConfigMap")}
     secrets = _provided(objects)
     volumes = {volume["name"]: volume for volume in _pod(workload)["volumes"]}

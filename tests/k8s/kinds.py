@@ -13,7 +13,7 @@ from tests.k8s.rendering import Object
 
 #: The oldest, a middle and the newest version of Kubernetes. 1.30 is the first with `preStop.sleep` switched on.
 VERSIONS: Final = ("1.30", "1.34", "1.37")
-#: Kinds of Kubernetes that k8s/ may contain: another one is a mistake, or belongs into this list.
+#: Kinds of Kubernetes that k8s/ may contain: another kind is a mistake, or has to be added to this list.
 BUILT_IN: Final = frozenset(
     {
         *("apps/v1/Deployment", "batch/v1/Job", "policy/v1/PodDisruptionBudget"),

@@ -1,6 +1,6 @@
-"""The Dockerfile: what it copies is let in and exists, and its steps make an environment in which orderflow runs.
+"""The Dockerfile: the files that it copies exist and are not ignored, and its steps make an environment that runs.
 
-The image itself is not built: that needs an engine.
+The image itself is not built, because that needs a container engine.
 """
 
 import os
@@ -23,7 +23,7 @@ STAGES = re.split(r"(?m)^FROM ", TEXT)[1:]
 
 
 def sources() -> set[str]:
-    """What the first stage reads of the repository."""
+    """The files of the repository that the first stage reads."""
     copied = {name for line in re.findall(r"(?m)^COPY (?!--from)(.+)$", TEXT) for name in line.split()[:-1]}
     return copied | set(re.findall(r"type=bind,source=([^,\s]+)", TEXT))
 
@@ -35,7 +35,7 @@ def test_both_stages_have_the_same_python() -> None:
 
 def test_the_image_runs_the_program_as_the_pods_expect() -> None:
     final = STAGES[1]
-    assert re.findall(r"(?m)^ENTRYPOINT (.+)$", final) == ['["orderflow"]']  # the manifests set `args` alone
+    assert re.findall(r"(?m)^ENTRYPOINT (.+)$", final) == ['["orderflow"]']  # the manifests set only `args`
     assert re.findall(r"(?m)^USER (.+)$", final) == [f"{USER}:{USER}"]
     assert re.findall(r"(?m)^EXPOSE (.+)$", final) == [str(WebTable().port)]
     assert re.findall(r"(?m)^ARG VERSION=(.+)$", final) == [version("orderflow")]
@@ -49,7 +49,7 @@ def test_the_build_sees_what_it_copies_and_nothing_else() -> None:
     assert [name for name in sources() if not (ROOT / name).exists()] == []
 
 
-#: A Python that every user may run: the one that runs the tests may lie in a home folder.
+#: A Python that every user may run. The Python that runs the tests may be in a home folder.
 PYTHON = Path("/usr/bin/python3")
 
 
@@ -59,7 +59,7 @@ def makes_environments_for_another_user() -> bool:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[Path]:
-    """The environment that the first stage makes, by the same steps in other folders."""
+    """The environment of the first stage, made by the same steps in other folders."""
     if not makes_environments_for_another_user():
         pytest.skip(f"needs root, and {PYTHON}")
     uv = shutil.which("uv") or str(ROOT / ".venv/bin/uv")

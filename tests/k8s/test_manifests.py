@@ -1,4 +1,4 @@
-"""The overlays render, fit their kinds, each other and the program; and each change that breaks that is found."""
+"""The overlays render, and fit their kinds, each other and the program. Changes that break this are found."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def test_two_versions_of_kustomize_render_the_same(tools: list[Render], name: st
 
 
 def test_every_folder_with_a_kustomization_is_rendered_by_an_overlay() -> None:
-    """Else a component could rot unseen."""
+    """Otherwise a mistake in an unused component would not be found."""
     used: set[Path] = set()
     todo = [K8S / "overlays" / name for name in OVERLAYS]
     while todo:
@@ -104,7 +104,7 @@ def acls(objects: list[Object]) -> Any:
 
 Change = Callable[[list[Object]], Any]
 
-#: What is changed, in which rendered folder, and what the checks of the overlay then say.
+#: What is changed, in which rendered folder, and which error the checks of the overlay then report.
 MUTATIONS: dict[str, tuple[str, Change, str]] = {
     # selectors and labels
     "a selector": (

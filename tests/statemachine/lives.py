@@ -1,4 +1,4 @@
-"""Lives of an order: what Mirakl can show of it, what the OMS can report, what our calls can be answered.
+"""Lives of an order: what Mirakl can show of it, what the OMS can report, and which answers our calls can get.
 
 The enumeration of the table and the property tests use this small model of the remotes.
 """
@@ -135,14 +135,14 @@ def not_found(seconds: float) -> Event:
 
 @dataclass(frozen=True)
 class Life:
-    """States that one order shows in turn, each with the workflow that it showed with it."""
+    """States that one order shows one after the other, each with the workflow that it shows then."""
 
     shown: tuple[tuple[str, str], ...]
     #: The answer to the import shows one line of two.
     shows_fewer: bool = False
 
     def lines(self, step: int) -> tuple[Line, ...]:
-        """The lines of a debit that follows a shipment have a shipped_date; those of another debit have none."""
+        """Lines in a debit that follows a shipment have a shipped_date. In any other debit they have none."""
         state, workflow = self.shown[step]
         before = {shown for shown, _ in self.shown[:step]}
         shipped = before & {*f.AFTER_SHIPPING, *(["SHIPPING"] if workflow == f.PAY_ON_SHIPMENT else [])}
@@ -154,7 +154,7 @@ class Life:
         for step, (state, workflow) in enumerate(self.shown):
             for began in (step, 100 + step):  # before and after the grace period of every answer
                 found.append(snapshot_event(read(state, workflow, updated=step, began=began, lines=self.lines(step))))
-            if state == "WAITING_ACCEPTANCE":  # a read that began earlier, and shows a newer update
+            if state == "WAITING_ACCEPTANCE":  # this read began earlier, and shows a newer update
                 found.append(snapshot_event(read(state, workflow, updated=step + 0.5, began=step)))
         found += [spoke(), sent()]
         states = {state for state, _ in self.shown}
@@ -172,7 +172,7 @@ class Life:
 
 
 def lives() -> Iterator[Life]:
-    """Every workflow to its end, refused, or canceled in any state; and a workflow that the operator converts."""
+    """Every workflow: to its end, refused, and canceled in any state. Also a workflow that the operator converts."""
     for workflow in WORKFLOWS:
         full = _full_life(workflow)
         yield Life(full)
@@ -190,7 +190,7 @@ def lives() -> Iterator[Life]:
     # One parcel is shipped and debited, then the order is in SHIPPING again.
     by_parcel = ("WAITING_ACCEPTANCE", "SHIPPING", "WAITING_DEBIT", "SHIPPING", "SHIPPED")
     yield Life(tuple((state, f.PAY_ON_SHIPMENT) for state in by_parcel))
-    # It is debited before it is shipped, and again after.
+    # The order is debited before it is shipped, and again after that.
     twice = ("WAITING_ACCEPTANCE", "WAITING_DEBIT", "SHIPPING", "WAITING_DEBIT_PAYMENT", "SHIPPED")
     yield Life(tuple((state, f.PAY_ON_SHIPMENT) for state in twice))
     for ends in (("REFUSED", "CANCELED"), ("CANCELED", "REFUSED")):

@@ -41,7 +41,7 @@ def test_a_reason_of_anything_else_names_no_call() -> None:
 
 
 def test_to_settle_already_in_oms_counts_the_order_as_imported() -> None:
-    """The state looks for the token that a decision to settle this reason carries."""
+    """`state_of` looks for the token that a decision to settle this reason carries."""
     facts = snapshot_event(read("SHIPPING")).new_facts
     assert state_of(facts) is State.SHIPPING
     decided: Facts = settled(Attention(Reason.ALREADY_IN_OMS).token).new_facts

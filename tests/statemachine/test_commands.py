@@ -103,7 +103,7 @@ def test_acceptance_is_due_while_mirakl_waits() -> None:
 
 
 def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
-    """docs/rules.md 16. The grace only saves calls: the answer is at 10, its proof is due after 60."""
+    """docs/rules.md 16. The answer came at 10 s, and its proof is due after 60 s. The grace period only saves calls."""
     answered_at_10 = answered(CommandKind.ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
     assert planned(waiting) == Planned(State.ACCEPTED)
@@ -129,7 +129,7 @@ def test_answers_that_are_never_applied_end_with_a_person() -> None:
 
 
 def test_a_400_needs_a_person_only_after_the_next_read() -> None:
-    """docs/rules.md 19: it may only mean that the order has moved on."""
+    """docs/rules.md 19: the 400 may only mean that the order has moved on."""
     waiting = seen("WAITING_ACCEPTANCE", began=1)
     content = read("WAITING_ACCEPTANCE").digest
     facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=content, when=5))
@@ -143,7 +143,7 @@ def test_a_400_needs_a_person_only_after_the_next_read() -> None:
 
 
 def test_a_rejection_counts_only_for_its_basis() -> None:
-    """docs/rules.md 22: the order has changed, so it is tried once more, under a new round."""
+    """docs/rules.md 22: the order has changed, so the call is made once more, in a new round."""
     waiting = seen("WAITING_ACCEPTANCE")
     facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=due(known(waiting))[0].basis))
     assert keys(join(facts, seen("WAITING_ACCEPTANCE", updated=3).new_facts)) == []
@@ -211,7 +211,7 @@ def test_a_changed_order_opens_no_second_import_unless_the_first_was_rejected() 
 
 
 def test_an_order_that_the_oms_has_without_a_try_of_ours_needs_a_person_who_can_settle_it() -> None:
-    """`Duplicate` is done only after an earlier try of ours."""
+    """The answer `duplicate` counts as our import only after an earlier try of ours."""
     facts = known(seen("SHIPPING"), rejected(CommandKind.IMPORT, basis=read("SHIPPING").digest, code=ALREADY_THERE))
     assert state_of(facts) is State.SHIPPING
     assert reasons(facts) == [Reason.ALREADY_IN_OMS]
@@ -220,7 +220,7 @@ def test_an_order_that_the_oms_has_without_a_try_of_ours_needs_a_person_who_can_
 
 
 def test_canceled_while_an_import_may_be_under_way_needs_a_person() -> None:
-    """docs/rules.md 20: attempted is a fact."""
+    """docs/rules.md 20: the attempt is a fact."""
     attempted = said(attempts=(Attempt(CommandKind.IMPORT, ""),))
     canceled = known(seen("SHIPPING"), attempted, seen("CANCELED", updated=1))
     assert planned(canceled) == Planned(State.CANCELED, attention=(Reason.CANCELED_AFTER_IMPORT,))
@@ -259,7 +259,7 @@ def test_a_refused_tracking_blocks_nothing(end: Event) -> None:
 
 
 def test_a_shipment_refused_for_lack_of_tracking_goes_out_once_there_is_one() -> None:
-    """docs/rules.md 22: the basis is the tracking at Mirakl. Status 8 has none, OR24 is refused, then 516 brings it."""
+    """docs/rules.md 22: the basis is the tracking at Mirakl. After status 8 there is none; 516 brings one."""
     facts = known(seen("SHIPPING"), sent(""))
     basis = due(facts)[0].basis
     facts = join(facts, rejected(CommandKind.CONFIRM, basis=basis, when=1).new_facts)
@@ -309,7 +309,7 @@ def test_one_parcel_shipped_and_debited_then_shipping_again_holds_nothing() -> N
 
 
 def test_a_date_of_the_future_does_not_freeze_the_order() -> None:
-    """docs/rules.md 2: it counts as the start of its read."""
+    """docs/rules.md 2: such a date counts as the start of its read."""
     facts = known(seen("SHIPPING", updated=10**9), seen("CANCELED", updated=900, began=1000))
     assert state_of(facts) is State.CANCELED
 
@@ -384,7 +384,7 @@ def test_a_foreign_tracking_stays_and_needs_a_person() -> None:
 
 
 def test_an_older_tracking_of_ours_that_landed_late_is_replaced_again() -> None:
-    """docs/rules.md 24: OR23(T1) times out, T2 is sent and answered, T1 lands."""
+    """docs/rules.md 24: OR23 with T1 times out, T2 is sent and answered, and then T1 arrives."""
     tried = said(sent=(T1, Tracking("DPD", "T2")))
     facts = known(
         seen("SHIPPED"), sent("T1"), sent("T2", when=9), tried, answered(CommandKind.TRACK, carries=T2_KEY, answered=20)
@@ -398,7 +398,7 @@ def test_an_older_tracking_of_ours_that_landed_late_is_replaced_again() -> None:
 
 
 def test_the_newest_dispatch_counts_never_the_last_to_arrive() -> None:
-    """docs/rules.md 4; a number beats none."""
+    """docs/rules.md 4: a dispatch with a number comes before one without."""
     facts = known(seen("SHIPPING"), sent("T2", when=9), sent("T1", when=5), sent("", when=99))
     assert due(facts)[0].carries == T2_KEY
 
@@ -509,7 +509,7 @@ def test_an_order_without_a_date_is_not_taken_for_an_old_one() -> None:
 
 
 def test_of_reads_of_one_instant_the_one_with_the_address_wins() -> None:
-    """docs/rules.md 2: also where the read without it began later."""
+    """docs/rules.md 2: also if the read without an address began later."""
     with_address, without = seen("SHIPPING", began=1), seen("SHIPPING", began=2, has_address=False)
     assert kinds(known(with_address, without)) == kinds(known(without, with_address)) == [CommandKind.IMPORT]
 
@@ -526,7 +526,7 @@ def test_a_read_of_an_unknown_state_ends_the_wait_for_a_read() -> None:
 
 
 def test_a_late_read_of_an_old_unknown_state_proves_nothing() -> None:
-    """A replica lags: the read begins after the grace period, and shows what Mirakl showed before our answer."""
+    """A replica lags: the read begins after the grace period, and shows the order as it was before our answer."""
     odd = replace(read("SHIPPING", updated=-9, began=99), state="ON_HOLD", rank=-1, digest="odd")
     facts = known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))
     assert planned(facts) == Planned(State.ACCEPTED)

@@ -63,7 +63,7 @@ rounds = st.integers(0, 3)
 
 @st.composite
 def snapshots(draw: st.DrawFn, life: Life) -> Event:
-    """A read of this life: any state that it showed, early or late, with any tracking; sometimes an unknown state."""
+    """A read of this life: any of its states, early or late, with any tracking; sometimes an unknown state."""
     step = draw(st.integers(0, len(life.shown) - 1))
     state, workflow = life.shown[step]
     snapshot = read(
@@ -194,7 +194,7 @@ def last_writer_wins(one: Facts, other: Facts) -> Facts:
 
 
 def test_a_last_writer_wins_merge_has_several_ends() -> None:
-    """One history in every order: it has one end with `join`, and several with the simplest merge."""
+    """The events of one history in every order: one end with `join`, several ends with the simplest merge."""
     history = (
         snapshot_event(read("SHIPPING", updated=1)),
         snapshot_event(read("SHIPPED", updated=2)),
@@ -228,7 +228,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
 @settings(max_examples=100, deadline=None)
 @given(histories())
 def test_facts_are_the_same_after_json_and_equal_facts_are_equal_json(history: tuple[list[Event], list[Event]]) -> None:
-    """So rows can be compared as text."""
+    """Because of this, rows can be compared as text."""
     (_, facts, _), (_, again, _) = run(history[0]), run(history[1])
     text = facts_to_json(facts)
     assert facts_from_json(text) == facts
@@ -241,8 +241,8 @@ def test_facts_are_the_same_after_json_and_equal_facts_are_equal_json(history: t
 def test_time_changes_a_plan_at_the_instants_that_it_names_and_at_no_other(
     history: tuple[list[Event], list[Event]], when: int
 ) -> None:
-    """So an order that gets a clock event at `wakes_at` has the same plan as one that always knew the time,
-    and waking the orders ends."""
+    """So an order that gets a clock event at `wakes_at` has the same plan as an order that always knew the
+    time, and at some instant no clock event is due any more."""
     _, facts, _ = run(history[0])
     wanted = plan(facts, POLICY)
     assert wanted.wakes_at is None or wanted.wakes_at > facts.clock

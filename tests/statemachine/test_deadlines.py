@@ -1,4 +1,4 @@
-"""Deadlines: when an order has their reason, when it ends, and when a clock event comes for them."""
+"""Deadlines: when an order gets their reason, when the reason ends, and when a clock event comes for them."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -75,7 +75,7 @@ def test_a_deadline_that_mirakl_moves_is_told_again_even_if_the_first_was_settle
 
 
 def test_an_order_without_a_deadline_of_mirakl_is_due_two_weeks_after_its_creation() -> None:
-    """Else it waits for nobody after a person settled that the OMS canceled it."""
+    """Otherwise the order would wait for nothing after a person settled that the OMS canceled it."""
     due = plan(known(snapshot_event(read("SHIPPING")), clock(14 * 24 * HOUR)), POLICY).attention
     assert [one.token for one in due] == ["shipping_due:2026-03-15 00:00"]
 
@@ -99,7 +99,7 @@ def test_time_alone_changes_nothing_before_the_first_read() -> None:
 
 
 def test_an_order_with_little_time_is_told_when_half_of_it_is_over() -> None:
-    """Not when it is first seen: then everything that is ordinary would be told."""
+    """It gets no reason when it is first seen: otherwise every ordinary order would get one."""
     assert planned(shipping(2)) == ([], START + timedelta(hours=1))
     late = snapshot_event(read("SHIPPING", ship_by=START - timedelta(hours=1)))
     assert planned(late) == ([], START - timedelta(hours=1))

@@ -77,7 +77,7 @@ def test_a_part_without_an_owed_line_does_not_count(covers: str) -> None:
 
 
 def test_of_a_part_only_the_owed_lines_have_to_be_in_parcels() -> None:
-    """A canceled line is in no parcel: its part would be unsent for ever."""
+    """A canceled line is in no parcel. If it counted, its part would be unsent for ever."""
     extra = Line("L3", "CANCELED", "CAP")
     parts = (SPLIT[0], Part(2, "B", ("L2", "L3")))
     facts = known(*imported(*parts, lines=(*LINES, extra)), sent(covers="part"), parcel("L2", 1, oms_id=2))
@@ -94,7 +94,7 @@ def test_an_order_that_the_oms_canceled_and_made_again_is_shipped_once_a_person_
     facts = known(*imported(first), *again, sent(oms_id=2, covers=covers))
     assert not ships(facts)
     assert Reason.OMS_CANCELED in reasons(facts)
-    # Whether a part of unknown lines is all of a split order is not known: it waits for parcels or for a person.
+    # A part whose lines are not known may not be the whole order: the order waits for parcels or for a person.
     assert ships(join(facts, settle(1).new_facts)) == (covers == "order" or bool(first.lines))
 
 

@@ -1,7 +1,7 @@
-"""Orders of which the version 02993fc concluded from a debit alone that they were shipped (docs/rules.md 3).
+"""Orders that the version 02993fc took for shipped because of a debit alone (docs/rules.md 3).
 
-PAY_ON_DELIVERY and PAY_ON_DUE_DATE may debit before the shipment. The store is one that this version left; see
-tests/data/README.md.
+PAY_ON_DELIVERY and PAY_ON_DUE_DATE may debit before the shipment. The store was written by version
+02993fc; see tests/data/README.md.
 """
 
 import gzip
@@ -22,7 +22,7 @@ def rig(tmp_path: Path) -> Rig:
     """A service on the store of the version before, a day later."""
     database = sqlite3.connect(tmp_path / "orderflow.db")
     database.executescript(gzip.decompress(DATA.read_bytes()).decode())
-    database.execute("UPDATE shops SET endpoint = 'https://alpha.example'")  # where the rig has its simulator
+    database.execute("UPDATE shops SET endpoint = 'https://alpha.example'")  # the address of the rig's simulator
     database.commit()
     database.close()
     rig = Rig(tmp_path)

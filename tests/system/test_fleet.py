@@ -45,7 +45,7 @@ STOPPED = ("consumer-1", "worker-1", "poller-1", "web-0")
 
 
 class Run:
-    """One full demo, in whose middle processes were killed and others asked to stop."""
+    """One full demo. In the middle of it some processes were killed, and others were asked to stop."""
 
     def __init__(self, folder: Path, servers: list[str], database_url: str) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class Run:
         self.stop_seconds = 0.0
         self.scrapes: dict[str, str] = {}
         self.store = Store(database_url)
-        # Orders beyond the first states, before each: so that there is work in every hand.
+        # So many orders have to be beyond the first states before each kill or stop, so that every role has work.
         self._todo = [(15, (*KILLED, *STOPPED), self._kill), (50, STOPPED, self._stop)]
         self.outcome: Outcome = full_demo(
             orders=100,
@@ -140,7 +140,7 @@ def test_every_change_of_state_was_published_in_order(run: Run) -> None:
 
 
 def test_the_outbox_is_empty_at_the_end_and_only_unreadable_orders_are_dead_lettered(run: Run) -> None:
-    """The story `too_deep` shows an order as JSON that no parser reads, for a few seconds. A poll may see it so."""
+    """For a few seconds the story `too_deep` shows an order as JSON that no parser reads. A poll may get this JSON."""
     assert outbox_rows.oldest(run.store, 10) == []
     readable = [one for one in dead_letter_rows.newest(run.store) if b'"measurement":[[[[' not in (one.value or b"")]
     assert readable == []
@@ -183,13 +183,13 @@ def test_nothing_personal_or_secret_is_logged_or_shown(run: Run) -> None:
 def test_a_process_that_ends_badly_by_itself_fails_the_audit(
     kafka_servers: list[str], postgres_url: str, tmp_path: Path
 ) -> None:
-    """All orders reach their end without this process. A process that the test kills is no finding."""
+    """All orders reach their end without web-0. The audit reports it, but not worker-0, which the fleet killed."""
     todo = ["worker-0", "web-0"]
 
     def on_look(_seconds: float, fleet: Fleet) -> None:
         if todo and all(is_ready(fleet.members[name].port) for name in todo):
             fleet.kill("worker-0")
-            os.kill(fleet.members["web-0"].process.pid, signal.SIGKILL)  # behind the fleet's back, as a crash
+            os.kill(fleet.members["web-0"].process.pid, signal.SIGKILL)  # without the fleet's knowledge, as in a crash
             fleet.members["web-0"].process.wait()
             todo.clear()
 
@@ -241,7 +241,7 @@ def test_a_password_in_the_database_s_address_goes_into_one_file_and_nowhere_els
 
 
 def wait_until_refused(url: str) -> None:
-    """The server reads its rules again a moment after it was asked to."""
+    """The server reads its rules again a moment after it was asked to do so."""
     ends_at = time.monotonic() + 10
     while time.monotonic() < ends_at:
         try:
@@ -252,8 +252,8 @@ def wait_until_refused(url: str) -> None:
 
 
 def test_a_second_signal_ends_a_process_at_once(tmp_path: Path) -> None:
-    """Its poll hangs, so it would wait for as long as it may."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+    """Its poll hangs, so after the first signal it would wait for as long as a stop may take."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections, and sends nothing
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         port = free_port()
         path = write_settings(tmp_path, {"alpha": url}, url, port)
@@ -277,7 +277,7 @@ def test_a_second_signal_ends_a_process_at_once(tmp_path: Path) -> None:
 
 
 def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres_url: str, tmp_path: Path) -> None:
-    """It is asked in the middle of questions that wait for their answer."""
+    """It is asked to stop while requests wait for their answers."""
     kafka_alone.create_topics(dict.fromkeys(TopicsTable().model_dump().values(), 2))
     nowhere = f"http://127.0.0.1:{free_port()}"
     url, password = without_password(postgres_url)
@@ -300,7 +300,7 @@ def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres
 
 
 def value(text: str, metric: str) -> float:
-    """Of all lines that begin so, together."""
+    """The sum of the values of all lines that begin with `metric`."""
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(metric))
 
 

@@ -33,17 +33,18 @@ from tests.system.test_fleet import EARLY, is_ready, value
 pytestmark = pytest.mark.minutes
 
 GONE_SECONDS = 60.0
-#: All work has to go on within this time after the engine is back. It took 12 s when it was measured, and a slower
-#: machine takes longer. A consumer group that waits for a member until its session times out takes longer than this.
+#: All work has to go on within this time after the engine is back. 12 s were measured, and a slower machine takes
+#: longer. A consumer group that waits for a member until its session times out takes longer than this.
 RECOVERY_SECONDS = 30.0
-#: How long the test waits for it, so that a failure shows which work is late and which never goes on.
+#: How long the test waits for that, so that a failure shows which work is late and which work never goes on.
 LOOKED_FOR_SECONDS = 60.0
 #: How long an answer may take while the machine catches up on a minute of work.
 ANSWER_SECONDS = 10.0
-#: The world turns slowly, so that most orders are under way when the broker goes, and still when the database does.
+#: The world runs slowly, so that most orders are under way when the broker stops, and also when the database stops.
 ORDERS, SPEED = 90, 0.3
-#: Of a number that a person enters in the portal the simulators know that it was listed, not that it could be stored
-#: before the engine went; unread, it may be overwritten (docs/guarantees.md). So no order of this run has this story.
+#: A tracking number that a person enters in the portal may be overwritten until a read of it is stored
+#: (docs/guarantees.md). The simulators know that it was listed, but not whether it was stored before the engine
+#: stopped. So no order of this run has this story.
 PLAYED = {name: story for name, story in DEFAULT_RUN.items() if name != "shipped_in_portal_with_tracking"}
 
 
@@ -55,7 +56,7 @@ class Outage:
     looks: int = 0
     not_live: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    #: Who went on how long after the return.
+    #: How long after the return each part went on.
     recovered: dict[str, float] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
 
@@ -66,11 +67,11 @@ class Run:
     def __init__(self, folder: Path, kafka: Kafka, postgres: Postgres) -> None:
         self.out = io.StringIO()
         self.outages: dict[str, Outage] = {}
-        self.pids: set[int] = set()  # of all members, from the first outage to the end
+        self.pids: set[int] = set()  # the ids of all processes, from the first outage to the end
         self._folder = folder
         self._store = Store(postgres.url)
         self._log = KafkaLog(lambda: {"bootstrap_servers": kafka.bootstrap_servers})
-        # Orders that have to be beyond the first states, before each: so that there is work in every hand.
+        # So many orders have to be beyond the first states before each outage, so that every role has work.
         self._todo = [
             ("broker", 10, kafka.kill, kafka.start_broker),
             ("database", 20, postgres.kill, postgres.start_again),
@@ -109,14 +110,14 @@ class Run:
         gone_at = time.monotonic()
         while time.monotonic() < gone_at + GONE_SECONDS:
             look(fleet, seen)
-            time.sleep(1)  # the minute itself is what is waited for
+            time.sleep(1)  # the test waits for the minute of the outage
         seen.gone_seconds = time.monotonic() - gone_at
         back()
         back_at = time.monotonic()
         before: dict[str, float] = {}
         for name, count in self._pulses(fleet):
             before[name] = max(count, before.get(name, 0.0))
-        before["web-0"] = 0.0  # it has nothing to do but to be ready
+        before["web-0"] = 0.0  # `web` has no work of its own; it only has to be ready
         seen.lost = set(before)
         while seen.lost and time.monotonic() - back_at < LOOKED_FOR_SECONDS:
             look(fleet, seen)
@@ -127,9 +128,9 @@ class Run:
         return seen
 
     def _pulses(self, fleet: Fleet) -> Iterator[tuple[str, float]]:
-        """What grows with the work of each: the shops' polls (of either poller), each consumer and worker, the relay.
+        """Numbers that grow with the work of the pollers (by shop), of each consumer and worker, and of the relay.
 
-        One after the other, as they are asked: a machine that catches up needs seconds for all.
+        They are read one after the other: on a machine that catches up, reading all of them takes seconds.
         """
         for name, one in fleet.members.items():
             text = scrape(one.port)
@@ -150,7 +151,7 @@ class Run:
 
 
 def look(fleet: Fleet, seen: Outage) -> None:
-    """Is every process there, and does it say that it lives?"""
+    """Check that every process runs, and that `/live` of each answers 200."""
     seen.looks += 1
     for name, one in fleet.members.items():
         if one.process.poll() is not None:
@@ -171,7 +172,7 @@ def scrape(port: int) -> str:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    # As users have it: the demo's own times are shorter.
+    # The times that users have: the demo's own times are shorter.
     defaults = {
         "KAFKA__SESSION_TIMEOUT_MS": KafkaTable().session_timeout_ms,
         "KAFKA__HEARTBEAT_INTERVAL_MS": KafkaTable().heartbeat_interval_ms,

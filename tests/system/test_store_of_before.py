@@ -1,7 +1,7 @@
 """A store that the version 02993fc left in the middle of its life opens with this version and goes on.
 
 tests/data/README.md says what the store holds and how it was made. The tests use the command line and SQL where they
-can. What they need of the code itself stands in `Service`.
+can. `Service` has the parts of the code that they need.
 """
 
 import gzip
@@ -79,7 +79,7 @@ STATES = {
     "canceled",
 }
 
-#: Orders whose attention a person settled, with the reason that would stand again without this decision.
+#: Orders whose attention a person settled, with the reason that would come back without this decision.
 SETTLED = {
     "FOREIGN-SETTLED": "already_in_oms",
     "OMS-CANCELED-SETTLED": "oms_canceled",
@@ -87,16 +87,16 @@ SETTLED = {
     "GAVE-UP-SETTLED": "gave_up",
     "MANDATORY-SETTLED": "shipment_rejected",
 }
-#: Orders whose call was given up, and that a person had made once more. What the call carries, and its round.
+#: Orders whose call was given up, and made once more because a person asked: what the call carries, and its round.
 RETRIED = {
     "GAVE-UP-RETRIED": ("import_order", "", 1),
     "TRACKING-RETRIED": ("send_tracking", "Evri | T-9 | https://track.example/evri/T-9", 1),
 }
 
 LIVE = "c.state IN ('open', 'leased')"
-#: After the kill. By then no command of the store waits for its next try, and every lease still holds.
+#: After the kill. At this time no command of the store waits for its next try, and every lease still holds.
 NO_BACKOFF_SECONDS = 10.0
-#: After the kill. By then every lease in the store is over.
+#: After the kill. At this time every lease in the store has ended.
 LEASES_OVER_SECONDS = 60.0
 MANY_CALLS = 10_000
 
@@ -127,7 +127,7 @@ class Stored:
         (folder / "beta.skus").write_text("\n".join(BETA_SKUS))
 
     def load(self) -> None:
-        """Fill the empty database with what the version before left."""
+        """Fill the empty database with the rows that the version before left."""
         engine = "sqlite" if self.is_sqlite else "postgresql"
         text = gzip.decompress((DATA / f"store-02993fc.{engine}.sql.gz").read_bytes())
         if self.is_sqlite:
@@ -147,7 +147,7 @@ class Stored:
         self._database.dispose()
 
     def sql(self, text: str, **values: object) -> Sequence[Any]:
-        """The rows that a statement returns. None for one that writes."""
+        """The rows that a statement returns. None if the statement writes."""
         with self._database.begin() as connection:
             done = connection.execute(sa.text(text), values)
             return done.all() if done.returns_rows else ()
@@ -169,7 +169,7 @@ class Stored:
     # -- by SQL
 
     def killed_at(self) -> datetime:
-        """When the processes were killed: the last thing that they wrote of any order."""
+        """When the processes were killed: the time of the last row that they wrote about an order."""
         ((at,),) = self.sql("SELECT max(recorded_at) FROM journal")
         read = datetime.fromisoformat(at) if isinstance(at, str) else at
         assert isinstance(read, datetime)
@@ -187,7 +187,7 @@ class Stored:
         }
 
     def live_keys(self, order_id: str) -> list[tuple[str, str, int]]:
-        """Kind, what it carries and round of each open or leased command of an order."""
+        """Kind, content and round of each open or leased command of an order."""
         return [(one.kind, one.carries, one.round) for one in self.commands().values() if one.order_id == order_id]
 
     def reasons(self, order_id: str) -> list[str]:
@@ -200,7 +200,7 @@ class Stored:
         return str(state)
 
     def forget_decisions(self, order_id: str) -> None:
-        """As if no person had decided anything about an order."""
+        """Change the store as if no person had decided anything about an order."""
         ((text,),) = self.sql("SELECT facts FROM orders WHERE order_id = :order_id", order_id=order_id)
         facts = json.loads(text)
         assert facts.pop("acts")
@@ -241,13 +241,13 @@ class Service:
     """The parts of this version that go on with the store. Their clock stands at the moment of the kill."""
 
     def __init__(self, before: Stored, calls_an_hour: Mapping[str, int] | None = None) -> None:
-        """`calls_an_hour`: how many calls to the OMS a shop may make in an hour, where they are few."""
+        """`calls_an_hour`: how many calls to the OMS a shop may make in an hour, for tests of the budget."""
         self.clock = StillClock(before.killed_at())
         self.store = Store(before.url)
         policies = config.policies(config.load(before.config))
         self._orders = OrderWriter(self.store, policies, self.clock)
         self._leases = Leases(self.store, self.clock, "another-process", 30)
-        remote: Any = None  # a claim ends where the call would begin
+        remote: Any = None  # no call is made: only claims are tested
         shops = {
             name: Shop(
                 name,
@@ -281,7 +281,7 @@ class Service:
         return claimed
 
     def may_poll(self, shop: str) -> bool:
-        """Whether another process than the killed one gets the right to poll this shop now."""
+        """Whether a process other than the killed one gets the right to poll this shop now."""
         return self._leases.take(poll_lease(shop)) is not None
 
     def relay(self) -> list[NewRecord]:
@@ -366,7 +366,7 @@ def test_every_order_is_listed_as_it_was_stored(before: Stored) -> None:
 
 
 def test_an_order_of_every_kind_can_be_shown_and_explained(before: Stored) -> None:
-    """One order for each state with each set of reasons. Each reason that a person reads comes with its cure."""
+    """One order for each state with each set of reasons. Each reason is shown with its cure."""
     one_of_each = {(one["state"], *one["attention"]): one["order_id"] for one in _all_orders(before)}
     assert len(one_of_each) > 20
     for order_id in one_of_each.values():
@@ -418,9 +418,9 @@ def test_dead_letters_can_be_read_and_discarded(before: Stored) -> None:
 
 
 def test_planning_again_changes_nothing(before: Stored, service: Service) -> None:
-    """A need that has a command gets no second one, no command becomes obsolete, and no attention comes or goes.
+    """A need that has a command gets no second command, no command becomes obsolete, and no reason begins or ends.
 
-    A command that somebody made obsolete is opened again, in its own row: planning does compare needs and commands.
+    A command that the test made obsolete opens again in its own row. So planning does compare needs and commands.
     """
     commands, orders = before.rows("commands"), before.orders_but_their_clock()
     service.plan_again(before)
@@ -543,7 +543,7 @@ def test_a_person_can_go_on_deciding(before: Stored) -> None:
 def test_another_process_polls_a_shop_when_the_lease_of_the_killed_one_is_over(
     before: Stored, service: Service
 ) -> None:
-    """The name of a lease is stored. A version that asks for another name would poll beside the one before."""
+    """The name of a lease is stored. A version with another name would poll beside the version before."""
     assert {shop: service.may_poll(shop) for shop in COMPANIES} == dict.fromkeys(COMPANIES, False)
     service.clock.advance(LEASES_OVER_SECONDS)
     assert {shop: service.may_poll(shop) for shop in COMPANIES} == dict.fromkeys(COMPANIES, True)
@@ -591,7 +591,7 @@ def _all_orders(before: Stored) -> list[dict[str, Any]]:
 
 
 def _once(reasons: Sequence[str]) -> list[str]:
-    """Without repeats: an order may have several of one reason."""
+    """Each reason once: an order may have a reason several times, with different details."""
     return list(dict.fromkeys(reasons))
 
 

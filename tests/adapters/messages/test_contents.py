@@ -1,4 +1,4 @@
-"""What an import carries, as digests: what changes them, and what does not."""
+"""The digests of what an import carries: which changes of the order change them."""
 
 import json
 from datetime import UTC, datetime

@@ -67,7 +67,7 @@ def test_a_line_that_is_not_owed_any_more_makes_another_import() -> None:
 
 
 def test_whatever_changes_the_payload_changes_what_the_import_is_made_of() -> None:
-    """So an order is imported again after a rejection as soon as its cause is mended."""
+    """So a rejected order is imported again as soon as the cause of the rejection is mended."""
     before, changed = read(sample()), 0
     for path in paths(sample()):
         other = sample()
@@ -79,7 +79,7 @@ def test_whatever_changes_the_payload_changes_what_the_import_is_made_of() -> No
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of each member that is no object and no list."""
+    """The path of each member that is neither an object nor a list."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, inner in members:
         yield from paths(inner, (*path, name)) if isinstance(inner, dict | list) else [(*path, name)]

@@ -57,7 +57,7 @@ def test_the_fields_of_a_snapshot() -> None:
     assert snapshot.tracking == Tracking("DPD UK", "15501234567890")
     assert [(line.id, line.sku, line.quantity, line.is_owed) for line in snapshot.lines] == [
         ("A-1-1", "MUG", 2, True),
-        ("", "", None, True),  # null is no line that we can read: kept, so that nothing is imported without it
+        ("", "", None, True),  # null is a line that cannot be read: it is kept, so that no import leaves it out
         ("", "", None, True),  # kept, so that a person looks
     ]
     assert len(snapshot.digest) == 32
@@ -170,7 +170,7 @@ def test_every_sample_of_a_real_order_is_read() -> None:
         ({"refunds": [], "cancelations": None}, Withdrawn.NONE),
         ({"refunds": [{"amount": 20.00, "refund_state": "WAITING_REFUND"}]}, Withdrawn.WHOLE),
         ({"refunds": [{"amount": "12.50"}, {"amount": 7.5, "state": "REFUNDED"}]}, Withdrawn.WHOLE),
-        # Money back for a scratch: the quantity says 1 of 1, and only a person can tell what is still to be sent.
+        # The customer gets money back for a scratch. The quantity is 1 of 1, so only a person can tell what is owed.
         ({"refunds": [{"amount": 2, "quantity": 1}]}, Withdrawn.PART),
         ({"cancelations": [{"amount": 20, "quantity": 1}]}, Withdrawn.PART),
         ({"refunds": [{"amount": None}]}, Withdrawn.PART),

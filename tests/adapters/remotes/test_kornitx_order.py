@@ -68,7 +68,7 @@ def with_address(**changes: Any) -> dict[str, Any]:
 def _quantities(raw: bytes) -> dict[str, int | None]:
     try:
         return owed_quantities(raw)
-    except Unreadable:  # an order without an id: `build_payload` says so itself
+    except Unreadable:  # an order without an id: `build_payload` reports it too
         return {"L1": 1}
 
 
@@ -270,7 +270,7 @@ TWO = [{"amount": 1.03, "rate": 5.5}, {"amount": 3.13, "rate": 20.0}]
         ),
         # Several taxes may build on each other, so they have no common rate.
         ("TAX_EXCLUDED", {"taxes": TWO}, {"unit_sale_price": "7.82", "unit_sale_price_inc_tax": "9.90"}),
-        # What cannot be known, or written exactly, is left out.
+        # An amount that is not known, or cannot be written exactly, is left out.
         (
             "TAX_EXCLUDED",
             {"quantity": 3, "taxes": [{"amount": 5, "rate": 25}]},
@@ -303,7 +303,7 @@ def test_net_and_gross_of_a_line(mode: str, line: dict[str, Any], expected: dict
             {"shipping_price": "7.90", "shipping_taxes": [{"amount": 0.52}, {"amount": 1.58}]},
             {"shipping_price": "7.90", "shipping_price_inc_tax": "10.00"},
         ),
-        # A line without its own shipping price: the order's, because all its lines are imported.
+        # A line has no shipping price of its own: the order's price counts, because all its lines are imported.
         ("TAX_EXCLUDED", {}, {"shipping_price": "3.9"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""For each story: the audit passes right books, and finds the wrong thing that the story is there to prevent."""
+"""For each story: the audit passes correct books, and finds the mistake for which the story was written."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ COMMANDS = {
 
 @dataclass
 class Books:
-    """Books and journal of one life in which everything is right. A test changes them by hand."""
+    """Books and journal of one life without a mistake. A test puts a mistake in by hand."""
 
     life: Life
     pieces: dict[str, int]

@@ -170,7 +170,7 @@ def test_a_simulated_world_runs_by_itself() -> None:
         until = time.monotonic() + 10
         while world.world.progress().get("to come", 0) and time.monotonic() < until:
             httpx.get(f"{world.oms_url}/_sim/orders")
-        # By the controls, because a story may make OR11 answer wrongly.
+        # Asked through the controls, because a story may make OR11 answer wrongly.
         listed = [httpx.get(f"{url}/_sim/orders").json() for url in world.mirakl_urls.values()]
     finally:
         world.stop()

@@ -40,7 +40,7 @@ def leased(store: Store, name: str = "poll/alpha", holder: str = "one", now: dat
     return lease
 
 
-#: For tests with two writers at the same time, because SQLite has one writer at a time.
+#: For tests with two writers at the same time: SQLite allows only one writer at a time.
 on_postgresql = pytest.mark.parametrize("open_store", ["postgresql"], indirect=True)
 
 

@@ -1,4 +1,4 @@
-"""Orders: locked, written over the version that was locked, and found again."""
+"""Orders: how they are locked, written over the version that was locked, and found again."""
 
 import threading
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
 
 
 def test_a_stored_reason_of_a_call_keeps_its_form_and_names_the_call() -> None:
-    """A version before wrote this form; the reason and its detail are the identity of a reason."""
+    """An earlier version wrote this form. Reason and detail together identify a reason."""
     stored = (
         f'[["gave_up", "send_tracking#2", "{NOW.isoformat()}"], ["quantity_exceeds_order", "L#1", "{NOW.isoformat()}"]]'
     )

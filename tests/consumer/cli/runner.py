@@ -1,4 +1,4 @@
-"""Runs commands of the command line in this process; and what the tests of several groups need."""
+"""Runs commands of the command line in this process, and has helpers for the tests of several groups."""
 
 import json
 from pathlib import Path
@@ -100,7 +100,7 @@ def consume(desk: Desk) -> None:
 def add_dead_letter(
     desk: Desk, value: bytes, *, reason: str = "bad_json", key: bytes = b"alpha:O-1", digest: str = "digest"
 ) -> None:
-    """The first one has the id 1. One with the same digest counts as the first one again."""
+    """Add a dead letter. The first has the id 1. A second one with the same digest counts as the first."""
     dead_letter = DeadLetter("oms.order-events", "oms.order-events/0/3", reason, "", digest, key, value)
     with desk.store.transaction() as tx:
         dead_letter_rows.add(tx, [dead_letter], desk.clock.now())

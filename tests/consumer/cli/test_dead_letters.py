@@ -39,7 +39,7 @@ def test_dead_letters_are_replayed_and_discarded(publishing: Desk) -> None:
 
 
 def test_what_was_set_aside_of_a_shop_is_replayed_together(publishing: Desk) -> None:
-    """After too much of one shop was dead-lettered (docs/rules.md 33), and its cause is mended."""
+    """Too many records of one shop were unusable (docs/rules.md 33), and the cause is mended."""
     add_dead_letter(publishing, GOOD.read_bytes(), reason=SET_ASIDE, key=b"99999:LX-20417-A", digest="1")
     add_dead_letter(publishing, b"other", reason=SET_ASIDE, key=b"alpha:1-A", digest="2")
     add_dead_letter(publishing, b"third", key=b"beta:2-B", digest="3")

@@ -94,7 +94,7 @@ def with_carriers(**carriers: str) -> None:
 
 @pytest.mark.parametrize("alternatives", [True, False])
 def test_a_carrier_of_the_map_that_mirakl_does_not_know_is_shown(desk: Desk, alternatives: bool) -> None:
-    """It is wrong where the marketplace allows no free text."""
+    """Such a carrier is wrong if the marketplace allows no free text."""
     Path("alpha.key").write_text(ALPHA.api_key)
     with_carriers(DPD=ALPHA.carriers[0].label.upper(), Yodel="Jodel")
     marketplace = MiraklSimulator(replace(ALPHA, alternative_carriers=alternatives), Books(), desk.clock.now)

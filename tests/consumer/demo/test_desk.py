@@ -1,4 +1,4 @@
-"""The person of the demo, while the store does not answer."""
+"""The simulated person of the demo, while the store does not answer."""
 
 import sqlite3
 from pathlib import Path

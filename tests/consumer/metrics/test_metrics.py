@@ -36,7 +36,7 @@ from tests.support import StillClock
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 
-#: Names, types and labels of the metrics, which other people's dashboards and alerts use (docs/rules.md 34).
+#: Names, types and labels of metrics that other people's dashboards and alerts use (docs/rules.md 34).
 CONTRACT = {
     "orderflow_budget_left": ("gauge", "system shop window"),
     "orderflow_consumer_assigned_partitions": ("gauge", ""),
@@ -76,7 +76,7 @@ CONTRACT = {
     "orderflow_store_scrape_timestamp_seconds": ("gauge", ""),
     "orderflow_log_messages_total": ("counter", "level"),
 }
-#: Metrics that were added since.
+#: Metrics that were added later.
 OWN = {
     "orderflow_topic_stopped": ("gauge", "topic"),
     "orderflow_poll_failures_total": ("counter", "shop reason"),
@@ -246,7 +246,7 @@ def test_what_alerts_read_exists_from_the_start() -> None:
 
 
 def test_the_adapters_spell_their_operations_as_the_table_does(rig: Rig) -> None:
-    """A series under another spelling would start at 1."""
+    """A series with another spelling would have no preset, and would start at 1."""
     rig.imported()
     rig.oms.dispatch("1-A", tracking="T1", carrier="DPD UK")
     rig.consume()
@@ -275,7 +275,7 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
             shop_rows.bind(tx, name, f"https://{name}", number, effects=True, now=rig.clock.now())
     metrics.watch_accounts({AccountKey(name, remote): Account() for name in shops for remote in Remote})
     metrics.registry.register(StoredGauges(rig.store, rig.clock))
-    # In use, every histogram has its series: of both topics, and of each state that an order has left.
+    # After use, every histogram has its series: of both topics, and of each state that an order has left.
     rig.imported()
     event = snapshot_event(read("SHIPPING"))
     for state in State:

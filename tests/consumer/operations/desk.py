@@ -28,11 +28,11 @@ from tests.support import StillClock, new_store
 
 
 class Remotes:
-    """Mirakl and the OMS of one shop: every call succeeds, or ends with the error in `ends`."""
+    """Mirakl and the OMS of one shop: every call succeeds, or fails with the error in `ends`."""
 
     def __init__(self) -> None:
         self.ends: RemoteError | None = None
-        self.accepted: Mapping[str, bool] = {}  # what the last OR21 said of each line
+        self.accepted: Mapping[str, bool] = {}  # what the last OR21 answered for each line
 
     def _end(self) -> None:
         if self.ends is not None:
@@ -99,7 +99,7 @@ class Desk:
         return self.apply(snapshot_event(read(state, workflow, **what)))
 
     def work(self, ends: RemoteError | None = None) -> OrderRow:
-        """The worker makes the next call: it succeeds, or ends with this error."""
+        """The worker makes the next call, which succeeds, or fails with this error."""
         self.remotes.ends = ends
         assert self.worker.turn()
         return self.row
