@@ -456,7 +456,7 @@ def test_a_record_without_a_value_is_skipped(world: World) -> None:
 
 
 def test_the_same_record_is_one_dead_letter_and_other_headers_make_another(world: World) -> None:
-    """In the binary mode of CloudEvents only the headers name the order. One dead letter for two orders would lose one."""
+    """In the binary mode of CloudEvents only the headers name the order: one dead letter for two would lose one."""
     record = Record(Partition(OMS, 0), 1, b"k", b"v", (("ce_subject", b"O-1"),), world.clock.now())
     same = dead_letter(replace(record, offset=2), "not_json", "")
     assert same.digest == dead_letter(record, "not_json", "").digest
