@@ -82,7 +82,7 @@ class Meanwhile:
             self._found.append(error)
 
     def waits(self) -> bool:
-        """Whether it still runs after SOON seconds."""
+        """Whether the call still runs after SOON seconds."""
         self._thread.join(SOON)
         return self._thread.is_alive()
 
@@ -94,7 +94,7 @@ class Meanwhile:
 
 
 def wait(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait until it holds. The test fails where it does not within `seconds`."""
+    """Wait until the condition holds. The test fails if it does not hold within `seconds`."""
     ends_at = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends_at, f"not within {seconds:.0f} s: {what}"

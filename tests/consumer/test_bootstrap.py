@@ -134,7 +134,7 @@ def test_a_shop_without_a_callback_secret_has_no_endpoint(home: Path, has_secret
 
 
 def test_a_process_that_stops_gives_its_leases_back(home: Path) -> None:
-    """The next one polls at once."""
+    """The next process polls at once."""
     for holder in ("one", "two"):
         service = bootstrap.build(settings_of(home), holder=holder)
         leases = service.base.leases

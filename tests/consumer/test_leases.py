@@ -215,7 +215,7 @@ def test_a_process_that_stops_is_replaced_without_a_wait(processes: Processes) -
 def test_members_that_ended_are_deleted_a_day_later_and_tokens_of_shops_are_not(
     open_store: OpenStore, processes: Processes
 ) -> None:
-    """Each start of a process has a new name, so without the deletion the number of rows would only grow."""
+    """Each start of a process makes a row with a new name. Without the deletion the table would only grow."""
     store = open_store()
 
     def started(holder: str) -> tuple[Leases, set[str]]:

@@ -103,7 +103,7 @@ def test_a_failing_batch_leaves_nothing_in_the_outbox(world: World) -> None:
 
 
 def test_each_change_of_state_is_published_once_and_nothing_else(world: World) -> None:
-    """In one batch or one by one. An event without a change of state, a repeat and a stale read publish nothing."""
+    """Events come together or one by one. Events without a change of state, repeats and stale reads publish nothing."""
     world.orders.apply(LIFE[:2])
     for later in (*LIFE[2:], *LIFE, sent("T2", when=9), answered("confirm_shipment")):
         world.orders.apply([later])
@@ -190,7 +190,7 @@ def test_records_that_could_not_be_published_are_published_later_in_the_same_ord
 
 
 def refuses(*topics: str) -> Callable[[Sequence[NewRecord]], None]:
-    """As a broker at which this user may not write to these topics."""
+    """Answer as a broker at which this user may not write to these topics."""
 
     def ends(records: Sequence[NewRecord]) -> None:
         for topic in topics:
@@ -238,7 +238,7 @@ def test_a_failing_topic_with_more_than_a_batch_does_not_starve_the_others(world
 
 
 def test_a_failing_topic_is_not_tried_while_the_others_have_whole_batches(world: World) -> None:
-    """Each try may take as long as a publication may."""
+    """Each try may take as long as a publication may take."""
     world.add("1", topic="dead-letters")
     world.log.ends = refuses("dead-letters")
     assert turned(world) == "dead-letters"

@@ -1,4 +1,4 @@
-"""The AsyncAPI document, read by AsyncAPI's own parser. It needs npm: without it skipped, and under CI a failure."""
+"""The AsyncAPI document, read by AsyncAPI's own parser. Without npm the test is skipped; under CI it fails."""
 
 import json
 import os

@@ -48,7 +48,7 @@ from tests.support import wait
 
 #: How long a rebalance, a fetch or a recovery may take on a busy machine, where a test says nothing else.
 PATIENCE_SECONDS = 30.0
-#: After a broker or a database is back, everything goes on within this.
+#: After a broker or a database is back, all work goes on within this time.
 RECOVERY_SECONDS = 15.0
 SNAPSHOTS, OMS = "snapshots", "oms"
 
@@ -311,7 +311,7 @@ class Fleet:
         )
 
     def reset(self, base: str, whence: Any = "stored") -> list[ResetPosition]:
-        """As a person does, from another process."""
+        """Reset the offsets as a person does, from another process."""
         return offsets.reset(
             self.store,
             self.orders,
@@ -417,7 +417,7 @@ def test_members_come_and_go_while_records_flow_and_all_is_applied_once(fleet: F
 
 
 def test_a_zombie_is_fenced_and_goes_on_with_what_is_assigned_to_it(make_fleet: Callable[..., Fleet]) -> None:
-    """It is removed from the group during a batch, which its successor applies meanwhile."""
+    """The consumer is removed from the group during a batch, and its successor applies this batch."""
     fleet = make_fleet({SNAPSHOTS: 2})
     zombie = Member(fleet)
     fleet.members.append(zombie)
@@ -447,7 +447,7 @@ def test_a_zombie_is_fenced_and_goes_on_with_what_is_assigned_to_it(make_fleet: 
 def test_with_a_late_commit_at_kafka_nothing_is_read_twice(
     make_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped between the commit to the store and the commit to Kafka, several times (docs/rules.md 8)."""
+    """Members stop between the commit to the store and the commit to Kafka, several times (docs/rules.md 8)."""
     monkeypatch.setattr(KafkaReader, "commit", lambda *_: None)  # each member stops before that
     fleet = make_fleet({SNAPSHOTS: 2})
     passed = 0
@@ -719,7 +719,7 @@ def test_one_of_three_brokers_dies_under_load_and_nothing_acknowledged_is_lost(
     finally:
         stop.set()
         thread.join(PATIENCE_SECONDS)
-    # A record whose publication failed may be in the log all the same. Then it is applied once as well.
+    # A record whose publication failed may still be in the log. Then it is applied once too.
     wait(lambda: fleet.published <= fleet.applied().keys(), "everything acknowledged is applied")
     assert set(fleet.applied().values()) <= {0}
     wait(fleet.is_drained, "the rows are where the log ends")

@@ -136,7 +136,7 @@ def page_of(orders: list[bytes]) -> bytes:
 
 
 def test_real_orders_get_through(tmp_path: Path) -> None:
-    """Polled, published, decided, stored; imported where shipping, or held with a reason."""
+    """Orders are polled, published, decided and stored. Those in SHIPPING are imported, or have a reason."""
     orders = sample_orders()
     with place(tmp_path, page_of(orders)) as (one, mirakl, oms):
         one.turn()
@@ -208,7 +208,7 @@ def test_an_unknown_state_is_kept_and_flagged(tmp_path: Path) -> None:
 
 
 def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
-    """Real threads: alpha's Mirakl takes the connection and never answers; beta is polled on."""
+    """Real threads: alpha's Mirakl accepts the connection and never answers. The polls of beta go on."""
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:
         good, oms = serve(Mirakl(page_of([])).app), serve(Starlette(routes=[Route("/", lambda _: JSONResponse({}))]))
         for server in (good, oms):

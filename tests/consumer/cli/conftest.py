@@ -29,6 +29,6 @@ def desk(tmp_path: Path) -> Desk:
 
 @pytest.fixture
 def publishing(desk: Desk, tmp_path: Path) -> Desk:
-    """As `desk`; and the examples of docs/events are of the shop beta, by their company."""
+    """As `desk`. In addition the examples of docs/events belong to the shop beta, because of their company."""
     (tmp_path / "orderflow.toml").write_text(FILE.replace("company_ref_id = 2", "company_ref_id = 99999"))
     return desk

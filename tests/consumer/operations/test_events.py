@@ -53,7 +53,7 @@ def test_the_invalid_examples_show_every_reason() -> None:
 
 @pytest.mark.parametrize("path", [one for one in INVALID if one.stem[0] != "t"], ids=lambda path: path.stem)
 def test_the_verdict_is_that_of_the_consumer(path: Path) -> None:
-    """Without transitions: orderflow reads none."""
+    """Transitions are left out, because orderflow reads none."""
     prefix, reason, *_ = path.stem.split("--")
     for raw in split(path.read_bytes()):
         try:

@@ -69,7 +69,7 @@ def test_pauses_add_up_and_end_one_by_one(desk: Desk) -> None:
 
 
 class Interrupted(StillClock):
-    """A clock that does something else when it is asked: after the switches are written, before the commit."""
+    """A clock that runs something else when it is read: after the switches are written, before the commit."""
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         super().__init__()

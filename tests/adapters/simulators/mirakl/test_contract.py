@@ -122,7 +122,7 @@ def test_a_thread_fits_the_published_schema(simulator: MiraklSimulator) -> None:
 
 
 def test_every_described_field_of_an_order_is_there(simulator: MiraklSimulator) -> None:
-    """So an adapter is tested with each of them, null or not. Fields of features that are off may be missing."""
+    """So tests of adapters meet each field, null or not. Fields of features that are off may be missing."""
     order = get(simulator, "/api/orders")["orders"][0]
     for described, shown in (
         (components()["OR11_Response_200_Orders"], order),
