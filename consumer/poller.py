@@ -14,7 +14,7 @@ from typing import IO, Final
 
 import structlog
 
-from adapters.errors import Rejected, TooLarge, Unreadable
+from adapters.errors import Rejected, TooLarge, Unreadable, UnreadableReason
 from adapters.messages.cloudevents import record_of
 from adapters.messages.identity import same_read
 from adapters.messages.json_slices import slice_orders
@@ -276,10 +276,14 @@ class Poller:
         for number, raw in enumerate(page):
             try:
                 order_id, snapshot = snapshot_of(raw, read_at)
+                record = record_of(self._topic, snapshot_event(self._shop, order_id, raw, snapshot))
             except Unreadable as error:
                 dead_letters.append(self._dead_letter_of(raw, read_at, number, error.reason, error.detail))
                 continue
-            record = record_of(self._topic, snapshot_event(self._shop, order_id, raw, snapshot))
+            except Exception as error:  # one order of a kind that nobody foresaw stops no other order of the shop
+                detail = type(error).__name__  # the text of an error may contain values
+                dead_letters.append(self._dead_letter_of(raw, read_at, number, UnreadableReason.BAD_FIELD, detail))
+                continue
             orders.append(_ReadOrder(order_id, snapshot.digest, read_at, record, raw, number))
         return orders, dead_letters
 

@@ -20,6 +20,10 @@ from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_
 SNAPSHOT_TYPE: Final = "io.orderflow.mirakl.order-snapshot"
 
 
+#: An amount of money. A larger one becomes None: Python cannot add amounts such as 1e9999999.
+Amount = Annotated[Decimal | None, Field(ge=-(10**12), le=10**12), Loose(None)]
+
+
 class MiraklAddress(Message):
     street_1: Text = ""
     street_2: Text = ""
@@ -32,7 +36,7 @@ class MiraklCustomer(Message):
 class MiraklAmount(Message):
     """What one cancelation or one refund takes of the price of a line. The quantity beside it is only informative."""
 
-    amount: Annotated[Decimal | None, Loose(None)] = None
+    amount: Amount = None
 
 
 class MiraklCenter(Message):
@@ -51,7 +55,7 @@ class MiraklLine(Message):
     order_line_state: Text = ""
     offer_sku: Text = ""
     quantity: Annotated[int | None, Field(ge=0, le=1_000_000_000), Loose(None)] = None
-    price: Annotated[Decimal | None, Loose(None)] = None
+    price: Amount = None
     shipped_date: Instant = None
     # An element that cannot be read still counts as one whose amount is not known. Then a person looks at the order.
     cancelations: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()

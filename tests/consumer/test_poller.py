@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from adapters.errors import Fenced, LogUnavailable, Rejected, Retryable, StoreUnavailable, Unreadable
 from adapters.messages.cloudevents import from_record
-from adapters.messages.snapshots import decode_snapshot
+from adapters.messages.snapshots import decode_snapshot, snapshot_of
 from adapters.ports import Carrier, Catalog, CustomerMessages, NewRecord, OrdersPage, OrdersQuery
+from adapters.simulators.mirakl import changes
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
@@ -26,7 +27,7 @@ from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
 from consumer.poll_memory import PUBLISHED_FOR
 from consumer.poller import FIRST_WINDOW, OVERLAP, WIDE_WINDOW, Poller
-from statemachine.facts import EPOCH, Tracking
+from statemachine.facts import EPOCH, Snapshot, Tracking
 from tests.consumer.rig import GRACE, SNAPSHOTS, AfterPage, Rig
 
 DAY = 86_400
@@ -230,6 +231,33 @@ def test_one_order_that_is_no_json_costs_no_other_order_of_its_page(rig: Rig) ->
     assert outcome.complete
     assert sorted(ids(rig)) == ["000-A", "002-A"]
     assert dict(outcome.dead_letters) == {"not_json": 1}
+
+
+@pytest.mark.parametrize("amount", ["1e9999999", "-1e9999999", "sNaN", 10**400])
+def test_an_amount_that_python_cannot_add_costs_no_order(rig: Rig, amount: object) -> None:
+    fill(rig, 2)
+    changes.set_line(rig.mirakl["alpha"], "001-A", "001-A-1", refunds=[{"id": "r", "amount": amount}])
+    rig.poll()
+    assert [rig.state(id_) for id_ in ("000-A", "001-A")] == ["shipping"] * 2
+
+
+def test_an_order_that_fails_in_a_way_nobody_foresaw_costs_no_other_order_of_its_page(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
+        order_id, snapshot = snapshot_of(raw, read_at)
+        if order_id == "001-A":
+            raise ArithmeticError("with a value")
+        return order_id, snapshot
+
+    monkeypatch.setattr(poller_module, "snapshot_of", read)
+    fill(rig, 3)
+    _, poller = watched(rig)
+    with capture_logs() as logs:
+        outcome = poller.run()
+    assert sorted(ids(rig)) == ["000-A", "002-A"]
+    assert dict(outcome.dead_letters) == {"bad_field": 1}
+    assert [one["detail"] for one in logs if one["event"] == "dead_lettered"] == ["ArithmeticError"]
 
 
 def test_a_listing_with_too_high_a_total_ends_at_a_page_without_new_orders(rig: Rig) -> None:

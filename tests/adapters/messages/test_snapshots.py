@@ -176,6 +176,8 @@ def test_every_sample_of_a_real_order_is_read() -> None:
         ({"refunds": [{"amount": None}]}, Withdrawn.PART),
         ({"refunds": ["?"]}, Withdrawn.PART),
         ({"price": None, "refunds": [{"amount": 20}]}, Withdrawn.PART),
+        ({"refunds": [{"amount": "1e9999999"}, {"amount": 1}]}, Withdrawn.PART),
+        ({"price": "-1e9999999", "refunds": [{"amount": "sNaN"}]}, Withdrawn.PART),
         ({"price": 0, "refunds": [{"amount": 0}]}, Withdrawn.PART),
     ],
 )
