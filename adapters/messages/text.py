@@ -11,12 +11,20 @@ CONTROL_CHARACTER: Final = r"[\u0000-\u001f\u007f-\u009f]"
 #: Control characters and lone surrogates. JSON allows them, and PostgreSQL refuses them.
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+#: The same, without the control characters that a text of more than one line may hold.
+_NEVER_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+
 
 def storable(text: str, limit: int = 2000) -> str:
     """`text` on one line, trimmed, cut to `limit` characters, without characters that PostgreSQL refuses."""
     if not text.isprintable():
         text = _UNSTORABLE.sub(" ", text)
     return text.strip()[:limit]
+
+
+def whole_text(text: str) -> str:
+    """`text` with its line breaks, at any length, without the characters that no database and no JSON parser takes."""
+    return _NEVER_STORABLE.sub("", text)
 
 
 def is_storable(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import simplejson
 
 from adapters.errors import Unimportable, Unreadable, UnreadableReason
-from adapters.messages.text import instant, storable, usable_id
+from adapters.messages.text import instant, storable, usable_id, whole_text
 from adapters.remotes.countries import country_code
 from adapters.remotes.kornitx_money import TAX_EXCLUDED, TAX_INCLUDED, Prices
 
@@ -63,7 +63,7 @@ def build_payload(
         for index, line in enumerate(_lines(order))
         if id_of(line, "order_line_id") in quantities
     ]
-    missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields)
+    missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields, rules.custom_fields)
     payload: dict[str, Any] = {
         "external_ref": rules.external_ref_prefix + order_id,
         "company_ref_id": rules.company_ref_id,
@@ -90,7 +90,7 @@ def build_payload(
         ],
     }
     for (at, line), item in zip(lines, payload["items"], strict=True):
-        missing += [f"{at}{name}" for name in _absent_of_item(item, line, rules.required_line_fields)]
+        missing += [f"{at}{name}" for name in _absent_of_item(item, line, rules)]
     missing += [source for field, source in _NEEDED.items() if payload.get(field) in ("", None, [])]
     if missing:
         raise Unimportable(missing)
@@ -196,7 +196,10 @@ def _billing(address: Mapping[str, Any], countries: Mapping[str, str]) -> dict[s
 def _pickup_point(order: Mapping[str, Any], rules: OrderRules) -> str:
     """The pick-up point that the customer chose (docs/mirakl.md 5.2), or "" for none."""
     by_code = dict(_custom_values(order, "order_additional_fields"))
-    named = [text_of(order, "shipping_pudo_id"), *(by_code.get(code, "") for code in rules.pickup_point_fields)]
+    named = [
+        text_of(order, "shipping_pudo_id"),
+        *(storable(by_code.get(code) or "") for code in rules.pickup_point_fields),
+    ]
     return next(filter(None, named), "")
 
 
@@ -243,10 +246,10 @@ def _item(
     )
 
 
-def _absent_of_item(item: Mapping[str, Any], line: Mapping[str, Any], required: Collection[str]) -> list[str]:
-    """The names of the line's fields that its item needs and that have no value."""
+def _absent_of_item(item: Mapping[str, Any], line: Mapping[str, Any], rules: OrderRules) -> list[str]:
+    """The names of the line's fields that its item needs and that have no value, or none that can be written."""
     sources = {"external_ref": "order_line_id", "sku": "offer_sku", "quantity": "quantity"}
-    absent = _absent_fields(line, "order_line_additional_fields", required)
+    absent = _absent_fields(line, "order_line_additional_fields", rules.required_line_fields, rules.custom_fields)
     return absent + [source for field, source in sources.items() if not item.get(field)]
 
 
@@ -257,30 +260,43 @@ def _custom_fields(parent: Mapping[str, Any], field: str, names: Mapping[str, st
     the code of a field, or "" to leave the field out. A code that is not in `names` gets the name `:Mirakl.CODE`.
     """
     named = [(names.get(code, f":Mirakl.{code}"), value) for code, value in _custom_values(parent, field)]
-    return [{"name": name, "value": value} for name, value in named if name]
+    return [{"name": name, "value": value} for name, value in named if name and value]
 
 
-def _absent_fields(parent: Mapping[str, Any], field: str, required: Collection[str]) -> list[str]:
-    """The names of the required custom fields that have no value."""
-    given = {code for code, _ in _custom_values(parent, field)}
-    return [f"{field}.{code}" for code in sorted(required) if code not in given]
+def _absent_fields(
+    parent: Mapping[str, Any], field: str, required: Collection[str], names: Mapping[str, str]
+) -> list[str]:
+    """The names of the custom fields that hold an import: required and without a value, or not to be written."""
+    values = _custom_values(parent, field)
+    absent = set(required) - {code for code, value in values if value}
+    unwritten = {code for code, value in values if value is None and names.get(code) != ""}
+    return [f"{field}.{code}" for code in sorted(absent | unwritten)]
 
 
-def _custom_values(parent: Mapping[str, Any], field: str) -> list[tuple[str, str]]:
-    """The code and the value of each custom field that has both."""
+def _custom_values(parent: Mapping[str, Any], field: str) -> list[tuple[str, str | None]]:
+    """The code and the value of each custom field that has both. None is a value that cannot be written as text."""
     found = parent.get(field)
     fields = [one for one in (found if isinstance(found, list) else []) if isinstance(one, dict)]
     values = [(text_of(one, "code"), _custom_value(one.get("value"))) for one in fields]
-    return [(code, value) for code, value in values if code and value]
+    return [(code, value) for code, value in values if code and value != ""]
 
 
-def _custom_value(value: object) -> str:
-    """The value of a custom field as text. Mirakl gives a text, a number, a boolean, or a list of texts."""
+def _custom_value(value: object) -> str | None:
+    """The value of a custom field as text, whole and with its line breaks, because the goods may carry it.
+
+    Mirakl gives a text, a number, a boolean, or a list of texts. "" for no value. None for anything else.
+    """
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return _joined(*map(_custom_value, value))
-    return storable(str(value)) if isinstance(value, str | int | Decimal) else ""
+        texts = [_custom_value(one) for one in value]
+        return None if None in texts else _joined(*filter(None, texts))
+    if isinstance(value, str | int | Decimal):
+        text = whole_text(str(value))
+        return text if text.strip() else ""
+    return None
 
 
 def id_of(fields: Mapping[str, Any], field: str) -> str:

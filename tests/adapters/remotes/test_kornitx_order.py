@@ -421,7 +421,7 @@ def test_custom_fields_of_order_and_line_are_attributes() -> None:
     ]
 
 
-def _with_fields(*lines: list[tuple[str, str]], **fields: str) -> dict[str, Any]:
+def _with_fields(*lines: list[tuple[str, Any]], **fields: Any) -> dict[str, Any]:
     """An order with these custom fields, and a line for each list of the line's own custom fields."""
     return order(
         order_additional_fields=[{"code": code, "value": value} for code, value in fields.items()],
@@ -446,6 +446,21 @@ def test_a_required_custom_field_without_a_value_holds_the_import_and_is_named()
     )
     value = _with_fields([("text", "ANA")], [("text", "EVA")], gift="yes", floor="3")
     assert len(built(value, **needs)["items"]) == 2
+
+
+def test_the_customer_s_text_goes_out_whole_and_with_its_line_breaks() -> None:
+    text = "Happy\nBirthday\t" + "x" * 20_000
+    payload = built(_with_fields([("text", text + "\x00\ud800")], card=text))
+    assert payload["items"][0]["attributes"] == [{"name": ":Mirakl.text", "value": text}]
+    assert {"name": ":Mirakl.card", "value": text} in payload["attributes"]
+
+
+@pytest.mark.parametrize("value", [{"text": "ANA"}, ["ANA", {"text": "BOB"}]])
+def test_a_custom_field_that_cannot_be_written_holds_the_import_and_is_named(value: Any) -> None:
+    found = _with_fields([("text", value)], card=value)
+    fields = ("order_additional_fields.card", "order_lines[0].order_line_additional_fields.text")
+    assert missing(found) == fields
+    assert built(found, custom_fields={"text": "", "card": ""}), "the shop leaves these fields out"
 
 
 def test_a_line_that_is_not_imported_needs_no_custom_field() -> None:
