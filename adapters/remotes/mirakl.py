@@ -33,7 +33,7 @@ from statemachine.facts import Tracking
 log = structlog.get_logger("orderflow.mirakl")
 
 _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
-_INCOMPLETE_CATALOG_SECONDS: Final = 3600.0  # how long a catalog without SH21 or SH12 is used
+_INCOMPLETE_CATALOG_SECONDS: Final = 3600.0  # how long a catalog of which a part was not read is used
 _MAX_THREAD_PAGES: Final = 20
 
 T = TypeVar("T")
@@ -244,7 +244,7 @@ class MiraklShop:
     def catalog(self) -> Catalog:
         """The marketplace's settings for shipments: SH21, SH12 and PC01.
 
-        They are read at most once a day, or once an hour if SH21 or SH12 could not be read.
+        They are read at most once a day, or once an hour if one of them could not be read.
         """
         with self._catalog_lock:
             now = self._clock.monotonic()
@@ -254,13 +254,14 @@ class MiraklShop:
             return self._catalog[1]
 
     def _read_catalog(self) -> tuple[Catalog, bool]:
-        """Read the catalog. Returns also whether SH21 and SH12 were read.
+        """Read the catalog. Returns also whether all of it was read.
 
         A part that cannot be read stays empty. Then a carrier may go out without its code; the shipment is reported.
         """
         carriers = self._side_read("SH21", "/api/shipping/carriers", _Carriers)
         types = self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
-        platform = self._side_read("PC01", "/api/platform/configuration", _Platform) or _Platform()
+        platform = self._side_read("PC01", "/api/platform/configuration", _Platform, if_forbidden=_Platform())
+        features = (platform or _Platform()).features
         catalog = Catalog(
             carriers=tuple(
                 Carrier(one.code, one.label, "{trackingId}" in one.tracking_url, one.standard_code)
@@ -269,12 +270,12 @@ class MiraklShop:
             mandatory_tracking=frozenset(
                 one.code for one in (types.shipping_types if types else ()) if one.mandatory_tracking
             ),
-            alternative_carriers=not platform.features.disable_seller_alternative_carrier,
+            alternative_carriers=not features.disable_seller_alternative_carrier,
         )
-        return catalog, carriers is not None and types is not None
+        return catalog, None not in (carriers, types, platform)
 
-    def _side_read(self, operation: str, path: str, model: type[M]) -> M | None:
-        """Read a setting of the marketplace. None if it cannot be read, for example because the key lacks a role (403).
+    def _side_read(self, operation: str, path: str, model: type[M], *, if_forbidden: M | None = None) -> M | None:
+        """Read a setting of the marketplace. None if it cannot be read, `if_forbidden` if the key lacks the role (403).
 
         Raises AccountFault for a 401, because then no call of the account works.
         """
@@ -284,7 +285,7 @@ class MiraklShop:
             if error.status == 401:
                 raise
             log.warning("catalog_not_read", operation=operation, outcome=error.outcome, code=error.code)
-            return None
+            return if_forbidden if error.status == 403 else None
 
     def _get(self, operation: str, path: str, read: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
         return self._remote.call(

@@ -515,6 +515,24 @@ def test_a_shop_that_may_not_call_pc01_may_name_any_carrier(status: int) -> None
     assert World(answer).shop.catalog().alternative_carriers
 
 
+@pytest.mark.parametrize(("status", "reads"), [(500, 6), (404, 6), (403, 3)])
+def test_a_catalog_without_pc01_is_read_again_after_an_hour_unless_the_key_lacks_the_role(
+    status: int, reads: int
+) -> None:
+    failing = {"/api/platform/configuration"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        return httpx.Response(status) if path in failing else httpx.Response(200, json=CATALOG_BODIES[path])
+
+    world = World(answer)
+    assert world.shop.catalog().alternative_carriers
+    failing.clear()
+    world.clock.seconds += 3600
+    assert world.shop.catalog().alternative_carriers is (status == 403)
+    assert len(world.sent) == reads
+
+
 @pytest.mark.parametrize("status", [404, 409, 423, 425])
 def test_without_a_code_of_mirakls_own_a_gateway_answered_and_the_call_is_tried_again(status: int) -> None:
     for body in ("", "<html>no backend</html>", '{"message": "no"}'):
