@@ -22,8 +22,8 @@ _MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
 _DAY_SECONDS: Final = 86_400.0
 
 
-#: Without an error in the remote's own form, an answer with one of these statuses comes from a gateway. It says nothing
-#: about the order, and a later call can succeed.
+#: An answer with one of these statuses comes from a gateway, unless it has a code of the remote's own. The code 0, and
+#: a code that repeats the status, are none. It says nothing about the order, and a later call can succeed.
 GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
 
 

@@ -156,7 +156,7 @@ class KornitX:
             # JSON, which a gateway may have sent (docs/kornitx.md 6).
             is_certain = 400 <= reply.status < 500 and reply.status != 408 and answer is not None
             kind = Rejected if is_certain else OutcomeUnknown
-            if reply.status in GATEWAY_STATUSES and code is None and not message:
+            if reply.status in GATEWAY_STATUSES and code in (None, 0, reply.status):
                 kind = Retryable
         if not message:
             # A 2xx may show another order, with the data of its customer: it is not quoted.

@@ -49,7 +49,7 @@ def failure(operation: str, reply: Reply, *, writes: bool) -> RemoteError:
     kind: type[RemoteError]
     if reply.status in (401, 403) or reply.status < 400:
         kind = AccountFault  # also a redirect: base_url is wrong, or the marketplace is closed for maintenance
-    elif reply.status == 429 or (reply.status in GATEWAY_STATUSES and not code):
+    elif reply.status == 429 or (reply.status in GATEWAY_STATUSES and code in ("", "0", str(reply.status))):
         kind = Retryable
     elif reply.status >= 500 or reply.status == 408:
         kind = ambiguous_failure(writes=writes)

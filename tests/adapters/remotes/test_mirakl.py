@@ -535,7 +535,7 @@ def test_a_catalog_without_pc01_is_read_again_after_an_hour_unless_the_key_lacks
 
 @pytest.mark.parametrize("status", [404, 409, 423, 425])
 def test_without_a_code_of_mirakls_own_a_gateway_answered_and_the_call_is_tried_again(status: int) -> None:
-    for body in ("", "<html>no backend</html>", '{"message": "no"}'):
+    for body in ("", "<html>no backend</html>", '{"message": "no"}', f'{{"code": {status}}}', '{"code": 0}'):
         assert isinstance(error_of(partial(answering(status, body).shop.confirm_shipment, "A")), Retryable)
     coded = answering(status, '{"errors": [{"code": "ORDER_NOT_FOUND", "message": "no"}]}')
     assert isinstance(error_of(partial(coded.shop.confirm_shipment, "A")), Rejected)
