@@ -39,7 +39,7 @@ def attention_reasons(order: OrderRow, journal: Sequence[JournalRow], policy: Po
             since=one.since,
             meaning=one.about.meaning,
             cause=_cause(one, order, journal, policy),
-            cure=_cure(one, order),
+            cure=cure(one, order),
         )
         for one in order.attention
     )
@@ -110,7 +110,7 @@ def last_result(kind: str, round_: int, journal: Sequence[JournalRow]) -> Mappin
     return {}
 
 
-def _cure(one: Attention, order: OrderRow) -> str:
+def cure(one: Attention, order: OrderRow) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     named = one.about.cure.replace("orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason")
     named = named.replace("`orders ", "`orderflow orders ")

@@ -14,6 +14,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
+from consumer.operations.causes import cure
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from consumer.operations.explain import Explanation, explain
 from statemachine.attention import can_be_settled
@@ -242,11 +243,11 @@ def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
         if one is None:
             raise NotPossible(f"{_name(order)} has no reason {name}; it has: {', '.join(standing) or 'none'}")
         if not can_be_settled(one):
-            raise NotPossible(f"{_name(order)}: {name} cannot be settled. {one.about.cure}")
+            raise NotPossible(f"{_name(order)}: {name} cannot be settled. {cure(one, order)}")
     found = [one for one in order.attention if can_be_settled(one)]
     if not found:
-        left = ", ".join(standing)
-        raise NotPossible(f"{_name(order)}: nothing to settle" + (f": {left} ends in another way" if left else ""))
+        left = "; ".join(f"{name} ends in another way. {cure(one, order)}" for name, one in standing.items())
+        raise NotPossible(f"{_name(order)}: nothing to settle" + (f": {left}" if left else ""))
     names = list(dict.fromkeys(one.reason for one in found))
     if len(names) > 1 and not only:
         raise NotPossible(f"{_name(order)} has several reasons: say which, {' '.join(f'--only {n}' for n in names)}")
