@@ -165,9 +165,7 @@ def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> Co
     Raises NotPossible if there is no such call, if there are several and none is named, or if the call is under way.
     """
     _require_not_final(order)
-    failed = {one.command for one in order.attention}
-    if any(one.reason == Reason.ALREADY_IN_OMS for one in order.attention):
-        failed.add(CommandKind.IMPORT)
+    failed = _failed(order)
     ended = [one for one in _without_success(order, commands) if one.kind in failed]
     # Of several calls of one kind, a live one counts before one that has ended.
     found = {one.kind: one for one in [*ended, *(one for one in commands if one.state.is_live)]}
@@ -263,13 +261,37 @@ def _to_release(order: OrderRow) -> tuple[str, ...]:
 
 
 def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> tuple[str, ...]:
-    """Every call that ended without success. May be empty if a call waits for its next try: that try is made now."""
-    ended = [str(command.key.next_round) for command in _without_success(order, commands)]
+    """Every call that ended without success and is still needed.
+
+    May be empty if a call waits for its next try: that try is made now. Raises NotPossible if a retry changes nothing.
+    """
+    _require_not_final(order)
+    needed = _failed(order) | _refused_since_read(order.facts)
+    ended = [str(one.key.next_round) for one in _without_success(order, commands) if one.kind in needed]
     if not ended and not any(one.state is CommandState.OPEN and one.next_at > at for one in commands):
         raise NotPossible(
             f"{_name(order)}: nothing to retry: no call was refused or given up, and none waits for its next try"
         )
     return tuple(ended)
+
+
+def _failed(order: OrderRow) -> set[str]:
+    """The calls about which the order has an attention reason."""
+    failed: set[str] = {one.command for one in order.attention if one.command is not None}
+    if any(one.reason == Reason.ALREADY_IN_OMS for one in order.attention):
+        failed.add(CommandKind.IMPORT)
+    return failed
+
+
+def _refused_since_read(facts: Facts) -> set[str]:
+    """The calls that were refused after the newest read, and that no person handled. Only the next read makes an
+    attention reason of some of them."""
+    return {
+        no.kind
+        for no in facts.rejections
+        if (facts.snapshot is None or facts.snapshot.read_at <= no.at)
+        and not is_pending(facts, last_answer(facts, no.kind))
+    }
 
 
 def _without_success(order: OrderRow, commands: Sequence[CommandRow]) -> list[CommandRow]:
