@@ -96,7 +96,8 @@ def _cause_of_call(kind: CommandKind, round_: int, facts: Facts, journal: Sequen
         return f"orderflow did not call {kind.operation} ({kind}): {words}"
     if not note:
         return f"{kind.operation} ({kind})"
-    answer = " ".join(str(note[key]) for key in ("status", "code") if note.get(key)) or str(note.get("outcome", ""))
+    code = note.get("code") if str(note.get("code")) != "0" else ""  # KornitX's code of an error without one
+    answer = " ".join(str(one) for one in (note.get("status"), code) if one) or str(note.get("outcome", ""))
     times = f" in attempt {note['attempt']}" if note.get("attempt", 1) != 1 else ""
     return f"{kind.operation} ({kind}) ended with {answer or note.get('result', '')}{times}"
 

@@ -214,6 +214,17 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
         ),
         "orderflow did not call OR24 (confirm_shipment): SH12 wants a number",
     ),
+    (
+        "refused without a code",
+        Policy(),
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(sent("")),
+            d.work(Rejected("OR24", "400", status=400, code="0")),
+            d.shows("SHIPPING", began=NOON + 1),
+        ),
+        "OR24 (confirm_shipment) ended with 400",
+    ),
     ("part of a line", Policy(), lambda d: (d.shows("SHIPPING"), d.apply(parcel("L1", 2))), "not sent: L2"),
     (
         "part in the OMS",
