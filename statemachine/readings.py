@@ -80,7 +80,21 @@ def is_sent(facts: Facts, line: Line) -> bool:
     """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
     if any(_covers(facts, dispatch, line.id) for dispatch in facts.dispatches if dispatch.covers):
         return True
-    return sent_quantity(facts, line.id) >= (line.quantity or 1)
+    return _in_parcels(facts, line)
+
+
+def _in_parcels(facts: Facts, line: Line) -> bool:
+    """Whether the parcels hold all pieces of the line."""
+    pieces = pieces_of(facts, line)
+    return pieces is not None and sent_quantity(facts, line.id) >= max(pieces, 1)
+
+
+def pieces_of(facts: Facts, line: Line) -> int | None:
+    """How many pieces Mirakl shows of the line or, if it names no number, how many the import sent. None: not known."""
+    if line.quantity is not None:
+        return line.quantity
+    handover = handed_over(facts)
+    return dict(handover.items).get(line.id) if handover else None
 
 
 def _covers(facts: Facts, dispatch: Dispatch, line_id: str) -> bool:
@@ -120,8 +134,10 @@ def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
             return True
         canceled += sum(pieces for line, pieces in one.items if one.oms_id == oms_id and line == line_id)
     held = [n for part in facts.parts if part.oms_id == oms_id for line, n in part.quantities if line == line_id]
-    ordered = [line.quantity or 1 for line in facts.snapshot.lines if line.id == line_id] if facts.snapshot else []
-    return canceled > 0 and canceled >= max(held or ordered, default=1)
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    ordered = [pieces_of(facts, line) for line in lines if line.id == line_id]
+    known = held or [pieces for pieces in ordered if pieces is not None]
+    return canceled > 0 and (bool(known) or not ordered) and canceled >= max(known, default=1)
 
 
 def _ended_everywhere(facts: Facts, line_id: str) -> bool:
@@ -182,7 +198,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
         return ()
     owed = facts.snapshot.owed_lines if facts.snapshot else ()
     lines_of = parts_in_oms(facts)
-    if len(lines_of) == 1 or all(sent_quantity(facts, line.id) >= (line.quantity or 1) for line in owed):
+    if len(lines_of) == 1 or all(_in_parcels(facts, line) for line in owed):
         return ()
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}

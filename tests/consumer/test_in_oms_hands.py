@@ -33,6 +33,14 @@ def decide(rig: Rig, kind: DecisionKind) -> None:
     operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
 
 
+def report(rig: Rig, status: int, **more: object) -> None:
+    rig.clock.advance(60)
+    body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": status} | more
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    rig.consume()
+    rig.work()
+
+
 def lower(rig: Rig, quantity: int = 1) -> None:
     changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=quantity)
     rig.poll()
@@ -255,3 +263,15 @@ def test_a_stored_hold_of_the_future_ends_when_all_has_left(rig: Rig) -> None:
     assert rig.attention() == ["oms_on_hold"]
     report(rig, 8, rig.clock.now())
     assert rig.attention() == []
+
+
+def test_a_quantity_that_mirakl_leaves_out_after_the_import_is_told_and_the_sent_pieces_count(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=None)
+    rig.poll()
+    assert details(rig) == {"quantity_missing": "1-A-1"}
+    for number, told in (("T1", ["partly_sent", "quantity_missing"]), ("T2", ["quantity_missing"])):
+        items = [{"external_ref": "1-A-1", "quantity": 1 if number == "T1" else 2}]
+        report(rig, 512, new_shipments=[{"tracking": number, "items": items}])
+        assert rig.attention() == told
+        assert ("shipped" in rig.effects()) == (number == "T2")
