@@ -138,8 +138,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.NEEDS_DECISION)
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
-    if state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED):
-        yield from _unclear_lines(snapshot)
+    yield from _unclear_lines(snapshot, state)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
     if state == State.DISPATCHED and _ships_too_early(snapshot):
@@ -171,16 +170,18 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.NOTHING_TO_IMPORT)
     if parts := [f"{line.id} (part of {line.quantity})" for line in lines if line.withdrawn is Withdrawn.PART]:
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(parts))
-    if unknown := [f"{line.id} {line.state}" for line in lines if line.state not in OWED_LINE_STATES]:
-        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown))
     if was_shipped(facts, snapshot.workflow) and lines:
         yield Attention(Reason.SHIPPED_BEFORE)
 
 
-def _unclear_lines(snapshot: Snapshot) -> Iterator[Attention]:
-    """Owed lines without a quantity. They hold an import. After it they inform: the OMS may work on something else."""
-    if missing := [line.id for line in snapshot.owed_lines if line.quantity is None]:
+def _unclear_lines(snapshot: Snapshot, state: State) -> Iterator[Attention]:
+    """Owed lines without a quantity, or in a state that we do not know. They hold an import.
+    After it they inform: the OMS may work on something else."""
+    lines = snapshot.owed_lines if state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED) else ()
+    if missing := [line.id for line in lines if line.quantity is None]:
         yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
+    if unknown := [f"{line.id} {line.state}" for line in lines if line.state not in OWED_LINE_STATES]:
+        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown))
 
 
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:

@@ -301,7 +301,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.UNKNOWN_LINE_STATE: About(
         "Mirakl shows a line in a state that this version does not know",
-        "Look at the line in Mirakl's portal. If it has to be sent, `orders release ORDER --reason WHY` imports it.",
+        "Look at the line in Mirakl's portal. If it has to be sent, `orders release ORDER --reason WHY` imports it. If "
+        "the OMS has it already and it must not be sent, stop it there; the same command marks it as seen.",
         holds=_IMPORT,
         ends_by=EndsBy.RELEASE,
     ),

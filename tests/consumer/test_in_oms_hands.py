@@ -275,3 +275,12 @@ def test_a_quantity_that_mirakl_leaves_out_after_the_import_is_told_and_the_sent
         report(rig, 512, new_shipments=[{"tracking": number, "items": items}])
         assert rig.attention() == told
         assert ("shipped" in rig.effects()) == (number == "T2")
+
+
+def test_a_line_state_that_we_do_not_know_is_told_after_the_import_until_a_person_has_seen_it(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="CANCELLATION_REQUESTED")
+    rig.poll()
+    assert details(rig) == {"unknown_line_state": "1-A-2 CANCELLATION_REQUESTED"}
+    decide(rig, DecisionKind.RELEASE)
+    assert rig.attention() == []
