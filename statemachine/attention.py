@@ -13,6 +13,7 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     ATTACHMENT,
     DEBIT,
+    EPOCH,
     MESSAGES,
     MESSAGES_NOT_FOUND,
     OWED_LINE_STATES,
@@ -168,10 +169,17 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.ADDRESS_MISSING)
     if not lines:
         yield Attention(Reason.NOTHING_TO_IMPORT)
-    if parts := [f"{line.id} (part of {line.quantity})" for line in lines if line.withdrawn is Withdrawn.PART]:
+    if parts := [_part_of(snapshot, line) for line in lines if line.withdrawn is Withdrawn.PART]:
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(parts))
     if was_shipped(facts, snapshot.workflow) and lines:
-        yield Attention(Reason.SHIPPED_BEFORE)
+        seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
+        yield Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
+
+
+def _part_of(snapshot: Snapshot, line: Line) -> str:
+    """Name a line of which a part was withdrawn, with a digest that tells one withdrawal from the next."""
+    taken = dict(snapshot.contents).get(WITHDRAWN_OF + line.id, snapshot.digest[:8])
+    return f"{line.id} (part of {line.quantity}, {taken})"
 
 
 def _unclear_lines(snapshot: Snapshot, state: State) -> Iterator[Attention]:
@@ -235,7 +243,7 @@ def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
         if _is_withdrawn(line):
             found.append(line.id)
         elif line.is_owed and line.withdrawn is Withdrawn.PART and (name not in now or before.get(name) != now[name]):
-            found.append(f"{line.id} (part of {line.quantity}, {now.get(name, 'unknown')})")
+            found.append(_part_of(snapshot, line))
         elif line.is_owed and line.quantity is not None and line.quantity < handed.get(line.id, 0):
             found.append(f"{line.id} ({line.quantity} of {handed[line.id]})")
     return found

@@ -337,6 +337,7 @@ class Facts:
     shipped_seen: bool = False  # some read, perhaps an old one, showed the order shipped (docs/rules.md 3)
     #: As shipped_seen, but never set by a debit alone, as earlier versions set it. False in facts that they stored.
     shipped_shown: bool = False
+    shipped_update: datetime = EPOCH  # the newest `updated_at` of such a read; EPOCH: not known
     parts: tuple[Part, ...] = ()
     dispatches: tuple[Dispatch, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()
@@ -392,6 +393,7 @@ def join(one: Facts, other: Facts) -> Facts:
         unknown=_newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
         shipped_shown=one.shipped_shown or other.shipped_shown,
+        shipped_update=max(one.shipped_update, other.shipped_update),
         clock=max(one.clock, other.clock),
         **sets,
     )
@@ -404,4 +406,5 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
-    return Facts(snapshot=snapshot, shipped_seen=shipped, shipped_shown=shipped)
+    update = snapshot.updated_at if shipped else EPOCH
+    return Facts(snapshot=snapshot, shipped_seen=shipped, shipped_shown=shipped, shipped_update=update)

@@ -284,3 +284,31 @@ def test_a_line_state_that_we_do_not_know_is_told_after_the_import_until_a_perso
     assert details(rig) == {"unknown_line_state": "1-A-2 CANCELLATION_REQUESTED"}
     decide(rig, DecisionKind.RELEASE)
     assert rig.attention() == []
+
+
+def test_a_release_does_not_cover_a_refund_that_comes_later(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.switch(paused=("import",))
+    for _ in range(2):
+        changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+        rig.poll()
+        assert rig.attention() == ["partly_withdrawn"]
+        decide(rig, DecisionKind.RELEASE)
+        assert rig.attention() == []
+    rig.switch()
+    rig.work(60)
+    rig.poll()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+def test_a_release_does_not_cover_that_mirakl_shows_the_order_shipped_again(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPED")
+    rig.switch(paused=("import",))
+    for _ in range(2):
+        changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+        rig.poll(60)
+        changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+        rig.poll(60)
+        assert rig.attention() == ["shipped_before"]
+        decide(rig, DecisionKind.RELEASE)
+        assert rig.attention() == []
