@@ -34,6 +34,7 @@ from statemachine.readings import (
     import_known,
     is_foreign_tracking,
     is_gone,
+    is_sent,
     last_answer,
     last_decision,
     lines_not_imported,
@@ -222,22 +223,25 @@ def _ships_too_early(snapshot: Snapshot) -> bool:
 
 def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What Mirakl changed of an order that the OMS has or may have."""
-    if canceled := _canceled_in_oms_hands(facts, snapshot):
+    if canceled := _canceled_in_oms_hands(facts, snapshot, state):
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
     if state in (State.IMPORTED, State.DISPATCHED):
         yield from _changed_after_import(facts, snapshot)
 
 
-def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot) -> list[str]:
+def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> list[str]:
     """The ids of lines that the OMS has or may have and of which Mirakl withdrew something after the import, with how
-    much is left. What was withdrawn before the import does not count: the person who released the import knew it."""
+    much is left. What was withdrawn before the import does not count: the person who released the import knew it.
+
+    In SHIPPED a refund for a line that left does not count either: nobody can take it out of the OMS.
+    """
     handover = handed_over(facts)
     handed = dict(handover.items) if handover else {}
     before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
     imported = handed.keys() | {line for part in facts.parts for line in part.lines}
     found = []
     for line in snapshot.lines:
-        if line.id not in imported:
+        if line.id not in imported or (state is State.SHIPPED and (line.shipped or is_sent(facts, line))):
             continue
         name = WITHDRAWN_OF + line.id
         if _is_withdrawn(line):

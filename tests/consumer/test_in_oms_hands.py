@@ -33,7 +33,7 @@ def decide(rig: Rig, kind: DecisionKind) -> None:
     operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
 
 
-def report(rig: Rig, status: int, **more: object) -> None:
+def tell(rig: Rig, status: int, **more: object) -> None:
     rig.clock.advance(60)
     body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": status} | more
     rig.take_callback("http://alpha", {}, json.dumps(body).encode())
@@ -272,7 +272,7 @@ def test_a_quantity_that_mirakl_leaves_out_after_the_import_is_told_and_the_sent
     assert details(rig) == {"quantity_missing": "1-A-1"}
     for number, told in (("T1", ["partly_sent", "quantity_missing"]), ("T2", ["quantity_missing"])):
         items = [{"external_ref": "1-A-1", "quantity": 1 if number == "T1" else 2}]
-        report(rig, 512, new_shipments=[{"tracking": number, "items": items}])
+        tell(rig, 512, new_shipments=[{"tracking": number, "items": items}])
         assert rig.attention() == told
         assert ("shipped" in rig.effects()) == (number == "T2")
 
@@ -312,3 +312,19 @@ def test_a_release_does_not_cover_that_mirakl_shows_the_order_shipped_again(rig:
         assert rig.attention() == ["shipped_before"]
         decide(rig, DecisionKind.RELEASE)
         assert rig.attention() == []
+
+
+@pytest.mark.parametrize(
+    ("workflow", "state"), [("PAY_ON_DELIVERY", "WAITING_DEBIT"), ("PAY_ON_DUE_DATE", "WAITING_DEBIT_PAYMENT")]
+)
+def test_a_refund_after_the_delivery_is_no_cancelation(rig: Rig, workflow: str, state: str) -> None:
+    rig.imported(workflow=workflow, quantity=2)
+    rig.oms.dispatch("1-A", tracking="T1")
+    rig.consume()
+    rig.work()
+    rig.poll(600)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+    rig.poll()
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    assert (rig.state(), rig.attention()) == ("shipped", [])
