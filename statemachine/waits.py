@@ -28,8 +28,8 @@ class WaitsFor(StrEnum):
 
 def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]:
     """What moves an order whose plan is `wanted`. Empty: the order is at its end, or lost."""
-    if is_at_its_end(wanted.state):
-        return frozenset()
+    if is_at_its_end(wanted.state):  # a better tracking of a shipped order still goes out
+        return frozenset({WaitsFor.CALL} if wanted.due else ())
     snapshot = facts.snapshot
     created_at = snapshot.created_at if snapshot else EPOCH
     answers = {

@@ -28,6 +28,7 @@ from statemachine.plan import plan, proof_after
 from statemachine.readings import unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
+from statemachine.waits import WaitsFor, waits_for
 from tests.statemachine.lives import answer, answered, at, event, parcel, read, sent, settled, snapshot_event, spoke
 
 POLICY = Policy()
@@ -376,6 +377,13 @@ def test_late_tracking_still_goes_out_while_mirakl_shows_none_or_an_older_one_of
     assert kinds(none_shown) == [CommandKind.TRACK]
     ours_shown = known(seen("SHIPPED", tracking=T1), said(sent=(T1,)), sent("T1"), sent("T2", when=9))
     assert keys(ours_shown) == [CommandKey(CommandKind.TRACK, T2_KEY, 0)]
+
+
+def test_a_shipped_order_with_a_tracking_to_send_waits_for_the_call_and_else_for_nothing() -> None:
+    late = known(seen("SHIPPED"), sent("T1", status=516))
+    assert waits_for(late, POLICY, plan(late, POLICY)) == {WaitsFor.CALL}
+    done = known(seen("SHIPPED"))
+    assert waits_for(done, POLICY, plan(done, POLICY)) == frozenset()
 
 
 def test_a_foreign_tracking_stays_and_needs_a_person() -> None:
