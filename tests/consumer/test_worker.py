@@ -327,21 +327,27 @@ def test_an_import_waits_until_the_messages_are_read(rig: Rig, status: int) -> N
     assert rig.state() == "imported"
 
 
+def refuse_messages(rig: Rig, status: int) -> list[str]:
+    """Let Mirakl answer every M11 of alpha with this status. The list grows with the path of each such request."""
+    asked: list[str] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response | None:
+        if "threads" not in request.url.path:
+            return None
+        asked.append(request.url.path)
+        return httpx.Response(status)
+
+    rig.nets["alpha"].hook = refuse
+    return asked
+
+
 def test_a_401_for_messages_pauses_the_account_at_mirakl_and_not_the_one_at_the_oms(rig: Rig) -> None:
     for number in range(3):
         rig.add(f"{number}-A", state="SHIPPING")
     for number in range(2):
         rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
     rig.poll()
-    asked = []
-
-    def refuse(request: httpx.Request) -> httpx.Response | None:
-        if "threads" not in request.url.path:
-            return None
-        asked.append(request.url.path)
-        return httpx.Response(401)
-
-    rig.nets["alpha"].hook = refuse
+    asked = refuse_messages(rig, 401)
     rig.work()
     assert len(asked) == 1, "a paused account is not asked again"
     assert rig.worker.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
@@ -363,15 +369,7 @@ def test_a_403_for_messages_stops_no_order_that_does_not_need_them(rig: Rig) -> 
     for number in range(5, 8):
         rig.add(f"{number}-A", state="SHIPPING")
     rig.poll()
-    asked = []
-
-    def refuse(request: httpx.Request) -> httpx.Response | None:
-        if "threads" not in request.url.path:
-            return None
-        asked.append(request.url.path)
-        return httpx.Response(403)
-
-    rig.nets["alpha"].hook = refuse
+    asked = refuse_messages(rig, 403)
     rig.work()
     assert len(asked) == 1, "a paused operation is not asked again"
     assert [rig.effects(f"{number}-A") for number in range(2, 8)] == [["accepted"]] * 3 + [["imported"]] * 3

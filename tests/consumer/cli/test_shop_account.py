@@ -2,45 +2,23 @@
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from adapters.simulators.books import Books
 from adapters.simulators.faults import Fault
-from adapters.simulators.mirakl.api import mirakl_app
-from adapters.simulators.mirakl.marketplace import MiraklSimulator
-from adapters.simulators.orders import ALPHA
-from consumer.cli.app import app
-from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER
 from tests.consumer.cli.runner import json_of
+from tests.consumer.cli.seller import Seller
 from tests.consumer.operations.audited import Audited, audited
 from tests.consumer.operations.desk import Desk
-from tests.consumer.rig import InProcess
-from tests.support import StillClock
 
 
-class Seller:
+class OwnSeller(Seller):
     """Runs `shops account` against a simulated marketplace."""
 
     def __init__(self) -> None:
-        Path("alpha.key").write_text(ALPHA.api_key)
-        self.clock = StillClock()
-        self.mirakl = MiraklSimulator(ALPHA, Books(), self.clock.now)
-        self.net = InProcess(mirakl_app(self.mirakl))
-
-    def run(self, *arguments: str, answers: str | None = None) -> Result:
-        environment = Environment(self.clock, "ops", self.net)
-        command = ["shops", "account", *arguments]
-        return CliRunner().invoke(app, command, obj=environment, input=answers, catch_exceptions=False)
-
-    def error(self, *arguments: str) -> str:
-        result = self.run(*arguments)
-        assert result.exit_code == BAD_ANSWER, result.output
-        assert result.stdout == ""
-        return result.stderr
+        super().__init__("account")
 
     def set(self, *assignments: str, answers: str | None = None, yes: bool = True) -> Result:
         more = ["--yes"] if yes else []
@@ -51,38 +29,38 @@ class Seller:
 
 
 @pytest.fixture
-def seller(desk: Desk) -> Seller:
-    return Seller()
+def seller(desk: Desk) -> OwnSeller:
+    return OwnSeller()
 
 
 @pytest.mark.parametrize(
     ("status", "cure"),
     [(401, "api_key_file"), (403, "PARTNER_SHOP_READ"), (404, "correct hostname"), (429, "try again tomorrow")],
 )
-def test_a_refused_read_says_what_to_do(seller: Seller, status: int, cure: str) -> None:
+def test_a_refused_read_says_what_to_do(seller: OwnSeller, status: int, cure: str) -> None:
     seller.mirakl.knobs.faults.append(Fault("A01", "answer", status=status))
     assert cure in seller.error("show", "alpha")
 
 
-def test_a_shop_that_is_not_configured_is_no_shop(seller: Seller) -> None:
+def test_a_shop_that_is_not_configured_is_no_shop(seller: OwnSeller) -> None:
     assert "no shop gamma" in seller.error("show", "gamma")
 
 
-def test_a_second_read_on_one_day_is_not_made(seller: Seller) -> None:
+def test_a_second_read_on_one_day_is_not_made(seller: OwnSeller) -> None:
     assert seller.run("show", "alpha").exit_code == 0
     assert "possible again at" in seller.error("show", "alpha")
     assert seller.requests("A01") == 1
 
 
 @pytest.mark.parametrize("command", [("show", "alpha"), ("set", "alpha", "shop_name=X", "--reason", "x", "--yes")])
-def test_the_account_of_another_shop_is_neither_shown_nor_changed(seller: Seller, command: tuple[str, ...]) -> None:
+def test_the_account_of_another_shop_is_neither_shown_nor_changed(seller: OwnSeller, command: tuple[str, ...]) -> None:
     seller.mirakl.account.fields["shop_id"] = 7
     assert "the key belongs to shop 7" in seller.error(*command)
     assert seller.requests("A02") == 0
     assert "wrong-account" in json_of("shops", "list")[0]["paused"]
 
 
-def test_the_account_is_shown_without_personal_data_and_bank_data(seller: Seller) -> None:
+def test_the_account_is_shown_without_personal_data_and_bank_data(seller: OwnSeller) -> None:
     as_text = seller.run("show", "alpha")
     seller.clock.advance(timedelta(days=1).total_seconds())
     as_json = seller.run("show", "alpha", "--json")
@@ -109,13 +87,13 @@ def test_the_account_is_shown_without_personal_data_and_bank_data(seller: Seller
     ],
 )
 def test_a_field_that_cannot_be_set_so_is_refused_before_any_call(
-    seller: Seller, assignments: list[str], why: str
+    seller: OwnSeller, assignments: list[str], why: str
 ) -> None:
     assert why in seller.error("set", "alpha", *assignments, "--reason", "x", "--yes")
     assert not seller.mirakl.requests
 
 
-def test_a_no_to_the_question_changes_nothing(seller: Seller, desk: Desk) -> None:
+def test_a_no_to_the_question_changes_nothing(seller: OwnSeller, desk: Desk) -> None:
     result = seller.set("shop_name=Mugs", answers="n\n", yes=False)
     assert result.exit_code == BAD_ANSWER
     assert "shop_name: Print House -> Mugs" in result.stderr
@@ -123,7 +101,7 @@ def test_a_no_to_the_question_changes_nothing(seller: Seller, desk: Desk) -> Non
     assert audited(desk.store) == []
 
 
-def test_only_the_named_fields_are_sent_and_the_change_is_audited(seller: Seller, desk: Desk) -> None:
+def test_only_the_named_fields_are_sent_and_the_change_is_audited(seller: OwnSeller, desk: Desk) -> None:
     result = seller.set("closed_from=2026-12-24T01:00:00+01:00", "closed_to=2027-01-02")
     assert json.loads(result.stdout) == [
         {"field": "closed_from", "value": "2026-12-24T00:00:00Z", "error": ""},
@@ -137,19 +115,19 @@ def test_only_the_named_fields_are_sent_and_the_change_is_audited(seller: Seller
     assert audited(desk.store) == [Audited("ops", "account-set", "alpha closed_from closed_to", "Christmas")]
 
 
-def test_a_field_without_a_value_is_cleared(seller: Seller) -> None:
+def test_a_field_without_a_value_is_cleared(seller: OwnSeller) -> None:
     seller.mirakl.account.fields["description"] = "Mugs"
     assert "description: Mugs -> (empty)" in seller.set("description=").stderr
     assert seller.mirakl.account.fields["description"] is None
 
 
-def test_values_that_the_account_has_already_are_not_sent(seller: Seller) -> None:
+def test_values_that_the_account_has_already_are_not_sent(seller: OwnSeller) -> None:
     result = seller.set("shop_name=Print House")
     assert json.loads(result.stdout) == []
     assert seller.requests("A02") == 0
 
 
-def test_a_change_is_possible_if_the_account_was_read_today_and_a_second_change_is_not(seller: Seller) -> None:
+def test_a_change_is_possible_if_the_account_was_read_today_and_a_second_change_is_not(seller: OwnSeller) -> None:
     seller.run("show", "alpha")
     result = seller.set("shop_name=Mugs")
     assert result.exit_code == 0
@@ -160,7 +138,7 @@ def test_a_change_is_possible_if_the_account_was_read_today_and_a_second_change_
     assert seller.mirakl.account.fields["shop_name"] == "Mugs"
 
 
-def test_a_field_that_mirakl_refuses_is_shown_with_its_words(seller: Seller) -> None:
+def test_a_field_that_mirakl_refuses_is_shown_with_its_words(seller: OwnSeller) -> None:
     content = json.dumps({"errors": [{"code": "locked", "field": "shop_name", "message": "not editable"}]})
     seller.mirakl.knobs.faults.append(Fault("A02", "answer", status=200, content=content))
     result = seller.set("shop_name=Mugs", "web_site=https://mugs.example")
@@ -177,7 +155,7 @@ def test_a_field_that_mirakl_refuses_is_shown_with_its_words(seller: Seller) -> 
         (Fault("A02", "answer", status=200, content="<html>"), "the fields may have changed"),
     ],
 )
-def test_a_change_that_failed_says_whether_it_may_have_happened(seller: Seller, fault: Fault, text: str) -> None:
+def test_a_change_that_failed_says_whether_it_may_have_happened(seller: OwnSeller, fault: Fault, text: str) -> None:
     seller.mirakl.knobs.faults.append(fault)
     result = seller.set("shop_name=Mugs")
     assert result.exit_code == BAD_ANSWER
