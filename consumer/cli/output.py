@@ -61,6 +61,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def print_results(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Print what became of each change at a remote. Ends with BAD_ANSWER if a row has an `error`."""
+    print_rows(rows, as_json)
+    if any(row["error"] for row in rows):
+        raise typer.Exit(BAD_ANSWER)
+
+
 def _print_rich(cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415

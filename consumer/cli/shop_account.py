@@ -9,7 +9,7 @@ import typer
 
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, cell, note, print_json, print_pairs, print_rows
+from consumer.cli.output import ask, cell, note, print_json, print_pairs, print_results, print_rows
 from consumer.operations.errors import NotPossible
 from consumer.operations.shop_account import ShopAccount, fields_of
 
@@ -71,9 +71,7 @@ def account_set(
             note("? is not known: Mirakl allows one read of the account a day")
         ask(f"change this at Mirakl for {shop}?", yes)
         result = account.change(changes, who=who or session.user, why=reason)
-    print_rows([asdict(one) for one in result], as_json)
-    if any(one.error for one in result):
-        raise typer.Exit(BAD_ANSWER)
+    print_results([asdict(one) for one in result], as_json)
 
 
 @contextmanager

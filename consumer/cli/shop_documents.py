@@ -8,7 +8,7 @@ import typer
 
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, note, print_json, print_rows
+from consumer.cli.output import ask, note, print_json, print_results, print_rows
 from consumer.cli.shop_account import account_of
 from consumer.operations.shop_account import ShopAccount
 from consumer.operations.shop_documents import ShopDocuments
@@ -88,9 +88,7 @@ def documents_delete(
             note(f"{one.id}  {one.type}  {one.file_name}")
         ask(f"delete this at Mirakl for {shop}?", yes)
         result = documents.delete(chosen, who=who or session.user, why=reason)
-    print_rows([asdict(one) for one in result], as_json)
-    if any(one.error for one in result):
-        raise typer.Exit(BAD_ANSWER)
+    print_results([asdict(one) for one in result], as_json)
 
 
 def _documents(session: Session, account: ShopAccount) -> ShopDocuments:
