@@ -28,6 +28,7 @@ from statemachine.facts import (
 )
 from statemachine.readings import (
     acceptance,
+    alive_parts,
     all_sent,
     best_tracking,
     handed_over,
@@ -333,11 +334,9 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     if facts.dispatches:
         yield Attention(Reason.CANCELED_AFTER_DISPATCH)
         return
-    ended_in_oms = {one.oms_id for one in facts.cancellations if not one.items}
-    alive_in_oms = {part.oms_id for part in facts.parts} - ended_in_oms
     attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     imported = last_answer(facts, CommandKind.IMPORT) is not None
     refused_there = any(no.kind == CommandKind.IMPORT for no in facts.rejections)
     maybe_there = imported or (attempted and not refused_there)
-    if alive_in_oms or (maybe_there and not facts.parts):
+    if alive_parts(facts) or (maybe_there and not facts.parts):
         yield Attention(Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT)

@@ -126,6 +126,11 @@ def lines_not_imported(facts: Facts) -> tuple[str, ...]:
     return tuple(line for line, _ in handover.items if line not in imported)
 
 
+def alive_parts(facts: Facts) -> set[int]:
+    """The OMS ids of the parts that the OMS did not cancel as a whole."""
+    return {part.oms_id for part in facts.parts} - {one.oms_id for one in facts.cancellations if not one.items}
+
+
 def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
     """Whether the OMS canceled this part, or all pieces of this line in it."""
     canceled = 0

@@ -10,7 +10,7 @@ from enum import StrEnum
 from statemachine.commands import Policy
 from statemachine.facts import DEBIT, EPOCH, Facts
 from statemachine.plan import Plan, proof_after
-from statemachine.readings import mirakl_state
+from statemachine.readings import alive_parts, mirakl_state
 from statemachine.states import State
 
 
@@ -58,6 +58,4 @@ def _mirakl_goes_on(facts: Facts) -> bool:
 
 def _oms_goes_on(facts: Facts) -> bool:
     """Whether the OMS has a part of the order that it did not cancel. Its ids may not be known yet."""
-    ended = {one.oms_id for one in facts.cancellations if not one.items}
-    parts = {part.oms_id for part in facts.parts}
-    return bool(parts - ended) or not parts
+    return bool(alive_parts(facts)) or not facts.parts
