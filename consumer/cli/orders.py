@@ -31,8 +31,10 @@ from consumer.cli.output import (
     printable,
     text,
 )
-from consumer.operations.explain import known, oms_makes_it, remote_texts, timeline, without_remote_texts
+from consumer.operations.explain import oms_makes_it
+from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.orders import Act, consequences, decide, explanation, find, new_facts
+from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Tracking

@@ -1,11 +1,11 @@
-"""An order in sentences: why it is in its state, what it waits for, what happens next, and all that happened to it.
+"""An order in sentences: why it is in its state, what it waits for, what happens next, and what needs a person.
 
 Pure functions of what is stored. They repeat no rule: the table says what an edge means, reasons.py what needs a
 person. No sentence holds personal data: texts of Mirakl or the OMS may quote an order, so only their codes are shown.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -14,16 +14,14 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.causes import AttentionReason, attention_reasons, last_result
+from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
-from statemachine.events import Event, Trigger
-from statemachine.facts import DEBIT, Decision, DecisionKind, Facts, GiveUp, Rejection, Tracking, Trouble
-from statemachine.machine import EventResult
+from statemachine.facts import DEBIT, DecisionKind, Facts
 from statemachine.plan import plan
 from statemachine.readings import (
     acceptance,
     all_sent,
     answers_of_lines,
-    best_tracking,
     import_known,
     is_pending,
     is_sent,
@@ -81,26 +79,6 @@ class Explanation:
     attention: tuple[AttentionReason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineRow:
-    """One event of an order."""
-
-    at: datetime
-    kind: str  # its trigger
-    what: str
-    moved: str  # "from -> to", or empty
-    repeats: int  # how often the same event came again
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteText:
-    """What Mirakl or the OMS wrote when it refused a call. May hold personal data."""
-
-    command: str
-    round: int
-    words: str
-
-
 def explain(
     order: OrderRow,
     journal: Sequence[JournalRow],
@@ -135,10 +113,10 @@ def _why_here(journal: Sequence[JournalRow], now: datetime) -> str:
     move = next((row for row in reversed(journal) if row.moved), None)
     if move is not None:
         meaning = _MEANING_OF_EDGE.get((move.before, move.after), f"{move.before} -> {move.after}")
-        return f"{meaning} ({_what(move)}, {_when(move.event.at, now)})"
+        return f"{meaning} ({what_happened(move)}, {_when(move.event.at, now)})"
     if journal:
         first = journal[0]
-        return f"no event has changed its state yet (the first: {_what(first)}, {_when(first.event.at, now)})"
+        return f"no event has changed its state yet (the first: {what_happened(first)}, {_when(first.event.at, now)})"
     return "no event is known of it yet"
 
 
@@ -300,129 +278,3 @@ def _by_call(command: Command, order: OrderRow) -> str:
     lines = order.facts.snapshot.lines if order.facts.snapshot else ()
     refused = [line for line, yes in answers_of_lines(command.carries, lines).items() if not yes]
     return f"OR21 accepts its lines without {', '.join(refused)}, which it refuses; it becomes accepted"
-
-
-# -- Timeline ----------------------------------------------------------------------------------------------------
-
-
-def timeline(journal: Sequence[JournalRow]) -> list[TimelineRow]:
-    """Every event of an order, in the order in which they were applied."""
-    return [
-        TimelineRow(
-            at=row.event.at,
-            kind=row.event.trigger,
-            what=_what(row) + _remark(row),
-            moved=f"{row.before} -> {row.after}" if row.moved else "",
-            repeats=row.repeats,
-        )
-        for row in journal
-    ]
-
-
-def _remark(row: JournalRow) -> str:
-    if row.result is EventResult.NO_EDGE:
-        return ", and no edge leads to the state of the facts"
-    if row.result is EventResult.STALE and row.event.trigger in (Trigger.SNAPSHOT, Trigger.OMS_EVENT):
-        return ", nothing new"
-    return ""
-
-
-def _what(row: JournalRow) -> str:
-    """What the event says."""
-    match row.event.trigger:
-        case Trigger.SNAPSHOT:
-            return _snapshot(row.event)
-        case Trigger.OMS_EVENT:
-            return _oms_event(row.event)
-        case Trigger.CALL:
-            return _call(row.event)
-        case Trigger.DECISION:
-            decisions = row.event.new_facts.decisions  # `offsets reset` writes an event without one
-            return "; ".join(_decision(one) for one in decisions) or str(row.event.note.get("act", ""))
-        case Trigger.CLOCK:
-            return "a deadline came near, or a wait ended"
-
-
-def _snapshot(event: Event) -> str:
-    snapshot = event.new_facts.newest
-    if snapshot is None:
-        return "Mirakl was asked for the order and did not show it" if event.new_facts.not_found else "Mirakl was read"
-    bare = snapshot.state == "SHIPPING" and not snapshot.has_address
-    return f"Mirakl shows {snapshot.state}" + (" without an address" if bare else "")
-
-
-def _oms_event(event: Event) -> str:
-    note, facts = event.note, event.new_facts
-    reported = []
-    if "status" in note:
-        reported.append(f"status {note['status']} {note.get('status_name', '')}".strip())
-    if facts.dispatches:
-        numbers = sorted({dispatch.tracking.number for dispatch in facts.dispatches} - {""})
-        reported.append("sent" + (f", tracking {', '.join(numbers)}" if numbers else ", no tracking"))
-    if facts.cancellations:
-        reported.append("canceled" if any(not each.items for each in facts.cancellations) else "lines canceled")
-    if not reported:
-        reported.append(f"order {', '.join(str(part.oms_id) for part in facts.parts)}")
-    return "the OMS reports " + "; ".join(reported)
-
-
-def _call(event: Event) -> str:
-    note, facts = event.note, event.new_facts
-    if "command" not in note:
-        kinds = [answer.kind for answer in facts.answers]
-        kinds += [rejection.kind for rejection in facts.rejections]
-        kinds += [give_up.kind for give_up in facts.given_up]
-        return ", ".join(kinds) or "a call"
-    call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
-    if note.get("step") == "claimed":
-        return f"{call} begins"
-    if note.get("step") == "handover":
-        return f"{call} is sent"
-    details = [str(note[key]) for key in ("outcome", "status", "code") if note.get(key)]
-    return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
-
-
-def _decision(decision: Decision) -> str:
-    subject = " " + ", ".join(decision.subject) if decision.subject else ""
-    return f"{decision.who}: {decision.kind}{subject} ({decision.why})"
-
-
-# -- What is known -----------------------------------------------------------------------------------------------
-
-
-def known(facts: Facts) -> dict[str, str]:
-    """The facts of an order in a few lines, by name. No personal data."""
-    found: dict[str, str] = {}
-    snapshot = facts.newest
-    if snapshot is not None:
-        found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {snapshot.updated_at:%Y-%m-%d %H:%M:%S}"
-        found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S}"
-        found["lines"] = ", ".join(f"{x.id} {x.quantity} * {x.sku} {x.state}".strip() for x in snapshot.lines)
-        found["tracking at Mirakl"] = _tracking(snapshot.tracking)
-    # The answer to the import names a part with its lines, an event names it without them. A part is shown once.
-    found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))
-    found["tracking"] = _tracking(best_tracking(facts))
-    return {name: value for name, value in found.items() if value}
-
-
-def _tracking(tracking: Tracking) -> str:
-    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip()
-
-
-# -- Texts of the remotes ----------------------------------------------------------------------------------------
-
-
-def remote_texts(facts: Facts) -> list[RemoteText]:
-    """What Mirakl and the OMS wrote when calls of the order failed."""
-    failed: tuple[Rejection | GiveUp | Trouble, ...] = (*facts.rejections, *facts.given_up, *facts.troubles)
-    return [RemoteText(one.kind, one.round, one.words) for one in failed]
-
-
-def without_remote_texts(facts: Facts) -> Facts:
-    """The facts without the texts that the remotes wrote, which may quote the order."""
-    return replace(
-        facts,
-        rejections=tuple(replace(rejection, words="") for rejection in facts.rejections),
-        given_up=tuple(replace(give_up, words="") for give_up in facts.given_up),
-        troubles=tuple(replace(trouble, words="") for trouble in facts.troubles),
-    )

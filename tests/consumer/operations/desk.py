@@ -17,7 +17,8 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from consumer.apply import OrderWriter
 from consumer.operations import orders
-from consumer.operations.explain import Explanation, TimelineRow, timeline
+from consumer.operations.explain import Explanation
+from consumer.operations.timeline import TimelineRow, timeline
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
 from statemachine.commands import Policy

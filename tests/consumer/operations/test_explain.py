@@ -12,7 +12,9 @@ from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
-from consumer.operations.explain import explain, known, timeline
+from consumer.operations.explain import explain
+from consumer.operations.known import known
+from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
