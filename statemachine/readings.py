@@ -256,7 +256,10 @@ def acceptance(facts: Facts, policy: Policy) -> str | None:
         if not decision.subject:
             return decision.kind
         wanted = decision.kind is DecisionKind.ACCEPT
-        return _answer(lines, {line.id for line in lines if (line.id in decision.subject) == wanted})
+        # A yes to lines that are gone says nothing of the others.
+        are_gone = wanted and not any(line.is_owed and line.id in decision.subject for line in lines)
+        yes = {line.id for line in lines if (line.id in decision.subject) == wanted}
+        return None if are_gone else _answer(lines, yes)
     if not lines or policy.acceptance == "hold":
         return None
     unknown = unknown_skus(facts, policy)

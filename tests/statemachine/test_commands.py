@@ -176,6 +176,25 @@ def test_a_person_decides_what_the_policy_leaves_open_and_the_newest_decision_co
     assert keys(facts, Policy("hold")) == [CommandKey(CommandKind.ACCEPT, "refuse", 0)]
 
 
+@pytest.mark.parametrize("policy", [Policy("hold"), Policy("all")])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (Line("L8", "", "MUG", 2), Line("L9", "", "TEE", 1)),
+        (Line("L1", "CANCELED", "MUG", 2), Line("L2", "", "TEE", 1)),
+    ],
+)
+def test_a_yes_to_lines_that_are_gone_refuses_nothing(policy: Policy, lines: tuple[Line, ...]) -> None:
+    """Without this, the whole order would be refused by a decision to accept a part of it."""
+    facts = known(seen("WAITING_ACCEPTANCE"), decided(DecisionKind.ACCEPT, "L1", when=1))
+    assert keys(facts, Policy("hold")) == [CommandKey(CommandKind.ACCEPT, "accept:L1", 0)]
+    changed = join(facts, seen("WAITING_ACCEPTANCE", updated=3, lines=lines).new_facts)
+    assert kinds(changed, policy) == []
+    assert reasons(changed, policy) == [Reason.NEEDS_DECISION]
+    again = join(changed, decided(DecisionKind.ACCEPT, lines[1].id, when=4).new_facts)
+    assert keys(again, policy) == [CommandKey(CommandKind.ACCEPT, f"accept:{lines[1].id}", 0)]
+
+
 def test_acceptance_stays_due_for_an_order_that_the_oms_already_sent() -> None:
     facts = known(seen("WAITING_ACCEPTANCE"), spoke(), sent())
     assert planned(facts) == Planned(
