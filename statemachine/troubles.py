@@ -10,7 +10,7 @@ from typing import Final
 
 from statemachine.commands import CommandKind, Need, Policy, next_round
 from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot, Trouble
-from statemachine.readings import best_tracking, carried
+from statemachine.readings import last_answer
 
 #: The operation that reads the customer's messages, which an import carries.
 MESSAGES: Final = "M11"
@@ -67,8 +67,9 @@ def shipped_regardless_at(facts: Facts, policy: Policy) -> datetime | None:
     snapshot = facts.snapshot
     if snapshot is None or snapshot.state != "SHIPPING" or not facts.dispatches:
         return None
-    carries = carried(best_tracking(facts))
-    since = [one.since for one in facts.troubles if (one.kind, one.carries) == (CommandKind.TRACK, carries)]
+    answer = last_answer(facts, CommandKind.TRACK)
+    since = [one.since for one in facts.troubles if one.kind == CommandKind.TRACK]
+    since = [one for one in since if answer is None or one > answer.at]
     ends = [one + policy.tracking_holds_for for one in since] + _before_deadline(snapshot)
     return min(ends, default=None)
 

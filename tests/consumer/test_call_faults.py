@@ -274,6 +274,15 @@ def test_a_tracking_that_keeps_failing_holds_the_shipment_for_an_hour(rig: Rig) 
     assert rig.attention() == []
 
 
+def test_a_new_tracking_does_not_begin_the_hold_again(rig: Rig) -> None:
+    rig.imported()
+    rig.nets["alpha"].hook = refusing(500, "/tracking")
+    for number in range(2):
+        dispatched(rig, f"T{number}", "DPD UK")
+        pass_time(rig, minutes=32)
+    assert rig.effects() == ["imported", "shipped"]
+
+
 def test_it_holds_the_shipment_never_until_the_deadline(rig: Rig) -> None:
     rig.imported()
     changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_deadline=(rig.clock.now() + timedelta(hours=1)).isoformat())
