@@ -10,5 +10,4 @@ Read in this order:
 - kornitx: the call that imports an order. `KornitX`
 - kornitx_order: an order of Mirakl in KornitX's form. `build_payload`, which KornitX.payload calls
 - kornitx_money: amounts, net and gross
-- countries: country codes, found by code or by name
 """

@@ -8,8 +8,8 @@ from typing import Any, Final
 import simplejson
 
 from adapters.errors import Unimportable, Unreadable, UnreadableReason
+from adapters.messages.countries import country_code
 from adapters.messages.text import instant, storable, usable_id, whole_text
-from adapters.remotes.countries import country_code
 from adapters.remotes.kornitx_money import TAX_EXCLUDED, TAX_INCLUDED, Prices
 
 #: KornitX's type of an item without artwork, on which the customer's text is printed (docs/kornitx.md 3.3).

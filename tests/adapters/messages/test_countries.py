@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.remotes.countries import country_code
+from adapters.messages.countries import country_code
 
 
 @pytest.mark.parametrize(
