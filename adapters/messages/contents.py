@@ -9,8 +9,11 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any, Final
 
+from adapters.messages.countries import country_code
+from adapters.messages.text import usable_id
 from statemachine.facts import MESSAGES, WITHDRAWN_OF
 
 #: The fields of an address that reach the OMS (docs/kornitx.md 10). The country comes too, by its code or its label.
@@ -35,7 +38,9 @@ def contents_of(order_id: str, order: Mapping[str, Any]) -> tuple[tuple[str, str
 
 def _values(order: Mapping[str, Any]) -> dict[str, object]:
     customer = _object(order.get("customer"))
-    lines = [(_text(line.get("order_line_id")), line) for line in _objects(order.get("order_lines"))]
+    lines = sorted(
+        ((_id(line.get("order_line_id")), line) for line in _objects(order.get("order_lines"))), key=itemgetter(0)
+    )
     values: dict[str, object] = {
         "shipping address": _address(customer.get("shipping_address")),
         "billing address": _address(customer.get("billing_address")),
@@ -62,11 +67,20 @@ def _digest(order_id: str, name: str, value: object) -> str:
 
 def _address(value: object) -> list[str]:
     address = _object(value)
-    return [*_texts(address, *_ADDRESS), _text(address.get("country_iso_code")) or _text(address.get("country"))]
+    iso, label = _texts(address, "country_iso_code", "country")
+    return [*_texts(address, *_ADDRESS), country_code(iso, label) or iso or label]
 
 
 def _custom_fields(value: object) -> list[list[str]]:
-    return sorted([_text(one.get("code")), _text(one.get("value"))] for one in _objects(value))
+    """The fields that have a value, as the import writes it (docs/kornitx.md 4)."""
+    fields = ([_text(one.get("code")), _custom_value(one.get("value"))] for one in _objects(value))
+    return sorted(field for field in fields if all(field))
+
+
+def _custom_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(filter(None, map(_custom_value, value))) if isinstance(value, list) else _text(value)
 
 
 def _texts(fields: Mapping[str, Any], *names: str) -> list[str]:
@@ -77,6 +91,14 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return json.dumps(value, sort_keys=True, default=str) if isinstance(value, dict | list) else str(value).strip()
+
+
+def _id(value: object) -> str:
+    """The id of a line as the snapshot has it: "" if it cannot be stored."""
+    try:
+        return usable_id(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    except ValueError:
+        return ""
 
 
 def _number(value: object) -> str:

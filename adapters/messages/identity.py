@@ -63,10 +63,15 @@ def import_digest(order: Mapping[str, Any], owed: Iterable[Line], raw: bytes) ->
     made_of = {
         **_some(order, _OF_ORDER),
         "customer": _some(order.get("customer"), _OF_CUSTOMER),
-        "order_lines": [line for line in some if str(line.get("order_line_id")) in pieces],
+        # Mirakl promises no order of the lines.
+        "order_lines": sorted((line for line in some if _id_of(line) in pieces), key=_id_of),
         "owed": sorted(pieces.items()),
     }
     return _digest(made_of) or digest_of(raw)
+
+
+def _id_of(line: Mapping[str, Any]) -> str:
+    return str(line.get("order_line_id"))
 
 
 def _some(fields: Any, names: Iterable[str]) -> dict[str, Any]:

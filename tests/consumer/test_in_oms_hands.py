@@ -1,8 +1,10 @@
 """Changes by Mirakl of an order that the OMS has or may have, compared with what the import sent."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +162,28 @@ def test_a_changed_address_is_told_by_its_name_until_it_is_settled_and_a_second_
         assert "Canary" not in details(rig)["changed_after_import"]
         decide(rig, DecisionKind.SETTLE)
         assert rig.attention() == []
+
+
+@pytest.mark.parametrize("what", ["null field", "line order", "country code", "boolean"])
+def test_what_an_import_would_carry_as_before_is_no_change(rig: Rig, what: str) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    mirakl = rig.mirakl["alpha"]
+    if what == "country code":
+        changes.set_address(mirakl, "1-A", country_iso_code=None)
+    rig.poll()
+    rig.work()
+    gift = {"code": "gift-wrap", "type": "BOOLEAN", "value": "true"}
+    new = {"code": "new", "type": "STRING", "value": None}
+    edits: dict[str, Callable[[dict[str, Any]], None]] = {
+        "null field": lambda order: order.update(order_additional_fields=[gift, new]),
+        "line order": lambda order: order["order_lines"].reverse(),
+        "country code": lambda order: order["customer"]["shipping_address"].update(country_iso_code="GBR"),
+        "boolean": lambda order: order.update(order_additional_fields=[gift | {"value": True}]),
+    }
+    mirakl.change("1-A", "edited", "marketplace", edits[what])
+    rig.poll()
+    assert rig.state() == "imported"
+    assert rig.attention() == []
 
 
 def test_a_changed_text_on_the_goods_is_told(rig: Rig) -> None:

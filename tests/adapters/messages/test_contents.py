@@ -4,11 +4,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.messages.contents import contents_of
+from adapters.messages.snapshots import snapshot_of
 from adapters.simulators.orders import ALPHA, Line, build_order
+from adapters.store.facts_json import facts_from_json, facts_to_json
+from statemachine.facts import WITHDRAWN_OF, Facts
+from tests.adapters.messages.helpers import NOW
 
 
 def an_order(**fields: Any) -> dict[str, Any]:
@@ -51,6 +56,52 @@ def test_new_fields_other_types_of_numbers_and_the_order_of_members_change_nothi
     order["order_lines"][0]["price_unit"] = f"{order['order_lines'][0]['price_unit']}0"
     order["order_lines"][0]["order_line_state"] = "RECEIVED"
     assert changed(dict(reversed(order.items()))) == set()
+
+
+GIFT = {"code": "gift", "type": "BOOLEAN", "value": "true"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [GIFT, {"code": "new", "value": None}, {"code": "list", "value": []}, {"code": "blank", "value": " "}],
+        [GIFT | {"value": True}],
+    ],
+)
+def test_a_field_without_a_value_and_a_boolean_of_another_type_change_nothing(fields: list[dict[str, Any]]) -> None:
+    before, after = (an_order(order_additional_fields=found) for found in ([GIFT], fields))
+    assert contents_of("1-A", before) == contents_of("1-A", after)
+    for order in (before, after):
+        order["order_lines"][0]["order_line_additional_fields"] = order["order_additional_fields"]
+    assert contents_of("1-A", before) == contents_of("1-A", after)
+
+
+def test_a_country_that_the_label_gave_is_the_same_by_its_code() -> None:
+    found = []
+    for iso, label in ((None, "United Kingdom"), ("GBR", "United Kingdom"), ("GB", ""), ("GBR", "Royaume-Uni")):
+        order = an_order()
+        order["customer"]["shipping_address"] |= {"country_iso_code": iso, "country": label}
+        found.append(contents_of("1-A", order))
+    assert len(set(found)) == 1
+    order["customer"]["shipping_address"] |= {"country_iso_code": "IRL"}
+    assert contents_of("1-A", order) != found[0]
+
+
+def test_the_order_of_the_lines_changes_neither_the_contents_nor_what_the_import_is_made_of() -> None:
+    order = an_order()
+    order["order_lines"] += [order["order_lines"][0] | {"order_line_id": "1-A-2", "price_unit": 3}]
+    other = order | {"order_lines": order["order_lines"][::-1]}
+    one, two = (snapshot_of(json.dumps(each).encode(), NOW)[1] for each in (order, other))
+    assert (one.contents, one.import_digest) == (two.contents, two.import_digest)
+
+
+@pytest.mark.parametrize("id_", ["a\ud800", "a\x00", "..", "x" * 300, True, None, [1]])
+def test_the_id_of_a_line_that_cannot_be_stored_is_in_no_name(id_: object) -> None:
+    order = an_order()
+    order["order_lines"][0] |= {"order_line_id": id_, "refunds": [{"id": "1", "amount": 1}]}
+    snapshot = snapshot_of(json.dumps(order).encode(), NOW)[1]
+    assert WITHDRAWN_OF in dict(snapshot.contents)
+    assert facts_from_json(facts_to_json(Facts(snapshot=snapshot))).snapshot == snapshot
 
 
 def test_the_same_address_of_another_order_has_another_digest() -> None:
