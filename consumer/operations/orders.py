@@ -153,10 +153,13 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
 def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
     """What a person says that the OMS has: the order as Mirakl shows it.
 
-    With this fact, a later cancelation of a line becomes an attention reason.
+    With this fact, a later cancelation of a line or a later change of an address becomes an attention reason.
     """
-    lines = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
-    return (Handover(at, tuple((line.id, line.quantity) for line in lines if line.quantity is not None)),)
+    snapshot = order.facts.snapshot
+    if snapshot is None:
+        return (Handover(at, ()),)
+    items = tuple((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None)
+    return (Handover(at, items, snapshot.contents),)
 
 
 def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:

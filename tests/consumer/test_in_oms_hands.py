@@ -164,6 +164,17 @@ def test_a_changed_address_is_told_by_its_name_until_it_is_settled_and_a_second_
         assert rig.attention() == []
 
 
+def test_an_address_that_changes_after_a_person_made_the_order_in_the_oms_is_told(rig: Rig) -> None:
+    rig.fail("order", "answer", status=400, content='{"error": {"message": "no", "code": 0}}')
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    decide(rig, DecisionKind.HANDLED)
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 Canary Row")
+    rig.poll()
+    assert rig.attention() == ["changed_after_import"]
+
+
 @pytest.mark.parametrize("what", ["null field", "line order", "country code", "boolean"])
 def test_what_an_import_would_carry_as_before_is_no_change(rig: Rig, what: str) -> None:
     rig.add("1-A", state="SHIPPING", lines=2)
