@@ -109,11 +109,12 @@ def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...],
 def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
     """Return the facts of an answer to a call. An order of the OMS that the answer shows canceled is a cancellation."""
     seen = [(one.part.oms_id, one.status) for one in made if one.status is not None]
+    canceled = {Cancellation(oms_id, told_at=answer.at) for oms_id, status in seen if status == CANCELLED_STATUS}
     return Facts(
         answers=(answer,),
         parts=tuple(sorted({one.part for one in made})),
         statuses=tuple(sorted({OmsStatus(oms_id, answer.at, status) for oms_id, status in seen})),
-        cancellations=tuple(sorted({Cancellation(oms_id) for oms_id, status in seen if status == CANCELLED_STATUS})),
+        cancellations=tuple(sorted(canceled)),
     )
 
 

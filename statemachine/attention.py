@@ -289,7 +289,9 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     if not state.is_final:
         for one in facts.cancellations:
             lines = [f"{line}*{quantity}" for line, quantity in one.items]
-            yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]))
+            # The time tells a second equal cancellation from the first, which a person may have settled.
+            told = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
+            yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]) + told)
     if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final and state != State.SHIPPED:

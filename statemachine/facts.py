@@ -210,6 +210,7 @@ class Cancellation:
 
     oms_id: int
     items: tuple[tuple[str, int], ...] = ()
+    told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
 
 
 @dataclass(frozen=True, slots=True, order=True)

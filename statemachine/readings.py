@@ -9,6 +9,7 @@ from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    EPOCH,
     PAY_ON_ACCEPTANCE,
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
@@ -127,17 +128,38 @@ def lines_not_imported(facts: Facts) -> tuple[str, ...]:
 
 
 def alive_parts(facts: Facts) -> set[int]:
-    """The OMS ids of the parts that the OMS did not cancel as a whole."""
-    return {part.oms_id for part in facts.parts} - {one.oms_id for one in facts.cancellations if not one.items}
+    """The OMS ids of the parts that the OMS did not cancel as a whole, or makes again since."""
+    return {part.oms_id for part in facts.parts} - ended_in_oms(facts)
+
+
+def ended_in_oms(facts: Facts) -> set[int]:
+    """The OMS's orders that it canceled as a whole, and has not shown in another status since: then it makes the order
+    again. A cancellation without a time counts as of the status that reported it."""
+    ended: dict[int, datetime] = {}
+    for one in facts.cancellations:
+        if not one.items:
+            ended[one.oms_id] = max(ended.get(one.oms_id, EPOCH), one.told_at)
+    for shown in facts.statuses:
+        if shown.status == _CANCELED and shown.oms_id in ended:
+            ended[shown.oms_id] = max(ended[shown.oms_id], shown.at)
+    return {oms_id for oms_id, at in ended.items() if at == EPOCH or not _shown_since(facts, oms_id, at)}
+
+
+def _shown_since(facts: Facts, oms_id: int, at: datetime) -> bool:
+    return any(one.oms_id == oms_id and one.at > at for one in facts.statuses)
+
+
+#: The status of an order that the OMS canceled (docs/kornitx.md 8.1).
+_CANCELED: Final = 128
 
 
 def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
     """Whether the OMS canceled this part, or all pieces of this line in it."""
-    canceled = 0
-    for one in facts.cancellations:
-        if one.oms_id == oms_id and not one.items:
-            return True
-        canceled += sum(pieces for line, pieces in one.items if one.oms_id == oms_id and line == line_id)
+    if oms_id in ended_in_oms(facts):
+        return True
+    # Equal cancellations count once: the second may be a repeat of the report.
+    equal = {one.items for one in facts.cancellations if one.oms_id == oms_id}
+    canceled = sum(pieces for items in equal for line, pieces in items if line == line_id)
     held = [n for part in facts.parts if part.oms_id == oms_id for line, n in part.quantities if line == line_id]
     lines = facts.snapshot.lines if facts.snapshot else ()
     ordered = [pieces_of(facts, line) for line in lines if line.id == line_id]

@@ -216,7 +216,7 @@ def decode_oms(
 ) -> Event | None:
     """Read a record of the OMS's topic (docs/kornitx.md 9.3). None if the record has no value. Raises Unreadable.
 
-    A status that is dated after `received_at`, by a clock that is ahead, counts as of `received_at`.
+    A status or a cancellation that is dated after `received_at`, by a clock that is ahead, counts as of `received_at`.
     """
     event = from_record(value, headers)
     if event is None:
@@ -313,9 +313,9 @@ def _callback_facts(
         dispatches.append(_everything(callback, at, shop))
     # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
     # looks at the order.
-    cancellations = [Cancellation(callback.id, _items(each.items)) for each in callback.new_cancellations]
+    cancellations = [Cancellation(callback.id, _items(each.items), seen_at) for each in callback.new_cancellations]
     if callback.status == CANCELLED_STATUS:
-        cancellations.append(Cancellation(callback.id))
+        cancellations.append(Cancellation(callback.id, told_at=seen_at))
     return Facts(
         parts=(Part(callback.id, callback.ref),),
         dispatches=tuple(sorted(set(dispatches))),

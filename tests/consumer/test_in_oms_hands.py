@@ -13,6 +13,7 @@ from adapters.messages.oms_events import oms_event
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from adapters.simulators.orders import COMPANIES
+from adapters.store.facts_json import facts_from_json, facts_to_json
 from consumer.operations import orders as operations
 from statemachine.events import Event, Trigger
 from statemachine.facts import DecisionKind, Facts, OmsStatus
@@ -363,3 +364,39 @@ def test_a_refund_after_the_delivery_is_no_cancelation(rig: Rig, workflow: str, 
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
     rig.poll()
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_second_equal_cancelation_is_told_and_holds_again(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    for _ in range(2):
+        rig.clock.advance(60)
+        rig.oms.progress("1-A", 4)  # without it the same bytes would be a repeat of the first report
+        rig.clock.advance(60)
+        rig.oms.cancel_line("1-A", "1-A-1", 1)
+        rig.consume()
+        assert rig.attention() == ["oms_canceled"]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
+def test_an_order_that_the_oms_makes_again_under_its_id_is_alive_when_mirakl_cancels(rig: Rig) -> None:
+    rig.imported()
+    for status in (128, 4):
+        rig.clock.advance(60)
+        report(rig, status, rig.clock.now())
+        if status == 128:
+            decide(rig, DecisionKind.SETTLE)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "CANCELED")
+    rig.poll()
+    assert rig.attention() == ["canceled_after_import"]
+
+
+def test_a_stored_cancelation_without_a_time_keeps_its_settle(rig: Rig) -> None:
+    rig.imported()
+    now, oms_id = rig.clock.now(), rig.row().facts.parts[0].oms_id
+    stored = facts_from_json(f'{{"cancellations":[{{"oms_id":{oms_id}}}]}}')
+    assert facts_to_json(stored) == f'{{"cancellations":[{{"oms_id":{oms_id}}}]}}'
+    rig.orders.apply([Event("/t", "of before", "alpha", "1-A", Trigger.OMS_EVENT, now, stored)])
+    assert details(rig) == {"oms_canceled": str(oms_id)}
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []

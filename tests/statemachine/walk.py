@@ -277,7 +277,7 @@ class Walk:
 
     def _cancels(self, oms_id: int) -> tuple[str, Facts]:
         items = self.random.choice(((), ((self.lines[0].id, 1),)))
-        return f"canceled {items}", Facts(cancellations=(Cancellation(oms_id, items),))
+        return f"canceled {items}", Facts(cancellations=(Cancellation(oms_id, items, at(self.now)),))
 
     def _progress(self, oms_id: int) -> tuple[str, Facts]:
         status = self.random.choice((1, 4, 32, 256, 512))

@@ -178,7 +178,7 @@ def test_an_order_without_a_number_takes_that_of_the_newest_parcel() -> None:
 def test_quantities_of_a_canceled_line_are_added_up() -> None:
     canceled = [{"items": [{"external_ref": "l", "quantity": 1}, {"external_ref": "l", "quantity": 2}]}]
     facts = decoded(callback(status=128, new_shipments=[], new_cancellations=canceled)).new_facts
-    assert set(facts.cancellations) == {Cancellation(46140204, (("l", 3),)), Cancellation(46140204)}
+    assert set(facts.cancellations) == {Cancellation(46140204, (("l", 3),), NOW), Cancellation(46140204, (), NOW)}
     assert facts.dispatches == ()
 
 
