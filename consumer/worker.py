@@ -256,10 +256,11 @@ class Worker:
         """Settle the command of a call that failed, or try it again later, as the retry rule says."""
         command, now = claim.command, self._clock.now()
         error = self._judged(claim, error)
+        maybe_sent = command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts
         verdict = after_failure(
             error,
             attempts=command.attempts,
-            maybe_sent_before=command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts,
+            maybe_sent_before=maybe_sent,
             give_up_at=command.give_up_at,
             now=now,
             backoff=self._backoff,
@@ -272,8 +273,10 @@ class Worker:
                 self._done(claim, (), TryResult.ALREADY_DONE)
             case TryResult.REJECTED:
                 code = ALREADY_THERE if isinstance(error, Duplicate) else error.code
-                rejection = Facts(rejections=(Rejection(*key, command.basis, now, code, error.words),))
-                ending = settled(claim, rejection, verdict.result, CommandState.REJECTED, now=now, error=error)
+                rejection = Rejection(*key, command.basis, now, code, error.words, maybe_there=maybe_sent)
+                ending = settled(
+                    claim, Facts(rejections=(rejection,)), verdict.result, CommandState.REJECTED, now=now, error=error
+                )
                 self._store_ending(ending)
             case TryResult.GAVE_UP:
                 given_up = Facts(given_up=(GiveUp(*key, error.words),))

@@ -33,6 +33,7 @@ from statemachine.readings import (
     best_tracking,
     handed_over,
     import_known,
+    import_refused,
     is_foreign_tracking,
     is_gone,
     is_sent,
@@ -338,7 +339,6 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
         return
     attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     imported = last_answer(facts, CommandKind.IMPORT) is not None
-    refused_there = any(no.kind == CommandKind.IMPORT for no in facts.rejections)
-    maybe_there = imported or (attempted and not refused_there)
+    maybe_there = imported or (attempted and not import_refused(facts))
     if alive_parts(facts) or (maybe_there and not facts.parts):
         yield Attention(Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT)

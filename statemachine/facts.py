@@ -273,6 +273,7 @@ class Rejection:
     at: datetime
     code: str = ""
     words: str = ""
+    maybe_there: bool = False  # an earlier try may have taken effect: the no says nothing of that one
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -74,7 +74,13 @@ def handed_over(facts: Facts) -> Handover | None:
     if newest is None or import_known(facts):
         return newest
     refused = any(no.kind == CommandKind.IMPORT and no.at >= newest.at for no in facts.rejections)
-    return None if refused else newest
+    return None if refused and import_refused(facts) else newest
+
+
+def import_refused(facts: Facts) -> bool:
+    """Whether the OMS refused the import, and no try before the refusal can have brought the order there."""
+    refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
+    return bool(refusals) and not any(no.maybe_there for no in refusals)
 
 
 def is_sent(facts: Facts, line: Line) -> bool:

@@ -304,7 +304,8 @@ def mark_sending(
 def settle(tx: Transaction, command_id: int, token: str, state: CommandState, outcome: str) -> bool:
     """End a command (docs/rules.md 15). Returns False if the lease was lost: the row may have another holder by now.
 
-    A rejection clears `maybe_sent`: if an earlier try had taken effect, the remote would have answered duplicate.
+    A rejection clears `maybe_sent`, so that a later round may carry what was mended. That an earlier try may have taken
+    effect stays known as a fact, `Rejection.maybe_there`.
     """
     values: dict[str, Any] = dict(state=state, last_outcome=outcome)
     if state == CommandState.REJECTED:

@@ -400,3 +400,39 @@ def test_a_stored_cancelation_without_a_time_keeps_its_settle(rig: Rig) -> None:
     assert details(rig) == {"oms_canceled": str(oms_id)}
     decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
+
+
+def lost_then_refused(rig: Rig, lines: int = 1) -> None:
+    """The import lands, its answer is lost, and the OMS refuses the repeat with a no that is no duplicate."""
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING", lines=lines)
+    rig.poll()
+    rig.work()
+    rig.fail("order", "answer", status=400, content='{"error": {"message": "Reference in use", "code": 0}}')
+    rig.work(900)
+    assert rig.effects() == ["imported"]
+    assert rig.attention() == ["import_rejected"]
+
+
+def test_an_order_that_may_have_landed_before_the_refusal_is_told_when_mirakl_cancels_it(rig: Rig) -> None:
+    lost_then_refused(rig)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "CANCELED")
+    rig.poll()
+    assert rig.attention() == ["canceled_after_import"]
+
+
+def test_a_line_that_may_have_landed_before_the_refusal_is_told_when_it_is_refunded(rig: Rig) -> None:
+    lost_then_refused(rig, lines=2)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll()
+    assert "lines_canceled_after_import" in rig.attention()
+
+
+def test_an_order_that_never_landed_is_not_told_when_mirakl_cancels_it(rig: Rig) -> None:
+    rig.fail("order", "answer", status=400, content='{"error": {"message": "no", "code": 0}}')
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "CANCELED")
+    rig.poll()
+    assert rig.attention() == []
