@@ -25,12 +25,7 @@ from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import decode_snapshot
 from adapters.messages.transitions import OutboxTopics
-from adapters.ports import Clock, LogWriter, Marketplace, OnCall
-from adapters.remotes.http import Transport
-from adapters.remotes.kornitx import KornitX
-from adapters.remotes.mirakl import MiraklShop
-from adapters.remotes.mirakl_account import MiraklAccount
-from adapters.remotes.mirakl_carriers import CarrierNames
+from adapters.ports import Clock, LogWriter, Marketplace
 from adapters.store import engine
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
@@ -39,7 +34,8 @@ from adapters.store.transaction import Store
 from consumer import config
 from consumer.account_check import AccountCheck
 from consumer.apply import OrderWriter
-from consumer.config import KafkaOption, OmsTable, Settings, ShopTable
+from consumer.clients import account_client, mirakl_client, oms_client
+from consumer.config import KafkaOption, Settings
 from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.housekeeping import Housekeeping
@@ -52,7 +48,7 @@ from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
-from consumer.secrets import Secret, ShopSecrets, kafka_options, shop_secrets, store_password
+from consumer.secrets import ShopSecrets, kafka_options, shop_secrets, store_password
 from consumer.service import Base, Beats, MakeApplication, Parts, Service, WorkSignal
 from consumer.telemetry import LogHooks, configure_logging
 from consumer.web.app import application
@@ -262,55 +258,6 @@ def new_base(
         policies=policies,
         orders=orders,
         leases=leases,
-    )
-
-
-# -- Clients of the remotes --------------------------------------------------------------------------------------
-
-
-def mirakl_client(
-    shop: ShopTable, api_key: Secret, clock: Clock, on_call: OnCall, transport: Transport | None = None
-) -> MiraklShop:
-    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network."""
-    return MiraklShop(
-        base_url=shop.endpoint,
-        shop_id=shop.shop_id,
-        api_key=api_key,
-        on_call=on_call,
-        clock=clock,
-        timeout_seconds=shop.timeout_seconds,
-        order_tax_mode=shop.order_tax_mode,
-        carrier_names=CarrierNames(shop.carriers, shop.other_carrier),
-        transport=transport,
-    )
-
-
-def account_client(
-    shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
-) -> MiraklAccount:
-    """Make a client of one shop's own account at Mirakl. `transport` None: the calls go to the network."""
-    return MiraklAccount(
-        base_url=shop.endpoint, shop_id=shop.shop_id, api_key=api_key, on_call=on_call, transport=transport
-    )
-
-
-def oms_client(
-    oms: OmsTable, shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
-) -> KornitX:
-    """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network."""
-    return KornitX(
-        base_url=oms.base_url,
-        rules=config.order_rules(shop),
-        api_key=api_key,
-        auth_encoding=oms.auth_encoding,
-        duplicate_codes=oms.duplicate_codes,
-        rate_limit_codes=oms.rate_limit_codes,
-        duplicate_message_regex=oms.duplicate_message_regex,
-        rate_limit_message_regex=oms.rate_limit_message_regex,
-        rate_limit_pause_seconds=oms.rate_limit_pause_seconds,
-        timeout_seconds=oms.timeout_seconds,
-        on_call=on_call,
-        transport=transport,
     )
 
 

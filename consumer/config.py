@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -24,17 +24,14 @@ from pydantic_settings import (
 )
 
 from adapters.errors import ConfigError
-from adapters.messages.oms_events import DISPATCHED_STATUSES, ShopIds
+from adapters.messages.oms_events import ShopIds
 from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
-from consumer.config_types import AttributeName, Database, Host, Hours, Regex, Seconds, TimeZone, WebAddress
+from consumer.config_shops import OmsTable, ShopTable
+from consumer.config_types import Database, Seconds, Table
 from statemachine.commands import Policy
-from statemachine.facts import EPOCH
 
 ENV_PREFIX: Final = "ORDERFLOW_"
-
-#: Mirakl allows one OR11 a minute (docs/mirakl.md 3).
-SHORTEST_POLL_SECONDS: Final = 60
 
 
 def example() -> str:
@@ -42,13 +39,7 @@ def example() -> str:
     return (Path(__file__).parent / "example.toml").read_text(encoding="utf-8")
 
 
-class _Table(BaseModel):
-    """A table of the file. An unknown key is an error: a misspelt setting would have no effect."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StoreTable(_Table):
+class StoreTable(Table):
     url: Database = "sqlite:///orderflow.db"
     #: The file that contains PostgreSQL's password. It is read for every new connection.
     password_file: Path | None = None
@@ -71,10 +62,10 @@ _EVERY, _CONSUMERS = KafkaOption.OF_EVERY_CLIENT, KafkaOption.OF_CONSUMERS
 _PRODUCERS, _NONE = KafkaOption.OF_PRODUCERS, KafkaOption.OF_NONE
 
 
-class KafkaTable(_Table):
+class KafkaTable(Table):
     """Settings of Kafka's clients, named as in kafka-python. For a secret, the setting is the path of its file."""
 
-    bootstrap_servers: Annotated[list[str], Field(min_length=1), _EVERY] = ["127.0.0.1:9092"]
+    bootstrap_servers: Annotated[list[str], Field(min_length=1), _EVERY] = Field(default=["127.0.0.1:9092"])
     client_id: Annotated[str, _EVERY] = "orderflow"
     group_id: Annotated[str, _NONE] = "orderflow"
     security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _EVERY] = "PLAINTEXT"
@@ -117,30 +108,30 @@ class KafkaTable(_Table):
         return self
 
 
-class LeasesTable(_Table):
+class LeasesTable(Table):
     #: How long a process that stops renewing its leases keeps them. Then another process polls its shops and relays the
     #: outbox.
     seconds: Annotated[float, Field(ge=4, le=600)] = 30
 
 
-class LogTable(_Table):
+class LogTable(Table):
     kind: Literal["embedded", "kafka"] = "embedded"
     keep_days: float = Field(default=7, gt=0)  # after this time the embedded log deletes applied records
 
 
-class TopicsTable(_Table):
+class TopicsTable(Table):
     snapshots: str = "mirakl.order-snapshots"
     oms_events: str = "oms.order-events"
     transitions: str = "orderflow.transitions"
     dead_letters: str = "orderflow.dead-letters"
 
 
-class WebTable(_Table):
+class WebTable(Table):
     host: str = "127.0.0.1"
     port: int = Field(default=9464, ge=0, le=65535)
 
 
-class WorkerTable(_Table):
+class WorkerTable(Table):
     threads: int = Field(default=8, ge=1, le=64)
     #: How long Mirakl may take to show a change that it confirmed with 204. A read that begins later has to show it.
     grace_seconds: Seconds = 120
@@ -149,116 +140,6 @@ class WorkerTable(_Table):
     #: How long a command belongs to its worker. If the worker died, another worker takes the command after this time.
     #: So this time has to be longer than the longest call: three times the longest timeout_seconds, or more.
     lease_seconds: Seconds = 90
-
-
-class OmsTable(_Table):
-    base_url: WebAddress = "https://api-sl-2-2.kornitx.net"
-    auth_encoding: Literal["base64", "raw"] = "base64"
-    timeout_seconds: float = Field(default=20, gt=0, le=25)  # the longest wait for one piece of an answer
-    #: KornitX's limits for one company (docs/kornitx.md 2.2), which all workers share.
-    calls_per_hour: int = Field(default=1_000, ge=1)
-    calls_per_day: int = Field(default=10_000, ge=1)
-    dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
-    duplicate_codes: frozenset[int] = frozenset()
-    rate_limit_codes: frozenset[int] = frozenset()
-    duplicate_message_regex: Regex = "duplicate|already exist"
-    rate_limit_message_regex: Regex = "rate limit|too many|limit exceeded"
-    rate_limit_pause_seconds: Seconds = 60
-
-
-class ShopOmsTable(_Table):
-    company_ref_id: int = Field(ge=1)
-    api_key_file: Path
-    callback_secret_file: Path | None = None
-    external_ref_prefix: str = ""
-    may_split: bool = False
-    #: The zone of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
-    time_zone: TimeZone = "UTC"
-    shipping_methods: dict[str, str] = Field(default_factory=dict)
-    #: The alpha-2 code for labels or codes of countries that no table knows: {"France (métropolitaine)" = "FR"}.
-    countries: dict[str, Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(default_factory=dict)
-    #: The attribute for the code of a custom field of Mirakl: {"gift-text" = "Engraving"}. "" leaves the field out, and
-    #: a code that is not named here goes out as ":Mirakl.CODE".
-    custom_fields: dict[str, AttributeName] = Field(default_factory=dict)
-    #: Codes of custom fields that an order needs to be imported: the first set on the order, the second set on each of
-    #: its lines.
-    required_order_fields: frozenset[str] = frozenset()
-    required_line_fields: frozenset[str] = frozenset()
-    #: Codes of the order's custom fields that name the pick-up point. shipping_pudo_id counts first, then the first of
-    #: these fields that has a value.
-    pickup_point_fields: list[str] = []
-    #: Whether the pick-up point also goes into the company line of the shipping address.
-    pickup_point_as_company: bool = False
-
-
-class DeadlinesTable(_Table):
-    """When an order that waits gets an attention reason. A margin is at most half of the time from the order's creation
-    to its deadline."""
-
-    #: How long after its creation the seller has to decide about an order that names no `acceptance_deadline`.
-    accept_within_hours: Annotated[Hours, Field(gt=0)] = 48
-    #: How long before this deadline a missing decision gives `acceptance_due`.
-    accept_margin_hours: Hours = 12
-    #: A longer wait for the customer's money gives `payment_late`. It counts from the decision, or from the creation.
-    payment_within_hours: Annotated[Hours, Field(gt=0)] = 48
-    #: An order that no read by id has shown for this time gets `gone_from_mirakl`. Every open order is read by its id
-    #: once in this time.
-    gone_after_hours: Annotated[Hours, Field(gt=0)] = 24
-    #: How long before `shipping_deadline` a missing shipment gives `shipping_due`.
-    shipping_margin_hours: Hours = 12
-
-
-class ShopTable(_Table):
-    hostname: Host | None = None
-    base_url: WebAddress | None = None
-    shop_id: int = Field(ge=1)
-    api_key_file: Path
-    effects: Literal["on", "off"] | None = None  # None: as `orderflow shops` last set it; off for a new shop
-    poll_interval_seconds: Seconds = 60
-    #: How far an update window reaches back into the window before it, because Mirakl's replicas may lag.
-    poll_overlap_seconds: Seconds = 300
-    acceptance: Literal["all", "hold", "known-skus"] = "all"
-    known_skus_file: Path | None = None
-    #: With `known-skus`: what happens to lines whose SKU the file does not name. `hold`: a person decides about the
-    #: order; `refuse`: OR21 refuses these lines and accepts the others.
-    unknown_skus: Literal["hold", "refuse"] = "hold"
-    not_before: datetime = EPOCH
-    #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
-    #: of any other centre is not imported.
-    fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
-    #: An order gets the reason `retrying` if its call fails for this time, or for half of the time to its deadline.
-    retrying_after_seconds: Seconds = 600
-    #: How long an import waits for messages of the customer that cannot be read (M11). Then it goes out without them,
-    #: or is held until a person releases it.
-    messages_wait_seconds: Seconds = 3600
-    without_messages: Literal["import", "hold"] = "hold"
-    #: How long a tracking that cannot be sent (OR23) holds the shipment (OR24).
-    tracking_holds_for_seconds: Seconds = 3600
-    order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
-    #: Mirakl's name for a carrier of the OMS: the code or label of a registered one, or free text.
-    carriers: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
-    #: The carrier's name if the OMS reports none.
-    other_carrier: str = "Other"
-    timeout_seconds: float = Field(default=20, gt=0, le=25)
-    deadlines: DeadlinesTable = DeadlinesTable()
-    oms: ShopOmsTable
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ShopTable":
-        if self.hostname is None and self.base_url is None:
-            raise ValueError("needs a hostname (or, for a simulator, a base_url)")
-        if self.base_url is None and self.poll_interval_seconds < SHORTEST_POLL_SECONDS:
-            raise ValueError(
-                "poll_interval_seconds has to be 60 or more: Mirakl allows one listing a minute (OR11). "
-                "Shorter intervals are for simulators, with base_url"
-            )
-        if self.acceptance == "known-skus" and self.known_skus_file is None:
-            raise ValueError("acceptance = known-skus needs known_skus_file, one SKU a line")
-        return self
-
-    @property
-    def endpoint(self) -> str:
-        return self.base_url or f"https://{self.hostname}"
 
 
 class Settings(BaseSettings):

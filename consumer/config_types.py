@@ -4,9 +4,15 @@ import re
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from adapters.store import engine
+
+
+class Table(BaseModel):
+    """A table of the file. An unknown key is an error: a misspelt setting would have no effect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _host_only(value: str) -> str:

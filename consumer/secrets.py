@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import ConfigError
-from consumer.config import KafkaOption, Settings, ShopTable
+from consumer.config import KafkaOption, Settings
+from consumer.config_shops import ShopTable
 
 #: Returns the secret that its file contains now. Raises ConfigError if there is no usable one.
 Secret = Callable[[], str]

@@ -77,13 +77,13 @@ def account_set(
 @contextmanager
 def account_of(session: Session, shop: str) -> Iterator[ShopAccount]:
     """The account of a configured shop, with a client that is closed at the end."""
-    from consumer import bootstrap, secrets  # noqa: PLC0415 - they import the whole service
+    from consumer import clients, secrets  # noqa: PLC0415 - they import the clients of the remotes
 
     table = session.settings.shops.get(shop)
     if table is None:
         raise NotPossible(f"the configuration has no shop {shop}")
     key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
-    client = bootstrap.account_client(table, key, lambda *_: None, session.transport)
+    client = clients.account_client(table, key, lambda *_: None, session.transport)
     try:
         yield ShopAccount(shop, table, client, session.store, session.clock)
     finally:

@@ -75,11 +75,11 @@ def _check_account(session: Session, shop: str) -> list[Finding]:
 
 
 def _check_carriers(session: Session, shop: str) -> list[Finding]:
-    from consumer import bootstrap, secrets  # noqa: PLC0415 - they import the whole service
+    from consumer import clients, secrets  # noqa: PLC0415 - they import the clients of the remotes
 
     table = session.settings.shops[shop]
     key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
-    client = bootstrap.mirakl_client(table, key, session.clock, lambda *_: None, session.transport)
+    client = clients.mirakl_client(table, key, session.clock, lambda *_: None, session.transport)
     try:
         return shops.check_carriers(session.store, session.clock, shop, table, client.catalog)
     finally:

@@ -17,7 +17,7 @@ from adapters.store import budgets as budget_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.transaction import Store
 from consumer.account_check import TooSoon, is_another_shop, mirakl_account, of_failure, read_account, stop_effects
-from consumer.config import ShopTable
+from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
 
 #: Mirakl allows one call of A02 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.

@@ -27,7 +27,7 @@ from consumer.account_check import (
     read_account,
     stop_effects,
 )
-from consumer.config import ShopTable
+from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
 from statemachine.commands import Group
 

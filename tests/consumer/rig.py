@@ -37,9 +37,10 @@ from adapters.store.budgets import BudgetWindow
 from adapters.store.engine import BUSY_SECONDS
 from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
-from consumer import bootstrap, config
+from consumer import bootstrap, clients, config
 from consumer.accounts import AccountKey
-from consumer.config import OmsTable, Settings, ShopOmsTable, ShopTable, StoreTable, WorkerTable
+from consumer.config import Settings, StoreTable, WorkerTable
+from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
@@ -178,7 +179,7 @@ class Rig:
     # -- Parts ---------------------------------------------------------------------------------------------------
 
     def _mirakl_client(self, name: str) -> MiraklShop:
-        return bootstrap.mirakl_client(
+        return clients.mirakl_client(
             self.settings.shops[name],
             lambda: self.keys[name],
             self.clock,
@@ -188,7 +189,7 @@ class Rig:
 
     def _oms_client(self, name: str) -> KornitX:
         on_call = partial(self.metrics.remote_called, name)
-        return bootstrap.oms_client(
+        return clients.oms_client(
             self.settings.oms, self.settings.shops[name], lambda: "oms-key", on_call, self.oms_net
         )
 

@@ -10,7 +10,7 @@ import pytest
 from adapters.simulators.faults import Fault
 from adapters.store import shops as shop_rows
 from adapters.store.shops import WRONG_ACCOUNT
-from consumer import bootstrap
+from consumer import clients
 from consumer.account_check import AccountCheck, compare
 from consumer.leases import poll_lease
 from consumer.operations import shops
@@ -28,7 +28,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 def client(rig: Rig) -> Any:
     hook = partial(rig.metrics.remote_called, "alpha")
-    return bootstrap.account_client(rig.settings.shops["alpha"], lambda: rig.keys["alpha"], hook, rig.nets["alpha"])
+    return clients.account_client(rig.settings.shops["alpha"], lambda: rig.keys["alpha"], hook, rig.nets["alpha"])
 
 
 def check(rig: Rig) -> AccountCheck:
