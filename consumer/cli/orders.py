@@ -31,9 +31,8 @@ from consumer.cli.output import (
     printable,
     text,
 )
-from consumer.operations.explain import oms_makes_it
 from consumer.operations.known import known, remote_texts, without_remote_texts
-from consumer.operations.orders import Act, consequences, decide, explanation, find, new_facts
+from consumer.operations.orders import Act, decide, explanation, find, question_of
 from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
@@ -98,7 +97,7 @@ def orders_show(
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
-        all_of_it = {"concerns": attention, "facts": facts, "commands": calls, "timeline": events}
+        all_of_it = {"attention": attention, "facts": facts, "commands": calls, "timeline": events}
         print_json(_summary(row) | all_of_it | more)
         return
     print_pairs(_summary(row) | known(row.facts))
@@ -235,7 +234,8 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
             with opened(context, more["file"]) as session:
                 row = find(session.store, order_id, more["shop"])
                 act = Act(kind, more["who"] or session.user, reason, session.clock.now(), **fields)
-                ask(_question(session, row, act), more["yes"])
+                policy = config.policies(session.settings).get(row.shop, Policy())
+                ask(question_of(session.store, row, act, policy), more["yes"])
                 after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
                 _print_explanation(session, after)
 
@@ -363,16 +363,3 @@ def _retry() -> dict[str, Any]:
       orderflow orders retry 5f4dcc3b-A --reason "agreed with the warehouse"
     """
     return {}
-
-
-def _question(session: Session, row: OrderRow, act: Act) -> str:
-    """The question before a decision: which reasons it ends, and which calls it changes. Raises NotPossible."""
-    policy = config.policies(session.settings).get(row.shop, Policy())
-    found = consequences(row, policy, new_facts(session.store, row, act))
-    parts = [f"{act.kind} {row.shop} {row.order_id}, which is {row.state}"]
-    parts += [f"this ends {', '.join(found.ends)}"] if found.ends else []
-    parts += [f"{', '.join(found.becomes_due)} becomes due"] if found.becomes_due else []
-    parts += [f"{', '.join(found.not_made)} is not made"] if found.not_made else []
-    if act.kind is DecisionKind.HOLD and oms_makes_it(row.facts):
-        parts += ["the OMS has the order and goes on with it"]
-    return "; ".join(parts) + "?"

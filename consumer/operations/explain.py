@@ -13,6 +13,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
+from consumer.operations.calls import what_it_does
 from consumer.operations.causes import AttentionReason, attention_reasons, last_result
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
@@ -21,7 +22,6 @@ from statemachine.plan import plan
 from statemachine.readings import (
     acceptance,
     all_sent,
-    answers_of_lines,
     import_known,
     is_pending,
     is_sent,
@@ -35,12 +35,12 @@ from statemachine.table import TABLE
 
 _MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 
-#: What a due call brings about.
-_BY_CALL: Final = {
-    CommandKind.ACCEPT: "OR21 answers Mirakl, and it becomes accepted",
-    CommandKind.IMPORT: "POST /order brings it to the OMS, and it becomes imported",
-    CommandKind.TRACK: "OR23 gives Mirakl the tracking",
-    CommandKind.CONFIRM: "OR24 tells Mirakl that it is sent, and a read shows it shipped",
+#: What follows a due call.
+_THEN: Final = {
+    CommandKind.ACCEPT: ", and it becomes accepted",
+    CommandKind.IMPORT: ", and it becomes imported",
+    CommandKind.TRACK: "",
+    CommandKind.CONFIRM: ", and a read shows it",
 }
 #: What changes the state of an order while no call is due.
 _NEXT: Final = {
@@ -271,10 +271,6 @@ def _happens_next(order: OrderRow, policy: Policy) -> str:
 
 
 def _by_call(command: Command, order: OrderRow) -> str:
-    if command.kind is not CommandKind.ACCEPT or command.carries == DecisionKind.ACCEPT:
-        return _BY_CALL[command.kind]
-    if command.carries == DecisionKind.REFUSE:
-        return "OR21 refuses every line, and a read shows it refused"
-    lines = order.facts.snapshot.lines if order.facts.snapshot else ()
-    refused = [line for line, yes in answers_of_lines(command.carries, lines).items() if not yes]
-    return f"OR21 accepts its lines without {', '.join(refused)}, which it refuses; it becomes accepted"
+    refuses = command.kind is CommandKind.ACCEPT and command.carries == DecisionKind.REFUSE
+    then = ", and a read shows it refused" if refuses else _THEN[command.kind]
+    return what_it_does(command.kind, command.carries, order.facts) + then

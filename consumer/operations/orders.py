@@ -12,16 +12,17 @@ from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
+from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.operations.causes import cure
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from consumer.operations.explain import Explanation, explain
+from consumer.operations.questions import question
 from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import VOUCHED, Answer, Decision, DecisionKind, Dispatch, Facts, Handover, Tracking, join
-from statemachine.plan import plan
+from statemachine.facts import VOUCHED, Answer, Decision, DecisionKind, Dispatch, Facts, Handover, Tracking
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import EndsBy, Reason
 from statemachine.states import State
@@ -46,10 +47,14 @@ def explanation(store: Store, order: OrderRow, policy: Policy, now: datetime) ->
         order,
         journal_rows.of_order(store, order.key),
         command_rows.of_order(store, order.key),
-        shop=next((shop for shop in shop_rows.list_all(store) if shop.name == order.shop), None),
+        shop=_shop(store, order),
         policy=policy,
         now=now,
     )
+
+
+def _shop(store: Store, order: OrderRow) -> ShopRow | None:
+    return next((shop for shop in shop_rows.list_all(store) if shop.name == order.shop), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +99,15 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
     return order_rows.find(store, order.order_id, order.shop)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Consequences:
-    """What a decision changes at once: names of reasons and of calls."""
-
-    ends: tuple[str, ...]
-    becomes_due: tuple[str, ...]
-    not_made: tuple[str, ...]
-
-
-def consequences(order: OrderRow, policy: Policy, new: Facts) -> Consequences:
-    """What the `new` facts change about the reasons and the calls of the order."""
-    before, after = plan(order.facts, policy), plan(join(order.facts, new), policy)
-    due, due_then = {one.key: one.kind for one in before.due}, {one.key: one.kind for one in after.due}
-    return Consequences(
-        ends=tuple(one.token.removesuffix(":") for one in before.attention if one not in after.attention),
-        becomes_due=tuple(kind for key, kind in due_then.items() if key not in due),
-        not_made=tuple(kind for key, kind in due.items() if key not in due_then),
+def question_of(store: Store, order: OrderRow, act: Act, policy: Policy) -> str:
+    """The question before a decision: what happens if the person says yes. Raises NotPossible as `decide` does."""
+    return question(
+        order,
+        command_rows.of_order(store, order.key),
+        act.kind,
+        new_facts(store, order, act),
+        shop=_shop(store, order),
+        policy=policy,
     )
 
 
@@ -271,11 +268,19 @@ def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> 
     _require_not_final(order)
     needed = _failed(order) | _refused_since_read(order.facts)
     ended = [str(one.key.next_round) for one in _without_success(order, commands) if one.kind in needed]
-    if not ended and not any(one.state is CommandState.OPEN and one.next_at > at for one in commands):
-        raise NotPossible(
-            f"{_name(order)}: nothing to retry: no call was refused or given up, and none waits for its next try"
-        )
+    live = [one for one in commands if one.state.is_live]
+    if not ended and not any(one.state is CommandState.OPEN and one.next_at > at for one in live):
+        raise NotPossible(f"{_name(order)}: nothing to retry: {_why_no_retry(live)}")
     return tuple(ended)
+
+
+def _why_no_retry(live: Sequence[CommandRow]) -> str:
+    if not live:
+        return "no call was refused or given up, and none waits for its next try"
+    one = live[0]
+    if one.state is CommandState.LEASED:
+        return f"{one.kind} is under way; wait for its outcome"
+    return f"{one.kind} is due now, and is made without a retry; `orders explain` says what it waits for"
 
 
 def _failed(order: OrderRow) -> set[str]:

@@ -70,7 +70,7 @@ def test_a_decision_that_is_not_confirmed_changes_nothing(desk: Desk) -> None:
     result = run("orders", "accept", "O-1", "--reason", "x", answers="n\n")
     assert result.exit_code == BAD_ANSWER
     assert result.stdout.strip() == "n", "only the answer, as a terminal shows it"
-    question = "accept alpha O-1, which is waiting_acceptance; this ends needs_decision; accept_order becomes due?"
+    question = "accept alpha O-1, which is waiting_acceptance: OR21 accepts every line; this ends needs_decision?"
     assert question in result.stderr
     assert run("orders", "accept", "O-1", "--reason", "x").exit_code == BAD_ANSWER, "nobody is there to ask"
     assert desk.row.version == 1
@@ -150,6 +150,8 @@ def test_the_json_of_an_order_holds_all_that_is_known(desk: Desk) -> None:
     (command,) = found["commands"]
     assert command["kind"] == "accept_order"
     assert command["state"] == "rejected"
+    assert found["attention"] == [], "Mirakl's next read decides whether a person is asked"
+    assert "concerns" not in found
     assert [row["kind"] for row in found["timeline"]] == ["snapshot", "act", "call", "call"]
     assert "received" not in found
 
@@ -212,7 +214,8 @@ def test_the_question_of_a_settle_says_what_ends_and_what_becomes_due(desk: Desk
     desk.apply(sent(), event(Trigger.OMS_EVENT, "canceled", facts))
     result = run("orders", "settle", "O-1", "--only", "oms_canceled", "--reason", "made again", answers="n\n")
     assert result.exit_code == BAD_ANSWER
-    assert "this ends oms_canceled:1; send_tracking becomes due?" in result.stderr
+    assert "OR23 gives Mirakl the tracking DPD T1; then OR24 tells Mirakl that the order is shipped" in result.stderr
+    assert "this ends oms_canceled:1?" in result.stderr
     text = output_of("orders", "settle", "O-1", "--only", "oms_canceled", "--reason", "made again", answers="y\n")
     assert "send_tracking is due" in text
 
@@ -229,4 +232,4 @@ def test_the_question_of_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:
     desk.shows("SHIPPING")
     desk.apply(answered(CommandKind.IMPORT))
     result = run("orders", "hold", "O-1", "--reason", "x", answers="n\n")
-    assert "hold alpha O-1, which is imported; the OMS has the order and goes on with it?" in result.stderr
+    assert "no call of the order is made until `orders release`; the OMS has the order and goes on" in result.stderr

@@ -285,14 +285,14 @@ def test_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:
 def test_what_happens_next_is_what_is_due_and_no_more(desk: Desk) -> None:
     desk.shows("SHIPPING")
     desk.apply(sent(""))
-    assert desk.explain().happens_next == "OR24 tells Mirakl that it is sent, and a read shows it shipped"
+    assert desk.explain().happens_next == "OR24 tells Mirakl that the order is shipped, and a read shows it"
 
 
 def test_what_happens_next_names_the_lines_that_are_refused(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     decision = Decision(StillClock().now(), DecisionKind.ACCEPT, "ana", "x", ("L2",))
     desk.apply(event(Trigger.DECISION, "lines", Facts(decisions=(decision,))))
-    assert desk.explain().happens_next == "OR21 accepts its lines without L1, which it refuses; it becomes accepted"
+    assert desk.explain().happens_next == "OR21 accepts L2 and refuses L1, and it becomes accepted"
 
 
 # -- Why here, what next -----------------------------------------------------------------------------------------

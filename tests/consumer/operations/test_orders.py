@@ -12,7 +12,7 @@ from adapters.errors import Rejected, Retryable
 from adapters.store import schema
 from adapters.store.orders import OrderRow
 from consumer.operations.errors import NotPossible
-from consumer.operations.orders import Act, Consequences, consequences, decide, new_facts
+from consumer.operations.orders import Act, decide
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
@@ -186,12 +186,9 @@ def test_a_settle_that_names_a_reason_which_does_not_stand_names_those_that_do(d
         do(desk, DecisionKind.SETTLE, only=["gave_up"])
 
 
-def test_what_becomes_due_by_a_settle_is_known_before_it(desk: Desk) -> None:
+def test_a_settle_of_what_held_a_call_makes_it_due(desk: Desk) -> None:
     desk.shows("SHIPPING")
-    row = desk.apply(sent(), canceled())
-    act = Act(DecisionKind.SETTLE, "ana", "agreed", desk.clock.now())
-    found = consequences(row, desk.policy, new_facts(desk.store, row, act))
-    assert found == Consequences(("oms_canceled:1",), ("send_tracking",), ())
+    desk.apply(sent(), canceled())
     do(desk, DecisionKind.SETTLE)
     assert [call.kind for call in calls(desk) if call.state == "open"] == ["send_tracking"]
 

@@ -34,6 +34,15 @@ def test_a_retry_of_a_call_that_a_person_handled_is_not_possible(desk: Desk, sta
     assert desk.row == handled
 
 
+def test_a_retry_of_a_call_that_is_due_says_that_it_is_made_anyway(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    with pytest.raises(NotPossible, match="accept_order is due now, and is made without a retry"):
+        do(desk, DecisionKind.RETRY)
+    desk.worker.claim()
+    with pytest.raises(NotPossible, match="accept_order is under way; wait for its outcome"):
+        do(desk, DecisionKind.RETRY)
+
+
 def test_a_retry_of_a_call_that_is_not_needed_any_more_is_not_possible(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     desk.work(Rejected("OR21", "400", status=400))

@@ -1,0 +1,127 @@
+"""The question before a person's decision: what happens if the person says yes."""
+
+from collections.abc import Iterator, Sequence
+
+from adapters.store.commands import CommandRow
+from adapters.store.orders import OrderRow
+from adapters.store.shops import ShopRow
+from consumer.operations.calls import what_it_does
+from consumer.operations.explain import oms_makes_it
+from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
+from statemachine.facts import Decision, DecisionKind, Facts, join
+from statemachine.plan import Plan, plan
+from statemachine.readings import acceptance, mirakl_state
+
+
+def question(
+    order: OrderRow,
+    commands: Sequence[CommandRow],
+    kind: DecisionKind,
+    new: Facts,
+    *,
+    shop: ShopRow | None,
+    policy: Policy,
+) -> str:
+    """Say what the decision changes at once. `new` is what it adds to the facts of the order."""
+    facts = join(order.facts, new)
+    before, after = plan(order.facts, policy), plan(facts, policy)
+    parts = [
+        *_calls(before, after, facts, shop),
+        *_not_made(commands, before, after, order.facts, new),
+        *_of_kind(order, commands, kind, new, before=before, after=after, policy=policy),
+    ]
+    if after.state is not before.state:
+        parts.append(f"the order becomes {after.state}")
+    if ended := [one.token.removesuffix(":") for one in before.attention if one not in after.attention]:
+        parts.append(f"this ends {', '.join(ended)}")
+    what = "; ".join(parts) or "nothing changes now"
+    return f"{kind} {order.shop} {order.order_id}, which is {order.state}: {what}?"
+
+
+def _calls(before: Plan, after: Plan, facts: Facts, shop: ShopRow | None) -> Iterator[str]:
+    """The calls that the decision makes due."""
+    due_before = {one.key for one in before.due}
+    for command in after.due:
+        if command.key not in due_before:
+            yield what_it_does(command.kind, command.carries, facts) + _switched_off(command.kind, shop)
+    if _tracking_goes_first(before, after, facts):
+        yield "then OR24 tells Mirakl that the order is shipped"
+
+
+def _tracking_goes_first(before: Plan, after: Plan, facts: Facts) -> bool:
+    """Whether OR24 follows a tracking that the decision makes due."""
+    due, due_before = {one.kind for one in after.due}, {one.kind for one in before.due}
+    is_new = CommandKind.TRACK in due - due_before
+    return is_new and CommandKind.CONFIRM not in due and mirakl_state(facts) == "SHIPPING"
+
+
+def _not_made(commands: Sequence[CommandRow], before: Plan, after: Plan, facts: Facts, new: Facts) -> Iterator[str]:
+    """The calls that were due, and that the decision takes back."""
+    due = {one.key for one in after.due} | {_by_hand(one) for one in new.decisions}
+    under_way = {one.key for one in commands if one.state is CommandState.LEASED}
+    for key in [one.key for one in before.due if one.key not in due]:
+        what = "under way, and not stopped by this" if key in under_way else "not made any more"
+        yield f"{what}: {what_it_does(key.kind, key.carries, facts)}"
+
+
+def _by_hand(decision: Decision) -> CommandKey | None:
+    """The call that a person did by hand, as this decision says."""
+    return CommandKey.parse(decision.subject[0]) if decision.kind is DecisionKind.HANDLED else None
+
+
+def _call(kind: CommandKind) -> str:
+    return f"{kind.operation} ({kind})"
+
+
+def _switched_off(kind: CommandKind, shop: ShopRow | None) -> str:
+    """A remark on a call that is due and not made, because the effects of the shop are off. Else empty."""
+    if shop is None or not shop.effects:
+        return " (later: the effects of the shop are off)"
+    return f" (later: {kind.group} is paused for the shop)" if kind.group in shop.paused else ""
+
+
+def _of_kind(
+    order: OrderRow,
+    commands: Sequence[CommandRow],
+    kind: DecisionKind,
+    new: Facts,
+    *,
+    before: Plan,
+    after: Plan,
+    policy: Policy,
+) -> Iterator[str]:
+    """What a decision of this kind brings about beside calls and reasons."""
+    facts = join(order.facts, new)
+    match kind:
+        case DecisionKind.ACCEPT | DecisionKind.REFUSE:
+            yield from _of_answer(facts, before=before, after=after, policy=policy)
+        case DecisionKind.HOLD:
+            yield "no call of the order is made until `orders release`"
+            if oms_makes_it(order.facts):
+                yield "the OMS has the order and goes on with it"
+        case DecisionKind.SETTLE | DecisionKind.RELEASE:
+            if holding := [str(one.reason) for one in after.attention if one.about.holds]:
+                yield f"calls still wait because of {', '.join(dict.fromkeys(holding))}"
+        case DecisionKind.SENT:
+            yield "all goods count as sent, and this cannot be taken back"
+        case DecisionKind.HANDLED:
+            calls = [call.kind for one in new.decisions if (call := _by_hand(one))]
+            yield f"{', '.join(map(_call, calls))} counts as done by hand, and is not made"
+            if CommandKind.IMPORT not in calls:
+                yield "the next read of Mirakl has to show it, or a person is asked again"
+        case DecisionKind.RETRY:
+            for one in commands:
+                if one.state is CommandState.OPEN and one.next_at > new.decisions[0].at:
+                    yield f"at once: {what_it_does(one.kind, one.carries, facts)}"
+
+
+def _of_answer(facts: Facts, *, before: Plan, after: Plan, policy: Policy) -> Iterator[str]:
+    """What the answer to Mirakl is, if the decision makes no call due."""
+    answers = [one.key for one in after.due if one.kind is CommandKind.ACCEPT]
+    if not answers and mirakl_state(facts) != "WAITING_ACCEPTANCE":
+        says = what_it_does(CommandKind.ACCEPT, acceptance(facts, policy) or "", facts)
+        yield f"when Mirakl asks for the answer, {says}"
+    elif answers and answers[0] in {one.key for one in before.due}:
+        yield f"as planned, {what_it_does(CommandKind.ACCEPT, answers[0].carries, facts)}"
+    elif not answers:
+        yield "the answer still waits: `orders explain` says for what"

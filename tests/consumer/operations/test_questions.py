@@ -1,0 +1,198 @@
+"""The question before a decision says what happens if the person says yes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import Rejected, Retryable
+from consumer.operations.orders import Act, decide, question_of
+from statemachine.commands import CommandKind, Policy
+from statemachine.events import Trigger
+from statemachine.facts import Cancellation, DecisionKind, Facts, Part, Tracking
+from tests.consumer.operations.desk import Desk
+from tests.statemachine.lives import answered, event, sent
+
+HOLD = Policy("hold")
+
+
+def act(desk: Desk, kind: DecisionKind, **more: Any) -> Act:
+    return Act(kind, "ana", "agreed", desk.clock.now(), **more)
+
+
+def do(desk: Desk, kind: DecisionKind) -> None:
+    decide(desk.store, desk.orders, desk.row, act(desk, kind), shops=["alpha"])
+    desk.clock.advance(1)
+
+
+def withdrawn_in_the_oms(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(sent(), event(Trigger.OMS_EVENT, "canceled", Facts(parts=(Part(1),), cancellations=(Cancellation(1),))))
+
+
+def imported(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+
+
+def refused_import(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.work(Rejected("POST /order", "400", status=400))
+
+
+def held(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    do(desk, DecisionKind.HOLD)
+
+
+QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[str, Any], str]] = [
+    (
+        "accept",
+        HOLD,
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        DecisionKind.ACCEPT,
+        {},
+        "which is waiting_acceptance: OR21 accepts every line; this ends needs_decision?",
+    ),
+    (
+        "refuse",
+        HOLD,
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        DecisionKind.REFUSE,
+        {},
+        "which is waiting_acceptance: OR21 refuses every line; this ends needs_decision?",
+    ),
+    (
+        "refuse one line",
+        HOLD,
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        DecisionKind.REFUSE,
+        {"lines": ["L1"]},
+        ": OR21 accepts L2 and refuses L1; this ends needs_decision?",
+    ),
+    (
+        "refuse what the policy accepts",
+        Policy(),
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        DecisionKind.REFUSE,
+        {},
+        ": OR21 refuses every line; not made any more: OR21 accepts every line?",
+    ),
+    (
+        "refuse while the acceptance is under way",
+        Policy(),
+        lambda d: (d.shows("WAITING_ACCEPTANCE"), d.worker.claim()),
+        DecisionKind.REFUSE,
+        {},
+        ": OR21 refuses every line; under way, and not stopped by this: OR21 accepts every line?",
+    ),
+    (
+        "refuse before Mirakl asks",
+        HOLD,
+        lambda d: d.shows("STAGING"),
+        DecisionKind.REFUSE,
+        {},
+        ": when Mirakl asks for the answer, OR21 refuses every line?",
+    ),
+    (
+        "accept what the policy accepts",
+        Policy(),
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        DecisionKind.ACCEPT,
+        {},
+        ": as planned, OR21 accepts every line?",
+    ),
+    (
+        "hold",
+        Policy(),
+        lambda d: d.shows("SHIPPING"),
+        DecisionKind.HOLD,
+        {},
+        ": not made any more: POST /order brings the order to the OMS; no call of the order is made until `orders release`?",
+    ),
+    (
+        "release",
+        Policy(),
+        held,
+        DecisionKind.RELEASE,
+        {},
+        "which is shipping: POST /order brings the order to the OMS; this ends held?",
+    ),
+    (
+        "settle",
+        Policy(),
+        withdrawn_in_the_oms,
+        DecisionKind.SETTLE,
+        {"only": ["oms_canceled"]},
+        ": OR23 gives Mirakl the tracking DPD T1; then OR24 tells Mirakl that the order is shipped; "
+        "this ends oms_canceled:1?",
+    ),
+    (
+        "sent",
+        Policy(),
+        imported,
+        DecisionKind.SENT,
+        {"tracking": Tracking("DHL", "42")},
+        "which is imported: OR23 gives Mirakl the tracking DHL 42; then OR24 tells Mirakl that the order is shipped; "
+        "all goods count as sent, and this cannot be taken back; the order becomes dispatched?",
+    ),
+    (
+        "handled",
+        Policy(),
+        refused_import,
+        DecisionKind.HANDLED,
+        {},
+        "which is shipping: POST /order (import_order) counts as done by hand, and is not made; "
+        "the order becomes imported; this ends import_rejected:import_order#1?",
+    ),
+    (
+        "retry of a refused call",
+        Policy(),
+        refused_import,
+        DecisionKind.RETRY,
+        {},
+        ": POST /order brings the order to the OMS; this ends import_rejected:import_order#1?",
+    ),
+    (
+        "retry of a call that waits",
+        Policy(),
+        lambda d: (d.shows("WAITING_ACCEPTANCE"), d.work(Retryable("OR21", "5xx", status=503))),
+        DecisionKind.RETRY,
+        {},
+        ": at once: OR21 accepts every line?",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("policy", "happens", "kind", "more", "says"), [pytest.param(*case[1:], id=case[0]) for case in QUESTIONS]
+)
+def test_a_question_says_what_happens(
+    tmp_path: Path,
+    policy: Policy,
+    happens: Callable[[Desk], object],
+    kind: DecisionKind,
+    more: dict[str, Any],
+    says: str,
+) -> None:
+    desk = Desk(tmp_path, policy)
+    happens(desk)
+    found = question_of(desk.store, desk.row, act(desk, kind, **more), policy)
+    assert found.startswith(f"{kind} alpha O-1, which is ")
+    assert found.endswith(says)
+
+
+def test_a_question_says_that_no_call_is_made_while_the_effects_of_the_shop_are_off(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, HOLD, effects=False)
+    desk.shows("WAITING_ACCEPTANCE")
+    found = question_of(desk.store, desk.row, act(desk, DecisionKind.ACCEPT), HOLD)
+    assert "OR21 accepts every line (later: the effects of the shop are off)" in found
+
+
+def test_a_question_names_what_still_holds_the_calls(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    withdrawn_in_the_oms(desk)
+    do(desk, DecisionKind.HOLD)
+    found = question_of(desk.store, desk.row, act(desk, DecisionKind.RELEASE), Policy())
+    assert found.endswith("calls still wait because of oms_canceled; this ends held?")
