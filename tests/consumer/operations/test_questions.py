@@ -109,7 +109,8 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         lambda d: d.shows("SHIPPING"),
         DecisionKind.HOLD,
         {},
-        ": not made any more: POST /order brings the order to the OMS; no call of the order is made until `orders release`?",
+        ": not made any more: POST /order brings the order to the OMS; "
+        "no call of the order is made until `orders release`?",
     ),
     (
         "release",
