@@ -86,6 +86,7 @@ class About:
     cure: str  # what a person does about it
     holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
     ends_by: EndsBy = EndsBy.SETTLE
+    cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
 
 
 #: One row for each reason, in the order of docs/attention.md.
@@ -128,7 +129,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.ACCEPT_REJECTED: About(
         "Mirakl refused the acceptance and still waits for it",
-        "Look up the code in the timeline of `orders show ORDER`, decide in Mirakl's portal, or mend the cause and "
+        "`orders show ORDER --received` has Mirakl's words. Decide in Mirakl's portal, or mend the cause and "
         "`orders retry ORDER --reason WHY`. If the portal has the answer, `orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
@@ -147,21 +148,23 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.TRACKING_REJECTED: About(
         "Mirakl refused the tracking",
-        "Correct the tracking in the OMS, which sends it again, or enter it in Mirakl's portal. "
-        "`orders retry ORDER --reason WHY` asks once more, "
+        "`orders show ORDER --received` has Mirakl's words. Correct the tracking in the OMS, which sends it again, or "
+        "enter it in Mirakl's portal. `orders retry ORDER --reason WHY` asks once more, "
         "`orders handled ORDER --reason WHY` says that it is there.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.SHIPMENT_REJECTED: About(
         "Mirakl refused to mark the order shipped, on the tracking that it holds",
-        "Let the OMS report a tracking that Mirakl takes, or mark it shipped in Mirakl's portal; "
+        "`orders show ORDER --received` has Mirakl's words. Let the OMS report a tracking that Mirakl takes, "
+        "or mark it shipped in Mirakl's portal; "
         "`orders retry ORDER --reason WHY` asks once more, `orders handled ORDER --reason WHY` says that it is there. "
         "`orders sent ORDER --carrier NAME --tracking NUMBER --reason WHY` adds a number.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.GAVE_UP: About(
         "a call was retried until its deadline",
-        "When the remote works again, `orders retry ORDER --reason WHY`. If a person did it by hand, "
+        "`orders show ORDER --received` has the words of the last error. When the remote works again, "
+        "`orders retry ORDER --reason WHY`. If a person did it by hand, "
         "`orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
@@ -195,26 +198,44 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.LINES_CANCELED_AFTER_IMPORT: About(
         "Mirakl canceled or refunded lines, or pieces of them, that the OMS has or may have",
         "Take them out in the OMS before they are made, then `orders settle ORDER --reason WHY`.",
+        cure_when_sent=(
+            "Stop the parcel or arrange its return, clear the money with the operator, then `orders settle ORDER "
+            "--reason WHY`."
+        ),
     ),
     Reason.CHANGED_AFTER_IMPORT: About(
         "what the OMS got differs from what Mirakl shows now: the fields are named",
         "Compare both, correct the order in the OMS before it is made, then `orders settle ORDER --only "
         "changed_after_import --reason WHY`.",
+        cure_when_sent=(
+            "Compare both. The carrier may still change an address; else write to the customer in Mirakl's "
+            "portal. Then `orders settle ORDER --reason WHY`."
+        ),
     ),
     Reason.MESSAGE_AFTER_IMPORT: About(
         "the customer wrote after the import, so the OMS does not have the message",
         "Read the message in Mirakl's portal, tell the OMS what it asks for, then `orders settle ORDER --only "
         "message_after_import --reason WHY`.",
+        cure_when_sent=(
+            "Read the message in Mirakl's portal and answer it there, then `orders settle ORDER --reason WHY`."
+        ),
     ),
     Reason.ATTACHMENT: About(
         "the customer sent a file with a message, and the OMS does not have it",
         "Take the file from the messages in Mirakl's portal, give it to the OMS before the goods are made, then "
         "`orders settle ORDER --only attachment --reason WHY`.",
+        cure_when_sent=(
+            "Compare the file in Mirakl's portal with what was made, and write to the customer if it was needed. "
+            "Then `orders settle ORDER --reason WHY`."
+        ),
     ),
     Reason.MESSAGES_NOT_FOUND: About(
         "Mirakl says that the customer wrote, and the OMS has no message: Mirakl shows none, or refuses to show them",
         "Look for the message in Mirakl's portal and tell the OMS what it asks for, then `orders settle ORDER --only "
         "messages_not_found --reason WHY`.",
+        cure_when_sent=(
+            "Look for the message in Mirakl's portal and answer it there, then `orders settle ORDER --reason WHY`."
+        ),
     ),
     Reason.LINES_NOT_IMPORTED: About(
         "the OMS's answer to the import shows fewer lines, or other pieces, than were sent",
@@ -272,6 +293,9 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl shows an incident on a line: a customer complained, and the line is not sent any more",
         "Solve the incident in Mirakl's portal. If the OMS has the line, stop it there. Then `orders settle ORDER "
         "--only line_incident --reason WHY`.",
+        cure_when_sent=(
+            "Solve the incident in Mirakl's portal, with a return if need be. Then `orders settle ORDER --reason WHY`."
+        ),
     ),
     Reason.HELD: About(
         "a person holds this order",
@@ -281,10 +305,15 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.NOT_OURS_TO_SHIP: About(
         "somebody else ships this order: `can_shop_ship` is false, or the fulfilment centre is not ours",
-        "Look at the fulfilment centre in Mirakl's portal. It goes on when a read shows that the shop ships it.",
+        "Look at the fulfilment centre in Mirakl's portal. If the OMS has the order, stop it there. It goes on when a "
+        "read shows that the shop ships it.",
         # OR21 is not held: Mirakl refuses the answer if the centre is not ours, and a missed answer loses the sale.
         holds=_IMPORT | _SHIP,
         ends_by=EndsBy.FACT,
+        cure_when_sent=(
+            "Stop the parcel or arrange its return, and tell the operator. Nothing is reported to Mirakl until a "
+            "read shows that the shop ships the order."
+        ),
     ),
     Reason.PARTLY_WITHDRAWN: About(
         "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
@@ -317,12 +346,20 @@ REASONS: Final[Mapping[Reason, About]] = {
         "everything of the order is canceled or refunded, and the OMS has it",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
+        cure_when_sent=(
+            "Stop the parcel or arrange its return, and clear the money with the operator. `orders settle ORDER "
+            "--reason WHY` then reports the shipment to Mirakl."
+        ),
     ),
     Reason.GONE_FROM_MIRAKL: About(
         "reads by the order's id have not shown the order for a day",
         "Look for the order in Mirakl's portal, and ask the operator. If it is gone, stop it in the OMS, then "
         "`orders settle ORDER --reason WHY`. It clears when a read shows the order.",
         holds=_EVERY,
+        cure_when_sent=(
+            "Look for the order in Mirakl's portal, and ask the operator who pays for the goods. Then `orders "
+            "settle ORDER --reason WHY`."
+        ),
     ),
     Reason.ACCEPTANCE_DUE: About(
         "Mirakl waits for the seller's decision until the time shown, and that is near or over",
@@ -337,7 +374,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.RETRYING: About(
         "a call keeps failing and is tried again; the detail names the operation and the remote's code",
-        "Look at the remote, and at the words of its error in `orders show ORDER`. It clears when the call succeeds; "
+        "Look at the remote, and at its words in `orders show ORDER --received`. It clears when the call succeeds; "
         "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is shipped without "
         "it after a while.",
         ends_by=EndsBy.FACT,
@@ -348,6 +385,10 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Ask the OMS when the order leaves, or look at what else the order waits for. It clears when Mirakl shows the "
         "order shipped.",
         ends_by=EndsBy.FACT,
+        cure_when_sent=(
+            "Mirakl does not show the shipment. `orders explain ORDER` says what the report to Mirakl waits for. "
+            "Or mark the order shipped in Mirakl's portal."
+        ),
     ),
 }
 
@@ -358,10 +399,14 @@ def markdown() -> str:
     """The table, for docs/attention.md."""
     lines = ["| reason | meaning | cure | holds |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {row.meaning} | {row.cure} | {', '.join(kind for kind in CommandKind if kind in row.holds)} |"
+        f"| `{name}` | {row.meaning} | {_cures(row)} | {', '.join(kind for kind in CommandKind if kind in row.holds)} |"
         for name, row in REASONS.items()
     ]
     return "\n".join(lines)
+
+
+def _cures(row: About) -> str:
+    return row.cure + (f" **If the goods have left:** {row.cure_when_sent}" if row.cure_when_sent else "")
 
 
 # -- Values ------------------------------------------------------------------------------------------------------

@@ -11,10 +11,11 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
+from consumer.operations.causes_of_orders import Case, cause_of_order, lines_named_in
 from consumer.tries import NOT_SENT
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DecisionKind, Facts
-from statemachine.readings import is_sent, last_decision, unknown_skus, unsent_parts
+from statemachine.facts import Facts
+from statemachine.readings import all_sent, is_sent
 from statemachine.reasons import Attention, Reason
 
 
@@ -59,21 +60,13 @@ def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], polic
         case _ if one.command is not None:
             # The detail names the next round: the last one ended without success.
             found = _cause_of_call(one.command, int(one.detail.rpartition("#")[2]) - 1, facts, journal)
-        case Reason.NEEDS_DECISION if unknown := unknown_skus(facts, policy):
-            found = f"not in the list of known SKUs: {', '.join(unknown)}"
-        case Reason.NEEDS_DECISION:
-            found = 'the shop has acceptance = "hold"'
-        case Reason.ADDRESS_MISSING:
-            found = "Mirakl's answer has no shipping address"
-        case Reason.PARTLY_SENT if parts := unsent_parts(facts):
-            found = f"not sent: {', '.join(f'OMS order {part}' for part in parts)}"
-        case Reason.PARTLY_SENT:
-            lines = facts.snapshot.owed_lines if facts.snapshot else ()
-            found = f"not sent: {', '.join(line.id for line in lines if not is_sent(facts, line))}"
-        case Reason.HELD_IN_OMS:
-            found = f"held: {', '.join(sorted({f'OMS order {part.oms_id}' for part in facts.parts if part.has_error}))}"
-        case Reason.HELD if held := last_decision(facts, DecisionKind.HOLD):
-            found = f"{held.who}: {held.why}"
+        case Reason.ALREADY_IN_OMS:
+            last = max(no.round for no in facts.rejections if no.kind == CommandKind.IMPORT)
+            found = _cause_of_call(CommandKind.IMPORT, last, facts, journal)
+        case Reason.NO_EDGE:
+            found = one.detail
+        case _:
+            found = cause_of_order(Case(one, facts, policy))
     return found
 
 
@@ -113,6 +106,16 @@ def last_result(kind: str, round_: int, journal: Sequence[JournalRow]) -> Mappin
 
 def cure(one: Attention, order: OrderRow) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
-    named = one.about.cure.replace("orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason")
+    text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
+    named = (f"The goods have left. {text}" if text else one.about.cure).replace(
+        "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
+    )
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
+
+
+def _has_left(one: Attention, facts: Facts) -> bool:
+    """Whether the goods that the reason is about have left: the lines that it names, or all of the order."""
+    if lines := lines_named_in(one, facts):
+        return all(is_sent(facts, line) for line in lines)
+    return all_sent(facts)

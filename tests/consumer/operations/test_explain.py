@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from consumer.operations.explain import explain
 from consumer.operations.known import known
 from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
-from statemachine.commands import CommandKind, Policy
+from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Part, Trouble
+from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
@@ -176,102 +175,6 @@ def test_a_call_that_was_given_up_waits_for_a_person(desk: Desk) -> None:
         desk.work(Retryable("OR21", "5xx", status=503))
         desk.clock.advance(72 * 3600)
     assert desk.explain().waits_for == "a person: a call was retried until its deadline (accept_order)"
-
-
-# -- Reasons for a person ----------------------------------------------------------------------------------------
-
-CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
-    (
-        "unknown SKU",
-        Policy("known-skus", frozenset({"MUG"})),
-        lambda d: d.shows("WAITING_ACCEPTANCE"),
-        "not in the list of known SKUs: TEE",
-    ),
-    ("policy", Policy("hold"), lambda d: d.shows("WAITING_ACCEPTANCE"), 'the shop has acceptance = "hold"'),
-    (
-        "missing field",
-        Policy(),
-        lambda d: (d.shows("SHIPPING"), d.work()),
-        "orderflow did not call POST /order (import_order): missing: the order as received",
-    ),
-    (
-        "refused by Mirakl",
-        Policy(),
-        lambda d: (
-            d.shows("SHIPPING"),
-            d.apply(sent("")),
-            d.work(Rejected("OR24", "400", status=400, code="ORDER_INVALID_STATE", words="Erika")),
-            d.shows("SHIPPING", began=NOON + 1),
-        ),
-        "OR24 (confirm_shipment) ended with 400 ORDER_INVALID_STATE",
-    ),
-    (
-        "not asked",
-        Policy(),
-        lambda d: (
-            d.shows("SHIPPING"),
-            d.apply(sent("")),
-            d.work(Rejected("OR24", "not_sent", code="TRACKING_MANDATORY", words="SH12 wants a number")),
-            d.shows("SHIPPING", began=NOON + 1),
-        ),
-        "orderflow did not call OR24 (confirm_shipment): SH12 wants a number",
-    ),
-    (
-        "refused without a code",
-        Policy(),
-        lambda d: (
-            d.shows("SHIPPING"),
-            d.apply(sent("")),
-            d.work(Rejected("OR24", "400", status=400, code="0")),
-            d.shows("SHIPPING", began=NOON + 1),
-        ),
-        "OR24 (confirm_shipment) ended with 400",
-    ),
-    ("part of a line", Policy(), lambda d: (d.shows("SHIPPING"), d.apply(parcel("L1", 2))), "not sent: L2"),
-    (
-        "part in the OMS",
-        Policy(),
-        lambda d: (
-            d.shows("SHIPPING"),
-            d.apply(
-                event(Trigger.OMS_EVENT, "split", Facts(parts=(Part(1, "", ("L1",)), Part(2, "", ("L2",))))),
-                sent(covers="order"),
-            ),
-        ),
-        "not sent: OMS order 2",
-    ),
-]
-
-
-@pytest.mark.parametrize(("policy", "happens", "cause"), [pytest.param(*case[1:], id=case[0]) for case in CAUSES])
-def test_a_reason_names_what_it_rests_on(
-    tmp_path: Path, policy: Policy, happens: Callable[[Desk], object], cause: str
-) -> None:
-    desk = Desk(tmp_path, policy)
-    happens(desk)
-    assert [one.cause for one in desk.explain().attention] == [cause]
-
-
-def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: Desk) -> None:
-    desk.shows("SHIPPING")
-    since = desk.clock.now()
-    troubles = (
-        Trouble(CommandKind.IMPORT, "", 0, since, "M11", "403", "Erika"),
-        Trouble(CommandKind.IMPORT, "", 0, since, "POST /order", "5xx"),
-    )
-    desk.apply(event(Trigger.CALL, "fails", Facts(troubles=troubles, clock=since + timedelta(days=9))))
-    causes = [one.cause for one in desk.explain().attention if one.reason == "retrying"]
-    assert causes == [
-        "M11 for import_order fails since 2026-03-01 12:00:00: 403",
-        "POST /order fails since 2026-03-01 12:00:00: 5xx",
-    ]
-
-
-def test_a_cure_can_be_pasted(desk: Desk) -> None:
-    desk.shows("SHIPPING")
-    desk.apply(parcel("L1", 3), parcel("L2", 2))
-    cures = [one.cure for one in desk.explain().attention if one.reason == "quantity_exceeds_order"]
-    assert "`orderflow orders settle O-1 --shop alpha --only quantity_exceeds_order --reason WHY`" in cures[0]
 
 
 def test_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:

@@ -111,6 +111,7 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
     for one, standing in zip(found.attention, row.attention, strict=True):
         assert one.meaning
         assert one.cure
+        assert one.cause, "every reason names what it rests on"
         assert not re.search(r"orders \w+ ORDER", one.cure), "the order's id is in place"
         if standing.command:
             assert NAMES[standing.command].search(one.cause), "the call that ended without success"

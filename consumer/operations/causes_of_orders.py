@@ -1,0 +1,359 @@
+"""What an attention reason rests on in one order: the line and its SKU, the part, the tracking, the date, the setting.
+
+No text holds personal data.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from statemachine.commands import Policy
+from statemachine.facts import (
+    EPOCH,
+    OWED_LINE_STATES,
+    DecisionKind,
+    Facts,
+    Line,
+    OmsStatus,
+    Snapshot,
+    Tracking,
+    Withdrawn,
+)
+from statemachine.readings import (
+    alive_parts,
+    best_tracking,
+    handed_over,
+    is_sent,
+    last_decision,
+    not_found_since_read,
+    parts_in_oms,
+    pieces_of,
+    sent_quantity,
+    unknown_skus,
+    unsent_parts,
+)
+from statemachine.reasons import Attention, Reason
+from statemachine.troubles import MESSAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One reason of one order, with what it can rest on."""
+
+    one: Attention
+    facts: Facts
+    policy: Policy
+
+
+def cause_of_order(case: Case) -> str:
+    """What the reason rests on, if it is not about a call. Empty if the facts know no more than its meaning says."""
+    return _CAUSES[case.one.reason](case) if case.one.reason in _CAUSES else ""
+
+
+# -- Words -------------------------------------------------------------------------------------------------------
+
+
+def named(line: Line) -> str:
+    """A line as a seller knows it: its id and its SKU."""
+    return f"{line.id} ({line.sku})" if line.sku else line.id
+
+
+def oms_order(facts: Facts, oms_id: int) -> str:
+    """One order in the OMS, by its id and the reference that the OMS shows."""
+    ref = next((part.ref for part in facts.parts if part.oms_id == oms_id and part.ref), "")
+    return f"OMS order {oms_id}" + (f" ({ref})" if ref else "")
+
+
+def _when(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S}" if instant > EPOCH else "an unknown time"
+
+
+def _tracking(tracking: Tracking) -> str:
+    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip() or "no tracking"
+
+
+def _lines(facts: Facts) -> tuple[Line, ...]:
+    return facts.snapshot.lines if facts.snapshot else ()
+
+
+def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
+    """The lines of the order that the detail of the reason names."""
+    words = re.split(r"[\s,]+", one.detail)
+    return [line for line in _lines(facts) if line.id in words]
+
+
+def _shown(snapshot: Snapshot | None) -> str:
+    return f"Mirakl shows {snapshot.state}, updated {_when(snapshot.updated_at)}" if snapshot else ""
+
+
+def _in_oms(facts: Facts) -> str:
+    """The orders in the OMS that it did not cancel."""
+    alive = sorted(alive_parts(facts))
+    return ", ".join(oms_order(facts, oms_id) for oms_id in alive) or "an import whose order in the OMS is not known"
+
+
+def _left(facts: Facts) -> str:
+    """The trackings under which goods left, each once."""
+    each = dict.fromkeys(f"{_tracking(one.tracking)} on {_when(one.at)}" for one in facts.dispatches)
+    return f"sent: {', '.join(each)}"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "; ".join(text for text in texts if text)
+
+
+# -- Before the import -------------------------------------------------------------------------------------------
+
+
+def _unknown_state(case: Case) -> str:
+    return _shown(case.facts.unknown)
+
+
+def _needs_decision(case: Case) -> str:
+    unknown = unknown_skus(case.facts, case.policy)
+    return f"not in the list of known SKUs: {', '.join(unknown)}" if unknown else 'the shop has acceptance = "hold"'
+
+
+def _address_missing(case: Case) -> str:
+    return f"{_shown(case.facts.snapshot)}, without a shipping address"
+
+
+def _states_of_lines(case: Case) -> str:
+    """What Mirakl shows of each line."""
+    return ", ".join(f"{named(line)} {_state_of(line)}" for line in _lines(case.facts)) or "Mirakl shows no line"
+
+
+def _state_of(line: Line) -> str:
+    taken = {Withdrawn.WHOLE: "refunded or canceled", Withdrawn.PART: "in part refunded or canceled"}
+    return " ".join(dict.fromkeys(one for one in (line.state, taken.get(line.withdrawn, "")) if one)) or "without state"
+
+
+def _not_ours(case: Case) -> str:
+    snapshot = case.facts.snapshot
+    if snapshot is None:
+        return ""
+    found = [] if snapshot.can_ship else ["can_shop_ship is false"]
+    if snapshot.centre not in case.policy.centres:
+        ours = ", ".join(sorted(case.policy.centres - {""}))
+        found.append(f"the fulfilment centre is {snapshot.centre}; ours: {ours}")
+    return _joined(found)
+
+
+def _partly_withdrawn(case: Case) -> str:
+    return _joined(
+        f"{named(line)}: Mirakl shows {line.quantity} pieces, and a cancelation or refund of a part"
+        for line in lines_named_in(case.one, case.facts)
+    )
+
+
+def _quantity_missing(case: Case) -> str:
+    return f"without a quantity: {', '.join(map(named, lines_named_in(case.one, case.facts)))}"
+
+
+def _unknown_line_state(case: Case) -> str:
+    unknown = [line for line in lines_named_in(case.one, case.facts) if line.state not in OWED_LINE_STATES]
+    return ", ".join(f"{named(line)} is {line.state}" for line in unknown)
+
+
+def _shipped_before(case: Case) -> str:
+    return f"shown shipped with the update of {_when(case.facts.shipped_update)}; now {_shown(case.facts.snapshot)}"
+
+
+def _gone(case: Case) -> str:
+    missed, newest = not_found_since_read(case.facts), case.facts.newest
+    if not missed or newest is None:
+        return ""
+    return f"last shown at {_when(newest.read_at)} as {newest.state}; not shown at {_when(missed[0])} and after that"
+
+
+def _messages_not_read(case: Case) -> str:
+    failed = [trouble for trouble in case.facts.troubles if trouble.operation == MESSAGES]
+    return _joined(f"M11 fails since {_when(trouble.since)}: {trouble.code}" for trouble in failed)
+
+
+# -- In the OMS --------------------------------------------------------------------------------------------------
+
+
+def _oms_canceled(case: Case) -> str:
+    oms_id, *pieces = case.one.detail.split(",")
+    skus = {line.id: named(line) for line in _lines(case.facts)}
+    lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
+    what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
+    return f"{oms_order(case.facts, int(oms_id))}: {what}" if oms_id.isdecimal() else ""
+
+
+def _dead_with_oms(case: Case) -> str:
+    return _joined((_shown(case.facts.snapshot), f"in the OMS: {_in_oms(case.facts)}"))
+
+
+def _dead_after_dispatch(case: Case) -> str:
+    return _joined((_shown(case.facts.snapshot), _left(case.facts)))
+
+
+def _lines_canceled(case: Case) -> str:
+    handover = handed_over(case.facts)
+    handed = dict(handover.items) if handover else {}
+    return _joined(
+        f"{named(line)}: {_pieces(handed.get(line.id))} went to the OMS, Mirakl shows {_pieces(line.quantity)}"
+        f" {_state_of(line)}{', sent' if is_sent(case.facts, line) else ''}"
+        for line in lines_named_in(case.one, case.facts)
+    )
+
+
+def _pieces(count: int | None) -> str:
+    return "an unknown number" if count is None else f"{count}"
+
+
+def _changed(case: Case) -> str:
+    names = ", ".join(text.rpartition(" ")[0] for text in case.one.detail.split(", "))
+    return _joined((f"changed: {names}", _imported_at(case)))
+
+
+def _imported_at(case: Case) -> str:
+    handover = handed_over(case.facts)
+    return f"the OMS has the order as Mirakl showed it at {_when(handover.at)}" if handover else ""
+
+
+def _not_imported(case: Case) -> str:
+    handover = handed_over(case.facts)
+    handed = dict(handover.items) if handover else {}
+    shown: dict[str, int] = {}
+    for part in {(part.oms_id, part.quantities) for part in case.facts.parts}:
+        for line, pieces in part[1]:
+            shown[line] = shown.get(line, 0) + pieces
+    held = {line for lines in parts_in_oms(case.facts).values() for line in lines}
+    return _joined(
+        f"{named(line)}: {handed.get(line.id)} went to the OMS, it has "
+        + (f"{shown[line.id]}" if line.id in shown else "an unknown number" if line.id in held else "none")
+        for line in lines_named_in(case.one, case.facts)
+    )
+
+
+def _partly_sent(case: Case) -> str:
+    if parts := unsent_parts(case.facts):
+        return f"not sent: {', '.join(oms_order(case.facts, part) for part in parts)}"
+    open_lines = [
+        line
+        for line in (case.facts.snapshot.owed_lines if case.facts.snapshot else ())
+        if not is_sent(case.facts, line)
+    ]
+    return "not sent: " + ", ".join(
+        f"{named(line)}, {sent_quantity(case.facts, line.id)} of {_pieces(pieces_of(case.facts, line))} in parcels"
+        for line in open_lines
+    )
+
+
+def _sent_too_early(case: Case) -> str:
+    return _joined((_left(case.facts), _shown(case.facts.snapshot)))
+
+
+def _too_many(case: Case) -> str:
+    return _joined(
+        f"{named(line)}: {sent_quantity(case.facts, line.id)} in parcels, {_pieces(line.quantity)} ordered"
+        for line in lines_named_in(case.one, case.facts)
+    )
+
+
+def _foreign_tracking(case: Case) -> str:
+    shown = case.facts.snapshot.tracking if case.facts.snapshot else Tracking()
+    return f"Mirakl shows {_tracking(shown)}, the OMS reported {_tracking(best_tracking(case.facts))}"
+
+
+def _held_in_oms(case: Case) -> str:
+    held = sorted({part.oms_id for part in case.facts.parts if part.has_error})
+    return f"held: {', '.join(oms_order(case.facts, oms_id) for oms_id in held)}"
+
+
+def _stopped(case: Case) -> str:
+    mine: list[OmsStatus] = [status for status in case.facts.statuses if str(status.oms_id) == case.one.detail]
+    if not mine:
+        return ""
+    newest = max(mine, key=lambda status: status.at)
+    return f"{oms_order(case.facts, newest.oms_id)}, reported at {_when(newest.at)}"
+
+
+def _unreadable(case: Case) -> str:
+    reason, _, at = case.one.detail.partition(" ")
+    return f"{reason}, reported at {at.partition('.')[0]}"
+
+
+def _incident(case: Case) -> str:
+    return _joined(
+        f"{named(line)} is {line.state}{', sent' if is_sent(case.facts, line) else ''}"
+        for line in lines_named_in(case.one, case.facts)
+    )
+
+
+def _withdrawn(case: Case) -> str:
+    left = _left(case.facts) if case.facts.dispatches else f"in the OMS: {_in_oms(case.facts)}"
+    return _joined((_states_of_lines(case), left))
+
+
+# -- Decisions and deadlines -------------------------------------------------------------------------------------
+
+
+def _held(case: Case) -> str:
+    held = last_decision(case.facts, DecisionKind.HOLD)
+    return f"{held.who}: {held.why}" if held else ""
+
+
+def _acceptance_due(case: Case) -> str:
+    named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.accept_by > EPOCH
+    until = "Mirakl's acceptance_deadline" if named_by_mirakl else _since_created(case.policy.accept_within.days * 24)
+    return f"until {case.one.detail} UTC: {until}"
+
+
+def _shipping_due(case: Case) -> str:
+    named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
+    until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within.days * 24)
+    return f"until {case.one.detail} UTC: {until}"
+
+
+def _since_created(hours: int) -> str:
+    return f"{hours} hours after the order, because Mirakl names no deadline"
+
+
+def _payment_late(case: Case) -> str:
+    return _shown(case.facts.snapshot)
+
+
+_CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
+    Reason.UNKNOWN_STATE: _unknown_state,
+    Reason.NEEDS_DECISION: _needs_decision,
+    Reason.NOTHING_TO_ACCEPT: _states_of_lines,
+    Reason.ADDRESS_MISSING: _address_missing,
+    Reason.NOTHING_TO_IMPORT: _states_of_lines,
+    Reason.OMS_CANCELED: _oms_canceled,
+    Reason.CANCELED_AFTER_IMPORT: _dead_with_oms,
+    Reason.CANCELED_AFTER_DISPATCH: _dead_after_dispatch,
+    Reason.DEAD_IN_MIRAKL: _dead_with_oms,
+    Reason.LINES_CANCELED_AFTER_IMPORT: _lines_canceled,
+    Reason.CHANGED_AFTER_IMPORT: _changed,
+    Reason.MESSAGE_AFTER_IMPORT: _imported_at,
+    Reason.ATTACHMENT: _imported_at,
+    Reason.MESSAGES_NOT_FOUND: _imported_at,
+    Reason.MESSAGES_NOT_READ: _messages_not_read,
+    Reason.LINES_NOT_IMPORTED: _not_imported,
+    Reason.PARTLY_SENT: _partly_sent,
+    Reason.SENT_BEFORE_SHIPPING: _sent_too_early,
+    Reason.QUANTITY_EXCEEDS_ORDER: _too_many,
+    Reason.FOREIGN_TRACKING: _foreign_tracking,
+    Reason.HELD_IN_OMS: _held_in_oms,
+    Reason.OMS_QUERY: _stopped,
+    Reason.OMS_ON_HOLD: _stopped,
+    Reason.REPORT_UNREADABLE: _unreadable,
+    Reason.LINE_INCIDENT: _incident,
+    Reason.HELD: _held,
+    Reason.NOT_OURS_TO_SHIP: _not_ours,
+    Reason.PARTLY_WITHDRAWN: _partly_withdrawn,
+    Reason.QUANTITY_MISSING: _quantity_missing,
+    Reason.UNKNOWN_LINE_STATE: _unknown_line_state,
+    Reason.SHIPPED_BEFORE: _shipped_before,
+    Reason.WITHDRAWN_AFTER_IMPORT: _withdrawn,
+    Reason.GONE_FROM_MIRAKL: _gone,
+    Reason.ACCEPTANCE_DUE: _acceptance_due,
+    Reason.PAYMENT_LATE: _payment_late,
+    Reason.SHIPPING_DUE: _shipping_due,
+}
