@@ -198,8 +198,8 @@ def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | Ka
         kafka_options(settings),
         consumer=settings.kafka.options(KafkaOption.OF_CONSUMERS),
         producer=settings.kafka.options(KafkaOption.OF_PRODUCERS),
-        # The relay renews its lease before each publication, so at least two thirds of the lease are left. So a
-        # publication that takes at most half a lease ends before the lease does.
+        # The relay renews its lease before each publication, so at least two thirds of the lease are left.
+        # KafkaLog.publish takes at most 4/3 of these seconds: two thirds of the lease. So it ends before the lease.
         delivery_seconds=min(DELIVERY_SECONDS, settings.leases.seconds / 2),
     )
 

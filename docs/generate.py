@@ -32,8 +32,9 @@ Made from [statemachine/table.py](../statemachine/table.py) by `make docs`; do n
 
 ## Edges
 
-{count} states, {edges} edges. `snapshot`: Mirakl was read. `oms_event`: the OMS reported. `call`: the result of a
-call of ours. `act`: a person decided. An event takes at most one edge, over several states if need be.
+{count} states, {edges} edges. `snapshot`: Mirakl was read. `oms_event`: the OMS reported. `call`: a worker
+claimed a command, or brings its result. `act`: a person decided.
+An event takes at most one edge, over several states if need be.
 
 {table}
 

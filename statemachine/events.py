@@ -14,7 +14,7 @@ class Trigger(StrEnum):
     OMS_EVENT = "oms_event"  # the OMS reported
     CALL = "call"  # our worker claimed a command, or brings its result
     DECISION = "act"  # a person decided
-    CLOCK = "clock"  # an instant has passed at which the plan changes by time alone
+    CLOCK = "clock"  # an instant of deadlines.py has passed; made by consumer/housekeeping.py
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Reason(StrEnum):
 
 
 class EndsBy(StrEnum):
-    """What ends a reason. Of these, only SETTLE lets a person end the reason by `orders settle`."""
+    """What ends a reason. `orders settle` ends those with SETTLE, and also `already_in_oms`."""
 
     FACT = "fact"  # Mirakl or the OMS shows something else
     SETTLE = "settle"  # a person marks it as seen
@@ -417,7 +417,7 @@ class Attention:
     """One reason for one order.
 
     `detail`: what the reason is about, if an order can have it twice: a line, a cancellation, a round of a call.
-    `command`: the kind of the call that ended without success; None if the reason is not about a call.
+    `command`: the kind of the call, if the reason is about one that ended without success or keeps failing; else None.
     """
 
     reason: Reason

@@ -47,7 +47,12 @@ _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
 TABLE: Final = (
     # A first sighting can be in any state (docs/mirakl.md 1.3).
     Edge(NEW, _READ, WAITING_ACCEPTANCE, "first seen, waiting for the seller"),
-    Edge(NEW, _READ, ACCEPTED, "first seen waiting, though we answered it already (a restored or late journal)"),
+    Edge(
+        NEW,
+        _READ,
+        ACCEPTED,
+        "first seen waiting, though we answered it already (this read was late)",
+    ),
     Edge(NEW, _READ, AWAITING_PAYMENT, "first seen after its acceptance"),
     Edge(NEW, _READ, SHIPPING, "first seen when it may be shipped"),
     Edge(NEW, _READ, IMPORTED, "first seen when the OMS already spoke of it"),

@@ -2,7 +2,8 @@
 
 Every order that is not at its end waits for a call of ours, for a person (then it is on the attention list), or for
 something that comes by itself. An order that waits for nothing is lost, and no list shows it. Tests walk over random
-histories and look for such an order.
+histories and look for such an order. How long a call may wait (for the customer's messages, for a tracking) is in
+troubles.py.
 """
 
 from enum import StrEnum

@@ -30,7 +30,8 @@ from adapters.ports import NewRecord, Partition, PartitionOffsets
 
 T = TypeVar("T")
 
-#: If no broker accepts a record within this time, the publication fails. It is well below the relay's lease.
+#: If no broker accepts a record within this time, the publication fails. With a short lease it is half
+#: of the relay's lease (`bootstrap.open_log`).
 DELIVERY_SECONDS: Final = 15
 #: How long a request to the cluster is repeated while Kafka answers with a retriable error.
 ASK_SECONDS: Final = 5
@@ -81,7 +82,8 @@ class KafkaLog:
     ) -> None:
         """`client` returns options of every client, as kafka-python names them. It is called for each new client, so
         that a new client uses a changed password without a restart. `consumer` and `producer` are further options of
-        these two clients. If no broker accepts a record within `delivery_seconds`, the publication fails."""
+        these two clients. A publication that no broker accepts fails after `delivery_seconds`, or after 4/3 of them if
+        a new producer has to connect first."""
         self._client = client
         self._consumer_options = dict(consumer or {})
         self._producer_options = dict(producer or {})

@@ -1,4 +1,7 @@
-"""The clients of kafka-python: their options, how they are created and closed, and what their errors mean."""
+"""The clients of kafka-python: how they are created and closed, what their errors mean, and the options that all share.
+
+The options of the producer, the consumer and the admin client are in kafka.py.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar

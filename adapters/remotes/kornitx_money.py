@@ -47,8 +47,9 @@ class Prices:
         return {**self._both("unit_sale_price", unit, other), "sale_vat_rate": _rate(line.get("taxes"))}
 
     def of_shipping(self, order: Fields, lines: Sequence[tuple[str, Fields]], *, is_whole: bool) -> dict[str, Any]:
-        """The shipping price of these lines, each with the place where its fields stand, as fields of KornitX's order.
+        """The shipping price of these lines, as fields of KornitX's order.
 
+        `lines`: each line with the path of its fields, such as `order_lines[0].`, by which `missing` names them.
         `is_whole`: these are all lines of the order. Then the order's own shipping price is used, if Mirakl gives one.
         Otherwise the prices of the lines are added.
         """
@@ -56,7 +57,7 @@ class Prices:
         found = [self.amount(line, "shipping_price", at) for at, line in lines]
         of_lines = _exactly(lambda: _sum(found))
         given = of_order if is_whole and of_order is not None else of_lines
-        if given is None or of_lines != given:  # then it is not known to which amount the taxes belong
+        if given is None or of_lines != given:  # no price, or not the sum: whose taxes are they?
             return self._both("shipping_price", given, None)
         taxes = [_tax(line.get("shipping_taxes"), price) for (_, line), price in zip(lines, found, strict=True)]
         return self._both("shipping_price", given, _exactly(lambda: self._with_tax(given, _sum(taxes))))

@@ -1,4 +1,7 @@
-"""What a story is: a kind of life that simulated orders have, and what has to be true at its end."""
+"""What a story is: a kind of life that simulated orders have, and what has to be true at its end.
+
+The stories themselves are in the modules `stories_...`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -31,7 +31,7 @@ def events_publish(
     Example:
       orderflow events publish dispatched.json --config orderflow.toml
     """
-    from consumer.operations import events as checks  # noqa: PLC0415 - as in `check`
+    from consumer.operations import events as checks  # noqa: PLC0415 - building its models takes long, and --help need not wait
 
     with opened_with_log(context, file) as (session, log):
         shops, topics = config.shop_ids(session.settings), session.settings.topics

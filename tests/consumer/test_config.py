@@ -257,11 +257,17 @@ def test_an_error_of_the_environment_names_the_variable(tmp_path: Path, monkeypa
     assert error_text(tmp_path, GOOD).startswith("environment ORDERFLOW_WEB__PORT: web.port: ")
 
 
+def test_an_error_of_a_whole_table_names_the_prefix_because_the_library_does_not_tell_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDERFLOW_SHOPS", "x")
+    assert error_text(tmp_path, GOOD).startswith('environment ORDERFLOW_*: error parsing value for field "shops"')
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
         ("ORDERFLOW_TYPO", "1", "environment ORDERFLOW_TYPO: unknown key typo"),
-        ("ORDERFLOW_SHOPS", "x", 'environment ORDERFLOW_*: error parsing value for field "shops"'),
         ("orderflow_web__port", "many", "environment orderflow_web__port: web.port: "),
         ("ORDERFLOW_WEB", '{"port": "many"}', "environment ORDERFLOW_WEB: web.port: "),
         (

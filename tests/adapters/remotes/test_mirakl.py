@@ -507,7 +507,7 @@ def test_the_catalog_is_read_once_a_day() -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_shop_that_may_not_call_pc01_may_name_any_carrier(status: int) -> None:
+def test_without_pc01_any_carrier_may_be_named(status: int) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         forbidden = request.url.path == "/api/platform/configuration"
         return httpx.Response(status) if forbidden else httpx.Response(200, json=CATALOG_BODIES[request.url.path])
@@ -515,9 +515,10 @@ def test_a_shop_that_may_not_call_pc01_may_name_any_carrier(status: int) -> None
     assert World(answer).shop.catalog().alternative_carriers
 
 
-@pytest.mark.parametrize(("status", "reads"), [(500, 6), (404, 6), (403, 3)])
+# A read of the catalog makes three requests: SH21, SH12, PC01.
+@pytest.mark.parametrize(("status", "requests"), [(500, 6), (404, 6), (403, 3)])
 def test_a_catalog_without_pc01_is_read_again_after_an_hour_unless_the_key_lacks_the_role(
-    status: int, reads: int
+    status: int, requests: int
 ) -> None:
     failing = {"/api/platform/configuration"}
 
@@ -530,7 +531,7 @@ def test_a_catalog_without_pc01_is_read_again_after_an_hour_unless_the_key_lacks
     failing.clear()
     world.clock.seconds += 3600
     assert world.shop.catalog().alternative_carriers is (status == 403)
-    assert len(world.sent) == reads
+    assert len(world.sent) == requests
 
 
 @pytest.mark.parametrize("status", [404, 409, 423, 425])

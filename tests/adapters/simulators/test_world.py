@@ -109,6 +109,7 @@ class PerfectSeller:
             await self.track(client, order)
 
     async def post(self, shop: str, order: Json) -> httpx.Response:
+        """The import, with the fewest fields that the simulated OMS accepts."""
         address = order["customer"]["shipping_address"]
         body = {
             "external_ref": order["order_id"],
@@ -125,7 +126,7 @@ class PerfectSeller:
                     "sku": line["offer_sku"],
                     "description": line["product_title"],
                     "quantity": line["quantity"],
-                    "type": 5,
+                    "type": 5,  # a textual item (docs/kornitx.md 3.3)
                 }
                 for line in order["order_lines"]
                 if line["order_line_state"] not in ("REFUSED", "CANCELED")

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -387,26 +388,31 @@ def test_paused_accounts_and_open_circuits_show(rig: Rig) -> None:
     assert value(rig.metrics, "orderflow_circuit_open", system="oms", shop="alpha") == 1
 
 
+def break_store(rig: Rig) -> None:
+    """Rename a table that the gauges count, so that every read of them fails."""
+    with closing(sqlite3.connect(rig.path)) as connection, connection:
+        connection.execute("ALTER TABLE dead_letters RENAME TO gone")
+
+
+def mend_store(rig: Rig) -> None:
+    with closing(sqlite3.connect(rig.path)) as connection, connection:
+        connection.execute("ALTER TABLE gone RENAME TO dead_letters")
+
+
 def test_a_scrape_works_without_the_store_and_shows_how_old_its_numbers_are(tmp_path: Path) -> None:
     rig = Rig(tmp_path, busy_seconds=0.05)
     watch(rig.metrics, rig)
-    with sqlite3.connect(rig.path) as connection:
-        connection.execute("ALTER TABLE dead_letters RENAME TO gone")
-    connection.close()
+    break_store(rig)
     name = "orderflow_store_scrape_timestamp_seconds"
     assert value(rig.metrics, name) == 0, "it was never read, and an alert can see that"
     assert value(rig.metrics, "orderflow_poll_interval_seconds", shop="alpha") == 60
 
-    with sqlite3.connect(rig.path) as connection:
-        connection.execute("ALTER TABLE gone RENAME TO dead_letters")
-    connection.close()
+    mend_store(rig)
     read_at = rig.clock.now().timestamp()
     assert value(rig.metrics, name) == read_at
     assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0
 
-    with sqlite3.connect(rig.path) as connection:
-        connection.execute("ALTER TABLE dead_letters RENAME TO gone")
-    connection.close()
+    break_store(rig)
     rig.clock.advance(600)
     assert value(rig.metrics, name) == read_at
     assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0, "the last numbers stay"
