@@ -4,7 +4,6 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from statemachine import deadlines
@@ -42,10 +41,12 @@ from statemachine.readings import (
     lines_not_imported,
     not_found_since_read,
     sent_quantity,
+    shown_pieces,
     unsent_parts,
     was_shipped,
 )
 from statemachine.reasons import Attention, EndsBy, Reason
+from statemachine.settled import Pieces, named, settled_contents, settled_pieces
 from statemachine.states import State
 from statemachine.troubles import messages_waited_until, told_at, troubles_of
 
@@ -65,7 +66,12 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
         found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
     if state.is_final:
         found |= {*_of_final(facts, state)}
-    return tuple(sorted(one for one in found if (one.token, _ended_by(one)) not in ended))
+    return tuple(sorted(one for one in found if one.reason in _COMPARED or (one.token, _ended_by(one)) not in ended))
+
+
+#: The rules of these reasons compare with what a person settled. So a change, one back, and the first one again are
+#: three reasons, even if the first and the last have one token.
+_COMPARED: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.LINES_ADDED_AFTER_IMPORT, Reason.CHANGED_AFTER_IMPORT)
 
 
 def can_be_settled(one: Attention) -> bool:
@@ -181,8 +187,17 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
 
 def _part_of(snapshot: Snapshot, line: Line) -> str:
     """Name a line of which a part was withdrawn, with a digest that tells one withdrawal from the next."""
-    taken = dict(snapshot.contents).get(WITHDRAWN_OF + line.id, snapshot.digest[:8])
-    return f"{line.id} (part of {line.quantity}, {taken})"
+    pieces = _pieces_now(snapshot, line)
+    return named(line.id, pieces, pieces)
+
+
+def _pieces_now(snapshot: Snapshot, line: Line) -> Pieces:
+    """How many pieces of the line Mirakl shows to send."""
+    if not line.is_owed:
+        return Pieces(0)
+    if line.withdrawn is not Withdrawn.PART:
+        return Pieces(line.quantity)
+    return Pieces(line.quantity, dict(snapshot.contents).get(WITHDRAWN_OF + line.id, snapshot.digest[:8]))
 
 
 def _unclear_lines(snapshot: Snapshot, state: State) -> Iterator[Attention]:
@@ -225,41 +240,56 @@ def _ships_too_early(snapshot: Snapshot) -> bool:
 
 def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What Mirakl changed of an order that the OMS has or may have."""
-    if canceled := _canceled_in_oms_hands(facts, snapshot, state):
-        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(canceled))
+    fewer, more = _changed_lines(facts, snapshot, state)
+    if fewer:
+        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer))
+    if more:
+        yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more))
     if state in (State.IMPORTED, State.DISPATCHED):
         yield from _changed_after_import(facts, snapshot)
 
 
-def _canceled_in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> list[str]:
-    """The ids of lines that the OMS has or may have and of which Mirakl withdrew something after the import, with how
-    much is left. What was withdrawn before the import does not count: the person who released the import knew it.
+def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list[str], list[str]]:
+    """Name the lines of which Mirakl withdrew something since the import, and those of which it shows more to send.
 
-    In SHIPPED a refund for a line that left does not count either: nobody can take it out of the OMS.
+    A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or (2) a part is
+    withdrawn that was not known before, or (3) Mirakl shows fewer pieces. It counts in the second list if (4) the
+    import left it out and it is to be sent now, or (5) Mirakl shows more pieces, or (6) a part that a person settled
+    as withdrawn is not withdrawn any more.
+
+    Before means: in what the import sent or, if a person settled a change of the line since, in what the settle names.
+    What was withdrawn before the import does not count, because the person who released the import knew it. In
+    SHIPPED a line that left does not count either, because nobody can change it in the OMS.
     """
-    handover = handed_over(facts)
-    handed = dict(handover.items) if handover else {}
-    before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
-    imported = handed.keys() | {line for part in facts.parts for line in part.lines}
-    found = []
+    fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
     for line in snapshot.lines:
-        if line.id not in imported or (state is State.SHIPPED and (line.shipped or is_sent(facts, line))):
-            continue
-        name = WITHDRAWN_OF + line.id
-        if _is_withdrawn(line):
-            found.append(line.id)
-        elif line.is_owed and line.withdrawn is Withdrawn.PART and (name not in now or before.get(name) != now[name]):
-            found.append(_part_of(snapshot, line))
-        elif line.is_owed and line.quantity is not None and line.quantity < handed.get(line.id, 0):
-            found.append(f"{line.id} ({line.quantity} of {handed[line.id]})")
-    return found
+        left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
+        if line.id in in_oms and not left and (line.is_owed or _is_withdrawn(line)):
+            before, now = in_oms[line.id], _pieces_now(snapshot, line)
+            if now.is_less_than(before):
+                fewer.append(named(line.id, now, before))
+            elif now.is_more_than(before):
+                more.append(named(line.id, now, before))
+    return fewer, more
+
+
+def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, Pieces]:
+    """The pieces of each line of which it is known whether the OMS has the line."""
+    handover = handed_over(facts)
+    found = {line: Pieces(None) for part in facts.parts for line in part.lines}
+    if handover is not None and handover.items:
+        withdrawn = dict(handover.contents)
+        found = {line.id: Pieces(0) for line in snapshot.lines} | found
+        found |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in handover.items}
+    settled = settled_pieces(facts, handover.at if handover else EPOCH)
+    return found | {line: pieces[-1] for line, pieces in settled.items()}
 
 
 def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
     """What the OMS does not have of the order, and what changed since the import, of the things that an import carries.
 
-    The digest after a name tells one change from the next. After the shipment there is no such reason, because Mirakl
-    removes the data of customers some time after the shipment.
+    The digest after a name tells what a settle covers: later reads are compared with it. After the shipment there is no
+    such reason, because Mirakl removes the data of customers some time after the shipment.
     """
     handover = handed_over(facts)
     notes = handover.notes if handover else ()
@@ -268,6 +298,7 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
     if MESSAGES_NOT_FOUND in notes:
         yield Attention(Reason.MESSAGES_NOT_FOUND)
     before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
+    before |= settled_contents(facts, handover.at if handover else EPOCH)
     changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
     if MESSAGES in changed:
         yield Attention(Reason.MESSAGE_AFTER_IMPORT)
@@ -320,10 +351,7 @@ def _stopped(facts: Facts) -> Iterator[Attention]:
 def _imported_otherwise(facts: Facts) -> list[str]:
     """The lines that the import sent and the OMS's answer does not show, or shows with another number of pieces."""
     handover, missing = handed_over(facts), lines_not_imported(facts)
-    shown: dict[str, int] = {}
-    for part in {replace(part, ref="", has_error=False) for part in facts.parts}:
-        for line, pieces in part.quantities:
-            shown[line] = shown.get(line, 0) + pieces
+    shown = shown_pieces(facts)
     handed = handover.items if handover else ()
     other = [f"{line} ({shown[line]} of {n})" for line, n in handed if shown.get(line, n) != n]
     return [*missing, *other]

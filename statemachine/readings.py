@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -23,7 +24,9 @@ from statemachine.facts import (
     Line,
     Snapshot,
     Tracking,
+    Withdrawn,
 )
+from statemachine.settled import settled_pieces
 
 #: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
@@ -85,7 +88,7 @@ def import_refused(facts: Facts) -> bool:
 
 def is_sent(facts: Facts, line: Line) -> bool:
     """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
-    if any(_covers(facts, dispatch, line.id) for dispatch in facts.dispatches if dispatch.covers):
+    if any(_covers(facts, dispatch, line) for dispatch in facts.dispatches if dispatch.covers):
         return True
     return _in_parcels(facts, line)
 
@@ -104,17 +107,46 @@ def pieces_of(facts: Facts, line: Line) -> int | None:
     return dict(handover.items).get(line.id) if handover else None
 
 
-def _covers(facts: Facts, dispatch: Dispatch, line_id: str) -> bool:
-    """Whether this status says that the line left.
+def _covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
+    """Whether this status says that the line left. If the OMS has fewer pieces than Mirakl shows, it does not.
 
     The lines of a part are not known if the OMS made the part after the answer to the import. Such a part counts as
     having the lines of the parts that the OMS ended. A line that no part has is sent if parcels hold it, or if a person
     vouches for the order.
     """
+    if dispatch.oms_id == VOUCHED:
+        return True
+    if line.is_owed and _lacks_pieces(facts, line):
+        return False
     if dispatch.covers == "order":
-        return dispatch.oms_id == VOUCHED or line_id not in lines_not_imported(facts)
-    own = {line for part in facts.parts if part.oms_id == dispatch.oms_id for line in part.lines}
-    return line_id in own if own else _ended_everywhere(facts, line_id)
+        return line.id not in lines_not_imported(facts)
+    own = {line_id for part in facts.parts if part.oms_id == dispatch.oms_id for line_id in part.lines}
+    return line.id in own if own else _ended_everywhere(facts, line.id)
+
+
+def _lacks_pieces(facts: Facts, line: Line) -> bool:
+    """Whether the OMS has fewer pieces of the line than Mirakl shows, as far as is known.
+
+    The OMS has at most what the import sent, what its answer shows, and what a person settled. That a person settled
+    more pieces does not show that the OMS makes them.
+    """
+    handover, owed = handed_over(facts), pieces_of(facts, line)
+    at_most = [number] if (number := shown_pieces(facts).get(line.id)) is not None else []
+    if handover is not None and handover.items and (line.id in dict(handover.items) or not at_most):
+        at_most.append(dict(handover.items).get(line.id, 0))
+    for settled in settled_pieces(facts, handover.at if handover else EPOCH).get(line.id, ()):
+        is_back = bool(settled.withdrawn) and line.withdrawn is not Withdrawn.PART
+        at_most += [settled.number - is_back] if settled.number is not None else []
+    return owed is not None and any(number < owed for number in at_most)
+
+
+def shown_pieces(facts: Facts) -> dict[str, int]:
+    """The pieces of each line that the OMS's answer to the import shows, in all parts together."""
+    shown: dict[str, int] = {}
+    for part in {replace(part, ref="", has_error=False) for part in facts.parts}:
+        for line_id, pieces in part.quantities:
+            shown[line_id] = shown.get(line_id, 0) + pieces
+    return shown
 
 
 def parts_in_oms(facts: Facts) -> dict[int, set[str]]:

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CANCELED_AFTER_DISPATCH = "canceled_after_dispatch"
     DEAD_IN_MIRAKL = "dead_in_mirakl"
     LINES_CANCELED_AFTER_IMPORT = "lines_canceled_after_import"
+    LINES_ADDED_AFTER_IMPORT = "lines_added_after_import"
     CHANGED_AFTER_IMPORT = "changed_after_import"
     MESSAGE_AFTER_IMPORT = "message_after_import"
     ATTACHMENT = "attachment"
@@ -202,6 +203,11 @@ REASONS: Final[Mapping[Reason, About]] = {
             "Stop the parcel or arrange its return, clear the money with the operator, then `orders settle ORDER "
             "--reason WHY`."
         ),
+    ),
+    Reason.LINES_ADDED_AFTER_IMPORT: About(
+        "Mirakl shows lines, or pieces of them, to send that the OMS does not have",
+        "Have the OMS make them too, then `orders settle ORDER --only lines_added_after_import --reason WHY`. They "
+        "count as sent when parcels hold them, or by `orders sent`.",
     ),
     Reason.CHANGED_AFTER_IMPORT: About(
         "what the OMS got differs from what Mirakl shows now: the fields are named",

@@ -38,7 +38,8 @@ def decide(rig: Rig, kind: DecisionKind) -> None:
 
 def tell(rig: Rig, status: int, **more: object) -> None:
     rig.clock.advance(60)
-    body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": status} | more
+    oms_id = next((part.oms_id for part in rig.row().facts.parts), 7)
+    body = {"id": oms_id, "external_ref": "1-A", "status": status} | more
     rig.take_callback("http://alpha", {}, json.dumps(body).encode())
     rig.consume()
     rig.work()

@@ -1,0 +1,91 @@
+"""What a person settled of the changes that Mirakl made to an order in the OMS: what each settle names.
+
+A settle stores the text of the reason (reasons.py, Attention.token). So the texts that name lines and contents are
+written and read here. A person who settles such a reason has told the OMS. From then on a read is compared with what
+the settle names, no longer with what the import sent.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from statemachine.facts import DecisionKind, Facts
+from statemachine.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """How many pieces of a line are to be sent."""
+
+    number: int | None  # None: not known
+    withdrawn: str = ""  # a digest of what was withdrawn, if that is a part of the line
+    is_settled: bool = False  # a person settled a change to this number
+
+    def is_less_than(self, before: "Pieces") -> bool:
+        """Whether something was withdrawn since."""
+        fewer = self.number is not None and before.number is not None and self.number < before.number
+        return fewer or self.withdrawn not in ("", before.withdrawn) or (self.number == 0 and before.number != 0)
+
+    def is_more_than(self, before: "Pieces") -> bool:
+        """Whether there are more pieces since, or a part that a person took out of the OMS has to be sent again."""
+        more = self.number is not None and before.number is not None and self.number > before.number
+        return more or (before.is_settled and bool(before.withdrawn) and not self.withdrawn)
+
+
+def named(line_id: str, now: Pieces, before: Pieces) -> str:
+    """Name the change of a line, for the detail of a reason."""
+    if now.withdrawn:
+        return f"{line_id} (part of {now.number}, {now.withdrawn})"
+    if now.number == 0:
+        return line_id
+    if before.number is not None and now.number is not None and now.number < before.number:
+        return f"{line_id} ({now.number} of {before.number})"
+    return f"{line_id} ({'part of ' if before.withdrawn else ''}{before.number}, now {now.number})"
+
+
+_PART: Final = re.compile(r"(.*) \(part of (\w+), (\w+)\)")
+_FEWER: Final = re.compile(r"(.*) \((\d+) of \d+\)")
+_MORE: Final = re.compile(r"(.*) \((?:part of )?\w+, now (\d+)\)")
+#: Between the changes of two lines; a comma within one change has a space behind it.
+_BETWEEN: Final = re.compile(",(?! )")
+
+
+def _read(change: str) -> tuple[str, Pieces]:
+    """The line and the pieces that the text of `named` names."""
+    if found := _PART.fullmatch(change):
+        number = int(found[2]) if found[2].isdecimal() else None
+        return found[1], Pieces(number, found[3], is_settled=True)
+    if found := _FEWER.fullmatch(change) or _MORE.fullmatch(change):
+        return found[1], Pieces(int(found[2]), is_settled=True)
+    return change, Pieces(0, is_settled=True)
+
+
+#: Of two reasons in one settle that name a line, the second one counts.
+_OF_LINES: Final = (Reason.LINES_ADDED_AFTER_IMPORT, Reason.LINES_CANCELED_AFTER_IMPORT)
+
+
+def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
+    """The pieces of each line that settles since this instant name, from the oldest settle to the newest."""
+    found: dict[str, list[Pieces]] = {}
+    for detail in _settled(facts, since, *_OF_LINES):
+        for change in _BETWEEN.split(detail):
+            line_id, pieces = _read(change)
+            found.setdefault(line_id, []).append(pieces)
+    return found
+
+
+def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
+    """The digest of each content (`Handover.contents`) that the newest settle since this instant names."""
+    details = _settled(facts, since, Reason.CHANGED_AFTER_IMPORT)
+    changes = (change.rpartition(" ") for detail in details for change in detail.split(", "))
+    return {name: digest for name, _, digest in changes}
+
+
+def _settled(facts: Facts, since: datetime, *reasons: Reason) -> Iterator[str]:
+    """The details of these reasons in settles since this instant, from the oldest settle to the newest."""
+    for decision in sorted(one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.at >= since):
+        for reason in reasons:
+            prefix = f"{reason}:"
+            yield from (token.removeprefix(prefix) for token in decision.subject if token.startswith(prefix))

@@ -1,0 +1,120 @@
+"""Lines and pieces that Mirakl shows and the OMS does not have: told, and covered by no status of the OMS."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.rig import Rig
+from tests.consumer.test_in_oms_hands import IMPORTS, answer_with, decide, details, lower, tell
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def dispatched_by_status_alone(rig: Rig) -> None:
+    rig.clock.advance(60)
+    rig.oms.dispatch("1-A", tracking="T1", shipments=[])
+    rig.consume()
+    rig.work()
+
+
+def test_a_line_left_out_of_the_import_that_is_owed_later_is_told_and_no_status_covers_it(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="INCIDENT_OPEN")
+    rig.poll()
+    rig.work()
+    assert [one.items for one in rig.row().facts.handovers] == [(("1-A-1", 1),)]
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="SHIPPING")
+    rig.poll()
+    assert details(rig) == {"lines_added_after_import": "1-A-2 (0, now 1)"}
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    dispatched_by_status_alone(rig)
+    assert (rig.state(), rig.attention()) == ("imported", ["partly_sent"])
+    assert "shipped" not in rig.effects()
+    tell(rig, 512, new_shipments=[{"tracking": "T2", "items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    assert "shipped" in rig.effects()
+
+
+@pytest.mark.parametrize("imported", IMPORTS)
+def test_a_raised_quantity_is_told_however_the_import_ended(rig: Rig, imported) -> None:  # type: ignore[no-untyped-def]
+    imported(rig)
+    lower(rig, 5)
+    assert details(rig) == {"lines_added_after_import": "1-A-1 (3, now 5)"}
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 8)
+    assert (rig.attention(), "shipped" in rig.effects()) == (["partly_sent"], False)
+
+
+def test_a_quantity_that_goes_down_and_up_and_down_is_told_each_time_after_a_settle(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    told = {1: "lines_canceled_after_import", 3: "lines_added_after_import"}
+    for quantity in (1, 3, 1, 3):
+        rig.clock.advance(60)
+        lower(rig, quantity)
+        assert rig.attention() == [told[quantity]]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+    dispatched_by_status_alone(rig)
+    assert (rig.attention(), "shipped" in rig.effects()) == (["partly_sent"], False)
+
+
+def test_a_change_that_goes_back_before_a_settle_is_no_change(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    for quantity in (1, 3):
+        lower(rig, quantity)
+    assert rig.attention() == []
+    dispatched_by_status_alone(rig)
+    assert "shipped" in rig.effects()
+
+
+def test_a_canceled_line_that_is_owed_again_after_a_settle_is_told(rig: Rig) -> None:
+    rig.imported(lines=2)
+    for state, told in (("CANCELED", "lines_canceled_after_import"), ("SHIPPING", "lines_added_after_import")) * 2:
+        rig.clock.advance(60)
+        changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state=state)
+        rig.poll()
+        assert rig.attention() == [told]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
+def test_a_refund_of_a_part_that_is_taken_back_after_a_settle_is_told(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    decide(rig, DecisionKind.SETTLE)
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", refunds=[])
+    rig.poll()
+    assert details(rig) == {"lines_added_after_import": "1-A-1 (part of 3, now 3)"}
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    dispatched_by_status_alone(rig)
+    assert (rig.attention(), "shipped" in rig.effects()) == (["partly_sent"], False)
+
+
+def test_an_address_that_changes_back_after_a_settle_is_told(rig: Rig) -> None:
+    rig.imported()
+    before = rig.mirakl["alpha"].order("1-A")["customer"]["shipping_address"]["street_1"]
+    for street in ("95 Canary Row", before, "95 Canary Row"):
+        rig.clock.advance(60)
+        changes.set_address(rig.mirakl["alpha"], "1-A", street_1=street)
+        rig.poll()
+        assert rig.attention() == ["changed_after_import"]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
+def test_what_the_answer_shows_fewer_pieces_of_no_status_covers(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1))
+    rig.imported(quantity=3)
+    decide(rig, DecisionKind.SETTLE)
+    dispatched_by_status_alone(rig)
+    assert (rig.state(), rig.attention()) == ("imported", ["partly_sent"])
+    assert "shipped" not in rig.effects()
