@@ -14,6 +14,7 @@ from statemachine.readings import (
     best_tracking,
     carried,
     is_foreign_tracking,
+    is_of_before,
     is_pending,
     is_shown,
     last_answer,
@@ -124,6 +125,8 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
         return ()
     held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
     open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]
+    if is_of_before(facts):
+        open_needs = [need for need in open_needs if need.kind != CommandKind.IMPORT]
     regardless = shipped_regardless_at(facts, policy)
     is_bounded = regardless is not None and deadlines.has_come(facts, regardless)
     if not is_bounded and any(need.kind == CommandKind.TRACK for need in open_needs):
@@ -151,12 +154,14 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
 
 
 def proof_after(facts: Facts) -> datetime | None:
-    """A read that begins after this instant shows what became of a call, or of a report of the OMS. None: no such read
-    is awaited."""
+    """A read that begins after this instant shows what became of a call or of a report of the OMS, or what a version
+    before did not read. None: no such read is awaited."""
     snapshot, newest = facts.snapshot, facts.newest
     if snapshot is None or newest is None:
         return EPOCH if facts.parts else None
-    waits: list[datetime] = []
+    state = state_of(facts)
+    # A version before read less of an order. The next read shows whether the goods are still owed.
+    waits = [snapshot.read_at] if is_of_before(facts) and not (state.is_final or state is State.SHIPPED) else []
     if snapshot.state == "WAITING_ACCEPTANCE":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.ACCEPT]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.ACCEPT]
@@ -164,7 +169,7 @@ def proof_after(facts: Facts) -> datetime | None:
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.CONFIRM]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.CONFIRM]
     best = best_tracking(facts)
-    if best and state_of(facts) in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
+    if best and state in (State.IMPORTED, State.DISPATCHED, State.SHIPPED):
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.TRACK and a.carries == carried(best)]
     # The newest read ends a wait, also if it shows a state that we do not know. A late read of an old state does not.
     pending = [wait for wait in waits if newest.read_at <= wait]

@@ -52,6 +52,12 @@ def is_pending(facts: Facts, answer: Answer | None) -> bool:
     return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
 
 
+def is_of_before(facts: Facts) -> bool:
+    """Whether a version before stored the newest read. That version kept neither refunds nor the fulfilment centre, so
+    what is owed is not known until the next read (docs/rules.md 17)."""
+    return facts.snapshot is not None and not facts.snapshot.import_digest
+
+
 def was_shipped(facts: Facts, workflow: str) -> bool:
     """Whether a read showed the order shipped.
 

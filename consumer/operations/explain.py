@@ -18,11 +18,12 @@ from consumer.operations.causes import AttentionReason, attention_reasons, last_
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.facts import DEBIT, DecisionKind, Facts
-from statemachine.plan import plan
+from statemachine.plan import plan, proof_after
 from statemachine.readings import (
     acceptance,
     all_sent,
     import_known,
+    is_of_before,
     is_pending,
     is_sent,
     last_answer,
@@ -213,6 +214,8 @@ def _proof(facts: Facts, now: datetime) -> str:
     snapshot = facts.snapshot
     if snapshot is None:
         return ""
+    if is_of_before(facts) and proof_after(facts) is not None:
+        return f"a read that begins after {_when(snapshot.read_at, now)}, because an earlier version read less of it"
     for kind, shown in _PROOFS.items():
         answer = last_answer(facts, kind)
         if answer is not None and is_pending(facts, answer):

@@ -20,7 +20,9 @@ from adapters.store.facts_json import facts_to_json
 from consumer import bootstrap
 from consumer.operations import orders
 from statemachine.commands import Policy
-from statemachine.facts import DecisionKind
+from statemachine.facts import DecisionKind, Withdrawn
+from statemachine.plan import plan
+from statemachine.waits import WaitsFor, waits_for
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Hook, Rig, mandatory
 
 
@@ -92,35 +94,55 @@ def test_a_rejection_that_a_version_before_stored_counts_until_mirakl_changes_th
     assert len(rig.oms_net.bodies) == 2
 
 
-def test_a_read_whose_bytes_a_version_before_stored_is_no_news(rig: Rig) -> None:
+def test_an_import_waits_for_a_read_if_a_version_before_read_the_order(rig: Rig) -> None:
+    """That version kept neither refunds nor the fulfilment centre."""
     rig.add("1-A", state="SHIPPING")
     rig.poll()
     as_of_before(rig)
-    versions = rig.row().version
-    rig.new_poller().run()
-    rig.consume()
-    assert rig.row().version == versions
+    assert rig.work() == 0
+    assert rig.attention() == []
+    assert WaitsFor.READ in waits_for(rig.row().facts, Policy(), plan(rig.row().facts, Policy()))
+    rig.poll()
     rig.work()
-    assert rig.state() == "imported", "the received bytes are found by the digest of before"
+    assert rig.state() == "imported"
+    versions = rig.row().version
+    rig.poll()
+    assert rig.row().version == versions, "the same order is no news any more"
+
+
+def test_an_order_that_was_refunded_while_a_version_before_ran_is_not_imported(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    changes.set_fields(rig.mirakl["alpha"], "1-A", fully_refunded=True)
+    rig.poll()
+    as_of_before(rig)
+    assert rig.attention() == []
+    rig.work()
+    rig.poll()
+    rig.work()
+    assert rig.effects() == []
+    assert rig.attention() == ["nothing_to_import"]
 
 
 def as_of_before(rig: Rig) -> None:
-    """Store the order as the version before did: digests are those of the bytes, also as the basis of rejections."""
+    """Store the order as the version before did: without refunds. Digests are those of the bytes, also as the basis
+    of rejections."""
     row = rig.row()
     raw = snapshot_rows.find(rig.store, row.key, row.digest)
     snapshot = row.facts.snapshot
     assert raw is not None
     assert snapshot is not None
     old = digest_of(raw)
+    lines = tuple(replace(line, withdrawn=Withdrawn.NONE) for line in snapshot.lines)
     facts = replace(
         row.facts,
-        snapshot=replace(snapshot, digest=old, import_digest=""),
+        snapshot=replace(snapshot, digest=old, import_digest="", lines=lines),
         rejections=tuple(replace(no, basis=old) for no in row.facts.rejections),
     )
     orders, bodies = s.orders.c, s.snapshots.c
     with rig.store.transaction() as tx:
         tx.execute(sa.update(s.orders).where(orders.id == row.key).values(facts=facts_to_json(facts), content=old))
         tx.execute(sa.update(s.snapshots).where(bodies.order_key == row.key).values(content=old))
+    rig.orders.replan([(row.shop, row.order_id)])  # as each start of the service does
 
 
 def test_an_acceptance_that_mirakl_refused_is_repeated_only_for_other_lines(rig: Rig) -> None:

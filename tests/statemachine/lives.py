@@ -56,13 +56,16 @@ def read(
 ) -> Snapshot:
     """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
     address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
+    digest = (
+        f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}"
+        f"/{ship_by}/{accept_by}/{accepted_at}/{created}"
+    )
     return Snapshot(
         updated_at=at(updated),
         rank=rank_of(workflow, state),
         has_address=address,
         read_at=at(began),
-        digest=f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}"
-        f"/{ship_by}/{accept_by}/{accepted_at}/{created}",
+        digest=digest,
         state=state,
         workflow=workflow,
         created_at=created,
@@ -71,6 +74,7 @@ def read(
         ship_by=ship_by,
         accept_by=accept_by,
         accepted_at=accepted_at,
+        import_digest=digest,
     )
 
 
