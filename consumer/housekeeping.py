@@ -15,6 +15,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.decision_count import DecisionCount
 from consumer.hooks import Hooks
+from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
 from consumer.relay import Relay
 from statemachine.events import Event, Trigger
@@ -105,6 +106,7 @@ class Housekeeping:
         """Plan every open order again, because a policy may have changed before this process took the lease, and a
         change of policy is no event."""
         for shop in self._shops:
+            keep_what_was_sent(self._store, self._orders, shop, lambda: self._leases.kept(RELAY))
             keys = order_rows.open_keys(self._store, shop)
             for start in range(0, len(keys), REPLAN_BATCH):
                 self._leases.kept(RELAY)

@@ -109,6 +109,15 @@ _NEEDED: Final = {
 }
 
 
+def pieces_in(payload: bytes) -> tuple[tuple[str, int], ...]:
+    """The lines of a payload that `build_payload` built, each with its pieces. Empty if the payload cannot be read."""
+    try:
+        items = [(item["external_ref"], item["quantity"]) for item in simplejson.loads(payload)["items"]]
+    except (ValueError, TypeError, LookupError):
+        return ()
+    return tuple(sorted((line, pieces) for line, pieces in items if isinstance(line, str) and isinstance(pieces, int)))
+
+
 def message_attributes(messages: Sequence[str]) -> list[dict[str, str]]:
     """All the customer's messages, oldest first, in one attribute of the order (docs/kornitx.md 4)."""
     text = "\n\n".join(message.strip() for message in messages if message.strip())

@@ -16,6 +16,7 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
+from statemachine.states import State
 
 #: The default time for which a command belongs to the worker that claimed it. The configuration has to set at
 #: least three times the longest timeout of a call, so that the call ends before the lease.
@@ -347,6 +348,37 @@ def _release(tx: Transaction, command_id: int, token: str, values: dict[str, Any
         .values(lease_token=None, lease_until=None, unwanted=False, **values)
     )
     return bool(tx.execute(update).rowcount)
+
+
+# -- Orders that a version before imported -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayload:
+    """What the last import of an order sent, or would have sent."""
+
+    command_id: int
+    order_id: str
+    opened_at: datetime
+    payload: bytes
+
+
+def payloads_without_handover(store: Store, shop: str) -> list[StoredPayload]:
+    """Return the newest payload of every open order of a shop whose facts do not say what an import sent.
+
+    A version before stored no such fact (facts.Handover).
+    """
+    c, o = s.commands.c, s.orders.c
+    statement = (
+        sa.select(c.id, o.order_id, c.opened_at, c.payload)
+        .join(s.orders, o.id == c.order_key)
+        .where(o.shop == shop, o.state.not_in((State.SHIPPED, State.REFUSED, State.CANCELED)))
+        .where(c.kind == CommandKind.IMPORT, c.payload.is_not(None), o.facts.not_like('%"handovers":[%'))
+        .order_by(c.id)
+    )
+    with store.reading() as connection:
+        newest = {row.order_id: StoredPayload(*row) for row in connection.execute(statement)}
+    return list(newest.values())
 
 
 # -- Reads for people --------------------------------------------------------------------------------------------

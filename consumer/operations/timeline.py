@@ -89,6 +89,8 @@ def _call(event: Event) -> str:
         kinds += [rejection.kind for rejection in facts.rejections]
         kinds += [give_up.kind for give_up in facts.given_up]
         return ", ".join(kinds) or "a call"
+    if note.get("step") == "sent_before":
+        return f"a version before sent {note['command']}"
     call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
     if note.get("step") == "claimed":
         return f"{call} begins"

@@ -29,12 +29,13 @@ from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
 from consumer.cli.app import app
+from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import Leases, poll_lease
 from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
 from statemachine.events import Event, Trigger
-from statemachine.facts import snapshot_facts
+from statemachine.facts import Withdrawn, snapshot_facts
 from tests.engines import store_lines
 from tests.support import StillClock, wait
 
@@ -286,6 +287,22 @@ class Service:
             event_id = f"{order_id}:{at.isoformat()}"
             events.append(Event(f"/mirakl/{shop}", event_id, shop, order_id, Trigger.SNAPSHOT, at, facts))
         self._orders.apply(events)
+
+    def keep_what_was_sent(self) -> None:
+        """Make facts of the payloads that the version before sent, as each start of the service does."""
+        for shop in COMPANIES:
+            keep_what_was_sent(self.store, self._orders, shop, lambda: None)
+
+    def change_line(self, before: Stored, order_id: str, **change: Any) -> None:
+        """Read an order again, whose first line Mirakl has changed."""
+        at = self.clock.now()
+        ((shop, text),) = before.sql("SELECT shop, facts FROM orders WHERE order_id = :id", id=order_id)
+        stored = facts_from_json(text).snapshot
+        assert stored is not None
+        lines = (replace(stored.lines[0], **change), *stored.lines[1:])
+        facts = snapshot_facts(replace(stored, read_at=at, import_digest="of this version", lines=lines))
+        event_id = f"{order_id}:{at.isoformat()}"
+        self._orders.apply([Event(f"/mirakl/{shop}", event_id, shop, order_id, Trigger.SNAPSHOT, at, facts)])
 
     def claim_all(self) -> set[int]:
         """The ids of all commands that a worker claims now."""
@@ -548,6 +565,20 @@ def test_what_a_person_holds_stays_held(before: Stored, service: Service) -> Non
     service.plan_again(before)
     assert before.live_keys("HELD") == [("import_order", "", 0)]
     assert before.reasons("HELD") == []
+
+
+@pytest.mark.parametrize("change", [{"quantity": 0}, {"withdrawn": Withdrawn.WHOLE}, {"state": "CANCELED"}])
+def test_what_mirakl_withdraws_of_an_order_that_the_version_before_imported_is_told(
+    before: Stored, service: Service, change: dict[str, Any]
+) -> None:
+    """ANSWER-LOST: the OMS's answer never came, and its \"duplicate\" names no line."""
+    service.keep_what_was_sent()
+    events = before.rows("journal")
+    service.keep_what_was_sent()
+    assert before.rows("journal") == events
+    service.change_line(before, "ANSWER-LOST", **change)
+    assert "lines_canceled_after_import" in before.reasons("ANSWER-LOST")
+    assert [one for one in before.answer("orders", "verify", "--all", "--redecide") if not one["ok"]] == []
 
 
 def test_a_person_can_go_on_deciding(before: Stored, service: Service) -> None:

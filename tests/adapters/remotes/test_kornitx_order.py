@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import Unimportable, Unreadable
 from adapters.messages.json_slices import slice_orders
-from adapters.remotes.kornitx_order import OrderRules, build_payload, message_attributes
+from adapters.remotes.kornitx_order import OrderRules, build_payload, message_attributes, pieces_in
 from tests.support import owed_quantities
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
@@ -81,6 +81,7 @@ def built(value: Any, *messages: str, **options: Any) -> dict[str, Any]:
     assert body == build_payload(raw, messages, quantities, rules)
     result = simplejson.loads(body, use_decimal=True)
     assert isinstance(result, dict)
+    assert pieces_in(body) == tuple(sorted((item["external_ref"], item["quantity"]) for item in result["items"]))
     return result
 
 
@@ -145,6 +146,13 @@ def test_any_order_becomes_a_payload_or_names_what_is_missing(changes: dict[str,
         built(order() | changes)
     except Unimportable as error:
         assert error.missing
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"items": 1}', b'{"items": [1]}', b'{"items": [{"quantity": 1}]}']
+)
+def test_a_payload_that_cannot_be_read_names_no_pieces(body: bytes) -> None:
+    assert pieces_in(body) == ()
 
 
 def test_every_field_of_a_payload() -> None:
