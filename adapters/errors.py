@@ -36,6 +36,27 @@ class UnreadableReason(StrEnum):
     UNKNOWN_COMPANY = "unknown_company"
 
 
+class Cause(StrEnum):
+    """Why something cannot be done now. The set is closed, because the causes are values of a metric's label
+    (docs/rules.md 35)."""
+
+    DNS = "dns"  # the host's name is not known
+    REFUSED = "refused"  # nobody listens at the address
+    TLS = "tls"  # no secured connection: a certificate, its name or its date is wrong
+    TIMEOUT = "timeout"  # no answer in time
+    CONNECTION = "connection"  # the connection was lost, or the server starts or stops
+    LOGIN = "login"  # user, password or a right is wrong
+    DISK_FULL = "disk_full"
+    READ_ONLY = "read_only"  # the server is no longer the primary, or the file may not be written
+    LOCKED = "locked"  # another transaction holds what this one needs
+    BUSY = "busy"  # no connection is free, or the server has no memory left
+    FENCED = "fenced"  # another process has taken over
+    CONFIG = "config"  # a setting is wrong
+    REMOTE = "remote"  # a call to Mirakl or the OMS did not succeed
+    UNEXPECTED = "unexpected"  # an error that the code does not foresee
+    OTHER = "other"
+
+
 class OrderflowError(Exception):
     """The base class of every error of this service."""
 
@@ -67,9 +88,17 @@ class Unimportable(OrderflowError):
 class StoreUnavailable(OrderflowError):
     """The store does not answer now. The transaction changed nothing."""
 
+    def __init__(self, text: str = "", cause: Cause = Cause.OTHER) -> None:
+        super().__init__(text)
+        self.cause = cause
+
 
 class LogUnavailable(OrderflowError):
     """The log does not answer now. Some of the records may have been published."""
+
+    def __init__(self, text: str = "", cause: Cause = Cause.OTHER) -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 class TooLarge(OrderflowError):
@@ -138,3 +167,19 @@ class AccountFault(RemoteError):
     def is_of_operation(self) -> bool:
         """Whether only this operation is refused: the key is known, but lacks the right to it (docs/mirakl.md 2.3)."""
         return self.status == 403
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return the cause of an error. Every error that is none of ours is UNEXPECTED."""
+    match error:
+        case StoreUnavailable() | LogUnavailable():
+            return error.cause
+        case Fenced():
+            return Cause.FENCED
+        case ConfigError():
+            return Cause.CONFIG
+        case RemoteError():
+            return Cause.REMOTE
+        case OrderflowError():
+            return Cause.OTHER
+    return Cause.UNEXPECTED

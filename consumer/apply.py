@@ -223,16 +223,24 @@ class OrderWriter:
     def apply(
         self, events: Sequence[Event], advances: Iterable[Advance] = (), dead_letters: Sequence[DeadLetter] = ()
     ) -> list[Applied]:
+        """Apply a batch as `store` does, and report it to the hooks."""
+        applied = self.store(events, advances, dead_letters)
+        self.report(applied)
+        return applied
+
+    def store(
+        self, events: Sequence[Event], advances: Iterable[Advance] = (), dead_letters: Sequence[DeadLetter] = ()
+    ) -> list[Applied]:
         """Apply a batch in one transaction. It also moves the progress rows (`advances`) and stores the dead letters.
 
-        Raises Fenced if another consumer has moved one of these rows, and StoreUnavailable. Then nothing is stored.
+        The caller calls `report` afterwards. Raises Fenced if another consumer has moved one of these rows, and
+        StoreUnavailable. Then nothing is stored.
         """
         with self._store.transaction() as tx:
             for advance in advances:
                 progress_rows.advance(tx, advance)
             applied = self.apply_in(tx, events)
             self._add_dead_letters(tx, dead_letters)
-        self.report(applied)
         return applied
 
     def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:

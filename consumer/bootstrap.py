@@ -99,7 +99,7 @@ def build_parts(
     recorder = new_recorder(settings, clock)
     beats, work = Beats(clock), WorkSignal()
     hooks = Several(recorder, LogHooks(), beats, work, hooks)
-    configure_logging(recorder.line_logged)
+    configure_logging(recorder.line_logged, recorder.line_lost)
     secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
     with ExitStack() as closing:
         # Lock the SQLite file before the schema is migrated. Two processes on one file would poll Mirakl twice as often

@@ -2,7 +2,7 @@
 
 Loops call these methods. Metrics (metrics/recorder.py) and logs (telemetry.py) override the methods that they need. A
 hook runs in the thread of the loop that calls it, after the commit of the transaction that it reports. It must be
-quick, and it must not raise.
+quick. A hook that raises is a bug of the hook: `Several` logs it, and the loop does not notice.
 """
 
 from collections import Counter
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from adapters.errors import OrderflowError
+import structlog
+
+from adapters.errors import Cause, OrderflowError
 from adapters.ports import Partition, Record
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.orders import OrderRow
@@ -21,6 +23,8 @@ from statemachine.commands import CommandKind
 from statemachine.events import Event
 from statemachine.machine import EventResult
 from statemachine.states import State
+
+log = structlog.get_logger("orderflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,12 @@ class Hooks:
         `loop`: consumer, worker, housekeeping or poller. `instance`: the worker's number or the poller's shop.
         """
 
+    def loop_failing(self, loop: str, causes: Mapping[Cause, int]) -> None:
+        """The number of this loop's threads that have failed for a minute changed, or their cause. Empty: none fails.
+
+        `causes`: how many of its threads fail for each cause.
+        """
+
 
 NO_HOOKS: Final = Hooks()
 #: The name of every hook.
@@ -129,16 +139,23 @@ HOOKS: Final = tuple(name for name in vars(Hooks) if not name.startswith("_"))
 
 
 class Several(Hooks):
-    """Passes each call on to several hooks, in their order."""
+    """Passes each call on to several hooks, in their order. If a hook raises, the others are called all the same."""
 
     def __init__(self, *hooks: Hooks) -> None:
         for name in HOOKS:
-            setattr(self, name, _each([getattr(one, name) for one in hooks]))
+            setattr(self, name, _each(name, [getattr(one, name) for one in hooks]))
 
 
-def _each(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
+def _each(name: str, methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    told: set[type[Exception]] = set()  # one line for each kind of error, because a hook may raise at every event
+
     def call(*args: Any, **kwargs: Any) -> None:
         for method in methods:
-            method(*args, **kwargs)
+            try:
+                method(*args, **kwargs)
+            except Exception as error:
+                if type(error) not in told:
+                    told.add(type(error))
+                    log.error("hook_failed", hook=name, error=type(error).__name__)
 
     return call

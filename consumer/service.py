@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import structlog
 import uvicorn
 
-from adapters.errors import ConfigError, OrderflowError, StoreUnavailable
+from adapters.errors import Cause, ConfigError, OrderflowError, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
@@ -29,9 +29,9 @@ from consumer.hooks import Applied, Hooks
 from consumer.housekeeping import Housekeeping
 from consumer.leases import Leases
 from consumer.loop import Consumer
+from consumer.loop_watch import OWN_CAUSES, LoopWatch
 from consumer.metrics.recorder import Recorder
 from consumer.poll_schedule import ScheduledPoller
-from consumer.telemetry import place_of
 from consumer.worker import Worker
 from statemachine.commands import Policy
 
@@ -108,6 +108,10 @@ def thread_name(loop: str, instance: str) -> str:
 Probe = Callable[[], str]
 
 
+class LoopEnded(OrderflowError):
+    """A loop of the process ended before the process was asked to stop. The text names the loop."""
+
+
 class MakeApplication(Protocol):
     """Makes the web application, an ASGI app, with these probes."""
 
@@ -155,6 +159,11 @@ class Service:
         self._stop_seconds = stop_seconds
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._watch = LoopWatch(parts.base.clock, parts.base.hooks)
+        #: The threads that ended before the service was stopped, by name.
+        self.ended: list[str] = []
+        #: Called when a thread ends before the service is stopped. `run` sets it, and then ends the process.
+        self.on_end: Callable[[], None] = lambda: None
         self._lag_measured_at = float("-inf")
         application = parts.application(
             what_is_stuck=parts.beats.what_is_stuck, what_is_not_ready=self.what_is_not_ready
@@ -214,23 +223,34 @@ class Service:
         self._start_thread(thread_name(loop, instance), partial(self._loop, loop, turn, instance))
 
     def _start_thread(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread = threading.Thread(target=partial(self._noticed, name, target), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
+    def _noticed(self, name: str, target: Callable[[], None]) -> None:
+        """Run a thread. If it ends before the service is stopped, the process ends too: it would do half of its work,
+        and nobody would see it."""
+        error = ""
+        try:
+            target()
+        except BaseException as raised:
+            error = type(raised).__name__
+        if not self._stopping.is_set():
+            self.ended.append(name)
+            log.critical("loop_ended", loop=name, error=error)
+            self.on_end()
+
     def _loop(self, loop: str, turn: Callable[[], float], instance: str = "") -> None:
-        """Call `turn` until the service stops. `turn` returns how many seconds to wait. An error is logged."""
+        """Call `turn` until the service stops. `turn` returns how many seconds to wait. No error ends the loop."""
         while not self._stopping.is_set():
             self.base.hooks.loop_turned(loop, instance)
             try:
                 seconds = turn()
-            except OrderflowError as error:
-                log.warning("loop_failed", loop=thread_name(loop, instance), error=str(error))
-                seconds = FAILED_SECONDS
             except Exception as error:
-                name = thread_name(loop, instance)
-                log.error("loop_broken", loop=name, error=type(error).__name__, where=place_of(error))
+                self._watch.failed(loop, instance, error)
                 seconds = FAILED_SECONDS
+            else:
+                self._watch.succeeded(loop, instance)
             if seconds:
                 self._stopping.wait(seconds)
 
@@ -261,12 +281,21 @@ class Service:
         """Return the answer of /ready: why this process should get no requests, or an empty text if it should."""
         if self._stopping.is_set():
             return "stopping"
+        if self.ended:
+            return f"ended: {', '.join(self.ended)}"
+        if failing := self._watch.what_fails(self._own_causes()):
+            return failing
         if self.parts.consumer is not None and not self.parts.consumer.has_assignment():
             return "no partitions were assigned to this consumer yet"
         try:
             return "" if self.base.store.schema_is_current() else "the store's schema is not this version's"
         except OrderflowError:
             return "the store does not answer"
+
+    def _own_causes(self) -> frozenset[Cause]:
+        """The causes that lie in this process. A SQLite file is its own too, with the disk that holds the file."""
+        own = {Cause.DISK_FULL, Cause.READ_ONLY} if self.base.store.is_sqlite else set()
+        return OWN_CAUSES | own
 
 
 # -- A process ---------------------------------------------------------------------------------------------------
@@ -275,7 +304,8 @@ class Service:
 def run(build: Callable[[], Service]) -> None:
     """Run a service until SIGTERM or SIGINT; a second signal ends the process at once.
 
-    Raises ConfigError, and StoreUnavailable if the store does not answer for START_SECONDS.
+    Raises ConfigError, and StoreUnavailable if the store does not answer for START_SECONDS. Raises LoopEnded if a loop
+    ended by itself, after stopping the others.
     """
     stopping = threading.Event()
 
@@ -290,12 +320,15 @@ def run(build: Callable[[], Service]) -> None:
     if service is None:
         return
     collect_less_often()
+    service.on_end = stopping.set
     service.start()
     settings = service.base.settings
     web = f"{settings.web.host}:{settings.web.port}"
     log.info("running", roles=sorted(service.parts.roles), shops=sorted(settings.shops), web=web)
     stopping.wait()
     service.stop()
+    if service.ended:
+        raise LoopEnded(f"a loop ended: {', '.join(service.ended)}")
     log.info("stopped")
 
 

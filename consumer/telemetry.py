@@ -56,25 +56,35 @@ def place_of(error: BaseException) -> str:
     return "".join(traceback.format_tb(error.__traceback__)[-3:])
 
 
-def configure_logging(line_logged: Callable[[str], None], stream: Any = None) -> None:
+def configure_logging(line_logged: Callable[[str], None], line_lost: Callable[[], None], stream: Any = None) -> None:
     """Write log lines to `stream`, by default standard output: coloured text on a terminal, else JSON.
 
-    `line_logged` is called with the level of each line.
+    `line_logged` is called with the level of each line. A line that cannot be written, because the disk is full or
+    because nobody reads the pipe any more, is lost: `line_lost` is called, and the caller goes on.
     """
 
     def count(_logger: object, level: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         line_logged(level)
         return event
 
-    _configure(structlog.PrintLoggerFactory(stream), is_terminal=(stream or sys.stdout).isatty(), more=[count])
+    _configure(
+        structlog.PrintLoggerFactory(stream),
+        is_terminal=(stream or sys.stdout).isatty(),
+        more=[count],
+        line_lost=line_lost,
+    )
 
 
 def log_to_standard_error() -> None:
     """Write log lines to standard error, because a command prints its result, such as JSON, on standard output."""
-    _configure(lambda *_: structlog.PrintLogger(sys.stderr), is_terminal=sys.stderr.isatty(), more=[])
+    _configure(
+        lambda *_: structlog.PrintLogger(sys.stderr), is_terminal=sys.stderr.isatty(), more=[], line_lost=lambda: None
+    )
 
 
-def _configure(factory: Callable[..., Any], *, is_terminal: bool, more: Sequence[Any]) -> None:
+def _configure(
+    factory: Callable[..., Any], *, is_terminal: bool, more: Sequence[Any], line_lost: Callable[[], None]
+) -> None:
     renderer: Any = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -84,8 +94,23 @@ def _configure(factory: Callable[..., Any], *, is_terminal: bool, more: Sequence
             renderer,
         ],
         logger_factory=factory,
+        wrapper_class=_never_raising(line_lost),
     )
     logging.getLogger("transitions").setLevel(logging.WARNING)  # its INFO lines make an event three times slower
     for name in ("httpx", "httpcore", "uvicorn", "kafka"):
         # Their lines contain addresses. Our own lines report failures.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _never_raising(line_lost: Callable[[], None]) -> type[Any]:
+    """Return a class of loggers that call `line_lost` where writing a line fails. An error in the log ends no loop."""
+
+    class NeverRaising(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc]  # made at run time
+        def _proxy_to_logger(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(*args, **kwargs)
+            except Exception:
+                line_lost()
+                return None
+
+    return NeverRaising

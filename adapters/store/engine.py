@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from psycopg.types.array import ListBinaryDumper
 
 from adapters.errors import ConfigError, StoreUnavailable
+from adapters.store.not_now import not_now
 
 #: How long a write waits while another process writes the SQLite file, for example a command of the CLI.
 BUSY_SECONDS: Final = 15
@@ -30,9 +31,6 @@ SILENT_SECONDS: Final = 20
 CONNECT_SECONDS: Final = 5
 #: The number of the advisory lock that lets one process migrate at a time. No other program may use this number.
 MIGRATION_LOCK: Final = 7_261_004_115
-#: SQLSTATE read_only_sql_transaction: the server is no longer the primary.
-READ_ONLY: Final = "25006"
-
 POSTGRESQL: Final = "postgresql+psycopg"
 
 
@@ -180,21 +178,15 @@ def _postgresql_settings(connection: Any, _record: object) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn errors after which a retry can succeed into StoreUnavailable: the database cannot be reached, is too slow,
-    found a deadlock, or is no longer the primary."""
+    """Turn errors of the database that `not_now` names into StoreUnavailable. Every other error is raised as it is: it
+    belongs to what the statement carries, so that it would be raised again and again."""
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
-        raise StoreUnavailable(_name(error)) from error
-    except sa.exc.DBAPIError as error:
-        if error.connection_invalidated or getattr(error.orig, "sqlstate", "") == READ_ONLY:
-            raise StoreUnavailable(_name(error)) from error
-        raise
-
-
-def _name(error: BaseException) -> str:
-    """Return the class name of an error, and not its text, which may quote data."""
-    return type(error.__cause__ or error).__name__
+    except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+        cause = not_now(error)
+        if cause is None:
+            raise
+        raise StoreUnavailable(type(error.__cause__ or error).__name__, cause) from error  # no text: it may quote data
 
 
 # -- The schema --------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ Examples:
 Exit codes:
   0  done
   1  a bad answer: no such order, a decision that is not possible, a difference found, an audit failed, or you said no
-  2  the configuration or the use is wrong, or the store does not answer
+  2  the configuration or the use is wrong, or the store does not answer, or a loop of `run` ended by itself
 """
 
 

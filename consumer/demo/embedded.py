@@ -56,7 +56,8 @@ def demo(
         settings = config.load(write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed))
         service = bootstrap.build(settings)
         log_file = stack.enter_context((folder / "orderflow.log").open("w"))
-        configure_logging(service.parts.recorder.line_logged, log_file)
+        recorder = service.parts.recorder
+        configure_logging(recorder.line_logged, recorder.line_lost, log_file)
         stack.callback(structlog.reset_defaults)  # before the file is closed: the caller may go on logging
         stack.callback(service.stop)
         service.start()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from adapters.errors import UnreadableReason
+from adapters.errors import Cause, UnreadableReason
 from adapters.remotes.http import CallOutcome
 from adapters.store.dead_letters import CALLBACK, NOT_APPLICABLE, POLL, SET_ASIDE, TOO_LARGE
 from consumer.hooks import CallbackResult
@@ -54,6 +54,7 @@ POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
 DEAD_LETTER_REASONS: Final = (*sorted(UnreadableReason), NOT_APPLICABLE, TOO_LARGE, SET_ASIDE)
+LOOPS: Final = ("consumer", "worker", "housekeeping", "poller")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -343,13 +344,24 @@ _ROWS: Final = (
     _gauge(
         "orderflow_loop_beat_timestamp_seconds",
         "When each loop last began a turn.",
-        {"loop": ("consumer", "worker", "housekeeping", "poller")},
+        {"loop": LOOPS},
+    ),
+    _gauge(
+        "orderflow_loop_failing",
+        "Threads of a loop whose turns have failed for a minute, by cause.",
+        {"loop": LOOPS, "cause": tuple(Cause)},
+        presets=lambda _: ((loop, cause) for loop in LOOPS for cause in Cause),
     ),
     _counter(
         "orderflow_log_messages_total",
         "Log lines.",
         {"level": LOG_LEVELS},
         presets=lambda _: ((level,) for level in LOG_LEVELS),
+    ),
+    _counter(
+        "orderflow_log_lines_lost_total",
+        "Log lines that could not be written: the disk is full, or nobody reads standard output. Normally 0.",
+        {},
     ),
     _stored(
         "orderflow_store_scrape_timestamp_seconds",

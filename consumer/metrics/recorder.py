@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
-from adapters.errors import OrderflowError, RemoteError
+from adapters.errors import Cause, OrderflowError, RemoteError
 from adapters.ports import Clock, Partition, Record
 from adapters.store.dead_letters import CALLBACK, POLL, DeadLetter
 from consumer.accounts import Account, AccountKey
@@ -174,9 +174,17 @@ class Recorder(Hooks):
     def loop_turned(self, loop: str, instance: str = "") -> None:
         self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set(self._clock.now().timestamp())
 
+    def loop_failing(self, loop: str, causes: Mapping[Cause, int]) -> None:
+        for cause in Cause:
+            self._gauge("orderflow_loop_failing", loop, cause).set(causes.get(cause, 0))
+
     def line_logged(self, level: str) -> None:
         """A line was logged at this level."""
         self._count("orderflow_log_messages_total", level)
+
+    def line_lost(self) -> None:
+        """A line of the log could not be written."""
+        self._count("orderflow_log_lines_lost_total")
 
     # -- Gauges whose values are read at each scrape -------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from consumer.hooks import HOOKS, Hooks, Several
 
@@ -31,3 +32,19 @@ def test_every_hook_is_passed_on_to_each_of_several_in_order(hook: str) -> None:
 
 def test_the_list_of_hooks_is_the_list_of_methods() -> None:
     assert set(HOOKS) == {name for name, _ in inspect.getmembers(Hooks, inspect.isfunction)}
+
+
+def test_a_hook_that_raises_keeps_no_other_from_its_call_and_no_loop_from_its_turn() -> None:
+    class Raises(Hooks):
+        def page_published(self, shop: str) -> None:
+            raise ZeroDivisionError
+
+    calls: list[tuple[str, str, tuple[Any, ...]]] = []
+    several = Several(Raises(), Heard("second", calls))
+    with capture_logs() as lines:
+        several.page_published("alpha")
+        several.page_published("beta")
+    assert [args for _, _, args in calls] == [("alpha",), ("beta",)]
+    assert [(line["event"], line["hook"], line["error"]) for line in lines] == [
+        ("hook_failed", "page_published", "ZeroDivisionError")
+    ]

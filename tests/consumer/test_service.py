@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 
 from adapters.engines.processes import free_port
-from adapters.errors import ConfigError, StoreUnavailable
+from adapters.errors import Cause, ConfigError, StoreUnavailable
 from adapters.store import cursors as cursor_rows
 from consumer import config
 from consumer.bootstrap import build, build_parts
@@ -19,9 +19,10 @@ from consumer.config import Settings
 from consumer.demo.settings import write_settings
 from consumer.hooks import Hooks
 from consumer.leases import RELAY, Leases, poll_lease
+from consumer.loop_watch import FAILING_SECONDS
 from consumer.service import BEAT_SECONDS, START_AGAIN_SECONDS, START_SECONDS, Beats, Service, built
 from consumer.worker import Worker
-from tests.support import LONG, StillClock
+from tests.support import LONG, StillClock, wait
 
 
 @pytest.fixture
@@ -117,6 +118,65 @@ def test_loops_that_do_not_end_are_waited_for_together(settings: Settings, hangs
     began = time.monotonic()
     service.stop()
     assert time.monotonic() - began < 20
+
+
+class Ends(Worker):
+    """A worker whose thread ends, as a bug of the interpreter or of a library may end it."""
+
+    def __init__(self) -> None:
+        pass
+
+    def turn(self) -> bool:
+        raise SystemExit(1)
+
+
+def test_a_loop_that_ends_takes_the_process_with_it(settings: Settings) -> None:
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"threads": 1})})
+    service = Service(replace(build_parts(settings), worker=Ends()))
+    ended = threading.Event()
+    service.on_end = ended.set
+    service.start()
+    assert ended.wait(LONG)
+    assert service.ended == ["worker:0"]
+    assert service.what_is_not_ready() == "ended: worker:0"
+    service.stop()
+
+
+class Fails(Worker):
+    """A worker whose turns fail, a minute apart."""
+
+    def __init__(self, clock: StillClock, error: Exception) -> None:
+        self.turns = 0
+        self._clock = clock
+        self._error = error
+
+    def turn(self) -> bool:
+        self.turns += 1
+        if self.turns < 3:
+            self._clock.advance(FAILING_SECONDS)
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "is_ready"),
+    [
+        (ZeroDivisionError(), "unexpected", False),
+        (StoreUnavailable("OperationalError", Cause.DISK_FULL), "disk_full", False),
+        (StoreUnavailable("OperationalError", Cause.CONNECTION), "connection", True),
+    ],
+)
+def test_a_loop_that_fails_for_a_minute_is_seen(
+    settings: Settings, error: Exception, cause: str, is_ready: bool
+) -> None:
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"threads": 1})})
+    clock = StillClock()
+    parts = build_parts(settings, clock=clock)
+    service = Service(replace(parts, worker=Fails(clock, error), consumer=None, housekeeping=None, pollers={}))
+    service.start()
+    labels = {"loop": "worker", "cause": cause}
+    wait(lambda: parts.recorder.registry.get_sample_value("orderflow_loop_failing", labels) == 1, cause)
+    assert service.what_is_not_ready() == ("" if is_ready else f"failing for 60 s: worker ({cause})")
+    service.stop()
 
 
 # -- Leases and probes --------------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ OWN = {
     "orderflow_poll_failures_total": ("counter", "shop reason"),
     "orderflow_callbacks_total": ("counter", "shop result"),
     "orderflow_build_info": ("info", "version python"),
+    "orderflow_log_lines_lost_total": ("counter", ""),
+    "orderflow_loop_failing": ("gauge", "loop cause"),
 }
 FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "tracking", "event_id", "path", "url"}
 FORBIDDEN |= {"exception", "error", "pod", "instance", "message"}

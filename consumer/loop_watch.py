@@ -1,0 +1,121 @@
+"""Notices loops that fail: one line when it begins, one while it lasts, one when it is over, and a metric.
+
+A loop whose turns fail goes on trying. So nothing of it may be seen from outside: its thread lives, and its beats are
+young. A loop that has failed for FAILING_SECONDS is an error, with a cause from a closed set (`adapters.errors.Cause`).
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from adapters.errors import Cause, OrderflowError, cause_of
+from adapters.ports import Clock
+from consumer.hooks import Hooks
+from consumer.telemetry import place_of
+
+log = structlog.get_logger("orderflow")
+
+#: A loop that fails for this time is reported as an error.
+FAILING_SECONDS: Final = 60.0
+#: A loop fails no longer after this time without a failed turn. It is longer than the turn in which a client of Kafka
+#: joins its group again, because such a turn succeeds between two that fail.
+QUIET_SECONDS: Final = 30.0
+#: How often a loop that goes on failing is reported again.
+AGAIN_SECONDS: Final = 600.0
+#: Causes that lie in this process or in what it was given, so that another process may do better.
+OWN_CAUSES: Final = frozenset({Cause.UNEXPECTED, Cause.CONFIG, Cause.LOGIN})
+
+
+@dataclass(slots=True)
+class _Failing:
+    """A time in which the turns of one thread fail. Instants are on the monotonic clock."""
+
+    began: float
+    last: float
+    cause: Cause
+    times: int = 0
+    told_at: float | None = None  # when it was last reported as an error; None: it is younger than FAILING_SECONDS
+    seen: set[tuple[Cause, str]] = field(default_factory=set)  # causes and kinds of errors that have a line
+
+
+class LoopWatch:
+    """Notices which loops fail. Any thread may call."""
+
+    def __init__(self, clock: Clock, hooks: Hooks) -> None:
+        self._clock = clock
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._threads: set[tuple[str, str]] = set()  # loop and instance of each thread that had a turn
+        self._failing: dict[tuple[str, str], _Failing] = {}
+
+    def succeeded(self, loop: str, instance: str = "") -> None:
+        """A turn ended without an error."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._threads.add((loop, instance))
+            found = self._failing.get((loop, instance))
+            if found is None or now - found.last < QUIET_SECONDS:
+                return
+            del self._failing[loop, instance]
+        if found.told_at is not None:
+            log.info("loop_recovered", loop=_name(loop, instance), times=found.times, seconds=_since(found, now))
+            self._tell(loop)
+
+    def failed(self, loop: str, instance: str, error: Exception) -> None:
+        """A turn raised this error. Logs it, if it is the first of its kind since the loop began to fail."""
+        now, cause = self._clock.monotonic(), cause_of(error)
+        kind = (cause, type(error).__name__)
+        with self._lock:
+            self._threads.add((loop, instance))
+            found = self._failing.setdefault((loop, instance), _Failing(now, now, cause))
+            found.last, found.times, found.cause = now, found.times + 1, cause
+            is_new = kind not in found.seen
+            found.seen.add(kind)
+            begins = found.told_at is None and now - found.began >= FAILING_SECONDS
+            goes_on = found.told_at is not None and now - found.told_at >= AGAIN_SECONDS
+            if begins or goes_on:
+                found.told_at = now
+        name = _name(loop, instance)
+        if is_new and isinstance(error, OrderflowError):
+            log.warning("loop_failed", loop=name, cause=cause, error=str(error))
+        elif is_new:
+            log.error("loop_broken", loop=name, error=type(error).__name__, where=place_of(error))
+        if begins or goes_on:
+            event = "loop_failing" if begins else "loop_still_failing"
+            log.error(event, loop=name, cause=cause, times=found.times, seconds=_since(found, now))
+            self._tell(loop)
+
+    def what_fails(self, own: Collection[Cause] = OWN_CAUSES) -> str:
+        """Return the loops of which every thread fails for a cause in `own`, in words; an empty text if none does.
+
+        If one thread of several fails, the others do its work, and the process stays useful.
+        """
+        with self._lock:
+            fail = {at: one.cause for at, one in self._failing.items() if one.told_at is not None}
+            found = [
+                (loop, fail[loop, instance])
+                for loop, instance in sorted(self._threads)
+                if fail.get((loop, instance)) in own
+                and all(fail.get(at) in own for at in self._threads if at[0] == loop)
+            ]
+        words = ", ".join(f"{loop} ({cause})" for loop, cause in dict.fromkeys(found))
+        return f"failing for {FAILING_SECONDS:.0f} s: {words}" if words else ""
+
+    def _tell(self, loop: str) -> None:
+        with self._lock:
+            causes = Counter(
+                one.cause for (of, _), one in self._failing.items() if of == loop and one.told_at is not None
+            )
+        self._hooks.loop_failing(loop, causes)
+
+
+def _name(loop: str, instance: str) -> str:
+    return f"{loop}:{instance}" if instance else loop
+
+
+def _since(found: _Failing, now: float) -> int:
+    return round(now - found.began)

@@ -1,0 +1,64 @@
+"""Real processes of which a part is sick: they end, or they go on, and both can be seen."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapters.engines.processes import free_port
+from consumer.demo.settings import write_settings
+from tests.support import wait
+
+
+@contextmanager
+def running(folder: Path, port: int, out: object) -> Iterator[subprocess.Popen[bytes]]:
+    """`orderflow run`, with both remotes refusing connections, and with `out` as its standard output."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    file = write_settings(folder, {"alpha": nowhere}, nowhere, port)
+    command = [str(Path(sys.executable).with_name("orderflow")), "run", "--config", str(file)]
+    process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE)  # type: ignore[call-overload]
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+
+
+def is_ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def lost_lines(port: int) -> float:
+    found = re.search(r"^orderflow_log_lines_lost_total (\S+)", httpx.get(f"http://127.0.0.1:{port}/metrics").text, re.M)
+    return float(found[1]) if found else -1
+
+
+@pytest.mark.parametrize("out", ["a full disk", "a pipe without a reader"])
+def test_a_process_whose_log_cannot_be_written_goes_on_and_counts(tmp_path: Path, out: str) -> None:
+    port = free_port()
+    if out == "a full disk":
+        stream = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, stream = os.pipe()
+        os.close(reader)
+    with running(tmp_path, port, stream) as process:
+        os.close(stream)
+        wait(lambda: is_ready(port), "the process is ready")
+        wait(lambda: lost_lines(port) >= 2, "lost lines are counted")
+        assert is_ready(port)
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        assert process.stderr
+        assert b"Traceback" not in process.stderr.read()
