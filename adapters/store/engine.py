@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.types.array import ListBinaryDumper
 
-from adapters.errors import ConfigError, StoreUnavailable
+from adapters.errors import Cause, ConfigError, StoreUnavailable
 from adapters.store.not_now import not_now
 
 #: How long a write waits while another process writes the SQLite file, for example a command of the CLI.
@@ -177,16 +177,20 @@ def _postgresql_settings(connection: Any, _record: object) -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*, reads: bool = False) -> Iterator[None]:
     """Turn errors of the database that `not_now` names into StoreUnavailable. Every other error is raised as it is: it
-    belongs to what the statement carries, so that it would be raised again and again."""
+    belongs to what the statement carries, so that it would be raised again and again.
+
+    `reads`: nothing is written, so every error of the database becomes StoreUnavailable.
+    """
     try:
         yield
     except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
         cause = not_now(error)
-        if cause is None:
+        if cause is None and not reads:
             raise
-        raise StoreUnavailable(type(error.__cause__ or error).__name__, cause) from error  # no text: it may quote data
+        name = type(error.__cause__ or error).__name__  # not its text, which may quote data
+        raise StoreUnavailable(name, cause or Cause.OTHER) from error
 
 
 # -- The schema --------------------------------------------------------------------------------------------------

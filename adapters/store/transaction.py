@@ -84,7 +84,7 @@ class Store:
     def reading(self) -> Iterator[sa.Connection]:
         """Give a connection for reads, whose statements all see the same moment. Raises StoreUnavailable."""
         with (
-            engine.translated(),
+            engine.translated(reads=True),
             self.engine.connect() as connection,
             connection.execution_options(**self._reading).begin(),
         ):

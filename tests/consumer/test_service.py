@@ -147,13 +147,13 @@ class Fails(Worker):
 
     def __init__(self, clock: StillClock, error: Exception) -> None:
         self.turns = 0
-        self._clock = clock
+        self._time = clock
         self._error = error
 
     def turn(self) -> bool:
         self.turns += 1
         if self.turns < 3:
-            self._clock.advance(FAILING_SECONDS)
+            self._time.advance(FAILING_SECONDS)
         raise self._error
 
 

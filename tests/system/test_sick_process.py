@@ -41,7 +41,8 @@ def is_ready(port: int) -> bool:
 
 
 def lost_lines(port: int) -> float:
-    found = re.search(r"^orderflow_log_lines_lost_total (\S+)", httpx.get(f"http://127.0.0.1:{port}/metrics").text, re.M)
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    found = re.search(r"^orderflow_log_lines_lost_total (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else -1
 
 
