@@ -226,18 +226,18 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     """The items of each parcel.
 
     Two reports with the same time and items are about one parcel: another number in the later report replaces the
-    earlier number. If one report names several numbers for the same time and items, these are several parcels. A parcel
-    without a time is recognised by its number and items.
+    earlier number. So it is for two reports without a time: an order that counts as sent too early would be shipped at
+    Mirakl. If one report names several numbers for the same time and items, these are several parcels. A number that
+    was reported without a time, and later with one, is one parcel.
     """
     with_items = [dispatch for dispatch in facts.dispatches if dispatch.items]
-    numbers: dict[tuple[int, tuple[tuple[str, int], ...], datetime], dict[datetime, set[str]]] = {}
-    for one in with_items:
-        if one.dated:
-            reports = numbers.setdefault((one.oms_id, one.items, one.at), {})
-            reports.setdefault(one.told_at, set()).add(one.tracking.number)
     dated = {(one.oms_id, one.items, one.tracking.number) for one in with_items if one.dated}
-    undated = {(one.oms_id, one.items, one.tracking.number) for one in with_items if not one.dated} - dated
-    parcels = [items for _, items, _ in undated]
+    numbers: dict[tuple[int, tuple[tuple[str, int], ...], datetime | None], dict[datetime, set[str]]] = {}
+    for one in with_items:
+        if one.dated or (one.oms_id, one.items, one.tracking.number) not in dated:
+            reports = numbers.setdefault((one.oms_id, one.items, one.at if one.dated else None), {})
+            reports.setdefault(one.told_at, set()).add(one.tracking.number)
+    parcels = []
     for (_, items, _), reports in numbers.items():
         parcels += [items] * max(len(together) for together in reports.values())
     return parcels

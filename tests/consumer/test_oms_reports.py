@@ -157,6 +157,29 @@ def test_a_parcel_under_another_number_does_not_count_twice(rig: Rig) -> None:
     assert "shipped" not in rig.effects()
 
 
+@pytest.mark.parametrize("date", [{}, {"dispatch_datetime": None}, {"dispatch_datetime": "2999-01-01 00:00:00"}])
+def test_a_parcel_without_a_time_under_another_number_ships_nothing_too_early(
+    rig: Rig, date: dict[str, object]
+) -> None:
+    rig.imported(quantity=2)
+    for number in ("T1", "T2"):
+        undated = {"tracking": number, "items": [{"external_ref": line_of(rig), "quantity": 1}]}
+        tell(rig, status=512, new_shipments=[undated | date])
+    assert rig.attention() == ["partly_sent"]
+    assert "shipped" not in rig.effects()
+    tell(rig, status=8)
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+    assert rig.row().facts.sent[0].number == "T2"
+
+
+def test_parcels_without_a_time_add_up_if_they_hold_other_items(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    for pieces in (1, 2):
+        parcels = [{"tracking": "T1", "items": [{"external_ref": line_of(rig), "quantity": pieces}]}]
+        tell(rig, status=512, new_shipments=parcels)
+    assert rig.state() == "dispatched"
+
+
 def test_two_numbers_in_one_report_are_two_parcels(rig: Rig) -> None:
     rig.imported(quantity=2)
     tell(rig, status=512, new_shipments=[parcel(line_of(rig), number) for number in ("T1", "T2")])

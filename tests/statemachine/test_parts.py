@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Cancellation, Dispatch, Facts, Handover, Line, Part, join
+from statemachine.facts import Cancellation, Dispatch, Facts, Handover, Line, Part, Tracking, join
 from statemachine.plan import plan
+from statemachine.readings import sent_quantity
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import LINES, answer, at, event, parcel, read, sent, settled, snapshot_event
@@ -146,3 +150,56 @@ def test_the_answer_that_comes_after_the_dispatch_takes_the_order_back_to_import
     before = known(shown, sent())
     assert state_of(before) is State.DISPATCHED
     assert state_of(join(before, answered.new_facts)) is State.IMPORTED
+
+
+# -- Parcels -------------------------------------------------------------------------------------------------------
+
+
+def reports_of(*times: int | None) -> st.SearchStrategy[list[tuple[int, set[str], int | None]]]:
+    """Reports: when each was told, which numbers it names, each for one piece of L1, and the time that it names."""
+    numbers = st.sets(st.sampled_from("ABC"), min_size=1)
+    return st.lists(st.tuples(st.integers(1, 5), numbers, st.sampled_from(times)), min_size=1, max_size=5)
+
+
+REPORTS = st.one_of(reports_of(None), reports_of(10, 20))
+
+
+def reported(told: int, numbers: set[str], when: int | None, *, told_at: int | None = None) -> Facts:
+    at_, told_at_ = at(told if when is None else when), at(told_at or told)
+    parcels = [Dispatch(1, at_, Tracking("DPD", one), (("L1", 1),), "", when is not None, told_at_) for one in numbers]
+    return Facts(dispatches=tuple(sorted(parcels)))
+
+
+@given(REPORTS, st.randoms())
+def test_parcels_of_several_reports_add_up_or_replace_each_other(
+    reports: list[tuple[int, set[str], int | None]], random: Random
+) -> None:
+    """In any order, no report takes a piece back, and nothing counts more often than it was reported."""
+    facts, counts = Facts(), [0]
+    for one in reports:
+        facts = join(facts, reported(*one))
+        counts.append(sent_quantity(facts, "L1"))
+    assert counts == sorted(counts)
+    together: dict[tuple[int, int | None], set[str]] = {}  # what two reports of one instant name is one report
+    for told, numbers, when in reports:
+        together.setdefault((told, when), set()).update(numbers)
+    sizes = [len(numbers) for numbers in together.values()]
+    assert max(sizes) <= counts[-1] <= sum(sizes)
+    shuffled = random.sample(reports, len(reports))
+    assert reduce(join, (reported(*one) for one in shuffled), Facts()) == facts
+
+
+@given(REPORTS, st.integers(0, 4))
+def test_a_report_that_comes_again_later_adds_nothing(
+    reports: list[tuple[int, set[str], int | None]], which: int
+) -> None:
+    facts = reduce(join, (reported(*one) for one in reports), Facts())
+    again = join(facts, reported(*reports[which % len(reports)], told_at=99))
+    assert sent_quantity(again, "L1") == sent_quantity(facts, "L1")
+
+
+@given(st.lists(st.sampled_from("ABC"), min_size=1, max_size=4), st.sampled_from([None, 10]))
+def test_reports_of_one_number_each_are_one_parcel(numbers: list[str], when: int | None) -> None:
+    """Each later number is a correction, also if it goes back to the first."""
+    facts = reduce(join, (reported(told, {one}, when) for told, one in enumerate(numbers, start=30)), Facts())
+    assert sent_quantity(facts, "L1") == 1
