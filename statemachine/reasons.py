@@ -436,6 +436,11 @@ class Attention:
         return cls(reason, f"{kind}#{round_} {more}".rstrip(), command=kind)
 
     @property
+    def round(self) -> int | None:
+        """The round in the detail of a reason about a call (`of_command`). None if the reason is about no call."""
+        return int(self.detail.partition("#")[2].split(" ")[0]) if self.command else None
+
+    @property
     def about(self) -> About:
         """Its row in the table; an empty one for a reason that only a newer version of orderflow knows."""
         return REASONS.get(self.reason, _NOT_KNOWN)

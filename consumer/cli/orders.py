@@ -294,9 +294,9 @@ def _settle(
         list[str] | None, typer.Option("--only", metavar="NAME", help="The attention reason; may be given again.")
     ] = None,
 ) -> dict[str, Any]:
-    """Mark attention reasons that inform as seen. Where several stand, --only names which.
+    """Mark attention reasons as seen, if their cure names `orders settle`. Where several stand, --only names which.
 
-    A reason that stops a call cannot be settled: `orders explain` says how it ends.
+    Any other reason ends as its cure says (`orders explain`).
 
     \b
     Examples:

@@ -57,11 +57,11 @@ def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], polic
     match one.reason:
         case Reason.RETRYING:
             found = _cause_of_trouble(one, facts)
-        case _ if one.command is not None:
+        case _ if one.command is not None and one.round is not None:
             # The detail names the next round: the last one ended without success.
-            found = _cause_of_call(one.command, int(one.detail.rpartition("#")[2]) - 1, facts, journal)
+            found = _cause_of_call(one.command, one.round - 1, facts, journal)
         case Reason.ALREADY_IN_OMS:
-            last = max(no.round for no in facts.rejections if no.kind == CommandKind.IMPORT)
+            last = max(one.round for one in facts.rejections if one.kind == CommandKind.IMPORT)
             found = _cause_of_call(CommandKind.IMPORT, last, facts, journal)
         case Reason.NO_EDGE:
             found = one.detail
@@ -82,14 +82,17 @@ def _cause_of_trouble(one: Attention, facts: Facts) -> str:
 
 
 def _cause_of_call(kind: CommandKind, round_: int, facts: Facts, journal: Sequence[JournalRow]) -> str:
-    """How the last round of a call ended: the operation, and the status and code of the remote's answer."""
+    """How the last round of a call ended: the operation, and the status and code of the remote's answer.
+
+    If the journal has no result of the call, only the operation.
+    """
     note = last_result(kind, round_, journal)
-    words = next((no.words for no in facts.rejections if (no.kind, no.round) == (kind, round_)), "")
+    words = next((one.words for one in facts.rejections if (one.kind, one.round) == (kind, round_)), "")
     if note.get("outcome") == NOT_SENT and note.get("code") in _NOT_ASKED:
         return f"orderflow did not call {kind.operation} ({kind}): {words}"
     if not note:
         return f"{kind.operation} ({kind})"
-    code = note.get("code") if str(note.get("code")) != "0" else ""  # KornitX's code of an error without one
+    code = note.get("code") if str(note.get("code")) != "0" else ""  # KornitX sends 0 if its error has no code
     answer = " ".join(str(one) for one in (note.get("status"), code) if one) or str(note.get("outcome", ""))
     times = f" in attempt {note['attempt']}" if note.get("attempt", 1) != 1 else ""
     return f"{kind.operation} ({kind}) ended with {answer or note.get('result', '')}{times}"

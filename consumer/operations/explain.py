@@ -15,6 +15,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.causes import AttentionReason, attention_reasons, last_result
+from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.facts import DEBIT, DecisionKind, Facts
@@ -30,7 +31,7 @@ from statemachine.readings import (
     mirakl_state,
     unsent_parts,
 )
-from statemachine.reasons import EndsBy, Reason
+from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.table import TABLE
 
@@ -63,6 +64,8 @@ _PROOFS: Final = {
     CommandKind.CONFIRM: "the shipment",
     CommandKind.TRACK: "the tracking",
 }
+#: Reasons for which the OMS does not make the order until somebody decides there.
+_STOPS_IN_OMS: Final = (Reason.HELD_IN_OMS, Reason.OMS_QUERY, Reason.OMS_ON_HOLD)
 _DEBITS: Final = "Mirakl, which debits the customer; neither orderflow nor the seller can speed that up"
 
 
@@ -133,10 +136,11 @@ def _waits_for(
     policy: Policy,
     now: datetime,
 ) -> str:
-    blocking = [one for one in order.attention if len(one.about.holds) == len(CommandKind)]
-    if blocking:
-        return "; ".join(f"a person: {one.about.meaning}" for one in blocking) + _oms_goes_on(order)
     live = [command for command in commands if command.state.is_live]
+    stops = [who_ends(one) for one in stopping(order)]
+    if stops and not any(command.state is CommandState.OPEN for command in live):
+        under_way = [_under_way(command) for command in live]
+        return "; ".join([*stops, *under_way]) + _oms_goes_on(order)
     if live:  # the oldest goes first, the others wait for it
         first, *later = live
         then = f"; then {', '.join(command.kind for command in later)}" if later else ""
@@ -145,13 +149,13 @@ def _waits_for(
     if snapshot is not None and snapshot.created_at < policy.not_before and not order.state.is_final:
         return f"nothing: it is older than the shop's not_before ({_when(policy.not_before, now)}), so no call is made"
     final = "a person (see attention); for Mirakl it is final" if order.attention else "nothing: it is final"
-    return _blocked(order) or _proof(order.facts, now) or _outside(order, policy) or final
+    return _proof(order.facts, now) or _outside(order, policy) or final
 
 
 def _to_call(command: CommandRow, failure: str, shop: ShopRow | None, now: datetime) -> str:
     """What has to happen before the call of a live command is made, or answered."""
     if command.state is CommandState.LEASED:
-        return f"the answer to {command.kind}, which is under way (attempt {command.attempts})"
+        return _under_way(command)
     if shop is None or not shop.effects:
         return f"a person: the effects of this shop are off, so {command.kind} is due and not sent"
     if command.kind.group in shop.paused:
@@ -161,6 +165,10 @@ def _to_call(command: CommandRow, failure: str, shop: ShopRow | None, now: datet
         next_try, end = _when(command.next_at, now), _when(command.give_up_at, now)
         return f"the next try of {command.kind} at {next_try}{last}; gives up at {end}"
     return f"a worker: {command.kind} is due since {_when(command.next_at, now)}"
+
+
+def _under_way(command: CommandRow) -> str:
+    return f"the answer to {command.kind}, which is under way (attempt {command.attempts})"
 
 
 def _last_failure(command: CommandRow, journal: Sequence[JournalRow]) -> str:
@@ -180,19 +188,11 @@ def _outside(order: OrderRow, policy: Policy) -> str:
         State.ACCEPTED: "a read that shows the acceptance",
         State.AWAITING_PAYMENT: _DEBITS,
         State.SHIPPING: _shipping(facts),
-        State.IMPORTED: _imported(facts),
+        State.IMPORTED: _imported(order),
         State.DISPATCHED: _dispatched(facts),
         State.SHIPPED: "nothing: Mirakl shows it shipped",
     }
     return by_state.get(order.state, "")
-
-
-def _blocked(order: OrderRow) -> str:
-    """The attention reasons that stop a call, or that a retry ends. Empty if there is none."""
-    stopping = [one for one in order.attention if one.about.holds or one.about.ends_by is EndsBy.RETRY]
-    return "; ".join(
-        f"a person: {one.about.meaning}" + (f" ({one.command})" if one.command else "") for one in stopping
-    )
 
 
 def _oms_goes_on(order: OrderRow) -> str:
@@ -232,7 +232,7 @@ def _new(facts: Facts) -> str:
 
 def _waiting_acceptance(facts: Facts, policy: Policy) -> str:
     if facts.snapshot is not None and not facts.snapshot.lines:
-        return "its lines, which Mirakl does not show"
+        return "a read that shows its lines, which Mirakl does not show"
     return "a worker" if acceptance(facts, policy) else "a person: accept or refuse it"
 
 
@@ -241,11 +241,15 @@ def _shipping(facts: Facts) -> str:
     if snapshot is not None and not snapshot.has_address:
         return "an address: Mirakl shows SHIPPING without one, and the order is read again"
     if snapshot is not None and not snapshot.owed_lines:
-        return "a person: Mirakl shows SHIPPING without any open line"
+        return "a read that shows it canceled, or a line to send: Mirakl shows SHIPPING without any open line"
     return "a worker"
 
 
-def _imported(facts: Facts) -> str:
+def _imported(order: OrderRow) -> str:
+    facts = order.facts
+    stopped = [one.about.meaning for one in order.attention if one.reason in _STOPS_IN_OMS]
+    if stopped:
+        return f"a person in the OMS: {'; '.join(stopped)}"
     open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
     unsent = [line.id for line in open_lines if not is_sent(facts, line)]
     if facts.dispatches and unsent:
@@ -264,13 +268,15 @@ def _dispatched(facts: Facts) -> str:
 
 
 def _happens_next(order: OrderRow, policy: Policy) -> str:
-    blocking = {one.reason for one in order.attention if len(one.about.holds) == len(CommandKind)}
-    if blocking:
-        return f"nothing is sent until {'an upgrade' if Reason.NO_EDGE in blocking else 'a person lets it go on'}"
+    stops = what_follows(order, policy)
+    if any(one.reason == Reason.NO_EDGE for one in order.attention):
+        return "; ".join(stops)
+    calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
+    if calls or stops:
+        return "; ".join([*calls, *stops])
     if order.state is State.DISPATCHED and unsent_parts(order.facts):
         return "Mirakl is notified as soon as the rest is sent"
-    calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
-    return "; ".join(calls) or _NEXT[order.state]
+    return _NEXT[order.state]
 
 
 def _by_call(command: Command, order: OrderRow) -> str:

@@ -75,8 +75,8 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
     """Apply a decision. Returns the order as it is after that.
 
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
-    Raises NotPossible for a decision that would change nothing, and for one that does not name its reason or its call
-    although there are several.
+    Raises NotPossible if nothing would change, if `act.why` is blank, or if several attention reasons (settle) or
+    several calls (handled) are possible and `act.only` or `act.call` names none.
     """
     if order.shop not in shops:
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")

@@ -17,7 +17,7 @@ from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts
+from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Line, OmsStatus, Withdrawn
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
@@ -89,7 +89,34 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
         lambda d: d.shows("SHIPPING", has_address=False),
         "an address: Mirakl shows SHIPPING without one, and the order is read again",
     ),
-    ("no line", lambda d: d.shows("SHIPPING", lines=()), "a person: Mirakl shows SHIPPING without any open line"),
+    (
+        "no line",
+        lambda d: d.shows("SHIPPING", lines=()),
+        "a read that shows it canceled, or a line to send: Mirakl shows SHIPPING without any open line",
+    ),
+    (
+        "no line to accept",
+        lambda d: d.shows("WAITING_ACCEPTANCE", lines=()),
+        "a read that shows its lines, which Mirakl does not show",
+    ),
+    (
+        "an unknown state",
+        lambda d: d.shows("ON_THE_MOON"),
+        "a read of Mirakl that shows a state which this version knows",
+    ),
+    (
+        "somebody else ships it",
+        lambda d: d.apply(snapshot_event(replace(read("SHIPPING"), can_ship=False))),
+        "a read of Mirakl that shows that the shop ships the order",
+    ),
+    (
+        "a question of the OMS",
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(spoke(), event(Trigger.OMS_EVENT, "asks", Facts(statuses=(OmsStatus(1, StillClock().now(), 32),)))),
+        ),
+        "a person in the OMS: the OMS has a question about the order (status 32), and does not make it until then",
+    ),
     (
         "import refused",
         lambda d: (d.shows("SHIPPING"), d.work()),  # no bytes of the order are stored here
@@ -228,18 +255,35 @@ def test_what_happens_next_names_the_refusal_of_a_person(desk: Desk) -> None:
     assert desk.explain().happens_next == "OR21 refuses every line, and a read shows it refused"
 
 
-def test_nothing_is_sent_for_a_held_order(desk: Desk) -> None:
+def test_a_held_order_goes_on_after_its_release(desk: Desk) -> None:
     desk.shows("SHIPPING")
     desk.apply(decided(DecisionKind.HOLD))
-    assert desk.explain().happens_next == "nothing is sent until a person lets it go on"
+    assert desk.explain().happens_next == "after `orders release`: POST /order brings the order to the OMS"
+
+
+def test_a_reason_that_holds_only_the_import_says_what_lets_it_go(desk: Desk) -> None:
+    desk.shows("SHIPPING", lines=(Line("L1", "", "MUG", 2, Withdrawn.PART),))
+    assert desk.explain().happens_next == "after `orders release`: POST /order brings the order to the OMS"
+    desk.apply(snapshot_event(replace(read("SHIPPING", began=NOON + 1, updated=NOON + 1), can_ship=False)))
+    assert desk.explain().happens_next == (
+        "no POST /order until a read of Mirakl that shows that the shop ships the order"
+    )
+
+
+def test_a_refused_call_says_what_makes_it_again(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.work()  # no bytes of the order are stored here
+    assert desk.explain().happens_next == (
+        "POST /order (import_order) is not made again until `orders retry`, or until Mirakl changes the order"
+    )
 
 
 def test_an_order_without_an_edge_waits_for_an_upgrade(desk: Desk) -> None:
     desk.shows("SHIPPED")
     lost = replace(desk.row, attention=(StandingAttention(Reason.NO_EDGE, "shipped->new", since=desk.clock.now()),))
     found = explain(lost, [], [], shop=None, policy=desk.policy, now=desk.clock.now())
-    assert found.waits_for == "a person: the facts want a state that no row of the table leads to"
-    assert found.happens_next == "nothing is sent until an upgrade"
+    assert found.waits_for == "an upgrade: the facts want a state that no row of the table leads to"
+    assert found.happens_next == "no call until an upgrade"
 
 
 def test_every_life_can_be_explained_and_verified(desk: Desk) -> None:

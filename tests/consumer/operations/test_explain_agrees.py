@@ -15,15 +15,28 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
 from adapters.store.orders import OrderRow
+from consumer.operations.calls import what_it_does
 from consumer.operations.explain import Explanation, explain
-from statemachine.commands import CommandKind, Policy
+from statemachine.commands import Command, CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Decision, DecisionKind, Facts, GiveUp, Rejection, Trouble
+from statemachine.facts import (
+    Cancellation,
+    Decision,
+    DecisionKind,
+    Facts,
+    GiveUp,
+    Part,
+    Rejection,
+    Trouble,
+    Withdrawn,
+    join,
+)
 from statemachine.plan import plan
-from statemachine.reasons import EndsBy
+from statemachine.reasons import EndsBy, Reason
+from statemachine.states import State
 from statemachine.waits import WaitsFor, waits_for
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import at, event, lives, parcel
+from tests.statemachine.lives import LINES, at, event, lives, parcel, read, snapshot_event
 
 LIVES = tuple(lives())
 POLICIES = (
@@ -46,6 +59,21 @@ DECISIONS = (
     decided(DecisionKind.ACCEPT, "L2"),
     decided(DecisionKind.REFUSE),
     parcel("L1", 2),
+    *(
+        snapshot_event(read("SHIPPING", updated=n, began=n, lines=lines))
+        for n, lines in enumerate(
+            (
+                (replace(LINES[0], withdrawn=Withdrawn.PART), LINES[1]),
+                (replace(LINES[0], quantity=None), LINES[1]),
+                (replace(LINES[0], state="LOST"), LINES[1]),
+                tuple(replace(line, state="REFUNDED") for line in LINES),
+            ),
+            start=1000,
+        )
+    ),
+    snapshot_event(replace(read("SHIPPING", updated=1010, began=1010), can_ship=False)),
+    snapshot_event(read("ON_THE_MOON", updated=1011, began=1011)),
+    event(Trigger.OMS_EVENT, "canceled", Facts(parts=(Part(1),), cancellations=(Cancellation(1),))),
 )
 ENDS = ("rejected", "given up", "failing", "")
 
@@ -87,6 +115,18 @@ def explained(desk: Desk, row: OrderRow, policy: Policy) -> Explanation:
     )
 
 
+def released(facts: Facts, policy: Policy) -> tuple[Command, ...]:
+    """The calls that are due after a person has released and settled what holds a call. None if that is not enough."""
+    holds = [one for one in plan(facts, policy).attention if one.about.holds]
+    if any(one.about.ends_by not in (EndsBy.RELEASE, EndsBy.SETTLE) for one in holds):
+        return ()
+    tokens = tuple(one.token for one in holds)
+    decisions = tuple(
+        Decision(at(99), kind, "ana", "x", tokens) for kind in (DecisionKind.RELEASE, DecisionKind.SETTLE)
+    )
+    return plan(join(facts, Facts(decisions=decisions)), policy).due
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
 @given(data=st.data())
 def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk, data: Any) -> None:
@@ -105,7 +145,15 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
     unread = {no.kind for no in row.facts.rejections if row.facts.snapshot and no.at >= row.facts.snapshot.read_at}
     text = f"{found.waits_for}; {found.happens_next}"
     named = {kind for kind, name in NAMES.items() if name.search(text)}
-    assert due <= named <= due | obstacles | unread, text
+    held = frozenset[CommandKind]().union(*(one.about.holds for one in wanted.attention))
+    assert due <= named <= due | obstacles | unread | held, text
+    for_a_person = [one for one in wanted.attention if one.about.ends_by not in (EndsBy.FACT, EndsBy.UPGRADE)]
+    asks = any(one.reason is Reason.NEEDS_DECISION for one in wanted.attention)
+    assert ("a person:" in found.waits_for) <= bool(for_a_person or asks), text
+    is_lost = any(one.reason is Reason.NO_EDGE for one in row.attention)
+    let_go = () if is_lost else released(row.facts, policy)
+    for command in {one.key: one for one in let_go}.values():
+        assert what_it_does(command.kind, command.carries, row.facts) in found.happens_next, "what a release lets go"
     assert [(one.reason, one.detail) for one in found.attention] == [(one.reason, one.detail) for one in row.attention]
     assert {one.token for one in wanted.attention} <= {one.token for one in row.attention}
     for one, standing in zip(found.attention, row.attention, strict=True):
@@ -117,6 +165,13 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
             assert NAMES[standing.command].search(one.cause), "the call that ended without success"
     moves = waits_for(row.facts, policy, wanted)
     assert ("a worker" in found.waits_for) <= (WaitsFor.CALL in moves), text
-    assert ("a person" in found.waits_for) <= bool(wanted.attention), text
-    if not due and any(one.about.holds or one.about.ends_by is EndsBy.RETRY for one in wanted.attention):
-        assert "a person" in found.waits_for or "a read" in found.waits_for, text
+    everything = frozenset(CommandKind)
+    stops = [
+        one
+        for one in wanted.attention
+        if one.about.holds == everything
+        or one.about.ends_by is EndsBy.RETRY
+        or (CommandKind.IMPORT in one.about.holds and row.state is State.SHIPPING)
+    ]
+    if not due and stops:
+        assert re.search("a person|a read|an upgrade", found.waits_for), text
