@@ -48,11 +48,12 @@ from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.relay import Relay
 from consumer.retry import Backoff
-from consumer.secrets import ShopSecrets, kafka_options, shop_secrets, store_password
-from consumer.service import Base, Beats, MakeApplication, Parts, Service, WorkSignal
+from consumer.secrets import ShopSecrets, check_callback_secrets, kafka_options, shop_secrets, store_password
+from consumer.service import Base, Beats, Parts, Probe, Service, WorkSignal
 from consumer.telemetry import LogHooks, configure_logging
-from consumer.web.app import application
-from consumer.web.callbacks import CallbackEndpoint
+from consumer.web.app import application, callback_routes, watch_routes
+from consumer.web.callbacks import CallbackEndpoint, Intake
+from consumer.web.server import WebServer
 from consumer.worker import Shop, Worker, oms_account
 from statemachine.commands import Policy
 from statemachine.events import Trigger
@@ -101,6 +102,7 @@ def build_parts(
     hooks = Several(recorder, LogHooks(), beats, work, hooks)
     configure_logging(recorder.line_logged, recorder.line_lost)
     secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
+    check_callback_secrets(secrets)
     with ExitStack() as closing:
         # Lock the SQLite file before the schema is migrated. Two processes on one file would poll Mirakl twice as often
         # as Mirakl allows.
@@ -127,7 +129,7 @@ def build_parts(
             worker=worker,
             housekeeping=new_housekeeping(base) if "worker" in roles else None,
             pollers=_scheduled_pollers(base, secrets, closing) if "poller" in roles else {},
-            application=new_application(base, recorder, secrets if "web" in roles else {}),
+            servers=partial(new_servers, base, recorder, secrets if "web" in roles else {}),
             closing=closing,
         )
         _watch(parts)
@@ -424,16 +426,24 @@ def _watch(parts: Parts) -> None:
     recorder.registry.register(StoredGauges(base.store, base.clock, budgets))
 
 
-def new_application(base: Base, recorder: Recorder, secrets: Mapping[str, ShopSecrets]) -> MakeApplication:
-    """Return a function that makes the web application; its arguments are the probes.
+def new_servers(
+    base: Base,
+    recorder: Recorder,
+    secrets: Mapping[str, ShopSecrets],
+    *,
+    what_is_stuck: Probe,
+    what_is_not_ready: Probe,
+) -> list[WebServer]:
+    """Make the web servers of a process: one for metrics and probes, and one for callbacks if [intake] has a port.
 
-    The application takes callbacks of the shops that have a callback secret.
+    Callbacks are taken of the shops that have a callback secret in `secrets`. Raises ConfigError if the certificate of
+    [intake] cannot be used.
     """
     endpoints = {
         name: CallbackEndpoint(
             name,
             base.settings.shops[name].oms.company_ref_id,
-            one.callback_secret,
+            one.callback_secrets,
             writer=base.log,
             topic=base.settings.topics.oms_events,
             shops=config.shop_ids(base.settings),
@@ -442,6 +452,14 @@ def new_application(base: Base, recorder: Recorder, secrets: Mapping[str, ShopSe
             clock=base.clock,
         )
         for name, one in secrets.items()
-        if one.callback_secret is not None
+        if one.callback_secrets is not None
     }
-    return partial(application, endpoints=endpoints, registry=recorder.registry, hooks=base.hooks)
+    web, intake = base.settings.web, base.settings.intake
+    watch = watch_routes(registry=recorder.registry, what_is_stuck=what_is_stuck, what_is_not_ready=what_is_not_ready)
+    callbacks = callback_routes(Intake(endpoints, base.hooks))
+    if intake.port is None:
+        return [WebServer("web", application([*watch, *callbacks]), web.host, web.port)]
+    servers = [WebServer("web", application(watch), web.host, web.port)]
+    if endpoints:
+        servers.append(WebServer("intake", application(callbacks), intake.host, intake.port, certificate=intake.files))
+    return servers

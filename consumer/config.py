@@ -29,6 +29,7 @@ from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from consumer.config_shops import OmsTable, ShopTable
 from consumer.config_types import Database, Seconds, Table
+from consumer.config_web import IntakeTable, WebTable
 from statemachine.commands import Policy
 
 ENV_PREFIX: Final = "ORDERFLOW_"
@@ -126,11 +127,6 @@ class TopicsTable(Table):
     dead_letters: str = "orderflow.dead-letters"
 
 
-class WebTable(Table):
-    host: str = "127.0.0.1"
-    port: int = Field(default=9464, ge=0, le=65535)
-
-
 class WorkerTable(Table):
     threads: int = Field(default=8, ge=1, le=64)
     #: How long Mirakl may take to show a change that it confirmed with 204. A read that begins later has to show it.
@@ -158,6 +154,7 @@ class Settings(BaseSettings):
     kafka: KafkaTable = KafkaTable()
     topics: TopicsTable = TopicsTable()
     web: WebTable = WebTable()
+    intake: IntakeTable = IntakeTable()
     worker: WorkerTable = WorkerTable()
     leases: LeasesTable = LeasesTable()
     oms: OmsTable = OmsTable()

@@ -65,6 +65,8 @@ class CallbackResult(StrEnum):
     UNREADABLE = "unreadable"
     TOO_LARGE = "too_large"
     LOG_UNAVAILABLE = "log_unavailable"
+    TOO_SLOW = "too_slow"  # the body did not arrive in time
+    BUSY = "busy"  # too many callbacks are under way
     UNVERIFIABLE = "no_secret"  # the file of the secret cannot be read
     UNKNOWN_SHOP = "unknown_shop"  # not in the configuration, or without callback_secret_file
 

@@ -4,10 +4,10 @@ Kubernetes replaces a mounted secret while the process runs. So this module retu
 text. The function is called for each use.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from adapters.errors import ConfigError
 from consumer.config import KafkaOption, Settings
@@ -15,6 +15,12 @@ from consumer.config_shops import ShopTable
 
 #: Returns the secret that its file contains now. Raises ConfigError if there is no usable one.
 Secret = Callable[[], str]
+#: Returns the secrets of a file that may hold several, all of them valid.
+Secrets = Callable[[], tuple[str, ...]]
+
+#: The fewest characters of a secret that signs callbacks. Anybody who has seen one callback can guess a shorter one.
+SHORTEST_CALLBACK_SECRET: Final = 16
+MAX_CALLBACK_SECRETS: Final = 2
 
 
 def secret(key: str, path: Path) -> Secret:
@@ -24,6 +30,20 @@ def secret(key: str, path: Path) -> Secret:
     or empty later, the returned function returns the last secret. If it then has more than one line, the function
     raises ConfigError.
     """
+    text = _watched(key, path)
+
+    def read() -> str:
+        value = text()
+        if not value.isprintable():
+            raise ConfigError(f"{key}: {path} holds more than one line, or bytes that are not text")
+        return value
+
+    read()
+    return read
+
+
+def _watched(key: str, path: Path) -> Callable[[], str]:
+    """Return a function that returns the text of a file, read again when the file changes."""
     version: tuple[int, ...] = ()
     value = ""
 
@@ -41,12 +61,42 @@ def secret(key: str, path: Path) -> Secret:
                 raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
         if not value:
             raise ConfigError(f"{key}: {path} is empty")
-        if not value.isprintable():
-            raise ConfigError(f"{key}: {path} holds more than one line, or bytes that are not text")
         return value
+
+    return read
+
+
+def callback_secrets(key: str, path: Path) -> Secrets:
+    """Return a function that returns the secrets in a file, one a line. `key`: the setting that names the file.
+
+    While a secret is replaced at the OMS, the file holds the old and the new one. Raises ConfigError if the file is
+    missing, empty or not text, or holds a secret that is too short to be safe, or too many. If it is missing or empty
+    later, the returned function returns the last secrets. If it is unusable in another way, the function raises.
+    """
+    text = _watched(key, path)
+
+    def read() -> tuple[str, ...]:
+        found = tuple(line.strip() for line in text().splitlines() if line.strip())
+        if len(found) > MAX_CALLBACK_SECRETS:
+            raise ConfigError(f"{key}: {path} holds more than {MAX_CALLBACK_SECRETS} secrets")
+        if any(not one.isprintable() for one in found):
+            raise ConfigError(f"{key}: {path} holds bytes that are not text")
+        if any(len(one) < SHORTEST_CALLBACK_SECRET for one in found):
+            raise ConfigError(f"{key}: {path} holds a secret of less than {SHORTEST_CALLBACK_SECRET} characters")
+        return found
 
     read()
     return read
+
+
+def check_callback_secrets(secrets: Mapping[str, "ShopSecrets"]) -> None:
+    """Raise ConfigError if two shops have a callback secret in common: one shop's sender could report for the other."""
+    owners: dict[str, str] = {}
+    for shop, one in secrets.items():
+        for text in one.callback_secrets() if one.callback_secrets else ():
+            other = owners.setdefault(text, shop)
+            if other != shop:
+                raise ConfigError(f"shops.{shop}.oms.callback_secret_file: holds the secret of shops.{other}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +105,7 @@ class ShopSecrets:
 
     mirakl_key: Secret
     oms_key: Secret
-    callback_secret: Secret | None
+    callback_secrets: Secrets | None
 
 
 def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
@@ -64,7 +114,7 @@ def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
     return ShopSecrets(
         secret(f"shops.{name}.api_key_file", shop.api_key_file),
         secret(f"shops.{name}.oms.api_key_file", shop.oms.api_key_file),
-        secret(f"shops.{name}.oms.callback_secret_file", callback) if callback else None,
+        callback_secrets(f"shops.{name}.oms.callback_secret_file", callback) if callback else None,
     )
 
 

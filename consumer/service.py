@@ -5,20 +5,19 @@ bootstrap.py builds the parts.
 
 import gc
 import os
+import resource
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
-import uvicorn
 
-from adapters.errors import Cause, ConfigError, OrderflowError, StoreUnavailable
+from adapters.errors import Cause, OrderflowError, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
@@ -32,6 +31,7 @@ from consumer.loop import Consumer
 from consumer.loop_watch import OWN_CAUSES, LoopWatch
 from consumer.metrics.recorder import Recorder
 from consumer.poll_schedule import ScheduledPoller
+from consumer.web.server import WebServer
 from consumer.worker import Worker
 from statemachine.commands import Policy
 
@@ -44,6 +44,9 @@ STOP_SECONDS: Final = 17.0
 #: The web server may take what the loops left of STOP_SECONDS, and at least this time. A stop takes 20 s in all. The
 #: other 2 s are for giving leases back and closing the clients.
 WEB_STOP_SECONDS: Final = 1.0
+#: This long after it was asked to stop, a process ends, whatever hangs: a client that does not close, or a call.
+END_SECONDS: Final = 20.0
+END_TELLING_SECONDS: Final = 0.5
 #: How long an idle consumer or worker waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
 #: How long a loop waits after an error.
@@ -112,10 +115,10 @@ class LoopEnded(OrderflowError):
     """A loop of the process ended before the process was asked to stop. The text names the loop."""
 
 
-class MakeApplication(Protocol):
-    """Makes the web application, an ASGI app, with these probes."""
+class MakeServers(Protocol):
+    """Makes the web servers of the process, with these probes."""
 
-    def __call__(self, *, what_is_stuck: Probe, what_is_not_ready: Probe) -> Any: ...
+    def __call__(self, *, what_is_stuck: Probe, what_is_not_ready: Probe) -> Sequence[WebServer]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,7 @@ class Parts:
     worker: Worker | None
     housekeeping: Housekeeping | None
     pollers: Mapping[str, ScheduledPoller]
-    application: MakeApplication
+    servers: MakeServers
     #: Closes clients, log, store and the lock of the SQLite file, in this order.
     closing: ExitStack
 
@@ -165,15 +168,12 @@ class Service:
         #: Called when a thread ends before the service is stopped. `run` sets it, and then ends the process.
         self.on_end: Callable[[], None] = lambda: None
         self._lag_measured_at = float("-inf")
-        application = parts.application(
-            what_is_stuck=parts.beats.what_is_stuck, what_is_not_ready=self.what_is_not_ready
-        )
-        self._web = uvicorn.Server(uvicorn.Config(application, log_config=None, access_log=False, lifespan="off"))
+        self._servers = parts.servers(what_is_stuck=parts.beats.what_is_stuck, what_is_not_ready=self.what_is_not_ready)
 
     # -- Start and stop ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start every loop in a thread of its own, and return. Raises ConfigError if the port cannot be opened."""
+        """Start every loop in a thread of its own, and return. Raises ConfigError if a port cannot be opened."""
         parts = self.parts
         self._serve()  # first, so that no remote is called before callbacks are taken and metrics are served
         if parts.consumer is not None:
@@ -194,11 +194,14 @@ class Service:
         self._stopping.set()
         self.parts.work.wake_all()
         ends_at = time.monotonic() + self._stop_seconds
-        for thread in [one for one in self._threads if one.name != "web"]:
+        names = {server.name for server in self._servers}
+        for thread in [one for one in self._threads if one.name not in names]:
             thread.join(max(0.0, ends_at - time.monotonic()))
-        self._web.should_exit = True
-        for thread in [one for one in self._threads if one.name == "web"]:
-            thread.join(max(WEB_STOP_SECONDS, ends_at - time.monotonic()))
+        for server in self._servers:
+            server.stop()
+        web_ends_at = max(time.monotonic() + WEB_STOP_SECONDS, ends_at)
+        for thread in [one for one in self._threads if one.name in names]:
+            thread.join(max(0.0, web_ends_at - time.monotonic()))
         unfinished = [thread.name for thread in self._threads if thread.is_alive()]
         if unfinished:  # they end with the process; other workers take their commands when the commands' leases end
             log.warning("unfinished", loops=unfinished)
@@ -209,13 +212,11 @@ class Service:
         self.parts.closing.close()
 
     def _serve(self) -> None:
-        host, port = self.base.settings.web.host, self.base.settings.web.port
-        try:
-            listening = socket.create_server((host, port))
-        except OSError as error:
-            raise ConfigError(f"web: cannot listen on {host}:{port} ({error.strerror})") from error
-        self.parts.closing.callback(listening.close)
-        self._start_thread("web", lambda: self._web.run(sockets=[listening]))
+        for server in self._servers:
+            server.listen()
+            self.parts.closing.callback(server.close)
+        for server in self._servers:
+            self._start_thread(server.name, server.run)
 
     # -- Loops ---------------------------------------------------------------------------------------------------
 
@@ -301,11 +302,12 @@ class Service:
 # -- A process ---------------------------------------------------------------------------------------------------
 
 
-def run(build: Callable[[], Service]) -> None:
+def run(build: Callable[[], Service], *, end_seconds: float = END_SECONDS) -> None:
     """Run a service until SIGTERM or SIGINT; a second signal ends the process at once.
 
-    Raises ConfigError, and StoreUnavailable if the store does not answer for START_SECONDS. Raises LoopEnded if a loop
-    ended by itself, after stopping the others.
+    `end_seconds` after a stop has begun the process ends, whatever still hangs. Raises ConfigError, and
+    StoreUnavailable if the store does not answer for START_SECONDS. Raises LoopEnded if a loop ended by itself, after
+    stopping the others.
     """
     stopping = threading.Event()
 
@@ -313,9 +315,11 @@ def run(build: Callable[[], Service]) -> None:
         if stopping.is_set():
             os._exit(128 + number)  # does not wait for threads or clients
         stopping.set()
+        end_within(end_seconds)  # from here on, because the build may hang too
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    raise_descriptor_limit()
     service = built(build, stopping.wait, time.monotonic)
     if service is None:
         return
@@ -326,10 +330,33 @@ def run(build: Callable[[], Service]) -> None:
     web = f"{settings.web.host}:{settings.web.port}"
     log.info("running", roles=sorted(service.parts.roles), shops=sorted(settings.shops), web=web)
     stopping.wait()
+    end_within(end_seconds)
     service.stop()
     if service.ended:
         raise LoopEnded(f"a loop ended: {', '.join(service.ended)}")
     log.info("stopped")
+
+
+def end_within(seconds: float) -> None:
+    """End the process after this time, if it has not ended by then."""
+    end = threading.Timer(seconds, end_now)
+    end.daemon = True
+    end.start()
+
+
+def end_now() -> None:
+    """End the process with the exit status 1, because a stop took too long. Names the threads that still run."""
+    names = sorted(thread.name for thread in threading.enumerate() if not thread.daemon)
+    telling = threading.Thread(target=lambda: log.error("stop_forced", threads=names), daemon=True)
+    telling.start()
+    telling.join(END_TELLING_SECONDS)  # the reader of the log may be what hangs
+    os._exit(1)
+
+
+def raise_descriptor_limit() -> None:
+    """Let the process open as many files and connections as its hard limit allows. The soft limit is often 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def built(

@@ -188,9 +188,10 @@ class SimulatedWorld:
         """Start the servers, the lives and the callbacks.
 
         The OMS calls `callback_url`, with the shop's name in place of {shop}. `send` sends the notifications in place
-        of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing.
-        `ports`: by marketplace's name and "oms"; by default any free ports. A notification that fails is sent again
-        after `retry_interval_seconds`. After five retries it is lost, and the world never settles.
+        of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing. It
+        signs them with `callback_secret`, a hyphen and the shop's name. `ports`: by marketplace's name and "oms"; by
+        default any free ports. A notification that fails is sent again after `retry_interval_seconds`. After five
+        retries it is lost, and the world never settles.
         """
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}
@@ -200,7 +201,9 @@ class SimulatedWorld:
                 return callback_url.replace("{shop}", shop)
             return company_url(COMPANIES[shop]) if send else None
 
-        companies = [OmsCompany(COMPANIES[shop], oms_api_key, receiver(shop), callback_secret) for shop in mirakl]
+        companies = [
+            OmsCompany(COMPANIES[shop], oms_api_key, receiver(shop), f"{callback_secret}-{shop}") for shop in mirakl
+        ]
         knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
         oms = OmsSimulator(companies, books, utc_now, knobs, send)
         world = World(make_lives(orders, seed, marketplaces, stories), mirakl, oms, speed)

@@ -10,6 +10,7 @@ from adapters.errors import ConfigError
 from adapters.simulators.orders import COMPANIES, KNOWN_SKUS, MARKETPLACES
 
 OMS_KEY: Final = "simulated-oms-key"
+#: The secret of a shop is this text, a hyphen and the shop's name.
 CALLBACK_SECRET: Final = "simulated-callback-secret"  # noqa: S105 of a simulator
 
 _FILE: Final = """\
@@ -69,7 +70,7 @@ gone_after_hours = {gone}
 [shops.{name}.oms]
 company_ref_id = {company}
 api_key_file = "secrets/oms.key"
-callback_secret_file = "secrets/callback.key"
+callback_secret_file = "secrets/{name}-callback.key"
 """
 
 
@@ -110,13 +111,13 @@ def write_settings(
         raise ConfigError(f"{path} exists already; name another folder")
     (folder / "secrets").mkdir(parents=True, exist_ok=True)
     (folder / "secrets/oms.key").write_text(OMS_KEY)
-    (folder / "secrets/callback.key").write_text(CALLBACK_SECRET)
     if engines is not None and engines.database_password:
         _write_secret(folder / DATABASE_PASSWORD_FILE, engines.database_password)
     text = _FILE.format(port=port, oms_url=oms_url, grace=1.5 / speed, retry=0.2 / speed)
     text += _EMBEDDED if engines is None else engines.as_toml()
     for name, url in world_urls.items():
         (folder / f"secrets/{name}.key").write_text(MARKETPLACES[name].api_key)
+        (folder / f"secrets/{name}-callback.key").write_text(f"{CALLBACK_SECRET}-{name}")
         (folder / f"{name}.skus").write_text("\n".join(KNOWN_SKUS[name]))
         text += _SHOP.format(
             name=name,

@@ -1,55 +1,59 @@
-"""The application behind the one port of a process: metrics, probes, and the callbacks of the OMS."""
+"""The applications behind the ports of a process: metrics and probes at [web], callbacks of the OMS at [intake]."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from consumer.hooks import CallbackResult, Hooks
-from consumer.web.callbacks import CallbackEndpoint
+from consumer.web.bounded import Bounded, Busy, Latest
+from consumer.web.callbacks import Intake
+
+#: How many scrapes one process answers at a time. Prometheus comes from one or two places.
+MAX_SCRAPES = 4
+#: How long /ready waits for the store. Then the latest answer counts, if it is not old.
+READY_SECONDS = 0.08
 
 
-def application(
-    *,
-    endpoints: Mapping[str, CallbackEndpoint],
-    registry: CollectorRegistry,
-    hooks: Hooks,
-    what_is_stuck: Callable[[], str],
-    what_is_not_ready: Callable[[], str],
-) -> Starlette:
-    """Make the ASGI application. `endpoints`: the endpoint of each shop that takes callbacks.
+def application(routes: Sequence[BaseRoute]) -> Starlette:
+    """Make the ASGI application with these routes."""
+    return Starlette(routes=list(routes))
+
+
+def watch_routes(
+    *, registry: CollectorRegistry, what_is_stuck: Callable[[], str], what_is_not_ready: Callable[[], str]
+) -> list[BaseRoute]:
+    """Return the routes of metrics and probes.
 
     `what_is_stuck` and `what_is_not_ready` answer /live and /ready: what is wrong, or an empty text if nothing is.
+    `what_is_stuck` must not wait for anything. They share no thread with callbacks.
     """
+    scrapes = Bounded(threads=MAX_SCRAPES, at_once=MAX_SCRAPES)
+    readiness = Latest(what_is_not_ready, seconds=READY_SECONDS, otherwise="the store does not answer")
 
-    async def callback(request: Request) -> Response:
-        shop = request.path_params["shop"]
-        if shop not in endpoints:
-            hooks.callback_answered(shop, CallbackResult.UNKNOWN_SHOP)
-            return JSONResponse({"error": "no such shop, or it has no callback_secret_file"}, 404)
-        return await endpoints[shop].answer(request)
-
-    def metrics(request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        try:
+            return Response(await scrapes.run(encode, registry), headers={"content-type": content_type})
+        except Busy:
+            return JSONResponse({"error": f"{MAX_SCRAPES} scrapes are under way"}, 503)
 
-    return Starlette(
-        routes=[
-            Route("/metrics", metrics),
-            Route("/live", _probe(what_is_stuck)),
-            Route("/ready", _probe(what_is_not_ready)),
-            Route("/oms/callbacks/{shop}", callback, methods=["PUT"]),
-        ]
-    )
+    async def live(_request: Request) -> Response:
+        return _probe(what_is_stuck())
+
+    async def ready(_request: Request) -> Response:
+        return _probe(await readiness.value())
+
+    return [Route("/metrics", metrics), Route("/live", live), Route("/ready", ready)]
 
 
-def _probe(what_is_wrong: Callable[[], str]) -> Callable[[Request], Response]:
-    def answer(_request: Request) -> Response:
-        wrong = what_is_wrong()
-        return JSONResponse({"ok": not wrong, "wrong": wrong}, 503 if wrong else 200)
+def callback_routes(intake: Intake) -> list[BaseRoute]:
+    """Return the route of the OMS's callbacks."""
+    return [Route("/oms/callbacks/{shop}", intake.answer, methods=["PUT"])]
 
-    return answer
+
+def _probe(wrong: str) -> Response:
+    return JSONResponse({"ok": not wrong, "wrong": wrong}, 503 if wrong else 200)

@@ -1,20 +1,19 @@
-"""The OMS's callbacks of one shop: PUT /oms/callbacks/SHOP (docs/kornitx.md 8).
+"""The OMS's callbacks: PUT /oms/callbacks/SHOP (docs/kornitx.md 8).
 
 A callback is answered with 200 once it is durable in the log. If KornitX gets another answer, it repeats the callback
-for ten hours.
+for ten hours. docs/limits.md lists what a stranger without a secret can hold, and for how long.
 """
 
-import hashlib
-import hmac
-from base64 import b64encode
+import asyncio
+import secrets as random_secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from threading import Lock
 from typing import Final
 
 import structlog
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
@@ -24,27 +23,24 @@ from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
 from adapters.store.dead_letters import CALLBACK, TOO_LARGE, DeadLetter, source_of
 from consumer.hooks import CallbackResult, Hooks
-from consumer.secrets import Secret
+from consumer.secrets import Secrets
+from consumer.web.bounded import Bounded, Busy
+from consumer.web.credentials import Proof
+from consumer.web.seldom import Seldom
 from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.web")
 
 #: The largest callback that is read. A status update has a few kilobytes.
-MAX_CALLBACK_BYTES: Final = 1024 * 1024
-
-
-def is_authentic(body: bytes, secret: str, headers: Mapping[str, str]) -> bool:
-    """Whether the sender knows the secret (docs/rules.md 32, docs/kornitx.md 8.2).
-
-    Accepted are an HMAC-SHA256 of the body, in hexadecimal or base64, or the secret itself as a bearer token.
-    """
-    given = headers.get("x-customgateway-hmac", "").strip()
-    if given:
-        digest = hmac.new(secret.encode(), body, hashlib.sha256).digest()
-        is_hexadecimal = hmac.compare_digest(given.lower().encode(), digest.hex().encode())
-        return is_hexadecimal or hmac.compare_digest(given.encode(), b64encode(digest))
-    bearer = headers.get("authorization", "")
-    return hmac.compare_digest(bearer.encode(), f"Bearer {secret}".encode())
+MAX_CALLBACK_BYTES: Final = 64 * 1024
+#: How long a client may take to send the body.
+BODY_SECONDS: Final = 30.0
+#: How many callbacks may wait until they are durable. Further ones are refused at once, and KornitX repeats them.
+MAX_UNDER_WAY: Final = 64
+#: How many of them are published at a time.
+PUBLISHING_THREADS: Final = 16
+#: What a client that is refused for a moment is told: when to come again, in seconds.
+AGAIN_SECONDS: Final = 30
 
 
 class _Refused(Exception):
@@ -55,6 +51,11 @@ class _Refused(Exception):
         self.result = result
         self.status = status
         self.text = text
+
+
+def _not_authentic(result: CallbackResult = CallbackResult.NOT_AUTHENTIC) -> _Refused:
+    """The one answer for a wrong proof and for an unknown shop, so that nobody can find out which shops there are."""
+    return _Refused(result, 401, "the signature or the secret is wrong")
 
 
 class Receipts:
@@ -69,17 +70,87 @@ class Receipts:
     def __init__(self, size: int = 10_000) -> None:
         self._size = size
         self._latest: OrderedDict[str, tuple[str, datetime]] = OrderedDict()  # digest and time of the first receipt
+        self._lock = Lock()  # several threads publish callbacks
 
     def first_receipt(self, external_ref: str, body: bytes, now: datetime) -> datetime:
         """Return when this callback was first received: before `now` if it repeats the order's latest callback."""
         digest = digest_of(body)
-        latest, received_at = self._latest.pop(external_ref, ("", now))
-        if latest != digest:
-            received_at = now
-        self._latest[external_ref] = (digest, received_at)
-        if len(self._latest) > self._size:
-            self._latest.popitem(last=False)
+        with self._lock:
+            latest, received_at = self._latest.pop(external_ref, ("", now))
+            if latest != digest:
+                received_at = now
+            self._latest[external_ref] = (digest, received_at)
+            if len(self._latest) > self._size:
+                self._latest.popitem(last=False)
         return received_at
+
+
+class Intake:
+    """Takes the callbacks of all shops, with bounds that they share."""
+
+    def __init__(
+        self, endpoints: Mapping[str, "CallbackEndpoint"], hooks: Hooks, *, body_seconds: float = BODY_SECONDS
+    ) -> None:
+        """`endpoints`: the endpoint of each shop that takes callbacks."""
+        self._body_seconds = body_seconds
+        self._endpoints = endpoints
+        self._hooks = hooks
+        self._work = Bounded(threads=PUBLISHING_THREADS, at_once=MAX_UNDER_WAY)
+        self._seldom = Seldom()
+        self._nobodys = [random_secrets.token_hex()]  # the secret of a shop that is not configured
+
+    async def answer(self, request: Request) -> Response:
+        """Authenticate the callback, and publish it as an event."""
+        shop = request.path_params["shop"]
+        endpoint = self._endpoints.get(shop)
+        try:
+            body = await self._authentic_body(request, endpoint)
+            if endpoint is None:
+                raise _not_authentic()
+            return await self._taken(endpoint, body)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except _Refused as refused:
+            result = refused.result if endpoint else CallbackResult.UNKNOWN_SHOP
+            self._hooks.callback_answered(shop, result)
+            name = shop if endpoint else "other"
+            if times := self._seldom.times(name, result):
+                log.warning("callback_refused", shop=name, reason=result, times=times)
+            again = {"Retry-After": str(AGAIN_SECONDS)} if refused.status == 503 else None
+            return JSONResponse({"error": refused.text}, refused.status, headers=again)
+
+    async def _authentic_body(self, request: Request, endpoint: "CallbackEndpoint | None") -> bytes:
+        """Read the body, piece by piece, as far as its sender may still turn out to know the secret."""
+        proof = Proof(request.headers, endpoint.secrets() if endpoint else self._nobodys)
+        if not proof.is_possible:
+            raise _not_authentic()
+        length = request.headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_CALLBACK_BYTES:
+            raise _too_large()
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > MAX_CALLBACK_BYTES:
+                        raise _too_large()
+                    proof.update(piece)
+        except TimeoutError as error:
+            raise _Refused(CallbackResult.TOO_SLOW, 408, f"no whole body in {self._body_seconds:g} s") from error
+        if not proof.is_authentic():
+            raise _not_authentic()
+        return bytes(body)
+
+    async def _taken(self, endpoint: "CallbackEndpoint", body: bytes) -> Response:
+        try:
+            return await self._work.run(endpoint.take, body)
+        except Busy as error:
+            text = f"{MAX_UNDER_WAY} callbacks are under way; send it again"
+            raise _Refused(CallbackResult.BUSY, 503, text) from error
+
+
+def _too_large() -> _Refused:
+    return _Refused(CallbackResult.TOO_LARGE, 413, f"more than {MAX_CALLBACK_BYTES} bytes")
 
 
 class CallbackEndpoint:
@@ -89,7 +160,7 @@ class CallbackEndpoint:
         self,
         shop: str,
         company_ref_id: int,
-        secret: Secret,
+        secrets: Secrets,
         *,
         writer: LogWriter,
         topic: str,
@@ -102,7 +173,7 @@ class CallbackEndpoint:
         `shops` are all shops of the configuration, because several may have the same company."""
         self._shop = shop
         self._company_ref_id = company_ref_id
-        self._secret = secret
+        self._secrets = secrets
         self._writer = writer
         self._topic = topic
         self._shops = shops
@@ -110,36 +181,31 @@ class CallbackEndpoint:
         self._keep = keep
         self._hooks = hooks
         self._clock = clock
+        self._seldom = Seldom()
 
-    async def answer(self, request: Request) -> Response:
-        """Authenticate the callback, and publish it as an event."""
+    def secrets(self) -> Sequence[str]:
+        """Return the secrets that are valid now. Raises _Refused if their file is unusable."""
         try:
-            body = await _body(request)
-            self._authenticate(body, request.headers)
-            event_id = await self._publish(body)
-        except _Refused as refused:
-            self._hooks.callback_answered(self._shop, refused.result)
-            return JSONResponse({"error": refused.text}, refused.status)
+            return self._secrets()
+        except ConfigError as error:  # so the OMS has to send the callback again
+            if times := self._seldom.times():
+                log.error("callback_secret_not_read", shop=self._shop, error=str(error), times=times)
+            text = "the secret cannot be read here; send it again"
+            raise _Refused(CallbackResult.UNVERIFIABLE, 503, text) from error
+
+    def take(self, body: bytes) -> Response:
+        """Publish an authentic callback as an event. Any thread may call it."""
+        try:
+            event_id = self._publish(body)
         except Unreadable as error:
             unread = unread_callback(self._shops, self._company_ref_id, body, error.reason, self._clock.now())
-            return await self._dead_letter(body, error.reason, error.detail, [unread] if unread else [])
+            return self._dead_letter(body, error.reason, error.detail, [unread] if unread else [])
         except TooLarge as error:
-            return await self._dead_letter(body, TOO_LARGE, str(error))
+            return self._dead_letter(body, TOO_LARGE, str(error))
         self._hooks.callback_answered(self._shop, CallbackResult.TAKEN)
         return JSONResponse({"id": event_id})
 
-    def _authenticate(self, body: bytes, headers: Mapping[str, str]) -> None:
-        try:
-            secret = self._secret()
-        except ConfigError as error:  # the secret's file is unusable, so the OMS has to send the callback again
-            log.error("callback_refused", shop=self._shop, reason="no_secret", error=str(error))
-            text = "the secret cannot be read here; send it again"
-            raise _Refused(CallbackResult.UNVERIFIABLE, 503, text) from error
-        if not is_authentic(body, secret, headers):
-            log.warning("callback_refused", shop=self._shop, reason="not_authentic")
-            raise _Refused(CallbackResult.NOT_AUTHENTIC, 401, "the signature or the secret is wrong")
-
-    async def _publish(self, body: bytes) -> str:
+    def _publish(self, body: bytes) -> str:
         """Publish the callback. Returns the event's id.
 
         Raises Unreadable and TooLarge if the callback can never be published, and _Refused if the log is unavailable.
@@ -148,29 +214,20 @@ class CallbackEndpoint:
         received_at = self._receipts.first_receipt(callback_of(body).external_ref, body, now)
         event = oms_event(self._company_ref_id, body, received_at)
         try:
-            await run_in_threadpool(self._writer.publish, [record_of(self._topic, event)])
+            self._writer.publish([record_of(self._topic, event)])
         except LogUnavailable as error:
             raise _Refused(CallbackResult.LOG_UNAVAILABLE, 503, "not durable yet; send it again") from error
         return event.id
 
-    async def _dead_letter(self, body: bytes, reason: str, detail: str, events: Sequence[Event] = ()) -> Response:
+    def _dead_letter(self, body: bytes, reason: str, detail: str, events: Sequence[Event] = ()) -> Response:
         """Store the body as a dead letter, because the OMS stops sending it after ten hours, and then it is lost."""
         self._hooks.callback_answered(self._shop, CallbackResult.UNREADABLE)
         log.warning("callback_refused", shop=self._shop, reason=reason, detail=detail)
         source = source_of(CALLBACK, self._shop)
         dead_letter = DeadLetter(source, "PUT", reason, detail, digest_of(body), None, body)
         try:
-            await run_in_threadpool(self._keep, events, [dead_letter])
+            self._keep(events, [dead_letter])
         except StoreUnavailable:
             return JSONResponse({"error": "neither usable nor kept yet; send it again"}, 503)
         self._hooks.callback_dead_lettered(reason)
         return JSONResponse({"error": f"{reason}: {detail}" if detail else reason}, 400)
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_CALLBACK_BYTES:
-            raise _Refused(CallbackResult.TOO_LARGE, 413, f"more than {MAX_CALLBACK_BYTES} bytes")
-    return bytes(body)

@@ -13,7 +13,7 @@ from adapters.errors import ConfigError
 from adapters.store import engine
 from consumer import bootstrap, config
 from consumer.bootstrap import ROLES, build_parts
-from consumer.demo.settings import write_settings
+from consumer.demo.settings import CALLBACK_SECRET, write_settings
 from consumer.leases import RELAY
 from consumer.service import Parts
 from tests.consumer.rig import InProcess
@@ -122,15 +122,38 @@ def test_the_error_of_postgresql_without_a_schema_names_the_command(home: Path, 
         build_parts(settings_of(home), ("worker",))
 
 
-@pytest.mark.parametrize(("has_secret", "expected"), [(True, 401), (False, 404)])
+@pytest.mark.parametrize(("has_secret", "expected"), [(True, 200), (False, 401)])
 def test_a_shop_without_a_callback_secret_has_no_endpoint(home: Path, has_secret: bool, expected: int) -> None:
     path = home / "orderflow.toml"
     if not has_secret:
         path.write_text(re.sub(r"callback_secret_file = .*\n", "", path.read_text()))
     with ExitStack() as stack:
-        app = build(home, stack).application(what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
+        (server,) = build(home, stack).servers(what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
+        app = server.application
         client = stack.enter_context(httpx.Client(transport=InProcess(app), base_url="http://orderflow"))
-        assert client.put("/oms/callbacks/alpha", content=b"{}").status_code == expected
+        bearer = {"Authorization": f"Bearer {CALLBACK_SECRET}-alpha"}
+        body = b'{"id":1,"status":8,"external_ref":"1-A"}'
+        assert client.put("/oms/callbacks/alpha", content=body, headers=bearer).status_code == expected
+
+
+def test_two_shops_cannot_have_one_callback_secret(tmp_path: Path) -> None:
+    home, nowhere = tmp_path / "two", "http://127.0.0.1:1"
+    write_settings(home, {"alpha": nowhere, "beta": nowhere}, nowhere, free_port())
+    (home / "secrets/beta-callback.key").write_text(f"another-secret-{'x' * 16}\n{CALLBACK_SECRET}-alpha\n")
+    with pytest.raises(ConfigError, match=r"shops\.beta\.oms\.callback_secret_file: holds the secret of shops\.alpha"):
+        build_parts(settings_of(home))
+
+
+def test_callbacks_have_a_port_of_their_own_if_the_settings_name_one(home: Path) -> None:
+    path = home / "orderflow.toml"
+    path.write_text(path.read_text() + f"[intake]\nport = {free_port()}\n")
+    with ExitStack() as stack:
+        web, intake = build(home, stack).servers(what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
+        for server, answers in ((web, {"/live": 200, "/metrics": 200}), (intake, {"/live": 404, "/metrics": 404})):
+            client = stack.enter_context(httpx.Client(transport=InProcess(server.application), base_url="http://o"))
+            assert {asked: client.get(asked).status_code for asked in answers} == answers
+            expected = 404 if server is web else 401
+            assert client.put("/oms/callbacks/alpha", content=b"{}").status_code == expected
 
 
 def test_a_process_that_stops_gives_its_leases_back(home: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import ConfigError
-from consumer.secrets import secret
+from consumer.secrets import callback_secrets, secret
 
 
 def test_the_error_of_a_missing_file_names_key_and_file(tmp_path: Path) -> None:
@@ -44,3 +44,23 @@ def test_the_old_secret_holds_while_its_file_is_empty_or_missing(tmp_path: Path)
     assert read() == "old"
     path.unlink()
     assert read() == "old"
+
+
+def test_the_secrets_of_callbacks_are_one_a_line_and_long_enough(tmp_path: Path) -> None:
+    path, old, new = tmp_path / "key", "o" * 16, "n" * 16
+    path.write_text(f"{old}\n", encoding="utf-8")
+    read = callback_secrets("shops.alpha.oms.callback_secret_file", path)
+    assert read() == (old,)
+    rotate(path, f"\n {old} \n{new}")
+    assert read() == (old, new)
+    rotate(path, "")
+    assert read() == (old, new), "the file is being replaced"
+    for content, words in (
+        ("n" * 15, "a secret of less than 16 characters"),
+        (f"{old}\n{new[1:]}", "a secret of less than 16 characters"),
+        (f"{old}\n{new}\n{'x' * 16}", "more than 2 secrets"),
+        (f"{old}\0", "bytes that are not text"),
+    ):
+        rotate(path, content)
+        with pytest.raises(ConfigError, match=rf"shops\.alpha\.oms\.callback_secret_file: .*/key holds {words}"):
+            read()

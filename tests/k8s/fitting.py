@@ -14,8 +14,11 @@ import typer.main
 from consumer import config
 from consumer.bootstrap import ROLES
 from consumer.cli.app import app
+from consumer.config import ENV_PREFIX
+from consumer.config_web import IntakeTable, WebTable
 from consumer.service import BEAT_SECONDS
-from consumer.web.app import application
+from consumer.web.app import callback_routes, watch_routes
+from consumer.web.callbacks import Intake
 from tests.k8s.kinds import name_of
 from tests.k8s.rendering import Object
 
@@ -163,14 +166,8 @@ def ports(objects: list[Object]) -> Iterator[str]:
 def routes() -> list[str]:
     """The paths of the one port, as the program serves them."""
     nothing: Any = None  # no request is answered here
-    made = application(
-        endpoints={},
-        registry=nothing,
-        hooks=nothing,
-        what_is_stuck=lambda: "",
-        what_is_not_ready=lambda: "",
-    )
-    return [str(getattr(route, "path", "")) for route in made.routes]
+    watch = watch_routes(registry=nothing, what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
+    return [str(getattr(route, "path", "")) for route in [*watch, *callback_routes(Intake({}, nothing))]]
 
 
 def probes(objects: list[Object]) -> Iterator[str]:
@@ -328,7 +325,7 @@ def settings_of(objects: list[Object], folder: Path, environ: dict[str, str]) ->
     for one in _of(objects, "ConfigMap"):
         if "orderflow.toml" in one["data"]:
             (folder / "orderflow.toml").write_text(one["data"]["orderflow.toml"], encoding="utf-8")
-            before = {name: value for name, value in os.environ.items() if name.startswith(config.ENV_PREFIX)}
+            before = {name: value for name, value in os.environ.items() if name.startswith(ENV_PREFIX)}
             try:
                 for name in before:
                     del os.environ[name]
@@ -359,12 +356,14 @@ def configuration(objects: list[Object], folder: Path) -> Iterator[str]:
             except Exception as error:
                 yield f"{name_of(one)}: {error}"
                 continue
-            known = {f"{config.ENV_PREFIX}WEB__{key.upper()}" for key in config.WebTable.model_fields}
+            fields = {"WEB": WebTable.model_fields, "INTAKE": IntakeTable.model_fields}
+            known = {f"{ENV_PREFIX}{table}__{key.upper()}" for table, keys in fields.items() for key in keys}
             yield from (f"{name_of(one)}: {name} is no setting" for name in environ if name not in known)
-            if container.get("ports"):
-                number, port = container["ports"][0]["containerPort"], environ.get(f"{config.ENV_PREFIX}WEB__PORT")
-                if str(number) != port or environ.get(f"{config.ENV_PREFIX}WEB__HOST") != "0.0.0.0":
-                    yield f"{name_of(one)}: listens on {port}, but the container's port is {number}"
+            for port in container.get("ports", ()):
+                table = {"http": "WEB", "callbacks": "INTAKE"}.get(port["name"], port["name"])
+                number, listens = port["containerPort"], environ.get(f"{ENV_PREFIX}{table}__PORT")
+                if str(number) != listens or environ.get(f"{ENV_PREFIX}{table}__HOST") != "0.0.0.0":
+                    yield f"{name_of(one)}: listens on {listens}, but the container's port is {number}"
             loose: list[str] = []
             try:
                 files = _files(one, container, objects, loose)

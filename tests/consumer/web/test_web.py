@@ -1,10 +1,10 @@
-"""The one port: which callbacks are refused, which are taken, and the metrics and probes."""
+"""The ports: which callbacks are refused, which are taken, and the metrics and probes."""
 
 import hashlib
 import hmac
 import json
 import sqlite3
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -22,35 +22,36 @@ from adapters.messages.text import digest_of, iso
 from adapters.store import dead_letters as dead_letter_rows
 from consumer.config import shop_ids
 from consumer.metrics.stored import StoredGauges
-from consumer.web.app import application
-from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint, Receipts
+from consumer.web.app import application, callback_routes, watch_routes
+from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint, Intake, Receipts
 from statemachine.readings import best_tracking
 from tests.adapters.messages.helpers import NOW
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 
-SECRET = "canary-secret"
+SECRET = "canary-secret-of-alpha"
+OLD_SECRET = "canary-secret-of-before"
 PAYLOAD = {"id": 46140204, "external_ref": "1-A", "status": 8, "shipping_tracking": "T1", "customer": "Canary"}
 BEARER = {"Authorization": f"Bearer {SECRET}"}
 BODY = json.dumps(PAYLOAD, indent=1).encode()
 
 
 class Web:
-    """The application over the rig's log and store. Tests set `wrong` and `secret`."""
+    """The application over the rig's log and store. Tests set `wrong` and `secrets`."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
         self.wrong = ""
-        self.secret: Callable[[], str] = lambda: SECRET
+        self.secrets: Callable[[], tuple[str, ...]] = lambda: (SECRET,)
 
-        def secret() -> str:
-            return self.secret()
+        def secrets() -> tuple[str, ...]:
+            return self.secrets()
 
-        app = application(
-            endpoints={
+        intake = Intake(
+            {
                 "alpha": CallbackEndpoint(
                     "alpha",
                     99001,
-                    secret,
+                    secrets,
                     writer=rig.log,
                     topic=OMS_EVENTS,
                     shops=shop_ids(rig.settings),
@@ -59,11 +60,12 @@ class Web:
                     clock=rig.clock,
                 )
             },
-            registry=rig.metrics.registry,
-            hooks=rig.metrics,
-            what_is_stuck=lambda: self.wrong,
-            what_is_not_ready=lambda: self.wrong,
+            rig.metrics,
         )
+        watch = watch_routes(
+            registry=rig.metrics.registry, what_is_stuck=lambda: self.wrong, what_is_not_ready=lambda: self.wrong
+        )
+        app = application([*watch, *callback_routes(intake)])
         self.client = httpx.Client(transport=InProcess(app), base_url="http://orderflow")
 
     def put(self, headers: Mapping[str, str], body: bytes = BODY, shop: str = "alpha") -> httpx.Response:
@@ -104,7 +106,10 @@ def digest(body: bytes = BODY, secret: str = SECRET) -> bytes:
         {"Authorization": "Bearer another"},
         {"Authorization": "Bearer "},
         {"Authorization": SECRET},
-        {"Authorization": f"bearer {SECRET} "},
+        {"Authorization": f"Basic {SECRET}"},
+        {"Authorization": f"Bearer {SECRET} {SECRET}"},
+        {"X-CustomGateway-Hmac": f"sha1={digest().hex()}"},
+        {"X-CustomGateway-Hmac": f"sha256=sha256={digest().hex()}"},
     ],
 )
 def test_without_the_secret_nothing_is_taken(web: Web, headers: dict[str, str]) -> None:
@@ -115,10 +120,12 @@ def test_without_the_secret_nothing_is_taken(web: Web, headers: dict[str, str]) 
     assert SECRET not in answer.text
 
 
-@pytest.mark.parametrize("shop", ["gamma", "beta", "%00", "alpha%2F.."])
-def test_an_unknown_shop_or_one_without_a_secret_is_404(web: Web, shop: str) -> None:
-    answer = web.put(BEARER, shop=shop)
-    assert answer.status_code == 404
+@pytest.mark.parametrize("shop", ["gamma", "beta", "%00", "alpha.."])
+def test_an_unknown_shop_is_answered_as_a_wrong_secret_is(web: Web, shop: str) -> None:
+    """Another answer would tell a stranger which shops there are."""
+    for proof in (BEARER, {"X-CustomGateway-Hmac": digest().hex()}, {}):
+        answer, known = web.put(proof, shop=shop), web.put({"Authorization": "Bearer another"})
+        assert (answer.status_code, answer.content, answer.headers) == (401, known.content, known.headers)
     assert web.events() == []
     assert "gamma" not in web.client.get("/metrics").text, "no label repeats what a sender wrote"
 
@@ -128,12 +135,13 @@ def test_a_callback_of_an_unknown_shop_is_counted_for_the_shop_other(web: Web) -
     assert web.count("unknown_shop", "other") == 1
 
 
-def test_a_body_that_is_too_large_is_413_before_it_is_authenticated(web: Web) -> None:
-    answer = web.put({}, b"x" * (MAX_CALLBACK_BYTES + 1))
+def test_a_body_that_is_too_large_is_413(web: Web) -> None:
+    body = b"x" * (MAX_CALLBACK_BYTES + 1)
+    answer = web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
     assert answer.status_code == 413
     assert web.events() == []
     assert web.count("too_large") == 1
-    assert web.put({}, b"x" * MAX_CALLBACK_BYTES).status_code == 401
+    assert web.put({"X-CustomGateway-Hmac": digest().hex()}, b"x" * MAX_CALLBACK_BYTES).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -185,10 +193,10 @@ def test_it_is_200_only_once_the_event_is_durable(web: Web) -> None:
 
 
 def test_without_a_readable_secret_it_is_503_so_that_the_oms_sends_it_again(web: Web) -> None:
-    def emptied() -> str:
+    def emptied() -> tuple[str, ...]:
         raise ConfigError("shops.alpha.oms.callback_secret_file: alpha.key is empty")
 
-    web.secret = emptied
+    web.secrets = emptied
     answer = web.put({"X-CustomGateway-Hmac": digest(secret="").hex()})
     assert answer.status_code == 503
     assert web.events() == []
@@ -202,10 +210,18 @@ def test_without_a_readable_secret_it_is_503_so_that_the_oms_sends_it_again(web:
         {"X-CustomGateway-Hmac": digest().hex()},
         {"X-CustomGateway-Hmac": digest().hex().upper()},
         {"X-CustomGateway-Hmac": b64encode(digest()).decode()},
+        {"X-CustomGateway-Hmac": b64encode(digest()).decode().rstrip("=")},
+        {"X-CustomGateway-Hmac": urlsafe_b64encode(digest()).decode()},
+        {"X-CustomGateway-Hmac": f"sha256={digest().hex()}"},
+        {"X-CustomGateway-Hmac": f"SHA256={b64encode(digest()).decode()}"},
+        {"X-CustomGateway-Hmac": digest(secret=OLD_SECRET).hex()},
         {"Authorization": f"Bearer {SECRET}"},
+        {"Authorization": f"bearer  {SECRET} "},
+        {"Authorization": f"BEARER {OLD_SECRET}"},
     ],
 )
 def test_a_callback_with_any_proof_of_the_secret_is_in_the_log_as_an_event(web: Web, headers: dict[str, str]) -> None:
+    web.secrets = lambda: (OLD_SECRET, SECRET)  # while one is replaced
     answer = web.put(headers)
     (record,) = web.events()
     event = from_record(record.value, ())

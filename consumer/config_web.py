@@ -1,0 +1,38 @@
+"""The settings of what a process serves: [web], [intake]."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from consumer.config_types import Table
+
+
+class WebTable(Table):
+    """Where /metrics, /live and /ready are served."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9464, ge=0, le=65535)
+
+
+class IntakeTable(Table):
+    """Where the callbacks of the OMS are taken: PUT /oms/callbacks/SHOP."""
+
+    host: str = "127.0.0.1"
+    #: None: at the port of [web], beside metrics and probes.
+    port: int | None = Field(default=None, ge=0, le=65535)
+    #: With both files the port speaks TLS. Both are PEM; the first holds the certificate and its chain.
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, Path] | None:
+        """The files of the certificate and of its key. None: the port speaks plain HTTP."""
+        return (self.certificate_file, self.key_file) if self.certificate_file and self.key_file else None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "IntakeTable":
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together")
+        if self.port is None and (self.certificate_file or "host" in self.model_fields_set):
+            raise ValueError("host, certificate_file and key_file need a port (without one: the port of [web])")
+        return self
