@@ -104,9 +104,7 @@ def error_text(folder: Path, text: str) -> str:
             "FILE: intake: certificate_file and key_file go together",
             id="a key without its certificate",
         ),
-        pytest.param(
-            GOOD + '[intake]\nhost = "::"\n', "FILE: intake: host, certificate_file", id="intake without a port"
-        ),
+        pytest.param(GOOD + '[intake]\nhost = "::"\n', "FILE: intake: host, certificate", id="intake without a port"),
         pytest.param(GOOD + "[web]\nport = 70000\n", "FILE: web.port: ", id="number out of range"),
         pytest.param(GOOD.replace("2104", '"many"'), "FILE: shops.alpha.shop_id: ", id="no number"),
         pytest.param(GOOD.replace("shops.alpha", 'shops."A b"'), "FILE: shops.A b: ", id="name of a shop"),

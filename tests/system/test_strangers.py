@@ -114,7 +114,7 @@ def test_strangers_get_no_descriptors_no_memory_and_no_lines_of_the_log(running:
 def test_a_process_raises_its_limit_of_open_files() -> None:
     program = (
         "import resource; from consumer import service; service.raise_descriptor_limit(); "
-    program += "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
     )
     output = subprocess.check_output(["bash", "-c", f"ulimit -Sn 100; ulimit -Hn 200; {sys.executable} -c '{program}'"])
     assert output == b"(200, 200)\n"
