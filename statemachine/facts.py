@@ -5,7 +5,7 @@ order and any number of times (docs/rules.md 1). Every field joins by maximum or
 that equal facts are equal JSON.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -96,6 +96,12 @@ class Withdrawn(StrEnum):
     NONE = ""
     PART = "part"  # of the pieces, or of the price: a person decides what is still to be sent
     WHOLE = "whole"
+    PRICE = (
+        "price"  # refunds cover the price that this read shows: all of the line, unless `Facts.pieces` has more pieces
+    )
+
+
+_ALL: Final = (Withdrawn.WHOLE, Withdrawn.PRICE)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,7 +118,7 @@ class Line:
     @property
     def is_owed(self) -> bool:
         """Whether the seller still has to send the line, or a part of it; how much, only a person can tell."""
-        ended = self.state in ENDED_LINE_STATES or self.quantity == 0 or self.withdrawn is Withdrawn.WHOLE
+        ended = self.state in ENDED_LINE_STATES or self.quantity == 0 or self.withdrawn in _ALL
         return not ended
 
     @property
@@ -353,6 +359,8 @@ class Facts:
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()
     unread: tuple[Unread, ...] = ()
+    #: (line id, the largest number of pieces that a read showed of it). A line that is not in it: one, or not known.
+    pieces: tuple[tuple[str, int], ...] = ()
     not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
     clock: datetime = EPOCH  # the time is at least this; the only time that the rules read (deadlines.py)
 
@@ -379,7 +387,7 @@ def _newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:
 
 
 _NOTHING: Final = Facts()
-_SETS: Final = tuple(field.name for field in fields(Facts) if field.default == ())
+_SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name != "pieces")
 
 
 def join(one: Facts, other: Facts) -> Facts:
@@ -390,23 +398,50 @@ def join(one: Facts, other: Facts) -> Facts:
     for name in _SETS:
         mine, theirs = getattr(one, name), getattr(other, name)
         sets[name] = tuple(sorted({*mine, *theirs})) if mine and theirs and mine != theirs else mine or theirs
+    pieces = _largest(one.pieces, other.pieces)
     return Facts(
-        snapshot=_newer(one.snapshot, other.snapshot),
+        snapshot=_with_parts(_newer(one.snapshot, other.snapshot), pieces),
         unknown=_newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
         shipped_shown=one.shipped_shown or other.shipped_shown,
         shipped_update=max(one.shipped_update, other.shipped_update),
         clock=max(one.clock, other.clock),
+        pieces=pieces,
         **sets,
     )
 
 
+def _largest(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    if one == other or not one or not other:
+        return one or other
+    return tuple(sorted(dict(sorted((*one, *other))).items()))  # of two equal keys, dict keeps the later value
+
+
+def _with_parts(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) -> Snapshot | None:
+    """The snapshot, in which refunds of the price took only a part of a line if an earlier read showed more pieces.
+
+    Mirakl may lower quantity and price by what was refunded. Then the refunds cover the price of the pieces that are
+    left, though these are still to be sent, or not: a person decides (docs/mirakl.md 4.4).
+    """
+    if snapshot is None or all(line.withdrawn is not Withdrawn.PRICE for line in snapshot.lines):
+        return snapshot
+    largest = dict(pieces)
+    lines = tuple(
+        replace(line, withdrawn=Withdrawn.PART)
+        if line.withdrawn is Withdrawn.PRICE and (line.quantity or 0) < largest.get(line.id, 0)
+        else line
+        for line in snapshot.lines
+    )
+    return replace(snapshot, lines=lines)
+
+
 def snapshot_facts(snapshot: Snapshot) -> Facts:
     """The facts that one read adds."""
+    pieces = tuple(sorted({line.id: line.quantity for line in snapshot.lines if (line.quantity or 0) > 1}.items()))
     if snapshot.state not in KNOWN_STATES:
-        return Facts(unknown=snapshot)
+        return Facts(unknown=snapshot, pieces=pieces)
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     update = snapshot.updated_at if shipped else EPOCH
-    return Facts(snapshot=snapshot, shipped_seen=shipped, shipped_shown=shipped, shipped_update=update)
+    return Facts(snapshot=snapshot, shipped_seen=shipped, shipped_shown=shipped, shipped_update=update, pieces=pieces)

@@ -144,7 +144,7 @@ def _withdrawn_of(line: MiraklLine) -> Withdrawn:
     """
     refunded = sum((one.amount for one in line.refunds if one.amount is not None), start=Decimal(0))
     if line.refunds and line.price is not None and Decimal(0) < line.price <= refunded:
-        return Withdrawn.WHOLE
+        return Withdrawn.PRICE
     return Withdrawn.PART if line.refunds or line.cancelations else Withdrawn.NONE
 
 

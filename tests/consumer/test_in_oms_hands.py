@@ -437,3 +437,34 @@ def test_an_order_that_never_landed_is_not_told_when_mirakl_cancels_it(rig: Rig)
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "CANCELED")
     rig.poll()
     assert rig.attention() == []
+
+
+def refund_and_shrink(rig: Rig) -> None:
+    """One of two pieces is refunded, and Mirakl shows the piece that is left, with its price."""
+    refund = {"id": "R1", "amount": 10.0, "quantity": 1, "refund_state": "WAITING_REFUND", "state": "WAITING_REFUND"}
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=1, price=10.0, refunds=[refund])
+    rig.poll()
+
+
+def test_a_refunded_piece_that_mirakl_takes_out_of_quantity_and_price_is_a_part_before_the_import(rig: Rig) -> None:
+    rig.switch(paused=("import",))
+    rig.add("1-A", state="SHIPPING", quantity=2)
+    rig.poll()
+    refund_and_shrink(rig)
+    rig.switch()
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("shipping", ["partly_withdrawn"])
+    decide(rig, DecisionKind.RELEASE)
+    rig.work()
+    assert [one.items for one in rig.row().facts.handovers] == [(("1-A-1", 1),)]
+    assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+def test_a_refunded_piece_that_mirakl_takes_out_of_quantity_and_price_is_told_after_the_import(rig: Rig) -> None:
+    rig.imported(quantity=2)
+    refund_and_shrink(rig)
+    assert list(details(rig)) == ["lines_canceled_after_import"]
+    assert details(rig)["lines_canceled_after_import"].startswith("1-A-1 (part of 1, ")
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 8)
+    assert "shipped" in rig.effects()

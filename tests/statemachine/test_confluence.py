@@ -29,6 +29,7 @@ from statemachine.facts import (
     Rejection,
     Tracking,
     Trouble,
+    Withdrawn,
     join,
 )
 from statemachine.machine import EventResult, decide
@@ -59,6 +60,10 @@ seconds = st.integers(0, 200)
 ids = st.integers(1, 2)
 items = st.lists(st.tuples(st.sampled_from(("L1", "L2")), st.integers(1, 2)), max_size=2, unique_by=lambda i: i[0])
 rounds = st.integers(0, 3)
+SETTLED = (
+    *("lines_canceled_after_import:L1 (1 of 2),L2", "lines_canceled_after_import:L1"),
+    *("lines_added_after_import:L1 (1, now 2)", "changed_after_import:prices 0c8b"),
+)
 
 
 @st.composite
@@ -77,7 +82,13 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
         accepted_at=draw(st.sampled_from((f.EPOCH, at(30)))),
         ship_by=draw(st.sampled_from((f.EPOCH, at(60), at(200)))),
         lines=draw(
-            st.sampled_from(((Line("L1", "", "MUG", 2),), (Line("L1", "", "MUG", 2), Line("L2", "REFUSED", "TEE"))))
+            st.sampled_from(
+                (
+                    (Line("L1", "", "MUG", 2),),
+                    (Line("L1", "", "MUG", 2), Line("L2", "REFUSED", "TEE")),
+                    (Line("L1", "", "MUG", 1, Withdrawn.PRICE),),
+                )
+            )
         ),
     )
     if draw(st.integers(0, 9)) == 0:
@@ -97,7 +108,7 @@ def oms_events(draw: st.DrawFn) -> Event:
             }
         ),
         cancellations=draw(
-            st.sampled_from(((), (), (), (Cancellation(oms_id),), (Cancellation(oms_id, (("L1", 1),)),)))
+            st.sampled_from(((), (), (), (Cancellation(oms_id),), (Cancellation(oms_id, (("L1", 1),), at(50)),)))
         ),
     )
     new_facts = replace(new_facts, dispatches=tuple(sorted(new_facts.dispatches)))
@@ -142,7 +153,8 @@ def results(draw: st.DrawFn) -> Event:
 def decisions(draw: st.DrawFn) -> Event:
     kind = draw(st.sampled_from(DecisionKind))
     retried = CommandKey(CommandKind.CONFIRM, "", 1)
-    subject = {DecisionKind.SETTLE: ("oms_canceled:1",), DecisionKind.RETRY: (str(retried),)}.get(kind, ())
+    settled = ("oms_canceled:1", draw(st.sampled_from(SETTLED)))
+    subject = {DecisionKind.SETTLE: settled, DecisionKind.RETRY: (str(retried),)}.get(kind, ())
     decision = Decision(at(draw(seconds)), kind, "ana", "reason", subject)
     return event(Trigger.DECISION, f"decision{decision}", Facts(decisions=(decision,)))
 

@@ -168,8 +168,8 @@ def test_every_sample_of_a_real_order_is_read() -> None:
     [
         ({}, Withdrawn.NONE),
         ({"refunds": [], "cancelations": None}, Withdrawn.NONE),
-        ({"refunds": [{"amount": 20.00, "refund_state": "WAITING_REFUND"}]}, Withdrawn.WHOLE),
-        ({"refunds": [{"amount": "12.50"}, {"amount": 7.5, "state": "REFUNDED"}]}, Withdrawn.WHOLE),
+        ({"refunds": [{"amount": 20.00, "refund_state": "WAITING_REFUND"}]}, Withdrawn.PRICE),
+        ({"refunds": [{"amount": "12.50"}, {"amount": 7.5, "state": "REFUNDED"}]}, Withdrawn.PRICE),
         # The customer gets money back for a scratch. The quantity is 1 of 1, so only a person can tell what is owed.
         ({"refunds": [{"amount": 2, "quantity": 1}]}, Withdrawn.PART),
         ({"cancelations": [{"amount": 20, "quantity": 1}]}, Withdrawn.PART),
@@ -185,7 +185,7 @@ def test_what_refunds_and_cancelations_took_of_a_line(line: dict[str, object], w
     lines = [{"order_line_id": "L1", "quantity": 1, "order_line_state": "SHIPPING", "price": 20.0, **line}]
     _, snapshot = snapshot_of(order(order_lines=lines), NOW)
     assert snapshot.lines[0].withdrawn is withdrawn
-    assert snapshot.lines[0].is_owed is (withdrawn is not Withdrawn.WHOLE)
+    assert snapshot.lines[0].is_owed is (withdrawn is not Withdrawn.PRICE)
     assert snapshot.lines[0].needs_decision is (withdrawn is Withdrawn.PART)
 
 
