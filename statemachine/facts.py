@@ -437,7 +437,8 @@ def _with_parts(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) 
 
 def snapshot_facts(snapshot: Snapshot) -> Facts:
     """The facts that one read adds."""
-    pieces = tuple(sorted({line.id: line.quantity for line in snapshot.lines if (line.quantity or 0) > 1}.items()))
+    numbers = {line.id: line.quantity or 0 for line in snapshot.lines}
+    pieces = tuple(sorted((line_id, number) for line_id, number in numbers.items() if number > 1))
     if snapshot.state not in KNOWN_STATES:
         return Facts(unknown=snapshot, pieces=pieces)
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
