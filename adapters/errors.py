@@ -6,6 +6,7 @@ OrderflowError
 ├── Unimportable               an order lacks values that its import needs; a person has to complete the order
 ├── StoreUnavailable           the store does not answer now; the caller keeps its batch and tries again
 ├── LogUnavailable             the log does not answer now; the caller tries again
+├── RecordUnreadable           a record of a partition cannot be read from the log; the partition stops there
 ├── TooLarge                   a record is too large for the log, now and later
 ├── Fenced                     another process has taken over this range of offsets, or this lease
 └── RemoteError                a call to Mirakl or the OMS did not succeed
@@ -99,6 +100,19 @@ class LogUnavailable(OrderflowError):
     def __init__(self, text: str = "", cause: Cause = Cause.OTHER) -> None:
         super().__init__(text)
         self.cause = cause
+
+
+class RecordUnreadable(OrderflowError):
+    """The client cannot read the record at `offset` of a partition: its codec is missing, its checksum or its form is
+    wrong. `until` is the next offset that may be readable. `detail` names the kind of the error."""
+
+    def __init__(self, topic: str, partition: int, offset: int, until: int, detail: str) -> None:
+        super().__init__(f"{topic}/{partition}/{offset}: {detail}")
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        self.until = until
+        self.detail = detail
 
 
 class TooLarge(OrderflowError):

@@ -240,7 +240,7 @@ class OrderWriter:
             for advance in advances:
                 progress_rows.advance(tx, advance)
             applied = self.apply_in(tx, events)
-            self._add_dead_letters(tx, dead_letters)
+            self.add_dead_letters(tx, dead_letters)
         return applied
 
     def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
@@ -268,9 +268,10 @@ class OrderWriter:
     def store_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters that do not come from the consumer. Raises StoreUnavailable."""
         with self._store.transaction() as tx:
-            self._add_dead_letters(tx, dead_letters)
+            self.add_dead_letters(tx, dead_letters)
 
-    def _add_dead_letters(self, tx: Transaction, dead_letters: Sequence[DeadLetter]) -> None:
+    def add_dead_letters(self, tx: Transaction, dead_letters: Sequence[DeadLetter]) -> None:
+        """Store and publish dead letters in the caller's transaction."""
         now = self._clock.now()
         dead_letter_rows.add(tx, dead_letters, now)
         if self._outbox is not None:

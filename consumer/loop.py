@@ -10,12 +10,12 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import Fenced, StoreUnavailable, Unreadable, UnreadableReason
+from adapters.errors import Fenced, RecordUnreadable, StoreUnavailable, Unreadable, UnreadableReason
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE, DeadLetter
-from adapters.store.progress import Advance
+from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
@@ -66,11 +66,14 @@ class Consumer:
         # Every assigned partition is in one of the next two dictionaries.
         self._positions: dict[Partition, int] = {}  # the next offset to apply, as in the progress row
         self._mismatches: dict[Partition, OffsetMismatch] = {}
+        self._unreadable: dict[Partition, RecordUnreadable] = {}  # what the client could not read
         self.compared_at = float("-inf")  # monotonic; when partitions were last compared with their progress rows
         self._last_published_at: dict[Partition, datetime] = {}  # of the last record that was passed
 
     def turn(self, timeout_seconds: float = 1.0) -> int:
         """Poll once and apply the records. Returns how many were passed: applied, dead-lettered, or without a value.
+
+        If a record cannot be read from the log, its partition stops there, and the others go on.
 
         Raises StoreUnavailable and LogUnavailable. Then nothing is lost, because the same records are polled again.
         """
@@ -78,6 +81,9 @@ class Consumer:
         self._pause()
         try:
             return self._pass(self._reader.poll(BATCH, timeout_seconds))
+        except RecordUnreadable as error:
+            self._stop(Partition(error.topic, error.partition), error)
+            return 0
         except BaseException:
             self._seek_back()  # these records were polled but not applied: the next poll has to return them again
             raise
@@ -147,7 +153,7 @@ class Consumer:
             stored = progress_rows.begin(tx, cluster, self._reader.group, offsets)
         offsets = with_later_ends(self._reader.partition_offsets, stored, offsets)
         found = {
-            partition: mismatch(stored[partition], offsets[partition])
+            partition: mismatch(stored[partition], offsets[partition]) or self._known(partition, stored[partition])
             if partition in offsets
             else OffsetMismatch.NO_TOPIC
             for partition in partitions
@@ -165,6 +171,35 @@ class Consumer:
                 log.info("partition_resumed", topic=partition.topic, partition=partition.number)
             self._reader.seek(partition, stored[partition].position)
             self._positions[partition] = stored[partition].position
+
+    def _known(self, partition: Partition, stored: Progress) -> OffsetMismatch | None:
+        """Return that the partition stops at a record which this client could not read, if it still does."""
+        error = self._unreadable.get(partition)
+        if error is None or not error.offset <= stored.position < error.until:
+            self._unreadable.pop(partition, None)  # a person passed the record, or reset the partition
+            return None
+        return OffsetMismatch.RECORD_UNREADABLE
+
+    def _stop(self, partition: Partition, error: RecordUnreadable) -> None:
+        """Stop one partition at a record that the client cannot read. The others go on."""
+        wrong = OffsetMismatch.RECORD_UNREADABLE
+        log.error(
+            "partition_stopped",
+            topic=partition.topic,
+            partition=partition.number,
+            reason=wrong,
+            offset=error.offset,
+            until=error.until,
+            detail=error.detail,
+        )
+        self._unreadable[partition] = error
+        self._positions.pop(partition, None)
+        self._mismatches[partition] = wrong
+        self.compared_at = self._clock.monotonic()
+        self._hooks.partitions_assigned(self._positions.keys(), self._mismatches)
+        cluster, group = self._reader.cluster(), self._reader.group
+        with self._store.transaction() as tx:
+            progress_rows.mark_unreadable(tx, cluster, group, partition, first=error.offset, until=error.until)
 
     def _without_jumps(self, polled: Sequence[Record]) -> list[Record]:
         """Return the records that may be applied.

@@ -34,6 +34,11 @@ class OffsetMismatch(StrEnum):
         "store_restored",
         "the group committed more than the store has applied: the store was restored from an older copy, or is new",
     )
+    RECORD_UNREADABLE = (
+        "record_unreadable",
+        "the next record cannot be read from the log: its checksum, its form or its compression is wrong; pass it with "
+        "`offsets skip TOPIC --partition N --reason WHY`",
+    )
 
     meaning: str
 

@@ -20,6 +20,7 @@ from adapters.log.kafka_client import (
     CLIENT_OPTIONS,
     READ_COMMITTED,
     REQUEST_SECONDS,
+    check_codec,
     close_quietly,
     error_text,
     new_client,
@@ -83,7 +84,11 @@ class KafkaLog:
         """`client` returns options of every client, as kafka-python names them. It is called for each new client, so
         that a new client uses a changed password without a restart. `consumer` and `producer` are further options of
         these two clients. A publication that no broker accepts fails after `delivery_seconds`, or after 4/3 of them if
-        a new producer has to connect first."""
+        a new producer has to connect first.
+
+        Raises ConfigError if the library of the producer's `compression_type` is not installed.
+        """
+        check_codec((producer or {}).get("compression_type"))
         self._client = client
         self._consumer_options = dict(consumer or {})
         self._producer_options = dict(producer or {})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import structlog
+from kafka import codec
 from kafka.errors import KafkaConfigurationError
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import TopicPartition
@@ -58,6 +59,19 @@ def new_client(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
         if isinstance(error, KafkaConfigurationError | ValueError | AssertionError):
             raise ConfigError(f"kafka: the client does not accept these settings ({type(error).__name__})") from error
         raise LogUnavailable(error_text(error)) from error
+
+
+def check_codec(compression_type: str | None) -> None:
+    """Raise ConfigError if the library of this compression is not installed.
+
+    Otherwise the first publication would notice it, when orders wait already.
+    """
+    has = {"gzip": codec.has_gzip, "snappy": codec.has_snappy, "lz4": codec.has_lz4, "zstd": codec.has_zstd}
+    if compression_type is not None and not has[compression_type]():
+        raise ConfigError(
+            f"kafka.compression_type: the library of {compression_type} is not installed; install orderflow again, "
+            "with its dependencies"
+        )
 
 
 def close_quietly(close: Callable[[], object]) -> None:

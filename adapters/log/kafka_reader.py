@@ -5,6 +5,7 @@ its assignment and positions are compared with the broker (docs/decisions/0015-k
 """
 
 import time
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Final, Protocol
 import kafka
 from kafka.structs import OffsetAndMetadata
 
-from adapters.errors import LogUnavailable
+from adapters.errors import LogUnavailable, RecordUnreadable
 from adapters.log.kafka_client import close_quietly, error_text, topic_partition
 from adapters.ports import Partition, PartitionOffsets, Record
 
@@ -134,7 +135,11 @@ class KafkaReader:
                 self._consumer.seek(topic_partition(partition), offset)
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """The next records. Raises LogUnavailable; then the next poll joins the group again with a new client."""
+        """The next records. Raises LogUnavailable; then the next poll joins the group again with a new client.
+
+        Raises RecordUnreadable for a record that the client cannot read. The caller has to pause its partition before
+        the next poll.
+        """
         if self._consumer is None:
             self._consumer = self._join()
         self._commit_if_due()
@@ -142,6 +147,8 @@ class KafkaReader:
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
         except Exception as error:
+            if unreadable := unreadable_record(error):
+                raise unreadable from error  # the client stays: without this partition it reads the others
             self._leave()
             raise LogUnavailable(error_text(error)) from error
         records = [as_record(one) for found in polled.values() for one in found]
@@ -256,6 +263,25 @@ class KafkaReader:
             self._committed_at = time.monotonic()
             with suppress(Exception):  # it may fail after a rebalance, without harm: members start at the progress row
                 self._consumer.commit_async(positions)
+
+
+def unreadable_record(error: Exception) -> RecordUnreadable | None:
+    """Return which record of which partition raised this error, if the client raised it while it read records.
+
+    The client names neither in most of these errors. So they are taken from the frame of its function that reads the
+    batches of one partition.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_unpack_records":
+            names = frame.f_locals
+            part, batch = names["self"], names.get("batch")
+            offset = int(part.next_fetch_offset)
+            # The records of a compressed batch are unreadable together.
+            until = max(offset + 1, int(getattr(batch, "next_offset", 0) or 0))
+            part.drain()  # otherwise the next poll would ask the same part for ever
+            place = part.topic_partition
+            return RecordUnreadable(place.topic, place.partition, offset, until, type(error).__name__)
+    return None
 
 
 def as_record(one: Any) -> Record:

@@ -174,7 +174,9 @@ class DeadLetterHeaders(BaseModel):
     place: str = Field(alias="orderflow-place", description="topic/partition/offset", pattern=".+/[0-9]+/[0-9]+$")
     source: str = Field(alias="orderflow-source", description="The topic from which the record was read.", min_length=1)
     reason: str = Field(
-        alias="orderflow-reason", examples=[*sorted(UnreadableReason), "not_applicable", "set_aside"], min_length=1
+        alias="orderflow-reason",
+        examples=[*sorted(UnreadableReason), "not_applicable", "record_unreadable", "set_aside"],
+        min_length=1,
     )
     detail: str = Field(alias="orderflow-detail", description="Names fields, never values. May be empty.")
 

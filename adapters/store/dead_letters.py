@@ -18,6 +18,8 @@ NOT_APPLICABLE: Final = "not_applicable"
 TOO_LARGE: Final = "too_large"
 #: The reason for an unusable record of a shop that is beyond its DeadLetterLimit. The detail says why it is unusable.
 SET_ASIDE: Final = "set_aside"
+#: The reason for a record that the log's client cannot read, and that a person passed with `offsets skip`.
+RECORD_UNREADABLE: Final = "record_unreadable"
 
 #: How a dead letter came if it did not come from a topic: as an order of a poll, or as a callback of the OMS.
 POLL: Final = "poll"

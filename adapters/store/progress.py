@@ -24,6 +24,7 @@ class Progress:
     log_id: str = ""  # the id of the topic that `position` belongs to
     excused_commit: int = 0  # a commit up to here is no sign that an older store was restored
     was_shorter: bool = False  # the log was seen to end before `position`; it may have grown since
+    unreadable_until: int | None = None  # the records from `position` to here cannot be read from the log
 
     def counts_in(self, log_id: str) -> bool:
         """Whether `position` is a position in the log with this id, and this log was never seen to be shorter."""
@@ -69,6 +70,14 @@ def begin(
     return dict(_progress_of(row) for row in found)
 
 
+def of_partition(tx: Transaction, cluster: str, group: str, partition: Partition) -> Progress | None:
+    """Lock the row of one partition and return it. None if there is none."""
+    c = s.progress.c
+    mine = (c.cluster == cluster, c.group_name == group, c.topic == partition.topic, c.partition == partition.number)
+    row = tx.execute(sa.select(s.progress).where(*mine).with_for_update()).first()
+    return None if row is None else _progress_of(row)[1]
+
+
 def advance(tx: Transaction, step: Advance) -> None:
     """Move a partition's row from the position that the consumer holds to the next one.
 
@@ -84,6 +93,13 @@ def advance(tx: Transaction, step: Advance) -> None:
     moved = tx.execute(sa.update(s.progress).where(*mine, c.position == step.held).values(position=step.position))
     if moved.rowcount != 1:
         raise Fenced(f"{partition.topic}/{partition.number} is not at {step.held}")
+
+
+def mark_unreadable(tx: Transaction, cluster: str, group: str, partition: Partition, *, first: int, until: int) -> None:
+    """Store that the records of a partition from `first` to `until` cannot be read from the log."""
+    c = s.progress.c
+    mine = (c.cluster == cluster, c.group_name == group, c.topic == partition.topic, c.partition == partition.number)
+    tx.execute(sa.update(s.progress).where(*mine).values(unreadable_from=first, unreadable_until=until))
 
 
 def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
@@ -108,5 +124,7 @@ def of_group(store: Store, cluster: str, group: str) -> dict[Partition, Progress
 
 
 def _progress_of(row: sa.Row[Any]) -> tuple[Partition, Progress]:
-    progress = Progress(row.position, row.log_id, row.excused_commit, row.was_shorter)
+    is_unreadable = row.unreadable_from is not None and row.unreadable_from <= row.position < row.unreadable_until
+    until = row.unreadable_until if is_unreadable else None
+    progress = Progress(row.position, row.log_id, row.excused_commit, row.was_shorter, until)
     return Partition(row.topic, row.partition), progress

@@ -264,6 +264,10 @@ progress = sa.Table(
     sa.Column("excused_commit", sa.BigInteger, nullable=False, server_default="0"),
     # The log was once seen to end before `position`.
     sa.Column("was_shorter", sa.Boolean, nullable=False, server_default=sa.false()),
+    # The client cannot read the records from the first of these offsets to the second. Both count only while `position`
+    # is in between.
+    sa.Column("unreadable_from", sa.BigInteger),
+    sa.Column("unreadable_until", sa.BigInteger),
     sa.PrimaryKeyConstraint("cluster", "topic", "partition", "group_name"),
 )
 

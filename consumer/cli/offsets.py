@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from adapters.ports import Partition
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
@@ -85,6 +86,44 @@ def offsets_reset(
         )
     for partition_, before, after in positions:
         typer.echo(f"{partition_.topic}/{partition_.number}: {before} -> {after}")
+
+
+@commands.command("skip")
+def offsets_skip(
+    context: typer.Context,
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The topic's name in Kafka.")],
+    *,
+    partition: Annotated[int, typer.Option(min=0, help="The partition that is stopped.")],
+    reason: Reason,
+    file: Config = FILE,
+    who: Who = None,
+    yes: Yes = False,
+) -> None:
+    """Pass the record at which a partition stops because it cannot be read from Kafka.
+
+    `offsets list` shows such a partition as record_unreadable: the compression, the checksum or the form of the record
+    is wrong. A dead letter keeps what is known of the record. Records that are compressed together are passed together.
+
+    \b
+    Example:
+      orderflow offsets skip oms.order-events --partition 2 --reason "the publisher wrote a broken header"
+    """
+    with opened_with_log(context, file) as (session, log):
+        if topic not in _consumed(session.settings):
+            raise typer.BadParameter(f"one of {', '.join(_consumed(session.settings))}", param_hint="TOPIC")
+        require_reason(reason)
+        ask(f"pass the unreadable record of {topic}/{partition}?", yes)
+        passed = offsets.skip(
+            session.store,
+            session.order_writer(),
+            log,
+            session.group_id,
+            Partition(topic, partition),
+            who=who or session.user,
+            why=reason,
+            at=session.clock.now(),
+        )
+    typer.echo(f"{topic}/{partition}: {passed.before} -> {passed.after}")
 
 
 def _consumed(settings: Settings) -> tuple[str, str]:

@@ -6,13 +6,15 @@ from datetime import datetime
 from functools import partial
 from typing import Final, Literal, NamedTuple, Protocol
 
+from adapters.messages.text import digest_of
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import audit as audit_rows
 from adapters.store import cursors as cursor_rows
 from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
-from adapters.store.progress import Progress
+from adapters.store.dead_letters import RECORD_UNREADABLE, DeadLetter
+from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import poll_lease
@@ -87,7 +89,7 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
                 offsets.end,
                 offsets.committed,
                 max(0, offsets.end - applied.position),
-                mismatch(applied, offsets) or "",
+                mismatch(applied, offsets) or (OffsetMismatch.RECORD_UNREADABLE if applied.unreadable_until else ""),
             )
         )
     return found
@@ -138,6 +140,38 @@ def reset(
             lease_rows.revoke(tx, poll_lease(shop))  # a poll that is under way would set the cursor again at its end
             cursor_rows.forget(tx, shop)
     return found
+
+
+def skip(
+    store: Store,
+    writer: OrderWriter,
+    log: Log,
+    group: str,
+    partition: Partition,
+    *,
+    who: str,
+    why: str,
+    at: datetime,
+) -> ResetPosition:
+    """Pass the records at which a partition stops because they cannot be read from the log (RECORD_UNREADABLE).
+
+    A dead letter keeps what is known of them. Raises NothingToReset, LogUnavailable, StoreUnavailable.
+    """
+    cluster = log.cluster()
+    with store.transaction() as tx:
+        stored = progress_rows.of_partition(tx, cluster, group, partition)
+        if stored is None or stored.unreadable_until is None:
+            raise NothingToReset(
+                f"{partition.topic}/{partition.number} does not stop at an unreadable record: see `offsets list`"
+            )
+        until = stored.unreadable_until
+        progress_rows.advance(tx, Advance(cluster, group, partition, stored.position, until))
+        place = f"{partition.topic}/{partition.number}/{stored.position}"
+        detail = f"offsets {stored.position} to {until - 1}"
+        lost = DeadLetter(partition.topic, place, RECORD_UNREADABLE, detail, digest_of(place.encode()), None, None)
+        writer.add_dead_letters(tx, [lost])
+        audit_rows.add(tx, who=who, act="offsets skip", subject=f"{place}->{until}", why=why, at=at)
+    return ResetPosition(partition, stored.position, until)
 
 
 def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) -> int:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from adapters.errors import LogUnavailable, StoreUnavailable, Unreadable, UnreadableReason
+from adapters.errors import LogUnavailable, RecordUnreadable, StoreUnavailable, Unreadable, UnreadableReason
 from adapters.log.embedded import EmbeddedLog
 from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import commands as command_rows
@@ -28,7 +28,9 @@ from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit
 from consumer.hooks import Applied, Hooks
 from consumer.loop import COMPARE_AGAIN_SECONDS, Consumer, dead_letter
-from consumer.operations.offsets import partition_statuses, reset
+from consumer.offsets import OffsetMismatch
+from consumer.operations.errors import NothingToReset
+from consumer.operations.offsets import partition_statuses, reset, skip
 from statemachine.events import Event
 from statemachine.machine import EventResult
 from tests.statemachine.lives import read, sent, snapshot_event, spoke
@@ -610,3 +612,69 @@ def test_one_bad_key_and_slow_drops_stop_nothing(world: World) -> None:
     bad(world, 6, 7, topic=OMS)  # each topic by itself
     assert world.drain() == 2
     assert world.paused == []
+
+
+# -- Records that cannot be read ----------------------------------------------------------------------------------
+
+
+def unreadable_at(world: World, partition: Partition, offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the client raises when it comes to this record, unless its partition is paused."""
+    plain = world.reader.poll
+    at: dict[str, int] = {"position": 0, "paused": False}
+    pause, seek = world.reader.pause, world.reader.seek
+
+    def poll(max_records: int, timeout_seconds: float) -> list[Record]:
+        if not at["paused"] and at["position"] == offset:
+            raise RecordUnreadable(partition.topic, partition.number, offset, offset + 1, "UnsupportedCodecError")
+        found = plain(max_records, timeout_seconds)
+        kept = [one for one in found if one.partition != partition or one.offset < offset or at["position"] > offset]
+        if any(one.partition == partition for one in found):
+            at["position"] = max([at["position"], *(one.offset + 1 for one in kept if one.partition == partition)])
+        return kept
+
+    def paused(partitions: Collection[Partition]) -> None:
+        at["paused"] = partition in partitions
+        pause(partitions)
+
+    def sought(one: Partition, to: int) -> None:
+        if one == partition:
+            at["position"] = to
+        seek(one, to)
+
+    for name, method in (("poll", poll), ("pause", paused), ("seek", sought)):
+        monkeypatch.setattr(world.reader, name, method)
+
+
+def test_a_record_that_cannot_be_read_stops_its_partition_alone_until_a_person_passes_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        world.publish(said(n))
+    (stopped,) = {record.partition for record in world.log.reader("other", [SNAPSHOTS]).poll(10, 0)}
+    unreadable_at(world, stopped, 1, monkeypatch)
+    with capture_logs() as logged:
+        world.drain()
+        world.publish(said(9, "O-9"), topic=OMS)
+        world.consumer.turn(0)
+        world.drain()
+    assert world.journal() == [("O-1/0", 0), ("O-9/9", 0)], "the other partitions go on"
+    (line,) = [line for line in logged if line["event"] == "partition_stopped"]
+    assert (line["log_level"], line["reason"], line["offset"]) == ("error", "record_unreadable", 1)
+    (status,) = [
+        one for one in partition_statuses(world.store, world.log, "g", [SNAPSHOTS]) if one.partition == stopped.number
+    ]
+    assert status.mismatch == OffsetMismatch.RECORD_UNREADABLE
+
+    arguments = dict(who="ana", why="broken header", at=world.clock.now())
+    passed = skip(world.store, world.orders, world.log, "g", stopped, **arguments)  # type: ignore[arg-type]
+    assert (passed.before, passed.after) == (1, 2)
+    with pytest.raises(NothingToReset):
+        skip(world.store, world.orders, world.log, "g", stopped, **arguments)  # type: ignore[arg-type]
+    world.clock.advance(COMPARE_AGAIN_SECONDS)
+    world.consumer.turn(0)
+    world.drain()
+    assert world.journal() == [("O-1/0", 0), ("O-1/2", 0), ("O-9/9", 0)]
+    (letter,) = dead_letter_rows.newest(world.store)
+    assert (letter.reason, letter.place) == ("record_unreadable", f"{SNAPSHOTS}/{stopped.number}/1")
+    with world.store.reading() as connection:
+        assert connection.execute(sa.select(s.audit.c.act, s.audit.c.why)).all() == [("offsets skip", "broken header")]

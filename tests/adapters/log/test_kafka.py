@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from kafka import codec
 
 from adapters.engines.kafka import Kafka
 from adapters.errors import ConfigError, LogUnavailable, TooLarge
@@ -217,3 +218,13 @@ def test_the_order_of_a_key_survives_a_crash_of_the_broker(make_log: MakeLog, ka
         first_deliveries = list(dict.fromkeys(int(value) for value in found if int(value) % 3 == key))
         assert first_deliveries == sorted(first_deliveries)
     reading.close()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_compression_whose_library_is_missing_is_an_error_at_the_start(
+    compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    KafkaLog(dict, producer={"compression_type": compression})
+    monkeypatch.setattr(codec, f"has_{compression}", lambda: False)
+    with pytest.raises(ConfigError, match=rf"kafka\.compression_type: the library of {compression} is not installed"):
+        KafkaLog(dict, producer={"compression_type": compression})

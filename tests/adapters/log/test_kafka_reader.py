@@ -10,13 +10,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, codec, errors
 from kafka.admin import MemberToRemove
-from kafka.consumer.fetcher import ConsumerRecord
+from kafka.consumer.fetcher import ConsumerRecord, Fetcher
+from kafka.record import MemoryRecords, MemoryRecordsBuilder
+from kafka.record.util import calc_crc32c
 from kafka.structs import TopicPartition
 
 from adapters.engines.kafka import create_topics
-from adapters.errors import LogUnavailable
+from adapters.errors import LogUnavailable, RecordUnreadable
 from adapters.log import kafka_reader
 from adapters.log.kafka_reader import (
     LONGEST_SILENT_SECONDS,
@@ -26,9 +28,16 @@ from adapters.log.kafka_reader import (
     KafkaReader,
     SilenceWatch,
     as_record,
+    unreadable_record,
 )
-from adapters.ports import Partition
+from adapters.ports import NewRecord, Partition
 from tests.adapters.log.kafka_rig import PATIENCE_SECONDS, MakeLog, Reading, create_topic
+
+
+def is_error(each: object) -> bool:
+    plain = (Exception.__init__, errors.KafkaError.__init__)
+    return isinstance(each, type) and issubclass(each, Exception) and each.__init__ in plain
+
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -76,6 +85,97 @@ def test_a_header_without_a_value_gets_an_empty_value() -> None:
         **nothing | {"topic": "t", "partition": 0, "offset": 7, "timestamp": 0, "headers": [("h", None)]}
     )
     assert as_record(read).headers == (("h", b""),)
+
+
+# -- Records that cannot be read -----------------------------------------------------------------------------------
+
+
+def batch_of(compression: int, *values: bytes, name: str = "h") -> bytearray:
+    """A batch as it lies in the log, at offset 7."""
+    builder = MemoryRecordsBuilder(2, compression, 10_000, offset=7)
+    for value in values:
+        builder.append(0, None, value * 500, [(name, b"1")])
+    builder.close()
+    return bytearray(builder.buffer())
+
+
+def read(batch: bytearray, first: int = 7) -> list[bytes]:
+    part = Fetcher.PartitionRecords(first, TopicPartition("t", 3), MemoryRecords(bytes(batch)))
+    return [one.value for one in part.take(100)]
+
+
+@pytest.mark.parametrize("compression", [0, 1, 2, 3, 4], ids=["none", "gzip", "snappy", "lz4", "zstd"])
+def test_records_of_every_compression_are_read(compression: int) -> None:
+    assert read(batch_of(compression, b"1", b"2")) == [b"1" * 500, b"2" * 500]
+
+
+def broken(how: str, monkeypatch: pytest.MonkeyPatch) -> bytearray:
+    batch = batch_of(4 if how == "codec" else 0, b"1", b"2", name="name")
+    match how:
+        case "codec":
+            monkeypatch.setattr(codec, "zstd", None)
+        case "checksum":
+            batch[-1] ^= 1
+        case "header name":  # the broker takes it: it does not look into records
+            batch[batch.index(b"name")] = 0xFF
+            batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4)
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("codec", "UnsupportedCodecError"),
+        ("checksum", "CorruptRecordError"),
+        ("header name", "CorruptRecordError"),
+    ],
+)
+def test_an_error_while_records_are_read_names_partition_and_offsets(
+    how: str, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Exception, match=r".") as raised:
+        read(broken(how, monkeypatch))
+    found = unreadable_record(raised.value)
+    assert found is not None
+    assert (found.topic, found.partition, found.offset, found.until, found.detail) == ("t", 3, 7, 9, error)
+
+
+@pytest.mark.parametrize("error", sorted(filter(is_error, vars(errors).values()), key=str))
+def test_an_error_of_the_client_that_is_about_no_record_is_about_no_partition(error: type[Exception]) -> None:
+    try:
+        raise error()
+    except Exception as raised:
+        assert unreadable_record(raised) is None
+
+
+def test_a_record_that_cannot_be_read_stops_its_partition_alone(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch, kafka_servers: list[str]
+) -> None:
+    producer = KafkaProducer(bootstrap_servers=kafka_servers, compression_type="zstd", linger_ms=500)
+    for value in (b"bad1" * 500, b"bad2" * 500):
+        producer.send(reading.topic, value=value, partition=1)
+    producer.flush()
+    producer.close()
+    reading.log.publish([NewRecord(reading.topic, None, b"%d" % n) for n in range(20)])
+    monkeypatch.setattr(codec, "zstd", None)
+    reader = reading.reader()
+    generation = reader.generation
+    values: list[bytes | None] = []
+    stopped: list[tuple[int, int, int, str]] = []
+    ends_at = time.monotonic() + PATIENCE_SECONDS
+    while not (stopped and values):
+        assert time.monotonic() < ends_at
+        try:
+            values += [one.value for one in reader.poll(100, 0.05)]
+        except RecordUnreadable as error:
+            stopped.append((error.partition, error.offset, error.until, error.detail))
+            reader.pause([Partition(reading.topic, 1)])
+    for _ in range(5):
+        reader.pause([Partition(reading.topic, 1)])
+        values += [one.value for one in reader.poll(100, 0.05)]
+    assert stopped == [(1, 0, 2, "UnsupportedCodecError")]
+    assert reader.generation == generation, "no rebalance"
+    assert values
 
 
 # -- Assignments -------------------------------------------------------------------------------------------------
