@@ -112,6 +112,9 @@ orders = sa.Table(
     # Plan.wakes_at: the instant at which an event of the clock is due. Null if time alone changes nothing, or if an
     # older version wrote the row. Housekeeping fills it when it plans every open order again.
     sa.Column("wake_at", Instant),
+    # The kind of the error with which this order could not be read or planned. Null: it can. While it is set, nothing
+    # of the order is applied or called.
+    sa.Column("quarantine", sa.Text),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),

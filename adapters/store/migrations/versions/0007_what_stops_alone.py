@@ -1,4 +1,5 @@
-"""Adds which records of a partition cannot be read from the log (`progress.unreadable_from`, `unreadable_until`).
+"""Adds what stops alone: records of a partition that cannot be read from the log (`progress.unreadable_from`,
+`unreadable_until`), and orders that cannot be read or planned (`orders.quarantine`).
 
 Runs before the new code starts. Processes of the previous version go on during and after it; they do not write the
 columns.
@@ -16,3 +17,4 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("progress", sa.Column("unreadable_from", sa.BigInteger(), nullable=True))
     op.add_column("progress", sa.Column("unreadable_until", sa.BigInteger(), nullable=True))
+    op.add_column("orders", sa.Column("quarantine", sa.Text(), nullable=True))
