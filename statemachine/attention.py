@@ -151,8 +151,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     yield from _unclear_lines(snapshot, state)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
-    if state == State.DISPATCHED and _ships_too_early(snapshot):
-        yield Attention(Reason.SENT_BEFORE_SHIPPING)
+    if _may_not_ship_yet(snapshot):
+        yield from _too_early(snapshot, state)
     if not state.is_final:
         yield from _in_oms_hands(facts, snapshot, state)
     shown = snapshot.tracking
@@ -233,7 +233,15 @@ def _is_held(facts: Facts) -> bool:
     return held is not None and not any(end > held for end in ends)
 
 
-def _ships_too_early(snapshot: Snapshot) -> bool:
+def _too_early(snapshot: Snapshot, state: State) -> Iterator[Attention]:
+    """What the OMS does with an order that Mirakl does not let the shop send yet."""
+    if state == State.DISPATCHED:
+        yield Attention(Reason.SENT_BEFORE_SHIPPING)
+    if state == State.IMPORTED and snapshot.state in DEBIT:
+        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state)
+
+
+def _may_not_ship_yet(snapshot: Snapshot) -> bool:
     """Whether Mirakl does not allow the shipment yet, because it waits for the seller or for the customer's money."""
     return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
 

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     LINES_NOT_IMPORTED = "lines_not_imported"
     PARTLY_SENT = "partly_sent"
     SENT_BEFORE_SHIPPING = "sent_before_shipping"
+    PAYMENT_AWAITED_AGAIN = "payment_awaited_again"
     QUANTITY_EXCEEDS_ORDER = "quantity_exceeds_order"
     FOREIGN_TRACKING = "foreign_tracking"
     HELD_IN_OMS = "held_in_oms"
@@ -266,6 +267,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Find out why the OMS sent it. Mirakl is notified as soon as it shows SHIPPING; if it still waits, see that it "
         "is accepted.",
         ends_by=EndsBy.FACT,
+    ),
+    Reason.PAYMENT_AWAITED_AGAIN: About(
+        "the OMS has the order, and Mirakl waits for the customer's money",
+        "Hold it in the OMS until Mirakl shows that the customer has paid; ask the operator why. It clears when Mirakl "
+        "shows SHIPPING, or by `orders settle ORDER --only payment_awaited_again --reason WHY`.",
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
         "the OMS sent more of a line than was ordered",

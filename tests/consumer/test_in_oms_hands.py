@@ -468,3 +468,17 @@ def test_a_refunded_piece_that_mirakl_takes_out_of_quantity_and_price_is_told_af
     decide(rig, DecisionKind.SETTLE)
     tell(rig, 8)
     assert "shipped" in rig.effects()
+
+
+@pytest.mark.parametrize("state", ["WAITING_DEBIT", "WAITING_DEBIT_PAYMENT"])
+def test_an_imported_order_whose_money_is_awaited_again_is_told_until_mirakl_shows_it_paid(
+    rig: Rig, state: str
+) -> None:
+    rig.imported(workflow="PAY_ON_DUE_DATE")
+    changes.set_fields(rig.mirakl["alpha"], "1-A", payment_workflow="PAY_ON_ACCEPTANCE")
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+    rig.poll()
+    assert (rig.state(), details(rig)) == ("imported", {"payment_awaited_again": state})
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+    rig.poll()
+    assert (rig.state(), rig.attention()) == ("imported", [])
