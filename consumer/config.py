@@ -27,7 +27,7 @@ from adapters.errors import ConfigError
 from adapters.messages.oms_events import ShopIds
 from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
-from consumer.config_shops import OmsTable, ShopTable
+from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.config_types import Database, Seconds, Table
 from consumer.config_web import IntakeTable, WebTable
 from statemachine.commands import Policy
@@ -312,10 +312,15 @@ def policies(settings: Settings) -> dict[str, Policy]:
             accept_margin=timedelta(hours=shop.deadlines.accept_margin_hours),
             payment_within=timedelta(hours=shop.deadlines.payment_within_hours),
             gone_after=timedelta(hours=shop.deadlines.gone_after_hours),
+            other_channels=_has_other_channels(shop.oms),
             shipping_margin=timedelta(hours=shop.deadlines.shipping_margin_hours),
         )
         for name, shop in settings.shops.items()
     }
+
+
+def _has_other_channels(oms: ShopOmsTable) -> bool:
+    return not oms.external_ref_prefix if oms.other_channels is None else oms.other_channels
 
 
 def order_rules(shop: ShopTable) -> OrderRules:

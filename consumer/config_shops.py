@@ -35,6 +35,9 @@ class ShopOmsTable(Table):
     callback_secret_file: Path | None = None
     external_ref_prefix: str = ""
     may_split: bool = False
+    #: Whether the company also has orders of other sales channels. If not, an order that the OMS reports on and that no
+    #: read shows for `gone_after_hours` gets `unknown_to_mirakl`. By default it has, unless the shop has a prefix.
+    other_channels: bool | None = None
     #: The zone of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
     time_zone: TimeZone = "UTC"
     shipping_methods: dict[str, str] = Field(default_factory=dict)

@@ -91,6 +91,7 @@ class Policy:
     payment_within: timedelta = timedelta(hours=48)  # a longer wait for the customer's money gives its reason
     ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
     gone_after: timedelta = timedelta(days=1)  # an order that no read by id shows for this time is gone
+    other_channels: bool = True  # the OMS may report on orders that are none of the shop's
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
     retrying_after: timedelta = timedelta(minutes=10)  # a call that fails for longer gets its reason
     messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for messages that cannot be read

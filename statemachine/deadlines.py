@@ -51,11 +51,14 @@ def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
 
 
 def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
-    """The deadlines that run in the newest state that Mirakl shows.
+    """The deadlines that run in the newest state that Mirakl shows, or while no read has shown the order.
 
     An order that was created before the shop's `not_before` has no deadlines: orderflow does not touch it.
     """
     snapshot = facts.snapshot
+    if facts.newest is None and facts.statuses and not policy.other_channels:
+        first_report = min(one.at for one in facts.statuses)
+        yield Deadline(_after(first_report, policy.gone_after), Attention(Reason.UNKNOWN_TO_MIRAKL))
     if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
         return
     created_at = snapshot.created_at

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     SHIPPED_BEFORE = "shipped_before"
     WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
     GONE_FROM_MIRAKL = "gone_from_mirakl"
+    UNKNOWN_TO_MIRAKL = "unknown_to_mirakl"
     ACCEPTANCE_DUE = "acceptance_due"
     PAYMENT_LATE = "payment_late"
     RETRYING = "retrying"
@@ -372,6 +373,12 @@ REASONS: Final[Mapping[Reason, About]] = {
             "Look for the order in Mirakl's portal, and ask the operator who pays for the goods. Then `orders "
             "settle ORDER --reason WHY`."
         ),
+    ),
+    Reason.UNKNOWN_TO_MIRAKL: About(
+        "the OMS reported on the order a day ago, and no read has shown it at Mirakl",
+        "Look for the order in the OMS. If it is of another sales channel, or has a wrong external_ref, `orders settle "
+        "ORDER --reason WHY`; the setting `other_channels = true` ends the reason for all such orders. It clears when "
+        "a read shows the order.",
     ),
     Reason.ACCEPTANCE_DUE: About(
         "Mirakl waits for the seller's decision until the time shown, and that is near or over",

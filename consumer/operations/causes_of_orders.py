@@ -168,6 +168,12 @@ def _gone(case: Case) -> str:
     return f"last shown at {_when(newest.read_at)} as {newest.state}; not shown at {_when(missed[0])} and after that"
 
 
+def _unknown_to_mirakl(case: Case) -> str:
+    """When the OMS first reported on the order, and with which status."""
+    first = min(case.facts.statuses, key=lambda one: one.at, default=None)
+    return f"the OMS's order {first.oms_id} was reported at {_when(first.at)}, status {first.status}" if first else ""
+
+
 def _messages_not_read(case: Case) -> str:
     failed = [trouble for trouble in case.facts.troubles if trouble.operation == MESSAGES]
     return _joined(f"M11 fails since {_when(trouble.since)}: {trouble.code}" for trouble in failed)
@@ -353,6 +359,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.SHIPPED_BEFORE: _shipped_before,
     Reason.WITHDRAWN_AFTER_IMPORT: _withdrawn,
     Reason.GONE_FROM_MIRAKL: _gone,
+    Reason.UNKNOWN_TO_MIRAKL: _unknown_to_mirakl,
     Reason.ACCEPTANCE_DUE: _acceptance_due,
     Reason.PAYMENT_LATE: _payment_late,
     Reason.SHIPPING_DUE: _shipping_due,

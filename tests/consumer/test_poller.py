@@ -22,6 +22,7 @@ from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
+from consumer import bootstrap
 from consumer import poller as poller_module
 from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
@@ -559,6 +560,32 @@ def test_an_order_gone_from_mirakl_for_a_day_is_told_and_makes_no_further_events
     for _ in range(5):
         rig.poll(DAY)
     assert len(rig.journal()) == rows
+
+
+@pytest.mark.parametrize(
+    ("oms_table", "reasons"),
+    [
+        ({}, []),
+        ({"other_channels": False}, ["unknown_to_mirakl"]),
+        ({"external_ref_prefix": "A-"}, ["unknown_to_mirakl"]),
+        ({"external_ref_prefix": "A-", "other_channels": True}, []),
+    ],
+)
+def test_an_order_that_only_the_oms_knows_for_a_day_is_told_if_the_company_has_no_other_channels(
+    tmp_path: Path, oms_table: dict[str, Any], reasons: list[str]
+) -> None:
+    """A prefix is the shop's own, so no other channel has it."""
+    rig = Rig(tmp_path, oms_table=oms_table)
+    keeper = bootstrap.new_housekeeping(rig.base)
+    ref = f"{oms_table.get('external_ref_prefix', '')}1-A"
+    for status in (4, 512, 8):
+        rig.take_callback("http://alpha", {}, json.dumps({"id": 7, "external_ref": ref, "status": status}).encode())
+        rig.poll(DAY / 2 - 1)
+        keeper.turn()
+        assert rig.attention() == ([] if status != 8 else reasons)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll(DAY)
+    assert rig.attention() == []
 
 
 def test_an_order_that_the_sweep_shows_is_published_once_a_day_and_asked_for_by_no_id(rig: Rig) -> None:

@@ -47,7 +47,7 @@ TRACKINGS = (Tracking(), Tracking("DPD", ""), Tracking("DPD", "T1"), Tracking("Y
 POLICIES = (
     Policy(),
     Policy(),
-    Policy(acceptance="hold"),
+    Policy(acceptance="hold", other_channels=False),
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"})),
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"}), unknown_skus="refuse"),
 )
@@ -124,6 +124,8 @@ class Walk:
         if state == "SHIPPING" and self.random.random() < 0.05:
             newest = replace(newest, has_address=False)
         newest = replace(newest, digest=f"{state} {self.shown.number} {self.lines} {self.centre}")
+        if not self.versions and self.random.random() < 0.1:
+            newest = replace(newest, import_digest="")  # a version before read it
         self.versions.append(newest)
         # A replica may lag: then a read shows an older version.
         chosen = newest if self.random.random() < 0.9 else self.random.choice(self.versions)

@@ -283,6 +283,14 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
         "last shown at 2026-03-01 12:00:00 as SHIPPING; not shown at 2026-03-01 13:53:20 and after that",
     ),
     (
+        "unknown_to_mirakl",
+        lambda d: (
+            d.policies.update(alpha=Policy(other_channels=False)),
+            d.apply(oms(parts=(Part(1),), statuses=(OmsStatus(1, at(9), 512),)), clock()),
+        ),
+        "the OMS's order 1 was reported at 2026-03-01 00:00:09, status 512",
+    ),
+    (
         "acceptance_due",
         lambda d: (d.shows("WAITING_ACCEPTANCE", accept_by=at(90_000)), d.apply(clock())),
         "until 2026-03-02 01:00 UTC: Mirakl's acceptance_deadline",
