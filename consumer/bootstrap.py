@@ -343,11 +343,11 @@ def new_housekeeping(base: Base) -> Housekeeping:
 
 
 def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
-    shops = {}
+    shops, http = {}, base.settings.http
     for name, shop in base.settings.shops.items():
         on_call = partial(base.hooks.remote_called, name)
-        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call)
-        oms = oms_client(base.settings.oms, shop, secrets[name].oms_key, on_call)
+        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call, http=http)
+        oms = oms_client(base.settings.oms, shop, secrets[name].oms_key, on_call, http=http)
         closing.callback(mirakl.close)
         closing.callback(oms.close)
         shops[name] = Shop(name, mirakl, oms, shop.oms.company_ref_id, oms_budget(base.settings))
@@ -357,11 +357,11 @@ def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitS
 def _scheduled_pollers(
     base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack
 ) -> dict[str, ScheduledPoller]:
-    pollers = {}
+    pollers, http = {}, base.settings.http
     for name, shop in base.settings.shops.items():
         on_call = _CallOfPoller(base.hooks, name)
-        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call)
-        account = account_client(shop, secrets[name].mirakl_key, on_call)
+        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call, http=http)
+        account = account_client(shop, secrets[name].mirakl_key, on_call, http=http)
         closing.callback(mirakl.close)
         closing.callback(account.close)
         pollers[name] = ScheduledPoller(

@@ -1,18 +1,40 @@
 """Builds the clients of the remotes from the settings."""
 
+from functools import lru_cache
+from typing import Final
+
+from adapters.errors import ConfigError
 from adapters.ports import Clock, OnCall
-from adapters.remotes.http import Transport
+from adapters.remotes.http import Network, Transport, network
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.remotes.mirakl_carriers import CarrierNames
 from consumer import config
 from consumer.config_shops import OmsTable, ShopTable
+from consumer.config_web import HttpTable
 from consumer.secrets import Secret
+
+DEFAULT_HTTP: Final = HttpTable()
+
+
+@lru_cache  # all clients of a process have one TLS context, because each takes time and memory
+def network_of(http: HttpTable) -> Network:
+    """Return how remotes are reached. Raises ConfigError if ca_file cannot be used."""
+    try:
+        return network(http.ca_file, http.proxy, from_environment=http.from_environment)
+    except OSError as error:  # ssl.SSLError is one too
+        raise ConfigError(f"http.ca_file: {http.ca_file} cannot be used ({type(error).__name__})") from error
 
 
 def mirakl_client(
-    shop: ShopTable, api_key: Secret, clock: Clock, on_call: OnCall, transport: Transport | None = None
+    shop: ShopTable,
+    api_key: Secret,
+    clock: Clock,
+    on_call: OnCall,
+    transport: Transport | None = None,
+    *,
+    http: HttpTable = DEFAULT_HTTP,
 ) -> MiraklShop:
     """Make a client of one shop at Mirakl. `transport` None: the calls go to the network."""
     return MiraklShop(
@@ -25,20 +47,37 @@ def mirakl_client(
         order_tax_mode=shop.order_tax_mode,
         carrier_names=CarrierNames(shop.carriers, shop.other_carrier),
         transport=transport,
+        network=network_of(http),
     )
 
 
 def account_client(
-    shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
+    shop: ShopTable,
+    api_key: Secret,
+    on_call: OnCall,
+    transport: Transport | None = None,
+    *,
+    http: HttpTable = DEFAULT_HTTP,
 ) -> MiraklAccount:
     """Make a client of one shop's own account at Mirakl. `transport` None: the calls go to the network."""
     return MiraklAccount(
-        base_url=shop.endpoint, shop_id=shop.shop_id, api_key=api_key, on_call=on_call, transport=transport
+        base_url=shop.endpoint,
+        shop_id=shop.shop_id,
+        api_key=api_key,
+        on_call=on_call,
+        transport=transport,
+        network=network_of(http),
     )
 
 
 def oms_client(
-    oms: OmsTable, shop: ShopTable, api_key: Secret, on_call: OnCall, transport: Transport | None = None
+    oms: OmsTable,
+    shop: ShopTable,
+    api_key: Secret,
+    on_call: OnCall,
+    transport: Transport | None = None,
+    *,
+    http: HttpTable = DEFAULT_HTTP,
 ) -> KornitX:
     """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network."""
     return KornitX(
@@ -54,4 +93,5 @@ def oms_client(
         timeout_seconds=oms.timeout_seconds,
         on_call=on_call,
         transport=transport,
+        network=network_of(http),
     )

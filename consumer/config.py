@@ -29,7 +29,7 @@ from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.config_types import Database, Seconds, Table
-from consumer.config_web import IntakeTable, WebTable
+from consumer.config_web import HttpTable, IntakeTable, WebTable
 from statemachine.commands import Policy
 
 ENV_PREFIX: Final = "ORDERFLOW_"
@@ -155,6 +155,7 @@ class Settings(BaseSettings):
     topics: TopicsTable = TopicsTable()
     web: WebTable = WebTable()
     intake: IntakeTable = IntakeTable()
+    http: HttpTable = HttpTable()
     worker: WorkerTable = WorkerTable()
     leases: LeasesTable = LeasesTable()
     oms: OmsTable = OmsTable()

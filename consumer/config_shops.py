@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from adapters.messages.oms_events import DISPATCHED_STATUSES
-from consumer.config_types import AttributeName, Host, Hours, Regex, Seconds, Table, TimeZone, WebAddress
+from consumer.config_types import AttributeName, Host, Hours, Regex, Seconds, Table, TimeZone, WebAddress, is_loopback
 from statemachine.facts import EPOCH
 
 #: Mirakl allows one OR11 a minute (docs/mirakl.md 3).
@@ -113,10 +113,12 @@ class ShopTable(Table):
     def _consistent(self) -> "ShopTable":
         if self.hostname is None and self.base_url is None:
             raise ValueError("needs a hostname (or, for a simulator, a base_url)")
-        if self.base_url is None and self.poll_interval_seconds < SHORTEST_POLL_SECONDS:
+        if self.hostname is not None and self.base_url is not None:
+            raise ValueError("has a hostname and a base_url: only one of them can be called")
+        if self.poll_interval_seconds < SHORTEST_POLL_SECONDS and not is_loopback(self.endpoint):
             raise ValueError(
                 "poll_interval_seconds has to be 60 or more: Mirakl allows one listing a minute (OR11). "
-                "Shorter intervals are for simulators, with base_url"
+                "Shorter intervals are for simulators, with a base_url at 127.0.0.1"
             )
         if self.acceptance == "known-skus" and self.known_skus_file is None:
             raise ValueError("acceptance = known-skus needs known_skus_file, one SKU a line")

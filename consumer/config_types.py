@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -28,10 +29,27 @@ def _host_only(value: str) -> str:
     return value.lower()
 
 
-def _web_address(value: str) -> str:
+def _address(value: str) -> str:
     if not re.fullmatch(r"https?://[^/\s@]+(/[^\s@]*)?", value):
         raise ValueError("has to begin with http:// or https:// and name a host, without user and password")
     return value.rstrip("/")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a web address names this machine, so that nobody else can read what is sent there."""
+    host = urlsplit(address).hostname or ""
+    return re.fullmatch(r"localhost|127(\.\d{1,3}){3}|::1", host) is not None
+
+
+def _web_address(value: str) -> str:
+    value = _address(value)
+    try:
+        is_safe = value.startswith("https:") or is_loopback(value)
+    except ValueError as error:  # brackets that are no IPv6 address
+        raise ValueError("is not a web address") from error
+    if not is_safe:
+        raise ValueError("has to begin with https://, because the key goes with each call (http:// to loopback only)")
+    return value
 
 
 def _database(value: str) -> str:
@@ -68,6 +86,7 @@ def _attribute_name(value: str) -> str:
 
 Host = Annotated[str, AfterValidator(_host_only)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+ProxyAddress = Annotated[str, AfterValidator(_address)]
 Regex = Annotated[str, AfterValidator(_regex)]
 AttributeName = Annotated[str, AfterValidator(_attribute_name)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]

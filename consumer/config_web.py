@@ -1,10 +1,10 @@
-"""The settings of what a process serves: [web], [intake]."""
+"""The settings of what a process serves, [web] and [intake], and of how it reaches remotes, [http]."""
 
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from consumer.config_types import Table
+from consumer.config_types import ProxyAddress, Table
 
 
 class WebTable(Table):
@@ -36,3 +36,14 @@ class IntakeTable(Table):
         if self.port is None and (self.certificate_file or "host" in self.model_fields_set):
             raise ValueError("host, certificate_file and key_file need a port (without one: the port of [web])")
         return self
+
+
+class HttpTable(Table):
+    """How Mirakl and the OMS are reached. Nothing of it holds for http:// addresses, which are loopback."""
+
+    #: The certificates that are trusted, in PEM, in place of those of certifi: for a proxy that inspects TLS.
+    ca_file: Path | None = None
+    #: A proxy without user and password, such as "http://proxy.example:3128".
+    proxy: ProxyAddress | None = None
+    #: Whether SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY of the environment count, where ca_file and proxy are not set.
+    from_environment: bool = False

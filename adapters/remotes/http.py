@@ -1,13 +1,19 @@
-"""One HTTP call to a remote. It is timed and counted, and each way in which it can end has a name."""
+"""One HTTP call to a remote. It is timed and counted, and each way in which it can end has a name.
+
+docs/limits.md lists what a remote that lies cannot do.
+"""
 
 import re
-from collections.abc import Callable, Mapping
+import ssl
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import httpx
 
@@ -19,6 +25,8 @@ T = TypeVar("T")
 Transport = httpx.BaseTransport
 
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
+#: A compressed answer is decompressed in pieces of this size, so that the limit above holds for what comes out.
+_PIECE_BYTES: Final = 64 * 1024
 _DAY_SECONDS: Final = 86_400.0
 
 
@@ -73,6 +81,36 @@ class Reply:
 
 class BodyTooLong(httpx.ReadError):
     """The answer is longer than we read. The words of the RemoteError are the name of this class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How remotes are reached.
+
+    `tls` holds the certificates that are trusted; None: those of the package certifi. `proxy` is the URL of a proxy for
+    https. With `from_environment`, SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY count where the others are None.
+    """
+
+    tls: ssl.SSLContext | None = None
+    proxy: str | None = None
+    from_environment: bool = False
+
+
+def network(ca_file: Path | None, proxy: str | None, *, from_environment: bool) -> Network:
+    """Make a Network for all clients of a process: each TLS context takes time and memory.
+
+    `ca_file`: the certificates that are trusted, in PEM. Raises OSError if the file cannot be used.
+    """
+    tls = None
+    if ca_file is not None:
+        tls = ssl.create_default_context(cafile=ca_file)
+    elif not from_environment:
+        tls = httpx.create_ssl_context(trust_env=False)
+    return Network(tls, proxy, from_environment)
+
+
+#: The network without a proxy, with the certificates of certifi.
+DIRECT: Final = Network()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +172,8 @@ class Remote:
         on_call: OnCall,
         timeout_seconds: float,
         transport: Transport | None,
+        *,
+        network: Network = DIRECT,
     ) -> None:
         """`system` is the metric's label: "mirakl" or "oms". `transport` None: the calls go to the network.
 
@@ -148,9 +188,11 @@ class Remote:
             base_url=base_url,
             timeout=httpx.Timeout(timeout_seconds, connect=short, pool=short),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30.0),
-            headers={"Accept": "application/json", "User-Agent": "orderflow"},
+            headers={"Accept": "application/json", "User-Agent": "orderflow", "Accept-Encoding": "gzip"},
             follow_redirects=False,
-            trust_env=False,
+            trust_env=network.from_environment,
+            verify=network.tls or True,
+            proxy=network.proxy if base_url.startswith("https:") else None,
             transport=transport,
         )
 
@@ -218,7 +260,7 @@ class Remote:
         if sink is not None and response.is_success:
             into = sink
         size = 0
-        for chunk in response.iter_bytes():
+        for chunk in _decoded(response):
             size += len(chunk)
             if size > into.max_bytes:
                 raise BodyTooLong("too long")
@@ -229,6 +271,36 @@ class Remote:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _decoded(response: httpx.Response) -> Iterator[bytes]:
+    """The body in pieces, after at most one layer of gzip. Raises httpx.DecodingError for any other encoding.
+
+    httpx undoes any number of layers, and a piece of any size. Two layers make four gigabytes of four kilobytes.
+    """
+    encodings = [one.strip().lower() for one in response.headers.get("Content-Encoding", "").split(",")]
+    layers = [one for one in encodings if one not in ("", "identity")]
+    if layers not in ([], ["gzip"], ["x-gzip"]):
+        raise httpx.DecodingError("an encoding that was not asked for")
+    raw = cast(Iterator[bytes], response.stream)
+    yield from _unzipped(raw) if layers else raw
+
+
+def _unzipped(raw: Iterator[bytes]) -> Iterator[bytes]:
+    decoder, is_empty = zlib.decompressobj(zlib.MAX_WBITS | 16), True
+    for received in raw:
+        left = received
+        while left:
+            if decoder.eof:
+                raise httpx.DecodingError("more after the end")
+            is_empty = False
+            try:
+                yield decoder.decompress(left, _PIECE_BYTES)
+            except zlib.error:
+                raise httpx.DecodingError("not gzip") from None
+            left = decoder.unconsumed_tail or decoder.unused_data
+    if not is_empty and not decoder.eof:
+        raise httpx.DecodingError("cut off")
 
 
 def _headers(operation: str, authorization: str, content: bytes | None) -> dict[str, str]:

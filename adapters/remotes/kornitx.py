@@ -14,7 +14,16 @@ import structlog
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.messages.text import storable
 from adapters.ports import OmsOrder, OnCall
-from adapters.remotes.http import GATEWAY_STATUSES, CallOutcome, Remote, Reply, retry_after_seconds, safe_code
+from adapters.remotes.http import (
+    DIRECT,
+    GATEWAY_STATUSES,
+    CallOutcome,
+    Network,
+    Remote,
+    Reply,
+    retry_after_seconds,
+    safe_code,
+)
 from adapters.remotes.kornitx_order import OrderRules, build_payload, id_of, tax_mode_of, text_of
 from statemachine.facts import Part
 
@@ -79,8 +88,9 @@ class KornitX:
         rate_limit_pause_seconds: float = 60.0,
         timeout_seconds: float = 20.0,
         transport: httpx.BaseTransport | None = None,
+        network: Network = DIRECT,
     ) -> None:
-        self._remote = Remote("oms", base_url, on_call, timeout_seconds, transport)
+        self._remote = Remote("oms", base_url, on_call, timeout_seconds, transport, network=network)
         self._rules = rules
         self._told_tax_mode = False
         self._api_key = api_key

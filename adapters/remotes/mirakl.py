@@ -17,8 +17,10 @@ from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
 from adapters.ports import Carrier, Catalog, Clock, CustomerMessages, OnCall, OrdersPage, OrdersQuery
 from adapters.remotes.http import (
+    DIRECT,
     GATEWAY_STATUSES,
     CallOutcome,
+    Network,
     Remote,
     Reply,
     ambiguous_failure,
@@ -180,8 +182,9 @@ class MiraklShop:
         order_tax_mode: str = "TAX_INCLUDED",
         carrier_names: CarrierNames = DEFAULT_NAMES,
         transport: httpx.BaseTransport | None = None,
+        network: Network = DIRECT,
     ) -> None:
-        self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport)
+        self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport, network=network)
         self._shop = {} if shop_id is None else {"shop_id": str(shop_id)}
         self._api_key = api_key
         self._clock = clock

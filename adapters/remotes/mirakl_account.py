@@ -12,7 +12,7 @@ from adapters.errors import OutcomeUnknown, Retryable, Unreadable
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import instant, storable
 from adapters.ports import OnCall
-from adapters.remotes.http import CallOutcome, Remote, Reply, Sink
+from adapters.remotes.http import DIRECT, CallOutcome, Network, Remote, Reply, Sink
 from adapters.remotes.mirakl import failure
 
 T = TypeVar("T")
@@ -53,8 +53,9 @@ class MiraklAccount:
         on_call: OnCall,
         timeout_seconds: float = 20.0,
         transport: httpx.BaseTransport | None = None,
+        network: Network = DIRECT,
     ) -> None:
-        self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport)
+        self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport, network=network)
         self._shop = {"shop_id": str(shop_id)}
         self._api_key = api_key
 

@@ -181,6 +181,35 @@ def error_text(folder: Path, text: str) -> str:
             id="two names, one account",
         ),
         pytest.param(
+            shop(base_url='"https://127.0.0.1"'),
+            "FILE: shops.alpha: has a hostname and a base_url: only one",
+            id="two addresses of a shop",
+        ),
+        *(
+            pytest.param(
+                shop(hostname="", base_url=f'"{address}"'),
+                "FILE: shops.alpha.base_url: has to begin with https://, because the key goes with each call",
+                id=address,
+            )
+            for address in (
+                "http://alpha.mirakl.net",
+                "http://127.0.0.1.example",
+                "http://localhost.example",
+                "http://[::2]:80",
+                "http://10.0.0.1",
+            )
+        ),
+        pytest.param(
+            GOOD + '[oms]\nbase_url = "http://oms.example"\n',
+            "FILE: oms.base_url: has to begin with https://",
+            id="the OMS without TLS",
+        ),
+        pytest.param(
+            shop(hostname="", base_url='"https://alpha.example"', poll_interval_seconds="0.001"),
+            "FILE: shops.alpha: poll_interval_seconds has to be 60 or more",
+            id="too often, by base_url",
+        ),
+        pytest.param(
             shop(base_url='"http://user:word@alpha"'),
             "FILE: shops.alpha.base_url: has to begin with http:// or https:// and name a host, without user",
             id="password in an address",
@@ -320,8 +349,8 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert alpha.endpoint == "https://alpha.mirakl.net"
 
 
-def test_base_url_wins_over_hostname_and_may_poll_often(tmp_path: Path) -> None:
-    text = shop(base_url='"http://127.0.0.1:8080/"', poll_interval_seconds="0.1")
+def test_a_base_url_at_loopback_may_be_polled_often(tmp_path: Path) -> None:
+    text = shop(hostname="", base_url='"http://127.0.0.1:8080/"', poll_interval_seconds="0.1")
     alpha = load(written(tmp_path, text)).shops["alpha"]
     assert alpha.endpoint == "http://127.0.0.1:8080"
     assert alpha.poll_interval_seconds == 0.1
