@@ -22,8 +22,9 @@ _NO_MARGIN: Final = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """From `told_at` on, the order has this reason."""
+    """From `told_at` on, the order has this reason. `at` is the deadline itself."""
 
+    at: datetime
     told_at: datetime
     reason: Attention
 
@@ -36,6 +37,15 @@ def has_come(facts: Facts, instant: datetime) -> bool:
 def passed(facts: Facts, policy: Policy) -> Iterator[Attention]:
     """The attention reasons of the deadlines that are near or over."""
     return (one.reason for one in _deadlines(facts, policy) if has_come(facts, one.told_at))
+
+
+def next_deadline(facts: Facts, policy: Policy) -> datetime | None:
+    """When Mirakl's wait for the seller ends, past or not: for the answer or for the shipment. None: no deadline runs.
+
+    The wait for the customer's money is not the seller's.
+    """
+    running = (one.at for one in _deadlines(facts, policy) if one.reason.reason is not Reason.PAYMENT_LATE)
+    return min(running, default=None)
 
 
 def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
@@ -85,7 +95,7 @@ def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedel
     if deadline > EPOCH:
         half = (deadline - since) / 2 if since > EPOCH else margin
         earlier = max(min(margin, half), _NO_MARGIN)
-        yield Deadline(deadline - earlier, Attention(reason, f"{deadline:%Y-%m-%d %H:%M}"))
+        yield Deadline(deadline, deadline - earlier, Attention(reason, f"{deadline:%Y-%m-%d %H:%M}"))
 
 
 def _after(since: datetime, delay: timedelta) -> datetime:

@@ -18,11 +18,11 @@ from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.cli.opening import Session, opened
-from consumer.cli.options import FILE, Config, Json, Limit, OfShop, OrderId, Reason, Who, Yes, group
+from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Reason, Who, Yes, group
+from consumer.cli.orders_list import orders_list
 from consumer.cli.output import (
     BAD_ANSWER,
     ask,
-    at_most,
     cell,
     print_bytes,
     print_json,
@@ -32,39 +32,17 @@ from consumer.cli.output import (
     text,
 )
 from consumer.operations.known import known, remote_texts, without_remote_texts
+from consumer.operations.listing import summary_of
 from consumer.operations.orders import Act, decide, explanation, find, question_of
 from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Tracking
-from statemachine.states import State
 
 commands = group("Orders: look them up, and decide about them.")
 
 
-@commands.command("list")
-def orders_list(
-    context: typer.Context,
-    *,
-    file: Config = FILE,
-    shop: Annotated[str | None, typer.Option(help="Only orders of this shop.")] = None,
-    state: Annotated[list[str] | None, typer.Option(help="Only orders in this state; may be given again.")] = None,
-    attention: Annotated[bool, typer.Option("--attention", help="Only orders that need a person.")] = False,
-    limit: Limit = 100,
-    as_json: Json = False,
-) -> None:
-    """List orders, the latest change first.
-
-    \b
-    Examples:
-      orderflow orders list --attention
-      orderflow orders list --shop alpha --state shipping --state imported --json
-    """
-    for one in sorted(set(state or ()) - set(State)):
-        raise typer.BadParameter(f"{one} is no state; these are: {', '.join(State)}", param_hint="--state")
-    with opened(context, file) as session:
-        rows = order_rows.latest(session.store, shop=shop, states=state or (), attention=attention, limit=limit + 1)
-    print_rows(at_most(limit, [_summary(row) for row in rows]), as_json)
+commands.command("list")(orders_list)
 
 
 @commands.command("show")
@@ -92,15 +70,16 @@ def orders_show(
         calls = [_call(command) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest) if received else None
+        summary = summary_of(row, config.policies(session.settings).get(row.shop, Policy()))
     attention = [asdict(one) for one in row.attention]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
         all_of_it = {"attention": attention, "facts": facts, "commands": calls, "timeline": events}
-        print_json(_summary(row) | all_of_it | more)
+        print_json(summary | all_of_it | more)
         return
-    print_pairs(_summary(row) | known(row.facts))
+    print_pairs(summary | known(row.facts))
     for title, rows in (("Attention", attention), ("Calls", calls), ("Timeline", events), ("Words", words)):
         if rows:
             typer.echo(f"\n{title}")
@@ -188,18 +167,6 @@ def _differences(store: Store, row: OrderRow, policies: Mapping[str, Policy] | N
     journal = journal_rows.of_order(store, row.key)
     found = differences(row, journal)
     return found if policies is None else found + redecided(row, journal, policies.get(row.shop, Policy()))
-
-
-def _summary(row: OrderRow) -> dict[str, Any]:
-    """An order as `list` shows it."""
-    return {
-        "shop": row.shop,
-        "order_id": row.order_id,
-        "state": row.state,
-        "attention": list(dict.fromkeys(one.reason for one in row.attention)),
-        "entered_at": row.entered_at,
-        "updated_at": row.updated_at,
-    }
 
 
 def _call(command: CommandRow) -> dict[str, Any]:

@@ -84,13 +84,15 @@ def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
             "order_id": "O-1",
             "state": "waiting_acceptance",
             "attention": ["needs_decision"],
+            "since": "2026-03-01T12:00:00+00:00",
+            "deadline": "2026-03-03T00:00:00+00:00",
             "entered_at": "2026-03-01T12:00:00+00:00",
             "updated_at": "2026-03-01T12:00:00+00:00",
         }
     ]
     assert [line.split() for line in output_of("orders", "list").splitlines()] == [
-        ["shop", "order_id", "state", "attention", "entered_at", "updated_at"],
-        ["alpha", "O-1", "waiting_acceptance", "needs_decision", "2026-03-01", "12:00:00", "2026-03-01", "12:00:00"],
+        ["shop", "order_id", "state", "updated", "deadline", "since", "attention"],
+        ["alpha", "O-1", "waiting_acceptance", "0", "min", "in", "36", "h", "0", "min", "needs_decision"],
     ]
 
 
