@@ -40,12 +40,9 @@ def passed(facts: Facts, policy: Policy) -> Iterator[Attention]:
 
 
 def next_deadline(facts: Facts, policy: Policy) -> datetime | None:
-    """When Mirakl's wait for the seller ends, past or not: for the answer or for the shipment. None: no deadline runs.
-
-    The wait for the customer's money is not the seller's.
-    """
-    running = (one.at for one in _deadlines(facts, policy) if one.reason.reason is not Reason.PAYMENT_LATE)
-    return min(running, default=None)
+    """Until when Mirakl waits for the seller, past or not: for the answer or for the shipment. None: for neither."""
+    sellers = (Reason.ACCEPTANCE_DUE, Reason.SHIPPING_DUE)
+    return min((one.at for one in _deadlines(facts, policy) if one.reason.reason in sellers), default=None)
 
 
 def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
@@ -67,8 +64,8 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     """
     snapshot = facts.snapshot
     if facts.newest is None and facts.statuses and not policy.other_channels:
-        first_report = min(one.at for one in facts.statuses)
-        yield Deadline(_after(first_report, policy.gone_after), Attention(Reason.UNKNOWN_TO_MIRAKL))
+        told_at = _after(min(one.at for one in facts.statuses), policy.gone_after)
+        yield Deadline(told_at, told_at, Attention(Reason.UNKNOWN_TO_MIRAKL))
     if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
         return
     created_at = snapshot.created_at

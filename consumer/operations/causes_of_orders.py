@@ -212,6 +212,15 @@ def _pieces(count: int | None) -> str:
     return "an unknown number" if count is None else f"{count}"
 
 
+def _lines_added(case: Case) -> str:
+    handover = handed_over(case.facts)
+    handed = dict(handover.items) if handover else {}
+    return _joined(
+        f"{named(line)}: {handed.get(line.id, 0)} went to the OMS, Mirakl shows {_pieces(line.quantity)}"
+        for line in lines_named_in(case.one, case.facts)
+    )
+
+
 def _changed(case: Case) -> str:
     names = ", ".join(text.rpartition(" ")[0] for text in case.one.detail.split(", "))
     return _joined((f"changed: {names}", _imported_at(case)))
@@ -336,6 +345,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.CANCELED_AFTER_DISPATCH: _dead_after_dispatch,
     Reason.DEAD_IN_MIRAKL: _dead_with_oms,
     Reason.LINES_CANCELED_AFTER_IMPORT: _lines_canceled,
+    Reason.LINES_ADDED_AFTER_IMPORT: _lines_added,
     Reason.CHANGED_AFTER_IMPORT: _changed,
     Reason.MESSAGE_AFTER_IMPORT: _imported_at,
     Reason.ATTACHMENT: _imported_at,
@@ -362,5 +372,6 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.UNKNOWN_TO_MIRAKL: _unknown_to_mirakl,
     Reason.ACCEPTANCE_DUE: _acceptance_due,
     Reason.PAYMENT_LATE: _payment_late,
+    Reason.PAYMENT_AWAITED_AGAIN: _payment_late,
     Reason.SHIPPING_DUE: _shipping_due,
 }
