@@ -125,9 +125,20 @@ def _covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
     if line.is_owed and _lacks_pieces(facts, line):
         return False
     if dispatch.covers == "order":
-        return line.id not in lines_not_imported(facts)
+        return line.id not in lines_not_imported(facts) and not _lists_parcels_only(facts, dispatch.oms_id)
     own = {line_id for part in facts.parts if part.oms_id == dispatch.oms_id for line_id in part.lines}
     return line.id in own if own else _ended_everywhere(facts, line.id)
+
+
+def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
+    """Whether only parcels tell what left of this order of the OMS: its lines are not known, because the answer to the
+    import was lost or had none, and a report that all has left lists parcels. A line that the list leaves out may be
+    one that the OMS never had."""
+    if any(part.lines for part in facts.parts):
+        return False
+    ours = [one for one in facts.dispatches if one.oms_id == oms_id and one.told_at > EPOCH]
+    reports = {one.told_at for one in ours if one.covers}
+    return any(one.items and one.told_at in reports for one in ours)
 
 
 def _lacks_pieces(facts: Facts, line: Line) -> bool:

@@ -54,8 +54,11 @@ def messages_waited_until(policy: Policy, trouble: Trouble) -> datetime | None:
 
 
 def imports_without_messages(facts: Facts, policy: Policy) -> bool:
-    """Whether the import goes out although the customer's messages cannot be read: a person released it, or the wait is
-    over and the shop's policy is `import`."""
+    """Whether the import goes out although the customer's messages cannot be read.
+
+    It does if a person released it, whatever the policy is. It also does if the shop's policy is `import` and the wait
+    is over.
+    """
     if any(RELEASED in one.subject for one in facts.decisions if one.kind == DecisionKind.RELEASE):
         return True
     ends = [until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None]

@@ -118,3 +118,34 @@ def test_what_the_answer_shows_fewer_pieces_of_no_status_covers(rig: Rig) -> Non
     dispatched_by_status_alone(rig)
     assert (rig.state(), rig.attention()) == ("imported", ["partly_sent"])
     assert "shipped" not in rig.effects()
+
+
+def answer_lost_for_two_lines(rig: Rig) -> None:
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    rig.work()
+    rig.work(600)
+    assert rig.results[-1] == ("import_order", "already_done")
+
+
+def parcel(line: str) -> list[dict[str, object]]:
+    return [{"tracking": f"T-{line}", "items": [{"external_ref": line, "quantity": 1}]}]
+
+
+def test_a_status_that_lists_one_line_of_two_does_not_cover_the_other_after_a_lost_answer(rig: Rig) -> None:
+    answer_lost_for_two_lines(rig)
+    for status, parcels in ((8, parcel("1-A-1")), (64, [])):
+        tell(rig, status, new_shipments=parcels)
+        assert (rig.state(), rig.attention()) == ("imported", ["partly_sent"])
+        assert "shipped" not in rig.effects()
+    tell(rig, 8, new_shipments=parcel("1-A-2"))
+    assert "shipped" in rig.effects()
+
+
+def test_a_status_without_a_list_covers_every_line_after_a_lost_answer(rig: Rig) -> None:
+    answer_lost_for_two_lines(rig)
+    tell(rig, 512, new_shipments=parcel("1-A-1"))
+    assert rig.attention() == ["partly_sent"]
+    tell(rig, 8)
+    assert "shipped" in rig.effects()
