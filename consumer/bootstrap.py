@@ -270,9 +270,10 @@ def new_consumer(base: Base) -> Consumer:
     """Make a consumer: one more member of the consumer group."""
     topics = base.settings.topics
     shops = frozenset(base.settings.shops)
+    left_out = {name: config.fields_left_out(shop.oms) for name, shop in base.settings.shops.items()}
     ids = config.shop_ids(base.settings)
     decoders = {
-        topics.snapshots: lambda value, headers: decode_snapshot(value, headers, shops),
+        topics.snapshots: lambda value, headers: decode_snapshot(value, headers, shops, left_out),
         topics.oms_events: lambda value, headers: decode_oms(value, headers, ids, base.clock.now()),
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))

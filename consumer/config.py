@@ -341,6 +341,11 @@ def order_rules(shop: ShopTable) -> OrderRules:
     )
 
 
+def fields_left_out(oms: ShopOmsTable) -> frozenset[str]:
+    """Return the codes of the custom fields that an import does not carry in any form."""
+    return frozenset(code for code, name in oms.custom_fields.items() if not name) - set(oms.pickup_point_fields)
+
+
 def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
     """Return for each shop the company and the prefix under which the OMS knows it."""
     return tuple(

@@ -6,7 +6,7 @@ another order of members or other white space does not change it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from hashlib import sha256
 from operator import itemgetter
@@ -23,20 +23,22 @@ _ADDRESS: Final = (
 )
 
 
-def contents_of(order_id: str, order: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def contents_of(order_id: str, order: Mapping[str, Any], left_out: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
     """Return (name, digest) of each thing that an import of this order of OR11 would carry, sorted by name.
+
+    `left_out`: codes of custom fields that an import of this shop does not carry.
 
     A digest is salted with the order's id, and has only 32 bits, so that the value cannot be found from it. The result
     is empty, which means not known, if Python cannot write a value as JSON: it is nested too deeply, or it holds a
     number of thousands of digits.
     """
     try:
-        return tuple(sorted((name, _digest(order_id, name, value)) for name, value in _values(order).items()))
+        return tuple(sorted((name, _digest(order_id, name, value)) for name, value in _values(order, left_out).items()))
     except (ValueError, RecursionError):
         return ()
 
 
-def _values(order: Mapping[str, Any]) -> dict[str, object]:
+def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, object]:
     customer = _object(order.get("customer"))
     lines = sorted(
         ((_id(line.get("order_line_id")), line) for line in _objects(order.get("order_lines"))), key=itemgetter(0)
@@ -47,9 +49,9 @@ def _values(order: Mapping[str, Any]) -> dict[str, object]:
         "customer": [*_texts(customer, "firstname", "lastname"), _text(order.get("customer_notification_email"))],
         "shipping method": _text(order.get("shipping_type_code")) or _text(order.get("shipping_type_label")),
         "pick-up point": _text(order.get("shipping_pudo_id")),
-        "custom fields": _custom_fields(order.get("order_additional_fields")),
+        "custom fields": _custom_fields(order.get("order_additional_fields"), left_out),
         "custom fields of lines": [
-            (id_, _custom_fields(line.get("order_line_additional_fields"))) for id_, line in lines
+            (id_, _custom_fields(line.get("order_line_additional_fields"), left_out)) for id_, line in lines
         ],
         "articles": [(id_, _text(line.get("offer_sku"))) for id_, line in lines],
         "prices": [(id_, _number(line.get("price_unit"))) for id_, line in lines],
@@ -71,15 +73,17 @@ def _address(value: object) -> list[str]:
     return [*_texts(address, *_ADDRESS), country_code(iso, label) or iso or label]
 
 
-def _custom_fields(value: object) -> list[list[str]]:
-    """The fields that have a value, as the import writes it (docs/kornitx.md 4)."""
+def _custom_fields(value: object, left_out: Collection[str]) -> list[list[str]]:
+    """The fields that have a value and are not left out, as the import writes them (docs/kornitx.md 4)."""
     fields = ([_text(one.get("code")), _custom_value(one.get("value"))] for one in _objects(value))
-    return sorted(field for field in fields if all(field))
+    return sorted(field for field in fields if all(field) and field[0] not in left_out)
 
 
 def _custom_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return ", ".join(filter(None, map(_custom_value, value))) if isinstance(value, list) else _text(value)
 
 

@@ -5,6 +5,7 @@ stays the same if Mirakl sends the members in another order, or with other white
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -44,6 +45,10 @@ _OF_LINE: Final = (
     "order_line_additional_fields",
 )
 
+#: Members that are amounts of money or rates. Mirakl gives them as numbers, and in some answers as texts.
+_AMOUNTS: Final = frozenset({"price", "price_unit", "shipping_price", "total_price", "amount", "rate"})
+_AMOUNT: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
+
 
 def order_digest(order: Mapping[str, Any], raw: bytes) -> str:
     """The digest of one read of an order, given as parsed and as received. The same order has the same digest."""
@@ -81,11 +86,22 @@ def _some(fields: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _digest(value: Mapping[str, Any]) -> str:
-    """The digest of the canonical JSON. Empty if Python cannot write the value as JSON.
+    """The digest of the canonical JSON, in which a number has one form. Empty if Python cannot write the value as JSON.
 
     Python cannot write a value that is nested too deeply, or a number of thousands of digits.
     """
     try:
-        return digest_of(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+        return digest_of(json.dumps(_plain(value), sort_keys=True, separators=(",", ":")).encode())
     except (ValueError, RecursionError):
         return ""
+
+
+def _plain(value: Any, name: str = "") -> Any:
+    """The value with each number in one form: 1.0 is 1. An amount may also be a text (docs/mirakl.md 2.1)."""
+    if isinstance(value, dict):
+        return {key: _plain(member, key) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    if name in _AMOUNTS and isinstance(value, str) and _AMOUNT.fullmatch(value.strip()):
+        value = float(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,6 +1,6 @@
 """Snapshots: the event that carries one order as one read of OR11 returned it (docs/mirakl.md 5.2)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Final
@@ -85,8 +85,10 @@ class MiraklOrder(Message):
     order_lines: Annotated[tuple[Annotated[MiraklLine, Loose(MiraklLine())], ...], Loose(())] = ()
 
 
-def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
+def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tuple[str, Snapshot]:
     """Read the order in `raw`. Returns the order's id and the snapshot.
+
+    `left_out`: codes of custom fields that an import does not carry.
 
     Raises Unreadable: NOT_JSON, or MISSING_FIELD or BAD_ID for order_id. Nothing else makes an order unreadable.
     """
@@ -120,7 +122,7 @@ def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
         import_digest=import_digest(value, (line for line in lines if line.is_owed), raw),
         accept_by=_deadline(order.acceptance_deadline, read_at),
         accepted_at=order.acceptance_decision_date or EPOCH,
-        contents=contents_of(order_id, value),
+        contents=contents_of(order_id, value, left_out),
     )
 
 
@@ -190,8 +192,16 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> 
     )
 
 
-def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collection[str]) -> Event | None:
-    """Read a record of the snapshots' topic. None if the record has no value. Raises Unreadable."""
+def decode_snapshot(
+    value: bytes | None,
+    headers: Headers,
+    shop_names: Collection[str],
+    left_out: Mapping[str, Collection[str]] = {},
+) -> Event | None:
+    """Read a record of the snapshots' topic. None if the record has no value. Raises Unreadable.
+
+    `left_out`: for a shop, codes of custom fields that its imports do not carry.
+    """
     event = from_record(value, headers)
     if event is None:
         return None
@@ -203,7 +213,7 @@ def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collectio
     read_at = instant(attribute(event.extensions, "readat"))
     if read_at is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
-    order_id, snapshot = snapshot_of(event.data, read_at)
+    order_id, snapshot = snapshot_of(event.data, read_at, left_out.get(shop, ()))
     if order_id != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     return Event(

@@ -199,6 +199,18 @@ def test_what_an_import_would_carry_as_before_is_no_change(rig: Rig, what: str) 
     assert rig.attention() == []
 
 
+def test_a_changed_field_that_the_shop_leaves_out_is_told_only_if_it_names_the_pick_up_point(tmp_path: Path) -> None:
+    left_out = {"internal": "", "depot": ""}
+    rig = Rig(tmp_path, oms_table={"custom_fields": left_out, "pickup_point_fields": ["depot"]})
+    rig.imported()
+    for code, told in (("internal", []), ("depot", ["changed_after_import"])):
+        raw = rig.mirakl["alpha"].order("1-A")["order_additional_fields"]
+        fields = [*raw, {"code": code, "type": "STRING", "value": "A new text"}]
+        changes.set_fields(rig.mirakl["alpha"], "1-A", order_additional_fields=fields)
+        rig.poll()
+        assert rig.attention() == told
+
+
 def test_a_changed_text_on_the_goods_is_told(rig: Rig) -> None:
     rig.imported()
     fields = [{"code": "personalisation-text", "type": "STRING", "value": "Another text"}]
