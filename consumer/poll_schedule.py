@@ -41,6 +41,10 @@ class Schedule:
         """Set when the shop is due next. A poll began at `now`; Mirakl asked for a pause of `pause_seconds`, or 0."""
         self.due_at = now + max(self.interval_seconds, pause_seconds)
 
+    def paused(self, now: float, pause_seconds: float) -> None:
+        """Set when a poll goes on that Mirakl interrupted. At `now` it asked for a pause of `pause_seconds`, or 0."""
+        self.due_at = now + (pause_seconds or self.interval_seconds)
+
 
 class ScheduledPoller:
     """Polls one shop when it is due. A thread of its own calls `turn`, so a shop that hangs does not delay others."""
@@ -77,6 +81,7 @@ class ScheduledPoller:
         """
         if self._leases.take_share(self._shop, self._shops) is None:
             self._schedule.lost()
+            self.poller.forget()
             return self._leases.renew_seconds
         if self._check is not None and self._check.run():
             return 0.0  # the check took time: the next turn renews the lease before the poll
@@ -87,7 +92,11 @@ class ScheduledPoller:
             return min(self._schedule.due_at - now, self._leases.renew_seconds)
         self._schedule.began(now, 0.0)  # before the poll, which may raise an exception
         shop_rows.poll_begins(self._store, self._shop, self._clock.now())
-        self._schedule.began(now, self._poll())
+        pause_seconds = self._poll()
+        if self.poller.is_paused:
+            self._schedule.paused(self._clock.monotonic(), pause_seconds)
+        else:
+            self._schedule.began(now, pause_seconds)
         return 0.0
 
     def seconds_after_takeover(self) -> float:

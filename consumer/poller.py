@@ -6,21 +6,22 @@ such a change. The cursor moves last, when every record is durable.
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import structlog
 
-from adapters.errors import Rejected, TooLarge, Unreadable, UnreadableReason
+from adapters.errors import Rejected, RemoteError, TooLarge, Unreadable, UnreadableReason
 from adapters.messages.cloudevents import record_of
 from adapters.messages.identity import same_read
 from adapters.messages.json_slices import slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, batches_of_ids
+from adapters.remotes.http import CallOutcome
 from adapters.store import cursors as cursor_rows
 from adapters.store import orders as order_rows
 from adapters.store.cursors import Cursor
@@ -32,6 +33,8 @@ from consumer.poll_memory import AskedInVain, PublishedMemory
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
+
+T = TypeVar("T")
 
 #: Orders that wait for a decision or for an import. Every run reads all of them, so that an order that was missed once
 #: appears again.
@@ -54,6 +57,8 @@ MAX_BY_ID: Final = 500
 MAX_WAITING: Final = 20_000
 #: A listing with more pages is taken for an endless one, because no seller has so many open orders.
 MAX_PAGES: Final = 5_000
+#: A run that waits for a page goes on for this time after its begin. Then its first pages are too old.
+PAUSED_LONGEST: Final = timedelta(hours=1)
 #: Pages of a run are kept in memory up to this size, then in a file.
 SPOOL_BYTES: Final = 8 * 1024 * 1024
 
@@ -96,6 +101,24 @@ class _Spool:
             yield [self._file.read(length) for length in lengths], read_at
 
 
+#: What a run does until it ends with a T, or until Mirakl refuses a page because it was called too often (429). It
+#: yields this error, and goes on at the same page.
+_Steps = Generator[RemoteError, None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run that has begun, and what was true then."""
+
+    began: datetime
+    before: Cursor | None
+    steps: _Steps[PollResult]
+
+    def can_go_on(self, now: datetime, cursor: Cursor | None) -> bool:
+        """Whether its pages still count. After a reset (no cursor), and after PAUSED_LONGEST, a run begins anew."""
+        return cursor == self.before and timedelta(0) <= now - self.began <= PAUSED_LONGEST
+
+
 class Poller:
     """Polls one shop. Not thread-safe: one thread calls `run`."""
 
@@ -132,25 +155,53 @@ class Poller:
         self._published = PublishedMemory()
         self._in_vain = AskedInVain()
         self._has_cursor = False
+        self._paused: _Run | None = None
 
     def run(self) -> PollResult:
         """Read the orders that may have changed, publish the changed ones, and move the cursor.
 
         Raises RemoteError, StoreUnavailable, LogUnavailable, Fenced, and Unreadable for a page that is not JSON. Then
-        the cursor has not moved, unless the store was lost during the commit that moves it.
+        the cursor has not moved, unless the store was lost during the commit that moves it. If Mirakl refused a page
+        because it was called too often (429), the next `run` goes on at this page (`is_paused`).
         """
-        started, began = self._clock.monotonic(), self._clock.now()
-        before = self._stored_cursor()
+        if self._paused is not None and not self._paused.can_go_on(self._clock.now(), self._stored_cursor()):
+            self.forget()
+        paused, self._paused = self._paused or self._new_run(), None
+        try:
+            error = next(paused.steps)
+        except StopIteration as ended:
+            result: PollResult = ended.value
+            return result
+        self._paused = paused
+        raise error
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the last run waits until Mirakl may be called again, with the pages that it has read."""
+        return self._paused is not None
+
+    def forget(self) -> None:
+        """Drop a paused run: the next one begins anew. Called when another process polls the shop."""
+        if self._paused is not None:
+            self._paused.steps.close()
+            self._paused = None
+
+    def _new_run(self) -> "_Run":
+        began, before = self._clock.now(), self._stored_cursor()
+        return _Run(began, before, self._steps(began, before))
+
+    def _steps(self, began: datetime, before: Cursor | None) -> "_Steps[PollResult]":
+        started = self._clock.monotonic()
         wide = before is None or began - before.wide_at >= WIDE_EVERY
         result = PollResult()
         with closing(_Spool()) as spool:
-            server_time = self._read(spool, OrdersQuery(states=SWEPT_STATES), result)
+            server_time = yield from self._read(spool, OrdersQuery(states=SWEPT_STATES), result)
             since = _start_of_window(before, began, wide)
-            self._read(spool, OrdersQuery(updated_from=since, updated_to=server_time or began), result)
+            yield from self._read(spool, OrdersQuery(updated_from=since, updated_to=server_time or began), result)
             asked = self._ids_to_ask_for(began, result)
             refused: set[str] = set()
             for order_ids in batches_of_ids(asked):
-                refused |= self._read_by_id(spool, order_ids, result)
+                refused |= yield from self._read_by_id(spool, order_ids, result)
             for page, read_at in spool.pages():
                 self._lease()
                 self._publish(page, read_at, result)
@@ -187,21 +238,21 @@ class Poller:
         unread = (order_id for order_id in waiting if order_id not in result.listed)
         return [order_id for order_id in unread if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
-    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> set[str]:
+    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> "_Steps[set[str]]":
         """Read these orders. Returns the ids that Mirakl refused.
 
         An id may come from the OMS. If Mirakl refuses one id, it refuses the whole listing. Then the ids are halved
         until the refused id is alone, and it is left out.
         """
         try:
-            self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), result)
+            yield from self._read(spool, OrdersQuery(order_ids=tuple(order_ids)), result)
         except Rejected as error:
             middle = len(order_ids) // 2
             if not middle:
                 log.warning("id_refused", shop=self._shop, outcome=error.outcome)
                 return set(order_ids)
-            refused = self._read_by_id(spool, order_ids[:middle], result)
-            return refused | self._read_by_id(spool, order_ids[middle:], result)
+            refused = yield from self._read_by_id(spool, order_ids[:middle], result)
+            return refused | (yield from self._read_by_id(spool, order_ids[middle:], result))
         return set()
 
     def _remember_missing(
@@ -218,7 +269,7 @@ class Poller:
         for order_id in set(absent) - set(noted):
             self._in_vain.not_shown(order_id, began)
 
-    def _read(self, spool: _Spool, query: OrdersQuery, result: PollResult) -> datetime | None:
+    def _read(self, spool: _Spool, query: OrdersQuery, result: PollResult) -> "_Steps[datetime | None]":
         """Read every page of one listing into the spool. Returns Mirakl's time at the first page.
 
         The first order of each page has to be known from an earlier page. If it is not, orders have left the listing,
@@ -233,7 +284,13 @@ class Poller:
         offset, back, first_time = 0, OVERLAP_ORDERS, None
         for _ in range(MAX_PAGES):
             self._lease()
-            page = self._mirakl.orders(query, offset)
+            try:
+                page = self._mirakl.orders(query, offset)
+            except RemoteError as error:
+                if error.outcome != CallOutcome.TOO_MANY_REQUESTS:
+                    raise
+                yield error
+                continue  # the same page again
             first_time = first_time or page.server_time
             sliced = slice_orders(page.body)
             spool.add([order.raw for order in sliced.orders], page.read_at)

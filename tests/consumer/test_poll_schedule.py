@@ -12,7 +12,7 @@ from adapters.errors import RemoteError
 from adapters.store import cursors as cursor_rows
 from adapters.store.cursors import Cursor
 from consumer.hooks import Hooks
-from consumer.leases import poll_lease
+from consumer.leases import Leases, poll_lease
 from consumer.poll_schedule import Schedule, ScheduledPoller, seconds_to_wait
 from tests.consumer.rig import Rig
 
@@ -91,6 +91,35 @@ def test_a_failing_shop_is_polled_at_most_once_an_interval(
     rig.clock.advance(55)
     assert scheduled.turn() == 5
     assert len(failures.errors) == 1
+
+
+def test_a_poll_that_mirakl_interrupts_keeps_its_lease_and_goes_on_when_it_may(
+    rig: Rig, scheduled: ScheduledPoller, failures: Failures
+) -> None:
+    rig.fail("OR11", "429", retry_after_seconds=25)
+    scheduled.turn()
+    assert len(failures.errors) == 1
+    waited = 0.0
+    while scheduled.poller.is_paused:
+        seconds = scheduled.turn()
+        assert seconds <= rig.leases.renew_seconds
+        assert rig.leases.holds(poll_lease("alpha"))
+        rig.clock.advance(seconds)
+        waited += seconds
+    assert waited == 25
+    assert cursor_rows.find(rig.store, "alpha") is not None
+
+
+def test_a_poll_that_was_interrupted_is_forgotten_when_another_process_polls_the_shop(
+    rig: Rig, scheduled: ScheduledPoller
+) -> None:
+    rig.fail("OR11", "429", retry_after_seconds=25)
+    scheduled.turn()
+    assert scheduled.poller.is_paused
+    rig.leases.release(poll_lease("alpha"))
+    assert Leases(rig.store, rig.clock, "another", 600).take(poll_lease("alpha"))
+    scheduled.turn()
+    assert not scheduled.poller.is_paused
 
 
 def test_after_an_error_that_nobody_expects_the_next_poll_is_an_interval_later(

@@ -27,7 +27,7 @@ from consumer import poller as poller_module
 from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
 from consumer.poll_memory import PUBLISHED_FOR
-from consumer.poller import FIRST_WINDOW, OVERLAP, WIDE_WINDOW, Poller
+from consumer.poller import FIRST_WINDOW, OVERLAP, SWEPT_STATES, WIDE_WINDOW, Poller
 from statemachine.facts import EPOCH, Snapshot, Tracking
 from tests.consumer.rig import GRACE, SNAPSHOTS, AfterPage, Rig
 
@@ -297,6 +297,81 @@ def test_a_page_that_cannot_be_read_fails_the_run_and_leaves_the_cursor(rig: Rig
         assert caught.value.retry_after_seconds == 17
     mirakl.before = lambda *_: None
     assert poller.run().new == 150
+
+
+# -- A run that Mirakl interrupts (429) ---------------------------------------------------------------------------
+
+
+def interrupted(rig: Rig, at_offset: int) -> tuple[Watched, Poller]:
+    """A run that has read the pages of the window before this offset. The page at this offset was refused."""
+    mirakl, poller = watched(rig)
+
+    def refuse(query: OrdersQuery, offset: int) -> None:
+        if query.updated_from and offset == at_offset:
+            rig.fail("OR11", "429", retry_after_seconds=17)
+
+    mirakl.before = refuse
+    with pytest.raises(Retryable):
+        poller.run()
+    assert poller.is_paused
+    mirakl.before = lambda *_: None
+    mirakl.asked.clear()
+    return mirakl, poller
+
+
+def test_with_few_calls_a_window_every_page_is_read_once(rig: Rig) -> None:
+    names = fill(rig, 450)
+    rig.mirakl["alpha"].knobs.throttle["OR11"] = (2, 60.0)
+    mirakl, poller = watched(rig)
+    refused = 0
+    while True:
+        try:
+            result = poller.run()
+            break
+        except Retryable as error:
+            assert error.retry_after_seconds is not None
+            rig.clock.advance(error.retry_after_seconds)
+            refused += 1
+    assert sorted(ids(rig)) == names
+    assert result.complete
+    assert refused
+    pages = [(query.states, query.updated_from, offset) for query, offset in mirakl.asked]
+    assert len(pages) - refused == len(set(pages)), "no page was read twice"
+
+
+def test_an_interrupted_run_goes_on_at_the_same_page(rig: Rig) -> None:
+    fill(rig, 150)
+    mirakl, poller = interrupted(rig, 90)
+    assert poller.run().new == 150
+    assert [offset for _, offset in mirakl.asked] == [90]
+    assert not poller.is_paused
+
+
+def test_an_interrupted_run_begins_anew_after_an_hour(rig: Rig) -> None:
+    fill(rig, 150)
+    mirakl, poller = interrupted(rig, 90)
+    rig.clock.advance(3601)
+    assert poller.run().new == 150
+    assert len(mirakl.asked) > 1
+
+
+def test_an_interrupted_run_begins_anew_after_a_reset(rig: Rig) -> None:
+    """A reset removes the cursor. A run of before would bring back a cursor, and the old orders would not be read."""
+    fill(rig, 150)
+    watched(rig)[1].run()
+    mirakl, poller = interrupted(rig, 0)
+    with rig.store.transaction() as tx:
+        cursor_rows.forget(tx, "alpha")
+    poller.run()
+    assert mirakl.asked[0] == (OrdersQuery(states=SWEPT_STATES), 0)
+
+
+def test_an_interrupted_run_is_forgotten_if_it_is_told_so(rig: Rig) -> None:
+    fill(rig, 150)
+    mirakl, poller = interrupted(rig, 90)
+    poller.forget()
+    assert poller.run().new == 150
+    assert len(mirakl.asked) > 1
 
 
 # -- Windows and the cursor ---------------------------------------------------------------------------------------
