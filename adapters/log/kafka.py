@@ -14,7 +14,7 @@ from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError, RetriableError
 from kafka.structs import TopicPartition
 
-from adapters.errors import LogUnavailable, OrderflowError, TooLarge
+from adapters.errors import Cause, LogUnavailable, OrderflowError, TooLarge
 from adapters.log.kafka_client import (
     BOOTSTRAP_SECONDS,
     CLIENT_OPTIONS,
@@ -42,6 +42,7 @@ ASK_AGAIN_SECONDS: Final = 0.3
 MAX_POLL_SECONDS: Final = 300
 #: How long a producer that failed, or that is no longer used, may take to close.
 DROP_SECONDS: Final = 1
+NO_BROKER: Final = error_text(KafkaTimeoutError())
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 ADMIN_OPTIONS: Final[dict[str, Any]] = {
@@ -93,8 +94,11 @@ class KafkaLog:
         self._consumer_options = dict(consumer or {})
         self._producer_options = dict(producer or {})
         self._delivery_seconds = delivery_seconds
-        self._producer_lock = threading.Lock()
+        self._producer_changes = threading.Condition()  # never held while a client waits for a broker
         self._producer: Any = None
+        self._is_making = False  # a thread makes the producer that all threads wait for
+        self._failures = 0  # producers that could not be made
+        self._closed = threading.Event()
         self._admin_lock = threading.Lock()  # a second lock, so that a slow request does not delay publications
         self._admin: Any = None
         self._cluster = ""
@@ -112,7 +116,7 @@ class KafkaLog:
         ends_at = time.monotonic() + self._delivery_seconds
         last_start_at = ends_at - self._delivery_seconds * 2 / 3
         while True:
-            producer = self._shared_producer()
+            producer = self._shared_producer(last_start_at)
             try:
                 self._send(producer, records, ends_at)
                 return
@@ -159,11 +163,37 @@ class KafkaLog:
         self._publish_in_parts(records[:middle], ends_at, first)
         self._publish_in_parts(records[middle:], ends_at, first + middle)
 
-    def _shared_producer(self) -> Any:
-        with self._producer_lock:
-            if self._producer is None:
-                self._producer = self._new_producer()
-            return self._producer
+    def _shared_producer(self, last_start_at: float) -> Any:
+        """The producer that all threads use. One thread makes it, and the others wait for it, or fail as it does.
+
+        Nobody begins to make one, or waits for one, after `last_start_at`.
+        """
+        with self._producer_changes:
+            failures = self._failures
+            while self._producer is None and self._is_making:
+                if not self._producer_changes.wait(max(0.0, last_start_at - time.monotonic())):
+                    raise LogUnavailable(NO_BROKER, Cause.TIMEOUT)
+                if self._failures != failures:
+                    raise LogUnavailable(NO_BROKER, Cause.TIMEOUT)
+            if self._producer is not None:
+                return self._producer
+            if self._closed.is_set() or time.monotonic() > last_start_at:
+                raise LogUnavailable(NO_BROKER, Cause.TIMEOUT)
+            self._is_making = True
+        producer = None
+        try:
+            producer = self._new_producer()
+        finally:
+            with self._producer_changes:
+                self._is_making = False
+                self._failures += producer is None
+                is_late = self._closed.is_set()
+                self._producer = None if is_late else producer
+                self._producer_changes.notify_all()
+        if is_late:
+            _end_producer(producer)
+            raise LogUnavailable("closed")
+        return producer
 
     def _new_producer(self) -> Any:
         options = {
@@ -183,7 +213,7 @@ class KafkaLog:
 
         Returns False, and does nothing, if another thread has already dropped this producer.
         """
-        with self._producer_lock:
+        with self._producer_changes:
             if self._producer is not producer:
                 return False
             self._producer = None
@@ -267,8 +297,9 @@ class KafkaLog:
 
     def close(self) -> None:
         """Close the clients. A publication or a request that another thread has begun ends with LogUnavailable."""
-        with self._producer_lock:
+        with self._producer_changes:
             producer, self._producer = self._producer, None
+            self._closed.set()
         admin, self._admin = self._admin, None  # without the lock: an unanswered request holds it for seconds
         if producer is not None:
             _end_producer(producer)
