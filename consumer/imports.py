@@ -1,6 +1,7 @@
 """What an import sends: the payload, and what a person should know of it."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -11,7 +12,7 @@ from consumer.accounts import AccountKey, Accounts
 from consumer.tries import NOT_SENT, Claim
 from statemachine.commands import Policy, Remote
 from statemachine.facts import ATTACHMENT, MESSAGES_NOT_FOUND, Snapshot
-from statemachine.troubles import MESSAGES, imports_without_messages
+from statemachine.troubles import MESSAGES, imports_without_messages, troubles_of
 
 log = structlog.get_logger("orderflow.worker")
 
@@ -21,14 +22,23 @@ NOTHING_SHOWN: Final = "nothing_shown"
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """The bytes that an import sends, and the notes that are kept with it (facts.Handover)."""
+    """The bytes that an import sends, the notes that are kept with it (facts.Handover), and whether Mirakl showed the
+    customer's messages for it."""
 
     payload: bytes
     notes: tuple[str, ...] = ()
+    messages_read: bool = False
 
 
 def outgoing(
-    claim: Claim, snapshot: Snapshot, mirakl: Marketplace, oms: Oms, *, accounts: Accounts, policy: Policy
+    claim: Claim,
+    snapshot: Snapshot,
+    mirakl: Marketplace,
+    oms: Oms,
+    *,
+    accounts: Accounts,
+    policy: Policy,
+    now: datetime,
 ) -> Outgoing:
     """Return what an import sends.
 
@@ -48,11 +58,26 @@ def outgoing(
     try:
         written = _messages(claim, mirakl, accounts)
     except RemoteError:
-        if not imports_without_messages(claim.order.facts, policy):
+        facts = claim.order.facts
+        failing = [one for one in troubles_of(facts, claim.command.key) if one.operation == MESSAGES]
+        if not any(imports_without_messages(facts, policy, one, now) for one in failing):
             raise
         return Outgoing(oms.payload(claim.received, (), pieces), (MESSAGES_NOT_FOUND,))
     notes = (ATTACHMENT,) if written.has_attachments else ()
-    return Outgoing(oms.payload(claim.received, written.texts, pieces), notes)
+    return Outgoing(oms.payload(claim.received, written.texts, pieces), notes, messages_read=True)
+
+
+def next_try_at(claim: Claim, next_at: datetime, policy: Policy, now: datetime, longest: timedelta) -> datetime:
+    """When an import whose messages could not be read is tried again. `next_at`: when the retry rule says.
+
+    While the import waits for the messages: at the end of the wait at the latest. After it the messages are still read,
+    at the slowest pace (`longest`), so that the import goes out when Mirakl shows them again.
+    """
+    since = [one.since for one in troubles_of(claim.order.facts, claim.command.key) if one.operation == MESSAGES]
+    until = min(since, default=now) + policy.messages_wait
+    if now < until:
+        return min(next_at, until)
+    return max(next_at, now + longest) if policy.without_messages == "hold" else next_at
 
 
 def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> CustomerMessages:

@@ -27,8 +27,9 @@ from consumer.accounts import AccountKey
 from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Answer, Attempt, Cancellation, Facts, Handover, OmsStatus, Trouble
+from statemachine.facts import Answer, Attempt, Cancellation, Facts, Handover, OmsStatus, Recovery, Trouble
 from statemachine.readings import best_tracking
+from statemachine.troubles import troubles_of
 
 log = structlog.get_logger("orderflow.worker")
 
@@ -106,6 +107,16 @@ def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...],
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
 
 
+def recovery_events(claim: Claim, operation: str, now: datetime) -> list[Event]:
+    """Return the event that an operation which had failed for this call succeeded. Returns none if it had not."""
+    command = claim.command
+    if all(one.operation != operation for one in troubles_of(claim.order.facts, command.key)):
+        return []
+    facts = Facts(recoveries=(Recovery(command.kind, command.carries, command.round, operation, now),))
+    event_id, note = f"{command.id}:{claim.token}:recovery", _note(command, "recovery")
+    return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
+
+
 def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
     """Return the facts of an answer to a call. An order of the OMS that the answer shows canceled is a cancellation."""
     seen = [(one.part.oms_id, one.status) for one in made if one.status is not None]
@@ -156,7 +167,8 @@ def operation_of(claim: Claim, error: RemoteError) -> str:
 
 
 def trouble_facts(claim: Claim, error: RemoteError, now: datetime) -> Facts:
-    """Return the fact that this operation fails, if it is the first failure in this round of the command."""
+    """Return the fact that this operation fails, if it is the first failure in this round of the command since the
+    operation last succeeded."""
     command = claim.command
     operation = operation_of(claim, error)
     one = Trouble(
@@ -168,8 +180,7 @@ def trouble_facts(claim: Claim, error: RemoteError, now: datetime) -> Facts:
         code=error.code or (str(error.status) if error.status else error.outcome),
         words=error.words,
     )
-    key = (one.kind, one.carries, one.round, one.operation)
-    known = any((old.kind, old.carries, old.round, old.operation) == key for old in claim.order.facts.troubles)
+    known = any(old.operation == operation for old in troubles_of(claim.order.facts, command.key))
     return Facts() if known else Facts(troubles=(one,))
 
 

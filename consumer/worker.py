@@ -35,7 +35,7 @@ from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
 from consumer.hooks import NO_HOOKS, Hooks
-from consumer.imports import NOTHING_SHOWN, Outgoing, outgoing
+from consumer.imports import NOTHING_SHOWN, Outgoing, next_try_at, outgoing
 from consumer.retry import Backoff, TryResult, Verdict, after_failure
 from consumer.tries import (
     BROKEN,
@@ -47,6 +47,7 @@ from consumer.tries import (
     handover_events,
     import_facts,
     operation_of,
+    recovery_events,
     requeued,
     settled,
 )
@@ -141,6 +142,9 @@ class Worker:
             self.succeeded(claim, made)
         return True
 
+    def _policy(self, order: OrderRow) -> Policy:
+        return self._policies.get(order.shop, Policy())
+
     # -- claim ---------------------------------------------------------------------------------------------------
 
     def claim(self) -> Claim | None:
@@ -165,7 +169,7 @@ class Worker:
                     return None
                 row = command_rows.load(tx, command_id)
                 order = order_rows.lock_by_key(tx, row.order_key)
-                policy = self._policies.get(order.shop, Policy())
+                policy = self._policy(order)
                 needed = next((c for c in plan(order.facts, policy).due if c.key == row.key), None)
                 token = uuid.uuid4().hex
                 basis = needed.basis if needed else ""
@@ -213,8 +217,16 @@ class Worker:
                 self._about_to_send(claim)
                 shop.mirakl.accept(order_id, answers_of_lines(claim.command.carries, snapshot.lines))
             case CommandKind.IMPORT:
-                policy = self._policies.get(claim.order.shop, Policy())
-                sending = outgoing(claim, snapshot, shop.mirakl, shop.oms, accounts=self.accounts, policy=policy)
+                policy = self._policy(claim.order)
+                sending = outgoing(
+                    claim,
+                    snapshot,
+                    shop.mirakl,
+                    shop.oms,
+                    accounts=self.accounts,
+                    policy=policy,
+                    now=self._clock.now(),
+                )
                 self._about_to_send(claim, sending)
                 return shop.oms.import_order(sending.payload)
             case CommandKind.TRACK:
@@ -242,7 +254,10 @@ class Worker:
                 tx, claim.command.id, claim.token, now, payload=payload, lease=self._lease
             ):
                 raise LeaseLost
-            applied = self._orders.apply_in(tx, handover_events(claim, payload, sending.notes if sending else (), now))
+            events = handover_events(claim, payload, sending.notes if sending else (), now)
+            if sending and sending.messages_read:
+                events += recovery_events(claim, MESSAGES, now)
+            applied = self._orders.apply_in(tx, events)
         self._orders.report(applied)
 
     # -- settle --------------------------------------------------------------------------------------------------
@@ -266,6 +281,9 @@ class Worker:
             backoff=self._backoff,
             jitter=self._jitter(),
         )
+        if verdict.next_at is not None and operation_of(claim, error) == MESSAGES:
+            policy, longest = self._policy(claim.order), timedelta(seconds=self._backoff.longest_seconds)
+            verdict = replace(verdict, next_at=next_try_at(claim, verdict.next_at, policy, now, longest))
         self._account_failed(claim, verdict, error)
         key = (command.kind, command.carries, command.round)
         match verdict.result:

@@ -48,7 +48,7 @@ from statemachine.readings import (
 from statemachine.reasons import Attention, EndsBy, Reason
 from statemachine.settled import Pieces, named, settled_contents, settled_pieces
 from statemachine.states import State
-from statemachine.troubles import messages_waited_until, told_at, troubles_of
+from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
 
 #: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -114,12 +114,13 @@ def _of_commands(facts: Facts, policy: Policy, needs: Sequence[Need]) -> Iterato
 
 def _of_troubles(facts: Facts, policy: Policy, need: Need) -> Iterator[Attention]:
     """The operations of this call that have failed for so long that a person should know."""
-    for one in troubles_of(facts, need):
+    for one in troubles_of_need(facts, need):
         if deadlines.has_come(facts, told_at(facts, policy, one)):
             yield Attention.of_command(Reason.RETRYING, need.kind, one.round, f"{one.operation} {one.code}")
         until = messages_waited_until(policy, one)
-        if until is not None and deadlines.has_come(facts, until) and policy.without_messages == "hold":
-            yield Attention(Reason.MESSAGES_NOT_READ)
+        is_over = until is not None and deadlines.has_come(facts, until)
+        if is_over and policy.without_messages == "hold" and not is_released(facts, one):
+            yield Attention(Reason.MESSAGES_NOT_READ, f"since {one.since:%Y-%m-%d %H:%M:%S}")
 
 
 def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:

@@ -294,7 +294,8 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Trouble:
-    """The first failure of an operation in a round of a command. The call is tried again.
+    """The first failure of an operation in a round of a command since the operation last succeeded. The call is tried
+    again.
 
     `operation` may be a read that the call needs. `words` are the remote's own text, and may quote the order.
     """
@@ -306,6 +307,17 @@ class Trouble:
     operation: str
     code: str = ""  # of the remote's error, or how the call ended
     words: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Recovery:
+    """An operation that had failed in a round of a command succeeded. The operation's troubles until then are over."""
+
+    kind: str
+    carries: str
+    round: int
+    operation: str
+    at: datetime
 
 
 class DecisionKind(StrEnum):
@@ -355,6 +367,7 @@ class Facts:
     rejections: tuple[Rejection, ...] = ()
     given_up: tuple[GiveUp, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    recoveries: tuple[Recovery, ...] = ()
     decisions: tuple[Decision, ...] = ()
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()

@@ -251,10 +251,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         "--reason WHY`. A line that it does not have is sent when parcels hold it, or by `orders sent`.",
     ),
     Reason.MESSAGES_NOT_READ: About(
-        "the customer wrote, and the messages could not be read for so long that the import no longer waits by itself",
-        "Read the messages in Mirakl's portal, and give the key the right to M11. `orders release ORDER --reason WHY` "
-        "imports the order, without the messages if they still cannot be read.",
-        holds=_IMPORT,
+        "the customer wrote, and the messages could not be read for long; the import waits, and the messages are "
+        "read again from time to time",
+        "Give the key the right to M11: the order is imported when its messages can be read. Or read them in Mirakl's "
+        "portal; `orders release ORDER --reason WHY` imports the order at once, without the messages if they still "
+        "cannot be read.",
         ends_by=EndsBy.RELEASE,
     ),
     Reason.PARTLY_SENT: About(

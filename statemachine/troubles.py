@@ -1,31 +1,52 @@
 """Calls that keep failing: when they become an attention reason, and how long they hold what comes after them.
 
-A call that fails is tried again. Its first failure is a fact (`Trouble`). Everything here counts from that instant, not
-from the number of tries or the pauses between them.
+A call that fails is tried again. Its first failure since its last success is a fact (`Trouble`). Everything here counts
+from that instant, not from the number of tries or the pauses between them.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from statemachine.commands import CommandKind, Need, Policy, next_round
+from statemachine.commands import CommandKey, CommandKind, Need, Policy, next_round
 from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot, Trouble
 from statemachine.readings import last_answer
 
 #: The operation that reads the customer's messages, which an import carries.
 MESSAGES: Final = "M11"
-#: How a decision to release names the reason `messages_not_read` (reasons.py, Attention.token).
-RELEASED: Final = "messages_not_read:"
+#: How a decision to release begins to name the reason `messages_not_read` (reasons.py, Attention.token).
+_RELEASED: Final = "messages_not_read:"
 #: An order is shipped this long before its deadline, even if its tracking cannot be sent.
 SHIPPED_BEFORE_DEADLINE: Final = timedelta(minutes=30)
 
 
-def troubles_of(facts: Facts, need: Need) -> list[Trouble]:
-    """The troubles of the call that this need asks for now. A result of the call ends them."""
-    if not facts.troubles:
+def troubles_of(facts: Facts, key: CommandKey) -> list[Trouble]:
+    """The troubles that this command has now: of each operation, the first failure since its last success.
+
+    A result of the command ends all of them, because the next round is another command. Messages that the order does
+    not have any more are no trouble.
+    """
+    if not facts.troubles:  # nearly every order has none; this saves time
         return []
-    key = (need.kind, need.carries, next_round(facts, need))
-    return [one for one in facts.troubles if (one.kind, one.carries, one.round) == key]
+    wanted = (key.kind, key.carries, key.round)
+    over: dict[str, datetime] = {}
+    for one in facts.recoveries:
+        if (one.kind, one.carries, one.round) == wanted:
+            over[one.operation] = max(one.at, over.get(one.operation, one.at))
+    first: dict[str, Trouble] = {}
+    for trouble in sorted(facts.troubles, key=lambda trouble: trouble.since, reverse=True):
+        if (trouble.kind, trouble.carries, trouble.round) == wanted and trouble.since > over.get(
+            trouble.operation, EPOCH
+        ):
+            first[trouble.operation] = trouble
+    if facts.snapshot is not None and not facts.snapshot.has_messages:
+        first.pop(MESSAGES, None)
+    return list(first.values())
+
+
+def troubles_of_need(facts: Facts, need: Need) -> list[Trouble]:
+    """The troubles of the call that this need asks for now."""
+    return troubles_of(facts, CommandKey(need.kind, need.carries, next_round(facts, need))) if facts.troubles else []
 
 
 def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
@@ -53,16 +74,21 @@ def messages_waited_until(policy: Policy, trouble: Trouble) -> datetime | None:
     return trouble.since + policy.messages_wait if trouble.operation == MESSAGES else None
 
 
-def imports_without_messages(facts: Facts, policy: Policy) -> bool:
-    """Whether the import goes out although the customer's messages cannot be read.
+def is_released(facts: Facts, trouble: Trouble) -> bool:
+    """Whether a person let the import go out without the messages since they cannot be read."""
+    releases = (one for one in facts.decisions if one.kind == DecisionKind.RELEASE and one.at >= trouble.since)
+    return any(token.startswith(_RELEASED) for one in releases for token in one.subject)
+
+
+def imports_without_messages(facts: Facts, policy: Policy, trouble: Trouble, now: datetime) -> bool:
+    """Whether the import goes out although the customer's messages cannot be read. Asked when a read failed again.
 
     It does if a person released it, whatever the policy is. It also does if the shop's policy is `import` and the wait
     is over.
     """
-    if any(RELEASED in one.subject for one in facts.decisions if one.kind == DecisionKind.RELEASE):
-        return True
-    ends = [until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None]
-    return policy.without_messages == "import" and any(facts.clock >= until for until in ends)
+    until = messages_waited_until(policy, trouble)
+    is_over = until is not None and now >= until
+    return is_released(facts, trouble) or (is_over and policy.without_messages == "import")
 
 
 def shipped_regardless_at(facts: Facts, policy: Policy) -> datetime | None:
@@ -83,7 +109,10 @@ def _before_deadline(snapshot: Snapshot) -> list[datetime]:
 
 def instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant at which the plan changes because a call has kept failing until then."""
-    yield from (told_at(facts, policy, one) for one in facts.troubles)
-    yield from (until for one in facts.troubles if (until := messages_waited_until(policy, one)) is not None)
+    keys = {CommandKey.parse(f"{one.kind}:{one.round}:{one.carries}") for one in facts.troubles}
+    for one in [one for key in keys for one in troubles_of(facts, key)]:
+        yield told_at(facts, policy, one)
+        if (until := messages_waited_until(policy, one)) is not None:
+            yield until
     if (released := shipped_regardless_at(facts, policy)) is not None:
         yield released

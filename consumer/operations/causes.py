@@ -13,10 +13,11 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from consumer.operations.causes_of_orders import Case, cause_of_order, lines_named_in
 from consumer.tries import NOT_SENT
-from statemachine.commands import CommandKind, Policy
+from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import Facts
 from statemachine.readings import all_sent, is_sent
 from statemachine.reasons import Attention, Reason
+from statemachine.troubles import troubles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,11 @@ def _cause_of_trouble(one: Attention, facts: Facts) -> str:
     kind = one.command
     for trouble in facts.troubles if kind else ():
         same = f"{kind}#{trouble.round} {trouble.operation} {trouble.code}".rstrip()
-        if kind and one.detail == same:
+        if (
+            kind
+            and one.detail == same
+            and trouble in troubles_of(facts, CommandKey(kind, trouble.carries, trouble.round))
+        ):
             name = trouble.operation if trouble.operation == kind.operation else f"{trouble.operation} for {kind}"
             return f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {trouble.code}"
     return ""

@@ -93,7 +93,7 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
     )
     with store.transaction() as tx:
         applied = writer.apply_in(tx, [event])
-        if act.kind is DecisionKind.RETRY:
+        if act.kind in (DecisionKind.RETRY, DecisionKind.RELEASE):  # a released import may be between two tries
             command_rows.retry_now(tx, order.key, act.at)
     writer.report(applied)
     return order_rows.find(store, order.order_id, order.shop)[0]

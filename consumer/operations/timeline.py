@@ -96,6 +96,8 @@ def _call(event: Event) -> str:
         return f"{call} begins"
     if note.get("step") == "handover":
         return f"{call} is sent"
+    if note.get("step") == "recovery":
+        return f"{call}: {', '.join(one.operation for one in facts.recoveries)} works again"
     details = [str(note[key]) for key in ("outcome", "status", "code") if note.get(key)]
     return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
 

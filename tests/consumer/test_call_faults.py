@@ -483,3 +483,113 @@ def test_a_customer_who_wrote_and_messages_that_nobody_finds_hold_the_import_too
     pass_time(rig, minutes=80)
     assert "messages_not_read" in rig.attention()
     assert rig.state() == "shipping"
+
+
+def reads_of_messages(rig: Rig) -> list[httpx.Request]:
+    """Every read of messages from now on, while Mirakl refuses to show them."""
+    seen: list[httpx.Request] = []
+    refuse = refusing(403, "threads", code=None)
+
+    def hook(request: httpx.Request) -> httpx.Response | None:
+        if "threads" in request.url.path:
+            seen.append(request)
+        return refuse(request)
+
+    rig.nets["alpha"].hook = hook
+    return seen
+
+
+def test_messages_that_can_be_read_again_end_the_wait_by_themselves(rig: Rig) -> None:
+    written_to(rig)
+    pass_time(rig, hours=3)
+    assert "messages_not_read" in rig.attention()
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=16)
+    assert rig.state() == "imported"
+    assert b"Happy 40th" in rig.oms_net.bodies[-1]
+    assert rig.attention() == []
+
+
+def test_messages_that_nobody_may_read_are_read_at_a_slow_pace(rig: Rig) -> None:
+    written_to(rig)
+    pass_time(rig, minutes=65)
+    seen = reads_of_messages(rig)
+    pass_time(rig, hours=2)
+    assert 7 <= len(seen) <= 9
+
+
+def test_an_order_whose_messages_cannot_be_read_is_tried_at_once_if_a_person_asks(rig: Rig) -> None:
+    """The attention reason `retrying` names this cure."""
+    written_to(rig)
+    pass_time(rig, minutes=65)
+    rig.nets["alpha"].hook = lambda _request: None
+    act = orders.Act(DecisionKind.RETRY, "ana", "the key has the right now", rig.clock.now())
+    orders.decide(rig.store, rig.orders, rig.row(), act, shops=["alpha"])
+    rig.work(seconds=1)
+    assert b"Happy 40th" in rig.oms_net.bodies[-1]
+
+
+@pytest.mark.parametrize("policy", ["hold", "import"])
+def test_a_failure_of_messages_that_is_long_over_decides_nothing(tmp_path: Path, policy: str) -> None:
+    """Messages are read at the second try. The OMS fails for more than an hour."""
+    rig = Rig(tmp_path, policies={"alpha": Policy(without_messages=policy)})
+    rig.oms_net.hook = refusing(500)
+    written_to(rig)
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=90)
+    assert rig.attention() == ["retrying"]
+    assert details(rig) == ["import_order#0 POST /order 500"]
+    again = orders.Act(DecisionKind.RETRY, "ana", "the OMS works", rig.clock.now())
+    orders.decide(rig.store, rig.orders, rig.row(), again, shops=["alpha"])
+    rig.oms_net.hook = lambda _request: None
+    rig.work()
+    assert b"Happy 40th" in rig.oms_net.bodies[-1]
+    assert rig.attention() == []
+
+
+def test_messages_that_fail_again_are_waited_for_again(tmp_path: Path) -> None:
+    """The first failure is over, because Mirakl showed the messages since. The OMS was never asked: it refused the
+    connection."""
+    rig = Rig(tmp_path, policies={"alpha": Policy(without_messages="import")})
+    rig.oms_net.hook = unreachable
+    written_to(rig)
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=70)
+    rig.nets["alpha"].hook = refusing(500, "threads")
+    rig.oms_net.hook = lambda _request: None
+    pass_time(rig, minutes=50)
+    assert rig.state() == "shipping", "the new wait is not over"
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=16)
+    assert b"Happy 40th" in rig.oms_net.bodies[-1]
+
+
+def unreachable(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def test_a_release_covers_the_failure_of_its_time_only(rig: Rig) -> None:
+    """The OMS refused what the release let go. When the import is opened again, messages can be read, and then not."""
+    rig.oms_net.hook = unreachable
+    written_to(rig)
+    pass_time(rig, minutes=65)
+    rig.nets["alpha"].hook = lambda _request: None
+    released(rig)
+    pass_time(rig, minutes=20)
+    rig.nets["alpha"].hook = refusing(500, "threads")
+    rig.oms_net.hook = lambda _request: None
+    pass_time(rig, minutes=90)
+    assert rig.state() == "shipping"
+    assert "messages_not_read" in rig.attention()
+    released(rig)
+    pass_time(rig, minutes=2)
+    assert rig.state() == "imported"
+
+
+def test_messages_that_mirakl_does_not_name_any_more_are_not_waited_for(rig: Rig) -> None:
+    written_to(rig)
+    pass_time(rig, minutes=65)
+    changes.set_fields(rig.mirakl["alpha"], "1-A", has_customer_message=False)
+    pass_time(rig, minutes=16)
+    assert rig.state() == "imported"
+    assert rig.attention() == []

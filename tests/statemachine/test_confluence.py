@@ -26,6 +26,7 @@ from statemachine.facts import (
     Handover,
     Line,
     Part,
+    Recovery,
     Rejection,
     Tracking,
     Trouble,
@@ -143,6 +144,11 @@ def results(draw: st.DrawFn) -> Event:
                         Trouble(kind, carries, draw(rounds), at(when), draw(st.sampled_from(("M11", kind.operation)))),
                     )
                 ),
+                Facts(
+                    recoveries=(
+                        Recovery(kind, carries, draw(rounds), draw(st.sampled_from(("M11", kind.operation))), at(when)),
+                    )
+                ),
             )
         )
     )
@@ -232,7 +238,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert join(a, a) == a
     both = join(a, b)
     assert both.clock == max(a.clock, b.clock)
-    ours = ("attempts", "answers", "rejections", "given_up", "troubles", "decisions")
+    ours = ("attempts", "answers", "rejections", "given_up", "troubles", "recoveries", "decisions")
     for name in ("parts", "dispatches", "cancellations", *ours, "not_found"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
 

@@ -27,6 +27,7 @@ from statemachine.facts import (
     Line,
     OmsStatus,
     Part,
+    Recovery,
     Rejection,
     Snapshot,
     Tracking,
@@ -75,6 +76,7 @@ class Walk:
             for n in range(self.random.choice((1, 1, 2)))
         )
         self.has_deadline = self.random.random() < 0.3
+        self.has_messages = self.random.random() < 0.3
         self.shown = Tracking()
         self.can_ship, self.centre, self.odd_state = True, "", ""
         self.versions: list[Snapshot] = []
@@ -119,6 +121,7 @@ class Walk:
             read(state, self.workflow, updated=self.now, began=self.now, lines=lines, tracking=self.shown),
             can_ship=self.can_ship,
             centre=self.centre,
+            has_messages=self.has_messages,
             ship_by=at(5_000) if self.has_deadline else EPOCH,
         )
         if state == "SHIPPING" and self.random.random() < 0.05:
@@ -214,8 +217,11 @@ class Walk:
             case "gave up":
                 return "gave up", Facts(given_up=(GiveUp(one.kind, one.carries, one.round),))
             case "unknown":
-                keeps_failing = Trouble(one.kind, one.carries, one.round, instant, one.kind.call, "5xx")
-                return "unknown", Facts(troubles=(keeps_failing,))
+                operation = "M11" if one.kind is CommandKind.IMPORT and self.has_messages else one.kind.operation
+                keeps_failing = Trouble(one.kind, one.carries, one.round, instant, operation, "5xx")
+                over = Recovery(one.kind, one.carries, one.round, operation, instant - timedelta(seconds=1))
+                recoveries = (over,) if self.random.random() < 0.3 else ()
+                return "unknown", Facts(troubles=(keeps_failing,), recoveries=recoveries)
             case yes:
                 proof_after = instant + timedelta(seconds=GRACE_SECONDS)
                 new = Facts(answers=(Answer(one.kind, one.carries, one.round, instant, proof_after),))

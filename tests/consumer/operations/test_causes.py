@@ -17,6 +17,7 @@ from statemachine.facts import (
     Handover,
     OmsStatus,
     Part,
+    Recovery,
     Tracking,
     Trouble,
     Unread,
@@ -110,13 +111,16 @@ def test_a_reason_names_what_it_rests_on(
 
 
 def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: Desk) -> None:
-    desk.shows("SHIPPING")
+    desk.shows("SHIPPING", has_messages=True)
     since = desk.clock.now()
     troubles = (
+        Trouble(CommandKind.IMPORT, "", 0, since - timedelta(hours=2), "M11", "403", "over"),
         Trouble(CommandKind.IMPORT, "", 0, since, "M11", "403", "Erika"),
         Trouble(CommandKind.IMPORT, "", 0, since, "POST /order", "5xx"),
     )
-    desk.apply(event(Trigger.CALL, "fails", Facts(troubles=troubles, clock=since + timedelta(days=9))))
+    over = Recovery(CommandKind.IMPORT, "", 0, "M11", since - timedelta(hours=1))
+    facts = Facts(troubles=troubles, recoveries=(over,), clock=since + timedelta(days=9))
+    desk.apply(event(Trigger.CALL, "fails", facts))
     causes = [one.cause for one in desk.explain().attention if one.reason == "retrying"]
     assert causes == [
         "M11 for import_order fails since 2026-03-01 12:00:00: 403",
