@@ -9,17 +9,12 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from adapters.ports import Clock
 from adapters.store.commands import PausedKind
+from consumer.circuit import Circuit
 from statemachine.commands import CommandKind, Remote
-
-#: The circuit of an operation opens after its calls for this many distinct orders failed without an answer in between.
-#: Then the remote is at fault, and not the orders.
-CIRCUIT_OPENS_AFTER: Final = 5
-CIRCUIT_PAUSE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,54 +23,6 @@ class AccountKey:
 
     shop: str
     remote: Remote
-
-
-@dataclass(slots=True)
-class Circuit:
-    """The circuit of one operation of an account. Open: the operation pauses, and one call at a time tests it."""
-
-    failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
-    paused_until: datetime | None = None
-    last_no: str = ""  # the remote's last refusal: status, code and words
-    refused_orders: set[int] = field(default_factory=set)  # keys of the orders that got it since the last yes
-
-    def is_open(self) -> bool:
-        return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
-
-    def answered(self) -> None:
-        """Close the circuit, because the remote answered, and so it works."""
-        self._close()
-        self.last_no = ""
-        self.refused_orders.clear()
-
-    def refused(self, order_key: int, no: str) -> bool:
-        """Count a refusal, and return whether the remote is at fault: it refused several orders with the same words.
-
-        A refusal that is about its order closes the circuit as any answer does.
-        """
-        if no != self.last_no:
-            self.last_no = no
-            self.refused_orders.clear()
-        self.refused_orders.add(order_key)
-        if len(self.refused_orders) < CIRCUIT_OPENS_AFTER:
-            self._close()
-            return False
-        self.failing_orders |= self.refused_orders
-        return True
-
-    def _close(self) -> None:
-        self.failing_orders.clear()
-        self.paused_until = None
-
-    def claimed(self, now: datetime) -> None:
-        """A call is about to be made. While the circuit is open, this call tests the remote, and the others pause."""
-        if self.is_open():
-            self.paused_until = now + timedelta(seconds=CIRCUIT_PAUSE_SECONDS)
-
-    def failed(self, order_key: int, now: datetime) -> None:
-        """Count this order, because its call got no usable answer."""
-        self.failing_orders.add(order_key)
-        self.claimed(now)
 
 
 @dataclass(slots=True)

@@ -16,11 +16,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from adapters.errors import (
-    AccountFault,
     Duplicate,
     Rejected,
     RemoteError,
-    Retryable,
     StoreUnavailable,
 )
 from adapters.ports import Clock, Marketplace, Oms, OmsOrder
@@ -34,11 +32,11 @@ from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
 from consumer.apply import GIVE_UP_AFTER, OrderWriter
+from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
-from consumer.imports import NOTHING_SHOWN, Outgoing, next_try_at, outgoing
-from consumer.retry import Backoff, TryResult, Verdict, after_failure
+from consumer.imports import Outgoing, next_try_at, outgoing
+from consumer.retry import Backoff, TryResult, after_failure
 from consumer.tries import (
-    BROKEN,
     NOT_SENT,
     Claim,
     Ending,
@@ -270,7 +268,7 @@ class Worker:
     def failed(self, claim: Claim, error: RemoteError) -> None:
         """Settle the command of a call that failed, or try it again later, as the retry rule says."""
         command, now = claim.command, self._clock.now()
-        error = self._judged(claim, error)
+        error = judged(self.accounts, claim, error)
         maybe_sent = command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts
         verdict = after_failure(
             error,
@@ -284,7 +282,7 @@ class Worker:
         if verdict.next_at is not None and operation_of(claim, error) == MESSAGES:
             policy, longest = self._policy(claim.order), timedelta(seconds=self._backoff.longest_seconds)
             verdict = replace(verdict, next_at=next_try_at(claim, verdict.next_at, policy, now, longest))
-        self._account_failed(claim, verdict, error)
+        account_failed(self.accounts, claim, verdict, error)
         key = (command.kind, command.carries, command.round)
         match verdict.result:
             case TryResult.ALREADY_DONE:
@@ -302,16 +300,6 @@ class Worker:
                 self._store_ending(ending)
             case _:
                 self._store_ending(requeued(claim, verdict, error, now))
-
-    def _judged(self, claim: Claim, error: RemoteError) -> RemoteError:
-        """Return the error of a call. A refusal that several orders got in a row is not about this order, so that the
-        call is tried again (docs/mirakl.md 2.3)."""
-        if not isinstance(error, Rejected) or isinstance(error, Duplicate) or not error.status:
-            return error  # without a status the remote was not asked
-        no = f"{error.status} {error.code} {error.words}"
-        if not self.accounts.refused(claim.account, operation_of(claim, error), claim.order.key, no):
-            return error
-        return Retryable(error.operation, error.outcome, status=error.status, code=error.code, words=error.words)
 
     def not_called(self, claim: Claim) -> None:
         """Store that the check before the call failed, so that no call was made.
@@ -372,20 +360,6 @@ class Worker:
                 result=result,
                 outcome=error.outcome if error else "",
             )
-
-    def _account_failed(self, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-        """Pause the account or the refused operation, or count the failure towards the operation's circuit."""
-        operation = operation_of(claim, error)
-        if operation == MESSAGES and error.outcome == NOT_SENT and error.retry_after_seconds:
-            return  # the messages were not read (imports.py), because their operation pauses already
-        account = AccountKey(claim.order.shop, Remote.MIRAKL) if operation == MESSAGES else claim.account
-        if verdict.pause_until is not None:
-            of_operation = isinstance(error, AccountFault) and error.is_of_operation
-            self.accounts.pause(account, verdict.pause_until, operation if of_operation else "")
-        elif isinstance(error, Duplicate) or isinstance(error.__cause__, Rejected):
-            self.accounts.answered(account, operation)
-        elif not isinstance(error, Rejected) and error.outcome not in (BROKEN, NOTHING_SHOWN):
-            self.accounts.failed(account, operation, claim.order.key)
 
 
 def _received(tx: Transaction, order: OrderRow) -> bytes | None:

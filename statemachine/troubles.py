@@ -35,9 +35,8 @@ def troubles_of(facts: Facts, key: CommandKey) -> list[Trouble]:
             over[one.operation] = max(one.at, over.get(one.operation, one.at))
     first: dict[str, Trouble] = {}
     for trouble in sorted(facts.troubles, key=lambda trouble: trouble.since, reverse=True):
-        if (trouble.kind, trouble.carries, trouble.round) == wanted and trouble.since > over.get(
-            trouble.operation, EPOCH
-        ):
+        is_mine = (trouble.kind, trouble.carries, trouble.round) == wanted
+        if is_mine and trouble.since > over.get(trouble.operation, EPOCH):
             first[trouble.operation] = trouble
     if facts.snapshot is not None and not facts.snapshot.has_messages:
         first.pop(MESSAGES, None)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters.store.commands import PausedKind
-from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Account, AccountKey, Accounts, Circuit
+from consumer.accounts import Account, AccountKey, Accounts
+from consumer.circuit import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Circuit
 from statemachine.commands import CommandKind, Remote
 from tests.support import StillClock
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from adapters.errors import ConfigError, Duplicate, OutcomeUnknown, Rejected, Retryable
 from adapters.simulators.orders import MARKETPLACES
 from adapters.store.commands import LEASE
-from consumer.accounts import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS
+from consumer.circuit import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS
 from consumer.operations import orders
 from consumer.worker import LeaseLost
 from statemachine.commands import Policy

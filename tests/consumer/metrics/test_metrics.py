@@ -20,7 +20,8 @@ from adapters.ports import Partition, Record
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import DeadLetter
-from consumer.accounts import CIRCUIT_OPENS_AFTER, Account, AccountKey
+from consumer.accounts import Account, AccountKey
+from consumer.circuit import CIRCUIT_OPENS_AFTER
 from consumer.hooks import Applied, PollResult
 from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, OUTCOMES, Type, markdown
 from consumer.metrics.recorder import Recorder

@@ -1,0 +1,35 @@
+"""What a failed call says of its account: whether the order or the remote is at fault, and what rests."""
+
+from adapters.errors import AccountFault, Duplicate, Rejected, RemoteError, Retryable
+from consumer.accounts import AccountKey, Accounts
+from consumer.imports import NOTHING_SHOWN
+from consumer.retry import Verdict
+from consumer.tries import BROKEN, NOT_SENT, Claim, operation_of
+from statemachine.commands import Remote
+from statemachine.troubles import MESSAGES
+
+
+def judged(accounts: Accounts, claim: Claim, error: RemoteError) -> RemoteError:
+    """Return the error of a call. A refusal that several orders got in a row is not about this order, so that the call
+    is tried again (docs/mirakl.md 2.3)."""
+    if not isinstance(error, Rejected) or isinstance(error, Duplicate) or not error.status:
+        return error  # without a status the remote was not asked
+    no = f"{error.status} {error.code} {error.words}"
+    if not accounts.refused(claim.account, operation_of(claim, error), claim.order.key, no):
+        return error
+    return Retryable(error.operation, error.outcome, status=error.status, code=error.code, words=error.words)
+
+
+def account_failed(accounts: Accounts, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
+    """Pause the account or the refused operation, or count the failure towards the operation's circuit."""
+    operation = operation_of(claim, error)
+    if operation == MESSAGES and error.outcome == NOT_SENT and error.retry_after_seconds:
+        return  # the messages were not read (imports.py), because their operation pauses already
+    account = AccountKey(claim.order.shop, Remote.MIRAKL) if operation == MESSAGES else claim.account
+    if verdict.pause_until is not None:
+        of_operation = isinstance(error, AccountFault) and error.is_of_operation
+        accounts.pause(account, verdict.pause_until, operation if of_operation else "")
+    elif isinstance(error, Duplicate) or isinstance(error.__cause__, Rejected):
+        accounts.answered(account, operation)
+    elif not isinstance(error, Rejected) and error.outcome not in (BROKEN, NOTHING_SHOWN):
+        accounts.failed(account, operation, claim.order.key)
