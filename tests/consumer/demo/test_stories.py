@@ -23,6 +23,7 @@ from statemachine.commands import Policy
 from tests.consumer.rig import Rig
 
 STEP_SECONDS = 0.5
+STEPS_BETWEEN_POLLS = 3
 #: As in consumer/demo/settings.py: waits that take minutes or hours in a real shop take seconds in a story.
 QUICK = Policy(
     gone_after=timedelta(seconds=5),
@@ -48,11 +49,15 @@ def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA,
     world = World([life], rig.mirakl, rig.oms)
     world.use(desk)
     housekeeping = bootstrap.new_housekeeping(rig.base)
-    elapsed = 0.0
-    while not world.settled() and elapsed < LIMIT_SECONDS:
-        elapsed += STEP_SECONDS
-        world.tick(elapsed)
-        rig.poll(STEP_SECONDS)
+    step = 0
+    while not world.settled() and step * STEP_SECONDS < LIMIT_SECONDS:
+        step += 1
+        world.tick(step * STEP_SECONDS)
+        if step % STEPS_BETWEEN_POLLS:
+            rig.clock.advance(STEP_SECONDS)
+            rig.consume()
+        else:
+            rig.poll(STEP_SECONDS)
         rig.work()
         rig.consume()
         housekeeping.turn()
