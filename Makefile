@@ -2,6 +2,8 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
+# How many processes run the tests, each a file at a time. 0: all in one process, for a debugger.
+WORKERS ?= 2
 
 .PHONY: help setup demo demo-full test test-minutes bench check check-events k8s-check format docs pins clean
 
@@ -23,7 +25,7 @@ demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes
 	.venv/bin/orderflow demo --kafka --postgres $(ARGS)
 
 test: $(READY)   ## the tests, or those of one package: make test PACKAGE=adapters/store
-	.venv/bin/pytest -m "not minutes" $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile -m "not minutes" $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
 
 test-minutes: $(READY) ## the tests that wait for real minutes: outages, and many processes that are killed
 	.venv/bin/pytest -m minutes $(ARGS)
