@@ -209,5 +209,7 @@ def _reopened_at(facts: Facts, need: Need) -> int:
     if not facts.decisions:  # nearly every order has none; this saves time
         return 0
     retries = (decision for decision in facts.decisions if decision.kind == DecisionKind.RETRY)
-    retried = [CommandKey.parse(text) for retry in retries for text in retry.subject]
+    # Only keys of this kind are parsed: the kind of another may be that of a newer version.
+    texts = [text for retry in retries for text in retry.subject if text.startswith(f"{need.kind}:")]
+    retried = [CommandKey.parse(text) for text in texts]
     return max((key.round for key in retried if (key.kind, key.carries) == (need.kind, need.carries)), default=0)

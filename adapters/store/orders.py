@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from adapters.errors import StoreUnavailable
 from adapters.store import bulk
 from adapters.store import schema as s
-from adapters.store.facts_json import facts_from_json, facts_to_json
+from adapters.store.facts_json import facts_to_json, read_facts
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import CommandKind
 from statemachine.facts import Facts
@@ -26,7 +26,10 @@ from statemachine.states import State
 
 @dataclass(frozen=True, slots=True)
 class OrderRow:
-    """One order as stored. `digest` is the digest of the newest snapshot, "" before the first."""
+    """One order as stored. `digest` is the digest of the newest snapshot, "" before the first.
+
+    `newer` is the JSON of the facts, if it holds something that this version does not know (facts_json.py); else "".
+    """
 
     key: int
     shop: str
@@ -40,6 +43,7 @@ class OrderRow:
     entered_at: datetime
     updated_at: datetime
     wake_at: datetime | None = None
+    newer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,13 @@ class Seen:
 
 
 def _order_of(row: sa.Row[Any]) -> OrderRow:
+    facts, newer = read_facts(row.facts)
     return OrderRow(
         key=row.id,
         shop=row.shop,
         order_id=row.order_id,
         state=row.state,
-        facts=facts_from_json(row.facts),
+        facts=facts,
         version=row.version,
         attention=attention_from_json(row.attention),
         digest=row.content,
@@ -72,6 +77,7 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
         entered_at=row.entered_at,
         updated_at=row.updated_at,
         wake_at=row.wake_at,
+        newer=newer,
     )
 
 
@@ -143,7 +149,7 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             id=one.row.key,
             locked=one.replaced_version,
             state=one.row.state,
-            facts=facts_to_json(one.row.facts),
+            facts=facts_to_json(one.row.facts, one.row.newer),
             version=one.row.version,
             attention=attention_to_json(one.row.attention),
             content=one.row.digest,

@@ -31,7 +31,7 @@ from consumer.hooks import Applied, Hooks
 from statemachine import machine
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
-from statemachine.facts import AFTER_SHIPPING, Cancellation, Facts, Tracking, join
+from statemachine.facts import AFTER_SHIPPING, Cancellation, Decision, DecisionKind, Facts, Tracking, join
 from statemachine.machine import EventResult
 from statemachine.plan import plan, read_after
 from statemachine.reasons import Reason, StandingAttention
@@ -233,6 +233,18 @@ def test_a_command_that_is_needed_again_opens_in_the_same_row(world: World) -> N
     for event in (seen("SHIPPING"), seen("WAITING_DEBIT", 1), seen("SHIPPING", 2)):
         world.apply(event)
     assert [(c.kind, c.state) for c in command_rows.of_order(world.store, 1)] == [(CommandKind.IMPORT, "open")]
+
+
+def test_a_command_of_a_newer_version_s_kind_is_not_due_here_and_is_kept(world: World) -> None:
+    """docs/decisions/0016-two-versions.md: it opens again in its row when newer code plans the order."""
+    world.apply(seen("SHIPPING"))
+    newer = dict(kind="ask_stock", carries="", round=0, state="open", basis="", attempts=0)
+    instants = dict.fromkeys(("opened_at", "next_at", "give_up_at"), world.clock.now())
+    with world.store.writing() as connection:
+        connection.execute(sa.insert(s.commands).values(order_key=1, **newer, **instants))
+    retried = Facts(decisions=(Decision(world.clock.now(), DecisionKind.RETRY, "ana", "asked", ("ask_stock:1:",)),))
+    world.apply(replace(seen("SHIPPING", 1), new_facts=retried))
+    assert world.states_of_commands() == {CommandKind.IMPORT: "open", "ask_stock": "obsolete"}
 
 
 def test_a_cancellation_by_the_oms_ends_open_commands_until_it_is_settled(world: World) -> None:

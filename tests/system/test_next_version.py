@@ -1,0 +1,123 @@
+"""This version and the next one on one store, in both directions: roll forward, and roll back.
+
+`next_version` makes the next version: a copy of the code with one fact, one member of a line, and one column more. Each
+step of a test runs in a process of its version (of_a_version.py).
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("statemachine", "adapters", "consumer")
+
+#: Runs a step of of_a_version.py and returns what it prints.
+Step = Callable[[str], dict[str, Any]]
+
+
+def _replaced(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert text.count(old) == 1, f"{file}: {old}"
+    file.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the code of the next version."""
+    folder = tmp_path_factory.mktemp("next")
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    facts = folder / "statemachine/facts.py"
+    _replaced(facts, "    dispatches: tuple[", "    gifts: tuple[str, ...] = ()\n    dispatches: tuple[")
+    shown = "    shipped: bool = False  # Mirakl shows a shipped_date\n"
+    _replaced(facts, shown, f"{shown}    gift: bool = False\n")
+    versions = folder / "adapters/store/migrations/versions"
+    head = max(re.findall(r"^\d{4}", "\n".join(file.name for file in versions.iterdir()), re.MULTILINE))
+    number = f"{int(head) + 1:04}"
+    text = MIGRATION.format(number=number, head=head)
+    (versions / f"{number}_gifts.py").write_text(text)
+    column = '    sa.Column("wake_at", Instant),\n'
+    added = '    sa.Column("gift", sa.Boolean, nullable=False, server_default=sa.false()),\n'
+    _replaced(folder / "adapters/store/schema.py", column, column + added)
+    return folder
+
+
+MIGRATION = """\
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{number}"
+down_revision = "{head}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("orders", sa.Column("gift", sa.Boolean, nullable=False, server_default=sa.false()))
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    yield f"sqlite:///{tmp_path}/orderflow.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+def _step(code: Path, url: str) -> Step:
+    """Return what runs a step with the code in this folder."""
+    environment = os.environ | {"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"}
+    script = REPOSITORY / "tests/system/of_a_version.py"
+
+    def run(step: str) -> dict[str, Any]:
+        command = [sys.executable, str(script), url, step]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{step}: {done.stderr}"
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    return run
+
+
+@pytest.fixture
+def this(url: str) -> Step:
+    return _step(REPOSITORY, url)
+
+
+@pytest.fixture
+def later(next_version: Path, url: str) -> Step:
+    """The next version."""
+    return _step(next_version, url)
+
+
+def test_this_version_loses_no_fact_of_the_next_while_both_run(this: Step, later: Step) -> None:
+    this("migrate")
+    this("read")
+    later("migrate")
+    later("gift")
+    held = this("hold")
+    assert held["decided"] == ["hold"]
+    found = later("release")
+    assert found["gifts"] == ["red paper"]
+    assert found["gift"] == [True, True]
+    assert found["decided"] == ["hold", "release"]
+    assert found["differences"] == []
+    assert this("show")["differences"] == []
+
+
+def test_facts_of_the_next_version_survive_the_way_back(this: Step, later: Step) -> None:
+    later("migrate")
+    later("gift")
+    this("hold")
+    assert this("release")["state"] == "shipping"
+    this("read again")
+    found = later("show")
+    assert (found["state"], found["decided"]) == ("shipped", ["hold", "release"])
+    assert found["gifts"] == ["red paper"]
+    assert found["differences"] == []
