@@ -47,6 +47,8 @@ KNOWN_SKUS = {
     "alpha": ("MUG-11OZ-WHT", "TEE-BLK-M", "PRINT-A3-OAK", "CUSHION-45", "FRAME-A4-OAK"),
     "beta": ("TASSE-33CL", "TSHIRT-NOIR-M", "AFFICHE-A3", "COUSSIN-45", "FRAME-A4-CHENE"),
 }
+#: The OMS's name of a carrier that the seller's carrier map gives the name of each marketplace's first carrier.
+MAPPED_CARRIER = "Canary Express"
 FRAMED = 4  # the index of the SKU, in each list, that another fulfiller makes
 ROUTES = {"FRAME-": "framer"}  # prefix of the SKU: fulfiller. The OMS splits orders by this rule
 

@@ -52,7 +52,8 @@ class Desk(Protocol):
     def decide(self, shop: str, order_id: str, act: str, only: Sequence[str] = (), /) -> str:
         """Decide. Returns why it is not possible, or an empty text.
 
-        `act`: release, settle, sent, handled, retry, accept or refuse. `only`: the reasons to settle.
+        `act`: release, settle, sent, handled, retry, accept or refuse. `only`: the reasons to settle, or the ids of the
+        lines to accept or to refuse.
         """
 
 

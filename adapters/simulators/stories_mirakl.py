@@ -8,7 +8,7 @@ from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from adapters.simulators.mirakl.model import SENT
 from adapters.simulators.stage import Script, Stage
-from adapters.simulators.story import Story, sends_all, unknown_first, until_packed
+from adapters.simulators.story import Story, all_but_first, sends_all, unknown_first, until_packed
 
 _ACCEPTED = [("accepted", "person")]
 _PAID = [("accepted", "marketplace"), ("debited", "marketplace")]
@@ -164,6 +164,15 @@ def _person_decides(act: str) -> Callable[[Stage], Script]:
     return script
 
 
+def _person_accepts_one_line(stage: Stage) -> Script:
+    yield from stage.arrive()
+    yield stage.told("needs_decision")
+    stage.decide("accept", stage.line_id(1))
+    yield from stage.debit()
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
 def _messages_nowhere(stage: Stage) -> Script:
     yield from stage.arrive()
     changes.set_fields(stage.mirakl, stage.order_id, has_customer_message=True)
@@ -274,6 +283,15 @@ MIRAKL: Final[dict[str, Story]] = {
         refused_by="api",
         imported=False,
         shipped_by=None,
+        tells=("needs_decision",),
+    ),
+    # The person accepts one line of two, the one whose SKU the seller knows. Mirakl refuses the other.
+    "person_accepts_one_line": Story(
+        _person_accepts_one_line,
+        marketplaces=("beta",),
+        lines=(2, 2),
+        adjust=unknown_first,
+        goods=all_but_first,
         tells=("needs_decision",),
     ),
     # has_customer_message is true, and M11 shows nothing.

@@ -8,7 +8,7 @@ from typing import Any, Final
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.model import SENT
 from adapters.simulators.oms.model import Json
-from adapters.simulators.orders import FRAMED, KNOWN_SKUS, Line
+from adapters.simulators.orders import FRAMED, KNOWN_SKUS, MAPPED_CARRIER, Line
 from adapters.simulators.stage import Script, Stage
 from adapters.simulators.story import Story, sends_all, three_pieces, until_packed
 
@@ -97,6 +97,15 @@ def _sent_without_report(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.decide("sent")
     yield from stage.shipped()
+
+
+def _mapped_carrier(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    stage.dispatch(tracking=stage.life.trackings[-1], carrier=MAPPED_CARRIER)
+    yield from stage.shipped()
+    shown = stage.mirakl.order(stage.order_id)["shipping_carrier_code"]
+    if shown != stage.mirakl.marketplace.carriers[0].code:
+        stage.findings.append(f"Mirakl shows the carrier code {shown}, should be that of the carrier map")
 
 
 def _stands_still(status: int, reason: str) -> Callable[[Stage], Script]:
@@ -226,8 +235,10 @@ OMS: Final[dict[str, Story]] = {
         _sent_without_report,
         trackings=0,
         keeps_tracking=None,
-        marketplaces=("alpha",),  # one shipping type of beta needs a number
+        shipping_type=0,  # the other one of beta needs a number
     ),
+    # The OMS names a carrier that the seller's carrier map translates.
+    "mapped_carrier": Story(_mapped_carrier),
     # The OMS holds the order for a while, or has a question.
     "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",)),
     "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",)),

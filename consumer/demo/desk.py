@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -67,12 +67,18 @@ class Desk:
                 self.store,
                 self.writer,
                 operations.find(self.store, order_id, shop),
-                operations.Act(DecisionKind(act), "demo", "as the story goes", self.clock.now(), only),
+                _act(DecisionKind(act), only, self.clock.now()),
                 shops=self.shops,
             )
         except NotPossible as error:
             return str(error)
         return ""
+
+
+def _act(kind: DecisionKind, only: Sequence[str], now: datetime) -> operations.Act:
+    names_lines = kind in (DecisionKind.ACCEPT, DecisionKind.REFUSE)
+    act = operations.Act(kind, "demo", "as the story goes", now)
+    return replace(act, lines=only) if names_lines else replace(act, only=only)
 
 
 def desk_of(settings: Settings, store: Store) -> Desk:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.errors import ConfigError
-from adapters.simulators.orders import COMPANIES, KNOWN_SKUS, MARKETPLACES
+from adapters.simulators.orders import COMPANIES, KNOWN_SKUS, MAPPED_CARRIER, MARKETPLACES
 
 OMS_KEY: Final = "simulated-oms-key"
 #: The secret of a shop is this text, a hyphen and the shop's name.
@@ -63,6 +63,7 @@ timeout_seconds = 5
 retrying_after_seconds = 15
 tracking_holds_for_seconds = 20
 messages_wait_seconds = 45
+carriers = {{ "{mapped}" = "{carrier}" }}
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
 [shops.{name}.deadlines]
@@ -126,6 +127,8 @@ def write_settings(
             company=COMPANIES[name],
             interval=0.5 / speed,
             overlap=5 / speed,
+            mapped=MAPPED_CARRIER,
+            carrier=MARKETPLACES[name].carriers[0].label,
             gone=5 / 3600 / speed,
             acceptance="known-skus" if name == "beta" else "all",
         )

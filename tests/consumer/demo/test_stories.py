@@ -12,7 +12,7 @@ import pytest
 
 from adapters.simulators.audit import audit
 from adapters.simulators.mirakl.model import Marketplace
-from adapters.simulators.orders import ALPHA, BETA, KNOWN_SKUS, ROUTES
+from adapters.simulators.orders import ALPHA, BETA, KNOWN_SKUS, MAPPED_CARRIER, MARKETPLACES, ROUTES
 from adapters.simulators.stories import DEFAULT_RUN
 from adapters.simulators.stories_ordinary import ORDINARY
 from adapters.simulators.world import World, life_of
@@ -43,7 +43,8 @@ NEEDS_THREADS = {"dispatch_before_answer"}
 def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> list[str]:
     """Play one story to its end, or for two minutes of its clock. Returns the findings of the audit."""
     life = life_of(story, marketplaces=marketplaces)
-    rig = Rig(folder, shops=(life.marketplace,), policies=POLICIES)
+    carriers = {MAPPED_CARRIER: MARKETPLACES[life.marketplace].carriers[0].label}
+    rig = Rig(folder, shops=(life.marketplace,), policies=POLICIES, shop_table={"carriers": carriers})
     rig.oms.knobs.routes = dict(ROUTES)
     desk = Desk(rig.store, rig.orders, rig.clock, (life.marketplace,))
     world = World([life], rig.mirakl, rig.oms)
