@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic_core import to_json
 
 from adapters.errors import Unreadable, UnreadableReason
-from adapters.messages.json_slices import load_object, member
+from adapters.messages.json_slices import BYTE_ORDER_MARK, load_object, member
 from adapters.messages.text import instant, is_storable, iso
 from adapters.ports import NewRecord
 
@@ -59,7 +59,9 @@ def record_of(topic: str, event: CloudEvent) -> NewRecord:
         **event.extensions,
     }
     head = to_json(attributes)[:-1]  # without the closing brace
-    data = b'"data_base64":"' + b64encode(event.data) + b'"' if event.base64 else b'"data":' + event.data
+    # A byte order mark before the data is no part of it. Inside of the envelope it would make the record unreadable.
+    inline = event.data.removeprefix(BYTE_ORDER_MARK)
+    data = b'"data_base64":"' + b64encode(event.data) + b'"' if event.base64 else b'"data":' + inline
     key = event.extensions["partitionkey"].encode()
     return NewRecord(topic, key, head + b"," + data + b"}", STRUCTURED_HEADERS)
 

@@ -18,7 +18,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 #: The byte order mark of UTF-8. JSON must not begin with it, but some servers send it.
-_BOM: Final = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _PYTHON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
@@ -45,7 +45,7 @@ def _parsed(raw: bytes) -> Any:
     Pydantic's parser takes half the time, or a sixth if most of the input is one long text. But it refuses lone
     surrogates and deep nesting, which Python's accepts. An order must not be lost because of one bad text.
     """
-    raw = raw.removeprefix(_BOM)
+    raw = raw.removeprefix(BYTE_ORDER_MARK)
     try:
         return from_json(raw, allow_inf_nan=False)
     except ValueError:
@@ -85,7 +85,7 @@ def slice_orders(page: bytes) -> SlicedPage:
     orders: list[OrderSlice] | None = None
     total_count: int | None = None
     with _not_json():
-        for name, value, _ in _members(page.removeprefix(_BOM).decode("latin-1"), _page_value):
+        for name, value, _ in _members(page.removeprefix(BYTE_ORDER_MARK).decode("latin-1"), _page_value):
             if name == "orders" and (value is None or isinstance(value, list)):
                 orders = value or []
             elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):

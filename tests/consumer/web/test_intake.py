@@ -13,13 +13,14 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from prometheus_client import Metric
 from structlog.testing import capture_logs
 
 from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
 from adapters.ports import LogWriter, NewRecord
 from consumer.config import shop_ids
-from consumer.web.app import application, callback_routes, watch_routes
+from consumer.web.app import MAX_SCRAPES, application, callback_routes, watch_routes
 from consumer.web.callbacks import MAX_CALLBACK_BYTES, MAX_UNDER_WAY, CallbackEndpoint, Intake
 from consumer.web.gate import HEAD_SECONDS, MAX_CONNECTIONS, OPEN_SECONDS, Gate
 from consumer.web.server import WebServer
@@ -231,6 +232,34 @@ def test_while_the_broker_hangs_callbacks_are_refused_at_once_and_probes_answer(
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "30"
     writer.end.set()
+    assert all(answer_of(one).startswith(b"HTTP/1.1 200 ") for one in waiting)
+
+
+def test_scrapes_that_hang_are_bounded_and_take_no_thread_of_anything_else(
+    new_port: Callable[..., Port], stack: ExitStack
+) -> None:
+    """StoredGauges asks the database at each scrape."""
+    port, ends = new_port(), threading.Event()
+    stack.callback(ends.set)
+
+    class Asks:
+        def collect(self) -> Iterator[Metric]:
+            ends.wait(LONG)
+            yield from ()
+
+        def describe(self) -> list[Metric]:
+            return []
+
+    port.rig.metrics.registry.register(Asks())
+    waiting = [
+        stack.enter_context(port.connect(b"GET /metrics HTTP/1.1\r\nHost: o\r\n\r\n")) for _ in range(MAX_SCRAPES)
+    ]
+    answer = httpx.get(f"{port.url}/metrics", timeout=LONG)
+    while answer.status_code != 503:  # it came before one of the others
+        answer = httpx.get(f"{port.url}/metrics", timeout=LONG)
+    assert httpx.get(f"{port.url}/ready", timeout=LONG).status_code == 200
+    assert port.put(SIGNED).status_code == 200
+    ends.set()
     assert all(answer_of(one).startswith(b"HTTP/1.1 200 ") for one in waiting)
 
 

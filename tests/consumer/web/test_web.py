@@ -248,6 +248,24 @@ def test_the_same_content_is_the_same_event(web: Web) -> None:
     assert [(entry.event.trigger, entry.repeats) for entry in web.rig.journal()] == [("oms_event", 1)]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"id": 1, "external_ref": "1-A", "status": 8, "shipping_tracking": "T1"}',
+        b'{"id": "1", "external_ref": "1-A", "status": "8", "shipping_tracking": "T1"}',
+        b'{"id": 1, "external_ref": "1-A", "status": 512, "new_shipments": [{"tracking": "T1",'
+        b' "items": [{"external_ref": "1-A-1", "quantity": "2"}]}]}',
+    ],
+    ids=["a byte order mark", "digits as texts", "pieces as a text"],
+)
+def test_a_callback_that_is_written_loosely_is_applied(web: Web, body: bytes) -> None:
+    assert web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body).status_code == 200
+    web.rig.consume()
+    (dispatch,) = web.rig.row().facts.dispatches
+    assert dispatch.tracking.number == "T1"
+    assert not web.rig.row().facts.unread
+
+
 def tracking_of(number: str) -> bytes:
     return json.dumps({"id": 1, "status": 8, "external_ref": "1-A", "shipping_tracking": number}).encode()
 
