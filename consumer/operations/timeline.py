@@ -1,10 +1,13 @@
 """The timeline of an order: every event in words, without personal data and without texts of Mirakl or the OMS."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from adapters.store.journal import JournalRow
+from consumer.retry import TryResult
+from consumer.tries import NOT_SENT
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision
 from statemachine.machine import EventResult
@@ -12,27 +15,46 @@ from statemachine.machine import EventResult
 
 @dataclass(frozen=True, slots=True)
 class TimelineRow:
-    """One event of an order."""
+    """One event of an order, or several equal ones in a row."""
 
     at: datetime
+    until: datetime | None  # the last of several equal events; None if there is one
+    times: int
     kind: str  # its trigger
     what: str
     moved: str  # "from -> to", or empty
-    repeats: int  # how often the same event came again
 
 
 def timeline(journal: Sequence[JournalRow]) -> list[TimelineRow]:
-    """Every event of an order, in the order in which they were applied."""
-    return [
-        TimelineRow(
-            at=row.event.at,
-            kind=row.event.trigger,
-            what=what_happened(row) + _remark(row),
-            moved=f"{row.before} -> {row.after}" if row.moved else "",
-            repeats=row.repeats,
-        )
-        for row in journal
-    ]
+    """Every event of an order, in the order in which they were applied. Equal ones in a row are one row.
+
+    The begin of a try is left out if its result is known. Tries that end alike are equal.
+    """
+    ended = {_try_of(row.event) for row in journal if row.event.note.get("step") == "result"}
+    found: list[TimelineRow] = []
+    for row in journal:
+        if not row.moved and row.event.note.get("step") in _BEGINS and _try_of(row.event) in ended:
+            continue
+        one = _row_of(row)
+        last = found[-1] if found else None
+        if last is not None and not one.moved and (last.kind, last.what) == (one.kind, one.what):
+            found[-1] = replace(last, until=one.until or one.at, times=last.times + one.times)
+        else:
+            found.append(one)
+    return found
+
+
+#: The steps of a try before its result (consumer/tries.py).
+_BEGINS: Final = ("claimed", "handover")
+
+
+def _try_of(event: Event) -> tuple[object, ...]:
+    return tuple(event.note.get(name) for name in ("command", "round", "attempt"))
+
+
+def _row_of(row: JournalRow) -> TimelineRow:
+    moved = f"{row.before} -> {row.after}" if row.moved else ""
+    return TimelineRow(row.event.at, None, 1 + row.repeats, row.event.trigger, what_happened(row) + _remark(row), moved)
 
 
 def _remark(row: JournalRow) -> str:
@@ -91,15 +113,38 @@ def _call(event: Event) -> str:
         return ", ".join(kinds) or "a call"
     if note.get("step") == "sent_before":
         return f"a version before sent {note['command']}"
-    call = f"{note['command']} ({note.get('operation', '')}) attempt {note.get('attempt', '')}"
-    if note.get("step") == "claimed":
-        return f"{call} begins"
-    if note.get("step") == "handover":
-        return f"{call} is sent"
-    if note.get("step") == "recovery":
-        return f"{call}: {', '.join(one.operation for one in facts.recoveries)} works again"
-    details = [str(note[key]) for key in ("outcome", "status", "code") if note.get(key)]
-    return f"{call}: {note.get('result', '')}" + (f" ({', '.join(details)})" if details else "")
+    call = f"{note.get('operation', '')} ({note['command']})".lstrip()
+    match note.get("step"):
+        case "claimed":
+            return f"{call} begins"
+        case "handover":
+            return f"{call} is sent"
+        case "recovery":
+            return f"{call}: {', '.join(one.operation for one in facts.recoveries)} works again"
+    result = str(note.get("result", ""))
+    return f"{call} {_RESULTS.get(result, result)}{_how(note)}"
+
+
+#: How a try ended, after the name of its call.
+_RESULTS: Final[Mapping[str, str]] = {
+    TryResult.DONE: "is done",
+    TryResult.ALREADY_DONE: "was done by an earlier try",
+    TryResult.RETRY: "failed, and is tried again",
+    TryResult.UNKNOWN: "may have been carried out, and is tried again",
+    TryResult.REJECTED: "is refused",
+    TryResult.ACCOUNT_FAULT: "was not answered for the whole account, and is tried again",
+    TryResult.GAVE_UP: "is given up",
+    TryResult.OBSOLETE: "is not made: it is not needed any more",
+}
+
+
+def _how(note: Mapping[str, str | int]) -> str:
+    """The answer of the remote, or why there is none. Codes only, because its words may quote the order."""
+    status, code, outcome = note.get("status"), str(note.get("code") or "0"), note.get("outcome")
+    if not outcome:
+        return ""
+    answer = f"HTTP status {status}" if status else "orderflow did not send it" if outcome == NOT_SENT else str(outcome)
+    return f": {answer}" + (f", code {code}" if code != "0" else "")  # KornitX sends 0 if its error has no code
 
 
 def _decision(decision: Decision) -> str:

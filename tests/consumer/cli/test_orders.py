@@ -154,7 +154,7 @@ def test_the_json_of_an_order_holds_all_that_is_known(desk: Desk) -> None:
     assert command["state"] == "rejected"
     assert found["attention"] == [], "Mirakl's next read decides whether a person is asked"
     assert "concerns" not in found
-    assert [row["kind"] for row in found["timeline"]] == ["snapshot", "act", "call", "call"]
+    assert [row["kind"] for row in found["timeline"]] == ["snapshot", "act", "call"]
     assert "received" not in found
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from adapters.errors import OutcomeUnknown, Rejected, Retryable
+from adapters.errors import OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
@@ -300,7 +301,7 @@ def test_every_life_can_be_explained_and_verified(desk: Desk) -> None:
             assert all((found.why_here, found.waits_for, found.happens_next))
             assert all(one.meaning and one.cure for one in found.attention)
             assert differences(row, entries) == redecided(row, entries, desk.policy) == []
-            assert len(timeline(entries)) == len(entries)
+            assert sum(one.times for one in timeline(entries)) == sum(1 + entry.repeats for entry in entries)
             assert known(row.facts)
             seen.add(row.state)
     assert seen >= set(State) - {"new", "accepted", "imported"}
@@ -316,15 +317,46 @@ def test_the_timeline_shows_reads_calls_events_and_decisions(desk: Desk) -> None
     desk.clock.advance(5)
     desk.work()
     desk.apply(replace(sent(), note={"status": 8, "status_name": "Dispatched"}), decided(DecisionKind.HOLD))
-    assert [tuple(asdict(row).values())[1:] for row in desk.timeline] == [  # kind, what, moved, repeats
-        ("snapshot", "Mirakl shows WAITING_ACCEPTANCE", "new -> waiting_acceptance", 1),
-        ("call", "accept_order (OR21) attempt 1 begins", "", 0),
-        ("call", "accept_order (OR21) attempt 1: retry (5xx, 503, BUSY)", "", 0),
-        ("call", "accept_order (OR21) attempt 2 begins", "", 0),
-        ("call", "accept_order (OR21) attempt 2: done", "waiting_acceptance -> accepted", 0),
-        ("oms_event", "the OMS reports status 8 Dispatched; sent, tracking T1", "accepted -> dispatched", 0),
-        ("act", "ana: hold (checked)", "", 0),
+    assert [tuple(asdict(row).values())[2:] for row in desk.timeline] == [  # times, kind, what, moved
+        (2, "snapshot", "Mirakl shows WAITING_ACCEPTANCE", "new -> waiting_acceptance"),
+        (1, "call", "OR21 (accept_order) failed, and is tried again: HTTP status 503, code BUSY", ""),
+        (1, "call", "OR21 (accept_order) is done", "waiting_acceptance -> accepted"),
+        (1, "oms_event", "the OMS reports status 8 Dispatched; sent, tracking T1", "accepted -> dispatched"),
+        (1, "act", "ana: hold (checked)", ""),
     ]
+
+
+def test_equal_events_in_a_row_are_one_row(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    first = desk.clock.now()
+    for _ in range(5):
+        desk.work(Retryable("OR21", "5xx", status=503))
+        desk.clock.advance(900)
+    desk.worker.claim()
+    *_, failed, under_way = desk.timeline
+    assert (failed.times, failed.at, failed.until) == (5, first, first + timedelta(hours=1))
+    assert failed.what == "OR21 (accept_order) failed, and is tried again: HTTP status 503"
+    assert (under_way.times, under_way.until, under_way.what) == (1, None, "OR21 (accept_order) begins")
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (Rejected("OR21", "400", status=400, code="0"), "OR21 (accept_order) is refused: HTTP status 400"),
+        (
+            OutcomeUnknown("OR21", "timeout"),
+            "OR21 (accept_order) may have been carried out, and is tried again: timeout",
+        ),
+        (
+            Rejected("OR21", "not_sent", code="INCOMPLETE"),
+            "OR21 (accept_order) is refused: orderflow did not send it, code INCOMPLETE",
+        ),
+    ],
+)
+def test_a_call_is_told_in_words(desk: Desk, error: RemoteError, what: str) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.work(error)
+    assert desk.timeline[-1].what == what
 
 
 def test_no_sentence_quotes_a_text_of_a_remote(desk: Desk) -> None:
