@@ -32,6 +32,7 @@ from consumer.cli.output import (
     text,
 )
 from consumer.operations.known import known, remote_texts, without_remote_texts
+from consumer.operations.lines import lines_of
 from consumer.operations.listing import summary_of
 from consumer.operations.orders import Act, decide, explanation, find, question_of
 from consumer.operations.timeline import timeline
@@ -69,18 +70,24 @@ def orders_show(
         row = find(store, order_id, shop)
         calls = [_call(command) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
-        body = snapshot_rows.find(store, row.key, row.digest) if received else None
+        body = snapshot_rows.find(store, row.key, row.digest)
         summary = summary_of(row, config.policies(session.settings).get(row.shop, Policy()))
-    attention = [asdict(one) for one in row.attention]
+    attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
-        all_of_it = {"attention": attention, "facts": facts, "commands": calls, "timeline": events}
+        all_of_it = {"attention": attention, "lines": lines, "facts": facts, "commands": calls, "timeline": events}
         print_json(summary | all_of_it | more)
         return
     print_pairs(summary | known(row.facts))
-    for title, rows in (("Attention", attention), ("Calls", calls), ("Timeline", events), ("Words", words)):
+    for title, rows in (
+        ("Lines", lines),
+        ("Attention", attention),
+        ("Calls", calls),
+        ("Timeline", events),
+        ("Words", words),
+    ):
         if rows:
             typer.echo(f"\n{title}")
             print_rows(rows)

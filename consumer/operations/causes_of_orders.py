@@ -126,7 +126,11 @@ def _states_of_lines(case: Case) -> str:
 
 
 def _state_of(line: Line) -> str:
-    taken = {Withdrawn.WHOLE: "refunded or canceled", Withdrawn.PART: "in part refunded or canceled"}
+    taken = {
+        Withdrawn.WHOLE: "refunded or canceled",
+        Withdrawn.PRICE: "refunded",
+        Withdrawn.PART: "in part refunded or canceled",
+    }
     return " ".join(dict.fromkeys(one for one in (line.state, taken.get(line.withdrawn, "")) if one)) or "without state"
 
 

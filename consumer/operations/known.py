@@ -22,7 +22,6 @@ def known(facts: Facts) -> dict[str, str]:
     if snapshot is not None:
         found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {snapshot.updated_at:%Y-%m-%d %H:%M:%S}"
         found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S}"
-        found["lines"] = ", ".join(f"{x.id} {x.quantity} * {x.sku} {x.state}".strip() for x in snapshot.lines)
         found["tracking at Mirakl"] = _tracking(snapshot.tracking)
     # The answer to the import names a part with its lines, an event names it without them. A part is shown once.
     found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))

@@ -1,0 +1,76 @@
+"""What became of each line of an order: ordered, refunded, canceled, still owed, in the OMS, sent. No personal data."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from statemachine.facts import Facts, Line
+from statemachine.readings import handed_over, is_sent, sent_quantity
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLine:
+    """One line of an order, as `orders show` prints it. Numbers are pieces."""
+
+    line: str
+    sku: str
+    state: str  # at Mirakl
+    ordered: int | None  # as the newest read shows; None if Mirakl names no number
+    refunded: str  # pieces and amount of each refund, in any state of the refund; empty: none
+    canceled: str
+    owed: str  # yes, no, or that a person has to decide
+    to_oms: int | None  # in the import; None if nothing of the line went to the OMS, or it is not known
+    sent: str  # pieces in parcels, or all by a status of the OMS or a person's word
+
+
+def lines_of(facts: Facts, received: bytes | None) -> list[ShownLine]:
+    """Each line that the newest read shows. `received`: the order as this read showed it; None if it is not stored."""
+    snapshot, handover = facts.newest, handed_over(facts)
+    handed = dict(handover.items) if handover else {}
+    taken = _lines_in(received)
+    return [
+        ShownLine(
+            line=one.id,
+            sku=one.sku,
+            state=one.state,
+            ordered=one.quantity,
+            refunded=_taken(taken.get(one.id, {}).get("refunds")),
+            canceled=_taken(taken.get(one.id, {}).get("cancelations")),
+            owed="a person decides" if one.needs_decision else "yes" if one.is_owed else "no",
+            to_oms=handed.get(one.id),
+            sent=_sent(facts, one),
+        )
+        for one in (snapshot.lines if snapshot else ())
+    ]
+
+
+def _sent(facts: Facts, line: Line) -> str:
+    pieces = sent_quantity(facts, line.id)
+    if is_sent(facts, line) and (line.quantity is None or pieces < line.quantity):
+        return "all"
+    return str(pieces)
+
+
+def _lines_in(received: bytes | None) -> dict[str, dict[str, Any]]:
+    """The lines of an order of OR11 by their ids. Empty if the bytes cannot be read."""
+    try:
+        order = json.loads(received or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    lines = order.get("order_lines") if isinstance(order, dict) else None
+    return {str(one.get("order_line_id")): one for one in _objects(lines)}
+
+
+def _taken(several: object) -> str:
+    """The pieces and the amount of each refund or cancelation: "1 for 9.9"."""
+    each = [(_or_unknown(one.get("quantity")), _or_unknown(one.get("amount"))) for one in _objects(several)]
+    return ", ".join(f"{pieces} for {amount}" for pieces, amount in each)
+
+
+def _or_unknown(value: object) -> str:
+    return str(value) if isinstance(value, int | float) else "?"
+
+
+def _objects(value: object) -> Sequence[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
