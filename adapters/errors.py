@@ -8,6 +8,7 @@ OrderflowError
 ├── LogUnavailable             the log does not answer now; the caller tries again
 ├── RecordUnreadable           a record of a partition cannot be read from the log; the partition stops there
 ├── TooLarge                   a record is too large for the log, now and later
+├── BrokenOrders               some orders cannot be read or planned; they are quarantined, and the others go on
 ├── Fenced                     another process has taken over this range of offsets, or this lease
 └── RemoteError                a call to Mirakl or the OMS did not succeed
     ├── Retryable              the remote did nothing; the same call may succeed later
@@ -17,7 +18,7 @@ OrderflowError
     └── AccountFault           the remote refuses the account, not the request: wrong key, no right, budget spent
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 
@@ -121,6 +122,18 @@ class TooLarge(OrderflowError):
     def __init__(self, number: int) -> None:
         super().__init__("a record is larger than the log takes")
         self.number = number
+
+
+class BrokenOrders(OrderflowError):
+    """Some orders cannot be read or planned, or they are quarantined. Nothing was stored.
+
+    `orders`: the kind of the error of each, by shop and order id.
+    """
+
+    def __init__(self, orders: Mapping[tuple[str, str], str]) -> None:
+        named = ", ".join(f"{shop}/{order_id} ({kind})" for (shop, order_id), kind in sorted(orders.items()))
+        super().__init__(f"cannot be read or planned by this version: {named}; `orders replan ORDER` tries it again")
+        self.orders = dict(orders)
 
 
 class Fenced(OrderflowError):

@@ -4,12 +4,16 @@ Every change of an order goes through it, in one transaction: a batch of the con
 worker, a decision of a person.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
+import structlog
+
+from adapters.errors import BrokenOrders, Fenced, StoreUnavailable
 from adapters.messages.transitions import (
     DEAD_LETTER_TYPE,
     TRANSITION_TYPE,
@@ -36,8 +40,12 @@ from consumer.hooks import NO_HOOKS, Applied, Hooks
 from statemachine.commands import Policy
 from statemachine.events import Event
 from statemachine.machine import VERSION, EventResult, decide
-from statemachine.plan import plan, read_after
+from statemachine.plan import Plan, plan, read_after
 from statemachine.reasons import Attention, Reason, StandingAttention
+
+log = structlog.get_logger("orderflow")
+
+T = TypeVar("T")
 
 #: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
 #: the command, and its first try.
@@ -99,7 +107,8 @@ def decide_batch(
     snapshots: dict[tuple[int, str], bytes] = {}
     for event in fresh:
         before = rows[event.shop, event.order_id]
-        row, result = _after(before, event, now)
+        with _of_order(before):
+            row, result = _after(before, event, now)
         rows[event.shop, event.order_id] = row
         journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION, now))
         applied.append(Applied(event, row, result, before.state, (now - before.entered_at).total_seconds()))
@@ -133,28 +142,47 @@ def plan_orders(
     opened: list[NewCommand] = []
     obsolete, revived, planned = [], [], []
     for row in rows:
-        policy = policies.get(row.shop, Policy())
-        wanted = plan(row.facts, policy)
-        no_edge = wanted.state != row.state  # the table has no edge to the state that follows from the facts
-        needed = {} if no_edge else {command.key: command for command in wanted.due}
-        mine = commands_of.get(row.key, [])
-        obsolete += [command.id for command in mine if command.key not in needed and not command.unwanted]
-        revived += [command.id for command in mine if command.key in needed and command.unwanted]
-        have = {command.key for command in mine}
-        give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
-        opened += [NewCommand(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
-        found = [*wanted.attention]
-        if no_edge:
-            found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
-        planned.append(
-            replace(
-                row,
-                attention=_attention(row, found, now),
-                read_after=read_after(row.facts, policy),
-                wake_at=wanted.wakes_at,
+        with _of_order(row):
+            policy = policies.get(row.shop, Policy())
+            wanted = plan(row.facts, policy)
+            no_edge = wanted.state != row.state  # the table has no edge to the state that follows from the facts
+            needed = {} if no_edge else {command.key: command for command in wanted.due}
+            mine = commands_of.get(row.key, [])
+            obsolete += [command.id for command in mine if command.key not in needed and not command.unwanted]
+            revived += [command.id for command in mine if command.key in needed and command.unwanted]
+            have = {command.key for command in mine}
+            give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
+            opened += [NewCommand(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
+            found = [*wanted.attention]
+            if no_edge:
+                found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
+            planned.append(
+                replace(
+                    row,
+                    attention=_attention(row, found, now),
+                    quarantine=None,
+                    read_after=read_after(row.facts, policy),
+                    wake_at=wanted.wakes_at,
+                )
             )
-        )
     return planned, CommandChanges(opened, obsolete, revived)
+
+
+@contextmanager
+def _of_order(row: OrderRow) -> Iterator[None]:
+    """Turn any exception into BrokenOrders with this order."""
+    try:
+        yield
+    except BrokenOrders:
+        raise
+    except Exception as error:
+        raise BrokenOrders({(row.shop, row.order_id): type(error).__name__}) from error
+
+
+def plan_of(row: OrderRow, policy: Policy) -> Plan:
+    """Plan one order. Raises BrokenOrders if that raises anything: no order may stop the others."""
+    with _of_order(row):
+        return plan(row.facts, policy)
 
 
 def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]]) -> tuple[list[Event], list[Event]]:
@@ -258,12 +286,81 @@ class OrderWriter:
             self._hooks.event_applied(one)
 
     def replan(self, keys: Sequence[tuple[str, str]]) -> None:
-        """Plan these orders (shop and order id) again, because a change of a shop's policy is no event."""
+        """Plan these orders (shop and order id) again, because a change of a shop's policy is no event.
+
+        An order that was quarantined goes on, if this version can read and plan it. An order that cannot be planned is
+        quarantined. Raises StoreUnavailable.
+        """
+        self._each_alone(keys, lambda key: key, self._replan)
+
+    def _replan(self, keys: Sequence[tuple[str, str]]) -> None:
         with self._store.transaction() as tx:
             now = self._clock.now()
-            orders = order_rows.lock(tx, keys, now)
+            orders = order_rows.lock(tx, keys, now, also_quarantined=True)
             loaded = Loaded(orders, commands=command_rows.live(tx, [row.key for row in orders.values()]))
             self._write(tx, decide_replan(loaded, self._policies, now), now)
+            command_rows.put_back(tx, [row.key for row in orders.values() if row.quarantine is not None], now)
+
+    # -- Orders that cannot be read or planned -------------------------------------------------------------------
+
+    def apply_alone(self, events: Sequence[Event]) -> None:
+        """Apply events that come from no log, in one transaction. An order for which this raises anything is
+        quarantined, and the events of the others are applied. Raises StoreUnavailable and Fenced."""
+
+        def apply(some: Sequence[Event]) -> None:
+            self.apply(some)
+
+        self._each_alone(events, lambda event: (event.shop, event.order_id), apply)
+
+    def quarantine(self, orders: Mapping[tuple[str, str], str]) -> None:
+        """Take these orders out of every loop, until `replan` can plan them (docs/rules.md 36).
+
+        `orders`: the kind of the error, by shop and order id.
+        """
+        with self._store.transaction() as tx:
+            done = order_rows.quarantine(tx, orders, self._clock.now())
+        for shop, order_id in done:
+            log.error("order_quarantined", shop=shop, order_id=order_id, error=orders[shop, order_id])
+
+    def broken_of(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Return which of these orders cannot be read or planned as they are stored, with the kind of the error."""
+        found: dict[tuple[str, str], str] = {}
+        for key in keys:
+            try:
+                with self._store.transaction() as tx:
+                    row = order_rows.lock(tx, [key], self._clock.now())[key]
+                    plan_of(row, self._policies.get(row.shop, Policy()))
+            except BrokenOrders as error:
+                found |= error.orders
+        return found
+
+    def _each_alone(
+        self,
+        items: Sequence[T],
+        key_of: Callable[[T], tuple[str, str]],
+        act: Callable[[Sequence[T]], None],
+    ) -> None:
+        """Call `act` with all items. If it raises because of an order, this order is quarantined, and the others go on.
+
+        If the error names no order, the items are halved until the item that causes it is alone.
+        """
+        if not items:
+            return
+        try:
+            act(items)
+        except (StoreUnavailable, Fenced):
+            raise
+        except BrokenOrders as error:
+            self.quarantine(error.orders)
+            left = [item for item in items if key_of(item) not in error.orders]
+            self._each_alone(left, key_of, act)
+        except Exception as error:
+            if len({key_of(item) for item in items}) == 1:
+                self.quarantine({key_of(items[0]): type(error).__name__})
+                return
+            middle = len(items) // 2
+            self._each_alone(items[:middle], key_of, act)
+            self._each_alone(items[middle:], key_of, act)
 
     def store_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters that do not come from the consumer. Raises StoreUnavailable."""

@@ -99,7 +99,7 @@ class Housekeeping:
         keys = order_rows.to_wake(self._store, now, WAKE_BATCH)
         if keys:
             self._leases.kept(RELAY)
-            self._orders.apply([clock_event(shop, order_id, now) for shop, order_id in keys])
+            self._orders.apply_alone([clock_event(shop, order_id, now) for shop, order_id in keys])
         return len(keys)
 
     def _replan(self) -> None:

@@ -29,7 +29,9 @@ def keep_what_was_sent(store: Store, orders: OrderWriter, shop: str, before_batc
     stored = command_rows.payloads_without_handover(store, shop)
     for start in range(0, len(stored), BATCH):
         before_batch()
-        orders.apply([event for one in stored[start : start + BATCH] if (event := _event_of(shop, one)) is not None])
+        orders.apply_alone(
+            [event for one in stored[start : start + BATCH] if (event := _event_of(shop, one)) is not None]
+        )
 
 
 def _event_of(shop: str, sent: StoredPayload) -> Event | None:

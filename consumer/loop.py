@@ -10,17 +10,18 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import Fenced, RecordUnreadable, StoreUnavailable, Unreadable, UnreadableReason
+from adapters.errors import BrokenOrders, Fenced, RecordUnreadable, StoreUnavailable, Unreadable, UnreadableReason
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
-from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE, DeadLetter
+from adapters.store.dead_letters import NOT_APPLICABLE, QUARANTINED, SET_ASIDE, DeadLetter
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
-from consumer.hooks import NO_HOOKS, Hooks
+from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.offsets import OffsetMismatch, mark_shorter, mismatch, with_later_ends
+from consumer.patience import Patience
 from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
@@ -29,6 +30,8 @@ log = structlog.get_logger("orderflow.consumer")
 BATCH: Final = 500
 #: A partition with an OffsetMismatch is compared again after this time, because a person may have reset it.
 COMPARE_AGAIN_SECONDS: Final = 5.0
+
+NOTHING_BROKEN: Final[Mapping[tuple[str, str], str]] = {}
 
 #: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
@@ -61,6 +64,7 @@ class Consumer:
         self._clock = clock
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
+        self._patience = Patience(BATCH)
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
         # Every assigned partition is in one of the next two dictionaries.
@@ -80,10 +84,14 @@ class Consumer:
         self._take_assignment()
         self._pause()
         try:
-            return self._pass(self._reader.poll(BATCH, timeout_seconds))
+            return self._pass(self._reader.poll(self._patience.batch, timeout_seconds))
         except RecordUnreadable as error:
             self._stop(Partition(error.topic, error.partition), error)
             return 0
+        except StoreUnavailable:
+            self._patience.failure(self._store.takes_a_small_write)
+            self._seek_back()
+            raise
         except BaseException:
             self._seek_back()  # these records were polled but not applied: the next poll has to return them again
             raise
@@ -241,24 +249,42 @@ class Consumer:
 
     # -- Apply ---------------------------------------------------------------------------------------------------
 
-    def _apply(self, records: Sequence[Record]) -> None:
-        """Apply a batch. If it fails, it is halved until the poison record is alone. This record is dead-lettered."""
+    def _apply(self, records: Sequence[Record], broken: Mapping[tuple[str, str], str] = NOTHING_BROKEN) -> None:
+        """Apply a batch. If it fails, it is halved until the poison record is alone. This record is dead-lettered.
+
+        `broken`: orders that cannot be read or planned, with the kind of the error. Their records are dead-lettered.
+        """
         try:
-            events, dead_letters = self._decode(records)
+            events, dead_letters = self._decode(records, broken)
             dead_letters = self._limit.checked(dead_letters)
-            applied = self._orders.apply(events, self._advances(records), dead_letters)
-        except (Fenced, StoreUnavailable):
+            applied = self._orders.store(events, self._advances(records), dead_letters)
+        except Fenced:
             raise
+        except StoreUnavailable as error:
+            if len(records) > 1 or not self._patience.is_over:
+                raise
+            dead_letters = self._limit.checked([dead_letter(records[0], NOT_APPLICABLE, f"store: {error.cause}")])
+            applied = self._orders.store((), self._advances(records), dead_letters)
         except Exception as error:
+            found = self._orders.broken_of(error.orders) if isinstance(error, BrokenOrders) else {}
+            if found:
+                self._orders.quarantine(found)
+                self._apply(records, {**broken, **found})
+                return
             if len(records) > 1:
                 middle = len(records) // 2
-                self._apply(records[:middle])
-                self._apply(records[middle:])
+                self._apply(records[:middle], broken)
+                self._apply(records[middle:], broken)
                 return
             if isinstance(error, TooManyDeadLetters):
                 raise
-            dead_letters = self._limit.checked([dead_letter(records[0], NOT_APPLICABLE, type(error).__name__)])
-            applied = self._orders.apply((), self._advances(records), dead_letters)
+            dead_letters = self._limit.checked([dead_letter(records[0], NOT_APPLICABLE, _kind(error))])
+            applied = self._orders.store((), self._advances(records), dead_letters)
+        self._passed(records, applied, dead_letters)
+
+    def _passed(self, records: Sequence[Record], applied: list[Applied], dead_letters: list[DeadLetter]) -> None:
+        """Remember that these records were stored, and tell about them."""
+        self._patience.success()
         for record in records:
             self._positions[record.partition] = record.offset + 1
             self._last_published_at[record.partition] = record.published_at
@@ -266,9 +292,12 @@ class Consumer:
         for one in dead_letters:
             write = log.error if one.reason in (NOT_APPLICABLE, SET_ASIDE) else log.warning
             write("dead_lettered", place=one.place, reason=one.reason, detail=one.detail)
+        self._orders.report(applied)
         self._hooks.batch_applied(records, applied, dead_letters)
 
-    def _decode(self, records: Sequence[Record]) -> tuple[list[Event], list[DeadLetter]]:
+    def _decode(
+        self, records: Sequence[Record], broken: Mapping[tuple[str, str], str]
+    ) -> tuple[list[Event], list[DeadLetter]]:
         events: list[Event] = []
         dead_letters: list[DeadLetter] = []
         for record in records:
@@ -277,7 +306,11 @@ class Consumer:
             except Unreadable as error:
                 dead_letters.append(dead_letter(record, error.reason, error.detail))
                 event = self._told(record, error.reason)
-            if event is not None:
+            if event is None:
+                continue
+            if kind := broken.get((event.shop, event.order_id)):
+                dead_letters.append(dead_letter(record, QUARANTINED, kind))
+            else:
                 events.append(event)
         return events, dead_letters
 
@@ -290,6 +323,11 @@ class Consumer:
         cluster, group = self._reader.cluster(), self._reader.group
         # Sorted, so that every consumer locks the progress rows in the same order.
         return [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
+
+
+def _kind(error: Exception) -> str:
+    """Return the kind of an error, for the detail of a dead letter. Its text may quote data."""
+    return ", ".join(sorted(set(error.orders.values()))) if isinstance(error, BrokenOrders) else type(error).__name__
 
 
 def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:

@@ -35,7 +35,7 @@ class MissingOrders:
         rows = order_rows.of_shop(self._store, shop, list(order_ids))
         missed = [row.order_id for row in rows if is_next_miss(row.facts, policy, at)]
         if missed:
-            self._orders.apply([_not_found(shop, order_id, at) for order_id in missed])
+            self._orders.apply_alone([_not_found(shop, order_id, at) for order_id in missed])
         return set(missed)
 
 

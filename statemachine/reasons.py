@@ -15,6 +15,7 @@ from statemachine.commands import CommandKind
 class Reason(StrEnum):
     """Why a person should look at an order."""
 
+    QUARANTINED = "quarantined"
     NO_EDGE = "no_edge"
     UNKNOWN_STATE = "unknown_state"
     NEEDS_DECISION = "needs_decision"
@@ -94,6 +95,14 @@ class About:
 
 #: One row for each reason, in the order of docs/attention.md.
 REASONS: Final[Mapping[Reason, About]] = {
+    Reason.QUARANTINED: About(
+        "this version cannot read or plan the order; the detail is the kind of the error",
+        "Nothing of it is applied or called; every other order goes on. Report it with the log line "
+        "`order_quarantined`. The workers of a version that can read it plan it again when they start; "
+        "`orders replan ORDER` does it at once. Then replay its dead letters (reason `quarantined`).",
+        holds=_EVERY,
+        ends_by=EndsBy.UPGRADE,
+    ),
     Reason.NO_EDGE: About(
         "the facts want a state that no row of the table leads to",
         "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the order's "

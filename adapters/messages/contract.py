@@ -175,7 +175,7 @@ class DeadLetterHeaders(BaseModel):
     source: str = Field(alias="orderflow-source", description="The topic from which the record was read.", min_length=1)
     reason: str = Field(
         alias="orderflow-reason",
-        examples=[*sorted(UnreadableReason), "not_applicable", "record_unreadable", "set_aside"],
+        examples=[*sorted(UnreadableReason), "not_applicable", "quarantined", "record_unreadable", "set_aside"],
         min_length=1,
     )
     detail: str = Field(alias="orderflow-detail", description="Names fields, never values. May be empty.")

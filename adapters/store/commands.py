@@ -7,7 +7,7 @@ call, then `settle` or `requeue`. If a worker dies, its lease runs out, and the 
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -21,6 +21,8 @@ from statemachine.states import State
 #: The default time for which a command belongs to the worker that claimed it. The configuration has to set at
 #: least three times the longest timeout of a call, so that the call ends before the lease.
 LEASE: Final = timedelta(seconds=90)
+#: When a command of a quarantined order is due.
+NEVER: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,20 @@ def retry_now(tx: Transaction, order_key: int, now: datetime) -> None:
     c = s.commands.c
     waiting = (c.order_key == order_key, c.state == CommandState.OPEN, c.next_at > now)
     tx.execute(sa.update(s.commands).where(*waiting).values(next_at=now))
+
+
+def put_off(tx: Transaction, order_key: int) -> None:
+    """Take the open and leased commands of an order out of the claim: they are due at NEVER."""
+    c = s.commands.c
+    tx.execute(sa.update(s.commands).where(c.order_key == order_key, s.is_live(c)).values(next_at=NEVER))
+
+
+def put_back(tx: Transaction, order_keys: Collection[int], now: datetime) -> None:
+    """Let these orders' commands be claimed again after `put_off`."""
+    if order_keys:
+        c = s.commands.c
+        mine = (bulk.among(tx, c.order_key, order_keys), s.is_live(c), c.next_at == NEVER)
+        tx.execute(sa.update(s.commands).where(*mine).values(next_at=now))
 
 
 # -- Claim: a worker takes the next command ----------------------------------------------------------------------

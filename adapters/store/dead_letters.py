@@ -18,6 +18,8 @@ NOT_APPLICABLE: Final = "not_applicable"
 TOO_LARGE: Final = "too_large"
 #: The reason for an unusable record of a shop that is beyond its DeadLetterLimit. The detail says why it is unusable.
 SET_ASIDE: Final = "set_aside"
+#: The reason for a record of an order that cannot be read or planned. The detail is the kind of the error.
+QUARANTINED: Final = "quarantined"
 #: The reason for a record that the log's client cannot read, and that a person passed with `offsets skip`.
 RECORD_UNREADABLE: Final = "record_unreadable"
 

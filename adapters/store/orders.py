@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters.errors import StoreUnavailable
-from adapters.store import bulk
+from adapters.errors import BrokenOrders, StoreUnavailable
+from adapters.store import bulk, commands
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json, read_facts
 from adapters.store.transaction import Store, Transaction
@@ -44,6 +44,7 @@ class OrderRow:
     updated_at: datetime
     wake_at: datetime | None = None
     newer: str = ""
+    quarantine: str | None = None  # the kind of the error with which it could not be read or planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Seen:
 
 
 def _order_of(row: sa.Row[Any]) -> OrderRow:
+    """Return the order of a row. Raises any exception for a row that this version cannot read."""
     facts, newer = read_facts(row.facts)
     return OrderRow(
         key=row.id,
@@ -78,7 +80,46 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
         updated_at=row.updated_at,
         wake_at=row.wake_at,
         newer=newer,
+        quarantine=row.quarantine,
     )
+
+
+def _shown(row: sa.Row[Any]) -> OrderRow:
+    """Return the order of a row for people: without facts, and quarantined, if this version cannot read the row."""
+    try:
+        return _order_of(row)
+    except Exception as error:
+        kind = row.quarantine or type(error).__name__
+        return OrderRow(
+            key=row.id,
+            shop=row.shop,
+            order_id=row.order_id,
+            state=row.state,
+            facts=Facts(),
+            version=row.version,
+            attention=(StandingAttention(Reason.QUARANTINED, kind, since=row.updated_at),),
+            digest=row.content,
+            read_after=None,
+            entered_at=row.entered_at,
+            updated_at=row.updated_at,
+            quarantine=kind,
+        )
+
+
+def _sound(rows: Sequence[sa.Row[Any]], *, also_quarantined: bool) -> list[OrderRow]:
+    """Return the orders of these rows. Raises BrokenOrders for those that cannot be read, or are quarantined."""
+    found, broken = [], {}
+    for row in rows:
+        if row.quarantine is not None and not also_quarantined:
+            broken[row.shop, row.order_id] = row.quarantine
+            continue
+        try:
+            found.append(_order_of(row))
+        except Exception as error:
+            broken[row.shop, row.order_id] = type(error).__name__
+    if broken:
+        raise BrokenOrders(broken)
+    return found
 
 
 def attention_to_json(attention: Sequence[StandingAttention]) -> str:
@@ -103,10 +144,13 @@ def _command_in(detail: str) -> CommandKind | None:
 # -- Writes ------------------------------------------------------------------------------------------------------
 
 
-def lock(tx: Transaction, keys: Collection[tuple[str, str]], now: datetime) -> dict[tuple[str, str], OrderRow]:
+def lock(
+    tx: Transaction, keys: Collection[tuple[str, str]], now: datetime, *, also_quarantined: bool = False
+) -> dict[tuple[str, str], OrderRow]:
     """Lock the rows of these (shop, order id) in the order of their row keys, and return them.
 
-    A missing row is inserted first, in state `new`.
+    A missing row is inserted first, in state `new`. Raises BrokenOrders for rows that this version cannot read, and for
+    quarantined ones unless `also_quarantined`.
     """
     missing = [
         dict(
@@ -129,12 +173,34 @@ def lock(tx: Transaction, keys: Collection[tuple[str, str]], now: datetime) -> d
     c = s.orders.c
     mine = bulk.in_pairs(tx, c.order_id, c.shop, {(order_id, shop) for shop, order_id in keys})
     rows = tx.execute(sa.select(s.orders).where(mine).order_by(c.id).with_for_update()).all()
-    return {(row.shop, row.order_id): _order_of(row) for row in rows}
+    return {(row.shop, row.order_id): row for row in _sound(rows, also_quarantined=also_quarantined)}
 
 
 def lock_by_key(tx: Transaction, key: int) -> OrderRow:
-    """Lock one row and return it."""
-    return _order_of(tx.execute(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).one())
+    """Lock one row and return it. Raises BrokenOrders if this version cannot read it, or if it is quarantined."""
+    rows = tx.execute(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).all()
+    return _sound(rows, also_quarantined=False)[0]
+
+
+def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: datetime) -> list[tuple[str, str]]:
+    """Take these orders out of every loop: nothing of them is claimed, woken or read by id until `save` writes them.
+
+    `orders`: the kind of the error, by shop and order id. The facts stay as they are. Returns those that were not
+    quarantined before.
+    """
+    c, done = s.orders.c, []
+    for (shop, order_id), kind in sorted(orders.items()):
+        told = attention_to_json([StandingAttention(Reason.QUARANTINED, kind, since=now)])
+        mine = (c.order_id == order_id, c.shop == shop)
+        row = tx.execute(sa.select(c.id, c.quarantine).where(*mine).with_for_update()).first()
+        if row is None:
+            continue
+        commands.put_off(tx, row.id)
+        if row.quarantine is None:
+            values = dict(quarantine=kind, attention=told, wake_at=None, read_after=None)
+            tx.execute(sa.update(s.orders).where(c.id == row.id).values(**values))
+            done.append((shop, order_id))
+    return done
 
 
 def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
@@ -155,6 +221,7 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             content=one.row.digest,
             read_after=one.row.read_after,
             wake_at=one.row.wake_at,
+            quarantine=None,  # it was read and planned
             entered_at=one.row.entered_at,
             updated_at=one.row.updated_at,
         )
@@ -188,7 +255,7 @@ def of_shop(store: Store, shop: str, order_ids: Sequence[str]) -> list[OrderRow]
     c = s.orders.c
     with store.reading() as connection:
         rows = connection.execute(sa.select(s.orders).where(c.shop == shop, c.order_id.in_(order_ids)))
-        return [_order_of(row) for row in rows]
+        return [_shown(row) for row in rows]
 
 
 def waiting_for_a_read(store: Store, shop: str, now: datetime, limit: int) -> list[str]:
@@ -219,10 +286,11 @@ def to_wake(store: Store, now: datetime, limit: int) -> list[tuple[str, str]]:
 
 
 def open_keys(store: Store, shop: str) -> list[tuple[str, str]]:
-    """(shop, order id) of every order that is neither shipped nor refused nor canceled."""
+    """(shop, order id) of every order that is neither shipped nor refused nor canceled, or that is quarantined."""
     c = s.orders.c
     statement = sa.select(c.shop, c.order_id).where(
-        c.shop == shop, c.state.not_in((State.SHIPPED, State.REFUSED, State.CANCELED))
+        c.shop == shop,
+        sa.or_(c.state.not_in((State.SHIPPED, State.REFUSED, State.CANCELED)), c.quarantine.is_not(None)),
     )
     with store.reading() as connection:
         return [(row.shop, row.order_id) for row in connection.execute(statement)]
@@ -246,7 +314,7 @@ def latest(
     if attention:
         statement = statement.where(s.needs_attention(c))
     with store.reading() as connection:
-        return [_order_of(row) for row in connection.execute(statement)]
+        return [_shown(row) for row in connection.execute(statement)]
 
 
 def find(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]:
@@ -255,7 +323,7 @@ def find(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]
     if shop:
         where.append(s.orders.c.shop == shop)
     with store.reading() as connection:
-        return [_order_of(row) for row in connection.execute(sa.select(s.orders).where(*where))]
+        return [_shown(row) for row in connection.execute(sa.select(s.orders).where(*where))]
 
 
 def attention(store: Store) -> dict[tuple[str, str], frozenset[str]]:

@@ -8,11 +8,17 @@ shops, cursors, orders by key, commands, budgets (docs/rules.md 29).
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from adapters.errors import StoreUnavailable
 from adapters.store import engine
+from adapters.store import schema as s
+
+#: The name of the lease that nobody holds, which `takes_a_small_write` writes.
+PROBE: Final = "probe"
 
 
 class Transaction:
@@ -89,6 +95,17 @@ class Store:
             connection.execution_options(**self._reading).begin(),
         ):
             yield connection
+
+    def takes_a_small_write(self) -> bool:
+        """Whether the store takes a write of one small row now, and commits it."""
+        try:
+            with self.writing() as connection:
+                connection.execute(sa.delete(s.leases).where(s.leases.c.name == PROBE))
+                now = datetime.now(UTC)
+                connection.execute(sa.insert(s.leases).values(name=PROBE, holder="", token=0, until=now))
+        except StoreUnavailable:
+            return False
+        return True
 
     def migrate(self) -> None:
         """Upgrade the schema to the one that this version needs."""

@@ -34,7 +34,7 @@ from consumer.cli.output import (
 from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import summary_of
-from consumer.operations.orders import Act, decide, explanation, find, question_of
+from consumer.operations.orders import Act, decide, explanation, find, question_of, replan
 from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
@@ -167,6 +167,22 @@ def orders_verify(
         typer.echo(f"{len(verified)} verified, {different} differ")
     if different:
         raise typer.Exit(BAD_ANSWER)
+
+
+@commands.command("replan")
+def orders_replan(context: typer.Context, order_id: OrderId, *, file: Config = FILE, shop: OfShop = None) -> None:
+    """Plan an order again from what is stored of it. A quarantined order goes on, if this version can read and plan it.
+
+    Workers do this for every open order when they start, and every six hours.
+
+    \b
+    Example:
+      orderflow orders replan 5f4dcc3b-A
+    """
+    with opened(context, file) as session:
+        order = replan(session.store, session.order_writer(), find(session.store, order_id, shop))
+    reasons = ", ".join(dict.fromkeys(one.reason for one in order.attention)) or "no attention reason"
+    typer.echo(printable(f"{order.shop} {order.order_id}: {order.state}, {reasons}"))
 
 
 def _differences(store: Store, row: OrderRow, policies: Mapping[str, Policy] | None) -> list[str]:

@@ -14,7 +14,15 @@ from typing import Final
 
 from adapters.errors import Cause, UnreadableReason
 from adapters.remotes.http import CallOutcome
-from adapters.store.dead_letters import CALLBACK, NOT_APPLICABLE, POLL, RECORD_UNREADABLE, SET_ASIDE, TOO_LARGE
+from adapters.store.dead_letters import (
+    CALLBACK,
+    NOT_APPLICABLE,
+    POLL,
+    QUARANTINED,
+    RECORD_UNREADABLE,
+    SET_ASIDE,
+    TOO_LARGE,
+)
 from consumer.hooks import CallbackResult
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
@@ -53,7 +61,14 @@ LIVE_STATES: Final = tuple(state for state in State if not state.is_final)
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
-DEAD_LETTER_REASONS: Final = (*sorted(UnreadableReason), NOT_APPLICABLE, TOO_LARGE, SET_ASIDE, RECORD_UNREADABLE)
+DEAD_LETTER_REASONS: Final = (
+    *sorted(UnreadableReason),
+    NOT_APPLICABLE,
+    TOO_LARGE,
+    SET_ASIDE,
+    RECORD_UNREADABLE,
+    QUARANTINED,
+)
 LOOPS: Final = ("consumer", "worker", "housekeeping", "poller")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 

@@ -61,7 +61,8 @@ def find_orders(store: Store, wanted: Wanted, policies: Mapping[str, Policy], li
 def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> Listed:
     """What the list says of an order. `reasons`: only these count for `since`; empty: all."""
     since = min((one.since for one in row.attention if not reasons or one.reason in reasons), default=None)
-    return Listed(row, since, next_deadline(row.facts, policy))
+    deadline = None if row.quarantine else next_deadline(row.facts, policy)  # its deadlines may be what raises
+    return Listed(row, since, deadline)
 
 
 def summary_of(row: OrderRow, policy: Policy) -> dict[str, Any]:

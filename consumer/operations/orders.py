@@ -99,6 +99,18 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
     return order_rows.find(store, order.order_id, order.shop)[0]
 
 
+def replan(store: Store, writer: OrderWriter, order: OrderRow) -> OrderRow:
+    """Plan an order again from its facts. A quarantined order goes on, if this version can read and plan it.
+
+    Returns the order as it is after that. Raises NotPossible if it cannot be read or planned.
+    """
+    writer.replan([(order.shop, order.order_id)])
+    after = order_rows.find(store, order.order_id, order.shop)[0]
+    if after.quarantine is not None:
+        raise NotPossible(f"{_name(order)}: this version cannot read or plan it ({after.quarantine})")
+    return after
+
+
 def question_of(store: Store, order: OrderRow, act: Act, policy: Policy) -> str:
     """The question before a decision: what happens if the person says yes. Raises NotPossible as `decide` does."""
     return question(

@@ -49,8 +49,9 @@ def redecided(order: OrderRow, journal: Sequence[JournalRow], policy: Policy) ->
         state, facts = decision.state, decision.facts
     stored_reasons = {one.token for one in order.attention}
     todays_reasons = {one.token for one in plan(order.facts, policy).attention}
-    # `plan` never returns no_edge, because that reason depends on the stored state too, and not on the facts alone.
-    todays_reasons |= {one.token for one in order.attention if one.reason == Reason.NO_EDGE}
+    # `plan` never returns these two, because they depend on more than the facts.
+    others = (Reason.NO_EDGE, Reason.QUARANTINED)
+    todays_reasons |= {one.token for one in order.attention if one.reason in others}
     found += [f"attention: {token} is stored, and not today's" for token in sorted(stored_reasons - todays_reasons)]
     found += [f"attention: {token} is today's, and not stored" for token in sorted(todays_reasons - stored_reasons)]
     return found

@@ -1,0 +1,135 @@
+"""Every error of the database through the loops: it costs the batch that carries it, or nothing but time."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from psycopg import errors as pg
+
+from adapters.errors import Cause, StoreUnavailable
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import schema as s
+from consumer.bootstrap import new_housekeeping
+from consumer.patience import FAILURES
+from tests.consumer.rig import Rig
+
+STATES = sorted({state for each in vars(pg).values() if isinstance(state := getattr(each, "sqlstate", None), str)})
+#: One SQLSTATE of each class, and those that the closed list names by themselves.
+OF_EACH_CLASS = sorted({*{state[:2]: state for state in STATES}.values(), "55P03", "25006", "53100", "57014", "54000"})
+LATER = ("08", "40", "53", "57")
+
+
+def is_later(sqlstate: str) -> bool:
+    return sqlstate[:2] in LATER or sqlstate in ("55P03", "25006")
+
+
+class DatabaseSays(sqlite3.OperationalError):
+    """An error as PostgreSQL's driver raises it. SQLAlchemy wraps it, because it is one of SQLite's driver."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
+
+
+@contextmanager
+def refusing(rig: Rig, sqlstate: str, holds: Callable[[str, Any], bool]) -> Iterator[None]:
+    """Every statement for which the condition holds, of its text and parameters, fails with this SQLSTATE."""
+
+    def execute(_cursor: Any, statement: str, parameters: Any, _context: Any) -> None:
+        if holds(statement, parameters):
+            raise DatabaseSays(sqlstate)
+
+    def execute_many(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        execute(cursor, statement, parameters, context)
+
+    sa.event.listen(rig.store.engine, "do_execute", execute)
+    sa.event.listen(rig.store.engine, "do_executemany", execute_many)
+    try:
+        yield
+    finally:
+        sa.event.remove(rig.store.engine, "do_execute", execute)
+        sa.event.remove(rig.store.engine, "do_executemany", execute_many)
+
+
+def stores_an_event_of(order_id: str) -> Callable[[str, Any], bool]:
+    """Whether a statement writes an event of this order to the journal."""
+    return lambda statement, parameters: statement.startswith("INSERT INTO journal") and order_id in repr(parameters)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    for order_id in ("1-A", "2-A", "3-A"):
+        rig.add(order_id, state="SHIPPING")
+    rig.clock.advance(1)
+    for poller in rig.pollers.values():
+        poller.run()
+    return rig
+
+
+@pytest.mark.parametrize("sqlstate", OF_EACH_CLASS)
+def test_every_error_of_the_database_costs_the_batch_or_nothing(rig: Rig, sqlstate: str) -> None:
+    with refusing(rig, sqlstate, stores_an_event_of("2-A")):
+        if is_later(sqlstate):
+            with pytest.raises(StoreUnavailable):
+                rig.consumer.turn(0)
+        else:
+            rig.consume()
+    letters = [(one.reason, one.times) for one in dead_letter_rows.newest(rig.store)]
+    if is_later(sqlstate):
+        assert letters == []
+        rig.consume()
+        assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [1, 1, 1]
+    else:
+        assert letters == [("not_applicable", 1)]
+        assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [1, 1]
+
+
+@pytest.mark.parametrize("sqlstate", OF_EACH_CLASS)
+def test_every_error_of_the_database_in_the_housekeeping(rig: Rig, sqlstate: str) -> None:
+    rig.consume()
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    with rig.store.transaction() as tx:
+        tx.execute(sa.update(s.orders).values(wake_at=rig.clock.now()))
+    with refusing(rig, sqlstate, stores_an_event_of("2-A")):
+        if is_later(sqlstate):
+            with pytest.raises(StoreUnavailable):
+                keeper.turn()
+        else:
+            keeper.turn()
+    assert rig.attention("2-A") == ([] if is_later(sqlstate) else ["quarantined"])
+    keeper.turn()
+    assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [2, 2]
+
+
+def test_a_batch_that_fails_while_a_small_write_succeeds_costs_its_poison_record_alone(rig: Rig) -> None:
+    """Whatever the error says: here, that a statement took too long."""
+    failures = 0
+    with refusing(rig, "57014", stores_an_event_of("2-A")):
+        for _ in range(40):
+            try:
+                rig.consumer.turn(0)
+            except StoreUnavailable as error:
+                assert error.cause == Cause.TIMEOUT
+                failures += 1
+    assert failures < 20
+    assert [(one.reason, one.detail) for one in dead_letter_rows.newest(rig.store)] == [
+        ("not_applicable", "store: timeout")
+    ]
+    assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [1, 1]
+
+
+def test_while_no_write_succeeds_nothing_is_dead_lettered(rig: Rig) -> None:
+    writes = ("INSERT", "UPDATE", "DELETE")
+    with refusing(rig, "57014", lambda statement, _: statement.startswith(writes)):
+        for _ in range(4 * FAILURES):
+            with pytest.raises(StoreUnavailable):
+                rig.consumer.turn(0)
+    rig.consume()
+    assert dead_letter_rows.newest(rig.store) == []
+    assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [1, 1, 1]
