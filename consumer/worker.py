@@ -9,7 +9,7 @@ import random
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -71,7 +71,7 @@ class Shop:
 
 
 class BudgetSpent(Exception):
-    """The account may make no more calls until `ends_at`."""
+    """The account may make no more calls until `ends_at`. The transaction has to be rolled back."""
 
     def __init__(self, account: AccountKey, ends_at: datetime) -> None:
         super().__init__(account)
@@ -132,6 +132,9 @@ class Worker:
             made = self.call(claim)
         except LeaseLost:
             self.not_called(claim)
+        except BudgetSpent as spent:
+            self._budget_spent(spent)
+            self.not_called(claim)
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -154,9 +157,12 @@ class Worker:
             try:
                 return self._claim(now)
             except BudgetSpent as spent:  # the transaction was rolled back, so nothing is claimed: try another account
-                self.accounts.pause(spent.account, spent.ends_at)
-                until = spent.ends_at.isoformat()
-                log.info("budget_spent", shop=spent.account.shop, system=spent.account.remote, until=until)
+                self._budget_spent(spent)
+
+    def _budget_spent(self, spent: BudgetSpent) -> None:
+        self.accounts.pause(spent.account, spent.ends_at)
+        until = spent.ends_at.isoformat()
+        log.info("budget_spent", shop=spent.account.shop, system=spent.account.remote, until=until)
 
     def _claim(self, now: datetime) -> Claim | None:
         with self._store.transaction() as tx:
@@ -187,7 +193,7 @@ class Worker:
                 if needed is None:  # the command was needed when it was opened, and is no longer needed
                     command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, TryResult.OBSOLETE)
                     continue
-                _spend(tx, self._shops[order.shop], row.kind.remote, now)
+                _within_budget(budget_rows.spent_until, tx, self._shops[order.shop], row.kind.remote, now)
                 leased = replace(
                     row, basis=basis, attempts=row.attempts + 1, state=CommandState.LEASED, give_up_at=give_up_at
                 )
@@ -204,7 +210,7 @@ class Worker:
     def call(self, claim: Claim) -> tuple[OmsOrder, ...]:
         """Make the call of this command. For an import, returns the orders that the OMS created, else nothing.
 
-        Raises RemoteError, Unimportable, Unreadable, ConfigError, LeaseLost, StoreUnavailable.
+        Raises RemoteError, Unimportable, Unreadable, ConfigError, LeaseLost, BudgetSpent, StoreUnavailable.
         """
         shop, order_id = self._shops[claim.order.shop], claim.order.order_id
         facts, snapshot = claim.order.facts, claim.order.facts.snapshot
@@ -243,7 +249,9 @@ class Worker:
     def _about_to_send(self, claim: Claim, sending: Outgoing | None = None) -> None:
         """Check just before the call that it may still be made (docs/rules.md 18), and renew the lease.
 
-        For an import, store also the payload, and the fact of what the payload contains. Raises LeaseLost.
+        For an import, store also the payload, and the fact of what the payload contains. The call is taken from the
+        budget here, and not at the claim: a call that a read before it stopped costs nothing. Raises LeaseLost,
+        BudgetSpent.
         """
         now, payload = self._clock.now(), sending.payload if sending else None
         with self._store.transaction() as tx:
@@ -252,6 +260,7 @@ class Worker:
                 tx, claim.command.id, claim.token, now, payload=payload, lease=self._lease
             ):
                 raise LeaseLost
+            _within_budget(budget_rows.spend, tx, self._shops[claim.order.shop], claim.account.remote, now)
             events = handover_events(claim, payload, sending.notes if sending else (), now)
             if sending and sending.messages_read:
                 events += recovery_events(claim, MESSAGES, now)
@@ -302,7 +311,7 @@ class Worker:
                 self._store_ending(requeued(claim, verdict, error, now))
 
     def not_called(self, claim: Claim) -> None:
-        """Store that the check before the call failed, so that no call was made.
+        """Store that the check before the call failed, or that the budget is spent, so that no call was made.
 
         The command is opened again, unless another worker has leased it.
         """
@@ -368,10 +377,17 @@ def _received(tx: Transaction, order: OrderRow) -> bytes | None:
     return snapshot_rows.load(tx, order.key, snapshot.digest) if snapshot else None
 
 
-def _spend(tx: Transaction, shop: Shop, remote: Remote, now: datetime) -> None:
-    """Take one call from the budget of the account, which all workers share. Raises BudgetSpent."""
+def _within_budget(
+    rule: Callable[[Transaction, str, Sequence[BudgetWindow], datetime], datetime | None],
+    tx: Transaction,
+    shop: Shop,
+    remote: Remote,
+    now: datetime,
+) -> None:
+    """Ask the budget of the account, which all workers share, by this rule of adapters/store/budgets.py: `spend` takes
+    a call from it, `spent_until` takes none. Raises BudgetSpent."""
     if remote == Remote.OMS:
-        ends_at = budget_rows.spend(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
+        ends_at = rule(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
         if ends_at is not None:
             raise BudgetSpent(AccountKey(shop.name, remote), ends_at)
 

@@ -49,6 +49,15 @@ def spend(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: d
     return None
 
 
+def spent_until(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: datetime) -> datetime | None:
+    """Return when the account may be called again; None if every window has a call left. Counts nothing."""
+    c, calls = s.budgets.c, {window.name: window.calls for window in windows}
+    if not calls:
+        return None
+    rows = tx.execute(sa.select(s.budgets).where(c.account == account, c.ends_at > now))
+    return max((row.ends_at for row in rows if row.used >= calls.get(row.span, row.used + 1)), default=None)
+
+
 def used(store: Store, now: datetime) -> dict[tuple[str, str], int]:
     """Return the calls made in each account's present windows, by account and name of the window."""
     with store.reading() as connection:

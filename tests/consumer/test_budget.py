@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from prometheus_client.exposition import generate_latest
@@ -12,7 +13,7 @@ from adapters.store import schema as s
 from adapters.store.budgets import BudgetWindow
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import AccountBudget, StoredGauges
-from consumer.worker import Worker, oms_account
+from consumer.worker import BudgetSpent, Worker, oms_account
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Rig
 
 HOUR = timedelta(hours=1)
@@ -43,6 +44,12 @@ def work(rig: Rig, *workers: Worker, seconds: float = 0) -> int:
 
 def imported(rig: Rig) -> int:
     return sum(rig.state(f"{number}-A") == "imported" for number in range(8))
+
+
+def used(rig: Rig) -> dict[str, int]:
+    with rig.store.reading() as connection:
+        rows = connection.execute(sa.select(s.budgets))
+        return {row.span: row.used for row in rows if row.account == oms_account(COMPANIES["alpha"])}
 
 
 def test_two_workers_share_a_budget_and_go_on_with_the_next_hour(rig: Rig) -> None:
@@ -91,11 +98,61 @@ def test_a_claim_beyond_the_budget_is_rolled_back(rig: Rig) -> None:
     assert command.lease_token is None
     assert not command.maybe_sent
     assert [entry.event.note.get("step") for entry in rig.journal(waiting[0])] == [None]
-    with rig.store.reading() as connection:
-        used = {row.span: row.used for row in connection.execute(sa.select(s.budgets)) if "99001" in row.account}
-    assert used == {"hour": 3, "day": 3}
+    assert used(rig) == {"hour": 3, "day": 3}
     assert later.accounts.by_key[ALPHA_OMS].is_paused(rig.clock.now())
     assert not later.accounts.by_key[ALPHA_MIRAKL].is_paused(rig.clock.now())
+
+
+def test_an_import_whose_messages_cannot_be_read_costs_nothing(rig: Rig) -> None:
+    """Without this, orders that never reach the OMS spend its budget, and orders without messages wait."""
+    for number in range(7):
+        rig.mirakl["alpha"].post_message(f"{number}-A", "<p>Hello</p>")
+    rig.poll(60)
+    rig.nets["alpha"].hook = lambda request: httpx.Response(503) if "threads" in request.url.path else None
+    worker = rig.new_worker(BUDGET)
+    for _ in range(5):
+        work(rig, worker, seconds=300)
+    assert rig.state("7-A") == "imported"
+    assert imported(rig) == 1
+    assert used(rig) == {"hour": 1, "day": 1}
+    rig.nets["alpha"].hook = lambda _request: None
+    assert work(rig, worker, seconds=900) == 2, "what is left for the hour"
+
+
+def test_the_last_call_goes_to_the_claim_that_sends_first(rig: Rig) -> None:
+    """Three workers hold a claim, and the budget has one call left."""
+    budget = (BudgetWindow("hour", HOUR, 1),)
+    workers = [rig.new_worker(budget) for _ in range(3)]
+    claims = []
+    for worker in workers:
+        claim = worker.claim()
+        assert claim is not None
+        claims.append(claim)
+    workers[0].succeeded(claims[0], workers[0].call(claims[0]))
+    for worker, claim in zip(workers[1:], claims[1:], strict=True):
+        with pytest.raises(BudgetSpent):
+            worker.call(claim)
+        worker.not_called(claim)
+    assert len(rig.oms_net.bodies) == 1
+    assert used(rig) == {"hour": 1}
+    for claim in claims[1:]:
+        command = rig.command(claim.order.order_id)
+        assert (command.state, command.attempts, command.maybe_sent, command.payload) == ("open", 0, False, None)
+        assert not rig.row(claim.order.order_id).facts.handovers
+    assert work(rig, *workers, seconds=3601) == 1 + 1, "one of alpha and one of beta"
+
+
+def test_a_turn_that_meets_a_spent_budget_pauses_the_account(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = (BudgetWindow("hour", HOUR, 1),)
+    worker, other = rig.new_worker(budget), rig.new_worker(budget)
+    claim = worker.claim()
+    assert claim is not None
+    assert other.turn()
+    monkeypatch.setattr(worker, "claim", lambda: claim)
+    assert worker.turn()
+    assert worker.accounts.by_key[claim.account].is_paused(rig.clock.now())
+    assert rig.command(claim.order.order_id).attempts == 0
+    assert not rig.row(claim.order.order_id).facts.troubles
 
 
 def test_what_is_left_of_the_budget_is_a_gauge(rig: Rig) -> None:
