@@ -43,6 +43,7 @@ _IMPORT: Final = (OMS_EVENT, CALL, DECISION)
 _SENT: Final = (OMS_EVENT, CALL, DECISION)
 #: Also by a read: in PAY_ON_SHIPMENT, Mirakl debits only what was shipped.
 _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
+_REST: Final = (SNAPSHOT, OMS_EVENT, CALL)
 
 TABLE: Final = (
     # A first sighting can be in any state (docs/mirakl.md 1.3).
@@ -99,7 +100,9 @@ TABLE: Final = (
     Edge(DISPATCHED, _READ, SHIPPED, "Mirakl shows it shipped"),
     # A newer read wins over what was concluded (docs/rules.md 3).
     Edge(DISPATCHED, _READ, SHIPPING, "one parcel was shipped and debited; the rest is still to be sent"),
-    Edge(DISPATCHED, (SNAPSHOT, CALL), IMPORTED, "the OMS has a rest: of a debited order, or that its answer left out"),
+    Edge(
+        DISPATCHED, _REST, IMPORTED, "the OMS has a rest: of a debited order, that its answer left out, or made again"
+    ),
     Edge(DISPATCHED, _READ, REFUSED, "the OMS sent an order that Mirakl refused"),
     Edge(DISPATCHED, _READ, CANCELED, "canceled after the goods had left, or the debit of the shipment failed"),
     Edge(SHIPPED, _READ, SHIPPING, "Mirakl shows SHIPPING again, and the OMS does not have it"),

@@ -146,6 +146,8 @@ class Life:
     shown: tuple[tuple[str, str], ...]
     #: The answer to the import shows one line of two.
     shows_fewer: bool = False
+    #: The OMS splits the order, cancels a part, sends the other, and makes the canceled part again.
+    makes_again: bool = False
 
     def lines(self, step: int) -> tuple[Line, ...]:
         """Lines in a debit that follows a shipment have a shipped_date. In any other debit they have none."""
@@ -174,6 +176,15 @@ class Life:
             found.append(event(Trigger.CALL, "handover", Facts(handovers=(Handover(at(0), sent_lines),))))
             fewer = Facts(parts=(Part(1, "REF", ("L1",), quantities=(("L1", 2),)),))
             found.append(event(Trigger.CALL, "fewer", fewer))
+        if self.makes_again:
+            found = [one for one in found if one.trigger is Trigger.SNAPSHOT]
+            found.append(event(Trigger.CALL, "split", Facts(parts=(Part(1, "", ("L1",)), Part(2, "", ("L2",))))))
+            reports = (
+                Facts(cancellations=(f.Cancellation(2, (), at(1)),)),
+                Facts(statuses=(f.OmsStatus(2, at(2), 4),)),
+                Facts(dispatches=(Dispatch(1, at(1), covers="part", told_at=at(1)),)),
+            )
+            found += [event(Trigger.OMS_EVENT, f"report {n}", report) for n, report in enumerate(reports)]
         return tuple(found)
 
 
@@ -202,6 +213,7 @@ def lives() -> Iterator[Life]:
     for ends in (("REFUSED", "CANCELED"), ("CANCELED", "REFUSED")):
         yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("WAITING_ACCEPTANCE", *ends)))
     yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("SHIPPING", "SHIPPED")), shows_fewer=True)
+    yield Life((("SHIPPING", f.PAY_ON_ACCEPTANCE),), makes_again=True)
     undone = ("WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "SHIPPING", "CLOSED")
     yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in undone))
 

@@ -9,9 +9,10 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
-from statemachine.facts import Facts, join
+from statemachine.facts import VOUCHED, Facts, Snapshot, join
 from statemachine.machine import EventResult
 from statemachine.plan import plan
+from statemachine.readings import handed_over, sent_quantity
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, is_at_its_end, waits_for
@@ -50,7 +51,29 @@ def harmful(walk: Walk) -> str:
         return "an import that nobody owes"
     if due & {CommandKind.TRACK, CommandKind.CONFIRM} and not walk.facts.dispatches:
         return "a shipment that nobody reported"
+    if CommandKind.CONFIRM in due and (short := never_made(walk.facts, snapshot)):
+        return f"a shipment of pieces that the OMS never got: {short}"
     return ""
+
+
+def never_made(facts: Facts, snapshot: Snapshot) -> list[str]:
+    """The lines of which the newest import sent fewer pieces than are owed, and neither parcels nor a person tell that
+    the rest left."""
+    handover = handed_over(facts)
+    if handover is None or not handover.items or any(one.oms_id == VOUCHED for one in facts.dispatches):
+        return []
+    handed = dict(handover.items)
+    sent = {line.id: sent_quantity(facts, line.id) for line in snapshot.lines}
+    ended = {line.id for line in snapshot.lines if line.id in lines_ended(facts)}
+    owed = [line for line in snapshot.owed_lines if line.quantity is not None and line.id not in ended]
+    return [one.id for one in owed if max(handed.get(one.id, 0), sent[one.id]) < (one.quantity or 0)]
+
+
+def lines_ended(facts: Facts) -> set[str]:
+    """Lines that the OMS canceled, alone or with their part: a person settled that, so nobody waits for them."""
+    whole = {one.oms_id for one in facts.cancellations if not one.items}
+    named = {line for one in facts.cancellations for line, _ in one.items}
+    return named | {line for part in facts.parts if part.oms_id in whole for line in part.lines}
 
 
 def untimely(walk: Walk) -> str:

@@ -211,9 +211,9 @@ class Walk:
         match self.random.choices(("yes", "yes, not applied", "no", "gave up", "unknown"), (60, 10, 12, 6, 12))[0]:
             case "no":
                 code = ALREADY_THERE if one.kind is CommandKind.IMPORT and self.random.random() < 0.3 else "NO"
-                return "no", Facts(
-                    rejections=(Rejection(one.kind, one.carries, one.round, one.basis, instant, code, "words"),)
-                )
+                maybe_there = one.kind is CommandKind.IMPORT and self.random.random() < 0.3
+                no = Rejection(one.kind, one.carries, one.round, one.basis, instant, code, "words", maybe_there)
+                return "no", Facts(rejections=(no,))
             case "gave up":
                 return "gave up", Facts(given_up=(GiveUp(one.kind, one.carries, one.round),))
             case "unknown":
