@@ -1,5 +1,6 @@
 """Watches a demo until it ends, audits the books of the simulators, and prints the result."""
 
+import shlex
 import shutil
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from adapters.simulators.audit import audit
 from adapters.simulators.serve import SimulatedWorld
+from adapters.simulators.stage import Life
 from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
@@ -29,6 +31,7 @@ LOOK_EVERY_SECONDS: Final = 0.25
 #: If the output is no terminal, a line is printed this often.
 PRINT_EVERY_SECONDS: Final = 5.0
 MAX_FINDINGS_SHOWN: Final = 40
+MAX_STALLED_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Outcome:
     findings: tuple[str, ...]
     settled: bool  # every order reached the end that its story has
     seconds: float
+    stalled: tuple[Life, ...] = ()  # the orders that did not
 
     @property
     def passed(self) -> bool:
@@ -64,7 +68,7 @@ def watch_and_audit(
     seconds = time.monotonic() - began
     journal = journal_summaries(store, desk.seen)
     findings = [*stop(), *world.world.findings(), *audit(world.world.lives, world.books.effects(), journal)]
-    outcome = Outcome(tuple(findings), settled, seconds)
+    outcome = Outcome(tuple(findings), settled, seconds, () if settled else tuple(world.world.unsettled()))
     _print_result(console, world, store, outcome)
     return outcome
 
@@ -75,6 +79,10 @@ def keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -
         shutil.rmtree(folder, ignore_errors=True)
     else:
         console.print(f"Settings, store and logs: {folder}", soft_wrap=True)
+    config = shlex.quote(str(folder / "orderflow.toml"))
+    for life in outcome.stalled[:MAX_STALLED_SHOWN]:
+        look = f"orderflow orders explain {shlex.quote(life.order_id)} --shop {life.marketplace} --config {config}"
+        console.print(f"  {life.story}: {look}", markup=False, soft_wrap=True)
 
 
 # -- The live view -----------------------------------------------------------------------------------------------
@@ -173,13 +181,20 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
     for finding in outcome.findings[:MAX_FINDINGS_SHOWN]:
         console.print(f"  {finding}", markup=False, soft_wrap=True)
     if not outcome.settled:
-        late = _counted(life.story for life in world.world.unsettled())
+        late = _counted(life.story for life in outcome.stalled)
         calls = ", ".join(f"{kind} {open_.count}" for kind, open_ in stored_counts(store).commands.items())
         why = f"not at the end of their story: {late or 'none'}. Open calls: {calls or 'none'}."
-        console.print(f"[red]stalled[/red]. Orders {why}", soft_wrap=True)
-    verdict = "[green]passed[/green]" if outcome.passed else f"[red]failed[/red], {len(outcome.findings)} findings"
-    ending = ": every effect once and explained" if outcome.passed else ""
-    console.print(f"Audit {verdict}{ending}. {len(lives)} orders, {outcome.seconds:.0f} s.")
+        console.print(f"[red]Stalled[/red]: nothing changed any more. Orders {why}", soft_wrap=True)
+    console.print(f"{_verdict(outcome)}. {len(lives)} orders, {outcome.seconds:.0f} s.")
+
+
+def _verdict(outcome: Outcome) -> str:
+    if outcome.passed:
+        return "Audit [green]passed[/green]: every effect once and explained"
+    found = f"{len(outcome.findings)} findings" if outcome.findings else "nothing wrong in what was done"
+    if outcome.settled:
+        return f"Audit [red]failed[/red], {found}"
+    return f"Demo [red]failed[/red]: it stalled. Audit: {found}"
 
 
 def _counted(words: Iterable[str]) -> str:

@@ -79,5 +79,9 @@ def test_a_wrong_callback_secret_stalls_the_demo(tmp_path: Path) -> None:
     run = Run(tmp_path, orders=6, speed=5.0, callback_secret="wrong", stalled_seconds=6)
     assert not run.outcome.settled
     assert not run.outcome.passed
-    assert "not at the end of their story: " in run.out.getvalue()
+    out = run.out.getvalue()
+    assert "Stalled: nothing changed any more. Orders not at the end of their story: " in out
+    assert "Demo failed: it stalled" in out
+    assert "0 findings" not in out
+    assert f"orderflow orders explain {run.outcome.stalled[0].order_id} --shop " in out
     assert "not_authentic" in run.log
