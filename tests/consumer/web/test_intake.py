@@ -239,11 +239,12 @@ def test_scrapes_that_hang_are_bounded_and_take_no_thread_of_anything_else(
     new_port: Callable[..., Port], stack: ExitStack
 ) -> None:
     """StoredGauges asks the database at each scrape."""
-    port, ends = new_port(), threading.Event()
+    port, begun, ends = new_port(), threading.Semaphore(0), threading.Event()
     stack.callback(ends.set)
 
     class Asks:
         def collect(self) -> Iterator[Metric]:
+            begun.release()
             ends.wait(LONG)
             yield from ()
 
@@ -251,12 +252,10 @@ def test_scrapes_that_hang_are_bounded_and_take_no_thread_of_anything_else(
             return []
 
     port.rig.metrics.registry.register(Asks())
-    waiting = [
-        stack.enter_context(port.connect(b"GET /metrics HTTP/1.1\r\nHost: o\r\n\r\n")) for _ in range(MAX_SCRAPES)
-    ]
-    answer = httpx.get(f"{port.url}/metrics", timeout=LONG)
-    while answer.status_code != 503:  # it came before one of the others
-        answer = httpx.get(f"{port.url}/metrics", timeout=LONG)
+    scrape = b"GET /metrics HTTP/1.1\r\nHost: o\r\n\r\n"
+    waiting = [stack.enter_context(port.connect(scrape)) for _ in range(MAX_SCRAPES)]
+    assert all(begun.acquire(timeout=LONG) for _ in waiting)
+    assert httpx.get(f"{port.url}/metrics", timeout=LONG).status_code == 503
     assert httpx.get(f"{port.url}/ready", timeout=LONG).status_code == 200
     assert port.put(SIGNED).status_code == 200
     ends.set()
