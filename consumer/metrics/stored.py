@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import structlog
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -26,8 +27,14 @@ from adapters.store.transaction import Store
 from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, LIVE_STATES, METRICS, Series, known
 from statemachine.commands import CommandKind
 
+log = structlog.get_logger("orderflow")
+
 #: The store is read no more than once in this time, even if several Prometheus servers ask.
 READ_EVERY_SECONDS: Final = 5.0
+#: How long a scrape waits for the store. Then it shows the numbers of the read before, and the read goes on.
+WAIT_SECONDS: Final = 0.08
+#: How long the scrapes of a process wait until one waits in vain, because there are no numbers before the first read.
+FIRST_WAIT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +48,53 @@ class AccountBudget:
 class StoredGauges(Collector):
     """Collects the gauges that are read from the store. To be registered in a Recorder's registry."""
 
-    def __init__(self, store: Store, clock: Clock, budgets: Mapping[str, AccountBudget] | None = None) -> None:
-        """`budgets`: the budget at the OMS of each shop."""
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        budgets: Mapping[str, AccountBudget] | None = None,
+        *,
+        wait_seconds: float = FIRST_WAIT_SECONDS,
+    ) -> None:
+        """`budgets`: the budget at the OMS of each shop. `wait_seconds`: how long a scrape waits for the store. After
+        the first scrape that waited in vain it is WAIT_SECONDS."""
+        self._wait_seconds = wait_seconds
         self._store = store
         self._clock = clock
         self._budgets = budgets or {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # never held while the store is read
+        self._is_idle = threading.Event()  # no read is under way
+        self._is_idle.set()
         self._read_at = float("-inf")  # on the monotonic clock
-        self._families: list[Metric] = []
-        self._scraped_at = 0.0
+        self._latest: tuple[list[Metric], float] = ([], 0.0)  # the gauges, and when they were read
 
     def describe(self) -> Iterable[Metric]:
         return []  # so that registering reads nothing
 
     def collect(self) -> Iterator[Metric]:
         with self._lock:
-            if self._clock.monotonic() - self._read_at >= READ_EVERY_SECONDS:
-                try:
-                    self._families = [_family(name, values) for name, values in self._read().items()]
-                    self._read_at = self._clock.monotonic()
-                    self._scraped_at = self._clock.now().timestamp()
-                except OrderflowError:
-                    pass  # the old numbers stay, and orderflow_store_scrape_timestamp_seconds shows how old they are
-            families, scraped_at = self._families, self._scraped_at
+            if self._is_idle.is_set() and self._clock.monotonic() - self._read_at >= READ_EVERY_SECONDS:
+                self._is_idle.clear()
+                threading.Thread(target=self._read_again, name="stored gauges", daemon=True).start()
+        if not self._is_idle.wait(self._wait_seconds):
+            self._wait_seconds = min(self._wait_seconds, WAIT_SECONDS)
+        families, scraped_at = self._latest
         yield from families
         yield _family("orderflow_store_scrape_timestamp_seconds", {(): scraped_at})
+
+    def _read_again(self) -> None:
+        """Read the gauges. After an error the old numbers stay, and orderflow_store_scrape_timestamp_seconds shows how
+        old they are."""
+        try:
+            families = [_family(name, values) for name, values in self._read().items()]
+            self._latest = families, self._clock.now().timestamp()
+            self._read_at = self._clock.monotonic()
+        except OrderflowError:
+            pass
+        except Exception as error:
+            log.error("store_not_counted", error=type(error).__name__)
+        finally:
+            self._is_idle.set()
 
     def _read(self) -> dict[str, Mapping[Series, float]]:
         """Return the series of every gauge, by the gauge's name. Raises StoreUnavailable."""

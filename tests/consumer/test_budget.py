@@ -15,6 +15,7 @@ from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import AccountBudget, StoredGauges
 from consumer.worker import BudgetSpent, Worker, oms_account
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Rig
+from tests.support import LONG
 
 HOUR = timedelta(hours=1)
 BUDGET = (BudgetWindow("hour", HOUR, 3), BudgetWindow("day", timedelta(days=1), 5))
@@ -159,7 +160,10 @@ def test_what_is_left_of_the_budget_is_a_gauge(rig: Rig) -> None:
     metrics = Recorder(dict.fromkeys(rig.mirakl, 60.0), "0", rig.clock)
     metrics.registry.register(
         StoredGauges(
-            rig.store, rig.clock, {shop: AccountBudget(oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl}
+            rig.store,
+            rig.clock,
+            {shop: AccountBudget(oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl},
+            wait_seconds=LONG,
         )
     )
 

@@ -1,9 +1,12 @@
 """Metrics: their names and labels, how many series there are, which exist from the start, and what is counted."""
 
+import socket
 import sqlite3
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,12 +23,13 @@ from adapters.ports import Partition, Record
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import DeadLetter
+from adapters.store.transaction import Store
 from consumer.accounts import Account, AccountKey
 from consumer.circuit import CIRCUIT_OPENS_AFTER
 from consumer.hooks import Applied, PollResult
 from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, OUTCOMES, Type, markdown
 from consumer.metrics.recorder import Recorder
-from consumer.metrics.stored import StoredGauges
+from consumer.metrics.stored import FIRST_WAIT_SECONDS, StoredGauges
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
 from statemachine.events import Trigger
@@ -34,7 +38,7 @@ from statemachine.states import State
 from statemachine.table import TABLE
 from tests.consumer.rig import ALPHA_OMS, OMS_EVENTS, SNAPSHOTS, Rig
 from tests.statemachine.lives import read, snapshot_event
-from tests.support import StillClock
+from tests.support import LONG, StillClock
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 
@@ -111,7 +115,7 @@ def value(metrics: Recorder, name: str, **labels: str) -> float | None:
 def watch(metrics: Recorder, rig: Rig) -> None:
     """Add the gauges of the rig's store and accounts."""
     metrics.watch_accounts(rig.worker.accounts.by_key)
-    metrics.registry.register(StoredGauges(rig.store, rig.clock))
+    metrics.registry.register(StoredGauges(rig.store, rig.clock, wait_seconds=LONG))
 
 
 @pytest.fixture
@@ -278,7 +282,7 @@ def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
         for number, name in enumerate(shops):
             shop_rows.bind(tx, name, f"https://{name}", number, effects=True, now=rig.clock.now())
     metrics.watch_accounts({AccountKey(name, remote): Account() for name in shops for remote in Remote})
-    metrics.registry.register(StoredGauges(rig.store, rig.clock))
+    metrics.registry.register(StoredGauges(rig.store, rig.clock, wait_seconds=LONG))
     # After use, every histogram has its series: of both topics, and of each state that an order has left.
     rig.imported()
     event = snapshot_event(read("SHIPPING"))
@@ -419,6 +423,23 @@ def test_a_scrape_works_without_the_store_and_shows_how_old_its_numbers_are(tmp_
     rig.clock.advance(600)
     assert value(rig.metrics, name) == read_at
     assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0, "the last numbers stay"
+
+
+def test_a_scrape_does_not_wait_for_a_store_that_hangs(rig: Rig) -> None:
+    """A database that takes connections and never answers. Neither do scrapes wait for each other."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        store = Store(f"postgresql+psycopg://orderflow@127.0.0.1:{silent.getsockname()[1]}/orderflow")
+        stack.callback(store.close)
+        metrics = Recorder({"alpha": 60.0}, "1", rig.clock)
+        metrics.registry.register(StoredGauges(store, rig.clock))
+        seconds = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert value(metrics, "orderflow_store_scrape_timestamp_seconds") == 0
+            seconds.append(time.monotonic() - began)
+        assert sum(seconds) < FIRST_WAIT_SECONDS + 2
+        assert len([one for one in threading.enumerate() if one.name == "stored gauges"]) == 1
 
 
 def test_stored_numbers_are_read_at_most_every_few_seconds(rig: Rig) -> None:

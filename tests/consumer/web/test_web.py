@@ -27,6 +27,7 @@ from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint, Intake,
 from statemachine.readings import best_tracking
 from tests.adapters.messages.helpers import NOW
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
+from tests.support import LONG
 
 SECRET = "canary-secret-of-alpha"
 OLD_SECRET = "canary-secret-of-before"
@@ -310,7 +311,7 @@ def test_other_methods_are_405(web: Web) -> None:
 
 
 def test_metrics_in_text_and_openmetrics(web: Web) -> None:
-    web.rig.metrics.registry.register(StoredGauges(web.rig.store, web.rig.clock))
+    web.rig.metrics.registry.register(StoredGauges(web.rig.store, web.rig.clock, wait_seconds=LONG))
     plain = web.client.get("/metrics", headers={"Accept": "*/*"})
     assert plain.headers["content-type"].startswith("text/plain")
     asked = "application/openmetrics-text; version=1.0.0; charset=utf-8"
