@@ -76,6 +76,11 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
         "a person: Mirakl refused the acceptance and still waits for it (accept_order)",
     ),
     (
+        "read by a version before",
+        lambda d: d.apply(snapshot_event(replace(read("SHIPPING", updated=NOON, began=NOON), import_digest=""))),
+        "a read that begins after 12:00:00, because an earlier version read less of it",
+    ),
+    (
         "accepted",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.work()),
         "a read that begins after 12:02:00 and shows the acceptance",
