@@ -78,12 +78,20 @@ def import_known(facts: Facts) -> bool:
 
 
 def handed_over(facts: Facts) -> Handover | None:
-    """What the newest payload carries that the OMS has or may have. None: not known, or the OMS refused it."""
-    newest = max(facts.handovers, default=None)
-    if newest is None or import_known(facts):
-        return newest
-    refused = any(no.kind == CommandKind.IMPORT and no.at >= newest.at for no in facts.rejections)
-    return None if refused and import_refused(facts) else newest
+    """What the newest payload carries that the OMS has or may have. None: not known, or the OMS refused every payload.
+
+    If the OMS has the order although it refused every payload, a person said so: then the newest payload counts.
+    """
+    possible = [one for one in facts.handovers if not _refused(facts, one)]
+    return max(possible or (facts.handovers if import_known(facts) else ()), default=None)
+
+
+def _refused(facts: Facts, handover: Handover) -> bool:
+    """Whether the OMS refused this payload, and no try of it before the refusal can have landed."""
+    later = min((one.at for one in facts.handovers if one.at > handover.at), default=None)
+    refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT and no.at >= handover.at]
+    own = [no for no in refusals if later is None or no.at < later]
+    return bool(own) and not any(no.maybe_there for no in own)
 
 
 def import_refused(facts: Facts) -> bool:

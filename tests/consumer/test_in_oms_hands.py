@@ -415,10 +415,10 @@ def test_a_stored_cancelation_without_a_time_keeps_its_settle(rig: Rig) -> None:
     assert rig.attention() == []
 
 
-def lost_then_refused(rig: Rig, lines: int = 1) -> None:
+def lost_then_refused(rig: Rig, lines: int = 1, quantity: int = 1) -> None:
     """The import lands, its answer is lost, and the OMS refuses the repeat with a no that is no duplicate."""
     rig.fail("order", "timeout_after")
-    rig.add("1-A", state="SHIPPING", lines=lines)
+    rig.add("1-A", state="SHIPPING", lines=lines, quantity=quantity)
     rig.poll()
     rig.work()
     rig.fail("order", "answer", status=400, content='{"error": {"message": "Reference in use", "code": 0}}')

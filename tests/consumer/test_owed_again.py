@@ -7,7 +7,7 @@ import pytest
 from adapters.simulators.mirakl import changes
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import IMPORTS, answer_with, decide, details, lower, tell
+from tests.consumer.test_in_oms_hands import IMPORTS, answer_with, decide, details, lost_then_refused, lower, tell
 
 
 @pytest.fixture
@@ -149,3 +149,13 @@ def test_a_status_without_a_list_covers_every_line_after_a_lost_answer(rig: Rig)
     assert rig.attention() == ["partly_sent"]
     tell(rig, 8)
     assert "shipped" in rig.effects()
+
+
+def test_what_landed_before_a_refusal_counts_and_not_what_was_refused_later(rig: Rig) -> None:
+    lost_then_refused(rig, quantity=3)
+    rig.clock.advance(60)
+    lower(rig)
+    assert "lines_canceled_after_import" in rig.attention()
+    rig.work()  # the changed order is tried again, and the OMS has it
+    assert [one.items for one in rig.row().facts.handovers] == [(("1-A-1", 3),), (("1-A-1", 1),)]
+    assert details(rig) == {"already_in_oms": "", "lines_canceled_after_import": "1-A-1 (1 of 3)"}
