@@ -104,7 +104,9 @@ class CommandKey:
     """Unique for each order. A call that is made again has the next round, and so another key."""
 
     kind: CommandKind
-    carries: str  # of accept_order: accept, refuse or accept:ID,ID; of send_tracking: the tracking; else empty
+    #: Of accept_order: accept, refuse or accept:ID,ID. Of send_tracking: the tracking. Else empty. If it would be long:
+    #: a digest (readings.LONGEST_CARRIED).
+    carries: str
     round: int
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 
 from statemachine.commands import CommandKind, Policy
@@ -324,6 +325,10 @@ def is_next_miss(facts: Facts, policy: Policy, at: datetime) -> bool:
     return not missed or at - missed[0] >= policy.gone_after
 
 
+#: The longest text of a command's content, in bytes. An index of the database holds it, and PostgreSQL refuses a row of
+#: an index that is longer than a third of a page, 2,704 bytes. A longer text is carried as a digest.
+LONGEST_CARRIED: Final = 500
+
 # -- What to tell Mirakl -----------------------------------------------------------------------------------------
 
 
@@ -366,13 +371,30 @@ def _answer(lines: Sequence[Line], yes: AbstractSet[str]) -> str:
     accepted = sorted(line.id for line in lines if line.id in yes)
     if len(accepted) == len(lines):
         return DecisionKind.ACCEPT
-    return f"{DecisionKind.ACCEPT}:{','.join(accepted)}" if accepted else DecisionKind.REFUSE
+    if not accepted:
+        return DecisionKind.REFUSE
+    named = f"{DecisionKind.ACCEPT}:{','.join(accepted)}"
+    if len(named.encode()) <= LONGEST_CARRIED:
+        return named
+    ids = sorted(line.id for line in lines)
+    mask = sum(1 << position for position, line_id in enumerate(ids) if line_id in yes)
+    return f"{DecisionKind.ACCEPT}#{mask:x}#{_short(','.join(ids))}"
 
 
 def answers_of_lines(carries: str, lines: Sequence[Line]) -> dict[str, bool]:
-    """For each line whether an acceptance that carries this accepts it. OR21 names every line of the order."""
+    """For each line whether an acceptance that carries this accepts it. OR21 names every line of the order.
+
+    An acceptance of many lines carries the places of the accepted ones among the sorted ids of all, and a digest of
+    these ids. If the order has other lines by now, nothing is returned.
+    """
     if carries in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
         return {line.id: carries == DecisionKind.ACCEPT for line in lines}
+    if carries.startswith(f"{DecisionKind.ACCEPT}#"):
+        _, mask, digest = carries.split("#")
+        ids = sorted(line.id for line in lines)
+        if digest != _short(",".join(ids)):
+            return {}
+        return {line_id: bool(int(mask, 16) >> position & 1) for position, line_id in enumerate(ids)}
     yes = carries.removeprefix(f"{DecisionKind.ACCEPT}:").split(",")
     return {line.id: line.id in yes for line in lines}
 
@@ -423,8 +445,13 @@ def is_shown(facts: Facts, shown: Tracking, sent: Tracking) -> bool:
 
 
 def carried(tracking: Tracking) -> str:
-    """A tracking as a command carries it."""
-    return " | ".join((tracking.carrier, tracking.number, tracking.url))
+    """A tracking as a command carries it: its text, or a digest of a text that is longer than LONGEST_CARRIED."""
+    text = " | ".join((tracking.carrier, tracking.number, tracking.url))
+    return text if len(text.encode()) <= LONGEST_CARRIED else f"#{_short(text)}"
+
+
+def _short(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:32]
 
 
 def takes_tracking(snapshot: Snapshot) -> bool:

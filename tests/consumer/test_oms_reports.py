@@ -192,3 +192,12 @@ def test_a_parcel_dated_in_the_future_counts_once_when_it_is_told_again(rig: Rig
     for _ in range(3):
         tell(rig, status=512, new_shipments=[parcel(line_of(rig), "T1") | {"dispatch_datetime": soon}], ref=str(_))
     assert rig.state() == "imported"
+
+
+def test_a_tracking_of_thousands_of_characters_is_reported_and_stops_nobody(tmp_path: Path) -> None:
+    """Seen before: an index refused it, and no order of any shop was applied any more."""
+    rig = Rig(tmp_path)
+    rig.imported()
+    tell(rig, new_shipments=[parcel(line_of(rig), "T" * 1900)], shipping_carrier="C" * 1900)
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+    assert max(len(command.carries) for command in rig.commands()) < 100

@@ -1,5 +1,6 @@
 """The schema: migrations and tables agree on both engines, and an instant keeps its zone."""
 
+import random
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta, timezone
@@ -130,3 +131,55 @@ def test_an_instant_without_zone_is_refused(store: Store) -> None:
     lease = leased(store)
     with pytest.raises(sa.exc.StatementError, match="zone"), store.transaction() as tx:
         cursor_rows.save(tx, "alpha", Cursor(NOW.replace(tzinfo=None), NOW, NOW), lease)
+
+
+# -- Bounds of what is indexed -------------------------------------------------------------------------------------
+
+#: The most bytes of an entry of a B-tree, a third of a page, by PostgreSQL's documentation.
+LONGEST_ENTRY = 2_704
+
+
+def indexed() -> dict[str, list[sa.Column[object]]]:
+    """The columns of every primary key, unique constraint and index."""
+    found: dict[str, list[sa.Column[object]]] = {}
+    for table in s.metadata.sorted_tables:
+        unique = [one for one in table.constraints if isinstance(one, sa.UniqueConstraint | sa.PrimaryKeyConstraint)]
+        for number, one in enumerate([*unique, *table.indexes]):
+            found[f"{table.name} {one.name or number}"] = [each for each in one.columns if isinstance(each, sa.Column)]
+    return found
+
+
+def is_text(column: sa.Column[object]) -> bool:
+    return isinstance(column.type, sa.Text | s.OneOf)
+
+
+def test_every_indexed_text_has_a_bound_and_every_entry_fits() -> None:
+    """A value that an index refuses undoes the whole transaction: no order of any shop was applied."""
+    texts = {
+        f"{column.table.name}.{column.name}" for columns in indexed().values() for column in columns if is_text(column)
+    }
+    assert texts == set(s.LONGEST)
+    for name, columns in indexed().items():
+        sizes = [s.LONGEST[f"{one.table.name}.{one.name}"] if is_text(one) else 8 for one in columns]
+        assert sum(sizes) + 16 * len(sizes) <= LONGEST_ENTRY, name
+
+
+def incompressible(size: int) -> str:
+    return random.Random(size).randbytes(size)[: size // 2].hex()[:size]
+
+
+def test_the_longest_texts_of_the_outside_world_can_be_stored(store: Store) -> None:
+    def text(column: str) -> str:
+        return incompressible(s.LONGEST[column])
+
+    order = dict(state="new", facts="{}", version=0, attention="[]", content="")
+    order |= dict(first_seen_at=NOW, entered_at=NOW, updated_at=NOW)
+    event = dict(trigger="snapshot", at=NOW, recorded_at=NOW, says="{}", note="{}", result="moved", before="new")
+    event |= dict(after="new", machine_version=1, version=1)
+    command = dict(kind="send_tracking", round=0, state="open", basis="", opened_at=NOW, next_at=NOW, give_up_at=NOW)
+    with store.transaction() as tx:
+        order |= dict(shop=text("orders.shop"), order_id=text("orders.order_id"))
+        key = tx.execute(sa.insert(s.orders).values(**order).returning(s.orders.c.id)).scalar()
+        event |= dict(order_key=key, event_id=text("journal.event_id"), source=text("journal.source"))
+        tx.execute(sa.insert(s.journal).values(**event))
+        tx.execute(sa.insert(s.commands).values(order_key=key, carries=text("commands.carries"), **command))
