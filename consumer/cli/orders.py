@@ -118,7 +118,7 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
         return
     pairs = {name: value for name, value in asdict(found).items() if name != "attention"}
     for number, one in enumerate(found.attention, start=1):
-        pairs[f"attention {number}"] = f"{one.reason} {one.detail}".strip() + f", since {cell(one.since)}"
+        pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)}"
         pairs[f"  meaning {number}"] = one.meaning
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure

@@ -32,8 +32,8 @@ def question(
     ]
     if after.state is not before.state:
         parts.append(f"the order becomes {after.state}")
-    if ended := [one.token.removesuffix(":") for one in before.attention if one not in after.attention]:
-        parts.append(f"this ends {', '.join(ended)}")
+    if ended := [str(one.reason) for one in before.attention if one not in after.attention]:
+        parts.append(f"this ends {', '.join(dict.fromkeys(ended))}")
     what = "; ".join(parts) or "nothing changes now"
     return f"{kind} {order.shop} {order.order_id}, which is {order.state}: {what}?"
 

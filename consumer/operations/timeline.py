@@ -9,7 +9,7 @@ from adapters.store.journal import JournalRow
 from consumer.retry import TryResult
 from consumer.tries import NOT_SENT
 from statemachine.events import Event, Trigger
-from statemachine.facts import Decision
+from statemachine.facts import Decision, DecisionKind
 from statemachine.machine import EventResult
 
 
@@ -148,5 +148,16 @@ def _how(note: Mapping[str, str | int]) -> str:
 
 
 def _decision(decision: Decision) -> str:
-    subject = " " + ", ".join(decision.subject) if decision.subject else ""
+    """Who decided what, and why. Of a token or a key of a call, only its name is for people."""
+    named = [one.partition(":")[0] if decision.kind in _NAMES_REASONS_OR_CALLS else one for one in decision.subject]
+    subject = " " + ", ".join(dict.fromkeys(named)) if named else ""
     return f"{decision.who}: {decision.kind}{subject} ({decision.why})"
+
+
+#: The subject of these decisions is tokens of reasons or keys of calls; of the others it is ids of lines.
+_NAMES_REASONS_OR_CALLS: Final = (
+    DecisionKind.SETTLE,
+    DecisionKind.RELEASE,
+    DecisionKind.RETRY,
+    DecisionKind.HANDLED,
+)

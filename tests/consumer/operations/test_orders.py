@@ -279,7 +279,7 @@ def test_an_import_done_by_hand_counts_as_imported_and_its_lines_are_watched(des
     handled = do(desk, DecisionKind.HANDLED)
     assert (handled.state, handled.attention) == ("imported", ())
     assert handled.facts.decisions[0].subject == ("import_order:0:",)
-    assert "ana: handled import_order:0: (agreed)" in desk.explain().why_here
+    assert "ana: handled import_order (agreed)" in desk.explain().why_here
     desk.clock.advance(60)
     desk.shows("SHIPPING", lines=(LINES[0], replace(LINES[1], state="CANCELED")))
     assert [(one.reason, one.detail) for one in desk.row.attention] == [("lines_canceled_after_import", "L2")]

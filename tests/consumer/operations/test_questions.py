@@ -127,7 +127,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.SETTLE,
         {"only": ["oms_canceled"]},
         ": OR23 gives Mirakl the tracking DPD T1; then OR24 tells Mirakl that the order is shipped; "
-        "this ends oms_canceled:1?",
+        "this ends oms_canceled?",
     ),
     (
         "sent",
@@ -145,7 +145,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.HANDLED,
         {},
         "which is shipping: POST /order (import_order) counts as done by hand, and is not made; "
-        "the order becomes imported; this ends import_rejected:import_order#1?",
+        "the order becomes imported; this ends import_rejected?",
     ),
     (
         "retry of a refused call",
@@ -153,7 +153,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         refused_import,
         DecisionKind.RETRY,
         {},
-        ": POST /order brings the order to the OMS; this ends import_rejected:import_order#1?",
+        ": POST /order brings the order to the OMS; this ends import_rejected?",
     ),
     (
         "retry of a call that waits",
