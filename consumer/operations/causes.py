@@ -1,6 +1,7 @@
 """Why a person should look at one order: each reason with what it rests on in this order, and what to do about it.
 
-No sentence holds personal data. The status and the code of a remote's answer are shown, its words are not.
+No sentence holds personal data. Of a remote's answer the status and the code are shown, and its words as far as they
+are not the order's (words.py).
 """
 
 import shlex
@@ -12,9 +13,10 @@ from typing import Final
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from consumer.operations.causes_of_orders import Case, cause_of_order, lines_named_in
+from consumer.operations.words import without_personal_data
 from consumer.tries import NOT_SENT
 from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.facts import Facts
+from statemachine.facts import Facts, GiveUp, Rejection
 from statemachine.readings import all_sent, is_sent
 from statemachine.reasons import Attention, Reason
 from statemachine.troubles import troubles_of
@@ -32,15 +34,17 @@ class AttentionReason:
     cure: str
 
 
-def attention_reasons(order: OrderRow, journal: Sequence[JournalRow], policy: Policy) -> tuple[AttentionReason, ...]:
-    """Every reason that the order has now."""
+def attention_reasons(
+    order: OrderRow, journal: Sequence[JournalRow], policy: Policy, bodies: Sequence[bytes | None] = ()
+) -> tuple[AttentionReason, ...]:
+    """Every reason that the order has now. `bodies`: the order as received and as sent (words.py)."""
     return tuple(
         AttentionReason(
             reason=one.reason,
             detail=one.detail,
             since=one.since,
             meaning=one.about.meaning,
-            cause=_cause(one, order, journal, policy),
+            cause=_cause(one, order, journal, policy, bodies),
             cure=cure(one, order),
         )
         for one in order.attention
@@ -51,19 +55,25 @@ def attention_reasons(order: OrderRow, journal: Sequence[JournalRow], policy: Po
 _NOT_ASKED: Final = ("INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY")
 
 
-def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], policy: Policy) -> str:
+def _cause(
+    one: Attention,
+    order: OrderRow,
+    journal: Sequence[JournalRow],
+    policy: Policy,
+    bodies: Sequence[bytes | None],
+) -> str:
     """What this reason rests on in this order. Empty if its detail says all."""
     facts = order.facts
     found = ""
     match one.reason:
         case Reason.RETRYING:
-            found = _cause_of_trouble(one, facts)
+            found = _cause_of_trouble(one, facts, bodies)
         case _ if one.command is not None and one.round is not None:
             # The detail names the next round: the last one ended without success.
-            found = _cause_of_call(one.command, one.round - 1, facts, journal)
+            found = _cause_of_call(one.command, one.round - 1, facts, journal, bodies)
         case Reason.ALREADY_IN_OMS:
             last = max(one.round for one in facts.rejections if one.kind == CommandKind.IMPORT)
-            found = _cause_of_call(CommandKind.IMPORT, last, facts, journal)
+            found = _cause_of_call(CommandKind.IMPORT, last, facts, journal, bodies)
         case Reason.NO_EDGE:
             found = one.detail
         case _:
@@ -71,7 +81,7 @@ def _cause(one: Attention, order: OrderRow, journal: Sequence[JournalRow], polic
     return found
 
 
-def _cause_of_trouble(one: Attention, facts: Facts) -> str:
+def _cause_of_trouble(one: Attention, facts: Facts, bodies: Sequence[bytes | None]) -> str:
     """Which operation of a call keeps failing, since when, and how."""
     kind = one.command
     for trouble in facts.troubles if kind else ():
@@ -82,17 +92,31 @@ def _cause_of_trouble(one: Attention, facts: Facts) -> str:
             and trouble in troubles_of(facts, CommandKey(kind, trouble.carries, trouble.round))
         ):
             name = trouble.operation if trouble.operation == kind.operation else f"{trouble.operation} for {kind}"
-            return f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {trouble.code}"
+            since = f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {trouble.code}"
+            return since + _quoted(trouble.words, bodies)
     return ""
 
 
-def _cause_of_call(kind: CommandKind, round_: int, facts: Facts, journal: Sequence[JournalRow]) -> str:
+def _quoted(words: str, bodies: Sequence[bytes | None]) -> str:
+    """The words of a remote as the end of a sentence."""
+    shown = without_personal_data(words, *bodies)
+    return f', "{shown}"' if shown else ""
+
+
+def _cause_of_call(
+    kind: CommandKind,
+    round_: int,
+    facts: Facts,
+    journal: Sequence[JournalRow],
+    bodies: Sequence[bytes | None],
+) -> str:
     """How the last round of a call ended: the operation, and the status and code of the remote's answer.
 
     If the journal has no result of the call, only the operation.
     """
     note = last_result(kind, round_, journal)
-    words = next((one.words for one in facts.rejections if (one.kind, one.round) == (kind, round_)), "")
+    ends: tuple[Rejection | GiveUp, ...] = (*facts.rejections, *facts.given_up)
+    words = next((one.words for one in ends if (one.kind, one.round) == (kind, round_)), "")
     if note.get("outcome") == NOT_SENT and note.get("code") in _NOT_ASKED:
         return f"orderflow did not call {kind.operation} ({kind}): {words}"
     if not note:
@@ -100,7 +124,7 @@ def _cause_of_call(kind: CommandKind, round_: int, facts: Facts, journal: Sequen
     code = note.get("code") if str(note.get("code")) != "0" else ""  # KornitX sends 0 if its error has no code
     answer = " ".join(str(one) for one in (note.get("status"), code) if one) or str(note.get("outcome", ""))
     times = f" in attempt {note['attempt']}" if note.get("attempt", 1) != 1 else ""
-    return f"{kind.operation} ({kind}) ended with {answer or note.get('result', '')}{times}"
+    return f"{kind.operation} ({kind}) ended with {answer or note.get('result', '')}{times}" + _quoted(words, bodies)
 
 
 def last_result(kind: str, round_: int, journal: Sequence[JournalRow]) -> Mapping[str, str | int]:

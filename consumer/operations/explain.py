@@ -1,7 +1,7 @@
 """An order in sentences: why it is in its state, what it waits for, what happens next, and what needs a person.
 
 Pure functions of what is stored. They repeat no rule: the table says what an edge means, reasons.py what needs a
-person. No sentence holds personal data: texts of Mirakl or the OMS may quote an order, so only their codes are shown.
+person. No sentence holds personal data: texts of Mirakl or the OMS may quote an order, so what they quote is left out.
 """
 
 from collections.abc import Sequence
@@ -91,8 +91,13 @@ def explain(
     shop: ShopRow | None,
     policy: Policy,
     now: datetime,
+    received: bytes | None = None,
 ) -> Explanation:
-    """The order in sentences. `shop` is None if the store does not know the order's shop."""
+    """The order in sentences. `shop` is None if the store does not know the order's shop.
+
+    `received`: the order as Mirakl showed it. Without it, no words of a remote are shown.
+    """
+    bodies = (received, *(command.payload for command in commands))
     return Explanation(
         shop=order.shop,
         order_id=order.order_id,
@@ -101,7 +106,7 @@ def explain(
         why_here=_why_here(journal, now),
         waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
         happens_next=_happens_next(order, policy),
-        attention=attention_reasons(order, journal, policy),
+        attention=attention_reasons(order, journal, policy, bodies),
     )
 
 

@@ -10,6 +10,7 @@ from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
+from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
@@ -50,6 +51,7 @@ def explanation(store: Store, order: OrderRow, policy: Policy, now: datetime) ->
         shop=_shop(store, order),
         policy=policy,
         now=now,
+        received=snapshot_rows.find(store, order.key, order.digest),
     )
 
 

@@ -348,3 +348,23 @@ def test_goods_that_have_left_are_not_to_be_stopped_in_the_oms(desk: Desk, reaso
 )
 def test_the_cure_of_a_failed_call_says_where_the_words_of_the_remote_are(reason: str) -> None:
     assert "`orders show ORDER --received`" in REASONS[Reason(reason)].cure
+
+
+# -- The remote's words ------------------------------------------------------------------------------------------
+
+
+def test_the_words_of_a_refusal_are_shown_without_what_they_quote(desk: Desk) -> None:
+    snapshot = read("WAITING_ACCEPTANCE")
+    raw = b'{"order_id": "O-1", "customer": {"lastname": "Mustermann"}}'
+    desk.apply(replace(snapshot_event(snapshot), raw=raw, digest=snapshot.digest))
+    desk.work(Rejected("OR21", "400", status=400, code="BAD", words="the offer of Mustermann is gone"))
+    desk.clock.advance(60)
+    desk.apply(
+        replace(
+            snapshot_event(replace(snapshot, updated_at=desk.clock.now(), read_at=desk.clock.now(), digest="2")),
+            raw=raw,
+            digest="2",
+        )
+    )
+    (found,) = desk.explain().attention
+    assert found.cause == 'OR21 (accept_order) ended with 400 BAD, "the offer of ... is gone"'
