@@ -187,11 +187,17 @@ def _messages_not_read(case: Case) -> str:
 
 
 def _oms_canceled(case: Case) -> str:
-    oms_id, *pieces = case.one.detail.split(",")
+    canceled, at = _TOLD_AT.fullmatch(case.one.detail).groups()  # type: ignore[union-attr]  # matches any text
+    oms_id, *pieces = canceled.split(",")
     skus = {line.id: named(line) for line in _lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
-    return f"{oms_order(case.facts, int(oms_id))}: {what}" if oms_id.isdecimal() else ""
+    told = f", reported at {at}" if at else ""
+    return f"{oms_order(case.facts, int(oms_id))}: {what}{told}" if oms_id.isdecimal() else ""
+
+
+#: The detail of `oms_canceled`, and the time of the report, which cancellations of earlier versions do not have.
+_TOLD_AT: Final = re.compile(r"(.*?)(?: (\d+-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+)?", re.DOTALL)
 
 
 def _dead_with_oms(case: Case) -> str:

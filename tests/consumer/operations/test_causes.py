@@ -203,6 +203,11 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     ),
     ("oms_canceled", lambda d: imported(d, oms(cancellations=(Cancellation(1),))), "OMS order 1 (REF): all of it"),
     (
+        "oms_canceled",
+        lambda d: imported(d, oms(cancellations=(Cancellation(1, (("L1", 1),), at(9)),))),
+        "OMS order 1 (REF): 1 of L1 (MUG), reported at 2026-03-01 00:00:09",
+    ),
+    (
         "canceled_after_import",
         lambda d: (imported(d), shows(d, "CANCELED")),
         "Mirakl shows CANCELED, updated 2026-03-01 12:01:00; in the OMS: OMS order 1 (REF)",
