@@ -46,7 +46,7 @@ from statemachine.readings import (
     was_shipped,
 )
 from statemachine.reasons import Attention, EndsBy, Reason
-from statemachine.settled import Pieces, named, settled_contents, settled_pieces
+from statemachine.settled import Pieces, named, sent_again_at, settled_contents, settled_pieces
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
 
@@ -216,7 +216,8 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
     if import_known(facts) and not snapshot.owed_lines and any(_is_withdrawn(line) for line in snapshot.lines):
-        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT)
+        again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
+        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else "")
 
 
 def _is_withdrawn(line: Line) -> bool:

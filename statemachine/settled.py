@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from statemachine.facts import DecisionKind, Facts
+from statemachine.facts import EPOCH, DecisionKind, Facts
 from statemachine.reasons import Reason
 
 
@@ -81,6 +81,13 @@ def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
     details = _settled(facts, since, Reason.CHANGED_AFTER_IMPORT)
     changes = (change.rpartition(" ") for detail in details for change in detail.split(", "))
     return {name: digest for name, _, digest in changes}
+
+
+def sent_again_at(facts: Facts) -> datetime:
+    """When a person last settled that the OMS makes lines or pieces too that were added. EPOCH: never."""
+    prefix = f"{Reason.LINES_ADDED_AFTER_IMPORT}:"
+    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE)
+    return max((one.at for one in settles if any(token.startswith(prefix) for token in one.subject)), default=EPOCH)
 
 
 def _settled(facts: Facts, since: datetime, *reasons: Reason) -> Iterator[str]:

@@ -31,8 +31,8 @@ def details(rig: Rig) -> dict[str, str]:
     return {one.reason: one.detail for one in rig.row().attention}
 
 
-def decide(rig: Rig, kind: DecisionKind) -> None:
-    act = operations.Act(kind, "ana", "seen", rig.clock.now())
+def decide(rig: Rig, kind: DecisionKind, *only: str) -> None:
+    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
     operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
 
 

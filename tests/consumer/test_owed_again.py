@@ -159,3 +159,17 @@ def test_what_landed_before_a_refusal_counts_and_not_what_was_refused_later(rig:
     rig.work()  # the changed order is tried again, and the OMS has it
     assert [one.items for one in rig.row().facts.handovers] == [(("1-A-1", 3),), (("1-A-1", 1),)]
     assert details(rig) == {"already_in_oms": "", "lines_canceled_after_import": "1-A-1 (1 of 3)"}
+
+
+def test_an_order_that_is_withdrawn_owed_again_and_withdrawn_is_held_again(rig: Rig) -> None:
+    rig.imported()
+    held = ["lines_canceled_after_import", "withdrawn_after_import"]
+    for state, told in (("CANCELED", held), ("SHIPPING", ["lines_added_after_import"]), ("CANCELED", held)):
+        if rig.attention():
+            decide(rig, DecisionKind.SETTLE, *rig.attention())
+        rig.clock.advance(60)
+        changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state=state)
+        rig.poll()
+        assert rig.attention() == told
+    tell(rig, 8)
+    assert "shipped" not in rig.effects()
