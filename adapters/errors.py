@@ -20,6 +20,10 @@ OrderflowError
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Final
+
+#: Outcome of a call that was not made.
+NOT_SENT: Final = "not_sent"
 
 
 class UnreadableReason(StrEnum):

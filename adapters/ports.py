@@ -180,6 +180,7 @@ class Catalog:
     carriers: tuple[Carrier, ...] = ()
     mandatory_tracking: frozenset[str] = field(default_factory=frozenset)  # codes of shipping types
     alternative_carriers: bool = True  # a carrier that is not registered may be named as free text
+    unread: frozenset[str] = frozenset()  # the operations that could not be read; what they tell is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class Marketplace(Protocol):
         """OR23: send the carrier by its code if the catalog has it and there is a number, else as free text.
 
         If the marketplace allows no free text, the carrier is sent by its code alone. Raises Rejected without a call if
-        Mirakl would refuse that.
+        Mirakl would refuse that, and Retryable if nobody knows because SH21 could not be read.
         """
         ...
 
@@ -218,7 +219,7 @@ class Marketplace(Protocol):
         ...
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01, read at most once a day, or once an hour if SH21 or SH12 could not be read.
+        """SH21, SH12 and PC01, each read at most once a day, or after ten minutes again if it could not be read.
 
         If the shop may not call PC01, the catalog says that any carrier may be named as free text.
         """

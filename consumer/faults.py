@@ -1,10 +1,10 @@
 """What a failed call says of its account: whether the order or the remote is at fault, and what rests."""
 
-from adapters.errors import AccountFault, Duplicate, Rejected, RemoteError, Retryable
+from adapters.errors import NOT_SENT, AccountFault, Duplicate, Rejected, RemoteError, Retryable
 from consumer.accounts import AccountKey, Accounts
 from consumer.imports import NOTHING_SHOWN
 from consumer.retry import Verdict
-from consumer.tries import BROKEN, NOT_SENT, Claim, operation_of
+from consumer.tries import BROKEN, Claim, operation_of
 from statemachine.commands import Remote
 from statemachine.troubles import MESSAGES
 
@@ -31,5 +31,5 @@ def account_failed(accounts: Accounts, claim: Claim, verdict: Verdict, error: Re
         accounts.pause(account, verdict.pause_until, operation if of_operation else "")
     elif isinstance(error, Duplicate) or isinstance(error.__cause__, Rejected):
         accounts.answered(account, operation)
-    elif not isinstance(error, Rejected) and error.outcome not in (BROKEN, NOTHING_SHOWN):
+    elif not isinstance(error, Rejected) and error.outcome not in (BROKEN, NOTHING_SHOWN, NOT_SENT):
         accounts.failed(account, operation, claim.order.key)

@@ -6,10 +6,10 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import AccountFault, ConfigError, Rejected, RemoteError, Retryable, Unimportable
+from adapters.errors import NOT_SENT, AccountFault, ConfigError, Rejected, RemoteError, Retryable, Unimportable
 from adapters.ports import CustomerMessages, Marketplace, Oms
 from consumer.accounts import AccountKey, Accounts
-from consumer.tries import NOT_SENT, Claim
+from consumer.tries import Claim
 from statemachine.commands import Policy, Remote
 from statemachine.facts import ATTACHMENT, MESSAGES_NOT_FOUND, Snapshot
 from statemachine.troubles import MESSAGES, imports_without_messages, troubles_of

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from adapters.errors import (
+    NOT_SENT,
     AccountFault,
     ConfigError,
     OutcomeUnknown,
@@ -34,8 +35,6 @@ from statemachine.troubles import troubles_of
 log = structlog.get_logger("orderflow.worker")
 
 SOURCE: Final = "/orderflow/worker"
-#: Outcome of a call that was not made.
-NOT_SENT: Final = "not_sent"
 #: Outcome of a call that raised an unexpected exception in our own code.
 BROKEN: Final = "broken"
 

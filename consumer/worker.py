@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from adapters.errors import (
+    NOT_SENT,
     Duplicate,
     Rejected,
     RemoteError,
@@ -37,7 +38,6 @@ from consumer.hooks import NO_HOOKS, Hooks
 from consumer.imports import Outgoing, next_try_at, outgoing
 from consumer.retry import Backoff, TryResult, after_failure
 from consumer.tries import (
-    NOT_SENT,
     Claim,
     Ending,
     as_remote_error,

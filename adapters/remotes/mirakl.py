@@ -35,7 +35,7 @@ from statemachine.facts import Tracking
 log = structlog.get_logger("orderflow.mirakl")
 
 _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
-_INCOMPLETE_CATALOG_SECONDS: Final = 3600.0  # how long a catalog of which a part was not read is used
+_UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
 
 T = TypeVar("T")
@@ -190,7 +190,8 @@ class MiraklShop:
         self._clock = clock
         self._order_tax_mode = order_tax_mode
         self._carrier_names = carrier_names
-        self._catalog: tuple[float, Catalog] | None = None  # until when it is used, on the monotonic clock
+        #: The parts of the catalog by operation: until when each is used, on the monotonic clock, and its answer.
+        self._parts: dict[str, tuple[float, Message | None]] = {}
         self._catalog_lock = Lock()
 
     def close(self) -> None:
@@ -222,8 +223,18 @@ class MiraklShop:
         self._put("OR21", _order_path(order_id, "accept"), acceptance_body(decisions))
 
     def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
-        """OR23: replace the tracking that Mirakl holds. Raises Rejected, without a call, if `tracking_body` does."""
-        self._put("OR23", _order_path(order_id, "tracking"), tracking_body(tracking, catalog, self._carrier_names))
+        """OR23: replace the tracking that Mirakl holds.
+
+        Raises what `tracking_body` raises, without a call. If SH21 could not be read, a refusal decides nothing:
+        Mirakl may take the same tracking with the carrier's code. So it is raised as Retryable.
+        """
+        body = tracking_body(tracking, catalog, self._carrier_names)
+        try:
+            self._put("OR23", _order_path(order_id, "tracking"), body)
+        except Rejected as error:
+            if "SH21" not in catalog.unread:
+                raise
+            raise Retryable("OR23", error.outcome, status=error.status, code=error.code, words=error.words) from error
 
     def confirm_shipment(self, order_id: str) -> None:
         """OR24: confirm the shipment. The request has no body.
@@ -247,25 +258,15 @@ class MiraklShop:
     def catalog(self) -> Catalog:
         """The marketplace's settings for shipments: SH21, SH12 and PC01.
 
-        They are read at most once a day, or once an hour if one of them could not be read.
+        Each is read at most once a day, or after a while again if it could not be read. What could not be read is in
+        `Catalog.unread`: a carrier may then go out without its code, and the shipment is reported.
         """
         with self._catalog_lock:
-            now = self._clock.monotonic()
-            if self._catalog is None or now >= self._catalog[0]:
-                catalog, is_complete = self._read_catalog()
-                self._catalog = (now + (_CATALOG_SECONDS if is_complete else _INCOMPLETE_CATALOG_SECONDS), catalog)
-            return self._catalog[1]
-
-    def _read_catalog(self) -> tuple[Catalog, bool]:
-        """Read the catalog. Returns also whether all of it was read.
-
-        A part that cannot be read stays empty. Then a carrier may go out without its code; the shipment is reported.
-        """
-        carriers = self._side_read("SH21", "/api/shipping/carriers", _Carriers)
-        types = self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
-        platform = self._side_read("PC01", "/api/platform/configuration", _Platform, if_forbidden=_Platform())
-        features = (platform or _Platform()).features
-        catalog = Catalog(
+            carriers = self._side_read("SH21", "/api/shipping/carriers", _Carriers)
+            types = self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
+            platform = self._side_read("PC01", "/api/platform/configuration", _Platform, if_forbidden=_Platform())
+            unread = frozenset(operation for operation, (_, part) in self._parts.items() if part is None)
+        return Catalog(
             carriers=tuple(
                 Carrier(one.code, one.label, "{trackingId}" in one.tracking_url, one.standard_code)
                 for one in (carriers.carriers if carriers else ())
@@ -273,22 +274,32 @@ class MiraklShop:
             mandatory_tracking=frozenset(
                 one.code for one in (types.shipping_types if types else ()) if one.mandatory_tracking
             ),
-            alternative_carriers=not features.disable_seller_alternative_carrier,
+            alternative_carriers=not (platform or _Platform()).features.disable_seller_alternative_carrier,
+            unread=unread,
         )
-        return catalog, None not in (carriers, types, platform)
 
     def _side_read(self, operation: str, path: str, model: type[M], *, if_forbidden: M | None = None) -> M | None:
-        """Read a setting of the marketplace. None if it cannot be read, `if_forbidden` if the key lacks the role (403).
+        """Return a setting of the marketplace, read now or earlier. If it cannot be read now, what was read last; None
+        if there is nothing, `if_forbidden` if the key lacks the role (403).
 
         Raises AccountFault for a 401, because then no call of the account works.
         """
+        now = self._clock.monotonic()
+        until, known = self._parts.get(operation, (now, None))
+        part = known if isinstance(known, model) else None
+        if now < until:
+            return part
         try:
-            return self._get(operation, path, _parsed(operation, model))
+            part, seconds = self._get(operation, path, _parsed(operation, model)), _CATALOG_SECONDS
         except RemoteError as error:
             if error.status == 401:
                 raise
             log.warning("catalog_not_read", operation=operation, outcome=error.outcome, code=error.code)
-            return if_forbidden if error.status == 403 else None
+            seconds = _UNREAD_SECONDS
+            if error.status == 403 and if_forbidden is not None:
+                part, seconds = part or if_forbidden, _CATALOG_SECONDS
+        self._parts[operation] = (now + seconds, part)
+        return part
 
     def _get(self, operation: str, path: str, read: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
         return self._remote.call(

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.errors import Rejected
+from adapters.errors import NOT_SENT, Rejected, Retryable
 from adapters.ports import Carrier, Catalog
-from adapters.remotes.http import CallOutcome
 from statemachine.facts import Tracking
 
 
@@ -43,7 +42,8 @@ def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DE
     text. This has two reasons: a registered carrier may need a number, and without a number only the carrier's name in
     a later read shows that Mirakl holds this tracking (Tracking.shows).
 
-    Raises Rejected, without a call, for a tracking that Mirakl would refuse.
+    Raises Rejected, without a call, for a tracking that Mirakl would refuse, and Retryable if nobody knows because the
+    carriers (SH21) could not be read.
     """
     if not (tracking.carrier or tracking.number):
         raise _refused("TRACKING_EMPTY", "there is neither a carrier nor a tracking number")
@@ -57,6 +57,9 @@ def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DE
         fields["carrier_code"] = carrier.code
     elif catalog.alternative_carriers:
         fields["carrier_name"] = name
+    elif "SH21" in catalog.unread:
+        words = "the marketplace's carriers could not be read, and it allows no free text"
+        raise Retryable("SH21", NOT_SENT, code="NOT_READ", words=words)
     else:
         raise _refused("CARRIER_UNKNOWN", "the marketplace does not know this carrier and allows no other")
     needs_url = carrier is None or names.stands_for_others(carrier)  # Mirakl makes the URL of any other
@@ -84,7 +87,7 @@ def registered(name: str, catalog: Catalog) -> Carrier | None:
 
 
 def _refused(code: str, words: str) -> Rejected:
-    return Rejected("OR23", CallOutcome.OTHER_4XX, code=code, words=words)
+    return Rejected("OR23", NOT_SENT, code=code, words=words)
 
 
 def _plain(name: str) -> str:

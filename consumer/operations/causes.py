@@ -14,7 +14,6 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from consumer.operations.causes_of_orders import Case, cause_of_order, lines_named_in
 from consumer.operations.words import without_personal_data
-from consumer.tries import NOT_SENT
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import Facts, GiveUp, Rejection
 from statemachine.readings import all_sent, is_sent
@@ -52,7 +51,9 @@ def attention_reasons(
 
 
 #: Codes of rejections for which the remote was not asked. Their words are ours, and hold no personal data.
-_NOT_ASKED: Final = ("INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY")
+_NOT_ASKED: Final = frozenset(
+    {"INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY", "CARRIER_UNKNOWN", "TRACKING_EMPTY", "TRACKING_NUMBER_MISSING"}
+)
 
 
 def _cause(
@@ -117,7 +118,7 @@ def _cause_of_call(
     note = last_result(kind, round_, journal)
     ends: tuple[Rejection | GiveUp, ...] = (*facts.rejections, *facts.given_up)
     words = next((one.words for one in ends if (one.kind, one.round) == (kind, round_)), "")
-    if note.get("outcome") == NOT_SENT and note.get("code") in _NOT_ASKED:
+    if not note.get("status") and note.get("code") in _NOT_ASKED:
         return f"orderflow did not call {kind.operation} ({kind}): {words}"
     if not note:
         return f"{kind.operation} ({kind})"

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from adapters.errors import NOT_SENT
 from adapters.store.journal import JournalRow
 from consumer.retry import TryResult
-from consumer.tries import NOT_SENT
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind
 from statemachine.machine import EventResult

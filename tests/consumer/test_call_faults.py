@@ -173,7 +173,7 @@ def dispatched(rig: Rig, tracking: str, carrier: str) -> None:
 def test_a_refused_shipment_is_not_repeated_because_mirakl_shows_the_carrier_s_code(rig: Rig) -> None:
     rig.imported()
     dispatched(rig, "T1", "dpd uk")
-    rig.nets["alpha"].hook = refusing(400, "/ship")
+    rig.nets["alpha"].hook = refusing(400, "1-A/ship")
     rig.work()
     for _ in range(3):
         rig.poll(200)
@@ -190,7 +190,7 @@ def test_a_carrier_without_a_number_is_sent_once_however_mirakl_names_it(rig: Ri
         carriers = tuple(replace(one, tracking_url="") for one in simulator.marketplace.carriers)
         simulator.marketplace = replace(simulator.marketplace, carriers=carriers, alternative_carriers=False)
     rig.imported()
-    rig.nets["alpha"].hook = refusing(400, "/ship")
+    rig.nets["alpha"].hook = refusing(400, "1-A/ship")
     dispatched(rig, "", carrier)
     rig.work()
     for _ in range(4):
@@ -204,7 +204,7 @@ def test_another_carrier_with_the_same_number_lets_a_refused_shipment_go_again(r
     mandatory(rig, "alpha")
     rig.imported()
     dispatched(rig, "T1", "Our van")
-    rig.nets["alpha"].hook = refusing(400, "/ship")
+    rig.nets["alpha"].hook = refusing(400, "1-A/ship")
     rig.work()
     rig.poll(200)
     rig.nets["alpha"].hook = lambda _request: None
@@ -593,3 +593,39 @@ def test_messages_that_mirakl_does_not_name_any_more_are_not_waited_for(rig: Rig
     pass_time(rig, minutes=16)
     assert rig.state() == "imported"
     assert rig.attention() == []
+
+
+# -- Carriers that cannot be read ---------------------------------------------------------------------------------
+
+
+def without_free_text(rig: Rig) -> None:
+    simulator = rig.mirakl["alpha"]
+    simulator.marketplace = replace(simulator.marketplace, alternative_carriers=False)
+
+
+def test_carriers_that_cannot_be_read_for_a_moment_cost_no_tracking(rig: Rig) -> None:
+    without_free_text(rig)
+    rig.imported()
+    rig.nets["alpha"].hook = refusing(500, "/shipping/carriers")
+    dispatched(rig, "T1", "DPD UK")
+    pass_time(rig, minutes=1)
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=25)
+    assert rig.effects() == ["imported", "tracking", "shipped"]
+    assert rig.attention() == []
+
+
+def test_carriers_that_nobody_may_read_are_told_and_the_order_is_shipped(rig: Rig) -> None:
+    without_free_text(rig)
+    rig.imported()
+    rig.nets["alpha"].hook = refusing(403, "/shipping/carriers", code=None)
+    dispatched(rig, "T1", "DPD UK")
+    pass_time(rig, minutes=20)
+    assert details(rig) == ["send_tracking#0 SH21 NOT_READ"]
+    pass_time(rig, minutes=45)
+    assert rig.effects() == ["imported", "shipped"]
+    rig.nets["alpha"].hook = lambda _request: None
+    pass_time(rig, minutes=30)
+    assert rig.effects() == ["imported", "shipped", "tracking"]
+    assert rig.attention() == []
+    assert not rig.worker.accounts.by_key[ALPHA_MIRAKL].circuit_is_open()

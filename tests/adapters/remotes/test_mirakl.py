@@ -515,9 +515,9 @@ def test_without_pc01_any_carrier_may_be_named(status: int) -> None:
     assert World(answer).shop.catalog().alternative_carriers
 
 
-# A read of the catalog makes three requests: SH21, SH12, PC01.
-@pytest.mark.parametrize(("status", "requests"), [(500, 6), (404, 6), (403, 3)])
-def test_a_catalog_without_pc01_is_read_again_after_an_hour_unless_the_key_lacks_the_role(
+# A read of the catalog makes three requests: SH21, SH12, PC01. Only what could not be read is read again.
+@pytest.mark.parametrize(("status", "requests"), [(500, 4), (404, 4), (403, 3)])
+def test_a_catalog_without_pc01_is_read_again_after_ten_minutes_unless_the_key_lacks_the_role(
     status: int, requests: int
 ) -> None:
     failing = {"/api/platform/configuration"}
@@ -529,7 +529,7 @@ def test_a_catalog_without_pc01_is_read_again_after_an_hour_unless_the_key_lacks
     world = World(answer)
     assert world.shop.catalog().alternative_carriers
     failing.clear()
-    world.clock.seconds += 3600
+    world.clock.seconds += 600
     assert world.shop.catalog().alternative_carriers is (status == 403)
     assert len(world.sent) == requests
 
@@ -545,13 +545,50 @@ def test_without_a_code_of_mirakls_own_a_gateway_answered_and_the_call_is_tried_
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_a_catalog_that_cannot_be_read_costs_the_carriers_code_and_is_asked_for_again(status: int) -> None:
     world = answering(status)
-    assert world.shop.catalog() == Catalog()
+    unread = {"SH21", "SH12"} if status == 403 else {"SH21", "SH12", "PC01"}
+    assert world.shop.catalog() == Catalog(unread=frozenset(unread))
     assert len(world.sent) == 3
     world.shop.catalog()
     assert len(world.sent) == 3
-    world.clock.seconds += 3600
+    world.clock.seconds += 600
     world.shop.catalog()
+    assert len(world.sent) == 3 + len(unread)
+
+
+def test_a_part_of_the_catalog_that_cannot_be_read_again_is_used_as_it_was_read() -> None:
+    failing: set[str] = set()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        return httpx.Response(500) if path in failing else httpx.Response(200, json=CATALOG_BODIES[path])
+
+    world = World(answer)
+    expected = world.shop.catalog()
+    failing |= CATALOG_BODIES.keys()
+    world.clock.seconds += 24 * 3600
+    assert world.shop.catalog() == expected
     assert len(world.sent) == 6
+
+
+def test_carriers_that_could_not_be_read_refuse_no_tracking() -> None:
+    """Without free text the carrier needs its code, and nobody knows the code."""
+    world = answering(204)
+    unknown = Catalog(alternative_carriers=False, unread=frozenset({"SH21"}))
+    error = error_of(lambda: world.shop.send_tracking("A", Tracking("Yodel", "1"), unknown))
+    assert isinstance(error, Retryable)
+    assert (error.operation, error.outcome, error.code) == ("SH21", "not_sent", "NOT_READ")
+    assert not world.sent
+
+
+@pytest.mark.parametrize(("unread", "kind"), [({"SH21"}, Retryable), ({"SH12"}, Rejected), (set(), Rejected)])
+def test_a_tracking_refused_while_the_carriers_are_not_known_is_tried_again(
+    unread: set[str], kind: type[RemoteError]
+) -> None:
+    refusing = answering(400, '{"errors": [{"code": "CARRIER_CODE_REQUIRED", "message": "no"}]}')
+    catalog = Catalog(unread=frozenset(unread))
+    error = error_of(lambda: refusing.shop.send_tracking("A", Tracking("Yodel", "1"), catalog))
+    assert type(error) is kind
+    assert (error.status, error.code) == (400, "CARRIER_CODE_REQUIRED")
 
 
 def test_a_401_for_the_catalog_concerns_the_whole_account() -> None:

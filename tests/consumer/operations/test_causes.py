@@ -69,6 +69,24 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
         ),
         "orderflow did not call OR24 (confirm_shipment): SH12 wants a number",
     ),
+    *(
+        (
+            f"not asked: {code}",
+            Policy(),
+            lambda d, code=code, outcome=outcome: (
+                d.shows("SHIPPING"),
+                d.apply(sent("T1")),
+                d.work(Rejected("OR23", outcome, code=code, words="words of orderflow")),
+                d.work(),
+            ),
+            "orderflow did not call OR23 (send_tracking): words of orderflow",
+        )
+        for code, outcome in (
+            ("CARRIER_UNKNOWN", "not_sent"),
+            ("TRACKING_EMPTY", "not_sent"),
+            ("TRACKING_NUMBER_MISSING", "4xx"),  # as the version before stored it
+        )
+    ),
     (
         "refused without a code",
         Policy(),
