@@ -141,13 +141,14 @@ def _covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
     """Whether only parcels tell what left of this order of the OMS: its lines are not known, because the answer to the
-    import was lost or had none, and the first report that all has left lists parcels. A line that the list leaves out
-    may be one that the OMS never had."""
+    import was lost or had none, and the first report that all has left lists lines of ours. A line that the list leaves
+    out may be one that the OMS never had."""
     if any(part.lines for part in facts.parts):
         return False
     ours = [one for one in facts.dispatches if one.oms_id == oms_id and one.told_at > EPOCH]
     first = min((one.told_at for one in ours if one.covers), default=None)
-    return any(one.items and one.told_at == first for one in ours)
+    lines = {line.id for line in facts.snapshot.lines} if facts.snapshot else set()
+    return any(line in lines for one in ours if one.told_at == first for line, _ in one.items)
 
 
 def _lacks_pieces(facts: Facts, line: Line) -> bool:

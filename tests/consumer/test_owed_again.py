@@ -173,3 +173,9 @@ def test_an_order_that_is_withdrawn_owed_again_and_withdrawn_is_held_again(rig: 
         assert rig.attention() == told
     tell(rig, 8)
     assert "shipped" not in rig.effects()
+
+
+def test_a_status_that_lists_no_line_of_ours_covers_every_line_after_a_lost_answer(rig: Rig) -> None:
+    answer_lost_for_two_lines(rig)
+    tell(rig, 8, new_shipments=parcel("a number of the OMS's own"))
+    assert "shipped" in rig.effects()
