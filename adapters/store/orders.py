@@ -302,9 +302,16 @@ def latest(
     shop: str | None = None,
     states: Sequence[str] = (),
     attention: bool = False,
+    text: str = "",
+    changed_after: datetime | None = None,
+    entered_before: datetime | None = None,
     limit: int | None = 100,
 ) -> list[OrderRow]:
-    """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit."""
+    """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit.
+
+    `text`: only orders whose id or facts hold it, in upper or lower case. It may be in a place that means something
+    else, such as the name of a field, so the caller has to look again.
+    """
     c = s.orders.c
     statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id).limit(limit)
     if shop:
@@ -313,6 +320,16 @@ def latest(
         statement = statement.where(c.state.in_(states))
     if attention:
         statement = statement.where(s.needs_attention(c))
+    if text:
+        written = json.dumps(text, ensure_ascii=False)[1:-1]  # as the JSON of the facts has it
+        found = [one.contains(written, autoescape=True) for one in (c.order_id, c.facts)]
+        # SQLite compares only letters of ASCII without regard to case.
+        found += [sa.func.lower(one).contains(written.lower(), autoescape=True) for one in (c.order_id, c.facts)]
+        statement = statement.where(sa.or_(*found))
+    if changed_after:
+        statement = statement.where(c.updated_at >= changed_after)
+    if entered_before:
+        statement = statement.where(c.entered_at <= entered_before)
     with store.reading() as connection:
         return [_shown(row) for row in connection.execute(statement)]
 

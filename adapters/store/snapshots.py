@@ -1,7 +1,7 @@
 """Each version of an order that Mirakl showed, byte for byte. Personal data."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -29,6 +29,19 @@ def find(store: Store, order_key: int, digest: str) -> bytes | None:
     """Return the bytes of an order with this digest, for a person."""
     with store.reading() as connection:
         return _body(connection.execute(_select(order_key, digest)).scalar())
+
+
+def newest_with(store: Store, text: str) -> Iterator[tuple[int, bytes]]:
+    """Yield (order key, bytes) of each order whose newest bytes hold this text. Reads every order of the store."""
+    c, orders = s.snapshots.c, s.orders.c
+    newest = sa.and_(orders.id == c.order_key, orders.content == c.content)
+    statement = sa.select(c.order_key, c.body).join(s.orders, newest).execution_options(yield_per=500)
+    wanted = text.encode().lower()
+    with store.reading() as connection:
+        for row in connection.execute(statement):
+            body = zlib.decompress(row.body)
+            if wanted in body.lower():
+                yield row.order_key, body
 
 
 def _select(order_key: int, digest: str) -> sa.Select[bytes]:

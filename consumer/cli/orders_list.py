@@ -1,8 +1,9 @@
 """`orderflow orders list`: which orders there are, and which of them need a person first."""
 
+import re
 from collections.abc import Collection
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -10,8 +11,8 @@ from adapters.store import shops as shop_rows
 from consumer import config
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
-from consumer.cli.output import at_most, print_rows
-from consumer.operations.listing import Listed, Wanted, find_orders, summary
+from consumer.cli.output import at_most, print_json, print_rows
+from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
 from statemachine.reasons import Reason
 from statemachine.states import State
 
@@ -27,28 +28,87 @@ def orders_list(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only orders with this attention reason; may be given again."),
     ] = None,
+    text: Annotated[
+        str, typer.Option(help="Only orders with this text in an id, a reference, a SKU or a tracking number.")
+    ] = "",
+    older_than: Annotated[
+        str,
+        typer.Option(
+            metavar="SPAN", help="Only orders that wait for a person, or else are in their state, for longer."
+        ),
+    ] = "",
+    deadline_within: Annotated[
+        str, typer.Option(metavar="SPAN", help="Only orders whose deadline is over, or nearer than this.")
+    ] = "",
+    since: Annotated[str, typer.Option(metavar="SPAN|TIME", help="Only orders that changed after this.")] = "",
+    sort: Annotated[Sort | None, typer.Option(help="What comes first: see below.")] = None,
+    count: Annotated[bool, typer.Option("--count", help="Print only how many orders there are.")] = False,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
     """List orders, the latest change first; those that need a person by their deadline, the nearest first.
 
-    `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller.
+    `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller. A SPAN is a
+    number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `deadline`, the
+    nearest comes first; by `since` or `entered`, the longest; by `updated`, the last change.
 
     \b
     Examples:
       orderflow orders list --attention
       orderflow orders list --reason needs_decision --reason acceptance_due
+      orderflow orders list --attention --deadline-within 12h --count
+      orderflow orders list --text 0998877
+      orderflow orders list --state imported --older-than 3d --sort entered
       orderflow orders list --shop alpha --state shipping --state imported --json
     """
     _require_known("--state", "state", state, list(State))
     _require_known("--reason", "attention reason", reason, list(Reason))
-    wanted = Wanted(shop, state or (), attention, reason or ())
     with opened(context, file) as session:
         _require_shop(session, shop)
-        rows = find_orders(session.store, wanted, config.policies(session.settings), limit + 1)
         now = session.clock.now()
+        wanted = Wanted(
+            shop,
+            state or (),
+            attention,
+            reason or (),
+            text=text,
+            older_than=_span_of("--older-than", older_than),
+            deadline_within=_span_of("--deadline-within", deadline_within),
+            changed_after=_instant_of("--since", since, now),
+            sort=sort,
+        )
+        policies = config.policies(session.settings)
+        rows = find_orders(session.store, wanted, policies, now, None if count else limit + 1)
+    if count:
+        print_json({"count": len(rows)}) if as_json else typer.echo(len(rows))
+        return
     shown = [summary(row) if as_json else _in_words(row, now) for row in rows]
     print_rows(at_most(limit, shown), as_json)
+
+
+_UNITS: Final = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def _span_of(option: str, text: str) -> timedelta | None:
+    """A span such as 90min, 2h or 3d. None if the option is not given."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d{1,5}) ?(min|h|d)", text)
+    if found is None:
+        raise typer.BadParameter(f"{text} is no span of time; say 90min, 2h or 3d", param_hint=option)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _instant_of(option: str, text: str, now: datetime) -> datetime | None:
+    """An instant in UTC, or the time that is a span ago. None if the option is not given."""
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        span = _span_of(option, text)
+        return None if span is None else now - span
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _require_known(option: str, what: str, given: Collection[str] | None, known: Collection[str]) -> None:

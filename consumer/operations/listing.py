@@ -3,18 +3,31 @@
 The list of those that need a person begins with the order whose deadline is nearest.
 """
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
+from adapters.store.snapshots import newest_with
 from adapters.store.transaction import Store
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
+from statemachine.facts import Tracking
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Sort(StrEnum):
+    """In which order the list comes."""
+
+    DEADLINE = "deadline"  # the nearest first
+    SINCE = "since"  # who needs a person for the longest time first
+    ENTERED = "entered"  # the longest in its state first
+    UPDATED = "updated"  # the last changed first
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,15 @@ class Wanted:
     states: Collection[str] = ()
     attention: bool = False  # only orders that need a person
     reasons: Collection[str] = ()  # only orders that have one of these reasons
+    text: str = ""  # in an id, a reference, a SKU or a tracking
+    older_than: timedelta | None = None  # for so long it needs a person or, if that is not asked for, is in its state
+    deadline_within: timedelta | None = None  # the deadline is over, or is nearer than this
+    changed_after: datetime | None = None
+    sort: Sort | None = None  # None: by the deadline if it is about a person, else by the last change
+
+    @property
+    def for_a_person(self) -> bool:
+        return self.attention or bool(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +57,91 @@ class Listed:
     since: datetime | None  # from when on it needs a person: by the oldest of the reasons that are asked for
     deadline: datetime | None  # until when Mirakl waits for the seller; None: no deadline runs
 
-    @property
-    def urgency(self) -> tuple[datetime, datetime]:
-        return self.deadline or _LAST, self.since or _LAST
 
-
-def find_orders(store: Store, wanted: Wanted, policies: Mapping[str, Policy], limit: int) -> list[Listed]:
-    """At most `limit` orders: for a person the most urgent first, else the last changed first."""
-    needs_person = wanted.attention or bool(wanted.reasons)
-    rows = order_rows.latest(
-        store,
-        shop=wanted.shop,
-        states=sorted(wanted.states),
-        attention=needs_person,
-        limit=None if needs_person else limit,
-    )
-    if wanted.reasons:
-        rows = [row for row in rows if any(one.reason in wanted.reasons for one in row.attention)]
+def find_orders(
+    store: Store, wanted: Wanted, policies: Mapping[str, Policy], now: datetime, limit: int | None = None
+) -> list[Listed]:
+    """At most `limit` orders, sorted as `wanted` says."""
+    sort = wanted.sort or (Sort.DEADLINE if wanted.for_a_person else Sort.UPDATED)
+    is_filtered = wanted.reasons or wanted.text or wanted.deadline_within or (wanted.older_than and wanted.for_a_person)
+    at_once = sort is Sort.UPDATED and not is_filtered  # the store can limit
+    rows = _rows(store, wanted, now, limit if at_once else None)
     found = [listed(row, policies.get(row.shop, Policy()), wanted.reasons) for row in rows]
-    if needs_person:
-        found.sort(key=lambda one: one.urgency)
+    found = [one for one in found if _is_wanted(one, wanted, now)]
+    found.sort(key=_KEYS[sort])  # a stable sort: rows come with the last changed first
     return found[:limit]
+
+
+_KEYS: Final[Mapping[Sort, Callable[[Listed], tuple[datetime, ...]]]] = {
+    Sort.DEADLINE: lambda one: (one.deadline or _LAST, one.since or _LAST),
+    Sort.SINCE: lambda one: (one.since or _LAST,),
+    Sort.ENTERED: lambda one: (one.row.entered_at,),
+    Sort.UPDATED: lambda _: (),
+}
+
+
+def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> list[OrderRow]:
+    """The orders that the store finds: by the text in their facts, or in the references of the order as received."""
+    in_state = None if wanted.older_than is None or wanted.for_a_person else now - wanted.older_than
+
+    def rows(text: str, limit: int | None) -> list[OrderRow]:
+        return order_rows.latest(
+            store,
+            shop=wanted.shop,
+            states=sorted(wanted.states),
+            attention=wanted.for_a_person,
+            text=text,
+            changed_after=wanted.changed_after,
+            entered_before=in_state,
+            limit=limit,
+        )
+
+    if not wanted.text:
+        return rows("", limit)
+    found = [row for row in rows(wanted.text, None) if _holds(_names_of(row), wanted.text)]
+    known = {row.key for row in found}
+    referred = {key for key, body in newest_with(store, wanted.text) if _holds(_references_in(body), wanted.text)}
+    if referred - known:
+        found += [row for row in rows("", None) if row.key in referred - known]
+    return found
+
+
+def _is_wanted(one: Listed, wanted: Wanted, now: datetime) -> bool:
+    if wanted.reasons and not any(each.reason in wanted.reasons for each in one.row.attention):
+        return False
+    if wanted.older_than and wanted.for_a_person and (one.since is None or one.since > now - wanted.older_than):
+        return False
+    within = wanted.deadline_within
+    return within is None or (one.deadline is not None and one.deadline <= now + within)
+
+
+def _holds(names: Iterable[str], text: str) -> bool:
+    return any(text.casefold() in name.casefold() for name in names)
+
+
+def _names_of(row: OrderRow) -> Iterator[str]:
+    """The names by which people and remotes call the order, its lines, its orders in the OMS and its parcels."""
+    facts = row.facts
+    yield row.order_id
+    for line in facts.newest.lines if facts.newest else ():
+        yield from (line.id, line.sku)
+    for part in facts.parts:
+        yield from (str(part.oms_id), part.ref)
+    shown = facts.newest.tracking if facts.newest else Tracking()
+    for tracking in (shown, *facts.sent, *(one.tracking for one in facts.dispatches)):
+        yield tracking.number
+
+
+def _references_in(body: bytes) -> Iterator[str]:
+    """The references of the customer, the seller and the marketplace in an order of OR11."""
+    try:
+        order = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(order, dict):
+        references = order.get("references")
+        named = [order.get("commercial_id"), *(references.values() if isinstance(references, dict) else ())]
+        yield from (one for one in named if isinstance(one, str))
 
 
 def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> Listed:

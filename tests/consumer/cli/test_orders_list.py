@@ -4,9 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from statemachine.events import Trigger
+from statemachine.facts import Facts, Part
 from tests.consumer.cli.runner import error_of, json_of, output_of
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import START, read, snapshot_event
+from tests.statemachine.lives import START, event, read, sent, snapshot_event
 
 
 def add(desk: Desk, order_id: str, state: str, **more: Any) -> None:
@@ -56,6 +60,50 @@ def test_orders_are_listed_by_reason(desk: Desk) -> None:
     error = " ".join(error_of("orders", "list", "--reason", "lost").split())
     assert "lost is no attention reason" in error
     assert "needs_decision" in error
+
+
+def test_orders_are_found_by_what_people_call_them(desk: Desk) -> None:
+    three_orders(desk)
+    body = b'{"commercial_id": "C-77", "references": {"order_reference_for_customer": "PO-Alpha"}, "customer": "Ann"}'
+    snapshot = read("SHIPPING", updated=43_200, began=43_200)
+    change = replace(snapshot_event(snapshot), order_id="O-5", event_id="O-5", raw=body, digest=snapshot.digest)
+    parcels = [sent("TRACK-9"), event(Trigger.OMS_EVENT, "part", Facts(parts=(Part(4711, "REF-8"),)))]
+    desk.orders.apply([change, *(replace(one, order_id="O-5", event_id=f"O-5{one.event_id}") for one in parcels)])
+    for text in ("o-5", "track-9", "4711", "ref-8", "C-77", "po-alpha"):
+        assert listed("--text", text) == ["O-5"], text
+    assert sorted(listed("--text", "mug")) == ["O-1", "O-2", "O-3", "O-4", "O-5"], "a SKU"
+    for text in ("Ann", "snapshot", "%", '"'):
+        assert listed("--text", text) == [], "personal data, names of fields and signs find nothing"
+    assert listed("--text", "mug", "--reason", "needs_decision", "--shop", "alpha") == ["O-2", "O-1"]
+
+
+def test_orders_are_listed_by_how_long_they_wait_and_by_their_deadline(desk: Desk) -> None:
+    desk.clock.advance(-5 * 3600)
+    add(desk, "O-1", "WAITING_ACCEPTANCE", accept_by=START + timedelta(hours=40))
+    desk.clock.advance(4 * 3600)
+    add(desk, "O-2", "WAITING_ACCEPTANCE", accept_by=START + timedelta(hours=16))
+    add(desk, "O-4", "SHIPPED")
+    desk.clock.advance(3600)
+    assert listed("--attention", "--older-than", "2h") == ["O-1"]
+    assert sorted(listed("--older-than", "30min")) == ["O-1", "O-2", "O-4"]
+    assert listed("--older-than", "1d") == []
+    assert listed("--deadline-within", "6h") == ["O-2"]
+    assert listed("--attention", "--sort", "since") == ["O-1", "O-2"]
+    assert listed("--sort", "deadline") == ["O-2", "O-1", "O-4"]
+    assert sorted(listed("--since", "2h")) == ["O-2", "O-4"]
+    assert sorted(listed("--since", "2026-03-01T08:00")) == ["O-2", "O-4"]
+    assert listed("--since", "2026-03-02") == []
+
+
+def test_orders_are_counted(desk: Desk) -> None:
+    three_orders(desk)
+    assert output_of("orders", "list", "--attention", "--count", "--limit", "1") == "3\n"
+    assert json_of("orders", "list", "--count") == {"count": 4}
+
+
+@pytest.mark.parametrize(("option", "value"), [("--older-than", "2 weeks"), ("--since", "yesterday")])
+def test_a_span_that_is_none_is_an_error(desk: Desk, option: str, value: str) -> None:
+    assert f"{value} is no span of time" in " ".join(error_of("orders", "list", option, value).split())
 
 
 def test_an_unknown_shop_is_an_error(desk: Desk) -> None:
