@@ -172,11 +172,12 @@ def open_store(
 
 
 def _prepare_schema(store: Store) -> None:
-    """Migrate SQLite. Raise ConfigError if PostgreSQL is not migrated, which `orderflow migrate` does once."""
+    """Migrate SQLite; PostgreSQL is migrated once by `orderflow migrate`. Raise ConfigError if the schema is
+    missing, older than this version's, or one of a later version that forbids this one to run."""
     if store.is_sqlite:
         store.migrate()
-    elif not store.schema_is_current():
-        raise ConfigError("the store's schema is missing or not this version's: run `orderflow migrate` first")
+    if not store.schema_fits():
+        raise ConfigError("the store's schema is missing or older than this version's: run `orderflow migrate` first")
 
 
 def bind_shops(settings: Settings, store: Store, clock: Clock) -> None:

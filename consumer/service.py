@@ -289,9 +289,10 @@ class Service:
         if self.parts.consumer is not None and not self.parts.consumer.has_assignment():
             return "no partitions were assigned to this consumer yet"
         try:
-            return "" if self.base.store.schema_is_current() else "the store's schema is not this version's"
+            self.base.store.ping()
         except OrderflowError:
             return "the store does not answer"
+        return ""
 
     def _own_causes(self) -> frozenset[Cause]:
         """The causes that lie in this process. A SQLite file is its own too, with the disk that holds the file."""

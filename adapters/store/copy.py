@@ -1,6 +1,7 @@
-"""Copies a SQLite store to PostgreSQL (`orderflow migrate --from`), in one transaction: all its tables but four.
+"""Copies a SQLite store to PostgreSQL (`orderflow migrate --from`), in one transaction: all its tables but five.
 
-The embedded log and its progress are not copied, because Kafka has topics of its own. Leases and budgets are not
+The embedded log and its progress are not copied, because Kafka has topics of its own. `schema_versions` is that of the
+target's own migrations. Leases and budgets are not
 copied, because they describe the present moment only. So before a copy every record of the embedded log has to be
 applied, and no call may be under way.
 """
@@ -12,11 +13,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from adapters.errors import ConfigError, OrderflowError
-from adapters.store import engine
+from adapters.store import engine, migrating
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 
-NOT_COPIED: Final = frozenset({"log_records", "progress", "leases", "budgets"})
+NOT_COPIED: Final = frozenset({"log_records", "progress", "leases", "budgets", "schema_versions"})
 #: Parents before children, for the foreign keys. A table that a later version adds is copied too.
 COPIED: Final = tuple(table for table in s.metadata.sorted_tables if table.name not in NOT_COPIED)
 #: Rows of one INSERT.
@@ -27,7 +28,7 @@ _OPTION: Final = "--from"
 
 
 class CopyRefused(OrderflowError):
-    """The source or the target is not in the state that a copy needs. Neither of them was changed."""
+    """The source or the target is not in the state that a copy needs. No row of them was changed."""
 
 
 def copy_to_postgresql(
@@ -47,8 +48,8 @@ def copy_to_postgresql(
     try:
         with source.writing() as old:
             _check_source(old, group)
+            target.migrate()
             with target.writing() as new:
-                engine.upgrade(new)
                 _check_target(new)
                 return {table.name: _copy(old, new, table, on_rows) for table in COPIED}
     except sa.exc.DatabaseError as error:  # its text may quote rows
@@ -73,7 +74,7 @@ def _check_url(source_url: str) -> None:
 
 def _check_source(old: sa.Connection, group: str) -> None:
     """Raise CopyRefused if the copy would lose a record or the result of a call."""
-    if not engine.is_current(old):
+    if migrating.revision_of(old) != migrating.NEEDED:
         raise CopyRefused(
             f"{_OPTION}: its schema is missing or not this version's. Run this version on it once "
             "(`orderflow run`, with its old configuration), then move"
@@ -119,6 +120,8 @@ def _check_target(new: sa.Connection) -> None:
     names = ", ".join(preparer.format_table(table) for table in s.metadata.sorted_tables)
     new.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
     for table in s.metadata.sorted_tables:
+        if table is s.schema_versions:
+            continue
         if new.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first() is not None:
             raise CopyRefused(
                 f"store.url: the PostgreSQL database is not empty ({table.name} has rows). Move into a new "

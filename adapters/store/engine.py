@@ -1,4 +1,4 @@
-"""How each engine is opened, after which of its errors a retry can succeed, and how the schema is migrated.
+"""How each engine is opened, and after which of its errors a retry can succeed.
 
 SQLite serves one process. PostgreSQL serves any number of processes. It runs at READ COMMITTED: every statement sees
 what is committed when it begins. So rows are read under their lock, and updates name the state that they expect.
@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import sqlalchemy as sa
-from alembic import command as alembic
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from psycopg.types.array import ListBinaryDumper
 
 from adapters.errors import Cause, ConfigError, StoreUnavailable
@@ -29,8 +25,6 @@ IDLE_SECONDS: Final = 60
 #: A connection is closed if the server has not answered for this time.
 SILENT_SECONDS: Final = 20
 CONNECT_SECONDS: Final = 5
-#: The number of the advisory lock that lets one process migrate at a time. No other program may use this number.
-MIGRATION_LOCK: Final = 7_261_004_115
 POSTGRESQL: Final = "postgresql+psycopg"
 
 
@@ -191,30 +185,3 @@ def translated(*, reads: bool = False) -> Iterator[None]:
             raise
         name = type(error.__cause__ or error).__name__  # not its text, which may quote data
         raise StoreUnavailable(name, cause or Cause.OTHER) from error
-
-
-# -- The schema --------------------------------------------------------------------------------------------------
-
-
-def _alembic() -> AlembicConfig:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def upgrade(connection: sa.Connection, revision: str = "head") -> None:
-    """Upgrade the schema to this version's, or to an earlier revision, in the transaction of the connection.
-
-    If several processes start at once, one migrates and the others wait.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
-    config = _alembic()
-    config.attributes["connection"] = connection
-    alembic.upgrade(config, revision)
-
-
-def is_current(connection: sa.Connection) -> bool:
-    """Whether the schema is what this version needs."""
-    head = ScriptDirectory.from_config(_alembic()).get_current_head()
-    return MigrationContext.configure(connection).get_current_revision() == head

@@ -375,6 +375,14 @@ outbox = sa.Table(
     sa.Column("created_at", Instant, nullable=False),
 )
 
+#: One row for each revision from 0008 on: the oldest code that may run on it (migrating.py).
+schema_versions = sa.Table(
+    "schema_versions",
+    metadata,
+    sa.Column("revision", sa.Text, primary_key=True),
+    sa.Column("oldest", sa.Text, nullable=False),
+)
+
 #: The value of `progress.cluster` for the embedded log.
 CLUSTER: Final = "embedded"
 #: The embedded log. The write transaction assigns the offsets, so there are no gaps and no offset is assigned twice.

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from adapters.errors import StoreUnavailable
-from adapters.store import engine
+from adapters.store import engine, migrating
 from adapters.store import schema as s
 
 #: The name of the lease that nobody holds, which `takes_a_small_write` writes.
@@ -107,15 +107,29 @@ class Store:
             return False
         return True
 
-    def migrate(self) -> None:
-        """Upgrade the schema to the one that this version needs."""
-        with self.writing() as connection:
-            engine.upgrade(connection)
+    def migrate(self, revision: str = migrating.NEEDED) -> None:
+        """Upgrade the schema to the one that this version needs, or to an earlier revision. A later one stays.
 
-    def schema_is_current(self) -> bool:
-        """Whether the schema is the one that this version needs."""
+        Raises StoreUnavailable.
+        """
+        if not self.is_sqlite:
+            migrating.upgrade_postgresql(self.engine, revision)
+            return
+        with self.writing() as connection:
+            migrating.upgrade(connection, revision)
+
+    def schema_fits(self) -> bool:
+        """Whether the schema has what this version needs; that of a later version has it too.
+
+        Raises ConfigError if a later version forbids this one to run, and StoreUnavailable.
+        """
         with self.reading() as connection:
-            return engine.is_current(connection)
+            return migrating.schema_fits(connection)
+
+    def ping(self) -> None:
+        """Ask the database for an answer. Raises StoreUnavailable."""
+        with self.reading() as connection:
+            connection.execute(sa.select(1))
 
     def close(self) -> None:
         """Close every connection."""

@@ -69,7 +69,7 @@ class Session:
 def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     """Open the store that the configuration names. Nothing is created or migrated, since most commands only read.
 
-    Raises ConfigError if there is no store yet, or if its schema is that of another version.
+    Raises ConfigError if there is no store yet, or if this version must not run on its schema.
     """
     from consumer import bootstrap  # noqa: PLC0415 - it imports the whole service, and `--help` need not wait for that
 
@@ -78,8 +78,8 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
         raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
     store = bootstrap.open_store(settings)
     try:
-        if not store.schema_is_current():
-            raise ConfigError(f"the store's schema is missing or not this version's; {cure(file)}")
+        if not store.schema_fits():
+            raise ConfigError(f"the store's schema is missing or older than this version's; {cure(file)}")
         yield Session(
             settings=settings,
             store=store,

@@ -82,7 +82,7 @@ def migrate(
     """Bring the store's schema up to date, or move a store from SQLite to PostgreSQL.
 
     On SQLite `run` does this too. On PostgreSQL migrate once, before the processes of a new version start. Processes of
-    the version before finish their work, but are not ready any more, and do not start again.
+    the version before go on, and may be started again, unless CHANGELOG.md says that they must be stopped.
 
     With --from, the configuration names the PostgreSQL to move to. The SQLite store is only read, and no process may
     run on it.
@@ -109,22 +109,22 @@ def migrate(
                 "Now run `orderflow orders verify --all`, and move the SQLite file, so that no process starts on it."
             )
             return
-        is_done = partial(_is_current, settings, store) if check else partial(_migrated, store)
+        is_done = partial(_is_migrated, settings, store) if check else partial(_migrated, store)
         if not in_time(wait_seconds, is_done, Environment.of(context).clock):
-            fail(f"the store's schema is missing or not this version's; {cure(file)}", BAD_ANSWER)
+            fail(f"the store's schema is missing or older than this version's; {cure(file)}", BAD_ANSWER)
     finally:
         store.close()
-    typer.echo("The store's schema is this version's.")
+    typer.echo("The store's schema fits this version.")
 
 
 def _migrated(store: Store) -> bool:
     store.migrate()
-    return True
+    return store.schema_fits()
 
 
-def _is_current(settings: Settings, store: Store) -> bool:
-    """Whether the schema is there and up to date. Looks for SQLite's file first: to connect would create it."""
-    return missing_file(settings) is None and store.schema_is_current()
+def _is_migrated(settings: Settings, store: Store) -> bool:
+    """Whether this version may start. Looks for SQLite's file first: to connect would create it."""
+    return missing_file(settings) is None and store.schema_fits()
 
 
 def _moved(store: Store, source: str, group_id: str) -> dict[str, int]:

@@ -60,7 +60,10 @@ def main(url: str, step: str) -> None:
     store = Store(url)
     if step == "migrate":
         store.migrate()
-    elif step == "read":
+    if step in ("migrate", "start"):
+        json.dump({"may_run": store.schema_fits()}, sys.stdout)
+        return
+    if step == "read":
         apply(store, snapshot_event(read("SHIPPING")))
     elif step == "read again":
         apply(store, snapshot_event(read("SHIPPED", updated=120, began=120)))
@@ -68,8 +71,7 @@ def main(url: str, step: str) -> None:
         apply(store, gift_wrapped())
     elif step in ("hold", "release"):
         apply(store, decided(DecisionKind(step)))
-    json.dump({} if step == "migrate" else show(store), sys.stdout)
-    store.close()
+    json.dump(show(store), sys.stdout)
 
 
 if __name__ == "__main__":

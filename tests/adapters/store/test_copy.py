@@ -153,8 +153,7 @@ def test_a_target_with_orders_is_refused(rig: Rig, target: Store, copy: Copy) ->
 
 
 def test_a_target_on_which_a_process_ran_is_refused(rig: Rig, target: Store, copy: Copy) -> None:
-    with target.writing() as connection:
-        engine.upgrade(connection)
+    target.migrate()
     with target.transaction() as tx:
         assert lease_rows.take(tx, "relay", "somebody", rig.clock.now(), rig.clock.now()) is not None
     with pytest.raises(CopyRefused, match=r"not empty \(leases has rows\)"):
@@ -210,7 +209,7 @@ def test_a_row_that_postgresql_refuses_leaves_the_target_empty(rig: Rig, target:
     with pytest.raises(CopyRefused, match=r"cannot be read or written as it is \(DataError\)") as caught:
         copy()
     assert "Erika" not in str(caught.value)
-    assert has_no_tables(target)
+    assert all(rows(target, table) == [] for table in COPIED)
 
 
 # -- The copy ------------------------------------------------------------------------------------------------------
@@ -219,7 +218,7 @@ def test_a_row_that_postgresql_refuses_leaves_the_target_empty(rig: Rig, target:
 def test_every_row_is_copied_as_it_is(rig: Rig, target: Store) -> None:
     reported: list[tuple[str, int, int]] = []
     copied = copy_to_postgresql(f"sqlite:///{rig.path}", target, GROUP, lambda *one: reported.append(one))
-    assert target.schema_is_current()
+    assert target.schema_fits()
     assert set(copied) == {table.name for table in s.metadata.sorted_tables} - NOT_COPIED
     for table in COPIED:
         assert rows(target, table) == rows(rig.store, table), table.name
@@ -227,7 +226,7 @@ def test_every_row_is_copied_as_it_is(rig: Rig, target: Store) -> None:
         assert (table.name, copied[table.name], copied[table.name]) in reported
     assert all(copied[name] for name in ("orders", "snapshots", "journal", "commands", "shops", "audit", "cursors"))
     assert copied["dead_letters"] == 1
-    for name in NOT_COPIED:
+    for name in NOT_COPIED - {"schema_versions"}:  # the target's own migrations wrote it
         assert rows(target, s.metadata.tables[name]) == []
     for order in order_rows.latest(target):
         assert differences(order, journal_rows.of_order(target, order.key)) == []

@@ -1,18 +1,23 @@
 """Migrations: how each one changes rows that an earlier version wrote."""
 
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.script import ScriptDirectory
 
+from adapters.errors import ConfigError
 from adapters.ports import Partition
-from adapters.store import engine
 from adapters.store import leases as lease_rows
+from adapters.store import migrating
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
+from tests.support import Meanwhile
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TOPIC = "mirakl.order-snapshots"
@@ -36,8 +41,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
 def at_revision(url: str, revision: str) -> Store:
     """A store with the schema of this revision."""
     store = Store(url)
-    with store.writing() as connection:
-        engine.upgrade(connection, revision)
+    store.migrate(revision)
     return store
 
 
@@ -94,6 +98,93 @@ def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
     with of_0002.transaction() as tx:
         progress_rows.reset(tx, "c", "g", Partition(TOPIC, 0), Progress(5, "topic-1"))
     assert progress_of(of_0002) == {0: Progress(5, "topic-1")}
+
+
+# -- Which code may run ------------------------------------------------------------------------------------------
+
+
+def revisions() -> dict[str, Any]:
+    """The modules of all revisions, by number."""
+    scripts = ScriptDirectory(str(Path(migrating.__file__).parent / "migrations"))
+    return {script.revision: script.module for script in scripts.walk_revisions()}
+
+
+def test_each_revision_names_the_oldest_code_that_may_run_on_it() -> None:
+    named = {number: module.oldest for number, module in sorted(revisions().items()) if number >= "0008"}
+    assert list(named.values()) == sorted(named.values()), "no later revision lets older code in again"
+    assert all(oldest <= number for number, oldest in named.items())
+
+
+def test_the_code_needs_the_newest_revision() -> None:
+    assert max(revisions()) == migrating.NEEDED
+
+
+def test_a_store_without_a_schema_or_of_an_earlier_version_does_not_fit(url: str) -> None:
+    store = Store(url)
+    assert not store.schema_fits()
+    store.migrate("0006")
+    assert not store.schema_fits()
+    store.migrate()
+    assert store.schema_fits()
+    store.close()
+
+
+def of_a_later_version(store: Store, oldest: str) -> None:
+    store.migrate()
+    with store.writing() as connection:
+        connection.execute(sa.insert(s.schema_versions).values(revision="9998", oldest=oldest))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9998'"))
+
+
+def test_a_store_of_a_later_version_fits_and_is_not_migrated(url: str) -> None:
+    store = Store(url)
+    of_a_later_version(store, oldest=migrating.NEEDED)
+    assert store.schema_fits()
+    store.migrate()
+    with store.reading() as connection:
+        assert migrating.revision_of(connection) == "9998"
+    store.close()
+
+
+def test_a_store_of_a_later_version_may_forbid_this_code(url: str) -> None:
+    store = Store(url)
+    of_a_later_version(store, oldest="9998")
+    with pytest.raises(ConfigError, match="Versions before its schema 9998 must not run on it"):
+        store.schema_fits()
+    store.close()
+
+
+# -- On PostgreSQL, while others use the tables ------------------------------------------------------------------
+
+
+def test_a_revision_that_finds_a_table_locked_is_tried_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0007 adds a column to `orders`, which another transaction reads. Nobody waits behind the migration for long."""
+    monkeypatch.setattr(migrating, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(migrating, "PAUSE_SECONDS", 0.1)
+    store = at_revision(postgres_url, "0006")
+    with store.reading() as reader:
+        reader.execute(sa.text("SELECT id FROM orders")).all()
+        meanwhile = Meanwhile(store.migrate)
+        time.sleep(0.5)
+        with store.writing() as connection:  # another process
+            connection.execute(sa.text("DELETE FROM orders"))
+        assert not store.schema_fits()
+    assert meanwhile.result() is None
+    assert store.schema_fits()
+    store.close()
+
+
+def test_the_connections_of_a_migration_do_not_go_back_to_the_pool(postgres_url: str) -> None:
+    """They have no limit of the time that a statement takes."""
+    store = at_revision(postgres_url, "0006")
+    store.migrate()
+    with store.reading() as connection:
+        assert connection.execute(sa.text("SHOW statement_timeout")).scalar() == "1min"
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert connection.execute(sa.text(waiting)).scalar() == 0
+    store.close()
 
 
 # -- 0004: names of leases ---------------------------------------------------------------------------------------
