@@ -288,6 +288,7 @@ LONGEST: Final[Mapping[str, int]] = {
     "dead_letters.reason": 40,
     "budgets.account": 40,
     "budgets.span": 10,
+    "schema_versions.revision": 10,
     # Settings, and names that our processes make of them
     "shops.endpoint": 2_000,
     "leases.name": 300,
