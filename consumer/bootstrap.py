@@ -26,6 +26,7 @@ from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import decode_snapshot
 from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock, LogWriter, Marketplace
+from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
@@ -36,7 +37,7 @@ from consumer.account_check import AccountCheck
 from consumer.apply import OrderWriter
 from consumer.clients import account_client, mirakl_client, oms_client
 from consumer.config import KafkaOption, Settings
-from consumer.dead_letter_limit import DeadLetterLimit
+from consumer.dead_letter_limit import WINDOW_SECONDS, DeadLetterLimit
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.housekeeping import Housekeeping
 from consumer.leases import RELAY, Leases, poll_lease
@@ -280,7 +281,18 @@ def new_consumer(base: Base) -> Consumer:
     reader = base.log.reader(group_of(base.settings), list(decoders))
     tell = {topics.oms_events: partial(unread_event, ids)}
     limit = DeadLetterLimit(base.clock, config.key_owners(base.settings))
-    return Consumer(reader, base.store, base.orders, decoders, base.clock, hooks=base.hooks, limit=limit, tell=tell)
+    limit.remember(dead_letter_rows.received_since(base.store, base.clock.now() - timedelta(seconds=WINDOW_SECONDS)))
+    return Consumer(
+        reader,
+        base.store,
+        base.orders,
+        decoders,
+        base.clock,
+        hooks=base.hooks,
+        limit=limit,
+        tell=tell,
+        reads=[topics.snapshots],
+    )
 
 
 def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float] = random.random) -> Worker:

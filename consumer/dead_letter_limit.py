@@ -1,4 +1,4 @@
-"""Limits how many distinct keys of each shop in a topic may be dead-lettered in a time window (docs/rules.md 33).
+"""Limits how many distinct records of each shop in a topic may be dead-lettered in a time window (docs/rules.md 33).
 
 A broken release, of ours or of a publisher, makes every record unusable. Without the limit the whole topic would go
 into the dead letters. If one shop is beyond its limit, its unusable records are set aside, and the topic goes on for
@@ -8,6 +8,7 @@ the other shops. The topic is paused if every shop is beyond its limit, or if th
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from adapters.errors import UnreadableReason
@@ -16,7 +17,7 @@ from adapters.store.dead_letters import SET_ASIDE, DeadLetter
 
 
 class TooManyDeadLetters(Exception):
-    """More distinct keys of `topic` would be dead-lettered than the limit allows."""
+    """More distinct records of `topic` would be dead-lettered than the limit allows."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(topic)
@@ -27,12 +28,17 @@ class TooManyDeadLetters(Exception):
 #: release. Records that are set aside are beyond the limit already.
 NOT_COUNTED: Final = frozenset({UnreadableReason.UNKNOWN_SHOP, UnreadableReason.UNKNOWN_COMPANY, SET_ASIDE})
 
+WINDOW_SECONDS: Final = 600.0
+
 #: Stands for the shop of records whose key names no known shop.
 _NOBODY: Final = ""
 
 
 class DeadLetterLimit:
-    """Counts the distinct keys that were dead-lettered within the window, of each topic and shop.
+    """Counts the distinct records that were dead-lettered within the window, of each topic and shop.
+
+    Records are distinct by their digest: the same bytes count once, and so do reads of the same order. Keys would say
+    nothing: a publisher may give no key, or the same key to all records.
 
     The shop of a record is the part of its key before the colon: the shop's name, or its company in the OMS. If
     `owners` does not have this part for the topic, the record names no shop.
@@ -44,15 +50,15 @@ class DeadLetterLimit:
         owners: Mapping[str, AbstractSet[str]] | None = None,
         *,
         most: int = 50,
-        window_seconds: float = 600,
+        window_seconds: float = WINDOW_SECONDS,
     ) -> None:
-        """`owners`: the shops of each topic. `most`: how many distinct keys of one shop in one topic may be
+        """`owners`: the shops of each topic. `most`: how many distinct records of one shop in one topic may be
         dead-lettered within the window."""
         self._clock = clock
         self._owners = owners or {}
         self._most = most
         self._window_seconds = window_seconds
-        self._counted_at: dict[tuple[str, str], dict[bytes | None, float]] = {}  # by topic and shop, then by key
+        self._counted_at: dict[tuple[str, str], dict[str, float]] = {}  # by topic and shop, then by digest
         self._paused: set[str] = set()
 
     def checked(self, dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
@@ -62,16 +68,16 @@ class DeadLetterLimit:
         beyond the limit name no shop.
         """
         checked = []
-        keys = {place: set(recent) for place, recent in self._recent().items()}
+        counted = {place: set(recent) for place, recent in self._recent().items()}
         for one in dead_letters:
             place = (one.source, self._owner_of(one))
-            of_owner = keys.setdefault(place, set())
-            if one.reason in NOT_COUNTED or one.key in of_owner or len(of_owner) < self._most:
+            of_owner = counted.setdefault(place, set())
+            if one.reason in NOT_COUNTED or one.digest in of_owner or len(of_owner) < self._most:
                 checked.append(one)
                 if one.reason not in NOT_COUNTED:
-                    of_owner.add(one.key)
+                    of_owner.add(one.digest)
                 continue
-            if self._is_broken(one.source, keys):
+            if self._is_broken(one.source, counted):
                 self._paused.add(one.source)
                 raise TooManyDeadLetters(one.source)
             checked.append(replace(one, reason=SET_ASIDE, detail=f"{one.reason}: {one.detail}"))
@@ -79,10 +85,17 @@ class DeadLetterLimit:
 
     def count(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Count these dead letters, which are stored now."""
-        for one in dead_letters:
+        now = self._clock.now()
+        self.remember([(one, now) for one in dead_letters])
+
+    def remember(self, dead_letters: Sequence[tuple[DeadLetter, datetime]]) -> None:
+        """Count these dead letters at the instants at which they came: a process that starts again begins with those
+        that the store holds."""
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        for one, came_at in dead_letters:
             if one.reason not in NOT_COUNTED:
                 counted = self._counted_at.setdefault((one.source, self._owner_of(one)), {})
-                counted[one.key] = self._clock.monotonic()
+                counted[one.digest] = monotonic - max(0.0, (now - came_at).total_seconds())
 
     def paused_topics(self) -> frozenset[str]:
         """Return the paused topics. A pause ends when the topic is no longer broken (`_is_broken`)."""
@@ -90,17 +103,17 @@ class DeadLetterLimit:
         self._paused = {topic for topic in self._paused if self._is_broken(topic, recent)}
         return frozenset(self._paused)
 
-    def _is_broken(self, topic: str, keys: Mapping[tuple[str, str], Collection[bytes | None]]) -> bool:
+    def _is_broken(self, topic: str, counted: Mapping[tuple[str, str], Collection[str]]) -> bool:
         """Whether every shop of the topic is at its limit, or the records that name no shop are."""
-        full = {owner for (of, owner), each in keys.items() if of == topic and len(each) >= self._most}
+        full = {owner for (of, owner), each in counted.items() if of == topic and len(each) >= self._most}
         owners = self._owners.get(topic, frozenset())
         return _NOBODY in full or (bool(owners) and full >= owners)
 
-    def _recent(self) -> dict[tuple[str, str], dict[bytes | None, float]]:
-        """Forget the keys that were counted before the window, and return the others."""
+    def _recent(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Forget the records that were counted before the window, and return the others."""
         since = self._clock.monotonic() - self._window_seconds
-        for place, keys in self._counted_at.items():
-            self._counted_at[place] = {key: at for key, at in keys.items() if at > since}
+        for place, counted in self._counted_at.items():
+            self._counted_at[place] = {digest: at for digest, at in counted.items() if at > since}
         return self._counted_at
 
     def _owner_of(self, one: DeadLetter) -> str:

@@ -5,16 +5,17 @@ The progress row in the store holds the next offset of a partition. It moves in 
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 import structlog
 
 from adapters.errors import BrokenOrders, Fenced, RecordUnreadable, StoreUnavailable, Unreadable, UnreadableReason
-from adapters.messages.text import digest_of
+from adapters.messages.cloudevents import from_record
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
-from adapters.store.dead_letters import NOT_APPLICABLE, QUARANTINED, SET_ASIDE, DeadLetter
+from adapters.store.dead_letters import NOT_APPLICABLE, QUARANTINED, SET_ASIDE, DeadLetter, identity
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -53,14 +54,16 @@ class Consumer:
         hooks: Hooks = NO_HOOKS,
         limit: DeadLetterLimit | None = None,
         tell: Mapping[str, Tell] | None = None,
+        reads: Collection[str] = (),
     ) -> None:
         """`decoders`: the decoder of each topic that is read. `tell`: by topic, the function that makes the event for
-        the order of an unreadable record."""
+        the order of an unreadable record. `reads`: the topics whose records carry reads of orders."""
         self._reader = reader
         self._store = store
         self._orders = orders
         self._decoders = decoders
         self._tell = tell or {}
+        self._reads = frozenset(reads)
         self._clock = clock
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
@@ -263,7 +266,7 @@ class Consumer:
         except StoreUnavailable as error:
             if len(records) > 1 or not self._patience.is_over:
                 raise
-            dead_letters = self._limit.checked([dead_letter(records[0], NOT_APPLICABLE, f"store: {error.cause}")])
+            dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, f"store: {error.cause}")])
             applied = self._orders.store((), self._advances(records), dead_letters)
         except Exception as error:
             found = self._orders.broken_of(error.orders) if isinstance(error, BrokenOrders) else {}
@@ -278,7 +281,7 @@ class Consumer:
                 return
             if isinstance(error, TooManyDeadLetters):
                 raise
-            dead_letters = self._limit.checked([dead_letter(records[0], NOT_APPLICABLE, _kind(error))])
+            dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, _kind(error))])
             applied = self._orders.store((), self._advances(records), dead_letters)
         self._passed(records, applied, dead_letters)
 
@@ -304,15 +307,18 @@ class Consumer:
             try:
                 event = self._decoders[record.partition.topic](record.value, record.headers)
             except Unreadable as error:
-                dead_letters.append(dead_letter(record, error.reason, error.detail))
+                dead_letters.append(self._dead_letter(record, error.reason, error.detail))
                 event = self._told(record, error.reason)
             if event is None:
                 continue
             if kind := broken.get((event.shop, event.order_id)):
-                dead_letters.append(dead_letter(record, QUARANTINED, kind))
+                dead_letters.append(self._dead_letter(record, QUARANTINED, kind))
             else:
                 events.append(event)
         return events, dead_letters
+
+    def _dead_letter(self, record: Record, reason: str, detail: str) -> DeadLetter:
+        return dead_letter(record, reason, detail, is_read=record.partition.topic in self._reads)
 
     def _told(self, record: Record, reason: UnreadableReason) -> Event | None:
         tell = self._tell.get(record.partition.topic)
@@ -330,9 +336,22 @@ def _kind(error: Exception) -> str:
     return ", ".join(sorted(set(error.orders.values()))) if isinstance(error, BrokenOrders) else type(error).__name__
 
 
-def dead_letter(record: Record, reason: str, detail: str) -> DeadLetter:
-    """Make the dead letter of a record that cannot be used. It keeps the record byte for byte."""
+def dead_letter(record: Record, reason: str, detail: str, *, is_read: bool = False) -> DeadLetter:
+    """Make the dead letter of a record that cannot be used. It keeps the record byte for byte.
+
+    `is_read`: the record's topic carries reads of orders.
+    """
     place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
     # The digest includes the headers, because in the binary mode of CloudEvents they contain the event's attributes.
-    digest = digest_of(repr((record.key, record.value, record.headers)).encode())
+    content = repr((record.key, record.value, record.headers)).encode()
+    digest = identity(content, _order_of(record) if is_read else None)
     return DeadLetter(record.partition.topic, place, reason, detail, digest, record.key, record.value, record.headers)
+
+
+def _order_of(record: Record) -> bytes | None:
+    """Return the record's key if the event in the record is about the order that the key names, else None."""
+    with suppress(Unreadable):
+        event = from_record(record.value, record.headers)
+        if event is not None and record.key is not None and record.key.endswith(f":{event.subject}".encode()):
+            return record.key
+    return None

@@ -41,7 +41,7 @@ class _Published:
 class PublishedMemory:
     """What was published in the last minutes, so that a run publishes nothing twice while the consumer is stopped.
 
-    An entry counts for PUBLISHED_FOR. After that, an order whose record the consumer dead-lettered is published again.
+    An entry counts for PUBLISHED_FOR.
     """
 
     def __init__(self) -> None:

@@ -6,8 +6,8 @@ such a change. The cursor moves last, when every record is durable.
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import IO, Final, TypeVar
@@ -15,18 +15,19 @@ from typing import IO, Final, TypeVar
 import structlog
 
 from adapters.errors import Rejected, RemoteError, TooLarge, Unreadable, UnreadableReason
-from adapters.messages.cloudevents import record_of
+from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.identity import same_read
-from adapters.messages.json_slices import slice_orders
+from adapters.messages.json_slices import member, slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
-from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, batches_of_ids
 from adapters.remotes.http import CallOutcome
 from adapters.store import cursors as cursor_rows
+from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store.cursors import Cursor
-from adapters.store.dead_letters import POLL, TOO_LARGE, DeadLetter, source_of
+from adapters.store.dead_letters import POLL, QUARANTINED, TOO_LARGE, DeadLetter, identity, source_of
 from adapters.store.leases import Lease
+from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
 from consumer.poll_memory import AskedInVain, PublishedMemory
@@ -59,6 +60,8 @@ MAX_WAITING: Final = 20_000
 MAX_PAGES: Final = 5_000
 #: A run that waits for a page goes on for this time after its begin. Then its first pages are too old.
 PAUSED_LONGEST: Final = timedelta(hours=1)
+#: An order that the consumer could not use is offered again after this time, unless it changes before.
+DEAD_FOR: Final = timedelta(days=1)
 #: Pages of a run are kept in memory up to this size, then in a file.
 SPOOL_BYTES: Final = 8 * 1024 * 1024
 
@@ -73,6 +76,14 @@ class _ReadOrder:
     record: NewRecord
     raw: bytes
     number: int  # its index in the page
+
+    def is_in(self, letter: DeadLetter) -> bool:
+        """Whether this dead letter holds the same order, as it was published before."""
+        try:
+            event = from_record(letter.value, letter.headers)
+            return event is not None and snapshot_of(event.data, self.read_at)[1].digest == self.digest
+        except Unreadable:
+            return False
 
     def proof(self, stored: order_rows.Seen | None) -> datetime | None:
         """Return the instant after which the order waits for a read, if this read began later, else None.
@@ -319,7 +330,8 @@ class Poller:
         orders, dead_letters = self._parse(page, read_at)
         result.seen.update(order.order_id for order in orders)
         stored = order_rows.seen(self._store, self._shop, [order.order_id for order in orders])
-        news = [order for order in orders if self._is_news(order, stored.get(order.order_id), result)]
+        dead = self._dead(orders, stored)
+        news = [order for order in orders if self._is_news(order, stored.get(order.order_id), dead, result)]
         published, too_large = self._write(news)
         for order in published:
             proof = order.proof(stored.get(order.order_id))
@@ -344,14 +356,39 @@ class Poller:
             orders.append(_ReadOrder(order_id, snapshot.digest, read_at, record, raw, number))
         return orders, dead_letters
 
-    def _is_news(self, order: _ReadOrder, stored: order_rows.Seen | None, result: PollResult) -> bool:
+    def _dead(self, orders: Sequence[_ReadOrder], stored: Mapping[str, order_rows.Seen]) -> set[str]:
+        """Return the orders of which the consumer could not use this same read. They are offered again after a day,
+        because a later version may understand them, and at once when their quarantine has ended."""
+        unknown = {
+            identity(order.raw, order.record.key): order
+            for order in orders
+            if (seen := stored.get(order.order_id)) is None or not same_read(order.raw, order.digest, seen.digest)
+        }
+        since = self._clock.now() - DEAD_FOR
+        letters = dead_letter_rows.of_digests(self._store, self._topic, unknown)
+        dead = set()
+        for digest, letter in letters.items():
+            order = unknown[digest]
+            seen = stored.get(order.order_id)
+            is_over = letter.last_at <= since or letter.state == DeadLetterState.REPLAYED
+            if letter.reason == QUARANTINED and seen is not None:
+                is_over = is_over or not seen.is_quarantined
+            if not is_over and order.is_in(letter):
+                dead.add(order.order_id)
+        return dead
+
+    def _is_news(
+        self, order: _ReadOrder, stored: order_rows.Seen | None, dead: Collection[str], result: PollResult
+    ) -> bool:
         """Whether the order has to be published (docs/rules.md 16, 17). Counts the order in `result`.
 
         It has to be published if it differs from the stored order, or if it is the proof that the order waits for. It
         is not published again if the same was published a short time ago.
         """
         proof = order.proof(stored)
-        differs = stored is None or not same_read(order.raw, order.digest, stored.digest)
+        differs = order.order_id not in dead and (
+            stored is None or not same_read(order.raw, order.digest, stored.digest)
+        )
         if not (differs or proof) or self._published.has(order.order_id, order.digest, order.read_at, proof=proof):
             result.same += 1
             return False
@@ -384,8 +421,11 @@ class Poller:
             self._published.add(one.digest, one.reason, self._clock.now())
 
     def _dead_letter_of(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
-        place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
-        return DeadLetter(source_of(POLL, self._shop), place, reason, detail, digest_of(raw), None, raw)
+        place, digest = f"OR11 of {read_at.isoformat()}, order {number + 1}", identity(raw)
+        with suppress(Unreadable):
+            order_id = member(raw, "order_id")
+            digest = identity(raw, order_id if order_id.strip(b'" ') not in (b"", b"null") else None)
+        return DeadLetter(source_of(POLL, self._shop), place, reason, detail, digest, None, raw)
 
 
 def _start_of_window(before: Cursor | None, began: datetime, wide: bool) -> datetime:

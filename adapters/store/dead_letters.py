@@ -1,12 +1,13 @@
 """Records, orders and callbacks that cannot be used, as received. They may hold personal data."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from adapters.messages.text import digest_of
 from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.headers_json import headers_from_json, headers_to_json
@@ -39,6 +40,15 @@ def split_source(source: str) -> tuple[str, str]:
     return came_by, shop
 
 
+def identity(content: bytes, order: bytes | None = None) -> str:
+    """Return the digest of a dead letter: of its content, or of the `order` that the content shows.
+
+    A read shows all of an order. So a later read of the same order supersedes an earlier one that cannot be used
+    either, and both are one dead letter. Of two reports on an order, neither supersedes the other.
+    """
+    return digest_of(b"order\0" + order if order else content)
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A record, an order or a callback that cannot be used, as received, and why."""
@@ -47,6 +57,7 @@ class DeadLetter:
     place: str  # "topic/partition/offset", or the read that showed the order
     reason: str
     detail: str
+    #: Tells apart what came from one source for one reason (`identity`).
     digest: str
     key: bytes | None
     value: bytes | None
@@ -60,12 +71,13 @@ class StoredDeadLetter(DeadLetter):
     id: int
     first_at: datetime
     last_at: datetime
-    times: int  # how often the same bytes came for the same reason
+    times: int  # how often it came for the same reason
     state: DeadLetterState
 
 
 def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
-    """Store these. If the same bytes came before for the same reason, their row counts one more, and is open again."""
+    """Store these. If one with the same digest came before for the same reason, its row counts one more, is open again,
+    and holds what came last."""
     values = [
         dict(
             source=each.source,
@@ -94,6 +106,9 @@ def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> N
                 state=DeadLetterState.OPEN,
                 last_at=insert.excluded.last_at,
                 place=insert.excluded.place,
+                detail=insert.excluded.detail,
+                value=insert.excluded.value,
+                headers=insert.excluded.headers,
             ),
         ),
         values,
@@ -124,6 +139,27 @@ def newest(store: Store, limit: int = 100) -> list[StoredDeadLetter]:
     statement = sa.select(s.dead_letters).order_by(c.last_at.desc(), c.id.desc()).limit(limit)
     with store.reading() as connection:
         return [_dead_letter_of(row) for row in connection.execute(statement)]
+
+
+def of_digests(store: Store, source: str, digests: Collection[str]) -> dict[str, StoredDeadLetter]:
+    """Return the dead letters of a source with these digests, open or not. For each digest: the one received last."""
+    if not digests:
+        return {}
+    c = s.dead_letters.c
+    statement = sa.select(s.dead_letters).where(c.source == source, c.digest.in_(digests)).order_by(c.last_at, c.id)
+    with store.reading() as connection:
+        return {row.digest: _dead_letter_of(row) for row in connection.execute(statement)}
+
+
+def received_since(store: Store, since: datetime) -> list[tuple[DeadLetter, datetime]]:
+    """Return the dead letters that came after this instant, without their content, and when each came last."""
+    c = s.dead_letters.c
+    statement = sa.select(c.source, c.place, c.reason, c.detail, c.digest, c.record_key, c.last_at)
+    with store.reading() as connection:
+        return [
+            (DeadLetter(row.source, row.place, row.reason, row.detail, row.digest, row.record_key, None), row.last_at)
+            for row in connection.execute(statement.where(c.last_at > since))
+        ]
 
 
 def set_aside(store: Store, owner: str) -> list[int]:

@@ -61,6 +61,7 @@ class Seen:
 
     digest: str
     read_after: datetime | None
+    is_quarantined: bool = False
 
 
 def _order_of(row: sa.Row[Any]) -> OrderRow:
@@ -245,9 +246,10 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
 def seen(store: Store, shop: str, order_ids: Sequence[str]) -> Mapping[str, Seen]:
     """Return what is stored of these orders, by order id. One statement reads a whole page of orders."""
     c = s.orders.c
-    statement = sa.select(c.order_id, c.content, c.read_after).where(c.shop == shop, c.order_id.in_(order_ids))
+    statement = sa.select(c.order_id, c.content, c.read_after, c.quarantine)
     with store.reading() as connection:
-        return {row.order_id: Seen(row.content, row.read_after) for row in connection.execute(statement)}
+        rows = connection.execute(statement.where(c.shop == shop, c.order_id.in_(order_ids)))
+        return {row.order_id: Seen(row.content, row.read_after, row.quarantine is not None) for row in rows}
 
 
 def of_shop(store: Store, shop: str, order_ids: Sequence[str]) -> list[OrderRow]:

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class World(Hooks):
 
     def new_consumer(self, most: int = 50, owners: frozenset[str] = frozenset()) -> Consumer:
         self.reader = self.log.reader("g", [SNAPSHOTS, OMS])
+        self.limit = DeadLetterLimit(self.clock, {SNAPSHOTS: owners, OMS: owners}, most=most, window_seconds=600)
         return Consumer(
             self.reader,
             self.store,
@@ -63,7 +65,7 @@ class World(Hooks):
             {SNAPSHOTS: self.decode, OMS: self.decode},
             self.clock,
             hooks=self,
-            limit=DeadLetterLimit(self.clock, {SNAPSHOTS: owners, OMS: owners}, most=most, window_seconds=600),
+            limit=self.limit,
         )
 
     def decode(self, value: bytes | None, _headers: Sequence[tuple[str, bytes]]) -> Event | None:
@@ -597,10 +599,37 @@ def test_a_restart_resumes_a_paused_topic(world: World) -> None:
     assert world.drain() == 1
 
 
-def test_one_bad_key_and_slow_drops_stop_nothing(world: World) -> None:
-    world.consumer = world.new_consumer(most=2)
+@pytest.mark.parametrize("key", [None, b"", b"k", b"alpha:O-1"])
+def test_too_many_records_stop_their_topic_also_if_all_have_the_same_key(world: World, key: bytes | None) -> None:
+    """A publisher that gives no key, or one key to all records, had no limit: 5,000 of 5,000 were dead-lettered."""
+    world.consumer = world.new_consumer(most=3)
     for n in range(20):
-        world.publish_raw(UNREADABLE + b"%d" % n, key="alpha:O-1")
+        world.log.publish([NewRecord(OMS, key, UNREADABLE + b"%d" % n)])
+    for _ in range(10):
+        world.consumer.turn(0)
+    assert len(dead_letter_rows.newest(world.store)) == 3
+    assert world.paused == [[OMS]]
+
+
+def test_a_consumer_that_starts_again_knows_what_was_dead_lettered(world: World) -> None:
+    world.consumer = world.new_consumer(most=3)
+    bad(world, 1, 2)
+    world.drain()
+    world.consumer = world.new_consumer(most=3)
+    window = timedelta(minutes=10)
+    world.limit.remember(dead_letter_rows.received_since(world.store, world.clock.now() - window))
+    bad(world, 3, 4, 5)
+    for _ in range(10):
+        world.consumer.turn(0)
+    assert len(dead_letter_rows.newest(world.store)) == 3
+    world.clock.advance(601)
+    assert dead_letter_rows.received_since(world.store, world.clock.now() - window) == []
+
+
+def test_the_same_record_again_and_again_and_slow_drops_stop_nothing(world: World) -> None:
+    world.consumer = world.new_consumer(most=2)
+    for _ in range(20):
+        world.publish_raw(UNREADABLE, key="alpha:O-1")
     assert world.drain() == 20
     for n in range(2, 6):
         world.clock.advance(601)

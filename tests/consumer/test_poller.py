@@ -29,6 +29,7 @@ from consumer.leases import Leases, poll_lease
 from consumer.poll_memory import PUBLISHED_FOR
 from consumer.poller import FIRST_WINDOW, OVERLAP, SWEPT_STATES, WIDE_WINDOW, Poller
 from statemachine.facts import EPOCH, Snapshot, Tracking
+from statemachine.plan import Plan
 from tests.consumer.rig import GRACE, SNAPSHOTS, AfterPage, Rig
 
 DAY = 86_400
@@ -792,6 +793,52 @@ def test_an_order_that_stays_unusable_is_not_dead_lettered_in_every_run(rig: Rig
         counted += sum(poller.run().dead_letters.values())
     assert counted == 2
     assert dead_letters(rig)[0].times == 2
+
+
+def test_an_unusable_order_whose_content_changes_is_one_dead_letter(rig: Rig) -> None:
+    fill(rig, 3)
+    mirakl, poller = watched(rig)
+    for price in (b"1", b"2", b"3"):
+        unusable = b'"order_id":"001-A\\u0000","x":' + price
+        mirakl.after = lambda page, unusable=unusable: OrdersPage(  # type: ignore[misc]
+            page.body.replace(b'"order_id":"001-A"', unusable), page.read_at, page.server_time
+        )
+        rig.clock.advance(660)
+        poller.run()
+    (letter,) = dead_letters(rig)
+    assert (letter.reason, letter.times) == ("bad_id", 3)
+    assert json.loads(letter.value)["x"] == 3
+
+
+def offered(rig: Rig, seconds: float) -> int:
+    """Poll once after this time. Returns how many records it published."""
+    before = len(rig.records())
+    rig.poll(seconds)
+    return len(rig.records()) - before
+
+
+def test_an_order_that_the_consumer_cannot_use_is_offered_again_when_it_changes_or_after_a_day(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was offered six times an hour, and each time it was another dead letter."""
+
+    def breaks(*_: object) -> Plan:
+        raise OverflowError
+
+    monkeypatch.setattr("consumer.apply.plan", breaks)
+    rig.add("1-A")
+    assert offered(rig, 1) == 1
+    assert sum(offered(rig, 660) for _ in range(6)) == 0
+    (letter,) = dead_letters(rig)
+    assert (letter.reason, letter.times) == ("quarantined", 1)
+    rig.mirakl["alpha"].accept_in_portal("1-A")
+    assert offered(rig, 660) == 1
+    (letter,) = dead_letters(rig)
+    assert letter.times == 2
+    assert offered(rig, 660) == 0
+    monkeypatch.undo()
+    assert offered(rig, 24 * 3600) == 1
+    assert rig.row().order_id == "1-A"
 
 
 def test_an_order_is_stored_byte_for_byte_as_received(rig: Rig) -> None:

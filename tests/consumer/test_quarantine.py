@@ -126,6 +126,24 @@ def test_its_events_become_dead_letters_and_its_calls_are_not_made(
     assert rig.state("1-A") == rig.state("3-A") != rig.state("2-A")
 
 
+def test_what_mirakl_shows_of_a_quarantined_order_is_one_dead_letter_and_is_read_when_it_can_go_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, version = damage(rig, "unreadable", monkeypatch), rig.row("1-A").version
+    for order_id in ("1-A", "2-A"):
+        rig.mirakl["alpha"].change(order_id, "edited", "customer", lambda order: order.update(price=1))
+    for _ in range(6):
+        rig.poll(660)
+    (letter,) = dead_letter_rows.newest(rig.store)
+    assert (letter.key, letter.times) == (b"alpha:2-A", 1)
+    assert rig.row("1-A").version == version + 1
+    mend(rig, stored, monkeypatch)
+    replan(rig.store, rig.orders, find(rig.store, "2-A"))
+    published = len(rig.records())
+    rig.poll(60)
+    assert [record.record_key for record in rig.records()[published:]] == [b"alpha:2-A"]
+
+
 @pytest.mark.parametrize("how", BREAKS)
 @pytest.mark.parametrize("by", ["worker's start", "person"])
 def test_an_order_that_can_be_planned_again_goes_on(
