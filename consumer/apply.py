@@ -176,7 +176,12 @@ def _of_order(row: OrderRow) -> Iterator[None]:
     except BrokenOrders:
         raise
     except Exception as error:
-        raise BrokenOrders({(row.shop, row.order_id): type(error).__name__}) from error
+        raise broken(row, error) from error
+
+
+def broken(row: OrderRow, error: Exception) -> BrokenOrders:
+    """Return the error that quarantines this order, with the kind of the error that it caused."""
+    return BrokenOrders({(row.shop, row.order_id): type(error).__name__})
 
 
 def plan_of(row: OrderRow, policy: Policy) -> Plan:

@@ -218,3 +218,26 @@ def _note(command: CommandRow, step: str) -> dict[str, str | int]:
         "attempt": command.attempts,
         "round": command.round,
     }
+
+
+# -- What a try leaves in the log ----------------------------------------------------------------------------------
+
+
+def log_failure(claim: Claim, result: TryResult, outcome: str) -> None:
+    """Log that a try failed. `outcome`: that of the call, or an empty text if no call was made."""
+    log.warning(
+        "command_failed",
+        shop=claim.order.shop,
+        order_id=claim.order.order_id,
+        command=claim.command.kind,
+        attempt=claim.command.attempts,
+        result=result,
+        outcome=outcome,
+    )
+
+
+def log_not_stored(ending: Ending, error: Exception) -> None:
+    """Log that the store refuses the result of a try, and always will."""
+    order, operation = ending.claim.order, ending.claim.command.kind.operation
+    names = {"shop": order.shop, "order_id": order.order_id, "operation": operation}
+    log.error("result_not_stored", **names, result=ending.result, error=type(error).__name__)

@@ -17,6 +17,7 @@ import structlog
 
 from adapters.errors import (
     NOT_SENT,
+    BrokenOrders,
     Duplicate,
     Rejected,
     RemoteError,
@@ -32,7 +33,7 @@ from adapters.store.commands import LEASE
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
-from consumer.apply import GIVE_UP_AFTER, OrderWriter
+from consumer.apply import GIVE_UP_AFTER, OrderWriter, broken, plan_of
 from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
 from consumer.imports import Outgoing, next_try_at, outgoing
@@ -44,6 +45,8 @@ from consumer.tries import (
     claimed_event,
     handover_events,
     import_facts,
+    log_failure,
+    log_not_stored,
     operation_of,
     recovery_events,
     requeued,
@@ -52,7 +55,6 @@ from consumer.tries import (
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy, Remote
 from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Rejection
-from statemachine.plan import plan
 from statemachine.readings import answers_of_lines, best_tracking, tracking_held
 from statemachine.troubles import MESSAGES
 
@@ -122,8 +124,16 @@ class Worker:
     def turn(self) -> bool:
         """Make one call that is due and store its result. Returns False if none is due.
 
-        Raises StoreUnavailable. A result that could not be stored is kept, and stored before the next claim.
+        Raises StoreUnavailable. A result that could not be stored is kept, and stored before the next claim. An order
+        that cannot be read or planned, or whose result the store refuses, is quarantined (docs/rules.md 36).
         """
+        try:
+            return self._turn()
+        except BrokenOrders as error:
+            self._orders.quarantine(error.orders)
+            return True
+
+    def _turn(self) -> bool:
         self._store_kept()
         claim = self.claim()
         if claim is None:
@@ -135,7 +145,7 @@ class Worker:
         except BudgetSpent as spent:
             self._budget_spent(spent)
             self.not_called(claim)
-        except StoreUnavailable:
+        except (StoreUnavailable, BrokenOrders):
             raise
         except Exception as error:
             self.failed(claim, as_remote_error(claim, error))
@@ -154,17 +164,25 @@ class Worker:
             now = self._clock.now()
             if not command_rows.has_claimable(self._store, now, self.accounts.paused_kinds(), self._shops.keys()):
                 return None
+            locked: list[OrderRow] = []
             try:
-                return self._claim(now)
+                return self._claim(now, locked)
+            except (StoreUnavailable, BrokenOrders):
+                raise
             except BudgetSpent as spent:  # the transaction was rolled back, so nothing is claimed: try another account
                 self._budget_spent(spent)
+            except Exception as error:  # the store refuses what the claim of this order writes
+                if not locked:
+                    raise
+                raise broken(locked[-1], error) from error
 
     def _budget_spent(self, spent: BudgetSpent) -> None:
         self.accounts.pause(spent.account, spent.ends_at)
         until = spent.ends_at.isoformat()
         log.info("budget_spent", shop=spent.account.shop, system=spent.account.remote, until=until)
 
-    def _claim(self, now: datetime) -> Claim | None:
+    def _claim(self, now: datetime, locked: list[OrderRow]) -> Claim | None:
+        """Claim the next command that is due. Adds each order that it locks to `locked`."""
         with self._store.transaction() as tx:
             while True:
                 paused = self.accounts.paused_kinds()
@@ -173,8 +191,9 @@ class Worker:
                     return None
                 row = command_rows.load(tx, command_id)
                 order = order_rows.lock_by_key(tx, row.order_key)
+                locked.append(order)
                 policy = self._policy(order)
-                needed = next((c for c in plan(order.facts, policy).due if c.key == row.key), None)
+                needed = next((c for c in plan_of(order, policy).due if c.key == row.key), None)
                 token = uuid.uuid4().hex
                 basis = needed.basis if needed else ""
                 # Counted from the first try, because effects may have been off for weeks before it.
@@ -342,6 +361,9 @@ class Worker:
             with self._lock:
                 self._unstored.append(ending)
             raise
+        except Exception as error:  # the store refuses what this result says: tried again, it would stop every thread
+            log_not_stored(ending, error)
+            raise broken(ending.claim.order, error) from error
         self._orders.report(applied)
         self._report(ending.claim, ending.result, ending.error)
 
@@ -360,15 +382,7 @@ class Worker:
     def _report(self, claim: Claim, result: TryResult, error: RemoteError | None) -> None:
         self._hooks.command_tried(claim.command.kind, result)
         if result not in (TryResult.DONE, TryResult.ALREADY_DONE, TryResult.OBSOLETE):
-            log.warning(
-                "command_failed",
-                shop=claim.order.shop,
-                order_id=claim.order.order_id,
-                command=claim.command.kind,
-                attempt=claim.command.attempts,
-                result=result,
-                outcome=error.outcome if error else "",
-            )
+            log_failure(claim, result, error.outcome if error else "")
 
 
 def _received(tx: Transaction, order: OrderRow) -> bytes | None:

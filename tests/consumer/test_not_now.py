@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from psycopg import errors as pg
 
-from adapters.errors import Cause, StoreUnavailable
+from adapters.errors import Cause, OrderflowError, StoreUnavailable
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import schema as s
 from consumer.bootstrap import new_housekeeping
@@ -133,3 +134,80 @@ def test_while_no_write_succeeds_nothing_is_dead_lettered(rig: Rig) -> None:
     rig.consume()
     assert dead_letter_rows.newest(rig.store) == []
     assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("sqlstate", OF_EACH_CLASS)
+@pytest.mark.parametrize("step", ["claimed", "result"])
+def test_every_error_of_the_database_in_the_worker(rig: Rig, sqlstate: str, step: str) -> None:
+    """It costs the order whose claim or result the store refuses, or nothing."""
+    rig.consume()
+
+    def holds(statement: str, parameters: Any) -> bool:
+        return statement.startswith("INSERT INTO journal") and step in repr(parameters) and rig_key in repr(parameters)
+
+    rig_key = f"({rig.row('2-A').key}, "
+    with refusing(rig, sqlstate, holds):
+        if is_later(sqlstate):
+            with pytest.raises(StoreUnavailable):
+                rig.work()
+        else:
+            rig.work()
+            assert rig.attention("2-A") == ["quarantined"]
+    if is_later(sqlstate):
+        rig.work(1)
+        assert rig.attention("2-A") == []
+    assert [rig.state(order_id) for order_id in ("1-A", "3-A")] == ["imported", "imported"]
+    assert len([effect for effect in rig.effects("2-A") if effect == "imported"]) <= 1
+
+
+# -- Errors of the HTTP client -------------------------------------------------------------------------------------
+
+
+def made(error: type[Exception]) -> Exception:
+    """One of this class, as httpx raises it."""
+    request = httpx.Request("GET", "https://alpha.example")
+    if error is httpx.HTTPStatusError:
+        return httpx.HTTPStatusError("", request=request, response=httpx.Response(500, request=request))
+    if error in (httpx.StreamConsumed, httpx.StreamClosed, httpx.ResponseNotRead, httpx.RequestNotRead):
+        return error()
+    return error("an error")
+
+
+OF_HTTPX = sorted(
+    (each for each in vars(httpx).values() if isinstance(each, type) and issubclass(each, Exception)),
+    key=lambda each: each.__name__,
+)
+
+
+@pytest.mark.parametrize("error", [*OF_HTTPX, OSError, ValueError, MemoryError, RecursionError])
+def test_every_error_of_the_http_client_costs_one_call(tmp_path: Path, error: type[Exception]) -> None:
+    rig = Rig(tmp_path)
+    for order_id in ("1-A", "2-A", "3-A"):
+        rig.add(order_id)
+    rig.poll()
+
+    def hook(request: httpx.Request) -> None:
+        if "2-A" in request.url.path:
+            raise made(error)
+
+    rig.nets["alpha"].hook = hook
+    rig.work()
+    assert [rig.effects(order_id) for order_id in ("1-A", "2-A", "3-A")] == [["accepted"], [], ["accepted"]]
+    assert rig.command("2-A").state == "open"
+    assert rig.command("2-A").last_outcome != ""
+
+
+@pytest.mark.parametrize("error", OF_HTTPX)
+def test_every_error_of_the_http_client_ends_a_poll_as_an_error_of_ours(tmp_path: Path, error: type[Exception]) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A")
+
+    def hook(_request: httpx.Request) -> None:
+        raise made(error)
+
+    rig.nets["alpha"].hook = hook
+    with pytest.raises(OrderflowError):
+        rig.poll()
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.poll()
+    assert rig.state("1-A") == "waiting_acceptance"

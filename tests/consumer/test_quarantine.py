@@ -189,3 +189,14 @@ def test_a_poison_event_quarantines_no_order(rig: Rig, monkeypatch: pytest.Monke
         ("not_applicable", "ArithmeticError")
     ]
     assert rig.row("1-A").version > rig.row("2-A").version
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_worker_that_meets_a_broken_order_makes_the_calls_of_the_others(
+    rig: Rig, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen before: eight threads made 13 of 200 calls."""
+    damage(rig, how, monkeypatch)
+    rig.work()
+    assert [rig.effects(order_id) for order_id in ("1-A", "2-A", "3-A")] == [["accepted"], [], ["accepted"]]
+    assert quarantined(rig) == {"2-A": BREAKS[how]}
