@@ -52,6 +52,7 @@ class Environment:
 class Session:
     """The settings and the store of one command, the time, and who runs the command."""
 
+    file: Path  # the configuration
     settings: Settings
     store: Store
     clock: Clock
@@ -81,6 +82,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
         if not store.schema_fits():
             raise ConfigError(f"the store's schema is missing or older than this version's; {cure(file)}")
         yield Session(
+            file=file,
             settings=settings,
             store=store,
             clock=environment.clock,

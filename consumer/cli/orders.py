@@ -1,9 +1,11 @@
 """`orderflow orders`: look orders up, and decide about them."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from inspect import Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -31,6 +33,7 @@ from consumer.cli.output import (
     printable,
     text,
 )
+from consumer.operations.causes import AttentionReason
 from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import summary_of
@@ -90,7 +93,7 @@ def orders_show(
     ):
         if rows:
             typer.echo(f"\n{title}")
-            print_rows(rows)
+            print_rows(_without_empty(rows))
     if received:
         typer.echo("\nAs received")
         print_bytes(body)
@@ -113,6 +116,7 @@ def orders_explain(
 def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -> None:
     policy = config.policies(session.settings).get(row.shop, Policy())
     found = explanation(session.store, row, policy, session.clock.now())
+    found = replace(found, attention=tuple(_with_config(one, row.shop, session.file) for one in found.attention))
     if as_json:
         print_json(asdict(found))
         return
@@ -123,6 +127,14 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
     print_pairs(pairs)
+
+
+def _with_config(one: AttentionReason, shop: str, file: Path) -> AttentionReason:
+    """The reason, whose cure can be pasted also if the configuration is not in its usual place."""
+    if file == FILE:
+        return one
+    of_shop = f" --shop {shlex.quote(shop)}"
+    return replace(one, cure=one.cure.replace(of_shop, f"{of_shop} --config {shlex.quote(str(file))}"))
 
 
 @commands.command("verify")
@@ -190,6 +202,12 @@ def _differences(store: Store, row: OrderRow, policies: Mapping[str, Policy] | N
     journal = journal_rows.of_order(store, row.key)
     found = differences(row, journal)
     return found if policies is None else found + redecided(row, journal, policies.get(row.shop, Policy()))
+
+
+def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without the columns in which no row has a value."""
+    filled = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
+    return [{name: row[name] for name in filled} for row in rows]
 
 
 def _call(command: CommandRow) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def orders_list(
     if count:
         print_json({"count": len(rows)}) if as_json else typer.echo(len(rows))
         return
-    shown = [summary(row) if as_json else _in_words(row, now) for row in rows]
+    shown = [summary(row) if as_json else _in_words(row, now, wanted.for_a_person) for row in rows]
     print_rows(at_most(limit, shown), as_json)
 
 
@@ -122,13 +122,14 @@ def _require_shop(session: Session, shop: str | None) -> None:
     _require_known("--shop", "shop", [shop] if shop else [], sorted(known))
 
 
-def _in_words(one: Listed, now: datetime) -> dict[str, Any]:
+def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
     """An order as a table shows it: with spans of time instead of instants, which a person would have to subtract."""
+    updated = {} if for_a_person else {"updated": _span(now - one.row.updated_at)}
     return {
         "shop": one.row.shop,
         "order_id": one.row.order_id,
         "state": one.row.state,
-        "updated": _span(now - one.row.updated_at),
+        **updated,
         "deadline": "" if one.deadline is None else _distance(one.deadline - now),
         "since": "" if one.since is None else _span(now - one.since),
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),

@@ -1,9 +1,12 @@
 """What a command prints: tables, pairs and JSON on standard output, errors and questions on standard error."""
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any, Final, NoReturn
 
 import typer
@@ -12,6 +15,10 @@ import typer
 BAD_ANSWER: Final = 1
 #: Exit code: the configuration or the use is wrong, or the store does not answer.
 BAD_USE: Final = 2
+
+
+#: Words up to this length stay whole in a table on a terminal.
+LONGEST_WHOLE_WORD: Final = 20
 
 
 def fail(text: str, code: int) -> NoReturn:
@@ -48,17 +55,44 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:
-    """Print a table whose head is the keys of the rows. No value is cut: on a terminal long values are folded."""
+    """Print a table whose head is the keys of the rows. No value is cut: on a terminal long values are folded, between
+    words if these are not very long."""
     if as_json or not rows:
         print_json(rows) if as_json else typer.echo("none", err=True)
         return
     cells = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
-    if sys.stdout.isatty():
-        _print_rich(cells)
-        return
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    if sys.stdout.isatty():
+        widths = _narrowed(widths, cells, shutil.get_terminal_size().columns)
     for row in cells:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        folded = [_folded(value, width) for value, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*folded, fillvalue=""):
+            typer.echo(_GAP.join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _folded(value: str, width: int) -> list[str]:
+    return [value] if len(value) <= width else wrap(value, width, break_on_hyphens=False)
+
+
+#: Between two columns.
+_GAP: Final = "  "
+
+
+def _narrowed(widths: list[int], cells: Sequence[Sequence[str]], columns: int) -> list[int]:
+    """Widths with which the table fits into a terminal of so many columns, if that is possible.
+
+    The widest column gives way first, as long as its words stay whole. If that is not enough, words are cut.
+    """
+    whole = [
+        min(max(len(word) for value in column for word in (value.split() or [""])), LONGEST_WHOLE_WORD)
+        for column in zip(*cells, strict=True)
+    ]
+    room = columns - len(_GAP) * (len(widths) - 1)
+    for least in (whole, [1] * len(widths)):
+        while sum(widths) > room and any(width > bound for width, bound in zip(widths, least, strict=True)):
+            widest = max(range(len(widths)), key=lambda n: (widths[n] > least[n], widths[n]))
+            widths[widest] -= 1
+    return widths
 
 
 def print_results(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -66,19 +100,6 @@ def print_results(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     print_rows(rows, as_json)
     if any(row["error"] for row in rows):
         raise typer.Exit(BAD_ANSWER)
-
-
-def _print_rich(cells: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for name in cells[0]:
-        table.add_column(name, overflow="fold")
-    for row in cells[1:]:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
 
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ def _cause(
         case Reason.ALREADY_IN_OMS:
             last = max(one.round for one in facts.rejections if one.kind == CommandKind.IMPORT)
             found = _cause_of_call(CommandKind.IMPORT, last, facts, journal, bodies)
-        case Reason.NO_EDGE:
+        case Reason.NO_EDGE | Reason.QUARANTINED:
             found = one.detail
         case _:
             found = cause_of_order(Case(one, facts, policy))

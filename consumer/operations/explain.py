@@ -31,7 +31,7 @@ from statemachine.readings import (
     mirakl_state,
     unsent_parts,
 )
-from statemachine.reasons import Reason
+from statemachine.reasons import EndsBy, Reason
 from statemachine.states import State
 from statemachine.table import TABLE
 
@@ -274,7 +274,7 @@ def _dispatched(facts: Facts) -> str:
 
 def _happens_next(order: OrderRow, policy: Policy) -> str:
     stops = what_follows(order, policy)
-    if any(one.reason == Reason.NO_EDGE for one in order.attention):
+    if any(one.about.ends_by is EndsBy.UPGRADE for one in order.attention):  # the facts may not be planned
         return "; ".join(stops)
     calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
     if calls or stops:

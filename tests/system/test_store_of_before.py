@@ -410,7 +410,10 @@ def test_an_order_of_every_kind_can_be_shown_and_explained(before: Stored) -> No
     for order_id in one_of_each.values():
         shown = before.answer("orders", "show", order_id)
         of_order = f"order_key = (SELECT id FROM orders WHERE order_id = '{order_id}')"
-        assert len(shown["timeline"]) == len(before.sql(f"SELECT id FROM journal WHERE {of_order}")), order_id
+        notes = [json.loads(note) for (note,) in before.sql(f"SELECT note FROM journal WHERE {of_order}")]
+        told = [note for note in notes if note.get("step") not in ("claimed", "handover")]
+        # The timeline leaves out the begin of a try whose result is known, and counts an event that came again.
+        assert sum(one["times"] for one in shown["timeline"]) >= len(told), order_id
         assert len(shown["commands"]) == len(before.sql(f"SELECT id FROM commands WHERE {of_order}")), order_id
         explained = before.answer("orders", "explain", order_id)
         assert _once([one["reason"] for one in explained["attention"]]) == _once(before.reasons(order_id)), order_id

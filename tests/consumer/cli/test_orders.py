@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,13 @@ def test_an_order_is_explained(desk: Desk) -> None:
     found = json_of("orders", "explain", "O-1")
     assert found["state"] == "waiting_acceptance"
     assert found["attention"][0]["reason"] == "needs_decision"
+
+
+def test_a_cure_names_the_configuration_if_it_is_not_in_its_usual_place(desk: Desk, tmp_path: Path) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    file = (tmp_path / "orderflow.toml").rename(tmp_path / "other.toml")
+    text = output_of("orders", "explain", "O-1", "--config", str(file))
+    assert f"`orderflow orders accept O-1 --shop alpha --config {file} --reason WHY`" in text
 
 
 def test_verify_finds_no_difference_in_a_healthy_store(desk: Desk) -> None:

@@ -292,6 +292,15 @@ def test_an_order_without_an_edge_waits_for_an_upgrade(desk: Desk) -> None:
     assert found.happens_next == "no call until an upgrade"
 
 
+def test_a_quarantined_order_is_explained_without_being_planned(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    reasons = (StandingAttention(Reason.QUARANTINED, "ValueError", since=desk.clock.now()),)
+    broken = replace(desk.row, attention=reasons, facts=replace(desk.row.facts, parts=None))  # type: ignore[arg-type]
+    found = explain(broken, [], [], shop=None, policy=desk.policy, now=desk.clock.now())
+    assert found.happens_next == "no call until an upgrade"
+    assert found.attention[0].cause == "ValueError"
+
+
 def test_every_life_can_be_explained_and_verified(desk: Desk) -> None:
     """Every few events of every life: no sentence is missing, and the order does not differ from its journal."""
     seen = set()
