@@ -7,8 +7,9 @@ One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWrite
 - hooks.py names everything that can happen. telemetry.py logs it, metrics/ counts it. web/ serves the metrics and takes
   the OMS's callbacks.
 - tries.py has the events of one try of a command, retry.py the rule after a failure. faults.py finds what a failed call
-  says of its account, accounts.py and circuit.py hold the pauses. imports.py makes what an import sends. relay.py
-  publishes the outbox. dead_letter_limit.py stops a flood of dead letters.
+  says of its account, accounts.py and circuit.py hold the pauses, resting.py tells the orders that wait for their end.
+  imports.py makes what an import sends. relay.py publishes the outbox. dead_letter_limit.py stops a flood of dead
+  letters.
 - offsets.py compares the positions of store and log, account_check.py compares a shop's account with its configuration.
   missing.py notes the orders that Mirakl no longer shows, poll_memory.py is what a poller remembers of its last runs.
   decision_count.py counts what people decided.

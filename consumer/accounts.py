@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from adapters.ports import Clock
 from adapters.store.commands import PausedKind
@@ -29,12 +29,14 @@ class AccountKey:
 class Account:
     """The pauses and the circuits of one account. Not thread-safe: `Accounts` holds the lock.
 
-    The keys of both dictionaries are the remote's own names of its operations.
+    The keys of the dictionaries are the remote's own names of its operations.
     """
 
     paused_until: datetime | None = None
     operations_paused_until: dict[str, datetime] = field(default_factory=dict)
     circuits: defaultdict[str, Circuit] = field(default_factory=lambda: defaultdict(Circuit))
+    #: Since when the operation ("": the whole account) fails or is refused, without an answer in between.
+    failing_since: dict[str, datetime] = field(default_factory=dict)
 
     def is_paused(self, now: datetime) -> bool:
         """Whether the whole account pauses."""
@@ -85,6 +87,17 @@ class Accounts:
                 if kind.remote == key.remote and self._seconds_paused(key, kind.operation)
             ]
 
+    def failing_kinds(self, for_at_least: timedelta) -> dict[PausedKind, datetime]:
+        """Return the kinds of commands whose operation or account has failed for this long, and since when."""
+        latest, found = self._clock.now() - for_at_least, {}
+        with self._lock:
+            for key, account in self.by_key.items():
+                for kind in CommandKind:
+                    since = [account.failing_since[one] for one in ("", kind.operation) if one in account.failing_since]
+                    if kind.remote == key.remote and since and min(since) <= latest:
+                        found[PausedKind(key.shop, kind)] = min(since)
+        return found
+
     def seconds_paused(self, key: AccountKey, operation: str) -> float:
         """Return for how many seconds this operation stays paused; 0 if it may be called."""
         with self._lock:
@@ -94,10 +107,12 @@ class Accounts:
         until = self.by_key[key].call_paused_until(operation)
         return max(0.0, (until - self._clock.now()).total_seconds()) if until is not None else 0.0
 
-    def pause(self, key: AccountKey, until: datetime, operation: str = "") -> None:
-        """Pause the account, or only one operation of it. It never shortens a pause."""
+    def pause(self, key: AccountKey, until: datetime, operation: str = "", *, is_fault: bool = True) -> None:
+        """Pause the account, or only one operation of it. It never shortens a pause. A spent budget is no fault."""
         with self._lock:
             self.by_key[key].pause(until, operation)
+            if is_fault:
+                self.by_key[key].failing_since.setdefault(operation, self._clock.now())
 
     def claimed(self, key: AccountKey, operation: str) -> None:
         with self._lock:
@@ -107,12 +122,23 @@ class Accounts:
         """Close the circuit of the operation. A pause for a fault of the account ends only when its time has passed."""
         with self._lock:
             self.by_key[key].circuits[operation].answered()
+            self._works(key, operation)
+
+    def _works(self, key: AccountKey, operation: str) -> None:
+        for one in ("", operation):
+            self.by_key[key].failing_since.pop(one, None)
 
     def refused(self, key: AccountKey, operation: str, order_key: int, no: str) -> bool:
         """Count a refusal, and return whether the remote is at fault, and not the order (Circuit.refused)."""
         with self._lock:
-            return self.by_key[key].circuits[operation].refused(order_key, no)
+            at_fault = self.by_key[key].circuits[operation].refused(order_key, no)
+            if not at_fault:
+                self._works(key, operation)
+            return at_fault
 
     def failed(self, key: AccountKey, operation: str, order_key: int) -> None:
         with self._lock:
-            self.by_key[key].circuits[operation].failed(order_key, self._clock.now())
+            circuit, now = self.by_key[key].circuits[operation], self._clock.now()
+            circuit.failed(order_key, now)
+            if circuit.is_open():
+                self.by_key[key].failing_since.setdefault(operation, now)

@@ -37,6 +37,7 @@ from consumer.apply import GIVE_UP_AFTER, OrderWriter, broken, plan_of
 from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
 from consumer.imports import Outgoing, next_try_at, outgoing
+from consumer.resting import Resting
 from consumer.retry import Backoff, TryResult, after_failure
 from consumer.tries import (
     Claim,
@@ -120,6 +121,7 @@ class Worker:
         self._lock = threading.Lock()
         self._unstored: deque[Ending] = deque()  # at most one for each thread
         self.accounts = Accounts(shops, clock)
+        self._resting = Resting(store, orders, self.accounts, clock)
 
     def turn(self) -> bool:
         """Make one call that is due and store its result. Returns False if none is due.
@@ -135,6 +137,7 @@ class Worker:
 
     def _turn(self) -> bool:
         self._store_kept()
+        self._resting.turn()
         claim = self.claim()
         if claim is None:
             return False
@@ -177,7 +180,7 @@ class Worker:
                 raise broken(locked[-1], error) from error
 
     def _budget_spent(self, spent: BudgetSpent) -> None:
-        self.accounts.pause(spent.account, spent.ends_at)
+        self.accounts.pause(spent.account, spent.ends_at, is_fault=False)
         until = spent.ends_at.isoformat()
         log.info("budget_spent", shop=spent.account.shop, system=spent.account.remote, until=until)
 

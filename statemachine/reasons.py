@@ -402,7 +402,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.FACT,
     ),
     Reason.RETRYING: About(
-        "a call keeps failing and is tried again; the detail names the operation and the remote's code",
+        "a call keeps failing and is tried again; the detail names the operation and the remote's code (`resting`: the "
+        "call is not made, because its operation fails for other orders)",
         "Look at the remote, and at its words in `orders show ORDER --received`. It clears when the call succeeds; "
         "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is shipped without "
         "it after a while.",

@@ -240,17 +240,11 @@ def _claimable(now: datetime, paused: Collection[PausedKind], shops: Collection[
     No command of a kind in `paused` is found. A command whose lease has run out counts as open.
     """
     c = s.commands.c
-    switched_on = sa.or_(
-        *(
-            sa.and_(c.kind == kind, sa.not_(s.shops.c.paused.contains(kind.group, autoescape=True)))
-            for kind in CommandKind
-        )
-    )
     # EXISTS, and not a join: with a join, SQLite may begin at a shop and read every order that the shop ever had.
     allowed = (
         sa.select(sa.literal(1))
         .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
-        .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, switched_on)
+        .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, _switched_on())
         .correlate(s.commands)
     )
     if paused:
@@ -262,6 +256,17 @@ def _claimable(now: datetime, paused: Collection[PausedKind], shops: Collection[
         .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(now, paused), allowed.exists())
         .order_by(c.next_at, c.id)
         .limit(1)
+    )
+
+
+def _switched_on() -> sa.ColumnElement[bool]:
+    """The condition that the shop's calls of the command's kind are not switched off."""
+    kind_of = s.commands.c.kind
+    return sa.or_(
+        *(
+            sa.and_(kind_of == kind, sa.not_(s.shops.c.paused.contains(kind.group, autoescape=True)))
+            for kind in CommandKind
+        )
     )
 
 
@@ -297,6 +302,49 @@ def _waits_for_another(now: datetime, paused: Collection[PausedKind] = ()) -> sa
         s.is_live(other.c),
         sa.or_(other.c.state == CommandState.LEASED, older),
     )
+
+
+# -- Commands that wait because their operation fails for other orders --------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A command that is due and that nobody has tried."""
+
+    id: int
+    shop: str
+    order_id: str
+    key: CommandKey
+    opened_at: datetime
+
+
+def untried(
+    store: Store, kinds: Collection[PausedKind], due_before: datetime, *, failed: Collection[str], limit: int
+) -> list[Untried]:
+    """Return commands of these kinds, switched on, that were due at `due_before` and whose last outcome is none of
+    `failed`."""
+    c, o = s.commands.c, s.orders.c
+    effects = sa.exists().where(s.shops.c.name == o.shop, s.shops.c.effects, _switched_on())
+    statement = (
+        sa.select(c.id, o.shop, o.order_id, c.kind, c.carries, c.round, c.opened_at)
+        .select_from(s.commands.join(s.orders, o.id == c.order_key))
+        .where(c.state == CommandState.OPEN, c.next_at <= due_before, c.last_outcome.not_in(failed), effects)
+        .where(sa.tuple_(o.shop, c.kind).in_([(one.shop, one.kind) for one in sorted(kinds)]))
+        .order_by(c.next_at, c.id)
+        .limit(limit)
+    )
+    with store.reading() as connection:
+        return [
+            Untried(row.id, row.shop, row.order_id, CommandKey(row.kind, row.carries, row.round), row.opened_at)
+            for row in connection.execute(statement)
+        ]
+
+
+def mark_untried(tx: Transaction, ids: Collection[int], outcome: str) -> None:
+    """Set the last outcome of these commands, unless a worker has one of them."""
+    c = s.commands.c
+    open_ones = (bulk.among(tx, c.id, ids), c.state == CommandState.OPEN)
+    tx.execute(sa.update(s.commands).where(*open_ones).values(last_outcome=outcome))
 
 
 # -- Call and settle: only with the token of the lease -----------------------------------------------------------

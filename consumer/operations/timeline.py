@@ -7,6 +7,7 @@ from typing import Final
 
 from adapters.errors import NOT_SENT
 from adapters.store.journal import JournalRow
+from consumer.resting import RESTING
 from consumer.retry import TryResult
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind
@@ -134,6 +135,7 @@ _RESULTS: Final[Mapping[str, str]] = {
     TryResult.REJECTED: "is refused",
     TryResult.ACCOUNT_FAULT: "was not answered for the whole account, and is tried again",
     TryResult.GAVE_UP: "is given up",
+    RESTING: "waits, because it fails for other orders",
     TryResult.OBSOLETE: "is not made: it is not needed any more",
 }
 

@@ -1,0 +1,83 @@
+"""Calls that nobody tries because their operation fails for other orders: each such order is told so.
+
+While an operation of an account is refused, or its circuit is open, one call at a time tests it. The other orders would
+have no failure of their own. So their trouble is a fact too (facts.Trouble): the attention reason `retrying`, and the
+time for which a tracking holds the shipment, count for them as for the order whose call failed.
+"""
+
+import threading
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Final
+
+from adapters.ports import Clock
+from adapters.store import commands as command_rows
+from adapters.store.commands import PausedKind, Untried
+from adapters.store.transaction import Store
+from consumer.accounts import Accounts
+from consumer.apply import OrderWriter
+from consumer.retry import TryResult
+from consumer.tries import SOURCE
+from statemachine.events import Event, Trigger
+from statemachine.facts import Facts, Trouble
+
+#: How often it is looked for such orders.
+LOOK_EVERY: Final = timedelta(minutes=1)
+#: How long an operation has to fail, and a call to be due, before the order is told: longer than one pause.
+FAILING_FOR: Final = timedelta(minutes=2)
+#: How many orders one look tells.
+BATCH: Final = 200
+#: Code of a trouble: the call was not made, because its operation rests.
+RESTING: Final = "resting"
+#: Outcomes of a try that left a trouble, or that this module stored.
+_FAILED: Final = (TryResult.RETRY, TryResult.UNKNOWN, TryResult.ACCOUNT_FAULT)
+
+
+class Resting:
+    """Tells the orders whose calls rest. Any thread may call `turn`."""
+
+    def __init__(self, store: Store, orders: OrderWriter, accounts: Accounts, clock: Clock) -> None:
+        self._store = store
+        self._orders = orders
+        self._accounts = accounts
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf")  # on the monotonic clock
+
+    def turn(self) -> None:
+        """Look for orders whose calls rest, at most once in LOOK_EVERY. Raises StoreUnavailable."""
+        with self._lock:
+            monotonic = self._clock.monotonic()
+            if monotonic - self._looked_at < LOOK_EVERY.total_seconds():
+                return
+            self._looked_at = monotonic
+        failing = self._accounts.failing_kinds(FAILING_FOR)
+        if not failing:
+            return
+        now = self._clock.now()
+        found = command_rows.untried(self._store, failing, now - FAILING_FOR, failed=_FAILED, limit=BATCH)
+        if found:
+            self._tell([_event(one, failing[PausedKind(one.shop, one.key.kind)], now) for one in found], found)
+
+    def _tell(self, events: Collection[Event], found: Collection[Untried]) -> None:
+        with self._store.transaction() as tx:
+            applied = self._orders.apply_in(tx, list(events))
+            command_rows.mark_untried(tx, [one.id for one in found], TryResult.ACCOUNT_FAULT)
+        self._orders.report(applied)
+
+
+def _event(one: Untried, failing_since: datetime, now: datetime) -> Event:
+    """Return the event that this call is in trouble since it is due, or since its operation fails, if that is later."""
+    key = one.key
+    since = max(one.opened_at, failing_since)
+    trouble = Trouble(key.kind, key.carries, key.round, since, key.kind.operation, code=RESTING)
+    note: dict[str, str | int] = {
+        "command": key.kind,
+        "operation": key.kind.operation,
+        "step": RESTING,
+        "result": RESTING,
+        "attempt": 0,
+        "round": key.round,
+    }
+    facts = Facts(troubles=(trouble,))
+    return Event(SOURCE, f"{one.id}:{RESTING}", one.shop, one.order_id, Trigger.CALL, now, facts, note=note)
