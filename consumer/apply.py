@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from adapters.errors import BrokenOrders, Fenced, StoreUnavailable
+from adapters.errors import BrokenOrders, Fenced, OrderflowError, StoreUnavailable
 from adapters.messages.transitions import (
     DEAD_LETTER_TYPE,
     TRANSITION_TYPE,
@@ -89,8 +89,24 @@ def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
     """Lock the orders of these events, and the commands of those that may change."""
     orders = order_rows.lock(tx, {(event.shop, event.order_id) for event in events}, now)
     known = journal_rows.known(tx, events)
+    _refuse_reused_ids(events, orders, known)
     fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
-    return Loaded(orders, known, command_rows.live(tx, fresh))
+    return Loaded(orders, known.keys(), command_rows.live(tx, fresh))
+
+
+class EventIdReused(OrderflowError):
+    """An event has the source and the id of an event of another order. As a repeat it would be dropped in silence."""
+
+
+def _refuse_reused_ids(
+    events: Sequence[Event], orders: Mapping[tuple[str, str], OrderRow], known: Mapping[tuple[str, str], int]
+) -> None:
+    """Raise EventIdReused if an event has the id of an event of another order, stored or of this batch."""
+    order_of = dict(known)
+    for event in events:
+        key = orders[event.shop, event.order_id].key
+        if order_of.setdefault((event.source, event.event_id), key) != key:
+            raise EventIdReused(f"{event.shop}/{event.order_id}: the id of an event of another order")
 
 
 def decide_batch(

@@ -41,12 +41,12 @@ class JournalRow:
 # -- Writes ------------------------------------------------------------------------------------------------------
 
 
-def known(tx: Transaction, events: Sequence[Event]) -> set[tuple[str, str]]:
-    """Return (source, event id) of the events that the journal holds already."""
+def known(tx: Transaction, events: Sequence[Event]) -> dict[tuple[str, str], int]:
+    """Return the order's key, by source and event id, of the events that the journal holds already."""
     c = s.journal.c
     wanted = bulk.in_pairs(tx, c.event_id, c.source, {(event.event_id, event.source) for event in events})
-    rows = tx.execute(sa.select(c.source, c.event_id).where(wanted)).all()
-    return {(source, event_id) for source, event_id in rows}
+    rows = tx.execute(sa.select(c.source, c.event_id, c.order_key).where(wanted)).all()
+    return {(source, event_id): order_key for source, event_id, order_key in rows}
 
 
 def count_repeats(tx: Transaction, events: Sequence[Event]) -> None:

@@ -704,3 +704,18 @@ def test_a_record_that_cannot_be_read_stops_its_partition_alone_until_a_person_p
     assert (letter.reason, letter.place) == ("record_unreadable", f"{SNAPSHOTS}/{stopped.number}/1")
     with world.store.reading() as connection:
         assert connection.execute(sa.select(s.audit.c.act, s.audit.c.why)).all() == [("offsets skip", "broken header")]
+
+
+def test_an_id_that_is_used_again_for_another_order_is_a_dead_letter(world: World) -> None:
+    """As a repeat it was dropped in silence."""
+    world.publish(said(1, "O-1"))
+    world.publish(replace(said(2, "O-2"), event_id="O-1/1"))  # in one batch
+    world.drain()
+    world.publish(replace(said(3, "O-3"), event_id="O-1/1"))  # and later
+    world.publish(said(1, "O-1"))  # a true repeat
+    world.publish(said(4, "O-4"))
+    world.drain()
+    assert world.journal() == [("O-1/1", 1), ("O-4/4", 0)]
+    assert [(one.reason, one.detail) for one in dead_letter_rows.newest(world.store)] == [
+        ("not_applicable", "EventIdReused")
+    ] * 2

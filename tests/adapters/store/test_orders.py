@@ -138,4 +138,4 @@ def test_a_batch_of_500_orders_fits_into_one_statement(store: Store) -> None:
     events = [replace(sent(), event_id=f"e{n}", order_id=f"O-{n}") for n in range(500)]
     with store.transaction() as tx:
         assert len(order_rows.lock(tx, {(e.shop, e.order_id) for e in events}, NOW)) == 500
-        assert journal_rows.known(tx, events) == set()
+        assert journal_rows.known(tx, events) == {}
