@@ -47,7 +47,7 @@ from consumer.metrics.stored import AccountBudget, StoredGauges
 from consumer.missing import MissingOrders
 from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
-from consumer.relay import Relay
+from consumer.relay import Relay, RelayLoop
 from consumer.retry import Backoff
 from consumer.secrets import ShopSecrets, check_callback_secrets, kafka_options, shop_secrets, store_password
 from consumer.service import Base, Beats, Parts, Probe, Service, WorkSignal
@@ -129,6 +129,7 @@ def build_parts(
             consumer=new_consumer(base) if "consumer" in roles else None,
             worker=worker,
             housekeeping=new_housekeeping(base) if "worker" in roles else None,
+            relay=new_relay(base) if "worker" in roles else None,
             pollers=_scheduled_pollers(base, secrets, closing) if "poller" in roles else {},
             servers=partial(new_servers, base, recorder, secrets if "web" in roles else {}),
             closing=closing,
@@ -340,8 +341,16 @@ def new_poller(
     )
 
 
+def new_relay(base: Base) -> RelayLoop | None:
+    """Make the loop of the relay. None with the embedded log, which no other process reads."""
+    if isinstance(base.log, EmbeddedLog):
+        return None
+    relay = Relay(base.store, base.log, partial(base.leases.kept, RELAY))
+    return RelayLoop(relay, partial(base.leases.take, RELAY), base.leases.renew_seconds)
+
+
 def new_housekeeping(base: Base) -> Housekeeping:
-    """Make the housekeeping. If the log is Kafka, it runs the relay; if the log is embedded, it deletes old records."""
+    """Make the housekeeping. If the log is embedded, it deletes old records."""
     embedded = base.log if isinstance(base.log, EmbeddedLog) else None
     return Housekeeping(
         shops=base.settings.shops,
@@ -349,7 +358,6 @@ def new_housekeeping(base: Base) -> Housekeeping:
         orders=base.orders,
         leases=base.leases,
         clock=base.clock,
-        relay=None if embedded else Relay(base.store, base.log, partial(base.leases.kept, RELAY)),
         embedded_log=embedded,
         keep_records=timedelta(days=base.settings.log.keep_days),
         hooks=base.hooks,

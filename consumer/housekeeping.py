@@ -1,7 +1,6 @@
 """Housekeeping: the work that one worker process does for all processes, while it holds the relay's lease.
 
-It plans open orders again, wakes orders at their deadlines, publishes the outbox, trims the embedded log, and counts
-what people decided.
+It plans open orders again, wakes orders at their deadlines, trims the embedded log, and counts what people decided.
 """
 
 from collections.abc import Iterable
@@ -17,7 +16,6 @@ from consumer.decision_count import DecisionCount
 from consumer.hooks import Hooks
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
-from consumer.relay import Relay
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 
@@ -32,8 +30,8 @@ WAKE_BATCH: Final = 200
 CLOCK_SOURCE: Final = "/orderflow/clock"
 #: How often old records of the embedded log are deleted.
 TRIM_EVERY: Final = timedelta(hours=1)
-#: How long the relay waits after it found the outbox empty.
-RELAY_IDLE_SECONDS: Final = 0.25
+#: How long a turn waits if no more orders have to be woken.
+IDLE_SECONDS: Final = 0.25
 
 
 def clock_event(shop: str, order_id: str, now: datetime) -> Event:
@@ -53,12 +51,11 @@ class Housekeeping:
         orders: OrderWriter,
         leases: Leases,
         clock: Clock,
-        relay: Relay | None,
         embedded_log: EmbeddedLog | None,
         keep_records: timedelta,
         hooks: Hooks,
     ) -> None:
-        """`relay` None: nothing is published. `embedded_log` None: the log is Kafka, and nothing is trimmed.
+        """`embedded_log` None: the log is Kafka, and nothing is trimmed.
 
         `keep_records`: the age at which applied records of the embedded log are deleted.
         """
@@ -67,7 +64,6 @@ class Housekeeping:
         self._orders = orders
         self._leases = leases
         self._clock = clock
-        self._relay = relay
         self._embedded_log = embedded_log
         self._keep_records = keep_records
         self._decision_count = DecisionCount(store, clock, hooks)
@@ -78,7 +74,7 @@ class Housekeeping:
     def turn(self) -> float:
         """Do what is due, if this process holds the relay's lease. Returns how many seconds to wait for the next turn.
 
-        Raises StoreUnavailable, LogUnavailable, Fenced.
+        Raises StoreUnavailable, Fenced.
         """
         if self._leases.take(RELAY) is None:
             self._leads = False
@@ -90,8 +86,7 @@ class Housekeeping:
         self._trim()
         self._decision_count.turn()
         woken = self._wake()
-        published = self._relay.turn() if self._relay else 0
-        return 0.0 if published or woken == WAKE_BATCH else RELAY_IDLE_SECONDS
+        return 0.0 if woken == WAKE_BATCH else IDLE_SECONDS
 
     def _wake(self) -> int:
         """Wake orders whose `wake_at` has passed, at most WAKE_BATCH: apply a clock event to each. Returns how many."""

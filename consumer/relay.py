@@ -20,6 +20,31 @@ BATCH: Final = 500
 LEFT_OUT: Final = ("orderflow-value", b"too large; orderflow dead-letters show has it")
 
 
+#: How long the loop waits after it found the outbox empty.
+IDLE_SECONDS: Final = 0.25
+
+
+class RelayLoop:
+    """Runs the relay in the process that holds its lease. One thread calls `turn`.
+
+    It is a loop of its own, so that neither a log that does not answer nor a store full of orders to plan again stops
+    the other.
+    """
+
+    def __init__(self, relay: "Relay", take: Callable[[], Lease | None], other_seconds: float) -> None:
+        """`take` takes or renews the relay's lease; None: another process has it. Then this process looks again after
+        `other_seconds`."""
+        self._relay = relay
+        self._take = take
+        self._other_seconds = other_seconds
+
+    def turn(self) -> float:
+        """Publish what waits. Returns how many seconds to wait. Raises StoreUnavailable, LogUnavailable, Fenced."""
+        if self._take() is None:
+            return self._other_seconds
+        return 0.0 if self._relay.turn() else IDLE_SECONDS
+
+
 class Relay:
     """Publishes the outbox. Not thread-safe: one thread calls `turn`."""
 

@@ -31,6 +31,7 @@ from consumer.loop import Consumer
 from consumer.loop_watch import OWN_CAUSES, LoopWatch
 from consumer.metrics.recorder import Recorder
 from consumer.poll_schedule import ScheduledPoller
+from consumer.relay import RelayLoop
 from consumer.web.server import WebServer
 from consumer.worker import Worker
 from statemachine.commands import Policy
@@ -147,6 +148,7 @@ class Parts:
     consumer: Consumer | None
     worker: Worker | None
     housekeeping: Housekeeping | None
+    relay: RelayLoop | None
     pollers: Mapping[str, ScheduledPoller]
     servers: MakeServers
     #: Closes clients, log, store and the lock of the SQLite file, in this order.
@@ -183,6 +185,8 @@ class Service:
                 self._start_loop("worker", partial(self._work, parts.worker), str(number))
         if parts.housekeeping is not None:
             self._start_loop("housekeeping", parts.housekeeping.turn)
+        if parts.relay is not None:
+            self._start_loop("relay", parts.relay.turn)
         for shop, poller in parts.pollers.items():
             self._start_loop("poller", poller.turn, shop)
 

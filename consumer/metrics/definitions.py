@@ -69,7 +69,7 @@ DEAD_LETTER_REASONS: Final = (
     RECORD_UNREADABLE,
     QUARANTINED,
 )
-LOOPS: Final = ("consumer", "worker", "housekeeping", "poller")
+LOOPS: Final = ("consumer", "worker", "housekeeping", "relay", "poller")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 

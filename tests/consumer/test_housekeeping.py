@@ -101,7 +101,7 @@ def test_orders_are_woken_in_bounded_batches_without_a_pause(tmp_path: Path, mon
     waits = [keeper.turn() for _ in range(3)]
     told = [rig.attention(f"{number}-A") for number in range(5)]
     assert told == [["shipping_due"]] * 5
-    assert waits == [0.0, 0.0, housekeeping.RELAY_IDLE_SECONDS]
+    assert waits == [0.0, 0.0, housekeeping.IDLE_SECONDS]
 
 
 def test_an_order_that_a_version_before_stored_without_its_instant_gets_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from adapters.store.outbox import OutboxRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.leases import RELAY, Leases
-from consumer.relay import BATCH, LEFT_OUT, Relay
+from consumer.relay import BATCH, IDLE_SECONDS, LEFT_OUT, Relay, RelayLoop
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
 from tests.support import OpenStore, StillClock, new_store
 
@@ -384,3 +385,18 @@ def test_transitions_and_dead_letters_are_added_in_the_transaction_that_caused_t
     world.orders.apply(LIFE[:1], (), [LETTER])
     assert [record.topic for record in world.waiting()] == ["orderflow.transitions", "orderflow.dead-letters"]
     assert world.relay.turn() == 2
+
+
+# -- The loop ------------------------------------------------------------------------------------------------------
+
+
+def test_the_loop_publishes_in_the_process_that_holds_the_lease_alone(open_store: OpenStore) -> None:
+    world = World(open_store())
+    world.add("1")
+    other = RelayLoop(world.relay, partial(Leases(world.store, world.clock, "two", 30).take, RELAY), 10.0)
+    assert other.turn() == 10.0
+    assert world.log.values == []
+    mine = RelayLoop(world.relay, partial(world.leases.take, RELAY), 10.0)
+    assert mine.turn() == 0.0
+    assert mine.turn() == IDLE_SECONDS
+    assert world.log.values == [b"1"]
