@@ -28,6 +28,7 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
 from adapters.store import progress as progress_rows
+from adapters.store import shops as shop_rows
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow, NewCommand
 from adapters.store.dead_letters import DeadLetter
@@ -37,8 +38,9 @@ from adapters.store.outbox import OutboxRow
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
-from statemachine.commands import Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
+from statemachine.facts import EPOCH, RESTORED, Attempt, Facts, join
 from statemachine.machine import VERSION, EventResult, decide
 from statemachine.plan import Plan, plan, read_after
 from statemachine.reasons import Attention, Reason, StandingAttention
@@ -50,6 +52,8 @@ T = TypeVar("T")
 #: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
 #: the command, and its first try.
 GIVE_UP_AFTER: Final = timedelta(hours=72)
+#: What is added to an order whose import a restored store may have forgotten.
+LOST_ATTEMPT: Final = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
 
 
 # -- Load, decide ------------------------------------------------------------------------------------------------
@@ -62,6 +66,8 @@ class Loaded:
     orders: Mapping[tuple[str, str], OrderRow]  # by shop and order id
     known: AbstractSet[tuple[str, str]] = frozenset()  # source and id of the events that the journal holds already
     commands: Sequence[CommandRow] = ()  # the open and leased commands of the orders that may change
+    #: By shop: an order that was created before and is not known may have been imported before a restore.
+    attempted_before: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,9 @@ def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
     known = journal_rows.known(tx, events)
     _refuse_reused_ids(events, orders, known)
     fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
-    return Loaded(orders, known.keys(), command_rows.live(tx, fresh))
+    new = {e.shop for e in events if _is_first_read(e, orders[e.shop, e.order_id])}
+    marks = shop_rows.attempted_before(tx, new) if new else {}
+    return Loaded(orders, known.keys(), command_rows.live(tx, fresh), marks)
 
 
 class EventIdReused(OrderflowError):
@@ -121,8 +129,9 @@ def decide_batch(
         row = rows[event.shop, event.order_id]
         applied.append(Applied(event, row, EventResult.REPEATED, row.state, seconds_in_before=0))
     snapshots: dict[tuple[int, str], bytes] = {}
-    for event in fresh:
-        before = rows[event.shop, event.order_id]
+    for one in fresh:
+        before = rows[one.shop, one.order_id]
+        event = _with_lost_attempt(one, before, loaded.attempted_before.get(one.shop, EPOCH))
         with _of_order(before):
             row, result = _after(before, event, now)
         rows[event.shop, event.order_id] = row
@@ -204,6 +213,19 @@ def plan_of(row: OrderRow, policy: Policy) -> Plan:
     """Plan one order. Raises BrokenOrders if that raises anything: no order may stop the others."""
     with _of_order(row):
         return plan(row.facts, policy)
+
+
+def _is_first_read(event: Event, order: OrderRow) -> bool:
+    return event.new_facts.newest is not None and order.facts.newest is None
+
+
+def _with_lost_attempt(event: Event, order: OrderRow, attempted_before: datetime) -> Event:
+    """Return the event. The first read of an order that was created before this instant says more: its import counts as
+    attempted, because a restored store may have forgotten the order and its import (docs/rules.md 28)."""
+    read = event.new_facts.newest
+    if read is None or not _is_first_read(event, order) or read.created_at >= attempted_before:
+        return event
+    return replace(event, new_facts=join(event.new_facts, LOST_ATTEMPT))
 
 
 def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]]) -> tuple[list[Event], list[Event]]:

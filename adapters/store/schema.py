@@ -229,6 +229,9 @@ shops = sa.Table(
     sa.Column("paused", sa.Text, nullable=False, server_default=""),  # the paused groups of effects, as "accept ship"
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("poll_began_at", Instant),  # the last poll, also one that failed or was killed
+    # From `offsets reset`: an order created before this instant, which the store does not know, may have been imported
+    # by what a restored store has forgotten.
+    sa.Column("attempted_before", Instant),
     sa.UniqueConstraint("endpoint", "shop_id"),
 )
 

@@ -81,6 +81,19 @@ def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects
     tx.execute(sa.update(s.shops).where(s.shops.c.name == shop).values(**values))
 
 
+def mark_attempted(tx: Transaction, shops: Collection[str], before: datetime) -> None:
+    """Store that the import of each order counts as attempted that was created before this instant and is not known."""
+    marked = sa.update(s.shops).where(s.shops.c.name.in_(sorted(shops)))
+    tx.execute(marked.values(attempted_before=before))
+
+
+def attempted_before(tx: Transaction, shops: Collection[str]) -> dict[str, datetime]:
+    """Return what `mark_attempted` stored, by shop."""
+    c = s.shops.c
+    found = sa.select(c.name, c.attempted_before).where(c.name.in_(sorted(shops)), c.attempted_before.is_not(None))
+    return {row.name: row.attempted_before for row in tx.execute(found)}
+
+
 def poll_begins(store: Store, shop: str, at: datetime) -> None:
     """Store that a poll of the shop begins at `at`. Raises StoreUnavailable."""
     with store.transaction() as tx:

@@ -13,16 +13,15 @@ from adapters.store import cursors as cursor_rows
 from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
+from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import RECORD_UNREADABLE, DeadLetter
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.apply import LOST_ATTEMPT, OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch, with_later_ends
 from consumer.operations.errors import NothingToReset
-from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
-from statemachine.facts import RESTORED, Attempt, Facts
 
 #: Where the reading of a topic continues after a reset. stored: at the store's position, or at the nearest one that the
 #: log still has; earliest: at the oldest record; latest: after the newest record.
@@ -112,8 +111,9 @@ def reset(
     """Set where the reading of a topic, or of one of its partitions, continues, and read every shop from its beginning.
 
     The records between the old position and the new one may be lost, or may have been applied before. So each shop is
-    read again. Each open order also counts as one whose import was attempted: if the OMS then reports a duplicate, it
-    may be our own import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable.
+    read again. Each open order also counts as one whose import was attempted, and so does each order that was created
+    before `at` and is not in the store: if the OMS then reports a duplicate, it may be our own import (docs/rules.md
+    28). Raises NothingToReset, LogUnavailable, StoreUnavailable.
     """
     count = log.partitions([topic]).get(topic, 0)
     partitions = [Partition(topic, number) for number in range(count) if partition in (None, number)]
@@ -124,6 +124,8 @@ def reset(
     cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
     for shop in sorted(shops):  # first, because these facts do no harm if the rest of the reset fails
         _mark_imports_as_attempted(writer, order_rows.open_keys(store, shop), at)
+    with store.transaction() as tx:
+        shop_rows.mark_attempted(tx, shops, at)
     with store.transaction() as tx:
         stored = progress_rows.begin(tx, cluster, group, partition_offsets)
         # Consumers of partitions without a mismatch went on since the log was asked, so its end may be later by now.
@@ -203,10 +205,11 @@ def _mark_imports_as_attempted(writer: OrderWriter, keys: Sequence[tuple[str, st
 
     A restored store has forgotten which orders it imported, so each of them may be in the OMS (docs/rules.md 28).
     """
-    attempted = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
     note: dict[str, str | int] = {"act": "offsets reset"}
     events = [
-        Event(SOURCE, f"{at.isoformat()}:{shop}:{order_id}", shop, order_id, Trigger.DECISION, at, attempted, note=note)
+        Event(
+            SOURCE, f"{at.isoformat()}:{shop}:{order_id}", shop, order_id, Trigger.DECISION, at, LOST_ATTEMPT, note=note
+        )
         for shop, order_id in keys
     ]
     for start in range(0, len(events), BATCH_SIZE):

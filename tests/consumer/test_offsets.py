@@ -14,6 +14,7 @@ from adapters.errors import Fenced
 from adapters.ports import Partition, PartitionOffsets
 from adapters.simulators.orders import COMPANIES
 from adapters.store import cursors as cursor_rows
+from adapters.store import journal as journal_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
@@ -22,6 +23,7 @@ from consumer.offsets import OffsetMismatch, mismatch
 from consumer.operations import offsets as by_hand
 from consumer.operations.errors import NothingToReset
 from consumer.operations.offsets import ResetPosition, excused_commit, reset_position
+from consumer.operations.verify import differences
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
 
@@ -166,6 +168,54 @@ def test_without_a_reset_the_duplicate_counts_as_an_order_that_is_not_ours(folde
     rig.work()
     assert rig.state() == "shipping"
     assert rig.attention() == ["already_in_oms"]
+
+
+def forgotten(folder: Path) -> Rig:
+    """The store is an older copy, of a time before order 1-A. The OMS holds our own import of it."""
+    rig, before = Rig(folder / "now"), Rig(folder / "before")
+    before.add("1-A", state="SHIPPING")
+    before.poll()
+    before.work()
+    company = (str(COMPANIES["alpha"]), "oms-key")
+    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example", auth=company)
+    answer = posted.post("/order", content=before.oms_net.bodies[0], headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+    rig.poll()
+    return rig
+
+
+def test_an_order_that_the_restored_store_does_not_know_counts_as_attempted(folders: Path) -> None:
+    rig = forgotten(folders)
+    rig.add("1-A", state="SHIPPING")
+    rig.clock.advance(3600)
+    reset(rig)
+    rig.poll(120)
+    rig.work()
+    assert rig.attention() == []
+    assert rig.state() == "imported"
+    assert rig.effects() == ["imported"]
+    assert differences(rig.row(), journal_rows.of_order(rig.store, rig.row().key)) == []
+
+
+def test_an_order_that_was_created_after_the_reset_counts_as_new(folders: Path) -> None:
+    """The OMS holds an order of its reference that is not ours."""
+    rig = forgotten(folders)
+    reset(rig)
+    rig.clock.advance(60)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll(120)
+    rig.work()
+    assert rig.attention() == ["already_in_oms"]
+
+
+def test_a_canceled_order_that_the_restored_store_does_not_know_is_looked_at(folders: Path) -> None:
+    """It may be in the OMS, which nobody has told."""
+    rig = forgotten(folders)
+    rig.add("1-A", state="CANCELED")
+    rig.clock.advance(3600)
+    reset(rig)
+    rig.poll(120)
+    assert rig.attention() == ["canceled_after_import"]
 
 
 def test_a_reset_is_audited_and_every_shop_is_read_from_the_beginning(folders: Path) -> None:
