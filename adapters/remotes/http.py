@@ -19,6 +19,7 @@ import httpx
 
 from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import OnCall
+from adapters.remotes.deadline import deadline, keep_deadlines
 
 T = TypeVar("T")
 #: Carries the requests of a client. A client without one uses the network.
@@ -177,8 +178,8 @@ class Remote:
     ) -> None:
         """`system` is the metric's label: "mirakl" or "oms". `transport` None: the calls go to the network.
 
-        `timeout_seconds` limits each wait for a piece of the answer. A call also fails if a piece arrives more than
-        twice this time after the call began: a slow remote must not hold the call longer than the lease of its command.
+        `timeout_seconds` limits each wait for a piece of the answer. A call also fails if it takes twice this time: a
+        slow remote must not hold the call longer than the lease of its command.
         """
         self._system = system
         self._on_call = on_call
@@ -195,6 +196,7 @@ class Remote:
             proxy=network.proxy if base_url.startswith("https:") else None,
             transport=transport,
         )
+        keep_deadlines(self._client)
 
     def call(
         self,
@@ -238,12 +240,14 @@ class Remote:
 
     def _exchange(self, operation: str, request: httpx.Request, started: float, sink: Sink | None) -> Reply:
         # Errors are raised `from None`, because the texts of httpx's errors contain addresses and headers.
+        seconds = sink.max_seconds if sink is not None else 2 * self._timeout_seconds
         try:
-            response = self._client.send(request, stream=True)
-            try:
-                return Reply(response.status_code, response.headers, self._body(response, started, sink))
-            finally:
-                response.close()
+            with deadline(started + seconds):
+                response = self._client.send(request, stream=True)
+                try:
+                    return Reply(response.status_code, response.headers, self._body(response, started, sink))
+                finally:
+                    response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             _fail(Retryable, operation, error)  # nothing was sent
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:

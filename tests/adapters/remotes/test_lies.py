@@ -58,6 +58,11 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
 def call(url: str, reached: Network = DIRECT, timeout_seconds: float = LONG) -> Reply:
     remote = Remote("mirakl", url, lambda *_: None, timeout_seconds, None, network=reached)
     try:
@@ -137,6 +142,27 @@ def test_an_empty_answer_that_says_gzip_is_empty(stack: ExitStack) -> None:
     assert call(Liar(stack, lambda: zipped(b"")).url).body == b""
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_head_that_drips_is_a_time_out(stack: ExitStack, authority: trustme.CA, tls: bool, tmp_path: Path) -> None:
+    """httpx's limit begins anew with each byte. A call with a timeout of 2 s took 45 s."""
+    ends = threading.Event()
+    stack.callback(ends.set)
+
+    def drips() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        for _ in range(500):
+            if not ends.wait(0.02):
+                yield b"y"
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    liar = Liar(stack, drips, context if tls else None)
+    with pytest.raises(RemoteError) as error:
+        call(liar.url, network(tmp_path / "ca.pem", None, from_environment=False), timeout_seconds=0.4)
+    assert error.value.outcome == "timeout"
+
+
 def test_a_body_that_drips_is_a_time_out(stack: ExitStack) -> None:
     """Each piece comes in time, but a call that never ends would outlive the lease of its command."""
     ends = threading.Event()
@@ -161,11 +187,6 @@ def test_a_redirect_is_not_followed(stack: ExitStack) -> None:
 
 
 # -- How remotes are reached ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.fixture

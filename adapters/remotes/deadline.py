@@ -1,0 +1,94 @@
+"""A deadline over a whole HTTP exchange: writing, the head of the answer, its body.
+
+httpx limits each wait for a piece. A remote that sends one byte of a header at a time could hold a call for as long as
+it likes. So the streams below httpx wait no longer than until the deadline of the call that their thread makes.
+"""
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+
+class _OfThread(threading.local):
+    ends_at = float("inf")  # by time.perf_counter
+
+
+_DEADLINE = _OfThread()
+
+
+@contextmanager
+def deadline(ends_at: float) -> Iterator[None]:
+    """End every wait of this thread's calls at this moment of time.perf_counter, with a time-out."""
+    _DEADLINE.ends_at = ends_at
+    try:
+        yield
+    finally:
+        _DEADLINE.ends_at = float("inf")
+
+
+def keep_deadlines(client: httpx.Client) -> None:
+    """Let the connections of this client keep the deadlines. Has to be called before its first request."""
+    # httpcore takes a network backend, but httpx 0.28 has no option for it.
+    for transport in (client._transport, *client._mounts.values()):
+        pool = getattr(transport, "_pool", None)
+        if pool is not None:
+            pool._network_backend = _Backend(pool._network_backend)
+
+
+def _left(timeout: float | None, error: type[Exception]) -> float | None:
+    left = _DEADLINE.ends_at - time.perf_counter()
+    if left <= 0:
+        raise error("the deadline of the call has passed")
+    return left if timeout is None else min(timeout, left)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens connections that keep deadlines."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        self._backend.sleep(seconds)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection that keeps deadlines."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
