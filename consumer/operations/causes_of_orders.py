@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.commands import Policy
+from statemachine.deadlines import next_deadline
 from statemachine.facts import (
     EPOCH,
     OWED_LINE_STATES,
@@ -113,7 +114,9 @@ def _unknown_state(case: Case) -> str:
 
 def _needs_decision(case: Case) -> str:
     unknown = unknown_skus(case.facts, case.policy)
-    return f"not in the list of known SKUs: {', '.join(unknown)}" if unknown else 'the shop has acceptance = "hold"'
+    why = f"not in the list of known SKUs: {', '.join(unknown)}" if unknown else 'the shop has acceptance = "hold"'
+    until = next_deadline(case.facts, case.policy)
+    return _joined((why, f"Mirakl waits until {until:%Y-%m-%d %H:%M} UTC" if until else ""))
 
 
 def _address_missing(case: Case) -> str:

@@ -39,7 +39,7 @@ def _tracking(tracking: Tracking) -> str:
 def remote_texts(facts: Facts) -> list[RemoteText]:
     """What Mirakl and the OMS wrote when calls of the order failed."""
     failed: tuple[Rejection | GiveUp | Trouble, ...] = (*facts.rejections, *facts.given_up, *facts.troubles)
-    return [RemoteText(one.kind, one.round, one.words) for one in failed]
+    return [RemoteText(one.kind, one.round, one.words) for one in failed if one.words]
 
 
 def without_remote_texts(facts: Facts) -> Facts:

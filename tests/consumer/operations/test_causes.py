@@ -38,9 +38,14 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
         "unknown SKU",
         Policy("known-skus", frozenset({"MUG"})),
         lambda d: d.shows("WAITING_ACCEPTANCE"),
-        "not in the list of known SKUs: TEE",
+        "not in the list of known SKUs: TEE; Mirakl waits until 2026-03-03 00:00 UTC",
     ),
-    ("policy", Policy("hold"), lambda d: d.shows("WAITING_ACCEPTANCE"), 'the shop has acceptance = "hold"'),
+    (
+        "policy",
+        Policy("hold"),
+        lambda d: d.shows("WAITING_ACCEPTANCE"),
+        'the shop has acceptance = "hold"; Mirakl waits until 2026-03-03 00:00 UTC',
+    ),
     (
         "missing field",
         Policy(),
