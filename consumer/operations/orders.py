@@ -36,6 +36,9 @@ def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
     """The order with this id. Raises NotPossible if there is none, NotUnique if two shops have one."""
     rows = order_rows.find(store, order_id, shop)
     if not rows:
+        shops = sorted(one.name for one in shop_rows.list_all(store)) if shop else []
+        if shop and shop not in shops:
+            raise NotPossible(f"there is no shop {shop}; these are: {', '.join(shops) or 'none'}")
         raise NotPossible(f"there is no order {order_id}" + (f" of shop {shop}" if shop else ""))
     if len(rows) > 1:
         raise NotUnique(f"{order_id} is an order of {' and '.join(sorted(row.shop for row in rows))}: say --shop")

@@ -40,6 +40,8 @@ RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}
 def test_an_unknown_order_is_a_bad_answer(desk: Desk, command: tuple[str, ...]) -> None:
     assert error_of(*command, code=BAD_ANSWER) == "orderflow: there is no order O-9\n"
     assert "O-9 of shop beta" in error_of(*command, "--shop", "beta", code=BAD_ANSWER)
+    unknown = error_of(*command, "--shop", "btea", code=BAD_ANSWER)
+    assert unknown == "orderflow: there is no shop btea; these are: alpha, beta\n"
 
 
 @pytest.mark.parametrize("command", ["show", "explain", "verify"])
