@@ -35,6 +35,8 @@ from statemachine.facts import Tracking
 log = structlog.get_logger("orderflow.mirakl")
 
 _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
+#: How long a thread waits for the thread that reads the catalog.
+CATALOG_WAIT_SECONDS: Final = 2.0
 _UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
 
@@ -193,6 +195,7 @@ class MiraklShop:
         #: The parts of the catalog by operation: until when each is used, on the monotonic clock, and its answer.
         self._parts: dict[str, tuple[float, Message | None]] = {}
         self._catalog_lock = Lock()
+        self._silent_until = float("-inf")  # on the monotonic clock; after a read without an answer
 
     def close(self) -> None:
         self._remote.close()
@@ -259,13 +262,20 @@ class MiraklShop:
         """The marketplace's settings for shipments: SH21, SH12 and PC01.
 
         Each is read at most once a day, or after a while again if it could not be read. What could not be read is in
-        `Catalog.unread`: a carrier may then go out without its code, and the shipment is reported.
+        `Catalog.unread`: a carrier may then go out without its code, and the shipment is reported. One thread reads at
+        a time. The others wait for it for CATALOG_WAIT_SECONDS at most, and then do with what was read before.
         """
-        with self._catalog_lock:
-            carriers = self._side_read("SH21", "/api/shipping/carriers", _Carriers)
-            types = self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
-            platform = self._side_read("PC01", "/api/platform/configuration", _Platform, if_forbidden=_Platform())
-            unread = frozenset(operation for operation, (_, part) in self._parts.items() if part is None)
+        if self._catalog_lock.acquire(timeout=CATALOG_WAIT_SECONDS):
+            try:
+                self._side_read("SH21", "/api/shipping/carriers", _Carriers)
+                self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
+                self._side_read("PC01", "/api/platform/configuration", _Platform, if_forbidden=_Platform())
+            finally:
+                self._catalog_lock.release()
+        carriers = self._known("SH21", _Carriers)
+        types = self._known("SH12", _ShippingTypes)
+        platform = self._known("PC01", _Platform)
+        unread = {"SH21": carriers, "SH12": types, "PC01": platform}
         return Catalog(
             carriers=tuple(
                 Carrier(one.code, one.label, "{trackingId}" in one.tracking_url, one.standard_code)
@@ -275,20 +285,28 @@ class MiraklShop:
                 one.code for one in (types.shipping_types if types else ()) if one.mandatory_tracking
             ),
             alternative_carriers=not (platform or _Platform()).features.disable_seller_alternative_carrier,
-            unread=unread,
+            unread=frozenset(operation for operation, part in unread.items() if part is None),
         )
 
-    def _side_read(self, operation: str, path: str, model: type[M], *, if_forbidden: M | None = None) -> M | None:
-        """Return a setting of the marketplace, read now or earlier. If it cannot be read now, what was read last; None
-        if there is nothing, `if_forbidden` if the key lacks the role (403).
+    def _known(self, operation: str, model: type[M]) -> M | None:
+        """Return what was read of a part of the catalog, however long ago."""
+        _, part = self._parts.get(operation, (0.0, None))
+        return part if isinstance(part, model) else None
+
+    def _side_read(self, operation: str, path: str, model: type[M], *, if_forbidden: M | None = None) -> None:
+        """Read a setting of the marketplace, if it is time. If it cannot be read, what was read last stays; if the key
+        lacks the role (403), and there is nothing, it is `if_forbidden`.
+
+        If Mirakl gives no answer, nothing is read for a while: each part would take a whole time-out, and together they
+        would outlive the lease of the command.
 
         Raises AccountFault for a 401, because then no call of the account works.
         """
         now = self._clock.monotonic()
-        until, known = self._parts.get(operation, (now, None))
-        part = known if isinstance(known, model) else None
-        if now < until:
-            return part
+        until, _ = self._parts.get(operation, (now, None))
+        part = self._known(operation, model)
+        if now < max(until, self._silent_until):
+            return
         try:
             part, seconds = self._get(operation, path, _parsed(operation, model)), _CATALOG_SECONDS
         except RemoteError as error:
@@ -296,10 +314,11 @@ class MiraklShop:
                 raise
             log.warning("catalog_not_read", operation=operation, outcome=error.outcome, code=error.code)
             seconds = _UNREAD_SECONDS
+            if error.status == 0:
+                self._silent_until = now + _UNREAD_SECONDS
             if error.status == 403 and if_forbidden is not None:
                 part, seconds = part or if_forbidden, _CATALOG_SECONDS
         self._parts[operation] = (now + seconds, part)
-        return part
 
     def _get(self, operation: str, path: str, read: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
         return self._remote.call(

@@ -1,6 +1,7 @@
 """Mirakl's calls: how each failure is classified, then what is sent, against the published schemas."""
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +20,7 @@ from adapters.remotes.http import retry_after_seconds
 from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words
 from adapters.remotes.mirakl_carriers import CarrierNames, registered, tracking_body
 from statemachine.facts import Tracking
+from tests.support import LONG
 
 MIRAKL = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
@@ -553,6 +555,31 @@ def test_a_catalog_that_cannot_be_read_costs_the_carriers_code_and_is_asked_for_
     world.clock.seconds += 600
     world.shop.catalog()
     assert len(world.sent) == 3 + len(unread)
+
+
+def test_while_one_thread_reads_a_catalog_that_hangs_the_others_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All workers waited one after the other, 20 s each, and then /live failed."""
+    monkeypatch.setattr("adapters.remotes.mirakl.CATALOG_WAIT_SECONDS", 0.01)
+    begun, ends = threading.Event(), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        begun.set()
+        ends.wait(LONG)
+        raise httpx.ReadTimeout("")
+
+    world = World(answer)
+    reads = threading.Thread(target=world.shop.catalog)
+    reads.start()
+    assert begun.wait(LONG)
+    assert world.shop.catalog() == Catalog(unread=frozenset({"SH21", "SH12", "PC01"}))
+    ends.set()
+    reads.join(LONG)
+    assert [request.url.path for request in world.sent] == ["/api/shipping/carriers"], "one time-out, not three"
+    world.shop.catalog()
+    assert len(world.sent) == 1, "a failure is remembered"
+    world.clock.seconds += 600
+    world.shop.catalog()
+    assert len(world.sent) == 2
 
 
 def test_a_part_of_the_catalog_that_cannot_be_read_again_is_used_as_it_was_read() -> None:
