@@ -18,7 +18,6 @@ from uuid import uuid4
 
 import structlog
 
-from adapters.clock import SystemClock
 from adapters.errors import ConfigError, LogUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
@@ -30,6 +29,7 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
+from adapters.store.clock import StoreClock
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store
 from consumer import config
@@ -65,7 +65,7 @@ ROLES: Final = ("poller", "consumer", "worker", "web")
 #: The consumer group of the embedded log; that of Kafka is a setting.
 GROUP: Final = "orderflow"
 #: How many threads use the store besides workers and pollers. Each uses one connection at a time.
-OTHER_THREADS: Final = 8
+OTHER_THREADS: Final = 9
 
 
 # -- A whole process ---------------------------------------------------------------------------------------------
@@ -93,11 +93,12 @@ def build_parts(
 ) -> Parts:
     """Open the store and the log, and build everything that a process with these roles runs.
 
-    `holder` is the process's name in leases; None: `_holder` makes one. `hooks` are called after the service's own.
+    `clock` None: a StoreClock. `holder` is the process's name in leases; None: `_holder` makes one. `hooks` are called
+    after the service's own.
     Raises ConfigError and StoreUnavailable, after closing everything that it opened.
     """
     _check_roles(settings, roles)
-    clock = clock or SystemClock()
+    clock = clock or StoreClock()
     recorder = new_recorder(settings, clock)
     beats, work = Beats(clock), WorkSignal()
     hooks = Several(recorder, LogHooks(), beats, work, hooks)
@@ -113,6 +114,8 @@ def build_parts(
         store = open_store(settings, roles)
         closing.callback(store.close)
         _prepare_schema(store)
+        if isinstance(clock, StoreClock):
+            clock.read(store)
         bind_shops(settings, store, clock)
         event_log = open_log(settings, store, clock)
         closing.callback(event_log.close)
@@ -436,6 +439,8 @@ def new_recorder(settings: Settings, clock: Clock) -> Recorder:
 def _watch(parts: Parts) -> None:
     """Register the gauges whose values are read at each scrape."""
     base, recorder = parts.base, parts.recorder
+    if isinstance(base.clock, StoreClock):
+        recorder.watch_clock(base.clock.skew_seconds)
     for name in parts.pollers:
         recorder.watch_lease("poller", name, partial(base.leases.holds, poll_lease(name)))
     if parts.worker is not None:

@@ -21,6 +21,7 @@ from adapters.errors import Cause, OrderflowError, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
+from adapters.store.clock import READ_EVERY_SECONDS, StoreClock
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.config import Settings
@@ -178,6 +179,8 @@ class Service:
         """Start every loop in a thread of its own, and return. Raises ConfigError if a port cannot be opened."""
         parts = self.parts
         self._serve()  # first, so that no remote is called before callbacks are taken and metrics are served
+        if isinstance(self.base.clock, StoreClock) and not self.base.store.is_sqlite:
+            self._start_thread("clock", partial(self._read_clock, self.base.clock))
         if parts.consumer is not None:
             self._start_thread("consumer", partial(self._run_consumer, parts.consumer))
         if parts.worker is not None:
@@ -258,6 +261,15 @@ class Service:
                 self._watch.succeeded(loop, instance)
             if seconds:
                 self._stopping.wait(seconds)
+
+    def _read_clock(self, clock: StoreClock) -> None:
+        """Ask the database for the time again and again. No probe depends on this thread: while the database is away,
+        the last read is valid."""
+        while not self._stopping.wait(READ_EVERY_SECONDS):
+            try:
+                clock.read(self.base.store)
+            except Exception as error:
+                log.warning("clock_not_read", error=type(error).__name__)
 
     def _run_consumer(self, consumer: Consumer) -> None:
         self._loop("consumer", partial(self._consume, consumer))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapters.clock import SystemClock
 from adapters.errors import ConfigError
 from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock
+from adapters.store.clock import StoreClock
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
 from consumer import config
@@ -37,7 +37,7 @@ def _system_user() -> str:
 class Environment:
     """What a command takes from outside. A test hands in its own as the `obj` of typer's context."""
 
-    clock: Clock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=StoreClock)
     user: str = field(default_factory=_system_user)
     transport: Any = None  # what clients of remotes send through; None: the network
 
@@ -81,6 +81,8 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     try:
         if not store.schema_fits():
             raise ConfigError(f"the store's schema is missing or older than this version's; {cure(file)}")
+        if isinstance(environment.clock, StoreClock):
+            environment.clock.read(store)
         yield Session(
             file=file,
             settings=settings,

@@ -383,6 +383,11 @@ _ROWS: Final = (
         "When the metrics that come from the store were last read; 0 before the first time.",
         {},
     ),
+    _gauge(
+        "orderflow_clock_skew_seconds",
+        "How far the clock of the machine is ahead of the database's clock, which all processes go by; 0 with SQLite.",
+        {},
+    ),
     Metric(
         "orderflow_build_info", Type.INFO, "The versions of orderflow and of Python.", {"version": None, "python": None}
     ),

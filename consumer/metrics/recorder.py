@@ -195,6 +195,10 @@ class Recorder(Hooks):
         """
         self._gauge("orderflow_leader", role, shop).set_function(holds)
 
+    def watch_clock(self, skew_seconds: Callable[[], float]) -> None:
+        """Export how far the machine's clock is ahead of the database's."""
+        self._gauge("orderflow_clock_skew_seconds").set_function(skew_seconds)
+
     def watch_accounts(self, accounts: Mapping[AccountKey, Account]) -> None:
         """Export whether each account, or one of its operations, is paused, and whether its circuit is open."""
         for key, account in accounts.items():
