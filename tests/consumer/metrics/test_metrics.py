@@ -90,6 +90,7 @@ OWN = {
     "orderflow_build_info": ("info", "version python"),
     "orderflow_log_lines_lost_total": ("counter", ""),
     "orderflow_loop_failing": ("gauge", "loop cause"),
+    "orderflow_clock_skew_seconds": ("gauge", ""),
 }
 FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "tracking", "event_id", "path", "url"}
 FORBIDDEN |= {"exception", "error", "pod", "instance", "message"}
