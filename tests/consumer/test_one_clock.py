@@ -18,7 +18,7 @@ from consumer.config import LeasesTable, StoreTable
 from consumer.demo.settings import write_settings
 from consumer.leases import RELAY
 from consumer.service import Parts
-from consumer.worker import LeaseLost, oms_account
+from consumer.worker import LeaseLost
 from tests.adapters.store.test_clock import DAY, WrongClock
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import wait
@@ -120,16 +120,17 @@ def test_what_a_process_wrote_that_died_is_taken_over_in_time(start: Start, ahea
     ] * 2
 
 
-@each_skew
+@pytest.mark.parametrize("ahead_seconds", [DAY, -DAY])
 def test_a_budget_is_spent_by_all_processes_together(start: Start, ahead_seconds: float) -> None:
-    """A process that is ahead would begin a new hour, and call the OMS more often than it allows."""
+    """If a process began a new hour because its machine is ahead, the OMS would be called more often than it allows."""
     right, wrong = start(0), start(ahead_seconds)
     windows = oms_budget(right.base.settings)
-    account = oms_account(right.base.settings.shops["alpha"].oms.company_ref_id)
-    for parts in (right, wrong, right):
-        with parts.base.store.transaction() as tx:
-            assert budget_rows.spend(tx, account, windows, parts.base.clock.now()) is None
-    assert set(budget_rows.used(wrong.base.store, wrong.base.clock.now()).values()) == {3}
+    for account, order in (("begun by the right one", (right, wrong)), ("begun by the wrong one", (wrong, right))):
+        for parts in order * 2:
+            with parts.base.store.transaction() as tx:
+                assert budget_rows.spend(tx, account, windows, parts.base.clock.now()) is None
+    for parts in (right, wrong):
+        assert set(budget_rows.used(parts.base.store, parts.base.clock.now()).values()) == {4}
 
 
 @each_skew
