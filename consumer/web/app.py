@@ -15,6 +15,8 @@ from consumer.web.callbacks import Intake
 #: How many scrapes one process answers at a time. Prometheus comes from one or two places.
 MAX_SCRAPES = 4
 #: How long /ready waits for the store. Then the latest answer counts, if it is not old.
+FIRST_READY_SECONDS = 1.0
+#: How long it waits while the store does not answer.
 READY_SECONDS = 0.08
 
 
@@ -32,7 +34,12 @@ def watch_routes(
     `what_is_stuck` must not wait for anything. They share no thread with callbacks.
     """
     scrapes = Bounded(threads=MAX_SCRAPES, at_once=MAX_SCRAPES)
-    readiness = Latest(what_is_not_ready, seconds=READY_SECONDS, otherwise="the store does not answer")
+    readiness = Latest(
+        what_is_not_ready,
+        seconds=READY_SECONDS,
+        first_seconds=FIRST_READY_SECONDS,
+        otherwise="the store does not answer",
+    )
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))

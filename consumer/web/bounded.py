@@ -41,19 +41,25 @@ class Bounded:
 
 
 class Latest:
-    """The answer of a check that may hang. One check runs at a time; nobody waits for it longer than `seconds`."""
+    """The answer of a check that may hang. One check runs at a time.
+
+    Nobody waits for it longer than `first_seconds`, and while it hangs no longer than `seconds`.
+    """
 
     def __init__(
         self,
         check: Callable[[], str],
         *,
         seconds: float,
+        first_seconds: float,
         otherwise: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`otherwise` is the answer if the check does not end, and none ended in the last LATEST_SECONDS."""
         self._check = check
         self._seconds = seconds
+        self._first_seconds = first_seconds
+        self._hangs = False
         self._otherwise = otherwise
         self._monotonic = monotonic
         self._task: asyncio.Task[None] | None = None
@@ -65,7 +71,8 @@ class Latest:
         """Return the answer of a check that ends in time, else the latest answer if it is not too old."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        await asyncio.wait([self._task], timeout=self._seconds)
+        ended, _ = await asyncio.wait([self._task], timeout=self._seconds if self._hangs else self._first_seconds)
+        self._hangs = not ended
         return self._latest if self._monotonic() - self._ended_at <= LATEST_SECONDS else self._otherwise
 
     async def _run(self) -> None:
