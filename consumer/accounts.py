@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from adapters.ports import Clock
 from adapters.store.commands import PausedKind
-from consumer.circuit import Circuit
+from consumer.circuit import Circuit, RefusedCall
 from statemachine.commands import CommandKind, Remote
 
 
@@ -128,13 +128,15 @@ class Accounts:
         for one in ("", operation):
             self.by_key[key].failing_since.pop(one, None)
 
-    def refused(self, key: AccountKey, operation: str, order_key: int, no: str) -> bool:
-        """Count a refusal, and return whether the remote is at fault, and not the order (Circuit.refused)."""
+    def refused(
+        self, key: AccountKey, operation: str, order_key: int, no: str, call: RefusedCall
+    ) -> list[RefusedCall] | None:
+        """Count a refusal. Returns None if the order is at fault, and else the calls to doubt (Circuit.refused)."""
         with self._lock:
-            at_fault = self.by_key[key].circuits[operation].refused(order_key, no)
-            if not at_fault:
+            others = self.by_key[key].circuits[operation].refused(order_key, no, call)
+            if others is None:
                 self._works(key, operation)
-            return at_fault
+            return others
 
     def failed(self, key: AccountKey, operation: str, order_key: int) -> None:
         with self._lock:

@@ -4,10 +4,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from statemachine.commands import CommandKey
+
 #: The circuit of an operation opens after its calls for this many distinct orders failed without an answer in between.
 #: Then the remote is at fault, and not the orders.
 CIRCUIT_OPENS_AFTER: Final = 5
 CIRCUIT_PAUSE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """A call that the remote refused."""
+
+    shop: str
+    order_id: str
+    command_id: int
+    key: CommandKey
 
 
 @dataclass(slots=True)
@@ -17,7 +29,7 @@ class Circuit:
     failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
     paused_until: datetime | None = None
     last_no: str = ""  # the remote's last refusal: status, code and words
-    refused_orders: set[int] = field(default_factory=set)  # keys of the orders that got it since the last yes
+    refused_calls: dict[int, RefusedCall] = field(default_factory=dict)  # that got it since the last yes, by order
 
     def is_open(self) -> bool:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
@@ -26,22 +38,24 @@ class Circuit:
         """Close the circuit, because the remote answered, and so it works."""
         self._close()
         self.last_no = ""
-        self.refused_orders.clear()
+        self.refused_calls.clear()
 
-    def refused(self, order_key: int, no: str) -> bool:
-        """Count a refusal, and return whether the remote is at fault: it refused several orders with the same words.
+    def refused(self, order_key: int, no: str, call: RefusedCall) -> list[RefusedCall] | None:
+        """Count a refusal. Returns None if it is about its order; it closes the circuit as any answer does.
 
-        A refusal that is about its order closes the circuit as any answer does.
+        If the remote refused several orders with the same words, the remote is at fault. Then the other refused calls
+        are returned, each of which was taken for a refusal of its order before. A call is returned once.
         """
         if no != self.last_no:
             self.last_no = no
-            self.refused_orders.clear()
-        self.refused_orders.add(order_key)
-        if len(self.refused_orders) < CIRCUIT_OPENS_AFTER:
+            self.refused_calls.clear()
+        was_at_fault = len(self.refused_calls) >= CIRCUIT_OPENS_AFTER
+        self.refused_calls[order_key] = call
+        if len(self.refused_calls) < CIRCUIT_OPENS_AFTER:
             self._close()
-            return False
-        self.failing_orders |= self.refused_orders
-        return True
+            return None
+        self.failing_orders |= self.refused_calls.keys()
+        return [] if was_at_fault else [one for key, one in self.refused_calls.items() if key != order_key]
 
     def _close(self) -> None:
         self.failing_orders.clear()

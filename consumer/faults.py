@@ -2,6 +2,7 @@
 
 from adapters.errors import NOT_SENT, AccountFault, Duplicate, Rejected, RemoteError, Retryable
 from consumer.accounts import AccountKey, Accounts
+from consumer.circuit import RefusedCall
 from consumer.imports import NOTHING_SHOWN
 from consumer.retry import Verdict
 from consumer.tries import BROKEN, Claim, operation_of
@@ -9,15 +10,21 @@ from statemachine.commands import Remote
 from statemachine.troubles import MESSAGES
 
 
-def judged(accounts: Accounts, claim: Claim, error: RemoteError) -> RemoteError:
-    """Return the error of a call. A refusal that several orders got in a row is not about this order, so that the call
-    is tried again (docs/mirakl.md 2.3)."""
+def judged(accounts: Accounts, claim: Claim, error: RemoteError) -> tuple[RemoteError, list[RefusedCall]]:
+    """Return the error of a call, and earlier refused calls that are in doubt because of it.
+
+    A refusal that several orders got in a row is about none of them, so all their calls are tried again (docs/mirakl.md
+    2.3).
+    """
     if not isinstance(error, Rejected) or isinstance(error, Duplicate) or not error.status:
-        return error  # without a status the remote was not asked
-    no = f"{error.status} {error.code} {error.words}"
-    if not accounts.refused(claim.account, operation_of(claim, error), claim.order.key, no):
-        return error
-    return Retryable(error.operation, error.outcome, status=error.status, code=error.code, words=error.words)
+        return error, []  # without a status the remote was not asked
+    order, no = claim.order, f"{error.status} {error.code} {error.words}"
+    call = RefusedCall(order.shop, order.order_id, claim.command.id, claim.command.key)
+    others = accounts.refused(claim.account, operation_of(claim, error), order.key, no, call)
+    if others is None:
+        return error, []
+    error = Retryable(error.operation, error.outcome, status=error.status, code=error.code, words=error.words)
+    return error, others
 
 
 def account_failed(accounts: Accounts, claim: Claim, verdict: Verdict, error: RemoteError) -> None:

@@ -25,16 +25,19 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Transaction
 from consumer.accounts import AccountKey
+from consumer.circuit import RefusedCall
 from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Answer, Attempt, Cancellation, Facts, Handover, OmsStatus, Recovery, Trouble
+from statemachine.facts import Answer, Attempt, Cancellation, Doubt, Facts, Handover, OmsStatus, Recovery, Trouble
 from statemachine.readings import best_tracking
 from statemachine.troubles import troubles_of
 
 log = structlog.get_logger("orderflow.worker")
 
 SOURCE: Final = "/orderflow/worker"
+#: In the note of an event: a refusal was not about its order.
+DOUBTED: Final = "doubted"
 #: Outcome of a call that raised an unexpected exception in our own code.
 BROKEN: Final = "broken"
 
@@ -130,13 +133,41 @@ def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a try ended, as it is stored: an event for the order, and `release`, which updates the command's row."""
+    """How a try ended, as it is stored: an event for the order, and `release`, which updates the command's row.
+
+    `doubts`: events for other orders, whose refused calls are tried again because of this try.
+    """
 
     claim: Claim
     event: Event
     release: Callable[[Transaction], bool]
     result: TryResult
     error: RemoteError | None
+    doubts: tuple[Event, ...] = ()
+
+
+def doubt_events(calls: Sequence[RefusedCall], now: datetime) -> tuple[Event, ...]:
+    """Return the events that the refusals of these calls were not about their orders (facts.Doubt)."""
+    return tuple(
+        Event(
+            SOURCE,
+            f"{one.command_id}:doubted",
+            one.shop,
+            one.order_id,
+            Trigger.CALL,
+            now,
+            Facts(doubts=(Doubt(one.key.kind, one.key.carries, one.key.round),)),
+            note={
+                "command": one.key.kind,
+                "operation": one.key.kind.operation,
+                "step": "doubted",
+                "result": DOUBTED,
+                "attempt": 0,
+                "round": one.key.round,
+            },
+        )
+        for one in calls
+    )
 
 
 def settled(

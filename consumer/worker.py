@@ -44,6 +44,7 @@ from consumer.tries import (
     Ending,
     as_remote_error,
     claimed_event,
+    doubt_events,
     handover_events,
     import_facts,
     log_failure,
@@ -299,7 +300,7 @@ class Worker:
     def failed(self, claim: Claim, error: RemoteError) -> None:
         """Settle the command of a call that failed, or try it again later, as the retry rule says."""
         command, now = claim.command, self._clock.now()
-        error = judged(self.accounts, claim, error)
+        error, refused = judged(self.accounts, claim, error)
         maybe_sent = command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts
         verdict = after_failure(
             error,
@@ -330,7 +331,7 @@ class Worker:
                 ending = settled(claim, given_up, verdict.result, CommandState.GAVE_UP, now=now, error=error)
                 self._store_ending(ending)
             case _:
-                self._store_ending(requeued(claim, verdict, error, now))
+                self._store_ending(replace(requeued(claim, verdict, error, now), doubts=doubt_events(refused, now)))
 
     def not_called(self, claim: Claim) -> None:
         """Store that the check before the call failed, or that the budget is spent, so that no call was made.
@@ -358,7 +359,7 @@ class Worker:
     def _store_ending(self, ending: Ending) -> None:
         try:
             with self._store.transaction() as tx:
-                applied = self._orders.apply_in(tx, [ending.event])
+                applied = self._orders.apply_in(tx, [ending.event, *ending.doubts])
                 ending.release(tx)
         except StoreUnavailable:
             with self._lock:

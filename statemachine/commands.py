@@ -191,13 +191,16 @@ def obstacle(facts: Facts, need: Need) -> Obstacle | None:
 def rejections_of(facts: Facts, need: Need) -> list[Rejection]:
     """The rejections of this need on the basis that the need has now.
 
-    If an earlier version stored a rejection, its basis cannot be compared: it counts until Mirakl changes the order.
+    If an earlier version stored a rejection, its basis cannot be compared: it counts until Mirakl changes the order. A
+    rejection that several orders got in a row does not count (facts.Doubt).
     """
     changed_at = facts.snapshot.updated_at if facts.snapshot else EPOCH
+    doubted = {(one.kind, one.carries, one.round) for one in facts.doubts}
     return [
         no
         for no in facts.rejections
         if _is_of(no, need)
+        and (no.kind, no.carries, no.round) not in doubted
         and (no.basis == need.basis or (no.basis and not no.basis.startswith(_BASIS) and changed_at <= no.at))
     ]
 

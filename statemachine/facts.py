@@ -283,6 +283,15 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Doubt:
+    """The remote gave several orders in a row the refusal that ended this round. So it was not about this order."""
+
+    kind: str
+    carries: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class GiveUp:
     """A command was retried until its deadline passed."""
 
@@ -365,6 +374,7 @@ class Facts:
     sent: tuple[Tracking, ...] = ()  # every tracking that we ever tried to send
     answers: tuple[Answer, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     given_up: tuple[GiveUp, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     recoveries: tuple[Recovery, ...] = ()

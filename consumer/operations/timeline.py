@@ -9,6 +9,7 @@ from adapters.errors import NOT_SENT
 from adapters.store.journal import JournalRow
 from consumer.resting import RESTING
 from consumer.retry import TryResult
+from consumer.tries import DOUBTED
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind
 from statemachine.machine import EventResult
@@ -135,6 +136,7 @@ _RESULTS: Final[Mapping[str, str]] = {
     TryResult.REJECTED: "is refused",
     TryResult.ACCOUNT_FAULT: "was not answered for the whole account, and is tried again",
     TryResult.GAVE_UP: "is given up",
+    DOUBTED: "was refused as other orders were, and is tried again",
     RESTING: "waits, because it fails for other orders",
     TryResult.OBSOLETE: "is not made: it is not needed any more",
 }

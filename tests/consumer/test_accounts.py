@@ -6,8 +6,8 @@ import pytest
 
 from adapters.store.commands import PausedKind
 from consumer.accounts import Account, AccountKey, Accounts
-from consumer.circuit import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Circuit
-from statemachine.commands import CommandKind, Remote
+from consumer.circuit import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Circuit, RefusedCall
+from statemachine.commands import CommandKey, CommandKind, Remote
 from tests.support import StillClock
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -48,12 +48,18 @@ def test_an_answer_between_failures_keeps_the_circuit_closed() -> None:
     assert not circuit.is_open()
 
 
+def call(order: int) -> RefusedCall:
+    return RefusedCall("alpha", f"{order}-A", order, CommandKey(CommandKind.IMPORT, "", 0))
+
+
 def test_the_same_refusal_of_several_orders_in_a_row_is_the_remote_s_fault() -> None:
     circuit = Circuit()
-    assert [circuit.refused(order, "400 E-7 no") for order in range(CIRCUIT_OPENS_AFTER)] == [False] * 4 + [True]
+    assert [circuit.refused(order, "400 E-7 no", call(order)) for order in range(4)] == [None] * 4
+    assert circuit.refused(4, "400 E-7 no", call(4)) == [call(order) for order in range(4)]
+    assert circuit.refused(5, "400 E-7 no", call(5)) == [], "each call is named once"
     assert circuit.is_open()
     circuit.answered()
-    assert not circuit.refused(9, "400 E-7 no"), "after a yes, a refusal is about its order again"
+    assert circuit.refused(9, "400 E-7 no", call(9)) is None, "after a yes, a refusal is about its order again"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_the_same_refusal_of_several_orders_in_a_row_is_the_remote_s_fault() -> 
 )
 def test_refusals_that_are_about_their_orders_leave_the_circuit_closed(refusals: list[tuple[int, str]]) -> None:
     circuit = failing(1, 2, 3, 4)
-    assert not any(circuit.refused(order, no) for order, no in refusals)
+    assert {circuit.refused(order, no, call(order)) is None for order, no in refusals} == {True}
     circuit.failed(5, NOW)
     assert not circuit.is_open()
 

@@ -398,19 +398,35 @@ def test_a_gateway_before_the_oms_leaves_no_order_to_a_person(rig: Rig, status: 
     assert rig.state() == "imported"
 
 
-def test_the_same_no_for_several_orders_in_a_row_leaves_the_next_ones_to_nobody(rig: Rig) -> None:
-    """The OMS refuses everything for a while. The first four refusals look as if they were about their orders."""
+def test_the_same_no_for_several_orders_in_a_row_leaves_no_order_to_a_person(rig: Rig) -> None:
+    """The OMS refuses everything for a while. The first four refusals look as if they were about their orders, until
+    the fifth shows that they are not."""
     for number in range(8):
         rig.add(f"{number}-A", state="SHIPPING")
     rig.oms_net.hook = refusing(400, code="MAINTENANCE")
     rig.poll()
     rig.work()
     assert [result for _, result in rig.results] == ["rejected"] * 4 + ["retry"]
+    assert [rig.attention(f"{number}-A") for number in range(8)] == [[]] * 8
     assert rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open()
+    pass_time(rig, minutes=15)
+    assert [rig.attention(f"{number}-A") for number in range(8)] == [["retrying"]] * 8
     rig.oms_net.hook = lambda _request: None
-    pass_time(rig, minutes=3)
-    assert sorted(rig.state(f"{number}-A") for number in range(8)) == ["imported"] * 4 + ["shipping"] * 4
-    assert len([number for number in range(8) if rig.attention(f"{number}-A")]) == 4
+    pass_time(rig, minutes=20)
+    assert [rig.state(f"{number}-A") for number in range(8)] == ["imported"] * 8
+    assert [rig.attention(f"{number}-A") for number in range(8)] == [[]] * 8
+    assert {rig.effects(f"{number}-A").count("imported") for number in range(8)} == {1}
+
+
+def test_four_refusals_of_the_same_words_are_about_their_orders(rig: Rig) -> None:
+    for number in range(4):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.oms_net.hook = refusing(400, code="UNKNOWN_SKU")
+    rig.poll()
+    rig.work()
+    pass_time(rig, minutes=5)
+    assert [rig.attention(f"{number}-A") for number in range(4)] == [["import_rejected"]] * 4
+    assert len(rig.oms_net.bodies) == 4
 
 
 # -- Messages that cannot be read ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from statemachine.facts import (
     Decision,
     DecisionKind,
     Dispatch,
+    Doubt,
     Facts,
     GiveUp,
     Handover,
@@ -134,6 +135,7 @@ def results(draw: st.DrawFn) -> Event:
                 Facts(parts=(Part(draw(ids), "", draw(st.sampled_from(((), ("L1",)))), draw(st.booleans())),)),
                 Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
+                Facts(doubts=(Doubt(kind, carries, draw(rounds)),)),
                 Facts(
                     handovers=(
                         Handover(at(when), (("L1", draw(rounds)), ("L2", 1)), (("prices", "0c8a"),), ("attachment",)),
@@ -238,7 +240,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert join(a, a) == a
     both = join(a, b)
     assert both.clock == max(a.clock, b.clock)
-    ours = ("attempts", "answers", "rejections", "given_up", "troubles", "recoveries", "decisions")
+    ours = ("attempts", "answers", "rejections", "doubts", "given_up", "troubles", "recoveries", "decisions")
     for name in ("parts", "dispatches", "cancellations", *ours, "not_found"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
 

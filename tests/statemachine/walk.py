@@ -21,6 +21,7 @@ from statemachine.facts import (
     Decision,
     DecisionKind,
     Dispatch,
+    Doubt,
     Facts,
     GiveUp,
     Handover,
@@ -213,7 +214,9 @@ class Walk:
                 code = ALREADY_THERE if one.kind is CommandKind.IMPORT and self.random.random() < 0.3 else "NO"
                 maybe_there = one.kind is CommandKind.IMPORT and self.random.random() < 0.3
                 no = Rejection(one.kind, one.carries, one.round, one.basis, instant, code, "words", maybe_there)
-                return "no", Facts(rejections=(no,))
+                is_doubted = code == "NO" and self.random.random() < 0.2
+                doubts = (Doubt(one.kind, one.carries, one.round),) if is_doubted else ()
+                return "no, to others too" if doubts else "no", Facts(rejections=(no,), doubts=doubts)
             case "gave up":
                 return "gave up", Facts(given_up=(GiveUp(one.kind, one.carries, one.round),))
             case "unknown":
