@@ -25,6 +25,7 @@ from adapters.log.kafka_client import (
     error_text,
     new_client,
     topic_partition,
+    unavailable,
 )
 from adapters.log.kafka_reader import KafkaReader
 from adapters.ports import NewRecord, Partition, PartitionOffsets
@@ -128,7 +129,7 @@ class KafkaLog:
                 # If another thread dropped the producer while this thread used it, these records are not the cause of
                 # the error. Publish them again, if there is time.
                 if self._drop_producer(producer) or time.monotonic() > last_start_at:
-                    raise LogUnavailable(error_text(error)) from error
+                    raise unavailable(error) from error
 
     def _send(self, producer: Any, records: Sequence[NewRecord], ends_at: float) -> None:
         sent = []
@@ -156,7 +157,7 @@ class KafkaLog:
             if len(records) == 1:
                 raise TooLarge(first) from error
         except Exception as error:
-            raise LogUnavailable(error_text(error)) from error
+            raise unavailable(error) from error
         finally:
             _end_producer(producer)
         middle = len(records) // 2
@@ -276,7 +277,7 @@ class KafkaLog:
             except Exception as error:
                 self._admin = None
                 close_quietly(admin.close)
-                raise LogUnavailable(error_text(error)) from error
+                raise unavailable(error) from error
 
     # -- Readers -------------------------------------------------------------------------------------------------
 

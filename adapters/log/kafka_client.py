@@ -12,7 +12,7 @@ from kafka.errors import KafkaConfigurationError
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import TopicPartition
 
-from adapters.errors import ConfigError, LogUnavailable
+from adapters.errors import Cause, ConfigError, LogUnavailable
 from adapters.ports import Partition
 
 log = structlog.get_logger("orderflow.kafka")
@@ -58,7 +58,7 @@ def new_client(kind: Callable[..., T], options: Mapping[str, Any]) -> T:
             close_quietly(one.close)
         if isinstance(error, KafkaConfigurationError | ValueError | AssertionError):
             raise ConfigError(f"kafka: the client does not accept these settings ({type(error).__name__})") from error
-        raise LogUnavailable(error_text(error)) from error
+        raise unavailable(error) from error
 
 
 def check_codec(compression_type: str | None) -> None:
@@ -88,6 +88,34 @@ def error_text(error: BaseException) -> str:
     if "Timeout" in name or "NoBrokers" in name:
         return f"{name}: no broker answered; does the broker run, and are user, password and certificate right?"
     return name
+
+
+#: The causes of errors by what is in the name of their class, the first that fits.
+_CAUSES: Final[Mapping[str, Cause]] = {
+    "Authentication": Cause.LOGIN,
+    "Authorization": Cause.LOGIN,
+    "Sasl": Cause.LOGIN,
+    "SSL": Cause.TLS,
+    "Certificate": Cause.TLS,
+    "gaierror": Cause.DNS,
+    "Timeout": Cause.TIMEOUT,
+    "TimedOut": Cause.TIMEOUT,
+    "NoBrokers": Cause.TIMEOUT,
+    "Connection": Cause.CONNECTION,
+    "Disconnect": Cause.CONNECTION,
+    "Network": Cause.CONNECTION,
+    "NotAvailable": Cause.CONNECTION,
+    "NotLeader": Cause.CONNECTION,
+    "Closed": Cause.CONNECTION,
+    "KafkaStorage": Cause.DISK_FULL,
+}
+
+
+def unavailable(error: BaseException) -> LogUnavailable:
+    """Return what an error of the client means for the caller, with its cause."""
+    name = type(error).__name__
+    cause = next((cause for part, cause in _CAUSES.items() if part in name), Cause.OTHER)
+    return LogUnavailable(error_text(error), cause)
 
 
 def topic_partition(partition: Partition) -> TopicPartition:

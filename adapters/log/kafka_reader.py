@@ -16,7 +16,7 @@ import kafka
 from kafka.structs import OffsetAndMetadata
 
 from adapters.errors import LogUnavailable, RecordUnreadable
-from adapters.log.kafka_client import close_quietly, error_text, topic_partition
+from adapters.log.kafka_client import close_quietly, topic_partition, unavailable
 from adapters.ports import Partition, PartitionOffsets, Record
 
 #: The first check of a client comes after this time without a record.
@@ -150,7 +150,7 @@ class KafkaReader:
             if unreadable := unreadable_record(error):
                 raise unreadable from error  # the client stays: without this partition it reads the others
             self._leave()
-            raise LogUnavailable(error_text(error)) from error
+            raise unavailable(error) from error
         records = [as_record(one) for found in polled.values() for one in found]
         if self._watch.is_check_due(len(records), time.monotonic() - began):
             self._check_client()
@@ -207,7 +207,7 @@ class KafkaReader:
                 consumer.partitions_for_topic(topic)
         except Exception as error:
             close_quietly(lambda: consumer.close(autocommit=False, timeout_ms=0))
-            raise LogUnavailable(error_text(error)) from error
+            raise unavailable(error) from error
         self._listener = AssignmentListener(self.generation)
         consumer.subscribe(self._topics, listener=self._listener)
         return consumer

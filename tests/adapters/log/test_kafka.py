@@ -3,6 +3,7 @@
 test_contract.py tests the properties of every log, test_kafka_reader.py tests the readers.
 """
 
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -11,11 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka import codec
+from kafka import codec, errors
 
 from adapters.engines.kafka import Kafka
-from adapters.errors import ConfigError, LogUnavailable, TooLarge
+from adapters.errors import Cause, ConfigError, LogUnavailable, TooLarge
 from adapters.log.kafka import KafkaLog
+from adapters.log.kafka_client import unavailable
 from adapters.ports import NewRecord
 from tests.adapters.log.kafka_rig import PATIENCE_SECONDS, MakeLog, Reading, create_topic
 
@@ -228,3 +230,19 @@ def test_a_compression_whose_library_is_missing_is_an_error_at_the_start(
     monkeypatch.setattr(codec, f"has_{compression}", lambda: False)
     with pytest.raises(ConfigError, match=rf"kafka\.compression_type: the library of {compression} is not installed"):
         KafkaLog(dict, producer={"compression_type": compression})
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (errors.NoBrokersAvailable(), Cause.TIMEOUT),
+        (errors.KafkaTimeoutError(), Cause.TIMEOUT),
+        (errors.SaslAuthenticationFailedError(), Cause.LOGIN),
+        (errors.TopicAuthorizationFailedError(), Cause.LOGIN),
+        (errors.KafkaConnectionError(), Cause.CONNECTION),
+        (ssl.SSLError(), Cause.TLS),
+        (errors.UnknownError(), Cause.OTHER),
+    ],
+)
+def test_an_error_of_the_client_has_a_cause_of_the_closed_set(error: Exception, cause: Cause) -> None:
+    assert unavailable(error).cause == cause
