@@ -235,7 +235,6 @@ def test_a_compression_whose_library_is_missing_is_an_error_at_the_start(
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (errors.NoBrokersAvailable(), Cause.TIMEOUT),
         (errors.KafkaTimeoutError(), Cause.TIMEOUT),
         (errors.SaslAuthenticationFailedError(), Cause.LOGIN),
         (errors.TopicAuthorizationFailedError(), Cause.LOGIN),
