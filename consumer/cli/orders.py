@@ -315,14 +315,20 @@ def _settle(
 
 
 @_decision(DecisionKind.RELEASE)
-def _release() -> dict[str, Any]:
-    """End a hold, and make the calls that wait for a person's release.
+def _release(
+    *,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="The attention reason; may be given again.")
+    ] = None,
+) -> dict[str, Any]:
+    """End a hold, or let calls be made that wait for a person's release. Where several wait, --only names which.
 
     \b
-    Example:
+    Examples:
       orderflow orders release 5f4dcc3b-A --reason "agreed with the marketplace"
+      orderflow orders release 5f4dcc3b-A --only held --reason "the customer has paid"
     """
-    return {}
+    return {"only": only or ()}
 
 
 @_decision(DecisionKind.SENT)

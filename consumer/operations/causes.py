@@ -143,6 +143,9 @@ def cure(one: Attention, order: OrderRow) -> str:
     named = (f"The goods have left. {text}" if text else one.about.cure).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
+    named = named.replace("orders release ORDER --reason", f"orders release ORDER --only {one.reason} --reason")
+    if one.command:
+        named = named.replace("orders handled ORDER --reason", f"orders handled ORDER --call {one.command} --reason")
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
 

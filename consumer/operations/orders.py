@@ -23,8 +23,19 @@ from consumer.operations.questions import question
 from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import VOUCHED, Answer, Decision, DecisionKind, Dispatch, Facts, Handover, Tracking
-from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
+from statemachine.facts import (
+    RESTORED,
+    VOUCHED,
+    Answer,
+    Attempt,
+    Decision,
+    DecisionKind,
+    Dispatch,
+    Facts,
+    Handover,
+    Tracking,
+)
+from statemachine.readings import all_sent, import_known, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import EndsBy, Reason
 from statemachine.states import State
 
@@ -70,7 +81,7 @@ class Act:
     who: str
     why: str
     at: datetime
-    only: Collection[str] = ()  # of settle: the reasons that it ends; empty: the only one that it can end
+    only: Collection[str] = ()  # of settle, release: the reasons that it ends; empty: the only one that it can end
     tracking: Tracking = field(default_factory=Tracking)  # of sent
     call: str = ""  # of handled: the kind of the call; empty: the only call that is due or failed
     lines: Collection[str] = ()  # of accept, refuse: ids of the lines with this answer; empty: every line
@@ -150,7 +161,7 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
         case DecisionKind.RETRY:
             subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
         case DecisionKind.RELEASE:
-            subject = _to_release(order)
+            subject = _to_release(order, act.only)
         case DecisionKind.SENT:
             _require_unsent(order, command_rows.of_order(store, order.key), act.tracking)
             more = Facts(dispatches=(Dispatch(VOUCHED, act.at, act.tracking, covers="order", told_at=act.at),))
@@ -217,14 +228,25 @@ def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: T
         raise NotPossible(
             f"{_name(order)}: nothing is to be sent any more: all its lines are canceled, refunded or sent"
         )
-    for one in commands:
-        if one.kind is CommandKind.IMPORT and (
-            one.state is CommandState.LEASED or (one.state.is_live and one.maybe_sent)
-        ):
-            raise NotPossible(
-                f"{_name(order)}: an import may have reached the OMS, which would send the goods again; "
-                "look in the OMS first, and wait until its outcome is known"
-            )
+    if _may_be_in_oms(order, commands):
+        raise NotPossible(
+            f"{_name(order)}: an import may have reached the OMS, which would send the goods again; look in the OMS "
+            "first. If it has the order, stop it there. Wait until the outcome of the import is known, or say with "
+            "`orders handled --call import_order` that the OMS has the order"
+        )
+
+
+def _may_be_in_oms(order: OrderRow, commands: Sequence[CommandRow]) -> bool:
+    """Whether an import may have reached the OMS, and nothing shows yet that it did.
+
+    Also one that is not tried any more: it was given up, a hold took it back, or the OMS refused a repeat of it.
+    """
+    if any(one.kind is CommandKind.IMPORT and one.state is CommandState.LEASED for one in commands):
+        return True
+    unclear = [one for one in commands if one.kind is CommandKind.IMPORT and one.maybe_sent]
+    refused = [no for no in order.facts.rejections if no.kind == CommandKind.IMPORT and no.maybe_there]
+    restored = Attempt(CommandKind.IMPORT, RESTORED) in order.facts.attempts
+    return bool(unclear or refused or restored) and not import_known(order.facts)
 
 
 def _lines(order: OrderRow, lines: Collection[str]) -> tuple[str, ...]:
@@ -269,12 +291,21 @@ def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(one.token for one in found if not only or one.reason in only)
 
 
-def _to_release(order: OrderRow) -> tuple[str, ...]:
-    """Every attention reason that stands now and that a release ends. Raises NotPossible if there is none."""
+def _to_release(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
+    """The tokens of the reasons that a release ends: those in `only`; without `only`, the one that it can end.
+
+    Raises NotPossible if `only` names a reason that a release cannot end. Without `only`, raises NotPossible if a
+    release can end none, or several: a person who ends a hold has not seen a refund that came meanwhile.
+    """
     found = [one for one in order.attention if one.about.ends_by is EndsBy.RELEASE]
+    names = [str(one) for one in dict.fromkeys(one.reason for one in found)]
     if not found:
         raise NotPossible(f"{_name(order)}: nothing to release")
-    return tuple(one.token for one in found)
+    if foreign := sorted({*only} - {*names}):
+        raise NotPossible(f"{_name(order)}: a release does not end {', '.join(foreign)}; it ends: {', '.join(names)}")
+    if len(names) > 1 and not only:
+        raise NotPossible(f"{_name(order)} has several reasons: say which, {' '.join(f'--only {n}' for n in names)}")
+    return tuple(one.token for one in found if not only or one.reason in only)
 
 
 def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> tuple[str, ...]:

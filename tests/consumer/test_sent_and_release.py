@@ -1,0 +1,88 @@
+"""A person vouches for goods or ends a hold, and does not know what came meanwhile."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.errors import NotPossible
+from statemachine.facts import DecisionKind
+from tests.consumer.rig import Rig
+
+NO = '{"error": {"message": "Reference in use", "code": 0}}'
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def act(rig: Rig, kind: DecisionKind, **more: Any) -> None:
+    one = operations.Act(kind, "ana", "seen", rig.clock.now(), **more)
+    operations.decide(rig.store, rig.orders, rig.row(), one, shops=("alpha",))
+
+
+def import_without_an_answer(rig: Rig) -> None:
+    """The import reaches the OMS, and its answer is lost."""
+    rig.fail("order", "timeout_after", 1)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+
+
+def hold(rig: Rig) -> None:
+    act(rig, DecisionKind.HOLD)
+
+
+def another_centre(rig: Rig) -> None:
+    changes.withhold(rig.mirakl["alpha"], "1-A")
+    rig.poll()
+
+
+def give_up(rig: Rig) -> None:
+    rig.oms_net.hook = lambda _: httpx.Response(503)
+    for _ in range(5):
+        rig.poll(timedelta(days=1).total_seconds())
+        rig.work()
+
+
+def refuse_the_repeat(rig: Rig) -> None:
+    rig.fail("order", "answer", 1, status=400, content=NO)
+    rig.work(900)
+
+
+@pytest.mark.parametrize("then", [hold, another_centre, give_up, refuse_the_repeat])
+def test_nobody_vouches_for_goods_that_the_oms_may_send_again(rig: Rig, then: Any) -> None:
+    import_without_an_answer(rig)
+    then(rig)
+    with pytest.raises(NotPossible, match="an import may have reached the OMS"):
+        act(rig, DecisionKind.SENT)
+
+
+def test_goods_of_an_import_that_the_oms_refused_can_be_vouched_for(rig: Rig) -> None:
+    rig.fail("order", "answer", 1, status=400, content=NO)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    act(rig, DecisionKind.SENT)
+    assert rig.state() == "dispatched"
+
+
+def test_a_release_of_a_hold_does_not_release_a_refund_that_came_meanwhile(rig: Rig) -> None:
+    rig.switch(effects=False)
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    act(rig, DecisionKind.HOLD)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    assert rig.attention() == ["held", "partly_withdrawn"]
+    with pytest.raises(NotPossible, match="say which, --only held --only partly_withdrawn"):
+        act(rig, DecisionKind.RELEASE)
+    with pytest.raises(NotPossible, match="a release does not end gave_up; it ends: held, partly_withdrawn"):
+        act(rig, DecisionKind.RELEASE, only=["gave_up"])
+    act(rig, DecisionKind.RELEASE, only=["held"])
+    assert rig.attention() == ["partly_withdrawn"]
