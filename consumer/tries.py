@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -31,6 +31,7 @@ from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
 from statemachine.facts import Answer, Attempt, Cancellation, Doubt, Facts, Handover, OmsStatus, Recovery, Trouble
 from statemachine.readings import best_tracking
+from statemachine.settled import change_settled_at
 from statemachine.troubles import troubles_of
 
 log = structlog.get_logger("orderflow.worker")
@@ -98,14 +99,25 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
 def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...], now: datetime) -> list[Event]:
     """Return the event that an import sends this payload. It keeps the lines and notes that the payload contains.
 
-    Returns no event for another call. It returns none either for the payload of an earlier try, which was stored then.
+    Returns no event for another call. It returns none either for the payload of an earlier try, which was stored then,
+    unless a person settled since what Mirakl changed: the person may have looked for the order in an OMS that did not
+    have it, and now the OMS gets it as it was, so the changes are told again (settled.py).
     """
     snapshot, command = claim.order.facts.snapshot, claim.command
-    if payload is None or payload == command.payload or snapshot is None:
+    if payload is None or snapshot is None:
         return []
-    items = tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
-    facts = Facts(handovers=(Handover(now, items, snapshot.contents, notes),))
+    if payload == command.payload:
+        earlier = max(claim.order.facts.handovers, default=None)
+        settled_at = change_settled_at(claim.order.facts, earlier.at) if earlier else None
+        if earlier is None or settled_at is None:
+            return []
+        # After the settle, also if the clock of the process that stored it is ahead of ours.
+        handover = replace(earlier, at=max(now, settled_at + datetime.resolution))
+    else:
+        items = tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
+        handover = Handover(now, items, snapshot.contents, notes)
     event_id, note = f"{command.id}:{claim.token}:handover", _note(command, "handover")
+    facts = Facts(handovers=(handover,))
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
 
 

@@ -83,6 +83,13 @@ def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
     return {name: digest for name, _, digest in changes}
 
 
+def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
+    """When a person last settled a change of lines or contents, if that was since this instant."""
+    if not (settled_pieces(facts, since) or settled_contents(facts, since)):
+        return None
+    return max(one.at for one in facts.decisions if one.kind is DecisionKind.SETTLE)
+
+
 def sent_again_at(facts: Facts) -> datetime:
     """When a person last settled that the OMS makes lines or pieces too that were added. EPOCH: never."""
     prefix = f"{Reason.LINES_ADDED_AFTER_IMPORT}:"

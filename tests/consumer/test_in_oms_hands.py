@@ -494,3 +494,41 @@ def test_an_imported_order_whose_money_is_awaited_again_is_told_until_mirakl_sho
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
     rig.poll()
     assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+# -- The payload of an earlier try goes out again -----------------------------------------------------------------
+
+
+def settle_lines(rig: Rig) -> None:
+    only = ["lines_canceled_after_import"]
+    act = operations.Act(DecisionKind.SETTLE, "ana", "not in the OMS", rig.clock.now(), only=only)
+    operations.decide(rig.store, rig.orders, rig.row(), act, shops=["alpha"])
+
+
+def test_a_line_that_was_refunded_and_settled_is_told_again_when_the_first_payload_goes_out_again(rig: Rig) -> None:
+    """The person found nothing in the OMS, because the first try had not landed."""
+    rig.fail("order", "timeout_before")
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    rig.work()
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll()
+    settle_lines(rig)
+    assert rig.attention() == []
+    rig.work(900)
+    rig.poll()
+    assert rig.effects() == ["imported"]
+    assert rig.attention() == ["lines_canceled_after_import"]
+    settle_lines(rig)
+    assert rig.attention() == []
+
+
+def test_a_payload_that_goes_out_again_tells_nothing_twice_by_itself(rig: Rig) -> None:
+    rig.fail("order", "timeout_before", 3)
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    for _ in range(4):
+        rig.work(900)
+    assert rig.effects() == ["imported"]
+    assert len(rig.row().facts.handovers) == 1
+    assert rig.attention() == []
