@@ -1,12 +1,13 @@
 """Reports of the OMS: KornitX's callbacks, and the events that carry the callbacks (docs/kornitx.md 8.3, 9.3)."""
 
+import hashlib
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from hashlib import sha256
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -32,8 +33,11 @@ class OmsEventType(StrEnum):
 #: KornitX's statuses that mean "everything was dispatched". A shop may configure others (docs/kornitx.md 8.1).
 DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
-#: An id with this number of characters or more may be a digest.
-_SHORTEST_DIGEST: Final = 32
+#: Stands for the items of a cancellation that cannot be read. No line of Mirakl's has this id.
+_UNREADABLE_ITEM: Final = "?"
+#: How a publisher may make an event's id of the data alone. An id with fewer characters than the shortest is no digest.
+_DIGESTS: Final = ("md5", "sha1", "sha256", "sha512")
+_SHORTEST_DIGEST: Final = 22
 
 
 # -- The callback --------------------------------------------------------------------------------------------------
@@ -198,8 +202,18 @@ def _event_id(event: CloudEvent) -> str:
 
     Without the time, tracking A, then B, then A again would end with B: the third event would be a repeat of the first.
     """
-    is_digest = len(event.id) >= _SHORTEST_DIGEST and sha256(event.data).hexdigest().startswith(event.id.lower())
-    return _timed(event.id, event.time) if is_digest else event.id
+    return _timed(event.id, event.time) if _is_digest(event.id, event.data) else event.id
+
+
+def _is_digest(event_id: str, data: bytes) -> bool:
+    """Whether the id is a digest of the data, or its beginning: in hexadecimal or base64, also after a prefix such as
+    `sha256:`."""
+    text = event_id.rpartition(":")[2].rstrip("=")
+    if len(text) < _SHORTEST_DIGEST:
+        return False
+    digests = [hashlib.new(name, data, usedforsecurity=False).digest() for name in _DIGESTS]
+    in_base64 = text.replace("-", "+").replace("_", "/")
+    return any(d.hex().startswith(text.lower()) or b64encode(d).decode().startswith(in_base64) for d in digests)
 
 
 def oms_type(callback: KornitXCallback) -> OmsEventType:
@@ -216,7 +230,8 @@ def decode_oms(
 ) -> Event | None:
     """Read a record of the OMS's topic (docs/kornitx.md 9.3). None if the record has no value. Raises Unreadable.
 
-    A status or a cancellation that is dated after `received_at`, by a clock that is ahead, counts as of `received_at`.
+    A report that is dated after `received_at`, by a clock that is ahead, counts as of `received_at`. Otherwise it would
+    win over every correction until its time has come.
     """
     event = from_record(value, headers)
     if event is None:
@@ -239,9 +254,7 @@ def decode_oms(
         order_id=order_id_of(order_id),  # there may be only a blank after the prefix
         trigger=Trigger.OMS_EVENT,
         at=event.time,
-        new_facts=_callback_facts(
-            callback, event.time, min(event.time, received_at or event.time), shop, complete=not left_out
-        ),
+        new_facts=_callback_facts(callback, min(event.time, received_at or event.time), shop, complete=not left_out),
         raw=None,
         digest=digest_of(event.data),
         note=note | ({"left_out": len(left_out)} if left_out else {}),
@@ -302,25 +315,24 @@ def _whom(value: bytes, headers: Headers) -> tuple[str, str]:
     return company, event.subject
 
 
-def _callback_facts(
-    callback: KornitXCallback, at: datetime, seen_at: datetime, shop: ShopIds, *, complete: bool
-) -> Facts:
-    """The facts of a callback. `seen_at`: `at`, but never after the receipt. `complete` is False if a part of it
-    could not be read, and was left out."""
+def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, complete: bool) -> Facts:
+    """The facts of a callback. `complete` is False if a part of it could not be read, and was left out."""
     dispatches = [_parcel(callback, parcel, at, shop.time_zone) for parcel in callback.new_shipments]
     is_dispatched = callback.status in shop.dispatched_statuses
     if is_dispatched:
         dispatches.append(_everything(callback, at, shop))
     # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
-    # looks at the order.
-    cancellations = [Cancellation(callback.id, _items(each.items), seen_at) for each in callback.new_cancellations]
+    # looks at the order. If something was left out, its items may have been.
+    nothing = () if complete else ((_UNREADABLE_ITEM, 1),)
+    items = [_items(each.items) or nothing for each in callback.new_cancellations]
+    cancellations = [Cancellation(callback.id, each, at) for each in items]
     if callback.status == CANCELLED_STATUS:
-        cancellations.append(Cancellation(callback.id, told_at=seen_at))
+        cancellations.append(Cancellation(callback.id, told_at=at))
     return Facts(
         parts=(Part(callback.id, callback.ref),),
         dispatches=tuple(sorted(set(dispatches))),
         cancellations=tuple(sorted(set(cancellations))),
-        statuses=(OmsStatus(callback.id, seen_at, callback.status),),
+        statuses=(OmsStatus(callback.id, at, callback.status),),
         # A dispatched status says that everything left, even if an item cannot be read. Otherwise a person has to look.
         unread=() if complete or is_dispatched else (Unread(at, UnreadableReason.BAD_FIELD),),
     )

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
@@ -39,6 +39,24 @@ class MiraklAmount(Message):
     amount: Amount = None
 
 
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+#: An element, or a value in the place of the list, that cannot be read counts as one whose amount is not known. Then a
+#: person looks at the order.
+_Amounts = Annotated[
+    tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], BeforeValidator(_listed), Loose((MiraklAmount(),))
+]
+
+
+def _number(value: object) -> object:
+    """A number, or the digits of one. Python reads more as a number: true, and "1_0" as 10."""
+    if isinstance(value, bool) or (isinstance(value, str) and not value.strip().isdecimal()):
+        raise ValueError("not a number")
+    return value
+
+
 class MiraklCenter(Message):
     code: Text = ""
 
@@ -54,12 +72,11 @@ class MiraklLine(Message):
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""
-    quantity: Annotated[int | None, Field(ge=0, le=1_000_000_000), Loose(None)] = None
+    quantity: Annotated[int | None, Field(ge=0, le=1_000_000_000), BeforeValidator(_number), Loose(None)] = None
     price: Amount = None
     shipped_date: Instant = None
-    # An element that cannot be read still counts as one whose amount is not known. Then a person looks at the order.
-    cancelations: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()
-    refunds: Annotated[tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], Loose(())] = ()
+    cancelations: _Amounts = ()
+    refunds: _Amounts = ()
 
 
 class MiraklOrder(Message):

@@ -206,17 +206,20 @@ def _integer(value: object) -> int | None:
         return None
     if isinstance(value, str) and re.fullmatch("[0-9]{1,18}", value):
         return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, int) and abs(value) < 2**63 else None
 
 
 def _orders(answer: object, external_ref: str) -> tuple[OmsOrder, ...]:
     """The orders in the answer that have an id and our reference.
 
-    A single object that has an id and no reference counts too, as in the vendor's older sample, if it reports no error.
+    A single object with an id and a ref, and nothing else, counts too, as in the vendor's older sample. With other
+    members it may report an error.
     """
     if isinstance(answer, dict):
-        is_bare = answer.get("external_ref") is None and not (answer.get("error") or answer.get("errors"))
-        orders = [answer] if is_bare or id_of(answer, "external_ref") == external_ref else []
+        has_more = any(value is not None for name, value in answer.items() if name not in ("id", "ref"))
+        orders = [answer] if not has_more or id_of(answer, "external_ref") == external_ref else []
     else:
         orders = [order for order in (answer if isinstance(answer, list) else []) if isinstance(order, dict)]
         orders = [order for order in orders if id_of(order, "external_ref") == external_ref != ""]
@@ -236,6 +239,6 @@ def _order(oms_id: int, order: Mapping[str, Any]) -> OmsOrder:
         else:
             pieces[line] += quantity
     quantities = tuple(sorted((line, count) for line, count in pieces.items() if line and line not in unclear))
-    has_error = order.get("has_error") is True
+    has_error = order.get("has_error") not in (None, False, 0, "", "0", "false")  # true in any spelling
     part = Part(oms_id, text_of(order, "ref"), tuple(sorted(lines - {""})), has_error, quantities)
     return OmsOrder(part, _integer(order.get("status")))

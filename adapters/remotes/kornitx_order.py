@@ -63,6 +63,8 @@ def build_payload(
         for index, line in enumerate(_lines(order))
         if id_of(line, "order_line_id") in quantities
     ]
+    if isinstance(order.get("shipping_pudo_id"), dict | list):
+        missing.append("shipping_pudo_id (not a text)")
     missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields, rules.custom_fields)
     payload: dict[str, Any] = {
         "external_ref": rules.external_ref_prefix + order_id,
@@ -279,7 +281,20 @@ def _absent_fields(
     values = _custom_values(parent, field)
     absent = set(required) - {code for code, value in values if value}
     unwritten = {code for code, value in values if value is None and names.get(code) != ""}
-    return [f"{field}.{code}" for code in sorted(absent | unwritten)]
+    return [*_strange_fields(parent, field), *(f"{field}.{code}" for code in sorted(absent | unwritten))]
+
+
+def _strange_fields(parent: Mapping[str, Any], field: str) -> list[str]:
+    """Name the custom fields if a value among them has no code, or if they are no list of fields: a text for the goods
+    may be in there."""
+    found = parent.get(field) or []
+    fields = found if isinstance(found, list) else [found]
+    strange = [one for one in fields if one and not (isinstance(one, dict) and _has_code_or_no_value(one))]
+    return [f"{field} (not a list of codes and values)"] if strange or fields is not found else []
+
+
+def _has_code_or_no_value(custom_field: Mapping[str, Any]) -> bool:
+    return bool(text_of(custom_field, "code")) or _custom_value(custom_field.get("value")) == ""
 
 
 def _custom_values(parent: Mapping[str, Any], field: str) -> list[tuple[str, str | None]]:

@@ -1,8 +1,9 @@
 """Reports of the OMS: callbacks that cannot be read, then what each report adds to the facts."""
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from hashlib import md5, sha1, sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -96,6 +97,25 @@ def test_a_dispatch_in_the_future_counts_as_the_moment_it_was_told() -> None:
     decoded(callback(new_shipments=[{"dispatch_datetime": "0001-01-01 00:00:00"}]), EAST)
 
 
+def test_a_report_dated_after_its_receipt_counts_as_of_the_receipt() -> None:
+    parcel = {"tracking": "T", "items": [{"external_ref": "L1", "quantity": 1}]}
+    event = oms_event(99999, json.dumps(callback(new_shipments=[parcel])).encode(), NOW + timedelta(days=2))
+    record = record_of("t", event)
+    read = decode_oms(record.value, record.headers, SHOPS, NOW)
+    assert read is not None
+    assert {(one.at, one.told_at) for one in read.new_facts.dispatches} == {(NOW, NOW)}
+
+
+@pytest.mark.parametrize(
+    ("items", "left_out"),
+    [([{"external_ref": "L1", "quantity": 0.5}], True), ("L1", True), ([], False), (None, False)],
+)
+def test_only_a_cancellation_without_items_is_one_of_the_whole_order(items: object, left_out: bool) -> None:
+    facts = decoded(callback(status=4, new_cancellations=[{"items": items}])).new_facts
+    assert [bool(one.items) for one in facts.cancellations] == [left_out]
+    assert bool(facts.unread) is left_out
+
+
 EAST = (ShopIds("alpha", 99999, time_zone=ZoneInfo("Asia/Tokyo")),)
 
 
@@ -110,7 +130,9 @@ def test_an_id_that_is_only_a_digest_of_the_data_gets_the_time_of_the_event() ->
         assert event is not None
         return event.event_id
 
-    for digest in (sha256(data).hexdigest(), sha256(data).hexdigest()[:32]):
+    hexadecimal = sha256(data).hexdigest()
+    in_base64 = b64encode(sha1(data).digest()).decode()
+    for digest in (hexadecimal, hexadecimal[:32], f"sha256:{hexadecimal}", md5(data).hexdigest(), in_base64):
         assert id_of(digest) == f"{digest}:2026-03-06T12:00:00.000000Z"
     for other in ("n1", sha256(b"other").hexdigest()):
         assert id_of(other) == other

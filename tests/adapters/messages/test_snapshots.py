@@ -173,6 +173,12 @@ def test_every_sample_of_a_real_order_is_read() -> None:
         # The customer gets money back for a scratch. The quantity is 1 of 1, so only a person can tell what is owed.
         ({"refunds": [{"amount": 2, "quantity": 1}]}, Withdrawn.PART),
         ({"cancelations": [{"amount": 20, "quantity": 1}]}, Withdrawn.PART),
+        # Not a list.
+        ({"refunds": {"amount": 20}}, Withdrawn.PRICE),
+        ({"refunds": {}}, Withdrawn.NONE),
+        ({"refunds": "20.00"}, Withdrawn.PART),
+        ({"cancelations": {"amount": 20}}, Withdrawn.PART),
+        ({"refunds": None, "cancelations": []}, Withdrawn.NONE),
         ({"refunds": [{"amount": None}]}, Withdrawn.PART),
         ({"refunds": ["?"]}, Withdrawn.PART),
         ({"price": None, "refunds": [{"amount": 20}]}, Withdrawn.PART),
@@ -187,6 +193,12 @@ def test_what_refunds_and_cancelations_took_of_a_line(line: dict[str, object], w
     assert snapshot.lines[0].withdrawn is withdrawn
     assert snapshot.lines[0].is_owed is (withdrawn is not Withdrawn.PRICE)
     assert snapshot.lines[0].needs_decision is (withdrawn is Withdrawn.PART)
+
+
+@pytest.mark.parametrize("quantity", ["1_0", True, False, " ", "1.5", "-1", [], None, "٣x"])
+def test_a_quantity_that_is_no_number_is_not_known(quantity: object) -> None:
+    _, snapshot = snapshot_of(order(order_lines=[{"order_line_id": "L1", "quantity": quantity}]), NOW)
+    assert snapshot.lines[0].quantity is None
 
 
 def test_an_order_whose_refunds_cover_all_of_it_owes_nothing() -> None:

@@ -191,6 +191,8 @@ OURS = {"external_ref": "A-1"}
         {"errors": ["no"]},
         {"id": 1, "error": {"message": "held"}},
         {"id": 1, "errors": ["no"]},
+        {"id": 1, "ref": "R", "success": False},
+        {"id": 1, "status": "error", "message": "Invalid SKU"},
         {"id": None, "ref": "R"},
         {"id": 1, "external_ref": "A-2"},
         [{"id": None} | OURS],
@@ -223,6 +225,13 @@ def test_an_answer_about_another_order_is_not_quoted() -> None:
             (OmsOrder(Part(1, "R", ("a", "b"))), OmsOrder(Part(2, has_error=True), 128)),
         ),
         ([OURS | {"id": 1}, {"ref": "another"}], (OmsOrder(Part(1)),)),
+        ([OURS | {"id": 1, "has_error": "true"}], (OmsOrder(Part(1, has_error=True)),)),
+        ([OURS | {"id": 1, "has_error": 1}], (OmsOrder(Part(1, has_error=True)),)),
+        ([OURS | {"id": 1, "has_error": "false"}], (OmsOrder(Part(1)),)),
+        (
+            [OURS | {"id": 1, "items": [{"external_ref": "a", "quantity": 2.0}]}],
+            (OmsOrder(Part(1, "", ("a",), False, (("a", 2),))),),
+        ),
         ([OURS | {"id": 1, "error": {"message": "held"}}], (OmsOrder(Part(1)),)),
         (
             OURS

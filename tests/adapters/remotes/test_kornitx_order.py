@@ -412,7 +412,7 @@ def test_custom_fields_of_order_and_line_are_attributes() -> None:
             {"code": "engraving", "type": "STRING", "value": "For Ana"},
             {"code": "colours", "type": "MULTIPLE_VALUES_LIST", "value": ["red", "blue"]},
             {"code": "empty", "value": ""},
-            {"code": "", "value": "no code"},
+            {"code": "", "value": ""},
             None,
         ],
     }
@@ -427,6 +427,25 @@ def test_custom_fields_of_order_and_line_are_attributes() -> None:
         {"name": ":Mirakl.engraving", "value": "For Ana"},
         {"name": ":Mirakl.colours", "value": "red, blue"},
     ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [[{"code": "", "value": "Happy"}], [{"value": "Happy"}], {"text": "Happy"}, ["Happy"], "Happy", [["Happy"]]],
+)
+@pytest.mark.parametrize("of_line", [True, False])
+def test_a_custom_text_without_a_code_holds_the_import(fields: Any, of_line: bool) -> None:
+    """The text may belong on the goods."""
+    name = "order_line_additional_fields" if of_line else "order_additional_fields"
+    line = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1}
+    one = order(order_lines=[line | {name: fields}]) if of_line else order(order_lines=[line], **{name: fields})
+    at = "order_lines[0]." if of_line else ""
+    assert missing(one) == (f"{at}{name} (not a list of codes and values)",)
+
+
+@pytest.mark.parametrize("point", [{"id": "P1"}, ["P1"]])
+def test_a_pick_up_point_that_is_no_text_holds_the_import(point: Any) -> None:
+    assert missing(order(shipping_pudo_id=point)) == ("shipping_pudo_id (not a text)",)
 
 
 def _with_fields(*lines: list[tuple[str, Any]], **fields: Any) -> dict[str, Any]:
