@@ -189,7 +189,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.OMS_CANCELED: About(
         "the OMS canceled the order or a line; nothing is sent until a person settles it",
         "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
-        "`orders settle ORDER --reason WHY` lets its calls go on.",
+        "`orders settle ORDER --reason WHY` lets its calls go on: then the order is reported shipped as soon as the "
+        "rest has left. So if a line is made again, settle when it has left.",
         holds=_EVERY,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
