@@ -135,7 +135,7 @@ class WorkerTable(Table):
     retry_longest_seconds: Seconds = 900
     #: How long a command belongs to its worker. If the worker died, another worker takes the command after this time.
     #: So this time has to be longer than the longest call: three times the longest timeout_seconds, or more.
-    lease_seconds: Seconds = 90
+    lease_seconds: Annotated[float, Field(gt=0, le=1800)] = 90  # less than leases.LONGEST in adapters/store
 
 
 class Settings(BaseSettings):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from adapters.store import bulk
 from adapters.store import schema as s
+from adapters.store.leases import is_over
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
 from statemachine.states import State
@@ -273,7 +274,7 @@ def _switched_on() -> sa.ColumnElement[bool]:
 def _is_free(now: datetime) -> sa.ColumnElement[bool]:
     """The condition that a command is open, or leased to a worker whose lease has run out."""
     c = s.commands.c
-    return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, c.lease_until < now))
+    return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, is_over(c.lease_until, now)))
 
 
 def _waits_for_another(now: datetime, paused: Collection[PausedKind] = ()) -> sa.ColumnElement[bool]:

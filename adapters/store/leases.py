@@ -4,7 +4,8 @@ A row is never deleted while its name may be taken again, so the token of a name
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,6 +14,10 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.facts import EPOCH
+
+#: No lease lasts so long (the bounds of its settings in consumer/config.py). A lease that ends later than this from now
+#: was written while a clock was wrong, and is over.
+LONGEST: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,15 @@ def take(tx: Transaction, name: str, holder: str, until: datetime, now: datetime
     taken = insert.on_conflict_do_update(
         index_elements=["name"],
         set_=dict(holder=holder, until=until, token=sa.case((c.holder == holder, c.token), else_=c.token + 1)),
-        where=sa.or_(c.holder == holder, c.until < now),
+        where=sa.or_(c.holder == holder, is_over(c.until, now)),
     )
     token = tx.execute(taken.returning(c.token)).scalar()
     return None if token is None else Lease(name, holder, token)
+
+
+def is_over(until: sa.ColumnElement[datetime], now: datetime) -> sa.ColumnElement[bool]:
+    """The condition that a lease with this end is over."""
+    return sa.or_(until < now, until > now + LONGEST)
 
 
 def check(tx: Transaction, lease: Lease) -> None:
@@ -75,6 +85,6 @@ def delete_ended(tx: Transaction, prefix: str, before: datetime) -> None:
 def count(store: Store, prefix: str, now: datetime) -> int:
     """Return how many leases with this prefix are held."""
     c = s.leases.c
-    held = (c.name.startswith(prefix, autoescape=True), c.until >= now)
+    held = (c.name.startswith(prefix, autoescape=True), sa.not_(is_over(c.until, now)))
     with store.reading() as connection:
         return connection.execute(sa.select(sa.func.count()).select_from(s.leases).where(*held)).scalar_one()

@@ -3,6 +3,7 @@
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -109,6 +110,19 @@ def test_a_process_that_died_is_replaced_when_its_lease_ends_and_not_before(proc
         processes.clock.advance(1)
         waited += 1
     assert waited == SECONDS + 1
+
+
+def test_leases_that_a_clock_a_day_ahead_wrote_are_over(processes: Processes) -> None:
+    """The clock of all processes was wrong and is set right: nobody waits for the ends that were written before."""
+    processes.clock.advance(86_400)
+    dead = processes.start("dead")
+    assert dead.take(RELAY)
+    assert all(dead.take_share(shop, len(SHOPS)) for shop in SHOPS)
+    processes.clock.advance(-86_400)
+    one = processes.start("one")
+    assert one.take(RELAY)
+    assert all(one.take_share(shop, len(SHOPS)) for shop in SHOPS), "it is the only member, and polls all shops"
+    assert not processes.start("two").take(RELAY)
 
 
 def test_a_released_lease_can_be_taken_at_once(processes: Processes) -> None:
@@ -247,6 +261,6 @@ def test_a_process_that_is_no_member_polls_nothing(open_store: OpenStore, proces
     """Another process holds its member lease. It is not counted, so it has no share."""
     store = open_store()
     with store.writing() as connection:
-        until = processes.clock.now().replace(year=2027)
+        until = processes.clock.now() + timedelta(seconds=SECONDS)
         connection.execute(sa.insert(s.leases).values(name="member/poller/one", holder="another", token=1, until=until))
     assert processes.start("one").take_share("alpha", 1) is None

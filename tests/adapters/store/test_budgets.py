@@ -47,6 +47,17 @@ def test_each_account_has_a_budget_of_its_own(store: Store) -> None:
     ]
 
 
+def test_a_window_that_a_clock_a_day_ahead_began_is_over(store: Store) -> None:
+    budget = [BudgetWindow("hour", HOUR, 1)]
+    assert spend(store, budget, NOW + DAY) is None
+    with store.transaction() as tx:
+        assert budget_rows.spent_until(tx, "oms:1", budget, NOW) is None
+    assert spend(store, budget) is None
+    assert spend(store, budget) == NOW + HOUR
+    with store.transaction() as tx:
+        assert budget_rows.spent_until(tx, "oms:1", budget, NOW) == NOW + HOUR
+
+
 def test_the_next_window_begins_with_its_first_call(store: Store) -> None:
     budget = [BudgetWindow("hour", HOUR, 2)]
     for now in (NOW, NOW, NOW + HOUR + timedelta(minutes=5)):

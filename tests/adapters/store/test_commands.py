@@ -184,6 +184,15 @@ def test_an_expired_lease_is_claimable_and_its_old_holder_changes_nothing(desk: 
     assert desk.settle(command, "new")
 
 
+def test_a_lease_that_a_clock_a_day_ahead_wrote_is_over(desk: Desk) -> None:
+    (command,) = desk.open(IMPORT)
+    desk.lease(command, "wrong", NOW + timedelta(days=1))
+    assert desk.claimable() == command
+    assert desk.lease(command, "right")
+    assert desk.claimable() is None
+    assert not desk.mark_sending(command, "wrong", NOW + timedelta(days=1))
+
+
 def test_an_older_command_that_opens_again_waits_for_the_younger_one_that_is_leased(desk: Desk) -> None:
     """A person accepts, then refuses, and the refusal is leased; then the person accepts again. This opens the first
     row again. It is the oldest row of its order, but the refusal is still leased.
