@@ -4,7 +4,7 @@ Every change of an order goes through it, in one transaction: a batch of the con
 worker, a decision of a person.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,6 +35,7 @@ from adapters.store.dead_letters import DeadLetter
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderChange, OrderRow
 from adapters.store.outbox import OutboxRow
+from adapters.store.policies import StoredPolicies
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
@@ -188,6 +189,7 @@ def plan_orders(
                     quarantine=None,
                     read_after=read_after(row.facts, policy),
                     wake_at=wanted.wakes_at,
+                    planned_by=policy.version,
                 )
             )
     return planned, CommandChanges(opened, obsolete, revived)
@@ -283,10 +285,10 @@ class OrderWriter:
         hooks: Hooks = NO_HOOKS,
         outbox: OutboxTopics | None = None,
     ) -> None:
-        """`policies`: the policy of each shop. `outbox` None: nothing is published, because the log is the
-        embedded one, which no other process reads."""
+        """`policies`: the policy of each shop that has none in the store. `outbox` None: nothing is published, because
+        the log is the embedded one, which no other process reads."""
         self._store = store
-        self._policies = policies
+        self._policies = policies if isinstance(policies, StoredPolicies) else StoredPolicies(policies)
         self._clock = clock
         self._hooks = hooks
         self._outbox = outbox
@@ -319,7 +321,9 @@ class OrderWriter:
         if not events:
             return []
         now = self._clock.now()
-        decision = decide_batch(events, load(tx, events, now), self._policies, now)
+        loaded = load(tx, events, now)
+        policies = self._policies.read(tx, {event.shop for event in events})
+        decision = decide_batch(events, loaded, policies, now)
         self._write(tx, decision, now)
         return list(decision.applied)
 
@@ -336,12 +340,18 @@ class OrderWriter:
         """
         self._each_alone(keys, lambda key: key, self._replan)
 
+    def newest_policies(self, shops: Collection[str]) -> Mapping[str, Policy]:
+        """Return the policy of each of these shops, as the store has it now. Raises StoreUnavailable."""
+        with self._store.reading() as connection:
+            return self._policies.read(connection, shops)
+
     def _replan(self, keys: Sequence[tuple[str, str]]) -> None:
         with self._store.transaction() as tx:
             now = self._clock.now()
             orders = order_rows.lock(tx, keys, now, also_quarantined=True)
             loaded = Loaded(orders, commands=command_rows.live(tx, [row.key for row in orders.values()]))
-            self._write(tx, decide_replan(loaded, self._policies, now), now)
+            policies = self._policies.read(tx, {shop for shop, _ in keys})
+            self._write(tx, decide_replan(loaded, policies, now), now)
             command_rows.put_back(tx, [row.key for row in orders.values() if row.quarantine is not None], now)
 
     # -- Orders that cannot be read or planned -------------------------------------------------------------------

@@ -27,10 +27,12 @@ from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock, LogWriter, Marketplace
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
+from adapters.store import policies as policy_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.clock import StoreClock
 from adapters.store.leases import Lease
+from adapters.store.policies import StoredPolicies
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.account_check import AccountCheck
@@ -117,6 +119,8 @@ def build_parts(
         if isinstance(clock, StoreClock):
             clock.read(store)
         bind_shops(settings, store, clock)
+        with store.transaction() as tx:  # every process plans by these policies from now on
+            policy_rows.store(tx, config.policies(settings), clock.now())
         event_log = open_log(settings, store, clock)
         closing.callback(event_log.close)
         _check_topics(settings, event_log)
@@ -251,11 +255,11 @@ def new_base(
     leases: Leases,
     policies: Mapping[str, Policy] | None = None,
 ) -> Base:
-    """Return what the parts share. `policies` None: those of the settings.
+    """Return what the parts share. `policies`: of the shops that have none in the store; None: those of the settings.
 
     Raises ConfigError if a shop's known_skus_file cannot be read.
     """
-    policies = config.policies(settings) if policies is None else policies
+    policies = StoredPolicies(config.policies(settings) if policies is None else policies)
     orders = OrderWriter(store, policies, clock, hooks, outbox_of(settings))
     return Base(
         settings=settings,

@@ -24,6 +24,8 @@ REPLAN_BATCH: Final = 500
 #: How often every open order is planned again. This also sets `orders.wake_at`, which a process of the version before
 #: does not write while it still runs during an update.
 REPLAN_EVERY: Final = timedelta(hours=6)
+#: How often orders are looked for that were planned by an earlier policy.
+BEHIND_EVERY_SECONDS: Final = 5.0
 #: How many orders one turn wakes.
 WAKE_BATCH: Final = 200
 #: The source of the events of the clock.
@@ -70,6 +72,7 @@ class Housekeeping:
         self._leads = False
         self._planned_at = float("-inf")  # on the monotonic clock
         self._trimmed_at = float("-inf")  # on the monotonic clock
+        self._looked_behind_at = float("-inf")  # on the monotonic clock
 
     def turn(self) -> float:
         """Do what is due, if this process holds the relay's lease. Returns how many seconds to wait for the next turn.
@@ -83,6 +86,7 @@ class Housekeeping:
         if not self._leads or monotonic - self._planned_at > REPLAN_EVERY.total_seconds():
             self._replan()
             self._leads, self._planned_at = True, monotonic
+        self._replan_behind(monotonic)
         self._trim()
         self._decision_count.turn()
         woken = self._wake()
@@ -106,6 +110,18 @@ class Housekeeping:
             for start in range(0, len(keys), REPLAN_BATCH):
                 self._leases.kept(RELAY)
                 self._orders.replan(keys[start : start + REPLAN_BATCH])
+
+    def _replan_behind(self, monotonic: float) -> None:
+        """Plan the open orders again that were planned by an earlier version of their shop's policy, or by older code,
+        at most REPLAN_BATCH of each shop. Newer code plans the orders of a policy that newer code has stored."""
+        if monotonic - self._looked_behind_at < BEHIND_EVERY_SECONDS:
+            return
+        self._looked_behind_at = monotonic
+        for shop, policy in self._orders.newest_policies(self._shops).items():
+            if keys := order_rows.behind(self._store, shop, policy.version, REPLAN_BATCH):
+                self._leases.kept(RELAY)
+                self._orders.replan(keys)
+                self._looked_behind_at = float("-inf")  # there may be more
 
     def _trim(self) -> None:
         now = self._clock.monotonic()

@@ -97,6 +97,7 @@ class Policy:
     messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for messages that cannot be read
     without_messages: str = "hold"  # after that time: "import", or "hold" until a person releases the order
     tracking_holds_for: timedelta = timedelta(hours=1)  # how long an OR23 that fails holds OR24
+    version: int = 0  # of this policy in the store; an order keeps the version by which it was planned. 0: not stored
 
 
 @dataclass(frozen=True, slots=True)

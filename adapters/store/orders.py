@@ -44,6 +44,7 @@ class OrderRow:
     updated_at: datetime
     wake_at: datetime | None = None
     newer: str = ""
+    planned_by: int = 0  # the version of the shop's policy
     quarantine: str | None = None  # the kind of the error with which it could not be read or planned
 
 
@@ -81,6 +82,7 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
         updated_at=row.updated_at,
         wake_at=row.wake_at,
         newer=newer,
+        planned_by=row.planned_by,
         quarantine=row.quarantine,
     )
 
@@ -223,6 +225,7 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             read_after=one.row.read_after,
             wake_at=one.row.wake_at,
             quarantine=None,  # it was read and planned
+            planned_by=one.row.planned_by,
             entered_at=one.row.entered_at,
             updated_at=one.row.updated_at,
         )
@@ -296,6 +299,19 @@ def open_keys(store: Store, shop: str) -> list[tuple[str, str]]:
     )
     with store.reading() as connection:
         return [(row.shop, row.order_id) for row in connection.execute(statement)]
+
+
+def behind(store: Store, shop: str, version: int, limit: int) -> list[tuple[str, str]]:
+    """(shop, order id) of at most `limit` open orders that were planned by an earlier version of the shop's policy.
+
+    Orders in quarantine are left out.
+    """
+    c = s.orders.c
+    statement = sa.select(c.shop, c.order_id).where(
+        c.shop == shop, c.planned_by < version, s.is_open(c), c.quarantine.is_(None)
+    )
+    with store.reading() as connection:
+        return [(row.shop, row.order_id) for row in connection.execute(statement.limit(limit))]
 
 
 def latest(

@@ -92,6 +92,11 @@ def needs_attention(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnEle
     return c["attention"] != sa.literal_column("'[]'")
 
 
+def is_open(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
+    """The condition that an order is neither shipped nor refused nor canceled. Literals, as `is_live` says why."""
+    return c["state"].not_in([sa.literal_column(f"'{state}'") for state in ("shipped", "refused", "canceled")])
+
+
 def _order_key() -> sa.Column[int]:
     return sa.Column("order_key", _ID, sa.ForeignKey("orders.id"), nullable=False)
 
@@ -116,6 +121,8 @@ orders = sa.Table(
     # The kind of the error with which this order could not be read or planned. Null: it can. While it is set, nothing
     # of the order is applied or called.
     sa.Column("quarantine", sa.Text),
+    # The version of the shop's policy by which the order was planned last (`policies`). 0: by none, or by older code.
+    sa.Column("planned_by", sa.Integer, nullable=False, server_default="0"),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
@@ -133,6 +140,13 @@ orders = sa.Table(
         "wake_at",
         sqlite_where=sa.text("wake_at IS NOT NULL"),
         postgresql_where=sa.text("wake_at IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_orders_planned_by",
+        "shop",
+        "planned_by",
+        sqlite_where=sa.text("state NOT IN ('shipped', 'refused', 'canceled')"),
+        postgresql_where=sa.text("state NOT IN ('shipped', 'refused', 'canceled')"),
     ),
     sa.Index(
         "ix_orders_attention",
@@ -235,6 +249,18 @@ shops = sa.Table(
     sa.UniqueConstraint("endpoint", "shop_id"),
 )
 
+#: The policy of each shop: the newest version counts. No row is ever changed.
+policies = sa.Table(
+    "policies",
+    metadata,
+    sa.Column("shop", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),  # the number of the code that stored the version (migrating.NEEDED)
+    sa.Column("content", sa.Text, nullable=False),  # JSON of Policy
+    sa.Column("stored_at", Instant, nullable=False),
+    sa.PrimaryKeyConstraint("shop", "version"),
+)
+
 #: What a person, or the check of the account, changed, when and why. No row is ever deleted.
 audit = sa.Table(
     "audit",
@@ -292,6 +318,7 @@ LONGEST: Final[Mapping[str, int]] = {
     "budgets.account": 40,
     "budgets.span": 10,
     "schema_versions.revision": 10,
+    "policies.shop": 40,
     # Settings, and names that our processes make of them
     "shops.endpoint": 2_000,
     "leases.name": 300,

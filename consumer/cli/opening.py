@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,12 @@ from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock
 from adapters.store.clock import StoreClock
 from adapters.store.engine import sqlite_file
+from adapters.store.policies import StoredPolicies
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
 from consumer.config import Settings
+from statemachine.commands import Policy
 
 if TYPE_CHECKING:
     from adapters.log.embedded import EmbeddedLog
@@ -60,6 +62,12 @@ class Session:
     group_id: str  # the consumer group
     outbox: OutboxTopics | None
     transport: Any = None
+
+    def policies(self) -> Mapping[str, Policy]:
+        """Return the policy of each shop: that by which the service plans, if it has stored one."""
+        policies = StoredPolicies(config.policies(self.settings))
+        with self.store.reading() as connection:
+            return policies.read(connection, self.settings.shops.keys())
 
     def order_writer(self) -> OrderWriter:
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""

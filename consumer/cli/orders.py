@@ -18,7 +18,6 @@ from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
-from consumer import config
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Reason, Who, Yes, group
 from consumer.cli.orders_list import orders_list
@@ -74,7 +73,7 @@ def orders_show(
         calls = [_call(command) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest)
-        summary = summary_of(row, config.policies(session.settings).get(row.shop, Policy()))
+        summary = summary_of(row, session.policies().get(row.shop, Policy()))
     attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
@@ -114,7 +113,7 @@ def orders_explain(
 
 
 def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -> None:
-    policy = config.policies(session.settings).get(row.shop, Policy())
+    policy = session.policies().get(row.shop, Policy())
     found = explanation(session.store, row, policy, session.clock.now())
     found = replace(found, attention=tuple(_with_config(one, row.shop, session.file) for one in found.attention))
     if as_json:
@@ -162,7 +161,7 @@ def orders_verify(
     with opened(context, file) as session:
         store = session.store
         rows = order_rows.latest(store, shop=shop, limit=None) if order_id is None else [find(store, order_id, shop)]
-        policies = config.policies(session.settings) if redecide else None
+        policies = session.policies() if redecide else None
         verified = [(row, _differences(store, row, policies)) for row in rows]
     different = sum(bool(found) for _, found in verified)
     if as_json:
@@ -242,7 +241,7 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
             with opened(context, more["file"]) as session:
                 row = find(session.store, order_id, more["shop"])
                 act = Act(kind, more["who"] or session.user, reason, session.clock.now(), **fields)
-                policy = config.policies(session.settings).get(row.shop, Policy())
+                policy = session.policies().get(row.shop, Policy())
                 ask(question_of(session.store, row, act, policy), more["yes"])
                 after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
                 _print_explanation(session, after)

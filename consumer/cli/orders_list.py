@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 import typer
 
 from adapters.store import shops as shop_rows
-from consumer import config
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
 from consumer.cli.output import at_most, print_json, print_rows
@@ -77,7 +76,7 @@ def orders_list(
             changed_after=_instant_of("--since", since, now),
             sort=sort,
         )
-        policies = config.policies(session.settings)
+        policies = session.policies()
         rows = find_orders(session.store, wanted, policies, now, None if count else limit + 1)
     if count:
         print_json({"count": len(rows)}) if as_json else typer.echo(len(rows))

@@ -4,8 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.store import commands as command_rows
+from adapters.store import orders as order_rows
+from adapters.store import policies as policy_rows
 from adapters.store import schema as s
 from consumer import housekeeping
 from consumer.bootstrap import new_housekeeping
@@ -23,6 +26,55 @@ def test_orders_are_planned_again_after_the_policy_changed_while_nothing_ran(tmp
     new_housekeeping(rig.base).turn()
     assert [command.kind for command in command_rows.of_order(rig.store, rig.row().key)] == ["accept_order"]
     assert rig.attention() == []
+
+
+def test_every_process_plans_by_the_policy_that_the_last_start_stored(tmp_path: Path) -> None:
+    """The rig's own settings say "all", as those of a process that was not restarted yet."""
+    rig = Rig(tmp_path)
+    stored(rig, Policy("hold"))
+    rig.add("1-A")
+    rig.poll()
+    assert rig.attention() == ["needs_decision"]
+    assert rig.work() == 0
+    assert rig.row().planned_by == 1
+
+
+def test_open_orders_behind_the_newest_policy_are_planned_again_at_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    stored(rig, Policy("hold"))
+    for number in range(3):
+        rig.add(f"{number}-A")
+    rig.add("4-A", state="SHIPPED")
+    rig.poll()
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    stored(rig, Policy("all"))
+    rig.clock.advance(housekeeping.BEHIND_EVERY_SECONDS)
+    keeper.turn()
+    assert {rig.row(f"{number}-A").planned_by for number in range(3)} == {2}
+    assert [rig.attention(f"{number}-A") for number in range(3)] == [[], [], []]
+    assert rig.row("4-A").planned_by == 1, "an order that has ended is not planned again"
+    assert order_rows.behind(rig.store, "alpha", 2, 100) == []
+
+
+def test_an_order_that_older_code_planned_is_planned_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    stored(rig, Policy("all"))
+    rig.add("1-A")
+    rig.poll()
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    with rig.store.writing() as connection:
+        connection.execute(sa.update(s.orders).values(planned_by=0, attention="[]"))
+    rig.clock.advance(housekeeping.BEHIND_EVERY_SECONDS)
+    keeper.turn()
+    assert rig.row().planned_by == 1
+
+
+def stored(rig: Rig, policy: Policy) -> None:
+    """A process with this policy starts."""
+    with rig.store.transaction() as tx:
+        policy_rows.store(tx, {"alpha": policy}, rig.clock.now())
 
 
 def test_the_embedded_log_loses_applied_records_after_a_week(tmp_path: Path) -> None:
