@@ -35,7 +35,15 @@ from statemachine.facts import (
     Handover,
     Tracking,
 )
-from statemachine.readings import all_sent, import_known, is_pending, last_answer, mirakl_state, unsent_parts
+from statemachine.readings import (
+    all_sent,
+    handed_over,
+    import_known,
+    is_pending,
+    last_answer,
+    mirakl_state,
+    unsent_parts,
+)
 from statemachine.reasons import EndsBy, Reason
 from statemachine.states import State
 
@@ -176,10 +184,13 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
 
 
 def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
-    """What a person says that the OMS has: the order as Mirakl shows it.
+    """What a person says that the OMS has: the order as Mirakl shows it, unless an earlier try of ours may have landed.
+    Then the OMS has what that try sent, and what Mirakl changed since then is told.
 
     With this fact, a later cancelation of a line or a later change of an address becomes an attention reason.
     """
+    if handed_over(order.facts) is not None:
+        return ()
     snapshot = order.facts.snapshot
     if snapshot is None:
         return (Handover(at, ()),)
