@@ -26,6 +26,7 @@ from statemachine.events import Event, Trigger
 from statemachine.facts import (
     RESTORED,
     VOUCHED,
+    WITHDRAWN_OF,
     Answer,
     Attempt,
     Decision,
@@ -165,7 +166,7 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
         case DecisionKind.SETTLE:
             subject = _to_settle(order, act.only)
             if f"{Reason.ALREADY_IN_OMS}:" in subject:
-                more = Facts(handovers=_in_the_oms(order, act.at))
+                more = Facts(handovers=_before_withdrawals(_in_the_oms(order, act.at)))
         case DecisionKind.RETRY:
             subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
         case DecisionKind.RELEASE:
@@ -196,6 +197,15 @@ def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
         return (Handover(at, ()),)
     items = tuple((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None)
     return (Handover(at, items, snapshot.contents),)
+
+
+def _before_withdrawals(handovers: tuple[Handover, ...]) -> tuple[Handover, ...]:
+    """The same, as if it knew of no refund or cancelation of a part: the person did not make the order in the OMS, so
+    nobody says that it has these pieces left out."""
+    return tuple(
+        replace(one, contents=tuple(each for each in one.contents if not each[0].startswith(WITHDRAWN_OF)))
+        for one in handovers
+    )
 
 
 def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:

@@ -14,6 +14,7 @@ from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "Reference in use", "code": 0}}'
+DUPLICATE = '{"error": {"message": "external_ref already exists", "code": 0}}'
 
 
 @pytest.fixture
@@ -53,6 +54,30 @@ def give_up(rig: Rig) -> None:
 def refuse_the_repeat(rig: Rig) -> None:
     rig.fail("order", "answer", 1, status=400, content=NO)
     rig.work(900)
+
+
+def test_a_settle_of_an_order_that_was_there_before_does_not_hide_a_refunded_piece(rig: Rig) -> None:
+    rig.fail("order", "answer", 1, status=400, content=DUPLICATE)
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    rig.work()
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    act(rig, DecisionKind.SETTLE, only=["already_in_oms"])
+    assert rig.attention() == ["lines_canceled_after_import"]
+
+
+def test_a_person_does_not_hide_what_changed_since_an_earlier_try_landed(rig: Rig) -> None:
+    import_without_an_answer(rig)
+    refuse_the_repeat(rig)
+    rig.poll(900)
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 New")
+    rig.oms_net.hook = lambda _: httpx.Response(400, content=NO.encode())
+    rig.poll()
+    rig.work(10)
+    act(rig, DecisionKind.HANDLED)
+    assert rig.state() == "imported"
+    assert rig.attention() == ["changed_after_import"]
 
 
 @pytest.mark.parametrize("then", [hold, another_centre, give_up, refuse_the_repeat])
