@@ -21,8 +21,8 @@ from adapters.simulators.stage import Life
 from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
-from consumer.demo.audit import journal_summaries
 from consumer.demo.desk import Desk
+from consumer.demo.journal_summaries import journal_summaries
 from statemachine.states import State
 
 #: A demo has failed if nothing has changed for this long.

@@ -17,8 +17,8 @@ from adapters.simulators.stories import DEFAULT_RUN
 from adapters.simulators.stories_ordinary import ORDINARY
 from adapters.simulators.world import World, life_of
 from consumer import bootstrap
-from consumer.demo.audit import journal_summaries
 from consumer.demo.desk import Desk
+from consumer.demo.journal_summaries import journal_summaries
 from statemachine.commands import Policy
 from tests.consumer.rig import Rig
 
