@@ -92,8 +92,8 @@ class Consumer:
             self._stop(Partition(error.topic, error.partition), error)
             return 0
         except StoreUnavailable:
-            self._patience.failure(self._store.takes_a_small_write)
             self._seek_back()
+            self._patience.failure(self._store.takes_a_small_write)
             raise
         except BaseException:
             self._seek_back()  # these records were polled but not applied: the next poll has to return them again
@@ -203,14 +203,14 @@ class Consumer:
             until=error.until,
             detail=error.detail,
         )
+        cluster, group = self._reader.cluster(), self._reader.group
+        with self._store.transaction() as tx:
+            progress_rows.mark_unreadable(tx, cluster, group, partition, first=error.offset, until=error.until)
         self._unreadable[partition] = error
         self._positions.pop(partition, None)
         self._mismatches[partition] = wrong
         self.compared_at = self._clock.monotonic()
         self._hooks.partitions_assigned(self._positions.keys(), self._mismatches)
-        cluster, group = self._reader.cluster(), self._reader.group
-        with self._store.transaction() as tx:
-            progress_rows.mark_unreadable(tx, cluster, group, partition, first=error.offset, until=error.until)
 
     def _without_jumps(self, polled: Sequence[Record]) -> list[Record]:
         """Return the records that may be applied.

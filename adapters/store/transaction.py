@@ -103,7 +103,7 @@ class Store:
                 connection.execute(sa.delete(s.leases).where(s.leases.c.name == PROBE))
                 now = datetime.now(UTC)
                 connection.execute(sa.insert(s.leases).values(name=PROBE, holder="", token=0, until=now))
-        except StoreUnavailable:
+        except (StoreUnavailable, sa.exc.DBAPIError):  # also if another process writes the same row now
             return False
         return True
 

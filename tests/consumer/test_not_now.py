@@ -160,6 +160,20 @@ def test_every_error_of_the_database_in_the_worker(rig: Rig, sqlstate: str, step
     assert len([effect for effect in rig.effects("2-A") if effect == "imported"]) <= 1
 
 
+def test_a_small_write_that_is_refused_loses_no_record(rig: Rig) -> None:
+    """Two consumers may write the row of the probe at the same time."""
+    with (
+        refusing(rig, "57014", stores_an_event_of("2-A")),
+        refusing(rig, "23505", lambda statement, _: statement.startswith("INSERT INTO leases")),
+    ):
+        for _ in range(2 * FAILURES):
+            with pytest.raises(StoreUnavailable):
+                rig.consumer.turn(0)
+    rig.consume()
+    assert dead_letter_rows.newest(rig.store) == []
+    assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [1, 1, 1]
+
+
 # -- Errors of the HTTP client -------------------------------------------------------------------------------------
 
 

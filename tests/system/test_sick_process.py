@@ -56,8 +56,8 @@ def test_a_process_whose_log_cannot_be_written_goes_on_and_counts(tmp_path: Path
         os.close(reader)
     with running(tmp_path, port, stream) as process:
         os.close(stream)
-        wait(lambda: is_ready(port), "the process is ready")
-        wait(lambda: lost_lines(port) >= 2, "lost lines are counted")
+        wait(lambda: is_ready(port), "the process is ready", 120)
+        wait(lambda: lost_lines(port) >= 2, "lost lines are counted", 120)
         assert is_ready(port)
         process.send_signal(signal.SIGTERM)
         process.wait(20)
