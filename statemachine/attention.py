@@ -29,6 +29,7 @@ from statemachine.readings import (
     acceptance,
     alive_parts,
     all_sent,
+    answers_of_lines,
     best_tracking,
     handed_over,
     import_known,
@@ -147,6 +148,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.NOTHING_TO_ACCEPT)
     elif snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
         yield Attention(Reason.NEEDS_DECISION)
+    yield from _refused_in_vain(facts, policy, state)
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
     yield from _unclear_lines(snapshot, state)
@@ -163,6 +165,16 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
             yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
+
+
+def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
+    """Lines that a person refused, and that Mirakl shows accepted and still to be sent."""
+    decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
+    if decision is None or facts.snapshot is None or state not in (State.AWAITING_PAYMENT, State.SHIPPING):
+        return
+    answers = answers_of_lines(acceptance(facts, policy) or DecisionKind.ACCEPT, facts.snapshot.lines)
+    if lines := [line.id for line in facts.snapshot.owed_lines if not answers[line.id]]:
+        yield Attention(Reason.REFUSAL_NOT_APPLIED, ", ".join(lines))
 
 
 def _incidents(snapshot: Snapshot, state: State) -> Iterator[Attention]:

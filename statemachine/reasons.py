@@ -23,6 +23,7 @@ class Reason(StrEnum):
     ADDRESS_MISSING = "address_missing"
     NOTHING_TO_IMPORT = "nothing_to_import"
     ACCEPT_REJECTED = "accept_rejected"
+    REFUSAL_NOT_APPLIED = "refusal_not_applied"
     IMPORT_REJECTED = "import_rejected"
     ALREADY_IN_OMS = "already_in_oms"
     TRACKING_REJECTED = "tracking_rejected"
@@ -144,6 +145,13 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders show ORDER --received` has Mirakl's words. Decide in Mirakl's portal, or mend the cause and "
         "`orders retry ORDER --reason WHY`. If the portal has the answer, `orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
+    ),
+    Reason.REFUSAL_NOT_APPLIED: About(
+        "a person refused the order or some of its lines, and Mirakl shows them accepted: another answer came first",
+        "Cancel or refund what you cannot send in Mirakl's portal. Then `orders release ORDER --reason WHY` imports "
+        "what is left. If you can send it after all, the same command imports it.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
     ),
     Reason.IMPORT_REJECTED: About(
         "the order cannot be imported as it is, or the OMS refused it",

@@ -119,6 +119,12 @@ def _needs_decision(case: Case) -> str:
     return _joined((why, f"Mirakl waits until {until:%Y-%m-%d %H:%M} UTC" if until else ""))
 
 
+def _refused_in_vain(case: Case) -> str:
+    decision = last_decision(case.facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
+    lines = ", ".join(f"{named(line)} {_state_of(line)}" for line in lines_named_in(case.one, case.facts))
+    return f"{decision.who} refused at {_when(decision.at)}: {lines}" if decision else ""
+
+
 def _address_missing(case: Case) -> str:
     return f"{_shown(case.facts.snapshot)}, without a shipping address"
 
@@ -351,6 +357,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.UNKNOWN_STATE: _unknown_state,
     Reason.NEEDS_DECISION: _needs_decision,
     Reason.NOTHING_TO_ACCEPT: _states_of_lines,
+    Reason.REFUSAL_NOT_APPLIED: _refused_in_vain,
     Reason.ADDRESS_MISSING: _address_missing,
     Reason.NOTHING_TO_IMPORT: _states_of_lines,
     Reason.OMS_CANCELED: _oms_canceled,
