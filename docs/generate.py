@@ -12,7 +12,9 @@ from adapters.messages import asyncapi, contract
 from consumer.bootstrap import GROUP
 from consumer.config import TopicsTable
 from consumer.metrics import definitions as metrics
-from statemachine import diagram, reasons
+from statemachine import diagram
+from statemachine.commands import CommandKind
+from statemachine.reasons import REASONS, About
 from statemachine.states import State
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +50,8 @@ ATTENTION_PAGE = """\
 
 An order in trouble keeps its state and gets a reason. `orderflow orders list --attention` lists such orders,
 `orderflow orders explain ORDER` shows those of one. **Holds**: these calls are not made while it stands.
+**Do**: `now` is first on the list, because goods are made that must be stopped or changed; `deadline` follows, the
+nearest first; a reason with `wait` ends by a read.
 
 Made from [statemachine/reasons.py](../statemachine/reasons.py) by `make docs`; do not edit.
 
@@ -70,10 +74,25 @@ def documents() -> dict[Path, str]:
         ),
         ROOT / "docs/architecture.md": _architecture(),
         ROOT / "docs/metrics.md": metrics.markdown(),
-        ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=reasons.markdown()),
+        ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention_table()),
         EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }
+
+
+def attention_table() -> str:
+    """The table of attention reasons in Markdown."""
+    lines = ["| reason | do | meaning | cure | holds |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {row.urgency} | {row.meaning} | {_cures(row)} | "
+        f"{', '.join(kind for kind in CommandKind if kind in row.holds)} |"
+        for name, row in REASONS.items()
+    ]
+    return "\n".join(lines)
+
+
+def _cures(row: About) -> str:
+    return row.cure + (f" **If the goods have left:** {row.cure_when_sent}" if row.cure_when_sent else "")
 
 
 #: The boxes of the picture of imports, from the top down: a name, and the modules in it. The first that fits counts.

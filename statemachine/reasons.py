@@ -78,6 +78,14 @@ class EndsBy(StrEnum):
     UPGRADE = "upgrade"
 
 
+class Urgency(StrEnum):
+    """When a person has to act on a reason. A name is what the list of orders shows, from the most urgent down."""
+
+    NOW = "now"  # goods are made or on their way that must be stopped or changed
+    BY_DEADLINE = "deadline"  # before the deadline that Mirakl or the policy names
+    WAITS = "wait"  # a read ends it, and a person decides nothing
+
+
 _EVERY: Final = frozenset(CommandKind)
 _IMPORT: Final = frozenset({CommandKind.IMPORT})
 _SHIP: Final = frozenset({CommandKind.TRACK, CommandKind.CONFIRM})
@@ -91,6 +99,7 @@ class About:
     cure: str  # what a person does about it
     holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
     ends_by: EndsBy = EndsBy.SETTLE
+    urgency: Urgency = Urgency.BY_DEADLINE
     cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
 
 
@@ -128,17 +137,20 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl waits for a decision on an order that it shows without lines",
         "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
     ),
     Reason.ADDRESS_MISSING: About(
         "Mirakl shows SHIPPING without an address; the order is read again",
         "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
     ),
     Reason.NOTHING_TO_IMPORT: About(
         "Mirakl shows SHIPPING without any open line",
         "Look at its lines in Mirakl's portal: all are canceled or refunded. It clears when Mirakl shows the order "
         "canceled, or a line to send: ask the operator to close it.",
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
     ),
     Reason.ACCEPT_REJECTED: About(
         "Mirakl refused the acceptance and still waits for it",
@@ -200,25 +212,30 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --reason WHY` lets its calls go on: then the order is reported shipped as soon as the "
         "rest has left. So if a line is made again, settle when it has left.",
         holds=_EVERY,
+        urgency=Urgency.NOW,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
         "Mirakl canceled an order that the OMS has, or may have",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
+        urgency=Urgency.NOW,
     ),
     Reason.CANCELED_AFTER_DISPATCH: About(
         "Mirakl canceled or refused an order whose goods have left",
         "Stop the parcel or arrange its return, clear the money with the operator, then "
         "`orders settle ORDER --reason WHY`.",
+        urgency=Urgency.NOW,
     ),
     Reason.DEAD_IN_MIRAKL: About(
         "Mirakl refused an order that the OMS works on",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
+        urgency=Urgency.NOW,
     ),
     Reason.LINES_CANCELED_AFTER_IMPORT: About(
         "Mirakl canceled or refunded lines, or pieces of them, that the OMS has or may have",
         "Take them out in the OMS before they are made, then `orders settle ORDER --reason WHY`.",
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Stop the parcel or arrange its return, clear the money with the operator, then `orders settle ORDER "
             "--reason WHY`."
@@ -233,6 +250,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "what the OMS got differs from what Mirakl shows now: the fields are named",
         "Compare both, correct the order in the OMS before it is made, then `orders settle ORDER --only "
         "changed_after_import --reason WHY`.",
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Compare both. The carrier may still change an address; else write to the customer in Mirakl's "
             "portal. Then `orders settle ORDER --reason WHY`."
@@ -242,6 +260,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the customer wrote after the import, so the OMS does not have the message",
         "Read the message in Mirakl's portal, tell the OMS what it asks for, then `orders settle ORDER --only "
         "message_after_import --reason WHY`.",
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Read the message in Mirakl's portal and answer it there, then `orders settle ORDER --reason WHY`."
         ),
@@ -250,6 +269,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the customer sent a file with a message, and the OMS does not have it",
         "Take the file from the messages in Mirakl's portal, give it to the OMS before the goods are made, then "
         "`orders settle ORDER --only attachment --reason WHY`.",
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Compare the file in Mirakl's portal with what was made, and write to the customer if it was needed. "
             "Then `orders settle ORDER --reason WHY`."
@@ -287,11 +307,13 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Find out why the OMS sent it. Mirakl is notified as soon as it shows SHIPPING; if it still waits, see that it "
         "is accepted.",
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
     ),
     Reason.PAYMENT_AWAITED_AGAIN: About(
         "the OMS has the order, and Mirakl waits for the customer's money",
         "Hold it in the OMS until Mirakl shows that the customer has paid; ask the operator why. It clears when Mirakl "
         "shows SHIPPING, or by `orders settle ORDER --only payment_awaited_again --reason WHY`.",
+        urgency=Urgency.NOW,
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
         "the OMS sent more of a line than was ordered",
@@ -325,6 +347,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl shows an incident on a line: a customer complained, and the line is not sent any more",
         "Solve the incident in Mirakl's portal. If the OMS has the line, stop it there. Then `orders settle ORDER "
         "--only line_incident --reason WHY`.",
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Solve the incident in Mirakl's portal, with a return if need be. Then `orders settle ORDER --reason WHY`."
         ),
@@ -342,6 +365,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         # OR21 is not held: Mirakl refuses the answer if the centre is not ours, and a missed answer loses the sale.
         holds=_IMPORT | _SHIP,
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
         cure_when_sent=(
             "Stop the parcel or arrange its return, and tell the operator. Nothing is reported to Mirakl until a "
             "read shows that the shop ships the order."
@@ -359,6 +383,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Look at the line in Mirakl's portal, and ask the operator. It goes on when a read shows the quantity.",
         holds=_IMPORT,
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
     ),
     Reason.UNKNOWN_LINE_STATE: About(
         "Mirakl shows a line in a state that this version does not know",
@@ -378,6 +403,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "everything of the order is canceled or refunded, and the OMS has it",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Stop the parcel or arrange its return, and clear the money with the operator. `orders settle ORDER "
             "--reason WHY` then reports the shipment to Mirakl."
@@ -388,6 +414,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Look for the order in Mirakl's portal, and ask the operator. If it is gone, stop it in the OMS, then "
         "`orders settle ORDER --reason WHY`. It clears when a read shows the order.",
         holds=_EVERY,
+        urgency=Urgency.NOW,
         cure_when_sent=(
             "Look for the order in Mirakl's portal, and ask the operator who pays for the goods. Then `orders "
             "settle ORDER --reason WHY`."
@@ -409,6 +436,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl has waited for the customer's money longer than usual: since before the time shown",
         "Do not make the goods. No call of ours hastens the payment: ask the marketplace's operator if it stays so.",
         ends_by=EndsBy.FACT,
+        urgency=Urgency.WAITS,
     ),
     Reason.RETRYING: About(
         "a call keeps failing and is tried again; the detail names the operation and the remote's code (`resting`: the "
@@ -432,20 +460,6 @@ REASONS: Final[Mapping[Reason, About]] = {
 }
 
 _NOT_KNOWN: Final = About("", "", ends_by=EndsBy.UPGRADE)
-
-
-def markdown() -> str:
-    """The table, for docs/attention.md."""
-    lines = ["| reason | meaning | cure | holds |", "|---|---|---|---|"]
-    lines += [
-        f"| `{name}` | {row.meaning} | {_cures(row)} | {', '.join(kind for kind in CommandKind if kind in row.holds)} |"
-        for name, row in REASONS.items()
-    ]
-    return "\n".join(lines)
-
-
-def _cures(row: About) -> str:
-    return row.cure + (f" **If the goods have left:** {row.cure_when_sent}" if row.cure_when_sent else "")
 
 
 # -- Values ------------------------------------------------------------------------------------------------------

@@ -45,11 +45,12 @@ def orders_list(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """List orders, the latest change first; those that need a person by their deadline, the nearest first.
+    """List orders, the latest change first; those that need a person by their urgency, then by their deadline.
 
+    `do`: when a person has to act. `now`: goods are made that must be stopped or changed. `wait`: a read ends it.
     `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller. A SPAN is a
-    number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `deadline`, the
-    nearest comes first; by `since` or `entered`, the longest; by `updated`, the last change.
+    number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
+    `now` comes first; by `deadline`, the nearest; by `since` or `entered`, the longest; by `updated`, the last change.
 
     \b
     Examples:
@@ -129,6 +130,7 @@ def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
         "order_id": one.row.order_id,
         "state": one.row.state,
         **updated,
+        **({"do": one.urgency or ""} if for_a_person else {}),
         "deadline": "" if one.deadline is None else _distance(one.deadline - now),
         "since": "" if one.since is None else _span(now - one.since),
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),

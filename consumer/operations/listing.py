@@ -1,6 +1,6 @@
 """The list of orders: which orders, in which order, and what it shows of each.
 
-The list of those that need a person begins with the order whose deadline is nearest.
+The list of those that need a person begins with those on which a person acts now, then comes the nearest deadline.
 """
 
 import json
@@ -17,6 +17,7 @@ from adapters.store.transaction import Store
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Tracking
+from statemachine.reasons import Urgency
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -24,6 +25,7 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC)
 class Sort(StrEnum):
     """In which order the list comes."""
 
+    URGENCY = "urgency"  # what has to be done now first, what a read ends last; among equals the nearest deadline
     DEADLINE = "deadline"  # the nearest first
     SINCE = "since"  # who needs a person for the longest time first
     ENTERED = "entered"  # the longest in its state first
@@ -42,7 +44,7 @@ class Wanted:
     older_than: timedelta | None = None  # for so long it needs a person or, if that is not asked for, is in its state
     deadline_within: timedelta | None = None  # the deadline is over, or is nearer than this
     changed_after: datetime | None = None
-    sort: Sort | None = None  # None: by the deadline if it is about a person, else by the last change
+    sort: Sort | None = None  # None: by urgency if it is about a person, else by the last change
 
     @property
     def for_a_person(self) -> bool:
@@ -56,13 +58,14 @@ class Listed:
     row: OrderRow
     since: datetime | None  # from when on it needs a person: by the oldest of the reasons that are asked for
     deadline: datetime | None  # until when Mirakl waits for the seller; None: no deadline runs
+    urgency: Urgency | None  # of the most urgent reason that is asked for; None: it needs no person
 
 
 def find_orders(
     store: Store, wanted: Wanted, policies: Mapping[str, Policy], now: datetime, limit: int | None = None
 ) -> list[Listed]:
     """At most `limit` orders, sorted as `wanted` says."""
-    sort = wanted.sort or (Sort.DEADLINE if wanted.for_a_person else Sort.UPDATED)
+    sort = wanted.sort or (Sort.URGENCY if wanted.for_a_person else Sort.UPDATED)
     is_filtered = wanted.reasons or wanted.text or wanted.deadline_within or (wanted.older_than and wanted.for_a_person)
     at_once = sort is Sort.UPDATED and not is_filtered  # the store can limit
     rows = _rows(store, wanted, now, limit if at_once else None)
@@ -72,7 +75,13 @@ def find_orders(
     return found[:limit]
 
 
-_KEYS: Final[Mapping[Sort, Callable[[Listed], tuple[datetime, ...]]]] = {
+def _rank(urgency: Urgency | None) -> int:
+    """The place of an urgency, the most urgent first."""
+    return list(Urgency).index(urgency) if urgency else len(Urgency)
+
+
+_KEYS: Final[Mapping[Sort, Callable[[Listed], tuple[Any, ...]]]] = {
+    Sort.URGENCY: lambda one: (_rank(one.urgency), one.deadline or _LAST, one.since or _LAST),
     Sort.DEADLINE: lambda one: (one.deadline or _LAST, one.since or _LAST),
     Sort.SINCE: lambda one: (one.since or _LAST,),
     Sort.ENTERED: lambda one: (one.row.entered_at,),
@@ -145,10 +154,12 @@ def _references_in(body: bytes) -> Iterator[str]:
 
 
 def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> Listed:
-    """What the list says of an order. `reasons`: only these count for `since`; empty: all."""
-    since = min((one.since for one in row.attention if not reasons or one.reason in reasons), default=None)
+    """What the list says of an order. `reasons`: only these count for `since` and `urgency`; empty: all."""
+    asked = [one for one in row.attention if not reasons or one.reason in reasons]
+    since = min((one.since for one in asked), default=None)
+    urgency = min((one.about.urgency for one in asked), key=_rank, default=None)
     deadline = None if row.quarantine else next_deadline(row.facts, policy)  # its deadlines may be what raises
-    return Listed(row, since, deadline)
+    return Listed(row, since, deadline, urgency)
 
 
 def summary_of(row: OrderRow, policy: Policy) -> dict[str, Any]:
@@ -162,6 +173,7 @@ def summary(one: Listed) -> dict[str, Any]:
         "order_id": one.row.order_id,
         "state": one.row.state,
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
+        "do": one.urgency,
         "since": one.since,
         "deadline": one.deadline,
         "entered_at": one.row.entered_at,

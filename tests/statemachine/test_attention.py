@@ -1,15 +1,10 @@
 """The table of reasons, and how a reason is named where it is stored."""
 
-from pathlib import Path
-
-from statemachine import reasons
 from statemachine.commands import CommandKind
 from statemachine.facts import Facts, join
 from statemachine.reasons import REASONS, Attention, Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import read, settled, snapshot_event
-
-PAGE = Path(__file__).parents[2] / "docs/attention.md"
 
 
 def test_every_reason_has_a_meaning_and_a_cure() -> None:
@@ -17,10 +12,6 @@ def test_every_reason_has_a_meaning_and_a_cure() -> None:
     for reason, about in REASONS.items():
         assert about.meaning, reason
         assert about.cure, reason
-
-
-def test_the_page_about_attention_is_made_from_the_table() -> None:
-    assert reasons.markdown() in PAGE.read_text(encoding="utf-8")
 
 
 def test_a_reason_that_only_a_newer_version_knows_blocks_nothing() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.facts import Facts, Part
 from tests.consumer.cli.runner import error_of, json_of, output_of
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import START, event, read, sent, snapshot_event
+from tests.statemachine.lives import START, answered, event, read, sent, snapshot_event
 
 
 def add(desk: Desk, order_id: str, state: str, **more: Any) -> None:
@@ -46,10 +47,26 @@ def test_the_table_says_how_long_and_until_when(desk: Desk) -> None:
     add(desk, "O-2", "WAITING_ACCEPTANCE", accept_by=START + timedelta(hours=11))
     rows = [line.split("  ") for line in output_of("orders", "list", "--attention").splitlines()]
     assert [cell.strip() for cell in rows[1] if cell.strip()] == [
-        "alpha", "O-2", "waiting_acceptance", "60 min ago", "5 h", "needs_decision",
+        "alpha", "O-2", "waiting_acceptance", "deadline", "60 min ago", "5 h", "needs_decision",
     ]  # fmt: skip
     assert "in 4 h" in "".join(rows[2])
     assert max(len(line) for line in output_of("orders", "list", "--attention").splitlines()) <= 80
+
+
+def test_what_must_be_stopped_in_the_oms_comes_before_every_deadline(desk: Desk) -> None:
+    """The goods are made while nobody looks: an order without a deadline may be the most urgent one."""
+    three_orders(desk)
+    shipping, canceled = (
+        snapshot_event(read(state, updated=now, began=now))
+        for state, now in (("SHIPPING", 43_100), ("CANCELED", 43_200))
+    )
+    life = [shipping, answered(CommandKind.IMPORT), canceled]
+    desk.orders.apply([replace(one, order_id="O-5", event_id=f"O-5{n}") for n, one in enumerate(life)])
+    assert listed("--attention") == ["O-5", "O-2", "O-1", "O-3"]
+    assert [row["do"] for row in json_of("orders", "list", "--attention")] == [
+        "now", "deadline", "deadline", "wait",
+    ]  # fmt: skip
+    assert listed("--attention", "--sort", "deadline")[:2] == ["O-2", "O-1"]
 
 
 def test_orders_are_listed_by_reason(desk: Desk) -> None:
