@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind
+from statemachine.urgency import Urgency
 
 
 class Reason(StrEnum):
@@ -76,14 +77,6 @@ class EndsBy(StrEnum):
     RETRY = "retry"  # a person opens the call again
     SENT = "sent"  # the OMS reports the rest sent
     UPGRADE = "upgrade"
-
-
-class Urgency(StrEnum):
-    """When a person has to act on a reason. A name is what the list of orders shows, from the most urgent down."""
-
-    NOW = "now"  # goods are made or on their way that must be stopped or changed
-    BY_DEADLINE = "deadline"  # before the deadline that Mirakl or the policy names
-    WAITS = "wait"  # a read ends it, and a person decides nothing
 
 
 _EVERY: Final = frozenset(CommandKind)

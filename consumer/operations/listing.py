@@ -17,7 +17,7 @@ from adapters.store.transaction import Store
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Tracking
-from statemachine.reasons import Urgency
+from statemachine.urgency import Urgency
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
