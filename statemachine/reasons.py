@@ -166,7 +166,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(
-        "the OMS holds this order, and no attempt of ours explains it",
+        "the OMS says that it holds this order already, and the last try of ours did not bring it there",
         "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
         "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,

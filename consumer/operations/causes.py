@@ -75,6 +75,8 @@ def _cause(
         case Reason.ALREADY_IN_OMS:
             last = max(one.round for one in facts.rejections if one.kind == CommandKind.IMPORT)
             found = _cause_of_call(CommandKind.IMPORT, last, facts, journal, bodies)
+            if any(one.maybe_there for one in facts.rejections if one.kind == CommandKind.IMPORT):
+                found += "; an earlier try of ours may have brought it there"
         case Reason.NO_EDGE | Reason.QUARANTINED:
             found = one.detail
         case _:

@@ -56,6 +56,17 @@ def refuse_the_repeat(rig: Rig) -> None:
     rig.work(900)
 
 
+def test_an_order_that_our_own_earlier_try_may_have_brought_there_is_told_as_such(rig: Rig) -> None:
+    import_without_an_answer(rig)
+    refuse_the_repeat(rig)
+    act(rig, DecisionKind.RETRY)
+    rig.work()
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    (reason,) = found.attention
+    assert reason.reason == "already_in_oms"
+    assert reason.cause.endswith("an earlier try of ours may have brought it there")
+
+
 def test_a_settle_of_an_order_that_was_there_before_does_not_hide_a_refunded_piece(rig: Rig) -> None:
     rig.fail("order", "answer", 1, status=400, content=DUPLICATE)
     rig.add("1-A", state="SHIPPING", quantity=3)
