@@ -87,6 +87,7 @@ def test_orders_are_listed_for_people_and_scripts(desk: Desk) -> None:
             "order_id": "O-1",
             "state": "waiting_acceptance",
             "attention": ["needs_decision"],
+            "do": "deadline",
             "since": "2026-03-01T12:00:00+00:00",
             "deadline": "2026-03-03T00:00:00+00:00",
             "entered_at": "2026-03-01T12:00:00+00:00",
