@@ -160,9 +160,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.IMPORT_REJECTED: About(
         "the order cannot be imported as it is, or the OMS refused it",
-        "Mend what the OMS names (`orders show ORDER --received` has its words), then `orders retry ORDER --reason "
-        "WHY`; a changed order is tried again by itself. If a person keyed it into the OMS, "
-        "`orders handled ORDER --reason WHY`.",
+        "Mend what the OMS names (`orders show ORDER --received` has its words). Look in the OMS for the external_ref "
+        "that `orders explain ORDER` shows. If it is there, or a person keys it in, `orders handled ORDER --reason "
+        "WHY`. Else `orders retry ORDER --reason WHY`; a changed order is tried again by itself.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(

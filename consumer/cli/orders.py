@@ -74,15 +74,16 @@ def orders_show(
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest)
         summary = summary_of(row, session.policies().get(row.shop, Policy()))
+        external_ref = _prefix(session, row) + row.order_id
     attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
         all_of_it = {"attention": attention, "lines": lines, "facts": facts, "commands": calls, "timeline": events}
-        print_json(summary | all_of_it | more)
+        print_json(summary | {"external_ref": external_ref} | all_of_it | more)
         return
-    print_pairs(summary | known(row.facts))
+    print_pairs(summary | {"external_ref": external_ref} | known(row.facts))
     for title, rows in (
         ("Lines", lines),
         ("Attention", attention),
@@ -116,16 +117,23 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
     policy = session.policies().get(row.shop, Policy())
     found = explanation(session.store, row, policy, session.clock.now())
     found = replace(found, attention=tuple(_with_config(one, row.shop, session.file) for one in found.attention))
+    external_ref = {"external_ref": _prefix(session, row) + row.order_id}
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(found) | external_ref)
         return
-    pairs = {name: value for name, value in asdict(found).items() if name != "attention"}
+    pairs = {name: value for name, value in asdict(found).items() if name != "attention"} | external_ref
     for number, one in enumerate(found.attention, start=1):
         pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)}"
         pairs[f"  meaning {number}"] = one.meaning
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
     print_pairs(pairs)
+
+
+def _prefix(session: Session, row: OrderRow) -> str:
+    """What stands before the order's id in the OMS. Empty for a shop that is not in the configuration."""
+    shop = session.settings.shops.get(row.shop)
+    return shop.oms.external_ref_prefix if shop else ""
 
 
 def _with_config(one: AttentionReason, shop: str, file: Path) -> AttentionReason:
@@ -242,7 +250,7 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
                 row = find(session.store, order_id, more["shop"])
                 act = Act(kind, more["who"] or session.user, reason, session.clock.now(), **fields)
                 policy = session.policies().get(row.shop, Policy())
-                ask(question_of(session.store, row, act, policy), more["yes"])
+                ask(question_of(session.store, row, act, policy, prefix=_prefix(session, row)), more["yes"])
                 after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
                 _print_explanation(session, after)
 

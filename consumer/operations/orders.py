@@ -136,8 +136,11 @@ def replan(store: Store, writer: OrderWriter, order: OrderRow) -> OrderRow:
     return after
 
 
-def question_of(store: Store, order: OrderRow, act: Act, policy: Policy) -> str:
-    """The question before a decision: what happens if the person says yes. Raises NotPossible as `decide` does."""
+def question_of(store: Store, order: OrderRow, act: Act, policy: Policy, *, prefix: str) -> str:
+    """The question before a decision: what happens if the person says yes. Raises NotPossible as `decide` does.
+
+    `prefix`: the shop's `external_ref_prefix`, with which the OMS has the order.
+    """
     return question(
         order,
         command_rows.of_order(store, order.key),
@@ -145,6 +148,7 @@ def question_of(store: Store, order: OrderRow, act: Act, policy: Policy) -> str:
         new_facts(store, order, act),
         shop=_shop(store, order),
         policy=policy,
+        external_ref=prefix + order.order_id,
     )
 
 

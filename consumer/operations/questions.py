@@ -1,6 +1,7 @@
 """The question before a person's decision: what happens if the person says yes."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
@@ -10,7 +11,9 @@ from consumer.operations.explain import oms_makes_it
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import Decision, DecisionKind, Facts, join
 from statemachine.plan import Plan, plan
-from statemachine.readings import acceptance, mirakl_state
+from statemachine.readings import acceptance, all_sent, import_known, mirakl_state
+from statemachine.reasons import Reason
+from statemachine.states import State
 
 
 def question(
@@ -21,8 +24,9 @@ def question(
     *,
     shop: ShopRow | None,
     policy: Policy,
+    external_ref: str,
 ) -> str:
-    """Say what the decision changes at once. `new` is what it adds to the facts of the order."""
+    """Say what the decision changes. `new` is what it adds to the facts, `external_ref` how the OMS names the order."""
     facts = join(order.facts, new)
     before, after = plan(order.facts, policy), plan(facts, policy)
     parts = [
@@ -30,6 +34,8 @@ def question(
         *_not_made(commands, before, after, order.facts, new),
         *_of_kind(order, commands, kind, new, before=before, after=after, policy=policy),
     ]
+    if kind is DecisionKind.RETRY and any(_is_import(one) for one in new.decisions):
+        parts.insert(0, f"first look in the OMS for external_ref {external_ref}: if it is there, use `orders handled`")
     if after.state is not before.state:
         parts.append(f"the order becomes {after.state}")
     if ended := [str(one.reason) for one in before.attention if one not in after.attention]:
@@ -62,6 +68,33 @@ def _not_made(commands: Sequence[CommandRow], before: Plan, after: Plan, facts: 
     for key in [one.key for one in before.due if one.key not in due]:
         what = "under way, and not stopped by this" if key in under_way else "not made any more"
         yield f"{what}: {what_it_does(key.kind, key.carries, facts)}"
+
+
+def _is_import(decision: Decision) -> bool:
+    """Whether a retry makes the import once more."""
+    return any(CommandKey.parse(one).kind is CommandKind.IMPORT for one in decision.subject)
+
+
+def _let_go(before: Plan, after: Plan, facts: Facts) -> Iterator[str]:
+    """What goes on from now on, because the reasons that the decision ends hold its calls no more."""
+    ended = [one for one in before.attention if one not in after.attention]
+    still_held = frozenset[CommandKind]().union(*(one.about.holds for one in after.attention))
+    freed = frozenset[CommandKind]().union(*(one.about.holds for one in ended)) - still_held
+    due = {one.kind for one in after.due}
+    if CommandKind.IMPORT in due and any(one.reason in _IMPORTED_AS_SHOWN for one in ended):
+        owed = facts.snapshot.owed_lines if facts.snapshot else ()
+        yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in owed)}"
+    if due or after.state.is_final or after.state is State.SHIPPED:
+        return
+    if CommandKind.CONFIRM in freed and import_known(facts):
+        when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
+        yield f"from then on, when {when}, Mirakl is told that the order is shipped"
+    elif CommandKind.IMPORT in freed and not import_known(facts):
+        yield "from then on, when Mirakl shows that it can be sent, the order goes to the OMS"
+
+
+#: Reasons after whose release the OMS gets the pieces that Mirakl shows, which may be too many.
+_IMPORTED_AS_SHOWN: Final = (Reason.PARTLY_WITHDRAWN, Reason.UNKNOWN_LINE_STATE)
 
 
 def _by_hand(decision: Decision) -> CommandKey | None:
@@ -100,6 +133,7 @@ def _of_kind(
             if oms_makes_it(order.facts):
                 yield "the OMS has the order and goes on with it"
         case DecisionKind.SETTLE | DecisionKind.RELEASE:
+            yield from _let_go(before, after, facts)
             if holding := [str(one.reason) for one in after.attention if one.about.holds]:
                 yield f"calls still wait because of {', '.join(dict.fromkeys(holding))}"
         case DecisionKind.SENT:

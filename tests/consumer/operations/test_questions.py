@@ -1,6 +1,7 @@
 """The question before a decision says what happens if the person says yes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from adapters.errors import Rejected, Retryable
 from consumer.operations.orders import Act, decide, question_of
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Trigger
-from statemachine.facts import Cancellation, DecisionKind, Facts, Part, Tracking
+from statemachine.facts import Cancellation, DecisionKind, Facts, Part, Tracking, Withdrawn
+from statemachine.plan import plan
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import answered, event, sent
+from tests.statemachine.lives import LINES, answered, event, sent
 
 HOLD = Policy("hold")
 
@@ -44,6 +46,17 @@ def refused_import(desk: Desk) -> None:
 def held(desk: Desk) -> None:
     desk.shows("SHIPPING")
     do(desk, DecisionKind.HOLD)
+
+
+def held_early(desk: Desk) -> None:
+    desk.shows("STAGING")
+    do(desk, DecisionKind.HOLD)
+
+
+def refunded(desk: Desk) -> None:
+    imported(desk)
+    desk.clock.advance(60)
+    desk.shows("SHIPPING", lines=tuple(replace(one, state="REFUNDED") for one in LINES))
 
 
 QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[str, Any], str]] = [
@@ -130,6 +143,32 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         "this ends oms_canceled?",
     ),
     (
+        "settle before the goods have left",
+        Policy(),
+        refunded,
+        DecisionKind.SETTLE,
+        {"only": ["withdrawn_after_import"]},
+        ": from then on, when the OMS reports the goods sent, Mirakl is told that the order is shipped; "
+        "this ends withdrawn_after_import?",
+    ),
+    (
+        "release of a hold before Mirakl asks",
+        HOLD,
+        held_early,
+        DecisionKind.RELEASE,
+        {},
+        ": from then on, when Mirakl shows that it can be sent, the order goes to the OMS; this ends held?",
+    ),
+    (
+        "release of what is in part withdrawn",
+        Policy(),
+        lambda d: d.shows("SHIPPING", lines=(replace(LINES[0], withdrawn=Withdrawn.PART), LINES[1])),
+        DecisionKind.RELEASE,
+        {},
+        f": POST /order brings the order to the OMS; the OMS gets {LINES[0].quantity} of L1 ({LINES[0].sku}), "
+        f"{LINES[1].quantity} of L2 ({LINES[1].sku}); this ends partly_withdrawn?",
+    ),
+    (
         "sent",
         Policy(),
         imported,
@@ -153,7 +192,8 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         refused_import,
         DecisionKind.RETRY,
         {},
-        ": POST /order brings the order to the OMS; this ends import_rejected?",
+        ": first look in the OMS for external_ref A-O-1: if it is there, use `orders handled`; "
+        "POST /order brings the order to the OMS; this ends import_rejected?",
     ),
     (
         "retry of a call that waits",
@@ -179,7 +219,7 @@ def test_a_question_says_what_happens(
 ) -> None:
     desk = Desk(tmp_path, policy)
     happens(desk)
-    found = question_of(desk.store, desk.row, act(desk, kind, **more), policy)
+    found = question_of(desk.store, desk.row, act(desk, kind, **more), policy, prefix="A-")
     assert found.startswith(f"{kind} alpha O-1, which is ")
     assert found.endswith(says)
 
@@ -187,7 +227,7 @@ def test_a_question_says_what_happens(
 def test_a_question_says_that_no_call_is_made_while_the_effects_of_the_shop_are_off(tmp_path: Path) -> None:
     desk = Desk(tmp_path, HOLD, effects=False)
     desk.shows("WAITING_ACCEPTANCE")
-    found = question_of(desk.store, desk.row, act(desk, DecisionKind.ACCEPT), HOLD)
+    found = question_of(desk.store, desk.row, act(desk, DecisionKind.ACCEPT), HOLD, prefix="")
     assert "OR21 accepts every line (later: the effects of the shop are off)" in found
 
 
@@ -195,5 +235,14 @@ def test_a_question_names_what_still_holds_the_calls(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     withdrawn_in_the_oms(desk)
     do(desk, DecisionKind.HOLD)
-    found = question_of(desk.store, desk.row, act(desk, DecisionKind.RELEASE), Policy())
+    found = question_of(desk.store, desk.row, act(desk, DecisionKind.RELEASE), Policy(), prefix="")
     assert found.endswith("calls still wait because of oms_canceled; this ends held?")
+
+
+def test_goods_of_a_settled_refund_are_reported_shipped_as_the_question_says(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    refunded(desk)
+    both = act(desk, DecisionKind.SETTLE, only=["withdrawn_after_import", "lines_canceled_after_import"])
+    decide(desk.store, desk.orders, desk.row, both, shops=["alpha"])
+    desk.apply(sent(when=90))
+    assert {one.kind for one in plan(desk.row.facts, Policy()).due} == {CommandKind.TRACK}, "OR24 follows"
