@@ -127,6 +127,7 @@ def test_a_lie_fails_the_call_and_takes_no_memory(stack: ExitStack, lie: Callabl
         zipped(gzip.compress(BODY), encoding="x-gzip"),
         zipped(BODY, encoding="identity"),
     ],
+    ids=["plain", "gzip", "x-gzip", "identity"],  # the bytes hold a time, and two processes run the tests
 )
 def test_an_honest_answer_is_read(stack: ExitStack, answer: bytes) -> None:
     assert call(Liar(stack, lambda: answer).url).body == BODY
