@@ -4,7 +4,7 @@ Pure functions of what is stored. They repeat no rule: the table says what an ed
 person. No sentence holds personal data: texts of Mirakl or the OMS may quote an order, so what they quote is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -64,6 +64,8 @@ _PROOFS: Final = {
     CommandKind.CONFIRM: "the shipment",
     CommandKind.TRACK: "the tracking",
 }
+#: The state at Mirakl in which a call is needed. Once a read shows another state, no read has to show its effect.
+_SHOWN_IN: Final[Mapping[str, str]] = {CommandKind.ACCEPT: "WAITING_ACCEPTANCE", CommandKind.CONFIRM: "SHIPPING"}
 #: Reasons for which the OMS does not make the order until somebody decides there.
 _STOPS_IN_OMS: Final = (Reason.HELD_IN_OMS, Reason.OMS_QUERY, Reason.OMS_ON_HOLD)
 _DEBITS: Final = "Mirakl, which debits the customer; neither orderflow nor the seller can speed that up"
@@ -153,7 +155,11 @@ def _waits_for(
     snapshot = order.facts.snapshot
     if snapshot is not None and snapshot.created_at < policy.not_before and not order.state.is_final:
         return f"nothing: it is older than the shop's not_before ({_when(policy.not_before, now)}), so no call is made"
-    final = "a person (see attention); for Mirakl it is final" if order.attention else "nothing: it is final"
+    final = (
+        "a person (see attention); for Mirakl it is final"
+        if order.attention
+        else f"nothing: Mirakl shows it {order.state}"
+    )
     return _proof(order.facts, now) or _outside(order, policy) or final
 
 
@@ -214,19 +220,20 @@ def oms_makes_it(facts: Facts) -> bool:
 def _proof(facts: Facts, now: datetime) -> str:
     """The read that the order waits for, or an empty text (docs/rules.md 16, 19).
 
-    It has to show the effect of a call that Mirakl confirmed, or why Mirakl refused a call.
+    It has to show the effect of a call that Mirakl confirmed, or why Mirakl refused a call. Empty if no such read is
+    asked for (`proof_after`): a read has shown the effect, or the order is final.
     """
     snapshot = facts.snapshot
-    if snapshot is None:
+    if snapshot is None or proof_after(facts) is None:
         return ""
-    if is_of_before(facts) and proof_after(facts) is not None:
+    if is_of_before(facts):
         return f"a read that begins after {_when(snapshot.read_at, now)}, because an earlier version read less of it"
     for kind, shown in _PROOFS.items():
         answer = last_answer(facts, kind)
-        if answer is not None and is_pending(facts, answer):
+        if answer is not None and is_pending(facts, answer) and snapshot.state == _SHOWN_IN.get(kind, snapshot.state):
             return f"a read that begins after {_when(answer.proof_after, now)} and shows {shown}"
     for no in facts.rejections:
-        if no.kind in (CommandKind.ACCEPT, CommandKind.CONFIRM) and no.at >= snapshot.read_at:
+        if _SHOWN_IN.get(no.kind) == snapshot.state and no.at >= snapshot.read_at:
             return f"a read that begins after {_when(no.at, now)} and shows why {no.kind} was refused"
     return ""
 
@@ -255,11 +262,18 @@ def _imported(order: OrderRow) -> str:
     stopped = [one.about.meaning for one in order.attention if one.reason in _STOPS_IN_OMS]
     if stopped:
         return f"a person in the OMS: {'; '.join(stopped)}"
+    if _nothing_owed(facts):
+        return "Mirakl to show it canceled; no line is open"
     open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
     unsent = [line.id for line in open_lines if not is_sent(facts, line)]
     if facts.dispatches and unsent:
         return f"the OMS to send the rest: {', '.join(unsent)}"
     return "the OMS to report that it sent the goods"
+
+
+def _nothing_owed(facts: Facts) -> bool:
+    """Whether Mirakl shows no line that has to be sent."""
+    return facts.snapshot is not None and not facts.snapshot.owed_lines
 
 
 def _dispatched(facts: Facts) -> str:
@@ -281,6 +295,8 @@ def _happens_next(order: OrderRow, policy: Policy) -> str:
         return "; ".join([*calls, *stops])
     if order.state is State.DISPATCHED and unsent_parts(order.facts):
         return "Mirakl is notified as soon as the rest is sent"
+    if order.state is State.IMPORTED and _nothing_owed(order.facts):
+        return "a read shows it canceled, and it becomes canceled"
     return _NEXT[order.state]
 
 

@@ -22,9 +22,10 @@ from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, L
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import event, lives, parcel, read, sent, snapshot_event, spoke
+from tests.statemachine.lives import LINES, event, lives, parcel, read, sent, settled, snapshot_event, spoke
 from tests.support import StillClock
 
+REFUNDED = tuple(replace(line, state="REFUNDED") for line in LINES)
 NOON = 12 * 3600.0  # the still clock, in the seconds of tests.statemachine.lives
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -155,8 +156,37 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
         "a read that begins after 12:02:00 and shows the acceptance",
     ),
     ("shipped", lambda d: d.shows("SHIPPED"), "nothing: Mirakl shows it shipped"),
-    ("refused", lambda d: d.shows("REFUSED"), "nothing: it is final"),
-    ("canceled", lambda d: d.shows("CANCELED"), "nothing: it is final"),
+    ("refused", lambda d: d.shows("REFUSED"), "nothing: Mirakl shows it refused"),
+    ("canceled", lambda d: d.shows("CANCELED"), "nothing: Mirakl shows it canceled"),
+    (
+        "refused, read before the grace of the answer is over",
+        lambda d: (
+            d.shows("WAITING_ACCEPTANCE"),
+            d.work(),
+            d.apply(snapshot_event(read("REFUSED", updated=NOON + 1, began=NOON + 1))),
+        ),
+        "nothing: Mirakl shows it refused",
+    ),
+    (
+        "shipped, read before the grace of the answer is over",
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(sent("")),
+            d.work(),
+            d.apply(snapshot_event(read("SHIPPED", updated=NOON + 1, began=NOON + 1))),
+        ),
+        "nothing: Mirakl shows it shipped",
+    ),
+    (
+        "refunded, and settled",
+        lambda d: (
+            d.shows("SHIPPING"),
+            d.apply(spoke()),
+            d.apply(snapshot_event(read("SHIPPING", updated=NOON + 1, began=NOON + 1, lines=REFUNDED))),
+            d.apply(settled(*(one.token for one in d.row.attention), when=NOON + 2)),
+        ),
+        "Mirakl to show it canceled; no line is open",
+    ),
     (
         "held",
         lambda d: (d.shows("SHIPPING"), d.apply(decided(DecisionKind.HOLD))),

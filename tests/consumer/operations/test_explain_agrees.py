@@ -165,6 +165,10 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
             assert NAMES[standing.command].search(one.cause), "the call that ended without success"
     moves = waits_for(row.facts, policy, wanted)
     assert ("a worker" in found.waits_for) <= (WaitsFor.CALL in moves), text
+    assert ("a read that begins after" in found.waits_for) <= (WaitsFor.READ in moves or row.state is State.SHIPPED), (
+        text
+    )
+    assert not (row.state.is_final and "a read that begins after" in found.waits_for), text
     everything = frozenset(CommandKind)
     stops = [
         one
