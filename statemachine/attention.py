@@ -4,6 +4,8 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from hashlib import sha256
 from typing import Final
 
 from statemachine import deadlines
@@ -24,6 +26,13 @@ from statemachine.facts import (
     Line,
     Snapshot,
     Withdrawn,
+)
+from statemachine.in_oms import (
+    is_confirmed_by_us,
+    is_done_in_oms,
+    is_shipped_by_another,
+    may_be_in_oms,
+    unfinished_parts,
 )
 from statemachine.readings import (
     acceptance,
@@ -67,7 +76,22 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
         found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
     if state.is_final:
         found |= {*_of_final(facts, state)}
-    return tuple(sorted(one for one in found if one.reason in _COMPARED or (one.token, _ended_by(one)) not in ended))
+    return tuple(sorted(one for one in found if one.reason in _COMPARED or not _is_ended(facts, one, ended)))
+
+
+def _is_ended(facts: Facts, one: Attention, ended: AbstractSet[tuple[str, DecisionKind]]) -> bool:
+    """Whether a person ended this reason.
+
+    Earlier versions did not name what stood. Such a settle covers all that was known then, and nothing newer.
+    """
+    if (one.token, _ended_by(one)) in ended:
+        return True
+    before = (
+        decision.at
+        for decision in facts.decisions
+        if decision.kind is _ended_by(one) and f"{one.reason}:{one.once_named}" in decision.subject
+    )
+    return one.newest is not None and any(at >= one.newest for at in before)
 
 
 #: The rules of these reasons compare with what a person settled. So a change, one back, and the first one again are
@@ -144,10 +168,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.HELD)
     if snapshot is None:
         return
-    if snapshot.state == "WAITING_ACCEPTANCE" and not snapshot.lines:
-        yield Attention(Reason.NOTHING_TO_ACCEPT)
-    elif snapshot.state == "WAITING_ACCEPTANCE" and not acceptance(facts, policy):
-        yield Attention(Reason.NEEDS_DECISION)
+    if snapshot.state == "WAITING_ACCEPTANCE" and not (snapshot.lines and acceptance(facts, policy)):
+        yield Attention(Reason.NEEDS_DECISION if snapshot.lines else Reason.NOTHING_TO_ACCEPT)
     yield from _refused_in_vain(facts, policy, state)
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
@@ -155,9 +177,11 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
     if _may_not_ship_yet(snapshot):
-        yield from _too_early(snapshot, state)
+        yield from _too_early(facts, snapshot, state)
     if not state.is_final:
         yield from _in_oms_hands(facts, snapshot, state)
+    if state is State.SHIPPED:
+        yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
         yield Attention(Reason.FOREIGN_TRACKING)
@@ -182,6 +206,16 @@ def _incidents(snapshot: Snapshot, state: State) -> Iterator[Attention]:
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
             yield Attention(Reason.LINE_INCIDENT, f"{line.id} {line.state}")
+
+
+def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
+    """An order that somebody else shipped while the OMS has it. If the goods are ours to ship, a report of the OMS that
+    they left ends the reason: then a person marked the order shipped in the portal."""
+    if is_confirmed_by_us(facts):
+        return
+    elsewhere = is_shipped_by_another(facts, policy)
+    if alive_parts(facts) if elsewhere else unfinished_parts(facts):
+        yield Attention(Reason.SHIPPED_ELSEWHERE, snapshot.centre if elsewhere else "")
 
 
 def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -227,15 +261,19 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     """Why an order that Mirakl lets the shop send may not be sent."""
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
-    if import_known(facts) and not snapshot.owed_lines and any(_is_withdrawn(line) for line in snapshot.lines):
+    gone = not snapshot.owed_lines and any(_is_withdrawn(facts, line) for line in snapshot.lines)
+    if gone and (import_known(facts) or facts.dispatches):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else "")
 
 
-def _is_withdrawn(line: Line) -> bool:
-    """Whether the line will not be sent any more, and did not leave."""
-    left_or_incident = line.state in AFTER_SHIPPING or line.state.startswith("INCIDENT") or line.shipped
-    return not line.is_owed and not left_or_incident
+def _is_withdrawn(facts: Facts, line: Line) -> bool:
+    """Whether the line will not be sent any more, and somebody else did not mark it shipped.
+
+    Our own OR24 marks every line shipped, also one whose money went back before, so it proves nothing of a line.
+    """
+    marked = line.state in AFTER_SHIPPING or line.shipped
+    return line.is_taken_back and (is_confirmed_by_us(facts) or not marked)
 
 
 def _is_held(facts: Facts) -> bool:
@@ -247,11 +285,12 @@ def _is_held(facts: Facts) -> bool:
     return held is not None and not any(end > held for end in ends)
 
 
-def _too_early(snapshot: Snapshot, state: State) -> Iterator[Attention]:
+def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What the OMS does with an order that Mirakl does not let the shop send yet."""
     if state == State.DISPATCHED:
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
-    if state == State.IMPORTED and snapshot.state in DEBIT:
+    in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
+    if in_oms and snapshot.state in DEBIT:
         yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state)
 
 
@@ -281,16 +320,16 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
 
     Before means: in what the import sent or, if a person settled a change of the line since, in what the settle names.
     What was withdrawn before the import does not count, because the person who released the import knew it. In
-    SHIPPED a line that left does not count either, because nobody can change it in the OMS.
+    SHIPPED a line that the OMS sent or ended does not count either, because nobody can change it in the OMS.
     """
     fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
     for line in snapshot.lines:
-        left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
-        if line.id in in_oms and not left and (line.is_owed or _is_withdrawn(line)):
+        if line.id in in_oms and (line.is_owed or _is_withdrawn(facts, line)):
             before, now = in_oms[line.id], _pieces_now(snapshot, line)
-            if now.is_less_than(before):
+            if now.is_less_than(before) and not (state is State.SHIPPED and is_done_in_oms(facts, line)):
                 fewer.append(named(line.id, now, before))
-            elif now.is_more_than(before):
+            left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
+            if now.is_more_than(before) and not now.is_less_than(before) and not left:
                 more.append(named(line.id, now, before))
     return fewer, more
 
@@ -348,7 +387,7 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
             yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]) + told)
     if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
-    if not state.is_final and state != State.SHIPPED:
+    if not state.is_final:
         yield from _stopped(facts)
     for unread in facts.unread:
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
@@ -382,13 +421,23 @@ def _imported_otherwise(facts: Facts) -> list[str]:
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     """Reasons of an order that Mirakl refused or canceled.
 
-    A person has to look if the goods have left, or if the OMS has or may have the order and has not canceled it.
+    A person has to look if goods have left, and if the OMS has or may have something of the order that did not leave
+    and that the OMS has not canceled.
     """
     if facts.dispatches:
-        yield Attention(Reason.CANCELED_AFTER_DISPATCH)
-        return
+        reports = {(one.oms_id, one.items, one.covers, one.tracking.number) for one in facts.dispatches}
+        told_at = max(one.told_at for one in facts.dispatches)
+        yield Attention(Reason.CANCELED_AFTER_DISPATCH, _digest(sorted(reports)), newest=told_at)
     attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     imported = last_answer(facts, CommandKind.IMPORT) is not None
     maybe_there = imported or (attempted and not import_refused(facts))
-    if alive_parts(facts) or (maybe_there and not facts.parts):
-        yield Attention(Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT)
+    rest = unfinished_parts(facts)
+    if rest or (maybe_there and not facts.parts and not facts.dispatches):
+        names = ",".join(str(oms_id) for oms_id in sorted(rest))
+        reason = Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT
+        yield Attention(reason, names, newest=EPOCH)
+
+
+def _digest(what: object) -> str:
+    """A short name for what stands, so that a settle of one occurrence does not cover another."""
+    return sha256(repr(what).encode()).hexdigest()[:8]

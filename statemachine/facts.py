@@ -33,6 +33,9 @@ ENDED_LINE_STATES: Final = frozenset(
     | {"WAITING_REFUND", "WAITING_REFUND_PAYMENT", "INCIDENT_OPEN", "INCIDENT_CLOSED"}
 )
 
+#: Of these, the states in which the line was canceled, refused or refunded.
+_TAKEN_BACK: Final = ("REFUSED", "CANCELED", "REFUNDED", "WAITING_REFUND", "WAITING_REFUND_PAYMENT")
+
 _ACCEPT, _SHIP = ("STAGING", "WAITING_ACCEPTANCE"), ("SHIPPING",)
 #: The states of each payment workflow, in the order in which Mirakl shows them. FINAL may follow any of them.
 WORKFLOWS: Final = {
@@ -120,6 +123,11 @@ class Line:
         """Whether the seller still has to send the line, or a part of it; how much, only a person can tell."""
         ended = self.state in ENDED_LINE_STATES or self.quantity == 0 or self.withdrawn in _ALL
         return not ended
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether Mirakl canceled, refused or refunded the line, before or after it left."""
+        return self.quantity == 0 or self.withdrawn in _ALL or self.state in _TAKEN_BACK
 
     @property
     def needs_decision(self) -> bool:

@@ -8,6 +8,7 @@ from statemachine import deadlines
 from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
 from statemachine.facts import EPOCH, Facts, Snapshot
+from statemachine.in_oms import is_shipped_by_another
 from statemachine.readings import (
     acceptance,
     all_sent,
@@ -69,7 +70,7 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
         yield Need(CommandKind.ACCEPT, decision, basis_of(*lines))
     if state == State.SHIPPING and snapshot.has_address and snapshot.owed_lines:
         yield Need(CommandKind.IMPORT, "", basis_of(snapshot.import_digest or snapshot.digest))
-    if _is_tracking_needed(facts, snapshot):
+    if _is_tracking_needed(facts, snapshot) and not is_shipped_by_another(facts, policy):
         yield Need(CommandKind.TRACK, carried(best_tracking(facts)), "")
     if _is_shipment_needed(facts, snapshot):
         held = tracking_held(facts)

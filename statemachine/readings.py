@@ -105,10 +105,10 @@ def is_sent(facts: Facts, line: Line) -> bool:
     """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
     if any(_covers(facts, dispatch, line) for dispatch in facts.dispatches if dispatch.covers):
         return True
-    return _in_parcels(facts, line)
+    return in_parcels(facts, line)
 
 
-def _in_parcels(facts: Facts, line: Line) -> bool:
+def in_parcels(facts: Facts, line: Line) -> bool:
     """Whether the parcels hold all pieces of the line."""
     pieces = pieces_of(facts, line)
     return pieces is not None and sent_quantity(facts, line.id) >= max(pieces, 1)
@@ -218,7 +218,7 @@ def _shown_since(facts: Facts, oms_id: int, at: datetime) -> bool:
 _CANCELED: Final = 128
 
 
-def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
+def is_ended_in_oms(facts: Facts, oms_id: int, line_id: str) -> bool:
     """Whether the OMS canceled this part, or all pieces of this line in it."""
     if oms_id in ended_in_oms(facts):
         return True
@@ -235,7 +235,7 @@ def _ended(facts: Facts, oms_id: int, line_id: str) -> bool:
 def _ended_everywhere(facts: Facts, line_id: str) -> bool:
     """Whether parts have this line, and the OMS ended it in each of them. Then the order does not wait for it."""
     holders = [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines]
-    return bool(holders) and all(_ended(facts, oms_id, line_id) for oms_id in holders)
+    return bool(holders) and all(is_ended_in_oms(facts, oms_id, line_id) for oms_id in holders)
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
@@ -290,14 +290,14 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
         return ()
     owed = facts.snapshot.owed_lines if facts.snapshot else ()
     lines_of = parts_in_oms(facts)
-    if len(lines_of) == 1 or all(_in_parcels(facts, line) for line in owed):
+    if len(lines_of) == 1 or all(in_parcels(facts, line) for line in owed):
         return ()
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
-    in_parcels = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
+    some_left = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
     unsent = []
     for oms_id in lines_of.keys() - sent:
-        left = {line.id for line in owed if line.id in lines_of[oms_id] and not _ended(facts, oms_id, line.id)}
-        if left - in_parcels or not (lines_of[oms_id] or _ended(facts, oms_id, "")):
+        left = {line.id for line in owed if line.id in lines_of[oms_id] and not is_ended_in_oms(facts, oms_id, line.id)}
+        if left - some_left or not (lines_of[oms_id] or is_ended_in_oms(facts, oms_id, "")):
             unsent.append(oms_id)
     return tuple(sorted(unsent))
 

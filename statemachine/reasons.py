@@ -55,6 +55,7 @@ class Reason(StrEnum):
     LINE_INCIDENT = "line_incident"
     HELD = "held"
     NOT_OURS_TO_SHIP = "not_ours_to_ship"
+    SHIPPED_ELSEWHERE = "shipped_elsewhere"
     PARTLY_WITHDRAWN = "partly_withdrawn"
     QUANTITY_MISSING = "quantity_missing"
     UNKNOWN_LINE_STATE = "unknown_line_state"
@@ -140,7 +141,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.NOTHING_TO_IMPORT: About(
         "Mirakl shows SHIPPING without any open line",
-        "Look at its lines in Mirakl's portal: all are canceled or refunded. It clears when Mirakl shows the order "
+        "Look at its lines in Mirakl's portal: none is to be sent. It clears when Mirakl shows the order "
         "canceled, or a line to send: ask the operator to close it.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
@@ -208,7 +209,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
-        "Mirakl canceled an order that the OMS has, or may have",
+        "Mirakl canceled an order that the OMS has, or may have; the detail names the OMS's ids of what has not left",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
@@ -303,7 +304,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.WAITS,
     ),
     Reason.PAYMENT_AWAITED_AGAIN: About(
-        "the OMS has the order, and Mirakl waits for the customer's money",
+        "the OMS has the order, or may have it, and Mirakl waits for the customer's money",
         "Hold it in the OMS until Mirakl shows that the customer has paid; ask the operator why. It clears when Mirakl "
         "shows SHIPPING, or by `orders settle ORDER --only payment_awaited_again --reason WHY`.",
         urgency=Urgency.NOW,
@@ -364,6 +365,17 @@ REASONS: Final[Mapping[Reason, About]] = {
             "read shows that the shop ships the order."
         ),
     ),
+    Reason.SHIPPED_ELSEWHERE: About(
+        "Mirakl shows the order shipped, not by us, and the OMS did not report that all of it left. The detail names "
+        "another fulfilment centre, if that one shipped it",
+        "If the goods have not left the OMS, stop them there: the customer gets them already. Then `orders settle "
+        "ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's portal, it "
+        "clears when the OMS reports all of it sent.",
+        cure_when_sent=(
+            "If another centre sent the goods too, stop the parcel or arrange its return. Then `orders settle ORDER "
+            "--only shipped_elsewhere --reason WHY`."
+        ),
+    ),
     Reason.PARTLY_WITHDRAWN: About(
         "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
         "Agree with the marketplace what is still to be sent. `orders release ORDER --reason WHY` imports the order as "
@@ -393,7 +405,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RELEASE,
     ),
     Reason.WITHDRAWN_AFTER_IMPORT: About(
-        "everything of the order is canceled or refunded, and the OMS has it",
+        "no line of the order is to be sent any more, because Mirakl canceled or refunded lines, and the OMS has the "
+        "order or the goods have left",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
         urgency=Urgency.NOW,
@@ -469,6 +482,10 @@ class Attention:
     reason: Reason
     detail: str = ""
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
+    #: When the newest fact became known that the reason is about. Earlier versions settled the reason by a token that
+    #: has `once_named` as its detail: such a settle covers what was known then. None: no version did so.
+    newest: datetime | None = field(default=None, kw_only=True, compare=False)
+    once_named: str = field(default="", kw_only=True, compare=False)
 
     @classmethod
     def of_command(cls, reason: Reason, kind: CommandKind, round_: int, more: str = "") -> "Attention":

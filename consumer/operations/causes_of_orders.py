@@ -154,6 +154,11 @@ def _not_ours(case: Case) -> str:
     return _joined(found)
 
 
+def _shipped_elsewhere(case: Case) -> str:
+    centre = f"the fulfilment centre is {case.one.detail}" if case.one.detail else ""
+    return _joined(one for one in (centre, f"in the OMS: {_in_oms(case.facts)}") if one)
+
+
 def _partly_withdrawn(case: Case) -> str:
     return _joined(
         f"{named(line)}: Mirakl shows {line.quantity} pieces, and a cancelation or refund of a part"
@@ -383,6 +388,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.LINE_INCIDENT: _incident,
     Reason.HELD: _held,
     Reason.NOT_OURS_TO_SHIP: _not_ours,
+    Reason.SHIPPED_ELSEWHERE: _shipped_elsewhere,
     Reason.PARTLY_WITHDRAWN: _partly_withdrawn,
     Reason.QUANTITY_MISSING: _quantity_missing,
     Reason.UNKNOWN_LINE_STATE: _unknown_line_state,

@@ -1,0 +1,59 @@
+"""What the OMS still has of an order, and whether somebody else sent it."""
+
+from statemachine.commands import CommandKind, Policy
+from statemachine.facts import RESTORED, VOUCHED, Facts, Line
+from statemachine.readings import (
+    alive_parts,
+    import_known,
+    import_refused,
+    in_parcels,
+    is_ended_in_oms,
+    last_answer,
+    parts_in_oms,
+)
+
+
+def is_done_in_oms(facts: Facts, line: Line) -> bool:
+    """Whether the OMS itself sent or ended the line in every part that has it, or a person vouches for the order.
+
+    A report on a part says nothing of a line of another part. If no part is known to have the line, each part may.
+    """
+    if any(dispatch.oms_id == VOUCHED for dispatch in facts.dispatches) or in_parcels(facts, line):
+        return True
+    lines_of = parts_in_oms(facts)
+    holders = [oms_id for oms_id, lines in lines_of.items() if line.id in lines] or list(lines_of)
+    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    return bool(holders) and all(oms_id in sent or is_ended_in_oms(facts, oms_id, line.id) for oms_id in holders)
+
+
+def may_be_in_oms(facts: Facts) -> bool:
+    """Whether the OMS has the order, or a try of the import may have brought it there."""
+    tried = any(one.kind == CommandKind.IMPORT and one.carries != RESTORED for one in facts.attempts)
+    return import_known(facts) or (tried and not import_refused(facts))
+
+
+def is_confirmed_by_us(facts: Facts) -> bool:
+    """Whether we called OR24, or a person did it by hand. Then Mirakl may show lines as shipped because of that."""
+    called = any(one.kind == CommandKind.CONFIRM for one in facts.attempts)
+    return called or last_answer(facts, CommandKind.CONFIRM) is not None
+
+
+def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
+    """Whether Mirakl shows the order shipped, and another fulfilment centre shipped it: its tracking is not ours."""
+    snapshot = facts.snapshot
+    elsewhere = snapshot is not None and snapshot.centre not in policy.centres and snapshot.state != "SHIPPING"
+    return elsewhere and not is_confirmed_by_us(facts)
+
+
+def unfinished_parts(facts: Facts) -> set[int]:
+    """The OMS ids of the parts that the OMS neither ended nor sent as a whole. None if a person vouches."""
+    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    if VOUCHED in sent:
+        return set()
+    lines, lines_of = facts.snapshot.lines if facts.snapshot else (), parts_in_oms(facts)
+    open_parts = alive_parts(facts) - sent
+    return {
+        oms_id
+        for oms_id in open_parts
+        if not lines or any(not in_parcels(facts, line) for line in lines if line.id in (lines_of[oms_id] or {line.id}))
+    }
