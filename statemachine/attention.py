@@ -55,10 +55,11 @@ from statemachine.readings import (
     unsent_parts,
     was_shipped,
 )
-from statemachine.reasons import Attention, EndsBy, Reason
+from statemachine.reasons import Attention, Reason
 from statemachine.settled import Pieces, named, sent_again_at, settled_contents, settled_pieces
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
+from statemachine.urgency import EndsBy
 
 #: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -433,9 +434,10 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     maybe_there = imported or (attempted and not import_refused(facts))
     rest = unfinished_parts(facts)
     if rest or (maybe_there and not facts.parts and not facts.dispatches):
-        names = ",".join(str(oms_id) for oms_id in sorted(rest))
+        # Earlier versions told this only of orders of which nothing had left, and named no part.
+        names = ",".join(str(oms_id) for oms_id in sorted(rest)) if facts.dispatches else ""
         reason = Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT
-        yield Attention(reason, names, newest=EPOCH)
+        yield Attention(reason, names)
 
 
 def _digest(what: object) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind
-from statemachine.urgency import Urgency
+from statemachine.urgency import EndsBy, Urgency
 
 
 class Reason(StrEnum):
@@ -67,17 +67,6 @@ class Reason(StrEnum):
     PAYMENT_LATE = "payment_late"
     RETRYING = "retrying"
     SHIPPING_DUE = "shipping_due"
-
-
-class EndsBy(StrEnum):
-    """What ends a reason. `orders settle` ends those with SETTLE, and also `already_in_oms`."""
-
-    FACT = "fact"  # Mirakl or the OMS shows something else
-    SETTLE = "settle"  # a person marks it as seen
-    RELEASE = "release"  # a person lets the calls be made
-    RETRY = "retry"  # a person opens the call again
-    SENT = "sent"  # the OMS reports the rest sent
-    UPGRADE = "upgrade"
 
 
 _EVERY: Final = frozenset(CommandKind)
@@ -209,7 +198,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
-        "Mirakl canceled an order that the OMS has, or may have; the detail names the OMS's ids of what has not left",
+        "Mirakl canceled an order that the OMS has, or may have; the detail: the OMS's ids of the unsent rest",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
@@ -366,15 +355,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.SHIPPED_ELSEWHERE: About(
-        "Mirakl shows the order shipped, not by us, and the OMS did not report that all of it left. The detail names "
-        "another fulfilment centre, if that one shipped it",
-        "If the goods have not left the OMS, stop them there: the customer gets them already. Then `orders settle "
-        "ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's portal, it "
-        "clears when the OMS reports all of it sent.",
-        cure_when_sent=(
-            "If another centre sent the goods too, stop the parcel or arrange its return. Then `orders settle ORDER "
-            "--only shipped_elsewhere --reason WHY`."
-        ),
+        "Mirakl shows the order shipped, not by us, and the OMS did not report all of it sent; the detail: by whom",
+        "If the goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
+        "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
+        "portal, it clears when the OMS reports all of it sent.",
+        urgency=Urgency.NOW,
     ),
     Reason.PARTLY_WITHDRAWN: About(
         "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
@@ -482,8 +467,8 @@ class Attention:
     reason: Reason
     detail: str = ""
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
-    #: When the newest fact became known that the reason is about. Earlier versions settled the reason by a token that
-    #: has `once_named` as its detail: such a settle covers what was known then. None: no version did so.
+    #: The time of the newest fact that the reason is about. An earlier version's settle, whose token has the detail
+    #: `once_named`, covers the reason if it came later. None: there was no such settle.
     newest: datetime | None = field(default=None, kw_only=True, compare=False)
     once_named: str = field(default="", kw_only=True, compare=False)
 

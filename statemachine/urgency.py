@@ -1,4 +1,4 @@
-"""When a person has to act on an order."""
+"""When a person has to act on an order, and what ends the reason for it."""
 
 from enum import StrEnum
 
@@ -9,3 +9,14 @@ class Urgency(StrEnum):
     NOW = "now"  # goods are made or on their way that must be stopped or changed
     BY_DEADLINE = "deadline"  # before the deadline that Mirakl or the policy names
     WAITS = "wait"  # a read ends it, and a person decides nothing
+
+
+class EndsBy(StrEnum):
+    """What ends a reason. `orders settle` ends those with SETTLE, and also `already_in_oms`."""
+
+    FACT = "fact"  # Mirakl or the OMS shows something else
+    SETTLE = "settle"  # a person marks it as seen
+    RELEASE = "release"  # a person lets the calls be made
+    RETRY = "retry"  # a person opens the call again
+    SENT = "sent"  # the OMS reports the rest sent
+    UPGRADE = "upgrade"

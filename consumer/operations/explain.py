@@ -31,9 +31,10 @@ from statemachine.readings import (
     mirakl_state,
     unsent_parts,
 )
-from statemachine.reasons import EndsBy, Reason
+from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.table import TABLE
+from statemachine.urgency import EndsBy
 
 _MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 

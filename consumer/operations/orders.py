@@ -45,8 +45,9 @@ from statemachine.readings import (
     mirakl_state,
     unsent_parts,
 )
-from statemachine.reasons import EndsBy, Reason
+from statemachine.reasons import Reason
 from statemachine.states import State
+from statemachine.urgency import EndsBy
 
 #: The source of events that are decisions.
 SOURCE: Final = "/orderflow/person"

@@ -12,8 +12,9 @@ from consumer.operations.calls import what_it_does
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import EPOCH, Decision, DecisionKind, Facts, join
 from statemachine.plan import plan
-from statemachine.reasons import Attention, EndsBy, Reason
+from statemachine.reasons import Attention, Reason
 from statemachine.states import State
+from statemachine.urgency import EndsBy
 
 _SHIP: Final = frozenset({CommandKind.TRACK, CommandKind.CONFIRM})
 #: The calls that an order can need in a state. In a state without a row no call is needed.

@@ -40,8 +40,9 @@ from statemachine.facts import (
 from statemachine.machine import EventResult, decide
 from statemachine.plan import Plan, plan
 from statemachine.readings import answers_of_lines, best_tracking, carried, is_next_miss, is_pending, last_answer
-from statemachine.reasons import Attention, EndsBy, Reason
+from statemachine.reasons import Attention, Reason
 from statemachine.states import State
+from statemachine.urgency import EndsBy
 from tests.statemachine.lives import WORKFLOWS, at, event, read
 
 GRACE_SECONDS = 120

@@ -32,8 +32,9 @@ from statemachine.facts import (
     join,
 )
 from statemachine.plan import plan
-from statemachine.reasons import EndsBy, Reason
+from statemachine.reasons import Reason
 from statemachine.states import State
+from statemachine.urgency import EndsBy
 from statemachine.waits import WaitsFor, waits_for
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, at, event, lives, parcel, read, snapshot_event
