@@ -207,7 +207,18 @@ def _oms_canceled(case: Case) -> str:
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
     told = f", reported at {at}" if at else ""
-    return f"{oms_order(case.facts, int(oms_id))}: {what}{told}" if oms_id.isdecimal() else ""
+    if not oms_id.isdecimal():
+        return ""
+    others = [_not_canceled(case.facts, one) for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
+    return _joined((f"{oms_order(case.facts, int(oms_id))}: {what}{told}", *others))
+
+
+def _not_canceled(facts: Facts, oms_id: int) -> str:
+    """Another order of ours in the OMS, which goes on, and the last that the OMS reported on it."""
+    newest = max((one for one in facts.statuses if one.oms_id == oms_id), key=lambda one: one.at, default=None)
+    left = any(one.oms_id == oms_id for one in facts.dispatches)
+    last = "sent" if left else f"status {newest.status} at {_when(newest.at)}" if newest else "no status is known"
+    return f"not canceled: {oms_order(facts, oms_id)}, {last}"
 
 
 #: The detail of `oms_canceled`, and the time of the report, which cancellations of earlier versions do not have.

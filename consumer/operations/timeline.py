@@ -101,9 +101,10 @@ def _oms_event(event: Event) -> str:
         reported.append("sent" + (f", tracking {', '.join(numbers)}" if numbers else ", no tracking"))
     if facts.cancellations:
         reported.append("canceled" if any(not each.items for each in facts.cancellations) else "lines canceled")
-    if not reported:
-        reported.append(f"order {', '.join(str(part.oms_id) for part in facts.parts)}")
-    return "the OMS reports " + "; ".join(reported)
+    told = {one.oms_id for one in facts.parts} | {one.oms_id for one in facts.dispatches}
+    told |= {one.oms_id for one in facts.statuses} | {one.oms_id for one in facts.cancellations}
+    orders = ", ".join(map(str, sorted(told)))
+    return ": ".join(one for one in (f"the OMS reports order {orders}".rstrip(), "; ".join(reported)) if one)
 
 
 def _call(event: Event) -> str:
@@ -124,7 +125,9 @@ def _call(event: Event) -> str:
         case "recovery":
             return f"{call}: {', '.join(one.operation for one in facts.recoveries)} works again"
     result = str(note.get("result", ""))
-    return f"{call} {_RESULTS.get(result, result)}{_how(note)}"
+    canceled = ", ".join(str(one.oms_id) for one in facts.cancellations)
+    shows = f"; the OMS shows order {canceled} canceled" if canceled else ""
+    return f"{call} {_RESULTS.get(result, result)}{_how(note)}{shows}"
 
 
 #: How a try ended, after the name of its call.

@@ -227,6 +227,19 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     ("oms_canceled", lambda d: imported(d, oms(cancellations=(Cancellation(1),))), "OMS order 1 (REF): all of it"),
     (
         "oms_canceled",
+        lambda d: imported(
+            d,
+            oms(
+                parts=(Part(2, "REF-2", ("L2",)), Part(3, "", ("L2",))),
+                statuses=(OmsStatus(2, at(8), 4),),
+                cancellations=(Cancellation(1),),
+            ),
+        ),
+        "OMS order 1 (REF): all of it; not canceled: OMS order 2 (REF-2), status 4 at 2026-03-01 00:00:08; "
+        "not canceled: OMS order 3, no status is known",
+    ),
+    (
+        "oms_canceled",
         lambda d: imported(d, oms(cancellations=(Cancellation(1, (("L1", 1),), at(9)),))),
         "OMS order 1 (REF): 1 of L1 (MUG), reported at 2026-03-01 00:00:09",
     ),

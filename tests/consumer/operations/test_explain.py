@@ -18,7 +18,17 @@ from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import PAY_ON_SHIPMENT, Decision, DecisionKind, Facts, Line, OmsStatus, Withdrawn
+from statemachine.facts import (
+    PAY_ON_SHIPMENT,
+    Cancellation,
+    Decision,
+    DecisionKind,
+    Facts,
+    Line,
+    OmsStatus,
+    Part,
+    Withdrawn,
+)
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
@@ -365,7 +375,7 @@ def test_the_timeline_shows_reads_calls_events_and_decisions(desk: Desk) -> None
         (2, "snapshot", "Mirakl shows WAITING_ACCEPTANCE", "new -> waiting_acceptance"),
         (1, "call", "OR21 (accept_order) failed, and is tried again: HTTP status 503, code BUSY", ""),
         (1, "call", "OR21 (accept_order) is done", "waiting_acceptance -> accepted"),
-        (1, "oms_event", "the OMS reports status 8 Dispatched; sent, tracking T1", "accepted -> dispatched"),
+        (1, "oms_event", "the OMS reports order 1: status 8 Dispatched; sent, tracking T1", "accepted -> dispatched"),
         (1, "act", "ana: hold (checked)", ""),
     ]
 
@@ -410,3 +420,16 @@ def test_no_sentence_quotes_a_text_of_a_remote(desk: Desk) -> None:
     sentences = f"{desk.explain()} {desk.timeline} {known(desk.row.facts)}"
     assert "BAD" in sentences
     assert "Erika" not in sentences
+
+
+def test_each_row_of_the_timeline_names_the_order_in_the_oms(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    canceled = [
+        event(Trigger.OMS_EVENT, f"canceled {n}", Facts(parts=(Part(n),), cancellations=(Cancellation(n),)))
+        for n in (1, 2)
+    ]
+    desk.apply(*canceled)
+    assert [(row.times, row.what) for row in desk.timeline if row.kind == Trigger.OMS_EVENT] == [
+        (1, "the OMS reports order 1: canceled"),
+        (1, "the OMS reports order 2: canceled"),
+    ]
