@@ -401,7 +401,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.GONE_FROM_MIRAKL: About(
-        "reads by the order's id have not shown the order for a day",
+        "reads by the order's id have not shown the order for the configured time (`gone_after_hours`)",
         "Look for the order in Mirakl's portal, and ask the operator. If it is gone, stop it in the OMS, then "
         "`orders settle ORDER --reason WHY`. It clears when a read shows the order.",
         holds=_EVERY,

@@ -40,7 +40,7 @@ from consumer.operations.orders import Act, decide, explanation, find, question_
 from consumer.operations.timeline import timeline
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import Policy
-from statemachine.facts import DecisionKind, Tracking
+from statemachine.facts import DecisionKind, Facts, Tracking
 
 commands = group("Orders: look them up, and decide about them.")
 
@@ -70,7 +70,7 @@ def orders_show(
     with opened(context, file) as session:
         store = session.store
         row = find(store, order_id, shop)
-        calls = [_call(command) for command in command_rows.of_order(store, row.key)]
+        calls = [_call(command, row.facts) for command in command_rows.of_order(store, row.key)]
         events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
         body = snapshot_rows.find(store, row.key, row.digest)
         summary = summary_of(row, session.policies().get(row.shop, Policy()))
@@ -217,10 +217,14 @@ def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: row[name] for name in filled} for row in rows]
 
 
-def _call(command: CommandRow) -> dict[str, Any]:
-    """A command without its payload, which holds personal data."""
+def _call(command: CommandRow, facts: Facts) -> dict[str, Any]:
+    """A command without its payload, which holds personal data. Its outcome says if a person did the call by hand."""
     names = ("kind", "carries", "round", "state", "attempts", "next_at", "give_up_at", "last_outcome")
-    return {name: getattr(command, name) for name in names}
+    handled = [one for one in facts.decisions if one.kind is DecisionKind.HANDLED and str(command.key) in one.subject]
+    shown = {name: getattr(command, name) for name in names}
+    if handled:
+        shown["last_outcome"] = f"done by hand ({handled[-1].who}, {cell(handled[-1].at)})"
+    return shown
 
 
 # -- Deciding about orders ---------------------------------------------------------------------------------------

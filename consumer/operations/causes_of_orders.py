@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from statemachine.commands import Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import (
     EPOCH,
@@ -26,6 +26,7 @@ from statemachine.readings import (
     alive_parts,
     best_tracking,
     handed_over,
+    import_known,
     is_sent,
     last_decision,
     not_found_since_read,
@@ -172,7 +173,20 @@ def _quantity_missing(case: Case) -> str:
 
 def _unknown_line_state(case: Case) -> str:
     unknown = [line for line in lines_named_in(case.one, case.facts) if line.state not in OWED_LINE_STATES]
-    return ", ".join(f"{named(line)} is {line.state}" for line in unknown)
+    return _joined(f"{named(line)} is {line.state}, {_whether_in_oms(case.facts, line)}" for line in unknown)
+
+
+def _whether_in_oms(facts: Facts, line: Line) -> str:
+    """Whether the OMS has the line, as far as the import and the OMS's reports tell."""
+    handover, held = handed_over(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
+    if facts.parts and not alive_parts(facts):
+        return "the OMS canceled the order"
+    if line.id in held or (handover is not None and line.id in dict(handover.items)):
+        return "the OMS has it"
+    if import_known(facts) and not held and (handover is None or not handover.items):
+        return "the OMS has the order, and its lines are not known"
+    tried = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
+    return "the OMS may have it" if tried and not import_known(facts) else "the OMS does not have it"
 
 
 def _shipped_before(case: Case) -> str:
@@ -183,7 +197,9 @@ def _gone(case: Case) -> str:
     missed, newest = not_found_since_read(case.facts), case.facts.newest
     if not missed or newest is None:
         return ""
-    return f"last shown at {_when(newest.read_at)} as {newest.state}; not shown at {_when(missed[0])} and after that"
+    hours = f"gone_after_hours = {case.policy.gone_after.total_seconds() / 3600:g}"
+    shown = f"last shown at {_when(newest.read_at)} as {newest.state}"
+    return f"{shown}; not shown at {_when(missed[0])} and after that; {hours}"
 
 
 def _unknown_to_mirakl(case: Case) -> str:
@@ -331,7 +347,7 @@ def _unreadable(case: Case) -> str:
 
 def _incident(case: Case) -> str:
     return _joined(
-        f"{named(line)} is {line.state}{', sent' if is_sent(case.facts, line) else ''}"
+        f"{named(line)} is {line.state}, {'sent' if is_sent(case.facts, line) else _whether_in_oms(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
 

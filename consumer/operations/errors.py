@@ -20,6 +20,8 @@ class EventsRefused(OrderflowError):
 
 
 def require_reason(why: str) -> None:
-    """Raise NotPossible if the reason is blank."""
+    """Raise NotPossible if the reason is blank, or if it is the word for which a cure has a person put the reason."""
     if not why.strip():
         raise NotPossible("--reason is blank")
+    if why.strip() == "WHY":
+        raise NotPossible("--reason WHY: put your own reason for the word WHY")

@@ -1,5 +1,6 @@
 """Finds an order, and applies what a person decides about it. A decision is an event, applied like any other."""
 
+import shlex
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,7 +61,9 @@ def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
         shops = sorted(one.name for one in shop_rows.list_all(store)) if shop else []
         if shop and shop not in shops:
             raise NotPossible(f"there is no shop {shop}; these are: {', '.join(shops) or 'none'}")
-        raise NotPossible(f"there is no order {order_id}" + (f" of shop {shop}" if shop else ""))
+        where = f" of shop {shop}" if shop else ""
+        look = f"`orderflow orders list --text {shlex.quote(order_id)}` looks for it in longer ids and in references"
+        raise NotPossible(f"there is no order {order_id}{where}; {look}")
     if len(rows) > 1:
         raise NotUnique(f"{order_id} is an order of {' and '.join(sorted(row.shop for row in rows))}: say --shop")
     return rows[0]

@@ -36,6 +36,8 @@ def question(
     ]
     if kind is DecisionKind.RETRY and any(_is_import(one) for one in new.decisions):
         parts.insert(0, f"first look in the OMS for external_ref {external_ref}: if it is there, use `orders handled`")
+    if any(call.kind is CommandKind.IMPORT for one in new.decisions if (call := _by_hand(one))):
+        parts.append(f"the OMS must have it under external_ref {external_ref}, or no report on it reaches this order")
     if after.state is not before.state:
         parts.append(f"the order becomes {after.state}")
     if ended := [str(one.reason) for one in before.attention if one not in after.attention]:

@@ -38,7 +38,10 @@ RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}
     ids=" ".join,
 )
 def test_an_unknown_order_is_a_bad_answer(desk: Desk, command: tuple[str, ...]) -> None:
-    assert error_of(*command, code=BAD_ANSWER) == "orderflow: there is no order O-9\n"
+    assert error_of(*command, code=BAD_ANSWER) == (
+        "orderflow: there is no order O-9; `orderflow orders list --text O-9` looks for it in longer ids and "
+        "in references\n"
+    )
     assert "O-9 of shop beta" in error_of(*command, "--shop", "beta", code=BAD_ANSWER)
     unknown = error_of(*command, "--shop", "btea", code=BAD_ANSWER)
     assert unknown == "orderflow: there is no shop btea; these are: alpha, beta\n"
@@ -246,3 +249,18 @@ def test_the_question_of_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:
     desk.apply(answered(CommandKind.IMPORT))
     result = run("orders", "hold", "O-1", "--reason", "x", answers="n\n")
     assert "no call of the order is made until `orders release`; the OMS has the order and goes on" in result.stderr
+
+
+def test_the_word_of_a_cure_is_no_reason(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    error = error_of("orders", "accept", "O-1", "--yes", "--reason", "WHY", code=BAD_ANSWER)
+    assert error == "orderflow: --reason WHY: put your own reason for the word WHY\n"
+    assert desk.row.version == 1
+
+
+def test_a_call_that_a_person_did_says_who_and_when(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.work(Rejected("POST /order", "400", status=400))
+    output_of("orders", "handled", "O-1", "--yes", "--who", "ana", "--reason", "keyed in")
+    (call,) = json_of("orders", "show", "O-1")["commands"]
+    assert call["last_outcome"] == "done by hand (ana, 2026-03-01 12:00:00)"

@@ -212,7 +212,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "unknown_line_state",
         lambda d: d.shows("SHIPPING", lines=(MUG, replace(TEE, state="LOST"))),
-        "L2 (TEE) is LOST",
+        "L2 (TEE) is LOST, the OMS does not have it",
     ),
     (
         "shipped_before",
@@ -312,7 +312,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "line_incident",
         lambda d: (imported(d), shows(d, lines=(replace(MUG, state="INCIDENT_OPEN"), TEE))),
-        "L1 (MUG) is INCIDENT_OPEN",
+        "L1 (MUG) is INCIDENT_OPEN, the OMS has it",
     ),
     (
         "withdrawn_after_import",
@@ -325,7 +325,8 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
             d.shows("SHIPPING"),
             d.apply(event(Trigger.SNAPSHOT, "missed", Facts(not_found=(at(50_000), at(150_000))))),
         ),
-        "last shown at 2026-03-01 12:00:00 as SHIPPING; not shown at 2026-03-01 13:53:20 and after that",
+        "last shown at 2026-03-01 12:00:00 as SHIPPING; not shown at 2026-03-01 13:53:20 and after that; "
+        "gone_after_hours = 24",
     ),
     (
         "unknown_to_mirakl",

@@ -184,6 +184,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.HANDLED,
         {},
         "which is shipping: POST /order (import_order) counts as done by hand, and is not made; "
+        "the OMS must have it under external_ref A-O-1, or no report on it reaches this order; "
         "the order becomes imported; this ends import_rejected?",
     ),
     (
