@@ -16,7 +16,8 @@ from statemachine.readings import (
 def is_done_in_oms(facts: Facts, line: Line) -> bool:
     """Whether the OMS itself sent or ended the line in every part that has it, or a person vouches for the order.
 
-    A report on a part says nothing of a line of another part. If no part is known to have the line, each part may.
+    Parcels count for the line, whatever part they are of. A dispatched status and a cancellation count for their own
+    part only. If no part is known to have the line, any may have it, so all parts have to be sent or ended.
     """
     if any(dispatch.oms_id == VOUCHED for dispatch in facts.dispatches) or in_parcels(facts, line):
         return True

@@ -198,8 +198,8 @@ def alive_parts(facts: Facts) -> set[int]:
 
 
 def ended_in_oms(facts: Facts) -> set[int]:
-    """The OMS's orders that it canceled as a whole, and has not shown in another status since: then it makes the order
-    again. A cancellation without a time counts as of the status that reported it."""
+    """The OMS's orders that it canceled as a whole, without those that it showed in another status since: it makes them
+    again. "Since" is since its newest report of the cancellation; if none has a time, the cancellation stands."""
     ended: dict[int, datetime] = {}
     for one in facts.cancellations:
         if not one.items:
@@ -410,8 +410,8 @@ def best_tracking(facts: Facts) -> Tracking:
     if best is None:
         return Tracking()
     named = (best.tracking.carrier, best.tracking.number)
-    same = [d.tracking for d in facts.dispatches if (d.tracking.carrier, d.tracking.number) == named]
-    return max(same, key=lambda tracking: (bool(tracking.url), tracking))
+    same = [d for d in facts.dispatches if d.tracking.url and (d.tracking.carrier, d.tracking.number) == named]
+    return max(same, key=_by_news, default=best).tracking
 
 
 def _by_news(dispatch: Dispatch) -> tuple[bool, bool, datetime, datetime, Tracking]:

@@ -1,4 +1,7 @@
-"""When a person has to act on an order, and what ends the reason for it."""
+"""When a person has to act on an order, and what ends the reason for it.
+
+Which reason has which urgency is in reasons.py.
+"""
 
 from enum import StrEnum
 

@@ -51,7 +51,8 @@ class ErrorClassifier:
     def kind_of(self, status: int, code: int | None, message: str, external_ref: str) -> type[RemoteError] | None:
         """AccountFault or Duplicate, by the error's status and code, then by its message. None for any other error.
 
-        A message proves a duplicate only if it names our reference: it may also mean that a customer exists already.
+        A message proves a duplicate only if it names the field external_ref, or our reference as a whole. Otherwise it
+        may be about something else that exists already: a customer.
         """
         if code in _ACCOUNT_CODES or code in self.rate_limit_codes or status in (401, 403, 429) or 300 <= status < 400:
             return AccountFault  # also for a redirect: then base_url is not KornitX's address

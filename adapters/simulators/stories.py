@@ -1,4 +1,7 @@
-"""The registry of the stories, by name."""
+"""The registry of the stories, by name.
+
+A story is written in the module whose dictionary has its name: stories_ordinary, _withdrawn, _mirakl or _oms.
+"""
 
 from typing import Final
 

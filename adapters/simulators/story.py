@@ -66,6 +66,6 @@ def until_packed(stage: Stage) -> Script:
 
 
 def sends_all(stage: Stage) -> Script:
-    """Dispatch everything with the last number, and wait until Mirakl shows it as shipped."""
+    """Dispatch all that the OMS has of the order, with its last tracking number; wait until Mirakl shows it shipped."""
     stage.dispatch(tracking=stage.life.trackings[-1])
     yield from stage.shipped()

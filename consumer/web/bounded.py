@@ -1,4 +1,7 @@
-"""Work that a request hands to threads: each kind has threads of its own, and a bound."""
+"""Work that a request hands to threads: each kind has threads of its own, and a bound.
+
+The bounds of the intake are in callbacks.py (MAX_UNDER_WAY), those of a port in gate.py and server.py.
+"""
 
 import asyncio
 import time

@@ -63,7 +63,8 @@ def test_an_answer_that_shows_the_order_canceled_is_told(rig: Rig) -> None:
     assert "oms_canceled" in rig.attention()
 
 
-def test_another_thing_that_exists_already_is_told_and_never_done(rig: Rig) -> None:
+def test_a_customer_that_exists_already_is_no_duplicate_of_the_order(rig: Rig) -> None:
+    """The first try may have reached the OMS, so a duplicate would count as our import. This refusal is none."""
     rig.add("1-A", state="SHIPPING")
     rig.poll()
     rig.fail("order", "timeout_before")

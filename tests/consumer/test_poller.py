@@ -803,7 +803,7 @@ def test_an_unusable_order_whose_content_changes_is_one_dead_letter(rig: Rig) ->
         mirakl.after = lambda page, unusable=unusable: OrdersPage(  # type: ignore[misc]
             page.body.replace(b'"order_id":"001-A"', unusable), page.read_at, page.server_time
         )
-        rig.clock.advance(660)
+        rig.clock.advance(660)  # a repeat within PUBLISHED_FOR (ten minutes) would not be counted
         poller.run()
     (letter,) = dead_letters(rig)
     assert (letter.reason, letter.times) == ("bad_id", 3)

@@ -443,6 +443,14 @@ def test_the_same_number_reported_again_without_its_url_is_no_other_tracking() -
     assert keys(facts) == [CommandKey(CommandKind.TRACK, "DPD | T1 | https://track.example/T1", 0)]
 
 
+@pytest.mark.parametrize(("first", "second"), [("a", "z"), ("z", "a")])
+def test_a_corrected_url_under_the_same_number_is_the_tracking(first: str, second: str) -> None:
+    trackings = [replace(T1, url=f"https://track.example/{one}") for one in (first, second)]
+    reports = [said(dispatches=(Dispatch(1, at(n), one, (), "order"),)) for n, one in enumerate(trackings)]
+    facts = known(seen("SHIPPING"), *reports)
+    assert keys(facts) == [CommandKey(CommandKind.TRACK, f"DPD | T1 | https://track.example/{second}", 0)]
+
+
 def test_a_parcel_without_a_date_reported_again_counts_once() -> None:
     reports = [said(dispatches=(Dispatch(1, at(when), T1, (("L1", 1),), dated=False),)) for when in (0, 9)]
     two_ordered = (Line("L1", "SHIPPING", "MUG", 2),)

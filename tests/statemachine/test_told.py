@@ -112,7 +112,7 @@ def test_a_line_that_was_refunded_before_the_rest_was_shipped_is_still_told() ->
 
 
 def test_the_first_tracking_is_sent_again_when_it_is_reported_again_after_another() -> None:
-    """The OMS reports A, B, then A again before a read shows B. The newest read shows A, but Mirakl holds B."""
+    """The OMS reports A, B, then A. The newest read began before Mirakl took B: it shows A, but Mirakl holds B."""
     a, b = Tracking("DPD", "A"), Tracking("DPD", "B")
     shown = snapshot_event(read("SHIPPED", updated=100, began=260, tracking=a))
     tries = event(Trigger.CALL, "tries", Facts(sent=(a, b)))
