@@ -329,7 +329,7 @@ def test_a_client_that_brings_no_waiting_records_is_noticed(reading: Reading) ->
     assert watch.check_after_seconds == 0.4, "the next check comes later, in case this one did not help"
     assert reading.values(reader, b"1") == [b"1"]
     assert reading.client is not stuck
-    assert watch.check_after_seconds == 0.2
+    assert watch.check_after_seconds == SILENT_SECONDS
 
 
 def test_records_of_an_aborted_transaction_are_not_read(
