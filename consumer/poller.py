@@ -1,4 +1,4 @@
-"""The poller: reads the orders of one shop at Mirakl that may have changed, then publishes the changed ones to the log.
+"""The poller: reads, page by page, the orders of one shop that may have changed, then publishes the changed ones.
 
 All pages are read before the first order is published. If an order changes state while a filtered listing is read, the
 next page may skip another order (docs/mirakl.md 6). A worker that accepts an order that was just published would cause

@@ -140,9 +140,12 @@ def _covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 
 def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
-    """Whether only parcels tell what left of this order of the OMS: its lines are not known, because the answer to the
-    import was lost or had none, and the first report that all has left lists lines of ours. A line that the list leaves
-    out may be one that the OMS never had."""
+    """Whether parcels alone tell which lines of this order of the OMS were sent, because its dispatched status cannot.
+
+    So it is if no part has known lines (the answer to the import was lost, or named none), and the first report with a
+    dispatched status names lines of ours in its parcels. A line that this report does not name may be one that the OMS
+    never had.
+    """
     if any(part.lines for part in facts.parts):
         return False
     ours = [one for one in facts.dispatches if one.oms_id == oms_id and one.told_at > EPOCH]

@@ -1,4 +1,4 @@
-"""Calls that keep failing: when they become an attention reason, and how long they hold what comes after them.
+"""Calls that keep failing: when they become an attention reason, how long imports wait for messages and OR24 for OR23.
 
 A call that fails is tried again. Its first failure since its last success is a fact (`Trouble`). Everything here counts
 from that instant, not from the number of tries or the pauses between them.

@@ -84,9 +84,9 @@ class KafkaLog:
         delivery_seconds: float = DELIVERY_SECONDS,
     ) -> None:
         """`client` returns options of every client, as kafka-python names them. It is called for each new client, so
-        that a new client uses a changed password without a restart. `consumer` and `producer` are further options of
-        these two clients. A publication that no broker accepts fails after `delivery_seconds`, or after 4/3 of them if
-        a new producer has to connect first.
+        that a new client uses a changed password without a restart. `consumer` and `producer`: further options of every
+        consumer and of every producer. A publication that no broker accepts fails after `delivery_seconds`, or after
+        4/3 of them if a new producer has to connect first.
 
         Raises ConfigError if the library of the producer's `compression_type` is not installed.
         """

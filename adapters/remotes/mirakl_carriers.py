@@ -15,8 +15,8 @@ from statemachine.facts import Tracking
 class CarrierNames:
     """How one shop names carriers at Mirakl.
 
-    `mapped`: for a carrier of the OMS, the code or the label of a registered carrier, or a name that goes out as free
-    text. `other`: the name that is sent if the OMS gives none.
+    `mapped`: for a carrier of the OMS, the code, the label or the standard code of a registered carrier, or a name that
+    goes out as free text. `other`: the name that is sent if the OMS gives none.
     """
 
     mapped: Mapping[str, str] = field(default_factory=dict)

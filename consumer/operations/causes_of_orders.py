@@ -1,4 +1,4 @@
-"""What an attention reason rests on in one order: the line and its SKU, the part, the tracking, the date, the setting.
+"""What an attention reason that is about no call rests on in one order: line, SKU, part, tracking, date, setting.
 
 No text holds personal data.
 """

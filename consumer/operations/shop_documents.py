@@ -40,7 +40,7 @@ class ShopDocuments:
     clock: Clock
 
     def all(self) -> list[Document]:
-        """List every document. Raises NotPossible if Mirakl refuses the call."""
+        """List every document. Raises NotPossible if the call fails."""
         try:
             return self.client.documents()
         except RemoteError as error:

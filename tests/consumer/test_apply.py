@@ -302,7 +302,7 @@ def test_two_shops_with_one_order_id_do_not_mix(world: World) -> None:
 
 
 def test_a_batch_takes_as_many_statements_for_many_orders_as_for_one(world: World) -> None:
-    """BEGIN, six statements that load (two read policies and what a restore forgot), four that write."""
+    """BEGIN, six statements that load (one of them the policies, one `shops.attempted_before`), four that write."""
     counted: list[str] = []
     sa.event.listen(world.store.engine, "before_cursor_execute", lambda *call: counted.append(call[2]))
 

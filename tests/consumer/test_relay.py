@@ -60,7 +60,7 @@ class Log:
 
 
 class World:
-    """A store, the writer of its outbox, and the relay of one process."""
+    """A store, the writer of its outbox, and the relay of one process, which has taken the relay's lease."""
 
     def __init__(self, store: Store) -> None:
         self.clock = StillClock()
@@ -390,7 +390,7 @@ def test_transitions_and_dead_letters_are_added_in_the_transaction_that_caused_t
 # -- The loop ------------------------------------------------------------------------------------------------------
 
 
-def test_the_loop_publishes_in_the_process_that_holds_the_lease_alone(open_store: OpenStore) -> None:
+def test_only_the_process_that_holds_the_lease_publishes(open_store: OpenStore) -> None:
     world = World(open_store())
     world.add("1")
     other = RelayLoop(world.relay, partial(Leases(world.store, world.clock, "two", 30).take, RELAY), 10.0)

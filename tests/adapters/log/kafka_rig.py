@@ -51,7 +51,7 @@ class Reading:
 
     @property
     def client(self) -> Any:
-        """kafka-python's consumer of the reader that joined last."""
+        """The newest consumer of kafka-python, whichever reader made it. A reader makes a new one after a fault."""
         return self.log.consumers[-1]
 
     def reader(self, *, joins: bool = True, watch: SilenceWatch | None = None) -> KafkaReader:
