@@ -441,7 +441,7 @@ def end_of(run: Sequence[Sequence[Event]]) -> End:
             assert [entry.before for entry in journal] == ["new", *(entry.after for entry in journal[:-1])]
             total = sum(map(len, run))
             assert total == len(journal) + sum(entry.repeats for entry in journal)
-            assert len({entry.event.event_id for entry in journal}) == len(journal)
+            assert len({(entry.event.source, entry.event.event_id) for entry in journal}) == len(journal)
             wanted = plan(order.facts, Policy())
             assert world.open_commands() == {(c.kind, c.carries, c.round) for c in wanted.due}
             attention = {one.token for one in order.attention}
