@@ -279,6 +279,16 @@ class Rig:
             assert turns < 100, "some command is due again at once, without end"
         return turns
 
+    def pass_time(self, **time: float) -> None:
+        """Let this time pass in steps of a minute, with polls, calls and the clock of the housekeeping."""
+        ends = self.clock.now() + timedelta(**time)
+        housekeeping = bootstrap.new_housekeeping(self.base)
+        while self.clock.now() < ends:
+            self.poll(60)
+            self.work()
+            housekeeping.turn()
+        self.work()
+
     def imported(self, order_id: str = "1-A", shop: str = "alpha", **fields: Any) -> None:
         """Make an order that was imported into the OMS."""
         self.add(order_id, shop, state="SHIPPING", **fields)

@@ -17,7 +17,6 @@ from adapters.simulators.mirakl import changes
 from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.facts_json import facts_to_json
-from consumer import bootstrap
 from consumer.operations import orders
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Withdrawn
@@ -217,17 +216,6 @@ def test_another_carrier_with_the_same_number_lets_a_refused_shipment_go_again(r
 # -- Calls that keep failing --------------------------------------------------------------------------------------
 
 
-def pass_time(rig: Rig, **time: float) -> None:
-    """Let this time pass in steps of a minute, with polls, calls and the clock of the housekeeping."""
-    ends = rig.clock.now() + timedelta(**time)
-    housekeeping = bootstrap.new_housekeeping(rig.base)
-    while rig.clock.now() < ends:
-        rig.poll(60)
-        rig.work()
-        housekeeping.turn()
-    rig.work()
-
-
 def details(rig: Rig) -> list[str]:
     return [one.detail for one in rig.row().attention if one.reason == "retrying"]
 
@@ -235,13 +223,13 @@ def details(rig: Rig) -> list[str]:
 def test_a_call_that_keeps_failing_is_told_with_its_operation_and_code_until_it_succeeds(rig: Rig) -> None:
     rig.add("1-A")
     rig.nets["alpha"].hook = refusing(500, "/accept", code="BROKEN")
-    pass_time(rig, minutes=9)
+    rig.pass_time(minutes=9)
     assert rig.attention() == []
-    pass_time(rig, minutes=3)
+    rig.pass_time(minutes=3)
     assert details(rig) == ["accept_order#0 OR21 BROKEN"]
     assert len(rig.row().facts.troubles) == 1, "written once"
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=16)
+    rig.pass_time(minutes=16)
     assert rig.effects()[0] == "accepted"
     assert "retrying" not in rig.attention()
 
@@ -252,26 +240,26 @@ def test_a_call_that_keeps_failing_is_told_after_half_of_the_time_left(rig: Rig)
         rig.mirakl["alpha"], "1-A", shipping_deadline=(rig.clock.now() + timedelta(minutes=9)).isoformat()
     )
     rig.fail("order", "500", 100)
-    pass_time(rig, minutes=3)
+    rig.pass_time(minutes=3)
     assert details(rig) == []
-    pass_time(rig, minutes=3)
+    rig.pass_time(minutes=3)
     assert details(rig) == ["import_order#0 POST /order 500"]
 
 
 def test_an_account_that_is_refused_is_told_for_the_orders_that_wait_for_it(rig: Rig) -> None:
     rig.add("1-A")
     rig.nets["alpha"].hook = refusing(403, "/accept", code=None)
-    pass_time(rig, minutes=15)
+    rig.pass_time(minutes=15)
     assert details(rig) == ["accept_order#0 OR21 403"]
 
 
 def test_a_call_that_ends_rejected_is_not_told_as_retrying(rig: Rig) -> None:
     rig.add("1-A")
     rig.nets["alpha"].hook = refusing(500, "/accept")
-    pass_time(rig, minutes=12)
+    rig.pass_time(minutes=12)
     assert details(rig) != []
     rig.nets["alpha"].hook = refusing(400, "/accept")
-    pass_time(rig, minutes=20)
+    rig.pass_time(minutes=20)
     assert rig.attention() == ["accept_rejected"]
 
 
@@ -282,16 +270,16 @@ def test_a_tracking_that_keeps_failing_holds_the_shipment_for_an_hour(rig: Rig) 
     rig.imported()
     dispatched(rig, "T1", "DPD UK")
     rig.nets["alpha"].hook = refusing(500, "/tracking")
-    pass_time(rig, minutes=55)
+    rig.pass_time(minutes=55)
     assert rig.effects() == ["imported"]
     assert details(rig) == ["send_tracking#0 OR23 7"]
-    pass_time(rig, minutes=10)
+    rig.pass_time(minutes=10)
     assert rig.effects() == ["imported", "shipped"]
     rig.poll()
     assert rig.state() == "shipped"
     assert details(rig) != [], "and the tracking is still tried"
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=16)
+    rig.pass_time(minutes=16)
     assert rig.effects() == ["imported", "shipped", "tracking"]
     assert rig.attention() == []
 
@@ -301,7 +289,7 @@ def test_a_new_tracking_does_not_begin_the_hold_again(rig: Rig) -> None:
     rig.nets["alpha"].hook = refusing(500, "/tracking")
     for number in range(2):
         dispatched(rig, f"T{number}", "DPD UK")
-        pass_time(rig, minutes=32)
+        rig.pass_time(minutes=32)
     assert rig.effects() == ["imported", "shipped"]
 
 
@@ -311,9 +299,9 @@ def test_it_holds_the_shipment_never_until_the_deadline(rig: Rig) -> None:
     rig.nets["alpha"].hook = refusing(500, "/tracking")
     rig.poll()
     dispatched(rig, "T1", "DPD UK")
-    pass_time(rig, minutes=25)
+    rig.pass_time(minutes=25)
     assert rig.effects() == ["imported"]
-    pass_time(rig, minutes=8)
+    rig.pass_time(minutes=8)
     assert rig.effects() == ["imported", "shipped"]
 
 
@@ -321,7 +309,7 @@ def test_a_tracking_that_a_short_fault_delays_goes_before_the_shipment(rig: Rig)
     rig.imported()
     dispatched(rig, "T1", "DPD UK")
     rig.fail("OR23", "500", 3)
-    pass_time(rig, minutes=5)
+    rig.pass_time(minutes=5)
     assert rig.effects() == ["imported", "tracking", "shipped"]
 
 
@@ -330,7 +318,7 @@ def test_the_setting_of_the_shop_bounds_the_hold(tmp_path: Path) -> None:
     rig.imported()
     dispatched(rig, "T1", "DPD UK")
     rig.nets["alpha"].hook = refusing(500, "/tracking")
-    pass_time(rig, minutes=4)
+    rig.pass_time(minutes=4)
     assert rig.effects() == ["imported", "shipped"]
 
 
@@ -339,9 +327,9 @@ def test_an_operation_that_is_refused_does_not_hold_the_shipment_for_longer(rig:
     rig.imported()
     dispatched(rig, "T1", "DPD UK")
     rig.nets["alpha"].hook = refusing(403, "/tracking", code=None)
-    pass_time(rig, minutes=55)
+    rig.pass_time(minutes=55)
     assert rig.effects() == ["imported"]
-    pass_time(rig, minutes=8)
+    rig.pass_time(minutes=8)
     assert rig.effects() == ["imported", "shipped"]
 
 
@@ -409,10 +397,10 @@ def test_the_same_no_for_several_orders_in_a_row_leaves_no_order_to_a_person(rig
     assert [result for _, result in rig.results] == ["rejected"] * 4 + ["retry"]
     assert [rig.attention(f"{number}-A") for number in range(8)] == [[]] * 8
     assert rig.worker.accounts.by_key[ALPHA_OMS].circuit_is_open()
-    pass_time(rig, minutes=15)
+    rig.pass_time(minutes=15)
     assert [rig.attention(f"{number}-A") for number in range(8)] == [["retrying"]] * 8
     rig.oms_net.hook = lambda _request: None
-    pass_time(rig, minutes=20)
+    rig.pass_time(minutes=20)
     assert [rig.state(f"{number}-A") for number in range(8)] == ["imported"] * 8
     assert [rig.attention(f"{number}-A") for number in range(8)] == [[]] * 8
     assert {rig.effects(f"{number}-A").count("imported") for number in range(8)} == {1}
@@ -424,7 +412,7 @@ def test_four_refusals_of_the_same_words_are_about_their_orders(rig: Rig) -> Non
     rig.oms_net.hook = refusing(400, code="UNKNOWN_SKU")
     rig.poll()
     rig.work()
-    pass_time(rig, minutes=5)
+    rig.pass_time(minutes=5)
     assert [rig.attention(f"{number}-A") for number in range(4)] == [["import_rejected"]] * 4
     assert len(rig.oms_net.bodies) == 4
 
@@ -449,13 +437,13 @@ def released(rig: Rig) -> None:
 def test_messages_that_cannot_be_read_hold_the_import_for_an_hour_then_a_person_decides(rig: Rig) -> None:
     written_to(rig)
     assert details(rig) == ["import_order#0 M11 403"], "told from the start"
-    pass_time(rig, minutes=55)
+    rig.pass_time(minutes=55)
     assert rig.attention() == ["retrying"]
-    pass_time(rig, minutes=10)
+    rig.pass_time(minutes=10)
     assert "messages_not_read" in rig.attention()
     assert rig.state() == "shipping"
     released(rig)
-    pass_time(rig, minutes=2)
+    rig.pass_time(minutes=2)
     assert rig.state() == "imported"
     assert b"Happy" not in rig.oms_net.bodies[-1]
     assert rig.attention() == ["messages_not_found"]
@@ -463,10 +451,10 @@ def test_messages_that_cannot_be_read_hold_the_import_for_an_hour_then_a_person_
 
 def test_a_release_takes_the_messages_along_if_they_can_be_read_by_then(rig: Rig) -> None:
     written_to(rig)
-    pass_time(rig, minutes=65)
+    rig.pass_time(minutes=65)
     rig.nets["alpha"].hook = lambda _request: None
     released(rig)
-    pass_time(rig, minutes=2)
+    rig.pass_time(minutes=2)
     assert b"Happy 40th" in rig.oms_net.bodies[-1]
     assert rig.attention() == []
 
@@ -474,18 +462,18 @@ def test_a_release_takes_the_messages_along_if_they_can_be_read_by_then(rig: Rig
 def test_a_shop_imports_without_messages_if_it_says_so(tmp_path: Path) -> None:
     rig = Rig(tmp_path, policies={"alpha": Policy(without_messages="import")})
     written_to(rig)
-    pass_time(rig, minutes=55)
+    rig.pass_time(minutes=55)
     assert rig.state() == "shipping"
-    pass_time(rig, minutes=10)
+    rig.pass_time(minutes=10)
     assert rig.state() == "imported"
     assert rig.attention() == ["messages_not_found"]
 
 
 def test_messages_that_come_in_time_are_imported(rig: Rig) -> None:
     written_to(rig)
-    pass_time(rig, minutes=5)
+    rig.pass_time(minutes=5)
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=2)
+    rig.pass_time(minutes=2)
     assert b"Happy 40th" in rig.oms_net.bodies[-1]
     assert rig.attention() == []
 
@@ -496,7 +484,7 @@ def test_a_customer_who_wrote_and_messages_that_nobody_finds_hold_the_import_too
     rig.poll()
     rig.work()
     assert details(rig) == ["import_order#0 M11 NO_MESSAGE"]
-    pass_time(rig, minutes=80)
+    rig.pass_time(minutes=80)
     assert "messages_not_read" in rig.attention()
     assert rig.state() == "shipping"
 
@@ -517,10 +505,10 @@ def reads_of_messages(rig: Rig) -> list[httpx.Request]:
 
 def test_messages_that_can_be_read_again_end_the_wait_by_themselves(rig: Rig) -> None:
     written_to(rig)
-    pass_time(rig, hours=3)
+    rig.pass_time(hours=3)
     assert "messages_not_read" in rig.attention()
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=16)
+    rig.pass_time(minutes=16)
     assert rig.state() == "imported"
     assert b"Happy 40th" in rig.oms_net.bodies[-1]
     assert rig.attention() == []
@@ -528,16 +516,16 @@ def test_messages_that_can_be_read_again_end_the_wait_by_themselves(rig: Rig) ->
 
 def test_messages_that_nobody_may_read_are_read_at_a_slow_pace(rig: Rig) -> None:
     written_to(rig)
-    pass_time(rig, minutes=65)
+    rig.pass_time(minutes=65)
     seen = reads_of_messages(rig)
-    pass_time(rig, hours=2)
+    rig.pass_time(hours=2)
     assert 7 <= len(seen) <= 9
 
 
 def test_an_order_whose_messages_cannot_be_read_is_tried_at_once_if_a_person_asks(rig: Rig) -> None:
     """The attention reason `retrying` names this cure."""
     written_to(rig)
-    pass_time(rig, minutes=65)
+    rig.pass_time(minutes=65)
     rig.nets["alpha"].hook = lambda _request: None
     act = orders.Act(DecisionKind.RETRY, "ana", "the key has the right now", rig.clock.now())
     orders.decide(rig.store, rig.orders, rig.row(), act, shops=["alpha"])
@@ -552,7 +540,7 @@ def test_a_failure_of_messages_that_is_long_over_decides_nothing(tmp_path: Path,
     rig.oms_net.hook = refusing(500)
     written_to(rig)
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=90)
+    rig.pass_time(minutes=90)
     assert rig.attention() == ["retrying"]
     assert details(rig) == ["import_order#0 POST /order 500"]
     again = orders.Act(DecisionKind.RETRY, "ana", "the OMS works", rig.clock.now())
@@ -570,13 +558,13 @@ def test_messages_that_fail_again_are_waited_for_again(tmp_path: Path) -> None:
     rig.oms_net.hook = unreachable
     written_to(rig)
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=70)
+    rig.pass_time(minutes=70)
     rig.nets["alpha"].hook = refusing(500, "threads")
     rig.oms_net.hook = lambda _request: None
-    pass_time(rig, minutes=50)
+    rig.pass_time(minutes=50)
     assert rig.state() == "shipping", "the new wait is not over"
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=16)
+    rig.pass_time(minutes=16)
     assert b"Happy 40th" in rig.oms_net.bodies[-1]
 
 
@@ -588,25 +576,25 @@ def test_a_release_covers_the_failure_of_its_time_only(rig: Rig) -> None:
     """The OMS refused what the release let go. When the import is opened again, messages can be read, and then not."""
     rig.oms_net.hook = unreachable
     written_to(rig)
-    pass_time(rig, minutes=65)
+    rig.pass_time(minutes=65)
     rig.nets["alpha"].hook = lambda _request: None
     released(rig)
-    pass_time(rig, minutes=20)
+    rig.pass_time(minutes=20)
     rig.nets["alpha"].hook = refusing(500, "threads")
     rig.oms_net.hook = lambda _request: None
-    pass_time(rig, minutes=90)
+    rig.pass_time(minutes=90)
     assert rig.state() == "shipping"
     assert "messages_not_read" in rig.attention()
     released(rig)
-    pass_time(rig, minutes=2)
+    rig.pass_time(minutes=2)
     assert rig.state() == "imported"
 
 
 def test_messages_that_mirakl_does_not_name_any_more_are_not_waited_for(rig: Rig) -> None:
     written_to(rig)
-    pass_time(rig, minutes=65)
+    rig.pass_time(minutes=65)
     changes.set_fields(rig.mirakl["alpha"], "1-A", has_customer_message=False)
-    pass_time(rig, minutes=16)
+    rig.pass_time(minutes=16)
     assert rig.state() == "imported"
     assert rig.attention() == []
 
@@ -624,9 +612,9 @@ def test_carriers_that_cannot_be_read_for_a_moment_cost_no_tracking(rig: Rig) ->
     rig.imported()
     rig.nets["alpha"].hook = refusing(500, "/shipping/carriers")
     dispatched(rig, "T1", "DPD UK")
-    pass_time(rig, minutes=1)
+    rig.pass_time(minutes=1)
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=25)
+    rig.pass_time(minutes=25)
     assert rig.effects() == ["imported", "tracking", "shipped"]
     assert rig.attention() == []
 
@@ -636,12 +624,12 @@ def test_carriers_that_nobody_may_read_are_told_and_the_order_is_shipped(rig: Ri
     rig.imported()
     rig.nets["alpha"].hook = refusing(403, "/shipping/carriers", code=None)
     dispatched(rig, "T1", "DPD UK")
-    pass_time(rig, minutes=20)
+    rig.pass_time(minutes=20)
     assert details(rig) == ["send_tracking#0 SH21 NOT_READ"]
-    pass_time(rig, minutes=45)
+    rig.pass_time(minutes=45)
     assert rig.effects() == ["imported", "shipped"]
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=30)
+    rig.pass_time(minutes=30)
     assert rig.effects() == ["imported", "shipped", "tracking"]
     assert rig.attention() == []
     assert not rig.worker.accounts.by_key[ALPHA_MIRAKL].circuit_is_open()

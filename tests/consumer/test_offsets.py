@@ -122,6 +122,14 @@ def test_a_reset_does_not_set_back_a_partition_that_is_read_meanwhile(folders: P
 # -- What follows a reset -----------------------------------------------------------------------------------------
 
 
+def post_again(before: Rig, rig: Rig) -> None:
+    """Bring the first import that `before` posted into the OMS of `rig`."""
+    company = (str(COMPANIES["alpha"]), "oms-key")
+    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example", auth=company)
+    answer = posted.post("/order", content=before.oms_net.bodies[0], headers={"Content-Type": "application/json"})
+    assert answer.status_code == 201
+
+
 def restored_without_its_import(folder: Path) -> Rig:
     """The store is an older copy: it knows nothing of our own import of order 1-A, which the OMS holds."""
     rig, before = Rig(folder / "now"), Rig(folder / "before")
@@ -129,10 +137,7 @@ def restored_without_its_import(folder: Path) -> Rig:
         one.add("1-A", state="SHIPPING")
         one.poll()
     before.work()
-    company = (str(COMPANIES["alpha"]), "oms-key")
-    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example", auth=company)
-    answer = posted.post("/order", content=before.oms_net.bodies[0], headers={"Content-Type": "application/json"})
-    assert answer.status_code == 201
+    post_again(before, rig)
     return rig
 
 
@@ -176,10 +181,7 @@ def forgotten(folder: Path) -> Rig:
     before.add("1-A", state="SHIPPING")
     before.poll()
     before.work()
-    company = (str(COMPANIES["alpha"]), "oms-key")
-    posted = httpx.Client(transport=rig.oms_net, base_url="https://oms.example", auth=company)
-    answer = posted.post("/order", content=before.oms_net.bodies[0], headers={"Content-Type": "application/json"})
-    assert answer.status_code == 201
+    post_again(before, rig)
     rig.poll()
     return rig
 

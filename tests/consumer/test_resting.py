@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from adapters.store.budgets import BudgetWindow
-from consumer import bootstrap
 from tests.consumer.rig import Hook, Rig
 
 
@@ -18,17 +17,6 @@ def rig(tmp_path: Path) -> Rig:
 
 def refusing(status: int, path: str, **headers: str) -> Hook:
     return lambda request: httpx.Response(status, headers=headers) if path in request.url.path else None
-
-
-def pass_time(rig: Rig, **time: float) -> None:
-    """Let this time pass in steps of a minute, with polls, calls and the clock of the housekeeping."""
-    ends = rig.clock.now() + timedelta(**time)
-    housekeeping = bootstrap.new_housekeeping(rig.base)
-    while rig.clock.now() < ends:
-        rig.poll(60)
-        rig.work()
-        housekeeping.turn()
-    rig.work()
 
 
 def details(rig: Rig, order_id: str) -> list[str]:
@@ -50,15 +38,15 @@ def dispatched(rig: Rig, count: int) -> list[str]:
 def test_a_tracking_that_rests_holds_the_shipment_for_an_hour_from_when_it_was_due(rig: Rig, hook: Hook) -> None:
     rig.nets["alpha"].hook = hook
     orders = dispatched(rig, 12)
-    pass_time(rig, minutes=15)
+    rig.pass_time(minutes=15)
     assert [details(rig, one) != [] for one in orders] == [True] * 12, "each is told"
     assert "send_tracking#0 OR23 resting" in [details(rig, one)[0] for one in orders]
-    pass_time(rig, minutes=40)
+    rig.pass_time(minutes=40)
     assert {tuple(rig.effects(one)) for one in orders} == {("imported",)}
-    pass_time(rig, minutes=10)
+    rig.pass_time(minutes=10)
     assert {tuple(rig.effects(one)) for one in orders} == {("imported", "shipped")}
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=20)
+    rig.pass_time(minutes=20)
     assert {tuple(rig.effects(one)) for one in orders} == {("imported", "shipped", "tracking")}
     assert {tuple(rig.attention(one)) for one in orders} == {()}
 
@@ -67,7 +55,7 @@ def test_orders_behind_a_refused_key_are_told_whatever_their_call_is(rig: Rig) -
     rig.nets["alpha"].hook = refusing(401, "/accept")
     for number in range(6):
         rig.add(f"{number}-A")
-    pass_time(rig, minutes=15)
+    rig.pass_time(minutes=15)
     told = [details(rig, f"{number}-A")[0] for number in range(6)]
     assert {*told} == {"accept_order#0 OR21 401", "accept_order#0 OR21 resting"}
 
@@ -75,12 +63,12 @@ def test_orders_behind_a_refused_key_are_told_whatever_their_call_is(rig: Rig) -
 def test_a_call_that_becomes_due_while_its_operation_rests_counts_from_then(rig: Rig) -> None:
     rig.nets["alpha"].hook = refusing(403, "/tracking")
     dispatched(rig, 1)
-    pass_time(rig, minutes=50)
+    rig.pass_time(minutes=50)
     rig.imported("9-A")
     rig.oms.dispatch("9-A", tracking="T9", carrier="DPD UK")
-    pass_time(rig, minutes=50)
+    rig.pass_time(minutes=50)
     assert rig.effects("9-A") == ["imported"]
-    pass_time(rig, minutes=15)
+    rig.pass_time(minutes=15)
     assert rig.effects("9-A") == ["imported", "shipped"]
 
 
@@ -89,7 +77,7 @@ def test_a_pause_for_a_moment_tells_nobody(rig: Rig) -> None:
     rig.nets["alpha"].hook = refusing(403, "/tracking")
     rig.work()
     rig.nets["alpha"].hook = lambda _request: None
-    pass_time(rig, minutes=3)
+    rig.pass_time(minutes=3)
     assert sum(len(rig.row(one).facts.troubles) for one in orders) == 1
     assert [rig.effects(one) for one in orders] == [["imported", "tracking", "shipped"]] * 3
 
@@ -99,7 +87,7 @@ def test_orders_of_a_shop_whose_effects_are_off_are_not_told(rig: Rig) -> None:
     orders = dispatched(rig, 3)
     rig.work()
     rig.switch(paused=("ship",))
-    pass_time(rig, minutes=30)
+    rig.pass_time(minutes=30)
     assert sum(len(rig.row(one).facts.troubles) for one in orders) == 1
 
 
@@ -109,5 +97,5 @@ def test_a_spent_budget_is_no_failure(rig: Rig) -> None:
     rig.poll()
     rig.worker = rig.new_worker((BudgetWindow("hour", timedelta(hours=1), 1),))
     rig.work()
-    pass_time(rig, minutes=30)
+    rig.pass_time(minutes=30)
     assert [rig.attention(f"{number}-A") for number in range(3)] == [[]] * 3
