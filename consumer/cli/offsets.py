@@ -67,8 +67,7 @@ def offsets_reset(
     """
     with opened_with_log(context, file) as (session, log):
         settings = session.settings
-        if topic not in _consumed(settings):
-            raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
+        _require_consumed(topic, settings)
         require_reason(reason)
         ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops from their beginning?", yes)
         positions = offsets.reset(
@@ -109,8 +108,7 @@ def offsets_skip(
       orderflow offsets skip oms.order-events --partition 2 --reason "the publisher wrote a broken header"
     """
     with opened_with_log(context, file) as (session, log):
-        if topic not in _consumed(session.settings):
-            raise typer.BadParameter(f"one of {', '.join(_consumed(session.settings))}", param_hint="TOPIC")
+        _require_consumed(topic, session.settings)
         require_reason(reason)
         ask(f"pass the unreadable record of {topic}/{partition}?", yes)
         passed = offsets.skip(
@@ -124,6 +122,12 @@ def offsets_skip(
             at=session.clock.now(),
         )
     typer.echo(f"{topic}/{partition}: {passed.before} -> {passed.after}")
+
+
+def _require_consumed(topic: str, settings: Settings) -> None:
+    """Raise BadParameter if the consumer does not read this topic."""
+    if topic not in _consumed(settings):
+        raise typer.BadParameter(f"one of {', '.join(_consumed(settings))}", param_hint="TOPIC")
 
 
 def _consumed(settings: Settings) -> tuple[str, str]:
