@@ -41,7 +41,8 @@ from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
-from statemachine.facts import EPOCH, RESTORED, Attempt, Facts, join
+from statemachine.facts import EPOCH, RESTORED, Attempt, Facts
+from statemachine.joining import join
 from statemachine.machine import VERSION, EventResult, decide
 from statemachine.plan import Plan, plan, read_after
 from statemachine.reasons import Attention, Reason, StandingAttention

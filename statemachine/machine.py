@@ -9,7 +9,8 @@ from typing import Final
 from transitions import Machine, MachineError
 
 from statemachine.events import Event
-from statemachine.facts import Facts, join
+from statemachine.facts import Facts
+from statemachine.joining import join
 from statemachine.states import State, state_of
 from statemachine.table import TABLE, Edge
 

@@ -15,7 +15,8 @@ from adapters.messages.identity import import_digest, order_digest
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import instant, iso, usable_id, web_url
 from statemachine.events import Event, Trigger
-from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of, snapshot_facts
+from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of
+from statemachine.joining import snapshot_facts
 
 SNAPSHOT_TYPE: Final = "io.orderflow.mirakl.order-snapshot"
 

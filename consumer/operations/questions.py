@@ -9,7 +9,8 @@ from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.explain import oms_makes_it
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
-from statemachine.facts import Decision, DecisionKind, Facts, join
+from statemachine.facts import Decision, DecisionKind, Facts
+from statemachine.joining import join
 from statemachine.plan import Plan, plan
 from statemachine.readings import acceptance, all_sent, import_known, mirakl_state
 from statemachine.reasons import Reason

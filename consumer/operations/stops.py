@@ -10,7 +10,8 @@ from typing import Final
 from adapters.store.orders import OrderRow
 from consumer.operations.calls import what_it_does
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, Decision, DecisionKind, Facts, join
+from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
+from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.reasons import Attention, Reason
 from statemachine.states import State

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from statemachine.commands import Policy
-from statemachine.facts import Facts, join
+from statemachine.facts import Facts
+from statemachine.joining import join
 from statemachine.machine import decide
 from statemachine.plan import plan
 from statemachine.reasons import Reason

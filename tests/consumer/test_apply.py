@@ -31,7 +31,8 @@ from consumer.hooks import Applied, Hooks
 from statemachine import machine
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
-from statemachine.facts import AFTER_SHIPPING, Cancellation, Decision, DecisionKind, Facts, Tracking, join
+from statemachine.facts import AFTER_SHIPPING, Cancellation, Decision, DecisionKind, Facts, Tracking
+from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.plan import plan, read_after
 from statemachine.reasons import Reason, StandingAttention

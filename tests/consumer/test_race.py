@@ -14,7 +14,8 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from statemachine.commands import CommandKind
 from statemachine.events import Event
-from statemachine.facts import Facts, join
+from statemachine.facts import Facts
+from statemachine.joining import join
 from statemachine.states import state_of
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke
 from tests.support import StillClock

@@ -22,8 +22,8 @@ from statemachine.facts import (
     Snapshot,
     Tracking,
     rank_of,
-    snapshot_facts,
 )
+from statemachine.joining import snapshot_facts
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LINES = (Line("L1", "", "MUG", 2), Line("L2", "", "TEE", 1))

@@ -1,7 +1,8 @@
 """The table of reasons, and how a reason is named where it is stored."""
 
 from statemachine.commands import CommandKind
-from statemachine.facts import Facts, join
+from statemachine.facts import Facts
+from statemachine.joining import join
 from statemachine.reasons import REASONS, Attention, Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import read, settled, snapshot_event

@@ -22,8 +22,8 @@ from statemachine.facts import (
     Part,
     Rejection,
     Tracking,
-    join,
 )
+from statemachine.joining import join
 from statemachine.plan import plan, proof_after
 from statemachine.readings import unsent_parts
 from statemachine.reasons import Reason

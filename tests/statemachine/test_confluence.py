@@ -32,8 +32,8 @@ from statemachine.facts import (
     Tracking,
     Trouble,
     Withdrawn,
-    join,
 )
+from statemachine.joining import join
 from statemachine.machine import EventResult, decide
 from statemachine.plan import plan, read_after
 from statemachine.reasons import Reason

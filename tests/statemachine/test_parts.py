@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Cancellation, Dispatch, Facts, Handover, Line, Part, Tracking, join
+from statemachine.facts import Cancellation, Dispatch, Facts, Handover, Line, Part, Tracking
+from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.readings import sent_quantity
 from statemachine.reasons import Reason

@@ -7,7 +7,8 @@ import pytest
 from statemachine import diagram
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
-from statemachine.facts import Facts, join
+from statemachine.facts import Facts
+from statemachine.joining import join
 from statemachine.machine import EventResult, decide, machine_of
 from statemachine.states import PREDICATES, State, state_of
 from statemachine.table import TABLE, Edge

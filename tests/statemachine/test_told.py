@@ -8,7 +8,8 @@ import pytest
 from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Facts, OmsStatus, Part, Tracking, Unread, Withdrawn, join
+from statemachine.facts import Facts, OmsStatus, Part, Tracking, Unread, Withdrawn
+from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.readings import carried
 from statemachine.reasons import Attention, Reason

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.facts import Facts, Recovery, Trouble, snapshot_facts
+from statemachine.facts import Facts, Recovery, Trouble
+from statemachine.joining import snapshot_facts
 from statemachine.plan import plan
 from statemachine.reasons import Reason
 from statemachine.troubles import MESSAGES, troubles_of

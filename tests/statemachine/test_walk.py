@@ -9,7 +9,8 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
-from statemachine.facts import VOUCHED, Facts, Snapshot, join
+from statemachine.facts import VOUCHED, Facts, Snapshot
+from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.plan import plan
 from statemachine.readings import handed_over, sent_quantity

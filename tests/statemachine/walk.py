@@ -35,8 +35,8 @@ from statemachine.facts import (
     Trouble,
     Unread,
     Withdrawn,
-    snapshot_facts,
 )
+from statemachine.joining import snapshot_facts
 from statemachine.machine import EventResult, decide
 from statemachine.plan import Plan, plan
 from statemachine.readings import answers_of_lines, best_tracking, carried, is_next_miss, is_pending, last_answer

@@ -17,7 +17,8 @@ from consumer.apply import OrderWriter
 from consumer.operations.verify import differences
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import Decision, DecisionKind, Facts, snapshot_facts
+from statemachine.facts import Decision, DecisionKind, Facts
+from statemachine.joining import snapshot_facts
 from tests.statemachine.lives import read, snapshot_event
 
 SHOP, ORDER = "alpha", "read"

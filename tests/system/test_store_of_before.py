@@ -35,7 +35,8 @@ from consumer.relay import Relay
 from consumer.retry import Backoff
 from consumer.worker import Shop, Worker
 from statemachine.events import Event, Trigger
-from statemachine.facts import Withdrawn, snapshot_facts
+from statemachine.facts import Withdrawn
+from statemachine.joining import snapshot_facts
 from tests.consumer.operations.desk import Remotes
 from tests.engines import store_lines
 from tests.support import StillClock, wait

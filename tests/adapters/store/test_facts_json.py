@@ -7,7 +7,8 @@ from typing import Any, Final
 import pytest
 
 from adapters.store.facts_json import facts_from_json, facts_to_json, read_facts
-from statemachine.facts import Decision, DecisionKind, Facts, Line, Part, join
+from statemachine.facts import Decision, DecisionKind, Facts, Line, Part
+from statemachine.joining import join
 from tests.statemachine.lives import read, snapshot_event
 
 #: JSON as earlier versions wrote it.

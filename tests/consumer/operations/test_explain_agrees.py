@@ -29,8 +29,8 @@ from statemachine.facts import (
     Rejection,
     Trouble,
     Withdrawn,
-    join,
 )
+from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.reasons import Reason
 from statemachine.states import State

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.operations.lines import lines_of
-from statemachine.facts import VOUCHED, Dispatch, Facts, Handover, Line, Tracking, Withdrawn, join, snapshot_facts
+from statemachine.facts import VOUCHED, Dispatch, Facts, Handover, Line, Tracking, Withdrawn
+from statemachine.joining import join, snapshot_facts
 from tests.statemachine.lives import LINES, answered, at, parcel, read
 
 MUG, TEE = LINES
