@@ -61,8 +61,9 @@ class Fault:
     order_id: str | None = None
     hold_seconds: float = 1.0
     retry_after_seconds: int = 1
-    status: int = 200  # with `content`, for the kinds answer and answer_after
+    status: int = 200  # with `content` and `headers`, for the kinds answer and answer_after
     content: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +116,7 @@ async def respond(request: Request, fault: Fault | None, handle: Callable[[], Re
         response = JSONResponse({"message": "Too many requests", "status": 429}, 429)
         response.headers["Retry-After"] = str(fault.retry_after_seconds)
     elif kind in (FaultKind.ANSWER, FaultKind.ANSWER_AFTER):
-        response = Response(fault.content, fault.status, media_type="application/json")
+        response = Response(fault.content, fault.status, dict(fault.headers), media_type="application/json")
     elif kind == FaultKind.BOM:
         response = Response(b"\xef\xbb\xbf" + bytes(response.body), response.status_code, media_type="application/json")
     elif kind == FaultKind.TRUNCATED:

@@ -31,7 +31,7 @@ from adapters.simulators.oms.model import OmsCompany, OmsKnobs
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, ROUTES
 from adapters.simulators.publisher import company_url
-from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.stories import STORIES
 from adapters.simulators.story import Story
 from adapters.simulators.world import World, make_lives
 
@@ -183,7 +183,7 @@ class SimulatedWorld:
         ports: Mapping[str, int] | None = None,
         retry_interval_seconds: float = 2.0,
         send: Send | None = None,
-        stories: Mapping[str, Story] = DEFAULT_RUN,
+        stories: Mapping[str, Story] = STORIES,
     ) -> "SimulatedWorld":
         """Start the servers, the lives and the callbacks.
 

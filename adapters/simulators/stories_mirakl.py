@@ -111,8 +111,8 @@ def _faulty(*faults: Fault, of_order: bool = True) -> Callable[[Stage], Script]:
 
     def script(stage: Stage) -> Script:
         for one in faults:
-            copy = Fault(one.operation, one.kind, one.count, status=one.status, content=one.content)
-            copy.order_id = stage.order_id if of_order else None
+            copy = Fault(one.operation, one.kind, one.count, stage.order_id if of_order else None)
+            copy.status, copy.content, copy.headers = one.status, one.content, one.headers
             with stage.mirakl.lock:
                 stage.mirakl.knobs.faults.append(copy)
         yield from until_packed(stage)
@@ -133,8 +133,9 @@ def _tracking_keeps_failing(stage: Stage) -> Script:
     yield from stage.shipped()
 
 
-def _messages_refused(status: int) -> Callable[[Stage], Script]:
-    return _faulty(Fault("M11", "answer", 3, status=status, content='{"errors": [{"message": "no"}]}'))
+def _messages_refused(status: int, **headers: str) -> Callable[[Stage], Script]:
+    content = '{"errors": [{"message": "no"}]}'
+    return _faulty(Fault("M11", "answer", 3, status=status, content=content, headers=headers))
 
 
 def _held_by_person(stage: Stage) -> Script:
@@ -211,6 +212,15 @@ def _address_changed(stage: Stage) -> Script:
     yield from sends_all(stage)
 
 
+def _money_awaited_again(stage: Stage) -> Script:
+    yield from until_packed(stage)
+    changes.put_in_state(stage.mirakl, stage.order_id, "WAITING_DEBIT_PAYMENT")
+    yield stage.told("payment_awaited_again")
+    yield stage.pause(1.5, 2.0)
+    changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
+    yield from sends_all(stage)
+
+
 def _plain(stage: Stage) -> Script:
     yield from until_packed(stage)
     yield from sends_all(stage)
@@ -261,9 +271,10 @@ MIRAKL: Final[dict[str, Story]] = {
     # A gateway answers 404 or 423 for a while.
     "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>"))),
     "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>"))),
-    # M11 refuses the messages of the order for a while, and the import waits for them.
+    # M11 refuses the messages of the order for a while, and the import waits for them. A 403 rests M11 of the shop: for
+    # a second, as Mirakl asks here, and not for the minute that it rests otherwise.
     "messages_403": Story(
-        _messages_refused(403), messages=True, attributes=(":MiraklOrderMessage",), waits_for="three minutes of pauses"
+        _messages_refused(403, **{"Retry-After": "1"}), messages=True, attributes=(":MiraklOrderMessage",)
     ),
     "messages_404": Story(_messages_refused(404), messages=True, attributes=(":MiraklOrderMessage",)),
     "messages_500": Story(_messages_refused(500), messages=True, attributes=(":MiraklOrderMessage",)),
@@ -302,6 +313,8 @@ MIRAKL: Final[dict[str, Story]] = {
     "attachment": Story(_attachment, tells=("attachment",)),
     # The customer's address changes after the import.
     "address_changed": Story(_address_changed, tells=("changed_after_import",)),
+    # The OMS has the order, and Mirakl waits for the customer's money once more. Then the customer pays.
+    "money_awaited_again": Story(_money_awaited_again, tells=("payment_awaited_again",)),
     # Custom fields of the order and of a line reach the OMS.
     "custom_fields": Story(
         _plain,

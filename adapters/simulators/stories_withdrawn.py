@@ -29,8 +29,33 @@ def _refund_a_piece(stage: Stage) -> None:
     changes.refund(stage.mirakl, stage.order_id, stage.line_id(0), 1)
 
 
+def _shrink(stage: Stage) -> None:
+    """Refund two pieces of three, and lower the quantity and the price of the line by them."""
+    line = stage.life.lines[0]
+    changes.refund(stage.mirakl, stage.order_id, stage.line_id(0), 2)
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=1, price=line.unit_price)
+
+
 def _lower(stage: Stage) -> None:
     changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=1)
+
+
+def _nothing(_: Stage) -> None:
+    pass
+
+
+def _raise_quantity(stage: Stage) -> None:
+    line = stage.life.lines[0]
+    price = round(line.unit_price * 3, 2)
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=3, price=price)
+
+
+def _end_first(stage: Stage) -> None:
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), order_line_state="CANCELED")
+
+
+def _give_back_first(stage: Stage) -> None:
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), order_line_state="SHIPPING")
 
 
 def _cancel_first(stage: Stage) -> None:
@@ -86,6 +111,28 @@ def _released(change: _Change) -> Story:
         yield from sends_all(stage)
 
     return Story(script, adjust=three_pieces, tells=("partly_withdrawn",))
+
+
+def _more_after_import(before: _Change, more: _Change, pieces: int, **kinds: Any) -> Story:
+    """Make a story: Mirakl shows more to send of the first line than was imported, and a person has the OMS make it.
+
+    `pieces`: how many. What was imported leaves first. The order is shipped only when the rest has left.
+    """
+    reason = "lines_added_after_import"
+
+    def script(stage: Stage) -> Script:
+        yield from _before_import(stage, before)
+        yield from stage.produced()
+        more(stage)
+        yield stage.told(reason)
+        stage.dispatch(tracking=stage.life.trackings[0])  # with the status of an order that is dispatched
+        yield from stage.stays(imported=True)
+        stage.oms.add_pieces(stage.order_id, stage.line_id(0), pieces, stage.company_ref_id)
+        stage.decide("settle", reason)
+        yield from stage.stays(imported=True, seconds=1.0)
+        yield from sends_all(stage)
+
+    return Story(script, trackings=2, tells=(reason,), **kinds)
 
 
 def _withdrawn_after_import(change: _Change, **more: Any) -> Story:
@@ -181,6 +228,10 @@ def _returned(stage: Stage) -> Script:
     changes.pay_refunds(stage.mirakl, stage.order_id)
 
 
+def _one_piece(_: str, lines: list[Line]) -> list[Line]:
+    return [replace(lines[0], quantity=1), *lines[1:]]
+
+
 def _sent_but_last(_: str, lines: list[Line]) -> list[Line]:
     states = ("SHIPPED", "RECEIVED", "CLOSED")
     return [*(replace(line, state=state) for line, state in zip(lines[:-1], states, strict=True)), lines[-1]]
@@ -211,6 +262,15 @@ WITHDRAWN: Final[dict[str, Story]] = {
     "piece_refunded_after_import": _withdrawn_after_import(_refund_a_piece, adjust=three_pieces),
     # The quantity of a line is lowered after the import.
     "quantity_lowered": _withdrawn_after_import(_lower, adjust=three_pieces),
+    # Two pieces of three are refunded before the import, and Mirakl shows one piece at its price from then on: a person
+    # lets the order go with one piece.
+    "quantity_shrank": replace(_released(_shrink), goods=lambda _: {0: 1}),
+    # A line of two is canceled before the import, and Mirakl shows it to be sent again after the import.
+    "line_owed_again": _more_after_import(
+        _end_first, _give_back_first, 3, lines=(2, 2), adjust=three_pieces, goods=all_but_first
+    ),
+    # The quantity of a line is raised after the import, from one to three.
+    "quantity_raised": _more_after_import(_nothing, _raise_quantity, 2, adjust=_one_piece),
     # A line of two has an incident: the other one is imported.
     "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",)),
     # The order belongs to another fulfilment centre, for good.

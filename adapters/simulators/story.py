@@ -40,8 +40,6 @@ class Story:
     tells: tuple[str, ...] = ()  # the reasons that orderflow has to give to a person at some time
     attributes: tuple[str, ...] = ()  # names of attributes that the OMS has to get
     fields: Mapping[str, Any] = field(default_factory=dict)  # fields of the order in OR11 that differ from a plain one
-    #: Why the default run of the demo leaves the story out; empty if the run has the story.
-    waits_for: str = ""
 
 
 def all_but_first(lines: Sequence[Line]) -> dict[int, int]:

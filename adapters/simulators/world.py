@@ -10,7 +10,7 @@ from adapters.simulators.mirakl.model import SENT, Marketplace
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, FRAMED, KNOWN_SKUS, Line
 from adapters.simulators.stage import Desk, Life, Script, Stage
-from adapters.simulators.stories import DEFAULT_RUN, STORIES
+from adapters.simulators.stories import STORIES
 from adapters.simulators.story import Story
 
 BODIES = (
@@ -24,7 +24,7 @@ def make_lives(
     orders: int,
     seed: int,
     marketplaces: Sequence[Marketplace] = (ALPHA, BETA),
-    stories: Mapping[str, Story] = DEFAULT_RUN,
+    stories: Mapping[str, Story] = STORIES,
 ) -> list[Life]:
     """Make the lives. The same arguments give the same lives. From 150 orders on, every story occurs.
 

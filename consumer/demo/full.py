@@ -17,7 +17,7 @@ from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
 from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
-from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.stories import STORIES
 from adapters.simulators.story import Story
 from adapters.store import orders as order_rows
 from adapters.store.engine import without_password
@@ -43,7 +43,7 @@ def full_demo(
     kafka_at: Sequence[str] = (),
     postgres_at: str = "",
     chaos: bool = False,
-    stories: Mapping[str, Story] = DEFAULT_RUN,
+    stories: Mapping[str, Story] = STORIES,
     stalled_seconds: float = 2 * STALLED_SECONDS,
     on_look: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
 ) -> Outcome:

@@ -18,7 +18,7 @@ from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Partition
-from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.stories import STORIES
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer import config
@@ -47,7 +47,7 @@ ORDERS, SPEED = 90, 0.3
 #: stopped. So no order of this run has this story.
 #: Nor one that has a person release it because its messages are not shown: the wait for them can end during the outage.
 LEFT_OUT = ("shipped_in_portal_with_tracking", "messages_404", "messages_nowhere")
-PLAYED = {name: story for name, story in DEFAULT_RUN.items() if name not in LEFT_OUT}
+PLAYED = {name: story for name, story in STORIES.items() if name not in LEFT_OUT}
 
 
 @dataclass

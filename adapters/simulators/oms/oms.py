@@ -214,6 +214,18 @@ class OmsSimulator:
                 parcels += new
             return parcels
 
+    def add_pieces(self, external_ref: str, line: str, pieces: int, company_ref_id: int | None = None) -> None:
+        """Make so many pieces more of a line, also of a line that the import left out. Nothing is reported."""
+        with self.lock:
+            order = self.order(external_ref, company_ref_id)
+            items = [item for part in order.parts for item in part.items if item["external_ref"] == line]
+            if items:
+                items[0]["quantity"] += pieces
+            else:
+                part = order.parts[0]
+                part.items.append({"external_ref": line, "quantity": pieces, "ref": _ref(f"{part.oms_id}/{line}", 11)})
+            self._note(order, "pieces_added", "oms", line=line, pieces=str(pieces))
+
     def remake(self, external_ref: str, company_ref_id: int | None = None) -> None:
         """Make the canceled parts again, each under a new id, with a report of status 1."""
         with self.lock:

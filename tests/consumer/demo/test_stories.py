@@ -13,7 +13,7 @@ import pytest
 from adapters.simulators.audit import audit
 from adapters.simulators.mirakl.model import Marketplace
 from adapters.simulators.orders import ALPHA, BETA, KNOWN_SKUS, MAPPED_CARRIER, MARKETPLACES, ROUTES
-from adapters.simulators.stories import DEFAULT_RUN
+from adapters.simulators.stories import STORIES
 from adapters.simulators.stories_ordinary import ORDINARY
 from adapters.simulators.world import World, life_of
 from consumer import bootstrap
@@ -71,13 +71,13 @@ def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA,
     return findings
 
 
-@pytest.mark.parametrize("story", sorted(DEFAULT_RUN.keys() - NEEDS_THREADS))
+@pytest.mark.parametrize("story", sorted(STORIES.keys() - NEEDS_THREADS))
 def test_a_story_ends_as_it_should(tmp_path: Path, story: str) -> None:
     assert play(tmp_path, story) == []
 
 
 @pytest.mark.parametrize(
-    "story", [name for name, one in DEFAULT_RUN.items() if len(one.marketplaces) == 2 and name not in ORDINARY]
+    "story", [name for name, one in STORIES.items() if len(one.marketplaces) == 2 and name not in ORDINARY]
 )
 def test_a_story_of_trouble_ends_as_it_should_on_the_other_marketplace(tmp_path: Path, story: str) -> None:
     assert play(tmp_path, story, (BETA, ALPHA)) == []

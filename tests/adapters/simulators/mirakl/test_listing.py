@@ -227,10 +227,11 @@ def test_a_fault_may_answer_anything_and_a_byte_order_mark_may_come_first() -> N
     shop = Shop()
     shop.add("1-A")
     shop.simulator.knobs.faults += [
-        Fault("M11", "answer", order_id="1-A", status=403, content="{}"),
+        Fault("M11", "answer", order_id="1-A", status=403, content="{}", headers={"Retry-After": "7"}),
         Fault("OR11", "bom"),
     ]
     threads = "/api/inbox/threads?entity_type=MMP_ORDER&entity_id="
     assert shop.ask("GET", threads + "2-A").status_code == 200
-    assert shop.ask("GET", threads + "1-A").status_code == 403
+    refused = shop.ask("GET", threads + "1-A")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (403, "7")
     assert shop.ask("GET", "/api/orders").content.startswith(b"\xef\xbb\xbf{")

@@ -456,6 +456,19 @@ def test_an_order_that_was_canceled_is_made_again_under_a_new_id() -> None:
     assert made["status"] == 1
 
 
+def test_pieces_can_be_added_to_a_line_that_was_imported_and_to_one_that_was_not() -> None:
+    office = imported()
+    office.oms.dispatch("1-A", tracking="T1")
+    office.oms.add_pieces("1-A", "1-A-2", 3)
+    office.oms.add_pieces("1-A", "1-A-3", 1)
+    (second,) = office.oms.dispatch("1-A", tracking="T2")
+    assert second.lines == (("1-A-2", 3), ("1-A-3", 1))
+    shown = office.payloads()[1]["new_shipments"][0]["items"]
+    assert [(one["external_ref"], one["quantity"]) for one in shown] == [("1-A-2", 3), ("1-A-3", 1)]
+    added = [one.detail for one in office.books.effects("oms") if one.kind == "pieces_added"]
+    assert [(one["line"], one["pieces"]) for one in added] == [("1-A-2", "3"), ("1-A-3", "1")]
+
+
 def test_an_answer_may_show_no_order_although_it_was_stored() -> None:
     office = Office()
     office.oms.knobs.faults.append(Fault("order", "answer_after", content="[]"))
