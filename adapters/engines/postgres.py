@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -117,11 +118,28 @@ class Postgres:
             _kill_with_children(self._process)
             self._process = None
 
+    def freeze(self) -> None:
+        """Suspend the server and all its processes until `thaw`. Connections stay open, and no statement ends."""
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let a frozen server continue."""
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        if self._process is None:
+            return []
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children()]  # the server first, so that a frozen one starts no more children
+
     def stop(self) -> None:
         """Stop the server. Delete its data if they are not in the folder that was given to `start`."""
         atexit.unregister(self.stop)
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown: it ends open sessions
+            self.thaw()  # a frozen process handles SIGINT only after SIGCONT
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
             self.kill()

@@ -114,7 +114,9 @@ class World:
         speed: float = 1.0,
         *,
         companies: Mapping[str, int] = COMPANIES,
+        stories: Mapping[str, Story] = STORIES,
     ) -> None:
+        """`stories` holds the story of each life by name."""
         self.lives = tuple(lives)
         self._speed = speed
         self._oms = oms
@@ -125,13 +127,13 @@ class World:
                 oms,
                 companies[life.marketplace],
                 speed=speed,
-                fields=STORIES[life.story].fields,
+                fields=stories[life.story].fields,
             )
             for life in lives
         ]
         # Stage, script, and what the script waits for: seconds since the start, or a condition.
         self._waiting: list[tuple[Stage, Script, float | Callable[[], bool]]] = [
-            (stage, STORIES[stage.life.story].script(stage), 0.0) for stage in self._stages
+            (stage, stories[stage.life.story].script(stage), 0.0) for stage in self._stages
         ]
 
     def use(self, desk: Desk) -> None:

@@ -17,6 +17,7 @@ from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
 from adapters.engines.processes import EngineFailed, EngineMissing, free_ports, run_tool
 from tests.engines import USERS, Certificates, needs
+from tests.support import Meanwhile
 
 
 def values(servers: list[str], topic: str, count: int, **options: Any) -> list[bytes]:
@@ -116,6 +117,20 @@ def test_a_crash_ends_the_sessions_too(postgres_alone: Postgres) -> None:
     postgres_alone.start_again()
     with psycopg.connect(plain) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchall() == [(0,)]
+
+
+def test_a_frozen_server_answers_nobody_until_it_is_thawed(postgres_alone: Postgres) -> None:
+    plain = postgres_alone.url.replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        postgres_alone.freeze()
+        waits = Meanwhile(lambda: connection.execute("SELECT 1").fetchone())
+        try:
+            assert waits.waits()
+            with pytest.raises(psycopg.errors.ConnectionTimeout):
+                psycopg.connect(plain, connect_timeout=2)
+        finally:
+            postgres_alone.thaw()
+        assert waits.result() == (1,)
 
 
 def test_without_postgresql_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""Play the sicknesses, and print a table: what was sick, for how long, what was seen, and whether a person could act.
+
+    make sick      make sick ARGS="--list"      make sick ARGS="--only mirakl-hangs --only database-frozen"
+
+The exit status is 1 if a check fails: orders of others wait, a probe does not answer, nothing names the cause, or the
+audit finds an order lost or an effect doubled.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tests.sick.run import Result, play, usual
+from tests.sick.service import Service, new_folder
+from tests.sick.sickness import Sickness
+from tests.sick.table import ALL, BY_NAME
+
+#: The width of the table in a file or a pipe.
+FILE_WIDTH = 240
+
+
+def play_all(sicknesses: Sequence[Sickness], folder: Path, console: Console) -> list[Result]:
+    """Start the service, and play one sickness after the other. What is usual is measured before each."""
+    began = time.monotonic()
+
+    def step(text: str) -> None:
+        console.print(f"{time.monotonic() - began:5.0f} s  {text}", soft_wrap=True, markup=False)
+
+    service = Service.start(folder, step)
+    results = []
+    try:
+        now_usual = usual(service, 4)  # the processes are still starting: what they take now is not usual
+        for number, one in enumerate(sicknesses, 1):
+            now_usual = usual(service)
+            step(
+                f"{number} of {len(sicknesses)}: {one.name}. Usual: an order {now_usual.order_seconds:.1f} s, "
+                f"an answer {now_usual.answer_seconds * 1000:.0f} ms"
+            )
+            results.append(play(service, one, now_usual, step))
+            step("passed" if results[-1].passed else "FAILED: " + "; ".join(results[-1].wrong[:10]))
+        usual(service, 2)  # the last one left the service in health
+    finally:
+        service.stop()
+    return results
+
+
+def as_table(results: Sequence[Result]) -> Table:
+    """One line for each sickness. What was wrong is not in it: `failures` has it."""
+    titles = (
+        "sickness",
+        "who was sick",
+        "others' orders",
+        "answers",
+        "seen, so that a person can act",
+        "well",
+        "result",
+    )
+    table = Table(*titles, box=box.SIMPLE, pad_edge=False)
+    for one in results:
+        others = f"{one.others_seconds:.1f} s, usual {one.usual.order_seconds:.1f}" if one.others else "all may wait"
+        seen = "; ".join([*one.signs, *(f"/ready 503: {wrong}" for wrong in one.not_ready)])
+        table.add_row(
+            one.sickness.name,
+            f"{one.sickness.part}, {one.sick_seconds:.0f} s",
+            others,
+            f"{one.answer_seconds * 1000:.0f} ms, usual {one.usual.answer_seconds * 1000:.0f}",
+            escape(seen or "nothing, and nothing is asked"),
+            f"{one.settled_seconds:.0f} s",
+            "passed" if one.passed else "FAILED",
+        )
+    return table
+
+
+def failures(results: Sequence[Result]) -> list[str]:
+    return [f"{one.sickness.name}: {text}" for one in results for text in one.wrong]
+
+
+def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": one.sickness.name,
+            "part": one.sickness.part,
+            "row": one.sickness.row,
+            "sick_seconds": round(one.sick_seconds, 1),
+            "usual_order_seconds": round(one.usual.order_seconds, 2),
+            "others": one.others,
+            "others_seconds": round(one.others_seconds, 2),
+            "answer_seconds": round(one.answer_seconds, 3),
+            "settled_seconds": round(one.settled_seconds, 1),
+            "not_ready": list(one.not_ready),
+            "signs": one.signs,
+            "passed": one.passed,
+            "wrong": one.wrong,
+        }
+        for one in results
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="make sick", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", action="append", metavar="NAME", help="only this sickness; may be repeated")
+    parser.add_argument("--list", action="store_true", help="print the sicknesses, and end")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs also if all is well")
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.only or () if name not in BY_NAME]
+    if unknown:
+        parser.error(f"no such sickness: {', '.join(unknown)}; --list shows them")
+    chosen = [one for one in ALL if not given.only or one.name in given.only]
+    notes = Console(stderr=True)
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+    if given.list:
+        for one in chosen:
+            console.print(f"{one.name}: {one.part}. {one.row}.", soft_wrap=True, markup=False)
+        return 0
+    folder = new_folder()
+    results = play_all(chosen, folder, notes)
+    passed = all(one.passed for one in results)
+    if given.json:
+        sys.stdout.write(json.dumps(as_json(results), indent=2) + "\n")
+    else:
+        console.print(as_table(results))
+        for text in failures(results):
+            console.print(text, markup=False, soft_wrap=True)
+    if passed and not given.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        notes.print(f"Settings and logs: {folder}", soft_wrap=True)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Makes one part sick, heals it, and judges what was seen."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.sick.service import SHOPS, Service
+from tests.sick.sickness import Sickness
+from tests.sick.watch import Seen, Watch, at_share
+from tests.sick.waves import Wave, lives_of
+
+#: The orders of others may take this much longer than usual.
+LATER_SECONDS = 2.0
+#: Probes and metrics may take this much longer than usual, and so may this share of them.
+ANSWER_LATER_SECONDS = 0.1
+SHARE = 0.9
+#: A probe of a process that is not stopped has to answer within this time, always.
+LONGEST_ANSWER_SECONDS = 2.5
+#: The log may grow by this much in a minute.
+LOG_BYTES_A_MINUTE = 1_000_000
+#: An order arrives in each shop this often.
+EVERY_SECONDS = 2.0
+USUAL_SECONDS = 8.0
+SETTLES_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Usual:
+    """What is usual on this machine now: measured while nothing is sick."""
+
+    order_seconds: float = 0.0  # the slowest of the orders
+    answer_seconds: float = 0.0  # SHARE of the probes' answers
+
+
+@dataclass(slots=True)
+class Result:
+    """What was seen of one sickness. `wrong`: a sentence for each check that failed."""
+
+    sickness: Sickness
+    sick_seconds: float = 0.0
+    usual: Usual = field(default_factory=Usual)
+    others: int = 0
+    others_seconds: float = 0.0  # the slowest of the orders that the sickness may not touch
+    answer_seconds: float = 0.0
+    settled_seconds: float = 0.0  # from the heal until every order has ended
+    not_ready: tuple[str, ...] = ()
+    signs: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.wrong
+
+
+def usual(service: Service, seconds: float = USUAL_SECONDS) -> Usual:
+    """Let orders through while nothing is sick. Raises AssertionError if they do not arrive."""
+    watch = Watch(service.fleet)
+    wave = Wave(service.simulated, lives_of(SHOPS, seconds, EVERY_SECONDS))
+    try:
+        late = _until(lambda: wave.settled(service.store), SETTLES_SECONDS)
+        assert late is not None, f"nothing is sick, and these orders wait: {wave.waiting()}"
+    finally:
+        wave.stop()
+        seen = watch.stop()
+    answers = [one.seconds for one in seen.probes if one.status]
+    return Usual(max(wave.seconds().values()), at_share(answers, SHARE))
+
+
+def play(service: Service, sickness: Sickness, now_usual: Usual, on_step: Callable[[str], None]) -> Result:
+    """Play one sickness to its end. The service is healthy before and, if all is well, after."""
+    result = Result(sickness, usual=now_usual)
+    watch = Watch(service.fleet)
+    wave = Wave(service.simulated, lives_of(sickness.shops, sickness.seconds, EVERY_SECONDS))
+    try:
+        on_step(f"{sickness.part} is sick for {sickness.seconds:.0f} s")
+        began = time.monotonic()
+        try:
+            sickness.begin(service)
+            _until(lambda: False, sickness.seconds - (time.monotonic() - began))
+            seen = watch.stop()
+            _judge_signs(result, service, seen)
+        finally:
+            result.sick_seconds = time.monotonic() - began
+            on_step("it is healed")
+            sickness.heal(service)
+        healed_at = time.monotonic()
+        if _until(lambda: wave.settled(service.store), sickness.recovery_seconds + SETTLES_SECONDS) is None:
+            result.wrong.append(
+                f"orders still wait {sickness.recovery_seconds + SETTLES_SECONDS:.0f} s after it: "
+                + ", ".join(wave.waiting())
+            )
+        result.settled_seconds = time.monotonic() - healed_at
+        if sickness.recovery_seconds < result.settled_seconds:
+            result.wrong.append(f"the last order ended {result.settled_seconds:.0f} s after it")
+    finally:
+        wave.stop()
+    _judge_others(result, wave)
+    _judge_probes(result, seen)
+    _judge_processes(result, service, seen)
+    result.wrong += [
+        f"after the cure, not seen: {sign.text}" for sign in sickness.cured if not sign.seen(seen, service)
+    ]
+    result.wrong += wave.findings(service.store)
+    return result
+
+
+def _judge_signs(result: Result, service: Service, seen: Seen) -> None:
+    result.not_ready = tuple(sorted(seen.wrong()))
+    for sign in result.sickness.signs:
+        if sign.seen(seen, service):
+            result.signs.append(sign.text)
+        else:
+            result.wrong.append(f"not seen: {sign.text}")
+
+
+def _judge_others(result: Result, wave: Wave) -> None:
+    took = wave.seconds()
+    others = [one for one in wave.lives if not result.sickness.touches(one)]
+    result.others = len(others)
+    late = [one.order_id for one in others if one.order_id not in took]
+    result.wrong += [f"{one}: is not shipped, and the sickness is not its own" for one in late]
+    result.others_seconds = max((took[one.order_id] for one in others if one.order_id in took), default=0.0)
+    if result.others_seconds > result.usual.order_seconds + LATER_SECONDS:
+        result.wrong.append(
+            f"an order of others took {result.others_seconds:.1f} s, usual are {result.usual.order_seconds:.1f} s"
+        )
+
+
+def _judge_probes(result: Result, seen: Seen) -> None:
+    quiet = result.sickness.quiet
+    within = seen.slowest(SHARE, quiet)
+    result.answer_seconds = max(within.values(), default=0.0)
+    result.wrong += [
+        f"{path} takes {took * 1000:.0f} ms, usual are {result.usual.answer_seconds * 1000:.0f} ms"
+        for path, took in within.items()
+        if took > max(ANSWER_LATER_SECONDS, result.usual.answer_seconds + ANSWER_LATER_SECONDS)
+    ]
+    asked = [one for one in seen.probes if one.member not in quiet]
+    for one in asked:
+        if one.status == 0 or one.seconds > LONGEST_ANSWER_SECONDS:
+            result.wrong.append(f"{one.member}{one.path} did not answer in {one.seconds:.1f} s")
+        elif one.path == "/live" and one.status != 200:
+            result.wrong.append(f"{one.member} is not live: {one.wrong}")
+    result.wrong = list(dict.fromkeys(result.wrong))
+
+
+def _judge_processes(result: Result, service: Service, seen: Seen) -> None:
+    result.wrong += [f"{name} ended with exit status {status}" for name, status in seen.ended.items()]
+    service.fleet.restart_dead()
+    allowed = LOG_BYTES_A_MINUTE * max(1.0, result.sick_seconds / 60)
+    if seen.bytes_logged > allowed:
+        result.wrong.append(f"the log grew by {seen.bytes_logged:,} bytes")
+
+
+def _until(holds: Callable[[], object], seconds: float) -> float | None:
+    """Wait until the condition holds. Returns how long that took, or None if it does not hold within `seconds`."""
+    began = time.monotonic()
+    while True:
+        if holds():
+            return time.monotonic() - began
+        if time.monotonic() - began >= seconds:
+            return None
+        time.sleep(0.1)

@@ -1,0 +1,175 @@
+"""The whole service: engines, simulated remotes behind proxies, and seven processes. All that a sickness can touch."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from sqlalchemy import make_url
+
+from adapters.engines.kafka import Kafka
+from adapters.engines.postgres import Postgres
+from adapters.engines.processes import free_port
+from adapters.simulators.orders import COMPANIES
+from adapters.simulators.publisher import OmsPublisher, company_url
+from adapters.simulators.serve import SimulatedWorld
+from adapters.store.transaction import Store
+from consumer import config
+from consumer.config import TopicsTable
+from consumer.demo.fleet import Fleet
+from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, PARTITIONS, Engines, write_settings
+from tests.sick.proxy import Proxy
+
+SHOPS = ("alpha", "beta")
+PROGRAM = [sys.executable, "-c", "from consumer.cli.app import main; main()"]
+#: The OMS sends a report five times. All five have to outlast the longest sickness.
+RETRY_SECONDS = 15.0
+STOP_SECONDS = 25.0
+
+
+@dataclass
+class Service:
+    """`alpha` is told of dispatches through Kafka, `beta` by callbacks to the process web-0."""
+
+    folder: Path
+    kafka: Kafka
+    postgres: Postgres
+    simulated: SimulatedWorld
+    proxies: Mapping[str, Proxy]  # alpha, beta, oms, database
+    store: Store  # straight to the database
+    settings_file: Path
+    fleet: Fleet
+    intake_port: int
+    guests: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    def start(cls, folder: Path, on_step: Callable[[str], None] = lambda _: None) -> Self:
+        """Start everything. Returns while the processes are still starting."""
+        with ExitStack() as stack:
+            on_step("Kafka and PostgreSQL")
+            kafka = Kafka.start(folder / "kafka")
+            stack.callback(kafka.stop)
+            topics = TopicsTable().model_dump()
+            kafka.create_topics({topics[name]: count for name, count in PARTITIONS.items()})
+            postgres = Postgres.start(folder / "postgres")
+            stack.callback(postgres.stop)
+            on_step("the simulated remotes")
+            publisher = OmsPublisher(kafka.bootstrap_servers, topics["oms_events"])
+            stack.callback(publisher.close)
+            intake_port = free_port()
+            simulated = SimulatedWorld.start(
+                0,
+                callback_url=f"http://127.0.0.1:{intake_port}/oms/callbacks/{{shop}}",
+                callback_secret=CALLBACK_SECRET,
+                oms_api_key=OMS_KEY,
+                retry_interval_seconds=RETRY_SECONDS,
+                send=_by_two_ways(publisher),
+            )
+            stack.callback(simulated.stop)
+            url = make_url(postgres.url)
+            assert url.host and url.port
+            proxies = {shop: Proxy.to_url(at) for shop, at in simulated.mirakl_urls.items()}
+            proxies |= {"oms": Proxy.to_url(simulated.oms_url), "database": Proxy(url.host, url.port)}
+            for proxy in proxies.values():
+                stack.callback(proxy.stop)
+            database = url.set(port=proxies["database"].port).render_as_string()
+            path = write_settings(
+                folder,
+                {shop: proxies[shop].url for shop in SHOPS},
+                proxies["oms"].url,
+                free_port(),
+                engines=Engines(kafka.bootstrap_servers, database),
+            )
+            path.write_text(path.read_text() + f"[intake]\nport = {intake_port}\n")
+            store = Store(postgres.url)
+            stack.callback(store.close)
+            store.migrate()
+            on_step("the processes")
+            fleet = Fleet(path, folder)
+            stack.callback(fleet.stop)
+            fleet.start()
+            service = cls(
+                folder, kafka, postgres, simulated, proxies, store, path, fleet, intake_port, _stack=ExitStack()
+            )
+            stack.callback(service.end_guests)
+            service._stack = stack.pop_all()
+            return service
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    # -- What a person has --------------------------------------------------------------------------------------
+
+    def orderflow(self, *arguments: str) -> str:
+        """Run a command of the command line, and return what it printed. Raises AssertionError if it fails."""
+        command = [*PROGRAM, *arguments, "--config", str(self.settings_file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, f"orderflow {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def orderflow_json(self, *arguments: str) -> Any:
+        return json.loads(self.orderflow(*arguments, "--json"))
+
+    # -- Processes that a sickness brings along -----------------------------------------------------------------
+
+    def guest(
+        self,
+        role: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        stdout: int | None = None,
+        before: tuple[str, ...] = (),
+    ) -> "subprocess.Popen[bytes]":
+        """Start one more process of this role. `before`: a program that starts it. Its log is guest.log."""
+        with (self.folder / "guest.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*before, *PROGRAM, "run", role, "--config", str(self.settings_file)],
+                stdout=log if stdout is None else stdout,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"ORDERFLOW_WEB__PORT": str(free_port())} | dict(env or {}),
+                start_new_session=True,
+            )
+        self.guests.append(process)
+        return process
+
+    def end_guests(self) -> list[int]:
+        """Ask every guest to stop. Returns their exit statuses."""
+        for guest in self.guests:
+            guest.terminate()
+        statuses = []
+        for guest in self.guests:
+            try:
+                statuses.append(guest.wait(STOP_SECONDS))
+            except subprocess.TimeoutExpired:
+                guest.kill()
+                statuses.append(guest.wait())
+        self.guests.clear()
+        return statuses
+
+    def settings(self) -> config.Settings:
+        return config.load(self.settings_file)
+
+
+def _by_two_ways(publisher: OmsPublisher) -> Callable[[str, dict[str, str], bytes], int]:
+    """How the simulated OMS sends its reports: those of alpha to Kafka, those of beta to the callback's address."""
+    client = httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
+
+    def send(url: str, headers: dict[str, str], body: bytes) -> int:
+        if url.endswith("/alpha"):
+            return publisher(company_url(COMPANIES["alpha"]), headers, body)
+        return client.put(url, headers=headers, content=body).status_code
+
+    return send
+
+
+def new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="orderflow-sick-"))

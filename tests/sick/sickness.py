@@ -1,0 +1,75 @@
+"""What a sickness is: how one part is made sick and healed, whom it may touch, and what has to be seen of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from adapters.simulators.stage import Life
+from tests.sick.service import Service
+from tests.sick.watch import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Something that has to be seen, so that a person can act: what it is, and a check that it was seen."""
+
+    text: str
+    seen: Callable[[Seen, Service], object]
+
+
+def _nothing(_service: Service) -> None:
+    pass
+
+
+def everybody(_life: Life) -> bool:
+    return True
+
+
+def nobody(_life: Life) -> bool:
+    return False
+
+
+def shop(name: str) -> Callable[[Life], bool]:
+    return lambda life: life.marketplace == name
+
+
+@dataclass(frozen=True, slots=True)
+class Sickness:
+    """`row`: what hardening asks of it, in our words.
+
+    `touches`: the orders that may have to wait until the part is healed. All others have to take their usual time.
+    `quiet`: the processes whose probes may be silent, because they themselves are stopped.
+    `signs`: what has to be seen while the part is sick; `cured`: what has to be so after it was healed.
+    """
+
+    name: str
+    part: str
+    row: str
+    begin: Callable[[Service], None]
+    heal: Callable[[Service], None] = _nothing
+    seconds: float = 20.0
+    touches: Callable[[Life], bool] = nobody
+    quiet: tuple[str, ...] = ()
+    signs: tuple[Sign, ...] = ()
+    cured: tuple[Sign, ...] = ()
+    shops: tuple[str, ...] = field(default=("alpha", "beta"))
+    recovery_seconds: float = 45.0
+
+
+# -- Signs ---------------------------------------------------------------------------------------------------------
+
+
+def logged(event: str, **fields: str) -> Sign:
+    shown = " ".join([event, *(f"{name}={value}" for name, value in fields.items())])
+    return Sign(f"log {shown}", lambda seen, _: seen.logged(event, **fields))
+
+
+def metric(series: str, at_least: float = 1.0) -> Sign:
+    return Sign(f"metric {series}", lambda seen, _: seen.metric(series) >= at_least)
+
+
+def grows(series: str) -> Sign:
+    return Sign(f"metric {series} grows", lambda seen, _: seen.grew(series) > 0)
+
+
+def not_ready(text: str = "") -> Sign:
+    return Sign(f"/ready: {text}", lambda seen, _: any(text in wrong for wrong in seen.wrong()))
