@@ -5,7 +5,7 @@ READY := .venv/.ready
 # How many processes run the tests, each a file at a time. 0: all in one process, for a debugger.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-full test test-minutes bench check check-events k8s-check format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes sick bench check check-events k8s-check format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -29,6 +29,9 @@ test: $(READY)   ## the tests, or those of one package: make test PACKAGE=adapte
 
 test-minutes: $(READY) ## the tests that wait for real minutes: outages, and many processes that are killed
 	.venv/bin/pytest -m minutes $(ARGS)
+
+sick: $(READY)   ## the whole service with one part sick at a time, and a table of what was seen; ARGS=--list
+	.venv/bin/python -W ignore -m tests.sick $(ARGS)
 
 bench: $(READY)  ## events a second on Kafka and PostgreSQL, compared with a loop that does nothing else
 	.venv/bin/python -W ignore -m tests.bench $(ARGS)

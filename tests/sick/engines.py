@@ -9,6 +9,7 @@ ENGINES = (
         "a database that takes connections and answers nothing: probes and metrics answer, nothing is lost",
         lambda service: service.postgres.freeze(),
         lambda service: service.postgres.thaw(),
+        short_seconds=8.0,
         touches=everybody,
         signs=(not_ready("the store does not answer"), logged("loop_failed", cause="timeout")),
     ),

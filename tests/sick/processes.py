@@ -4,7 +4,7 @@ import os
 import signal
 
 from tests.sick.service import Service
-from tests.sick.sickness import Sickness, everybody, grows
+from tests.sick.sickness import Sickness, before, grows
 
 
 def _stops(name: str, service: Service) -> None:
@@ -22,7 +22,8 @@ PROCESSES = (
         "a consumer is stopped beyond its session: the other takes its partitions, and nothing is applied twice",
         lambda service: _stops("consumer-0", service),
         lambda service: _goes_on("consumer-0", service),
-        touches=everybody,
+        seconds=24.0,
+        touches=before(12.0),
         quiet=("consumer-0",),
         signs=(grows("orderflow_consumer_rebalances_total"),),
     ),

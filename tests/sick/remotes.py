@@ -20,6 +20,7 @@ REMOTES = (
         "a marketplace takes connections and never answers: the other shop's orders go on",
         lambda service: _treats("alpha", Manner(silent=True), service),
         lambda service: _heals("alpha", service),
+        short_seconds=8.0,
         touches=shop("alpha"),
         signs=(
             logged("poll_failed", shop="alpha", outcome="timeout"),

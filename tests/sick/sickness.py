@@ -28,6 +28,11 @@ def nobody(_life: Life) -> bool:
     return False
 
 
+def before(seconds: float) -> Callable[[Life], bool]:
+    """The orders that arrive before this time of the sickness."""
+    return lambda life: life.arrives_at_seconds < seconds
+
+
 def shop(name: str) -> Callable[[Life], bool]:
     return lambda life: life.marketplace == name
 
@@ -53,6 +58,8 @@ class Sickness:
     cured: tuple[Sign, ...] = ()
     shops: tuple[str, ...] = field(default=("alpha", "beta"))
     recovery_seconds: float = 45.0
+    unseen: str = ""  # why nothing has to be seen
+    short_seconds: float = 0.0  # how long it lasts in the short form; 0: it is not in it
 
 
 # -- Signs ---------------------------------------------------------------------------------------------------------
