@@ -28,6 +28,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.in_oms import (
+    contents_in_oms,
     is_confirmed_by_us,
     is_done_in_oms,
     is_shipped_by_another,
@@ -56,7 +57,7 @@ from statemachine.readings import (
     was_shipped,
 )
 from statemachine.reasons import Attention, Reason
-from statemachine.settled import Pieces, named, sent_again_at, settled_contents, settled_pieces
+from statemachine.settled import Pieces, named, sent_again_at, settled_pieces
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
 from statemachine.urgency import EndsBy
@@ -359,8 +360,7 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
         yield Attention(Reason.ATTACHMENT)
     if MESSAGES_NOT_FOUND in notes:
         yield Attention(Reason.MESSAGES_NOT_FOUND)
-    before, now = dict(handover.contents if handover else ()), dict(snapshot.contents)
-    before |= settled_contents(facts, handover.at if handover else EPOCH)
+    before, now = contents_in_oms(facts), dict(snapshot.contents)
     changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
     if MESSAGES in changed:
         yield Attention(Reason.MESSAGE_AFTER_IMPORT)

@@ -1,9 +1,10 @@
 """What the OMS still has of an order, and whether somebody else sent it."""
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import RESTORED, VOUCHED, Facts, Line
+from statemachine.facts import EPOCH, RESTORED, VOUCHED, Facts, Line
 from statemachine.readings import (
     alive_parts,
+    handed_over,
     import_known,
     import_refused,
     in_parcels,
@@ -11,6 +12,7 @@ from statemachine.readings import (
     last_answer,
     parts_in_oms,
 )
+from statemachine.settled import settled_contents
 
 
 def is_done_in_oms(facts: Facts, line: Line) -> bool:
@@ -25,6 +27,14 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
     holders = [oms_id for oms_id, lines in lines_of.items() if line.id in lines] or list(lines_of)
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     return bool(holders) and all(oms_id in sent or is_ended_in_oms(facts, oms_id, line.id) for oms_id in holders)
+
+
+def contents_in_oms(facts: Facts) -> dict[str, str]:
+    """The digest of each content (`Handover.contents`) that the OMS has: that of the import, or that of the newest
+    settle, because a person who settles a change has told the OMS."""
+    handover = handed_over(facts)
+    sent = dict(handover.contents if handover else ())
+    return sent | settled_contents(facts, handover.at if handover else EPOCH)
 
 
 def may_be_in_oms(facts: Facts) -> bool:

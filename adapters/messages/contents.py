@@ -6,7 +6,7 @@ another order of members or other white space does not change it.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from hashlib import sha256
 from operator import itemgetter
@@ -36,6 +36,45 @@ def contents_of(order_id: str, order: Mapping[str, Any], left_out: Collection[st
         return tuple(sorted((name, _digest(order_id, name, value)) for name, value in _values(order, left_out).items()))
     except (ValueError, RecursionError):
         return ()
+
+
+def shown_contents(order: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, dict[tuple[str, str], str]]:
+    """Return for each name in `contents_of` its values, each by the id of its line and its field. Personal data.
+
+    The line is "" if the value belongs to the whole order, and the field is "" if the name says all. `messages` and
+    the withdrawals of lines are left out. Nothing is returned of an order for which `contents_of` returns nothing.
+    """
+    try:
+        values = _values(order, left_out)
+    except (ValueError, RecursionError):
+        return {}
+    lists: dict[str, tuple[str, ...]] = {
+        "shipping address": (*_ADDRESS, "country"),
+        "billing address": (*_ADDRESS, "country"),
+        "customer": ("firstname", "lastname", "customer_notification_email"),
+    }
+    shown: dict[str, dict[tuple[str, str], str]] = {}
+    for name, value in values.items():
+        if isinstance(value, str):
+            shown[name] = {("", ""): value}
+        elif name in lists and isinstance(value, list):
+            shown[name] = {("", field): one for field, one in zip(lists[name], value, strict=True)}
+        elif name == "custom fields" and isinstance(value, list):
+            shown[name] = _joined(("", code, one) for code, one in value)
+        elif name == "custom fields of lines" and isinstance(value, list):
+            shown[name] = _joined((id_, code, one) for id_, fields in value for code, one in fields)
+        elif name in ("articles", "prices") and isinstance(value, list):
+            shown[name] = _joined((id_, "", one) for id_, one in value)
+    return shown
+
+
+def _joined(values: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str]:
+    """The values by line and field. If two have the same, both are shown."""
+    found: dict[tuple[str, str], str] = {}
+    for line_id, field, value in values:
+        key = line_id, field
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
 
 
 def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, object]:

@@ -31,6 +31,15 @@ def find(store: Store, order_key: int, digest: str) -> bytes | None:
         return _body(connection.execute(_select(order_key, digest)).scalar())
 
 
+def versions(store: Store, order_key: int) -> Iterator[bytes]:
+    """Yield the bytes of each version of an order that is stored, the newest first."""
+    c = s.snapshots.c
+    statement = sa.select(c.body).where(c.order_key == order_key).order_by(c.received_at.desc())
+    with store.reading() as connection:
+        for body in connection.execute(statement).scalars():
+            yield zlib.decompress(body)
+
+
 def newest_with(store: Store, text: str) -> Iterator[tuple[int, bytes]]:
     """Yield (order key, bytes) of each order whose newest bytes hold this text. Reads every order of the store."""
     c, orders = s.snapshots.c, s.orders.c

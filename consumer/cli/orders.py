@@ -18,6 +18,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
+from consumer import config
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Reason, Who, Yes, group
 from consumer.cli.orders_list import orders_list
@@ -33,6 +34,7 @@ from consumer.cli.output import (
     text,
 )
 from consumer.operations.causes import AttentionReason
+from consumer.operations.changed import changed_values
 from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import summary_of
@@ -63,6 +65,8 @@ def orders_show(
 ) -> None:
     """Show what is known of an order, its calls, and everything that happened to it.
 
+    If Mirakl changed the order after the import, both values of each field are shown: personal data.
+
     \b
     Example:
       orderflow orders show 5f4dcc3b-A --received
@@ -75,18 +79,20 @@ def orders_show(
         body = snapshot_rows.find(store, row.key, row.digest)
         summary = summary_of(row, session.policies().get(row.shop, Policy()))
         external_ref = _prefix(session, row) + row.order_id
+        changed = _changed(session, row)
     attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}
-        all_of_it = {"attention": attention, "lines": lines, "facts": facts, "commands": calls, "timeline": events}
-        print_json(summary | {"external_ref": external_ref} | all_of_it | more)
+        all_of_it = {"attention": attention, "changed": changed, "lines": lines, "facts": facts, "commands": calls}
+        print_json(summary | {"external_ref": external_ref} | all_of_it | {"timeline": events} | more)
         return
     print_pairs(summary | {"external_ref": external_ref} | known(row.facts))
     for title, rows in (
         ("Lines", lines),
         ("Attention", attention),
+        (_CHANGED, _shown(changed)),
         ("Calls", calls),
         ("Timeline", events),
         ("Words", words),
@@ -105,6 +111,8 @@ def orders_explain(
 ) -> None:
     """Explain why an order is in its state, since when, what it waits for, and what a person can do.
 
+    If Mirakl changed the order after the import, both values of each field are shown: personal data.
+
     \b
     Example:
       orderflow orders explain 5f4dcc3b-A
@@ -118,8 +126,9 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
     found = explanation(session.store, row, policy, session.clock.now())
     found = replace(found, attention=tuple(_with_config(one, row.shop, session.file) for one in found.attention))
     external_ref = {"external_ref": _prefix(session, row) + row.order_id}
+    changed = _changed(session, row)
     if as_json:
-        print_json(asdict(found) | external_ref)
+        print_json(asdict(found) | external_ref | {"changed": changed})
         return
     pairs = {name: value for name, value in asdict(found).items() if name != "attention"} | external_ref
     for number, one in enumerate(found.attention, start=1):
@@ -128,6 +137,26 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
     print_pairs(pairs)
+    if changed:
+        typer.echo(f"\n{_CHANGED}")
+        print_rows(_without_empty(_shown(changed)))
+
+
+#: The title of the table of `_changed`.
+_CHANGED = "Changed after the import"
+
+
+def _changed(session: Session, row: OrderRow) -> list[dict[str, Any]]:
+    """Each value that the OMS has beside the one that Mirakl shows now, if they differ. Personal data."""
+    shop = session.settings.shops.get(row.shop)
+    left_out = config.fields_left_out(shop.oms) if shop else ()
+    return [asdict(one) for one in changed_values(session.store, row, left_out)]
+
+
+def _shown(changed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as a table shows them."""
+    words = {None: "(not stored)", "": "(empty)"}
+    return [row | {name: words.get(row[name], row[name]) for name in ("oms", "mirakl")} for row in changed]
 
 
 def _prefix(session: Session, row: OrderRow) -> str:

@@ -1,0 +1,93 @@
+"""What changed of an order in the OMS: each value that the OMS has beside the one that Mirakl shows now.
+
+The values are personal data. They come from the versions of the order that the store has, for a person who asks for
+this order. No log and no sentence of `explain` holds them.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.errors import Unreadable
+from adapters.messages.contents import contents_of, shown_contents
+from adapters.messages.json_slices import load_object
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
+from statemachine.facts import Facts
+from statemachine.in_oms import contents_in_oms
+from statemachine.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedValue:
+    """One value of the order that differs. None: the store does not have the version of the order that shows it."""
+
+    changed: str  # as `changed_after_import` names it, such as "shipping address"
+    line: str  # empty: the value belongs to the whole order
+    sku: str
+    field: str  # empty: `changed` says all
+    oms: str | None  # what the import sent, or what a person who settled an earlier change has told the OMS
+    mirakl: str | None  # what Mirakl shows now
+
+
+def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) -> list[ChangedValue]:
+    """Every value for which the order has the reason `changed_after_import`.
+
+    `left_out`: codes of custom fields that an import of this shop does not carry.
+    """
+    names = changed_names(row)
+    if not names:
+        return []
+    in_oms = _shown_with(store, row, contents_in_oms(row.facts), names, left_out)
+    now = shown_contents(_read(snapshot_rows.find(store, row.key, row.digest)), left_out)
+    skus = _skus(row.facts)
+    return [
+        ChangedValue(name, line, skus.get(line, ""), field, oms, mirakl)
+        for name in names
+        for (line, field), oms, mirakl in _pairs(in_oms.get(name), now.get(name))
+        if oms is None or oms != mirakl
+    ]
+
+
+def changed_names(row: OrderRow) -> list[str]:
+    """The names of the contents that changed since the import. Each is followed by its digest in the detail."""
+    details = (one.detail for one in row.attention if one.reason is Reason.CHANGED_AFTER_IMPORT)
+    return [text.rpartition(" ")[0] for detail in details for text in detail.split(", ")]
+
+
+_Values = Mapping[tuple[str, str], str]
+
+
+def _pairs(in_oms: _Values | None, now: _Values | None) -> Iterator[tuple[tuple[str, str], str | None, str | None]]:
+    """Each value of one content, in the OMS and now. A value that only one of both has is empty in the other."""
+    for key in dict.fromkeys((*(in_oms or ()), *(now or ()))):
+        yield key, None if in_oms is None else in_oms.get(key, ""), None if now is None else now.get(key, "")
+
+
+def _shown_with(
+    store: Store, row: OrderRow, digests: Mapping[str, str], names: Collection[str], left_out: Collection[str]
+) -> dict[str, _Values]:
+    """The values of these contents in the newest stored version that has these digests."""
+    found: dict[str, _Values] = {}
+    for body in snapshot_rows.versions(store, row.key):
+        order = _read(body)
+        has = dict(contents_of(row.order_id, order, left_out))
+        shown = shown_contents(order, left_out) if has else {}
+        for name in names:
+            if name not in found and name in shown and has.get(name) == digests.get(name):
+                found[name] = shown[name]
+        if len(found) == len(names):
+            break
+    return found
+
+
+def _read(body: bytes | None) -> dict[str, Any]:
+    with suppress(Unreadable):
+        return load_object(body or b"{}")
+    return {}
+
+
+def _skus(facts: Facts) -> dict[str, str]:
+    return {line.id: line.sku for line in facts.newest.lines} if facts.newest else {}
