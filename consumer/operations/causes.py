@@ -139,10 +139,20 @@ def last_result(kind: str, round_: int, journal: Sequence[JournalRow]) -> Mappin
     return {}
 
 
+#: What to do instead about an import that was given up: its last try may have reached the OMS.
+_CURE_OF_IMPORT_GIVEN_UP: Final = (
+    "`orders show ORDER --received` has the words of the last error. A try may have reached the OMS: look there for "
+    "the external_ref that `orders explain ORDER` shows. If it is there, or a person keys it in, `orders handled ORDER "
+    "--reason WHY`. Else, when the OMS works again, `orders retry ORDER --reason WHY`."
+)
+
+
 def cure(one: Attention, order: OrderRow) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
-    named = (f"The goods have left. {text}" if text else one.about.cure).replace(
+    is_import_given_up = (one.reason, one.command) == (Reason.GAVE_UP, CommandKind.IMPORT)
+    cure_of = _CURE_OF_IMPORT_GIVEN_UP if is_import_given_up else one.about.cure
+    named = (f"The goods have left. {text}" if text else cure_of).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
     named = named.replace("orders release ORDER --reason", f"orders release ORDER --only {one.reason} --reason")

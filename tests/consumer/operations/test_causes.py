@@ -14,6 +14,7 @@ from statemachine.events import Event, Trigger
 from statemachine.facts import (
     Cancellation,
     Facts,
+    GiveUp,
     Handover,
     OmsStatus,
     Part,
@@ -149,6 +150,20 @@ def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: 
         "M11 for import_order fails since 2026-03-01 12:00:00: 403",
         "POST /order fails since 2026-03-01 12:00:00: 5xx",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "carries", "looks"),
+    [("SHIPPING", CommandKind.IMPORT, "", True), ("WAITING_ACCEPTANCE", CommandKind.ACCEPT, "accept", False)],
+)
+def test_only_the_cure_of_an_import_that_was_given_up_begins_in_the_oms(
+    desk: Desk, state: str, kind: CommandKind, carries: str, looks: bool
+) -> None:
+    desk.shows(state)
+    desk.apply(event(Trigger.CALL, "given up", Facts(given_up=(GiveUp(kind, carries, 0),))))
+    (cure,) = (one.cure for one in desk.explain().attention if one.reason == "gave_up")
+    assert ("look there for the external_ref that `orderflow orders explain O-1 --shop alpha` shows" in cure) == looks
+    assert f"`orderflow orders handled O-1 --shop alpha --call {kind} --reason WHY`" in cure
 
 
 def test_a_cure_can_be_pasted(desk: Desk) -> None:
