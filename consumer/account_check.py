@@ -3,6 +3,7 @@
 The account holds personal data and bank data. Nothing here stores or logs any of it.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,44 @@ log = structlog.get_logger("orderflow.account")
 
 #: Mirakl allows one call of A01 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
 A01_BUDGET: Final = BudgetWindow("A01", timedelta(days=1), 1)
+
+
+#: What is stored of the account, and shown in this order. Nothing else of A01's answer is.
+_STORED: Final = (
+    "shop_id",
+    "shop_name",
+    "shop_state",
+    "suspension_type",
+    "closed_from",
+    "closed_to",
+    "currency_iso_code",
+    "model",
+    "channels",
+    "domains",
+    "is_professional",
+    "premium",
+    "free_shipping",
+    "payment_method_mandatory",
+    "shipping_country",
+    "date_created",
+    "last_updated_date",
+    "orders_count",
+    "offers_count",
+    "evaluations_count",
+    "approval_rate",
+    "approval_delay",
+    "order_messages_response_delay",
+    "grade",
+    "description",
+    "return_policy",
+    "recycling_policy",
+)
+#: The same of objects inside the account: the name, the object and its field.
+_STORED_INSIDE: Final = (
+    ("kyc_status", "kyc", "status"),
+    ("lead_time_to_ship", "shipping", "lead_time_to_ship"),
+    ("web_site", "contact_informations", "web_site"),
+)
 
 
 class TooSoon(OrderflowError):
@@ -52,12 +91,28 @@ def mirakl_account(endpoint: str, shop_id: int) -> str:
 
 
 def read_account(store: Store, clock: Clock, endpoint: str, shop_id: int, client: MiraklAccount) -> dict[str, Any]:
-    """Read the account, if Mirakl allows the call now. Raises TooSoon, RemoteError, ConfigError, StoreUnavailable."""
+    """Read the account, if Mirakl allows the call now, and store it for `shops account show --stored`.
+
+    Raises TooSoon, RemoteError, ConfigError, StoreUnavailable.
+    """
     with store.transaction() as tx:
         ends_at = budget_rows.spend(tx, mirakl_account(endpoint, shop_id), (A01_BUDGET,), clock.now())
         if ends_at is not None:
             raise TooSoon("A01", ends_at)
-    return client.read()
+    account = client.read()
+    if not is_another_shop(account, shop_id):
+        with store.transaction() as tx:
+            shop_rows.set_account(tx, endpoint, shop_id, json.dumps(without_personal_data(account)), clock.now())
+    return account
+
+
+def without_personal_data(account: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored and shown of an answer of A01."""
+    kept = {field: account.get(field) for field in _STORED}
+    for name, outer, inner in _STORED_INSIDE:
+        found = account.get(outer)
+        kept[name] = found.get(inner) if isinstance(found, dict) else None
+    return kept
 
 
 def compare(account: Mapping[str, Any], shop_id: int, now: datetime) -> list[Finding]:

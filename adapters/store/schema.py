@@ -246,6 +246,8 @@ shops = sa.Table(
     # From `offsets reset`: an order created before this instant, which the store does not know, may have been imported
     # by what a restored store has forgotten.
     sa.Column("attempted_before", Instant),
+    sa.Column("account", sa.Text),  # JSON of the account at Mirakl as last read, without personal data
+    sa.Column("account_read_at", Instant),
     sa.UniqueConstraint("endpoint", "shop_id"),
 )
 

@@ -61,7 +61,8 @@ def bind(tx: Transaction, name: str, endpoint: str, shop_id: int, *, effects: bo
                 f"shops.{name} is bound to {row.endpoint} shop {row.shop_id} in this store, "
                 f"and the configuration says {endpoint} shop {shop_id}. Give another account another name."
             )
-        tx.execute(sa.update(s.shops).where(c.name == name).values(endpoint=endpoint, shop_id=shop_id))
+        moved = dict(endpoint=endpoint, shop_id=shop_id, account=None, account_read_at=None)
+        tx.execute(sa.update(s.shops).where(c.name == name).values(**moved))
         cursors.forget(tx, name)  # the new account is read from its beginning
     if effects is not None:
         tx.execute(sa.update(s.shops).where(c.name == name).values(effects=effects))
@@ -79,6 +80,21 @@ def set_switches(tx: Transaction, shop: str, *, paused: Collection[str], effects
     if effects is not None:
         values["effects"] = effects
     tx.execute(sa.update(s.shops).where(s.shops.c.name == shop).values(**values))
+
+
+def set_account(tx: Transaction, endpoint: str, shop_id: int, account: str, at: datetime) -> None:
+    """Store the account as Mirakl showed it at `at`: JSON without personal data."""
+    c = s.shops.c
+    bound = sa.update(s.shops).where(c.endpoint == endpoint, c.shop_id == shop_id)
+    tx.execute(bound.values(account=account, account_read_at=at))
+
+
+def account(store: Store, shop: str) -> tuple[datetime, str] | None:
+    """Return when the account of a shop was last read, and what `set_account` stored. None if it is not stored."""
+    c = s.shops.c
+    with store.reading() as connection:
+        row = connection.execute(sa.select(c.account_read_at, c.account).where(c.name == shop)).first()
+    return None if row is None or row.account is None else (row.account_read_at, row.account)
 
 
 def mark_attempted(tx: Transaction, shops: Collection[str], before: datetime) -> None:

@@ -10,7 +10,7 @@ import typer
 from adapters.store import shops as shop_rows
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
-from consumer.cli.output import at_most, print_json, print_rows
+from consumer.cli.output import at_most, print_json, print_rows, span
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -106,8 +106,8 @@ def _instant_of(option: str, text: str, now: datetime) -> datetime | None:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        span = _span_of(option, text)
-        return None if span is None else now - span
+        ago = _span_of(option, text)
+        return None if ago is None else now - ago
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
@@ -124,7 +124,7 @@ def _require_shop(session: Session, shop: str | None) -> None:
 
 def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
     """An order as a table shows it: with spans of time instead of instants, which a person would have to subtract."""
-    updated = {} if for_a_person else {"updated": _span(now - one.row.updated_at)}
+    updated = {} if for_a_person else {"updated": span(now - one.row.updated_at)}
     return {
         "shop": one.row.shop,
         "order_id": one.row.order_id,
@@ -132,18 +132,10 @@ def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
         **updated,
         **({"do": one.urgency or ""} if for_a_person else {}),
         "deadline": "" if one.deadline is None else _distance(one.deadline - now),
-        "since": "" if one.since is None else _span(now - one.since),
+        "since": "" if one.since is None else span(now - one.since),
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
     }
 
 
-def _distance(span: timedelta) -> str:
-    return f"in {_span(span)}" if span >= timedelta() else f"{_span(-span)} ago"
-
-
-def _span(span: timedelta) -> str:
-    """A span of time in its greatest unit that fits twice: "90 min", "47 h", "3 d"."""
-    minutes = max(int(span.total_seconds() // 60), 0)
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} d"
+def _distance(from_now: timedelta) -> str:
+    return f"in {span(from_now)}" if from_now >= timedelta() else f"{span(-from_now)} ago"

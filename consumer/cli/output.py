@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Any, Final, NoReturn
@@ -121,6 +121,14 @@ def cell(value: Any) -> str:
         case list() | tuple() | set() | frozenset():
             return " ".join(cell(one) for one in value)
     return printable(str(value))
+
+
+def span(time: timedelta) -> str:
+    """A span of time in its greatest unit that fits twice: "90 min", "47 h", "3 d"."""
+    minutes = max(int(time.total_seconds() // 60), 0)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} d"
 
 
 def printable(text: str) -> str:

@@ -9,9 +9,9 @@ import typer
 
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import ask, cell, note, print_json, print_pairs, print_results, print_rows
+from consumer.cli.output import ask, cell, note, print_json, print_pairs, print_results, print_rows, span
 from consumer.operations.errors import NotPossible
-from consumer.operations.shop_account import ShopAccount, fields_of
+from consumer.operations.shop_account import ShopAccount, fields_of, stored_account
 
 commands = group("The shop's account at Mirakl.")
 
@@ -19,17 +19,31 @@ Assignments = Annotated[list[str], typer.Argument(metavar="FIELD=VALUE", help="W
 
 
 @commands.command("show")
-def account_show(context: typer.Context, shop: ShopName, *, file: Config = FILE, as_json: Json = False) -> None:
+def account_show(
+    context: typer.Context,
+    shop: ShopName,
+    *,
+    file: Config = FILE,
+    stored: Annotated[bool, typer.Option("--stored", help="Show it as it was last read; do not ask Mirakl.")] = False,
+    as_json: Json = False,
+) -> None:
     """Show the account: state, closing dates, model, counts, texts. No personal data, no bank data.
 
-    Mirakl allows one such read a day for each shop; `run` and `shops check` make the same read.
+    Mirakl allows one such read a day for each shop; `run` and `shops check` make the same read. With --stored Mirakl is
+    not asked: what the last of these reads showed is shown, and its age.
 
     \b
-    Example:
+    Examples:
       orderflow shops account show alpha
+      orderflow shops account show alpha --stored
     """
-    with opened(context, file) as session, account_of(session, shop) as found:
-        account = found.show()
+    with opened(context, file) as session:
+        if stored:
+            read_at, account = stored_account(session.store, shop)
+            account = {"read_at": read_at, "age": span(session.clock.now() - read_at)} | account
+        else:
+            with account_of(session, shop) as found:
+                account = found.show()
     if as_json:
         print_json(account)
     else:

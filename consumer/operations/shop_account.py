@@ -3,9 +3,10 @@
 The account also holds personal data, bank data and invoicing data. None of that is shown, and none can be changed here.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from adapters.errors import OutcomeUnknown, RemoteError
@@ -14,51 +15,24 @@ from adapters.ports import Clock
 from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.store import audit as audit_rows
 from adapters.store import budgets as budget_rows
+from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.transaction import Store
-from consumer.account_check import TooSoon, is_another_shop, mirakl_account, of_failure, read_account, stop_effects
+from consumer.account_check import (
+    TooSoon,
+    is_another_shop,
+    mirakl_account,
+    of_failure,
+    read_account,
+    stop_effects,
+    without_personal_data,
+)
 from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
 
 #: Mirakl allows one call of A02 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
 A02_BUDGET: Final = BudgetWindow("A02", timedelta(days=1), 1)
 
-#: What is shown of the account, in this order. Nothing else of A01's answer is shown.
-_SHOWN: Final = (
-    "shop_id",
-    "shop_name",
-    "shop_state",
-    "suspension_type",
-    "closed_from",
-    "closed_to",
-    "currency_iso_code",
-    "model",
-    "channels",
-    "domains",
-    "is_professional",
-    "premium",
-    "free_shipping",
-    "payment_method_mandatory",
-    "shipping_country",
-    "date_created",
-    "last_updated_date",
-    "orders_count",
-    "offers_count",
-    "evaluations_count",
-    "approval_rate",
-    "approval_delay",
-    "order_messages_response_delay",
-    "grade",
-    "description",
-    "return_policy",
-    "recycling_policy",
-)
-#: What is shown of objects inside the account: the name that is shown, the object and its field.
-_SHOWN_INSIDE: Final = (
-    ("kyc_status", "kyc", "status"),
-    ("lead_time_to_ship", "shipping", "lead_time_to_ship"),
-    ("web_site", "contact_informations", "web_site"),
-)
 _INSTANTS: Final = ("closed_from", "closed_to")
 _NEVER_EMPTY: Final = ("shop_name",)
 #: What may be changed: texts and dates that concern no person.
@@ -106,7 +80,7 @@ class ShopAccount:
         try:
             return self._read()
         except TooSoon as error:
-            raise NotPossible(f"{self.name}: {error}") from error
+            raise NotPossible(f"{self.name}: {error}; --stored shows the account as it was last read") from error
 
     def preview(self, fields: Mapping[str, str | None]) -> list[Change]:
         """Compare these fields with the account, and return those that would change.
@@ -157,7 +131,18 @@ class ShopAccount:
             stop_effects(self.store, self.clock, self.name, found, shop_id)
             text = f"the key belongs to shop {found}, the configuration says {shop_id}; every effect is paused now"
             raise NotPossible(f"{self.name}: {text}")
-        return _shown(account)
+        return without_personal_data(account)
+
+
+def stored_account(store: Store, shop: str) -> tuple[datetime, dict[str, Any]]:
+    """When the account of a shop was last read, and what it was then. Raises NotPossible if that is not stored."""
+    found = shop_rows.account(store, shop)
+    if found is None:
+        raise NotPossible(
+            f"{shop}: no account is stored; `run`, `shops check` and `shops account show` read and store it"
+        )
+    read_at, account = found
+    return read_at, json.loads(account)
 
 
 def fields_of(assignments: Sequence[str]) -> dict[str, str | None]:
@@ -179,14 +164,6 @@ def fields_of(assignments: Sequence[str]) -> dict[str, str | None]:
     if closed_from and closed_to and closed_to <= closed_from:
         raise NotPossible("closed_to is not later than closed_from")
     return fields
-
-
-def _shown(account: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {field: account.get(field) for field in _SHOWN}
-    for name, outer, inner in _SHOWN_INSIDE:
-        found = account.get(outer)
-        shown[name] = found.get(inner) if isinstance(found, dict) else None
-    return shown
 
 
 def _present(account: Mapping[str, Any], field: str) -> str | None:

@@ -2,11 +2,16 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from typer.testing import Result
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
 
 from adapters.simulators.faults import Fault
+from adapters.store import schema
+from consumer.cli.app import app
+from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER
 from tests.consumer.cli.runner import json_of
 from tests.consumer.cli.seller import Seller
@@ -50,6 +55,32 @@ def test_a_second_read_on_one_day_is_not_made(seller: OwnSeller) -> None:
     assert seller.run("show", "alpha").exit_code == 0
     assert "possible again at" in seller.error("show", "alpha")
     assert seller.requests("A01") == 1
+
+
+def test_the_last_read_account_is_shown_with_its_age_and_without_a_call_or_a_key(seller: OwnSeller) -> None:
+    assert "no account is stored" in seller.error("show", "alpha", "--stored")
+    live = json.loads(seller.run("show", "alpha", "--json").stdout)
+    read_at = seller.clock.now().isoformat()
+    seller.clock.advance(timedelta(hours=5).total_seconds())
+    Path("alpha.key").unlink()
+    stored = json.loads(seller.run("show", "alpha", "--stored", "--json").stdout)
+    assert stored == {"read_at": read_at, "age": "5 h"} | live
+    assert seller.run("show", "alpha", "--stored").stdout.splitlines()[1].split() == ["age", "5", "h"]
+    assert seller.requests("A01") == 1
+
+
+def test_the_read_of_a_check_is_stored_too_and_no_personal_data(seller: OwnSeller, desk: Desk) -> None:
+    environment = Environment(seller.clock, "ops", seller.net)
+    CliRunner().invoke(app, ["shops", "check", "alpha"], obj=environment, catch_exceptions=False)
+    assert json.loads(seller.run("show", "alpha", "--stored", "--json").stdout)["shop_state"] == "OPEN"
+    with desk.store.reading() as connection:
+        assert "anary" not in str(connection.execute(sa.select(schema.shops.c.account)).all())
+
+
+def test_another_shops_account_is_not_stored(seller: OwnSeller) -> None:
+    seller.mirakl.account.fields["shop_id"] = 7
+    seller.error("show", "alpha")
+    assert "no account is stored" in seller.error("show", "alpha", "--stored")
 
 
 @pytest.mark.parametrize("command", [("show", "alpha"), ("set", "alpha", "shop_name=X", "--reason", "x", "--yes")])
