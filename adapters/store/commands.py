@@ -17,7 +17,6 @@ from adapters.store import schema as s
 from adapters.store.leases import is_over
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
-from statemachine.states import State
 
 #: The default time for which a command belongs to the worker that claimed it. The configuration has to set at
 #: least three times the longest timeout of a call, so that the call ends before the lease.
@@ -437,7 +436,7 @@ def payloads_without_handover(store: Store, shop: str) -> list[StoredPayload]:
     statement = (
         sa.select(c.id, o.order_id, c.opened_at, c.payload)
         .join(s.orders, o.id == c.order_key)
-        .where(o.shop == shop, o.state.not_in((State.SHIPPED, State.REFUSED, State.CANCELED)))
+        .where(o.shop == shop, s.is_open(o))
         .where(c.kind == CommandKind.IMPORT, c.payload.is_not(None), o.facts.not_like('%"handovers":[%'))
         .order_by(c.id)
     )

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from adapters.store import schema as s
 from adapters.store.orders import attention_from_json
 from adapters.store.transaction import Store
-from statemachine.states import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class StoredCounts:
 
 
 def stored_counts(store: Store) -> StoredCounts:
-    """Count what waits. Refused and canceled orders are left out, because they wait for nothing."""
+    """Count what waits. Shipped, refused and canceled orders are left out, because they wait for nothing."""
     with store.reading() as connection:
         return StoredCounts(
             in_state=_in_state(connection),
@@ -54,9 +53,7 @@ def _oldest(column: sa.Column[datetime]) -> sa.Label[datetime]:
 def _in_state(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
     c = s.orders.c
     statement = (
-        sa.select(c.shop, c.state, _how_many(), _oldest(c.entered_at))
-        .where(c.state.not_in((State.REFUSED, State.CANCELED)))
-        .group_by(c.shop, c.state)
+        sa.select(c.shop, c.state, _how_many(), _oldest(c.entered_at)).where(s.is_open(c)).group_by(c.shop, c.state)
     )
     return {(row.shop, row.state): Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}
 

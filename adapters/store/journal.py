@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -103,15 +103,23 @@ def ids(tx: Transaction, rows: Sequence[JournalRow]) -> dict[tuple[int, int], in
 
 def of_order(store: Store, order_key: int) -> list[JournalRow]:
     """Return every row of one order, by version: in the sequence in which its events were applied."""
+    return of_orders(store, [order_key])[order_key]
+
+
+def of_orders(store: Store, order_keys: Collection[int]) -> dict[int, list[JournalRow]]:
+    """Return every row of these orders, by order key, each order's by version."""
     c = s.journal.c
     statement = (
         sa.select(s.journal, s.orders.c.shop, s.orders.c.order_id)
         .join(s.orders, s.orders.c.id == c.order_key)
-        .where(c.order_key == order_key)
-        .order_by(c.version)
+        .where(c.order_key.in_(order_keys))
+        .order_by(c.order_key, c.version)
     )
+    found: dict[int, list[JournalRow]] = {key: [] for key in order_keys}
     with store.reading() as connection:
-        return [_row_of(row) for row in connection.execute(statement)]
+        for row in connection.execute(statement):
+            found[row.order_key].append(_row_of(row))
+    return found
 
 
 def last_id(tx: Transaction) -> int:

@@ -4,7 +4,7 @@ Only `OrderWriter` (consumer/apply.py) writes these rows. It locks them before i
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -291,14 +291,16 @@ def to_wake(store: Store, now: datetime, limit: int) -> list[tuple[str, str]]:
 
 
 def open_keys(store: Store, shop: str) -> list[tuple[str, str]]:
-    """(shop, order id) of every order that is neither shipped nor refused nor canceled, or that is quarantined."""
+    """(shop, order id) of every order that is neither shipped nor refused nor canceled, or that is quarantined.
+
+    Each half has a partial index: a quarantined order needs a person (`quarantine`).
+    """
     c = s.orders.c
-    statement = sa.select(c.shop, c.order_id).where(
-        c.shop == shop,
-        sa.or_(c.state.not_in((State.SHIPPED, State.REFUSED, State.CANCELED)), c.quarantine.is_not(None)),
-    )
+    mine = sa.select(c.shop, c.order_id).where(c.shop == shop)
+    quarantined = mine.where(s.needs_attention(c), c.quarantine.is_not(None))
     with store.reading() as connection:
-        return [(row.shop, row.order_id) for row in connection.execute(statement)]
+        rows = connection.execute(sa.union(mine.where(s.is_open(c)), quarantined))
+        return [(row.shop, row.order_id) for row in rows]
 
 
 def behind(store: Store, shop: str, version: int, limit: int) -> list[tuple[str, str]]:
@@ -331,7 +333,7 @@ def latest(
     else, such as the name of a field, so the caller has to look again.
     """
     c = s.orders.c
-    statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id).limit(limit)
+    statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id.desc()).limit(limit)
     if shop:
         statement = statement.where(c.shop == shop)
     if states:
@@ -350,6 +352,23 @@ def latest(
         statement = statement.where(c.entered_at <= entered_before)
     with store.reading() as connection:
         return [_shown(row) for row in connection.execute(statement)]
+
+
+def pages(store: Store, shop: str | None, size: int) -> Iterator[list[OrderRow]]:
+    """Yield every order, of one shop or of all, by row key, `size` of them at a time. Between two pages no transaction
+    is open."""
+    c = s.orders.c
+    mine = sa.select(s.orders).order_by(c.id).limit(size)
+    if shop:
+        mine = mine.where(c.shop == shop)
+    last = 0
+    while True:
+        with store.reading() as connection:
+            found = [_shown(row) for row in connection.execute(mine.where(c.id > last))]
+        if not found:
+            return
+        yield found
+        last = found[-1].key
 
 
 def find(store: Store, order_id: str, shop: str | None = None) -> list[OrderRow]:

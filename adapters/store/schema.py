@@ -154,6 +154,7 @@ orders = sa.Table(
         sqlite_where=sa.text("attention != '[]'"),
         postgresql_where=sa.text("attention != '[]'"),
     ),
+    sa.Index("ix_orders_updated_at", "updated_at", "id"),
 )
 
 #: Each version of an order that Mirakl showed, byte for byte, compressed. No statement reads inside the bytes.
@@ -324,6 +325,7 @@ LONGEST: Final[Mapping[str, int]] = {
     # Settings, and names that our processes make of them
     "shops.endpoint": 2_000,
     "leases.name": 300,
+    "outbox.aggregatetype": 249,
     "dead_letters.source": 300,  # a topic's name has 249 characters at most, by Kafka's rule
     "log_records.topic": 249,
     "progress.topic": 249,
@@ -368,6 +370,13 @@ dead_letters = sa.Table(
     sa.Column("state", OneOf(DeadLetterState), nullable=False),
     sa.UniqueConstraint("source", "reason", "digest"),
     sa.CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state_is_known"),
+    sa.Index(
+        "ix_dead_letters_open",
+        "source",
+        "reason",
+        sqlite_where=sa.text("state = 'open'"),
+        postgresql_where=sa.text("state = 'open'"),
+    ),
 )
 
 #: At most one process at a time polls a shop, or relays the outbox. Each new holder has a higher token.
@@ -406,6 +415,7 @@ outbox = sa.Table(
     sa.Column("payload", sa.LargeBinary),
     sa.Column("headers", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
+    sa.Index("ix_outbox_topic", "aggregatetype", "id"),
 )
 
 #: One row for each revision from 0008 on: the oldest code that may run on it (migrating.py).

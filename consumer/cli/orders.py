@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from inspect import Signature, signature
 from pathlib import Path
@@ -12,12 +13,10 @@ import typer
 
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
-from adapters.store import orders as order_rows
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
-from adapters.store.transaction import Store
 from consumer import config
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Reason, Who, Yes, group
@@ -28,6 +27,7 @@ from consumer.cli.output import (
     cell,
     print_bytes,
     print_json,
+    print_json_items,
     print_pairs,
     print_rows,
     printable,
@@ -40,7 +40,7 @@ from consumer.operations.lines import lines_of
 from consumer.operations.listing import summary_of
 from consumer.operations.orders import Act, decide, explanation, find, question_of, replan
 from consumer.operations.timeline import timeline
-from consumer.operations.verify import differences, redecided
+from consumer.operations.verify import verified, verify
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Facts, Tracking
 
@@ -197,23 +197,23 @@ def orders_verify(
         raise typer.BadParameter("give an ORDER or --all")
     with opened(context, file) as session:
         store = session.store
-        rows = order_rows.latest(store, shop=shop, limit=None) if order_id is None else [find(store, order_id, shop)]
         policies = session.policies() if redecide else None
-        verified = [(row, _differences(store, row, policies)) for row in rows]
-    different = sum(bool(found) for _, found in verified)
-    if as_json:
-        print_json(
-            [
-                {"shop": row.shop, "order_id": row.order_id, "ok": not found, "differences": found}
-                for row, found in verified
-            ]
-        )
-    else:
-        for row, found in verified:
-            for difference in found:
-                typer.echo(printable(f"{row.shop} {row.order_id}: {difference}"))
-        typer.echo(f"{len(verified)} verified, {different} differ")
-    if different:
+        orders: Iterable[tuple[OrderRow, list[str]]]
+        if order_id is None:
+            orders = verified(store, shop, policies)
+        else:
+            row = find(store, order_id, shop)
+            orders = [(row, verify(row, journal_rows.of_order(store, row.key), policies))]
+        tally = Counter[bool]()
+        told = (_told(row, found, tally) for row, found in orders)
+        if as_json:
+            print_json_items(told)
+        else:
+            for one in told:
+                for difference in one["differences"]:
+                    typer.echo(printable(f"{one['shop']} {one['order_id']}: {difference}"))
+            typer.echo(f"{tally.total()} verified, {tally[False]} differ")
+    if tally[False]:
         raise typer.Exit(BAD_ANSWER)
 
 
@@ -233,11 +233,10 @@ def orders_replan(context: typer.Context, order_id: OrderId, *, file: Config = F
     typer.echo(printable(f"{order.shop} {order.order_id}: {order.state}, {reasons}"))
 
 
-def _differences(store: Store, row: OrderRow, policies: Mapping[str, Policy] | None) -> list[str]:
-    """`policies`: the policy of each shop. If given, the order is also compared with what this version would decide."""
-    journal = journal_rows.of_order(store, row.key)
-    found = differences(row, journal)
-    return found if policies is None else found + redecided(row, journal, policies.get(row.shop, Policy()))
+def _told(row: OrderRow, found: list[str], tally: Counter[bool]) -> dict[str, Any]:
+    """An order and its differences as `--json` shows them. Counts it, by whether it is as its journal says."""
+    tally[not found] += 1
+    return {"shop": row.shop, "order_id": row.order_id, "ok": not found, "differences": found}
 
 
 def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,10 +3,10 @@
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from textwrap import wrap
+from textwrap import indent, wrap
 from typing import Any, Final, NoReturn
 
 import typer
@@ -51,7 +51,21 @@ def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def print_json(value: Any) -> None:
     """Print JSON in ASCII. So no control character that a remote wrote reaches the terminal."""
-    typer.echo(json.dumps(value, indent=2, default=lambda instant: instant.isoformat()))
+    typer.echo(_json(value))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=lambda instant: instant.isoformat())
+
+
+def print_json_items(items: Iterable[Any]) -> None:
+    """Print a list as `print_json` does, one item after the other, so that they need not be in memory together."""
+    before = "["
+    for item in items:
+        typer.echo(before)
+        before = ","
+        typer.echo(indent(_json(item), "  "), nl=False)
+    typer.echo("[]" if before == "[" else "\n]")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None:

@@ -1,9 +1,13 @@
 """Compares an order with its journal: with what its events add up to, and with what this version would decide."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+from adapters.store import journal as journal_rows
+from adapters.store import orders as order_rows
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
 from statemachine.commands import Policy
 from statemachine.facts import Facts
 from statemachine.joining import join
@@ -11,6 +15,26 @@ from statemachine.machine import decide
 from statemachine.plan import plan
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
+
+#: How many orders are in memory at a time.
+PAGE: Final = 200
+
+
+def verified(
+    store: Store, shop: str | None, policies: Mapping[str, Policy] | None
+) -> Iterator[tuple[OrderRow, list[str]]]:
+    """Yield every order, of one shop or of all, with its differences (`verify`). Holds one page of them in memory."""
+    for page in order_rows.pages(store, shop, PAGE):
+        journals = journal_rows.of_orders(store, [row.key for row in page])
+        for row in page:
+            yield row, verify(row, journals[row.key], policies)
+
+
+def verify(row: OrderRow, journal: Sequence[JournalRow], policies: Mapping[str, Policy] | None) -> list[str]:
+    """Differences between an order and its journal, as sentences. With the `policies` of the shops, also those between
+    the order and what this version would decide."""
+    found = differences(row, journal)
+    return found if policies is None else found + redecided(row, journal, policies.get(row.shop, Policy()))
 
 
 def differences(order: OrderRow, journal: Sequence[JournalRow]) -> list[str]:

@@ -39,7 +39,7 @@ def test_what_waits_is_counted_with_its_oldest(desk: Desk) -> None:
     assert counts.commands == {"import_order": Waiting(2, NOW), "send_tracking": Waiting(1, later(5))}
     assert counts.dead_letters == {("topic", "not_json"): 1}
     assert counts.outbox == {"transitions": Waiting(2, later(3))}
-    assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-1", "O-2"]
+    assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-2", "O-1"]
     assert [order.order_id for order in order_rows.latest(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
 
 

@@ -123,6 +123,27 @@ def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: 
     assert len(order_rows.open_keys(store, "alpha")) == 5
 
 
+def test_open_keys_are_those_of_open_and_of_quarantined_orders(store: Store) -> None:
+    with store.transaction() as tx:
+        found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(4)], NOW)
+        ended = (State.SHIPPED, State.CANCELED, State.SHIPPED)
+        changes = [
+            OrderChange(replace(r, version=1, state=to), 0) for r, to in zip(found.values(), ended, strict=False)
+        ]
+        order_rows.save(tx, changes)
+        order_rows.quarantine(tx, {("alpha", "O-2"): "KeyError", ("alpha", "O-3"): "KeyError"}, NOW)
+    assert sorted(order_rows.open_keys(store, "alpha")) == [("alpha", "O-2"), ("alpha", "O-3")]
+    assert order_rows.open_keys(store, "beta") == []
+
+
+def test_every_order_comes_once_in_pages(store: Store) -> None:
+    with store.transaction() as tx:
+        order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(5)] + [("beta", "O-1")], NOW)
+    ids = [[order.order_id for order in page] for page in order_rows.pages(store, "alpha", 2)]
+    assert ids == [["O-0", "O-1"], ["O-2", "O-3"], ["O-4"]]
+    assert [len(page) for page in order_rows.pages(store, None, 4)] == [4, 2]
+
+
 def test_the_clock_wakes_the_orders_whose_instant_has_passed_the_longest_waiting_first(store: Store) -> None:
     with store.transaction() as tx:
         found = order_rows.lock(tx, [("alpha", f"O-{n}") for n in range(3)] + [("beta", "O-3")], NOW)

@@ -11,6 +11,7 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderChange
 from consumer.apply import OrderWriter
 from consumer.cli.output import BAD_ANSWER
+from consumer.operations import verify
 from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, DecisionKind, Facts, Part
@@ -110,9 +111,9 @@ def test_orders_are_listed_by_shop_state_and_attention(desk: Desk) -> None:
     def listed(*filters: str) -> list[str]:
         return [row["shop"] for row in json_of("orders", "list", *filters)]
 
-    assert listed() == ["alpha", "beta"]
+    assert listed() == ["beta", "alpha"]  # of the same instant: the one stored last comes first
     assert listed("--shop", "beta") == ["beta"]
-    assert listed("--state", "shipped", "--state", "waiting_acceptance") == ["alpha", "beta"]
+    assert listed("--state", "shipped", "--state", "waiting_acceptance") == ["beta", "alpha"]
     assert listed("--state", "canceled") == []
     assert listed("--attention") == ["alpha"]
 
@@ -198,6 +199,16 @@ def test_verify_finds_an_order_that_differs_from_its_journal(desk: Desk) -> None
     assert result.exit_code == BAD_ANSWER
     assert "alpha O-1: state: stored shipped, the journal's last is waiting_acceptance" in result.stdout
     assert json.loads(run("orders", "verify", "O-1", "--json").stdout)[0]["ok"] is False
+
+
+def test_verify_prints_the_orders_of_all_pages_as_one_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "PAGE", 2)
+    assert output_of("orders", "verify", "--all", "--json") == "[]\n"
+    read_once = snapshot_event(read("WAITING_ACCEPTANCE"))
+    desk.apply(*(replace(read_once, event_id=f"{number}", order_id=f"O-{number}") for number in (1, 2, 3)))
+    wanted = [{"shop": "alpha", "order_id": f"O-{n}", "ok": True, "differences": []} for n in (1, 2, 3)]
+    assert output_of("orders", "verify", "--all", "--json") == json.dumps(wanted, indent=2) + "\n"
+    assert json_of("orders", "verify", "--all", "--shop", "beta") == []
 
 
 def test_a_decision_is_stored_with_who_and_why(desk: Desk) -> None:
