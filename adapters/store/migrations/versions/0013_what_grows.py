@@ -6,8 +6,8 @@ Runs before the new code starts, and does not disturb the processes of the previ
 
 from adapters.store.migrations.online import create_index
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 oldest = "0008"
