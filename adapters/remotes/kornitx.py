@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import httpx
@@ -21,6 +22,7 @@ from adapters.remotes.http import (
     Network,
     Remote,
     Reply,
+    http_date,
     retry_after_seconds,
     safe_code,
 )
@@ -30,6 +32,7 @@ from statemachine.facts import Part
 log = structlog.get_logger("orderflow.kornitx")
 
 _OPERATION: Final = "import_order"
+_NO_JSON: Final = b"{"
 _NO_ORDER: Final = "the answer shows no order with our external_ref"
 #: Error codes with which KornitX refuses the account, not the order.
 _ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
@@ -140,6 +143,23 @@ class KornitX:
             authorization=self._authorization(),
             content=payload,
         )
+
+    def ask_who_we_are(self) -> datetime | None:
+        """Ask whether the OMS knows the company and its key. Returns the time of its answer, if it names one.
+
+        The body is no JSON, so no order can be made of it: the OMS refuses it with 400, after it has looked at the key
+        (inferred, docs/kornitx.md 2.1). Raises AccountFault if the OMS refuses the company, and another RemoteError if
+        no OMS answers.
+        """
+        return self._remote.call(
+            "ask", "POST", "/order", self._known, authorization=self._authorization(), content=_NO_JSON
+        )
+
+    def _known(self, reply: Reply) -> datetime | None:
+        failure = self._failure(reply, _json(reply.body), "")
+        if isinstance(failure, Rejected) and reply.status == 400:
+            return http_date(reply.headers.get("Date"))
+        raise failure
 
     def _authorization(self) -> str:
         """The value of the header Authorization.

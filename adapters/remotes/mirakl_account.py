@@ -12,7 +12,7 @@ from adapters.errors import OutcomeUnknown, Retryable, Unreadable
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import instant, storable
 from adapters.ports import OnCall
-from adapters.remotes.http import DIRECT, CallOutcome, Network, Remote, Reply, Sink
+from adapters.remotes.http import DIRECT, CallOutcome, Network, Remote, Reply, Sink, http_date
 from adapters.remotes.mirakl import failure
 
 T = TypeVar("T")
@@ -39,6 +39,14 @@ class FieldError:
     field: str
     code: str
     words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """That a Mirakl answered PC01, and knows the key. `may_read`: whether the key may read the answer."""
+
+    may_read: bool
+    answered_at: datetime | None
 
 
 class MiraklAccount:
@@ -68,6 +76,14 @@ class MiraklAccount:
         Raises Retryable if a 2xx answer is not a JSON object: then a proxy answered, and not Mirakl.
         """
         return self._ask("A01", "GET", "/api/account", _account)
+
+    def platform(self) -> Platform:
+        """PC01: ask for the marketplace's features, to see whether the key is known. Mirakl does not limit this call.
+
+        Many keys may not read them (403, docs/mirakl.md 5.1); that proves that the key is known too. Raises Retryable
+        if a 2xx answer is not a JSON object.
+        """
+        return self._ask("PC01", "GET", "/api/platform/configuration", _platform)
 
     def update(self, fields: Mapping[str, str | None]) -> list[FieldError]:
         """A02: set these fields of the account, and leave all others as they are. None clears a field.
@@ -124,6 +140,19 @@ def _account(reply: Reply) -> dict[str, Any]:
         return load_object(reply.body)
     except Unreadable:
         raise Retryable("A01", CallOutcome.BODY_ERROR, status=reply.status) from None
+
+
+def _platform(reply: Reply) -> Platform:
+    answered_at = http_date(reply.headers.get("Date"))
+    if reply.status == 403:
+        return Platform(False, answered_at)
+    if not 200 <= reply.status < 300:
+        raise failure("PC01", reply, writes=False)
+    try:
+        load_object(reply.body)
+    except Unreadable:
+        raise Retryable("PC01", CallOutcome.BODY_ERROR, status=reply.status) from None
+    return Platform(True, answered_at)
 
 
 def _field_errors(reply: Reply) -> list[FieldError]:

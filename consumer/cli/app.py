@@ -5,7 +5,7 @@ from typing import Any, Final
 import typer.core
 
 from adapters.errors import OrderflowError, StoreUnavailable
-from consumer.cli import config, dead_letters, demo, events, offsets, orders, service, shops
+from consumer.cli import config, dead_letters, demo, doctor, events, offsets, orders, service, shops
 from consumer.cli.options import group
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.operations.errors import NotPossible
@@ -56,7 +56,16 @@ app = group(
     pretty_exceptions_enable=False,
 )
 # In the order of the help.
-for command in (service.run, service.init, service.migrate, service.diagram, service.version, demo.demo, demo.simulate):
+for command in (
+    service.run,
+    service.init,
+    doctor.doctor,
+    service.migrate,
+    service.diagram,
+    service.version,
+    demo.demo,
+    demo.simulate,
+):
     app.command()(command)
 app.add_typer(config.commands, name="config")
 app.add_typer(orders.commands, name="orders")
