@@ -12,6 +12,7 @@ from adapters.messages import asyncapi, contract
 from consumer.bootstrap import GROUP
 from consumer.config import TopicsTable
 from consumer.metrics import definitions as metrics
+from consumer.operations.doctor import table as doctor
 from statemachine import diagram
 from statemachine.commands import CommandKind
 from statemachine.reasons import REASONS, About
@@ -58,6 +59,37 @@ Made from [statemachine/reasons.py](../statemachine/reasons.py) by `make docs`; 
 {table}
 """
 
+DOCTOR_PAGE = """\
+# The doctor: is everything there?
+
+`orderflow doctor` looks at everything that the service needs. It prints a line for each thing: `ok`, `warn` (it works,
+and a person should know), `FAIL`, or `skipped` (it cannot be asked, because something else fails first), and what to do
+about it. `--json` prints the same as JSON.
+
+Exit code 0: nothing fails. 1: something fails. 2: the configuration or the use is wrong, so nothing was looked at.
+
+- It changes nothing, and creates no order. One exception: a key that belongs to another shop pauses the effects of the
+  shop, as `shops check` does. The OMS is asked with a body that is no JSON, of which it can make no order; this is one
+  call of the company's budget.
+- Mirakl allows A01 and SH21 once a day. The store counts these calls, so the second run of a day skips them; and
+  without a store they are not made.
+- Checks of different remotes run beside each other. A check that takes longer than 20 s has failed, and nothing more is
+  asked of that remote.
+- A wrong password of Kafka shows only as a time-out of its client. So a connection and a TLS handshake are tried by
+  hand first; what fails after both is the login.
+- `kafka.message_size` and `kafka.retention` need the right DescribeConfigs on the topics, which the service does not
+  need. Without it they are skipped.
+- `--outage-hours`: the longest time for which no consumer may run (72), which `kafka.retention` compares with.
+
+On Kubernetes the Job `orderflow-doctor-VERSION` runs it after the migration ([kubernetes.md](kubernetes.md)).
+
+## What is true where a check is ok
+
+Made from [consumer/operations/doctor/](../consumer/operations/doctor/table.py) by `make docs`; do not edit.
+
+{table}
+"""
+
 
 def documents() -> dict[Path, str]:
     """Path and text of every generated document; the README with its diagram in place."""
@@ -75,9 +107,15 @@ def documents() -> dict[Path, str]:
         ROOT / "docs/architecture.md": _architecture(),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention_table()),
+        ROOT / "docs/doctor.md": DOCTOR_PAGE.format(table=doctor_table()),
         EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
     }
+
+
+def doctor_table() -> str:
+    """The table of the doctor's checks in Markdown."""
+    return "\n".join(["| check | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in doctor.names())])
 
 
 def attention_table() -> str:

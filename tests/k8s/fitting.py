@@ -254,13 +254,23 @@ def commands(objects: list[Object]) -> Iterator[str]:
                 yield f"{name_of(one)}: {container['name']} runs {args}: {why if args else 'no arguments'}"
             elif args[0] == "run" and args[1] != _labels(one)[COMPONENT]:
                 yield f"{name_of(one)}: runs the role {args[1]}"
-        if _labels(one)[COMPONENT] == "migrate" and one["metadata"]["name"].rpartition("-")[2] != _labels(one).get(
-            VERSION
-        ):
+        is_for_a_version = _labels(one)[COMPONENT] in ("migrate", "doctor")
+        if is_for_a_version and one["metadata"]["name"].rpartition("-")[2] != _labels(one).get(VERSION):
             yield f"{name_of(one)}: the name does not end with the version, and a Job cannot be changed"
     roles = {_labels(one)[COMPONENT] for one in _of(objects, "Deployment")}
     if roles and roles not in ({"all"}, set(ROLES)):
         yield f"the roles are {sorted(roles)}, not {sorted(ROLES)}"
+
+
+def doctor(objects: list[Object]) -> Iterator[str]:
+    """No Job that looks at everything, or one that cannot reach what the roles reach."""
+    jobs = [one for one in _of(objects, "Job") if containers(one)[-1]["args"][0] == "doctor"]
+    if not jobs and {_labels(one)[COMPONENT] for one in _of(objects, "Deployment")} == set(ROLES):
+        yield "there is no Job that runs the doctor"
+    for one in jobs:
+        for policy in _of(objects, "NetworkPolicy"):
+            if "egress" in policy["spec"] and not _selects(policy["spec"]["podSelector"], _labels(one)):
+                yield f"{name_of(one)}: {name_of(policy)} does not let it out"
 
 
 def images(objects: list[Object], version: str, *, by_digest: bool) -> Iterator[str]:

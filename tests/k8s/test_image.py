@@ -3,6 +3,7 @@
 The image itself is not built, because that needs a container engine.
 """
 
+import json
 import os
 import re
 import shutil
@@ -107,6 +108,10 @@ def test_the_steps_make_an_environment_that_an_unprivileged_user_runs(environmen
     assert orderflow("init").returncode == 0
     assert orderflow("config", "show").returncode == 0
     assert orderflow("migrate", "--check").returncode == 1
+    looked = orderflow("doctor", "--json")  # no secret, no store and no remote are there
+    assert (looked.returncode, looked.stderr) == (1, "")
+    fails = {one["check"] for one in json.loads(looked.stdout) if one["result"] == "fail"}
+    assert fails == {"secrets", "callback_secrets", "store.reach", "mirakl.reach", "oms.reach"}
     assert orderflow("migrate").returncode == 0
     done = orderflow("migrate", "--check")
     assert (done.returncode, done.stderr) == (0, "")

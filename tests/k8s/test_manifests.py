@@ -29,7 +29,12 @@ def wrong(name: str, rendered: Rendered, folder: Path) -> list[str]:
     """Everything that is wrong with one overlay."""
     objects, number = rendered[name], version("orderflow")
     found = [*fitting.labels(objects), *fitting.selectors(objects), *fitting.ports(objects), *fitting.probes(objects)]
-    found += [*fitting.security(objects), *fitting.commands(objects), *fitting.configuration(objects, folder)]
+    found += [
+        *fitting.doctor(objects),
+        *fitting.security(objects),
+        *fitting.commands(objects),
+        *fitting.configuration(objects, folder),
+    ]
     found += fitting.images(objects, number, by_digest=name == "prod")
     try:
         settings = fitting.settings_of(objects, folder, {})
@@ -217,6 +222,19 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {
         "prod",
         lambda o: the(o, "Job", "orderflow-migrate")["metadata"].update(name="orderflow-migrate"),
         "does not end with the version",
+    ),
+    "the name of the doctor's Job": (
+        "staging",
+        lambda o: the(o, "Job", "orderflow-doctor")["metadata"].update(name="orderflow-doctor"),
+        "does not end with the version",
+    ),
+    "no doctor": ("prod", lambda o: o.remove(the(o, "Job", "orderflow-doctor")), "no Job that runs the doctor"),
+    "the doctor's way out": (
+        "prod",
+        lambda o: the(o, "NetworkPolicy", "orderflow-remotes")["spec"]["podSelector"]["matchExpressions"][0].update(
+            values=["worker", "poller"]
+        ),
+        "NetworkPolicy/orderflow-remotes does not let it out",
     ),
     # the program's settings and files
     "a variable": ("prod", lambda o: main(o)["env"][0].update(name="ORDERFLOW_HTTP__HOST"), "unknown key"),
