@@ -184,13 +184,7 @@ def _append(tx: Transaction, rows: list[dict[str, Any]]) -> None:
 
 
 def _records(connection: sa.Connection, partition: Partition, offset: int, limit: int) -> list[Record]:
-    c = s.log_records.c
-    statement = (
-        sa.select(s.log_records)
-        .where(c.topic == partition.topic, c.partition == partition.number, c.offset >= offset)
-        .order_by(c.offset)
-        .limit(limit)
-    )
+    wanted = {"topic": partition.topic, "partition": partition.number, "first": offset, "most": limit}
     return [
         Record(
             partition=partition,
@@ -200,5 +194,18 @@ def _records(connection: sa.Connection, partition: Partition, offset: int, limit
             headers=log_headers_from_json(row.headers),
             published_at=row.published_at,
         )
-        for row in connection.execute(statement)
+        for row in connection.execute(_RECORDS, wanted)
     ]
+
+
+#: The records of one partition from an offset on. It is made once, because a reader asks every partition each time.
+_RECORDS: Final = (
+    sa.select(s.log_records)
+    .where(
+        s.log_records.c.topic == sa.bindparam("topic"),
+        s.log_records.c.partition == sa.bindparam("partition"),
+        s.log_records.c.offset >= sa.bindparam("first"),
+    )
+    .order_by(s.log_records.c.offset)
+    .limit(sa.bindparam("most"))
+)
