@@ -18,30 +18,57 @@ from tests.statemachine.lives import answered, lives, read, sent, snapshot_event
 Move = tuple[State, Trigger, State]
 
 
+class Joined:
+    """Joins facts. Equal facts are one object, and a join that was made before is not made again.
+
+    Lives share most of their events, and to compare facts takes long.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Facts, Facts] = {}
+        self._made: dict[tuple[int, int], Facts] = {}
+        self.states: dict[int, State] = {}
+
+    def one(self, facts: Facts) -> Facts:
+        """The object that stands for these facts."""
+        found = self._known.setdefault(facts, facts)
+        if found is facts:
+            self.states[id(facts)] = state_of(facts)
+        return found
+
+    def join(self, facts: Facts, more: Facts) -> Facts:
+        pair = id(facts), id(more)
+        if pair not in self._made:
+            self._made[pair] = self.one(join(facts, more))
+        return self._made[pair]
+
+
 @cache
 def space() -> tuple[frozenset[Facts], frozenset[Move]]:
     """All facts that any life can leave behind, in any order of arrival; and every move between their states."""
-    all_facts: set[Facts] = set()
+    all_facts: dict[int, Facts] = {}
     moves: set[Move] = set()
+    joined = Joined()
+    nothing = joined.one(Facts())
     for life in lives():
-        events = life.events()
-        found, todo = {Facts()}, [Facts()]
+        events = [(event, joined.one(event.new_facts)) for event in life.events()]
+        found, todo = {id(nothing): nothing}, [nothing]
         while todo:
             facts = todo.pop()
-            state = state_of(facts)
-            for event in events:
-                more = join(facts, event.new_facts)
-                target = state_of(more)
+            state = joined.states[id(facts)]
+            for event, new_facts in events:
+                more = joined.join(facts, new_facts)
+                target = joined.states[id(more)]
                 if target != state:
                     # A person can vouch that the goods left, and can say that the effect of a call was made by hand.
                     said = event.new_facts.dispatches or event.new_facts.answers
                     triggers = {event.trigger, *([Trigger.DECISION] if said else [])}
                     moves |= {(state, trigger, target) for trigger in triggers}
-                if more not in found:
-                    found.add(more)
+                if id(more) not in found:
+                    found[id(more)] = more
                     todo.append(more)
         all_facts |= found
-    return frozenset(all_facts), frozenset(moves)
+    return frozenset(all_facts.values()), frozenset(moves)
 
 
 def rows(table: tuple[Edge, ...]) -> set[Move]:
