@@ -52,6 +52,7 @@ from tests.support import StillClock, make_schema
 
 SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
 GRACE = timedelta(seconds=120)
+MINUTES_BETWEEN_POLLS = 5
 ALPHA_MIRAKL, ALPHA_OMS = AccountKey("alpha", Remote.MIRAKL), AccountKey("alpha", Remote.OMS)
 Hook = Callable[[httpx.Request], httpx.Response | None]
 
@@ -280,13 +281,20 @@ class Rig:
         return turns
 
     def pass_time(self, **time: float) -> None:
-        """Let this time pass in steps of a minute, with polls, calls and the clock of the housekeeping."""
+        """Let this time pass. The calls and the clock of the housekeeping have a turn each minute, the polls each
+        fifth."""
         ends = self.clock.now() + timedelta(**time)
         housekeeping = bootstrap.new_housekeeping(self.base)
+        minutes = 0
         while self.clock.now() < ends:
-            self.poll(60)
+            if minutes % MINUTES_BETWEEN_POLLS:
+                self.clock.advance(60)
+                self.consume()
+            else:
+                self.poll(60)
             self.work()
             housekeeping.turn()
+            minutes += 1
         self.work()
 
     def imported(self, order_id: str = "1-A", shop: str = "alpha", **fields: Any) -> None:
