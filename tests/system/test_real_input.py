@@ -207,6 +207,7 @@ def test_an_unknown_state_is_kept_and_flagged(tmp_path: Path) -> None:
         assert [one.reason for one in order.attention] == ["unknown_state"]
 
 
+@pytest.mark.minutes
 def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
     """Real threads: alpha's Mirakl accepts the connection and never answers. The polls of beta go on."""
     with socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as stack:

@@ -35,6 +35,7 @@ class Run:
         self.metrics = generate_latest(self.services[0].parts.recorder.registry).decode()
 
 
+@pytest.mark.minutes
 def test_every_story_ends_well_and_no_personal_data_or_secret_is_shown(tmp_path: Path) -> None:
     """From 150 orders on every story occurs. All personal data of the simulators contain the word Canary."""
     run = Run(tmp_path, orders=150, speed=3.0)
@@ -75,6 +76,7 @@ def test_an_order_that_somebody_else_posts_to_the_oms_fails_the_audit(tmp_path: 
     assert "Audit failed" in run.out.getvalue()
 
 
+@pytest.mark.minutes
 def test_a_wrong_callback_secret_stalls_the_demo(tmp_path: Path) -> None:
     run = Run(tmp_path, orders=6, speed=5.0, callback_secret="wrong", stalled_seconds=6)
     assert not run.outcome.settled
