@@ -17,6 +17,7 @@ from statemachine import diagram
 from statemachine.commands import CommandKind
 from statemachine.reasons import REASONS, About
 from statemachine.states import State
+from tests.sick import table as sicknesses
 
 ROOT = Path(__file__).resolve().parent.parent
 EVENTS = ROOT / "docs/events"
@@ -105,6 +106,9 @@ def documents() -> dict[Path, str]:
             picture=diagram.mermaid(),
         ),
         ROOT / "docs/architecture.md": _architecture(),
+        ROOT / "docs/guarantees.md": _between(
+            (ROOT / "docs/guarantees.md").read_text(), "sicknesses", sicknesses.markdown()
+        ),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention_table()),
         ROOT / "docs/doctor.md": DOCTOR_PAGE.format(table=doctor_table()),

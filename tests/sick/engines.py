@@ -1,25 +1,196 @@
-"""Sicknesses of the engines: PostgreSQL and Kafka hang, are slow, or lock."""
+"""Sicknesses of the engines: PostgreSQL and Kafka hang, are slow, lock, or have no room left."""
 
-from tests.sick.sickness import Sickness, everybody, logged, not_ready
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+from psycopg import sql
+
+from tests.sick.proxy import Manner
+from tests.sick.service import OURS, Service
+from tests.sick.sickness import ALL_ORDERS, Sickness, logged, not_ready
+
+
+def _database_frozen(service: Service) -> None:
+    service.postgres.freeze()
+    service.held.callback(service.postgres.thaw)
+
+
+def _broker_frozen(service: Service) -> None:
+    service.kafka.freeze()
+    service.held.callback(service.kafka.thaw)
+
+
+def _slow_network(service: Service) -> None:
+    service.proxies["database"].manner = Manner(delay_seconds=0.02)
+    service.held.callback(setattr, service.proxies["database"], "manner", Manner())
+
+
+def _silent_network(service: Service) -> None:
+    service.proxies["database"].manner = Manner(silent=True)
+    service.held.callback(setattr, service.proxies["database"], "manner", Manner())
+
+
+def _with_settings(*settings: str) -> Callable[[Service], None]:
+    """Let the server run with these settings, as in postgresql.conf."""
+
+    def begin(service: Service) -> None:
+        with service.database() as connection:
+            for one in settings:
+                name, _, value = one.partition("=")
+                connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+            connection.execute("SELECT pg_reload_conf()")
+        service.held.callback(_with_the_usual_settings, service)
+
+    return begin
+
+
+def _with_the_usual_settings(service: Service) -> None:
+    with service.database() as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute("ALTER SYSTEM RESET ALL")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def _holding(*statements: str) -> Callable[[Service], None]:
+    """Run these statements in a transaction that stays open."""
+
+    def begin(service: Service) -> None:
+        connection = service.held.enter_context(service.database())
+        connection.execute("BEGIN")
+        for one in statements:
+            connection.execute(one.encode())
+        service.held.callback(connection.execute, "ROLLBACK")
+
+    return begin
+
+
+def _sessions_ended(service: Service) -> None:
+    """End every session of the service, again and again."""
+    stopping = threading.Event()
+
+    def end() -> None:
+        with service.database() as connection:
+            while not stopping.wait(1.0):
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
+                    " AND pid <> pg_backend_pid() AND application_name <> %s",
+                    (OURS,),
+                )
+
+    thread = threading.Thread(target=end, daemon=True)
+    thread.start()
+    service.held.callback(thread.join)
+    service.held.callback(stopping.set)
+
+
+def _no_session_left(service: Service) -> None:
+    """Take every session that the server allows, but for those of the superuser."""
+    taken = 0
+    with suppress(psycopg.OperationalError):
+        for _ in range(400):
+            connection = service.held.enter_context(service.database())
+            taken += connection.execute("SELECT 1").rowcount
+    assert taken > 100, f"only {taken} sessions were free"
+    connection.close()  # of the superuser, so that the harness itself can look
+
 
 ENGINES = (
     Sickness(
         "database-frozen",
         "PostgreSQL, all its processes",
-        "a database that takes connections and answers nothing: probes and metrics answer, nothing is lost",
-        lambda service: service.postgres.freeze(),
-        lambda service: service.postgres.thaw(),
+        "a database takes connections and answers nothing: probes and metrics answer, nothing is lost",
+        _database_frozen,
         short_seconds=8.0,
-        touches=everybody,
+        touches=ALL_ORDERS,
         signs=(not_ready("the store does not answer"), logged("loop_failed", cause="timeout")),
+    ),
+    Sickness(
+        "database-unreachable",
+        "the network to PostgreSQL",
+        "packets to the database are lost: connections end after a while, and new ones are made",
+        _silent_network,
+        seconds=40.0,
+        touches=ALL_ORDERS,
+        signs=(not_ready("the store does not answer"), logged("loop_failed")),
+        recovery_seconds=60.0,
+    ),
+    Sickness(
+        "database-slow-network",
+        "the network to PostgreSQL",
+        "each statement takes 40 ms more: orders take longer, and nothing fails",
+        _slow_network,
+        touches=ALL_ORDERS,
+        unseen="nothing fails, so nothing has to be told",
+    ),
+    Sickness(
+        "database-slow-disk",
+        "the disk of PostgreSQL",
+        "each commit waits 100 ms for its disk: orders take longer, and nothing fails",
+        _with_settings("commit_delay=100000", "commit_siblings=0"),
+        touches=ALL_ORDERS,
+        unseen="nothing fails, so nothing has to be told",
+    ),
+    Sickness(
+        "database-read-only",
+        "PostgreSQL",
+        "the server has become a standby: writes fail, the cause is read_only, and /ready says so",
+        _with_settings("default_transaction_read_only=on"),
+        touches=ALL_ORDERS,
+        signs=(logged("loop_failed", cause="read_only"), not_ready()),
+    ),
+    Sickness(
+        "database-ends-sessions",
+        "the sessions at PostgreSQL",
+        "the server ends every session once a second: what was committed counts, and the rest is done again",
+        _sessions_ended,
+        seconds=12.0,
+        touches=ALL_ORDERS,
+        signs=(logged("loop_failed", cause="connection"),),
+    ),
+    Sickness(
+        "database-table-locked",
+        "the table commands",
+        "somebody holds a lock on a table: loops wait, and go on when it is released",
+        _holding("LOCK TABLE commands IN SHARE ROW EXCLUSIVE MODE"),
+        touches=ALL_ORDERS,
+        unseen="a lock is waited for up to 30 s before it is told",
+    ),
+    Sickness(
+        "database-table-locked-for-long",
+        "the table commands",
+        "somebody holds a lock on a table for more than a minute: the cause is locked, and nothing is dead-lettered",
+        _holding("LOCK TABLE commands IN SHARE ROW EXCLUSIVE MODE"),
+        seconds=75.0,
+        touches=ALL_ORDERS,
+        signs=(logged("loop_failed", cause="locked"), not_ready()),
+        recovery_seconds=90.0,
+    ),
+    Sickness(
+        "database-old-snapshot",
+        "a transaction at PostgreSQL",
+        "somebody holds a snapshot open: no row can be cleaned up, and nobody waits",
+        _holding("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM orders"),
+        seconds=14.0,
+        short_seconds=6.0,
+        unseen="nobody waits, so nothing has to be told",
+    ),
+    Sickness(
+        "database-no-session-left",
+        "the sessions at PostgreSQL",
+        "others use up all sessions: the service goes on with those that it has",
+        _no_session_left,
+        seconds=14.0,
+        touches=ALL_ORDERS,
+        unseen="the service goes on with the sessions that it has",
     ),
     Sickness(
         "broker-frozen",
         "the Kafka broker",
-        "a broker that answers nothing: probes and metrics answer, callbacks are refused at once",
-        lambda service: service.kafka.freeze(),
-        lambda service: service.kafka.thaw(),
-        touches=everybody,
+        "a broker takes connections and answers nothing: probes and metrics answer, callbacks are refused at once",
+        _broker_frozen,
+        touches=ALL_ORDERS,
         signs=(logged("loop_failed", cause="timeout"),),
     ),
 )

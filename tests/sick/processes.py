@@ -1,18 +1,59 @@
-"""Sicknesses of our own processes: stopped, beside a wrong clock, with a log that cannot be written."""
+"""Sicknesses of our own processes: stopped, with a wrong clock, with a log that cannot be written."""
 
+import fcntl
 import os
+import shutil
 import signal
+from collections.abc import Callable
 
 from tests.sick.service import Service
-from tests.sick.sickness import Sickness, before, grows
+from tests.sick.sickness import Sickness, before, grows, metric, shop
+
+#: Debian's package faketime.
+FAKETIME = shutil.which("faketime")
+DAY_SECONDS = 86_400
 
 
-def _stops(name: str, service: Service) -> None:
-    os.kill(service.fleet.members[name].process.pid, signal.SIGSTOP)
+def _stopped(name: str) -> Callable[[Service], None]:
+    def begin(service: Service) -> None:
+        pid = service.fleet.members[name].process.pid
+        os.kill(pid, signal.SIGSTOP)
+        service.held.callback(os.kill, pid, signal.SIGCONT)
+
+    return begin
 
 
-def _goes_on(name: str, service: Service) -> None:
-    os.kill(service.fleet.members[name].process.pid, signal.SIGCONT)
+def _with_clock(offset: str, *roles: str) -> Callable[[Service], None]:
+    def begin(service: Service) -> None:
+        for role in roles:
+            service.guest(role, before=("faketime", "-f", offset), env={"FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+
+    return begin
+
+
+def _log_on_a_full_disk(service: Service) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    service.held.callback(os.close, full)
+    service.guest("consumer", stdout=full)
+
+
+def _log_without_a_reader(service: Service) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    service.held.callback(os.close, writer)
+    service.guest("consumer", stdout=writer)
+
+
+def _log_that_nobody_reads(service: Service) -> None:
+    """A pipe that is full, whose reader lives and does not read."""
+    reader, writer = os.pipe()
+    service.held.callback(os.close, reader)
+    service.held.callback(os.close, writer)
+    os.set_blocking(writer, False)
+    size = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    os.write(writer, b"\n" * (size - 100))
+    os.set_blocking(writer, True)
+    service.guest("consumer", stdout=writer)
 
 
 PROCESSES = (
@@ -20,11 +61,82 @@ PROCESSES = (
         "consumer-stopped",
         "consumer-0, by SIGSTOP",
         "a consumer is stopped beyond its session: the other takes its partitions, and nothing is applied twice",
-        lambda service: _stops("consumer-0", service),
-        lambda service: _goes_on("consumer-0", service),
+        _stopped("consumer-0"),
         seconds=24.0,
         touches=before(12.0),
         quiet=("consumer-0",),
         signs=(grows("orderflow_consumer_rebalances_total"),),
+    ),
+    Sickness(
+        "poller-stopped",
+        "poller-0, by SIGSTOP",
+        "a poller is stopped beyond its lease: another polls its shops, and its late writes move no cursor",
+        _stopped("poller-0"),
+        seconds=26.0,
+        touches=before(14.0),
+        quiet=("poller-0",),
+        signs=(metric('orderflow_leader{role="poller"'),),
+    ),
+    Sickness(
+        "worker-stopped",
+        "worker-0, by SIGSTOP",
+        "a worker is stopped in the middle of its calls: the others make the calls, and only what it holds waits",
+        _stopped("worker-0"),
+        seconds=24.0,
+        touches=before(1.0),
+        quiet=("worker-0",),
+        signs=(grows("orderflow_commands_total"),),
+    ),
+    Sickness(
+        "web-stopped",
+        "web-0, by SIGSTOP",
+        "the process of the callbacks hangs: the OMS sends them again later, and all else goes on",
+        _stopped("web-0"),
+        touches=shop("beta"),
+        quiet=("web-0",),
+        recovery_seconds=60.0,
+        unseen="the probes of web-0 do not answer",
+    ),
+    Sickness(
+        "clock-ahead",
+        "a worker and a poller whose clock is a day ahead",
+        "a wrong clock costs nobody anything: all processes go by the database's clock",
+        _with_clock("+1d", "worker", "poller"),
+        seconds=16.0,
+        signs=(metric("orderflow_clock_skew_seconds", DAY_SECONDS / 2),),
+    ),
+    Sickness(
+        "clock-behind",
+        "a worker and a poller whose clock is a day behind",
+        "a wrong clock costs nobody anything: all processes go by the database's clock",
+        _with_clock("-1d", "worker", "poller"),
+        seconds=16.0,
+        signs=(metric("orderflow_clock_skew_seconds", -1e9),),
+    ),
+    Sickness(
+        "log-on-a-full-disk",
+        "a consumer whose standard output is on a full disk",
+        "a line that cannot be written is lost and counted, and the consumer goes on",
+        _log_on_a_full_disk,
+        seconds=10.0,
+        touches=before(6.0),
+        signs=(metric("orderflow_log_lines_lost_total"),),
+    ),
+    Sickness(
+        "log-without-a-reader",
+        "a consumer whose log has lost its reader",
+        "a line that cannot be written is lost and counted, and the consumer goes on",
+        _log_without_a_reader,
+        seconds=10.0,
+        touches=before(6.0),
+        signs=(metric("orderflow_log_lines_lost_total"),),
+    ),
+    Sickness(
+        "log-that-nobody-reads",
+        "a consumer whose log is a pipe that is full",
+        "a write of the log that blocks stops no loop: lines are lost and counted",
+        _log_that_nobody_reads,
+        touches=before(6.0),
+        signs=(metric("orderflow_log_lines_lost_total"),),
     ),
 )

@@ -1,39 +1,176 @@
-"""Sicknesses of Mirakl and of the OMS: they hang, drip, refuse the key."""
+"""Sicknesses of Mirakl and of the OMS: they hang, drip, lie, throttle, refuse the key."""
 
+import gzip
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.orders import KNOWN_SKUS, Line, build_order
 from tests.sick.proxy import Manner
 from tests.sick.service import Service
-from tests.sick.sickness import Sickness, everybody, grows, logged, shop
+from tests.sick.sickness import ALL_ORDERS, Sickness, grows, logged, metric, shop
+
+_POLL_FAILS = 'orderflow_api_requests_total{operation="OR11",outcome="%s",shop="alpha"'
+_IMPORT_FAILS = 'orderflow_api_requests_total{operation="import_order",outcome="%s"'
+#: An account that refuses the key pauses for a minute.
+_AFTER_A_PAUSE = 90.0
 
 
-def _treats(part: str, manner: Manner, service: Service) -> None:
-    service.proxies[part].manner = manner
+def _answer(status: str, *headers: str, body: bytes = b"") -> bytes:
+    lines = [f"HTTP/1.1 {status}", *headers, f"content-length: {len(body)}", "connection: close", "", ""]
+    return "\r\n".join(lines).encode() + body
 
 
-def _heals(part: str, service: Service) -> None:
-    service.proxies[part].manner = Manner()
+def _bomb() -> bytes:
+    """Two layers of gzip around 64 MiB of zeros."""
+    body = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024), 1), 9)
+    return _answer("200 OK", "content-type: application/json", "content-encoding: gzip, gzip", body=body)
+
+
+def _treated(part: str, manner: Callable[[], Manner]) -> Callable[[Service], None]:
+    """Let the proxy in front of this part behave so."""
+
+    def begin(service: Service) -> None:
+        service.proxies[part].manner = manner()
+        service.held.callback(setattr, service.proxies[part], "manner", Manner())
+
+    return begin
+
+
+def _at_mirakl(name: str, row: str, manner: Callable[[], Manner], outcome: str, *, recovery: float = 45.0) -> Sickness:
+    return Sickness(
+        name,
+        "Mirakl of alpha",
+        row,
+        _treated("alpha", manner),
+        touches=shop("alpha"),
+        signs=(logged("poll_failed", shop="alpha", outcome=outcome), grows(_POLL_FAILS % outcome)),
+        recovery_seconds=recovery,
+        short_seconds=8.0 if name == "mirakl-hangs" else 0.0,
+    )
+
+
+def _throttles(service: Service) -> None:
+    fault = Fault("OR11", "429", count=100_000, retry_after_seconds=3)
+    faults = service.simulated.mirakl["alpha"].knobs.faults
+    faults.append(fault)
+    service.held.callback(lambda: faults.remove(fault))
+
+
+def _oms_fails(service: Service) -> None:
+    fault = Fault("order", "500", count=100_000)
+    faults = service.simulated.oms.knobs.faults
+    faults.append(fault)
+    service.held.callback(lambda: faults.remove(fault))
+
+
+def _order_with_a_bad_id(service: Service) -> None:
+    mirakl = service.simulated.mirakl["alpha"]
+    order_id, line = f"7\u202e{datetime.now(UTC):%H%M%S}-A", Line(KNOWN_SKUS["alpha"][0])
+    mirakl.add_order(build_order(mirakl.marketplace, order_id, created=mirakl.now(), lines=[line]), ())
+    service.held.callback(mirakl.cancel, order_id, by="customer")
 
 
 REMOTES = (
-    Sickness(
+    _at_mirakl(
         "mirakl-hangs",
-        "Mirakl of alpha",
         "a marketplace takes connections and never answers: the other shop's orders go on",
-        lambda service: _treats("alpha", Manner(silent=True), service),
-        lambda service: _heals("alpha", service),
-        short_seconds=8.0,
+        lambda: Manner(silent=True),
+        "timeout",
+    ),
+    _at_mirakl(
+        "mirakl-drips",
+        "a marketplace sends its answers byte by byte: a deadline over the whole exchange ends the call",
+        lambda: Manner(byte_seconds=0.4),
+        "timeout",
+    ),
+    _at_mirakl(
+        "mirakl-refuses",
+        "a marketplace resets every connection",
+        lambda: Manner(refuses=True),
+        "network",
+    ),
+    _at_mirakl(
+        "mirakl-wrong-key",
+        "a marketplace refuses the key of one shop: this account pauses, the others go on",
+        lambda: Manner(answer=_answer("401 Unauthorized", body=b'{"message":"Unauthorized","status":401}')),
+        "unauthorized",
+        recovery=_AFTER_A_PAUSE,
+    ),
+    _at_mirakl(
+        "mirakl-redirects",
+        "a marketplace redirects to another host: the key does not go along",
+        lambda: Manner(answer=_answer("302 Found", "location: http://127.0.0.1:9/")),
+        "forbidden",
+        recovery=_AFTER_A_PAUSE,
+    ),
+    _at_mirakl(
+        "mirakl-bomb",
+        "a marketplace answers with two layers of gzip around zeros: the call fails, and memory does not grow",
+        lambda: Manner(answer=_bomb()),
+        "network",
+    ),
+    _at_mirakl(
+        "mirakl-long-head",
+        "a marketplace answers with a head of 2 MB: the call fails, and memory does not grow",
+        lambda: Manner(answer=_answer("200 OK", *(f"x-{n}: {'y' * 1000}" for n in range(2000)), body=b"{}")),
+        "network",
+    ),
+    Sickness(
+        "mirakl-slow",
+        "the network to Mirakl of alpha",
+        "a slow network to one marketplace: its orders take longer, and the other shop's do not",
+        _treated("alpha", lambda: Manner(delay_seconds=0.7)),
+        touches=shop("alpha"),
+        signs=(grows('orderflow_api_request_seconds_sum{operation="OR11"'),),
+    ),
+    Sickness(
+        "mirakl-throttles",
+        "Mirakl of alpha",
+        "a marketplace answers 429 to every listing: the polls of this shop wait, and those of the others do not",
+        _throttles,
         touches=shop("alpha"),
         signs=(
-            logged("poll_failed", shop="alpha", outcome="timeout"),
-            grows('orderflow_api_requests_total{operation="OR11",outcome="timeout",shop="alpha"'),
+            logged("poll_failed", shop="alpha", outcome="too_many_requests"),
+            grows(_POLL_FAILS % "too_many_requests"),
+        ),
+    ),
+    Sickness(
+        "mirakl-bad-order",
+        "one order of alpha at Mirakl",
+        "an order whose id has marks of writing direction: one dead letter, counted, and all other orders go on",
+        _order_with_a_bad_id,
+        seconds=10.0,
+        short_seconds=6.0,
+        signs=(
+            metric('orderflow_dead_letters_open{reason="bad_id",source="poll"'),
+            grows("orderflow_poll_orders_total"),
         ),
     ),
     Sickness(
         "oms-hangs",
         "the OMS",
         "the OMS takes connections and never answers: polls and calls of Mirakl go on",
-        lambda service: _treats("oms", Manner(silent=True), service),
-        lambda service: _heals("oms", service),
-        touches=everybody,
-        signs=(grows('orderflow_api_requests_total{operation="import_order",outcome="timeout"'),),
+        _treated("oms", lambda: Manner(silent=True)),
+        touches=ALL_ORDERS,
+        signs=(grows(_IMPORT_FAILS % "timeout"),),
+    ),
+    Sickness(
+        "oms-fails",
+        "the OMS",
+        "the OMS answers 500 to every import: its circuit opens, and calls of Mirakl go on",
+        _oms_fails,
+        touches=ALL_ORDERS,
+        signs=(grows(_IMPORT_FAILS % "server_error"), metric("orderflow_circuit_open{")),
+        recovery_seconds=60.0,
+    ),
+    Sickness(
+        "oms-wrong-key",
+        "the OMS",
+        "the OMS refuses the key: imports pause, and calls of Mirakl go on",
+        _treated("oms", lambda: Manner(answer=_answer("401 Unauthorized", body=b'{"error":"unauthorized"}'))),
+        touches=ALL_ORDERS,
+        signs=(grows(_IMPORT_FAILS % "unauthorized"), metric('orderflow_account_paused{shop="beta",system="oms"')),
+        recovery_seconds=_AFTER_A_PAUSE,
     ),
 )

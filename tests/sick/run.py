@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from consumer.demo.fleet import GOOD_ENDS
 from tests.sick.service import SHOPS, Service
 from tests.sick.sickness import Sickness
 from tests.sick.watch import Seen, Watch, at_share
@@ -18,6 +19,8 @@ SHARE = 0.9
 LONGEST_ANSWER_SECONDS = 2.5
 #: The log may grow by this much in a minute.
 LOG_BYTES_A_MINUTE = 1_000_000
+#: The memory of a process may grow by this much.
+MEMORY_BYTES = 30 * 1024 * 1024
 #: An order arrives in each shop this often.
 EVERY_SECONDS = 2.0
 USUAL_SECONDS = 8.0
@@ -70,25 +73,32 @@ def play(service: Service, sickness: Sickness, now_usual: Usual, on_step: Callab
     """Play one sickness to its end. The service is healthy before and, if all is well, after."""
     result = Result(sickness, usual=now_usual)
     watch = Watch(service.fleet)
-    wave = Wave(service.simulated, lives_of(sickness.shops, sickness.seconds, EVERY_SECONDS))
+    wave = Wave(service.simulated, [])
     try:
-        on_step(f"{sickness.part} is sick for {sickness.seconds:.0f} s")
+        on_step(f"{sickness.part}: sick for {sickness.seconds:.0f} s")
         began = time.monotonic()
         try:
             sickness.begin(service)
-            _until(lambda: False, sickness.seconds - (time.monotonic() - began))
+            for guest in service.guests.values():
+                watch.add(guest)
+            wave = Wave(service.simulated, lives_of(sickness.shops, sickness.seconds, EVERY_SECONDS))
+            time.sleep(sickness.seconds)
             seen = watch.stop()
             _judge_signs(result, service, seen)
         finally:
             result.sick_seconds = time.monotonic() - began
             on_step("it is healed")
             sickness.heal(service)
+            service.held.close()
+            result.wrong += [
+                f"{name} ended with exit status {status}"
+                for name, status in service.end_guests().items()
+                if status not in GOOD_ENDS
+            ]
         healed_at = time.monotonic()
-        if _until(lambda: wave.settled(service.store), sickness.recovery_seconds + SETTLES_SECONDS) is None:
-            result.wrong.append(
-                f"orders still wait {sickness.recovery_seconds + SETTLES_SECONDS:.0f} s after it: "
-                + ", ".join(wave.waiting())
-            )
+        most = sickness.recovery_seconds + SETTLES_SECONDS
+        if _until(lambda: wave.settled(service.store), most) is None:
+            result.wrong.append(f"orders still wait {most:.0f} s after it: {', '.join(wave.waiting())}")
         result.settled_seconds = time.monotonic() - healed_at
         if sickness.recovery_seconds < result.settled_seconds:
             result.wrong.append(f"the last order ended {result.settled_seconds:.0f} s after it")
@@ -115,7 +125,7 @@ def _judge_signs(result: Result, service: Service, seen: Seen) -> None:
 
 def _judge_others(result: Result, wave: Wave) -> None:
     took = wave.seconds()
-    others = [one for one in wave.lives if not result.sickness.touches(one)]
+    others = [one for one in wave.lives if not result.sickness.touches.holds(one)]
     result.others = len(others)
     late = [one.order_id for one in others if one.order_id not in took]
     result.wrong += [f"{one}: is not shipped, and the sickness is not its own" for one in late]
@@ -150,6 +160,9 @@ def _judge_processes(result: Result, service: Service, seen: Seen) -> None:
     allowed = LOG_BYTES_A_MINUTE * max(1.0, result.sick_seconds / 60)
     if seen.bytes_logged > allowed:
         result.wrong.append(f"the log grew by {seen.bytes_logged:,} bytes")
+    for name, grew in seen.memory_grew().items():
+        if grew > MEMORY_BYTES:
+            result.wrong.append(f"the memory of {name} grew by {grew:,} bytes")
 
 
 def _until(holds: Callable[[], object], seconds: float) -> float | None:

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psycopg
 from sqlalchemy import make_url
 
 from adapters.engines.kafka import Kafka
@@ -23,15 +26,20 @@ from adapters.simulators.serve import SimulatedWorld
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import TopicsTable
-from consumer.demo.fleet import Fleet
+from consumer.demo.fleet import Fleet, Member
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, PARTITIONS, Engines, write_settings
 from tests.sick.proxy import Proxy
+from tests.sick.watch import ask
 
 SHOPS = ("alpha", "beta")
 PROGRAM = [sys.executable, "-c", "from consumer.cli.app import main; main()"]
 #: The OMS sends a report five times. All five have to outlast the longest sickness.
 RETRY_SECONDS = 15.0
 STOP_SECONDS = 25.0
+START_SECONDS = 90.0
+#: The name of the harness's own sessions at PostgreSQL.
+OURS = "sick"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -47,7 +55,9 @@ class Service:
     settings_file: Path
     fleet: Fleet
     intake_port: int
-    guests: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    guests: dict[str, Member] = field(default_factory=dict)  # processes that a sickness brings along
+    held: ExitStack = field(default_factory=ExitStack)  # what a sickness holds, until it is healed
+    _numbers: Iterator[int] = field(default_factory=count)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
@@ -89,7 +99,7 @@ class Service:
                 engines=Engines(kafka.bootstrap_servers, database),
             )
             path.write_text(path.read_text() + f"[intake]\nport = {intake_port}\n")
-            store = Store(postgres.url)
+            store = Store(url.update_query_dict({"application_name": OURS}).render_as_string())
             stack.callback(store.close)
             store.migrate()
             on_step("the processes")
@@ -100,6 +110,7 @@ class Service:
                 folder, kafka, postgres, simulated, proxies, store, path, fleet, intake_port, _stack=ExitStack()
             )
             stack.callback(service.end_guests)
+            stack.callback(service.held.close)
             service._stack = stack.pop_all()
             return service
 
@@ -127,33 +138,52 @@ class Service:
         env: Mapping[str, str] | None = None,
         stdout: int | None = None,
         before: tuple[str, ...] = (),
-    ) -> "subprocess.Popen[bytes]":
-        """Start one more process of this role. `before`: a program that starts it. Its log is guest.log."""
-        with (self.folder / "guest.log").open("ab") as log:
+        code: Path | None = None,
+    ) -> Member:
+        """Start one more process of this role, and wait until it is ready.
+
+        `before`: a program that starts it. `code`: a folder with another version of the code. `stdout`: a descriptor
+        for its log; by default the log is a file.
+        """
+        name = f"guest-{next(self._numbers)}"
+        port, log = free_port(), self.folder / f"{name}.log"
+        paths = {"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"} if code else {}
+        with log.open("ab") as file:
             process = subprocess.Popen(
                 [*before, *PROGRAM, "run", role, "--config", str(self.settings_file)],
-                stdout=log if stdout is None else stdout,
-                stderr=log,
+                stdout=file if stdout is None else stdout,
+                stderr=file,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"ORDERFLOW_WEB__PORT": str(free_port())} | dict(env or {}),
+                cwd=code,
+                env=os.environ | paths | {"ORDERFLOW_WEB__PORT": str(port)} | dict(env or {}),
                 start_new_session=True,
             )
-        self.guests.append(process)
-        return process
+        member = self.guests[name] = Member(name, role, port, log, process)
+        ends_at = time.monotonic() + START_SECONDS
+        while ask(name, port, "/ready")[0].status != 200:
+            assert process.poll() is None, f"{name} ended: {log.read_text()[-1000:]}"
+            assert time.monotonic() < ends_at, f"{name} is not ready: {log.read_text()[-1000:]}"
+            time.sleep(0.2)
+        return member
 
-    def end_guests(self) -> list[int]:
+    def end_guests(self) -> dict[str, int]:
         """Ask every guest to stop. Returns their exit statuses."""
-        for guest in self.guests:
-            guest.terminate()
-        statuses = []
-        for guest in self.guests:
+        for guest in self.guests.values():
+            guest.process.terminate()
+        statuses = {}
+        for name, guest in self.guests.items():
             try:
-                statuses.append(guest.wait(STOP_SECONDS))
+                statuses[name] = guest.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                guest.kill()
-                statuses.append(guest.wait())
+                guest.process.kill()
+                statuses[name] = guest.process.wait()
         self.guests.clear()
         return statuses
+
+    def database(self) -> "psycopg.Connection[Any]":
+        """A connection straight to the database, in which each statement is a transaction of its own."""
+        plain = make_url(self.postgres.url).set(drivername="postgresql").render_as_string()
+        return psycopg.connect(plain, autocommit=True, application_name=OURS)
 
     def settings(self) -> config.Settings:
         return config.load(self.settings_file)

@@ -20,21 +20,25 @@ def _nothing(_service: Service) -> None:
     pass
 
 
-def everybody(_life: Life) -> bool:
-    return True
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Which orders may have to wait until the part is healed: in words, and a check of one life."""
+
+    text: str
+    holds: Callable[[Life], bool]
 
 
-def nobody(_life: Life) -> bool:
-    return False
+ALL_ORDERS = Touch("all orders", lambda _: True)
+NO_ORDER = Touch("none", lambda _: False)
 
 
-def before(seconds: float) -> Callable[[Life], bool]:
+def before(seconds: float) -> Touch:
     """The orders that arrive before this time of the sickness."""
-    return lambda life: life.arrives_at_seconds < seconds
+    return Touch(f"orders of the first {seconds:.0f} s", lambda life: life.arrives_at_seconds < seconds)
 
 
-def shop(name: str) -> Callable[[Life], bool]:
-    return lambda life: life.marketplace == name
+def shop(name: str) -> Touch:
+    return Touch(f"orders of {name}", lambda life: life.marketplace == name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Sickness:
     begin: Callable[[Service], None]
     heal: Callable[[Service], None] = _nothing
     seconds: float = 20.0
-    touches: Callable[[Life], bool] = nobody
+    touches: Touch = NO_ORDER
     quiet: tuple[str, ...] = ()
     signs: tuple[Sign, ...] = ()
     cured: tuple[Sign, ...] = ()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,6 @@ from tests.sick.table import ALL, BY_NAME
 from tests.sick.watch import Probe, Seen, at_share, series
 from tests.sick.waves import life, lives_of, took_of
 from tests.support import Meanwhile
-
-GUARANTEES = Path(__file__).resolve().parents[2] / "docs/guarantees.md"
 
 
 class _Hello(BaseHTTPRequestHandler):
@@ -124,10 +121,8 @@ def test_orders_of_a_wave_come_in_turn_and_have_ids_of_their_own() -> None:
     assert len({one.order_id for one in [*lives, life("alpha", 0)]}) == 7
 
 
-def test_every_sickness_has_a_name_of_its_own_and_a_row_in_the_guarantees() -> None:
-    assert len(BY_NAME) == len(ALL)
-    text = GUARANTEES.read_text()
-    assert [name for name in BY_NAME if f"| `{name}`: " not in text] == []
+def test_every_sickness_has_a_name_of_its_own() -> None:
+    assert len(BY_NAME) == len(ALL) >= 30
 
 
 def test_every_sickness_says_what_has_to_be_seen() -> None:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
+
 from consumer.demo.fleet import Fleet, Member
 
 PATHS = ("/live", "/ready", "/metrics")
@@ -37,6 +39,7 @@ class Seen:
     lines: list[dict[str, Any]] = field(default_factory=list)
     bytes_logged: int = 0
     ended: dict[str, int] = field(default_factory=dict)  # process: exit status
+    memory: dict[str, tuple[int, int]] = field(default_factory=dict)  # process: bytes at first, and at most
 
     def logged(self, event: str, **fields: str) -> list[dict[str, Any]]:
         """The lines of this event whose fields contain these texts."""
@@ -58,6 +61,10 @@ class Seen:
         """What a probe said is wrong."""
         return {one.wrong for one in self.probes if one.path == path and one.wrong}
 
+    def memory_grew(self) -> dict[str, int]:
+        """By how many bytes the memory of each process grew."""
+        return {name: most - first for name, (first, most) in self.memory.items()}
+
     def slowest(self, share: float, leave_out: Collection[str] = ()) -> dict[str, float]:
         """For each path: the time within which this share of the answers came. `leave_out`: processes."""
         times: defaultdict[str, list[float]] = defaultdict(list)
@@ -78,22 +85,27 @@ class Watch:
 
     def __init__(self, fleet: Fleet) -> None:
         self.seen = Seen()
-        self._fleet = fleet
+        self._members: dict[str, Member] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._read = {log: log.stat().st_size if log.exists() else 0 for log in self._logs()}
-        self._threads = [
-            threading.Thread(target=self._look_at, args=(one,), name=f"watch {one.name}", daemon=True)
-            for one in fleet.members.values()
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+        self._read: dict[str, int] = {}
+        for member in fleet.members.values():
+            self._read[member.name] = member.log.stat().st_size if member.log.exists() else 0
+            self.add(member)
+
+    def add(self, member: Member) -> None:
+        """Look at this process too from now on."""
+        self._members[member.name] = member
+        thread = threading.Thread(target=self._look_at, args=(member,), name=f"watch {member.name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def stop(self) -> Seen:
         self._stopping.set()
         for thread in self._threads:
             thread.join(len(PATHS) * ANSWER_SECONDS + EVERY_SECONDS)
-        for name, member in self._fleet.members.items():
+        for name, member in self._members.items():
             status = member.process.poll()
             if status is not None:
                 self.seen.ended[name] = status
@@ -104,20 +116,17 @@ class Watch:
                     self.seen.lines.append(found)
         return self.seen
 
-    def _logs(self) -> list[Any]:
-        return [*(one.log for one in self._fleet.members.values()), self._fleet.folder / "guest.log"]
-
     def _new_lines(self) -> Iterator[bytes]:
-        for log in self._logs():
-            if log.exists():
-                with log.open("rb") as file:
-                    file.seek(self._read.get(log, 0))
-                    new = file.read()
-                self.seen.bytes_logged += len(new)
-                yield from new.splitlines()
+        for name, member in self._members.items():
+            with member.log.open("rb") as file:
+                file.seek(self._read.get(name, 0))
+                new = file.read()
+            self.seen.bytes_logged += len(new)
+            yield from new.splitlines()
 
     def _look_at(self, member: Member) -> None:
         while not self._stopping.wait(EVERY_SECONDS):
+            self._weigh(member)
             for path in PATHS:
                 if self._stopping.is_set():
                     return
@@ -126,6 +135,12 @@ class Watch:
                     self.seen.probes.append(probe)
                     if path == "/metrics" and probe.status == 200:
                         self._keep(member.name, series(text))
+
+    def _weigh(self, member: Member) -> None:
+        with suppress(psutil.Error):
+            now = psutil.Process(member.process.pid).memory_info().rss
+            first, most = self.seen.memory.get(member.name, (now, now))
+            self.seen.memory[member.name] = (first, max(most, now))
 
     def _keep(self, member: str, found: Mapping[str, float]) -> None:
         for name, value in found.items():
