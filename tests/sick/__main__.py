@@ -20,22 +20,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.sick.run import Result, play, usual
+from tests.sick.run import USUAL_SECONDS, Result, judge_times, play, usual
 from tests.sick.service import Service, new_folder
 from tests.sick.sickness import Sickness
 from tests.sick.table import ALL, BY_NAME
 
 #: The width of the table in a file or a pipe.
 FILE_WIDTH = 240
+#: How long orders flow between two sicknesses in the short form.
+QUICK_SECONDS = 2.0
 
 
-def play_all(
-    sicknesses: Sequence[Sickness], folder: Path, console: Console, *, usual_once: bool = False
-) -> list[Result]:
+def play_all(sicknesses: Sequence[Sickness], folder: Path, console: Console, *, quick: bool = False) -> list[Result]:
     """Start the service, and play one sickness after the other.
 
-    What is usual is measured before each, or once at the beginning. In between orders flow as usual: this shows that
-    the service is in health again.
+    Before and after each, orders flow while nothing is sick. This shows what is usual, and that the service is in
+    health again. `quick`: only for a moment.
     """
     began = time.monotonic()
 
@@ -45,17 +45,18 @@ def play_all(
     service = Service.start(folder, step)
     results = []
     try:
-        now_usual = usual(service, 4)  # the processes are still starting: what they take now is not usual
+        usual(service, 4)  # the processes are still starting: what they take now is not usual
+        now_usual = usual(service)
         for number, one in enumerate(sicknesses, 1):
-            if number == 1 or not usual_once:
-                now_usual = usual(service)
             step(
                 f"{number} of {len(sicknesses)}: {one.name}. Usual: an order {now_usual.order_seconds:.1f} s, "
                 f"an answer {now_usual.answer_seconds * 1000:.0f} ms"
             )
-            results.append(play(service, one, now_usual, step))
-            step("passed" if results[-1].passed else "FAILED: " + "; ".join(results[-1].wrong[:10]))
-        usual(service, 2)  # the last one left the service in health
+            result = play(service, one, now_usual, step)
+            results.append(result)
+            now_usual = usual(service, USUAL_SECONDS if number == len(sicknesses) or not quick else QUICK_SECONDS)
+            judge_times(result, now_usual)
+            step("passed" if result.passed else "FAILED: " + "; ".join(result.wrong[:10]))
     finally:
         service.stop()
     return results

@@ -19,7 +19,7 @@ class Manner:
     refuses: bool = False  # it resets every connection
     delay_seconds: float = 0.0  # before each piece that it passes on, in both directions
     byte_seconds: float = 0.0  # before each byte of an answer: the answer drips
-    answer: bytes = b""  # it answers each request with these bytes itself, and closes the connection
+    answer: bytes = b""  # it ends each open connection, and answers each new one with these bytes
 
 
 class Proxy:
@@ -96,7 +96,7 @@ class Proxy:
             while piece := await reader.read(65536):
                 while self.manner.silent:
                     await asyncio.sleep(LOOK_SECONDS)
-                if self.manner.refuses:
+                if self.manner.refuses or self.manner.answer:
                     return
                 await asyncio.sleep(self.manner.delay_seconds)
                 if is_answer and self.manner.byte_seconds:

@@ -44,11 +44,15 @@ class Result:
     usual: Usual = field(default_factory=Usual)
     others: int = 0
     others_seconds: float = 0.0  # the slowest of the orders that the sickness may not touch
-    answer_seconds: float = 0.0
+    answers: dict[str, float] = field(default_factory=dict)  # for each path: the time of SHARE of its answers
     settled_seconds: float = 0.0  # from the heal until every order has ended
     not_ready: tuple[str, ...] = ()
     signs: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def answer_seconds(self) -> float:
+        return max(self.answers.values(), default=0.0)
 
     @property
     def passed(self) -> bool:
@@ -70,7 +74,7 @@ def usual(service: Service, seconds: float = USUAL_SECONDS) -> Usual:
 
 
 def play(service: Service, sickness: Sickness, now_usual: Usual, on_step: Callable[[str], None]) -> Result:
-    """Play one sickness to its end. The service is healthy before and, if all is well, after."""
+    """Play one sickness to its end. `judge_times` comes after it, when it is known what is usual then."""
     result = Result(sickness, usual=now_usual)
     watch = Watch(service.fleet)
     wave = Wave(service.simulated, [])
@@ -114,6 +118,20 @@ def play(service: Service, sickness: Sickness, now_usual: Usual, on_step: Callab
     return result
 
 
+def judge_times(result: Result, after: Usual) -> None:
+    """Compare the times with what is usual before and after: another program may have made the machine slower."""
+    order_seconds = max(result.usual.order_seconds, after.order_seconds)
+    answer_seconds = max(result.usual.answer_seconds, after.answer_seconds)
+    result.usual = Usual(order_seconds, answer_seconds)
+    if result.others_seconds > order_seconds + LATER_SECONDS:
+        result.wrong.append(f"an order of others took {result.others_seconds:.1f} s, usual are {order_seconds:.1f} s")
+    result.wrong += [
+        f"{path} takes {took * 1000:.0f} ms, usual are {answer_seconds * 1000:.0f} ms"
+        for path, took in result.answers.items()
+        if took > answer_seconds + ANSWER_LATER_SECONDS
+    ]
+
+
 def _judge_signs(result: Result, service: Service, seen: Seen) -> None:
     result.not_ready = tuple(sorted(seen.wrong()))
     for sign in result.sickness.signs:
@@ -130,21 +148,11 @@ def _judge_others(result: Result, wave: Wave) -> None:
     late = [one.order_id for one in others if one.order_id not in took]
     result.wrong += [f"{one}: is not shipped, and the sickness is not its own" for one in late]
     result.others_seconds = max((took[one.order_id] for one in others if one.order_id in took), default=0.0)
-    if result.others_seconds > result.usual.order_seconds + LATER_SECONDS:
-        result.wrong.append(
-            f"an order of others took {result.others_seconds:.1f} s, usual are {result.usual.order_seconds:.1f} s"
-        )
 
 
 def _judge_probes(result: Result, seen: Seen) -> None:
     quiet = result.sickness.quiet
-    within = seen.slowest(SHARE, quiet)
-    result.answer_seconds = max(within.values(), default=0.0)
-    result.wrong += [
-        f"{path} takes {took * 1000:.0f} ms, usual are {result.usual.answer_seconds * 1000:.0f} ms"
-        for path, took in within.items()
-        if took > max(ANSWER_LATER_SECONDS, result.usual.answer_seconds + ANSWER_LATER_SECONDS)
-    ]
+    result.answers = seen.slowest(SHARE, quiet)
     asked = [one for one in seen.probes if one.member not in quiet]
     for one in asked:
         if one.status == 0 or one.seconds > LONGEST_ANSWER_SECONDS:

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.simulators.books import Effect
 from tests.sick.proxy import Manner, Proxy
+from tests.sick.run import Result, Usual, judge_times
 from tests.sick.table import ALL, BY_NAME
 from tests.sick.watch import Probe, Seen, at_share, series
 from tests.sick.waves import life, lives_of, took_of
@@ -119,6 +120,17 @@ def test_orders_of_a_wave_come_in_turn_and_have_ids_of_their_own() -> None:
     lives = lives_of(("alpha", "beta"), seconds=6, every_seconds=2)
     assert [one.arrives_at_seconds for one in lives] == [0, 0, 2, 2, 4, 4]
     assert len({one.order_id for one in [*lives, life("alpha", 0)]}) == 7
+
+
+def test_times_are_compared_with_the_slower_of_the_usual_ones() -> None:
+    result = Result(ALL[0], usual=Usual(3.0, 0.05), others_seconds=6.0, answers={"/live": 0.3})
+    judge_times(result, Usual(4.5, 0.25))
+    assert result.passed
+    judge_times(result, Usual(0.0, 0.0))
+    assert result.passed, "the slower ones are kept"
+    late = Result(ALL[0], usual=Usual(3.0, 0.05), others_seconds=6.0, answers={"/live": 0.3})
+    judge_times(late, Usual(3.0, 0.05))
+    assert late.wrong == ["an order of others took 6.0 s, usual are 3.0 s", "/live takes 300 ms, usual are 50 ms"]
 
 
 def test_every_sickness_has_a_name_of_its_own() -> None:

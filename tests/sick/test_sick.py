@@ -19,6 +19,6 @@ def test_a_sick_part_stops_nobody_else_and_can_be_seen() -> None:
     needs(kafka_missing())
     needs(postgres_missing())
     folder = new_folder()
-    results = play_all(SHORT, folder, Console(stderr=True), usual_once=True)
+    results = play_all(SHORT, folder, Console(stderr=True), quick=True)
     assert failures(results) == [], folder
     shutil.rmtree(folder, ignore_errors=True)
