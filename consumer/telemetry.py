@@ -10,6 +10,7 @@ import structlog
 
 from adapters.errors import OrderflowError, RemoteError
 from consumer.hooks import Applied, Hooks, PollResult
+from consumer.log_lines import LineWriter
 from statemachine.machine import EventResult
 
 log = structlog.get_logger("orderflow")
@@ -60,15 +61,16 @@ def configure_logging(line_logged: Callable[[str], None], line_lost: Callable[[]
     """Write log lines to `stream`, by default standard output: coloured text on a terminal, else JSON.
 
     `line_logged` is called with the level of each line. A line that cannot be written, because the disk is full or
-    because nobody reads the pipe any more, is lost: `line_lost` is called, and the caller goes on.
+    because nobody reads the pipe, is lost: `line_lost` is called, and the caller goes on.
     """
 
     def count(_logger: object, level: str, event: Mapping[str, Any]) -> Mapping[str, Any]:
         line_logged(level)
         return event
 
+    lines = LineWriter(stream)
     _configure(
-        structlog.PrintLoggerFactory(stream),
+        lambda *_: lines,
         is_terminal=(stream or sys.stdout).isatty(),
         more=[count],
         line_lost=line_lost,

@@ -3,12 +3,16 @@
 import errno
 import io
 import json
+import os
+import select
+import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from consumer.log_lines import LineWriter
 from consumer.telemetry import configure_logging
 
 
@@ -53,3 +57,30 @@ def test_a_value_that_cannot_be_rendered_loses_its_line_only() -> None:
     structlog.get_logger("orderflow").info("second")
     assert lost == ["lost"]
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["second"]
+
+
+def test_a_pipe_that_nobody_reads_holds_up_no_caller() -> None:
+    """After the first line that waited in vain, no line waits. When the reader reads again, lines are written again."""
+    reader, writer = os.pipe()
+    lost: list[str] = []
+    with os.fdopen(reader, "rb") as out, os.fdopen(writer, "w") as stream:
+        configure_logging(lambda _level: None, lambda: lost.append("lost"), stream)
+        log = structlog.get_logger("orderflow")
+        began = time.monotonic()
+        while len(lost) < 100:
+            log.info("filling", text="x" * 3000)
+        assert time.monotonic() - began < 10
+        os.set_blocking(reader, False)
+        while out.read(1 << 20):
+            pass
+        log.info("again")
+        assert b'"again"' in (out.read() or b"")
+        assert len(lost) == 100
+
+
+@pytest.mark.parametrize("length", [1, select.PIPE_BUF - 1, 3 * select.PIPE_BUF])
+def test_a_line_of_any_length_reaches_a_pipe_whole(length: int) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as out, os.fdopen(writer, "w") as stream:
+        LineWriter(stream).msg("x" * length)
+        assert os.read(out.fileno(), 1 << 20) == b"x" * length + b"\n"
