@@ -94,14 +94,14 @@ REMOTES = (
         "mirakl-wrong-key",
         "a marketplace refuses the key of one shop: this account pauses, the others go on",
         lambda: Manner(answer=_answer("401 Unauthorized", body=b'{"message":"Unauthorized","status":401}')),
-        "unauthorized",
+        "401",
         recovery=_AFTER_A_PAUSE,
     ),
     _at_mirakl(
         "mirakl-redirects",
         "a marketplace redirects to another host: the key does not go along",
         lambda: Manner(answer=_answer("302 Found", "location: http://127.0.0.1:9/")),
-        "forbidden",
+        "4xx",
         recovery=_AFTER_A_PAUSE,
     ),
     _at_mirakl(
@@ -131,8 +131,8 @@ REMOTES = (
         _throttles,
         touches=shop("alpha"),
         signs=(
-            logged("poll_failed", shop="alpha", outcome="too_many_requests"),
-            grows(_POLL_FAILS % "too_many_requests"),
+            logged("poll_failed", shop="alpha", outcome="429"),
+            grows(_POLL_FAILS % "429"),
         ),
     ),
     Sickness(
@@ -161,7 +161,7 @@ REMOTES = (
         "the OMS answers 500 to every import: its circuit opens, and calls of Mirakl go on",
         _oms_fails,
         touches=ALL_ORDERS,
-        signs=(grows(_IMPORT_FAILS % "server_error"), metric("orderflow_circuit_open{")),
+        signs=(grows(_IMPORT_FAILS % "5xx"), metric("orderflow_circuit_open{")),
         recovery_seconds=60.0,
     ),
     Sickness(
@@ -170,7 +170,7 @@ REMOTES = (
         "the OMS refuses the key: imports pause, and calls of Mirakl go on",
         _treated("oms", lambda: Manner(answer=_answer("401 Unauthorized", body=b'{"error":"unauthorized"}'))),
         touches=ALL_ORDERS,
-        signs=(grows(_IMPORT_FAILS % "unauthorized"), metric('orderflow_account_paused{shop="beta",system="oms"')),
+        signs=(grows(_IMPORT_FAILS % "401"), metric('orderflow_account_paused{shop="beta",system="oms"')),
         recovery_seconds=_AFTER_A_PAUSE,
     ),
 )
