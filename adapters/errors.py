@@ -52,6 +52,7 @@ class Cause(StrEnum):
     TIMEOUT = "timeout"  # no answer in time
     CONNECTION = "connection"  # the connection was lost, or the server starts or stops
     LOGIN = "login"  # user, password or a right is wrong
+    TOO_LONG = "too_long"  # the answer is longer than we read
     DISK_FULL = "disk_full"
     READ_ONLY = "read_only"  # the server is no longer the primary, or the file may not be written
     LOCKED = "locked"  # another transaction holds what this one needs
@@ -148,8 +149,9 @@ class RemoteError(OrderflowError):
     """A call to Mirakl or the OMS did not succeed.
 
     `outcome` is the value of a metric's label (docs/rules.md 35). `status` is the HTTP status, or 0 without an answer.
-    `code` and `words` are the code and the text of the remote's error. `retry_after_seconds` is how long the remote
-    asks us to wait, or None. `str()` never shows `words`: they may quote the request, which holds personal data.
+    Without an answer `cause` says why; with one it is REMOTE. `code` and `words` are the code and the text of the
+    remote's error. `retry_after_seconds` is how long the remote asks us to wait, or None. `str()` never shows `words`:
+    they may quote the request, which holds personal data.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class RemoteError(OrderflowError):
         code: str = "",
         words: str = "",
         retry_after_seconds: float | None = None,
+        cause: Cause = Cause.REMOTE,
     ) -> None:
         super().__init__(f"{operation}: {outcome}" + (f" {code}" if code else ""))
         self.operation = operation
@@ -169,6 +172,7 @@ class RemoteError(OrderflowError):
         self.code = code
         self.words = words
         self.retry_after_seconds = retry_after_seconds
+        self.cause = cause
 
 
 class Retryable(RemoteError):

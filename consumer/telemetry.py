@@ -47,7 +47,7 @@ class LogHooks(Hooks):
     def poll_failed(self, shop: str, error: OrderflowError) -> None:
         if isinstance(error, RemoteError):
             self._polled.discard(shop)
-            log.warning("poll_failed", shop=shop, operation=error.operation, outcome=error.outcome)
+            log.warning("poll_failed", shop=shop, operation=error.operation, outcome=error.outcome, cause=error.cause)
         else:
             log.warning("poll_failed", shop=shop, error=str(error))
 

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticOmit, core_schema
 
-from adapters.messages.text import CONTROL_CHARACTER, instant, local_instant, storable, usable_id
+from adapters.messages.text import CONTROL_CHARACTER, DIRECTION_MARK, instant, local_instant, storable, usable_id
 
 
 class _OrNull:
@@ -96,7 +96,7 @@ Id = Annotated[
             "type": "string",
             "maxLength": 200,
             "pattern": "\\S",
-            "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": CONTROL_CHARACTER}]},
+            "not": {"anyOf": [{"enum": [".", ".."]}, {"pattern": CONTROL_CHARACTER}, {"pattern": DIRECTION_MARK}]},
         }
     ),
 ]

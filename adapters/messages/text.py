@@ -8,6 +8,8 @@ from typing import Final
 #: A control character, as a pattern of a JSON Schema. It does not match surrogates, because a schema's regular
 #: expressions may work on UTF-16, where each half of a valid character is a surrogate.
 CONTROL_CHARACTER: Final = r"[\u0000-\u001f\u007f-\u009f]"
+#: Marks that change the direction of a text. A person would read another id than the one that is stored.
+DIRECTION_MARK: Final = r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 #: Control characters and lone surrogates. JSON allows them, and PostgreSQL refuses them.
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -32,12 +34,14 @@ def is_storable(text: str) -> bool:
     return not _UNSTORABLE.search(text)
 
 
-ID_RULE: Final = "has to be 1 to 200 characters, none of them a control character, and neither . nor .."
+ID_RULE: Final = "has to be 1 to 200 characters, no control character, no mark of direction, and neither . nor .."
 
 
 def usable_id(text: str) -> str:
     """Return `text`. Raises ValueError if it cannot be a key, a step of a URL's path, or a text in the database."""
     if not text.strip() or len(text) > 200 or text in (".", "..") or not is_storable(text):
+        raise ValueError(ID_RULE)
+    if re.search(DIRECTION_MARK, text):
         raise ValueError(ID_RULE)
     return text
 

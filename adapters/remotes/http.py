@@ -4,6 +4,7 @@ docs/limits.md lists what a remote that lies cannot do.
 """
 
 import re
+import socket
 import ssl
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 import httpx
 
-from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
+from adapters.errors import AccountFault, Cause, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import OnCall
 from adapters.remotes.deadline import deadline, keep_deadlines
 
@@ -318,4 +319,27 @@ def _headers(operation: str, authorization: str, content: bytes | None) -> dict[
 
 def _fail(kind: type[RemoteError], operation: str, error: Exception) -> NoReturn:
     outcome = CallOutcome.TIMEOUT if isinstance(error, httpx.TimeoutException) else CallOutcome.NETWORK
-    raise kind(operation, outcome, words=type(error).__name__) from None
+    raise kind(operation, outcome, words=type(error).__name__, cause=_cause(error)) from None
+
+
+def _cause(error: BaseException) -> Cause:
+    """Return why there was no answer. httpx wraps the error of the socket, so all that it came from are looked at."""
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    for kinds, cause in _CAUSES:
+        if any(isinstance(one, kinds) for one in chain):
+            return cause
+    return Cause.CONNECTION
+
+
+#: The first that fits counts: an error of TLS is an OSError too.
+_CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], Cause], ...]] = (
+    ((BodyTooLong,), Cause.TOO_LONG),
+    ((httpx.TimeoutException,), Cause.TIMEOUT),
+    ((ssl.SSLError,), Cause.TLS),
+    ((socket.gaierror,), Cause.DNS),
+    ((ConnectionRefusedError,), Cause.REFUSED),
+)

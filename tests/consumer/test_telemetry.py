@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from adapters.errors import Cause, Retryable
 from consumer.log_lines import LineWriter
-from consumer.telemetry import configure_logging
+from consumer.telemetry import LogHooks, configure_logging
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +85,12 @@ def test_a_line_of_any_length_reaches_a_pipe_whole(length: int) -> None:
     with os.fdopen(reader, "rb") as out, os.fdopen(writer, "w") as stream:
         LineWriter(stream).msg("x" * length)
         assert os.read(out.fileno(), 1 << 20) == b"x" * length + b"\n"
+
+
+def test_a_failed_poll_says_why_there_was_no_answer() -> None:
+    stream = io.StringIO()
+    configure_logging(lambda _level: None, lambda: None, stream)
+    LogHooks().poll_failed("alpha", Retryable("OR11", "network", cause=Cause.TLS))
+    line = json.loads(stream.getvalue())
+    assert line["event"] == "poll_failed"
+    assert line["cause"] == "tls"

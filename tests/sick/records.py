@@ -89,7 +89,7 @@ def _pass_the_record(service: Service) -> None:
 
 
 def _is_shown_as_unreadable(_: object, service: Service) -> bool:
-    return "record_unreadable" in service.orderflow("offsets", "list")
+    return "record_unreadable" in service.orderflow("offsets", "list", statuses=(0, 1))
 
 
 # -- Topics ------------------------------------------------------------------------------------------------------

@@ -37,14 +37,16 @@ def _treated(part: str, manner: Callable[[], Manner]) -> Callable[[Service], Non
     return begin
 
 
-def _at_mirakl(name: str, row: str, manner: Callable[[], Manner], outcome: str, *, recovery: float = 45.0) -> Sickness:
+def _at_mirakl(
+    name: str, row: str, manner: Callable[[], Manner], outcome: str, cause: str, *, recovery: float = 45.0
+) -> Sickness:
     return Sickness(
         name,
         "Mirakl of alpha",
         row,
         _treated("alpha", manner),
         touches=shop("alpha"),
-        signs=(logged("poll_failed", shop="alpha", outcome=outcome), grows(_POLL_FAILS % outcome)),
+        signs=(logged("poll_failed", shop="alpha", outcome=outcome, cause=cause), grows(_POLL_FAILS % outcome)),
         recovery_seconds=recovery,
         short_seconds=8.0 if name == "mirakl-hangs" else 0.0,
     )
@@ -77,11 +79,13 @@ REMOTES = (
         "a marketplace takes connections and never answers: the other shop's orders go on",
         lambda: Manner(silent=True),
         "timeout",
+        "timeout",
     ),
     _at_mirakl(
         "mirakl-drips",
         "a marketplace sends its answers byte by byte: a deadline over the whole exchange ends the call",
         lambda: Manner(byte_seconds=0.4),
+        "timeout",
         "timeout",
     ),
     _at_mirakl(
@@ -89,12 +93,14 @@ REMOTES = (
         "a marketplace resets every connection",
         lambda: Manner(refuses=True),
         "network",
+        "connection",
     ),
     _at_mirakl(
         "mirakl-wrong-key",
         "a marketplace refuses the key of one shop: this account pauses, the others go on",
         lambda: Manner(answer=_answer("401 Unauthorized", body=b'{"message":"Unauthorized","status":401}')),
         "401",
+        "remote",
         recovery=_AFTER_A_PAUSE,
     ),
     _at_mirakl(
@@ -102,6 +108,7 @@ REMOTES = (
         "a marketplace redirects to another host: the key does not go along",
         lambda: Manner(answer=_answer("302 Found", "location: http://127.0.0.1:9/")),
         "4xx",
+        "remote",
         recovery=_AFTER_A_PAUSE,
     ),
     _at_mirakl(
@@ -109,12 +116,14 @@ REMOTES = (
         "a marketplace answers with two layers of gzip around zeros: the call fails, and memory does not grow",
         lambda: Manner(answer=_bomb()),
         "network",
+        "connection",
     ),
     _at_mirakl(
         "mirakl-long-head",
         "a marketplace answers with a head of 2 MB: the call fails, and memory does not grow",
         lambda: Manner(answer=_answer("200 OK", *(f"x-{n}: {'y' * 1000}" for n in range(2000)), body=b"{}")),
         "network",
+        "connection",
     ),
     Sickness(
         "mirakl-slow",

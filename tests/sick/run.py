@@ -1,7 +1,8 @@
 """Makes one part sick, heals it, and judges what was seen."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from consumer.demo.fleet import GOOD_ENDS
@@ -78,44 +79,54 @@ def play(service: Service, sickness: Sickness, now_usual: Usual, on_step: Callab
     result = Result(sickness, usual=now_usual)
     watch = Watch(service.fleet)
     wave = Wave(service.simulated, [])
-    try:
-        on_step(f"{sickness.part}: sick for {sickness.seconds:.0f} s")
-        began = time.monotonic()
-        try:
-            sickness.begin(service)
-            for guest in service.guests.values():
-                watch.add(guest)
-            wave = Wave(service.simulated, lives_of(sickness.shops, sickness.seconds, EVERY_SECONDS))
-            time.sleep(sickness.seconds)
-            seen = watch.stop()
-            _judge_signs(result, service, seen)
-        finally:
-            result.sick_seconds = time.monotonic() - began
-            on_step("it is healed")
-            sickness.heal(service)
-            service.held.close()
-            result.wrong += [
-                f"{name} ended with exit status {status}"
-                for name, status in service.end_guests().items()
-                if status not in GOOD_ENDS
-            ]
-        healed_at = time.monotonic()
-        most = sickness.recovery_seconds + SETTLES_SECONDS
-        if _until(lambda: wave.settled(service.store), most) is None:
-            result.wrong.append(f"orders still wait {most:.0f} s after it: {', '.join(wave.waiting())}")
-        result.settled_seconds = time.monotonic() - healed_at
-        if sickness.recovery_seconds < result.settled_seconds:
-            result.wrong.append(f"the last order ended {result.settled_seconds:.0f} s after it")
-    finally:
-        wave.stop()
+    began = time.monotonic()
+    on_step(f"{sickness.part}: sick for {sickness.seconds:.0f} s")
+    with _noting(result, "while it is sick"):
+        sickness.begin(service)
+        for guest in service.guests.values():
+            watch.add(guest)
+        wave = Wave(service.simulated, lives_of(sickness.shops, sickness.seconds, EVERY_SECONDS))
+        time.sleep(sickness.seconds)
+    seen = watch.stop()
+    with _noting(result, "a sign"):
+        _judge_signs(result, service, seen)
+    result.sick_seconds = time.monotonic() - began
+    on_step("it is healed")
+    with _noting(result, "the cure"):
+        service.held.close()
+        sickness.heal(service)
+    ends = service.end_guests()
+    result.wrong += [f"{name} ended with exit status {ends[name]}" for name in ends if ends[name] not in GOOD_ENDS]
+    with _noting(result, "after it"):
+        _wait_for_health(result, service, wave)
+    wave.stop()
     _judge_others(result, wave)
     _judge_probes(result, seen)
     _judge_processes(result, service, seen)
-    result.wrong += [
-        f"after the cure, not seen: {sign.text}" for sign in sickness.cured if not sign.seen(seen, service)
-    ]
-    result.wrong += wave.findings(service.store)
+    with _noting(result, "the audit"):
+        cured = [sign for sign in sickness.cured if not sign.seen(seen, service)]
+        result.wrong += [f"after the cure, not seen: {sign.text}" for sign in cured]
+        result.wrong += wave.findings(service.store)
     return result
+
+
+@contextmanager
+def _noting(result: Result, what: str) -> Iterator[None]:
+    """Note an error as a failed check, so that the part is healed, and the other sicknesses are played."""
+    try:
+        yield
+    except Exception as error:
+        result.wrong.append(f"{what}: {type(error).__name__}: {error}")
+
+
+def _wait_for_health(result: Result, service: Service, wave: Wave) -> None:
+    healed_at, usual_seconds = time.monotonic(), result.sickness.recovery_seconds
+    if _until(lambda: wave.settled(service.store), usual_seconds + SETTLES_SECONDS) is None:
+        waiting = ", ".join(wave.waiting())
+        result.wrong.append(f"orders still wait {usual_seconds + SETTLES_SECONDS:.0f} s after it: {waiting}")
+    result.settled_seconds = time.monotonic() - healed_at
+    if result.settled_seconds > usual_seconds:
+        result.wrong.append(f"the last order ended {result.settled_seconds:.0f} s after it")
 
 
 def judge_times(result: Result, after: Usual) -> None:

@@ -92,14 +92,17 @@ class Watch:
         self._read: dict[str, int] = {}
         for member in fleet.members.values():
             self._read[member.name] = member.log.stat().st_size if member.log.exists() else 0
-            self.add(member)
+        for first in [self.add(member) for member in fleet.members.values()]:
+            first.wait(ANSWER_SECONDS)
 
-    def add(self, member: Member) -> None:
-        """Look at this process too from now on."""
+    def add(self, member: Member) -> threading.Event:
+        """Look at this process too from now on. The event is set after the first look."""
         self._members[member.name] = member
-        thread = threading.Thread(target=self._look_at, args=(member,), name=f"watch {member.name}", daemon=True)
+        looked = threading.Event()
+        thread = threading.Thread(target=self._look_at, args=(member, looked), name=f"watch {member.name}", daemon=True)
         thread.start()
         self._threads.append(thread)
+        return looked
 
     def stop(self) -> Seen:
         self._stopping.set()
@@ -124,8 +127,8 @@ class Watch:
             self.seen.bytes_logged += len(new)
             yield from new.splitlines()
 
-    def _look_at(self, member: Member) -> None:
-        while not self._stopping.wait(EVERY_SECONDS):
+    def _look_at(self, member: Member, looked: threading.Event) -> None:
+        while True:
             self._weigh(member)
             for path in PATHS:
                 if self._stopping.is_set():
@@ -135,6 +138,9 @@ class Watch:
                     self.seen.probes.append(probe)
                     if path == "/metrics" and probe.status == 200:
                         self._keep(member.name, series(text))
+            looked.set()
+            if self._stopping.wait(EVERY_SECONDS):
+                return
 
     def _weigh(self, member: Member) -> None:
         with suppress(psutil.Error):

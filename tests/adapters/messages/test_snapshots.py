@@ -28,6 +28,7 @@ SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "sa
         ("  ", "bad_id"),
         ("..", "bad_id"),
         ("a\n", "bad_id"),
+        ("a\u202eb", "bad_id"),
         ([], "bad_id"),
     ],
 )

@@ -13,7 +13,8 @@ import psutil
 import pytest
 import trustme
 
-from adapters.errors import RemoteError
+from adapters.engines.processes import free_port
+from adapters.errors import Cause, RemoteError
 from adapters.remotes.http import DIRECT, Network, Remote, Reply, network
 from tests.support import LONG
 
@@ -117,6 +118,24 @@ def test_a_lie_fails_the_call_and_takes_no_memory(stack: ExitStack, lie: Callabl
         call(liar.url)
     assert error.value.words == words
     assert process.memory_info().rss - before < 200 * 1024 * 1024  # the largest body that is read has 64 MiB
+
+
+def test_a_call_without_an_answer_says_its_cause(stack: ExitStack, authority: trustme.CA) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    causes = {
+        Liar(stack, lambda: FINE, tls).url: Cause.TLS,  # its authority is unknown
+        "https://no-such-host.invalid": Cause.DNS,
+        f"http://127.0.0.1:{free_port()}": Cause.REFUSED,
+        f"http://127.0.0.1:{silent.getsockname()[1]}": Cause.TIMEOUT,
+        Liar(stack, lambda: b"").url: Cause.CONNECTION,
+        Liar(stack, lambda: chunked("gzip", a_gibibyte_of_zeros())).url: Cause.TOO_LONG,
+    }
+    for url, cause in causes.items():
+        with pytest.raises(RemoteError) as error:
+            call(url, timeout_seconds=1.0 if cause == Cause.TIMEOUT else LONG)
+        assert error.value.cause == cause
 
 
 @pytest.mark.parametrize(
