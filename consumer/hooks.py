@@ -26,6 +26,9 @@ from statemachine.states import State
 
 log = structlog.get_logger("orderflow")
 
+#: /live fails when a loop has not turned for this time, which is longer than the longest single call.
+BEAT_SECONDS: Final = 120
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:

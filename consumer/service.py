@@ -25,7 +25,7 @@ from adapters.store.clock import READ_EVERY_SECONDS, StoreClock
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.config import Settings
-from consumer.hooks import Applied, Hooks
+from consumer.hooks import BEAT_SECONDS, Applied, Hooks
 from consumer.housekeeping import Housekeeping
 from consumer.leases import Leases
 from consumer.loop import Consumer
@@ -39,8 +39,6 @@ from statemachine.commands import Policy
 
 log = structlog.get_logger("orderflow")
 
-#: /live fails when a loop has not turned for this time, which is longer than the longest single call.
-BEAT_SECONDS: Final = 120
 #: How long the loops may take to finish the work in progress after a stop.
 STOP_SECONDS: Final = 17.0
 #: The web server may take what the loops left of STOP_SECONDS, and at least this time. A stop takes 20 s in all. The

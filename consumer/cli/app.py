@@ -5,7 +5,7 @@ from typing import Any, Final
 import typer.core
 
 from adapters.errors import OrderflowError, StoreUnavailable
-from consumer.cli import config, dead_letters, demo, doctor, events, offsets, orders, service, shops
+from consumer.cli import config, dead_letters, demo, doctor, events, offsets, orders, service, shops, status
 from consumer.cli.options import group
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.operations.errors import NotPossible
@@ -60,6 +60,7 @@ for command in (
     service.run,
     service.init,
     doctor.doctor,
+    status.status,
     service.migrate,
     service.diagram,
     service.version,

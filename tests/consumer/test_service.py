@@ -17,10 +17,10 @@ from consumer import config
 from consumer.bootstrap import build, build_parts
 from consumer.config import Settings
 from consumer.demo.settings import write_settings
-from consumer.hooks import Hooks
+from consumer.hooks import BEAT_SECONDS, Hooks
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop_watch import FAILING_SECONDS
-from consumer.service import BEAT_SECONDS, START_AGAIN_SECONDS, START_SECONDS, Beats, Service, built
+from consumer.service import START_AGAIN_SECONDS, START_SECONDS, Beats, Service, built
 from consumer.worker import Worker
 from tests.support import LONG, StillClock, wait
 

@@ -16,7 +16,7 @@ from consumer.bootstrap import ROLES
 from consumer.cli.app import app
 from consumer.config import ENV_PREFIX
 from consumer.config_web import IntakeTable, WebTable
-from consumer.service import BEAT_SECONDS
+from consumer.hooks import BEAT_SECONDS
 from consumer.web.app import callback_routes, watch_routes
 from consumer.web.callbacks import Intake
 from tests.k8s.kinds import name_of

@@ -32,6 +32,7 @@ READING = [
     ("dead-letters", "list"),
     ("dead-letters", "show", "1"),
     ("offsets", "list"),
+    ("status",),
 ]
 
 
