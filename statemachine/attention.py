@@ -34,6 +34,7 @@ from statemachine.in_oms import (
     is_shipped_by_another,
     may_be_in_oms,
     unfinished_parts,
+    what_oms_got,
 )
 from statemachine.readings import (
     acceptance,
@@ -320,9 +321,10 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     import left it out and it is to be sent now, or (5) Mirakl shows more pieces, or (6) a part that a person settled
     as withdrawn is not withdrawn any more.
 
-    Before means: in what the import sent or, if a person settled a change of the line since, in what the settle names.
-    What was withdrawn before the import does not count, because the person who released the import knew it. In
-    SHIPPED a line that the OMS sent or ended does not count either, because nobody can change it in the OMS.
+    Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
+    of the line since, in what the settle names. What was withdrawn before our import does not count, because the person
+    who released the import knew it. In SHIPPED a line that the OMS sent or ended does not count either, because nobody
+    can change it in the OMS.
     """
     fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
     for line in snapshot.lines:
@@ -338,11 +340,12 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
 
 def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, Pieces]:
     """The pieces of each line of which it is known whether the OMS has the line."""
-    handover = handed_over(facts)
+    handover = what_oms_got(facts)
     found = {line: Pieces(None) for part in facts.parts for line in part.lines}
     if handover is not None and handover.items:
         withdrawn = dict(handover.contents)
-        found = {line.id: Pieces(0) for line in snapshot.lines} | found
+        if facts.handovers:  # which lines somebody else left out is not known
+            found = {line.id: Pieces(0) for line in snapshot.lines} | found
         found |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in handover.items}
     settled = settled_pieces(facts, handover.at if handover else EPOCH)
     return found | {line: pieces[-1] for line, pieces in settled.items()}

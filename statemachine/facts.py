@@ -390,6 +390,9 @@ class Facts:
     unread: tuple[Unread, ...] = ()
     #: (line id, the largest number of pieces that a read showed of it). A line that is not in it: one, or not known.
     pieces: tuple[tuple[str, int], ...] = ()
+    #: What the oldest read shows that shows the order ready for an import (joining.py). None: no read did, or it is not
+    #: known. If the OMS has the order from somebody else, nothing else tells what that person sent.
+    baseline: Handover | None = None
     not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
     clock: datetime = EPOCH  # the time is at least this; the only time that the rules read (deadlines.py)
 

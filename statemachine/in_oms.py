@@ -1,7 +1,7 @@
 """What the OMS still has of an order, and whether somebody else sent it."""
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, RESTORED, VOUCHED, Facts, Line
+from statemachine.facts import EPOCH, RESTORED, VOUCHED, Facts, Handover, Line
 from statemachine.readings import (
     alive_parts,
     handed_over,
@@ -30,9 +30,9 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
 
 
 def contents_in_oms(facts: Facts) -> dict[str, str]:
-    """The digest of each content (`Handover.contents`) that the OMS has: that of the import, or that of the newest
+    """The digest of each content (`Handover.contents`) that the OMS has: that of what it got, or that of the newest
     settle, because a person who settles a change has told the OMS."""
-    handover = handed_over(facts)
+    handover = what_oms_got(facts)
     sent = dict(handover.contents if handover else ())
     return sent | settled_contents(facts, handover.at if handover else EPOCH)
 
@@ -41,6 +41,12 @@ def may_be_in_oms(facts: Facts) -> bool:
     """Whether the OMS has the order, or a try of the import may have brought it there."""
     tried = any(one.kind == CommandKind.IMPORT and one.carries != RESTORED for one in facts.attempts)
     return import_known(facts) or (tried and not import_refused(facts))
+
+
+def what_oms_got(facts: Facts) -> Handover | None:
+    """What a read is compared with: what our import carries, or else the baseline, if the OMS has the order from
+    somebody else. None: not known."""
+    return handed_over(facts) or (facts.baseline if import_known(facts) else None)
 
 
 def is_confirmed_by_us(facts: Facts) -> bool:

@@ -14,7 +14,9 @@ from statemachine.facts import (
     KNOWN_STATES,
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
+    WITHDRAWN_OF,
     Facts,
+    Handover,
     Snapshot,
     Withdrawn,
     newer,
@@ -41,6 +43,7 @@ def join(one: Facts, other: Facts) -> Facts:
         shipped_update=max(one.shipped_update, other.shipped_update),
         clock=max(one.clock, other.clock),
         pieces=pieces,
+        baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         **sets,
     )
 
@@ -69,6 +72,20 @@ def _with_parts(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) 
     return replace(snapshot, lines=lines)
 
 
+def _ready_for_import(snapshot: Snapshot) -> Handover | None:
+    """The lines and contents of a read that shows the order ready for an import. None if it does not.
+
+    A line of which something was withdrawn counts with all its pieces, and without the name of what was withdrawn: the
+    import of somebody else may have carried it.
+    """
+    if snapshot.state != "SHIPPING" or not snapshot.has_address or not snapshot.import_digest:
+        return None
+    lines = [line for line in snapshot.lines if line.is_owed or line.withdrawn]
+    items = tuple(sorted((line.id, line.quantity) for line in lines if line.quantity))
+    contents = tuple(one for one in snapshot.contents if not one[0].startswith(WITHDRAWN_OF))
+    return Handover(snapshot.read_at, items, contents)
+
+
 def snapshot_facts(snapshot: Snapshot) -> Facts:
     """The facts that one read adds."""
     numbers = {line.id: line.quantity or 0 for line in snapshot.lines}
@@ -79,4 +96,11 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     update = snapshot.updated_at if shipped else EPOCH
-    return Facts(snapshot=snapshot, shipped_seen=shipped, shipped_shown=shipped, shipped_update=update, pieces=pieces)
+    return Facts(
+        snapshot=snapshot,
+        shipped_seen=shipped,
+        shipped_shown=shipped,
+        shipped_update=update,
+        pieces=pieces,
+        baseline=_ready_for_import(snapshot),
+    )

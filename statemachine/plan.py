@@ -14,6 +14,7 @@ from statemachine.readings import (
     all_sent,
     best_tracking,
     carried,
+    has_no_baseline,
     is_foreign_tracking,
     is_of_before,
     is_pending,
@@ -162,7 +163,8 @@ def proof_after(facts: Facts) -> datetime | None:
         return EPOCH if facts.parts else None
     state = state_of(facts)
     # A version before read less of an order. The next read shows whether the goods are still owed.
-    waits = [snapshot.read_at] if is_of_before(facts) and not (state.is_final or state is State.SHIPPED) else []
+    of_before = is_of_before(facts) or has_no_baseline(facts)
+    waits = [snapshot.read_at] if of_before and not (state.is_final or state is State.SHIPPED) else []
     if snapshot.state == "WAITING_ACCEPTANCE":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.ACCEPT]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.ACCEPT]

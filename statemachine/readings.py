@@ -59,6 +59,12 @@ def is_of_before(facts: Facts) -> bool:
     return facts.snapshot is not None and not facts.snapshot.import_digest
 
 
+def has_no_baseline(facts: Facts) -> bool:
+    """Whether the order is ready for an import, and a version before stored this. That version kept no baseline."""
+    ready = facts.snapshot is not None and facts.snapshot.state == "SHIPPING" and facts.snapshot.has_address
+    return ready and facts.baseline is None
+
+
 def was_shipped(facts: Facts, workflow: str) -> bool:
     """Whether a read showed the order shipped.
 

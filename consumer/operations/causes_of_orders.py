@@ -22,6 +22,7 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
+from statemachine.in_oms import what_oms_got
 from statemachine.readings import (
     alive_parts,
     best_tracking,
@@ -250,13 +251,20 @@ def _dead_after_dispatch(case: Case) -> str:
 
 
 def _lines_canceled(case: Case) -> str:
-    handover = handed_over(case.facts)
-    handed = dict(handover.items) if handover else {}
     return _joined(
-        f"{named(line)}: {_pieces(handed.get(line.id))} went to the OMS, Mirakl shows {_pieces(line.quantity)}"
+        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, Mirakl shows {_pieces(line.quantity)}"
         f" {_state_of(line)}{', sent' if is_sent(case.facts, line) else ''}"
         for line in lines_named_in(case.one, case.facts)
     )
+
+
+def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
+    """How many pieces of the line the OMS got, as far as it is known. `otherwise`: if no line is named so."""
+    got = what_oms_got(facts)
+    pieces = _pieces(dict(got.items).get(line.id, otherwise) if got else otherwise)
+    if got is None or facts.handovers:
+        return f"{pieces} went to the OMS"
+    return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {_when(got.at)}"
 
 
 def _pieces(count: int | None) -> str:
@@ -264,10 +272,8 @@ def _pieces(count: int | None) -> str:
 
 
 def _lines_added(case: Case) -> str:
-    handover = handed_over(case.facts)
-    handed = dict(handover.items) if handover else {}
     return _joined(
-        f"{named(line)}: {handed.get(line.id, 0)} went to the OMS, Mirakl shows {_pieces(line.quantity)}"
+        f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}, Mirakl shows {_pieces(line.quantity)}"
         for line in lines_named_in(case.one, case.facts)
     )
 
@@ -278,8 +284,10 @@ def _changed(case: Case) -> str:
 
 
 def _imported_at(case: Case) -> str:
-    handover = handed_over(case.facts)
-    return f"the OMS has the order as Mirakl showed it at {_when(handover.at)}" if handover else ""
+    got = what_oms_got(case.facts)
+    if got is not None and not case.facts.handovers:
+        return f"somebody else sent the order to the OMS; compared with what Mirakl showed at {_when(got.at)}"
+    return f"the OMS has the order as Mirakl showed it at {_when(got.at)}" if got else ""
 
 
 def _not_imported(case: Case) -> str:

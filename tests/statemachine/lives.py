@@ -54,12 +54,13 @@ def read(
     accept_by: datetime = f.EPOCH,
     accepted_at: datetime = f.EPOCH,
     created: datetime = START,
+    contents: tuple[tuple[str, str], ...] = (),
 ) -> Snapshot:
     """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
     address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
     digest = (
         f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}"
-        f"/{ship_by}/{accept_by}/{accepted_at}/{created}"
+        f"/{ship_by}/{accept_by}/{accepted_at}/{created}/{contents}"
     )
     return Snapshot(
         updated_at=at(updated),
@@ -77,6 +78,7 @@ def read(
         accept_by=accept_by,
         accepted_at=accepted_at,
         import_digest=digest,
+        contents=contents,
     )
 
 

@@ -83,6 +83,7 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
         accept_by=draw(st.sampled_from((f.EPOCH, at(60)))),
         accepted_at=draw(st.sampled_from((f.EPOCH, at(30)))),
         ship_by=draw(st.sampled_from((f.EPOCH, at(60), at(200)))),
+        contents=draw(st.sampled_from(((), (("prices", "0c8a"),), (("prices", "0c8b"), ("withdrawn of L1", "0d"))))),
         lines=draw(
             st.sampled_from(
                 (
@@ -240,6 +241,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert join(a, a) == a
     both = join(a, b)
     assert both.clock == max(a.clock, b.clock)
+    assert both.baseline == min((one.baseline for one in (a, b) if one.baseline), default=None)
     ours = ("attempts", "answers", "rejections", "doubts", "given_up", "troubles", "recoveries", "decisions")
     for name in ("parts", "dispatches", "cancellations", *ours, "not_found"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}

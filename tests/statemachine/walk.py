@@ -80,7 +80,7 @@ class Walk:
         self.has_deadline = self.random.random() < 0.3
         self.has_messages = self.random.random() < 0.3
         self.shown = Tracking()
-        self.can_ship, self.centre, self.odd_state = True, "", ""
+        self.can_ship, self.centre, self.odd_state, self.address = True, "", "", "a0"
         self.versions: list[Snapshot] = []
         self.in_flight: list[Command] = []
         self.plan: Plan = plan(self.facts, self.policy)
@@ -128,7 +128,8 @@ class Walk:
         )
         if state == "SHIPPING" and self.random.random() < 0.05:
             newest = replace(newest, has_address=False)
-        newest = replace(newest, digest=f"{state} {self.shown.number} {self.lines} {self.centre}")
+        newest = replace(newest, contents=(("shipping address", self.address),))
+        newest = replace(newest, digest=f"{state} {self.shown.number} {self.lines} {self.centre} {self.address}")
         if not self.versions and self.random.random() < 0.1:
             newest = replace(newest, import_digest="")  # a version before read it
         self.versions.append(newest)
@@ -151,7 +152,7 @@ class Walk:
 
     def _change(self) -> None:
         change: Callable[[], None] = self.random.choice(
-            (self._odd, self._back, self._withdraw, self._withdraw, self._centre, self._foreign_tracking)
+            (self._odd, self._back, self._withdraw, self._withdraw, self._centre, self._foreign_tracking, self._moves)
         )
         change()
 
@@ -181,6 +182,9 @@ class Walk:
         else:
             self.centre = self.random.choice(("", "DEFAULT", "OPERATOR-1"))
 
+    def _moves(self) -> None:
+        self.address = self.random.choice(("a0", "a1", "a2"))
+
     def _foreign_tracking(self) -> None:
         self.shown = Tracking("UPS", self.random.choice(("FOREIGN", "T1")))
 
@@ -206,7 +210,8 @@ class Walk:
 
     def _handovers(self) -> tuple[Handover, ...]:
         owed = self.facts.snapshot.owed_lines if self.facts.snapshot else ()
-        return (Handover(at(self.now), tuple((line.id, line.quantity or 1) for line in owed)),)
+        contents = self.facts.snapshot.contents if self.facts.snapshot else ()
+        return (Handover(at(self.now), tuple((line.id, line.quantity or 1) for line in owed), contents),)
 
     def _result(self, one: Command) -> tuple[str, Facts]:
         instant = at(self.now)

@@ -1,0 +1,68 @@
+"""The baseline: what the oldest read shows of an order that is ready for an import."""
+
+from dataclasses import replace
+from functools import reduce
+from itertools import permutations
+
+import pytest
+
+from statemachine.commands import Policy
+from statemachine.events import Event
+from statemachine.facts import Facts, Handover, Line, Snapshot, Withdrawn
+from statemachine.joining import join, snapshot_facts
+from statemachine.plan import plan, proof_after
+from tests.statemachine.lives import at, read, snapshot_event, spoke
+
+PRICES = (("prices", "0c8a"),)
+
+
+def facts_of(*events: Event) -> Facts:
+    return reduce(join, (one.new_facts for one in events), Facts())
+
+
+def test_the_oldest_read_counts_in_any_order_of_arrival() -> None:
+    """The first of these reads may arrive last, after the OMS's report and after the change."""
+    first = read("SHIPPING", updated=1, began=10, contents=PRICES)
+    changed = read("SHIPPING", updated=2, began=20, lines=(Line("L1", "", "MUG", 1), Line("L2", "CANCELED", "TEE")))
+    waiting = read("WAITING_ACCEPTANCE", updated=0, began=0, lines=(Line("L1", "", "MUG", 9),))
+    events = [*map(snapshot_event, (waiting, first, changed)), spoke()]
+    ends = [facts_of(*order) for order in permutations(events)]
+    assert all(one == ends[0] for one in ends)
+    assert ends[0].baseline == Handover(at(10), (("L1", 2), ("L2", 1)), PRICES)
+    assert [one.token for one in plan(ends[0], Policy()).attention] == ["lines_canceled_after_import:L1 (1 of 2),L2"]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        read("WAITING_ACCEPTANCE"),
+        read("SHIPPING", has_address=False),
+        read("SHIPPED"),
+        replace(read("SHIPPING"), import_digest=""),
+    ],
+    ids=["before the payment", "without an address", "shipped", "read by a version before"],
+)
+def test_a_read_of_an_order_that_is_not_ready_for_an_import_is_none(one: Snapshot) -> None:
+    assert snapshot_facts(one).baseline is None
+
+
+def test_what_was_withdrawn_before_counts_as_in_the_oms() -> None:
+    lines = (
+        Line("L1", "", "MUG", 2, Withdrawn.PART),
+        Line("L2", "REFUNDED", "TEE", 1, Withdrawn.WHOLE),
+        Line("L3", "REFUSED", "CUP", 1),
+        Line("L4", "", "CAP", None),
+    )
+    contents = (*PRICES, ("withdrawn of L1", "0d"))
+    assert snapshot_facts(read("SHIPPING", lines=lines, contents=contents)).baseline == Handover(
+        at(0), (("L1", 2), ("L2", 1)), PRICES
+    )
+
+
+def test_an_order_that_a_version_before_read_waits_for_one_read() -> None:
+    """That version kept no baseline, and the poller does not publish an order that has not changed."""
+    stored = replace(facts_of(snapshot_event(read("SHIPPING", began=10)), spoke()), baseline=None)
+    assert proof_after(stored) == at(10)
+    again = join(stored, snapshot_facts(read("SHIPPING", began=20)))
+    assert again.baseline is not None
+    assert proof_after(again) is None
