@@ -59,7 +59,7 @@ def read(
     """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
     address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
     digest = (
-        f"{state}/{workflow}/{updated}/{tracking}/{address}/{[line.state for line in lines]}"
+        f"{state}/{workflow}/{updated}/{tracking}/{address}/{lines}"
         f"/{ship_by}/{accept_by}/{accepted_at}/{created}/{contents}"
     )
     return Snapshot(
