@@ -4,7 +4,6 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from hashlib import sha256
 from typing import Final
 
@@ -36,6 +35,16 @@ from statemachine.in_oms import (
     unfinished_parts,
     what_oms_got,
 )
+from statemachine.occurrences import (
+    MESSAGE,
+    NOTHING_OWED,
+    PAYMENT,
+    SHIPPED,
+    last_without,
+    of_number,
+    of_part,
+    of_state,
+)
 from statemachine.readings import (
     acceptance,
     alive_parts,
@@ -52,6 +61,7 @@ from statemachine.readings import (
     last_decision,
     lines_not_imported,
     not_found_since_read,
+    sent_more_at,
     sent_quantity,
     shown_pieces,
     unsent_parts,
@@ -72,28 +82,24 @@ ALREADY_THERE: Final = "ALREADY_IN_OMS"
 
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
     """Every reason that the order has now, without those that a person has settled."""
-    ended = {(token, one.kind) for one in facts.decisions for token in one.subject}
     found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
     found |= {*deadlines.passed(facts, policy)}
     if is_gone(facts, policy):
         found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
     if state.is_final:
         found |= {*_of_final(facts, state)}
-    return tuple(sorted(one for one in found if one.reason in _COMPARED or not _is_ended(facts, one, ended)))
+    return tuple(sorted(one for one in found if one.reason in _COMPARED or not _is_ended(facts, one)))
 
 
-def _is_ended(facts: Facts, one: Attention, ended: AbstractSet[tuple[str, DecisionKind]]) -> bool:
-    """Whether a person ended this reason.
+def _is_ended(facts: Facts, one: Attention) -> bool:
+    """Whether a person ended this occurrence of the reason.
 
     Earlier versions did not name what stood. Such a settle covers all that was known then, and nothing newer.
     """
-    if (one.token, _ended_by(one)) in ended:
+    ends = [decision for decision in facts.decisions if decision.kind is _ended_by(one)]
+    if any(decision.at >= one.after and one.token in decision.subject for decision in ends):
         return True
-    before = (
-        decision.at
-        for decision in facts.decisions
-        if decision.kind is _ended_by(one) and f"{one.reason}:{one.once_named}" in decision.subject
-    )
+    before = (decision.at for decision in ends if f"{one.reason}:" in decision.subject)
     return one.newest is not None and any(at >= one.newest for at in before)
 
 
@@ -176,7 +182,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     yield from _refused_in_vain(facts, policy, state)
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
-    yield from _unclear_lines(snapshot, state)
+    yield from _unclear_lines(facts, snapshot, state)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
     if _may_not_ship_yet(snapshot):
@@ -187,11 +193,11 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
-        yield Attention(Reason.FOREIGN_TRACKING)
-    yield from _incidents(snapshot, state)
+        yield Attention(Reason.FOREIGN_TRACKING, after=last_without(facts, of_number(shown)))
+    yield from _incidents(facts, snapshot, state)
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
-            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id)
+            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id, after=sent_more_at(facts, line.id))
 
 
 def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
@@ -201,14 +207,14 @@ def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Att
         return
     answers = answers_of_lines(acceptance(facts, policy) or DecisionKind.ACCEPT, facts.snapshot.lines)
     if lines := [line.id for line in facts.snapshot.owed_lines if not answers[line.id]]:
-        yield Attention(Reason.REFUSAL_NOT_APPLIED, ", ".join(lines))
+        yield Attention(Reason.REFUSAL_NOT_APPLIED, ", ".join(lines), after=decision.at)
 
 
-def _incidents(snapshot: Snapshot, state: State) -> Iterator[Attention]:
+def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent."""
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
-            yield Attention(Reason.LINE_INCIDENT, f"{line.id} {line.state}")
+            yield Attention(Reason.LINE_INCIDENT, of_state(line), after=last_without(facts, of_state(line)))
 
 
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
@@ -218,7 +224,8 @@ def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iter
         return
     elsewhere = is_shipped_by_another(facts, policy)
     if alive_parts(facts) if elsewhere else unfinished_parts(facts):
-        yield Attention(Reason.SHIPPED_ELSEWHERE, snapshot.centre if elsewhere else "")
+        by = snapshot.centre if elsewhere else ""
+        yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=last_without(facts, SHIPPED))
 
 
 def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -228,8 +235,9 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.ADDRESS_MISSING)
     if not lines:
         yield Attention(Reason.NOTHING_TO_IMPORT)
-    if parts := [_part_of(snapshot, line) for line in lines if line.withdrawn is Withdrawn.PART]:
-        yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(parts))
+    if parts := [line for line in lines if line.withdrawn is Withdrawn.PART]:
+        names, after = [_part_of(snapshot, line) for line in parts], last_without(facts, *map(of_part, parts))
+        yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(names), after=after)
     if was_shipped(facts, snapshot.workflow) and lines:
         seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
         yield Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
@@ -250,14 +258,14 @@ def _pieces_now(snapshot: Snapshot, line: Line) -> Pieces:
     return Pieces(line.quantity, dict(snapshot.contents).get(WITHDRAWN_OF + line.id, snapshot.digest[:8]))
 
 
-def _unclear_lines(snapshot: Snapshot, state: State) -> Iterator[Attention]:
+def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """Owed lines without a quantity, or in a state that we do not know. They hold an import.
     After it they inform: the OMS may work on something else."""
     lines = snapshot.owed_lines if state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED) else ()
     if missing := [line.id for line in lines if line.quantity is None]:
         yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
-    if unknown := [f"{line.id} {line.state}" for line in lines if line.state not in OWED_LINE_STATES]:
-        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown))
+    if unknown := [of_state(line) for line in lines if line.state not in OWED_LINE_STATES]:
+        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown), after=last_without(facts, *unknown))
 
 
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
@@ -267,7 +275,8 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     gone = not snapshot.owed_lines and any(_is_withdrawn(facts, line) for line in snapshot.lines)
     if gone and (import_known(facts) or facts.dispatches):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
-        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else "")
+        detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""
+        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=last_without(facts, NOTHING_OWED))
 
 
 def _is_withdrawn(facts: Facts, line: Line) -> bool:
@@ -294,7 +303,7 @@ def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
     if in_oms and snapshot.state in DEBIT:
-        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state)
+        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=last_without(facts, PAYMENT))
 
 
 def _may_not_ship_yet(snapshot: Snapshot) -> bool:
@@ -366,7 +375,7 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
     before, now = contents_in_oms(facts), dict(snapshot.contents)
     changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
     if MESSAGES in changed:
-        yield Attention(Reason.MESSAGE_AFTER_IMPORT)
+        yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=last_without(facts, MESSAGE))
     ignored = {MESSAGES, *(() if snapshot.has_address else _ADDRESSES)}
     named = [f"{one} {now[one]}" for one in changed if one not in ignored and not one.startswith(WITHDRAWN_OF)]
     if named:

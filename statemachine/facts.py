@@ -78,8 +78,13 @@ class Tracking:
         that we sent as the code or the label of a registered carrier.
         """
         if sent.number or self.number:
-            return _bare(self.number) == _bare(sent.number)
+            return self.bare_number == sent.bare_number
         return bool(sent.carrier) and _bare(sent.carrier) in (_bare(self.carrier), _bare(self.carrier_code))
+
+    @property
+    def bare_number(self) -> str:
+        """The number, to be compared with another."""
+        return _bare(self.number)
 
 
 def _bare(text: str) -> str:
@@ -164,10 +169,23 @@ class Snapshot:
     #: (name, digest) of what an import carries beside lines and pieces (adapters/messages/contents.py). Empty: not
     #: known, because an earlier version stored the read.
     contents: tuple[tuple[str, str], ...] = ()
+    #: What a person may have to look at (occurrences.py). None: not known, because an earlier version stored the read.
+    shows: tuple[str, ...] | None = None
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:
         return tuple(line for line in self.lines if line.is_owed)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NotShown:
+    """A read that did not show what the newest read shows (occurrences.py). The other fields tell its age."""
+
+    what: str
+    updated_at: datetime
+    rank: int
+    has_address: bool
+    read_at: datetime
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -393,6 +411,8 @@ class Facts:
     #: What the oldest read shows that shows the order ready for an import (joining.py). None: no read did, or it is not
     #: known. If the OMS has the order from somebody else, nothing else tells what that person sent.
     baseline: Handover | None = None
+    #: For each thing that the newest read shows, the newest read that did not show it.
+    not_shown: tuple[NotShown, ...] = ()
     not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
     clock: datetime = EPOCH  # the time is at least this; the only time that the rules read (deadlines.py)
 
@@ -406,14 +426,14 @@ class Facts:
 _AHEAD: Final = timedelta(minutes=5)
 
 
-def _age(one: Snapshot) -> tuple[datetime, int, bool, datetime, str]:
+def age_of(one: Snapshot) -> tuple[datetime, int, bool, datetime, str]:
     """The key of docs/rules.md 2. A date in the future counts as the start of its read, so later reads are newer."""
     updated_at = one.read_at if one.updated_at > one.read_at + _AHEAD else one.updated_at
     return updated_at, one.rank, one.has_address, one.read_at, one.digest
 
 
 def newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:
-    """The newer one of two reads, by `_age`."""
+    """The newer one of two reads, by `age_of`."""
     if one is None or other is None:
         return one or other
-    return max(one, other, key=_age)
+    return max(one, other, key=age_of)

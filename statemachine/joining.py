@@ -21,9 +21,11 @@ from statemachine.facts import (
     Withdrawn,
     newer,
 )
+from statemachine.occurrences import not_shown, shown_by
 
 _NOTHING: Final = Facts()
-_SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name != "pieces")
+_OTHERS: Final = ("pieces", "not_shown")  # they join by maximum
+_SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
 def join(one: Facts, other: Facts) -> Facts:
@@ -35,8 +37,9 @@ def join(one: Facts, other: Facts) -> Facts:
         mine, theirs = getattr(one, name), getattr(other, name)
         sets[name] = tuple(sorted({*mine, *theirs})) if mine and theirs and mine != theirs else mine or theirs
     pieces = _largest(one.pieces, other.pieces)
+    newest = newer(one.snapshot, other.snapshot)
     return Facts(
-        snapshot=_with_parts(newer(one.snapshot, other.snapshot), pieces),
+        snapshot=_with_parts(newest, pieces),
         unknown=newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
         shipped_shown=one.shipped_shown or other.shipped_shown,
@@ -44,6 +47,7 @@ def join(one: Facts, other: Facts) -> Facts:
         clock=max(one.clock, other.clock),
         pieces=pieces,
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
+        not_shown=not_shown(newest, one, other),
         **sets,
     )
 
@@ -96,6 +100,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     update = snapshot.updated_at if shipped else EPOCH
+    snapshot = replace(snapshot, shows=shown_by(snapshot))
     return Facts(
         snapshot=snapshot,
         shipped_seen=shipped,

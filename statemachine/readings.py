@@ -252,6 +252,17 @@ def sent_quantity(facts: Facts, line_id: str) -> int:
     return sum(quantity for items in _parcels(facts) for line, quantity in items if line == line_id)
 
 
+def sent_more_at(facts: Facts, line_id: str) -> datetime:
+    """When the OMS reported the newest pieces of the line. A parcel reported again is not newer."""
+    now, newest = sent_quantity(facts, line_id), EPOCH
+    for told_at in sorted({one.told_at for one in facts.dispatches}, reverse=True):
+        newest = told_at
+        before = tuple(one for one in facts.dispatches if one.told_at < told_at)
+        if sent_quantity(replace(facts, dispatches=before), line_id) < now:
+            break
+    return newest
+
+
 def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     """The items of each parcel.
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind
+from statemachine.facts import EPOCH
 from statemachine.urgency import EndsBy, Urgency
 
 
@@ -453,9 +454,6 @@ REASONS: Final[Mapping[Reason, About]] = {
 _NOT_KNOWN: Final = About("", "", ends_by=EndsBy.UPGRADE)
 
 
-# -- Values ------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Attention:
     """One reason for one order.
@@ -467,10 +465,11 @@ class Attention:
     reason: Reason
     detail: str = ""
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
-    #: The time of the newest fact that the reason is about. An earlier version's settle, whose token has the detail
-    #: `once_named`, covers the reason if it came later. None: there was no such settle.
+    #: The time of the newest fact that the reason is about. An earlier version's settle, whose token has no detail,
+    #: covers the reason if it came later. None: there was no such settle.
     newest: datetime | None = field(default=None, kw_only=True, compare=False)
-    once_named: str = field(default="", kw_only=True, compare=False)
+    #: A decision before this instant is about an earlier occurrence of the reason.
+    after: datetime = field(default=EPOCH, kw_only=True, compare=False)
 
     @classmethod
     def of_command(cls, reason: Reason, kind: CommandKind, round_: int, more: str = "") -> "Attention":

@@ -65,6 +65,7 @@ rounds = st.integers(0, 3)
 SETTLED = (
     *("lines_canceled_after_import:L1 (1 of 2),L2", "lines_canceled_after_import:L1"),
     *("lines_added_after_import:L1 (1, now 2)", "changed_after_import:prices 0c8b"),
+    *("line_incident:L1 INCIDENT_OPEN", "withdrawn_after_import:", "foreign_tracking:", "shipped_elsewhere:"),
 )
 
 
@@ -90,6 +91,8 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
                     (Line("L1", "", "MUG", 2),),
                     (Line("L1", "", "MUG", 2), Line("L2", "REFUSED", "TEE")),
                     (Line("L1", "", "MUG", 1, Withdrawn.PRICE),),
+                    (Line("L1", "INCIDENT_OPEN", "MUG", 2), Line("L2", "LOST_IN_SPACE", "TEE")),
+                    (Line("L1", "CANCELED", "MUG", 2),),
                 )
             )
         ),

@@ -1,6 +1,7 @@
 """After any history an order waits for something, or is on the list of those that need a person.
 
-Also no call is due that would do harm, and the clock wakes the order before time alone changes its plan.
+Also no call is due that would do harm, a settled reason that ended is told when it comes again, and the clock wakes the
+order before time alone changes its plan.
 
 `ORDERFLOW_TEST_HISTORIES=100000 .venv/bin/pytest tests/statemachine/test_walk.py` takes six minutes.
 """
@@ -9,7 +10,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
-from statemachine.facts import VOUCHED, Facts, Snapshot
+from statemachine.facts import DEBIT, EPOCH, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, Facts, Snapshot, age_of
 from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.plan import plan
@@ -34,7 +35,7 @@ def lost(seed: int) -> str:
         result = walk.step()
         if result is EventResult.NO_EDGE and not may_miss and walk.wanted not in BACK:
             return f"history {seed}: no edge from {walk.state} to {walk.wanted}\n" + "\n".join(walk.steps)
-        why = harmful(walk) or (silent(walk) if walk.steps and not is_at_its_end(walk.state) else "")
+        why = harmful(walk) or forgotten(walk) or (silent(walk) if walk.steps and not is_at_its_end(walk.state) else "")
         if why:
             return f"history {seed}: {why} in {walk.state}\n" + "\n".join(walk.steps)
     return untimely(walk)
@@ -54,6 +55,28 @@ def harmful(walk: Walk) -> str:
         return "a shipment that nobody reported"
     if CommandKind.CONFIRM in due and (short := never_made(walk.facts, snapshot)):
         return f"a shipment of pieces that the OMS never got: {short}"
+    return ""
+
+
+def forgotten(walk: Walk) -> str:
+    """A reason that the order has, that is not told, and that no person settled since it last ended. Empty: none."""
+    snapshot = walk.facts.snapshot
+    if snapshot is None:
+        return ""
+    reads = [one for one in walk.reads if one.state in KNOWN_STATES]
+    ended: dict[str, list[Snapshot]] = {}  # for each reason the reads in which it had ended
+    for line in snapshot.lines:
+        if line.state == "INCIDENT_OPEN":
+            others = [one for one in reads if line.state not in (x.state for x in one.lines if x.id == line.id)]
+            ended[f"{Reason.LINE_INCIDENT}:{line.id} {line.state}"] = others
+    if walk.state is State.IMPORTED and snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT:
+        ended[f"{Reason.PAYMENT_AWAITED_AGAIN}:{snapshot.state}"] = [one for one in reads if one.state not in DEBIT]
+    for token, without in ended.items():
+        newest = max(without, key=age_of, default=None)
+        since = newest.read_at if newest else EPOCH
+        is_settled = any(one.at >= since and token in one.subject for one in walk.facts.decisions)
+        if not is_settled and not any(one.token == token for one in walk.plan.attention):
+            return f"nobody is told {token}"
     return ""
 
 

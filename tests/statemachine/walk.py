@@ -82,6 +82,7 @@ class Walk:
         self.shown = Tracking()
         self.can_ship, self.centre, self.odd_state, self.address = True, "", "", "a0"
         self.versions: list[Snapshot] = []
+        self.reads: list[Snapshot] = []
         self.in_flight: list[Command] = []
         self.plan: Plan = plan(self.facts, self.policy)
         self.wanted = self.state  # by the facts; another than the state if no edge leads there
@@ -136,6 +137,7 @@ class Walk:
         # A replica may lag: then a read shows an older version.
         chosen = newest if self.random.random() < 0.9 else self.random.choice(self.versions)
         snapshot = replace(chosen, read_at=at(self.now))
+        self.reads.append(snapshot)
         return Trigger.SNAPSHOT, f"read {snapshot.state} {self._lines(snapshot)}", snapshot_facts(snapshot)
 
     @staticmethod

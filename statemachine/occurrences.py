@@ -1,0 +1,88 @@
+"""What a read shows that a person may settle, and which read before it did not show that.
+
+A settle covers what the order has then. If that ends and comes again, it is another occurrence, and a person has to
+look again. Of all reads an order keeps only the newest one. So the facts also keep, for each thing that the newest read
+shows, the newest read that did not show it. A settle before that read is about an earlier occurrence.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    ENDED_LINE_STATES,
+    EPOCH,
+    OWED_LINE_STATES,
+    Facts,
+    Line,
+    NotShown,
+    Snapshot,
+    Tracking,
+    Withdrawn,
+    age_of,
+)
+
+#: Names of what a read can show. `of_state`, `of_part` and `of_number` make the others.
+NOTHING_OWED: Final = "nothing owed"
+PAYMENT: Final = "payment awaited"
+SHIPPED: Final = "shipped"
+MESSAGE: Final = "message"
+
+
+def of_state(line: Line) -> str:
+    """Name the state of a line, if it is an incident or a state that we do not know."""
+    return f"{line.id} {line.state}"
+
+
+def of_part(line: Line) -> str:
+    """Name that a part of a line was withdrawn."""
+    return f"{line.id} part withdrawn"
+
+
+def of_number(shown: Tracking) -> str:
+    """Name the tracking number that Mirakl shows."""
+    return f"tracking {sha256(shown.bare_number.encode()).hexdigest()[:8]}"
+
+
+def shown_by(snapshot: Snapshot) -> tuple[str, ...]:
+    """Name everything that this read shows, and that a person may have to look at."""
+    return tuple(sorted(_shown_by(snapshot)))
+
+
+def _shown_by(snapshot: Snapshot) -> Iterator[str]:
+    for line in snapshot.lines:
+        if line.state.startswith("INCIDENT") or line.state not in OWED_LINE_STATES | ENDED_LINE_STATES:
+            yield of_state(line)
+        # Whether refunds of the price took all of the line, later reads tell (joining.py).
+        if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):
+            yield of_part(line)
+    if snapshot.lines and not snapshot.owed_lines:
+        yield NOTHING_OWED
+    if snapshot.state in DEBIT:
+        yield PAYMENT
+    if snapshot.state in (*AFTER_SHIPPING, *DEBIT):  # a debit may follow the shipment
+        yield SHIPPED
+    if snapshot.tracking.number:
+        yield of_number(snapshot.tracking)
+    if snapshot.has_messages:
+        yield MESSAGE
+
+
+def not_shown(newest: Snapshot | None, *known: Facts) -> tuple[NotShown, ...]:
+    """For each thing that the newest read shows: the newest read that did not show it. `known`: the facts that are
+    joined. A thing that is not in the result: no such read is known."""
+    found = [one for facts in known for one in facts.not_shown]
+    if newest is not None and newest.shows is not None:
+        for read in (facts.snapshot for facts in known):
+            if read is not None and read.shows is not None:
+                found += [NotShown(what, *age_of(read)[:4]) for what in {*newest.shows} - {*read.shows}]
+        found = [one for one in found if one.what in newest.shows]
+    return tuple(sorted({one.what: one for one in sorted(found)}.values()))  # of equal keys the later value stays
+
+
+def last_without(facts: Facts, *what: str) -> datetime:
+    """When the newest read began that did not show one of these. EPOCH: no such read is known."""
+    return max((one.read_at for one in facts.not_shown if one.what in what), default=EPOCH)
