@@ -23,7 +23,6 @@ from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import decode_snapshot
-from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock, LogWriter, Marketplace
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
@@ -51,8 +50,9 @@ from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.relay import Relay, RelayLoop
 from consumer.retry import Backoff
-from consumer.secrets import ShopSecrets, check_callback_secrets, kafka_options, shop_secrets, store_password
+from consumer.secrets import ShopSecrets, check_callback_secrets, kafka_options, shop_secrets
 from consumer.service import Base, Beats, Parts, Probe, Service, WorkSignal
+from consumer.stores import group_of, open_store, outbox_of
 from consumer.telemetry import LogHooks, configure_logging
 from consumer.web.app import application, callback_routes, watch_routes
 from consumer.web.callbacks import CallbackEndpoint, Intake
@@ -64,10 +64,6 @@ from statemachine.events import Trigger
 log = structlog.get_logger("orderflow")
 
 ROLES: Final = ("poller", "consumer", "worker", "web")
-#: The consumer group of the embedded log; that of Kafka is a setting.
-GROUP: Final = "orderflow"
-#: How many threads use the store besides workers and pollers. Each uses one connection at a time.
-OTHER_THREADS: Final = 9
 
 
 # -- A whole process ---------------------------------------------------------------------------------------------
@@ -168,18 +164,6 @@ def _holder(settings: Settings) -> str:
 # -- Store and log -----------------------------------------------------------------------------------------------
 
 
-def open_store(
-    settings: Settings, roles: Collection[str] = ("worker", "poller"), *, busy_seconds: float = engine.BUSY_SECONDS
-) -> Store:
-    """Open the store with as many connections as these roles can use at a time. The schema is not migrated.
-
-    `busy_seconds`: on SQLite, how long a statement waits for the lock of another process. Raises ConfigError.
-    """
-    threads = {"worker": settings.worker.threads, "poller": len(settings.shops)}
-    connections = sum(threads.get(role, 0) for role in roles) + OTHER_THREADS
-    return Store(settings.store.url, busy_seconds, password=store_password(settings), connections=connections)
-
-
 def _prepare_schema(store: Store) -> None:
     """Migrate SQLite; PostgreSQL is migrated once by `orderflow migrate`. Raise ConfigError if the schema is
     missing, older than this version's, or one of a later version that forbids this one to run."""
@@ -232,17 +216,6 @@ def _check_topics(settings: Settings, event_log: EmbeddedLog | KafkaLog) -> None
                 f"topics.{key}: Kafka has no topic {name}, or this user may not see it. Create it first, with as "
                 "many partitions as there will ever be consumers (docs/production.md)"
             )
-
-
-def group_of(settings: Settings) -> str:
-    """Return the name of the consumer group."""
-    return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
-
-
-def outbox_of(settings: Settings) -> OutboxTopics | None:
-    """Return the topics to which the relay publishes. None with the embedded log, which no other process reads."""
-    topics = settings.topics
-    return None if settings.log.kind == "embedded" else OutboxTopics(topics.transitions, topics.dead_letters)
 
 
 def new_base(

@@ -227,14 +227,17 @@ def origins() -> dict[str, Any]:
 
 
 def _refuse_unknown_names(path: Path, tables: dict[str, Any]) -> None:
-    """Raise ConfigError for names that pydantic-settings would ignore, or would take for an option of its own."""
+    """Raise ConfigError for names that pydantic-settings would ignore, or would take for an option of its own.
+
+    ORDERFLOW_CONFIG is no setting: it names the file.
+    """
     for name in tables:
         if name not in Settings.model_fields:
             raise ConfigError(f"{path}: {name}: unknown key")
     for variable in os.environ:
         if variable.upper().startswith(ENV_PREFIX):
             name = variable[len(ENV_PREFIX) :].lower().split("__")[0]
-            if name not in Settings.model_fields and not name.startswith("test_"):
+            if name not in {*Settings.model_fields, "config"} and not name.startswith("test_"):
                 raise ConfigError(f"environment {variable}: unknown key {name}")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import grimp
 
 from adapters.messages import asyncapi, contract
-from consumer.bootstrap import GROUP
 from consumer.config import TopicsTable
 from consumer.metrics import definitions as metrics
 from consumer.operations.doctor import table as doctor
+from consumer.stores import GROUP
 from statemachine import diagram
 from statemachine.commands import CommandKind
 from statemachine.reasons import REASONS, About

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import sqlalchemy as sa
-from psycopg.types.array import ListBinaryDumper
 
 from adapters.errors import Cause, ConfigError, StoreUnavailable
 from adapters.store.not_now import not_now
@@ -167,6 +166,8 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
 def _postgresql_settings(connection: Any, _record: object) -> None:
     """Send arrays in binary. As text, Python has to escape every quote of every document, which took a third of the
     time of apply."""
+    from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - a command on SQLite need not wait for it
+
     connection.adapters.register_dumper(list, ListBinaryDumper)
 
 

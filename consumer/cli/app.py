@@ -1,11 +1,15 @@
 """The command `orderflow`, put together from its groups; and how an error becomes a text and an exit code."""
 
-from typing import Any, Final
+from collections.abc import Iterator, MutableMapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer.core
+import typer.main
 
 from adapters.errors import OrderflowError, StoreUnavailable
-from consumer.cli import config, dead_letters, demo, doctor, events, offsets, orders, service, shops, status
 from consumer.cli.options import group
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.operations.errors import NotPossible
@@ -26,18 +30,90 @@ Exit codes:
 """
 
 
+#: Each command: its module in `consumer.cli`, and the first sentence of its help. In the order of the help.
+COMMANDS: Final = {
+    "run": ("service", "Run the service until SIGTERM or Ctrl-C; a second one ends it at once."),
+    "init": ("service", "Write a first configuration file."),
+    "doctor": ("doctor", "Look at everything that the service needs, and say what is wrong and what to do about it."),
+    "status": (
+        "status",
+        "Show what goes on now: what stands still, each shop, dead letters, the log, the leases, the loops.",
+    ),
+    "migrate": ("service", "Bring the store's schema up to date, or move a store from SQLite to PostgreSQL."),
+    "diagram": ("service", "Print the state machine as a Mermaid diagram."),
+    "version": ("version", "Print the version."),
+    "demo": ("demo", "Run the whole service against simulated remotes, then audit their books."),
+    "simulate": (
+        "demo",
+        "Run the simulators alone, until Ctrl-C, and write a configuration for a service to try on them.",
+    ),
+    "config": ("config", "The configuration: what is set, and what can be set."),
+    "orders": ("orders", "Orders: look them up, and decide about them."),
+    "shops": ("shops", "Shops, their accounts, and the switches of their effects."),
+    "dead-letters": ("dead_letters", "Dead letters: records that could not be used, as they were received."),
+    "offsets": ("offsets", "How far each partition was applied, and what to do if log and store do not fit."),
+    "events": ("events", "Events, as other teams publish and read them (docs/events)."),
+}
+
+
+@cache
+def _load(name: str) -> Any:
+    """Import the module of a command. A module has a group `commands`, or a function with the command's name."""
+    module = import_module(f"consumer.cli.{COMMANDS[name][0]}")
+    if (commands := getattr(module, "commands", None)) is not None:
+        return typer.main.get_command(commands)
+    alone = typer.Typer(rich_markup_mode=None, add_completion=False)
+    alone.command(name)(getattr(module, name))
+    return typer.main.get_command(alone)
+
+
+class _WhenUsed(MutableMapping[str, Any]):
+    """The commands by name. The module of a command is imported when the command is looked up: importing all of them
+    takes a second."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        raise NotImplementedError
+
+    __delitem__ = None  # type: ignore[assignment]  # no command is taken away
+
+
 class _Commands(typer.core.TyperGroup):
     """Prints an error of ours as a text without a traceback, and ends with the exit code of its kind."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _WhenUsed()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 of typer
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # the store and JSON refuse such a text
             ctx.fail("an argument is no text in UTF-8")
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: Any) -> Any:
-        from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - `--help` need not wait for it
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name != "version":  # it logs nothing, and need not wait for the import
+            from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - as `--help`
 
-        log_to_standard_error()  # `run` changes this, because a service logs to standard output
+            log_to_standard_error()  # `run` changes this, because a service logs to standard output
+        return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except NotPossible as error:
@@ -48,32 +124,29 @@ class _Commands(typer.core.TyperGroup):
             fail(str(error), BAD_USE)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("orderflow"))
+        raise typer.Exit
+
+
 app = group(
     "Carries every order of a Mirakl seller from waiting acceptance to shipped, once, and shows why.",
     cls=_Commands,
     epilog=EPILOG,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-# In the order of the help.
-for command in (
-    service.run,
-    service.init,
-    doctor.doctor,
-    status.status,
-    service.migrate,
-    service.diagram,
-    service.version,
-    demo.demo,
-    demo.simulate,
-):
-    app.command()(command)
-app.add_typer(config.commands, name="config")
-app.add_typer(orders.commands, name="orders")
-app.add_typer(shops.commands, name="shops")
-app.add_typer(dead_letters.commands, name="dead-letters")
-app.add_typer(offsets.commands, name="offsets")
-app.add_typer(events.commands, name="events")
+
+
+@app.callback()
+def _every_command(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """What holds for every command. `app` needs a callback, because it knows its commands by name only."""
 
 
 def main() -> None:

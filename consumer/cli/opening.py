@@ -17,7 +17,7 @@ from adapters.store.clock import StoreClock
 from adapters.store.engine import sqlite_file
 from adapters.store.policies import StoredPolicies
 from adapters.store.transaction import Store
-from consumer import config
+from consumer import config, stores
 from consumer.apply import OrderWriter
 from consumer.config import Settings
 from statemachine.commands import Policy
@@ -80,12 +80,10 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 
     Raises ConfigError if there is no store yet, or if this version must not run on its schema.
     """
-    from consumer import bootstrap  # noqa: PLC0415 - it imports the whole service, and `--help` need not wait for that
-
     environment, settings = Environment.of(context), config.load(file)
     if missing := missing_file(settings):
         raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
-    store = bootstrap.open_store(settings)
+    store = stores.open_store(settings)
     try:
         if not store.schema_fits():
             raise ConfigError(f"the store's schema is missing or older than this version's; {cure(file)}")
@@ -97,8 +95,8 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
             store=store,
             clock=environment.clock,
             user=environment.user,
-            group_id=bootstrap.group_of(settings),
-            outbox=bootstrap.outbox_of(settings),
+            group_id=stores.group_of(settings),
+            outbox=stores.outbox_of(settings),
             transport=environment.transport,
         )
     finally:
@@ -108,7 +106,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
 @contextmanager
 def opened_with_log(context: typer.Context, file: Path) -> "Iterator[tuple[Session, EmbeddedLog | KafkaLog]]":
     """Open the store and the log."""
-    from consumer import bootstrap  # noqa: PLC0415 - as in `opened`
+    from consumer import bootstrap  # noqa: PLC0415 - it imports the whole service
 
     with opened(context, file) as session:
         log = bootstrap.open_log(session.settings, session.store, session.clock)

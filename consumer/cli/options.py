@@ -5,7 +5,11 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+#: Where the configuration is, unless --config or this variable names another file.
+FILE: Final = Path("orderflow.toml")
+CONFIG_VARIABLE: Final = "ORDERFLOW_CONFIG"
+
+Config = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="The configuration file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Mirakl's order id.")]
 OfShop = Annotated[str | None, typer.Option("--shop", help="The order's shop, if two shops have this order id.")]
@@ -22,9 +26,6 @@ Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="The reason
 Who = Annotated[str | None, typer.Option("--who", help="Who decides. By default the system's user.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
-
-#: Where the configuration is, unless --config names another file.
-FILE: Final = Path("orderflow.toml")
 
 
 def group(text: str, **more: Any) -> typer.Typer:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +13,7 @@ from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
 from adapters.store.copy import COPIED, copy_to_postgresql
 from adapters.store.transaction import Store
-from consumer import config
+from consumer import config, stores
 from consumer.cli.opening import Environment, cure, missing_file
 from consumer.cli.options import FILE, Config
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
@@ -95,15 +94,14 @@ def migrate(
       orderflow migrate --check --wait 120          (before a process starts)
       orderflow migrate --from sqlite:///orderflow.db --config production.toml
     """
-    from consumer import bootstrap  # noqa: PLC0415 - as in `run`
 
     if source is not None and (check or wait_seconds):
         raise typer.BadParameter("--from cannot be used with --check or --wait")
     settings = config.load(file)
-    store = bootstrap.open_store(settings)
+    store = stores.open_store(settings)
     try:
         if source is not None:
-            moved = _moved(store, source, bootstrap.GROUP)
+            moved = _moved(store, source, stores.GROUP)
             typer.echo(f"Moved: {', '.join(f'{table} {rows}' for table, rows in moved.items())}.")
             typer.echo(
                 "Now run `orderflow orders verify --all`, and move the SQLite file, so that no process starts on it."
@@ -174,13 +172,3 @@ def diagram(
     if overview and table:
         raise typer.BadParameter("--overview and --table exclude each other")
     typer.echo(diagrams.markdown() if table else diagrams.overview() if overview else diagrams.mermaid())
-
-
-def version() -> None:
-    """Print the version.
-
-    \b
-    Example:
-      orderflow version
-    """
-    typer.echo(version_of("orderflow"))

@@ -11,7 +11,7 @@ from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
-from consumer import bootstrap, config
+from consumer import config, stores
 from consumer.apply import OrderWriter
 from consumer.config import Settings
 from consumer.operations import orders as operations
@@ -84,5 +84,5 @@ def _act(kind: DecisionKind, only: Sequence[str], now: datetime) -> operations.A
 def desk_of(settings: Settings, store: Store) -> Desk:
     """Make a desk with a writer of its own, as each command of the command line has one."""
     clock = SystemClock()
-    writer = OrderWriter(store, config.policies(settings), clock, outbox=bootstrap.outbox_of(settings))
+    writer = OrderWriter(store, config.policies(settings), clock, outbox=stores.outbox_of(settings))
     return Desk(store, writer, clock, settings.shops)

@@ -22,12 +22,12 @@ from adapters.simulators.story import Story
 from adapters.store import orders as order_rows
 from adapters.store.engine import without_password
 from consumer import config
-from consumer.bootstrap import open_store
 from consumer.config import TopicsTable
 from consumer.demo.desk import desk_of
 from consumer.demo.fleet import Fleet
 from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
 from consumer.demo.settings import OMS_KEY, PARTITIONS, Engines, write_settings
+from consumer.stores import open_store
 
 #: How often `--chaos` kills a process.
 CHAOS_EVERY_SECONDS: Final = 6.0

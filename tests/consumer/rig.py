@@ -37,7 +37,7 @@ from adapters.store.budgets import BudgetWindow
 from adapters.store.engine import BUSY_SECONDS
 from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
-from consumer import bootstrap, clients, config
+from consumer import bootstrap, clients, config, stores
 from consumer.accounts import AccountKey
 from consumer.config import Settings, StoreTable, WorkerTable
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
@@ -154,7 +154,7 @@ class Rig:
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
 
         self.metrics = bootstrap.new_recorder(self.settings, self.clock)
-        self.store = bootstrap.open_store(self.settings, busy_seconds=busy_seconds)
+        self.store = stores.open_store(self.settings, busy_seconds=busy_seconds)
         make_schema(self.store)
         bootstrap.bind_shops(self.settings, self.store, self.clock)
         self.log = EmbeddedLog(self.store, self.clock)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import StoreUnavailable
-from consumer import bootstrap
+from consumer import stores
 from consumer.apply import OrderWriter
 from consumer.bootstrap import new_housekeeping
 from consumer.decision_count import EVERY, MARGIN
@@ -40,7 +40,7 @@ def keeper_of(rig: Rig, hooks: Hooks) -> Housekeeping:
 def decide(rig: Rig, kind: DecisionKind) -> None:
     """Decide as the command line does: with a writer of its own, which has no hooks."""
     rig.clock.advance(1)
-    writer = OrderWriter(rig.store, rig.policies, rig.clock, outbox=bootstrap.outbox_of(rig.base.settings))
+    writer = OrderWriter(rig.store, rig.policies, rig.clock, outbox=stores.outbox_of(rig.base.settings))
     act = orders.Act(kind, "ana", "agreed", rig.clock.now())
     orders.decide(rig.store, writer, rig.row(), act, shops=["alpha"])
 

@@ -25,7 +25,8 @@ from adapters.log import kafka_client
 from adapters.log.kafka import KafkaLog
 from adapters.ports import NewRecord, Record
 from consumer import config
-from consumer.bootstrap import group_of, open_log, open_store
+from consumer.bootstrap import open_log
+from consumer.stores import group_of, open_store
 from tests.adapters.log.kafka_rig import PATIENCE_SECONDS
 from tests.engines import USERS, Certificates, make_certificates
 from tests.support import wait

@@ -27,9 +27,9 @@ from adapters.store.copy import COPIED, NOT_COPIED, CopyRefused, copy_to_postgre
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
-from consumer.bootstrap import GROUP
 from consumer.cli import app as cli
 from consumer.operations.verify import differences
+from consumer.stores import GROUP
 from tests.consumer.rig import OMS_EVENTS, Rig
 from tests.engines import store_lines
 from tests.statemachine.lives import read, snapshot_event

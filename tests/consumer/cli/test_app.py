@@ -1,5 +1,6 @@
 """What holds for every command: errors, help, exit codes, and what reaches a terminal."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from consumer.cli import app as app_module
 from consumer.cli.app import app
 from consumer.cli.output import BAD_ANSWER, BAD_USE, print_rows
 from tests.consumer.cli.runner import (
@@ -138,6 +140,54 @@ def test_every_command_has_an_example(command: tuple[str, ...]) -> None:
     text = output_of(*command, "--help")
     assert "Example" in text
     assert f"orderflow {' '.join(command)}" in text.split("Example", 1)[1]
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The top-level modules that a process of the command imports."""
+    program = (
+        "import sys; from consumer.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print(*sys.modules, file=sys.stderr)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in result.stderr.splitlines()[-1].split()}
+
+
+HEAVY = {"httpx", "kafka", "sqlalchemy", "pydantic", "structlog", "rich", "alembic", "psycopg", "starlette"}
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",)])
+def test_help_and_version_import_no_heavy_library(arguments: tuple[str, ...]) -> None:
+    assert imported_by(*arguments) & HEAVY == set()
+
+
+@pytest.mark.parametrize("arguments", [("orders", "list"), ("orders", "show", "O-1")])
+def test_a_look_into_the_store_imports_neither_the_service_nor_its_clients(
+    desk: Desk, arguments: tuple[str, ...]
+) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    found = imported_by(*arguments)
+    assert "sqlalchemy" in found
+    assert found & {"httpx", "kafka", "alembic", "psycopg", "starlette", "prometheus_client"} == set()
+
+
+@pytest.mark.parametrize("name", app_module.COMMANDS)
+def test_the_help_of_all_commands_has_the_first_sentence_of_each(name: str) -> None:
+    first = re.split(r"(?<=[.])\s", output_of(name, "--help").partition("\n\n")[2].partition("\n\n")[0] + " ")[0]
+    assert " ".join(first.split()) == app_module.COMMANDS[name][1]
+
+
+def test_the_configuration_may_be_named_by_a_variable(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orderflow.toml").rename(tmp_path / "shop.toml")
+    monkeypatch.setenv("ORDERFLOW_CONFIG", "shop.toml")
+    assert json_of("orders", "list") == []
+
+
+@pytest.mark.parametrize("command", [("-h",), ("orders", "-h"), ("orders", "list", "-h")], ids=" ".join)
+def test_help_has_a_short_form(command: tuple[str, ...]) -> None:
+    assert output_of(*command) == output_of(*command[:-1], "--help")
 
 
 def test_the_help_has_examples_and_exit_codes() -> None:

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 from adapters.store import schema as s
 from adapters.store.copy import copy_to_postgresql
 from adapters.store.transaction import Store
-from consumer.bootstrap import GROUP
 from consumer.cli.app import app
 from consumer.cli.opening import Environment
+from consumer.stores import GROUP
 from statemachine.states import State
 from tests.adapters.store.test_copy import FILE
 from tests.consumer.rig import Rig
