@@ -7,9 +7,12 @@ from contextlib import suppress
 import psycopg
 from psycopg import sql
 
+from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import OURS, Service
-from tests.sick.sickness import ALL_ORDERS, Sickness, logged, not_ready
+from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, logged, not_ready
+from tests.sick.waves import Wave, life
+from tests.support import wait
 
 
 def _database_frozen(service: Service) -> None:
@@ -64,6 +67,19 @@ def _holding(*statements: str) -> Callable[[Service], None]:
         service.held.callback(connection.execute, "ROLLBACK")
 
     return begin
+
+
+def _one_order_locked(service: Service) -> None:
+    """Lock the row of an order that is on its way."""
+    one = life("alpha", 0.0)
+    wave = Wave(service.simulated, [one])
+    service.held.callback(wave.stop)
+    service.held.callback(wait, lambda: wave.settled(service.store), "the locked order goes on", 180)
+    wait(lambda: ("alpha", one.order_id) in order_rows.states(service.store), "the order is stored", 30)
+    connection = service.held.enter_context(service.database())
+    connection.execute("BEGIN")
+    connection.execute("SELECT id FROM orders WHERE order_id = %s FOR UPDATE", (one.order_id,))
+    service.held.callback(connection.execute, "ROLLBACK")
 
 
 def _sessions_ended(service: Service) -> None:
@@ -165,6 +181,16 @@ ENGINES = (
         seconds=75.0,
         touches=ALL_ORDERS,
         signs=(logged("loop_failed", cause="locked"), not_ready()),
+        recovery_seconds=90.0,
+    ),
+    Sickness(
+        "database-row-locked",
+        "the row of one order of alpha",
+        "somebody holds a lock on one order: what waits for it waits, and nothing is dead-lettered",
+        _one_order_locked,
+        seconds=40.0,
+        touches=ALL_ORDERS,
+        signs=(Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),),
         recovery_seconds=90.0,
     ),
     Sickness(

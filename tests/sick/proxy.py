@@ -1,6 +1,7 @@
 """A small TCP proxy that can be slow, silent or broken. It stands between the service and one part of the outside."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -17,6 +18,7 @@ class Manner:
 
     silent: bool = False  # it accepts connections and takes requests, and passes nothing on
     refuses: bool = False  # it resets every connection
+    ends: bool = False  # it ends each open connection at its next piece, and takes new ones
     delay_seconds: float = 0.0  # before each piece that it passes on, in both directions
     byte_seconds: float = 0.0  # before each byte of an answer: the answer drips
     answer: bytes = b""  # it ends each open connection, and answers each new one with these bytes
@@ -25,8 +27,10 @@ class Manner:
 class Proxy:
     """Listens on a port of its own, and passes connections on to `target`. `manner` may be replaced at any time."""
 
-    def __init__(self, host: str, target: int) -> None:
+    def __init__(self, host: str, target: int, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: what it shows to those who connect. To `target` it speaks without TLS."""
         self.manner = Manner()
+        self._tls = tls
         self._target = (host, target)
         self._loop = asyncio.new_event_loop()
         self._servers: list[asyncio.Server] = []
@@ -37,14 +41,14 @@ class Proxy:
         self.port: int = self._servers[0].sockets[0].getsockname()[1]
 
     @classmethod
-    def to_url(cls, url: str) -> "Proxy":
+    def to_url(cls, url: str, tls: ssl.SSLContext | None = None) -> "Proxy":
         parts = urlsplit(url)
         assert parts.hostname and parts.port
-        return cls(parts.hostname, parts.port)
+        return cls(parts.hostname, parts.port, tls)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"https://localhost:{self.port}" if self._tls else f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
         """Close every connection, and end the thread."""
@@ -54,7 +58,7 @@ class Proxy:
     def _serve(self, started: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._servers.append(self._run(asyncio.start_server(self._connected, "127.0.0.1", 0)))
+            self._servers.append(self._run(asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)))
             started.set()
             self._loop.run_forever()
         finally:
@@ -79,7 +83,11 @@ class Proxy:
                 await writer.drain()
                 return
             answers, there = await asyncio.open_connection(*self._target)
-            ways = [self._pass_on(reader, there, is_answer=False), self._pass_on(answers, writer, is_answer=True)]
+            began = self.manner
+            ways = [
+                self._pass_on(reader, there, began, is_answer=False),
+                self._pass_on(answers, writer, began, is_answer=True),
+            ]
             tasks = [asyncio.ensure_future(way) for way in ways]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -91,12 +99,15 @@ class Proxy:
                 if one is not None:
                     one.transport.abort() if self.manner.refuses else one.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, began: Manner, *, is_answer: bool
+    ) -> None:
+        """Pass pieces on. `began`: the manner when the connection was made."""
         with suppress(OSError):
             while piece := await reader.read(65536):
                 while self.manner.silent:
                     await asyncio.sleep(LOOK_SECONDS)
-                if self.manner.refuses or self.manner.answer:
+                if self.manner.refuses or self.manner.answer or (self.manner.ends and began is not self.manner):
                     return
                 await asyncio.sleep(self.manner.delay_seconds)
                 if is_answer and self.manner.byte_seconds:

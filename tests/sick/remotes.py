@@ -52,6 +52,12 @@ def _at_mirakl(
     )
 
 
+def _certificate_expired(service: Service) -> None:
+    service.certificate.show(days=-1)
+    _treated("alpha", lambda: Manner(ends=True))(service)
+    service.held.callback(service.certificate.show)
+
+
 def _throttles(service: Service) -> None:
     fault = Fault("OR11", "429", count=100_000, retry_after_seconds=3)
     faults = service.simulated.mirakl["alpha"].knobs.faults
@@ -94,6 +100,14 @@ REMOTES = (
         lambda: Manner(refuses=True),
         "network",
         "connection",
+    ),
+    Sickness(
+        "mirakl-certificate-expired",
+        "the certificate of Mirakl of alpha",
+        "the certificate of a marketplace has expired: its calls fail with the cause tls, and the others go on",
+        _certificate_expired,
+        touches=shop("alpha"),
+        signs=(logged("poll_failed", shop="alpha", cause="tls"), grows(_POLL_FAILS % "network")),
     ),
     _at_mirakl(
         "mirakl-wrong-key",

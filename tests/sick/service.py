@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -9,12 +10,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 import psycopg
+import trustme
 from sqlalchemy import make_url
 
 from adapters.engines.kafka import Kafka
@@ -42,6 +45,22 @@ OURS = "sick"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+class Certificate:
+    """The certificate of a server on this machine, and an authority for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.show()
+
+    def show(self, days: int = 30) -> None:
+        """Show a certificate that ends in so many days, to those who connect from now on."""
+        until = datetime.now(UTC) + timedelta(days=days)
+        made = self._authority.issue_cert("localhost", not_before=until - timedelta(days=60), not_after=until)
+        made.configure_cert(self.tls)
+
+
 @dataclass
 class Service:
     """`alpha` is told of dispatches through Kafka, `beta` by callbacks to the process web-0."""
@@ -55,6 +74,7 @@ class Service:
     settings_file: Path
     fleet: Fleet
     intake_port: int
+    certificate: Certificate  # of Mirakl of alpha
     guests: dict[str, Member] = field(default_factory=dict)  # processes that a sickness brings along
     held: ExitStack = field(default_factory=ExitStack)  # what a sickness holds, until it is healed
     _numbers: Iterator[int] = field(default_factory=count)
@@ -86,7 +106,11 @@ class Service:
             stack.callback(simulated.stop)
             url = make_url(postgres.url)
             assert url.host and url.port
-            proxies = {shop: Proxy.to_url(at) for shop, at in simulated.mirakl_urls.items()}
+            certificate = Certificate(folder)
+            proxies = {
+                shop: Proxy.to_url(at, certificate.tls if shop == "alpha" else None)
+                for shop, at in simulated.mirakl_urls.items()
+            }
             proxies |= {"oms": Proxy.to_url(simulated.oms_url), "database": Proxy(url.host, url.port)}
             for proxy in proxies.values():
                 stack.callback(proxy.stop)
@@ -98,7 +122,7 @@ class Service:
                 free_port(),
                 engines=Engines(kafka.bootstrap_servers, database),
             )
-            path.write_text(path.read_text() + f"[intake]\nport = {intake_port}\n")
+            path.write_text(path.read_text() + f'[intake]\nport = {intake_port}\n[http]\nca_file = "authority.pem"\n')
             store = Store(url.update_query_dict({"application_name": OURS}).render_as_string())
             stack.callback(store.close)
             store.migrate()
@@ -107,7 +131,17 @@ class Service:
             stack.callback(fleet.stop)
             fleet.start()
             service = cls(
-                folder, kafka, postgres, simulated, proxies, store, path, fleet, intake_port, _stack=ExitStack()
+                folder,
+                kafka,
+                postgres,
+                simulated,
+                proxies,
+                store,
+                path,
+                fleet,
+                intake_port,
+                certificate,
+                _stack=ExitStack(),
             )
             stack.callback(service.end_guests)
             stack.callback(service.held.close)
