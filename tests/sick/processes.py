@@ -7,7 +7,8 @@ import signal
 from collections.abc import Callable
 
 from tests.sick.service import Service
-from tests.sick.sickness import Sickness, before, grows, metric, shop
+from tests.sick.sickness import Sickness, Sign, before, grows, metric, shop
+from tests.system.next_version import make_next_version
 
 #: Debian's package faketime.
 FAKETIME = shutil.which("faketime")
@@ -54,6 +55,17 @@ def _log_that_nobody_reads(service: Service) -> None:
     os.write(writer, b"\n" * (size - 100))
     os.set_blocking(writer, True)
     service.guest("consumer", stdout=writer)
+
+
+def _beside_the_next_version(service: Service) -> None:
+    """Migrate the store to the next version, and run a worker and a consumer of it."""
+    folder = service.folder / "next"
+    if not folder.exists():
+        folder.mkdir()
+        make_next_version(folder)
+        service.orderflow("migrate", code=folder)
+    for role in ("worker", "consumer"):
+        service.guest(role, code=folder)
 
 
 PROCESSES = (
@@ -138,5 +150,14 @@ PROCESSES = (
         _log_that_nobody_reads,
         touches=before(6.0),
         signs=(metric("orderflow_log_lines_lost_total"),),
+    ),
+    Sickness(
+        "older-beside-newer",
+        "all processes, which are older than the store",
+        "the next version has migrated the store and runs beside this one: all stay ready, and no fact is lost",
+        _beside_the_next_version,
+        seconds=16.0,
+        touches=before(8.0),
+        signs=(Sign("/ready 200 of all", lambda seen, _: not seen.wrong()),),
     ),
 )

@@ -153,10 +153,15 @@ class Service:
 
     # -- What a person has --------------------------------------------------------------------------------------
 
-    def orderflow(self, *arguments: str, statuses: Collection[int] = (0,)) -> str:
-        """Run a command of the command line, and return what it printed. Raises AssertionError for other statuses."""
+    def orderflow(self, *arguments: str, statuses: Collection[int] = (0,), code: Path | None = None) -> str:
+        """Run a command of the command line, and return what it printed. Raises AssertionError for other statuses.
+
+        `code`: a folder with another version of the code.
+        """
         command = [*PROGRAM, *arguments, "--config", str(self.settings_file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=120, cwd=code, env=_environment(code)
+        )
         assert done.returncode in statuses, f"orderflow {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -181,7 +186,6 @@ class Service:
         """
         name = f"guest-{next(self._numbers)}"
         port, log = free_port(), self.folder / f"{name}.log"
-        paths = {"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"} if code else {}
         with log.open("ab") as file:
             process = subprocess.Popen(
                 [*before, *PROGRAM, "run", role, "--config", str(self.settings_file)],
@@ -189,7 +193,7 @@ class Service:
                 stderr=file,
                 stdin=subprocess.DEVNULL,
                 cwd=code,
-                env=os.environ | paths | {"ORDERFLOW_WEB__PORT": str(port)} | dict(env or {}),
+                env=_environment(code) | {"ORDERFLOW_WEB__PORT": str(port)} | dict(env or {}),
                 start_new_session=True,
             )
         member = self.guests[name] = Member(name, role, port, log, process)
@@ -221,6 +225,10 @@ class Service:
 
     def settings(self) -> config.Settings:
         return config.load(self.settings_file)
+
+
+def _environment(code: Path | None) -> dict[str, str]:
+    return dict(os.environ) | ({"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"} if code else {})
 
 
 def _by_two_ways(publisher: OmsPublisher) -> Callable[[str, dict[str, str], bytes], int]:

@@ -1,13 +1,11 @@
 """This version and the next one on one store, in both directions: roll forward, and roll back.
 
-`next_version` makes the next version: a copy of the code with one fact, one member of a line, and one column more. Each
-step of a test runs in a process of its version (of_a_version.py).
+next_version.py makes the next version: a copy of the code with one fact, one member of a line, and one column more.
+Each step of a test runs in a process of its version (of_a_version.py).
 """
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,54 +14,16 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("statemachine", "adapters", "consumer")
+from tests.system.next_version import REPOSITORY, make_next_version
 
 #: Runs a step of of_a_version.py and returns what it prints.
 Step = Callable[[str], dict[str, Any]]
 
 
-def _replaced(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert text.count(old) == 1, f"{file}: {old}"
-    file.write_text(text.replace(old, new))
-
-
 @pytest.fixture(scope="module")
 def next_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the code of the next version."""
-    folder = tmp_path_factory.mktemp("next")
-    for package in PACKAGES:
-        shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    facts = folder / "statemachine/facts.py"
-    _replaced(facts, "    dispatches: tuple[", "    gifts: tuple[str, ...] = ()\n    dispatches: tuple[")
-    shown = "    shipped: bool = False  # Mirakl shows a shipped_date\n"
-    _replaced(facts, shown, f"{shown}    gift: bool = False\n")
-    versions = folder / "adapters/store/migrations/versions"
-    head = max(re.findall(r"^\d{4}", "\n".join(file.name for file in versions.iterdir()), re.MULTILINE))
-    number = f"{int(head) + 1:04}"
-    (versions / f"{number}_gifts.py").write_text(MIGRATION.format(number=number, head=head, oldest=head))
-    _replaced(folder / "adapters/store/migrating.py", f'NEEDED: Final = "{head}"', f'NEEDED: Final = "{number}"')
-    column = '    sa.Column("wake_at", Instant),\n'
-    added = '    sa.Column("gift", sa.Boolean, nullable=False, server_default=sa.false()),\n'
-    _replaced(folder / "adapters/store/schema.py", column, column + added)
-    return folder
-
-
-MIGRATION = """\
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{number}"
-down_revision = "{head}"
-branch_labels = None
-depends_on = None
-oldest = "{oldest}"
-
-
-def upgrade() -> None:
-    op.add_column("orders", sa.Column("gift", sa.Boolean, nullable=False, server_default=sa.false()))
-"""
+    return make_next_version(tmp_path_factory.mktemp("next"))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
