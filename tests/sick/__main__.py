@@ -48,15 +48,20 @@ def play_all(sicknesses: Sequence[Sickness], folder: Path, console: Console, *, 
         usual(service, 4)  # the processes are still starting: what they take now is not usual
         now_usual = usual(service)
         for number, one in enumerate(sicknesses, 1):
-            step(
-                f"{number} of {len(sicknesses)}: {one.name}. Usual: an order {now_usual.order_seconds:.1f} s, "
-                f"an answer {now_usual.answer_seconds * 1000:.0f} ms"
-            )
-            result = play(service, one, now_usual, step)
+            for again in (False, True):
+                step(
+                    f"{number} of {len(sicknesses)}: {one.name}. Usual: an order {now_usual.order_seconds:.1f} s, "
+                    f"an answer {now_usual.answer_seconds * 1000:.0f} ms"
+                )
+                result = play(service, one, now_usual, step)
+                is_last = number == len(sicknesses)
+                now_usual = usual(service, USUAL_SECONDS if is_last or not quick else QUICK_SECONDS)
+                judge_times(result, now_usual)
+                step("passed" if result.passed else "FAILED: " + "; ".join([*result.wrong, *result.late][:10]))
+                if again or result.wrong or not result.late:
+                    break
+                step("only times were too long, which another program may have caused: once more")
             results.append(result)
-            now_usual = usual(service, USUAL_SECONDS if number == len(sicknesses) or not quick else QUICK_SECONDS)
-            judge_times(result, now_usual)
-            step("passed" if result.passed else "FAILED: " + "; ".join(result.wrong[:10]))
     finally:
         service.stop()
     return results
@@ -90,7 +95,7 @@ def as_table(results: Sequence[Result]) -> Table:
 
 
 def failures(results: Sequence[Result]) -> list[str]:
-    return [f"{one.sickness.name}: {text}" for one in results for text in one.wrong]
+    return [f"{one.sickness.name}: {text}" for one in results for text in (*one.wrong, *one.late)]
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -108,7 +113,7 @@ def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
             "not_ready": list(one.not_ready),
             "signs": one.signs,
             "passed": one.passed,
-            "wrong": one.wrong,
+            "wrong": [*one.wrong, *one.late],
         }
         for one in results
     ]
