@@ -35,7 +35,7 @@ from tests.sick.proxy import Proxy
 from tests.sick.watch import ask
 
 SHOPS = ("alpha", "beta")
-PROGRAM = [sys.executable, "-c", "from consumer.cli.app import main; main()"]
+PYTHON, MAIN = sys.executable, "from consumer.cli.app import main; main()"
 #: The OMS sends a report five times. All five have to outlast the longest sickness.
 RETRY_SECONDS = 15.0
 STOP_SECONDS = 25.0
@@ -158,7 +158,7 @@ class Service:
 
         `code`: a folder with another version of the code.
         """
-        command = [*PROGRAM, *arguments, "--config", str(self.settings_file)]
+        command = [PYTHON, "-c", MAIN, *arguments, "--config", str(self.settings_file)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=120, cwd=code, env=_environment(code)
         )
@@ -174,26 +174,25 @@ class Service:
         self,
         role: str,
         *,
-        env: Mapping[str, str] | None = None,
+        first: str = "",
         stdout: int | None = None,
-        before: tuple[str, ...] = (),
         code: Path | None = None,
     ) -> Member:
         """Start one more process of this role, and wait until it is ready.
 
-        `before`: a program that starts it. `code`: a folder with another version of the code. `stdout`: a descriptor
+        `first`: Python that runs before the program. `code`: a folder with another version of the code. `stdout`: a descriptor
         for its log; by default the log is a file.
         """
         name = f"guest-{next(self._numbers)}"
         port, log = free_port(), self.folder / f"{name}.log"
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [*before, *PROGRAM, "run", role, "--config", str(self.settings_file)],
+                [PYTHON, "-c", first + MAIN, "run", role, "--config", str(self.settings_file)],
                 stdout=file if stdout is None else stdout,
                 stderr=file,
                 stdin=subprocess.DEVNULL,
                 cwd=code,
-                env=_environment(code) | {"ORDERFLOW_WEB__PORT": str(port)} | dict(env or {}),
+                env=_environment(code) | {"ORDERFLOW_WEB__PORT": str(port)},
                 start_new_session=True,
             )
         member = self.guests[name] = Member(name, role, port, log, process)

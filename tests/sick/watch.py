@@ -53,6 +53,10 @@ class Seen:
         """The highest value of any series that begins with this text, in any process; 0 if there is none."""
         return max((value for (_, name), value in self.highest.items() if name.startswith(series)), default=0.0)
 
+    def lowest(self, series: str) -> float:
+        """The lowest first value of any series that begins with this text; 0 if there is none."""
+        return min((value for (_, name), value in self.first.items() if name.startswith(series)), default=0.0)
+
     def grew(self, series: str) -> float:
         """By how much the series that begin with this text grew, in all processes."""
         return sum(value - self.first[key] for key, value in self.highest.items() if key[1].startswith(series))
