@@ -180,8 +180,8 @@ class Service:
     ) -> Member:
         """Start one more process of this role, and wait until it is ready.
 
-        `first`: Python that runs before the program. `code`: a folder with another version of the code. `stdout`: a descriptor
-        for its log; by default the log is a file.
+        `first`: Python that runs before the program. `code`: a folder with another version of the code. `stdout`: a
+        descriptor for its log; by default the log is a file.
         """
         name = f"guest-{next(self._numbers)}"
         port, log = free_port(), self.folder / f"{name}.log"
