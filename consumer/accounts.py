@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from adapters.ports import Clock
-from adapters.store.commands import PausedKind
+from adapters.store.lanes import Lane
 from consumer.circuit import Circuit, RefusedCall
 from statemachine.commands import CommandKind, Remote
 
@@ -77,26 +77,31 @@ class Accounts:
         self._lock = threading.Lock()
         self.by_key = {AccountKey(shop, remote): Account() for shop in shops for remote in Remote}
 
-    def paused_kinds(self) -> list[PausedKind]:
-        """Return the kinds of commands that must not be claimed now, of each shop."""
+    def paused_lanes(self) -> list[Lane]:
+        """Return the lanes of which no command must be claimed now."""
         with self._lock:
             return [
-                PausedKind(key.shop, kind)
+                Lane(key.shop, kind)
                 for key in self.by_key
                 for kind in CommandKind
                 if kind.remote == key.remote and self._seconds_paused(key, kind.operation)
             ]
 
-    def failing_kinds(self, for_at_least: timedelta) -> dict[PausedKind, datetime]:
-        """Return the kinds of commands whose operation or account has failed for this long, and since when."""
+    def failing_lanes(self, for_at_least: timedelta) -> dict[Lane, datetime]:
+        """Return the lanes whose operation or account has failed for this long, and since when."""
         latest, found = self._clock.now() - for_at_least, {}
         with self._lock:
             for key, account in self.by_key.items():
                 for kind in CommandKind:
                     since = [account.failing_since[one] for one in ("", kind.operation) if one in account.failing_since]
                     if kind.remote == key.remote and since and min(since) <= latest:
-                        found[PausedKind(key.shop, kind)] = min(since)
+                        found[Lane(key.shop, kind)] = min(since)
         return found
+
+    def is_tested(self, lane: Lane) -> bool:
+        """Whether the circuit of the lane's operation is open, so that one call at a time tests it."""
+        with self._lock:
+            return self.by_key[AccountKey(lane.shop, lane.kind.remote)].circuits[lane.kind.operation].is_open()
 
     def seconds_paused(self, key: AccountKey, operation: str) -> float:
         """Return for how many seconds this operation stays paused; 0 if it may be called."""

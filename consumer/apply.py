@@ -179,7 +179,9 @@ def plan_orders(
             revived += [command.id for command in mine if command.key in needed and command.unwanted]
             have = {command.key for command in mine}
             give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
-            opened += [NewCommand(row.key, command, give_up_at) for key, command in needed.items() if key not in have]
+            opened += [
+                NewCommand(row.key, row.shop, command, give_up_at) for key, command in needed.items() if key not in have
+            ]
             found = [*wanted.attention]
             if no_edge:
                 found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))

@@ -36,6 +36,7 @@ from adapters.store.transaction import Store
 from consumer import config
 from consumer.account_check import AccountCheck
 from consumer.apply import OrderWriter
+from consumer.budget import Shop, oms_account
 from consumer.clients import account_client, mirakl_client, oms_client
 from consumer.config import KafkaOption, Settings
 from consumer.dead_letter_limit import WINDOW_SECONDS, DeadLetterLimit
@@ -57,7 +58,7 @@ from consumer.telemetry import LogHooks, configure_logging
 from consumer.web.app import application, callback_routes, watch_routes
 from consumer.web.callbacks import CallbackEndpoint, Intake
 from consumer.web.server import WebServer
-from consumer.worker import Shop, Worker, oms_account
+from consumer.worker import Worker
 from statemachine.commands import Policy
 from statemachine.events import Trigger
 

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.ports import Clock
-from adapters.store import commands as command_rows
-from adapters.store.commands import PausedKind, Untried
+from adapters.store import lanes as lane_rows
+from adapters.store.lanes import Lane, Untried
 from adapters.store.transaction import Store
 from consumer.accounts import Accounts
 from consumer.apply import OrderWriter
@@ -51,18 +51,18 @@ class Resting:
             if monotonic - self._looked_at < LOOK_EVERY.total_seconds():
                 return
             self._looked_at = monotonic
-        failing = self._accounts.failing_kinds(FAILING_FOR)
+        failing = self._accounts.failing_lanes(FAILING_FOR)
         if not failing:
             return
         now = self._clock.now()
-        found = command_rows.untried(self._store, failing, now - FAILING_FOR, failed=_FAILED, limit=BATCH)
+        found = lane_rows.untried(self._store, failing, now - FAILING_FOR, failed=_FAILED, limit=BATCH)
         if found:
-            self._tell([_event(one, failing[PausedKind(one.shop, one.key.kind)], now) for one in found], found)
+            self._tell([_event(one, failing[Lane(one.shop, one.key.kind)], now) for one in found], found)
 
     def _tell(self, events: Collection[Event], found: Collection[Untried]) -> None:
         with self._store.transaction() as tx:
             applied = self._orders.apply_in(tx, list(events))
-            command_rows.mark_untried(tx, [one.id for one in found], TryResult.ACCOUNT_FAULT)
+            lane_rows.mark_untried(tx, [one.id for one in found], TryResult.ACCOUNT_FAULT)
         self._orders.report(applied)
 
 

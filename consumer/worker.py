@@ -7,11 +7,10 @@ the lease.
 
 import random
 import threading
-import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
@@ -23,17 +22,17 @@ from adapters.errors import (
     RemoteError,
     StoreUnavailable,
 )
-from adapters.ports import Clock, Marketplace, Oms, OmsOrder
-from adapters.store import budgets as budget_rows
+from adapters.ports import Clock, OmsOrder
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
-from adapters.store import snapshots as snapshot_rows
-from adapters.store.budgets import BudgetWindow
 from adapters.store.commands import LEASE
 from adapters.store.orders import OrderRow
-from adapters.store.transaction import Store, Transaction
-from consumer.accounts import AccountKey, Accounts
-from consumer.apply import GIVE_UP_AFTER, OrderWriter, broken, plan_of
+from adapters.store.transaction import Store
+from consumer import budget
+from consumer.accounts import Accounts
+from consumer.apply import OrderWriter, broken
+from consumer.budget import BudgetSpent, Shop
+from consumer.claims import Claims
 from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
 from consumer.imports import Outgoing, next_try_at, outgoing
@@ -43,7 +42,6 @@ from consumer.tries import (
     Claim,
     Ending,
     as_remote_error,
-    claimed_event,
     doubt_events,
     handover_events,
     import_facts,
@@ -55,32 +53,12 @@ from consumer.tries import (
     settled,
 )
 from statemachine.attention import ALREADY_THERE
-from statemachine.commands import CommandKind, CommandState, Policy, Remote
+from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Rejection
 from statemachine.readings import answers_of_lines, best_tracking, tracking_held
 from statemachine.troubles import MESSAGES
 
 log = structlog.get_logger("orderflow.worker")
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """What the worker needs of a shop: a client for each remote, and the calls that the OMS allows."""
-
-    name: str
-    mirakl: Marketplace
-    oms: Oms
-    company_ref_id: int
-    oms_budget: tuple[BudgetWindow, ...] = ()  # shared by all workers
-
-
-class BudgetSpent(Exception):
-    """The account may make no more calls until `ends_at`. The transaction has to be rolled back."""
-
-    def __init__(self, account: AccountKey, ends_at: datetime) -> None:
-        super().__init__(account)
-        self.account = account
-        self.ends_at = ends_at
 
 
 class LeaseLost(Exception):
@@ -104,11 +82,12 @@ class Worker:
         grace: timedelta,
         backoff: Backoff,
         lease: timedelta = LEASE,
+        calls_per_account: int = 16,
         hooks: Hooks = NO_HOOKS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: how long a claimed
-        command belongs to its worker."""
+        command belongs to its worker. `calls_per_account`: how many calls to one account all workers make at a time."""
         self._store = store
         self._orders = orders
         self._shops = shops
@@ -120,8 +99,19 @@ class Worker:
         self._hooks = hooks
         self._jitter = jitter
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
         self._unstored: deque[Ending] = deque()  # at most one for each thread
         self.accounts = Accounts(shops, clock)
+        self._claims = Claims(
+            store,
+            orders,
+            shops,
+            policies,
+            clock,
+            accounts=self.accounts,
+            lease=lease,
+            per_account=calls_per_account,
+        )
         self._resting = Resting(store, orders, self.accounts, clock)
 
     def turn(self) -> bool:
@@ -147,7 +137,7 @@ class Worker:
         except LeaseLost:
             self.not_called(claim)
         except BudgetSpent as spent:
-            self._budget_spent(spent)
+            budget.pause_spent(self.accounts, spent.account, spent.ends_at)
             self.not_called(claim)
         except (StoreUnavailable, BrokenOrders):
             raise
@@ -163,70 +153,9 @@ class Worker:
     # -- claim ---------------------------------------------------------------------------------------------------
 
     def claim(self) -> Claim | None:
-        """Lease the next command, and add the fact that its call was attempted (docs/rules.md 12, 13, 20)."""
-        while True:
-            now = self._clock.now()
-            if not command_rows.has_claimable(self._store, now, self.accounts.paused_kinds(), self._shops.keys()):
-                return None
-            locked: list[OrderRow] = []
-            try:
-                return self._claim(now, locked)
-            except (StoreUnavailable, BrokenOrders):
-                raise
-            except BudgetSpent as spent:  # the transaction was rolled back, so nothing is claimed: try another account
-                self._budget_spent(spent)
-            except Exception as error:  # the store refuses what the claim of this order writes
-                if not locked:
-                    raise
-                raise broken(locked[-1], error) from error
-
-    def _budget_spent(self, spent: BudgetSpent) -> None:
-        self.accounts.pause(spent.account, spent.ends_at, is_fault=False)
-        until = spent.ends_at.isoformat()
-        log.info("budget_spent", shop=spent.account.shop, system=spent.account.remote, until=until)
-
-    def _claim(self, now: datetime, locked: list[OrderRow]) -> Claim | None:
-        """Claim the next command that is due. Adds each order that it locks to `locked`."""
-        with self._store.transaction() as tx:
-            while True:
-                paused = self.accounts.paused_kinds()
-                command_id = command_rows.claimable(tx, now, paused, self._shops.keys())
-                if command_id is None:
-                    return None
-                row = command_rows.load(tx, command_id)
-                order = order_rows.lock_by_key(tx, row.order_key)
-                locked.append(order)
-                policy = self._policy(order)
-                needed = next((c for c in plan_of(order, policy).due if c.key == row.key), None)
-                token = uuid.uuid4().hex
-                basis = needed.basis if needed else ""
-                # Counted from the first try, because effects may have been off for weeks before it.
-                give_up_at = row.give_up_at if row.attempts else max(row.give_up_at, now + GIVE_UP_AFTER)
-                if not command_rows.lease(
-                    tx,
-                    command_id,
-                    basis=basis,
-                    token=token,
-                    until=now + self._lease,
-                    now=now,
-                    give_up_at=give_up_at,
-                    paused=paused,
-                ):
-                    continue
-                if needed is None:  # the command was needed when it was opened, and is no longer needed
-                    command_rows.settle(tx, command_id, token, CommandState.OBSOLETE, TryResult.OBSOLETE)
-                    continue
-                _within_budget(budget_rows.spent_until, tx, self._shops[order.shop], row.kind.remote, now)
-                leased = replace(
-                    row, basis=basis, attempts=row.attempts + 1, state=CommandState.LEASED, give_up_at=give_up_at
-                )
-                applied = self._orders.apply_in(tx, [claimed_event(order, leased, token, now)])
-                order = applied[-1].order
-                received = _received(tx, order) if row.kind == CommandKind.IMPORT else None
-                self.accounts.claimed(AccountKey(order.shop, row.kind.remote), row.kind.operation)
-                break
-        self._orders.report(applied)
-        return Claim(leased, token, order, received)
+        """Claim the next command. None if none is due."""
+        with self._claiming:
+            return next(iter(self._claims.claim(1)), None)
 
     # -- call ----------------------------------------------------------------------------------------------------
 
@@ -278,12 +207,12 @@ class Worker:
         """
         now, payload = self._clock.now(), sending.payload if sending else None
         with self._store.transaction() as tx:
-            order_rows.lock_by_key(tx, claim.order.key)  # before the command
+            order_rows.lock_by_keys(tx, [claim.order.key])  # before the command
             if not command_rows.mark_sending(
                 tx, claim.command.id, claim.token, now, payload=payload, lease=self._lease
             ):
                 raise LeaseLost
-            _within_budget(budget_rows.spend, tx, self._shops[claim.order.shop], claim.account.remote, now)
+            budget.spend(tx, self._shops[claim.order.shop], claim.account.remote, now)
             events = handover_events(claim, payload, sending.notes if sending else (), now)
             if sending and sending.messages_read:
                 events += recovery_events(claim, MESSAGES, now)
@@ -387,29 +316,3 @@ class Worker:
         self._hooks.command_tried(claim.command.kind, result)
         if result not in (TryResult.DONE, TryResult.ALREADY_DONE, TryResult.OBSOLETE):
             log_failure(claim, result, error.outcome if error else "")
-
-
-def _received(tx: Transaction, order: OrderRow) -> bytes | None:
-    """Return the order as Mirakl sent it."""
-    snapshot = order.facts.snapshot
-    return snapshot_rows.load(tx, order.key, snapshot.digest) if snapshot else None
-
-
-def _within_budget(
-    rule: Callable[[Transaction, str, Sequence[BudgetWindow], datetime], datetime | None],
-    tx: Transaction,
-    shop: Shop,
-    remote: Remote,
-    now: datetime,
-) -> None:
-    """Ask the budget of the account, which all workers share, by this rule of adapters/store/budgets.py: `spend` takes
-    a call from it, `spent_until` takes none. Raises BudgetSpent."""
-    if remote == Remote.OMS:
-        ends_at = rule(tx, oms_account(shop.company_ref_id), shop.oms_budget, now)
-        if ends_at is not None:
-            raise BudgetSpent(AccountKey(shop.name, remote), ends_at)
-
-
-def oms_account(company_ref_id: int) -> str:
-    """Return the name of an OMS account in the store's budgets. Two shops may share an account, and so its budget."""
-    return f"oms:{company_ref_id}"

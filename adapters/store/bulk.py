@@ -66,6 +66,23 @@ def update_rows(
     return tx.execute(update(_unnested(rows, columns).c)).rowcount
 
 
+def update_each(
+    tx: Transaction,
+    rows: Rows,
+    columns: Mapping[str, sa.Column[Any]],
+    update: Callable[[Any], sa.Update],
+    key: sa.Column[int],
+) -> set[int]:
+    """As `update_rows`. Returns the keys of the rows that changed. `rows` have the column `key` under its name."""
+    if not rows:
+        return set()
+    if tx.is_sqlite:
+        values = {name: sa.bindparam(f"_{name}", type_=column.type) for name, column in columns.items()}
+        statement = update(values)
+        return {row[key.name] for row in rows if tx.execute(statement, {f"_{n}": row[n] for n in columns}).rowcount}
+    return set(tx.execute(update(_unnested(rows, columns).c).returning(key)).scalars())
+
+
 def in_pairs(
     tx: Transaction, first: sa.ColumnElement[Any], second: sa.ColumnElement[Any], pairs: Collection[tuple[Any, Any]]
 ) -> sa.ColumnElement[bool]:
@@ -85,18 +102,6 @@ def in_pairs(
 def among(tx: Transaction, column: sa.ColumnElement[Any], values: Collection[int]) -> sa.ColumnElement[bool]:
     """The condition that a column holds one of these values."""
     return column.in_(sorted(values)) if tx.is_sqlite else column == sa.any_(_array(column, sorted(values)))
-
-
-def lock_or_skip(
-    tx: Transaction, statement: sa.Select[Any], table: sa.Table, on: sa.ColumnElement[bool]
-) -> sa.Select[Any]:
-    """Join `table` and lock its rows. A row that another transaction has locked is skipped, without a wait.
-
-    SQLite has one writer at a time, so there is nothing to skip, and the statement stays as it is.
-    """
-    if tx.is_sqlite:
-        return statement
-    return statement.join(table, on).with_for_update(of=table, skip_locked=True)
 
 
 def _unnested(rows: Rows, columns: Mapping[str, sa.Column[Any]]) -> Any:

@@ -1,8 +1,7 @@
 """One row for each call to make, from its opening to its end. The states are drawn in schema.py.
 
-A worker takes a command in two statements of one transaction: `claimable` finds the next one and locks its order,
-`lease` gives it to the worker. From then on only the holder of the token changes the row: `mark_sending` before the
-call, then `settle` or `requeue`. If a worker dies, its lease runs out, and the next claim finds the row again.
+A worker leases a command (lanes.py). From then on only the holder of the token changes the row: `mark_sending` before
+the call, then `settle` or `requeue`.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +13,6 @@ import sqlalchemy as sa
 
 from adapters.store import bulk
 from adapters.store import schema as s
-from adapters.store.leases import is_over
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
 
@@ -54,16 +52,9 @@ class NewCommand:
     """One call to open for an order. After `give_up_at` it is not tried again."""
 
     order_key: int
+    shop: str  # of the order
     command: Command
     give_up_at: datetime
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class PausedKind:
-    """The commands of this kind and shop must not be claimed, because their account or their operation is paused."""
-
-    shop: str
-    kind: CommandKind
 
 
 _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
@@ -75,7 +66,7 @@ _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fi
 def live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
     """Lock the open and leased commands of these orders, and return them, the oldest first."""
     c = s.commands.c
-    statement = sa.select(*_COLUMNS).where(bulk.among(tx, c.order_key, order_keys), s.is_live(c))
+    statement = sa.select(*_COLUMNS).where(bulk.among(tx, c.order_key, order_keys), s.has_not_ended(c))
     return [CommandRow(*row) for row in tx.execute(statement.order_by(c.id).with_for_update())]
 
 
@@ -87,6 +78,7 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
     rows = [
         dict(
             order_key=new.order_key,
+            shop=new.shop,
             kind=new.command.kind,
             carries=new.command.carries,
             round=new.command.round,
@@ -106,13 +98,19 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
         rows,
         lambda insert: insert.on_conflict_do_update(
             index_elements=["order_key", "kind", "carries", "round"],
-            set_={name: insert.excluded[name] for name in ("state", "basis", "opened_at", "next_at", "give_up_at")},
+            set_={
+                name: insert.excluded[name] for name in ("shop", "state", "basis", "opened_at", "next_at", "give_up_at")
+            },
             where=s.commands.c.state == CommandState.OBSOLETE,
         ),
     )
     later_imports = [new.order_key for new in due if new.command.kind == CommandKind.IMPORT and new.command.round]
     if later_imports:
         _freeze_again(tx, later_imports)
+
+
+#: The columns that a command which opens again gets anew.
+_OPENED: Final = ("shop", "state", "basis", "opened_at", "next_at", "give_up_at")
 
 
 def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
@@ -176,175 +174,13 @@ def put_back(tx: Transaction, order_keys: Collection[int], now: datetime) -> Non
         tx.execute(sa.update(s.commands).where(*mine).values(next_at=now))
 
 
-# -- Claim: a worker takes the next command ----------------------------------------------------------------------
+# -- Claim: a worker takes commands (lanes.py) --------------------------------------------------------------------
 
 
-def has_claimable(store: Store, now: datetime, paused: Collection[PausedKind], shops: Collection[str]) -> bool:
-    """Whether a claim would find a command. It takes no write lock, so an idle worker disturbs no other."""
-    with store.reading() as connection:
-        return connection.execute(_claimable(now, paused, shops)).first() is not None
-
-
-def claimable(tx: Transaction, now: datetime, paused: Collection[PausedKind], shops: Collection[str]) -> int | None:
-    """Lock the order of the next command (see `_claimable`), and return the command's id. None if there is none.
-
-    An order that another transaction has locked is skipped. The command may have changed between the read and the
-    lock, so `lease` checks the command again.
-    """
-    c = s.commands.c
-    statement = bulk.lock_or_skip(tx, _claimable(now, paused, shops), s.orders, s.orders.c.id == c.order_key)
-    return tx.execute(statement).scalar()
-
-
-def load(tx: Transaction, command_id: int) -> CommandRow:
-    """One command, as this transaction sees it."""
-    return CommandRow(*tx.execute(sa.select(*_COLUMNS).where(s.commands.c.id == command_id)).one())
-
-
-def lease(
-    tx: Transaction,
-    command_id: int,
-    *,
-    basis: str,
-    token: str,
-    until: datetime,
-    now: datetime,
-    give_up_at: datetime | None = None,
-    paused: Collection[PausedKind] = (),
-) -> bool:
-    """Claim a command with one conditional update (docs/rules.md 13).
-
-    `give_up_at` None: the stored time stays. `paused` has to be the value with which `claimable` found the command.
-    Returns False if the command is not free any more, or if another command of its order goes first.
-    """
-    c = s.commands.c
-    later = {} if give_up_at is None else {"give_up_at": give_up_at}
-    taken = tx.execute(
-        sa.update(s.commands)
-        .where(c.id == command_id, _is_free(now), ~_waits_for_another(now, paused))
-        .values(
-            state=CommandState.LEASED,
-            lease_token=token,
-            lease_until=until,
-            basis=basis,
-            attempts=c.attempts + 1,
-            **later,
-        )
-    )
-    return bool(taken.rowcount)
-
-
-def _claimable(now: datetime, paused: Collection[PausedKind], shops: Collection[str]) -> sa.Select[int]:
-    """The next command: it is due, its shop has this effect switched on, and no other command of its order goes first.
-
-    No command of a kind in `paused` is found. A command whose lease has run out counts as open.
-    """
-    c = s.commands.c
-    # EXISTS, and not a join: with a join, SQLite may begin at a shop and read every order that the shop ever had.
-    allowed = (
-        sa.select(sa.literal(1))
-        .select_from(s.orders.join(s.shops, s.shops.c.name == s.orders.c.shop))
-        .where(s.orders.c.id == c.order_key, s.orders.c.shop.in_(sorted(shops)), s.shops.c.effects, _switched_on())
-        .correlate(s.commands)
-    )
-    if paused:
-        allowed = allowed.where(
-            sa.tuple_(s.orders.c.shop, c.kind).not_in([(one.shop, one.kind) for one in sorted(paused)])
-        )
-    return (
-        sa.select(c.id)
-        .where(s.is_live(c), c.next_at <= now, _is_free(now), ~_waits_for_another(now, paused), allowed.exists())
-        .order_by(c.next_at, c.id)
-        .limit(1)
-    )
-
-
-def _switched_on() -> sa.ColumnElement[bool]:
-    """The condition that the shop's calls of the command's kind are not switched off."""
-    kind_of = s.commands.c.kind
-    return sa.or_(
-        *(
-            sa.and_(kind_of == kind, sa.not_(s.shops.c.paused.contains(kind.group, autoescape=True)))
-            for kind in CommandKind
-        )
-    )
-
-
-def _is_free(now: datetime) -> sa.ColumnElement[bool]:
-    """The condition that a command is open, or leased to a worker whose lease has run out."""
-    c = s.commands.c
-    return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, is_over(c.lease_until, now)))
-
-
-def _waits_for_another(now: datetime, paused: Collection[PausedKind] = ()) -> sa.ColumnElement[bool]:
-    """The condition that another command of the order goes first.
-
-    The leased command of an order goes first, even if its lease has run out (docs/rules.md 12). If no command is
-    leased, the oldest one goes first. A command of another kind that is in back-off, or paused, does not go first: the
-    plan says which calls wait for each other (plan.py).
-    """
-    c, other = s.commands.c, s.commands.alias("other")
-    can_go = other.c.next_at <= now
-    if paused:
-        pairs = [(one.shop, one.kind) for one in sorted(paused)]
-        order = s.orders.alias("of_other")
-        is_paused = sa.exists().where(order.c.id == other.c.order_key, sa.tuple_(order.c.shop, other.c.kind).in_(pairs))
-        can_go = sa.and_(can_go, ~is_paused)
-    older = sa.and_(
-        c.state == CommandState.OPEN,
-        other.c.state == CommandState.OPEN,
-        other.c.id < c.id,
-        sa.or_(other.c.kind == c.kind, can_go),
-    )
-    return sa.exists().where(
-        other.c.order_key == c.order_key,
-        other.c.id != c.id,
-        s.is_live(other.c),
-        sa.or_(other.c.state == CommandState.LEASED, older),
-    )
-
-
-# -- Commands that wait because their operation fails for other orders --------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Untried:
-    """A command that is due and that nobody has tried."""
-
-    id: int
-    shop: str
-    order_id: str
-    key: CommandKey
-    opened_at: datetime
-
-
-def untried(
-    store: Store, kinds: Collection[PausedKind], due_before: datetime, *, failed: Collection[str], limit: int
-) -> list[Untried]:
-    """Return commands of these kinds, switched on, that were due at `due_before` and whose last outcome is none of
-    `failed`."""
-    c, o = s.commands.c, s.orders.c
-    effects = sa.exists().where(s.shops.c.name == o.shop, s.shops.c.effects, _switched_on())
-    statement = (
-        sa.select(c.id, o.shop, o.order_id, c.kind, c.carries, c.round, c.opened_at)
-        .select_from(s.commands.join(s.orders, o.id == c.order_key))
-        .where(c.state == CommandState.OPEN, c.next_at <= due_before, c.last_outcome.not_in(failed), effects)
-        .where(sa.tuple_(o.shop, c.kind).in_([(one.shop, one.kind) for one in sorted(kinds)]))
-        .order_by(c.next_at, c.id)
-        .limit(limit)
-    )
-    with store.reading() as connection:
-        return [
-            Untried(row.id, row.shop, row.order_id, CommandKey(row.kind, row.carries, row.round), row.opened_at)
-            for row in connection.execute(statement)
-        ]
-
-
-def mark_untried(tx: Transaction, ids: Collection[int], outcome: str) -> None:
-    """Set the last outcome of these commands, unless a worker has one of them."""
-    c = s.commands.c
-    open_ones = (bulk.among(tx, c.id, ids), c.state == CommandState.OPEN)
-    tx.execute(sa.update(s.commands).where(*open_ones).values(last_outcome=outcome))
+def load(tx: Transaction, ids: Collection[int]) -> dict[int, CommandRow]:
+    """Return these commands, as this transaction sees them, by id."""
+    found = tx.execute(sa.select(*_COLUMNS).where(bulk.among(tx, s.commands.c.id, ids)))
+    return {row.id: CommandRow(*row) for row in found}
 
 
 # -- Call and settle: only with the token of the lease -----------------------------------------------------------

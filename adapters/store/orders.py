@@ -179,10 +179,12 @@ def lock(
     return {(row.shop, row.order_id): row for row in _sound(rows, also_quarantined=also_quarantined)}
 
 
-def lock_by_key(tx: Transaction, key: int) -> OrderRow:
-    """Lock one row and return it. Raises BrokenOrders if this version cannot read it, or if it is quarantined."""
-    rows = tx.execute(sa.select(s.orders).where(s.orders.c.id == key).with_for_update()).all()
-    return _sound(rows, also_quarantined=False)[0]
+def lock_by_keys(tx: Transaction, keys: Collection[int]) -> dict[int, OrderRow]:
+    """Lock rows in the order of their keys, and return them. Raises BrokenOrders for those that this version cannot
+    read, and for quarantined ones."""
+    mine = bulk.among(tx, s.orders.c.id, keys)
+    rows = tx.execute(sa.select(s.orders).where(mine).order_by(s.orders.c.id).with_for_update()).all()
+    return {row.key: row for row in _sound(rows, also_quarantined=False)}
 
 
 def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: datetime) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Each version of an order that Mirakl showed, byte for byte. Personal data."""
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -20,9 +20,13 @@ def add(tx: Transaction, bodies: Mapping[tuple[int, str], bytes], now: datetime)
     bulk.insert_rows(tx, s.snapshots, rows, bulk.do_nothing)
 
 
-def load(tx: Transaction, order_key: int, digest: str) -> bytes | None:
-    """Return the bytes of an order with this digest, inside the transaction that prepares an import."""
-    return _body(tx.execute(_select(order_key, digest)).scalar())
+def load(tx: Transaction, contents: Collection[tuple[int, str]]) -> dict[tuple[int, str], bytes]:
+    """Return the bytes of orders, by order key and digest, inside the transaction that prepares their imports."""
+    if not contents:
+        return {}
+    c = s.snapshots.c
+    found = tx.execute(sa.select(s.snapshots).where(bulk.in_pairs(tx, c.order_key, c.content, contents)))
+    return {(row.order_key, row.content): zlib.decompress(row.body) for row in found}
 
 
 def find(store: Store, order_key: int, digest: str) -> bytes | None:

@@ -39,6 +39,7 @@ from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
 from consumer import bootstrap, clients, config, stores
 from consumer.accounts import AccountKey
+from consumer.budget import Shop
 from consumer.config import Settings, StoreTable, WorkerTable
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
@@ -46,7 +47,7 @@ from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.poller import Poller
 from consumer.web.callbacks import Receipts
-from consumer.worker import Shop, Worker
+from consumer.worker import Worker
 from statemachine.commands import Policy, Remote
 from tests.support import StillClock, make_schema
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters.store.commands import PausedKind
+from adapters.store.lanes import Lane
 from consumer.accounts import Account, AccountKey, Accounts
 from consumer.circuit import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS, Circuit, RefusedCall
 from statemachine.commands import CommandKey, CommandKind, Remote
@@ -124,16 +124,16 @@ def test_a_shorter_pause_never_ends_a_longer_one() -> None:
 def test_commands_of_a_paused_account_must_not_be_claimed() -> None:
     clock = StillClock()
     accounts = Accounts(["alpha", "beta"], clock)
-    assert accounts.paused_kinds() == []
+    assert accounts.paused_lanes() == []
     accounts.pause(AccountKey("alpha", Remote.OMS), clock.now() + timedelta(seconds=60))
-    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.IMPORT)]
+    assert accounts.paused_lanes() == [Lane("alpha", CommandKind.IMPORT)]
     accounts.pause(AccountKey("beta", Remote.MIRAKL), clock.now() + timedelta(seconds=30))
-    assert sorted(accounts.paused_kinds()) == [
-        PausedKind("alpha", CommandKind.IMPORT),
-        *(PausedKind("beta", kind) for kind in sorted(set(CommandKind) - {CommandKind.IMPORT})),
+    assert sorted(accounts.paused_lanes()) == [
+        Lane("alpha", CommandKind.IMPORT),
+        *(Lane("beta", kind) for kind in sorted(set(CommandKind) - {CommandKind.IMPORT})),
     ]
     clock.advance(30)
-    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.IMPORT)]
+    assert accounts.paused_lanes() == [Lane("alpha", CommandKind.IMPORT)]
 
 
 def test_the_rest_of_a_pause_is_known_in_seconds() -> None:
@@ -152,7 +152,7 @@ def test_a_refused_operation_pauses_alone_and_within_the_pause_of_its_account() 
     accounts, key = Accounts(["alpha", "beta"], clock), AccountKey("alpha", Remote.MIRAKL)
     accounts.pause(key, clock.now() + timedelta(seconds=60), "OR24")
     accounts.pause(key, clock.now() + timedelta(seconds=30), "OR24")
-    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.CONFIRM)], "a shorter pause does not shorten it"
+    assert accounts.paused_lanes() == [Lane("alpha", CommandKind.CONFIRM)], "a shorter pause does not shorten it"
     assert accounts.seconds_paused(key, "M11") == 0
     accounts.pause(key, clock.now() + timedelta(seconds=90))
     assert accounts.seconds_paused(key, "OR24") == accounts.seconds_paused(key, "M11") == 90
@@ -160,7 +160,7 @@ def test_a_refused_operation_pauses_alone_and_within_the_pause_of_its_account() 
     clock.advance(60)
     assert accounts.by_key[key].pauses_any(clock.now())
     clock.advance(30)
-    assert accounts.paused_kinds() == []
+    assert accounts.paused_lanes() == []
     assert not accounts.by_key[key].pauses_any(clock.now())
 
 
@@ -170,9 +170,9 @@ def test_the_circuit_of_an_operation_opens_and_closes_for_that_operation_and_acc
         accounts.failed(key, "OR23", order_key)
         accounts.answered(key, "OR24")
     assert [one for one, account in accounts.by_key.items() if account.circuit_is_open()] == [key]
-    assert accounts.paused_kinds() == [PausedKind("alpha", CommandKind.TRACK)]
+    assert accounts.paused_lanes() == [Lane("alpha", CommandKind.TRACK)]
     assert accounts.by_key[key].pauses_any(StillClock().now())
     accounts.claimed(key, "OR23")
     accounts.answered(key, "OR23")
     assert not accounts.by_key[key].circuit_is_open()
-    assert accounts.paused_kinds() == []
+    assert accounts.paused_lanes() == []

@@ -18,11 +18,13 @@ from adapters.errors import Fenced
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
+from adapters.store import lanes as lane_rows
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.dead_letters import DeadLetter
+from adapters.store.lanes import NewLease
 from adapters.store.orders import OrderRow
 from adapters.store.progress import Advance
 from consumer import apply
@@ -220,12 +222,13 @@ def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -
 def test_a_leased_command_that_is_not_needed_for_a_while_is_marked_and_revived(world: World) -> None:
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
-        command_rows.lease(tx, 1, basis="", token="t", until=world.clock.now(), now=world.clock.now())
+        lease = NewLease(1, "alpha", "", "t", world.clock.now(), world.clock.now())
+        assert lane_rows.lease(tx, [lease], (), world.clock.now()) == {1}
     flags = []
     for event in (seen("WAITING_DEBIT", 1), seen("WAITING_DEBIT", 2), seen("SHIPPING", 3)):
         world.apply(event)
         with world.store.transaction() as tx:
-            flags.append(command_rows.load(tx, 1).unwanted)
+            flags.append(command_rows.load(tx, [1])[1].unwanted)
     assert flags == [True, True, False]
     assert world.count(s.commands) == 1
 

@@ -11,9 +11,10 @@ from prometheus_client.exposition import generate_latest
 from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from adapters.store.budgets import BudgetWindow
+from consumer.budget import BudgetSpent, oms_account
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import AccountBudget, StoredGauges
-from consumer.worker import BudgetSpent, Worker, oms_account
+from consumer.worker import Worker
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Rig
 from tests.support import LONG
 

@@ -28,12 +28,13 @@ from adapters.store.facts_json import facts_from_json
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.apply import OrderWriter
+from consumer.budget import Shop
 from consumer.cli.app import app
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import Leases, poll_lease
 from consumer.relay import Relay
 from consumer.retry import Backoff
-from consumer.worker import Shop, Worker
+from consumer.worker import Worker
 from statemachine.events import Event, Trigger
 from statemachine.facts import Withdrawn
 from statemachine.joining import snapshot_facts

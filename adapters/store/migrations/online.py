@@ -21,5 +21,16 @@ def create_index(name: str, table: str, columns: Sequence[str], where: str | Non
         op.create_index(name, table, columns, postgresql_where=_text(where), postgresql_concurrently=True)
 
 
+def drop_index(name: str, table: str) -> None:
+    """Drop an index. On PostgreSQL others read and write the table meanwhile (CONCURRENTLY). The revision must do
+    nothing else."""
+    if op.get_context().dialect.name != "postgresql":
+        op.drop_index(name, table)
+        return
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")  # it waits for transactions, and nobody waits for it
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+
+
 def _text(where: str | None) -> sa.TextClause | None:
     return None if where is None else sa.text(where)

@@ -7,13 +7,15 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.store import commands as command_rows
+from adapters.store import lanes as lane_rows
 from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store.commands import LEASE, NewCommand, PausedKind
+from adapters.store.commands import LEASE, NewCommand
+from adapters.store.lanes import Lane, NewLease
 from adapters.store.leases import Lease
-from adapters.store.transaction import Store
+from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKind, CommandState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -49,6 +51,19 @@ TRACK = Command(CommandKind.TRACK, "T1", 0, "")
 CONFIRM = Command(CommandKind.CONFIRM, "", 0, "")
 
 
+def claimable(
+    tx: Transaction, now: datetime, paused: tuple[Lane, ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
+) -> int | None:
+    """The command that is due longest of all lanes that are not paused, with its order locked."""
+    lanes = {Lane(shop, kind) for shop in shops for kind in CommandKind} - set(paused)
+    return next(iter(lane_rows.take(tx, dict.fromkeys(lanes, 1), paused, now)), None)
+
+
+def lease(tx: Transaction, command_id: int, token: str, now: datetime, shop: str = "alpha") -> bool:
+    one = NewLease(command_id, shop, "basis", token, now + LEASE, later(9999))
+    return lane_rows.lease(tx, [one], (), now) == {command_id}
+
+
 class Desk:
     """A store with two bound shops. Each method is one statement, in a transaction of its own."""
 
@@ -61,19 +76,19 @@ class Desk:
     def open(self, *commands: Command, shop: str = "alpha", order_id: str = "O-1", at: datetime = NOW) -> list[int]:
         with self.store.transaction() as tx:
             key = order_rows.lock(tx, [(shop, order_id)], NOW)[shop, order_id].key
-            command_rows.open_due(tx, [NewCommand(key, command, later(9999)) for command in commands], at)
+            command_rows.open_due(tx, [NewCommand(key, shop, command, later(9999)) for command in commands], at)
             ids = {row.key: row.id for row in command_rows.live(tx, [key])}
         return [ids[command.key] for command in commands if command.key in ids]
 
     def claimable(
-        self, now: datetime = NOW, paused: tuple[PausedKind, ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
+        self, now: datetime = NOW, paused: tuple[Lane, ...] = (), shops: tuple[str, ...] = ("alpha", "beta")
     ) -> int | None:
         with self.store.transaction() as tx:
-            return command_rows.claimable(tx, now, paused, shops)
+            return claimable(tx, now, paused, shops)
 
     def lease(self, command_id: int, token: str = "t", now: datetime = NOW) -> bool:
         with self.store.transaction() as tx:
-            return command_rows.lease(tx, command_id, basis="basis", token=token, until=now + LEASE, now=now)
+            return lease(tx, command_id, token, now)
 
     def requeue(self, command_id: int, token: str = "t", **changes: Any) -> bool:
         how: dict[str, Any] = {"next_at": NOW, "maybe_sent": False, "attempt_counts": True} | changes

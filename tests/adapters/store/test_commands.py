@@ -12,10 +12,11 @@ from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store.commands import LEASE, NewCommand, PausedKind
+from adapters.store.commands import LEASE, NewCommand
+from adapters.store.lanes import Lane
 from adapters.store.transaction import Store
 from statemachine.commands import Command, CommandKind, CommandState
-from tests.adapters.store.support import CONFIRM, IMPORT, NOW, TRACK, Desk, later, on_postgresql, rows
+from tests.adapters.store.support import CONFIRM, IMPORT, NOW, TRACK, Desk, claimable, later, lease, on_postgresql, rows
 from tests.support import Meanwhile, OpenStore
 
 # -- Opening, ending, and opening again -------------------------------------------------------------------------------
@@ -109,7 +110,7 @@ def test_the_checks_refuse_an_impossible_state(desk: Desk, values: dict[str, Any
 
 def test_a_command_needs_its_order(desk: Desk) -> None:
     with pytest.raises(sa.exc.IntegrityError), desk.store.transaction() as tx:
-        command_rows.open_due(tx, [NewCommand(99, TRACK, NOW)], NOW)
+        command_rows.open_due(tx, [NewCommand(99, "alpha", TRACK, NOW)], NOW)
 
 
 # -- Which command a worker claims ------------------------------------------------------------------------------------
@@ -147,8 +148,8 @@ def test_an_older_command_of_another_kind_holds_nothing_while_it_cannot_go(desk:
     first, second = desk.open(TRACK, CONFIRM)
     assert desk.claimable() == first
     assert not desk.lease(second)
-    assert desk.claimable(paused=(PausedKind("alpha", CommandKind.TRACK),)) == second
-    assert desk.claimable(paused=(PausedKind("beta", CommandKind.TRACK),)) == first
+    assert desk.claimable(paused=(Lane("alpha", CommandKind.TRACK),)) == second
+    assert desk.claimable(paused=(Lane("beta", CommandKind.TRACK),)) == first
     desk.lease(first)
     assert desk.claimable() is None, "its call may be under way"
     desk.requeue(first, next_at=later(60))
@@ -243,11 +244,11 @@ def test_many_workers_claim_each_command_once(open_store: OpenStore) -> None:
     def claim(desk: Desk, token: str) -> None:
         while True:
             with desk.store.transaction() as tx:
-                command = command_rows.claimable(tx, NOW, (), ("alpha",))
+                command = claimable(tx, NOW)
                 if command is None:
                     return
                 # False: another transaction committed between the read and the lock, so read again.
-                won = command_rows.lease(tx, command, basis="", token=token, until=NOW + LEASE, now=NOW)
+                won = lease(tx, command, token, NOW)
             taken.extend([command] if won else [])
 
     threads = [threading.Thread(target=claim, args=(desk, f"{n}")) for n, desk in enumerate((*each, *each))]
@@ -276,12 +277,9 @@ def test_a_claim_respects_the_switches_of_the_shops(desk: Desk) -> None:
     switch("beta", "ship")
     assert desk.claimable(later(1)) is None
     switch("alpha")
-    assert desk.claimable(later(1), paused=(PausedKind("alpha", CommandKind.IMPORT),)) is None
+    assert desk.claimable(later(1), paused=(Lane("alpha", CommandKind.IMPORT),)) is None
     assert (
-        desk.claimable(
-            later(1), paused=(PausedKind("beta", CommandKind.IMPORT), PausedKind("alpha", CommandKind.TRACK))
-        )
-        == alpha
+        desk.claimable(later(1), paused=(Lane("beta", CommandKind.IMPORT), Lane("alpha", CommandKind.TRACK))) == alpha
     )
     assert desk.claimable(later(1), shops=("beta",)) is None
     assert desk.claimable(later(1), shops=()) is None
@@ -297,10 +295,10 @@ def test_a_claim_reads_the_index_of_live_commands_and_not_the_history(sqlite: St
 
     sa.event.listen(desk.store.engine, "before_cursor_execute", note)
     desk.claimable()
-    statement, parameters = next(pair for pair in statements if pair[0].startswith("SELECT"))
+    statement, parameters = next(pair for pair in statements if "FROM commands" in pair[0])
     with desk.store.engine.connect() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-    assert any("commands USING INDEX ix_commands_claim" in step for step in plan), plan
+    assert any("commands USING INDEX ix_commands_lane" in step for step in plan), plan
     assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan), plan
 
 
@@ -313,15 +311,15 @@ def test_workers_that_claim_never_wait_for_each_other(open_store: OpenStore) -> 
 
     def claim() -> list[int | None]:
         with other.transaction() as tx:
-            found = command_rows.claimable(tx, later(1), (), ("alpha",))
+            found = claimable(tx, later(1))
             assert found is not None
-            assert command_rows.lease(tx, found, basis="", token="t", until=later(1) + LEASE, now=later(1))
-            return [found, command_rows.claimable(tx, later(1), (), ("alpha",))]
+            assert lease(tx, found, "t", later(1))
+            return [found, claimable(tx, later(1))]
 
     with one.store.transaction() as tx:
-        assert command_rows.claimable(tx, later(1), (), ("alpha",)) == first
+        assert claimable(tx, later(1)) == first
         assert Meanwhile(claim).result() == [second, None]
-        assert command_rows.lease(tx, first, basis="", token="u", until=later(1) + LEASE, now=later(1))
+        assert lease(tx, first, "u", later(1))
 
 
 @on_postgresql
@@ -341,8 +339,8 @@ def test_a_command_leased_between_read_and_lock_is_not_leased_again(open_store: 
     desk, other = Desk(open_store()), open_store()
     (command,) = desk.open(IMPORT)
     with other.transaction() as tx:
-        order_rows.lock_by_key(tx, desk.row(command)["order_key"])
-        assert command_rows.lease(tx, command, basis="", token="first", until=NOW + LEASE, now=NOW)
+        order_rows.lock_by_keys(tx, [desk.row(command)["order_key"]])
+        assert lease(tx, command, "first", NOW)
         late = Meanwhile(lambda: desk.lease(command, "second"))
         assert late.waits()
     assert late.result() is False

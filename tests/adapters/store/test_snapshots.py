@@ -13,8 +13,7 @@ def test_snapshots_are_kept_byte_for_byte_once_per_digest(store: Store) -> None:
         snapshot_rows.add(tx, {}, NOW)
         snapshot_rows.add(tx, {(key, "c1"): body, (key, "c2"): b""}, NOW)
         snapshot_rows.add(tx, {(key, "c1"): b"other bytes under this hash"}, NOW)
-        assert snapshot_rows.load(tx, key, "c1") == body
-        assert snapshot_rows.load(tx, key, "c2") == b""
-        assert snapshot_rows.load(tx, key, "c3") is None
+        found = snapshot_rows.load(tx, [(key, "c1"), (key, "c2"), (key, "c3")])
+        assert found == {(key, "c1"): body, (key, "c2"): b""}
     assert snapshot_rows.find(store, key, "c1") == body
     assert snapshot_rows.find(store, key, "c3") is None

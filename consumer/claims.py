@@ -1,0 +1,192 @@
+"""Claims: takes the next commands for a worker, in fair turns, in one transaction.
+
+A claim is an event like any other: it adds the fact that the call was attempted (docs/rules.md 20).
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from adapters.errors import BrokenOrders, StoreUnavailable
+from adapters.ports import Clock
+from adapters.store import budgets as budget_rows
+from adapters.store import commands as command_rows
+from adapters.store import lanes as lane_rows
+from adapters.store import orders as order_rows
+from adapters.store import snapshots as snapshot_rows
+from adapters.store.commands import CommandRow
+from adapters.store.lanes import Lane, NewLease
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store, Transaction
+from consumer.accounts import AccountKey, Accounts
+from consumer.apply import GIVE_UP_AFTER, OrderWriter, plan_of
+from consumer.budget import Shop, oms_account, pause_spent, windows_of
+from consumer.hooks import Applied
+from consumer.lanes import Turns
+from consumer.retry import TryResult
+from consumer.tries import Claim, claimed_event
+from statemachine.commands import CommandKind, CommandState, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A command to lease, with its order."""
+
+    command: CommandRow
+    order: OrderRow
+    token: str
+    is_needed: bool  # it was when it was opened
+
+    @property
+    def account(self) -> AccountKey:
+        return AccountKey(self.order.shop, self.command.kind.remote)
+
+
+class Claims:
+    """Claims commands. One thread at a time may call `claim`."""
+
+    def __init__(
+        self,
+        store: Store,
+        orders: OrderWriter,
+        shops: Mapping[str, Shop],
+        policies: Mapping[str, Policy],
+        clock: Clock,
+        *,
+        accounts: Accounts,
+        lease: timedelta,
+        per_account: int,
+    ) -> None:
+        """`per_account`: how many calls to one account may be under way at a time, counted over all workers."""
+        self._store = store
+        self._orders = orders
+        self._shops = shops
+        self._policies = policies
+        self._clock = clock
+        self._accounts = accounts
+        self._lease = lease
+        self._lanes = [Lane(shop, kind) for shop in shops for kind in CommandKind]
+        self._turns = Turns(per_account)
+
+    def claim(self, most: int) -> list[Claim]:
+        """Lease up to `most` commands, and add the fact that their calls were attempted (docs/rules.md 12, 13, 20).
+
+        An order that cannot be read or planned, or whose claim the store refuses, is quarantined. Raises
+        StoreUnavailable.
+        """
+        while True:
+            now, paused = self._clock.now(), self._accounts.paused_lanes()
+            asked = self._look(now, paused, most)
+            if not asked:
+                return []
+            locked: list[OrderRow] = []
+            try:
+                found = self._claim(now, asked, paused, locked)
+            except StoreUnavailable:
+                raise
+            except BrokenOrders as error:
+                self._orders.quarantine(error.orders)
+                continue
+            except Exception as error:  # the store refuses what the claim of an order writes
+                if most > 1:
+                    most = 1  # so that it is known which order
+                    continue
+                if not locked:
+                    raise
+                self._orders.quarantine({(locked[0].shop, locked[0].order_id): type(error).__name__})
+                continue
+            if found is not None:
+                return found
+
+    def _look(self, now: datetime, paused: Sequence[Lane], most: int) -> dict[Lane, int]:
+        """Return how many commands to claim of which lanes. Empty if none is due."""
+        lanes = [lane for lane in self._lanes if lane not in set(paused)]
+        seen = lane_rows.look(self._store, lanes, paused, now)
+        while seen.orphans:
+            lane_rows.adopt(self._store)
+            seen = lane_rows.look(self._store, lanes, paused, now)
+        tested = [lane for lane in seen.due if self._accounts.is_tested(lane)]
+        return self._turns.share(seen.due, most, under_way=seen.under_way, tested=tested)
+
+    def _claim(
+        self, now: datetime, asked: Mapping[Lane, int], paused: Sequence[Lane], locked: list[OrderRow]
+    ) -> list[Claim] | None:
+        """Claim commands of these lanes. Adds each order that it locks to `locked`. None: look again, because what was
+        found was not needed, or may not be called."""
+        with self._store.transaction() as tx:
+            ids = lane_rows.take(tx, asked, paused, now)
+            if not ids:
+                return []
+            rows = command_rows.load(tx, ids)
+            orders = order_rows.lock_by_keys(tx, {row.order_key for row in rows.values()})
+            locked += orders.values()
+            wanted = [self._wanted(rows[one], orders[rows[one].order_key]) for one in ids]
+            spent = self._spent(tx, wanted, now)
+            wanted = [one for one in wanted if not (one.is_needed and one.account in spent)]
+            wanted = self._leased(tx, wanted, paused, now)
+            for one in wanted:
+                if not one.is_needed:
+                    command_rows.settle(tx, one.command.id, one.token, CommandState.OBSOLETE, TryResult.OBSOLETE)
+            needed = [one for one in wanted if one.is_needed]
+            events = [claimed_event(one.order, one.command, one.token, now) for one in needed]
+            applied = self._orders.apply_in(tx, events)
+            claims = self._claims(tx, needed, applied)
+        for account, ends_at in spent.items():
+            pause_spent(self._accounts, account, ends_at)
+        for claim in claims:
+            self._accounts.claimed(claim.account, claim.command.kind.operation)
+        self._orders.report(applied)
+        return claims or None
+
+    def _wanted(self, row: CommandRow, order: OrderRow) -> _Wanted:
+        policy = self._policies.get(order.shop, Policy())
+        needed = next((command for command in plan_of(order, policy).due if command.key == row.key), None)
+        row = replace(row, basis=needed.basis if needed else "")
+        return _Wanted(row, order, uuid.uuid4().hex, needed is not None)
+
+    def _spent(self, tx: Transaction, wanted: Sequence[_Wanted], now: datetime) -> dict[AccountKey, datetime]:
+        """Return the accounts whose budget is spent, and until when."""
+        found = {}
+        for account in {one.account for one in wanted if one.is_needed}:
+            shop = self._shops[account.shop]
+            windows = windows_of(shop, account.remote)
+            ends_at = budget_rows.spent_until(tx, oms_account(shop.company_ref_id), windows, now)
+            if ends_at is not None:
+                found[account] = ends_at
+        return found
+
+    def _leased(
+        self, tx: Transaction, wanted: Sequence[_Wanted], paused: Sequence[Lane], now: datetime
+    ) -> list[_Wanted]:
+        """Lease these commands. Returns those that were free, as they are now."""
+        found = []
+        for one in wanted:
+            # Counted from the first try, because effects may have been off for weeks before it.
+            later = one.command.give_up_at if one.command.attempts else now + GIVE_UP_AFTER
+            leased = replace(
+                one.command,
+                attempts=one.command.attempts + 1,
+                state=CommandState.LEASED,
+                give_up_at=max(one.command.give_up_at, later),
+            )
+            found.append(replace(one, command=leased))
+        leases = [
+            NewLease(
+                one.command.id, one.order.shop, one.command.basis, one.token, now + self._lease, one.command.give_up_at
+            )
+            for one in found
+        ]
+        free = lane_rows.lease(tx, leases, paused, now)
+        return [one for one in found if one.command.id in free]
+
+    def _claims(self, tx: Transaction, needed: Sequence[_Wanted], applied: Sequence[Applied]) -> list[Claim]:
+        after = {one.order.key: one.order for one in applied}
+        contents = {
+            (one.order.key, one.order.facts.snapshot.digest)
+            for one in needed
+            if one.command.kind is CommandKind.IMPORT and one.order.facts.snapshot is not None
+        }
+        bodies = snapshot_rows.load(tx, contents)
+        by_order = {key: body for (key, _), body in bodies.items()}
+        return [Claim(one.command, one.token, after[one.order.key], by_order.get(one.order.key)) for one in needed]
