@@ -289,6 +289,7 @@ def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float
         grace=timedelta(seconds=table.grace_seconds),
         backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
         lease=timedelta(seconds=table.lease_seconds),
+        calls_per_account=table.calls_per_account or max(1, table.threads // 2),
         hooks=base.hooks,
         jitter=jitter,
     )

@@ -28,7 +28,7 @@ class Shop:
 
 
 class BudgetSpent(Exception):
-    """The account may make no more calls until `ends_at`. The transaction has to be rolled back."""
+    """The account may make no more calls until `ends_at`."""
 
     def __init__(self, account: AccountKey, ends_at: datetime) -> None:
         super().__init__(account)
@@ -46,11 +46,10 @@ def windows_of(shop: Shop, remote: Remote) -> Sequence[BudgetWindow]:
     return shop.oms_budget if remote is Remote.OMS else ()
 
 
-def spend(tx: Transaction, shop: Shop, remote: Remote, now: datetime) -> None:
-    """Take a call from the budget of the account. Raises BudgetSpent."""
-    ends_at = budget_rows.spend(tx, oms_account(shop.company_ref_id), windows_of(shop, remote), now)
-    if ends_at is not None:
-        raise BudgetSpent(AccountKey(shop.name, remote), ends_at)
+def spend(tx: Transaction, shop: Shop, remote: Remote, calls: int, now: datetime) -> tuple[int, datetime | None]:
+    """Take calls from the budget of the account. Returns how many it had left; and, if not enough, until when it is
+    spent."""
+    return budget_rows.take(tx, oms_account(shop.company_ref_id), windows_of(shop, remote), calls, now)
 
 
 def pause_spent(accounts: Accounts, account: AccountKey, ends_at: datetime) -> None:

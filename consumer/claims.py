@@ -15,7 +15,7 @@ from adapters.store import commands as command_rows
 from adapters.store import lanes as lane_rows
 from adapters.store import orders as order_rows
 from adapters.store import snapshots as snapshot_rows
-from adapters.store.commands import CommandRow
+from adapters.store.commands import CommandRow, Release
 from adapters.store.lanes import Lane, NewLease
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store, Transaction
@@ -125,9 +125,8 @@ class Claims:
             spent = self._spent(tx, wanted, now)
             wanted = [one for one in wanted if not (one.is_needed and one.account in spent)]
             wanted = self._leased(tx, wanted, paused, now)
-            for one in wanted:
-                if not one.is_needed:
-                    command_rows.settle(tx, one.command.id, one.token, CommandState.OBSOLETE, TryResult.OBSOLETE)
+            not_needed = [one for one in wanted if not one.is_needed]
+            command_rows.release(tx, [_obsolete(one) for one in not_needed])
             needed = [one for one in wanted if one.is_needed]
             events = [claimed_event(one.order, one.command, one.token, now) for one in needed]
             applied = self._orders.apply_in(tx, events)
@@ -190,3 +189,7 @@ class Claims:
         bodies = snapshot_rows.load(tx, contents)
         by_order = {key: body for (key, _), body in bodies.items()}
         return [Claim(one.command, one.token, after[one.order.key], by_order.get(one.order.key)) for one in needed]
+
+
+def _obsolete(one: _Wanted) -> Release:
+    return command_rows.settled(one.command.id, one.token, CommandState.OBSOLETE, TryResult.OBSOLETE)

@@ -129,6 +129,9 @@ class TopicsTable(Table):
 
 class WorkerTable(Table):
     threads: int = Field(default=8, ge=1, le=64)
+    #: How many calls to one account (a shop at Mirakl, or at the OMS) all workers together have under way. Without it:
+    #: half of `threads`, so that one remote that hangs holds no more than half of them.
+    calls_per_account: int | None = Field(default=None, ge=1)
     #: How long Mirakl may take to show a change that it confirmed with 204. A read that begins later has to show it.
     grace_seconds: Seconds = 120
     retry_first_seconds: Seconds = 5

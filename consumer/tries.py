@@ -1,7 +1,7 @@
 """One try of a command: its claim, what its error means, and what the store keeps of it."""
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -21,9 +21,8 @@ from adapters.errors import (
 from adapters.messages.oms_events import CANCELLED_STATUS
 from adapters.ports import OmsOrder
 from adapters.store import commands as command_rows
-from adapters.store.commands import CommandRow
+from adapters.store.commands import CommandRow, Release
 from adapters.store.orders import OrderRow
-from adapters.store.transaction import Transaction
 from consumer.accounts import AccountKey
 from consumer.circuit import RefusedCall
 from consumer.retry import TryResult, Verdict
@@ -145,17 +144,22 @@ def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a try ended, as it is stored: an event for the order, and `release`, which updates the command's row.
+    """How a try ended, as it is stored: events for the order, and what becomes of the command's row.
 
     `doubts`: events for other orders, whose refused calls are tried again because of this try.
     """
 
     claim: Claim
-    event: Event
-    release: Callable[[Transaction], bool]
+    events: tuple[Event, ...]
+    release: Release
     result: TryResult
-    error: RemoteError | None
+    error: RemoteError | None = None
     doubts: tuple[Event, ...] = ()
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Shop and id of the order."""
+        return self.claim.order.shop, self.claim.order.order_id
 
 
 def doubt_events(calls: Sequence[RefusedCall], now: datetime) -> tuple[Event, ...]:
@@ -195,11 +199,8 @@ def settled(
 
     The facts are stored even if the lease was lost. The row is settled only if this worker still has the lease.
     """
-
-    def release(tx: Transaction) -> bool:
-        return command_rows.settle(tx, claim.command.id, claim.token, state, result)
-
-    return Ending(claim, _result_event(claim, facts, result, error, now), release, result, error)
+    release = command_rows.settled(claim.command.id, claim.token, state, result)
+    return Ending(claim, (_result_event(claim, facts, result, error, now),), release, result, error)
 
 
 def operation_of(claim: Claim, error: RemoteError) -> str:
@@ -228,20 +229,25 @@ def trouble_facts(claim: Claim, error: RemoteError, now: datetime) -> Facts:
 
 def requeued(claim: Claim, verdict: Verdict, error: RemoteError, now: datetime) -> Ending:
     """Return the ending of a try after which the command is tried again later."""
-
-    def release(tx: Transaction) -> bool:
-        return command_rows.requeue(
-            tx,
-            claim.command.id,
-            claim.token,
-            verdict.result,
-            verdict.next_at or now,
-            maybe_sent=claim.command.maybe_sent or verdict.result == TryResult.UNKNOWN,
-            attempt_counts=verdict.result != TryResult.ACCOUNT_FAULT,
-        )
-
+    release = command_rows.requeued(
+        claim.command.id,
+        claim.token,
+        verdict.result,
+        verdict.next_at or now,
+        maybe_sent=claim.command.maybe_sent or verdict.result == TryResult.UNKNOWN,
+        attempt_counts=verdict.result != TryResult.ACCOUNT_FAULT,
+    )
     event = _result_event(claim, trouble_facts(claim, error, now), verdict.result, error, now)
-    return Ending(claim, event, release, verdict.result, error)
+    return Ending(claim, (event,), release, verdict.result, error)
+
+
+def not_called(claim: Claim, now: datetime) -> Ending:
+    """Return the ending of a try that made no call. The command opens again, unless another worker has leased it."""
+    command = claim.command
+    release = command_rows.requeued(
+        command.id, claim.token, TryResult.OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False
+    )
+    return Ending(claim, (), release, TryResult.OBSOLETE)
 
 
 def _result_event(claim: Claim, facts: Facts, result: TryResult, error: RemoteError | None, now: datetime) -> Event:

@@ -6,11 +6,10 @@ the lease.
 """
 
 import random
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -23,32 +22,29 @@ from adapters.errors import (
     StoreUnavailable,
 )
 from adapters.ports import Clock, OmsOrder
-from adapters.store import commands as command_rows
-from adapters.store import orders as order_rows
 from adapters.store.commands import LEASE
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer import budget
 from consumer.accounts import Accounts
-from consumer.apply import OrderWriter, broken
+from consumer.apply import OrderWriter
 from consumer.budget import BudgetSpent, Shop
 from consumer.claims import Claims
 from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
 from consumer.imports import Outgoing, next_try_at, outgoing
+from consumer.last_looks import LastLook, LastLooks, LeaseLost
 from consumer.resting import Resting
+from consumer.results import Results
 from consumer.retry import Backoff, TryResult, after_failure
+from consumer.together import Together
 from consumer.tries import (
     Claim,
-    Ending,
     as_remote_error,
     doubt_events,
-    handover_events,
     import_facts,
-    log_failure,
-    log_not_stored,
+    not_called,
     operation_of,
-    recovery_events,
     requeued,
     settled,
 )
@@ -61,8 +57,8 @@ from statemachine.troubles import MESSAGES
 log = structlog.get_logger("orderflow.worker")
 
 
-class LeaseLost(Exception):
-    """The check just before the call failed: the lease is lost or ran out, or the command is not needed any more."""
+#: The most claims, and the most last looks, of one transaction.
+BATCH: Final = 64
 
 
 class Worker:
@@ -88,7 +84,6 @@ class Worker:
     ) -> None:
         """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: how long a claimed
         command belongs to its worker. `calls_per_account`: how many calls to one account all workers make at a time."""
-        self._store = store
         self._orders = orders
         self._shops = shops
         self._policies = policies
@@ -98,11 +93,8 @@ class Worker:
         self._lease = lease
         self._hooks = hooks
         self._jitter = jitter
-        self._lock = threading.Lock()
-        self._claiming = threading.Lock()
-        self._unstored: deque[Ending] = deque()  # at most one for each thread
         self.accounts = Accounts(shops, clock)
-        self._claims = Claims(
+        self._claiming = Claims(
             store,
             orders,
             shops,
@@ -112,6 +104,9 @@ class Worker:
             lease=lease,
             per_account=calls_per_account,
         )
+        self._claims = Together(self._claim, BATCH)
+        self._last_looks = Together(LastLooks(store, orders, shops, clock, lease).look, BATCH)
+        self._results = Results(store, orders, hooks)
         self._resting = Resting(store, orders, self.accounts, clock)
 
     def turn(self) -> bool:
@@ -127,7 +122,7 @@ class Worker:
             return True
 
     def _turn(self) -> bool:
-        self._store_kept()
+        self._results.store_kept()
         self._resting.turn()
         claim = self.claim()
         if claim is None:
@@ -154,8 +149,12 @@ class Worker:
 
     def claim(self) -> Claim | None:
         """Claim the next command. None if none is due."""
-        with self._claiming:
-            return next(iter(self._claims.claim(1)), None)
+        return self._claims.do(None)
+
+    def _claim(self, asked: Sequence[None]) -> list[Claim | None]:
+        """Claim for each thread that asks, as far as commands are due."""
+        found = self._claiming.claim(len(asked))
+        return [*found, *[None] * (len(asked) - len(found))]
 
     # -- call ----------------------------------------------------------------------------------------------------
 
@@ -199,25 +198,8 @@ class Worker:
         return ()
 
     def _about_to_send(self, claim: Claim, sending: Outgoing | None = None) -> None:
-        """Check just before the call that it may still be made (docs/rules.md 18), and renew the lease.
-
-        For an import, store also the payload, and the fact of what the payload contains. The call is taken from the
-        budget here, and not at the claim: a call that a read before it stopped costs nothing. Raises LeaseLost,
-        BudgetSpent.
-        """
-        now, payload = self._clock.now(), sending.payload if sending else None
-        with self._store.transaction() as tx:
-            order_rows.lock_by_keys(tx, [claim.order.key])  # before the command
-            if not command_rows.mark_sending(
-                tx, claim.command.id, claim.token, now, payload=payload, lease=self._lease
-            ):
-                raise LeaseLost
-            budget.spend(tx, self._shops[claim.order.shop], claim.account.remote, now)
-            events = handover_events(claim, payload, sending.notes if sending else (), now)
-            if sending and sending.messages_read:
-                events += recovery_events(claim, MESSAGES, now)
-            applied = self._orders.apply_in(tx, events)
-        self._orders.report(applied)
+        """Check just before the call that it may still be made, and renew the lease. Raises LeaseLost, BudgetSpent."""
+        self._last_looks.do(LastLook(claim, sending))
 
     # -- settle --------------------------------------------------------------------------------------------------
 
@@ -254,65 +236,19 @@ class Worker:
                 ending = settled(
                     claim, Facts(rejections=(rejection,)), verdict.result, CommandState.REJECTED, now=now, error=error
                 )
-                self._store_ending(ending)
+                self._results.store(ending)
             case TryResult.GAVE_UP:
                 given_up = Facts(given_up=(GiveUp(*key, error.words),))
                 ending = settled(claim, given_up, verdict.result, CommandState.GAVE_UP, now=now, error=error)
-                self._store_ending(ending)
+                self._results.store(ending)
             case _:
-                self._store_ending(replace(requeued(claim, verdict, error, now), doubts=doubt_events(refused, now)))
+                self._results.store(replace(requeued(claim, verdict, error, now), doubts=doubt_events(refused, now)))
 
     def not_called(self, claim: Claim) -> None:
-        """Store that the check before the call failed, or that the budget is spent, so that no call was made.
-
-        The command is opened again, unless another worker has leased it.
-        """
-        command = claim.command
-        with self._store.transaction() as tx:
-            command_rows.requeue(
-                tx,
-                command.id,
-                claim.token,
-                TryResult.OBSOLETE,
-                self._clock.now(),
-                maybe_sent=command.maybe_sent,
-                attempt_counts=False,
-            )
-        self._report(claim, TryResult.OBSOLETE, None)
+        """Store that the check before the call failed, or that the budget is spent, so that no call was made."""
+        self._results.store(not_called(claim, self._clock.now()))
 
     def _done(self, claim: Claim, made: tuple[OmsOrder, ...], result: TryResult) -> None:
         command, now = claim.command, self._clock.now()
         answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
-        self._store_ending(settled(claim, import_facts(made, answer), result, CommandState.DONE, now=now))
-
-    def _store_ending(self, ending: Ending) -> None:
-        try:
-            with self._store.transaction() as tx:
-                applied = self._orders.apply_in(tx, [ending.event, *ending.doubts])
-                ending.release(tx)
-        except StoreUnavailable:
-            with self._lock:
-                self._unstored.append(ending)
-            raise
-        except Exception as error:  # the store refuses what this result says: tried again, it would stop every thread
-            log_not_stored(ending, error)
-            raise broken(ending.claim.order, error) from error
-        self._orders.report(applied)
-        self._report(ending.claim, ending.result, ending.error)
-
-    def _store_kept(self) -> None:
-        """Store the results that came while the store was unavailable.
-
-        If the failed transaction was committed after all, the event is a repeat, and changes nothing.
-        """
-        while True:
-            with self._lock:
-                if not self._unstored:
-                    return
-                ending = self._unstored.popleft()
-            self._store_ending(ending)
-
-    def _report(self, claim: Claim, result: TryResult, error: RemoteError | None) -> None:
-        self._hooks.command_tried(claim.command.kind, result)
-        if result not in (TryResult.DONE, TryResult.ALREADY_DONE, TryResult.OBSOLETE):
-            log_failure(claim, result, error.outcome if error else "")
+        self._results.store(settled(claim, import_facts(made, answer), result, CommandState.DONE, now=now))

@@ -24,29 +24,43 @@ class BudgetWindow:
 
 
 def spend(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: datetime) -> datetime | None:
-    """Count one call in each window of an account's budget. Returns None if each window had a call left.
+    """Count one call in each window of an account's budget. Returns None, or when the account may be called again, if a
+    window has no call left. Then nothing is counted."""
+    return take(tx, account, windows, 1, now)[1]
 
-    If a window is exhausted, returns when it ends. The caller then has to roll the transaction back.
+
+def take(
+    tx: Transaction, account: str, windows: Sequence[BudgetWindow], calls: int, now: datetime
+) -> tuple[int, datetime | None]:
+    """Count calls in each window of an account's budget: as many of `calls` as every window has left.
+
+    Returns how many were counted; and, if not all were, when the account may be called again.
     """
+    if not windows:
+        return calls, None
     c = s.budgets.c
-    for window in windows:
-        insert = bulk.insert(tx, s.budgets).values(
-            account=account, span=window.name, ends_at=now + window.length, used=1
-        )
-        ended = _is_over(c.ends_at, window, now)
-        spent = insert.on_conflict_do_update(
-            index_elements=["account", "span"],
-            set_=dict(
-                ends_at=sa.case((ended, now + window.length), else_=c.ends_at),
-                used=sa.case((ended, 1), else_=c.used + 1),
-            ),
-            where=sa.or_(ended, c.used < window.calls),
-        )
-        if tx.execute(spent.returning(c.used)).scalar() is None:
-            mine = (c.account == account, c.span == window.name)
-            ends_at: datetime = tx.execute(sa.select(c.ends_at).where(*mine)).scalar_one()
-            return ends_at
-    return None
+    new = [
+        dict(account=account, span=one.name, ends_at=now + one.length, used=0)
+        for one in sorted(windows, key=lambda one: one.name)
+    ]
+    bulk.insert_rows(tx, s.budgets, new, bulk.do_nothing)
+    locked = sa.select(c.span, c.ends_at, c.used).where(c.account == account).order_by(c.span).with_for_update()
+    stored = {row.span: row for row in tx.execute(locked)}
+    used, ends = {}, {}
+    for one in windows:
+        row = stored[one.name]
+        is_over = row.ends_at <= now or row.ends_at > now + 2 * one.length  # as `_is_over`
+        used[one.name], ends[one.name] = (0, now + one.length) if is_over else (row.used, row.ends_at)
+    left = {one.name: max(0, one.calls - used[one.name]) for one in windows}
+    counted = min(calls, *left.values())
+    if counted:
+        for one in windows:
+            mine = (c.account == account, c.span == one.name)
+            values = dict(used=used[one.name] + counted, ends_at=ends[one.name])
+            tx.execute(sa.update(s.budgets).where(*mine).values(**values))
+    if counted == calls:
+        return counted, None
+    return counted, max(ends[name] for name, number in left.items() if number == counted)
 
 
 def spent_until(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: datetime) -> datetime | None:

@@ -186,68 +186,120 @@ def load(tx: Transaction, ids: Collection[int]) -> dict[int, CommandRow]:
 # -- Call and settle: only with the token of the lease -----------------------------------------------------------
 
 
-def mark_sending(
-    tx: Transaction, command_id: int, token: str, now: datetime, *, payload: bytes | None, lease: timedelta = LEASE
-) -> bool:
-    """Check for the last time before the call that the lease is ours and the command is needed (docs/rules.md 18).
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A call that is about to be made. `payload`: that of an import; None keeps what is stored."""
 
-    From here on the call may have been sent, so `maybe_sent` and the payload are stored now. The lease starts again, so
-    that it lasts longer than the call. Returns False if the worker must not call.
-    """
-    values: dict[str, Any] = {"maybe_sent": True, "lease_until": now + lease}
-    if payload is not None:
-        values["payload"] = payload
+    command_id: int
+    token: str
+    payload: bytes | None = None
+
+
+def held(tx: Transaction, sending: Sequence[Sending], now: datetime) -> set[int]:
+    """Lock the commands whose lease is ours and has not run out, and that are needed. Returns their ids."""
     c = s.commands.c
-    held = (c.id == command_id, c.lease_token == token, c.lease_until > now, sa.not_(c.unwanted))
-    return bool(tx.execute(sa.update(s.commands).where(*held).values(**values)).rowcount)
+    tokens = {one.command_id: one.token for one in sending}
+    mine = sa.select(c.id, c.lease_token).where(bulk.among(tx, c.id, tokens), *_is_held(now)).order_by(c.id)
+    return {row.id for row in tx.execute(mine.with_for_update()) if row.lease_token == tokens[row.id]}
 
 
-def settle(tx: Transaction, command_id: int, token: str, state: CommandState, outcome: str) -> bool:
-    """End a command (docs/rules.md 15). Returns False if the lease was lost: the row may have another holder by now.
+def mark_sending(tx: Transaction, sending: Sequence[Sending], now: datetime, *, lease: timedelta = LEASE) -> set[int]:
+    """Check for the last time before the calls that the leases are ours and the commands are needed (docs/rules.md 18).
+
+    From here on the calls may have been sent, so `maybe_sent` and the payloads are stored now. The leases start again,
+    so that they last longer than the calls. Returns the ids of the commands whose call may be made.
+    """
+    c = s.commands.c
+    rows = [dict(id=one.command_id, token=one.token, payload=one.payload) for one in sending]
+
+    def update(values: Any) -> sa.Update:
+        mine = (c.id == values["id"], c.lease_token == values["token"], *_is_held(now))
+        payload = sa.func.coalesce(values["payload"], c.payload)
+        return sa.update(s.commands).where(*mine).values(maybe_sent=True, lease_until=now + lease, payload=payload)
+
+    return bulk.update_each(tx, rows, {"id": c.id, "token": c.lease_token, "payload": c.payload}, update, c.id)
+
+
+def _is_held(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    c = s.commands.c
+    return c.lease_until > now, sa.not_(c.unwanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What the end of a try makes of the command's row: `settled` and `requeued` say what each value means."""
+
+    command_id: int
+    token: str
+    state: CommandState
+    outcome: str
+    next_at: datetime | None = None  # None, as for `maybe_sent`: as it is stored
+    maybe_sent: bool | None = None
+    attempts: int = 0  # added
+
+
+def settled(command_id: int, token: str, state: CommandState, outcome: str) -> Release:
+    """End a command (docs/rules.md 15).
 
     A rejection clears `maybe_sent`, so that a later round may carry what was mended. That an earlier try may have taken
     effect stays known as a fact, `Rejection.maybe_there`.
     """
-    values: dict[str, Any] = dict(state=state, last_outcome=outcome)
-    if state == CommandState.REJECTED:
-        values["maybe_sent"] = False
-    return _release(tx, command_id, token, values)
+    maybe_sent = False if state is CommandState.REJECTED else None
+    return Release(command_id, token, state, outcome, maybe_sent=maybe_sent)
 
 
-def requeue(
-    tx: Transaction,
-    command_id: int,
-    token: str,
-    outcome: str,
-    next_at: datetime,
-    *,
-    maybe_sent: bool,
-    attempt_counts: bool,
-) -> bool:
-    """Open a command again, due at `next_at`. If it is no longer needed, it becomes obsolete instead.
+def requeued(
+    command_id: int, token: str, outcome: str, next_at: datetime, *, maybe_sent: bool, attempt_counts: bool
+) -> Release:
+    """Open a command again, due at `next_at`. If it is no longer needed, it becomes obsolete instead."""
+    attempts = 0 if attempt_counts else -1
+    return Release(command_id, token, CommandState.OPEN, outcome, next_at, maybe_sent, attempts)
 
-    Returns False if the lease was lost.
-    """
+
+def release(tx: Transaction, releases: Sequence[Release]) -> set[int]:
+    """End these leases. Returns the ids of the commands whose lease was ours: a lost one has another holder by now."""
     c = s.commands.c
-    values: dict[str, Any] = dict(
-        state=sa.case((c.unwanted, CommandState.OBSOLETE), else_=CommandState.OPEN),
-        last_outcome=outcome,
-        next_at=next_at,
-        maybe_sent=maybe_sent,
+    rows = [
+        dict(
+            id=one.command_id,
+            token=one.token,
+            state=one.state,
+            outcome=one.outcome,
+            next_at=one.next_at,
+            maybe_sent=one.maybe_sent,
+            attempts=one.attempts,
+        )
+        for one in releases
+    ]
+    columns: dict[str, sa.Column[Any]] = dict(
+        id=c.id,
+        token=c.lease_token,
+        state=c.state,
+        outcome=c.last_outcome,
+        next_at=c.next_at,
+        maybe_sent=c.maybe_sent,
+        attempts=c.attempts,
     )
-    if not attempt_counts:
-        values["attempts"] = c.attempts - 1
-    return _release(tx, command_id, token, values)
 
+    def update(values: Any) -> sa.Update:
+        mine = (c.id == values["id"], c.state == CommandState.LEASED, c.lease_token == values["token"])
+        ends = sa.and_(values["state"] == CommandState.OPEN, c.unwanted)
+        return (
+            sa.update(s.commands)
+            .where(*mine)
+            .values(
+                lease_token=None,
+                lease_until=None,
+                unwanted=False,
+                state=sa.case((ends, CommandState.OBSOLETE), else_=values["state"]),
+                last_outcome=values["outcome"],
+                next_at=sa.func.coalesce(values["next_at"], c.next_at),
+                maybe_sent=sa.func.coalesce(values["maybe_sent"], c.maybe_sent),
+                attempts=c.attempts + values["attempts"],
+            )
+        )
 
-def _release(tx: Transaction, command_id: int, token: str, values: dict[str, Any]) -> bool:
-    c = s.commands.c
-    update = (
-        sa.update(s.commands)
-        .where(c.id == command_id, c.state == CommandState.LEASED, c.lease_token == token)
-        .values(lease_token=None, lease_until=None, unwanted=False, **values)
-    )
-    return bool(tx.execute(update).rowcount)
+    return bulk.update_each(tx, rows, columns, update, c.id)
 
 
 # -- Orders that a version before imported -----------------------------------------------------------------------

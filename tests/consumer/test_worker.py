@@ -15,8 +15,8 @@ from adapters.errors import ConfigError, Duplicate, OutcomeUnknown, Rejected, Re
 from adapters.simulators.orders import MARKETPLACES
 from adapters.store.commands import LEASE
 from consumer.circuit import CIRCUIT_OPENS_AFTER, CIRCUIT_PAUSE_SECONDS
+from consumer.last_looks import LeaseLost
 from consumer.operations import orders
-from consumer.worker import LeaseLost
 from statemachine.commands import Policy
 from statemachine.facts import Attempt, DecisionKind, Tracking
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, GRACE, Rig, mandatory

@@ -12,7 +12,7 @@ from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store.commands import LEASE, NewCommand
+from adapters.store.commands import LEASE, NewCommand, Release, Sending
 from adapters.store.lanes import Lane, NewLease
 from adapters.store.leases import Lease
 from adapters.store.transaction import Store, Transaction
@@ -92,18 +92,23 @@ class Desk:
 
     def requeue(self, command_id: int, token: str = "t", **changes: Any) -> bool:
         how: dict[str, Any] = {"next_at": NOW, "maybe_sent": False, "attempt_counts": True} | changes
-        with self.store.transaction() as tx:
-            return command_rows.requeue(tx, command_id, token, "retry", how.pop("next_at"), **how)
+        return self._release(command_rows.requeued(command_id, token, "retry", how.pop("next_at"), **how))
 
     def settle(self, command_id: int, token: str = "t", state: CommandState = CommandState.DONE) -> bool:
+        return self._release(command_rows.settled(command_id, token, state, "result"))
+
+    def _release(self, one: Release) -> bool:
         with self.store.transaction() as tx:
-            return command_rows.settle(tx, command_id, token, state, "result")
+            return command_rows.release(tx, [one]) == {one.command_id}
 
     def mark_sending(
         self, command_id: int, token: str = "t", now: datetime = NOW, payload: bytes | None = None
     ) -> bool:
+        sending = [Sending(command_id, token, payload)]
         with self.store.transaction() as tx:
-            return command_rows.mark_sending(tx, command_id, token, now, payload=payload)
+            held = command_rows.held(tx, sending, now)
+            assert command_rows.mark_sending(tx, sending, now) == held
+        return bool(held)
 
     def mark_obsolete(self, *ids: int) -> None:
         with self.store.transaction() as tx:

@@ -13,21 +13,20 @@ from tests.support import Meanwhile, OpenStore
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-class Exhausted(Exception):
-    """Rolls the transaction back, as the worker does."""
-
-
 def spend(store: Store, budget: Sequence[BudgetWindow], now: Any = NOW, account: str = "oms:1") -> Any:
     """Spend one call. Returns None, or when the exhausted window ends."""
-    ends_at = None
-    try:
-        with store.transaction() as tx:
-            ends_at = budget_rows.spend(tx, account, budget, now)
-            if ends_at is not None:
-                raise Exhausted
-    except Exhausted:
-        pass
-    return ends_at
+    with store.transaction() as tx:
+        return budget_rows.spend(tx, account, budget, now)
+
+
+def test_of_several_calls_as_many_are_counted_as_every_window_has_left(store: Store) -> None:
+    budget = [BudgetWindow("hour", HOUR, 5), BudgetWindow("day", DAY, 7)]
+    with store.transaction() as tx:
+        assert budget_rows.take(tx, "oms:1", budget, 3, NOW) == (3, None)
+        assert budget_rows.take(tx, "oms:1", budget, 3, NOW) == (2, NOW + HOUR)
+        assert budget_rows.take(tx, "oms:1", budget, 3, NOW + HOUR) == (2, NOW + DAY)
+        assert budget_rows.take(tx, "oms:1", [], 3, NOW) == (3, None)
+    assert budget_rows.used(store, NOW + HOUR) == {("oms:1", "hour"): 2, ("oms:1", "day"): 7}
 
 
 def test_an_exhausted_budget_returns_when_it_ends_and_counts_no_further(open_store: OpenStore) -> None:

@@ -1,0 +1,101 @@
+"""Last looks: checks just before calls that they may still be made (docs/rules.md 18), many in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from adapters.errors import BrokenOrders, StoreUnavailable
+from adapters.ports import Clock
+from adapters.store import commands as command_rows
+from adapters.store import orders as order_rows
+from adapters.store.commands import Sending
+from adapters.store.transaction import Store, Transaction
+from consumer import budget
+from consumer.accounts import AccountKey
+from consumer.apply import OrderWriter
+from consumer.budget import BudgetSpent, Shop
+from consumer.imports import Outgoing
+from consumer.tries import Claim, handover_events, recovery_events
+from statemachine.events import Event
+from statemachine.troubles import MESSAGES
+
+
+class LeaseLost(Exception):
+    """The check just before the call failed: the lease is lost or ran out, or the command is not needed any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastLook:
+    """A call that is about to be made. `outgoing`: what an import sends."""
+
+    claim: Claim
+    outgoing: Outgoing | None = None
+
+    @property
+    def payload(self) -> bytes | None:
+        return self.outgoing.payload if self.outgoing else None
+
+
+class LastLooks:
+    """Makes last looks. Renews each lease, stores the payload of an import and the fact of what it contains, and takes
+    the call from the budget: not at the claim, because a call that a read before it stopped costs nothing."""
+
+    def __init__(
+        self, store: Store, orders: OrderWriter, shops: Mapping[str, Shop], clock: Clock, lease: timedelta
+    ) -> None:
+        self._store = store
+        self._orders = orders
+        self._shops = shops
+        self._clock = clock
+        self._lease = lease
+
+    def look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
+        """Return for each call None, or why it must not be made: LeaseLost, BudgetSpent, or the error that storing this
+        look alone raises. Raises StoreUnavailable."""
+        try:
+            return self._look(looks)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(looks) == 1:
+                return [error]
+            middle = len(looks) // 2  # until the look that raises is alone
+            return [*self.look(looks[:middle]), *self.look(looks[middle:])]
+
+    def _look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
+        now = self._clock.now()
+        with self._store.transaction() as tx:
+            quarantined = order_rows.lock_only(tx, {one.claim.order.key for one in looks})  # before the commands
+            if quarantined:
+                raise BrokenOrders(quarantined)
+            sending = [Sending(one.claim.command.id, one.claim.token, one.payload) for one in looks]
+            held = command_rows.held(tx, sending, now)
+            spent = self._spend(tx, [one for one in looks if one.claim.command.id in held], now)
+            sent = [one for one in sending if one.command_id in held and one.command_id not in spent]
+            marked = command_rows.mark_sending(tx, sent, now, lease=self._lease)
+            events = [event for one in looks if one.claim.command.id in marked for event in _events(one, now)]
+            applied = self._orders.apply_in(tx, events)
+        self._orders.report(applied)
+        return [None if (key := one.claim.command.id) in marked else spent.get(key, LeaseLost()) for one in looks]
+
+    def _spend(self, tx: Transaction, looks: Sequence[LastLook], now: datetime) -> dict[int, BudgetSpent]:
+        """Take these calls from the budgets. Returns the calls that had none left, by the id of their command."""
+        by_account: dict[AccountKey, list[LastLook]] = {}
+        for one in looks:
+            by_account.setdefault(one.claim.account, []).append(one)
+        found: dict[int, BudgetSpent] = {}
+        # In the order of the rows' names, so that two workers do not wait for each other.
+        for account in sorted(by_account, key=lambda key: str(self._shops[key.shop].company_ref_id)):
+            calls = by_account[account]
+            left, ends_at = budget.spend(tx, self._shops[account.shop], account.remote, len(calls), now)
+            if ends_at is not None:
+                found |= {one.claim.command.id: BudgetSpent(account, ends_at) for one in calls[left:]}
+        return found
+
+
+def _events(one: LastLook, now: datetime) -> list[Event]:
+    notes = one.outgoing.notes if one.outgoing else ()
+    events = handover_events(one.claim, one.payload, notes, now)
+    if one.outgoing and one.outgoing.messages_read:
+        events += recovery_events(one.claim, MESSAGES, now)
+    return events

@@ -1,0 +1,98 @@
+"""Results: stores how tries ended, many in one transaction.
+
+A result is an event like any other, and is stored even if its worker has lost the lease (docs/rules.md 15).
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from adapters.errors import BrokenOrders, StoreUnavailable
+from adapters.store import commands as command_rows
+from adapters.store.transaction import Store
+from consumer.apply import OrderWriter, broken
+from consumer.hooks import Hooks
+from consumer.retry import TryResult
+from consumer.together import Together
+from consumer.tries import Ending, log_failure, log_not_stored
+
+#: The most results of one transaction.
+BATCH = 256
+
+
+class Results:
+    """Stores the results of tries. Any thread may call. A result that could not be stored is kept for `store_kept`."""
+
+    def __init__(self, store: Store, orders: OrderWriter, hooks: Hooks) -> None:
+        self._store = store
+        self._orders = orders
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._kept: deque[Ending] = deque()  # at most one for each thread
+        self._together = Together(self._store_all, BATCH)
+
+    def store(self, ending: Ending) -> None:
+        """Store how a try ended. Raises StoreUnavailable, and BrokenOrders if the store refuses what this result says:
+        tried again, it would stop every thread."""
+        try:
+            self._together.do(ending)
+        except StoreUnavailable:
+            with self._lock:
+                self._kept.append(ending)
+            raise
+
+    def store_kept(self) -> None:
+        """Store the results that came while the store was unavailable.
+
+        If the failed transaction was committed after all, the event is a repeat, and changes nothing.
+        """
+        while True:
+            with self._lock:
+                if not self._kept:
+                    return
+                ending = self._kept.popleft()
+            self.store(ending)
+
+    def _store_all(self, endings: Sequence[Ending]) -> list[Exception | None]:
+        """Store these results. Returns for each None, or the error that storing it alone raises."""
+        try:
+            self._store_in_one(endings)
+        except StoreUnavailable:
+            raise
+        except BrokenOrders as error:
+            return self._without(endings, error)
+        except Exception as error:
+            if len(endings) == 1:
+                log_not_stored(endings[0], error)
+                return [broken(endings[0].claim.order, error)]
+            middle = len(endings) // 2  # until the result that the store refuses is alone
+            return [*self._store_all(endings[:middle]), *self._store_all(endings[middle:])]
+        return [None] * len(endings)
+
+    def _without(self, endings: Sequence[Ending], error: BrokenOrders) -> list[Exception | None]:
+        """Store the results that are about none of these orders."""
+        self._orders.quarantine(error.orders)
+        touched = {(event.shop, event.order_id) for one in endings for event in (*one.events, *one.doubts)}
+        if touched.isdisjoint(error.orders):  # cannot be: the error names orders of these events
+            return [error] * len(endings)
+        sound = [
+            replace(
+                one, doubts=tuple(event for event in one.doubts if (event.shop, event.order_id) not in error.orders)
+            )
+            for one in endings
+            if one.order not in error.orders
+        ]
+        stored = iter(self._store_all(sound) if sound else ())
+        return [error if one.order in error.orders else next(stored) for one in endings]
+
+    def _store_in_one(self, endings: Sequence[Ending]) -> None:
+        events = [event for one in endings for event in (*one.events, *one.doubts)]
+        with self._store.transaction() as tx:
+            applied = self._orders.apply_in(tx, events)
+            command_rows.release(tx, [one.release for one in endings])
+        self._orders.report(applied)
+        for one in endings:
+            self._hooks.command_tried(one.claim.command.kind, one.result)
+            if one.result not in (TryResult.DONE, TryResult.ALREADY_DONE, TryResult.OBSOLETE):
+                log_failure(one.claim, one.result, one.error.outcome if one.error else "")
