@@ -94,7 +94,7 @@ class Worker:
         self._hooks = hooks
         self._jitter = jitter
         self.accounts = Accounts(shops, clock)
-        self._claiming = Claims(
+        self.claims = Claims(
             store,
             orders,
             shops,
@@ -153,7 +153,7 @@ class Worker:
 
     def _claim(self, asked: Sequence[None]) -> list[Claim | None]:
         """Claim for each thread that asks, as far as commands are due."""
-        found = self._claiming.claim(len(asked))
+        found = self.claims.claim(len(asked))
         return [*found, *[None] * (len(asked) - len(found))]
 
     # -- call ----------------------------------------------------------------------------------------------------

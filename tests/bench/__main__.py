@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -34,12 +33,14 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
 from adapters.messages.transitions import OutboxTopics
 from adapters.ports import NewRecord
-from adapters.simulators.orders import ALPHA, Line, build_order
+from adapters.simulators.orders import ALPHA
 from adapters.store import shops as shop_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.loop import BATCH, Consumer
 from consumer.service import collect_less_often
+from tests.bench import effects
+from tests.bench.made import order_bytes
 
 PARTITIONS = 4
 SHOP = "alpha"
@@ -55,9 +56,6 @@ MIXES = {
 TOPICS = {"new": ("WAITING_ACCEPTANCE", timedelta(minutes=1)), "update": ("SHIPPING", timedelta(hours=1))}
 #: Where a mix's events are.
 TOPIC_OF = {"new": "new", "repeat": "new", "update": "update"}
-#: Fields of a simulated order that orderflow never reads. They are left out, so that an order has about 2 kB, as in
-#: docs/performance.md.
-LEFT_OUT = ("billing_address", "commission_taxes", "shipping_taxes", "taxes", "offer_state_code", "category_label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +101,6 @@ class Watch:
 
 
 # -- What is read ------------------------------------------------------------------------------------------------
-
-
-def order_bytes(number: int, state: str, read_at: datetime) -> bytes:
-    """One order as OR11 would list it."""
-    made = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    order = build_order(ALPHA, f"{number:08d}-A", created=made, lines=[Line("MUG-11OZ-WHT")], state=state)
-    order["last_updated_date"] = read_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps(_trimmed(order)).encode()
-
-
-def _trimmed(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {name: one for name, one in value.items() if name not in LEFT_OUT}
-        return {name: _trimmed(one) for name, one in kept.items() if one not in (None, "", [], {}, False, 0)}
-    return [_trimmed(one) for one in value] if isinstance(value, list) else value
 
 
 def events(count: int, topic: str, state: str, after: timedelta) -> Iterator[tuple[NewRecord, int]]:
@@ -230,13 +213,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a first look: few events, two rounds")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--effects", action="store_true", help="calls per second of one worker process instead")
+    parser.add_argument("--calls", type=int, default=3_000, help="of each way, with --effects")
     options = parser.parse_args()
     if options.quick:
-        options.events, options.rounds = 4000, 2
+        options.events, options.rounds, options.calls = 4000, 2, 1_000
     if options.events < 2 * BATCH:
         parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
     collect_less_often()
+    if options.effects:
+        effects.main(options.calls, options.rounds)
+        return
     progress = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, progress.status("") as status:
         figures, size = measure(options, Path(folder), status.update)

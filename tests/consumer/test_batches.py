@@ -1,0 +1,132 @@
+"""Claims, last looks and results of several threads share transactions. A kill between any two steps loses nothing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from adapters.store import schema as s
+from consumer.worker import Worker
+from statemachine.commands import CommandState
+from tests.consumer.rig import Rig
+from tests.support import LONG
+
+ORDERS = [f"{number}-A" for number in range(4)]
+
+
+class KilledError(BaseException):
+    """The process is killed."""
+
+
+def imports(folder: Path) -> Rig:
+    """Orders that can be imported. Two of them have messages."""
+    rig = Rig(folder)
+    for number, order_id in enumerate(ORDERS):
+        rig.add(order_id, state="SHIPPING")
+        if number % 2:
+            rig.mirakl["alpha"].post_message(order_id, "<p>Hello</p>")
+    rig.poll()
+    return rig
+
+
+def in_threads(rig: Rig, worker: Worker, count: int = 4) -> list[BaseException]:
+    """Let threads make every call that is due. They begin together, behind a transaction that holds the store."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            while worker.turn():
+                pass
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    with rig.store.writing():
+        for thread in threads:
+            thread.start()
+        threading.Event().wait(0.02)  # the first of them waits for the store, and the others for the first
+    for thread in threads:
+        thread.join(LONG)
+        assert not thread.is_alive()
+    return raised
+
+
+@contextmanager
+def killed_at(rig: Rig, step: int) -> Iterator[None]:
+    """Kill the process just before its `step`-th statement, commit or request: from then on nothing happens."""
+    left = [step]
+
+    def count(*_: Any) -> None:
+        left[0] -= 1
+        if left[0] <= 0:
+            raise KilledError
+
+    def asked(_request: httpx.Request) -> None:
+        count()
+
+    events = ("before_cursor_execute", "commit")
+    for name in events:
+        sa.event.listen(rig.store.engine, name, count)
+    rig.nets["alpha"].hook = rig.oms_net.hook = asked
+    yield
+    for name in events:
+        sa.event.remove(rig.store.engine, name, count)
+    rig.nets["alpha"].hook = rig.oms_net.hook = lambda _request: None
+
+
+def transactions(rig: Rig) -> list[list[str]]:
+    """The statements of each transaction from now on."""
+    found: list[list[str]] = []
+
+    def begin(_connection: Any) -> None:
+        found.append([])
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found[-1].append(statement)
+
+    sa.event.listen(rig.store.engine, "begin", begin, insert=True)
+    sa.event.listen(rig.store.engine, "before_cursor_execute", note)
+    return found
+
+
+def test_calls_of_several_threads_share_transactions(tmp_path: Path) -> None:
+    rig = imports(tmp_path)
+    seen = transactions(rig)
+    assert in_threads(rig, rig.new_worker()) == []
+    assert [rig.state(order_id) for order_id in ORDERS] == ["imported"] * 4
+    writes = [one for one in seen if any(text.startswith("UPDATE commands") for text in one)]
+    assert len(writes) < 3 * len(ORDERS), "alone each call takes a claim, a last look and a result"
+
+
+@pytest.mark.parametrize("step", range(2, 110, 9))
+def test_a_kill_between_any_two_steps_of_a_batch_loses_and_doubles_nothing(tmp_path: Path, step: int) -> None:
+    rig = imports(tmp_path)
+    with killed_at(rig, step):
+        raised = in_threads(rig, rig.new_worker())
+    assert {type(error) for error in raised} <= {KilledError}
+    rig.worker = rig.new_worker()
+    for _ in range(3):
+        rig.work(rig.settings.worker.lease_seconds + 1)
+    assert [rig.state(order_id) for order_id in ORDERS] == ["imported"] * 4
+    assert [rig.effects(order_id) for order_id in ORDERS] == [["import"]] * 4
+    with rig.store.reading() as connection:
+        states = connection.execute(sa.select(s.commands.c.state)).scalars().all()
+    assert set(states) == {CommandState.DONE}
+
+
+def test_a_broken_order_is_taken_out_of_its_batch(tmp_path: Path) -> None:
+    """The claim of one order, and the result of another, are refused by the store; the others are imported."""
+    rig = imports(tmp_path)
+    with rig.store.transaction() as tx:
+        tx.execute(sa.update(s.orders).where(s.orders.c.order_id == ORDERS[1]).values(facts="no JSON"))
+    assert in_threads(rig, rig.new_worker()) == []
+    with rig.store.reading() as connection:
+        rows = connection.execute(sa.select(s.orders.c.order_id, s.orders.c.state, s.orders.c.quarantine)).all()
+    found = {row.order_id: (row.state, row.quarantine) for row in rows}
+    assert found[ORDERS[1]][1] == "JSONDecodeError"
+    assert [found[order_id] for order_id in (ORDERS[0], *ORDERS[2:])] == [("imported", None)] * 3

@@ -1,0 +1,55 @@
+"""Fair turns: what one shop has to do does not hold another shop's calls, and what rests costs nothing."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.store.lanes import Lane
+from consumer.lanes import Turns
+from statemachine.commands import CommandKind
+
+ACCEPT, IMPORT, TRACK = (Lane("alpha", kind) for kind in (CommandKind.ACCEPT, CommandKind.IMPORT, CommandKind.TRACK))
+BETA = Lane("beta", CommandKind.ACCEPT)
+
+
+def test_lanes_have_their_turn_one_after_another() -> None:
+    turns = Turns(16)
+    assert [list(turns.share([ACCEPT, BETA], 1, under_way={})) for _ in range(4)] == [[ACCEPT], [BETA]] * 2
+    assert [list(turns.share([ACCEPT, IMPORT, BETA], 1, under_way={})) for _ in range(3)] == [
+        [IMPORT],
+        [ACCEPT],
+        [BETA],
+    ], "who had no turn yet goes first, then whose turn was longest ago"
+
+
+def test_a_backlog_of_one_shop_takes_its_share_and_what_others_leave() -> None:
+    assert Turns(16).share([ACCEPT, BETA], 10, under_way={}) == {ACCEPT: 5, BETA: 5}
+    assert Turns(16).share([ACCEPT], 10, under_way={}) == {ACCEPT: 10}
+
+
+def test_an_account_has_no_more_calls_under_way_than_it_may() -> None:
+    turns = Turns(4)
+    assert turns.share([ACCEPT, TRACK], 10, under_way={}) == {ACCEPT: 2, TRACK: 2}
+    assert turns.share([ACCEPT, BETA], 10, under_way={TRACK: 3}) == {ACCEPT: 1, BETA: 4}
+    assert turns.share([ACCEPT, IMPORT], 10, under_way={TRACK: 5}) == {IMPORT: 4}, "the OMS is another account"
+
+
+def test_a_lane_whose_circuit_is_open_is_tested_by_one_call() -> None:
+    assert Turns(16).share([ACCEPT, BETA], 10, under_way={}, tested=[ACCEPT]) == {ACCEPT: 1, BETA: 9}
+
+
+lanes = st.builds(Lane, st.sampled_from(["alpha", "beta", "gamma"]), st.sampled_from(CommandKind))
+
+
+@given(st.lists(lanes, unique=True), st.integers(0, 70), st.integers(1, 20), st.dictionaries(lanes, st.integers(1, 9)))
+def test_what_is_shared_out_fills_the_room_and_no_more(
+    due: list[Lane], most: int, per_account: int, under_way: dict[Lane, int]
+) -> None:
+    shared = Turns(per_account).share(due, most, under_way=under_way)
+    assert set(shared) <= set(due)
+    room = 0
+    for account in {(lane.shop, lane.kind.remote) for lane in due}:
+        mine = [lane for lane in {*due, *under_way} if (lane.shop, lane.kind.remote) == account]
+        busy = sum(under_way.get(lane, 0) for lane in mine)
+        room += max(0, per_account - busy)
+        assert sum(shared.get(lane, 0) for lane in mine) <= max(0, per_account - busy)
+    assert sum(shared.values()) == min(most, room)
