@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from consumer.together import Together
-from tests.support import LONG, Meanwhile
+from tests.support import LONG, Meanwhile, wait
 
 
 class Work:
@@ -27,15 +27,13 @@ class Work:
 
     def asked(self, item: int) -> Meanwhile:
         """Ask from a thread of its own, and wait until it is in the queue."""
-        before = self.waiting()
+        before = self.came()
         asked = Meanwhile(lambda: self._outcome(item))
-        while self.begun.is_set() and self.waiting() == before and not self.go.is_set():
-            threading.Event().wait(0.001)
-        assert self.begun.wait(LONG)
+        wait(lambda: self.came() > before, "the thread is in the queue")
         return asked
 
-    def waiting(self) -> int:
-        return len(self.together._queue)
+    def came(self) -> int:
+        return len(self.together._queue) + sum(len(batch) for batch in self.batches)
 
     def _outcome(self, item: int) -> str:
         try:

@@ -10,7 +10,7 @@ from adapters.store import schema as s
 from adapters.store.lanes import Lane, NewLease
 from adapters.store.transaction import Store
 from statemachine.commands import CommandKind
-from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, claimable, later, rows
+from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, claimable, later
 from tests.support import OpenStore
 
 ALL = [Lane(shop, kind) for shop in ("alpha", "beta") for kind in CommandKind]
@@ -67,7 +67,7 @@ def test_commands_that_older_code_opened_are_adopted(desk: Desk) -> None:
     lane_rows.adopt(desk.store)
     assert not look(desk).orphans
     assert desk.claimable() == old
-    assert [row["shop"] for row in rows(desk.store, s.commands)] == ["alpha", ""]
+    assert [desk.row(one)["shop"] for one in (old, ended)] == ["alpha", ""]
 
 
 # -- What rests costs nothing ----------------------------------------------------------------------------------------
