@@ -145,6 +145,8 @@ def decide_batch(
     changed = [row for key, row in rows.items() if row.version != loaded.orders[key].version]
     planned, commands = plan_orders(changed, loaded.commands, policies, now)
     orders = [OrderChange(row, loaded.orders[row.shop, row.order_id].version) for row in planned]
+    opening = {new.order_key for new in commands.opened}
+    applied = [replace(one, opens=True) if one.order.key in opening else one for one in applied]
     return BatchDecision(orders, commands, journal, repeats, snapshots, applied)
 
 

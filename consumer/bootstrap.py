@@ -289,7 +289,7 @@ def new_worker(base: Base, shops: Mapping[str, Shop], jitter: Callable[[], float
         grace=timedelta(seconds=table.grace_seconds),
         backoff=Backoff(table.retry_first_seconds, table.retry_longest_seconds),
         lease=timedelta(seconds=table.lease_seconds),
-        calls_per_account=table.calls_per_account or max(1, table.threads // 2),
+        calls_per_account=table.most_calls,
         hooks=base.hooks,
         jitter=jitter,
     )
@@ -347,11 +347,11 @@ def new_housekeeping(base: Base) -> Housekeeping:
 
 
 def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
-    shops, http = {}, base.settings.http
+    shops, http, calls = {}, base.settings.http, base.settings.worker.threads  # so no call waits for a connection
     for name, shop in base.settings.shops.items():
         on_call = partial(base.hooks.remote_called, name)
-        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call, http=http)
-        oms = oms_client(base.settings.oms, shop, secrets[name].oms_key, on_call, http=http)
+        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call, http=http, connections=calls)
+        oms = oms_client(base.settings.oms, shop, secrets[name].oms_key, on_call, http=http, connections=calls)
         closing.callback(mirakl.close)
         closing.callback(oms.close)
         shops[name] = Shop(name, mirakl, oms, shop.oms.company_ref_id, oms_budget(base.settings))

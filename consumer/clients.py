@@ -1,11 +1,12 @@
 """Builds the clients of the remotes from the settings."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
 from adapters.errors import ConfigError
 from adapters.ports import Clock, OnCall
-from adapters.remotes.http import Network, Transport, network
+from adapters.remotes.http import DIRECT, Network, Transport, network
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
 from adapters.remotes.mirakl_account import MiraklAccount
@@ -35,8 +36,9 @@ def mirakl_client(
     transport: Transport | None = None,
     *,
     http: HttpTable = DEFAULT_HTTP,
+    connections: int = DIRECT.connections,
 ) -> MiraklShop:
-    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network."""
+    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network, over so many connections."""
     return MiraklShop(
         base_url=shop.endpoint,
         shop_id=shop.shop_id,
@@ -47,7 +49,7 @@ def mirakl_client(
         order_tax_mode=shop.order_tax_mode,
         carrier_names=CarrierNames(shop.carriers, shop.other_carrier),
         transport=transport,
-        network=network_of(http),
+        network=replace(network_of(http), connections=connections),
     )
 
 
@@ -78,8 +80,10 @@ def oms_client(
     transport: Transport | None = None,
     *,
     http: HttpTable = DEFAULT_HTTP,
+    connections: int = DIRECT.connections,
 ) -> KornitX:
-    """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network."""
+    """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network, over so many
+    connections."""
     return KornitX(
         base_url=oms.base_url,
         rules=config.order_rules(shop),
@@ -93,5 +97,5 @@ def oms_client(
         timeout_seconds=oms.timeout_seconds,
         on_call=on_call,
         transport=transport,
-        network=network_of(http),
+        network=replace(network_of(http), connections=connections),
     )

@@ -140,6 +140,11 @@ class WorkerTable(Table):
     #: So this time has to be longer than the longest call: three times the longest timeout_seconds, or more.
     lease_seconds: Annotated[float, Field(gt=0, le=1800)] = 90  # less than leases.LONGEST in adapters/store
 
+    @property
+    def most_calls(self) -> int:
+        """How many calls to one account may be under way."""
+        return self.calls_per_account or max(1, self.threads // 2)
+
 
 class Settings(BaseSettings):
     """The whole configuration."""

@@ -39,6 +39,7 @@ class Applied:
     result: EventResult
     before: State  # the state before the event
     seconds_in_before: float
+    opens: bool = False  # a command was opened for the order
 
     @property
     def moved(self) -> bool:

@@ -22,6 +22,7 @@ from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
 from adapters.store.clock import READ_EVERY_SECONDS, StoreClock
+from adapters.store.notices import Notices
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.config import Settings
@@ -83,22 +84,32 @@ class Beats(Hooks):
 
 
 class WorkSignal(Hooks):
-    """Wakes an idle worker when an event was applied, because a command may be due then."""
+    """Wakes idle worker threads when commands were opened."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
+        #: How often threads were woken. A thread notes it before it looks for work, and does not wait if it has grown.
+        self.times = 0
 
     def event_applied(self, applied: Applied) -> None:
-        with self._condition:
-            self._condition.notify()
+        if applied.opens:
+            self.wake(1)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until an event is applied, but no longer than `seconds`."""
+    def wait(self, seconds: float, since: int) -> None:
+        """Wait until `times` is greater than `since`, but no longer than `seconds`."""
         with self._condition:
-            self._condition.wait(seconds)
+            if self.times == since:
+                self._condition.wait(seconds)
+
+    def wake(self, threads: int) -> None:
+        """Wake so many of the threads that wait."""
+        with self._condition:
+            self.times += 1
+            self._condition.notify(threads)
 
     def wake_all(self) -> None:
         with self._condition:
+            self.times += 1
             self._condition.notify_all()
 
 
@@ -182,6 +193,8 @@ class Service:
         if parts.consumer is not None:
             self._start_thread("consumer", partial(self._run_consumer, parts.consumer))
         if parts.worker is not None:
+            if not self.base.store.is_sqlite:
+                self._start_thread("notices", partial(self._listen, Notices(self.base.store)))
             for number in range(self.base.settings.worker.threads):
                 self._start_loop("worker", partial(self._work, parts.worker), str(number))
         if parts.housekeeping is not None:
@@ -282,9 +295,26 @@ class Service:
         return 0.0
 
     def _work(self, worker: Worker) -> float:
+        since = self.parts.work.times
         if not worker.turn() and not self._stopping.is_set():
-            self.parts.work.wait(IDLE_SECONDS)
+            self.parts.work.wait(IDLE_SECONDS, since)
         return 0.0
+
+    def _listen(self, notices: Notices) -> None:
+        """Wake worker threads when another process opens commands. No probe depends on this thread: workers look once a
+        second anyway."""
+        is_told = False
+        while not self._stopping.is_set():
+            try:
+                if opened := notices.wait(IDLE_SECONDS):
+                    self.parts.work.wake(opened)
+                is_told = False
+            except Exception as error:
+                if not is_told:
+                    log.warning("not_listening", error=type(error).__name__)
+                is_told = True
+                self._stopping.wait(FAILED_SECONDS)
+        notices.close()
 
     # -- Probes --------------------------------------------------------------------------------------------------
 

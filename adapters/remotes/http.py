@@ -91,11 +91,13 @@ class Network:
 
     `tls` holds the certificates that are trusted; None: those of the package certifi. `proxy` is the URL of a proxy for
     https. With `from_environment`, SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY count where the others are None.
+    `connections`: the most of each client; a call that finds none waits for one.
     """
 
     tls: ssl.SSLContext | None = None
     proxy: str | None = None
     from_environment: bool = False
+    connections: int = 16
 
 
 def network(ca_file: Path | None, proxy: str | None, *, from_environment: bool) -> Network:
@@ -189,7 +191,11 @@ class Remote:
         self._client = httpx.Client(
             base_url=base_url,
             timeout=httpx.Timeout(timeout_seconds, connect=short, pool=short),
-            limits=httpx.Limits(max_connections=16, max_keepalive_connections=16, keepalive_expiry=30.0),
+            limits=httpx.Limits(
+                max_connections=network.connections,
+                max_keepalive_connections=network.connections,
+                keepalive_expiry=30.0,
+            ),
             headers={"Accept": "application/json", "User-Agent": "orderflow", "Accept-Encoding": "gzip"},
             follow_redirects=False,
             trust_env=network.from_environment,

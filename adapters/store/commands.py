@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from adapters.store import bulk
+from adapters.store import bulk, notices
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
@@ -104,6 +104,7 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
             where=s.commands.c.state == CommandState.OBSOLETE,
         ),
     )
+    notices.opened(tx, len(rows))
     later_imports = [new.order_key for new in due if new.command.kind == CommandKind.IMPORT and new.command.round]
     if later_imports:
         _freeze_again(tx, later_imports)
