@@ -40,6 +40,10 @@ class Together(Generic[T, R]):
         self._queue: deque[_Place[T, R]] = deque()
         self._works = False
 
+    def waiting(self) -> int:
+        """How many threads wait for the one that works."""
+        return len(self._queue)
+
     def do(self, item: T) -> R:
         """Return the result of `work` for this item, or raise its exception."""
         place = _Place[T, R](item)

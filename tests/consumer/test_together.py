@@ -33,7 +33,7 @@ class Work:
         return asked
 
     def came(self) -> int:
-        return len(self.together._queue) + sum(len(batch) for batch in self.batches)
+        return self.together.waiting() + sum(len(batch) for batch in self.batches)
 
     def _outcome(self, item: int) -> str:
         try:

@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
+from consumer.apply import OrderWriter
 from consumer.service import WorkSignal
-from tests.consumer.rig import Rig
-from tests.support import LONG, Meanwhile
+from statemachine.commands import CommandKind
+from tests.statemachine.lives import answered, read, snapshot_event
+from tests.support import LONG, Meanwhile, StillClock, new_store
 
 
 def test_a_thread_is_woken_when_a_command_is_opened_and_by_no_other_event(tmp_path: Path) -> None:
-    rig, work = Rig(tmp_path), WorkSignal()
-    rig.orders._hooks = work
-    rig.add("1-A")
-    rig.poll()
-    assert work.times == 1, "its acceptance is due"
-    rig.work()
-    rig.poll(600)
-    assert work.times == 1, "the claim, the answer and the next read open nothing"
+    store, work = new_store(tmp_path), WorkSignal()
+    orders = OrderWriter(store, {}, StillClock(), work)
+    orders.apply([snapshot_event(read("SHIPPING"))])
+    assert work.times == 1, "its import is due"
+    orders.apply([answered(CommandKind.IMPORT), snapshot_event(read("SHIPPING", updated=1, began=1))])
+    assert work.times == 1
+    store.close()
 
 
 def test_a_thread_that_looked_before_the_signal_does_not_wait() -> None:
