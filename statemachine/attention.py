@@ -68,6 +68,7 @@ from statemachine.readings import (
     was_shipped,
 )
 from statemachine.reasons import Attention, Reason
+from statemachine.receipts import cancellations_once, dispatches_once, unread_once
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
@@ -393,7 +394,7 @@ _STOPPED: Final = {32: Reason.OMS_QUERY, 256: Reason.OMS_ON_HOLD}
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     """Reasons from what the OMS reported."""
     if not state.is_final:
-        for one in facts.cancellations:
+        for one in cancellations_once(facts):
             lines = [f"{line}*{quantity}" for line, quantity in one.items]
             # The time tells a second equal cancellation from the first, which a person may have settled.
             told = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
@@ -402,7 +403,7 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final:
         yield from _stopped(facts)
-    for unread in facts.unread:
+    for unread in unread_once(facts):
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
     some_sent = bool(facts.dispatches) and not all_sent(facts)
     if (state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts)):
@@ -439,7 +440,7 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     """
     if facts.dispatches:
         reports = {(one.oms_id, one.items, one.covers, one.tracking.number) for one in facts.dispatches}
-        told_at = max(one.told_at for one in facts.dispatches)
+        told_at = max(one.told_at for one in dispatches_once(facts))
         yield Attention(Reason.CANCELED_AFTER_DISPATCH, _digest(sorted(reports)), newest=told_at)
     attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     imported = last_answer(facts, CommandKind.IMPORT) is not None

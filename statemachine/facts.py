@@ -235,6 +235,14 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Receipt:
+    """A callback of the OMS was received. What it reports has the same time (`told_at`)."""
+
+    at: datetime
+    digest: str  # of its content
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Cancellation:
     """The OMS canceled the order (no items) or some of its lines."""
 
@@ -406,6 +414,7 @@ class Facts:
     handovers: tuple[Handover, ...] = ()
     statuses: tuple[OmsStatus, ...] = ()
     unread: tuple[Unread, ...] = ()
+    receipts: tuple[Receipt, ...] = ()  # callbacks; an event that the OMS itself publishes has an id, and is none
     #: (line id, the largest number of pieces that a read showed of it). A line that is not in it: one, or not known.
     pieces: tuple[tuple[str, int], ...] = ()
     #: What the oldest read shows that shows the order ready for an import (joining.py). None: no read did, or it is not

@@ -27,6 +27,7 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
+from statemachine.receipts import dispatches_once
 from statemachine.settled import settled_pieces
 
 #: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
@@ -426,11 +427,12 @@ def best_tracking(facts: Facts) -> Tracking:
     Of two with the same time the one that was reported later counts: it is a correction. The same number reported again
     without its URL (status 8, then 64) is no other tracking.
     """
-    best = max(facts.dispatches, key=_by_news, default=None)
+    dispatches = dispatches_once(facts)  # a repeat is no news: a person may have named another tracking since
+    best = max(dispatches, key=_by_news, default=None)
     if best is None:
         return Tracking()
     named = (best.tracking.carrier, best.tracking.number)
-    same = [d for d in facts.dispatches if d.tracking.url and (d.tracking.carrier, d.tracking.number) == named]
+    same = [d for d in dispatches if d.tracking.url and (d.tracking.carrier, d.tracking.number) == named]
     return max(same, key=_by_news, default=best).tracking
 
 

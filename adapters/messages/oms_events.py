@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Annotated, Final
@@ -19,7 +19,7 @@ from adapters.messages.json_slices import load_object
 from adapters.messages.snapshots import order_id_of
 from adapters.messages.text import digest_of, in_zone, iso, web_url
 from statemachine.events import Event, Trigger
-from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, OmsStatus, Part, Tracking, Unread
+from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, OmsStatus, Part, Receipt, Tracking, Unread
 
 
 class OmsEventType(StrEnum):
@@ -38,6 +38,8 @@ _UNREADABLE_ITEM: Final = "?"
 #: How a publisher may make an event's id of the data alone. An id with fewer characters than the shortest is no digest.
 _DIGESTS: Final = ("md5", "sha1", "sha256", "sha512")
 _SHORTEST_DIGEST: Final = 22
+#: Characters of a callback's digest that the facts keep, to compare it with the others of its order.
+_RECEIPT_DIGITS: Final = 16
 
 
 # -- The callback --------------------------------------------------------------------------------------------------
@@ -175,8 +177,8 @@ def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tupl
 def oms_event(company_ref_id: int, payload: bytes, received_at: datetime) -> CloudEvent:
     """Make an event of a callback that came over HTTP: the event that the OMS would publish (docs/kornitx.md 9.2).
 
-    The event's id is the digest of the payload and the time of its receipt. So a repeated callback is the same event if
-    it is given the time of the first receipt (docs/rules.md 32). Raises Unreadable like `callback_of`.
+    The event's id is the digest of the payload and the time of its receipt. Each receipt is an event, and the facts
+    tell which of them are repeats (docs/rules.md 32). Raises Unreadable like `callback_of`.
     """
     callback = callback_of(payload)
     return CloudEvent(
@@ -203,6 +205,12 @@ def _event_id(event: CloudEvent) -> str:
     Without the time, tracking A, then B, then A again would end with B: the third event would be a repeat of the first.
     """
     return _timed(event.id, event.time) if _is_digest(event.id, event.data) else event.id
+
+
+def _receipts(event: CloudEvent, at: datetime) -> tuple[Receipt, ...]:
+    """The receipt of a callback, which its id tells. None for an event that the OMS published itself."""
+    digest = event.id.removesuffix(f":{iso(event.time)}")
+    return (Receipt(at, digest[:_RECEIPT_DIGITS]),) if digest != event.id else ()
 
 
 def _is_digest(event_id: str, data: bytes) -> bool:
@@ -247,6 +255,8 @@ def decode_oms(
         "shipments": len(callback.new_shipments),
         "cancellations": len(callback.new_cancellations),
     }
+    told_at = min(event.time, received_at or event.time)
+    facts = _callback_facts(callback, told_at, shop, complete=not left_out)
     return Event(
         source=event.source,
         event_id=_event_id(event),
@@ -254,7 +264,7 @@ def decode_oms(
         order_id=order_id_of(order_id),  # there may be only a blank after the prefix
         trigger=Trigger.OMS_EVENT,
         at=event.time,
-        new_facts=_callback_facts(callback, min(event.time, received_at or event.time), shop, complete=not left_out),
+        new_facts=replace(facts, receipts=_receipts(event, told_at)),
         raw=None,
         digest=digest_of(event.data),
         note=note | ({"left_out": len(left_out)} if left_out else {}),

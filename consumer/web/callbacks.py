@@ -6,10 +6,7 @@ for ten hours. docs/limits.md lists what a stranger without a secret can hold, a
 
 import asyncio
 import secrets as random_secrets
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from threading import Lock
 from typing import Final
 
 import structlog
@@ -18,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
 from adapters.messages.cloudevents import record_of
-from adapters.messages.oms_events import ShopIds, callback_of, oms_event, unread_callback
+from adapters.messages.oms_events import ShopIds, oms_event, unread_callback
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
 from adapters.store.dead_letters import CALLBACK, TOO_LARGE, DeadLetter, source_of
@@ -56,33 +53,6 @@ class _Refused(Exception):
 def _not_authentic(result: CallbackResult = CallbackResult.NOT_AUTHENTIC) -> _Refused:
     """The one answer for a wrong proof and for an unknown shop, so that nobody can find out which shops there are."""
     return _Refused(result, 401, "the signature or the secret is wrong")
-
-
-class Receipts:
-    """The latest callback of each order, so that its repeat is the same event (docs/rules.md 32).
-
-    KornitX repeats a callback for ten hours. A repeat can be recognised by its content only. If another callback of the
-    order came in between, the same content is no repeat: tracking A, then B, then A again. A receipt is forgotten when
-    the process restarts, or when too many orders came since. Then a repeat counts as a new event. It is applied once
-    more, which changes only the time of the report.
-    """
-
-    def __init__(self, size: int = 10_000) -> None:
-        self._size = size
-        self._latest: OrderedDict[str, tuple[str, datetime]] = OrderedDict()  # digest and time of the first receipt
-        self._lock = Lock()  # several threads publish callbacks
-
-    def first_receipt(self, external_ref: str, body: bytes, now: datetime) -> datetime:
-        """Return when this callback was first received: before `now` if it repeats the order's latest callback."""
-        digest = digest_of(body)
-        with self._lock:
-            latest, received_at = self._latest.pop(external_ref, ("", now))
-            if latest != digest:
-                received_at = now
-            self._latest[external_ref] = (digest, received_at)
-            if len(self._latest) > self._size:
-                self._latest.popitem(last=False)
-        return received_at
 
 
 class Intake:
@@ -177,7 +147,6 @@ class CallbackEndpoint:
         self._writer = writer
         self._topic = topic
         self._shops = shops
-        self._receipts = Receipts()
         self._keep = keep
         self._hooks = hooks
         self._clock = clock
@@ -210,9 +179,7 @@ class CallbackEndpoint:
 
         Raises Unreadable and TooLarge if the callback can never be published, and _Refused if the log is unavailable.
         """
-        now = self._clock.now()
-        received_at = self._receipts.first_receipt(callback_of(body).external_ref, body, now)
-        event = oms_event(self._company_ref_id, body, received_at)
+        event = oms_event(self._company_ref_id, body, self._clock.now())
         try:
             self._writer.publish([record_of(self._topic, event)])
         except LogUnavailable as error:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from adapters.log.embedded import EmbeddedLog
 from adapters.messages.cloudevents import record_of
-from adapters.messages.oms_events import callback_of, oms_event
+from adapters.messages.oms_events import oms_event
 from adapters.ports import LogWriter, Marketplace
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
@@ -46,7 +46,6 @@ from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.poller import Poller
-from consumer.web.callbacks import Receipts
 from consumer.worker import Worker
 from statemachine.commands import Policy, Remote
 from tests.support import StillClock, make_schema
@@ -146,7 +145,6 @@ class Rig:
         self.path = folder / "orderflow.db"
         self.settings = rig_settings(f"sqlite:///{self.path}", shops, shop_table, oms_table)
         self.books = Books()
-        self.receipts = Receipts()
         self.mirakl = {name: MiraklSimulator(MARKETPLACES[name], self.books, self.clock.now) for name in shops}
         companies = [OmsCompany(COMPANIES[name], "oms-key", f"http://{name}", "secret") for name in shops]
         self.oms = OmsSimulator(companies, self.books, self.clock.now, send=self.take_callback)
@@ -232,8 +230,7 @@ class Rig:
 
     def take_callback(self, url: str, _headers: dict[str, str], body: bytes) -> int:
         """Publish a callback of the OMS, as the endpoint of its shop does."""
-        received_at = self.receipts.first_receipt(callback_of(body).external_ref, body, self.clock.now())
-        event = oms_event(COMPANIES[url.removeprefix("http://")], body, received_at)
+        event = oms_event(COMPANIES[url.removeprefix("http://")], body, self.clock.now())
         self.log.publish([record_of(OMS_EVENTS, event)])
         return 200
 

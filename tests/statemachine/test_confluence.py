@@ -117,7 +117,10 @@ def oms_events(draw: st.DrawFn) -> Event:
             st.sampled_from(((), (), (), (Cancellation(oms_id),), (Cancellation(oms_id, (("L1", 1),), at(50)),)))
         ),
     )
-    new_facts = replace(new_facts, dispatches=tuple(sorted(new_facts.dispatches)))
+    told_at, content = at(draw(seconds)), draw(st.sampled_from(("A", "B")))
+    told = tuple(sorted(replace(one, told_at=told_at) for one in new_facts.dispatches))
+    receipts = (f.Receipt(told_at, content),) if draw(st.booleans()) else ()
+    new_facts = replace(new_facts, dispatches=told, receipts=receipts)
     return event(Trigger.OMS_EVENT, f"oms{hash(new_facts)}", new_facts)
 
 
@@ -246,7 +249,7 @@ def test_join_is_a_semilattice_and_loses_nothing(history: tuple[list[Event], lis
     assert both.clock == max(a.clock, b.clock)
     assert both.baseline == min((one.baseline for one in (a, b) if one.baseline), default=None)
     ours = ("attempts", "answers", "rejections", "doubts", "given_up", "troubles", "recoveries", "decisions")
-    for name in ("parts", "dispatches", "cancellations", *ours, "not_found"):
+    for name in ("parts", "dispatches", "cancellations", "receipts", *ours, "not_found"):
         assert set(getattr(both, name)) == {*getattr(a, name), *getattr(b, name)}
 
 

@@ -28,6 +28,7 @@ from statemachine.facts import (
     Line,
     OmsStatus,
     Part,
+    Receipt,
     Recovery,
     Rejection,
     Snapshot,
@@ -279,6 +280,7 @@ class Walk:
         oms_id = self.random.choice([*known, *known, *known, max(known, default=0) + 1])
         reports = (self._status, self._status, self._parcel, self._parcel, self._cancels, self._progress)
         says, new = self.random.choice(reports)(oms_id)
+        new = replace(new, receipts=(Receipt(at(self.now), self.random.choice((says, "the same"))),))
         if not any(part.oms_id == oms_id for part in self.facts.parts):
             new = replace(new, parts=(Part(oms_id),))
         return Trigger.OMS_EVENT, f"OMS {oms_id} {says}", new
