@@ -83,6 +83,21 @@ def test_a_partly_sent_order_that_mirakl_cancels_names_the_rest_and_a_later_disp
     assert rig.attention() == ["canceled_after_dispatch"]
 
 
+def test_a_partly_sent_order_whose_money_goes_back_waits_for_no_rest(rig: Rig) -> None:
+    rig.imported(lines=2)
+    tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+    rig.poll()
+    assert rig.attention() == ["lines_canceled_after_import", "partly_sent"], "the other line is owed"
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll()
+    assert rig.attention() == ["lines_canceled_after_import", "withdrawn_after_import"]
+    for reason in rig.attention():
+        decide(rig, DecisionKind.SETTLE, reason)
+    go_on(rig)
+    assert (rig.attention(), rig.effects()) == ([], ["imported"])
+
+
 def test_goods_for_which_a_person_vouched_and_whose_money_goes_back_are_told_and_hold_or24(rig: Rig) -> None:
     rig.fail("order", "answer", 1, status=400, content='{"error": {"message": "no", "code": 0}}')
     rig.add("1-A", state="SHIPPING")
