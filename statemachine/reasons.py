@@ -282,8 +282,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",
-        "Ask the OMS when the rest leaves. Mirakl is notified when all is sent: then it clears, or when Mirakl took back "
-        "every line. If the rest left and the OMS does not say so, `orders sent ORDER --reason WHY`.",
+        "Ask the OMS when the rest leaves. Mirakl is notified when all is sent: then it clears, or when Mirakl took "
+        "back every line. If the rest left and the OMS does not say so, `orders sent ORDER --reason WHY`.",
         ends_by=EndsBy.SENT,
     ),
     Reason.SENT_BEFORE_SHIPPING: About(
