@@ -9,6 +9,7 @@ audit finds an order lost or an effect doubled.
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -138,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for one in chosen:
             console.print(f"{one.name}: {one.part}. {one.row}.", soft_wrap=True, markup=False)
         return 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))  # on its way out it stops all that it started
     folder = new_folder()
     results = play_all(chosen, folder, notes)
     passed = all(one.passed for one in results)

@@ -101,7 +101,7 @@ class Service:
                 callback_secret=CALLBACK_SECRET,
                 oms_api_key=OMS_KEY,
                 retry_interval_seconds=RETRY_SECONDS,
-                send=_by_two_ways(publisher),
+                send=_Sender(publisher),
             )
             stack.callback(simulated.stop)
             url = make_url(postgres.url)
@@ -230,16 +230,28 @@ def _environment(code: Path | None) -> dict[str, str]:
     return dict(os.environ) | ({"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"} if code else {})
 
 
-def _by_two_ways(publisher: OmsPublisher) -> Callable[[str, dict[str, str], bytes], int]:
-    """How the simulated OMS sends its reports: those of alpha to Kafka, those of beta to the callback's address."""
-    client = httpx.Client(timeout=10, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
+class _Sender:
+    """How the simulated OMS sends its reports: those of alpha to Kafka, those of beta to the callback's address.
 
-    def send(url: str, headers: dict[str, str], body: bytes) -> int:
+    The simulated OMS sends one report after the other. So a receiver that did not answer in time is not asked again for
+    a while, and the reports of the other company do not wait for it.
+    """
+
+    def __init__(self, publisher: OmsPublisher) -> None:
+        self._publisher = publisher
+        self._client = httpx.Client(timeout=2, limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
+        self._rests_until = 0.0
+
+    def __call__(self, url: str, headers: dict[str, str], body: bytes) -> int:
         if url.endswith("/alpha"):
-            return publisher(company_url(COMPANIES["alpha"]), headers, body)
-        return client.put(url, headers=headers, content=body).status_code
-
-    return send
+            return self._publisher(company_url(COMPANIES["alpha"]), headers, body)
+        if time.monotonic() < self._rests_until:
+            return 503
+        try:
+            return self._client.put(url, headers=headers, content=body).status_code
+        except httpx.TimeoutException:
+            self._rests_until = time.monotonic() + RETRY_SECONDS
+            raise
 
 
 def new_folder() -> Path:
