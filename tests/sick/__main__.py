@@ -43,7 +43,7 @@ def play_all(sicknesses: Sequence[Sickness], folder: Path, console: Console, *, 
     def step(text: str) -> None:
         console.print(f"{time.monotonic() - began:5.0f} s  {text}", soft_wrap=True, markup=False)
 
-    service = Service.start(folder, step)
+    service = Service.start(folder, step, brokers=max(one.brokers for one in sicknesses))
     results = []
     try:
         usual(service, 4)  # the processes are still starting: what they take now is not usual

@@ -10,7 +10,7 @@ from psycopg import sql
 from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import OURS, Service
-from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, logged, not_ready
+from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, before, logged, metric, not_ready
 from tests.sick.waves import Wave, life
 from tests.support import wait
 
@@ -21,8 +21,15 @@ def _database_frozen(service: Service) -> None:
 
 
 def _broker_frozen(service: Service) -> None:
-    service.kafka.freeze()
-    service.held.callback(service.kafka.thaw)
+    for number in range(service.brokers):
+        service.kafka.freeze(number)
+        service.held.callback(service.kafka.thaw, number)
+
+
+def _topic_without_leader(service: Service) -> None:
+    """Kill the broker that alone has the topic of the transitions."""
+    service.kafka.kill(service.brokers - 1)
+    service.held.callback(service.kafka.start_broker, service.brokers - 1)
 
 
 def _slow_network(service: Service) -> None:
@@ -210,6 +217,17 @@ ENGINES = (
         seconds=14.0,
         touches=ALL_ORDERS,
         unseen="the service goes on with the sessions that it has",
+    ),
+    Sickness(
+        "topic-without-leader",
+        "the broker that alone has the topic of the transitions",
+        "a topic without a leader: its records wait in the outbox, and orders go on",
+        _topic_without_leader,
+        seconds=26.0,
+        touches=before(14.0),
+        signs=(metric("orderflow_outbox_unpublished{"), logged("loop_failed", loop="relay")),
+        brokers=3,
+        recovery_seconds=60.0,
     ),
     Sickness(
         "broker-frozen",

@@ -18,6 +18,7 @@ from typing import Any, Self
 import httpx
 import psycopg
 import trustme
+from kafka import KafkaAdminClient
 from sqlalchemy import make_url
 
 from adapters.engines.kafka import Kafka
@@ -74,6 +75,7 @@ class Service:
     settings_file: Path
     fleet: Fleet
     intake_port: int
+    brokers: int
     certificate: Certificate  # of Mirakl of alpha
     guests: dict[str, Member] = field(default_factory=dict)  # processes that a sickness brings along
     held: ExitStack = field(default_factory=ExitStack)  # what a sickness holds, until it is healed
@@ -81,14 +83,20 @@ class Service:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def start(cls, folder: Path, on_step: Callable[[str], None] = lambda _: None) -> Self:
-        """Start everything. Returns while the processes are still starting."""
+    def start(cls, folder: Path, on_step: Callable[[str], None] = lambda _: None, *, brokers: int = 1) -> Self:
+        """Start everything. Returns while the processes are still starting.
+
+        With more than one broker, the last one alone has the topic of the transitions.
+        """
         with ExitStack() as stack:
             on_step("Kafka and PostgreSQL")
-            kafka = Kafka.start(folder / "kafka")
+            kafka = Kafka.start(folder / "kafka", brokers=brokers, heap_megabytes=512 if brokers == 1 else 384)
             stack.callback(kafka.stop)
             topics = TopicsTable().model_dump()
-            kafka.create_topics({topics[name]: count for name, count in PARTITIONS.items()})
+            if brokers > 1:
+                _on_one_broker(kafka, topics["transitions"], PARTITIONS["transitions"], brokers)
+            made = {topics[name]: count for name, count in PARTITIONS.items()}
+            kafka.create_topics({name: made[name] for name in made if brokers == 1 or name != topics["transitions"]})
             postgres = Postgres.start(folder / "postgres")
             stack.callback(postgres.stop)
             on_step("the simulated remotes")
@@ -140,6 +148,7 @@ class Service:
                 path,
                 fleet,
                 intake_port,
+                brokers,
                 certificate,
                 _stack=ExitStack(),
             )
@@ -228,6 +237,13 @@ class Service:
 
 def _environment(code: Path | None) -> dict[str, str]:
     return dict(os.environ) | ({"PYTHONPATH": f"{code}{os.pathsep}{REPOSITORY}"} if code else {})
+
+
+def _on_one_broker(kafka: Kafka, topic: str, partitions: int, broker: int) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    admin.create_topics({topic: {"assignments": {number: [broker] for number in range(partitions)}}})
+    admin.wait_for_topics([topic])
+    admin.close()
 
 
 class _Sender:

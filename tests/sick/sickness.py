@@ -62,6 +62,7 @@ class Sickness:
     cured: tuple[Sign, ...] = ()
     shops: tuple[str, ...] = field(default=("alpha", "beta"))
     recovery_seconds: float = 45.0
+    brokers: int = 1  # how many it needs
     unseen: str = ""  # why nothing has to be seen
     short_seconds: float = 0.0  # how long it lasts in the short form; 0: it is not in it
 
