@@ -37,8 +37,8 @@ def _slow_network(service: Service) -> None:
     service.held.callback(setattr, service.proxies["database"], "manner", Manner())
 
 
-def _silent_network(service: Service) -> None:
-    service.proxies["database"].manner = Manner(silent=True)
+def _resetting_network(service: Service) -> None:
+    service.proxies["database"].manner = Manner(refuses=True)
     service.held.callback(setattr, service.proxies["database"], "manner", Manner())
 
 
@@ -132,12 +132,11 @@ ENGINES = (
     Sickness(
         "database-unreachable",
         "the network to PostgreSQL",
-        "packets to the database are lost: connections end after a while, and new ones are made",
-        _silent_network,
-        seconds=40.0,
+        "every connection to the database is reset: new ones are made as soon as that is possible",
+        _resetting_network,
+        seconds=14.0,
         touches=ALL_ORDERS,
-        signs=(not_ready("the store does not answer"), logged("loop_failed")),
-        recovery_seconds=60.0,
+        signs=(not_ready(), logged("loop_failed", cause="connection")),
     ),
     Sickness(
         "database-slow-network",
@@ -187,7 +186,10 @@ ENGINES = (
         _holding("LOCK TABLE commands IN SHARE ROW EXCLUSIVE MODE"),
         seconds=75.0,
         touches=ALL_ORDERS,
-        signs=(logged("loop_failed", cause="locked"), not_ready()),
+        signs=(
+            logged("loop_failed", cause="locked"),
+            Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),
+        ),
         recovery_seconds=90.0,
     ),
     Sickness(
