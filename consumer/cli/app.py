@@ -1,5 +1,6 @@
 """The command `orderflow`, put together from its groups; and how an error becomes a text and an exit code."""
 
+import os
 from collections.abc import Iterator, MutableMapping
 from functools import cache
 from importlib import import_module
@@ -151,4 +152,5 @@ def _every_command(
 
 def main() -> None:
     """The entry point of the executable `orderflow`."""
+    os.umask(0o077)  # only this user may read what any command writes: stores, keys, logs, documents
     app(prog_name="orderflow")

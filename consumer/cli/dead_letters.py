@@ -17,6 +17,7 @@ from consumer.cli.options import (
     Json,
     Limit,
     MaybeDeadLetterIds,
+    Raw,
     Reason,
     SetAside,
     Who,
@@ -47,16 +48,25 @@ def dead_letters_list(context: typer.Context, file: Config = FILE, limit: Limit 
 
 @commands.command("show")
 def dead_letters_show(
-    context: typer.Context, dead_letter_id: DeadLetterId, file: Config = FILE, as_json: Json = False
+    context: typer.Context,
+    dead_letter_id: DeadLetterId,
+    *,
+    file: Config = FILE,
+    raw: Raw = False,
+    as_json: Json = False,
 ) -> None:
     """Show one dead letter with its content, which may hold personal data.
 
     \b
-    Example:
+    Examples:
       orderflow dead-letters show 17
+      orderflow dead-letters show 17 --raw > record
     """
     with opened(context, file) as session:
         found = dead_letters.find(session.store, dead_letter_id)
+    if raw:
+        print_bytes(found.value, raw=True)
+        return
     if as_json:
         print_json(_shown(found) | {"value": text(found.value)})
         return

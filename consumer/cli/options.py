@@ -11,6 +11,9 @@ CONFIG_VARIABLE: Final = "ORDERFLOW_CONFIG"
 
 Config = Annotated[Path, typer.Option("--config", envvar=CONFIG_VARIABLE, help="The configuration file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Print only the bytes as received. A terminal obeys control characters in them.")
+]
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Mirakl's order id.")]
 OfShop = Annotated[str | None, typer.Option("--shop", help="The order's shop, if two shops have this order id.")]
 ShopName = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's name in the configuration.")]

@@ -19,7 +19,7 @@ from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from consumer import config
 from consumer.cli.opening import Session, opened
-from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Reason, Who, Yes, group
+from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Raw, Reason, Who, Yes, group
 from consumer.cli.orders_list import orders_list
 from consumer.cli.output import (
     BAD_ANSWER,
@@ -61,6 +61,7 @@ def orders_show(
         bool,
         typer.Option("--received", help="Show also the order as received, and texts of the remotes: personal data."),
     ] = False,
+    raw: Raw = False,
     as_json: Json = False,
 ) -> None:
     """Show what is known of an order, its calls, and everything that happened to it.
@@ -68,8 +69,9 @@ def orders_show(
     If Mirakl changed the order after the import, both values of each field are shown: personal data.
 
     \b
-    Example:
+    Examples:
       orderflow orders show 5f4dcc3b-A --received
+      orderflow orders show 5f4dcc3b-A --raw > order.json
     """
     with opened(context, file) as session:
         store = session.store
@@ -82,6 +84,9 @@ def orders_show(
         changed = _changed(session, row)
     attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
+    if raw:
+        print_bytes(body, raw=True)
+        return
     if as_json:
         facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
         more = {"received": text(body), "words": words} if received else {}

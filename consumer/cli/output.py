@@ -146,8 +146,10 @@ def span(time: timedelta) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace control characters: a remote may have written some, and a terminal would obey them."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    """Escape control characters and marks of direction, such as \\x1b and \\u202e: a terminal would obey them."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def text(body: bytes | None) -> str | None:
@@ -155,11 +157,11 @@ def text(body: bytes | None) -> str | None:
     return body.decode(errors="backslashreplace") if body is not None else None
 
 
-def print_bytes(body: bytes | None) -> None:
-    """Write a body byte for byte into a pipe or a file. On a terminal its control characters are replaced."""
-    if sys.stdout.isatty():
-        for line in (text(body) or "").splitlines():
-            typer.echo(printable(line))
-    else:
+def print_bytes(body: bytes | None, *, raw: bool = False) -> None:
+    """Print a body as text, in which control characters are escaped, also in a pipe. `raw`: write its bytes."""
+    if raw:
         sys.stdout.flush()
-        typer.echo(body or b"")
+        typer.echo(body or b"", nl=False)
+        return
+    for line in (text(body) or "").split("\n"):
+        typer.echo(printable(line))

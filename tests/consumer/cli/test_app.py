@@ -103,17 +103,27 @@ def test_an_empty_list_is_an_empty_array(desk: Desk) -> None:
     assert output_of("orders", "list") == ""
 
 
-def test_bytes_that_are_no_text_go_into_a_pipe_as_they_are(desk: Desk) -> None:
+def test_bytes_of_a_remote_are_escaped_also_in_a_pipe_and_raw_gives_them_as_they_are(desk: Desk) -> None:
     add_dead_letter(desk, b"\xff\x00\x1b[2J")
-    result = run("dead-letters", "show", "1")
-    assert b"\xff\x00\x1b[2J" in result.stdout_bytes
+    assert r"\xff\x00\x1b[2J" in output_of("dead-letters", "show", "1")
+    assert run("dead-letters", "show", "1", "--raw").stdout_bytes == b"\xff\x00\x1b[2J"
     assert json_of("dead-letters", "show", "1")["value"] == "\\xff\x00\x1b[2J"
 
 
-def test_control_characters_of_a_remote_are_replaced(desk: Desk) -> None:
-    desk.apply(replace(sent(), note={"status": 8, "status_name": "\x1b[2Jgone\n"}))
-    assert "\x1b" not in output_of("orders", "show", "O-1")
-    assert "status 8 \ufffd[2Jgone" in output_of("orders", "show", "O-1")
+def test_control_characters_and_marks_of_direction_are_escaped(desk: Desk) -> None:
+    desk.apply(replace(sent(), note={"status": 8, "status_name": "\x1b[2Jgone\n\u202ered"}))
+    shown = output_of("orders", "show", "O-1")
+    assert not {"\x1b", "\u202e"} & set(shown)
+    assert r"status 8 \x1b[2Jgone\n\u202ered" in shown
+
+
+def test_only_the_user_may_read_what_a_command_writes(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import os; os.umask(0o022); from consumer.cli.app import main; main()"]
+    subprocess.run([*command, "init"], check=True, capture_output=True)
+    (tmp_path / "orderflow.toml").write_text(FILE, encoding="utf-8")
+    subprocess.run([*command, "migrate"], check=True, capture_output=True)
+    modes = {one.name: one.stat().st_mode & 0o777 for one in tmp_path.iterdir()}
+    assert modes == {"orderflow.toml": 0o600, "orderflow.db": 0o600}
 
 
 def test_a_terminal_gets_a_table_in_which_nothing_is_cut(
