@@ -15,6 +15,11 @@ Raw = Annotated[
     bool, typer.Option("--raw", help="Print only the bytes as received. A terminal obeys control characters in them.")
 ]
 OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="Mirakl's order id.")]
+MaybeOrderId = Annotated[str | None, typer.Argument(metavar="[ORDER]", help="Mirakl's order id.")]
+AllOf = Annotated[
+    str | None,
+    typer.Option("--all-of", metavar="FILE", help="All orders in this file, one id in a line; - is standard input."),
+]
 OfShop = Annotated[str | None, typer.Option("--shop", help="The order's shop, if two shops have this order id.")]
 ShopName = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's name in the configuration.")]
 Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="Change only this group of effects.")]

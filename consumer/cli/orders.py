@@ -5,6 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,8 @@ from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from consumer import config
 from consumer.cli.opening import Session, opened
-from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Raw, Reason, Who, Yes, group
+from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Raw, Reason, Who, Yes, group
+from consumer.cli.orders_bulk import STDIN, decide_all, orders_of
 from consumer.cli.orders_list import orders_list
 from consumer.cli.output import (
     BAD_ANSWER,
@@ -263,11 +265,13 @@ def _call(command: CommandRow, facts: Facts) -> dict[str, Any]:
 # -- Deciding about orders ---------------------------------------------------------------------------------------
 
 
-def _shape(context: typer.Context, order_id: OrderId, *, reason: Reason) -> None:
+def _shape(context: typer.Context, order_id: MaybeOrderId = None, *, reason: Reason) -> None:
     """The first parameters of every decision."""
 
 
-def _shape_end(*, file: Config = FILE, shop: OfShop = None, who: Who = None, yes: Yes = False) -> None:
+def _shape_end(
+    *, all_of: AllOf = None, file: Config = FILE, shop: OfShop = None, who: Who = None, yes: Yes = False
+) -> None:
     """The last parameters of every decision."""
 
 
@@ -281,11 +285,16 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
     def register(options: Callable[..., dict[str, Any]]) -> None:
         own = signature(options).parameters
 
-        def command(context: typer.Context, order_id: str, *, reason: str, **more: Any) -> None:
-            fields = options(**{name: more[name] for name in own})
+        def command(context: typer.Context, order_id: str | None, *, reason: str, **more: Any) -> None:
+            fields, all_of = options(**{name: more[name] for name in own}), more["all_of"]
+            _require_one_way(order_id, all_of, fields, yes=more["yes"])
             with opened(context, more["file"]) as session:
-                row = find(session.store, order_id, more["shop"])
                 act = Act(kind, more["who"] or session.user, reason, session.clock.now(), **fields)
+                if order_id is None:
+                    rows = orders_of(session.store, all_of, more["shop"])
+                    decide_all(session, rows, act, yes=more["yes"], prefix=partial(_prefix, session))
+                    return
+                row = find(session.store, order_id, more["shop"])
                 policy = session.policies().get(row.shop, Policy())
                 ask(question_of(session.store, row, act, policy, prefix=_prefix(session, row)), more["yes"])
                 after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
@@ -298,6 +307,16 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
         commands.command(kind.value)(command)
 
     return register
+
+
+def _require_one_way(order_id: str | None, all_of: str | None, fields: dict[str, Any], *, yes: bool) -> None:
+    """Raise BadParameter unless either one order or a file of orders is named, with what fits it."""
+    if (order_id is None) == (all_of is None):
+        raise typer.BadParameter("give an ORDER or --all-of FILE")
+    if all_of is not None and (fields.get("tracking") or fields.get("lines")):
+        raise typer.BadParameter("lines and trackings belong to one order, not to --all-of")
+    if all_of == STDIN and not yes:
+        raise typer.BadParameter("--all-of - needs --yes, because standard input holds the list and no answer")
 
 
 @_decision(DecisionKind.ACCEPT)
@@ -354,6 +373,7 @@ def _settle(
     Examples:
       orderflow orders settle 5f4dcc3b-A --reason "agreed with the warehouse"
       orderflow orders settle 5f4dcc3b-A --only foreign_tracking --reason "the portal is right"
+      orderflow orders settle --all-of ids.txt --only attachment --reason "the files are with the OMS"
     """
     return {"only": only or ()}
 

@@ -1,0 +1,84 @@
+"""One decision about many orders: `--all-of FILE` of the commands that decide."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
+from consumer.cli.opening import Session
+from consumer.cli.output import ask, note, print_results
+from consumer.operations.errors import NotPossible
+from consumer.operations.orders import Act, decide, find, question_of
+from statemachine.commands import Policy
+
+#: The name that stands for standard input.
+STDIN = "-"
+
+
+def orders_of(store: Store, file: str, shop: str | None) -> list[OrderRow]:
+    """The orders that a file names, one id in a line, each once. Raises NotPossible if one is not known, or is of two
+    shops: then nothing is decided."""
+    try:
+        content = typer.get_binary_stream("stdin").read() if file == STDIN else Path(file).read_bytes()
+        ids = [line.strip() for line in content.decode().splitlines()]
+    except OSError as error:
+        raise NotPossible(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise NotPossible(f"{file}: is no text in UTF-8") from error
+    found = [find(store, one, shop) for one in dict.fromkeys(ids) if one]
+    if not found:
+        raise NotPossible(f"{file}: names no order")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    row: OrderRow
+    question: str  # what happens if the person says yes
+    error: str = ""  # why the decision is not possible
+
+
+def decide_all(
+    session: Session, rows: Sequence[OrderRow], act: Act, *, yes: bool, prefix: Callable[[OrderRow], str]
+) -> None:
+    """Show for each order what the decision does, ask once, and decide. What became of each order is printed.
+
+    An order for which the decision is not possible is left out, and does not stop the others. Then the exit code is 1.
+    """
+    policies = session.policies()
+    previews = [_preview(session.store, row, act, policies.get(row.shop, Policy()), prefix(row)) for row in rows]
+    for one in previews:
+        note(f"{one.row.shop} {one.row.order_id}: {f'not possible: {one.error}' if one.error else one.question}")
+    possible = [one for one in previews if not one.error]
+    if possible:
+        ask(f"{act.kind} {len(possible)} of {len(rows)} orders?", yes)
+    print_results([_decided(session, one, act) for one in previews], as_json=False)
+
+
+def _preview(store: Store, row: OrderRow, act: Act, policy: Policy, prefix: str) -> _Preview:
+    try:
+        return _Preview(row, question_of(store, row, act, policy, prefix=prefix))
+    except NotPossible as error:
+        return _Preview(row, "", str(error))
+
+
+def _decided(session: Session, one: _Preview, act: Act) -> dict[str, Any]:
+    """What became of an order, as a row of the result."""
+    after, error = one.row, one.error
+    if not error:
+        try:
+            after = decide(session.store, session.order_writer(), one.row, act, shops=session.settings.shops)
+        except NotPossible as refusal:
+            error = str(refusal)
+    attention = list(dict.fromkeys(each.reason for each in after.attention))
+    return {
+        "shop": after.shop,
+        "order_id": after.order_id,
+        "state": after.state,
+        "attention": attention,
+        "error": error,
+    }
