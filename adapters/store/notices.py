@@ -4,14 +4,16 @@ A notice is a hint. It is lost while nobody listens, or behind a pooler that giv
 so a worker looks now and then all the same.
 """
 
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-import psycopg
 import sqlalchemy as sa
 
 from adapters.errors import Cause, StoreUnavailable
 from adapters.store import engine
 from adapters.store.transaction import Store, Transaction
+
+if TYPE_CHECKING:
+    import psycopg
 
 #: The name of the channel in the database.
 CHANNEL: Final = "orderflow_commands"
@@ -39,6 +41,8 @@ class Notices:
 
         Raises StoreUnavailable. The next call connects again.
         """
+        import psycopg  # noqa: PLC0415 - a command on SQLite need not wait for it
+
         try:
             with engine.translated(reads=True):
                 connection = self._connection or self._connect()
@@ -47,9 +51,9 @@ class Notices:
             self.close()
             raise StoreUnavailable(type(error).__name__, Cause.CONNECTION) from error
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect(self) -> "psycopg.Connection[Any]":
         borrowed = self._store.engine.raw_connection()
-        self._connection = connection = cast(psycopg.Connection[Any], borrowed.driver_connection)
+        self._connection = connection = cast("psycopg.Connection[Any]", borrowed.driver_connection)
         borrowed.detach()  # the pool has room for another one, and never gets this one back
         connection.autocommit = True
         connection.execute(f"LISTEN {CHANNEL}")
