@@ -72,8 +72,8 @@ Exit code 0: nothing fails. 1: something fails. 2: the configuration or the use 
 - It changes nothing, and creates no order. One exception: a key that belongs to another shop pauses the effects of the
   shop, as `shops check` does. The OMS is asked with a body that is no JSON, of which it can make no order; this is one
   call of the company's budget.
-- Mirakl allows A01 and SH21 once a day. The store counts these calls, so the second run of a day skips them; and
-  without a store they are not made.
+- Mirakl allows A01 and SH21 once a day. The store counts these calls: a second run of a day judges the account by what
+  the first one read, and skips SH21; without a store neither is called.
 - Checks of different remotes run beside each other. A check that takes longer than 20 s has failed, and nothing more is
   asked of that remote.
 - A wrong password of Kafka shows only as a time-out of its client. So a connection and a TLS handshake are tried by

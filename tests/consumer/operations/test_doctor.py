@@ -18,6 +18,7 @@ import pytest
 import trustme
 from kafka import codec
 
+from adapters.simulators.faults import Fault
 from adapters.simulators.orders import ALPHA
 from consumer.operations.doctor import table
 from consumer.operations.doctor.examine import Lane, examine
@@ -221,13 +222,28 @@ def _hang_up(server: socket.socket) -> None:
 
 
 def test_a_second_run_of_the_day_makes_no_second_a01(ward: Ward) -> None:
-    ward.set("shops.alpha", 'carriers = { "DPD" = "DPD UK" }')
-    ward.lines()
+    ward.set("shops.alpha", 'carriers = { "DPD" = "DPDUK" }')
+    ward.mirakl["alpha"].account.fields["shop_state"] = "SUSPENDED"
+    first = ward.found("fail")
+    assert ward.found("fail") == first  # the account as it was read counts
+    assert first.keys() == {("mirakl.account", "alpha")}
     again = ward.found("skipped")
-    assert "A01 is possible again at" in again["mirakl.account", "alpha"]
     assert "SH21 is possible again at" in again["mirakl.carriers", "alpha"]
     assert (ward.mirakl["alpha"].requests["A01"], ward.mirakl["alpha"].requests["SH21"]) == (1, 1)
     assert ward.mirakl["alpha"].requests["PC01"] > 1  # Mirakl does not limit it
+
+
+def test_a_key_of_another_shop_fails_also_in_the_second_run_of_the_day(ward: Ward) -> None:
+    ward.mirakl["alpha"].account.fields["shop_id"] = 7
+    for _ in range(2):
+        assert ward.found("fail").keys() == {("mirakl.account", "alpha")}
+    assert ward.mirakl["alpha"].requests["A01"] == 1
+
+
+def test_an_account_that_could_not_be_read_today_is_skipped_for_the_day(ward: Ward) -> None:
+    ward.mirakl["alpha"].knobs.faults.append(Fault("A01", "503"))
+    assert ward.found("fail").keys() == {("mirakl.account", "alpha")}
+    assert "mirakl.account" in {check for check, _ in ward.found("skipped")}
 
 
 def test_without_a_store_no_call_is_made_that_is_allowed_once_a_day(ward: Ward) -> None:
