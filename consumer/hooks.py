@@ -113,6 +113,9 @@ class Hooks:
     def poll_failed(self, shop: str, error: OrderflowError) -> None:
         """A poll of a shop ended with an error."""
 
+    def page_read(self, shop: str) -> None:
+        """A poll read one more page, so the shop's loop is alive."""
+
     def page_published(self, shop: str) -> None:
         """A poll published one more page, so the shop's loop is alive."""
 

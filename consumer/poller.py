@@ -302,6 +302,7 @@ class Poller:
                     raise
                 yield error
                 continue  # the same page again
+            self._hooks.page_read(self._shop)
             first_time = first_time or page.server_time
             sliced = slice_orders(page.body)
             spool.add([order.raw for order in sliced.orders], page.read_at)

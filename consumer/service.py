@@ -69,8 +69,11 @@ class Beats(Hooks):
     def loop_turned(self, loop: str, instance: str = "") -> None:
         self._beats[thread_name(loop, instance)] = self._clock.monotonic()
 
+    def page_read(self, shop: str) -> None:
+        self.loop_turned("poller", shop)  # a long poll is not stuck while Mirakl answers, however slowly
+
     def page_published(self, shop: str) -> None:
-        self.loop_turned("poller", shop)  # a long poll is not stuck while it publishes pages
+        self.loop_turned("poller", shop)  # nor while it publishes pages
 
     def what_is_stuck(self) -> str:
         """Return the loops that have not turned for BEAT_SECONDS, in words; an empty text if there is none.

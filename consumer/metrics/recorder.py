@@ -158,6 +158,9 @@ class Recorder(Hooks):
         reason = error.outcome if isinstance(error, RemoteError) else type(error).__name__
         self._count("orderflow_poll_failures_total", shop, reason)
 
+    def page_read(self, shop: str) -> None:
+        self.loop_turned("poller", shop)
+
     def page_published(self, shop: str) -> None:
         self.loop_turned("poller", shop)
 
