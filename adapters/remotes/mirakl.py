@@ -39,6 +39,9 @@ _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12
 CATALOG_WAIT_SECONDS: Final = 2.0
 _UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
+#: After this time no further read of a row of reads begins. A Mirakl that answers each of them just in time would hold a
+#: worker longer than the lease of its command lasts, and longer than the liveness probe waits.
+IN_A_ROW_SECONDS: Final = 20.0
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
@@ -250,7 +253,10 @@ class MiraklShop:
         """M11: read what the customer wrote about this order (docs/mirakl.md 5.10)."""
         params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
         threads: list[Thread] = []
-        for _ in range(_MAX_THREAD_PAGES):
+        ends_at = self._clock.monotonic() + IN_A_ROW_SECONDS
+        for number in range(_MAX_THREAD_PAGES):
+            if number and self._clock.monotonic() > ends_at:
+                raise Retryable("M11", CallOutcome.TIMEOUT, words="several pages, each of them slow")
             page = self._get("M11", "/api/inbox/threads", _parsed("M11", Threads), params)
             threads += page.data
             if not page.next_page_token:
@@ -267,9 +273,10 @@ class MiraklShop:
         """
         if self._catalog_lock.acquire(timeout=CATALOG_WAIT_SECONDS):
             try:
-                self._side_read("SH21", "/api/shipping/carriers", _Carriers)
-                self._side_read("SH12", "/api/shipping/types", _ShippingTypes)
-                self._side_read("PC01", "/api/platform/configuration", _Platform, if_forbidden=_Platform())
+                ends_at = self._clock.monotonic() + IN_A_ROW_SECONDS
+                self._side_read("SH21", "/api/shipping/carriers", _Carriers, ends_at)
+                self._side_read("SH12", "/api/shipping/types", _ShippingTypes, ends_at)
+                self._side_read("PC01", "/api/platform/configuration", _Platform, ends_at, if_forbidden=_Platform())
             finally:
                 self._catalog_lock.release()
         carriers = self._known("SH21", _Carriers)
@@ -293,19 +300,22 @@ class MiraklShop:
         _, part = self._parts.get(operation, (0.0, None))
         return part if isinstance(part, model) else None
 
-    def _side_read(self, operation: str, path: str, model: type[M], *, if_forbidden: M | None = None) -> None:
+    def _side_read(
+        self, operation: str, path: str, model: type[M], ends_at: float, *, if_forbidden: M | None = None
+    ) -> None:
         """Read a setting of the marketplace, if it is time. If it cannot be read, what was read last stays; if the key
         lacks the role (403), and there is nothing, it is `if_forbidden`.
 
         If Mirakl gives no answer, nothing is read for a while: each part would take a whole time-out, and together they
-        would outlive the lease of the command.
+        would outlive the lease of the command. For the same reason nothing is read after `ends_at`, on the monotonic
+        clock; the next call goes on.
 
         Raises AccountFault for a 401, because then no call of the account works.
         """
         now = self._clock.monotonic()
         until, _ = self._parts.get(operation, (now, None))
         part = self._known(operation, model)
-        if now < max(until, self._silent_until):
+        if now < max(until, self._silent_until) or now > ends_at:
             return
         try:
             part, seconds = self._get(operation, path, _parsed(operation, model)), _CATALOG_SECONDS
