@@ -39,8 +39,8 @@ _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12
 CATALOG_WAIT_SECONDS: Final = 2.0
 _UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
-#: After this time no further read of a row of reads begins. A Mirakl that answers each of them just in time would hold a
-#: worker longer than the lease of its command lasts, and longer than the liveness probe waits.
+#: After this time no further read of a row of reads begins. A Mirakl that answers each of them just in time would hold
+#: a worker longer than the lease of its command lasts, and longer than the liveness probe waits.
 IN_A_ROW_SECONDS: Final = 20.0
 
 T = TypeVar("T")
