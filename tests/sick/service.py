@@ -4,7 +4,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -34,9 +33,9 @@ from consumer.demo.fleet import Fleet, Member
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, PARTITIONS, Engines, write_settings
 from tests.sick.proxy import Proxy
 from tests.sick.watch import ask
+from tests.system.running import MAIN, PROGRAM, PYTHON
 
 SHOPS = ("alpha", "beta")
-PYTHON, MAIN = sys.executable, "from consumer.cli.app import main; main()"
 #: The OMS sends a report five times. All five have to outlast the longest sickness.
 RETRY_SECONDS = 15.0
 STOP_SECONDS = 25.0
@@ -167,7 +166,7 @@ class Service:
 
         `code`: a folder with another version of the code.
         """
-        command = [PYTHON, "-c", MAIN, *arguments, "--config", str(self.settings_file)]
+        command = [*PROGRAM, *arguments, "--config", str(self.settings_file)]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=120, cwd=code, env=_environment(code)
         )

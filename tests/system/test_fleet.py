@@ -6,8 +6,6 @@ import os
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +34,7 @@ from consumer.demo.report import Outcome
 from consumer.demo.settings import OMS_KEY, Engines, write_settings
 from tests.engines import PASSWORD
 from tests.support import wait
+from tests.system.running import is_ready, orderflow, start, until_not_ready, value
 
 pytestmark = pytest.mark.minutes
 
@@ -299,27 +298,6 @@ def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres
             fleet.kill(name)
 
 
-def value(text: str, metric: str) -> float:
-    """The sum of the values of all lines that begin with `metric`."""
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(metric))
-
-
-def is_ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/ready", trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def until_not_ready(port: int) -> str:
-    ends_at = time.monotonic() + 10
-    while time.monotonic() < ends_at:
-        answer = httpx.get(f"http://127.0.0.1:{port}/ready", trust_env=False)
-        if answer.status_code == 503:
-            return str(answer.json()["wrong"])
-    return ""
-
-
 def records(settings: Settings, topic: str) -> Iterator[bytes]:
     consumer = KafkaConsumer(
         topic,
@@ -330,14 +308,3 @@ def records(settings: Settings, topic: str) -> Iterator[bytes]:
     for record in consumer:
         yield record.value
     consumer.close()
-
-
-PROGRAM = [sys.executable, "-c", "from consumer.cli.app import main; main()"]
-
-
-def start(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def orderflow(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, check=False, env=os.environ)

@@ -6,11 +6,9 @@ Every role is a process of its own, as in test_fleet.py, and the simulated world
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
 from rich.console import Console
 
@@ -28,7 +26,8 @@ from consumer.demo.full import full_demo
 from consumer.demo.report import Outcome
 from consumer.demo.settings import PARTITIONS
 from tests.engines import started, started_postgres
-from tests.system.test_fleet import EARLY, is_ready, value
+from tests.system.running import is_ready, scrape, status, value
+from tests.system.test_fleet import EARLY
 
 pytestmark = pytest.mark.minutes
 
@@ -38,8 +37,6 @@ GONE_SECONDS = 60.0
 RECOVERY_SECONDS = 30.0
 #: How long the test waits for that, so that a failure shows which work is late and which work never goes on.
 LOOKED_FOR_SECONDS = 60.0
-#: How long an answer may take while the machine catches up on a minute of work.
-ANSWER_SECONDS = 10.0
 #: The world runs slowly, so that most orders are under way when the broker stops, and also when the database stops.
 ORDERS, SPEED = 90, 0.3
 #: A tracking number that a person enters in the portal may be overwritten until a read of it is stored
@@ -160,16 +157,6 @@ def look(fleet: Fleet, seen: Outage) -> None:
             seen.ended.append(name)
         elif status(one.port, "/live") != 200:
             seen.not_live.append(name)
-
-
-def status(port: int, path: str) -> int:
-    with suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=ANSWER_SECONDS).status_code
-    return 0
-
-
-def scrape(port: int) -> str:
-    return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=ANSWER_SECONDS).text
 
 
 @pytest.fixture(scope="module")
