@@ -121,12 +121,14 @@ class Postgres:
     def freeze(self) -> None:
         """Suspend the server and all its processes until `thaw`. Connections stay open, and no statement ends."""
         for process in self._processes():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def thaw(self) -> None:
         """Let a frozen server continue."""
         for process in self._processes():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # a session may end at any time
+                process.resume()
 
     def _processes(self) -> list[psutil.Process]:
         if self._process is None:

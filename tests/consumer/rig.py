@@ -37,6 +37,7 @@ from adapters.store.budgets import BudgetWindow
 from adapters.store.engine import BUSY_SECONDS
 from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
+from adapters.store.transaction import Store
 from consumer import bootstrap, clients, config, stores
 from consumer.accounts import AccountKey
 from consumer.budget import Shop
@@ -139,8 +140,10 @@ class Rig:
         shop_table: Mapping[str, Any] = {},
         oms_table: Mapping[str, Any] = {},
         busy_seconds: float = BUSY_SECONDS,
+        store_url: str | None = None,
     ) -> None:
-        """`policies` None: those of the settings. `shop_table`, `oms_table`: see `rig_settings`."""
+        """`policies` None: those of the settings. `shop_table`, `oms_table`: see `rig_settings`. `store_url` None: a
+        SQLite file in `folder`."""
         self.clock = StillClock()
         self.path = folder / "orderflow.db"
         self.settings = rig_settings(f"sqlite:///{self.path}", shops, shop_table, oms_table)
@@ -153,7 +156,7 @@ class Rig:
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
 
         self.metrics = bootstrap.new_recorder(self.settings, self.clock)
-        self.store = stores.open_store(self.settings, busy_seconds=busy_seconds)
+        self.store = Store(store_url) if store_url else stores.open_store(self.settings, busy_seconds=busy_seconds)
         make_schema(self.store)
         bootstrap.bind_shops(self.settings, self.store, self.clock)
         self.log = EmbeddedLog(self.store, self.clock)
