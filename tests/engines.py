@@ -163,13 +163,13 @@ def postgres_server(folder: Path) -> Iterator[Postgres | None]:
 @pytest.fixture
 def postgres_url(postgres_server: Postgres | None) -> Iterator[str]:
     """The URL of an empty database."""
-    yield from _database(postgres_server)
+    yield from database_of(postgres_server)
 
 
 @pytest.fixture(scope="session")
 def _postgres_template(postgres_server: Postgres | None) -> Iterator[str]:
     """The name of a database with the schema. PostgreSQL copies it faster than the migrations make it."""
-    for url in _database(postgres_server):
+    for url in database_of(postgres_server):
         store = Store(url)
         store.migrate()
         store.close()  # PostgreSQL copies a database only while nobody is connected to it
@@ -179,16 +179,16 @@ def _postgres_template(postgres_server: Postgres | None) -> Iterator[str]:
 @pytest.fixture
 def postgres_store_url(postgres_server: Postgres | None, _postgres_template: str) -> Iterator[str]:
     """The URL of a database with the schema and without an order."""
-    yield from _database(postgres_server, template=_postgres_template)
+    yield from database_of(postgres_server, template=_postgres_template)
 
 
 @pytest.fixture(scope="module")
 def postgres_module_url(postgres_server: Postgres | None) -> Iterator[str]:
     """The URL of one database for all tests of a module."""
-    yield from _database(postgres_server)
+    yield from database_of(postgres_server)
 
 
-def _database(postgres_server: Postgres | None, template: str = "template1") -> Iterator[str]:
+def database_of(postgres_server: Postgres | None, template: str = "template1") -> Iterator[str]:
     server = make_url(postgres_server.url if postgres_server else os.environ["ORDERFLOW_TEST_DATABASE_URL"])
     plain = server.set(drivername="postgresql").render_as_string(hide_password=False)
     name = f"test_{uuid.uuid4().hex[:12]}"

@@ -316,14 +316,16 @@ def open_keys(store: Store, shop: str) -> list[tuple[str, str]]:
 def behind(store: Store, shop: str, version: int, limit: int) -> list[tuple[str, str]]:
     """(shop, order id) of at most `limit` open orders that were planned by an earlier version of the shop's policy.
 
-    Orders in quarantine are left out.
+    Orders in quarantine are left out. The oldest version comes first: in the order of the index, PostgreSQL uses it
+    also with old statistics.
     """
     c = s.orders.c
     statement = sa.select(c.shop, c.order_id).where(
         c.shop == shop, c.planned_by < version, s.is_open(c), c.quarantine.is_(None)
     )
     with store.reading() as connection:
-        return [(row.shop, row.order_id) for row in connection.execute(statement.limit(limit))]
+        rows = connection.execute(statement.order_by(c.planned_by).limit(limit))
+        return [(row.shop, row.order_id) for row in rows]
 
 
 def latest(

@@ -14,6 +14,7 @@ from typing import Final
 
 from adapters.errors import Cause, UnreadableReason
 from adapters.remotes.http import CallOutcome
+from adapters.store.counts import LIVE_STATES
 from adapters.store.dead_letters import (
     CALLBACK,
     NOT_APPLICABLE,
@@ -57,7 +58,6 @@ SYSTEMS: Final = tuple(Remote)
 EVERY_OPERATION: Final = (*OPERATIONS[Remote.MIRAKL], *OPERATIONS[Remote.OMS], OTHER)
 COMMANDS: Final = tuple(CommandKind)
 #: States that are not final.
-LIVE_STATES: Final = tuple(state for state in State if not state.is_final)
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
@@ -210,7 +210,11 @@ _ROWS: Final = (
         {"state": tuple(State)},
         WAITING,
     ),
-    _stored("orderflow_in_state", "Orders in each state that is not final.", {"shop": None, "state": LIVE_STATES}),
+    _stored(
+        "orderflow_in_state",
+        "Orders in each state in which they wait for something.",
+        {"shop": None, "state": LIVE_STATES},
+    ),
     _stored(
         "orderflow_oldest_entered_timestamp_seconds",
         "When the order that has been longest in a state entered it; 0 if there is none.",

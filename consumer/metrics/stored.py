@@ -20,11 +20,11 @@ from adapters.ports import Clock
 from adapters.store import budgets as budget_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
-from adapters.store.counts import StoredCounts, Waiting, stored_counts
+from adapters.store.counts import LIVE_STATES, StoredCounts, Waiting, stored_counts
 from adapters.store.dead_letters import split_source
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
-from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, LIVE_STATES, METRICS, Series, known
+from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, METRICS, Series, known
 from statemachine.commands import CommandKind
 
 log = structlog.get_logger("orderflow")

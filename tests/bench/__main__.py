@@ -1,6 +1,7 @@
 """Events applied per second on real engines, beside a bare kafka-python loop that parses the same JSON, in one run.
 
     make bench                         make bench ARGS="--quick"        python -m tests.bench --events 20000 --json
+    make bench ARGS=--growth           make bench ARGS="--growth --orders 100000"
 
 A round begins with an empty database and reads the same records both ways, one way after the other. The next round
 begins with the other way, so that other work of the machine slows both alike. Compare the ratios of one run; absolute
@@ -39,7 +40,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.loop import BATCH, Consumer
 from consumer.service import collect_less_often
-from tests.bench import effects
+from tests.bench import effects, growth
 from tests.bench.made import order_bytes
 
 PARTITIONS = 4
@@ -215,6 +216,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--effects", action="store_true", help="calls per second of one worker process instead")
     parser.add_argument("--calls", type=int, default=3_000, help="of each way, with --effects")
+    parser.add_argument("--growth", action="store_true", help="a store with many orders beside a small one (growth.py)")
+    parser.add_argument("--orders", type=int, default=1_000_000, help="with --growth: how many")
     options = parser.parse_args()
     if options.quick:
         options.events, options.rounds, options.calls = 4000, 2, 1_000
@@ -226,6 +229,11 @@ def main() -> None:
         effects.main(options.calls, options.rounds)
         return
     progress = Console(stderr=True)
+    if options.growth:
+        with progress.status("") as status:
+            grown = growth.measure(options.orders, status.update)
+        json.dump(asdict(grown), sys.stdout, indent=2) if options.json else Console().print(growth.table(grown))
+        return
     with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, progress.status("") as status:
         figures, size = measure(options, Path(folder), status.update)
     if options.json:

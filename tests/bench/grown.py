@@ -74,8 +74,18 @@ class Grown:
     name: Callable[[int], str]
 
 
-def grow(folder: Path, url: str, orders: int, tell: Callable[[str], None] = lambda _: None) -> Grown:
-    """Fill an empty database of PostgreSQL with its schema and so many orders. Its statistics are fresh then."""
+def grow(
+    folder: Path,
+    url: str,
+    orders: int,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    fresh_statistics: bool = True,
+) -> Grown:
+    """Fill an empty database of PostgreSQL with its schema and so many orders.
+
+    `fresh_statistics` False: its statistics are those of the few orders that are copied, and stay so.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rig = Rig(folder, shops=SHOPS, store_url=url)
     try:
@@ -100,6 +110,10 @@ def grow(folder: Path, url: str, orders: int, tell: Callable[[str], None] = lamb
     with psycopg.connect(plain, autocommit=True) as connection:
         for table in reversed(s.metadata.sorted_tables):  # a logged table may not refer to one that is not
             connection.execute(f"ALTER TABLE {table.name} SET UNLOGGED".encode())
+        connection.execute("ANALYZE")
+        if not fresh_statistics:
+            for table in s.metadata.sorted_tables:
+                connection.execute(f"ALTER TABLE {table.name} SET (autovacuum_enabled = off)".encode())
         # No check of foreign keys, and a faster compression: a million orders take minutes, and not an hour.
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET default_toast_compression = lz4")
@@ -112,8 +126,9 @@ def grow(folder: Path, url: str, orders: int, tell: Callable[[str], None] = lamb
             tell(f"{last:,} of {orders:,} orders")
         connection.execute("SELECT setval(pg_get_serial_sequence('orders', 'id'), (SELECT max(id) FROM orders))")
         connection.execute("DROP TABLE bench_mix")
-        tell("vacuum, analyze")
-        connection.execute("VACUUM (ANALYZE)")
+        if fresh_statistics:
+            tell("vacuum, analyze")
+            connection.execute("VACUUM (ANALYZE)")
     return Grown(orders, lambda number: f"C{number:08d}-A")
 
 

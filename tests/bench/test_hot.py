@@ -1,0 +1,105 @@
+"""No statement that runs all day reads a big table from end to end, or many more rows than its answer has."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from adapters.engines.postgres import Postgres
+from tests.bench.grown import SHOPS, grow, lives
+from tests.bench.hot import BIG, HOT, Ran, Scene, statements
+from tests.consumer.rig import Rig
+from tests.engines import database_of
+
+ORDERS: Final = 20_000
+#: The most rows that one step of a plan may read. 800 orders are open, 200 need a person, and 400 have a call due.
+MOST_ROWS: Final = 2_000
+#: What reads every order, and why.
+READS_ALL: Final = {
+    "orders list --text ORDER": "a text may stand anywhere in a name, and there is no index of names",
+    "claim, call and result": "with old statistics; lanes end it",
+}
+TABLES: Final = frozenset(table.name for table in BIG)
+#: Small in the test, and PostgreSQL reads a small table from end to end.
+SMALL_HERE: Final = "outbox"
+
+
+@pytest.fixture(scope="module", params=["fresh", "stale"])
+def scene(
+    request: pytest.FixtureRequest, postgres_server: Postgres | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """A store with many orders, and with their statistics or those of a store with seven orders."""
+    folder = tmp_path_factory.mktemp("grown")
+    for url in database_of(postgres_server):
+        grown = grow(folder, url, ORDERS, fresh_statistics=request.param == "fresh")
+        rig = Rig(folder, shops=SHOPS, store_url=url)
+        rig.clock.advance(4 * 3600)
+        yield Scene(rig, grown.name, ORDERS, is_stale=request.param == "stale")
+        rig.store.close()
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_on_postgresql_no_hot_statement_reads_many_rows(scene: Scene, name: str) -> None:
+    if scene.is_stale and name.startswith("orders "):
+        pytest.skip("a list that a person asks for may be slower until the next ANALYZE")
+    with statements(scene) as ran:
+        HOT[name](scene)
+    found = {one.sql: _read(scene, one) for one in ran if one.sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE"))}
+    assert found, "no statement was executed"
+    too_many = {sql: steps for sql, steps in found.items() if any(rows > MOST_ROWS for _, rows in steps)}
+    scans = {
+        sql: steps
+        for sql, steps in found.items()
+        if any(step.startswith("Seq Scan") and not step.endswith(SMALL_HERE) for step, _ in steps)
+    }
+    assert not (too_many or scans) or name in READS_ALL, json.dumps(too_many | scans, indent=1)
+
+
+def _read(scene: Scene, one: Ran) -> list[tuple[str, int]]:
+    """The steps of the plan that read a big table, each with the number of rows that it read."""
+    with scene.rig.store.engine.connect() as connection:
+        (plans,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {one.sql}", one.parameters).one()
+        connection.rollback()
+    return list(_steps(plans[0]["Plan"]))
+
+
+def _steps(node: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    if node.get("Relation Name") in TABLES and "Scan" in node["Node Type"]:
+        each = (
+            node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+        )
+        index = node.get("Index Name", "")
+        yield f"{node['Node Type']} {index} on {node['Relation Name']}", each * node["Actual Loops"]
+    for child in node.get("Plans", ()):
+        yield from _steps(child)
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_on_sqlite_no_hot_statement_reads_a_table_from_end_to_end(small: Callable[[], Scene], name: str) -> None:
+    scene = small()
+    with statements(scene) as ran:
+        HOT[name](scene)
+    scans = {}
+    with scene.rig.store.engine.connect() as connection:
+        for one in ran:
+            if one.sql.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
+                plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one.sql}", one.parameters)]
+                scans[one.sql] = [step for step in plan if _is_scan(step)]
+    found = {sql: steps for sql, steps in scans.items() if steps}
+    assert not found or name in READS_ALL, json.dumps(found, indent=1)
+
+
+def _is_scan(step: str) -> bool:
+    """Whether a step of SQLite's plan reads a whole table. A scan of an index is in the order that a limit ends."""
+    return any(step.startswith(f"SCAN {table}") for table in TABLES - {SMALL_HERE}) and " INDEX " not in step
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[[], Scene]]:
+    """A store on SQLite with seven orders, and one record in the outbox."""
+    rig = Rig(tmp_path, shops=SHOPS)
+    names = list(lives(rig).values())
+    yield lambda: Scene(rig, lambda number: names[number], len(names))
+    rig.store.close()
