@@ -10,7 +10,7 @@ from consumer.apply import OrderWriter
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
-from statemachine.readings import is_next_miss
+from statemachine.missing import is_next_miss
 
 #: The source of events that say that a read by id did not show an order.
 SOURCE: Final = "/orderflow/poller"

@@ -35,6 +35,7 @@ from statemachine.in_oms import (
     unfinished_parts,
     what_oms_got,
 )
+from statemachine.missing import is_gone, not_found_since_read
 from statemachine.occurrences import (
     MESSAGE,
     NOTHING_OWED,
@@ -55,12 +56,10 @@ from statemachine.readings import (
     import_known,
     import_refused,
     is_foreign_tracking,
-    is_gone,
     is_sent,
     last_answer,
     last_decision,
     lines_not_imported,
-    not_found_since_read,
     sent_more_at,
     sent_quantity,
     shown_pieces,

@@ -9,6 +9,7 @@ from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
 from statemachine.facts import EPOCH, Facts, Snapshot
 from statemachine.in_oms import is_shipped_by_another
+from statemachine.missing import not_found_since_read
 from statemachine.readings import (
     acceptance,
     all_sent,
@@ -20,7 +21,6 @@ from statemachine.readings import (
     is_pending,
     is_shown,
     last_answer,
-    not_found_since_read,
     takes_tracking,
     tracking_held,
     unsent_parts,

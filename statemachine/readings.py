@@ -323,30 +323,6 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     return tuple(sorted(unsent))
 
 
-# -- Orders that Mirakl does not show any more -------------------------------------------------------------------
-
-
-def not_found_since_read(facts: Facts) -> tuple[datetime, ...]:
-    """The reads by id that did not show the order since a read last showed it. Empty if no read ever showed it."""
-    newest = facts.newest
-    return tuple(at for at in facts.not_found if at > newest.read_at) if newest else ()
-
-
-def is_gone(facts: Facts, policy: Policy) -> bool:
-    """Whether two reads by id, `gone_after` or more apart, did not show the order, and no read between or after did."""
-    missed = not_found_since_read(facts)
-    return bool(missed) and missed[-1] - missed[0] >= policy.gone_after
-
-
-def is_next_miss(facts: Facts, policy: Policy, at: datetime) -> bool:
-    """Whether a read at `at` that did not show the order has to be kept as a fact. Two such reads are kept: the first
-    one, and the one that proves that the order is gone."""
-    missed = not_found_since_read(facts)
-    if facts.newest is None or at <= facts.newest.read_at or is_gone(facts, policy):
-        return False
-    return not missed or at - missed[0] >= policy.gone_after
-
-
 #: The longest text of a command's content, in bytes. An index of the database holds it, and PostgreSQL refuses a row of
 #: an index that is longer than a third of a page, 2,704 bytes. A longer text is carried as a digest.
 LONGEST_CARRIED: Final = 500

@@ -23,6 +23,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.in_oms import what_oms_got
+from statemachine.missing import not_found_since_read
 from statemachine.readings import (
     alive_parts,
     best_tracking,
@@ -30,7 +31,6 @@ from statemachine.readings import (
     import_known,
     is_sent,
     last_decision,
-    not_found_since_read,
     parts_in_oms,
     pieces_of,
     sent_quantity,

@@ -7,8 +7,8 @@ import pytest
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import EPOCH
+from statemachine.missing import is_next_miss
 from statemachine.plan import plan, read_after
-from statemachine.readings import is_next_miss
 from tests.statemachine.lives import answered, at, not_found, read, settled, snapshot_event, spoke
 from tests.statemachine.test_commands import known
 

@@ -39,8 +39,9 @@ from statemachine.facts import (
 )
 from statemachine.joining import snapshot_facts
 from statemachine.machine import EventResult, decide
+from statemachine.missing import is_next_miss
 from statemachine.plan import Plan, plan
-from statemachine.readings import answers_of_lines, best_tracking, carried, is_next_miss, is_pending, last_answer
+from statemachine.readings import answers_of_lines, best_tracking, carried, is_pending, last_answer
 from statemachine.reasons import Attention, Reason
 from statemachine.states import State
 from statemachine.urgency import EndsBy
