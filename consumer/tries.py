@@ -28,8 +28,19 @@ from consumer.circuit import RefusedCall
 from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
-from statemachine.facts import Answer, Attempt, Cancellation, Doubt, Facts, Handover, OmsStatus, Recovery, Trouble
-from statemachine.readings import best_tracking
+from statemachine.facts import (
+    Answer,
+    Attempt,
+    Cancellation,
+    Doubt,
+    Facts,
+    Handover,
+    OmsStatus,
+    Recovery,
+    Snapshot,
+    Trouble,
+)
+from statemachine.readings import best_tracking, landed_perhaps
 from statemachine.settled import change_settled_at
 from statemachine.troubles import troubles_of
 
@@ -113,11 +124,27 @@ def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...],
         # After the settle, also if the clock of the process that stored it is ahead of ours.
         handover = replace(earlier, at=max(now, settled_at + datetime.resolution))
     else:
-        items = tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
-        handover = Handover(now, items, snapshot.contents, notes)
+        handover = Handover(now, _items(snapshot), snapshot.contents, notes)
     event_id, note = f"{command.id}:{claim.token}:handover", _note(command, "handover")
     facts = Facts(handovers=(handover,))
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
+
+
+def _items(snapshot: Snapshot) -> tuple[tuple[str, int], ...]:
+    """The lines and pieces that an import of this read carries."""
+    return tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
+
+
+def may_repeat_ours(claim: Claim) -> bool:
+    """Whether this import carries the same lines and contents as one of an earlier round that may have landed.
+
+    The OMS refused a repeat of that import, which says nothing of the tries before the repeat. If the OMS calls the
+    order of this claim a duplicate now, it has what we sent. With other lines or contents, a person has to compare.
+    """
+    snapshot, earlier = claim.order.facts.snapshot, landed_perhaps(claim.order.facts)
+    if claim.command.kind is not CommandKind.IMPORT or snapshot is None or earlier is None:
+        return False
+    return (earlier.items, earlier.contents) == (_items(snapshot), snapshot.contents)
 
 
 def recovery_events(claim: Claim, operation: str, now: datetime) -> list[Event]:

@@ -43,6 +43,7 @@ from consumer.tries import (
     as_remote_error,
     doubt_events,
     import_facts,
+    may_repeat_ours,
     not_called,
     operation_of,
     requeued,
@@ -216,7 +217,7 @@ class Worker:
         verdict = after_failure(
             error,
             attempts=command.attempts,
-            maybe_sent_before=maybe_sent,
+            maybe_sent_before=maybe_sent or may_repeat_ours(claim),
             give_up_at=command.give_up_at,
             now=now,
             backoff=self._backoff,

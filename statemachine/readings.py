@@ -23,6 +23,7 @@ from statemachine.facts import (
     Facts,
     Handover,
     Line,
+    Rejection,
     Snapshot,
     Tracking,
     Withdrawn,
@@ -94,12 +95,23 @@ def handed_over(facts: Facts) -> Handover | None:
     return max(possible or (facts.handovers if import_known(facts) else ()), default=None)
 
 
+def landed_perhaps(facts: Facts) -> Handover | None:
+    """What the newest payload carries of which the OMS refused a repeat, so that a try before may have landed."""
+    possible = [one for one in facts.handovers if any(no.maybe_there for no in _refusals(facts, one))]
+    return max(possible, default=None)
+
+
 def _refused(facts: Facts, handover: Handover) -> bool:
     """Whether the OMS refused this payload, and no try of it before the refusal can have landed."""
+    own = _refusals(facts, handover)
+    return bool(own) and not any(no.maybe_there for no in own)
+
+
+def _refusals(facts: Facts, handover: Handover) -> list[Rejection]:
+    """The refusals of this payload: those before the next payload."""
     later = min((one.at for one in facts.handovers if one.at > handover.at), default=None)
     refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT and no.at >= handover.at]
-    own = [no for no in refusals if later is None or no.at < later]
-    return bool(own) and not any(no.maybe_there for no in own)
+    return [no for no in refusals if later is None or no.at < later]
 
 
 def import_refused(facts: Facts) -> bool:

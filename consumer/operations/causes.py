@@ -16,7 +16,7 @@ from consumer.operations.causes_of_orders import Case, cause_of_order, lines_nam
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import Facts, GiveUp, Rejection
-from statemachine.readings import all_sent, is_sent
+from statemachine.readings import all_sent, is_sent, landed_perhaps
 from statemachine.reasons import Attention, Reason
 from statemachine.troubles import troubles_of
 
@@ -77,6 +77,8 @@ def _cause(
             found = _cause_of_call(CommandKind.IMPORT, last, facts, journal, bodies)
             if any(one.maybe_there for one in facts.rejections if one.kind == CommandKind.IMPORT):
                 found += "; an earlier try of ours may have brought it there"
+            if earlier := landed_perhaps(facts):
+                found += f", as it was sent at {earlier.at:%Y-%m-%d %H:%M:%S}"
         case Reason.NO_EDGE | Reason.QUARANTINED:
             found = one.detail
         case _:

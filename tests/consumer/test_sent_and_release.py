@@ -56,15 +56,37 @@ def refuse_the_repeat(rig: Rig) -> None:
     rig.work(900)
 
 
-def test_an_order_that_our_own_earlier_try_may_have_brought_there_is_told_as_such(rig: Rig) -> None:
+def test_a_duplicate_of_what_an_earlier_try_of_ours_sent_is_our_import(rig: Rig) -> None:
+    """The try landed, its answer was lost, and the OMS refused the repeat with a no that is no duplicate."""
     import_without_an_answer(rig)
     refuse_the_repeat(rig)
     act(rig, DecisionKind.RETRY)
     rig.work()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+    assert rig.effects() == ["imported"]
+
+
+def test_a_duplicate_after_a_refusal_alone_is_not_our_import(rig: Rig) -> None:
+    rig.fail("order", "answer", 1, status=400, content=NO)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    rig.fail("order", "answer", 1, status=400, content=DUPLICATE)
+    act(rig, DecisionKind.RETRY)
+    rig.work()
+    assert rig.attention() == ["already_in_oms"]
+
+
+def test_a_duplicate_of_an_order_that_changed_since_our_earlier_try_asks_a_person_and_names_that_try(rig: Rig) -> None:
+    import_without_an_answer(rig)
+    refuse_the_repeat(rig)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=2)
+    rig.poll()
+    rig.work()
     found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
-    (reason,) = found.attention
-    assert reason.reason == "already_in_oms"
-    assert reason.cause.endswith("an earlier try of ours may have brought it there")
+    causes = {one.reason: one.cause for one in found.attention}
+    assert causes.keys() == {"already_in_oms", "lines_added_after_import"}
+    assert "an earlier try of ours may have brought it there, as it was sent at 20" in causes["already_in_oms"]
 
 
 def test_a_settle_of_an_order_that_was_there_before_does_not_hide_a_refunded_piece(rig: Rig) -> None:
