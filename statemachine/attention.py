@@ -68,7 +68,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Attention, Reason
 from statemachine.receipts import cancellations_once, dispatches_once, unread_once
-from statemachine.settled import Pieces, named, sent_again_at, settled_pieces
+from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out_at
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
 from statemachine.urgency import EndsBy
@@ -326,9 +326,10 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     """Name the lines of which Mirakl withdrew something since the import, and those of which it shows more to send.
 
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or (2) a part is
-    withdrawn that was not known before, or (3) Mirakl shows fewer pieces. It counts in the second list if (4) the
-    import left it out and it is to be sent now, or (5) Mirakl shows more pieces, or (6) a part that a person settled
-    as withdrawn is not withdrawn any more.
+    withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of it is withdrawn, a person
+    settled that, and the OMS reports a parcel with it since. It counts in the second list if (5) the import left it out
+    and it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not
+    withdrawn any more.
 
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. What was withdrawn before our import does not count, because the person
@@ -339,7 +340,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     for line in snapshot.lines:
         if line.id in in_oms and (line.is_owed or _is_withdrawn(facts, line)):
             before, now = in_oms[line.id], _pieces_now(snapshot, line)
-            if now.is_less_than(before) and not (state is State.SHIPPED and is_done_in_oms(facts, line)):
+            still_made = now.is_less_than(before) and not (state is State.SHIPPED and is_done_in_oms(facts, line))
+            if still_made or (now.number == 0 and EPOCH < taken_out_at(facts, line.id) < sent_more_at(facts, line.id)):
                 fewer.append(named(line.id, now, before))
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
             if now.is_more_than(before) and not now.is_less_than(before) and not left:

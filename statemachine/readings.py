@@ -266,14 +266,13 @@ def sent_quantity(facts: Facts, line_id: str) -> int:
 
 
 def sent_more_at(facts: Facts, line_id: str) -> datetime:
-    """When the OMS reported the newest pieces of the line. A parcel reported again is not newer."""
-    now, newest = sent_quantity(facts, line_id), EPOCH
+    """When the OMS reported the newest pieces of the line. A parcel reported again is not newer. EPOCH: none."""
+    now = sent_quantity(facts, line_id)
     for told_at in sorted({one.told_at for one in facts.dispatches}, reverse=True):
-        newest = told_at
         before = tuple(one for one in facts.dispatches if one.told_at < told_at)
         if sent_quantity(replace(facts, dispatches=before), line_id) < now:
-            break
-    return newest
+            return told_at
+    return EPOCH
 
 
 def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:

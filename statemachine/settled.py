@@ -90,6 +90,16 @@ def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
     return max(one.at for one in facts.decisions if one.kind is DecisionKind.SETTLE)
 
 
+def taken_out_at(facts: Facts, line_id: str) -> datetime:
+    """When a person last settled that all of this line was taken back, and so is not made any more. EPOCH: never."""
+    prefix, found = f"{Reason.LINES_CANCELED_AFTER_IMPORT}:", EPOCH
+    for one in (one for one in facts.decisions if one.kind is DecisionKind.SETTLE):
+        details = [token.removeprefix(prefix) for token in one.subject if token.startswith(prefix)]
+        if any(line_id in _BETWEEN.split(detail) for detail in details):
+            found = max(found, one.at)
+    return found
+
+
 def sent_again_at(facts: Facts) -> datetime:
     """When a person last settled that the OMS makes lines or pieces too that were added. EPOCH: never."""
     prefix = f"{Reason.LINES_ADDED_AFTER_IMPORT}:"

@@ -98,6 +98,33 @@ def test_a_partly_sent_order_whose_money_goes_back_waits_for_no_rest(rig: Rig) -
     assert (rig.attention(), rig.effects()) == ([], ["imported"])
 
 
+def parcel(tracking: str, line: str) -> dict[str, object]:
+    return {"tracking": tracking, "items": [{"external_ref": line, "quantity": 1}]}
+
+
+@pytest.mark.parametrize("by", ["marketplace", "oms"])
+def test_a_parcel_with_a_line_that_a_person_had_taken_out_is_told_once(rig: Rig, by: str) -> None:
+    """The OMS was told to stop the line, or canceled it itself, and made it all the same."""
+    rig.imported(lines=2)
+    if by == "oms":
+        tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+        decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    assert rig.attention() == ["lines_canceled_after_import"]
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 512, new_shipments=[parcel("T1", "1-A-1")])
+    go_on(rig)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    tell(rig, 512, new_shipments=[parcel("T2", "1-A-2")])
+    assert rig.attention() == ["lines_canceled_after_import"]
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 512, new_shipments=[parcel("T2", "1-A-2")])
+    go_on(rig)
+    assert rig.attention() == []
+
+
 def test_goods_for_which_a_person_vouched_and_whose_money_goes_back_are_told_and_hold_or24(rig: Rig) -> None:
     rig.fail("order", "answer", 1, status=400, content='{"error": {"message": "no", "code": 0}}')
     rig.add("1-A", state="SHIPPING")
