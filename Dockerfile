@@ -18,6 +18,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY statemachine statemachine
 COPY adapters adapters
 COPY consumer consumer
+ARG REVISION=unknown
+RUN echo "${REVISION}" > consumer/REVISION
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,source=requirements/dev.txt,target=/build/dev.txt \
     uv pip install --no-deps --build-constraints /build/dev.txt /build

@@ -225,6 +225,10 @@ class Marketplace(Protocol):
         """
         ...
 
+    def catalog_unread(self) -> int:
+        """How many of the three could not be read so far, so that they are not known."""
+        ...
+
 
 #: The most characters that the ids of one query take in its URL. A URL of more than 4 kB is refused by some gateways.
 OR11_IDS_CHARACTERS: Final = 3_500
@@ -281,6 +285,11 @@ class Oms(Protocol):
 
 
 class OnCall(Protocol):
-    """Called after every call to a remote, with the call's outcome (remotes/http.py, CallOutcome) and duration."""
+    """Called after every call to a remote, with the call's outcome (remotes/http.py, CallOutcome) and duration.
 
-    def __call__(self, system: str, operation: str, outcome: str, seconds: float) -> None: ...
+    `retry_after_seconds`: how long the remote asked to wait before the next call; 0 if it did not ask.
+    """
+
+    def __call__(
+        self, system: str, operation: str, outcome: str, seconds: float, *, retry_after_seconds: float
+    ) -> None: ...

@@ -4,11 +4,10 @@ Every change of an order goes through it, in one transaction: a batch of the con
 worker, a decision of a person.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, TypeVar
 
 import structlog
@@ -25,35 +24,34 @@ from adapters.ports import Clock, NewRecord
 from adapters.store import commands as command_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import journal as journal_rows
+from adapters.store import objectives as objective_rows
 from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
 from adapters.store import progress as progress_rows
 from adapters.store import shops as shop_rows
 from adapters.store import snapshots as snapshot_rows
-from adapters.store.commands import CommandRow, NewCommand
+from adapters.store.commands import CommandRow
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.journal import JournalRow
+from adapters.store.objectives import ObjectiveResult
 from adapters.store.orders import OrderChange, OrderRow
 from adapters.store.outbox import OutboxRow
 from adapters.store.policies import StoredPolicies
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.hooks import NO_HOOKS, Applied, Hooks
+from consumer.planning import CommandChanges, of_order, plan_of, plan_orders
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import EPOCH, RESTORED, Attempt, Facts
+from statemachine.invariants import Invariant, broken_by
 from statemachine.joining import join
 from statemachine.machine import VERSION, EventResult, decide
-from statemachine.plan import Plan, plan, read_after
-from statemachine.reasons import Attention, Reason, StandingAttention
 
 log = structlog.get_logger("orderflow")
 
 T = TypeVar("T")
 
-#: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
-#: the command, and its first try.
-GIVE_UP_AFTER: Final = timedelta(hours=72)
 #: What is added to an order whose import a restored store may have forgotten.
 LOST_ATTEMPT: Final = Facts(attempts=(Attempt(CommandKind.IMPORT, RESTORED),))
 
@@ -73,15 +71,6 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class CommandChanges:
-    """The changes of the commands of some orders."""
-
-    opened: Sequence[NewCommand]
-    obsolete: Sequence[int]  # ids of commands
-    revived: Sequence[int]  # ids of leased commands that had become obsolete
-
-
-@dataclass(frozen=True, slots=True)
 class BatchDecision:
     """Everything that a batch writes, and what it reports to the hooks."""
 
@@ -91,6 +80,7 @@ class BatchDecision:
     repeats: Sequence[Event] = ()
     snapshots: Mapping[tuple[int, str], bytes] = field(default_factory=dict)  # bytes by order key and digest
     applied: Sequence[Applied] = ()
+    results: Sequence[ObjectiveResult] = ()
 
 
 def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
@@ -134,92 +124,43 @@ def decide_batch(
     for one in fresh:
         before = rows[one.shop, one.order_id]
         event = _with_lost_attempt(one, before, loaded.attempted_before.get(one.shop, EPOCH))
-        with _of_order(before):
+        with of_order(before):
             row, result = _after(before, event, now)
+            broke = tuple(broken_by(event, before.state, before.facts))
         rows[event.shop, event.order_id] = row
         journal.append(JournalRow(row.key, row.version, event, result, before.state, row.state, VERSION, now))
-        applied.append(Applied(event, row, result, before.state, (now - before.entered_at).total_seconds()))
+        applied.append(
+            Applied(event, row, result, before.state, (now - before.entered_at).total_seconds(), broken=broke)
+        )
         if event.raw is not None:
             snapshots[row.key, event.digest] = event.raw
 
     changed = [row for key, row in rows.items() if row.version != loaded.orders[key].version]
-    planned, commands = plan_orders(changed, loaded.commands, policies, now)
-    orders = [OrderChange(row, loaded.orders[row.shop, row.order_id].version) for row in planned]
-    opening = {new.order_key for new in commands.opened}
+    planned = plan_orders(changed, loaded.commands, policies, now)
+    orders = [OrderChange(row, loaded.orders[row.shop, row.order_id].version) for row in planned.orders]
+    opening = {new.order_key for new in planned.commands.opened}
     applied = [replace(one, opens=True) if one.order.key in opening else one for one in applied]
-    return BatchDecision(orders, commands, journal, repeats, snapshots, applied)
+    told = _with_lost(applied, planned.lost)
+    return BatchDecision(orders, planned.commands, journal, repeats, snapshots, told, planned.results)
 
 
 def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime) -> BatchDecision:
     """Plan every loaded order again. An order that the plan does not change is not written."""
     before = list(loaded.orders.values())
-    planned, commands = plan_orders(before, loaded.commands, policies, now)
-    changes = [OrderChange(after, row.version) for after, row in zip(planned, before, strict=True) if after != row]
-    return BatchDecision(changes, commands)
+    planned = plan_orders(before, loaded.commands, policies, now)
+    changes = [
+        OrderChange(after, row.version) for after, row in zip(planned.orders, before, strict=True) if after != row
+    ]
+    return BatchDecision(changes, planned.commands, results=planned.results)
 
 
-def plan_orders(
-    rows: Sequence[OrderRow], live: Sequence[CommandRow], policies: Mapping[str, Policy], now: datetime
-) -> tuple[list[OrderRow], CommandChanges]:
-    """Return the orders with their new attention reasons, and the commands to open, to mark obsolete and to revive.
-
-    A due command is opened, and a command that is no longer due becomes obsolete (docs/rules.md 21).
-    """
-    commands_of: dict[int, list[CommandRow]] = {}
-    for command in live:
-        commands_of.setdefault(command.order_key, []).append(command)
-    opened: list[NewCommand] = []
-    obsolete, revived, planned = [], [], []
-    for row in rows:
-        with _of_order(row):
-            policy = policies.get(row.shop, Policy())
-            wanted = plan(row.facts, policy)
-            no_edge = wanted.state != row.state  # the table has no edge to the state that follows from the facts
-            needed = {} if no_edge else {command.key: command for command in wanted.due}
-            mine = commands_of.get(row.key, [])
-            obsolete += [command.id for command in mine if command.key not in needed and not command.unwanted]
-            revived += [command.id for command in mine if command.key in needed and command.unwanted]
-            have = {command.key for command in mine}
-            give_up_at = max(now, row.facts.snapshot.ship_by if row.facts.snapshot else now) + GIVE_UP_AFTER
-            opened += [
-                NewCommand(row.key, row.shop, command, give_up_at) for key, command in needed.items() if key not in have
-            ]
-            found = [*wanted.attention]
-            if no_edge:
-                found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
-            planned.append(
-                replace(
-                    row,
-                    attention=_attention(row, found, now),
-                    quarantine=None,
-                    read_after=read_after(row.facts, policy),
-                    wake_at=wanted.wakes_at,
-                    planned_by=policy.version,
-                )
-            )
-    return planned, CommandChanges(opened, obsolete, revived)
-
-
-@contextmanager
-def _of_order(row: OrderRow) -> Iterator[None]:
-    """Turn any exception into BrokenOrders with this order."""
-    try:
-        yield
-    except BrokenOrders:
-        raise
-    except Exception as error:
-        raise broken(row, error) from error
-
-
-def broken(row: OrderRow, error: Exception) -> BrokenOrders:
-    """Return the error that quarantines this order, with the kind of the error that it caused."""
-    return BrokenOrders({(row.shop, row.order_id): type(error).__name__})
-
-
-def plan_of(row: OrderRow, policy: Policy) -> Plan:
-    """Plan one order. Raises BrokenOrders if that raises anything: no order may stop the others."""
-    with _of_order(row):
-        return plan(row.facts, policy)
+def _with_lost(applied: list[Applied], lost: AbstractSet[int]) -> list[Applied]:
+    """Say of the last event of each lost order that the order is lost now."""
+    last = {one.order.key: number for number, one in enumerate(applied)}
+    for key in lost & last.keys():
+        one = applied[last[key]]
+        applied[last[key]] = replace(one, broken=(*one.broken, Invariant.LOST))
+    return applied
 
 
 def _is_first_read(event: Event, order: OrderRow) -> bool:
@@ -267,15 +208,6 @@ def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventR
     return after, decision.result
 
 
-def _attention(row: OrderRow, found: Iterable[Attention], now: datetime) -> tuple[StandingAttention, ...]:
-    """Return the reasons that stand now. A reason that stood before keeps the instant since which it stands."""
-    since = {(one.reason, one.detail): one.since for one in row.attention}
-    return tuple(
-        StandingAttention(one.reason, one.detail, command=one.command, since=since.get((one.reason, one.detail), now))
-        for one in found
-    )
-
-
 # -- Write -------------------------------------------------------------------------------------------------------
 
 
@@ -314,12 +246,14 @@ class OrderWriter:
         The caller calls `report` afterwards. Raises Fenced if another consumer has moved one of these rows, and
         StoreUnavailable. Then nothing is stored.
         """
+        began = self._clock.monotonic()
         with self._store.transaction() as tx:
             for advance in advances:
                 progress_rows.advance(tx, advance)
             applied = self.apply_in(tx, events)
             self.add_dead_letters(tx, dead_letters)
-        return applied
+        seconds = self._clock.monotonic() - began
+        return [replace(one, seconds=seconds) for one in applied]
 
     def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
         """Apply events in the caller's transaction. The caller calls `report` after the commit."""
@@ -442,6 +376,7 @@ class OrderWriter:
         self._publish_transitions(tx, decision, now)
         journal_rows.count_repeats(tx, decision.repeats)  # after the journal: an event of this batch may be repeated
         snapshot_rows.add(tx, decision.snapshots, now)
+        objective_rows.add(tx, decision.results)
 
     def _publish_transitions(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:
         """Write each change of state to the outbox. The id of the published event is that of its row in the journal."""

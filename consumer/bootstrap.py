@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from typing import Final
 from uuid import uuid4
 
@@ -44,7 +43,7 @@ from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.housekeeping import Housekeeping
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
-from consumer.metrics.recorder import Recorder
+from consumer.metrics.recorder import Recorder, new_recorder
 from consumer.metrics.stored import AccountBudget, StoredGauges
 from consumer.missing import MissingOrders
 from consumer.poll_schedule import ScheduledPoller
@@ -60,7 +59,6 @@ from consumer.web.callbacks import CallbackEndpoint, Intake
 from consumer.web.server import WebServer
 from consumer.worker import Worker
 from statemachine.commands import Policy
-from statemachine.events import Trigger
 
 log = structlog.get_logger("orderflow")
 
@@ -389,8 +387,11 @@ class _CallOfPoller:
     hooks: Hooks
     shop: str
 
-    def __call__(self, system: str, operation: str, outcome: str, seconds: float) -> None:
-        self.hooks.remote_called(self.shop, system, operation, outcome, seconds)
+    def __call__(
+        self, system: str, operation: str, outcome: str, seconds: float, *, retry_after_seconds: float
+    ) -> None:
+        hooks, shop = self.hooks, self.shop
+        hooks.remote_called(shop, system, operation, outcome, seconds, retry_after_seconds=retry_after_seconds)
         self.hooks.loop_turned("poller", self.shop)
 
 
@@ -405,16 +406,6 @@ def oms_budget(settings: Settings) -> tuple[BudgetWindow, ...]:
 # -- Metrics and web ---------------------------------------------------------------------------------------------
 
 
-def new_recorder(settings: Settings, clock: Clock) -> Recorder:
-    """Make the metrics, with the series of the configured shops and topics."""
-    return Recorder(
-        {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
-        version("orderflow"),
-        clock,
-        {Trigger.SNAPSHOT: settings.topics.snapshots, Trigger.OMS_EVENT: settings.topics.oms_events},
-    )
-
-
 def _watch(parts: Parts) -> None:
     """Register the gauges whose values are read at each scrape."""
     base, recorder = parts.base, parts.recorder
@@ -425,6 +416,7 @@ def _watch(parts: Parts) -> None:
     if parts.worker is not None:
         recorder.watch_lease(RELAY, "", partial(base.leases.holds, RELAY))
         recorder.watch_accounts(parts.worker.accounts.by_key)
+        recorder.watch_catalogs({name: shop.mirakl.catalog_unread for name, shop in parts.worker.shops.items()})
     budgets = {
         name: AccountBudget(oms_account(shop.oms.company_ref_id), oms_budget(base.settings))
         for name, shop in base.settings.shops.items()

@@ -20,10 +20,11 @@ from adapters.store.lanes import Lane, NewLease
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store, Transaction
 from consumer.accounts import AccountKey, Accounts
-from consumer.apply import GIVE_UP_AFTER, OrderWriter, plan_of
+from consumer.apply import OrderWriter
 from consumer.budget import Shop, oms_account, pause_spent, windows_of
 from consumer.hooks import Applied
 from consumer.lanes import Turns
+from consumer.planning import GIVE_UP_AFTER, plan_of
 from consumer.retry import TryResult
 from consumer.tries import Claim, claimed_event
 from statemachine.commands import CommandKind, CommandState, Policy

@@ -28,9 +28,10 @@ from adapters.messages.oms_events import ShopIds
 from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
-from consumer.config_types import Database, Seconds, Table
+from consumer.config_types import Database, Hours, Seconds, Table
 from consumer.config_web import HttpTable, IntakeTable, WebTable
 from statemachine.commands import Policy
+from statemachine.states import State
 
 ENV_PREFIX: Final = "ORDERFLOW_"
 
@@ -146,6 +147,21 @@ class WorkerTable(Table):
         return self.calls_per_account or max(1, self.threads // 2)
 
 
+class MaxAgeTable(Table):
+    """How long an order may be in a state, in hours. After that, the alert OrdersStuckInState fires."""
+
+    new: Annotated[Hours, Field(gt=0)] = 24
+    waiting_acceptance: Annotated[Hours, Field(gt=0)] = 4
+    accepted: Annotated[Hours, Field(gt=0)] = 1
+    awaiting_payment: Annotated[Hours, Field(gt=0)] = 72
+    shipping: Annotated[Hours, Field(gt=0)] = 4
+    imported: Annotated[Hours, Field(gt=0)] = 120
+    dispatched: Annotated[Hours, Field(gt=0)] = 4
+
+    def seconds(self) -> dict[State, float]:
+        return {State(name): hours * 3600 for name, hours in self.model_dump().items()}
+
+
 class Settings(BaseSettings):
     """The whole configuration."""
 
@@ -167,6 +183,7 @@ class Settings(BaseSettings):
     worker: WorkerTable = WorkerTable()
     leases: LeasesTable = LeasesTable()
     oms: OmsTable = OmsTable()
+    max_age_hours: MaxAgeTable = MaxAgeTable()
     shops: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")], ShopTable]
 
     @model_validator(mode="after")
@@ -325,6 +342,8 @@ def policies(settings: Settings) -> dict[str, Policy]:
             payment_within=timedelta(hours=shop.deadlines.payment_within_hours),
             gone_after=timedelta(hours=shop.deadlines.gone_after_hours),
             other_channels=_has_other_channels(shop.oms),
+            accept_target=timedelta(seconds=shop.objectives.accept_seconds),
+            ship_target=timedelta(seconds=shop.objectives.ship_confirm_seconds),
             shipping_margin=timedelta(hours=shop.deadlines.shipping_margin_hours),
         )
         for name, shop in settings.shops.items()

@@ -74,6 +74,15 @@ class DeadlinesTable(Table):
     shipping_margin_hours: Hours = 12
 
 
+class ObjectivesTable(Table):
+    """What the service promises for each order: orderflow_slo_total counts whether it was kept."""
+
+    #: From the first read of an order until Mirakl takes its acceptance.
+    accept_seconds: Annotated[Seconds, Field(gt=0)] = 3600
+    #: From the OMS's report that everything has left until Mirakl takes OR24.
+    ship_confirm_seconds: Annotated[Seconds, Field(gt=0)] = 900
+
+
 class ShopTable(Table):
     hostname: Host | None = None
     base_url: WebAddress | None = None
@@ -107,6 +116,7 @@ class ShopTable(Table):
     other_carrier: str = "Other"
     timeout_seconds: float = Field(default=20, gt=0, le=25)
     deadlines: DeadlinesTable = DeadlinesTable()
+    objectives: ObjectivesTable = ObjectivesTable()
     oms: ShopOmsTable
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ quick. A hook that raises is a bug of the hook: `Several` logs it, and the loop 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from consumer.offsets import OffsetMismatch
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind
 from statemachine.events import Event
+from statemachine.invariants import Invariant
 from statemachine.machine import EventResult
 from statemachine.states import State
 
@@ -40,6 +42,9 @@ class Applied:
     before: State  # the state before the event
     seconds_in_before: float
     opens: bool = False  # a command was opened for the order
+    broken: tuple[Invariant, ...] = ()  # what must never happen, and this event did
+    #: How long the transaction took that loaded, decided and committed. None: not measured.
+    seconds: float | None = None
 
     @property
     def moved(self) -> bool:
@@ -94,16 +99,18 @@ class Hooks:
     def topics_paused(self, topics: Collection[str]) -> None:
         """These topics, and no others, are paused now: too many of their keys were dead-lettered."""
 
-    def lag_measured(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
-        """`records`: how many wait in each partition. `seconds`: an upper limit of how long the oldest has waited."""
+    def lag_measured(self, records: Mapping[Partition, int], applied_until: Mapping[Partition, datetime]) -> None:
+        """`records`: how many wait in each partition. `applied_until`: all that was published before is applied."""
 
     # -- The worker ----------------------------------------------------------------------------------------------
 
     def command_tried(self, kind: CommandKind, result: TryResult) -> None:
         """A try of a command ended with this result."""
 
-    def remote_called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
-        """A call to Mirakl or the OMS ended after `seconds`."""
+    def remote_called(
+        self, shop: str, system: str, operation: str, outcome: str, seconds: float, *, retry_after_seconds: float = 0
+    ) -> None:
+        """A call to Mirakl or the OMS ended after `seconds`. `retry_after_seconds`: the pause that it asks for."""
 
     # -- The poller ----------------------------------------------------------------------------------------------
 

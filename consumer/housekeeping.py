@@ -1,6 +1,7 @@
 """Housekeeping: the work that one worker process does for all processes, while it holds the relay's lease.
 
-It plans open orders again, wakes orders at their deadlines, trims the embedded log, and counts what people decided.
+It plans open orders again, wakes orders at their deadlines, trims the embedded log, and counts what people
+decided and which objectives were kept.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from typing import Final
 
 from adapters.log.embedded import EmbeddedLog
 from adapters.ports import Clock
+from adapters.store import objectives as objective_rows
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -26,6 +28,8 @@ REPLAN_BATCH: Final = 500
 REPLAN_EVERY: Final = timedelta(hours=6)
 #: How often orders are looked for that were planned by an earlier policy.
 BEHIND_EVERY_SECONDS: Final = 5.0
+#: How often results of objectives are added to their totals.
+FOLD_EVERY_SECONDS: Final = 5.0
 #: How many orders one turn wakes.
 WAKE_BATCH: Final = 200
 #: The source of the events of the clock.
@@ -73,6 +77,7 @@ class Housekeeping:
         self._planned_at = float("-inf")  # on the monotonic clock
         self._trimmed_at = float("-inf")  # on the monotonic clock
         self._looked_behind_at = float("-inf")  # on the monotonic clock
+        self._folded_at = float("-inf")  # on the monotonic clock
 
     def turn(self) -> float:
         """Do what is due, if this process holds the relay's lease. Returns how many seconds to wait for the next turn.
@@ -89,8 +94,16 @@ class Housekeeping:
         self._replan_behind(monotonic)
         self._trim()
         self._decision_count.turn()
+        self._fold(monotonic)
         woken = self._wake()
         return 0.0 if woken == WAKE_BATCH else IDLE_SECONDS
+
+    def _fold(self, monotonic: float) -> None:
+        """Add the new results of objectives to their totals."""
+        if monotonic - self._folded_at >= FOLD_EVERY_SECONDS:
+            self._folded_at = monotonic
+            while objective_rows.fold(self._store) == objective_rows.FOLD_BATCH:
+                self._leases.kept(RELAY)
 
     def _wake(self) -> int:
         """Wake orders whose `wake_at` has passed, at most WAKE_BATCH: apply a clock event to each. Returns how many."""

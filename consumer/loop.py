@@ -75,7 +75,8 @@ class Consumer:
         self._mismatches: dict[Partition, OffsetMismatch] = {}
         self._unreadable: dict[Partition, RecordUnreadable] = {}  # what the client could not read
         self.compared_at = float("-inf")  # monotonic; when partitions were last compared with their progress rows
-        self._last_published_at: dict[Partition, datetime] = {}  # of the last record that was passed
+        #: All records of the partition that were published before are applied. At first when it was assigned.
+        self._applied_until: dict[Partition, datetime] = {}
 
     def turn(self, timeout_seconds: float = 1.0) -> int:
         """Poll once and apply the records. Returns how many were passed: applied, dead-lettered, or without a value.
@@ -116,18 +117,18 @@ class Consumer:
         self._reader.commit(self._positions)
         return sum(record.offset < self._positions[record.partition] for record in records)
 
-    def lag(self) -> tuple[dict[Partition, int], dict[Partition, float]]:
-        """Return how many records wait in each partition that is read, and an upper limit of how long the oldest waits.
+    def lag(self) -> tuple[dict[Partition, int], dict[Partition, datetime]]:
+        """Return for each partition that is read: how many records wait, and an instant until which all are applied.
 
-        The limit is in seconds. Raises LogUnavailable.
+        That instant is now, if no record waits. It stands still while one waits, so its age says how long at most.
+        Raises LogUnavailable.
         """
         records = {partition: count for partition, count in self._reader.lag().items() if partition in self._positions}
         now = self._clock.now()
-        seconds = {
-            partition: max(0.0, (now - self._last_published_at.get(partition, now)).total_seconds()) if count else 0.0
-            for partition, count in records.items()
-        }
-        return records, seconds
+        for partition, count in records.items():
+            if count == 0:
+                self._applied_until[partition] = now
+        return records, {partition: self._applied_until.setdefault(partition, now) for partition in records}
 
     def has_assignment(self) -> bool:
         """Whether the group has given this member an assignment, even an empty one."""
@@ -145,7 +146,7 @@ class Consumer:
         rebalanced = generation != self._generation
         if rebalanced:
             self._generation = generation
-            self._positions, self._mismatches = {}, {}
+            self._positions, self._mismatches, self._applied_until = {}, {}, {}
         compare_again = self._mismatches and self._clock.monotonic() - self.compared_at >= COMPARE_AGAIN_SECONDS
         new = assigned - self._positions.keys() - (frozenset() if compare_again else self._mismatches.keys())
         before = (set(self._positions), dict(self._mismatches))
@@ -290,7 +291,7 @@ class Consumer:
         self._patience.success()
         for record in records:
             self._positions[record.partition] = record.offset + 1
-            self._last_published_at[record.partition] = record.published_at
+            self._applied_until[record.partition] = record.published_at
         self._limit.count(dead_letters)
         for one in dead_letters:
             write = log.error if one.reason in (NOT_APPLICABLE, SET_ASIDE) else log.warning

@@ -11,8 +11,9 @@ from dataclasses import replace
 from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.store import commands as command_rows
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter, broken
+from consumer.apply import OrderWriter
 from consumer.hooks import Hooks
+from consumer.planning import broken
 from consumer.retry import TryResult
 from consumer.together import Together
 from consumer.tries import Ending, log_failure, log_not_stored

@@ -26,6 +26,9 @@ class LogHooks(Hooks):
     def event_applied(self, applied: Applied) -> None:
         for decision in applied.event.new_facts.decisions:
             log.info("decision", shop=applied.order.shop, order_id=applied.order.order_id, decision=decision.kind)
+        for invariant in applied.broken:
+            order = applied.order
+            log.error("invariant_broken", invariant=invariant, shop=order.shop, order_id=order.order_id)
         if not applied.moved and applied.result != EventResult.NO_EDGE:
             return
         write, name = (log.info, "transition") if applied.moved else (log.error, "no_edge")

@@ -86,7 +86,7 @@ class Worker:
         """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: how long a claimed
         command belongs to its worker. `calls_per_account`: how many calls to one account all workers make at a time."""
         self._orders = orders
-        self._shops = shops
+        self.shops = shops
         self._policies = policies
         self._clock = clock
         self._grace = grace
@@ -164,7 +164,7 @@ class Worker:
 
         Raises RemoteError, Unimportable, Unreadable, ConfigError, LeaseLost, BudgetSpent, StoreUnavailable.
         """
-        shop, order_id = self._shops[claim.order.shop], claim.order.order_id
+        shop, order_id = self.shops[claim.order.shop], claim.order.order_id
         facts, snapshot = claim.order.facts, claim.order.facts.snapshot
         if snapshot is None:
             raise LeaseLost

@@ -97,6 +97,8 @@ class Policy:
     messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for messages that cannot be read
     without_messages: str = "hold"  # after that time: "import", or "hold" until a person releases the order
     tracking_holds_for: timedelta = timedelta(hours=1)  # how long an OR23 that fails holds OR24
+    accept_target: timedelta = timedelta(hours=1)  # the objective `accept`, from the first read (objectives.py)
+    ship_target: timedelta = timedelta(minutes=15)  # the objective `ship_confirm`, from the OMS's report
     version: int = 0  # of this policy in the store; an order keeps the version by which it was planned. 0: not stored
 
 

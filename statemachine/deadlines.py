@@ -7,11 +7,12 @@ instant at which the plan changes. When that instant has passed, an event of the
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from statemachine import troubles
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, EPOCH, Facts
+from statemachine.facts import DEBIT, EPOCH, Facts, Snapshot
 from statemachine.readings import is_pending, last_answer
 from statemachine.reasons import Attention, Reason
 from statemachine.states import State, state_of
@@ -39,10 +40,31 @@ def passed(facts: Facts, policy: Policy) -> Iterator[Attention]:
     return (one.reason for one in _deadlines(facts, policy) if has_come(facts, one.told_at))
 
 
+class Owed(StrEnum):
+    """What Mirakl waits for: the label `deadline` of orderflow_overdue."""
+
+    ACCEPT = "accept"
+    SHIP = "ship"
+
+
+_OWED: Final = {Reason.ACCEPTANCE_DUE: Owed.ACCEPT, Reason.SHIPPING_DUE: Owed.SHIP}
+
+
 def next_deadline(facts: Facts, policy: Policy) -> datetime | None:
     """Until when Mirakl waits for the seller, past or not: for the answer or for the shipment. None: for neither."""
-    sellers = (Reason.ACCEPTANCE_DUE, Reason.SHIPPING_DUE)
-    return min((one.at for one in _deadlines(facts, policy) if one.reason.reason in sellers), default=None)
+    found = owed(facts, policy)
+    return found[1] if found else None
+
+
+def owed(facts: Facts, policy: Policy) -> tuple[Owed, datetime] | None:
+    """What Mirakl waits for, and until when, past or not. None: for nothing. It never waits for both at a time."""
+    reasons = {one.reason.reason: one.at for one in _deadlines(facts, policy)}
+    return next(((_OWED[one], at) for one, at in reasons.items() if one in _OWED), None)
+
+
+def acceptance_deadline(snapshot: Snapshot, policy: Policy) -> datetime:
+    """Until when Mirakl waits for the seller's decision. EPOCH: nobody knows."""
+    return snapshot.accept_by if snapshot.accept_by > EPOCH else _after(snapshot.created_at, policy.accept_within)
 
 
 def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
@@ -70,7 +92,7 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         return
     created_at = snapshot.created_at
     if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
-        accept_by = snapshot.accept_by if snapshot.accept_by > EPOCH else _after(created_at, policy.accept_within)
+        accept_by = acceptance_deadline(snapshot, policy)
         yield from _before(Reason.ACCEPTANCE_DUE, created_at, accept_by, policy.accept_margin)
     if snapshot.state in DEBIT and state_of(facts) is State.AWAITING_PAYMENT:
         since = max(created_at, snapshot.accepted_at)

@@ -5,6 +5,7 @@ order and any number of times (docs/rules.md 1). Every field joins by maximum or
 """
 
 from dataclasses import fields, replace
+from datetime import datetime
 from typing import Final
 
 from statemachine.facts import (
@@ -23,8 +24,10 @@ from statemachine.facts import (
 )
 from statemachine.occurrences import not_shown, shown_by
 
+#: The states in which the seller has to act; from when on is `Facts.seen`.
+SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
-_OTHERS: Final = ("pieces", "not_shown")  # they join by maximum
+_OTHERS: Final = ("pieces", "not_shown", "seen")  # they join by maximum or minimum
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
@@ -48,6 +51,7 @@ def join(one: Facts, other: Facts) -> Facts:
         pieces=pieces,
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         not_shown=not_shown(newest, one, other),
+        seen=_earliest(one.seen, other.seen),
         **sets,
     )
 
@@ -56,6 +60,14 @@ def _largest(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...
     if one == other or not one or not other:
         return one or other
     return tuple(sorted(dict(sorted((*one, *other))).items()))  # of two equal keys, dict keeps the later value
+
+
+def _earliest(
+    one: tuple[tuple[str, datetime], ...], other: tuple[tuple[str, datetime], ...]
+) -> tuple[tuple[str, datetime], ...]:
+    if one == other or not one or not other:
+        return one or other
+    return tuple(sorted(dict(sorted((*one, *other), reverse=True)).items()))
 
 
 def _with_parts(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) -> Snapshot | None:
@@ -96,6 +108,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     pieces = tuple(sorted((line_id, number) for line_id, number in numbers.items() if number > 1))
     if snapshot.state not in KNOWN_STATES:
         return Facts(unknown=snapshot, pieces=pieces)
+    seen = ((snapshot.state, snapshot.read_at),) if snapshot.state in SELLER_ACTS else ()
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
@@ -108,4 +121,5 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         shipped_update=update,
         pieces=pieces,
         baseline=_ready_for_import(snapshot),
+        seen=seen,
     )

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from statemachine import deadlines
+from statemachine import deadlines, objectives
 from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
 from statemachine.facts import EPOCH, Facts, Snapshot
 from statemachine.in_oms import is_shipped_by_another
 from statemachine.missing import not_found_since_read
+from statemachine.objectives import Kept, Objective
 from statemachine.readings import (
     acceptance,
     all_sent,
@@ -34,13 +35,16 @@ from statemachine.troubles import shipped_regardless_at
 class Plan:
     """What follows from the facts of an order: its state, the calls to make now, and what needs a person.
 
-    `wakes_at`: the next instant at which the plan changes by time alone.
+    `wakes_at`: the next instant at which the rest of the plan changes by time alone. `results`: the objectives whose
+    result is known. `limits`: when those that run become bad.
     """
 
     state: State
     due: tuple[Command, ...]
     attention: tuple[Attention, ...]
     wakes_at: datetime | None = None
+    results: tuple[tuple[Objective, Kept], ...] = ()
+    limits: tuple[tuple[Objective, datetime], ...] = ()
 
 
 def plan(facts: Facts, policy: Policy) -> Plan:
@@ -52,7 +56,14 @@ def plan(facts: Facts, policy: Policy) -> Plan:
     state = state_of(facts)
     needs = tuple(_needs(facts, policy, state))
     attention = standing(facts, policy, state, needs)
-    return Plan(state, _due(facts, policy, needs, attention), attention, deadlines.wakes_at(facts, policy))
+    return Plan(
+        state,
+        _due(facts, policy, needs, attention),
+        attention,
+        deadlines.wakes_at(facts, policy),
+        tuple(objectives.results(facts, policy)),
+        tuple(objectives.limits(facts, policy)),
+    )
 
 
 # -- What is needed ----------------------------------------------------------------------------------------------

@@ -223,6 +223,7 @@ class Remote:
         from the call itself or from `read`, and what the sink raises.
         """
         outcome: str = CallOutcome.NETWORK
+        retry_after = 0.0
         started = perf_counter()
         try:
             headers = _headers(operation, authorization, content)
@@ -233,10 +234,10 @@ class Remote:
             outcome = reply.outcome
             return read(reply)
         except RemoteError as error:
-            outcome = error.outcome
+            outcome, retry_after = error.outcome, error.retry_after_seconds or 0.0
             raise
         finally:
-            self._on_call(self._system, operation, outcome, perf_counter() - started)
+            self._on_call(self._system, operation, outcome, perf_counter() - started, retry_after_seconds=retry_after)
 
     def _request(self, operation: str, method: str, path: str, **options: Any) -> httpx.Request:
         """Build a request. Raises Rejected if its URL cannot be built, because the same request would fail again."""

@@ -295,6 +295,10 @@ class MiraklShop:
             unread=frozenset(operation for operation, part in unread.items() if part is None),
         )
 
+    def catalog_unread(self) -> int:
+        """How many parts of the catalog could not be read so far, so that they are not known."""
+        return sum(part is None for _, part in list(self._parts.values()))
+
     def _known(self, operation: str, model: type[M]) -> M | None:
         """Return what was read of a part of the catalog, however long ago."""
         _, part = self._parts.get(operation, (0.0, None))

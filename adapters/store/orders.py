@@ -17,7 +17,9 @@ from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json, read_facts
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import CommandKind
+from statemachine.deadlines import Owed
 from statemachine.facts import Facts
+from statemachine.objectives import Objective
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 
@@ -46,6 +48,8 @@ class OrderRow:
     newer: str = ""
     planned_by: int = 0  # the version of the shop's policy
     quarantine: str | None = None  # the kind of the error with which it could not be read or planned
+    deadline: tuple[Owed, datetime] | None = None  # what Mirakl waits for, and until when
+    counted: frozenset[Objective] = frozenset()  # the objectives whose result was counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
         newer=newer,
         planned_by=row.planned_by,
         quarantine=row.quarantine,
+        deadline=(row.deadline_kind, row.deadline) if row.deadline else None,
+        counted=frozenset(s.member(Objective, word) for word in row.counted.split()),
     )
 
 
@@ -238,6 +244,9 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             planned_by=one.row.planned_by,
             entered_at=one.row.entered_at,
             updated_at=one.row.updated_at,
+            deadline_kind=one.row.deadline[0] if one.row.deadline else None,
+            deadline=one.row.deadline[1] if one.row.deadline else None,
+            counted=" ".join(sorted(one.row.counted)),
         )
         for one in changes
     ]

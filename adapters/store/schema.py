@@ -18,8 +18,10 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from statemachine.commands import CommandKind, CommandState
+from statemachine.deadlines import Owed
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
+from statemachine.objectives import Kept, Objective
 from statemachine.states import State
 
 
@@ -132,6 +134,11 @@ orders = sa.Table(
     sa.Column("quarantine", sa.Text),
     # The version of the shop's policy by which the order was planned last (`policies`). 0: by none, or by older code.
     sa.Column("planned_by", sa.Integer, nullable=False, server_default="0"),
+    # What Mirakl waits for, and until when (deadlines.owed). Null: for nothing, or older code planned the order.
+    sa.Column("deadline_kind", OneOf(Owed)),
+    sa.Column("deadline", Instant),
+    # The objectives whose result was counted, as "accept ship_confirm": each counts once for an order (objectives.py).
+    sa.Column("counted", sa.Text, nullable=False, server_default=""),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
@@ -156,6 +163,14 @@ orders = sa.Table(
         "planned_by",
         sqlite_where=sa.text("state NOT IN ('shipped', 'refused', 'canceled')"),
         postgresql_where=sa.text("state NOT IN ('shipped', 'refused', 'canceled')"),
+    ),
+    sa.Index(
+        "ix_orders_deadline",
+        "shop",
+        "deadline_kind",
+        "deadline",
+        sqlite_where=sa.text("deadline IS NOT NULL"),
+        postgresql_where=sa.text("deadline IS NOT NULL"),
     ),
     sa.Index(
         "ix_orders_attention",
@@ -246,6 +261,28 @@ commands = sa.Table(
     ),
 )
 
+#: Results of objectives that are not in `objective_totals` yet. Housekeeping moves them there. So no transaction of
+#: apply waits for another one at a row of totals.
+objective_results = sa.Table(
+    "objective_results",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("shop", sa.Text, nullable=False),
+    sa.Column("objective", OneOf(Objective), nullable=False),
+    sa.Column("result", OneOf(Kept), nullable=False),
+)
+
+#: How many orders of a shop kept each objective or missed it, since the beginning: orderflow_slo_total.
+objective_totals = sa.Table(
+    "objective_totals",
+    metadata,
+    sa.Column("shop", sa.Text, nullable=False),
+    sa.Column("objective", OneOf(Objective), nullable=False),
+    sa.Column("result", OneOf(Kept), nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.PrimaryKeyConstraint("shop", "objective", "result"),
+)
+
 #: Shops by name, each bound to one account at Mirakl, and the switches that turn their calls (effects) on or off.
 shops = sa.Table(
     "shops",
@@ -328,6 +365,10 @@ LONGEST: Final[Mapping[str, int]] = {
     "shops.name": 40,  # config.py
     "orders.shop": 40,
     "orders.state": 40,
+    "orders.deadline_kind": 40,
+    "objective_totals.shop": 40,
+    "objective_totals.objective": 40,
+    "objective_totals.result": 40,
     "cursors.shop": 40,
     "commands.shop": 40,
     "commands.kind": 40,

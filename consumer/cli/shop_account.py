@@ -97,7 +97,7 @@ def account_of(session: Session, shop: str) -> Iterator[ShopAccount]:
     if table is None:
         raise NotPossible(f"the configuration has no shop {shop}")
     key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
-    client = clients.account_client(table, key, lambda *_: None, session.transport, http=session.settings.http)
+    client = clients.account_client(table, key, lambda *_, **__: None, session.transport, http=session.settings.http)
     try:
         yield ShopAccount(shop, table, client, session.store, session.clock)
     finally:

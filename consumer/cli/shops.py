@@ -80,7 +80,7 @@ def _check_carriers(session: Session, shop: str) -> list[Finding]:
     table = session.settings.shops[shop]
     key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
     client = clients.mirakl_client(
-        table, key, session.clock, lambda *_: None, session.transport, http=session.settings.http
+        table, key, session.clock, lambda *_, **__: None, session.transport, http=session.settings.http
     )
     try:
         return shops.check_carriers(session.store, session.clock, shop, table, client.catalog)

@@ -27,9 +27,12 @@ from adapters.store.dead_letters import (
 from consumer.hooks import CallbackResult
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
+from statemachine.deadlines import Owed
 from statemachine.events import Trigger
 from statemachine.facts import DecisionKind
+from statemachine.invariants import Invariant
 from statemachine.machine import EventResult
+from statemachine.objectives import Kept, Objective
 from statemachine.reasons import REASONS
 from statemachine.states import State
 from statemachine.table import TABLE
@@ -70,6 +73,8 @@ DEAD_LETTER_REASONS: Final = (
     QUARANTINED,
 )
 LOOPS: Final = ("consumer", "worker", "housekeeping", "relay", "poller")
+#: The results of objectives that are counted.
+COUNTED: Final = (Kept.GOOD, Kept.BAD)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
@@ -204,6 +209,23 @@ _ROWS: Final = (
         {"shop": None, "decision": tuple(DecisionKind)},
         presets=lambda configured: ((shop, kind) for shop in configured.shops for kind in DecisionKind),
     ),
+    _counter(
+        "orderflow_invariant_violations_total",
+        "What must never happen to an order, and happened. Always 0; anything else is a bug.",
+        {"invariant": tuple(Invariant)},
+        presets=lambda _: ((one,) for one in Invariant),
+    ),
+    _histogram(
+        "orderflow_transition_seconds",
+        "Duration of the transaction that changed an order's state: load, decide, commit.",
+        {"trigger": tuple(Trigger)},
+        HANDLING,
+    ),
+    _gauge(
+        "orderflow_state_max_age_seconds",
+        "How long an order may be in a state: [max_age_hours] in the configuration.",
+        {"state": LIVE_STATES},
+    ),
     _histogram(
         "orderflow_state_duration_seconds",
         "Time spent in a state, observed on leaving it.",
@@ -220,6 +242,19 @@ _ROWS: Final = (
         "When the order that has been longest in a state entered it; 0 if there is none.",
         {"shop": None, "state": LIVE_STATES},
     ),
+    _stored(
+        "orderflow_next_deadline_timestamp_seconds",
+        "Until when Mirakl waits for the seller: the nearest of these deadlines, past or not; 0 if no order has one.",
+        {"shop": None, "deadline": tuple(Owed)},
+    ),
+    _stored("orderflow_overdue", "Orders that are past this deadline.", {"shop": None, "deadline": tuple(Owed)}),
+    Metric(
+        "orderflow_slo_total",
+        Type.COUNTER,
+        "Orders that kept an objective or missed it. Every process exports the total of the store: take the maximum.",
+        {"shop": None, "slo": tuple(Objective), "result": COUNTED},
+        at_scrape=True,
+    ),
     _stored("orderflow_attention", "Orders that need a person.", {"shop": None, "reason": tuple(REASONS)}),
     _stored(
         "orderflow_attention_oldest_timestamp_seconds",
@@ -235,6 +270,12 @@ _ROWS: Final = (
             "type": (Trigger.SNAPSHOT, Trigger.OMS_EVENT, "unreadable", "tombstone"),
             "result": (*EventResult, "set_aside", "skipped"),
         },
+    ),
+    _histogram(
+        "orderflow_event_seconds",
+        "Duration of the transaction that applied the event, with the others of its batch.",
+        {"topic": None},
+        HANDLING,
     ),
     _histogram(
         "orderflow_event_delay_seconds",
@@ -272,8 +313,8 @@ _ROWS: Final = (
         {"topic": None, "partition": None},
     ),
     _gauge(
-        "orderflow_consumer_oldest_lag_seconds",
-        "Upper limit of how long the oldest of these records has waited.",
+        "orderflow_consumer_applied_until_timestamp_seconds",
+        "All records that were published before this instant are applied. Its age is an upper limit of the lag.",
         {"topic": None, "partition": None},
     ),
     # -- Calls to Mirakl and the OMS --
@@ -305,6 +346,17 @@ _ROWS: Final = (
         "Duration of calls to Mirakl and the OMS.",
         {"system": SYSTEMS, "operation": EVERY_OPERATION},
         HANDLING,
+    ),
+    _counter(
+        "orderflow_api_retry_after_seconds_total",
+        "How long Mirakl and the OMS asked to wait (Retry-After), summed over their answers.",
+        {"system": SYSTEMS, "shop": None},
+        presets=lambda configured: ((system, shop) for system in SYSTEMS for shop in configured.shops),
+    ),
+    _gauge(
+        "orderflow_catalog_unread",
+        "How many parts of the marketplace's settings (SH21, SH12, PC01) could not be read and are not known.",
+        {"shop": None},
     ),
     _gauge(
         "orderflow_account_paused",
@@ -393,7 +445,10 @@ _ROWS: Final = (
         {},
     ),
     Metric(
-        "orderflow_build_info", Type.INFO, "The versions of orderflow and of Python.", {"version": None, "python": None}
+        "orderflow_build_info",
+        Type.INFO,
+        "The version of orderflow, the commit of the image, and the version of Python.",
+        {"version": None, "revision": None, "python": None},
     ),
 )
 #: Every metric by its exported name.

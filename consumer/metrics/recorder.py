@@ -6,15 +6,29 @@ definitions.py lists every metric. This module changes their values.
 import platform
 from collections import Counter as Tally
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from adapters.errors import Cause, OrderflowError, RemoteError
 from adapters.ports import Clock, Partition, Record
 from adapters.store.dead_letters import CALLBACK, POLL, DeadLetter
 from consumer.accounts import Account, AccountKey
+from consumer.build import UNKNOWN, revision
+from consumer.config import MaxAgeTable, Settings
 from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import (
     DEAD_LETTER_REASONS,
@@ -30,11 +44,22 @@ from consumer.metrics.definitions import (
 from consumer.offsets import OffsetMismatch
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
+from statemachine.states import State
 
 #: The default topic of each kind of event that comes from the log.
 TOPICS: Final = {Trigger.SNAPSHOT: "mirakl.order-snapshots", Trigger.OMS_EVENT: "oms.order-events"}
 
+MAX_AGE_SECONDS: Final = MaxAgeTable().seconds()
+APPLIED_UNTIL: Final = "orderflow_consumer_applied_until_timestamp_seconds"
+#: Prometheus takes exemplars of 128 characters at most: names and values of their labels together.
+LONGEST_EVENT_ID: Final = 110
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series, and are not used
+
+
+def exemplar(applied: Applied) -> dict[str, str]:
+    """The exemplar of an observation: the beginning of the event's id, as the journal and the log have it."""
+    return {"event_id": applied.event.event_id[:LONGEST_EVENT_ID]}
 
 
 class Recorder(Hooks):
@@ -46,9 +71,17 @@ class Recorder(Hooks):
         version: str,
         clock: Clock,
         topics: Mapping[Trigger, str] = TOPICS,
+        *,
+        build: str = UNKNOWN,
+        max_age_seconds: Mapping[State, float] = MAX_AGE_SECONDS,
     ) -> None:
-        """`poll_interval_seconds`: the interval of each configured shop. `topics`: the topic of each kind of event."""
+        """`poll_interval_seconds`: the interval of each configured shop. `topics`: the topic of each kind of event.
+
+        `build`: the commit of the image. `max_age_seconds`: after this time in a state an order is stuck.
+        """
         self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
         self._clock = clock
         self._topics = topics
         of_type = {kind: [one for one in METRICS.values() if one.type is kind and not one.at_scrape] for kind in Type}
@@ -66,7 +99,7 @@ class Recorder(Hooks):
         }
         for one in of_type[Type.INFO]:
             made = Info(one.name.removesuffix("_info"), one.meaning, registry=self.registry)
-            made.info({"version": version, "python": platform.python_version()})
+            made.info({"version": version, "revision": build, "python": platform.python_version()})
 
         configured = Configured(poll_interval_seconds.keys(), topics.values())
         for name, metric in (self._counters | self._gauges).items():
@@ -74,6 +107,8 @@ class Recorder(Hooks):
                 metric.labels(*values)
         for shop, seconds in poll_interval_seconds.items():
             self._gauge("orderflow_poll_interval_seconds", shop).set(seconds)
+        for state, seconds in max_age_seconds.items():
+            self._gauge("orderflow_state_max_age_seconds", state).set(seconds)
 
     # -- The consumer --------------------------------------------------------------------------------------------
 
@@ -81,9 +116,14 @@ class Recorder(Hooks):
         trigger, order = applied.event.trigger, applied.order
         for decision in applied.event.new_facts.decisions:
             self._count("orderflow_decisions_total", order.shop, decision.kind)
+        for invariant in applied.broken:
+            self._count("orderflow_invariant_violations_total", invariant)
         if applied.moved:
+            of = exemplar(applied)
             self._count("orderflow_transitions_total", order.shop, applied.before, order.state, trigger)
-            self._observe("orderflow_state_duration_seconds", applied.before, seconds=applied.seconds_in_before)
+            self._observe("orderflow_state_duration_seconds", applied.before, seconds=applied.seconds_in_before, of=of)
+            if applied.seconds is not None:
+                self._observe("orderflow_transition_seconds", trigger, seconds=applied.seconds, of=of)
         elif applied.result == EventResult.NO_EDGE:
             self._count("orderflow_transitions_rejected_total", applied.before, trigger, EventResult.NO_EDGE)
 
@@ -96,9 +136,11 @@ class Recorder(Hooks):
             topic = self._topics[one.event.trigger]
             without_value[topic] -= 1
             self._count("orderflow_events_total", topic, one.event.trigger, one.result)
+            if one.seconds is not None:
+                self._observe("orderflow_event_seconds", topic, seconds=one.seconds, of=exemplar(one))
             if one.result != EventResult.REPEATED:
-                seconds = max(0.0, (now - one.event.at).total_seconds())
-                self._observe("orderflow_event_delay_seconds", topic, seconds=seconds)
+                delay = max(0.0, (now - one.event.at).total_seconds())
+                self._observe("orderflow_event_delay_seconds", topic, seconds=delay, of=exemplar(one))
         for dead_letter in dead_letters:
             without_value[dead_letter.source] -= 1
             self._count("orderflow_events_total", dead_letter.source, "unreadable", "set_aside")
@@ -117,30 +159,34 @@ class Recorder(Hooks):
         for name in (
             "orderflow_progress_stopped",
             "orderflow_consumer_lag_records",
-            "orderflow_consumer_oldest_lag_seconds",
+            APPLIED_UNTIL,
         ):
             self._gauges[name].clear()  # another process may read a partition by now, and then reports it
         for partition in (*held, *mismatches):
             stopped = self._gauge("orderflow_progress_stopped", partition.topic, str(partition.number))
             stopped.set(partition in mismatches)
 
-    def lag_measured(self, records: Mapping[Partition, int], seconds: Mapping[Partition, float]) -> None:
+    def lag_measured(self, records: Mapping[Partition, int], applied_until: Mapping[Partition, datetime]) -> None:
         for partition, count in records.items():
             labels = partition.topic, str(partition.number)
             self._gauge("orderflow_consumer_lag_records", *labels).set(count)
-            self._gauge("orderflow_consumer_oldest_lag_seconds", *labels).set(seconds[partition])
+            self._gauge(APPLIED_UNTIL, *labels).set(applied_until[partition].timestamp())
 
     # -- The worker ----------------------------------------------------------------------------------------------
 
     def command_tried(self, kind: str, result: str) -> None:
         self._count("orderflow_commands_total", kind, result)
 
-    def remote_called(self, shop: str, system: str, operation: str, outcome: str, seconds: float) -> None:
+    def remote_called(
+        self, shop: str, system: str, operation: str, outcome: str, seconds: float, *, retry_after_seconds: float = 0
+    ) -> None:
         operation = known(operation, OPERATIONS.get(system, ()))
         if operation == "PC01" and outcome == "403":
             outcome = "4xx"  # only shop administrators may call PC01 (docs/mirakl.md 5.1): no fault of the account
         self._count("orderflow_api_requests_total", system, shop, operation, known(outcome, OUTCOMES))
         self._observe("orderflow_api_request_seconds", system, operation, seconds=seconds)
+        if retry_after_seconds:
+            self._count("orderflow_api_retry_after_seconds_total", system, shop, by=retry_after_seconds)
 
     # -- The poller ----------------------------------------------------------------------------------------------
 
@@ -202,6 +248,11 @@ class Recorder(Hooks):
         """Export how far the machine's clock is ahead of the database's."""
         self._gauge("orderflow_clock_skew_seconds").set_function(skew_seconds)
 
+    def watch_catalogs(self, unread: Mapping[str, Callable[[], int]]) -> None:
+        """Export how many parts of each marketplace's settings could not be read. Each scrape calls the functions."""
+        for shop, how_many in unread.items():
+            self._gauge("orderflow_catalog_unread", shop).set_function(how_many)
+
     def watch_accounts(self, accounts: Mapping[AccountKey, Account]) -> None:
         """Export whether each account, or one of its operations, is paused, and whether its circuit is open."""
         for key, account in accounts.items():
@@ -217,14 +268,27 @@ class Recorder(Hooks):
     def _count_dead_letters(self, source: str, reason: str, by: int = 1) -> None:
         self._count("orderflow_dead_letters_total", source, known(reason, DEAD_LETTER_REASONS), by=by)
 
-    def _count(self, name: str, *labels: str, by: int = 1) -> None:
+    def _count(self, name: str, *labels: str, by: float = 1) -> None:
         counter = self._counters[name]
         (counter.labels(*labels) if labels else counter).inc(by)
 
-    def _observe(self, name: str, *labels: str, seconds: float) -> None:
+    def _observe(self, name: str, *labels: str, seconds: float, of: dict[str, str] | None = None) -> None:
+        """`of`: the exemplar, which OpenMetrics shows beside the bucket."""
         histogram = self._histograms[name]
-        (histogram.labels(*labels) if labels else histogram).observe(seconds)
+        (histogram.labels(*labels) if labels else histogram).observe(seconds, of)
 
     def _gauge(self, name: str, *labels: str) -> Gauge:
         gauge = self._gauges[name]
         return gauge.labels(*labels) if labels else gauge
+
+
+def new_recorder(settings: Settings, clock: Clock) -> Recorder:
+    """Make the metrics of a process, with the series of the configured shops and topics."""
+    return Recorder(
+        {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
+        version("orderflow"),
+        clock,
+        {Trigger.SNAPSHOT: settings.topics.snapshots, Trigger.OMS_EVENT: settings.topics.oms_events},
+        build=revision(),
+        max_age_seconds=settings.max_age_hours.seconds(),
+    )

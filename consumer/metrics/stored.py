@@ -8,24 +8,36 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Final
 
 import structlog
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from adapters.errors import OrderflowError
 from adapters.ports import Clock
 from adapters.store import budgets as budget_rows
+from adapters.store import objectives as objective_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.counts import LIVE_STATES, StoredCounts, Waiting, stored_counts
 from adapters.store.dead_letters import split_source
+from adapters.store.objectives import ObjectiveResult
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
-from consumer.metrics.definitions import COMMANDS, DEAD_LETTER_REASONS, METRICS, Series, known
+from consumer.metrics.definitions import (
+    COMMANDS,
+    COUNTED,
+    DEAD_LETTER_REASONS,
+    METRICS,
+    Series,
+    Type,
+    known,
+)
 from statemachine.commands import CommandKind
+from statemachine.objectives import Objective
 
 log = structlog.get_logger("orderflow")
 
@@ -103,13 +115,27 @@ class StoredGauges(Collector):
             _of_orders(counts, shops)
             | _of_commands(counts, shops)
             | _of_records(counts)
+            | self._deadlines()
             | {
                 "orderflow_budget_left": self._budget_left(),
+                "orderflow_slo_total": self._objectives(shops),
                 "orderflow_poll_watermark_timestamp_seconds": {
                     (shop.name,): _seconds(shop.watermark) for shop in shops
                 },
             }
         )
+
+    def _objectives(self, shops: list[ShopRow]) -> Mapping[Series, float]:
+        totals = objective_rows.totals(self._store)
+        series = [ObjectiveResult(shop.name, *pair) for shop in shops for pair in product(Objective, COUNTED)]
+        return {(one.shop, one.objective, one.result): float(totals.get(one, 0)) for one in series}
+
+    def _deadlines(self) -> dict[str, Mapping[Series, float]]:
+        found = objective_rows.deadlines(self._store, self._clock.now())
+        return {
+            "orderflow_next_deadline_timestamp_seconds": {key: _seconds(one.nearest) for key, one in found.items()},
+            "orderflow_overdue": {key: float(one.overdue) for key, one in found.items()},
+        }
 
     def _budget_left(self) -> Mapping[Series, float]:
         used = budget_rows.used(self._store, self._clock.now())
@@ -167,7 +193,8 @@ def _of_records(counts: StoredCounts) -> dict[str, Mapping[Series, float]]:
 
 def _family(name: str, values: Mapping[Series, float]) -> Metric:
     definition = METRICS[name]
-    family = GaugeMetricFamily(name, definition.meaning, labels=list(definition.labels))
+    made = CounterMetricFamily if definition.type is Type.COUNTER else GaugeMetricFamily
+    family = made(name, definition.meaning, labels=list(definition.labels))
     for labels, value in values.items():
         family.add_metric(list(labels), value)
     return family

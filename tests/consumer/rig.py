@@ -46,6 +46,7 @@ from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
+from consumer.metrics.recorder import new_recorder
 from consumer.poller import Poller
 from consumer.worker import Worker
 from statemachine.commands import Policy, Remote
@@ -155,7 +156,7 @@ class Rig:
         self.oms_net = InProcess(oms_app(self.oms))
         self.keys = {name: MARKETPLACES[name].api_key for name in shops}
 
-        self.metrics = bootstrap.new_recorder(self.settings, self.clock)
+        self.metrics = new_recorder(self.settings, self.clock)
         self.store = Store(store_url) if store_url else stores.open_store(self.settings, busy_seconds=busy_seconds)
         make_schema(self.store)
         bootstrap.bind_shops(self.settings, self.store, self.clock)

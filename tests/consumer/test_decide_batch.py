@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
-from consumer.apply import GIVE_UP_AFTER, BatchDecision, Loaded, decide_batch, decide_replan
+from consumer.apply import BatchDecision, Loaded, decide_batch, decide_replan
+from consumer.planning import GIVE_UP_AFTER
 from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event
 from statemachine.facts import Cancellation, Facts, Snapshot

@@ -825,7 +825,7 @@ def test_an_order_that_the_consumer_cannot_use_is_offered_again_when_it_changes_
     def breaks(*_: object) -> Plan:
         raise OverflowError
 
-    monkeypatch.setattr("consumer.apply.plan", breaks)
+    monkeypatch.setattr("consumer.planning.plan", breaks)
     rig.add("1-A")
     assert offered(rig, 1) == 1
     assert sum(offered(rig, 660) for _ in range(6)) == 0

@@ -58,7 +58,7 @@ def damage(rig: Rig, how: str, monkeypatch: pytest.MonkeyPatch, order_id: str = 
                 raise OverflowError
             return plan(facts, policy)
 
-        monkeypatch.setattr("consumer.apply.plan", raises)
+        monkeypatch.setattr("consumer.planning.plan", raises)
     return stored
 
 

@@ -76,6 +76,8 @@ def environment() -> Iterator[Path]:
     variables = {name: value.replace("/opt/orderflow", place) for name, value in variables.items()}
     steps = re.findall(r"(?m)\b(uv (?:venv|pip) .+)$", STAGES[0])
     assert len(steps) == 3
+    (revision,) = re.findall(r"(?m)^RUN echo .+ > (.+)$", STAGES[0])
+    (root / "build" / revision).write_text("0123abc\n")
     for step in steps:
         words = step.replace("/opt/orderflow", place).replace("/build", str(root / "build")).split()
         words += ["--python", str(PYTHON)] if words[1] == "venv" else []
@@ -104,6 +106,8 @@ def test_the_steps_make_an_environment_that_an_unprivileged_user_runs(environmen
             env={"PATH": str(environment / "bin"), "HOME": str(place), "TMPDIR": str(place)},
         )
 
+    says = [str(environment / "bin/python"), "-I", "-c", "from consumer.build import revision; print(revision())"]
+    assert subprocess.run(says, capture_output=True, check=True, text=True, timeout=60).stdout == "0123abc\n"
     assert orderflow("version").stdout == f"{version('orderflow')}\n"
     assert orderflow("init").returncode == 0
     assert orderflow("config", "show").returncode == 0

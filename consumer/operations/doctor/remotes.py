@@ -69,7 +69,7 @@ class AtRemote:
     def account(self) -> MiraklAccount:
         """Make a client of the shop's account. Raises ConfigError."""
         key, http = self.key("api_key_file"), self.settings.http
-        return clients.account_client(self.table, key, lambda *_: None, self.transport, http=http)
+        return clients.account_client(self.table, key, lambda *_, **__: None, self.transport, http=http)
 
     def noted(self, date: datetime | None) -> None:
         """Note the time at which the remote answered just now."""
@@ -132,7 +132,9 @@ def mirakl_carriers(patient: AtRemote) -> list[Found]:
 
     def look(store: Store) -> list[Finding]:
         key, http = patient.key("api_key_file"), patient.settings.http
-        made = clients.mirakl_client(patient.table, key, patient.clock, lambda *_: None, patient.transport, http=http)
+        made = clients.mirakl_client(
+            patient.table, key, patient.clock, lambda *_, **__: None, patient.transport, http=http
+        )
         with closing(made) as client:
             return shops.check_carriers(store, patient.clock, patient.shop, patient.table, client.catalog)
 
@@ -152,7 +154,7 @@ def oms_key(patient: AtRemote) -> list[Found]:
     http = patient.settings.http
     try:
         key = patient.key("oms.api_key_file")
-        made = clients.oms_client(patient.oms, patient.table, key, lambda *_: None, patient.transport, http=http)
+        made = clients.oms_client(patient.oms, patient.table, key, lambda *_, **__: None, patient.transport, http=http)
     except ConfigError as error:
         return skipped(str(error))
     with closing(made) as client:

@@ -43,7 +43,7 @@ class World:
         self.oms = KornitX(
             base_url="https://oms.example",
             rules=rules or OrderRules(99999),
-            on_call=lambda system, operation, outcome, seconds: self.calls.append((system, operation, outcome)),
+            on_call=lambda system, operation, outcome, seconds, **_: self.calls.append((system, operation, outcome)),
             transport=httpx.MockTransport(handle),
             **settings,
         )

@@ -65,7 +65,7 @@ def authority() -> trustme.CA:
 
 
 def call(url: str, reached: Network = DIRECT, timeout_seconds: float = LONG) -> Reply:
-    remote = Remote("mirakl", url, lambda *_: None, timeout_seconds, None, network=reached)
+    remote = Remote("mirakl", url, lambda *_, **__: None, timeout_seconds, None, network=reached)
     try:
         return remote.call("OR11", "GET", "/api/orders", lambda reply: reply, authorization="key")
     finally:

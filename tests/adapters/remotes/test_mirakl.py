@@ -56,7 +56,7 @@ class World:
         settings: dict[str, Any] = {"shop_id": 2104, "api_key": lambda: KEY + "\n"} | options
         self.shop = MiraklShop(
             base_url="https://alpha.mirakl.net",
-            on_call=lambda system, operation, outcome, seconds: self.calls.append((system, operation, outcome)),
+            on_call=lambda system, operation, outcome, seconds, **_: self.calls.append((system, operation, outcome)),
             clock=self.clock,
             transport=httpx.MockTransport(handle),
             **settings,

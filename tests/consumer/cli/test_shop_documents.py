@@ -173,7 +173,7 @@ def test_a_download_is_never_in_memory_as_a_whole() -> None:
         written += len(piece)
 
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=pieces()))
-    remote = Remote("mirakl", "https://m.example", lambda *_: None, 5.0, transport)
+    remote = Remote("mirakl", "https://m.example", lambda *_, **__: None, 5.0, transport)
     body = remote.call("S31", "GET", "/", lambda reply: reply.body, authorization="k", sink=Sink(write, 10**6, 60.0))
     assert written == 100_000
     assert body == b""

@@ -33,6 +33,7 @@ from consumer.metrics.stored import FIRST_WAIT_SECONDS, StoredGauges
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
 from statemachine.events import Trigger
+from statemachine.invariants import Invariant
 from statemachine.machine import EventResult
 from statemachine.states import State
 from statemachine.table import TABLE
@@ -47,7 +48,15 @@ CONTRACT = {
     "orderflow_budget_left": ("gauge", "system shop window"),
     "orderflow_consumer_assigned_partitions": ("gauge", ""),
     "orderflow_consumer_lag_records": ("gauge", "topic partition"),
-    "orderflow_consumer_oldest_lag_seconds": ("gauge", "topic partition"),
+    "orderflow_next_deadline_timestamp_seconds": ("gauge", "shop deadline"),
+    "orderflow_overdue": ("gauge", "shop deadline"),
+    "orderflow_slo_total": ("counter", "shop slo result"),
+    "orderflow_consumer_applied_until_timestamp_seconds": ("gauge", "topic partition"),
+    "orderflow_transition_seconds": ("histogram", "trigger"),
+    "orderflow_state_max_age_seconds": ("gauge", "state"),
+    "orderflow_event_seconds": ("histogram", "topic"),
+    "orderflow_api_retry_after_seconds_total": ("counter", "system shop"),
+    "orderflow_invariant_violations_total": ("counter", "invariant"),
     "orderflow_consumer_rebalances_total": ("counter", ""),
     "orderflow_leader": ("gauge", "role shop"),
     "orderflow_outbox_oldest_timestamp_seconds": ("gauge", "topic"),
@@ -87,9 +96,10 @@ OWN = {
     "orderflow_topic_stopped": ("gauge", "topic"),
     "orderflow_poll_failures_total": ("counter", "shop reason"),
     "orderflow_callbacks_total": ("counter", "shop result"),
-    "orderflow_build_info": ("info", "version python"),
+    "orderflow_build_info": ("info", "version revision python"),
     "orderflow_log_lines_lost_total": ("counter", ""),
     "orderflow_loop_failing": ("gauge", "loop cause"),
+    "orderflow_catalog_unread": ("gauge", "shop"),
     "orderflow_clock_skew_seconds": ("gauge", ""),
 }
 FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "tracking", "event_id", "path", "url"}
@@ -140,7 +150,9 @@ def test_the_output_has_the_metrics_of_the_table_and_no_other(rig: Rig) -> None:
         family.name + ("_total" if family.type == "counter" else "_info" if family.type == "info" else "")
         for family in opened(rig.metrics)
     }
-    assert shown == set(METRICS)
+    of_the_client = {name for name in shown if name.startswith(("process_", "python_"))}
+    assert {"process_resident_memory_bytes", "process_open_fds", "python_info"} <= of_the_client
+    assert shown - of_the_client == set(METRICS)
 
 
 def live(rig: Rig) -> None:
@@ -183,13 +195,13 @@ def test_every_value_of_a_label_is_of_a_closed_set(rig: Rig) -> None:
     live(rig)
     rig.metrics.remote_called("alpha", "mirakl", "ZZ99", "teapot", 0.1)
     configured = {"alpha", "beta", "poll", "callback", SNAPSHOTS, OMS_EVENTS}
-    for family in families(rig.metrics):
+    for family in [one for one in families(rig.metrics) if one.name.startswith("orderflow_")]:
         name = family.name + ("_total" if family.type == "counter" else "")
         for sample in family.samples:
             for label, shown in sample.labels.items():
                 if label in ("shop", "topic", "source"):
                     assert shown in configured, (name, label)
-                elif label not in ("le", "version", "python", "partition"):
+                elif label not in ("le", "version", "revision", "python", "partition"):
                     values = METRICS[name].labels[label]
                     assert values is not None, (name, label)
                     assert shown in values, (name, label)
@@ -361,6 +373,91 @@ def test_transitions_are_counted_with_the_time_spent_before(rig: Rig) -> None:
     assert value(rig.metrics, "orderflow_state_duration_seconds_sum", state="waiting_acceptance") == 100
 
 
+def test_openmetrics_has_exemplars_that_name_the_event(rig: Rig) -> None:
+    """A person finds the order of a slow event with them. They are no labels: the other format does not have them."""
+    rig.imported("1-A")
+    found = {
+        family.name: sample.exemplar for family in opened(rig.metrics) for sample in family.samples if sample.exemplar
+    }
+    assert found.keys() == {
+        "orderflow_event_seconds",
+        "orderflow_event_delay_seconds",
+        "orderflow_transition_seconds",
+        "orderflow_state_duration_seconds",
+    }
+    assert found["orderflow_event_seconds"].labels["event_id"].startswith("1-A:")
+    assert "event_id" not in generate_latest(rig.metrics.registry).decode()
+
+
+def test_the_longest_event_id_still_makes_an_exemplar(rig: Rig) -> None:
+    """Prometheus refuses exemplars of more than 128 characters, and the client of Python raises."""
+    rig.imported("1-A")
+    event = replace(snapshot_event(read("SHIPPING")), event_id="é" * 1_000)
+    rig.metrics.event_applied(Applied(event, rig.row(), EventResult.MOVED, State.NEW, 1, seconds=0.1))
+    assert any("é" * 50 in str(s.exemplar) for family in opened(rig.metrics) for s in family.samples)
+
+
+def test_broken_invariants_are_counted(rig: Rig) -> None:
+    assert value(rig.metrics, "orderflow_invariant_violations_total", invariant="lost") == 0
+    rig.imported("1-A")
+    broken = (Invariant.LOST, Invariant.SHIPPED_TWICE)
+    event = snapshot_event(read("SHIPPING"))
+    rig.metrics.event_applied(Applied(event, rig.row(), EventResult.NOTED, State.IMPORTED, 1, broken))
+    counted = {one: value(rig.metrics, "orderflow_invariant_violations_total", invariant=one) for one in Invariant}
+    assert counted == dict.fromkeys(Invariant, 0) | dict.fromkeys(broken, 1)
+
+
+def test_the_pauses_that_a_remote_asks_for_are_summed(rig: Rig) -> None:
+    name = "orderflow_api_retry_after_seconds_total"
+    assert value(rig.metrics, name, system="mirakl", shop="alpha") == 0
+    rig.add("1-A")
+    rig.fail("OR11", "429", retry_after_seconds=30)
+    with pytest.raises(Retryable, match="OR11"):
+        rig.poll()
+    rig.poll()
+    assert value(rig.metrics, name, system="mirakl", shop="alpha") == 30
+    assert value(rig.metrics, name, system="oms", shop="alpha") == 0
+
+
+def test_settings_of_the_marketplace_that_cannot_be_read_show(rig: Rig) -> None:
+    rig.metrics.watch_catalogs({name: shop.mirakl.catalog_unread for name, shop in rig.worker.shops.items()})
+    rig.imported("1-A")
+    assert value(rig.metrics, "orderflow_catalog_unread", shop="alpha") == 0
+    rig.fail("SH21", "500", count=5)
+    rig.oms.dispatch("1-A", tracking="T1", carrier="DPD UK")
+    rig.consume()
+    rig.work()
+    assert value(rig.metrics, "orderflow_catalog_unread", shop="alpha") == 1
+
+
+def test_the_limit_of_each_state_shows(rig: Rig) -> None:
+    assert value(rig.metrics, "orderflow_state_max_age_seconds", state="imported") == 120 * 3600
+    assert value(rig.metrics, "orderflow_state_max_age_seconds", state="shipped") is None
+
+
+def test_a_record_that_waits_stops_the_instant_until_which_all_are_applied(rig: Rig) -> None:
+    """Its age goes on growing if the consumer dies. An age that the consumer writes would stand still."""
+    name = "orderflow_consumer_applied_until_timestamp_seconds"
+
+    def oldest() -> float:
+        rig.metrics.lag_measured(*rig.consumer.lag())
+        (family,) = [one for one in families(rig.metrics) if one.name == name]
+        return min(sample.value for sample in family.samples)
+
+    rig.poll()
+    assert oldest() == rig.clock.now().timestamp(), "nothing waits"
+    rig.clock.advance(100)
+    at = rig.clock.now().timestamp()
+    assert oldest() == at
+    rig.add("1-A")
+    rig.clock.advance(50)
+    rig.pollers["alpha"].run()
+    rig.clock.advance(400)
+    assert oldest() == at, "the record waits, and the instant stands still"
+    rig.consume()
+    assert oldest() == rig.clock.now().timestamp()
+
+
 # -- What is read from the store ---------------------------------------------------------------------------------
 
 
@@ -454,9 +551,11 @@ def test_stored_numbers_are_read_at_most_every_few_seconds(rig: Rig) -> None:
 
 def test_both_formats_have_the_same_series_and_values(rig: Rig) -> None:
     live(rig)
-    plain = {(s.name, *sorted(s.labels.items())): s.value for family in families(rig.metrics) for s in family.samples}
-    openmetrics_ = {
-        (s.name, *sorted(s.labels.items())): s.value for family in opened(rig.metrics) for s in family.samples
-    }
-    assert plain == openmetrics_
+
+    def ours(found: Iterable[Metric]) -> dict[object, float]:
+        """Without the series of the client library: these change while they are read."""
+        samples = [one for family in found for one in family.samples if one.name.startswith("orderflow_")]
+        return {(one.name, *sorted(one.labels.items())): one.value for one in samples}
+
+    assert ours(families(rig.metrics)) == ours(opened(rig.metrics))
     assert not [one.name for family in opened(rig.metrics) for one in family.samples if one.name.endswith("_created")]

@@ -56,6 +56,9 @@ class Remotes:
     def customer_messages(self, order_id: str) -> CustomerMessages:
         return CustomerMessages()
 
+    def catalog_unread(self) -> int:
+        return 0
+
     def catalog(self) -> Catalog:
         return Catalog()
 

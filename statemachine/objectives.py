@@ -1,0 +1,109 @@
+"""What the service promises for each order (its objectives), and whether the promise was kept.
+
+`accept`: Mirakl takes our acceptance in time. `ship_confirm`: Mirakl takes OR24 in time after the OMS reported that the
+goods left. An order counts once for each objective: the store keeps which results it has counted (`orders.counted`).
+A result is known when Mirakl answers, or when the limit passes, whichever is first. So an order that is stuck for ever
+counts too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from statemachine.commands import CommandKind, Policy
+from statemachine.deadlines import acceptance_deadline, has_come
+from statemachine.facts import EPOCH, VOUCHED, Facts, Snapshot
+from statemachine.readings import all_sent
+
+WAITING: Final = "WAITING_ACCEPTANCE"
+SHIPPING: Final = "SHIPPING"
+#: What an answer to OR21 carried that refused every line.
+_REFUSE: Final = "refuse"
+
+
+class Objective(StrEnum):
+    """The label `slo` of orderflow_slo_total."""
+
+    ACCEPT = "accept"
+    SHIP_CONFIRM = "ship_confirm"
+
+
+class Kept(StrEnum):
+    """The label `result` of orderflow_slo_total."""
+
+    GOOD = "good"
+    BAD = "bad"
+    NEITHER = "neither"  # not the service's doing: refused, canceled, accepted or shipped by somebody else in time
+
+
+def results(facts: Facts, policy: Policy) -> Iterator[tuple[Objective, Kept]]:
+    """The objectives whose result these facts show. Only the first result that is found of an order counts."""
+    snapshot = facts.snapshot
+    if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
+        return
+    for objective, limit, state, kind in _running(facts, policy, snapshot):
+        at, carries = _answered(facts, kind)
+        if at is not None:
+            result = Kept.GOOD if at <= limit else Kept.BAD
+            yield objective, Kept.NEITHER if carries == _REFUSE else result
+        elif snapshot.state != state:  # it went on without us
+            yield objective, Kept.NEITHER if _moved_at(snapshot, objective) <= limit else Kept.BAD
+        elif has_come(facts, limit):
+            yield objective, Kept.BAD
+
+
+def limits(facts: Facts, policy: Policy) -> Iterator[tuple[Objective, datetime]]:
+    """The objectives that run, each with the instant at which its result becomes `bad`, always after `Facts.clock`."""
+    snapshot = facts.snapshot
+    if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
+        return
+    for objective, limit, state, kind in _running(facts, policy, snapshot):
+        if snapshot.state == state and _answered(facts, kind)[0] is None and not has_come(facts, limit):
+            yield objective, limit
+
+
+def _running(
+    facts: Facts, policy: Policy, snapshot: Snapshot
+) -> Iterator[tuple[Objective, datetime, str, CommandKind]]:
+    """Each objective that has begun: its limit, the state of Mirakl in which it runs, and the call that ends it."""
+    seen = dict(facts.seen)
+    if WAITING in seen:
+        yield Objective.ACCEPT, _accept_limit(seen[WAITING], policy, snapshot), WAITING, CommandKind.ACCEPT
+    if SHIPPING in seen and (sent_at := _sent_at(facts)) is not None:
+        limit = max(sent_at, seen[SHIPPING]) + policy.ship_target
+        yield Objective.SHIP_CONFIRM, limit, SHIPPING, CommandKind.CONFIRM
+
+
+def _accept_limit(first_seen: datetime, policy: Policy, snapshot: Snapshot) -> datetime:
+    """The target, but never nearer to Mirakl's deadline than a quarter of the time from the creation to it."""
+    limit = first_seen + policy.accept_target
+    deadline = acceptance_deadline(snapshot, policy)
+    if deadline <= EPOCH or snapshot.created_at <= EPOCH:
+        return limit
+    return min(limit, deadline - max(deadline - snapshot.created_at, timedelta()) / 4)
+
+
+def _sent_at(facts: Facts) -> datetime | None:
+    """When the OMS reported the last piece that was open. None: pieces are open, or only a person vouches."""
+    if not all_sent(facts):
+        return None
+    told = sorted({max(one.told_at, one.at) for one in facts.dispatches if one.oms_id != VOUCHED})
+    for at in told:
+        until = tuple(one for one in facts.dispatches if max(one.told_at, one.at) <= at)
+        if all_sent(replace(facts, dispatches=until)):
+            return at
+    return None
+
+
+def _answered(facts: Facts, kind: CommandKind) -> tuple[datetime | None, str]:
+    """When Mirakl first took a call of this kind, and what that call carried."""
+    first = min(((one.at, one.carries) for one in facts.answers if one.kind == kind), default=None)
+    return first if first is not None else (None, "")
+
+
+def _moved_at(snapshot: Snapshot, objective: Objective) -> datetime:
+    """By when the order had left the state at the latest. Mirakl names the moment of a decision."""
+    decided = objective is Objective.ACCEPT and snapshot.accepted_at > EPOCH
+    return snapshot.accepted_at if decided else snapshot.updated_at
