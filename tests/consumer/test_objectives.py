@@ -63,15 +63,15 @@ def test_an_order_that_is_accepted_and_shipped_in_time_counts_as_good_once(rig: 
     keep_house(rig)
     assert shown(rig) == {("accept", "good"): 1}
     rig.mirakl["alpha"].confirm_debit("1-A")
-    rig.pass_time(minutes=5)
+    rig.pass_time(minutes=10)
     assert rig.state("1-A") == "imported"
     rig.oms.dispatch("1-A", tracking="T1", carrier="DPD UK")
     rig.consume()
-    rig.pass_time(minutes=5)
+    rig.pass_time(minutes=10)
     assert rig.state("1-A") == "shipped"
     for _ in range(3):
         rig.orders.replan([("alpha", "1-A")])
-        rig.pass_time(minutes=2)
+        rig.pass_time(minutes=6)
     assert shown(rig) == {("accept", "good"): 1, ("ship_confirm", "good"): 1}
 
 
@@ -175,7 +175,7 @@ def test_an_order_that_is_shipped_has_no_deadline(rig: Rig) -> None:
     assert set(shown(rig, "orderflow_next_deadline_timestamp_seconds")) == {("ship",)}
     rig.oms.dispatch("1-A", tracking="T1", carrier="DPD UK")
     rig.consume()
-    rig.pass_time(minutes=5)
+    rig.pass_time(minutes=10)
     assert rig.state("1-A") == "shipped"
     assert shown(rig, "orderflow_next_deadline_timestamp_seconds") == {}
 
