@@ -5,7 +5,7 @@ READY := .venv/.ready
 # How many processes run the tests, each a file at a time. 0: all in one process, for a debugger.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-full test test-minutes sick bench check check-events k8s-check format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -32,6 +32,9 @@ test-minutes: $(READY) ## the tests that wait for real minutes: outages, and man
 
 sick: $(READY)   ## the whole service with one part sick at a time, and a table of what was seen; ARGS=--list
 	.venv/bin/python -W ignore -m tests.sick $(ARGS)
+
+watch: $(READY)  ## the demo with Debian's Prometheus beside it, our alerts and the metrics; its address is printed
+	.venv/bin/python -W ignore -m tests.watch $(ARGS)
 
 bench: $(READY)  ## events a second on Kafka and PostgreSQL, compared with a loop that does nothing else
 	.venv/bin/python -W ignore -m tests.bench $(ARGS)

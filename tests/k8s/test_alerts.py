@@ -103,7 +103,7 @@ def test_the_healthy_system_has_every_metric_that_an_alert_reads() -> None:
 def test_the_totals_of_the_objectives_are_read_through_a_maximum_alone() -> None:
     """Every process exports the total. Without the maximum, a new pod would begin its increase anew."""
     readers = [expr for expr in [*RECORDED.values(), *(one["expr"] for one in RULES.values())] if "slo_total" in expr]
-    assert readers == ["max by (shop, slo, result) (orderflow_slo_total)\n"]
+    assert readers == ["max by (namespace, shop, slo, result) (orderflow_slo_total)\n"]
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -11,6 +11,7 @@ import pytest
 
 from consumer.metrics.definitions import METRICS, Type
 from tests.k8s.rendering import K8S
+from tests.k8s.test_alerts import RECORDED
 
 BOARD: Final[dict[str, Any]] = json.loads((K8S / "monitoring/dashboards/orderflow.json").read_text())
 QUERIES: Final[dict[str, str]] = {
@@ -20,8 +21,8 @@ VARIABLES: Final = [one["name"] for one in BOARD["templating"]["list"]]
 
 
 def metrics_in(expr: str) -> dict[str, str]:
-    """Each name of a series in the expression, and the metric that exports it."""
-    names = set(re.findall(r"orderflow_\w+", expr))
+    """Each name of a series in the expression, and the metric that exports it. Recording rules are left out."""
+    names = set(re.findall(r"(?<![\w:])orderflow_\w+", expr))
     return {name: name.removesuffix("_bucket") for name in names}
 
 
@@ -33,6 +34,10 @@ def test_a_query_reads_metrics_and_labels_that_exist(name: str) -> None:
         assert (METRICS[metric].type is Type.HISTOGRAM) == series.endswith("_bucket")
         if METRICS[metric].type in (Type.COUNTER, Type.HISTOGRAM):
             assert re.search(rf"rate\({series}\{{[^}}]*\}}\[\$__rate_interval\]\)", expr)
+    recorded = set(re.findall(r"shop:\w+:\w+", expr))
+    assert recorded - set(RECORDED) == set()
+    if not metrics_in(expr):
+        return
     have = {label for metric in metrics_in(expr).values() for label in METRICS[metric].labels} | {
         "le",
         "pod",
