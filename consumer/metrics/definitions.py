@@ -43,8 +43,9 @@ from statemachine.table import TABLE
 OTHER: Final = "other"
 #: How a call to a remote ended.
 OUTCOMES: Final = tuple(CallOutcome)
-#: The outcomes that alerts read.
+#: The outcomes that alerts read, and the one that every dashboard shows.
 ALERTED_OUTCOMES: Final = (
+    CallOutcome.BAD_REQUEST,
     CallOutcome.UNAUTHORIZED,
     CallOutcome.FORBIDDEN,
     CallOutcome.TOO_MANY_REQUESTS,
@@ -185,6 +186,19 @@ def _each_alerted_outcome(configured: Configured) -> Iterable[Series]:
     )
 
 
+def _each_event(configured: Configured) -> Iterable[Series]:
+    by_topic = zip(configured.topics, (Trigger.SNAPSHOT, Trigger.OMS_EVENT), strict=True)
+    return (
+        series
+        for topic, kind in by_topic
+        for series in (
+            *((topic, kind, result) for result in EventResult),
+            (topic, "unreadable", "set_aside"),
+            (topic, "tombstone", "skipped"),
+        )
+    )
+
+
 def _each_dead_letter(configured: Configured) -> Iterable[Series]:
     return ((source, reason) for source in (*configured.topics, POLL, CALLBACK) for reason in DEAD_LETTER_REASONS)
 
@@ -270,6 +284,7 @@ _ROWS: Final = (
             "type": (Trigger.SNAPSHOT, Trigger.OMS_EVENT, "unreadable", "tombstone"),
             "result": (*EventResult, "set_aside", "skipped"),
         },
+        presets=_each_event,
     ),
     _histogram(
         "orderflow_event_seconds",

@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from consumer.metrics.definitions import METRICS, Type
+from consumer.metrics.recorder import Recorder
 from statemachine.reasons import REASONS
 from tests.k8s.fitting import misused
 from tests.k8s.rendering import K8S, ROOT
+from tests.support import StillClock
 
 MONITORING: Final = K8S / "monitoring"
 SPEC: Final = yaml.safe_load((MONITORING / "rules/alerts.yaml").read_text())["spec"]
@@ -98,6 +100,24 @@ def test_the_healthy_system_has_every_metric_that_an_alert_reads() -> None:
     """Otherwise an alert would be quiet there only because it finds no series."""
     healthy = {series["series"].partition("{")[0] for series in TESTS["tests.yaml"]["tests"][0]["input_series"]}
     assert {metric for rule in RULES.values() for metric in metrics_in(rule["expr"])} - healthy == set()
+
+
+def test_every_series_of_a_counter_that_an_alert_reads_is_there_from_the_start() -> None:
+    """`increase` misses the first event of a series that is born at 1."""
+    fresh = Recorder({"alpha": 60, "beta": 60}, "1", StillClock())
+    there = {
+        (sample.name, label, value)
+        for family in fresh.registry.collect()
+        for sample in family.samples
+        for label, value in sample.labels.items()
+    }
+    names = {sample.name for family in fresh.registry.collect() for sample in family.samples}
+    for rule in RULES.values():
+        for metric in metrics_in(rule["expr"]):
+            if METRICS[metric].type is Type.COUNTER and not METRICS[metric].at_scrape:
+                assert metric in names
+                read = {one for one in values_in(rule["expr"]) if one[0] == metric}
+                assert read - there == set()
 
 
 def test_the_totals_of_the_objectives_are_read_through_a_maximum_alone() -> None:

@@ -1,6 +1,5 @@
 """The service in one process, with simulated remotes, as `orderflow demo` runs it, and what a test breaks in it."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -70,16 +69,12 @@ class Scene:
         for simulator in self.world.mirakl.values():
             simulator.knobs.faults.clear()
 
-    def call_back_garbage(self, shop: str) -> None:
-        """The OMS sends a callback that nobody can read."""
-        secret = f"{CALLBACK_SECRET}-{shop}"
-        url = f"http://127.0.0.1:{self.port}/oms/callbacks/{shop}"
-        httpx.put(url, content=b"{garbage", headers={"Authorization": f"Bearer {secret}"})
-
     def sql(self, statement: str, *values: object) -> None:
         with closing(sqlite3.connect(self.path, timeout=30)) as connection, connection:
             connection.execute(statement, values)
 
 
-def shown(text: object) -> str:
-    return json.dumps(text, indent=1, default=str)
+def call_back_garbage(port: int, shop: str) -> None:
+    """The OMS sends a callback that nobody can read. It becomes a dead letter."""
+    url = f"http://127.0.0.1:{port}/oms/callbacks/{shop}"
+    httpx.put(url, content=b"{garbage", headers={"Authorization": f"Bearer {CALLBACK_SECRET}-{shop}"})

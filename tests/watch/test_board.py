@@ -12,6 +12,7 @@ from consumer.demo.embedded import demo
 from consumer.service import Service
 from tests.watch.board import answers, queries
 from tests.watch.prometheus import Prometheus, is_installed
+from tests.watch.scene import call_back_garbage
 
 #: The demo in one process has the embedded log, so nothing goes through the outbox.
 WITH_KAFKA_ALONE: Final = frozenset({"Records in the outbox"})
@@ -30,12 +31,13 @@ def test_every_query_of_the_dashboard_finds_data(tmp_path: Path) -> None:
     started: list[Prometheus] = []
 
     def beside(_world: SimulatedWorld, service: Service) -> None:
-        ports = {"demo-0": service.base.settings.web.port}
-        started.append(Prometheus.start(tmp_path / "prometheus", ports))
+        port = service.base.settings.web.port
+        started.append(Prometheus.start(tmp_path / "prometheus", {"demo-0": port}))
+        call_back_garbage(port, "alpha")  # the demo itself has no dead letters
 
     began = time.time()
     try:
-        demo(orders=150, speed=2.0, folder=tmp_path / "demo", on_started=beside)
+        demo(orders=80, speed=2.0, folder=tmp_path / "demo", on_started=beside)
         found = answers(started[0], start=began, end=time.time())
     finally:
         for prometheus in started:

@@ -11,7 +11,7 @@ import pytest
 
 from consumer.config import TopicsTable
 from tests.watch.prometheus import Prometheus, is_installed, rules, scaled, seconds_of, until
-from tests.watch.scene import Scene
+from tests.watch.scene import Scene, call_back_garbage
 
 FACTOR: Final = 60
 #: They fire while both marketplaces fail, people do not come, and a partition does not fit its offsets.
@@ -82,7 +82,7 @@ def test_alerts_of_a_running_service_fire_and_resolve(tmp_path: Path) -> None:
 def harm(scene: Scene) -> None:
     scene.fail("alpha", "OR11", "503")
     scene.fail("beta", "OR11", "answer", status=401)
-    scene.call_back_garbage("alpha")
+    call_back_garbage(scene.port, "alpha")
     scene.sql("UPDATE log_records SET offset = offset + 1000 WHERE topic = ?", SNAPSHOTS)
 
 

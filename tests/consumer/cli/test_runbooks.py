@@ -59,4 +59,5 @@ def test_a_command_of_a_runbook_runs(desk: Desk, command: str) -> None:
     marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
     environment = Environment(desk.clock, "ops", InProcess(mirakl_app(marketplace)))
     done = CliRunner().invoke(app, words_of(command), input="y\n", obj=environment, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    nothing_wrong = (0, 1) if command == "status" else (0,)  # in this store nobody polls, and status says so
+    assert done.exit_code in nothing_wrong, done.output
