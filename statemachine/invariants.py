@@ -44,6 +44,8 @@ def broken_by(event: Event, state: State, facts: Facts) -> Iterator[Invariant]:
 
 def is_lost(facts: Facts, policy: Policy, wanted: Plan) -> bool:
     """Whether an order that is not at its end waits for nobody (waits.py)."""
+    if wanted.due or wanted.attention or wanted.wakes_at is not None:  # most orders; `waits_for` takes longer
+        return False
     return not is_at_its_end(wanted.state) and not waits_for(facts, policy, wanted)
 
 
