@@ -140,8 +140,8 @@ def worker(store: Store, remote: str) -> Worker:
             base_url=remote, shop_id=1, api_key_file=NO_FILE, oms=ShopOmsTable(company_ref_id=1, api_key_file=NO_FILE)
         )
         oms = OmsTable(base_url=remote)
-        mirakl = clients.mirakl_client(table, lambda: "key", clock, lambda *_: None, connections=THREADS)
-        return Shop(name, mirakl, clients.oms_client(oms, table, lambda: "key", lambda *_: None), 1)
+        mirakl = clients.mirakl_client(table, lambda: "key", clock, lambda *_, **__: None, connections=THREADS)
+        return Shop(name, mirakl, clients.oms_client(oms, table, lambda: "key", lambda *_, **__: None), 1)
 
     clock = SystemClock()
     return Worker(

@@ -402,7 +402,7 @@ def test_broken_invariants_are_counted(rig: Rig) -> None:
     rig.imported("1-A")
     broken = (Invariant.LOST, Invariant.SHIPPED_TWICE)
     event = snapshot_event(read("SHIPPING"))
-    rig.metrics.event_applied(Applied(event, rig.row(), EventResult.NOTED, State.IMPORTED, 1, broken))
+    rig.metrics.event_applied(Applied(event, rig.row(), EventResult.NOTED, State.IMPORTED, 1, broken=broken))
     counted = {one: value(rig.metrics, "orderflow_invariant_violations_total", invariant=one) for one in Invariant}
     assert counted == dict.fromkeys(Invariant, 0) | dict.fromkeys(broken, 1)
 
