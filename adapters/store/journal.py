@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -137,6 +137,25 @@ def id_before(store: Store, after: int, recorded_until: datetime) -> int:
     with store.reading() as connection:
         found = connection.execute(sa.select(highest).where(c.id > after, c.recorded_at <= recorded_until))
         return int(found.scalar_one())
+
+
+def id_at(store: Store, instant: datetime) -> int:
+    """Return an id below which every row was recorded before this instant. It is found by halving, without an index.
+
+    Processes may record rows in another order than that of their ids, so the id is that of a minute earlier.
+    """
+    c, wanted = s.journal.c, instant - timedelta(minutes=1)
+    with store.reading() as connection:
+        low, high = 0, int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(c.id), 0))).scalar_one())
+        while low < high:
+            middle = (low + high) // 2
+            below = sa.select(c.recorded_at).where(c.id <= middle).order_by(c.id.desc()).limit(1)
+            found = connection.execute(below).scalar()
+            if found is None or found < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
 
 def decisions(store: Store, after: int, until: int) -> list[JournalRow]:

@@ -40,6 +40,7 @@ COMMANDS: Final = {
         "status",
         "Show what goes on now: what stands still, each shop, dead letters, the log, the leases, the loops.",
     ),
+    "audit": ("audit", "Show who paused, resumed, reset, replayed, settled or decided, when and why."),
     "migrate": ("service", "Bring the store's schema up to date, or move a store from SQLite to PostgreSQL."),
     "diagram": ("service", "Print the state machine as a Mermaid diagram."),
     "version": ("version", "Print the version."),

@@ -130,7 +130,7 @@ def dead_letters_replay(
                 dead_letters.find(session.store, dead_letter_id),
                 shops=shops,
                 topics=session.settings.topics,
-                who=who or session.user,
+                who=session.name_of(who),
                 why=reason,
             )
             typer.echo(f"{dead_letter_id} is published to {topic}")
@@ -156,5 +156,5 @@ def dead_letters_discard(
         ask(f"discard {len(dead_letter_ids)}?", yes)
         for dead_letter_id in dead_letter_ids:
             found = dead_letters.find(session.store, dead_letter_id)
-            dead_letters.discard(session.store, session.clock, found, who=who or session.user, why=reason)
+            dead_letters.discard(session.store, session.clock, found, who=session.name_of(who), why=reason)
             typer.echo(f"{dead_letter_id} is discarded")

@@ -78,7 +78,7 @@ def offsets_reset(
             topic,
             partition=partition,
             whence=to,
-            who=who or session.user,
+            who=session.name_of(who),
             why=reason,
             at=session.clock.now(),
             shops=settings.shops,
@@ -117,7 +117,7 @@ def offsets_skip(
             log,
             session.group_id,
             Partition(topic, partition),
-            who=who or session.user,
+            who=session.name_of(who),
             why=reason,
             at=session.clock.now(),
         )

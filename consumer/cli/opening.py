@@ -63,6 +63,10 @@ class Session:
     outbox: OutboxTopics | None
     transport: Any = None
 
+    def name_of(self, who: str | None) -> str:
+        """Who decides, for the store: the system's user, and the person that `--who` names."""
+        return self.user if who in (None, self.user) else f"{who} as {self.user}"
+
     def policies(self) -> Mapping[str, Policy]:
         """Return the policy of each shop: that by which the service plans, if it has stored one."""
         policies = StoredPolicies(config.policies(self.settings))

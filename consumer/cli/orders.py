@@ -289,7 +289,7 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
             fields, all_of = options(**{name: more[name] for name in own}), more["all_of"]
             _require_one_way(order_id, all_of, fields, yes=more["yes"])
             with opened(context, more["file"]) as session:
-                act = Act(kind, more["who"] or session.user, reason, session.clock.now(), **fields)
+                act = Act(kind, session.name_of(more["who"]), reason, session.clock.now(), **fields)
                 if order_id is None:
                     rows = orders_of(session.store, all_of, more["shop"])
                     decide_all(session, rows, act, yes=more["yes"], prefix=partial(_prefix, session))

@@ -1,9 +1,8 @@
 """`orderflow orders list`: which orders there are, and which of them need a person first."""
 
-import re
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +10,7 @@ from adapters.store import shops as shop_rows
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
 from consumer.cli.output import at_most, print_json, print_rows, span
+from consumer.cli.spans import instant_of, span_of
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -72,9 +72,9 @@ def orders_list(
             attention,
             reason or (),
             text=text,
-            older_than=_span_of("--older-than", older_than),
-            deadline_within=_span_of("--deadline-within", deadline_within),
-            changed_after=_instant_of("--since", since, now),
+            older_than=span_of("--older-than", older_than),
+            deadline_within=span_of("--deadline-within", deadline_within),
+            changed_after=instant_of("--since", since, now),
             sort=sort,
         )
         policies = session.policies()
@@ -84,31 +84,6 @@ def orders_list(
         return
     shown = [summary(row) if as_json else _in_words(row, now, wanted.for_a_person) for row in rows]
     print_rows(at_most(limit, shown), as_json)
-
-
-_UNITS: Final = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-
-
-def _span_of(option: str, text: str) -> timedelta | None:
-    """A span such as 90min, 2h or 3d. None if the option is not given."""
-    if not text:
-        return None
-    found = re.fullmatch(r"(\d{1,5}) ?(min|h|d)", text)
-    if found is None:
-        raise typer.BadParameter(f"{text} is no span of time; say 90min, 2h or 3d", param_hint=option)
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def _instant_of(option: str, text: str, now: datetime) -> datetime | None:
-    """An instant in UTC, or the time that is a span ago. None if the option is not given."""
-    if not text:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        ago = _span_of(option, text)
-        return None if ago is None else now - ago
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _require_known(option: str, what: str, given: Collection[str] | None, known: Collection[str]) -> None:

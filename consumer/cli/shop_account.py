@@ -84,7 +84,7 @@ def account_set(
         if any(one.now == "?" for one in changes):
             note("? is not known: Mirakl allows one read of the account a day")
         ask(f"change this at Mirakl for {shop}?", yes)
-        result = account.change(changes, who=who or session.user, why=reason)
+        result = account.change(changes, who=session.name_of(who), why=reason)
     print_results([asdict(one) for one in result], as_json)
 
 

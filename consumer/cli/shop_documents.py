@@ -87,7 +87,7 @@ def documents_delete(
         for one in chosen:
             note(f"{one.id}  {one.type}  {one.file_name}")
         ask(f"delete this at Mirakl for {shop}?", yes)
-        result = documents.delete(chosen, who=who or session.user, why=reason)
+        result = documents.delete(chosen, who=session.name_of(who), why=reason)
     print_results([asdict(one) for one in result], as_json)
 
 

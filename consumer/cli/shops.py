@@ -107,7 +107,7 @@ def shops_pause(
     """
     with opened(context, file) as session:
         ask(f"pause {only or 'every effect'} of {shop}?", yes)
-        paused = shops.pause(session.store, session.clock, shop, only=only, who=who or session.user, why=reason)
+        paused = shops.pause(session.store, session.clock, shop, only=only, who=session.name_of(who), why=reason)
         print_pairs(asdict(paused))
 
 
@@ -136,7 +136,7 @@ def shops_resume(
             session.clock,
             shop,
             only=only,
-            who=who or session.user,
+            who=session.name_of(who),
             why=reason,
             configured=table.effects if table else None,
         )

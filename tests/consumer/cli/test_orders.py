@@ -224,7 +224,7 @@ def test_a_decision_is_stored_with_who_and_why(desk: Desk) -> None:
 def test_who_decides_can_be_named(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     output_of("orders", "refuse", "O-1", "--reason", "sold out", "--yes", "--who", "ana")
-    assert desk.row.facts.decisions[0].who == "ana"
+    assert desk.row.facts.decisions[0].who == "ana as ops"
 
 
 def test_an_order_is_held_released_and_retried(desk: Desk) -> None:
@@ -274,4 +274,4 @@ def test_a_call_that_a_person_did_says_who_and_when(desk: Desk) -> None:
     desk.work(Rejected("POST /order", "400", status=400))
     output_of("orders", "handled", "O-1", "--yes", "--who", "ana", "--reason", "keyed in")
     (call,) = json_of("orders", "show", "O-1")["commands"]
-    assert call["last_outcome"] == "done by hand (ana, 2026-03-01 12:00:00)"
+    assert call["last_outcome"] == "done by hand (ana as ops, 2026-03-01 12:00:00)"
