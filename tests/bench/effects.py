@@ -59,8 +59,10 @@ def slow_remote(milliseconds: int) -> Iterator[str]:
     command = [sys.executable, "-m", "tests.bench.slow_remote", str(milliseconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.terminate()
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
 
 
 def timed(count: int, one: Callable[[], bool], into: Rounds) -> None:

@@ -121,3 +121,26 @@ def test_a_broken_order_is_taken_out_of_its_batch(tmp_path: Path) -> None:
     found = {row.order_id: (row.state, row.quarantine) for row in rows}
     assert found[ORDERS[1]][1] == "ValidationError"
     assert [found[order_id] for order_id in (ORDERS[0], *ORDERS[2:])] == [("imported", None)] * 3
+
+
+def test_a_result_that_the_store_refuses_costs_its_order_alone(tmp_path: Path) -> None:
+    """The journal refuses the result of one order. The batch is halved until it is alone."""
+    rig = imports(tmp_path)
+    refused = rig.row(ORDERS[2]).key
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        rows = parameters if isinstance(parameters, list) else [parameters]
+        if statement.startswith("INSERT INTO journal") and any(refused in row and _is_result(row) for row in rows):
+            raise sa.exc.IntegrityError(statement, None, Exception("refused"))
+
+    sa.event.listen(rig.store.engine, "before_cursor_execute", refuse)
+    assert in_threads(rig, rig.new_worker()) == []
+    with rig.store.reading() as connection:
+        rows = connection.execute(sa.select(s.orders.c.order_id, s.orders.c.state, s.orders.c.quarantine)).all()
+    found = {row.order_id: (row.state, row.quarantine) for row in rows}
+    assert found.pop(ORDERS[2]) == ("shipping", "IntegrityError")
+    assert set(found.values()) == {("imported", None)}
+
+
+def _is_result(row: Any) -> bool:
+    return any(isinstance(value, str) and value.endswith(":result") for value in row)

@@ -1,5 +1,6 @@
 """Lanes: a claim reads no call of another lane, and finds the commands that older code opened."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from adapters.store.lanes import Lane, NewLease
 from adapters.store.transaction import Store
 from statemachine.commands import CommandKind
 from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, claimable, later
-from tests.support import OpenStore
+from tests.support import Meanwhile, OpenStore
 
 ALL = [Lane(shop, kind) for shop in ("alpha", "beta") for kind in CommandKind]
 #: Calls of alpha that rest.
@@ -54,6 +55,25 @@ def test_one_claim_takes_commands_of_many_lanes_and_leases_each_once(desk: Desk)
         assert lane_rows.lease(tx, leases, (), NOW) == set()
     assert [desk.row(one)["lease_token"] for one in found] == [f"t{one}" for one in found]
     assert desk.claimable() == wanted[2]
+
+
+def test_workers_that_claim_batches_claim_each_command_once(open_store: OpenStore) -> None:
+    each = [Desk(open_store()), Desk(open_store())]
+    wanted = {each[0].open(IMPORT, order_id=f"O-{n}")[0] for n in range(30)}
+    taken: list[int] = []
+    lane = Lane("alpha", CommandKind.IMPORT)
+
+    def claim(desk: Desk, token: str) -> None:
+        while lane_rows.look(desk.store, [lane], (), NOW).due:
+            with desk.store.transaction() as tx:
+                found = lane_rows.take(tx, {lane: 4}, (), NOW)
+                leases = [NewLease(one, "alpha", "", f"{token}{one}", later(90), later(900)) for one in found]
+                won = lane_rows.lease(tx, leases, (), NOW)
+            taken.extend(won)
+
+    threads = [Meanwhile(partial(claim, desk, f"{n}-")) for n, desk in enumerate((*each, *each))]
+    assert [one.result() for one in threads] == [None] * 4
+    assert sorted(taken) == sorted(wanted)
 
 
 def test_commands_that_older_code_opened_are_adopted(desk: Desk) -> None:
