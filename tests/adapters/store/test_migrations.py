@@ -17,7 +17,8 @@ from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
-from tests.support import Meanwhile
+from tests.adapters.store.support import on_postgresql
+from tests.support import Meanwhile, OpenStore
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TOPIC = "mirakl.order-snapshots"
@@ -98,6 +99,31 @@ def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
     with of_0002.transaction() as tx:
         progress_rows.reset(tx, "c", "g", Partition(TOPIC, 0), Progress(5, "topic-1"))
     assert progress_of(of_0002) == {0: Progress(5, "topic-1")}
+
+
+# -- Storage -----------------------------------------------------------------------------------------------------
+
+
+@on_postgresql
+def test_the_tables_that_change_all_day_keep_room_and_are_cleaned_early(open_store: OpenStore) -> None:
+    store = open_store()
+    with store.reading() as connection:
+        found = connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL"))
+        options = {row.relname: set(row.reloptions) for row in found}
+    assert {"fillfactor=85", "autovacuum_vacuum_scale_factor=0.02"} < options["orders"]
+    assert {"fillfactor=85", "autovacuum_analyze_scale_factor=0.02"} < options["commands"]
+    assert {"autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=500"} < options["outbox"]
+    assert {"journal", "snapshots", "leases", "progress"} < options.keys()
+
+
+def test_storage_is_set_while_others_write(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    store.migrate("0018")
+    with store.transaction() as tx:
+        tx.execute(sa.text("INSERT INTO leases VALUES ('a', 'b', 1, now())"))
+        assert Meanwhile(lambda: store.migrate("0019")).result() is None
+    assert store.schema_fits()
+    store.close()
 
 
 # -- Which code may run ------------------------------------------------------------------------------------------
