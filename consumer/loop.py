@@ -11,7 +11,15 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import BrokenOrders, Fenced, RecordUnreadable, StoreUnavailable, Unreadable, UnreadableReason
+from adapters.errors import (
+    BrokenOrders,
+    Cause,
+    Fenced,
+    RecordUnreadable,
+    StoreUnavailable,
+    Unreadable,
+    UnreadableReason,
+)
 from adapters.messages.cloudevents import from_record
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
@@ -21,6 +29,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Applied, Hooks
+from consumer.locked import LockedPartitions
 from consumer.offsets import OffsetMismatch, mark_shorter, mismatch, with_later_ends
 from consumer.patience import Patience
 from statemachine.events import Event
@@ -68,6 +77,7 @@ class Consumer:
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
         self._patience = Patience(BATCH)
+        self._locked = LockedPartitions(clock)
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
         # Every assigned partition is in one of the next two dictionaries.
@@ -92,9 +102,10 @@ class Consumer:
         except RecordUnreadable as error:
             self._stop(Partition(error.topic, error.partition), error)
             return 0
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self._seek_back()
-            self._patience.failure(self._store.takes_a_small_write)
+            if error.cause != Cause.LOCKED or self._locked.is_too_long():
+                self._patience.failure(self._store.takes_a_small_write)
             raise
         except BaseException:
             self._seek_back()  # these records were polled but not applied: the next poll has to return them again
@@ -107,7 +118,7 @@ class Consumer:
         if not records:
             return 0
         try:
-            self._apply(records)
+            self._locked.apply(records, self._apply)
         except Fenced:
             log.warning("fenced", partitions=sorted({f"{r.partition.topic}/{r.partition.number}" for r in records}))
             self._positions = {}  # another consumer moved the progress rows: read them again
@@ -147,6 +158,7 @@ class Consumer:
         if rebalanced:
             self._generation = generation
             self._positions, self._mismatches, self._applied_until = {}, {}, {}
+            self._locked.clear()
         compare_again = self._mismatches and self._clock.monotonic() - self.compared_at >= COMPARE_AGAIN_SECONDS
         new = assigned - self._positions.keys() - (frozenset() if compare_again else self._mismatches.keys())
         before = (set(self._positions), dict(self._mismatches))
@@ -237,7 +249,7 @@ class Consumer:
         return [record for record in records if record.partition in self._positions]
 
     def _pause(self) -> None:
-        """Let the reader fetch only the partitions that have no mismatch and whose topic is not paused."""
+        """Let the reader fetch only partitions without a mismatch that do not rest, of topics that are not paused."""
         paused = self._limit.paused_topics()
         for topic in paused - self._paused_topics:
             log.error("topic_paused", topic=topic)
@@ -245,7 +257,8 @@ class Consumer:
             self._hooks.topics_paused(paused)
         self._paused_topics = paused
         of_paused_topics = {partition for partition in self._positions if partition.topic in paused}
-        self._reader.pause(of_paused_topics | (self._reader.assignment() - self._positions.keys()))
+        unread = self._reader.assignment() - self._positions.keys()
+        self._reader.pause(of_paused_topics | unread | (self._locked.resting() & self._positions.keys()))
 
     def _seek_back(self) -> None:
         for partition, position in self._positions.items():

@@ -19,8 +19,11 @@ from adapters.store.not_now import not_now
 BUSY_SECONDS: Final = 15
 #: PostgreSQL ends a statement, a wait for a lock, and an idle transaction after these times.
 STATEMENT_SECONDS: Final = 60
-LOCK_SECONDS: Final = 30
+#: A wait for a lock ends soon: whatever needs what somebody holds for minutes is tried again, and the rest goes on.
+LOCK_SECONDS: Final = 2
 IDLE_SECONDS: Final = 60
+#: How long a thread waits for a connection of the pool.
+POOL_SECONDS: Final = 30
 #: A connection is closed if the server has not answered for this time.
 SILENT_SECONDS: Final = 20
 CONNECT_SECONDS: Final = 5
@@ -143,7 +146,7 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
         url,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=LOCK_SECONDS,
+        pool_timeout=POOL_SECONDS,
         pool_pre_ping=True,  # otherwise, after an outage, the first use of each old connection fails
         pool_recycle=1800,
         hide_parameters=True,  # error texts would quote them: people's names and addresses

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from psycopg import errors as pg
 
 from adapters.errors import Cause, OrderflowError, StoreUnavailable
 from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from consumer.bootstrap import new_housekeeping
+from consumer.locked import LONGEST_REST_SECONDS, TOO_LONG_SECONDS
 from consumer.patience import FAILURES
 from tests.consumer.rig import Rig
 
@@ -122,6 +124,51 @@ def test_a_batch_that_fails_while_a_small_write_succeeds_costs_its_poison_record
     assert [(one.reason, one.detail) for one in dead_letter_rows.newest(rig.store)] == [
         ("not_applicable", "store: timeout")
     ]
+    assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [1, 1]
+
+
+def test_a_lock_on_one_order_holds_up_its_partition_alone_and_costs_no_dead_letter(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    ids = [f"{number}-A" for number in range(12)]
+    for order_id in ids:
+        rig.add(order_id, state="SHIPPING")
+    rig.clock.advance(1)
+    rig.pollers["alpha"].run()
+    with refusing(rig, "55P03", stores_an_event_of("2-A")):
+        for _ in range(4 * FAILURES):
+            with pytest.raises(StoreUnavailable):
+                rig.consumer.turn(0)
+            rig.clock.advance(LONGEST_REST_SECONDS)
+    stored = {order_id for order_id in ids if order_rows.find(rig.store, order_id)}
+    assert "2-A" not in stored
+    assert len(stored) >= 6, "the other partitions went on"
+    assert dead_letter_rows.newest(rig.store) == []
+    rig.consume()
+    assert [rig.row(order_id).version for order_id in ids] == [1] * len(ids)
+
+
+def test_a_partition_that_waits_for_a_lock_rests_between_two_tries(rig: Rig) -> None:
+    with refusing(rig, "55P03", stores_an_event_of("2-A")):
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                rig.consumer.turn(0)
+        rig.consumer.turn(0)
+        rig.clock.advance(1)
+        with pytest.raises(StoreUnavailable):
+            rig.consumer.turn(0)
+    rig.clock.advance(LONGEST_REST_SECONDS)
+    rig.consume()
+    assert rig.row("2-A").version == 1
+
+
+def test_a_lock_that_is_held_for_five_minutes_costs_the_record_that_waits_for_it(rig: Rig) -> None:
+    with refusing(rig, "55P03", stores_an_event_of("2-A")):
+        for _ in range(40):
+            with suppress(StoreUnavailable):
+                rig.consumer.turn(0)
+            rig.clock.advance(TOO_LONG_SECONDS / 4)
+    letters = [(one.reason, one.detail) for one in dead_letter_rows.newest(rig.store)]
+    assert letters == [("not_applicable", "store: locked")]
     assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [1, 1]
 
 

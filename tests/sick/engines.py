@@ -7,11 +7,12 @@ from contextlib import suppress
 import psycopg
 from psycopg import sql
 
+from adapters.simulators.stage import Life
 from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import OURS, Service
-from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, before, logged, metric, not_ready
-from tests.sick.waves import Wave, life
+from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, Touch, before, logged, metric, not_ready
+from tests.sick.waves import Wave, life, snapshots_partition
 from tests.support import wait
 
 
@@ -76,17 +77,29 @@ def _holding(*statements: str) -> Callable[[Service], None]:
     return begin
 
 
-def _one_order_locked(service: Service) -> None:
-    """Lock the row of an order that is on its way."""
-    one = life("alpha", 0.0)
-    wave = Wave(service.simulated, [one])
-    service.held.callback(wave.stop)
-    service.held.callback(wait, lambda: wave.settled(service.store), "the locked order goes on", 180)
-    wait(lambda: ("alpha", one.order_id) in order_rows.states(service.store), "the order is stored", 30)
-    connection = service.held.enter_context(service.database())
-    connection.execute("BEGIN")
-    connection.execute("SELECT id FROM orders WHERE order_id = %s FOR UPDATE", (one.order_id,))
-    service.held.callback(connection.execute, "ROLLBACK")
+class _LockedOrder:
+    """The row of an order that is on its way."""
+
+    def __init__(self) -> None:
+        self._partition = -1
+
+    def begin(self, service: Service) -> None:
+        one = life("alpha", 0.0)
+        self._partition = snapshots_partition(one)
+        wave = Wave(service.simulated, [one])
+        service.held.callback(wave.stop)
+        service.held.callback(wait, lambda: wave.settled(service.store), "the locked order goes on", 180)
+        wait(lambda: ("alpha", one.order_id) in order_rows.states(service.store), "the order is stored", 30)
+        connection = service.held.enter_context(service.database())
+        connection.execute("BEGIN")
+        connection.execute("SELECT id FROM orders WHERE order_id = %s FOR UPDATE", (one.order_id,))
+        service.held.callback(connection.execute, "ROLLBACK")
+
+    def touches(self, life: Life) -> bool:
+        return life.arrives_at_seconds < 12.0 or snapshots_partition(life) == self._partition
+
+
+_LOCKED_ORDER = _LockedOrder()
 
 
 def _sessions_ended(service: Service) -> None:
@@ -177,7 +190,7 @@ ENGINES = (
         "somebody holds a lock on a table: loops wait, and go on when it is released",
         _holding("LOCK TABLE commands IN SHARE ROW EXCLUSIVE MODE"),
         touches=ALL_ORDERS,
-        unseen="a lock is waited for up to 30 s before it is told",
+        signs=(logged("loop_failed", cause="locked"),),
     ),
     Sickness(
         "database-table-locked-for-long",
@@ -195,12 +208,15 @@ ENGINES = (
     Sickness(
         "database-row-locked",
         "the row of one order of alpha",
-        "somebody holds a lock on one order: what waits for it waits, and nothing is dead-lettered",
-        _one_order_locked,
+        "somebody holds a lock on one order: its partition waits alone, and nothing is dead-lettered",
+        _LOCKED_ORDER.begin,
         seconds=40.0,
-        touches=ALL_ORDERS,
-        signs=(Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),),
-        recovery_seconds=90.0,
+        touches=Touch("orders of its partition, and of the first 12 s", _LOCKED_ORDER.touches),
+        signs=(
+            logged("loop_failed", cause="locked"),
+            Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),
+        ),
+        recovery_seconds=60.0,
     ),
     Sickness(
         "database-old-snapshot",

@@ -7,30 +7,22 @@ from typing import Any
 import psycopg
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.partitioner.default import murmur2
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
 from adapters.simulators.orders import COMPANIES
-from adapters.simulators.stage import Life
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store.dead_letters import QUARANTINED, RECORD_UNREADABLE
 from consumer.config import TopicsTable
-from consumer.demo.settings import PARTITIONS
 from tests.sick.service import Service
 from tests.sick.sickness import Sickness, Sign, Touch, grows, logged, metric
+from tests.sick.waves import snapshots_partition
 
 _TOPICS = TopicsTable()
 UNREADABLE_PARTITION = 3
 #: How many calls of the shop at rest are due.
 AT_REST = 20_000
-
-
-def _partition(life: Life) -> int:
-    """The partition of the order's snapshots, as Kafka's default partitioner chooses it."""
-    key = f"{life.marketplace}:{life.order_id}".encode()
-    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS["snapshots"])
 
 
 def _dead_letter(reason: str, times: int = 1) -> Sign:
@@ -214,7 +206,7 @@ RECORDS = (
         "a record that the client cannot read: its partition stops alone, and a person can pass the record",
         _unreadable_record,
         _pass_the_record,
-        touches=Touch("orders of this partition", lambda life: _partition(life) == UNREADABLE_PARTITION),
+        touches=Touch("orders of this partition", lambda life: snapshots_partition(life) == UNREADABLE_PARTITION),
         signs=(metric("orderflow_progress_stopped{"), Sign("offsets list: record_unreadable", _is_shown_as_unreadable)),
         cured=(_dead_letter(RECORD_UNREADABLE),),
     ),

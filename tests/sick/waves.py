@@ -9,6 +9,8 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from itertools import count
 
+from kafka.partitioner.default import murmur2
+
 from adapters.simulators.audit import audit
 from adapters.simulators.books import Effect
 from adapters.simulators.mirakl.model import SENT
@@ -20,6 +22,7 @@ from adapters.simulators.world import World
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.demo.journal_summaries import journal_summaries
+from consumer.demo.settings import PARTITIONS
 
 _numbers = count(200_000)
 
@@ -129,3 +132,9 @@ def took_of(effects: Iterable[Effect]) -> float | None:
     """Seconds from the order's creation at Mirakl to the effect of OR24; None if one of both is not in the books."""
     at = {one.kind: one.at for one in effects if one.kind in ("created", "shipped")}
     return (at["shipped"] - at["created"]).total_seconds() if len(at) == 2 else None
+
+
+def snapshots_partition(life: Life) -> int:
+    """The partition of the order's snapshots, as Kafka's default partitioner chooses it."""
+    key = f"{life.marketplace}:{life.order_id}".encode()
+    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS["snapshots"])
