@@ -104,8 +104,7 @@ class Claims:
         """Return how many commands to claim of which lanes. Empty if none is due."""
         lanes = [lane for lane in self._lanes if lane not in set(paused)]
         seen = lane_rows.look(self._store, lanes, paused, now)
-        while seen.orphans:
-            lane_rows.adopt(self._store)
+        while seen.orphans and lane_rows.adopt(self._store):
             seen = lane_rows.look(self._store, lanes, paused, now)
         tested = [lane for lane in seen.due if self._accounts.is_tested(lane)]
         return self._turns.share(seen.due, most, under_way=seen.under_way, tested=tested)

@@ -87,14 +87,16 @@ def _has_orphans(tx: Transaction) -> bool:
     return tx.execute(sa.select(s.commands.c.id).where(*_ORPHANS).limit(1)).first() is not None
 
 
-def adopt(store: Store) -> None:
-    """Give commands that older code opened their shop. Another worker that does the same is not waited for."""
+def adopt(store: Store) -> int:
+    """Give commands that older code opened their shop. Returns how many: commands that another transaction has locked
+    are left for later."""
     c, o = s.commands.c, s.orders.c
     with store.transaction() as tx:
         mine = sa.select(c.id).where(*_ORPHANS).order_by(c.id).limit(ADOPTED).with_for_update(skip_locked=True)
         ids = list(tx.execute(mine).scalars())
         shop = sa.select(o.shop).where(o.id == c.order_key).scalar_subquery()
         tx.execute(sa.update(s.commands).where(bulk.among(tx, c.id, ids)).values(shop=shop))
+    return len(ids)
 
 
 _ORPHANS: Final = (s.commands.c.shop == "", s.is_live(s.commands.c))

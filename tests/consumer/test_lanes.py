@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.store.lanes import Lane
+from consumer.config import WorkerTable
 from consumer.lanes import Turns
 from statemachine.commands import CommandKind
 
@@ -31,6 +32,11 @@ def test_an_account_has_no_more_calls_under_way_than_it_may() -> None:
     assert turns.share([ACCEPT, TRACK], 10, under_way={}) == {ACCEPT: 2, TRACK: 2}
     assert turns.share([ACCEPT, BETA], 10, under_way={TRACK: 3}) == {ACCEPT: 1, BETA: 4}
     assert turns.share([ACCEPT, IMPORT], 10, under_way={TRACK: 5}) == {IMPORT: 4}, "the OMS is another account"
+
+
+def test_an_account_may_have_half_of_the_threads_unless_the_settings_say_more() -> None:
+    assert [WorkerTable(threads=threads).most_calls for threads in (1, 8, 64)] == [1, 4, 32]
+    assert WorkerTable(calls_per_account=9).most_calls == 9
 
 
 def test_a_lane_whose_circuit_is_open_is_tested_by_one_call() -> None:

@@ -84,10 +84,22 @@ def test_commands_that_older_code_opened_are_adopted(desk: Desk) -> None:
         tx.execute(sa.update(s.commands).where(s.commands.c.id == ended).values(state="done"))
     assert desk.claimable() is None
     assert look(desk).orphans
-    lane_rows.adopt(desk.store)
+    assert lane_rows.adopt(desk.store) == 1
     assert not look(desk).orphans
     assert desk.claimable() == old
     assert [desk.row(one)["shop"] for one in (old, ended)] == ["alpha", ""]
+
+
+@pytest.mark.parametrize("open_store", ["postgresql"], indirect=True)
+def test_a_locked_command_of_older_code_is_left_for_later(open_store: OpenStore) -> None:
+    desk, other = Desk(open_store()), open_store()
+    (old,) = desk.open(IMPORT)
+    with other.transaction() as tx:
+        tx.execute(sa.update(s.commands).where(s.commands.c.id == old).values(shop=""))
+    with other.transaction() as tx:
+        tx.execute(sa.select(s.commands.c.id).with_for_update())
+        assert Meanwhile(lambda: lane_rows.adopt(desk.store)).result() == 0
+    assert lane_rows.adopt(desk.store) == 1
 
 
 # -- What rests costs nothing ----------------------------------------------------------------------------------------
