@@ -346,10 +346,12 @@ def latest(
     text: str = "",
     changed_after: datetime | None = None,
     entered_before: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
     limit: int | None = 100,
 ) -> list[OrderRow]:
     """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit.
 
+    `after`: only orders that come after the one with this `updated_at` and key.
     `text`: only orders whose id or facts hold it, in upper or lower case. It may be in a place that means something
     else, such as the name of a field, so the caller has to look again.
     """
@@ -371,6 +373,9 @@ def latest(
         statement = statement.where(c.updated_at >= changed_after)
     if entered_before:
         statement = statement.where(c.entered_at <= entered_before)
+    if after:
+        at, key = after
+        statement = statement.where(c.updated_at <= at, sa.or_(c.updated_at < at, c.id < key))
     with store.reading() as connection:
         return [_shown(row) for row in connection.execute(statement)]
 

@@ -1,7 +1,7 @@
 """`orderflow orders list`: which orders there are, and which of them need a person first."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +40,9 @@ def orders_list(
         str, typer.Option(metavar="SPAN", help="Only orders whose deadline is over, or nearer than this.")
     ] = "",
     since: Annotated[str, typer.Option(metavar="SPAN|TIME", help="Only orders that changed after this.")] = "",
+    after: Annotated[
+        str, typer.Option(metavar="PLACE", help="The page after this place, which the page before names.")
+    ] = "",
     sort: Annotated[Sort | None, typer.Option(help="What comes first: see below.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many orders there are.")] = False,
     limit: Limit = 100,
@@ -58,11 +61,16 @@ def orders_list(
       orderflow orders list --reason needs_decision --reason acceptance_due
       orderflow orders list --attention --deadline-within 12h --count
       orderflow orders list --text 0998877
+      orderflow orders list --after 2026-03-01T08:15:00.000000/4711
       orderflow orders list --state imported --older-than 3d --sort entered
       orderflow orders list --shop alpha --state shipping --state imported --json
     """
     _require_known("--state", "state", state, list(State))
     _require_known("--reason", "attention reason", reason, list(Reason))
+    by_change = sort is Sort.UPDATED or (sort is None and not (attention or reason))
+    if after and not by_change:
+        raise typer.BadParameter("pages follow each other only with --sort updated", param_hint="--after")
+    place = _place_of(after) if after else None
     with opened(context, file) as session:
         _require_shop(session, shop)
         now = session.clock.now()
@@ -75,6 +83,7 @@ def orders_list(
             older_than=span_of("--older-than", older_than),
             deadline_within=span_of("--deadline-within", deadline_within),
             changed_after=instant_of("--since", since, now),
+            after=place,
             sort=sort,
         )
         policies = session.policies()
@@ -83,7 +92,20 @@ def orders_list(
         print_json({"count": len(rows)}) if as_json else typer.echo(len(rows))
         return
     shown = [summary(row) if as_json else _in_words(row, now, wanted.for_a_person) for row in rows]
-    print_rows(at_most(limit, shown), as_json)
+    more = "--limit shows more"
+    if by_change and len(rows) > limit:
+        last = rows[limit - 1].row
+        more = f"--after {last.updated_at:%Y-%m-%dT%H:%M:%S.%f}/{last.key} shows the next"
+    print_rows(at_most(limit, shown, more), as_json)
+
+
+def _place_of(text: str) -> tuple[datetime, int]:
+    """The place of an order in the list by change, as the page before named it."""
+    instant, _, key = text.partition("/")
+    try:
+        return datetime.fromisoformat(instant).replace(tzinfo=UTC), int(key)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no place in this list", param_hint="--after") from None
 
 
 def _require_known(option: str, what: str, given: Collection[str] | None, known: Collection[str]) -> None:

@@ -39,13 +39,13 @@ def ask(question: str, yes: bool) -> None:
         typer.confirm(printable(question), abort=True, err=True)
 
 
-def at_most(limit: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first `limit` rows, and say on standard error if there are more.
+def at_most(limit: int, rows: list[dict[str, Any]], more: str = "--limit shows more") -> list[dict[str, Any]]:
+    """Return the first `limit` rows. If there are more, say so on standard error, and how to see them (`more`).
 
     The caller has to read `limit + 1` rows.
     """
     if len(rows) > limit:
-        typer.echo(f"orderflow: there are more than {limit}; --limit shows more", err=True)
+        typer.echo(f"orderflow: there are more than {limit}; {more}", err=True)
     return rows[:limit]
 
 

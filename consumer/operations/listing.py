@@ -44,6 +44,7 @@ class Wanted:
     older_than: timedelta | None = None  # for so long it needs a person or, if that is not asked for, is in its state
     deadline_within: timedelta | None = None  # the deadline is over, or is nearer than this
     changed_after: datetime | None = None
+    after: tuple[datetime, int] | None = None  # behind the order with this `updated_at` and key, by the last change
     sort: Sort | None = None  # None: by urgency if it is about a person, else by the last change
 
     @property
@@ -102,6 +103,7 @@ def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> lis
             text=text,
             changed_after=wanted.changed_after,
             entered_before=in_state,
+            after=wanted.after,
             limit=limit,
         )
 

@@ -1,5 +1,6 @@
 """`orderflow orders list` begins with the order that needs a person first."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.facts import Facts, Part
-from tests.consumer.cli.runner import error_of, json_of, output_of
+from tests.consumer.cli.runner import error_of, json_of, output_of, run
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import START, answered, event, read, sent, snapshot_event
 
@@ -126,3 +127,31 @@ def test_a_span_that_is_none_is_an_error(desk: Desk, option: str, value: str) ->
 def test_an_unknown_shop_is_an_error(desk: Desk) -> None:
     error = " ".join(error_of("orders", "list", "--shop", "alhpa").split())
     assert "alhpa is no shop; these are: alpha, beta" in error
+
+
+def test_pages_follow_each_other_also_while_orders_change(desk: Desk) -> None:
+    for number in range(7):
+        desk.orders.apply([replace(snapshot_event(read("SHIPPING")), order_id=f"P-{number}", event_id=f"P-{number}")])
+        desk.clock.advance(number % 2)  # some change at the same instant
+    seen: list[str] = []
+    after: tuple[str, ...] = ()
+    while True:
+        result = run("orders", "list", "--limit", "2", "--json", *after)
+        seen += [one["order_id"] for one in json.loads(result.stdout)]
+        if "--after" not in result.stderr:
+            break
+        after = ("--after", result.stderr.split("--after ")[1].split()[0])
+        desk.orders.apply([replace(snapshot_event(read("SHIPPING")), order_id="P-9", event_id=f"{len(seen)}")])
+        desk.clock.advance(1)
+    assert seen == [f"P-{number}" for number in range(6, -1, -1)]
+
+
+@pytest.mark.parametrize("after", ["P-1", "2026-03-01/x", "/1", "x/1"])
+def test_a_place_that_no_page_named_is_wrong_use(desk: Desk, after: str) -> None:
+    assert "is no place in this list" in " ".join(error_of("orders", "list", "--after", after).split())
+
+
+def test_pages_need_the_order_by_change(desk: Desk) -> None:
+    place = "2026-03-01T08:15:00.000000/4711"
+    assert "--sort updated" in error_of("orders", "list", "--attention", "--after", place)
+    assert json_of("orders", "list", "--attention", "--sort", "updated", "--after", place) == []
