@@ -452,7 +452,9 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
         # Earlier versions told this only of orders of which nothing had left, and named no part.
         names = ",".join(str(oms_id) for oms_id in sorted(rest)) if facts.dispatches else ""
         reason = Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT
-        yield Attention(reason, names)
+        # Before the first report of the OMS nobody knew whether an import without an answer had landed.
+        reported = [] if imported else [one.at for one in facts.statuses]
+        yield Attention(reason, names, after=min(reported, default=EPOCH))
 
 
 def _digest(what: object) -> str:

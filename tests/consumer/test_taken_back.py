@@ -98,6 +98,27 @@ def test_a_partly_sent_order_whose_money_goes_back_waits_for_no_rest(rig: Rig) -
     assert (rig.attention(), rig.effects()) == ([], ["imported"])
 
 
+@pytest.mark.parametrize(("state", "reason"), [("CANCELED", "canceled_after_import"), ("REFUSED", "dead_in_mirakl")])
+def test_a_dead_order_that_a_person_did_not_find_in_the_oms_is_told_when_the_oms_reports_on_it(
+    rig: Rig, state: str, reason: str
+) -> None:
+    rig.fail("order", "timeout_after", 1)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+    rig.poll()
+    assert rig.attention() == [reason]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 4)
+    assert rig.attention() == [reason]
+    rig.clock.advance(1)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 2)
+    assert rig.attention() == []
+
+
 def parcel(tracking: str, line: str) -> dict[str, object]:
     return {"tracking": tracking, "items": [{"external_ref": line, "quantity": 1}]}
 
