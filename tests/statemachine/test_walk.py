@@ -7,6 +7,7 @@ order before time alone changes its plan.
 """
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
@@ -101,10 +102,14 @@ def lines_ended(facts: Facts) -> set[str]:
 
 
 def untimely(walk: Walk) -> str:
-    """What is wrong if time alone changes the plan before the clock wakes the order. Empty: it does not."""
+    """What is wrong if time alone changes the plan before the clock wakes the order. Empty: it does not.
+
+    The objectives change at any time (statemachine/plan.py, Plan).
+    """
     wakes_at = walk.plan.wakes_at
     before = Facts(clock=wakes_at - timedelta(microseconds=1) if wakes_at else FAR)
-    now, then = plan(walk.facts, walk.policy), plan(join(walk.facts, before), walk.policy)
+    found = (plan(walk.facts, walk.policy), plan(join(walk.facts, before), walk.policy))
+    now, then = (replace(one, results=(), limits=()) for one in found)
     return "" if now == then else f"history {walk.seed}: {now} becomes {then}\n" + "\n".join(walk.steps)
 
 
