@@ -19,7 +19,6 @@ MOST_ROWS: Final = 2_000
 #: What reads every order, and why.
 READS_ALL: Final = {
     "orders list --text ORDER": "a text may stand anywhere in a name, and there is no index of names",
-    "claim, call and result": "with old statistics; lanes end it",
 }
 TABLES: Final = frozenset(table.name for table in BIG)
 #: Small in the test, and PostgreSQL reads a small table from end to end.
