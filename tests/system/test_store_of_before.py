@@ -220,15 +220,13 @@ class Stored:
         return [tuple(row) for row in self.sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
 
     def orders_but_their_clock(self) -> list[dict[str, object]]:
-        """The rows of all orders without `wake_at`, which the version before did not have.
+        """The rows of all orders without the deadlines and `wake_at`, which the version before did not have.
 
         Also without `read_after`: it is set for every open order now, which is read once a day.
         """
+        of_the_clock = ("wake_at", "read_after", "deadline", "deadline_kind")
         rows = self.sql("SELECT * FROM orders ORDER BY id")
-        return [
-            {name: value for name, value in row._mapping.items() if name not in ("wake_at", "read_after")}
-            for row in rows
-        ]
+        return [{name: value for name, value in row._mapping.items() if name not in of_the_clock} for row in rows]
 
     def schema(self) -> list[tuple[object, ...]]:
         """Every table, column, index and constraint."""
