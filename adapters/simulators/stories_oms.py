@@ -95,7 +95,7 @@ def _made_again(stage: Stage) -> Script:
 
 def _sent_without_report(stage: Stage) -> Script:
     yield from until_packed(stage)
-    stage.decide("sent")
+    yield stage.decided("sent")  # it is refused while the OMS has the order and its answer is not known
     yield from stage.shipped()
 
 

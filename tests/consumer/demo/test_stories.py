@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from adapters.simulators.audit import audit
+from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.model import Marketplace
 from adapters.simulators.orders import ALPHA, BETA, KNOWN_SKUS, MAPPED_CARRIER, MARKETPLACES, ROUTES
 from adapters.simulators.stories import STORIES
@@ -40,12 +41,22 @@ LIMIT_SECONDS = 120.0
 NEEDS_THREADS = {"dispatch_before_answer"}
 
 
-def play(folder: Path, story: str, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> list[str]:
-    """Play one story to its end, or for two minutes of its clock. Returns the findings of the audit."""
-    life = life_of(story, marketplaces=marketplaces)
+def play(
+    folder: Path,
+    story: str,
+    marketplaces: Sequence[Marketplace] = (ALPHA, BETA),
+    faults: Sequence[Fault] = (),
+    seed: int = 1,
+) -> list[str]:
+    """Play one story to its end, or for two minutes of its clock. Returns the findings of the audit.
+
+    `faults`: of the OMS, beside those of the story.
+    """
+    life = life_of(story, seed, marketplaces)
     carriers = {MAPPED_CARRIER: MARKETPLACES[life.marketplace].carriers[0].label}
     rig = Rig(folder, shops=(life.marketplace,), policies=POLICIES, shop_table={"carriers": carriers})
     rig.oms.knobs.routes = dict(ROUTES)
+    rig.oms.knobs.faults += faults
     desk = Desk(rig.store, rig.orders, rig.clock, (life.marketplace,))
     world = World([life], rig.mirakl, rig.oms)
     world.use(desk)
@@ -81,3 +92,12 @@ def test_a_story_ends_as_it_should(tmp_path: Path, story: str) -> None:
 )
 def test_a_story_of_trouble_ends_as_it_should_on_the_other_marketplace(tmp_path: Path, story: str) -> None:
     assert play(tmp_path, story, (BETA, ALPHA)) == []
+
+
+def test_a_person_vouches_again_while_the_outcome_of_the_import_is_not_known(tmp_path: Path) -> None:
+    """The OMS has the order, its answer is lost, and the goods leave before the import is tried again.
+
+    With this seed the OMS reports nothing before.
+    """
+    faults = [Fault("order", "500_after")]
+    assert play(tmp_path, "sent_without_report", faults=faults, seed=10) == []
