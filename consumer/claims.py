@@ -37,7 +37,7 @@ class _Wanted:
     command: CommandRow
     order: OrderRow
     token: str
-    is_needed: bool  # it was when it was opened
+    is_needed: bool  # still; when the command was opened it was needed
 
     @property
     def account(self) -> AccountKey:

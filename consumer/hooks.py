@@ -71,7 +71,7 @@ class CallbackResult(StrEnum):
 
     TAKEN = "taken"
     NOT_AUTHENTIC = "not_authentic"
-    UNREADABLE = "unreadable"
+    UNREADABLE = "unreadable"  # or too large for the log: stored as a dead letter, or 503 if the store is unavailable
     TOO_LARGE = "too_large"
     LOG_UNAVAILABLE = "log_unavailable"
     TOO_SLOW = "too_slow"  # the body did not arrive in time

@@ -126,7 +126,8 @@ class Housekeeping:
 
     def _replan_behind(self, monotonic: float) -> None:
         """Plan the open orders again that were planned by an earlier version of their shop's policy, or by older code,
-        at most REPLAN_BATCH of each shop. Newer code plans the orders of a policy that newer code has stored."""
+        at most REPLAN_BATCH of each shop. If newer code has stored the policy, this code leaves its orders to the newer
+        code."""
         if monotonic - self._looked_behind_at < BEHIND_EVERY_SECONDS:
             return
         self._looked_behind_at = monotonic

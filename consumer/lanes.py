@@ -1,4 +1,4 @@
-"""Fair turns: how many calls each lane may begin."""
+"""Fair turns: how many calls each lane may begin. Which lanes may be called at all, `Claims` asks first (claims.py)."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ class Turns:
     ) -> dict[Lane, int]:
         """Share at most `most` calls out to the lanes in `due`, one after another. Returns the calls of each lane.
 
-        Of lanes that had the same turn the first in `due` goes first. A lane in `tested` gets one call.
+        Of lanes that had no turn yet, the first in `due` goes first. A lane in `tested` gets one call.
         """
         room: Counter[AccountKey] = Counter()
         for lane in {*due, *under_way}:

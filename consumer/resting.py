@@ -67,7 +67,8 @@ class Resting:
 
 
 def _event(one: Untried, failing_since: datetime, now: datetime) -> Event:
-    """Return the event that this call is in trouble since it is due, or since its operation fails, if that is later."""
+    """Return the event that this call is in trouble since it was opened, or since its operation fails, if that is
+    later."""
     key = one.key
     since = max(one.opened_at, failing_since)
     trouble = Trouble(key.kind, key.carries, key.round, since, key.kind.operation, code=RESTING)

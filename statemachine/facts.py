@@ -144,8 +144,8 @@ class Line:
 class Snapshot:
     """One read of an order (OR11).
 
-    The newest of several snapshots is the greatest one by its first five fields, compared from the first to the fifth
-    (docs/rules.md 2).
+    The newest of several snapshots is the greatest one by `age_of`: the first five fields, from the first to the fifth,
+    but a date in the future counts as the start of the read (docs/rules.md 2).
     """
 
     updated_at: datetime  # last_updated_date; the start of the read if Mirakl names none

@@ -56,14 +56,17 @@ def is_confirmed_by_us(facts: Facts) -> bool:
 
 
 def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
-    """Whether Mirakl shows the order shipped, and another fulfilment centre shipped it: its tracking is not ours."""
+    """Whether another fulfilment centre shipped the order: its tracking is not ours.
+
+    Ask only about an order that Mirakl shows in SHIPPING or later: earlier states are not ruled out here.
+    """
     snapshot = facts.snapshot
     elsewhere = snapshot is not None and snapshot.centre not in policy.centres and snapshot.state != "SHIPPING"
     return elsewhere and not is_confirmed_by_us(facts)
 
 
 def unfinished_parts(facts: Facts) -> set[int]:
-    """The OMS ids of the parts that the OMS neither ended nor sent as a whole. None if a person vouches."""
+    """The OMS ids of the parts that the OMS neither ended nor sent as a whole. Empty if a person vouches."""
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     if VOUCHED in sent:
         return set()

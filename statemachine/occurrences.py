@@ -56,7 +56,8 @@ def _shown_by(snapshot: Snapshot) -> Iterator[str]:
     for line in snapshot.lines:
         if line.state.startswith("INCIDENT") or line.state not in OWED_LINE_STATES | ENDED_LINE_STATES:
             yield of_state(line)
-        # Whether refunds of the price took all of the line, later reads tell (joining.py).
+        # Whether refunds of the price took all of the line, only another read can tell: one with more pieces
+        # (joining.py).
         if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):
             yield of_part(line)
     if snapshot.lines and not snapshot.owed_lines:

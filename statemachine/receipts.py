@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def repeats(facts: Facts) -> frozenset[datetime]:
-    """When callbacks were received that repeat the order's callback before."""
+    """The times at which a callback was received that repeats the order's callback before it."""
     if len(facts.receipts) < 2:
         return frozenset()
     found = {later.at for earlier, later in pairwise(facts.receipts) if earlier.digest == later.digest}
@@ -41,8 +41,8 @@ def unread_once(facts: Facts) -> tuple[Unread, ...]:
 
 
 def _once(facts: Facts, told: tuple[T, ...], when_and_what: Callable[[T], tuple[datetime, Hashable]]) -> tuple[T, ...]:
-    """Return what was told, without repeats. What only a repeat told stays: another version, or a shop with other
-    settings, read the callback before."""
+    """Return what was told, without repeats. What only a repeat told stays: the callback before it was read by another
+    version or with other settings of the shop, and told something else."""
     again = repeats(facts)
     if not again:
         return told

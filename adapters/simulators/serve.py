@@ -188,10 +188,10 @@ class SimulatedWorld:
         """Start the servers, the lives and the callbacks.
 
         The OMS calls `callback_url`, with the shop's name in place of {shop}. `send` sends the notifications in place
-        of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing. It
-        signs them with `callback_secret`, a hyphen and the shop's name. `ports`: by marketplace's name and "oms"; by
-        default any free ports. A notification that fails is sent again after `retry_interval_seconds`. After five
-        retries it is lost, and the world never settles.
+        of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing. The
+        OMS signs each notification with `callback_secret`, a hyphen and the shop's name. `ports`: by marketplace's name
+        and "oms"; by default any free ports. A notification that fails is sent again after `retry_interval_seconds`.
+        After five retries it is lost, and the world never settles.
         """
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}

@@ -18,10 +18,10 @@ class Backlog:
     shop: str
     kind: CommandKind
     live: int
-    due: int  # may be made now
+    due: int  # may be made now, or are under way
     oldest: datetime  # when the oldest was opened
     oldest_due: datetime | None  # since when the oldest that is due may be made
-    failing: int  # were tried, and wait for another try
+    failing: int  # were claimed at least once; calls under way are among them
     next_at: datetime  # when the next may be made
 
 

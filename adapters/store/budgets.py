@@ -15,7 +15,7 @@ from adapters.store.transaction import Store, Transaction
 class BudgetWindow:
     """A limit: at most `calls` to an account in a window of this length, which begins with its first call.
 
-    `name` is hour or day.
+    `name` tells the windows of an account apart: hour and day at the OMS; at Mirakl the operation (A01, A02, SH21).
     """
 
     name: str

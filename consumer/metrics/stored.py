@@ -1,4 +1,4 @@
-"""The gauges that are read from the store when Prometheus asks.
+"""The metrics that are read from the store when Prometheus asks: gauges, and the totals of objectives.
 
 Because they come from the store, a restart does not reset them, and they always agree with what is stored.
 """

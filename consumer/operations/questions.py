@@ -58,7 +58,8 @@ def _calls(before: Plan, after: Plan, facts: Facts, shop: ShopRow | None) -> Ite
 
 
 def _tracking_goes_first(before: Plan, after: Plan, facts: Facts) -> bool:
-    """Whether OR24 follows a tracking that the decision makes due."""
+    """Whether OR24 follows a tracking that the decision makes due. OR24 is not due yet then: it waits for OR23
+    (plan.py)."""
     due, due_before = {one.kind for one in after.due}, {one.kind for one in before.due}
     is_new = CommandKind.TRACK in due - due_before
     return is_new and CommandKind.CONFIRM not in due and mirakl_state(facts) == "SHIPPING"

@@ -43,7 +43,7 @@ def shop(name: str) -> Touch:
 
 @dataclass(frozen=True, slots=True)
 class Sickness:
-    """`row`: what hardening asks of it, in our words.
+    """`row`: what happens and what is right then, as docs/guarantees.md shows it (column "what is right").
 
     `touches`: the orders that may have to wait until the part is healed. All others have to take their usual time.
     `quiet`: the processes whose probes may be silent, because they themselves are stopped.

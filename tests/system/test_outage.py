@@ -184,7 +184,7 @@ def test_no_process_ends_and_every_process_says_that_it_lives(run: Run, engine: 
     assert seen.not_live == []
     assert seen.gone_seconds >= GONE_SECONDS
     assert seen.looks > GONE_SECONDS / 5
-    assert len(run.pids) == sum(SHAPE.values()), "no process was started again"
+    assert len(run.pids) == sum(SHAPE.values()), "a process was started again"
 
 
 @pytest.mark.parametrize("engine", ["broker", "database"])

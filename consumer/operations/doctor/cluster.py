@@ -21,7 +21,7 @@ from consumer.operations.offsets import partition_statuses
 from consumer.secrets import kafka_options
 
 REACH_SECONDS: Final = 3.0
-#: More records that wait than this are told.
+#: If more records than this wait, it is a warning.
 MUCH_LAG: Final = 500
 _FEW_REPLICAS: Final = 3
 

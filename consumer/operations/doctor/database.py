@@ -17,7 +17,7 @@ from consumer.secrets import store_password
 
 #: A transaction that is open for longer is told.
 OLD_TRANSACTION_SECONDS: Final = 3600.0
-#: How many connections the doctor takes: the lanes of shops look into the store too.
+#: How many connections the doctor takes: the subjects of shops look into the store too.
 CONNECTIONS: Final = 4
 _CURES: Final = {
     Cause.DNS: "store.url: correct the host",
@@ -32,7 +32,7 @@ _CURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The store, and whether it can be used. `fits` is set once that is known; other lanes wait for it."""
+    """The store, and whether it can be used. `fits` is set once that is known; other subjects wait for it."""
 
     settings: Settings
     machine: Clock  # the clock of this machine
@@ -48,7 +48,7 @@ class Database:
         return self._opened[0]
 
     def ends(self) -> None:
-        """Tell the lanes that still wait that nothing more is found out here."""
+        """Tell the subjects that still wait that nothing more is found out here."""
         if not self.fits.done():
             self.fits.set_result(None)
 
@@ -99,7 +99,7 @@ def rights(patient: Database) -> list[Found]:
         cure = "let the user that ran `orderflow migrate` run the service too, or make it own the tables"
         return fail(f"this user may not: {', '.join(missing[:6])}{' ...' * (len(missing) > 6)}", cure)
     if isinstance(patient.clock, StoreClock):
-        patient.clock.read(patient.store())  # before the other lanes count calls by it
+        patient.clock.read(patient.store())  # before the other subjects count calls by it
     patient.fits.set_result(patient.store())
     return ok("every table can be read and changed")
 

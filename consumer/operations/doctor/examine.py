@@ -1,7 +1,7 @@
 """Runs the checks: those of different remotes beside each other, each bounded in time.
 
-A lane is one thing that is asked: this machine, the store, Kafka, a shop at Mirakl, its company at the OMS. Its checks
-run one after another in a thread of its own, because most need what the first one found.
+A subject is one thing that is asked: this machine, the store, Kafka, a shop at Mirakl, its company at the OMS. Its
+checks run one after another in a thread of its own, because most need what the first one found.
 """
 
 import threading
@@ -12,12 +12,12 @@ from typing import Final
 
 from consumer.operations.doctor.findings import Check, Found, Line, Result, fail, skipped
 
-#: A check that takes longer has failed, and nothing more is asked of its lane.
+#: A check that takes longer has failed, and nothing more is asked of its subject.
 LIMIT_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Subject:
     """What is asked, and its checks in their order. `close` is called once, when nothing more is asked."""
 
     of: str
@@ -25,27 +25,27 @@ class Lane:
     close: Callable[[], object] = lambda: None
 
 
-def examine(lanes: Sequence[Lane], limit_seconds: float = LIMIT_SECONDS) -> list[Line]:
-    """Run all checks. Returns their lines in the order of the lanes. Raises nothing that a check raises."""
-    running = [_Running(lane) for lane in lanes]
+def examine(subjects: Sequence[Subject], limit_seconds: float = LIMIT_SECONDS) -> list[Line]:
+    """Run all checks. Returns their lines in the order of the subjects. Raises nothing that a check raises."""
+    running = [_Running(subject) for subject in subjects]
     return [line for one in running for line in one.lines(limit_seconds)]
 
 
 class _Running:
-    """A lane whose checks run in a thread. The thread is left behind if a check takes too long."""
+    """A subject whose checks run in a thread. The thread is left behind if a check takes too long."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
         self._changes = threading.Condition()
         self._lines: list[Line] = []
         self._at = 0  # the index of the check that runs; the number of checks: all are done
         self._since = time.monotonic()
         self._is_given_up = False
-        threading.Thread(target=self._run, name=f"doctor:{lane.of}", daemon=True).start()
+        threading.Thread(target=self._run, name=f"doctor:{subject.of}", daemon=True).start()
 
     def lines(self, limit_seconds: float) -> list[Line]:
-        """Wait for the lane. Gives it up when one of its checks takes longer than the limit."""
-        checks = self._lane.checks
+        """Wait for the subject. Gives it up when one of its checks takes longer than the limit."""
+        checks = self._subject.checks
         with self._changes:
             while self._at < len(checks):
                 left = self._since + limit_seconds - time.monotonic()
@@ -59,18 +59,18 @@ class _Running:
                     break
                 self._changes.wait(left)
         if self._is_given_up:
-            self._lane.close()
+            self._subject.close()
         return self._lines
 
     def _run(self) -> None:
         bad: set[str] = set()
-        for number, check in enumerate(self._lane.checks):
+        for number, check in enumerate(self._subject.checks):
             found = skipped(f"{check.needs} has to be ok first") if check.needs in bad else _looked(check)
             if any(one.result in (Result.FAIL, Result.SKIPPED) for one in found):
                 bad.add(check.name)
-            is_last = number + 1 == len(self._lane.checks)
+            is_last = number + 1 == len(self._subject.checks)
             if is_last and not self._is_given_up:
-                self._lane.close()
+                self._subject.close()
             with self._changes:
                 if self._is_given_up:
                     return
@@ -79,7 +79,7 @@ class _Running:
                 self._changes.notify_all()
 
     def _add(self, check: str, found: Sequence[Found]) -> None:
-        self._lines += [Line(one.result, check, self._lane.of, one.text, one.cure) for one in found]
+        self._lines += [Line(one.result, check, self._subject.of, one.text, one.cure) for one in found]
 
 
 def _looked(check: Check) -> Sequence[Found]:

@@ -1,4 +1,4 @@
-"""Every check, by what is asked: the lanes of one examination."""
+"""Every check, by what is asked: the subjects of one examination."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as NotInTime
@@ -12,12 +12,12 @@ from consumer.config import Settings
 from consumer.operations.doctor import cluster, database, machine, remotes
 from consumer.operations.doctor.cluster import Cluster
 from consumer.operations.doctor.database import Database
-from consumer.operations.doctor.examine import LIMIT_SECONDS, Lane, examine
+from consumer.operations.doctor.examine import LIMIT_SECONDS, Subject, examine
 from consumer.operations.doctor.findings import Check, Found, Line
 from consumer.operations.doctor.remotes import AtRemote
 
 T = TypeVar("T")
-#: The rows of a lane: a check's name, its function, and the check that it needs.
+#: The rows of a subject: a check's name, its function, and the check that it needs.
 Rows = Sequence[tuple[str, Callable[[T], Sequence[Found]], str]]
 
 OF_MACHINE: Final[Rows[Settings]] = (
@@ -31,14 +31,14 @@ OF_MACHINE: Final[Rows[Settings]] = (
     ("proxy", machine.proxy, ""),
     ("ports", machine.ports, ""),
 )
-#: How long a check of another lane waits until it is known whether the store can be used.
+#: How long a check of another subject waits until it is known whether the store can be used.
 STORE_SECONDS: Final = LIMIT_SECONDS / 2
 #: The longest time for which no consumer may run: a long weekend.
 LONGEST_OUTAGE: Final = timedelta(hours=72)
 
 
 def names() -> list[tuple[str, str]]:
-    """Return each check with what is true where it is ok."""
+    """Return the name of each check, and what is true if the check is ok."""
     rows: list[tuple[str, Callable[..., Any], str]] = [
         *OF_MACHINE,
         *database.CHECKS,
@@ -64,19 +64,19 @@ def look_at_everything(
     """
     store = Database(settings, machine_clock, clock)
     usable = partial(_usable, store)
-    lanes = [
-        Lane("", _bound(OF_MACHINE, settings)),
-        Lane("", _bound(database.CHECKS, store), store.ends),
+    subjects = [
+        Subject("", _bound(OF_MACHINE, settings)),
+        Subject("", _bound(database.CHECKS, store), store.ends),
     ]
     if settings.log.kind == "kafka":
         brokers = Cluster(settings, usable, outage)
-        lanes.append(Lane("", _bound(cluster.CHECKS, brokers), brokers.close))
+        subjects.append(Subject("", _bound(cluster.CHECKS, brokers), brokers.close))
     for rows in (remotes.OF_MIRAKL, remotes.OF_OMS):
         for name in sorted(settings.shops):
             shop = AtRemote(settings, name, clock, machine_clock, usable, transport)
-            lanes.append(Lane(name, _bound(rows, shop)))
+            subjects.append(Subject(name, _bound(rows, shop)))
     try:
-        return examine(lanes, limit_seconds)
+        return examine(subjects, limit_seconds)
     finally:
         store.close()
 

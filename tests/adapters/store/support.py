@@ -60,6 +60,7 @@ def claimable(
 
 
 def lease(tx: Transaction, command_id: int, token: str, now: datetime, shop: str = "alpha") -> bool:
+    """Lease a command, as a claim does. False if it was not free."""
     one = NewLease(command_id, shop, "basis", token, now + LEASE, later(9999))
     return lane_rows.lease(tx, [one], (), now) == {command_id}
 

@@ -21,7 +21,7 @@ from kafka import codec
 from adapters.simulators.faults import Fault
 from adapters.simulators.orders import ALPHA
 from consumer.operations.doctor import table
-from consumer.operations.doctor.examine import Lane, examine
+from consumer.operations.doctor.examine import Subject, examine
 from consumer.operations.doctor.findings import Check, ok
 from tests.consumer.operations.ward import Net, Ward, Where
 from tests.engines import make_certificates
@@ -288,15 +288,15 @@ def test_a_key_that_may_not_read_the_features_is_known(ward: Ward) -> None:
 # -- Bounds ------------------------------------------------------------------------------------------------------
 
 
-def test_a_check_without_an_end_stops_no_other_lane() -> None:
+def test_a_check_without_an_end_stops_no_other_subject() -> None:
     for_ever, closed = threading.Event(), threading.Event()
 
     def hang() -> list[object]:
         for_ever.wait(LONG)
         return []
 
-    slow = Lane("slow", [Check("first", lambda: ok("yes")), Check("hangs", hang), Check("next", list)], closed.set)  # type: ignore[arg-type]
-    lines = examine([slow, Lane("quick", [Check("works", lambda: ok("yes"))])], limit_seconds=0.2)
+    slow = Subject("slow", [Check("first", lambda: ok("yes")), Check("hangs", hang), Check("next", list)], closed.set)  # type: ignore[arg-type]
+    lines = examine([slow, Subject("quick", [Check("works", lambda: ok("yes"))])], limit_seconds=0.2)
     for_ever.set()
     assert [(one.of, one.check, one.result) for one in lines] == [
         ("slow", "first", "ok"),
@@ -312,12 +312,12 @@ def test_a_check_that_raises_is_a_line_and_stops_no_other() -> None:
         raise ZeroDivisionError("canary")
 
     checks = [Check("breaks", broken), Check("needs it", list, "breaks"), Check("goes on", lambda: ok("yes"))]  # type: ignore[arg-type]
-    lines = examine([Lane("", checks)])
+    lines = examine([Subject("", checks)])
     assert [one.result for one in lines] == ["fail", "skipped", "ok"]
     assert "canary" not in repr(lines)
 
 
-def test_the_checks_of_a_lane_name_checks_that_come_before() -> None:
+def test_the_checks_of_a_subject_name_checks_that_come_before() -> None:
     names = [name for name, _ in table.names()]
     assert len(set(names)) == len(names)
     assert all(meaning for _, meaning in table.names())

@@ -22,7 +22,7 @@ def ward(tmp_path: Path, postgres_store_url: str) -> Iterator[Ward]:
 
 
 def on(ward: Ward, url: str) -> Ward:
-    """Put the service on a PostgreSQL, where its log is Kafka's. Only the lanes beside Kafka's are looked at."""
+    """Put the service on a PostgreSQL, where its log is Kafka's. Only the subjects beside Kafka's are looked at."""
     bare, password = without_password(url)
     ward.write("store.password", password)
     lines = f'url = "{bare}"' + ('\npassword_file = "store.password"' if password else "")
