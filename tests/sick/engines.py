@@ -138,7 +138,6 @@ ENGINES = (
         "PostgreSQL, all its processes",
         "a database takes connections and answers nothing: probes and metrics answer, nothing is lost",
         _database_frozen,
-        short_seconds=8.0,
         touches=ALL_ORDERS,
         signs=(not_ready("the store does not answer"), logged("loop_failed", cause="timeout")),
     ),
