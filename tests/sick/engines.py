@@ -34,7 +34,7 @@ def _topic_without_leader(service: Service) -> None:
 
 
 def _slow_network(service: Service) -> None:
-    service.proxies["database"].manner = Manner(delay_seconds=0.02)
+    service.proxies["database"].manner = Manner(delay_seconds=0.008)
     service.held.callback(setattr, service.proxies["database"], "manner", Manner())
 
 
@@ -153,7 +153,7 @@ ENGINES = (
     Sickness(
         "database-slow-network",
         "the network to PostgreSQL",
-        "each statement takes 40 ms more: orders take longer, and nothing fails",
+        "each statement takes 16 ms more: orders take longer, and nothing fails",
         _slow_network,
         touches=ALL_ORDERS,
         unseen="nothing fails, so nothing has to be told",
