@@ -96,7 +96,7 @@ class _LockedOrder:
         service.held.callback(connection.execute, "ROLLBACK")
 
     def touches(self, life: Life) -> bool:
-        return life.arrives_at_seconds < 12.0 or snapshots_partition(life) == self._partition
+        return snapshots_partition(life) == self._partition
 
 
 _LOCKED_ORDER = _LockedOrder()
@@ -210,7 +210,10 @@ ENGINES = (
         "somebody holds a lock on one order: its partition waits alone, and nothing is dead-lettered",
         _LOCKED_ORDER.begin,
         seconds=40.0,
-        touches=Touch("orders of its partition, and of the first 12 s", _LOCKED_ORDER.touches),
+        touches=Touch(
+            "orders of its partition; others of the same consumer take up to 15 s more", _LOCKED_ORDER.touches
+        ),
+        later_seconds=15.0,
         signs=(
             logged("loop_failed", cause="locked"),
             Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),

@@ -11,8 +11,6 @@ from tests.sick.sickness import Sickness
 from tests.sick.watch import PATHS, Seen, Watch
 from tests.sick.waves import Wave, lives_of
 
-#: The orders of others may take this much longer than usual.
-LATER_SECONDS = 2.0
 #: Probes and metrics may take this much longer than usual, and so may this share of them.
 ANSWER_LATER_SECONDS = 0.1
 SHARE = 0.9
@@ -138,7 +136,7 @@ def judge_times(result: Result, after: Usual) -> None:
     order_seconds = max(result.usual.order_seconds, after.order_seconds)
     answers = {path: max(result.usual.answers.get(path, 0.0), after.answers.get(path, 0.0)) for path in PATHS}
     result.usual = Usual(order_seconds, answers)
-    if result.others_seconds > order_seconds + LATER_SECONDS:
+    if result.others_seconds > order_seconds + result.sickness.later_seconds:
         text = f"an order of others took {result.others_seconds:.1f} s, usual are {order_seconds:.1f} s"
         result.late.append(text)
     result.late += [

@@ -63,6 +63,7 @@ class Sickness:
     shops: tuple[str, ...] = field(default=("alpha", "beta"))
     recovery_seconds: float = 45.0
     brokers: int = 1  # how many it needs
+    later_seconds: float = 2.0  # how much longer than usual the other orders may take
     unseen: str = ""  # why nothing has to be seen
     short_seconds: float = 0.0  # how long it lasts in the short form; 0: it is not in it
 
