@@ -283,7 +283,7 @@ def release(tx: Transaction, releases: Sequence[Release]) -> set[int]:
     )
 
     def update(values: Any) -> sa.Update:
-        mine = (c.id == values["id"], c.state == CommandState.LEASED, c.lease_token == values["token"])
+        mine = (c.id == values["id"], c.lease_token == values["token"])  # only a leased command has a token
         ends = sa.and_(values["state"] == CommandState.OPEN, c.unwanted)
         return (
             sa.update(s.commands)

@@ -235,11 +235,12 @@ def _of_lane(lane: Any) -> sa.Select[Any]:
 def _is_free(now: sa.ColumnElement[datetime], latest: sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
     """The condition that a command is open, or leased to a worker whose lease has run out.
 
-    A lease that ends after `latest` was written by a wrong clock, and is over (leases.is_over).
+    A lease that ends after `latest` was written by a wrong clock, and is over (leases.is_over). Whether a live command
+    is leased is read from its token, for the reason that `has_not_ended` gives.
     """
     c = s.commands.c
     is_over = sa.or_(c.lease_until < now, c.lease_until > latest)
-    return sa.or_(c.state == CommandState.OPEN, sa.and_(c.state == CommandState.LEASED, is_over))
+    return sa.and_(s.has_not_ended(c), sa.or_(c.lease_token.is_(None), is_over))
 
 
 _LEASED: Final = (
@@ -260,8 +261,8 @@ def _waits_for_another(now: sa.ColumnElement[datetime], going: sa.ColumnElement[
     c, other = s.commands.c, s.commands.alias("other")
     can_go = sa.and_(other.c.next_at <= now, going.contains(sa.type_coerce(other.c.kind, sa.Text)))
     older = sa.and_(
-        c.state == CommandState.OPEN,
-        other.c.state == CommandState.OPEN,
+        c.lease_token.is_(None),
+        other.c.lease_token.is_(None),
         other.c.id < c.id,
         sa.or_(other.c.kind == c.kind, can_go),
     )
@@ -271,7 +272,7 @@ def _waits_for_another(now: sa.ColumnElement[datetime], going: sa.ColumnElement[
             other.c.order_key == c.order_key,
             other.c.id != c.id,
             s.has_not_ended(other.c),
-            sa.or_(other.c.state == CommandState.LEASED, older),
+            sa.or_(other.c.lease_token.is_not(None), older),
         )
         .correlate_except(other)
     )

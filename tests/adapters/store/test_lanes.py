@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from adapters.store import commands as command_rows
 from adapters.store import lanes as lane_rows
 from adapters.store import schema as s
+from adapters.store.commands import Sending
 from adapters.store.lanes import Lane, NewLease
 from adapters.store.transaction import Store
-from statemachine.commands import CommandKind
+from statemachine.commands import CommandKind, CommandState
 from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, claimable, later
 from tests.support import Meanwhile, OpenStore
 
@@ -161,9 +163,14 @@ def test_a_claim_reads_no_resting_call_on_postgresql(open_store: OpenStore, stat
     assert seen.due == [Lane("beta", CommandKind.TRACK)]
     with desk.store.transaction() as tx:
         (found,) = lane_rows.take(tx, dict.fromkeys(seen.due, 64), paused, later(1))
-        lane_rows.lease(tx, [NewLease(found, "beta", "", "t", later(90), later(900))], paused, later(1))
+        assert lane_rows.lease(tx, [NewLease(found, "beta", "", "t", later(90), later(900))], paused, later(1))
+        key = command_rows.load(tx, [found])[found].order_key
+        assert command_rows.live(tx, [key])
+        assert command_rows.held(tx, [Sending(found, "t")], later(1))
+        assert command_rows.mark_sending(tx, [Sending(found, "t")], later(1))
+        assert command_rows.release(tx, [command_rows.settled(found, "t", CommandState.DONE, "done")])
     asked = list(statements.of_commands())
-    assert len(asked) >= 5
+    assert len(asked) >= 10
     for statement, parameters in asked:
         with desk.store.writing() as connection:
             explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
