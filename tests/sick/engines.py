@@ -59,7 +59,6 @@ def _with_settings(*settings: str) -> Callable[[Service], None]:
 
 def _with_the_usual_settings(service: Service) -> None:
     with service.database() as connection:
-        connection.execute("SET default_transaction_read_only = off")
         connection.execute("ALTER SYSTEM RESET ALL")
         connection.execute("SELECT pg_reload_conf()")
 
@@ -165,14 +164,6 @@ ENGINES = (
         _with_settings("commit_delay=100000", "commit_siblings=0"),
         touches=ALL_ORDERS,
         unseen="nothing fails, so nothing has to be told",
-    ),
-    Sickness(
-        "database-read-only",
-        "PostgreSQL",
-        "the server has become a standby: writes fail, the cause is read_only, and /ready says so",
-        _with_settings("default_transaction_read_only=on"),
-        touches=ALL_ORDERS,
-        signs=(logged("loop_failed", cause="read_only"), not_ready()),
     ),
     Sickness(
         "database-ends-sessions",
