@@ -5,7 +5,7 @@ READY := .venv/.ready
 # How many processes run the tests, each a file at a time. 0: all in one process, for a debugger.
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check sbom format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check k8s-apply sbom format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -53,6 +53,9 @@ check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `ch
 
 k8s-check: $(READY) ## the manifests, alerts and image in k8s/, without a cluster; `check` does it too
 	.venv/bin/pytest tests/k8s
+
+k8s-apply: $(READY) ## every overlay on a real API server; the first run builds it (Go, etcd), which takes many minutes
+	.venv/bin/python -m tests.k8s.cluster.checks
 
 sbom: $(READY)   ## sbom.json: every package of the image, with version and hashes, in CycloneDX
 	$(UV) tool run -q --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml -o sbom.json
