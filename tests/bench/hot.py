@@ -44,7 +44,6 @@ class Scene:
     rig: Rig
     names: Callable[[int], str]  # the order id of each number below `orders`
     orders: int
-    is_stale: bool = False  # the statistics of the database are those of a few orders
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def next_names(self, how_many: int) -> list[str]:
