@@ -123,7 +123,8 @@ def test_a_list_that_reaches_its_limit_says_so(desk: Desk) -> None:
     OrderWriter(desk.store, {}, desk.clock).apply([_of_beta()])
     result = run("orders", "list", "--limit", "1", "--json")
     assert len(json.loads(result.stdout)) == 1
-    assert result.stderr == "orderflow: there are more than 1; --limit shows more\n"
+    place = "2026-03-01T12:00:00.000000/2"
+    assert result.stderr == f"orderflow: there are more than 1; --after {place} shows the next\n"
 
 
 def _refused(desk: Desk) -> None:
