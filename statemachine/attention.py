@@ -218,12 +218,14 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
 
 
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
-    """An order that somebody else shipped while the OMS has it. If the goods are ours to ship, a report of the OMS that
-    they left ends the reason: then a person marked the order shipped in the portal."""
+    """An order that somebody else shipped while the OMS has it, or may have it without a report yet. If the goods are
+    ours to ship, a report of the OMS that they left ends the reason: then a person marked the order shipped in the
+    portal."""
     if is_confirmed_by_us(facts):
         return
     elsewhere = is_shipped_by_another(facts, policy)
-    if alive_parts(facts) if elsewhere else unfinished_parts(facts):
+    unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)
+    if unreported or (alive_parts(facts) if elsewhere else unfinished_parts(facts)):
         by = snapshot.centre if elsewhere else ""
         yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=last_without(facts, SHIPPED))
 

@@ -115,9 +115,11 @@ def _refusals(facts: Facts, handover: Handover) -> list[Rejection]:
 
 
 def import_refused(facts: Facts) -> bool:
-    """Whether the OMS refused the import, and no try before the refusal can have brought the order there."""
+    """Whether the OMS refused every payload of the import, and no try can have brought the order there."""
     refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
-    return bool(refusals) and not any(no.maybe_there for no in refusals)
+    if not refusals or any(no.maybe_there for no in refusals):
+        return False
+    return all(_refused(facts, one) for one in facts.handovers)
 
 
 def is_sent(facts: Facts, line: Line) -> bool:

@@ -1,0 +1,125 @@
+"""Orders that the OMS may have although it reported nothing: the answer to the import was lost, or a person said so."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.rig import Rig
+from tests.consumer.test_in_oms_hands import decide
+
+NO = '{"error": {"message": "no", "code": 0}}'
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def refused_once(rig: Rig, *order_ids: str) -> None:
+    for order_id in order_ids:
+        rig.oms.knobs.faults.append(Fault("order", "answer", 1, order_id, status=400, content=NO))
+        rig.add(order_id, state="SHIPPING")
+
+
+def changed(rig: Rig) -> None:
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 Canary Row")
+    rig.poll(60)
+
+
+def retried(rig: Rig) -> None:
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.RETRY)
+
+
+# -- A refusal says nothing of a later payload ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("goes_again", [changed, retried])
+@pytest.mark.parametrize(
+    ("state", "reason"), [("CANCELED", "canceled_after_import"), ("WAITING_DEBIT_PAYMENT", "payment_awaited_again")]
+)
+def test_a_refusal_does_not_hide_that_the_next_import_may_have_landed(
+    rig: Rig, goes_again: Callable[[Rig], None], state: str, reason: str
+) -> None:
+    refused_once(rig, "1-A")
+    rig.poll()
+    rig.work()
+    assert rig.attention() == ["import_rejected"]
+    rig.fail("order", "timeout_after")
+    goes_again(rig)
+    rig.work()
+    assert rig.effects() == ["imported"], "the OMS makes the goods, and its answer was lost"
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+    rig.poll(60)
+    assert reason in rig.attention()
+
+
+def test_an_import_whose_every_payload_was_refused_is_not_in_the_oms(rig: Rig) -> None:
+    refused_once(rig, "1-A")
+    rig.poll()
+    rig.work()
+    rig.oms.knobs.faults.append(Fault("order", "answer", 1, "1-A", status=400, content=NO))
+    changed(rig)
+    rig.work()
+    assert rig.attention() == ["import_rejected"]
+    rig.mirakl["alpha"].cancel("1-A")
+    rig.poll(60)
+    assert (rig.state(), rig.attention()) == ("canceled", [])
+
+
+def test_a_refusal_that_was_given_to_many_orders_hides_no_import_that_landed_later(rig: Rig) -> None:
+    order_ids = [f"{number}-A" for number in range(5)]
+    refused_once(rig, *order_ids)
+    rig.fail("order", "timeout_after", 20)
+    rig.poll()
+    for seconds in (0, 60, 60):
+        rig.work(seconds)
+    landed = [order_id for order_id in order_ids if "imported" in rig.effects(order_id)]
+    assert landed, "the same refusal of five orders is doubted, so they go again"
+    for order_id in order_ids:
+        rig.mirakl["alpha"].cancel(order_id)
+    rig.poll(60)
+    assert [order_id for order_id in landed if "canceled_after_import" not in rig.attention(order_id)] == []
+
+
+# -- Shipped by somebody else --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("centre", ["", "ELSEWHERE"])
+def test_an_order_that_somebody_else_ships_while_the_answer_of_the_oms_is_lost(rig: Rig, centre: str) -> None:
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    assert rig.effects() == ["imported"]
+    if centre:
+        changes.set_centre(rig.mirakl["alpha"], "1-A", centre)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll(60)
+    assert rig.state() == "shipped"
+    assert "shipped_elsewhere" in rig.attention()
+
+
+def test_an_order_that_somebody_else_ships_after_a_person_imported_it(rig: Rig) -> None:
+    refused_once(rig, "1-A")
+    rig.poll()
+    rig.work()
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.HANDLED)
+    assert rig.state() == "imported"
+    changes.set_centre(rig.mirakl["alpha"], "1-A", "ELSEWHERE")
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll(60)
+    assert "shipped_elsewhere" in rig.attention()
+
+
+def test_an_order_that_the_oms_never_had_is_not_told(rig: Rig) -> None:
+    rig.add("1-A")
+    rig.poll()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll(60)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
