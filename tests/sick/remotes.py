@@ -48,7 +48,7 @@ def _at_mirakl(
         touches=shop("alpha"),
         signs=(logged("poll_failed", shop="alpha", outcome=outcome, cause=cause), grows(_POLL_FAILS % outcome)),
         recovery_seconds=recovery,
-        short_seconds=9.0 if name == "mirakl-hangs" else 0.0,
+        short_seconds=16.0 if name == "mirakl-hangs" else 0.0,  # its calls have a time-out of 10 s
     )
 
 
