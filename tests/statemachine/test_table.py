@@ -1,5 +1,6 @@
 """The table of edges, compared with all facts that any life of an order can leave behind."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -30,7 +31,8 @@ class Joined:
         self.states: dict[int, State] = {}
 
     def one(self, facts: Facts) -> Facts:
-        """The object that stands for these facts."""
+        """The object that stands for these facts. No state depends on which read showed or did not show something."""
+        facts = replace(facts, not_shown=(), seen=())
         found = self._known.setdefault(facts, facts)
         if found is facts:
             self.states[id(facts)] = state_of(facts)
