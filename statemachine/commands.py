@@ -101,6 +101,11 @@ class Policy:
     ship_target: timedelta = timedelta(minutes=15)  # the objective `ship_confirm`, from the OMS's report
     version: int = 0  # of this policy in the store; an order keeps the version by which it was planned. 0: not stored
 
+    def leaves_alone(self, created_at: datetime) -> bool:
+        """Whether orderflow does not touch an order of this age. An order without a date (EPOCH) does not count as
+        old."""
+        return EPOCH < created_at < self.not_before
+
 
 @dataclass(frozen=True, slots=True)
 class CommandKey:

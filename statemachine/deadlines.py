@@ -88,7 +88,7 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     if facts.newest is None and facts.statuses and not policy.other_channels:
         told_at = _after(min(one.at for one in facts.statuses), policy.gone_after)
         yield Deadline(told_at, told_at, Attention(Reason.UNKNOWN_TO_MIRAKL))
-    if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
+    if snapshot is None or policy.leaves_alone(snapshot.created_at):
         return
     created_at = snapshot.created_at
     if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):

@@ -6,8 +6,8 @@ A result is known when Mirakl answers, or when the limit passes, whichever is fi
 counts too.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -38,42 +38,53 @@ class Kept(StrEnum):
     NEITHER = "neither"  # not the service's doing: refused, canceled, accepted or shipped by somebody else in time
 
 
-def results(facts: Facts, policy: Policy) -> Iterator[tuple[Objective, Kept]]:
-    """The objectives whose result these facts show. Only the first result that is found of an order counts."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An objective that has begun: its limit, the state of Mirakl in which it runs, and the call that ends it."""
+
+    objective: Objective
+    limit: datetime
+    state: str
+    ends_by: CommandKind
+
+
+def running(facts: Facts, policy: Policy) -> Iterator[Running]:
+    """The objectives that have begun, ended or not."""
     snapshot = facts.snapshot
-    if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
+    if snapshot is None or policy.leaves_alone(snapshot.created_at):
         return
-    for objective, limit, state, kind in _running(facts, policy, snapshot):
-        at, carries = _answered(facts, kind)
-        if at is not None:
-            result = Kept.GOOD if at <= limit else Kept.BAD
-            yield objective, Kept.NEITHER if carries == _REFUSE else result
-        elif snapshot.state != state:  # it went on without us
-            yield objective, Kept.NEITHER if _moved_at(snapshot, objective) <= limit else Kept.BAD
-        elif has_come(facts, limit):
-            yield objective, Kept.BAD
-
-
-def limits(facts: Facts, policy: Policy) -> Iterator[tuple[Objective, datetime]]:
-    """The objectives that run, each with the instant at which its result becomes `bad`, always after `Facts.clock`."""
-    snapshot = facts.snapshot
-    if snapshot is None or EPOCH < snapshot.created_at < policy.not_before:
-        return
-    for objective, limit, state, kind in _running(facts, policy, snapshot):
-        if snapshot.state == state and _answered(facts, kind)[0] is None and not has_come(facts, limit):
-            yield objective, limit
-
-
-def _running(
-    facts: Facts, policy: Policy, snapshot: Snapshot
-) -> Iterator[tuple[Objective, datetime, str, CommandKind]]:
-    """Each objective that has begun: its limit, the state of Mirakl in which it runs, and the call that ends it."""
     seen = dict(facts.seen)
     if WAITING in seen:
-        yield Objective.ACCEPT, _accept_limit(seen[WAITING], policy, snapshot), WAITING, CommandKind.ACCEPT
+        yield Running(Objective.ACCEPT, _accept_limit(seen[WAITING], policy, snapshot), WAITING, CommandKind.ACCEPT)
     if SHIPPING in seen and (sent_at := _sent_at(facts)) is not None:
         limit = max(sent_at, seen[SHIPPING]) + policy.ship_target
-        yield Objective.SHIP_CONFIRM, limit, SHIPPING, CommandKind.CONFIRM
+        yield Running(Objective.SHIP_CONFIRM, limit, SHIPPING, CommandKind.CONFIRM)
+
+
+def results(facts: Facts, begun: Iterable[Running]) -> Iterator[tuple[Objective, Kept]]:
+    """The objectives whose result these facts show. Only the first result that is found of an order counts."""
+    snapshot = facts.snapshot
+    if snapshot is None:
+        return
+    for one in begun:
+        at, carries = _answered(facts, one.ends_by)
+        if at is not None:
+            result = Kept.GOOD if at <= one.limit else Kept.BAD
+            yield one.objective, Kept.NEITHER if carries == _REFUSE else result
+        elif snapshot.state != one.state:  # it went on without us
+            yield one.objective, Kept.NEITHER if _moved_at(snapshot, one.objective) <= one.limit else Kept.BAD
+        elif has_come(facts, one.limit):
+            yield one.objective, Kept.BAD
+
+
+def limits(facts: Facts, begun: Iterable[Running]) -> Iterator[tuple[Objective, datetime]]:
+    """The objectives that run, each with the instant at which its result becomes `bad`, always after `Facts.clock`."""
+    snapshot = facts.snapshot
+    if snapshot is None:
+        return
+    for one in begun:
+        if snapshot.state == one.state and _answered(facts, one.ends_by)[0] is None and not has_come(facts, one.limit):
+            yield one.objective, one.limit
 
 
 def _accept_limit(first_seen: datetime, policy: Policy, snapshot: Snapshot) -> datetime:

@@ -56,13 +56,14 @@ def plan(facts: Facts, policy: Policy) -> Plan:
     state = state_of(facts)
     needs = tuple(_needs(facts, policy, state))
     attention = standing(facts, policy, state, needs)
+    begun = tuple(objectives.running(facts, policy))
     return Plan(
         state,
         _due(facts, policy, needs, attention),
         attention,
         deadlines.wakes_at(facts, policy),
-        tuple(objectives.results(facts, policy)),
-        tuple(objectives.limits(facts, policy)),
+        tuple(objectives.results(facts, begun)),
+        tuple(objectives.limits(facts, begun)),
     )
 
 
@@ -134,7 +135,7 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
     """The needed calls that may be made now. A call is left out if an attention reason holds it or it has an obstacle;
     every call is left out if the order is older than the shop's `not_before`."""
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
-    if EPOCH < created_at < policy.not_before:  # an order without a date does not count as old
+    if policy.leaves_alone(created_at):
         return ()
     held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
     open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]

@@ -40,7 +40,7 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
         WaitsFor.MIRAKL: _mirakl_goes_on(facts),
         WaitsFor.OMS: wanted.state is State.IMPORTED and _oms_goes_on(facts),
         WaitsFor.TIME: wanted.wakes_at is not None,
-        WaitsFor.OTHERS: EPOCH < created_at < policy.not_before,
+        WaitsFor.OTHERS: policy.leaves_alone(created_at),
     }
     return frozenset(one for one, holds in answers.items() if holds)
 
