@@ -99,6 +99,7 @@ class _LockedOrder:
 
 
 _LOCKED_ORDER = _LockedOrder()
+_NO_DEAD_LETTER = Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total"))
 
 
 def _sessions_ended(service: Service) -> None:
@@ -191,7 +192,7 @@ ENGINES = (
         touches=ALL_ORDERS,
         signs=(
             logged("loop_failed", cause="locked"),
-            Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),
+            _NO_DEAD_LETTER,
         ),
         recovery_seconds=90.0,
     ),
@@ -207,7 +208,7 @@ ENGINES = (
         later_seconds=15.0,
         signs=(
             logged("loop_failed", cause="locked"),
-            Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total")),
+            _NO_DEAD_LETTER,
         ),
         recovery_seconds=60.0,
     ),

@@ -7,7 +7,6 @@ order before time alone changes its plan.
 """
 
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
@@ -19,6 +18,7 @@ from statemachine.readings import handed_over, sent_quantity
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, is_at_its_end, waits_for
+from tests.statemachine.lives import without_objectives
 from tests.statemachine.walk import Walk
 
 HISTORIES = int(os.environ.get("ORDERFLOW_TEST_HISTORIES", "3000"))
@@ -102,14 +102,11 @@ def lines_ended(facts: Facts) -> set[str]:
 
 
 def untimely(walk: Walk) -> str:
-    """What is wrong if time alone changes the plan before the clock wakes the order. Empty: it does not.
-
-    The objectives change at any time (statemachine/plan.py, Plan).
-    """
+    """What is wrong if time alone changes the plan before the clock wakes the order. Empty: it does not."""
     wakes_at = walk.plan.wakes_at
     before = Facts(clock=wakes_at - timedelta(microseconds=1) if wakes_at else FAR)
     found = (plan(walk.facts, walk.policy), plan(join(walk.facts, before), walk.policy))
-    now, then = (replace(one, results=(), limits=()) for one in found)
+    now, then = map(without_objectives, found)
     return "" if now == then else f"history {walk.seed}: {now} becomes {then}\n" + "\n".join(walk.steps)
 
 
