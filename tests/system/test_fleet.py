@@ -71,22 +71,33 @@ class Run:
         if not self._todo or len(under_way) < self._todo[0][0]:
             return
         _, names, act = self._todo[0]
-        if all(is_ready(fleet.members[name].port) for name in names):
+        if all(is_ready(fleet.members[name].port) for name in names) and act(fleet):
             del self._todo[0]
-            act(fleet)
 
-    def _kill(self, fleet: Fleet) -> None:
+    def _kill(self, fleet: Fleet) -> bool:
+        """Return False, and kill nobody, until each of the two pollers has one of the two shops.
+
+        The poller that starts first has both shops for a few seconds.
+        """
         self.scrapes = {
             name: httpx.get(f"http://127.0.0.1:{one.port}/metrics", trust_env=False).text
             for name, one in fleet.members.items()
         }
+        if self.leaders() != [1.0, 1.0]:
+            return False
         for name in KILLED:
             fleet.kill(name)
+        return True
 
-    def _stop(self, fleet: Fleet) -> None:
+    def leaders(self) -> list[float]:
+        """How many shops each of the two pollers had when the metrics were scraped."""
+        return [value(self.scrapes[f"poller-{number}"], 'orderflow_leader{role="poller"') for number in (0, 1)]
+
+    def _stop(self, fleet: Fleet) -> bool:
         began = time.monotonic()
         self.statuses = fleet.stop(*STOPPED)
         self.stop_seconds = time.monotonic() - began
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +177,7 @@ def test_the_metrics_of_each_process_show_its_own_work(run: Run) -> None:
         + value(run.scrapes["consumer-1"], "orderflow_consumer_assigned_partitions ")
         == 6 + 4
     )
-    leaders = [value(run.scrapes[f"poller-{n}"], 'orderflow_leader{role="poller"') for n in (0, 1)]
-    assert leaders == [1.0, 1.0], "two shops, two pollers, one each"
+    assert run.leaders() == [1.0, 1.0], "two shops, two pollers, one each"
     assert sum(value(run.scrapes[f"worker-{n}"], 'orderflow_leader{role="relay"') for n in (0, 1)) == 1.0
     assert all(value(run.scrapes[name], "orderflow_progress_stopped") == 0 for name in ("consumer-0", "consumer-1"))
 
