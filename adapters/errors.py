@@ -5,6 +5,7 @@ OrderflowError
 ├── Unreadable                 a message can never be understood; its record is dead-lettered with the reason
 ├── Unimportable               an order lacks values that its import needs; a person has to complete the order
 ├── StoreUnavailable           the store does not answer now; the caller keeps its batch and tries again
+│   └── PartitionsWait         only some partitions of a batch wait for a lock; all others were applied
 ├── LogUnavailable             the log does not answer now; the caller tries again
 ├── RecordUnreadable           a record of a partition cannot be read from the log; the partition stops there
 ├── TooLarge                   a record is too large for the log, now and later
@@ -98,6 +99,13 @@ class StoreUnavailable(OrderflowError):
     def __init__(self, text: str = "", cause: Cause = Cause.OTHER) -> None:
         super().__init__(text)
         self.cause = cause
+
+
+class PartitionsWait(StoreUnavailable):
+    """Some partitions of a batch wait for what another transaction holds locked. All others were applied."""
+
+    def __init__(self) -> None:
+        super().__init__("partitions wait for a lock", Cause.LOCKED)
 
 
 class LogUnavailable(OrderflowError):

@@ -239,15 +239,21 @@ class OrderWriter:
         return applied
 
     def store(
-        self, events: Sequence[Event], advances: Iterable[Advance] = (), dead_letters: Sequence[DeadLetter] = ()
+        self,
+        events: Sequence[Event],
+        advances: Iterable[Advance] = (),
+        dead_letters: Sequence[DeadLetter] = (),
+        *,
+        lock_seconds: float | None = None,
     ) -> list[Applied]:
         """Apply a batch in one transaction. It also moves the progress rows (`advances`) and stores the dead letters.
 
+        `lock_seconds`: see `Store.transaction`.
         The caller calls `report` afterwards. Raises Fenced if another consumer has moved one of these rows, and
         StoreUnavailable. Then nothing is stored.
         """
         began = self._clock.monotonic()
-        with self._store.transaction() as tx:
+        with self._store.transaction(lock_seconds) as tx:
             for advance in advances:
                 progress_rows.advance(tx, advance)
             applied = self.apply_in(tx, events)

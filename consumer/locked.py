@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.errors import Cause, StoreUnavailable
+from adapters.errors import Cause, PartitionsWait, StoreUnavailable
 from adapters.ports import Clock, Partition, Record
 
 #: A lock that is held longer counts as a failure of the batch that waits for it (patience.py).
 TOO_LONG_SECONDS: Final = 300.0
-#: The longest rest of such a partition between two tries, because each try holds up the others for the lock's time-out.
+#: The longest rest of such a partition between two tries, because each try holds up the others (CONSUMER_LOCK_SECONDS).
 LONGEST_REST_SECONDS: Final = 10.0
 
 
@@ -49,7 +49,7 @@ class LockedPartitions:
     def apply(self, records: Sequence[Record], apply: Callable[[Sequence[Record]], None]) -> None:
         """Apply the records. Those of partitions that waited for a lock come last, each partition by itself.
 
-        Raises the last StoreUnavailable of a partition when all others were applied, and any other exception at once.
+        Raises PartitionsWait when all others were applied, and any other exception at once.
         """
         apart = [record for record in records if record.partition in self._waits]
         rest = [record for record in records if record.partition not in self._waits]
@@ -60,7 +60,7 @@ class LockedPartitions:
             if error.cause != Cause.LOCKED:
                 raise
             apart = [*rest, *apart]
-        failed: StoreUnavailable | None = None
+        waits: StoreUnavailable | None = None
         for partition, mine in _by_partition(apart).items():
             try:
                 apply(mine)
@@ -69,9 +69,9 @@ class LockedPartitions:
                 if error.cause != Cause.LOCKED:
                     raise
                 self._waited(partition)
-                failed = error
-        if failed is not None:
-            raise failed
+                waits = error
+        if waits is not None:
+            raise PartitionsWait from waits
 
     def _waited(self, partition: Partition) -> None:
         """The first try rests for no time: most locks are held for a moment. Each further one rests twice as long."""

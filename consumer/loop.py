@@ -15,6 +15,7 @@ from adapters.errors import (
     BrokenOrders,
     Cause,
     Fenced,
+    PartitionsWait,
     RecordUnreadable,
     StoreUnavailable,
     Unreadable,
@@ -24,6 +25,7 @@ from adapters.messages.cloudevents import from_record
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import NOT_APPLICABLE, QUARANTINED, SET_ASIDE, DeadLetter, identity
+from adapters.store.engine import CONSUMER_LOCK_SECONDS
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -92,8 +94,8 @@ class Consumer:
         """Poll once and apply the records. Returns how many were passed: applied, dead-lettered, or without a value.
 
         If a record cannot be read from the log, its partition stops there, and the others go on.
-
         Raises StoreUnavailable and LogUnavailable. Then nothing is lost, because the same records are polled again.
+        After PartitionsWait the next turn may follow at once, because these partitions rest between their tries.
         """
         self._take_assignment()
         self._pause()
@@ -119,6 +121,9 @@ class Consumer:
             return 0
         try:
             self._locked.apply(records, self._apply)
+        except PartitionsWait:
+            self._reader.commit(self._positions)
+            raise
         except Fenced:
             log.warning("fenced", partitions=sorted({f"{r.partition.topic}/{r.partition.number}" for r in records}))
             self._positions = {}  # another consumer moved the progress rows: read them again
@@ -274,14 +279,14 @@ class Consumer:
         try:
             events, dead_letters = self._decode(records, broken)
             dead_letters = self._limit.checked(dead_letters)
-            applied = self._orders.store(events, self._advances(records), dead_letters)
+            applied = self._stored(events, records, dead_letters)
         except Fenced:
             raise
         except StoreUnavailable as error:
             if len(records) > 1 or not self._patience.is_over:
                 raise
             dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, f"store: {error.cause}")])
-            applied = self._orders.store((), self._advances(records), dead_letters)
+            applied = self._stored((), records, dead_letters)
         except Exception as error:
             found = self._orders.broken_of(error.orders) if isinstance(error, BrokenOrders) else {}
             if found:
@@ -296,8 +301,17 @@ class Consumer:
             if isinstance(error, TooManyDeadLetters):
                 raise
             dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, _kind(error))])
-            applied = self._orders.store((), self._advances(records), dead_letters)
+            applied = self._stored((), records, dead_letters)
         self._passed(records, applied, dead_letters)
+
+    def _stored(
+        self, events: Sequence[Event], records: Sequence[Record], dead_letters: Sequence[DeadLetter]
+    ) -> list[Applied]:
+        ends = {record.partition: record.offset + 1 for record in records}
+        cluster, group = self._reader.cluster(), self._reader.group
+        # Sorted, so that every consumer locks the progress rows in the same order.
+        advances = [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
+        return self._orders.store(events, advances, dead_letters, lock_seconds=CONSUMER_LOCK_SECONDS)
 
     def _passed(self, records: Sequence[Record], applied: list[Applied], dead_letters: list[DeadLetter]) -> None:
         """Remember that these records were stored, and tell about them."""
@@ -337,12 +351,6 @@ class Consumer:
     def _told(self, record: Record, reason: UnreadableReason) -> Event | None:
         tell = self._tell.get(record.partition.topic)
         return tell(record.value, record.headers, reason, record.published_at) if tell and record.value else None
-
-    def _advances(self, records: Sequence[Record]) -> list[Advance]:
-        ends = {record.partition: record.offset + 1 for record in records}
-        cluster, group = self._reader.cluster(), self._reader.group
-        # Sorted, so that every consumer locks the progress rows in the same order.
-        return [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
 
 
 def _kind(error: Exception) -> str:

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from adapters.errors import Cause, OrderflowError, StoreUnavailable
+from adapters.errors import Cause, OrderflowError, PartitionsWait, StoreUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import KafkaLog
 from adapters.ports import Clock
@@ -270,7 +270,7 @@ class Service:
                 seconds = turn()
             except Exception as error:
                 self._watch.failed(loop, instance, error)
-                seconds = FAILED_SECONDS
+                seconds = 0.0 if isinstance(error, PartitionsWait) else FAILED_SECONDS
             else:
                 self._watch.succeeded(loop, instance)
             if seconds:

@@ -52,13 +52,16 @@ class Store:
         self._of_thread = threading.local()
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, lock_seconds: float | None = None) -> Iterator[Transaction]:
         """Open a write transaction. It is committed at the end, or rolled back if the body raises.
 
+        `lock_seconds`: how long it waits for a lock in PostgreSQL, if not for `engine.LOCK_SECONDS`.
         Raises StoreUnavailable. If the connection is lost during the commit itself, the transaction may have been
         committed all the same. So every caller has a fence or a unique id that makes a second try safe.
         """
         with self.writing() as connection:
+            if lock_seconds is not None and not self.is_sqlite:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(lock_seconds * 1000)}")
             yield Transaction(connection, self.is_sqlite)
 
     @contextmanager

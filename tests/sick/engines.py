@@ -202,10 +202,7 @@ ENGINES = (
         "somebody holds a lock on one order: its partition waits alone, and nothing is dead-lettered",
         _LOCKED_ORDER.begin,
         seconds=40.0,
-        touches=Touch(
-            "orders of its partition; others of the same consumer take up to 15 s more", _LOCKED_ORDER.touches
-        ),
-        later_seconds=15.0,
+        touches=Touch("orders of its partition", _LOCKED_ORDER.touches),
         signs=(
             logged("loop_failed", cause="locked"),
             _NO_DEAD_LETTER,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from consumer.demo.fleet import GOOD_ENDS
 from tests.sick.service import SHOPS, Service
-from tests.sick.sickness import Sickness
+from tests.sick.sickness import LATER_SECONDS, Sickness
 from tests.sick.watch import PATHS, Seen, Watch
 from tests.sick.waves import Wave, lives_of
 
@@ -136,7 +136,7 @@ def judge_times(result: Result, after: Usual) -> None:
     order_seconds = max(result.usual.order_seconds, after.order_seconds)
     answers = {path: max(result.usual.answers.get(path, 0.0), after.answers.get(path, 0.0)) for path in PATHS}
     result.usual = Usual(order_seconds, answers)
-    if result.others_seconds > order_seconds + result.sickness.later_seconds:
+    if result.others_seconds > order_seconds + LATER_SECONDS:
         text = f"an order of others took {result.others_seconds:.1f} s, usual are {order_seconds:.1f} s"
         result.late.append(text)
     result.late += [

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from adapters.simulators.stage import Life
 from tests.sick.service import Service
 from tests.sick.watch import Seen
+
+#: How much longer than usual the orders of others may take.
+LATER_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,6 @@ class Sickness:
     shops: tuple[str, ...] = field(default=("alpha", "beta"))
     recovery_seconds: float = 45.0
     brokers: int = 1  # how many it needs
-    later_seconds: float = 2.0  # how much longer than usual the other orders may take
     unseen: str = ""  # why nothing has to be seen
     short_seconds: float = 0.0  # how long it lasts in the short form; 0: it is not in it
 

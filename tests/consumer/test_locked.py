@@ -1,0 +1,98 @@
+"""An order that another transaction holds locked, on PostgreSQL: its partition waits alone, and holds nobody up."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from adapters.engines.processes import free_port
+from adapters.errors import PartitionsWait
+from adapters.simulators.mirakl.changes import put_in_state
+from adapters.store import dead_letters as dead_letter_rows
+from adapters.store.engine import CONSUMER_LOCK_SECONDS, LOCK_SECONDS
+from consumer import config
+from consumer.bootstrap import build_parts
+from consumer.demo.settings import write_settings
+from consumer.locked import LONGEST_REST_SECONDS
+from consumer.loop import Consumer
+from consumer.service import FAILED_SECONDS, Service
+from tests.consumer.rig import Rig
+from tests.support import wait
+
+IDS = [f"{number}-A" for number in range(12)]
+
+
+@pytest.fixture
+def rig(tmp_path: Path, postgres_store_url: str) -> Iterator[Rig]:
+    rig = Rig(tmp_path, store_url=postgres_store_url)
+    for order_id in IDS:
+        rig.add(order_id, state="SHIPPING")
+    rig.poll()
+    yield rig
+    rig.store.close()
+
+
+def change_all(rig: Rig) -> None:
+    for order_id in IDS:
+        put_in_state(rig.mirakl["alpha"], order_id, "SHIPPED")
+    rig.clock.advance(1)
+    rig.pollers["alpha"].run()
+
+
+def test_a_locked_order_holds_its_consumer_up_for_a_fraction_of_a_second(rig: Rig, postgres_store_url: str) -> None:
+    """Each try of the partition took 2 s, and the loop rested for 1 s after it."""
+    change_all(rig)
+    with psycopg.connect(postgres_store_url.replace("+psycopg", "")) as connection:
+        connection.execute("SELECT id FROM orders WHERE order_id = '2-A' FOR UPDATE")
+        for _ in range(4):
+            began = time.monotonic()
+            with pytest.raises(PartitionsWait):
+                rig.consumer.turn(0)
+            assert time.monotonic() - began < LOCK_SECONDS
+            rig.clock.advance(LONGEST_REST_SECONDS)
+        assert rig.state("2-A") == "shipping"
+        others = [one for one in IDS if rig.state(one) == "shipped"]
+        assert len(others) >= 6, "the other partitions went on"
+    rig.consume()
+    assert [rig.state(one) for one in IDS] == ["shipped"] * len(IDS)
+    assert dead_letter_rows.newest(rig.store) == []
+
+
+def test_a_wait_for_a_lock_can_be_shorter_in_one_transaction(rig: Rig) -> None:
+    def waits(lock_seconds: float | None) -> str:
+        with rig.store.transaction(lock_seconds) as tx:
+            found: str = tx.execute(sa.text("SHOW lock_timeout")).scalar_one()
+            return found
+
+    assert waits(CONSUMER_LOCK_SECONDS) == "250ms"
+    assert waits(None) == f"{LOCK_SECONDS}s"
+
+
+class Waits(Consumer):
+    """A consumer of which some partition waits for a lock in every turn."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    def turn(self, timeout_seconds: float = 1.0) -> int:
+        self.turns += 1
+        raise PartitionsWait
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_consumer_goes_on_at_once_while_a_partition_waits(tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    settings = config.load(write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port()))
+    consumer = Waits()
+    service = Service(replace(build_parts(settings), consumer=consumer, worker=None, housekeeping=None, pollers={}))
+    service.start()
+    began = time.monotonic()
+    wait(lambda: consumer.turns >= 30, "turns")
+    service.stop()
+    assert time.monotonic() - began < 30 * FAILED_SECONDS
