@@ -4,18 +4,26 @@ Time is a fake clock: a call of a remote takes as long as its client lets it tak
 in real time.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from adapters.log.kafka import ASK_SECONDS, DELIVERY_SECONDS
+from adapters.log.kafka_client import BOOTSTRAP_SECONDS, METADATA_SECONDS
 from adapters.simulators.mirakl.changes import set_fields
 from adapters.simulators.orders import COMPANIES
+from adapters.store.engine import STATEMENT_SECONDS
+from consumer.bootstrap import new_housekeeping
 from consumer.hooks import BEAT_SECONDS
 from consumer.service import Beats
 from tests.consumer.rig import Rig
+from tests.consumer.test_not_now import DatabaseSays
 
 FIVE_MINUTES = 300
 #: How long the liveness probe of k8s/ needs after /live has failed: three failures, one each ten seconds.
@@ -49,6 +57,26 @@ class Watched:
         if self.is_silent:
             raise httpx.ReadTimeout("no answer", request=request)
         return None
+
+    @contextmanager
+    def database_hangs(self, healthy: int) -> Iterator[None]:
+        """Each statement after the first `healthy` ones gets no answer, and fails when its time is up."""
+        statements = itertools.count()
+
+        def hang(*_: Any) -> None:
+            if next(statements) >= healthy:
+                self.rig.clock.advance(STATEMENT_SECONDS)
+                self._look()
+                raise DatabaseSays("57014")
+
+        engine = self.rig.store.engine
+        for event in ("do_execute", "do_executemany"):
+            sa.event.listen(engine, event, hang)
+        try:
+            yield
+        finally:
+            for event in ("do_execute", "do_executemany"):
+                sa.event.remove(engine, event, hang)
 
     def for_five_minutes(self, turn: Callable[[], object]) -> None:
         """Let the loop turn. Between two turns that fail it waits, as the service does."""
@@ -118,6 +146,38 @@ def test_a_worker_is_alive_while_the_remotes_take_their_longest_time(tmp_path: P
     watched.for_five_minutes(rig.worker.turn)
     assert watched.calls >= 2
     assert watched.longest < rig.settings.worker.lease_seconds
+
+
+LOOPS: dict[str, Callable[[Rig, Beats], Callable[[], object]]] = {
+    "poller": lambda rig, beats: rig.new_poller(hooks=beats).run,
+    "consumer": lambda rig, _beats: lambda: rig.consumer.turn(0),
+    "worker": lambda rig, _beats: rig.worker.turn,
+    "housekeeping": lambda rig, _beats: new_housekeeping(rig.base).turn,
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_every_loop_is_alive_while_the_database_hangs(tmp_path: Path, loop: str) -> None:
+    """It hangs from the first statement of a turn, or from any later one."""
+    rig = Rig(tmp_path)
+    for number in range(3):
+        rig.add(f"{number}-A", state="SHIPPING")
+    rig.clock.advance(1)
+    rig.pollers["alpha"].run()
+    if loop != "consumer":
+        rig.consume()
+    rig.add("3-A")
+    watched = Watched(rig, loop, "alpha" if loop == "poller" else "0")
+    turn = LOOPS[loop](rig, watched.beats)
+    for healthy in range(12):
+        with watched.database_hangs(healthy):
+            watched.for_five_minutes(turn)
+    assert watched.longest >= STATEMENT_SECONDS, "the loop did not notice that the database hangs"
+
+
+def test_no_call_of_kafka_takes_longer_than_a_loop_may_take() -> None:
+    """tests/sick stops a real broker, in real time."""
+    assert max(ASK_SECONDS, DELIVERY_SECONDS, BOOTSTRAP_SECONDS + METADATA_SECONDS) < BEAT_SECONDS / 2
 
 
 def test_a_loop_that_is_stuck_is_noticed_within_150_seconds(tmp_path: Path) -> None:
