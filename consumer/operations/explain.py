@@ -108,7 +108,7 @@ def explain(
         since=order.entered_at,
         why_here=_why_here(journal, now),
         waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
-        happens_next=_happens_next(order, policy),
+        happens_next=_happens_next(order, policy, now),
         attention=attention_reasons(order, journal, policy, bodies),
     )
 
@@ -287,8 +287,8 @@ def _dispatched(facts: Facts) -> str:
     return "a read that shows it shipped"
 
 
-def _happens_next(order: OrderRow, policy: Policy) -> str:
-    stops = what_follows(order, policy)
+def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
+    stops = what_follows(order, policy, now)
     if any(one.about.ends_by is EndsBy.UPGRADE for one in order.attention):  # the facts may not be planned
         return "; ".join(stops)
     calls = [_by_call(command, order) for command in plan(order.facts, policy).due]

@@ -5,12 +5,13 @@ import stops nothing of an order that the OMS has, so only calls that the order 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from adapters.store.orders import OrderRow
 from consumer.operations.calls import what_it_does
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
+from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.reasons import Attention, Reason
@@ -65,15 +66,15 @@ def who_ends(one: Attention) -> str:
     return f"{who}: {one.about.meaning}" + (f" ({one.command})" if one.command else "")
 
 
-def what_follows(order: OrderRow, policy: Policy) -> list[str]:
-    """What ends each stop, and which calls are made then."""
+def what_follows(order: OrderRow, policy: Policy, now: datetime) -> list[str]:
+    """What ends each stop, and which calls are made then, if a person ends it now."""
     stops = stopping(order)
     found = [_of_failed(one) for one in stops if _failed(one)]
     holds = [one for one in stops if not _failed(one)]
     if not holds:
         return found
     ends = " and ".join(dict.fromkeys(_end(one) for one in holds))
-    calls = _made_after(order, policy, holds)
+    calls = _made_after(order, policy, holds, now)
     if calls:
         return [f"after {ends}: {', '.join(calls)}", *found]
     held = frozenset[CommandKind]().union(*(_held(one, order) for one in holds))
@@ -98,12 +99,11 @@ def _of_failed(one: Attention) -> str:
     return f"{call} is not made again until `orders retry`{more}"
 
 
-def _made_after(order: OrderRow, policy: Policy, holds: Sequence[Attention]) -> list[str]:
-    """The calls that become due if a person releases and settles these reasons. Empty if one ends in another way."""
+def _made_after(order: OrderRow, policy: Policy, holds: Sequence[Attention], now: datetime) -> list[str]:
+    """The calls that become due if a person ends these reasons now. Empty if one ends without a person's decision."""
     kinds = {EndsBy.SETTLE: DecisionKind.SETTLE, EndsBy.RELEASE: DecisionKind.RELEASE}
     if any(one.about.ends_by not in kinds for one in holds):
         return []
-    now = max([order.facts.clock, EPOCH, *(one.at for one in order.facts.decisions)])
     decisions = tuple(
         Decision(now, kind, "", "", tuple(one.token for one in holds if one.about.ends_by is end))
         for end, kind in kinds.items()

@@ -47,6 +47,8 @@ POLICIES = (
     Policy("known-skus", frozenset(), "refuse"),
 )
 NUMBERS = itertools.count()
+#: When a person reads the explanation, after all reads and failures.
+LATER = at(40 * 86_400)
 #: How a sentence names a call.
 NAMES = {kind: re.compile(f"{re.escape(kind.operation)}|{kind}") for kind in CommandKind}
 
@@ -55,6 +57,7 @@ def decided(kind: DecisionKind, *subject: str) -> Event:
     return event(Trigger.DECISION, f"{kind}{subject}", Facts(decisions=(Decision(at(9), kind, "ana", "x", subject),)))
 
 
+PARTLY = replace(LINES[0], withdrawn=Withdrawn.PART)
 DECISIONS = (
     decided(DecisionKind.HOLD),
     decided(DecisionKind.ACCEPT, "L2"),
@@ -64,7 +67,7 @@ DECISIONS = (
         snapshot_event(read("SHIPPING", updated=n, began=n, lines=lines))
         for n, lines in enumerate(
             (
-                (replace(LINES[0], withdrawn=Withdrawn.PART), LINES[1]),
+                (PARTLY, LINES[1]),
                 (replace(LINES[0], quantity=None), LINES[1]),
                 (replace(LINES[0], state="LOST"), LINES[1]),
                 tuple(replace(line, state="REFUNDED") for line in LINES),
@@ -112,7 +115,7 @@ def explained(desk: Desk, row: OrderRow, policy: Policy) -> Explanation:
         command_rows.of_order(desk.store, row.key),
         shop=shop_rows.list_all(desk.store)[0],
         policy=policy,
-        now=desk.clock.now(),
+        now=LATER,
     )
 
 
@@ -122,10 +125,18 @@ def released(facts: Facts, policy: Policy) -> tuple[Command, ...]:
     if any(one.about.ends_by not in (EndsBy.RELEASE, EndsBy.SETTLE) for one in holds):
         return ()
     tokens = tuple(one.token for one in holds)
-    decisions = tuple(
-        Decision(at(99), kind, "ana", "x", tokens) for kind in (DecisionKind.RELEASE, DecisionKind.SETTLE)
-    )
+    decisions = tuple(Decision(LATER, kind, "ana", "x", tokens) for kind in (DecisionKind.RELEASE, DecisionKind.SETTLE))
     return plan(join(facts, Facts(decisions=decisions)), policy).due
+
+
+def test_a_release_that_lets_the_import_go_counts_from_now(desk: Desk) -> None:
+    """The reason began with the second read. A release from before that read does not end the reason."""
+    partly = replace(read("SHIPPING", updated=1000, began=1000), lines=(PARTLY, LINES[1]))
+    row = apply(desk, "O-1", snapshot_event(read("STAGING")), snapshot_event(partly))
+    assert [one.reason for one in row.attention] == [Reason.PARTLY_WITHDRAWN]
+    assert explained(desk, row, Policy()).happens_next == (
+        "after `orders release`: POST /order brings the order to the OMS"
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
