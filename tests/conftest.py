@@ -1,6 +1,7 @@
 """Fixtures for every test. hypothesis has no deadline, so that a slow machine fails no test."""
 
 import faulthandler
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,13 @@ def pytest_unconfigure() -> None:
     faulthandler.dump_traceback_later(EXIT_SECONDS, exit=True, file=2)  # standard error, not pytest's copy of it
 
 
-settings.register_profile("orderflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "orderflow",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    # In CI each run tries the same examples, so that it does not refuse a change for a fault of another one.
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("orderflow")
 
 
