@@ -48,6 +48,7 @@ from consumer.metrics.stored import AccountBudget, StoredGauges
 from consumer.missing import MissingOrders
 from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
+from consumer.pollers import PollerPool
 from consumer.relay import Relay, RelayLoop
 from consumer.retry import Backoff
 from consumer.secrets import ShopSecrets, check_callback_secrets, kafka_options, shop_secrets
@@ -132,7 +133,11 @@ def build_parts(
             worker=worker,
             housekeeping=new_housekeeping(base) if "worker" in roles else None,
             relay=new_relay(base) if "worker" in roles else None,
-            pollers=_scheduled_pollers(base, secrets, closing) if "poller" in roles else {},
+            pollers=PollerPool(
+                _scheduled_pollers(base, secrets, closing) if "poller" in roles else {},
+                base.settings.poller.threads,
+                base.clock,
+            ),
             servers=partial(new_servers, base, recorder, secrets if "web" in roles else {}),
             closing=closing,
         )
@@ -411,7 +416,8 @@ def _watch(parts: Parts) -> None:
     base, recorder = parts.base, parts.recorder
     if isinstance(base.clock, StoreClock):
         recorder.watch_clock(base.clock.skew_seconds)
-    for name in parts.pollers:
+    recorder.watch_pollers(parts.pollers.seconds_late)
+    for name in parts.pollers.pollers:
         recorder.watch_lease("poller", name, partial(base.leases.holds, poll_lease(name)))
     if parts.worker is not None:
         recorder.watch_lease(RELAY, "", partial(base.leases.holds, RELAY))

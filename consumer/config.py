@@ -147,6 +147,11 @@ class WorkerTable(Table):
         return self.calls_per_account or max(1, self.threads // 2)
 
 
+class PollerTable(Table):
+    #: How many shops one process polls at a time. A shop that hangs holds one of these threads.
+    threads: int = Field(default=16, ge=1, le=64)
+
+
 class MaxAgeTable(Table):
     """How long an order may be in a state, in hours. After that, the alert OrdersStuckInState fires."""
 
@@ -181,6 +186,7 @@ class Settings(BaseSettings):
     intake: IntakeTable = IntakeTable()
     http: HttpTable = HttpTable()
     worker: WorkerTable = WorkerTable()
+    poller: PollerTable = PollerTable()
     leases: LeasesTable = LeasesTable()
     oms: OmsTable = OmsTable()
     max_age_hours: MaxAgeTable = MaxAgeTable()

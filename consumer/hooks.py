@@ -142,6 +142,9 @@ class Hooks:
         `loop`: consumer, worker, housekeeping or poller. `instance`: the worker's number or the poller's shop.
         """
 
+    def loop_rests(self, loop: str, instance: str) -> None:
+        """A turn of this instance of a loop ended, and its thread serves others meanwhile."""
+
     def loop_failing(self, loop: str, causes: Mapping[Cause, int]) -> None:
         """The number of this loop's threads that have failed for a minute changed, or their cause. Empty: none fails.
 

@@ -1,7 +1,9 @@
 """When a shop is polled next: an interval after its last poll began, by the process that holds the shop's lease."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, TypeVar
 
 from adapters.errors import OrderflowError, RemoteError
 from adapters.ports import Clock
@@ -12,6 +14,11 @@ from consumer.account_check import AccountCheck
 from consumer.hooks import Hooks
 from consumer.leases import Leases
 from consumer.poller import Poller
+
+T = TypeVar("T")
+
+#: A shop whose last poll took longer is slow (pollers.py).
+SLOW_SECONDS: Final = 10.0
 
 
 def seconds_to_wait(interval_seconds: float, last_poll: datetime | None, now: datetime) -> float:
@@ -47,7 +54,7 @@ class Schedule:
 
 
 class ScheduledPoller:
-    """Polls one shop when it is due. A thread of its own calls `turn`, so a shop that hangs does not delay others."""
+    """Polls one shop when it is due. One thread at a time calls `turn` (pollers.py)."""
 
     def __init__(
         self,
@@ -72,6 +79,8 @@ class ScheduledPoller:
         self._clock = clock
         self._hooks = hooks
         self._schedule = Schedule(interval_seconds)
+        #: Whether the last poll took longer than SLOW_SECONDS.
+        self.is_slow = False
 
     def turn(self) -> float:
         """Poll the shop if it is due and this process holds its lease. Returns how many seconds to wait after that.
@@ -83,7 +92,7 @@ class ScheduledPoller:
             self._schedule.lost()
             self.poller.forget()
             return self._leases.renew_seconds
-        if self._check is not None and self._check.run():
+        if self._check is not None and self._timed(self._check.run):
             return 0.0  # the check took time: the next turn renews the lease before the poll
         now = self._clock.monotonic()
         if self._schedule.due_at is None:
@@ -92,7 +101,7 @@ class ScheduledPoller:
             return min(self._schedule.due_at - now, self._leases.renew_seconds)
         self._schedule.began(now, 0.0)  # before the poll, which may raise an exception
         shop_rows.poll_begins(self._store, self._shop, self._clock.now())
-        pause_seconds = self._poll()
+        pause_seconds = self._timed(self._poll)
         if self.poller.is_paused:
             self._schedule.paused(self._clock.monotonic(), pause_seconds)
         else:
@@ -105,6 +114,14 @@ class ScheduledPoller:
         polls = (shop_rows.poll_began_at(self._store, self._shop), cursor.succeeded_at if cursor else None)
         last_poll = max((at for at in polls if at is not None), default=None)
         return seconds_to_wait(self._schedule.interval_seconds, last_poll, self._clock.now())
+
+    def _timed(self, ask: Callable[[], T]) -> T:
+        """Ask Mirakl something, and note whether that was slow."""
+        began = self._clock.monotonic()
+        try:
+            return ask()
+        finally:
+            self.is_slow = self._clock.monotonic() - began > SLOW_SECONDS
 
     def _poll(self) -> float:
         """Poll once. Returns for how many seconds Mirakl asked not to be called."""

@@ -32,7 +32,7 @@ from consumer.leases import Leases
 from consumer.loop import Consumer
 from consumer.loop_watch import OWN_CAUSES, LoopWatch
 from consumer.metrics.recorder import Recorder
-from consumer.poll_schedule import ScheduledPoller
+from consumer.pollers import PollerPool
 from consumer.relay import RelayLoop
 from consumer.web.server import WebServer
 from consumer.worker import Worker
@@ -68,6 +68,9 @@ class Beats(Hooks):
 
     def loop_turned(self, loop: str, instance: str = "") -> None:
         self._beats[thread_name(loop, instance)] = self._clock.monotonic()
+
+    def loop_rests(self, loop: str, instance: str) -> None:
+        self._beats.pop(thread_name(loop, instance), None)  # it waits for its next turn, which is no fault
 
     def page_read(self, shop: str) -> None:
         self.loop_turned("poller", shop)  # a long poll is not stuck while Mirakl answers, however slowly
@@ -162,7 +165,7 @@ class Parts:
     worker: Worker | None
     housekeeping: Housekeeping | None
     relay: RelayLoop | None
-    pollers: Mapping[str, ScheduledPoller]
+    pollers: PollerPool
     servers: MakeServers
     #: Closes clients, log, store and the lock of the SQLite file, in this order.
     closing: ExitStack
@@ -204,8 +207,8 @@ class Service:
             self._start_loop("housekeeping", parts.housekeeping.turn)
         if parts.relay is not None:
             self._start_loop("relay", parts.relay.turn)
-        for shop, poller in parts.pollers.items():
-            self._start_loop("poller", poller.turn, shop)
+        for number in range(parts.pollers.threads):
+            self._start_thread(thread_name("poller", str(number)), partial(self._poll, parts.pollers))
 
     def stop(self) -> None:
         """Finish the work in progress, give the leases back, and close everything, within 20 s.
@@ -265,16 +268,30 @@ class Service:
     def _loop(self, loop: str, turn: Callable[[], float], instance: str = "") -> None:
         """Call `turn` until the service stops. `turn` returns how many seconds to wait. No error ends the loop."""
         while not self._stopping.is_set():
-            self.base.hooks.loop_turned(loop, instance)
-            try:
-                seconds = turn()
-            except Exception as error:
-                self._watch.failed(loop, instance, error)
-                seconds = 0.0 if isinstance(error, PartitionsWait) else FAILED_SECONDS
-            else:
-                self._watch.succeeded(loop, instance)
-            if seconds:
+            if seconds := self._turn(loop, turn, instance):
                 self._stopping.wait(seconds)
+
+    def _turn(self, loop: str, turn: Callable[[], float], instance: str) -> float:
+        """Call `turn`, whatever it raises. Returns how many seconds to wait then."""
+        self.base.hooks.loop_turned(loop, instance)
+        try:
+            seconds = turn()
+        except Exception as error:
+            self._watch.failed(loop, instance, error)
+            return 0.0 if isinstance(error, PartitionsWait) else FAILED_SECONDS
+        self._watch.succeeded(loop, instance)
+        return seconds
+
+    def _poll(self, pool: PollerPool) -> None:
+        """Give shops their turns until the service stops."""
+        while not self._stopping.is_set():
+            shop = pool.take()
+            if shop is None:
+                self._stopping.wait(min(IDLE_SECONDS, pool.seconds_to_next()))
+                continue
+            seconds = self._turn("poller", pool.pollers[shop].turn, shop)
+            self.base.hooks.loop_rests("poller", shop)
+            pool.give_back(shop, seconds)
 
     def _read_clock(self, clock: StoreClock) -> None:
         """Ask the database for the time again and again. No probe depends on this thread: while the database is away,

@@ -25,7 +25,7 @@ def open_store(
 
     `busy_seconds`: on SQLite, how long a statement waits for the lock of another process. Raises ConfigError.
     """
-    threads = {"worker": settings.worker.threads, "poller": len(settings.shops)}
+    threads = {"worker": settings.worker.threads, "poller": min(settings.poller.threads, len(settings.shops))}
     connections = sum(threads.get(role, 0) for role in roles) + OTHER_THREADS
     return Store(settings.store.url, busy_seconds, password=store_password(settings), connections=connections)
 

@@ -459,6 +459,11 @@ _ROWS: Final = (
         "How far the clock of the machine is ahead of the database's clock, which all processes go by; 0 with SQLite.",
         {},
     ),
+    _gauge(
+        "orderflow_poller_late_seconds",
+        "How long the shop that waits longest has waited for one of the threads that poll.",
+        {},
+    ),
     Metric(
         "orderflow_build_info",
         Type.INFO,

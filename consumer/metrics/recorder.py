@@ -248,6 +248,10 @@ class Recorder(Hooks):
         """Export how far the machine's clock is ahead of the database's."""
         self._gauge("orderflow_clock_skew_seconds").set_function(skew_seconds)
 
+    def watch_pollers(self, seconds_late: Callable[[], float]) -> None:
+        """Export how long a shop has waited for one of the threads that poll."""
+        self._gauge("orderflow_poller_late_seconds").set_function(seconds_late)
+
     def watch_catalogs(self, unread: Mapping[str, Callable[[], int]]) -> None:
         """Export how many parts of each marketplace's settings could not be read. Each scrape calls the functions."""
         for shop, how_many in unread.items():

@@ -19,9 +19,10 @@ from consumer.bootstrap import build_parts
 from consumer.demo.settings import write_settings
 from consumer.locked import LONGEST_REST_SECONDS
 from consumer.loop import Consumer
+from consumer.pollers import PollerPool
 from consumer.service import FAILED_SECONDS, Service
 from tests.consumer.rig import Rig
-from tests.support import wait
+from tests.support import StillClock, wait
 
 IDS = [f"{number}-A" for number in range(12)]
 
@@ -90,7 +91,15 @@ def test_a_consumer_goes_on_at_once_while_a_partition_waits(tmp_path: Path) -> N
     nowhere = f"http://127.0.0.1:{free_port()}"
     settings = config.load(write_settings(tmp_path, {"alpha": nowhere}, nowhere, free_port()))
     consumer = Waits()
-    service = Service(replace(build_parts(settings), consumer=consumer, worker=None, housekeeping=None, pollers={}))
+    service = Service(
+        replace(
+            build_parts(settings),
+            consumer=consumer,
+            worker=None,
+            housekeeping=None,
+            pollers=PollerPool({}, 1, StillClock()),
+        )
+    )
     service.start()
     began = time.monotonic()
     wait(lambda: consumer.turns >= 30, "turns")

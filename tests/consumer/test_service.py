@@ -20,6 +20,7 @@ from consumer.demo.settings import write_settings
 from consumer.hooks import BEAT_SECONDS, Hooks
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop_watch import FAILING_SECONDS
+from consumer.pollers import PollerPool
 from consumer.service import START_AGAIN_SECONDS, START_SECONDS, Beats, Service, built
 from consumer.worker import Worker
 from tests.support import LONG, StillClock, wait
@@ -171,7 +172,11 @@ def test_a_loop_that_fails_for_a_minute_is_seen(
     settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"threads": 1})})
     clock = StillClock()
     parts = build_parts(settings, clock=clock)
-    service = Service(replace(parts, worker=Fails(clock, error), consumer=None, housekeeping=None, pollers={}))
+    service = Service(
+        replace(
+            parts, worker=Fails(clock, error), consumer=None, housekeeping=None, pollers=PollerPool({}, 1, StillClock())
+        )
+    )
     service.start()
     labels = {"loop": "worker", "cause": cause}
     wait(lambda: parts.recorder.registry.get_sample_value("orderflow_loop_failing", labels) == 1, cause)
@@ -195,7 +200,7 @@ def test_a_process_without_the_leases_neither_polls_nor_does_the_housekeeping(se
     other = Leases(base.store, base.clock, "two", 600)
     assert other.take(RELAY)
     assert other.take(poll_lease("alpha"))
-    assert parts.pollers["alpha"].turn() == base.leases.renew_seconds
+    assert parts.pollers.pollers["alpha"].turn() == base.leases.renew_seconds
     assert parts.housekeeping.turn() == base.leases.renew_seconds
     assert cursor_rows.find(base.store, "alpha") is None
     assert leads(service, "poller", "alpha") == 0
@@ -213,7 +218,7 @@ def test_a_process_that_cannot_renew_its_leases_leads_until_they_end(settings: S
     service = build(settings, clock=clock)
     assert service.parts.housekeeping is not None
     service.parts.housekeeping.turn()
-    service.parts.pollers["alpha"].turn()
+    service.parts.pollers.pollers["alpha"].turn()
     clock.advance(settings.leases.seconds - 1)
     assert leads(service, "relay", "") == 1
     assert leads(service, "poller", "alpha") == 1

@@ -96,7 +96,7 @@ class Place:
     def turn(self, shop: str = "alpha") -> None:
         """Poll, consume, and make every call that is due."""
         self.service.base.leases.take_share(shop, 1)
-        self.service.parts.pollers[shop].poller.run()
+        self.service.parts.pollers.pollers[shop].poller.run()
         while self.consumer.turn(0):
             pass
         while self.worker.turn():

@@ -101,6 +101,7 @@ OWN = {
     "orderflow_loop_failing": ("gauge", "loop cause"),
     "orderflow_catalog_unread": ("gauge", "shop"),
     "orderflow_clock_skew_seconds": ("gauge", ""),
+    "orderflow_poller_late_seconds": ("gauge", ""),
 }
 FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "tracking", "event_id", "path", "url"}
 FORBIDDEN |= {"exception", "error", "pod", "instance", "message"}
