@@ -208,17 +208,16 @@ def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: date
     quarantined before.
     """
     c, done = s.orders.c, []
-    for (shop, order_id), kind in sorted(orders.items()):
-        told = attention_to_json([StandingAttention(Reason.QUARANTINED, kind, since=now)])
-        mine = (c.order_id == order_id, c.shop == shop)
-        row = tx.execute(sa.select(c.id, c.quarantine).where(*mine).with_for_update()).first()
-        if row is None:
-            continue
+    mine = bulk.in_pairs(tx, c.order_id, c.shop, {(order_id, shop) for shop, order_id in orders})
+    locked = sa.select(c.id, c.shop, c.order_id, c.quarantine).where(mine).order_by(c.id).with_for_update()
+    for row in tx.execute(locked).all():
         commands.put_off(tx, row.id)
         if row.quarantine is None:
+            kind = orders[row.shop, row.order_id]
+            told = attention_to_json([StandingAttention(Reason.QUARANTINED, kind, since=now)])
             values = dict(quarantine=kind, attention=told, wake_at=None, read_after=None)
             tx.execute(sa.update(s.orders).where(c.id == row.id).values(**values))
-            done.append((shop, order_id))
+            done.append((row.shop, row.order_id))
     return done
 
 
