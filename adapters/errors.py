@@ -184,7 +184,7 @@ class RemoteError(OrderflowError):
 
 
 class Retryable(RemoteError):
-    """The remote did nothing (429, refused connection, 5xx of a read). The same call may succeed later."""
+    """The call changed nothing at the remote (429, refused connection, a read that failed). It may succeed later."""
 
 
 class OutcomeUnknown(RemoteError):

@@ -37,7 +37,7 @@ class _Wanted:
     command: CommandRow
     order: OrderRow
     token: str
-    is_needed: bool  # still; when the command was opened it was needed
+    is_needed: bool  # now; the command was needed when it was opened
 
     @property
     def account(self) -> AccountKey:

@@ -101,13 +101,15 @@ class ShopTable(Table):
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported.
     fulfilment_centres: frozenset[str] = frozenset({"DEFAULT"})
-    #: An order gets the reason `retrying` if its call fails for this time, or for half of the time to its deadline.
+    #: An order gets the reason `retrying` if its call fails for this time, or for half of the time to its deadline if
+    #: that is shorter. If the customer's messages (M11) cannot be read, it gets the reason at once.
     retrying_after_seconds: Seconds = 600
-    #: How long an import waits for messages of the customer that cannot be read (M11). Then it goes out without them,
-    #: or is held until a person releases it.
+    #: How long an import waits for messages of the customer that cannot be read (M11). After that, `without_messages`
+    #: counts: `import` sends the order without them; `hold` waits until they can be read, or a person releases it.
     messages_wait_seconds: Seconds = 3600
     without_messages: Literal["import", "hold"] = "hold"
-    #: How long a tracking that cannot be sent (OR23) holds the shipment (OR24).
+    #: How long a tracking that cannot be sent (OR23) holds the shipment (OR24). OR24 goes out 30 minutes before the
+    #: shipping deadline at the latest.
     tracking_holds_for_seconds: Seconds = 3600
     order_tax_mode: Literal["TAX_INCLUDED", "TAX_EXCLUDED"] = "TAX_INCLUDED"
     #: Mirakl's name for a carrier of the OMS: the code or label of a registered one, or free text.

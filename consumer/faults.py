@@ -1,4 +1,4 @@
-"""What a failed call says of its account: whether the order or the remote is at fault, and what rests."""
+"""What a failed call says of its account: whether the order or the remote is at fault, and what has to pause."""
 
 from adapters.errors import NOT_SENT, AccountFault, Duplicate, Rejected, RemoteError, Retryable
 from consumer.accounts import AccountKey, Accounts

@@ -37,8 +37,11 @@ class LastLook:
 
 
 class LastLooks:
-    """Makes last looks. Renews each lease, stores the payload of an import and the fact of what it contains, and takes
-    the call from the budget: not at the claim, because a call that a read before it stopped costs nothing."""
+    """Makes last looks: renews each lease, stores the payload of an import and the fact of what it contains, and takes
+    the call from the budget.
+
+    The budget is not charged at the claim: a read between claim and call may fail, and then no call is made.
+    """
 
     def __init__(
         self, store: Store, orders: OrderWriter, shops: Mapping[str, Shop], clock: Clock, lease: timedelta

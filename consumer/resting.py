@@ -1,4 +1,4 @@
-"""Calls that nobody tries because their operation fails for other orders: each such order is told so.
+"""Calls that nobody tries because their operation fails for other orders: each such order gets a trouble.
 
 While an operation of an account is refused, or its circuit is open, one call at a time tests it. The other orders would
 have no failure of their own. So their trouble is a fact too (facts.Trouble): the attention reason `retrying`, and the
@@ -34,7 +34,7 @@ _FAILED: Final = (TryResult.RETRY, TryResult.UNKNOWN, TryResult.ACCOUNT_FAULT)
 
 
 class Resting:
-    """Tells the orders whose calls rest. Any thread may call `turn`."""
+    """Adds a trouble to the orders whose calls rest: their operation pauses. Any thread may call `turn`."""
 
     def __init__(self, store: Store, orders: OrderWriter, accounts: Accounts, clock: Clock) -> None:
         self._store = store

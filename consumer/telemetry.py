@@ -1,4 +1,9 @@
-"""Logging: how lines are written, and the hooks that write them."""
+"""Logging: how lines are written, and the hooks that write them.
+
+No filter takes secrets or personal data out of a line. So a call that logs names each field by itself, and none of them
+may hold a payload, a body or an error's text of a remote. The settings hold no secrets (consumer/secrets.py reads them
+from files). tests/system/test_fleet.py looks for the demo's secrets and persons in every log.
+"""
 
 import logging
 import sys

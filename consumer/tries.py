@@ -109,9 +109,9 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
 def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...], now: datetime) -> list[Event]:
     """Return the event that an import sends this payload. It keeps the lines and notes that the payload contains.
 
-    Returns no event for another call. It returns none either for the payload of an earlier try, which was stored then,
-    unless a person settled since what Mirakl changed: the person may have looked for the order in an OMS that did not
-    have it, and now the OMS gets it as it was, so the changes are told again (settled.py).
+    Returns no event for another call, and normally none for the payload of an earlier try, whose event is stored
+    already. One exception: a person settled a change of Mirakl since that try. The OMS may not have had the order when
+    the person looked there, and gets it now without the change. So the change becomes a reason again (settled.py).
     """
     snapshot, command = claim.order.facts.snapshot, claim.command
     if payload is None or snapshot is None:

@@ -123,7 +123,7 @@ class Line:
 
     @property
     def is_owed(self) -> bool:
-        """Whether the seller still has to send the line, or a part of it; how much, only a person can tell."""
+        """Whether the seller still has to send the line, or a part of it. How much: see `needs_decision`."""
         ended = self.state in ENDED_LINE_STATES or self.quantity == 0 or self.withdrawn in _ALL
         return not ended
 
@@ -274,8 +274,8 @@ class Handover:
     notes: tuple[str, ...] = ()  # what a person should know of the payload, in words of a closed set
 
 
-#: The words of `notes`. The first: a message of the customer has a file. The second: the customer wrote, and Mirakl
-#: showed no message.
+#: The words of `notes`. The first: a message of the customer has a file. The second: the customer wrote, and the import
+#: went out without the messages, because Mirakl showed none or refused to show them.
 ATTACHMENT: Final = "attachment"
 MESSAGES_NOT_FOUND: Final = "messages_not_found"
 

@@ -30,8 +30,8 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
 
 
 def contents_in_oms(facts: Facts) -> dict[str, str]:
-    """The digest of each content (`Handover.contents`) that the OMS has: that of what it got, or that of the newest
-    settle, because a person who settles a change has told the OMS."""
+    """For each content (`Handover.contents`), its digest in the OMS. The newest settle that names the content counts,
+    else what was imported: a person who settles a change has told the OMS."""
     handover = what_oms_got(facts)
     sent = dict(handover.contents if handover else ())
     return sent | settled_contents(facts, handover.at if handover else EPOCH)
@@ -50,7 +50,10 @@ def what_oms_got(facts: Facts) -> Handover | None:
 
 
 def is_confirmed_by_us(facts: Facts) -> bool:
-    """Whether we called OR24, or a person did it by hand. Then Mirakl may show lines as shipped because of that."""
+    """Whether OR24 was attempted, or a person said that it was done by hand (`orders handled`).
+
+    Then Mirakl may show lines as shipped because of that.
+    """
     called = any(one.kind == CommandKind.CONFIRM for one in facts.attempts)
     return called or last_answer(facts, CommandKind.CONFIRM) is not None
 

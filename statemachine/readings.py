@@ -77,7 +77,8 @@ def was_shipped(facts: Facts, workflow: str) -> bool:
 
 
 def import_known(facts: Facts) -> bool:
-    """Whether the OMS has the order: it answered the import, reported on it, or a person settled `already_in_oms`.
+    """Whether the OMS has the order: it answered the import or reported on the order, or a person said so (`orders
+    handled` for the import, or a settle of `already_in_oms`).
 
     Its ids in the OMS may still be unknown.
     """
@@ -96,7 +97,8 @@ def handed_over(facts: Facts) -> Handover | None:
 
 
 def landed_perhaps(facts: Facts) -> Handover | None:
-    """What the newest payload carries of which the OMS refused a repeat, so that a try before may have landed."""
+    """What the newest payload carries that may be in the OMS although the OMS refused a repeat of it: an earlier try of
+    this payload may have landed."""
     possible = [one for one in facts.handovers if any(no.maybe_there for no in _refusals(facts, one))]
     return max(possible, default=None)
 

@@ -119,20 +119,20 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.NOTHING_TO_ACCEPT: About(
         "Mirakl waits for a decision on an order that it shows without lines",
-        "Look at the order in Mirakl's portal: OR21 needs its lines. It is read again in every poll.",
+        "Look at the order in Mirakl's portal. OR21 has to name its lines. Every poll reads the order again.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
     ),
     Reason.ADDRESS_MISSING: About(
         "Mirakl shows SHIPPING without an address; the order is read again",
-        "Wait for the next read; if it stays, ask the marketplace's operator for the address.",
+        "Wait for the next read. If the reason stays, ask the marketplace's operator for the address.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
     ),
     Reason.NOTHING_TO_IMPORT: About(
         "Mirakl shows SHIPPING without any open line",
-        "Look at its lines in Mirakl's portal: none is to be sent. It clears when Mirakl shows the order "
-        "canceled, or a line to send: ask the operator to close it.",
+        "Look at its lines in Mirakl's portal. If really no line is to be sent, ask the operator to cancel the order. "
+        "The reason clears when Mirakl no longer shows SHIPPING, or shows a line to send.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
     ),
@@ -157,7 +157,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(
-        "the OMS says that it holds this order already, and the last try of ours did not bring it there",
+        "the OMS says that it holds this order already, and no import of ours can have brought it there",
         "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
         "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
@@ -170,7 +170,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RETRY,
     ),
     Reason.SHIPMENT_REJECTED: About(
-        "Mirakl refused to mark the order shipped, on the tracking that it holds",
+        "Mirakl refused to mark the order shipped with the tracking that it holds now",
         "`orders show ORDER --received` has Mirakl's words. Let the OMS report a tracking that Mirakl takes, "
         "or mark it shipped in Mirakl's portal; "
         "`orders retry ORDER --reason WHY` asks once more, `orders handled ORDER --reason WHY` says that it is there. "
@@ -199,7 +199,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
-        "Mirakl canceled an order that the OMS has, or may have; the detail: the OMS's ids of the unsent rest",
+        "Mirakl canceled an order that the OMS has, or may have; the detail: the OMS's ids of what is not sent yet",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
@@ -282,8 +282,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",
-        "Ask the OMS when the rest leaves. Mirakl is notified when all is sent: then it clears, or when Mirakl took "
-        "back every line. If the rest left and the OMS does not say so, `orders sent ORDER --reason WHY`.",
+        "Ask the OMS when the rest leaves. Mirakl is notified only when all is sent. The reason clears then, or when "
+        "Mirakl has canceled or refunded every line that is left. If the rest left and the OMS does not say so, "
+        "`orders sent ORDER --reason WHY`.",
         ends_by=EndsBy.SENT,
     ),
     Reason.SENT_BEFORE_SHIPPING: About(
@@ -304,7 +305,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
     ),
     Reason.FOREIGN_TRACKING: About(
-        "Mirakl shows a tracking that is not ours; it stays",
+        "Mirakl shows a tracking that is not ours, and orderflow does not replace it",
         "Compare both in Mirakl's portal and correct it there if it is wrong, then `orders settle ORDER --reason WHY`.",
     ),
     Reason.HELD_IN_OMS: About(
@@ -313,7 +314,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --reason WHY`.",
     ),
     Reason.OMS_QUERY: About(
-        "the OMS has a question about the order (status 32), and does not make it until then",
+        "the OMS has a question about the order (status 32), and waits for the answer",
         "Answer the question in the OMS. It clears when the OMS reports another status.",
         ends_by=EndsBy.FACT,
     ),
@@ -413,7 +414,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.UNKNOWN_TO_MIRAKL: About(
-        "the OMS reported on the order a day ago, and no read has shown it at Mirakl",
+        "the OMS reported on the order longer ago than `gone_after_hours`, and no read has shown it at Mirakl",
         "Look for the order in the OMS. If it is of another sales channel, or has a wrong external_ref, `orders settle "
         "ORDER --reason WHY`; the setting `other_channels = true` ends the reason for all such orders. It clears when "
         "a read shows the order.",

@@ -35,8 +35,9 @@ class State(StrEnum):
     #: open line. The OMS's answer to the import moves it out, or an OMS event. Mirakl may still cancel the order.
     SHIPPING = "shipping"
 
-    #: The OMS has the order: it answered the import, reported on the order, or a person settled `already_in_oms`. The
-    #: OMS's report that every open line is sent moves it out. Meanwhile parcels may leave, and either side may cancel.
+    #: The OMS has the order: it answered the import or reported on the order, or a person said so (`orders handled`, or
+    #: a settle of `already_in_oms`). The OMS's report that every open line is sent moves it out. Meanwhile parcels may
+    #: leave, and either side may cancel.
     IMPORTED = "imported"
 
     #: The goods have left: the OMS reported every open line sent, or OR24 was answered, or Mirakl shows the debit that

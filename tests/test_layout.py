@@ -155,7 +155,7 @@ def _owners(sources: Sequence[Source]) -> dict[str, set[str]]:
 
 
 def _uses(source: Source) -> Iterator[tuple[int, str, str]]:
-    """Line, module where it is known, and name of each private name that a file takes from elsewhere."""
+    """Line, module ("" if not known) and name of each private name that is imported or not used through self or cls."""
     for node in ast.walk(source.tree):
         match node:
             case ast.ImportFrom(module=module, names=names):

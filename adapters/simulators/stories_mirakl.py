@@ -271,8 +271,8 @@ MIRAKL: Final[dict[str, Story]] = {
     # A gateway answers 404 or 423 for a while.
     "gateway_404": Story(_faulty(Fault("OR24", "answer", 2, status=404, content="<html>"))),
     "gateway_423": Story(_faulty(Fault("OR21", "answer", 2, status=423, content="<html>"))),
-    # M11 refuses the messages of the order for a while, and the import waits for them. A 403 rests M11 of the shop: for
-    # a second, as Mirakl asks here, and not for the minute that it rests otherwise.
+    # M11 refuses the messages of the order for a while, and the import waits for them. After a 403, M11 of the shop
+    # pauses: for a second, as Mirakl asks here (Retry-After); otherwise it would pause for a minute.
     "messages_403": Story(
         _messages_refused(403, **{"Retry-After": "1"}), messages=True, attributes=(":MiraklOrderMessage",)
     ),
@@ -296,7 +296,7 @@ MIRAKL: Final[dict[str, Story]] = {
         shipped_by=None,
         tells=("needs_decision",),
     ),
-    # The person accepts one line of two, the one whose SKU the seller knows. Mirakl refuses the other.
+    # The person accepts one line of two, the one whose SKU the seller knows. So OR21 refuses the other.
     "person_accepts_one_line": Story(
         _person_accepts_one_line,
         marketplaces=("beta",),

@@ -98,9 +98,7 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
         rows,
         lambda insert: insert.on_conflict_do_update(
             index_elements=["order_key", "kind", "carries", "round"],
-            set_={
-                name: insert.excluded[name] for name in ("shop", "state", "basis", "opened_at", "next_at", "give_up_at")
-            },
+            set_={name: insert.excluded[name] for name in _OPENED},
             where=s.commands.c.state == CommandState.OBSOLETE,
         ),
     )

@@ -1,9 +1,8 @@
 """Copies a SQLite store to PostgreSQL (`orderflow migrate --from`), in one transaction: all its tables but five.
 
-The embedded log and its progress are not copied, because Kafka has topics of its own. `schema_versions` is that of the
-target's own migrations. Leases and budgets are not
-copied, because they describe the present moment only. So before a copy every record of the embedded log has to be
-applied, and no call may be under way.
+The embedded log and its progress are not copied, because Kafka has topics of its own. The target's own migrations
+fill `schema_versions`. Leases and budgets are not copied, because they describe the present moment only. So before a
+copy every record of the embedded log has to be applied, and no call may be under way.
 """
 
 from collections.abc import Callable
@@ -115,7 +114,10 @@ def _not_applied(old: sa.Connection, group: str) -> dict[tuple[str, int], int]:
 
 
 def _check_target(new: sa.Connection) -> None:
-    """Lock all tables, so that no service can write to them during the copy. Raises CopyRefused if a table has rows."""
+    """Lock all tables, so that no service can write to them during the copy.
+
+    Raises CopyRefused if a table other than `schema_versions` has rows.
+    """
     preparer = new.dialect.identifier_preparer
     names = ", ".join(preparer.format_table(table) for table in s.metadata.sorted_tables)
     new.exec_driver_sql(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE")
@@ -130,7 +132,7 @@ def _check_target(new: sa.Connection) -> None:
 
 
 def _copy(old: sa.Connection, new: sa.Connection, table: sa.Table, on_rows: Callable[[str, int, int], None]) -> int:
-    """Copy one table with its ids, and give new rows higher ids. Returns the number of copied rows."""
+    """Copy one table with its ids, and let ids of later rows begin above them. Returns the number of copied rows."""
     total = old.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
     done = 0
     on_rows(table.name, done, total)

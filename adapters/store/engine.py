@@ -107,12 +107,12 @@ def has_password(url: str) -> bool:
 def without_password(url: str) -> tuple[str, str]:
     """Return the URL without the user's password, and the password, which is "" if there is none.
 
-    Raises ValueError if it is no URL.
+    The password of a certificate's key (`sslpassword`) stays in the URL. Raises ValueError if it is no URL.
     """
     parsed = _parsed(url)
     in_query = parsed.query.get("password", ())  # the driver prefers this password to the one beside the user
     password = in_query if isinstance(in_query, str) else "".join(in_query[-1:])
-    # `set(password=None)` would keep the password: there, None means that nothing is set.
+    # `URL.set(password=None)` leaves the password as it is. So `_replace` removes it.
     bare = parsed.difference_update_query(["password"])._replace(password=None)
     return bare.render_as_string(hide_password=False), password or str(parsed.password or "")
 

@@ -1,7 +1,7 @@
 """Lanes: the queues of the calls to make, one for each shop and kind of call, and how a worker claims from them.
 
 The kind says which remote is called, so the lanes of a shop at one remote are its account there. A claim asks only the
-lanes that may be called now, and each lane is one probe of the index ix_commands_lane. So calls that rest cost nothing.
+lanes that may be called now, and each lane is one probe of the index ix_commands_lane. So paused calls cost nothing.
 
 A claim is two statements of one transaction: `take` finds commands and locks their orders, `lease` gives the commands
 to the worker. From then on only the holder of a token changes its row (commands.py). If a worker dies, its lease runs

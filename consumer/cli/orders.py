@@ -173,7 +173,7 @@ def _prefix(session: Session, row: OrderRow) -> str:
 
 
 def _with_config(one: AttentionReason, shop: str, file: Path) -> AttentionReason:
-    """The reason, whose cure can be pasted also if the configuration is not in its usual place."""
+    """The reason. The commands in its cure also get `--config FILE`, if the configuration is not in its usual place."""
     if file == FILE:
         return one
     of_shop = f" --shop {shlex.quote(shop)}"

@@ -13,7 +13,7 @@ import typer
 
 #: Exit code: the command worked, and its answer is bad (the help of `orderflow` lists these answers).
 BAD_ANSWER: Final = 1
-#: Exit code: the configuration or the use is wrong, or the store does not answer.
+#: Exit code: the configuration or the use is wrong, the store does not answer, or a loop of `run` ended by itself.
 BAD_USE: Final = 2
 
 

@@ -121,7 +121,7 @@ class _Supervisor:
 def _started_engines(
     stack: ExitStack, folder: Path, console: Console, kafka_at: Sequence[str], postgres_at: str
 ) -> Engines:
-    """A Kafka with the topics of the demo and a PostgreSQL: those of the addresses, else new ones in `folder`."""
+    """Kafka, with the demo's topics, and PostgreSQL. An engine without an address is started in `folder`."""
     with console.status("starting Kafka and PostgreSQL; the first time, Kafka is fetched"):
         if postgres_at:
             url, password = _address(postgres_at)

@@ -61,7 +61,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 SYSTEMS: Final = tuple(Remote)
 EVERY_OPERATION: Final = (*OPERATIONS[Remote.MIRAKL], *OPERATIONS[Remote.OMS], OTHER)
 COMMANDS: Final = tuple(CommandKind)
-#: States that are not final.
+#: What a poll finds of an order (hooks.PollResult).
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)

@@ -208,8 +208,10 @@ def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
 
 
 def _before_withdrawals(handovers: tuple[Handover, ...]) -> tuple[Handover, ...]:
-    """The same, as if it knew of no refund or cancelation of a part: the person did not make the order in the OMS, so
-    nobody says that it has these pieces left out."""
+    """These handovers, without what was refunded or canceled of a part of a line.
+
+    The person did not make the order in the OMS, so it is not known whether the OMS left these pieces out.
+    """
     return tuple(
         replace(one, contents=tuple(each for each in one.contents if not each[0].startswith(WITHDRAWN_OF)))
         for one in handovers

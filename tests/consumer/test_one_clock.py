@@ -25,7 +25,7 @@ from tests.adapters.store.test_clock import DAY, WrongClock
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import wait
 
-#: How far the machine of the second process is ahead of the first one's.
+#: How far the wrong clock is ahead of the database's clock, in seconds. Negative: it is behind.
 each_skew = pytest.mark.parametrize("ahead_seconds", [DAY, -DAY, 100.0, -100.0])
 #: The length of a lease in these tests, which wait for its end.
 LEASE_SECONDS = 4.0

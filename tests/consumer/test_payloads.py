@@ -1,4 +1,4 @@
-"""What an import or a shipment carries, from the poll to the books of the remote, and which reasons an order gets."""
+"""What an import or a shipment carries: tested from the poll to the simulators' books, with the attention reasons."""
 
 import json
 from datetime import timedelta

@@ -435,7 +435,7 @@ def test_custom_fields_of_order_and_line_are_attributes() -> None:
 )
 @pytest.mark.parametrize("of_line", [True, False])
 def test_a_custom_text_without_a_code_holds_the_import(fields: Any, of_line: bool) -> None:
-    """The text may belong on the goods."""
+    """The customer may want this text printed on the goods, so it must not be left out."""
     name = "order_line_additional_fields" if of_line else "order_additional_fields"
     line = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1}
     one = order(order_lines=[line | {name: fields}]) if of_line else order(order_lines=[line], **{name: fields})

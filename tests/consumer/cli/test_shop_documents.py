@@ -101,7 +101,7 @@ def test_a_failed_download_leaves_no_file(seller: DocumentSeller, kind: str, mor
     assert files() == []
 
 
-def test_an_archive_that_is_none_leaves_no_file(seller: DocumentSeller) -> None:
+def test_an_answer_that_is_no_archive_leaves_no_file(seller: DocumentSeller) -> None:
     seller.net.hook = lambda request: (
         httpx.Response(200, content=b"no archive") if request.url.path.endswith("download") else None
     )

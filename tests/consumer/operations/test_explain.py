@@ -132,7 +132,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
             d.shows("SHIPPING"),
             d.apply(spoke(), event(Trigger.OMS_EVENT, "asks", Facts(statuses=(OmsStatus(1, StillClock().now(), 32),)))),
         ),
-        "a person in the OMS: the OMS has a question about the order (status 32), and does not make it until then",
+        "a person in the OMS: the OMS has a question about the order (status 32), and waits for the answer",
     ),
     (
         "import refused",

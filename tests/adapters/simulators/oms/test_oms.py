@@ -22,7 +22,7 @@ RAW = "Basic 99999:key"
 
 
 class Office:
-    """The OMS, a client of it, and a receiver of callbacks. It answers `callback_status`; 0: it gives no answer."""
+    """The OMS, a client of it, and a receiver of callbacks. The receiver answers `callback_status`; 0: no answer."""
 
     def __init__(self, **knobs: Any) -> None:
         self.moment = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
@@ -403,7 +403,7 @@ def test_a_failed_delivery_is_retried_five_times_and_then_lost(status: int) -> N
     assert office.oms.callbacks.notifications[0].lost is True
 
 
-def test_no_retry_follows_a_successful_one() -> None:
+def test_after_a_callback_was_answered_it_is_not_sent_again() -> None:
     office = imported(retry_interval_seconds=10.0)
     office.callback_status = 503
     office.oms.dispatch("1-A", tracking="T1")
