@@ -118,6 +118,38 @@ def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
     )
 
 
+def secret_files(settings: Settings) -> dict[str, Path]:
+    """Return each file that holds a secret, by the setting that names it."""
+    named = {
+        "store.password_file": settings.store.password_file,
+        "kafka.sasl_plain_password_file": settings.kafka.sasl_plain_password_file,
+        "kafka.ssl_password_file": settings.kafka.ssl_password_file,
+        "kafka.ssl_keyfile": settings.kafka.ssl_keyfile,
+        "intake.key_file": settings.intake.key_file,
+    }
+    for name, shop in settings.shops.items():
+        named[f"shops.{name}.api_key_file"] = shop.api_key_file
+        named[f"shops.{name}.oms.api_key_file"] = shop.oms.api_key_file
+        named[f"shops.{name}.oms.callback_secret_file"] = shop.oms.callback_secret_file
+    return {key: path for key, path in named.items() if path is not None}
+
+
+def is_open(path: Path) -> bool:
+    """Whether everybody on this machine may read, change or run the file. False if there is none."""
+    try:
+        return bool(path.stat().st_mode & 0o007)
+    except OSError:
+        return False
+
+
+def refuse_open_files(settings: Settings) -> None:
+    """Raise ConfigError if everybody on this machine can read or change a file with a secret."""
+    files = {key: path for key, path in secret_files(settings).items() if is_open(path)}
+    if files:
+        found = "; ".join(f"{key}: everybody can read or change {path}" for key, path in files.items())
+        raise ConfigError(f"{found}; chmod o-rwx {' '.join(str(path) for path in dict.fromkeys(files.values()))}")
+
+
 def store_password(settings: Settings) -> Secret | None:
     """Return PostgreSQL's password, or None if no file is named. Raises ConfigError if the file is unusable."""
     path = settings.store.password_file

@@ -18,6 +18,7 @@ from consumer.cli.opening import Environment, cure, missing_file
 from consumer.cli.options import FILE, Config
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.config import Settings
+from consumer.secrets import refuse_open_files
 from statemachine import diagram as diagrams
 
 
@@ -40,6 +41,7 @@ def run(
     from consumer import bootstrap, service  # noqa: PLC0415 - they import every part of the service
 
     settings = config.load(file)
+    refuse_open_files(settings)
     service.run(lambda: bootstrap.build(settings, bootstrap.ROLES if role == "all" else (role,)))
 
 

@@ -111,14 +111,14 @@ def write_settings(
     if path.exists():
         raise ConfigError(f"{path} exists already; name another folder")
     (folder / "secrets").mkdir(parents=True, exist_ok=True)
-    (folder / "secrets/oms.key").write_text(OMS_KEY)
+    _write_secret(folder / "secrets/oms.key", OMS_KEY)
     if engines is not None and engines.database_password:
         _write_secret(folder / DATABASE_PASSWORD_FILE, engines.database_password)
     text = _FILE.format(port=port, oms_url=oms_url, grace=1.5 / speed, retry=0.2 / speed)
     text += _EMBEDDED if engines is None else engines.as_toml()
     for name, url in world_urls.items():
-        (folder / f"secrets/{name}.key").write_text(MARKETPLACES[name].api_key)
-        (folder / f"secrets/{name}-callback.key").write_text(f"{CALLBACK_SECRET}-{name}")
+        _write_secret(folder / f"secrets/{name}.key", MARKETPLACES[name].api_key)
+        _write_secret(folder / f"secrets/{name}-callback.key", f"{CALLBACK_SECRET}-{name}")
         (folder / f"{name}.skus").write_text("\n".join(KNOWN_SKUS[name]))
         text += _SHOP.format(
             name=name,
@@ -137,7 +137,7 @@ def write_settings(
 
 
 def _write_secret(path: Path, secret: str) -> None:
-    """Write a file that only this user can read, because the password may be a real one."""
+    """Write a file that only this user can read, because `run` refuses others."""
     path.unlink(missing_ok=True)
     path.touch(0o600)
     path.write_text(secret, encoding="utf-8")

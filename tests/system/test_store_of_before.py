@@ -132,6 +132,7 @@ class Stored:
         log = "embedded" if self.is_sqlite else "kafka"
         self.config.write_text(CONFIG.format(store=store_lines(folder, url), log=log))
         (folder / "key").write_text("secret")
+        (folder / "key").chmod(0o600)
         (folder / "beta.skus").write_text("\n".join(BETA_SKUS))
 
     def load(self) -> None:

@@ -31,25 +31,9 @@ def configuration(settings: Settings) -> list[Found]:
     return ok(f"{engine}, log {settings.log.kind}, shops: {', '.join(sorted(settings.shops))}")
 
 
-def secret_files(settings: Settings) -> dict[str, Path]:
-    """Return each file that holds a secret, by the setting that names it."""
-    named = {
-        "store.password_file": settings.store.password_file,
-        "kafka.sasl_plain_password_file": settings.kafka.sasl_plain_password_file,
-        "kafka.ssl_password_file": settings.kafka.ssl_password_file,
-        "kafka.ssl_keyfile": settings.kafka.ssl_keyfile,
-        "intake.key_file": settings.intake.key_file,
-    }
-    for name, shop in settings.shops.items():
-        named[f"shops.{name}.api_key_file"] = shop.api_key_file
-        named[f"shops.{name}.oms.api_key_file"] = shop.oms.api_key_file
-        named[f"shops.{name}.oms.callback_secret_file"] = shop.oms.callback_secret_file
-    return {key: path for key, path in named.items() if path is not None}
-
-
 def secrets_are_there(settings: Settings) -> list[Found]:
     """Each secret is one line of text in its file."""
-    files = secret_files(settings)
+    files = secrets.secret_files(settings)
     cure = "put the secret alone into the file, on one line; the user that runs orderflow has to be able to read it"
     is_one_line = ("password_file", "api_key_file")
     readers = {key: secrets.secret for key in files if key.endswith(is_one_line)}
@@ -82,10 +66,10 @@ def callback_secrets(settings: Settings) -> list[Found]:
 
 def file_modes(settings: Settings) -> list[Found]:
     """No file with a secret can be read by everybody; neither can SQLite's database, which holds personal data."""
-    files = secret_files(settings)
-    found = [one for key, path in files.items() if _is_open(path) for one in _open(key, path)]
+    files = secrets.secret_files(settings)
+    found = [one for key, path in files.items() if secrets.is_open(path) for one in _open(key, path)]
     database = sqlite_file(settings.store.url)
-    if database and _is_open(database):
+    if database and secrets.is_open(database):
         text = f"everybody on this machine can read the database: {database} ({_mode(database):04o})"
         found += warn(text, f"chmod 600 {database}*")
     return found or ok("nobody else can read a secret")
@@ -179,10 +163,6 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode & 0o777
     except OSError:  # told by another check
         return 0
-
-
-def _is_open(path: Path) -> bool:
-    return bool(_mode(path) & 0o007)
 
 
 def _open(key: str, path: Path) -> list[Found]:

@@ -9,6 +9,7 @@ from adapters.store.transaction import Store
 from consumer import config
 from consumer.cli.output import BAD_ANSWER
 from consumer.cli.service import in_time
+from consumer.secrets import secret_files
 from statemachine import diagram
 from tests.consumer.cli.runner import (
     FILE,
@@ -97,6 +98,26 @@ def test_run_builds_the_service_of_the_settings_with_its_roles(desk: Desk, monke
     ran.clear()
     output_of("run", "worker", "--config", "orderflow.toml")
     assert ran == ["alpha", "beta", "worker"]
+
+
+def test_run_refuses_secrets_that_everybody_can_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the doctor named them."""
+    from consumer import service
+
+    monkeypatch.setattr(service, "run", lambda build: None)
+    settings = config.load(Path("orderflow.toml"))
+    files = secret_files(settings)
+    assert len(files) >= 4
+    for key, path in files.items():
+        path.write_text("a secret")
+        path.chmod(0o640)
+        output_of("run", "--config", "orderflow.toml")
+        for mode in (0o604, 0o602):
+            path.chmod(mode)
+            said = error_of("run", "--config", "orderflow.toml")
+            assert f"{key}: everybody can read or change {path};" in said
+            assert said.endswith(f"; chmod o-rwx {path}\n")
+        path.chmod(0o600)
 
 
 def test_sqlite_refuses_a_role_alone(desk: Desk) -> None:
