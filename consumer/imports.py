@@ -12,7 +12,7 @@ from consumer.accounts import AccountKey, Accounts
 from consumer.tries import Claim
 from statemachine.commands import Policy, Remote
 from statemachine.facts import ATTACHMENT, MESSAGES_NOT_FOUND, Snapshot
-from statemachine.troubles import MESSAGES, imports_without_messages, troubles_of
+from statemachine.troubles import MESSAGES, NO_MESSAGE, imports_without_messages, troubles_of
 
 log = structlog.get_logger("orderflow.worker")
 
@@ -98,5 +98,5 @@ def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> Customer
         raise AccountFault(MESSAGES, NOT_SENT) from error
     accounts.answered(account, MESSAGES)
     if not found.texts and not found.has_attachments:
-        raise Retryable(MESSAGES, NOTHING_SHOWN, code="NO_MESSAGE")
+        raise Retryable(MESSAGES, NOTHING_SHOWN, code=NO_MESSAGE)
     return found

@@ -126,11 +126,15 @@ def attention_table() -> str:
     """The table of attention reasons in Markdown."""
     lines = ["| reason | do | meaning | cure | holds |", "|---|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {row.urgency} | {row.meaning} | {_cures(row)} | "
+        f"| `{name}` | {_urgency(row)} | {row.meaning} | {_cures(row)} | "
         f"{', '.join(kind for kind in CommandKind if kind in row.holds)} |"
         for name, row in REASONS.items()
     ]
     return "\n".join(lines)
+
+
+def _urgency(row: About) -> str:
+    return row.urgency + (f"; `{row.urgency_in_oms}` if the OMS has it" if row.urgency_in_oms else "")
 
 
 def _cures(row: About) -> str:

@@ -84,6 +84,7 @@ class About:
     holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
     ends_by: EndsBy = EndsBy.SETTLE
     urgency: Urgency = Urgency.BY_DEADLINE
+    urgency_in_oms: Urgency | None = None  # if the OMS has the order or may have it; None: the same
     cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
 
 
@@ -171,10 +172,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.SHIPMENT_REJECTED: About(
         "Mirakl refused to mark the order shipped with the tracking that it holds now",
-        "`orders show ORDER --received` has Mirakl's words. Let the OMS report a tracking that Mirakl takes, "
-        "or mark it shipped in Mirakl's portal; "
-        "`orders retry ORDER --reason WHY` asks once more, `orders handled ORDER --reason WHY` says that it is there. "
-        "`orders sent ORDER --carrier NAME --tracking NUMBER --reason WHY` adds a number.",
+        "`orders show ORDER --received` has Mirakl's words. Let the OMS report a tracking that Mirakl takes, or mark "
+        "it shipped in the portal; `orders retry ORDER --reason WHY` asks once more, `orders handled ORDER --reason "
+        "WHY` says that it is there. `orders sent ORDER --carrier NAME --tracking NUMBER --reason WHY` adds a number.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.GAVE_UP: About(
@@ -227,8 +227,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.LINES_ADDED_AFTER_IMPORT: About(
         "Mirakl shows lines, or pieces of them, to send that the OMS does not have",
-        "Have the OMS make them too, then `orders settle ORDER --only lines_added_after_import --reason WHY`. They "
-        "count as sent when parcels hold them, or by `orders sent`.",
+        "Have the OMS make them too, then `orders settle ORDER --reason WHY`. They count as sent when parcels hold "
+        "them, or by `orders sent ORDER --reason WHY`.",
     ),
     Reason.CHANGED_AFTER_IMPORT: About(
         "what the OMS got differs from what Mirakl shows now: the fields are named",
@@ -269,15 +269,15 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.LINES_NOT_IMPORTED: About(
         "the OMS's answer to the import shows fewer lines, or other pieces, than were sent",
-        "Look at the order in the OMS and have it corrected there, then `orders settle ORDER --only lines_not_imported "
-        "--reason WHY`. A line that it does not have is sent when parcels hold it, or by `orders sent`.",
+        "Look at the order in the OMS and have it corrected there, then `orders settle ORDER --reason WHY`. A line "
+        "that it does not have is sent when parcels hold it, or by `orders sent ORDER --reason WHY`.",
     ),
     Reason.MESSAGES_NOT_READ: About(
         "the customer wrote, and the messages could not be read for long; the import waits, and the messages are "
         "read again from time to time",
-        "Give the key the right to M11: the order is imported when its messages can be read. Or read them in Mirakl's "
-        "portal; `orders release ORDER --reason WHY` imports the order at once, without the messages if they still "
-        "cannot be read.",
+        "Read them in Mirakl's portal; `orders release ORDER --reason WHY` imports the order at once, without the "
+        "messages if they still cannot be read. Or, if Mirakl refuses to show them, give the key the right to M11: "
+        "the order is imported when its messages can be read.",
         ends_by=EndsBy.RELEASE,
     ),
     Reason.PARTLY_SENT: About(
@@ -325,13 +325,12 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.REPORT_UNREADABLE: About(
         "a report of the OMS on this order could not be read, or not all of it",
-        "`orderflow dead-letters list` has a report of which nothing could be read. Compare the order with the OMS, or "
-        "have it report again, then `orders settle ORDER --only report_unreadable --reason WHY`.",
+        "Compare the order with the OMS, or have it report again, then `orders settle ORDER --reason WHY`. If nothing "
+        "of the report could be read, it is among the dead letters (`orderflow dead-letters list`).",
     ),
     Reason.LINE_INCIDENT: About(
         "Mirakl shows an incident on a line: a customer complained, and the line is not sent any more",
-        "Solve the incident in Mirakl's portal. If the OMS has the line, stop it there. Then `orders settle ORDER "
-        "--only line_incident --reason WHY`.",
+        "Solve it in Mirakl's portal. If the OMS has the line, stop it there. Then `orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
         cure_when_sent=(
             "Solve the incident in Mirakl's portal, with a return if need be. Then `orders settle ORDER --reason WHY`."
@@ -351,6 +350,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         holds=_IMPORT | _SHIP,
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
+        urgency_in_oms=Urgency.NOW,
         cure_when_sent=(
             "Stop the parcel or arrange its return, and tell the operator. Nothing is reported to Mirakl until a "
             "read shows that the shop ships the order."
@@ -379,8 +379,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.UNKNOWN_LINE_STATE: About(
         "Mirakl shows a line in a state that this version does not know",
-        "Look at the line in Mirakl's portal. If it has to be sent, `orders release ORDER --reason WHY` imports it. If "
-        "the OMS has it already and it must not be sent, stop it there; the same command marks it as seen.",
+        "Look at the line in Mirakl's portal. Before the import, `orders release ORDER --reason WHY` imports it. If "
+        "the OMS has the order, stop the line there or have it made; the same command then marks it as seen.",
         holds=_IMPORT,
         ends_by=EndsBy.RELEASE,
     ),

@@ -14,6 +14,8 @@ from statemachine.readings import last_answer
 
 #: The operation that reads the customer's messages, which an import carries.
 MESSAGES: Final = "M11"
+#: The code of a read of messages that shows none although Mirakl says that the customer wrote.
+NO_MESSAGE: Final = "NO_MESSAGE"
 #: How a decision to release begins to name the reason `messages_not_read` (reasons.py, Attention.token).
 _RELEASED: Final = "messages_not_read:"
 #: An order is shipped this long before its deadline, even if its tracking cannot be sent.

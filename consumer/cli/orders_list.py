@@ -14,6 +14,7 @@ from consumer.cli.spans import instant_of, span_of
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
 from statemachine.reasons import Reason
 from statemachine.states import State
+from statemachine.urgency import Urgency
 
 
 def orders_list(
@@ -51,8 +52,8 @@ def orders_list(
     """List orders, the latest change first; those that need a person by their urgency, then by their deadline.
 
     `do`: when a person has to act. `now`: goods are made that must be stopped or changed. `wait`: a read ends it.
-    `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller. A SPAN is a
-    number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
+    `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller, or none. A SPAN
+    is a number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
     `now` comes first; by `deadline`, the nearest; by `since` or `entered`, the longest; by `updated`, the last change.
 
     \b
@@ -128,10 +129,16 @@ def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
         "state": one.row.state,
         **updated,
         **({"do": one.urgency or ""} if for_a_person else {}),
-        "deadline": "" if one.deadline is None else _distance(one.deadline - now),
+        "deadline": _deadline(one, now),
         "since": "" if one.since is None else span(now - one.since),
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
     }
+
+
+def _deadline(one: Listed, now: datetime) -> str:
+    if one.deadline is None:
+        return "none" if one.urgency is Urgency.BY_DEADLINE else ""
+    return _distance(one.deadline - now)
 
 
 def _distance(from_now: timedelta) -> str:

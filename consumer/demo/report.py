@@ -23,10 +23,11 @@ from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
 from consumer.demo.desk import Desk
 from consumer.demo.journal_summaries import journal_summaries
+from consumer.demo.settings import MESSAGES_WAIT_SECONDS
 from statemachine.states import State
 
-#: A demo has failed if nothing has changed for this long.
-STALLED_SECONDS: Final = 30.0
+#: A demo has failed if nothing has changed for this long. The last order may be one that waits for its messages.
+STALLED_SECONDS: Final = MESSAGES_WAIT_SECONDS + 15.0
 LOOK_EVERY_SECONDS: Final = 0.25
 #: If the output is no terminal, a line is printed this often.
 PRINT_EVERY_SECONDS: Final = 5.0

@@ -51,6 +51,8 @@ dead_letters = "{prefix}orderflow.dead-letters"
 DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a path
 #: Partitions of each topic. The counts differ, so that no code can rely on the same assignment of two topics.
 PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
+#: An import waits so long for messages that Mirakl does not show. Stories in which M11 fails for a while end before.
+MESSAGES_WAIT_SECONDS: Final = 45
 _SHOP: Final = """
 [shops.{name}]
 base_url = "{url}"
@@ -62,7 +64,7 @@ poll_overlap_seconds = {overlap}
 timeout_seconds = 5
 retrying_after_seconds = 15
 tracking_holds_for_seconds = 20
-messages_wait_seconds = 45
+messages_wait_seconds = {messages_wait}
 carriers = {{ "{mapped}" = "{carrier}" }}
 acceptance = "{acceptance}"
 known_skus_file = "{name}.skus"
@@ -130,6 +132,7 @@ def write_settings(
             mapped=MAPPED_CARRIER,
             carrier=MARKETPLACES[name].carriers[0].label,
             gone=5 / 3600 / speed,
+            messages_wait=MESSAGES_WAIT_SECONDS,
             acceptance="known-skus" if name == "beta" else "all",
         )
     path.write_text(text)

@@ -12,13 +12,13 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.causes_of_orders import Case, cause_of_order, lines_named_in
+from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_words, lines_named_in
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.facts import Facts, GiveUp, Rejection
+from statemachine.facts import Facts, GiveUp, Rejection, Trouble
 from statemachine.readings import all_sent, is_sent, landed_perhaps
 from statemachine.reasons import Attention, Reason
-from statemachine.troubles import troubles_of
+from statemachine.troubles import MESSAGES, messages_waited_until, troubles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _cause(
     found = ""
     match one.reason:
         case Reason.RETRYING:
-            found = _cause_of_trouble(one, facts, bodies)
+            found = _cause_of_trouble(one, facts, policy, bodies)
         case _ if one.command is not None and one.round is not None:
             # The detail names the next round: the last one ended without success.
             found = _cause_of_call(one.command, one.round - 1, facts, journal, bodies)
@@ -86,7 +86,7 @@ def _cause(
     return found
 
 
-def _cause_of_trouble(one: Attention, facts: Facts, bodies: Sequence[bytes | None]) -> str:
+def _cause_of_trouble(one: Attention, facts: Facts, policy: Policy, bodies: Sequence[bytes | None]) -> str:
     """Which operation of a call keeps failing, since when, and how."""
     kind = one.command
     for trouble in facts.troubles if kind else ():
@@ -97,9 +97,16 @@ def _cause_of_trouble(one: Attention, facts: Facts, bodies: Sequence[bytes | Non
             and trouble in troubles_of(facts, CommandKey(kind, trouble.carries, trouble.round))
         ):
             name = trouble.operation if trouble.operation == kind.operation else f"{trouble.operation} for {kind}"
-            since = f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {trouble.code}"
-            return since + _quoted(trouble.words, bodies)
+            since = f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {code_in_words(trouble.code)}"
+            return since + _quoted(trouble.words, bodies) + _waits_until(policy, trouble)
     return ""
+
+
+def _waits_until(policy: Policy, trouble: Trouble) -> str:
+    """Until when the import waits for the customer's messages, and what comes then. Empty for another trouble."""
+    until = messages_waited_until(policy, trouble)
+    then = "a person decides" if policy.without_messages == "hold" else "it goes out without them"
+    return f"; the import waits for the messages until {until:%Y-%m-%d %H:%M:%S}, then {then}" if until else ""
 
 
 def _quoted(words: str, bodies: Sequence[bytes | None]) -> str:
@@ -149,11 +156,24 @@ _CURE_OF_IMPORT_GIVEN_UP: Final = (
 )
 
 
+#: What to do about an import that waits for the customer's messages.
+_CURE_OF_MESSAGES: Final = (
+    "Look for the messages in Mirakl's portal. It clears when they can be read; `orders retry ORDER --reason WHY` "
+    "tries at once. If Mirakl refuses to show them, give the key the right to M11."
+)
+
+#: Cures that stand in place of that of the reason.
+CURES_OF_CASES: Final = (_CURE_OF_IMPORT_GIVEN_UP, _CURE_OF_MESSAGES)
+
+
 def cure(one: Attention, order: OrderRow) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
-    is_import_given_up = (one.reason, one.command) == (Reason.GAVE_UP, CommandKind.IMPORT)
-    cure_of = _CURE_OF_IMPORT_GIVEN_UP if is_import_given_up else one.about.cure
+    cure_of = one.about.cure
+    if (one.reason, one.command) == (Reason.GAVE_UP, CommandKind.IMPORT):
+        cure_of = _CURE_OF_IMPORT_GIVEN_UP
+    elif one.reason is Reason.RETRYING and f" {MESSAGES} " in one.detail:
+        cure_of = _CURE_OF_MESSAGES
     named = (f"The goods have left. {text}" if text else cure_of).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )

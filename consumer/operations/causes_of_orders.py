@@ -38,7 +38,7 @@ from statemachine.readings import (
     unsent_parts,
 )
 from statemachine.reasons import Attention, Reason
-from statemachine.troubles import MESSAGES
+from statemachine.troubles import MESSAGES, NO_MESSAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,12 @@ def _unknown_to_mirakl(case: Case) -> str:
 
 def _messages_not_read(case: Case) -> str:
     failed = [trouble for trouble in case.facts.troubles if trouble.operation == MESSAGES]
-    return _joined(f"M11 fails since {_when(trouble.since)}: {trouble.code}" for trouble in failed)
+    return _joined(f"M11 fails since {_when(trouble.since)}: {code_in_words(trouble.code)}" for trouble in failed)
+
+
+def code_in_words(code: str) -> str:
+    """The code of a failed try. A code of our own is said in words."""
+    return "Mirakl says that the customer wrote, and shows no message" if code == NO_MESSAGE else code
 
 
 # -- In the OMS --------------------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def _outside(order: OrderRow, policy: Policy) -> str:
         State.SHIPPING: _shipping(facts),
         State.IMPORTED: _imported(order),
         State.DISPATCHED: _dispatched(facts),
-        State.SHIPPED: "nothing: Mirakl shows it shipped",
+        State.SHIPPED: f"{'a person (see attention)' if order.attention else 'nothing'}: Mirakl shows it shipped",
     }
     return by_state.get(order.state, "")
 

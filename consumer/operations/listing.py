@@ -17,6 +17,8 @@ from adapters.store.transaction import Store
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Tracking
+from statemachine.in_oms import may_be_in_oms
+from statemachine.reasons import Attention
 from statemachine.urgency import Urgency
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -159,9 +161,15 @@ def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> List
     """What the list says of an order. `reasons`: only these count for `since` and `urgency`; empty: all."""
     asked = [one for one in row.attention if not reasons or one.reason in reasons]
     since = min((one.since for one in asked), default=None)
-    urgency = min((one.about.urgency for one in asked), key=_rank, default=None)
+    urgency = min((_urgency(one, row) for one in asked), key=_rank, default=None)
     deadline = None if row.quarantine else next_deadline(row.facts, policy)  # its deadlines may be what raises
     return Listed(row, since, deadline, urgency)
+
+
+def _urgency(one: Attention, row: OrderRow) -> Urgency:
+    """When a person has to act on the reason. The facts of a quarantined order are not asked."""
+    in_oms = one.about.urgency_in_oms
+    return in_oms if in_oms and not row.quarantine and may_be_in_oms(row.facts) else one.about.urgency
 
 
 def summary_of(row: OrderRow, policy: Policy) -> dict[str, Any]:

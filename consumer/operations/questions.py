@@ -138,6 +138,8 @@ def _of_kind(
                 yield "the OMS has the order and goes on with it"
         case DecisionKind.SETTLE | DecisionKind.RELEASE:
             yield from _let_go(before, after, facts)
+            if kind is DecisionKind.RELEASE:
+                yield from _at_once(commands, facts, new)
             if holding := [str(one.reason) for one in after.attention if one.about.holds]:
                 yield f"calls still wait because of {', '.join(dict.fromkeys(holding))}"
         case DecisionKind.SENT:
@@ -148,9 +150,14 @@ def _of_kind(
             if CommandKind.IMPORT not in calls:
                 yield "the next read of Mirakl has to show it, or a person is asked again"
         case DecisionKind.RETRY:
-            for one in commands:
-                if one.state is CommandState.OPEN and one.next_at > new.decisions[0].at:
-                    yield f"at once: {what_it_does(one.kind, one.carries, facts)}"
+            yield from _at_once(commands, facts, new)
+
+
+def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts) -> Iterator[str]:
+    """The calls that wait for their next try, which the decision makes now."""
+    for one in commands:
+        if one.state is CommandState.OPEN and one.next_at > new.decisions[0].at:
+            yield f"at once: {what_it_does(one.kind, one.carries, facts)}"
 
 
 def _of_answer(facts: Facts, *, before: Plan, after: Plan, policy: Policy) -> Iterator[str]:

@@ -12,7 +12,7 @@ from statemachine.events import Trigger
 from statemachine.facts import Facts, Part
 from tests.consumer.cli.runner import error_of, json_of, output_of, run
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import START, answered, event, read, sent, snapshot_event
+from tests.statemachine.lives import START, answered, event, parcel, read, sent, snapshot_event
 
 
 def add(desk: Desk, order_id: str, state: str, **more: Any) -> None:
@@ -68,6 +68,21 @@ def test_what_must_be_stopped_in_the_oms_comes_before_every_deadline(desk: Desk)
         "now", "deadline", "deadline", "wait",
     ]  # fmt: skip
     assert listed("--attention", "--sort", "deadline")[:2] == ["O-2", "O-1"]
+
+
+def test_an_order_without_a_deadline_says_so(desk: Desk) -> None:
+    desk.shows("SHIPPED")
+    desk.apply(answered(CommandKind.IMPORT), parcel("L1", 3), parcel("L2", 2))
+    row = output_of("orders", "list", "--attention").splitlines()[1].split()
+    assert row[2:5] == ["shipped", "deadline", "none"]
+
+
+def test_an_order_of_somebody_else_is_urgent_as_soon_as_the_oms_may_have_it(desk: Desk) -> None:
+    """Before the import a read ends the reason. After it the OMS makes goods that somebody else ships too."""
+    desk.apply(snapshot_event(replace(read("SHIPPING"), can_ship=False)))
+    assert [row["do"] for row in json_of("orders", "list", "--attention")] == ["wait"]
+    desk.apply(answered(CommandKind.IMPORT))
+    assert [row["do"] for row in json_of("orders", "list", "--attention")] == ["now"]
 
 
 def test_orders_are_listed_by_reason(desk: Desk) -> None:

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from adapters.simulators.orders import COMPANIES, MARKETPLACES
 from adapters.simulators.serve import SimulatedWorld
+from consumer import config
 from consumer.demo.embedded import demo
-from consumer.demo.report import Outcome
-from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY
+from consumer.demo.report import STALLED_SECONDS, Outcome
+from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
 from consumer.service import Service
 
 
@@ -48,6 +49,14 @@ def test_every_story_ends_well_and_no_personal_data_or_secret_is_shown(tmp_path:
         for secret in (OMS_KEY, CALLBACK_SECRET, *(one.api_key for one in MARKETPLACES.values())):
             assert secret not in text
     assert 'orderflow_transitions_total{from_state="dispatched",shop="alpha",to_state="shipped"' in run.metrics
+
+
+def test_a_demo_that_waits_for_one_order_is_not_taken_for_one_that_stalled(tmp_path: Path) -> None:
+    """With few orders the last one may wait for its messages, while nothing else changes."""
+    file = write_settings(tmp_path, {"alpha": "http://127.0.0.1:1"}, "http://127.0.0.1:1", 9464)
+    shop = config.load(file).shops["alpha"]
+    waits = (shop.messages_wait_seconds, shop.tracking_holds_for_seconds, shop.retrying_after_seconds)
+    assert max(waits) + 10 <= STALLED_SECONDS
 
 
 def test_after_a_demo_its_caller_can_log_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

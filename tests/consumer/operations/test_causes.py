@@ -25,6 +25,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.reasons import REASONS, Reason
+from statemachine.troubles import NO_MESSAGE
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, at, event, parcel, read, sent, snapshot_event
 
@@ -147,7 +148,8 @@ def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: 
     desk.apply(event(Trigger.CALL, "fails", facts))
     causes = [one.cause for one in desk.explain().attention if one.reason == "retrying"]
     assert causes == [
-        "M11 for import_order fails since 2026-03-01 12:00:00: 403",
+        "M11 for import_order fails since 2026-03-01 12:00:00: 403; the import waits for the messages until "
+        "2026-03-01 13:00:00, then a person decides",
         "POST /order fails since 2026-03-01 12:00:00: 5xx",
     ]
 
@@ -164,6 +166,19 @@ def test_only_the_cure_of_an_import_that_was_given_up_begins_in_the_oms(
     (cure,) = (one.cure for one in desk.explain().attention if one.reason == "gave_up")
     assert ("look there for the external_ref that `orderflow orders explain O-1 --shop alpha` shows" in cure) == looks
     assert f"`orderflow orders handled O-1 --shop alpha --call {kind} --reason WHY`" in cure
+
+
+def test_an_import_that_waits_for_messages_says_until_when_and_what_a_person_can_do(desk: Desk) -> None:
+    """The cure of another failing call speaks of the remote's words, which a read without messages does not have."""
+    desk.shows("SHIPPING", has_messages=True)
+    none_shown = Trouble(CommandKind.IMPORT, "", 0, at(0), "M11", NO_MESSAGE)
+    desk.apply(event(Trigger.CALL, "fails", Facts(troubles=(none_shown,), clock=at(1800))))
+    (told,) = desk.explain().attention
+    assert told.cause == (
+        "M11 for import_order fails since 2026-03-01 00:00:00: Mirakl says that the customer wrote, and shows no "
+        "message; the import waits for the messages until 2026-03-01 01:00:00, then a person decides"
+    )
+    assert told.cure.startswith("Look for the messages in Mirakl's portal.")
 
 
 def test_a_cure_can_be_pasted(desk: Desk) -> None:

@@ -27,12 +27,13 @@ from statemachine.facts import (
     Line,
     OmsStatus,
     Part,
+    Unread,
     Withdrawn,
 )
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import LINES, event, lives, parcel, read, sent, settled, snapshot_event, spoke
+from tests.statemachine.lives import LINES, at, event, lives, parcel, read, sent, settled, snapshot_event, spoke
 from tests.support import StillClock
 
 REFUNDED = tuple(replace(line, state="REFUNDED") for line in LINES)
@@ -166,6 +167,14 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
         "a read that begins after 12:02:00 and shows the acceptance",
     ),
     ("shipped", lambda d: d.shows("SHIPPED"), "nothing: Mirakl shows it shipped"),
+    (
+        "shipped, with an attention reason",
+        lambda d: (
+            d.shows("SHIPPED"),
+            d.apply(sent(""), event(Trigger.OMS_EVENT, "unread", Facts(unread=(Unread(at(1), "bad_field"),)))),
+        ),
+        "a person (see attention): Mirakl shows it shipped",
+    ),
     ("refused", lambda d: d.shows("REFUSED"), "nothing: Mirakl shows it refused"),
     ("canceled", lambda d: d.shows("CANCELED"), "nothing: Mirakl shows it canceled"),
     (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from statemachine.events import Trigger
 from statemachine.facts import Cancellation, DecisionKind, Facts, Part, Tracking, Withdrawn
 from statemachine.plan import plan
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import LINES, answered, event, sent
+from tests.statemachine.lives import LINES, answered, clock, event, read, sent, snapshot_event
 
 HOLD = Policy("hold")
 
@@ -41,6 +42,14 @@ def imported(desk: Desk) -> None:
 def refused_import(desk: Desk) -> None:
     desk.shows("SHIPPING")
     desk.work(Rejected("POST /order", "400", status=400))
+
+
+def waits_for_messages(d: Desk) -> None:
+    """Mirakl says that the customer wrote, and M11 shows nothing."""
+    snapshot = read("SHIPPING", has_messages=True)
+    d.apply(replace(snapshot_event(snapshot), raw=b'{"order_id": "O-1"}', digest=snapshot.digest))
+    d.work()
+    d.apply(clock(13 * 3600))
 
 
 def held(desk: Desk) -> None:
@@ -150,6 +159,14 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         {"only": ["withdrawn_after_import"]},
         ": from then on, when the OMS reports the goods sent, Mirakl is told that the order is shipped; "
         "this ends withdrawn_after_import?",
+    ),
+    (
+        "release of an import that waits for messages",
+        Policy(messages_wait=timedelta()),
+        waits_for_messages,
+        DecisionKind.RELEASE,
+        {},
+        ": at once: POST /order brings the order to the OMS; this ends messages_not_read?",
     ),
     (
         "release of a hold before Mirakl asks",
