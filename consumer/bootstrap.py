@@ -23,6 +23,7 @@ from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import decode_snapshot
 from adapters.ports import Clock, LogWriter, Marketplace
+from adapters.remotes.beside import Beside
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
 from adapters.store import policies as policy_rows
@@ -351,9 +352,11 @@ def new_housekeeping(base: Base) -> Housekeeping:
 
 def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
     shops, http, calls = {}, base.settings.http, base.settings.worker.threads  # so no call waits for a connection
+    catalogs = Beside("catalog")
     for name, shop in base.settings.shops.items():
         on_call = partial(base.hooks.remote_called, name)
-        mirakl = mirakl_client(shop, secrets[name].mirakl_key, base.clock, on_call, http=http, connections=calls)
+        key = secrets[name].mirakl_key
+        mirakl = mirakl_client(shop, key, base.clock, on_call, http=http, connections=calls, beside=catalogs)
         oms = oms_client(base.settings.oms, shop, secrets[name].oms_key, on_call, http=http, connections=calls)
         closing.callback(mirakl.close)
         closing.callback(oms.close)

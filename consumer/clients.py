@@ -6,6 +6,7 @@ from typing import Final
 
 from adapters.errors import ConfigError
 from adapters.ports import Clock, OnCall
+from adapters.remotes.beside import Run, at_once
 from adapters.remotes.http import DIRECT, Network, Transport, network
 from adapters.remotes.kornitx import KornitX
 from adapters.remotes.mirakl import MiraklShop
@@ -37,8 +38,10 @@ def mirakl_client(
     *,
     http: HttpTable = DEFAULT_HTTP,
     connections: int = DIRECT.connections,
+    beside: Run = at_once,
 ) -> MiraklShop:
-    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network, over so many connections."""
+    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network, over so many connections.
+    `beside` runs the reads of the catalog."""
     return MiraklShop(
         base_url=shop.endpoint,
         shop_id=shop.shop_id,
@@ -49,6 +52,7 @@ def mirakl_client(
         order_tax_mode=shop.order_tax_mode,
         carrier_names=CarrierNames(shop.carriers, shop.other_carrier),
         transport=transport,
+        beside=beside,
         network=replace(network_of(http), connections=connections),
     )
 

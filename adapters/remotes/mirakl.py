@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from threading import Lock
+from threading import Event, Lock
 from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from adapters.messages.fields import Loose, Message, Text
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
 from adapters.ports import Carrier, Catalog, Clock, CustomerMessages, OnCall, OrdersPage, OrdersQuery
+from adapters.remotes.beside import Run, at_once
 from adapters.remotes.http import (
     DIRECT,
     GATEWAY_STATUSES,
@@ -35,7 +36,7 @@ from statemachine.facts import Tracking
 log = structlog.get_logger("orderflow.mirakl")
 
 _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
-#: How long a thread waits for the thread that reads the catalog.
+#: How long a thread waits for the first read of the catalog.
 CATALOG_WAIT_SECONDS: Final = 2.0
 _UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
@@ -188,7 +189,9 @@ class MiraklShop:
         carrier_names: CarrierNames = DEFAULT_NAMES,
         transport: httpx.BaseTransport | None = None,
         network: Network = DIRECT,
+        beside: Run = at_once,
     ) -> None:
+        """`beside` runs the reads of the catalog, in a thread that holds no lease."""
         self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport, network=network)
         self._shop = {} if shop_id is None else {"shop_id": str(shop_id)}
         self._api_key = api_key
@@ -197,7 +200,9 @@ class MiraklShop:
         self._carrier_names = carrier_names
         #: The parts of the catalog by operation: until when each is used, on the monotonic clock, and its answer.
         self._parts: dict[str, tuple[float, Message | None]] = {}
-        self._catalog_lock = Lock()
+        self._beside = beside
+        self._reading = Lock()  # held while a thread reads the catalog, or will
+        self._was_read = Event()  # the first read of the catalog ended, or was waited for in vain
         self._silent_until = float("-inf")  # on the monotonic clock; after a read without an answer
 
     def close(self) -> None:
@@ -268,17 +273,16 @@ class MiraklShop:
         """The marketplace's settings for shipments: SH21, SH12 and PC01.
 
         Each is read at most once a day, or after a while again if it could not be read. What could not be read is in
-        `Catalog.unread`: a carrier may then go out without its code, and the shipment is reported. One thread reads at
-        a time. The others wait for it for CATALOG_WAIT_SECONDS at most, and then do with what was read before.
+        `Catalog.unread`: a carrier may then go out without its code, and the shipment is reported. The read is a task
+        that `beside` runs. Meanwhile callers get what was read before. Only the first read is waited for, for
+        CATALOG_WAIT_SECONDS at most.
+
+        Raises AccountFault for a 401, if `beside` runs the task at once.
         """
-        if self._catalog_lock.acquire(timeout=CATALOG_WAIT_SECONDS):
-            try:
-                ends_at = self._clock.monotonic() + IN_A_ROW_SECONDS
-                self._side_read("SH21", "/api/shipping/carriers", _Carriers, ends_at)
-                self._side_read("SH12", "/api/shipping/types", _ShippingTypes, ends_at)
-                self._side_read("PC01", "/api/platform/configuration", _Platform, ends_at, if_forbidden=_Platform())
-            finally:
-                self._catalog_lock.release()
+        if self._is_due() and self._reading.acquire(blocking=False):  # the task releases it
+            self._beside(self._read_catalog)
+        self._was_read.wait(CATALOG_WAIT_SECONDS)
+        self._was_read.set()  # nobody waits in vain a second time
         carriers = self._known("SH21", _Carriers)
         types = self._known("SH12", _ShippingTypes)
         platform = self._known("PC01", _Platform)
@@ -299,6 +303,22 @@ class MiraklShop:
         """How many parts of the catalog could not be read so far, so that they are not known."""
         return sum(part is None for _, part in list(self._parts.values()))
 
+    def _is_due(self) -> bool:
+        now = self._clock.monotonic()
+        ends = (self._parts.get(operation, (now, None))[0] for operation in ("SH21", "SH12", "PC01"))
+        return any(now >= max(until, self._silent_until) for until in ends)
+
+    def _read_catalog(self) -> None:
+        """Read what is due of the catalog. The caller has acquired `_reading`."""
+        try:
+            ends_at = self._clock.monotonic() + IN_A_ROW_SECONDS
+            self._side_read("SH21", "/api/shipping/carriers", _Carriers, ends_at)
+            self._side_read("SH12", "/api/shipping/types", _ShippingTypes, ends_at)
+            self._side_read("PC01", "/api/platform/configuration", _Platform, ends_at, if_forbidden=_Platform())
+        finally:
+            self._was_read.set()
+            self._reading.release()
+
     def _known(self, operation: str, model: type[M]) -> M | None:
         """Return what was read of a part of the catalog, however long ago."""
         _, part = self._parts.get(operation, (0.0, None))
@@ -310,9 +330,9 @@ class MiraklShop:
         """Read a setting of the marketplace, if it is time. If it cannot be read, what was read last stays; if the key
         lacks the role (403), and there is nothing, it is `if_forbidden`.
 
-        If Mirakl gives no answer, nothing is read for a while: each part would take a whole time-out, and together they
-        would outlive the lease of the command. For the same reason nothing is read after `ends_at`, on the monotonic
-        clock; the next call goes on.
+        If Mirakl gives no answer, nothing is read for a while: each part would take a whole time-out, and other shops
+        wait for the thread. For the same reason nothing is read after `ends_at`, on the monotonic clock; the next call
+        goes on.
 
         Raises AccountFault for a 401, because then no call of the account works.
         """

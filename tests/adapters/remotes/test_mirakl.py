@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import Carrier, Catalog, CustomerMessages, OrdersPage, OrdersQuery
+from adapters.remotes.beside import Beside
 from adapters.remotes.http import retry_after_seconds
 from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words
 from adapters.remotes.mirakl_carriers import CarrierNames, registered, tracking_body
 from statemachine.facts import Tracking
-from tests.support import LONG
+from tests.support import LONG, wait
 
 MIRAKL = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl"
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
@@ -580,6 +581,60 @@ def test_while_one_thread_reads_a_catalog_that_hangs_the_others_do_without(monke
     world.clock.seconds += 600
     world.shop.catalog()
     assert len(world.sent) == 2
+
+
+def test_no_caller_waits_for_a_read_of_the_catalog_but_the_first_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads that read it hold the leases of commands."""
+    monkeypatch.setattr("adapters.remotes.mirakl.CATALOG_WAIT_SECONDS", LONG)
+    ends, hangs = threading.Event(), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if hangs.is_set():
+            ends.wait(LONG)
+            raise httpx.ReadTimeout("")
+        return httpx.Response(200, json=CATALOG_BODIES[request.url.path])
+
+    world = World(answer, beside=Beside("catalog"))
+    expected = world.shop.catalog()
+    assert expected.carriers
+    hangs.set()
+    world.clock.seconds += 24 * 3600
+    assert [world.shop.catalog() for _ in range(3)] == [expected] * 3, "old values, while a thread hangs in the read"
+    ends.set()
+    wait(lambda: len(world.calls) == 4, "the read ends")
+    assert world.shop.catalog() == expected
+
+
+def test_reads_of_many_catalogs_take_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.remotes.mirakl.CATALOG_WAIT_SECONDS", 0.01)
+    begun, ends = threading.Semaphore(0), threading.Event()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        begun.release()
+        ends.wait(LONG)
+        raise httpx.ReadTimeout("")
+
+    beside = Beside("catalog-of-many")
+    worlds = [World(answer, beside=beside) for _ in range(5)]
+    for world in worlds:
+        assert world.shop.catalog().unread
+    assert all(begun.acquire(timeout=LONG) for _ in range(2))
+    assert sum(one.name.startswith("catalog-of-many") for one in threading.enumerate()) == 2
+    assert sum(len(world.sent) for world in worlds) == 2
+    ends.set()
+    wait(lambda: all(len(world.sent) == 1 for world in worlds), "each is read")
+
+
+def test_a_task_that_fails_ends_no_thread() -> None:
+    done = threading.Event()
+
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    beside = Beside("failing", threads=1)
+    beside(fails)
+    beside(done.set)
+    assert done.wait(LONG)
 
 
 def test_a_part_of_the_catalog_that_cannot_be_read_again_is_used_as_it_was_read() -> None:
