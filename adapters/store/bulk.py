@@ -5,9 +5,14 @@ The engines are also opened and locked in different ways: see engine.py, and `St
 PostgreSQL takes each column as one array, so the statement has the same text for any number of rows, and one round
 trip carries all of them. SQLite has no arrays. There, a prepared statement is executed for each row, or the statement
 lists the values.
+
+A statement is built once for each engine, and gets its values by name each time: building one takes longer than
+executing it. So what goes into a cache here are functions and tables of modules, never a lambda.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +25,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 def insert(tx: Transaction, table: sa.Table) -> Any:
     """Return an INSERT that can have an ON CONFLICT clause. SQLAlchemy has a class of it for each engine."""
-    return sqlite.insert(table) if tx.is_sqlite else postgresql.insert(table)
+    return _insert(table, is_sqlite=tx.is_sqlite)
+
+
+def _insert(table: sa.Table, *, is_sqlite: bool) -> Any:
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 
 def do_nothing(statement: Any) -> Any:
@@ -28,88 +37,124 @@ def do_nothing(statement: Any) -> Any:
     return statement.on_conflict_do_nothing()
 
 
-def insert_rows(
-    tx: Transaction,
-    table: sa.Table,
-    rows: Rows,
-    on_conflict: Callable[[Any], Any] = lambda statement: statement,
-) -> None:
-    """Insert all rows with one statement; `on_conflict` adds its ON CONFLICT clause.
+def _plain(statement: Any) -> Any:
+    return statement
+
+
+def insert_rows(tx: Transaction, table: sa.Table, rows: Rows, on_conflict: Callable[[Any], Any] = _plain) -> None:
+    """Insert all rows with one statement; `on_conflict`, a function of a module, adds its ON CONFLICT clause.
 
     On PostgreSQL this takes a fifth of the time of one statement for each row.
     """
     if not rows:
         return
-    statement = insert(tx, table)
-    if tx.is_sqlite:
-        tx.execute(on_conflict(statement), list(rows))
-        return
-    unnested = _unnested(rows, {name: table.c[name] for name in rows[0]})
-    statement = statement.from_select([column.name for column in unnested.c], sa.select(*unnested.c))
-    tx.execute(on_conflict(statement))
+    names = tuple(rows[0])
+    statement = _insertion(table, names, on_conflict, is_sqlite=tx.is_sqlite)
+    tx.execute(statement, list(rows) if tx.is_sqlite else _arrays(rows, names))
 
 
-def update_rows(
-    tx: Transaction, rows: Rows, columns: Mapping[str, sa.Column[Any]], update: Callable[[Any], sa.Update]
-) -> int:
-    """Update the table with each of `rows`. Returns how many rows of the table changed.
+@cache
+def _insertion(table: sa.Table, names: Sequence[str], on_conflict: Callable[[Any], Any], *, is_sqlite: bool) -> Any:
+    statement = _insert(table, is_sqlite=is_sqlite)
+    if is_sqlite:
+        return on_conflict(statement)
+    unnested = _unnested({name: table.c[name] for name in names})
+    return on_conflict(statement.from_select(list(names), sa.select(*unnested.c)))
 
-    `update` builds the UPDATE from the values of a row, which it gets by name. `columns` gives for each name a column
-    that has the type of the value.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """An UPDATE with the values of many rows. It is a constant of a module.
+
+    `build` builds it from the values of a row, which it gets by name. `columns` gives for each name a column that has
+    the type of the value. What all rows have in common are parameters of `build`'s own (sa.bindparam), without an
+    underscore before the name. `key`: the table's key, which the rows have under its name; only for `update_each`.
     """
+
+    columns: Mapping[str, sa.Column[Any]]
+    build: Callable[[Any], sa.Update]
+    key: sa.Column[int] | None = None
+
+
+def update_rows(tx: Transaction, update: Update, rows: Rows, **common: object) -> int:
+    """Update the table with each of `rows`. Returns how many rows of the table changed."""
     if not rows:
         return 0
+    statement = _updating(update, is_sqlite=tx.is_sqlite)
     if tx.is_sqlite:
-        values = {name: sa.bindparam(f"_{name}", type_=column.type) for name, column in columns.items()}
-        parameters = [{f"_{name}": row[name] for name in columns} for row in rows]
-        return tx.execute(update(values), parameters).rowcount
-    return tx.execute(update(_unnested(rows, columns).c)).rowcount
+        return tx.execute(statement, [_of_row(row, update) | common for row in rows]).rowcount
+    return tx.execute(statement, _arrays(rows, update.columns) | common).rowcount
 
 
-def update_each(
-    tx: Transaction,
-    rows: Rows,
-    columns: Mapping[str, sa.Column[Any]],
-    update: Callable[[Any], sa.Update],
-    key: sa.Column[int],
-) -> set[int]:
-    """As `update_rows`. Returns the keys of the rows that changed. `rows` have the column `key` under its name."""
-    if not rows:
+def update_each(tx: Transaction, update: Update, rows: Rows, **common: object) -> set[int]:
+    """As `update_rows`. Returns the keys of the rows that changed."""
+    if not rows or update.key is None:
         return set()
+    statement, key = _updating(update, is_sqlite=tx.is_sqlite), update.key.name
     if tx.is_sqlite:
-        values = {name: sa.bindparam(f"_{name}", type_=column.type) for name, column in columns.items()}
-        statement = update(values)
-        return {row[key.name] for row in rows if tx.execute(statement, {f"_{n}": row[n] for n in columns}).rowcount}
-    return set(tx.execute(update(_unnested(rows, columns).c).returning(key)).scalars())
+        return {row[key] for row in rows if tx.execute(statement, _of_row(row, update) | common).rowcount}
+    return set(tx.execute(statement, _arrays(rows, update.columns) | common).scalars())
 
 
-def in_pairs(
-    tx: Transaction, first: sa.ColumnElement[Any], second: sa.ColumnElement[Any], pairs: Collection[tuple[Any, Any]]
-) -> sa.ColumnElement[bool]:
-    """The condition that two columns hold one of these pairs of values.
+@cache
+def _updating(update: Update, *, is_sqlite: bool) -> Any:
+    if is_sqlite:
+        return update.build({name: sa.bindparam(f"_{name}", type_=one.type) for name, one in update.columns.items()})
+    statement = update.build(_unnested(update.columns).c)
+    return statement if update.key is None else statement.returning(update.key)
+
+
+def in_pairs(first: sa.ColumnElement[Any], second: sa.ColumnElement[Any], *, is_sqlite: bool) -> Any:
+    """The condition that two columns hold one of the pairs of values that `pairs` makes parameters of.
 
     With a condition on pairs alone, SQLite uses no index and reads the whole table. So on SQLite the condition has the
     values of `first` as well.
     """
-    ordered = sorted(pairs)
+    if is_sqlite:
+        values: sa.BindParameter[Any] = sa.bindparam("_pairs", expanding=True)
+        return sa.and_(
+            first.in_(sa.bindparam("_first", type_=first.type, expanding=True)), sa.tuple_(first, second).in_(values)
+        )
+    found = sa.func.unnest(_array("_first", first.type), _array("_second", second.type))
+    pair = found.table_valued("a", "b").render_derived(name="pairs")
+    return sa.tuple_(first, second).in_(sa.select(pair.c.a, pair.c.b))
+
+
+def pairs(tx: Transaction, values: Collection[tuple[Any, Any]]) -> dict[str, Any]:
+    """The parameters of a statement with `in_pairs`."""
+    ordered = sorted(values)
     if tx.is_sqlite:
-        return sa.and_(first.in_(sorted({value for value, _ in ordered})), sa.tuple_(first, second).in_(ordered))
-    arrays = [_array(column, [pair[n] for pair in ordered]) for n, column in enumerate((first, second))]
-    found = sa.func.unnest(*arrays).table_valued("a", "b").render_derived(name="pairs")
-    return sa.tuple_(first, second).in_(sa.select(found.c.a, found.c.b))
+        return {"_first": sorted({first for first, _ in ordered}), "_pairs": ordered}
+    return {"_first": [first for first, _ in ordered], "_second": [second for _, second in ordered]}
 
 
-def among(tx: Transaction, column: sa.ColumnElement[Any], values: Collection[int]) -> sa.ColumnElement[bool]:
-    """The condition that a column holds one of these values."""
-    return column.in_(sorted(values)) if tx.is_sqlite else column == sa.any_(_array(column, sorted(values)))
+def among(column: sa.ColumnElement[Any], *, is_sqlite: bool) -> sa.ColumnElement[bool]:
+    """The condition that a column holds one of the numbers that `numbers` makes a parameter of."""
+    if is_sqlite:
+        return column.in_(sa.bindparam("_numbers", type_=column.type, expanding=True))
+    return column == sa.any_(_array("_numbers", column.type))
 
 
-def _unnested(rows: Rows, columns: Mapping[str, sa.Column[Any]]) -> Any:
+def numbers(values: Collection[int]) -> dict[str, list[int]]:
+    """The parameter of a statement with `among`."""
+    return {"_numbers": sorted(values)}
+
+
+def _of_row(row: Mapping[str, Any], update: Update) -> dict[str, Any]:
+    return {f"_{name}": row[name] for name in update.columns}
+
+
+def _arrays(rows: Rows, names: Collection[str]) -> dict[str, list[Any]]:
+    return {f"_{name}": [row[name] for row in rows] for name in names}
+
+
+def _unnested(columns: Mapping[str, sa.Column[Any]]) -> Any:
     """The rows as a table of PostgreSQL: one array for each column."""
-    arrays = [_array(column, [row[name] for row in rows]) for name, column in columns.items()]
+    arrays = [_array(f"_{name}", column.type) for name, column in columns.items()]
     names = (sa.column(name, column.type) for name, column in columns.items())
     return sa.func.unnest(*arrays).table_valued(*names).render_derived(name="r")
 
 
-def _array(column: Any, values: list[Any]) -> sa.ColumnElement[Any]:
-    return sa.cast(sa.bindparam(None, values, type_=postgresql.ARRAY(column.type)), postgresql.ARRAY(column.type))
+def _array(name: str, of: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
+    array = postgresql.ARRAY(of)
+    return sa.cast(sa.bindparam(name, type_=array), array)

@@ -7,6 +7,7 @@ the call, then `settle` or `requeue`.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -65,9 +66,14 @@ _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fi
 
 def live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
     """Lock the open and leased commands of these orders, and return them, the oldest first."""
+    return [CommandRow(*row) for row in tx.execute(_live(is_sqlite=tx.is_sqlite), bulk.numbers(order_keys))]
+
+
+@cache
+def _live(*, is_sqlite: bool) -> sa.Select[Any]:
     c = s.commands.c
-    statement = sa.select(*_COLUMNS).where(bulk.among(tx, c.order_key, order_keys), s.has_not_ended(c))
-    return [CommandRow(*row) for row in tx.execute(statement.order_by(c.id).with_for_update())]
+    mine = (bulk.among(c.order_key, is_sqlite=is_sqlite), s.has_not_ended(c))
+    return sa.select(*_COLUMNS).where(*mine).order_by(c.id).with_for_update()
 
 
 def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
@@ -92,16 +98,7 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
     ]
     if not rows:
         return
-    bulk.insert_rows(
-        tx,
-        s.commands,
-        rows,
-        lambda insert: insert.on_conflict_do_update(
-            index_elements=["order_key", "kind", "carries", "round"],
-            set_={name: insert.excluded[name] for name in _OPENED},
-            where=s.commands.c.state == CommandState.OBSOLETE,
-        ),
-    )
+    bulk.insert_rows(tx, s.commands, rows, _open_again)
     notices.opened(tx, len(rows))
     later_imports = [new.order_key for new in due if new.command.kind == CommandKind.IMPORT and new.command.round]
     if later_imports:
@@ -110,6 +107,14 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
 
 #: The columns that a command which opens again gets anew.
 _OPENED: Final = ("shop", "state", "basis", "opened_at", "next_at", "give_up_at")
+
+
+def _open_again(insert: Any) -> Any:
+    return insert.on_conflict_do_update(
+        index_elements=["order_key", "kind", "carries", "round"],
+        set_={name: insert.excluded[name] for name in _OPENED},
+        where=s.commands.c.state == CommandState.OBSOLETE,
+    )
 
 
 def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
@@ -123,13 +128,14 @@ def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
     tx.execute(
         sa.update(s.commands)
         .where(
-            bulk.among(tx, c.order_key, order_keys),
+            bulk.among(c.order_key, is_sqlite=tx.is_sqlite),
             c.kind == CommandKind.IMPORT,
             c.state == CommandState.OPEN,
             c.attempts == 0,
         )
         .where(sa.exists().where(*tried, earlier.c.id != c.id))
-        .values(payload=payload.scalar_subquery(), maybe_sent=True)
+        .values(payload=payload.scalar_subquery(), maybe_sent=True),
+        bulk.numbers(order_keys),
     )
 
 
@@ -138,18 +144,23 @@ def mark_obsolete(tx: Transaction, ids: Collection[int]) -> None:
 
     An open command ends. A leased command is marked, and still belongs to its holder (docs/rules.md 12).
     """
-    if not ids:
-        return
+    if ids:
+        tx.execute(_end(is_sqlite=tx.is_sqlite), bulk.numbers(ids))
+
+
+@cache
+def _end(*, is_sqlite: bool) -> sa.Update:
     c = s.commands.c
     ended = sa.case((c.state == CommandState.OPEN, CommandState.OBSOLETE), else_=c.state)
-    update = sa.update(s.commands).where(bulk.among(tx, c.id, ids), s.is_live(c))
-    tx.execute(update.values(unwanted=c.state == CommandState.LEASED, state=ended))
+    update = sa.update(s.commands).where(bulk.among(c.id, is_sqlite=is_sqlite), s.is_live(c))
+    return update.values(unwanted=c.state == CommandState.LEASED, state=ended)
 
 
 def revive(tx: Transaction, ids: Collection[int]) -> None:
     """Remove the mark of `mark_obsolete` from these leased commands, because they are needed after all."""
     if ids:
-        tx.execute(sa.update(s.commands).where(bulk.among(tx, s.commands.c.id, ids)).values(unwanted=False))
+        mine = bulk.among(s.commands.c.id, is_sqlite=tx.is_sqlite)
+        tx.execute(sa.update(s.commands).where(mine).values(unwanted=False), bulk.numbers(ids))
 
 
 def retry_now(tx: Transaction, order_key: int, now: datetime) -> None:
@@ -169,8 +180,8 @@ def put_back(tx: Transaction, order_keys: Collection[int], now: datetime) -> Non
     """Let these orders' commands be claimed again after `put_off`."""
     if order_keys:
         c = s.commands.c
-        mine = (bulk.among(tx, c.order_key, order_keys), s.is_live(c), c.next_at == NEVER)
-        tx.execute(sa.update(s.commands).where(*mine).values(next_at=now))
+        mine = (bulk.among(c.order_key, is_sqlite=tx.is_sqlite), s.is_live(c), c.next_at == NEVER)
+        tx.execute(sa.update(s.commands).where(*mine).values(next_at=now), bulk.numbers(order_keys))
 
 
 # -- Claim: a worker takes commands (lanes.py) --------------------------------------------------------------------
@@ -178,8 +189,12 @@ def put_back(tx: Transaction, order_keys: Collection[int], now: datetime) -> Non
 
 def load(tx: Transaction, ids: Collection[int]) -> dict[int, CommandRow]:
     """Return these commands, as this transaction sees them, by id."""
-    found = tx.execute(sa.select(*_COLUMNS).where(bulk.among(tx, s.commands.c.id, ids)))
-    return {row.id: CommandRow(*row) for row in found}
+    return {row.id: CommandRow(*row) for row in tx.execute(_loaded(is_sqlite=tx.is_sqlite), bulk.numbers(ids))}
+
+
+@cache
+def _loaded(*, is_sqlite: bool) -> sa.Select[Any]:
+    return sa.select(*_COLUMNS).where(bulk.among(s.commands.c.id, is_sqlite=is_sqlite))
 
 
 # -- Call and settle: only with the token of the lease -----------------------------------------------------------
@@ -196,10 +211,16 @@ class Sending:
 
 def held(tx: Transaction, sending: Sequence[Sending], now: datetime) -> set[int]:
     """Lock the commands whose lease is ours and has not run out, and that are needed. Returns their ids."""
-    c = s.commands.c
     tokens = {one.command_id: one.token for one in sending}
-    mine = sa.select(c.id, c.lease_token).where(bulk.among(tx, c.id, tokens), *_is_held(now)).order_by(c.id)
-    return {row.id for row in tx.execute(mine.with_for_update()) if row.lease_token == tokens[row.id]}
+    found = tx.execute(_held(is_sqlite=tx.is_sqlite), bulk.numbers(tokens) | {"now": now})
+    return {row.id for row in found if row.lease_token == tokens[row.id]}
+
+
+@cache
+def _held(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.commands.c
+    mine = (bulk.among(c.id, is_sqlite=is_sqlite), *_IS_HELD)
+    return sa.select(c.id, c.lease_token).where(*mine).order_by(c.id).with_for_update()
 
 
 def mark_sending(tx: Transaction, sending: Sequence[Sending], now: datetime, *, lease: timedelta = LEASE) -> set[int]:
@@ -208,20 +229,28 @@ def mark_sending(tx: Transaction, sending: Sequence[Sending], now: datetime, *, 
     From here on the calls may have been sent, so `maybe_sent` and the payloads are stored now. The leases start again,
     so that they last longer than the calls. Returns the ids of the commands whose call may be made.
     """
-    c = s.commands.c
     rows = [dict(id=one.command_id, token=one.token, payload=one.payload) for one in sending]
-
-    def update(values: Any) -> sa.Update:
-        mine = (c.id == values["id"], c.lease_token == values["token"], *_is_held(now))
-        payload = sa.func.coalesce(values["payload"], c.payload)
-        return sa.update(s.commands).where(*mine).values(maybe_sent=True, lease_until=now + lease, payload=payload)
-
-    return bulk.update_each(tx, rows, {"id": c.id, "token": c.lease_token, "payload": c.payload}, update, c.id)
+    return bulk.update_each(tx, _MARK_SENDING, rows, now=now, until=now + lease)
 
 
-def _is_held(now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+_IS_HELD: Final = (
+    s.commands.c.lease_until > sa.bindparam("now", type_=s.Instant),
+    sa.not_(s.commands.c.unwanted),
+)
+
+
+def _mark_sending(values: Any) -> sa.Update:
     c = s.commands.c
-    return c.lease_until > now, sa.not_(c.unwanted)
+    mine = (c.id == values["id"], c.lease_token == values["token"], *_IS_HELD)
+    payload, until = sa.func.coalesce(values["payload"], c.payload), sa.bindparam("until", type_=s.Instant)
+    return sa.update(s.commands).where(*mine).values(maybe_sent=True, lease_until=until, payload=payload)
+
+
+_MARK_SENDING: Final = bulk.Update(
+    {"id": s.commands.c.id, "token": s.commands.c.lease_token, "payload": s.commands.c.payload},
+    _mark_sending,
+    s.commands.c.id,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +286,6 @@ def requeued(
 
 def release(tx: Transaction, releases: Sequence[Release]) -> set[int]:
     """End these leases. Returns the ids of the commands whose lease was ours: a lost one has another holder by now."""
-    c = s.commands.c
     rows = [
         dict(
             id=one.command_id,
@@ -270,35 +298,42 @@ def release(tx: Transaction, releases: Sequence[Release]) -> set[int]:
         )
         for one in releases
     ]
-    columns: dict[str, sa.Column[Any]] = dict(
-        id=c.id,
-        token=c.lease_token,
-        state=c.state,
-        outcome=c.last_outcome,
-        next_at=c.next_at,
-        maybe_sent=c.maybe_sent,
-        attempts=c.attempts,
+    return bulk.update_each(tx, _RELEASE, rows)
+
+
+def _release(values: Any) -> sa.Update:
+    c = s.commands.c
+    mine = (c.id == values["id"], c.lease_token == values["token"])  # only a leased command has a token
+    ends = sa.and_(values["state"] == CommandState.OPEN, c.unwanted)
+    return (
+        sa.update(s.commands)
+        .where(*mine)
+        .values(
+            lease_token=None,
+            lease_until=None,
+            unwanted=False,
+            state=sa.case((ends, CommandState.OBSOLETE), else_=values["state"]),
+            last_outcome=values["outcome"],
+            next_at=sa.func.coalesce(values["next_at"], c.next_at),
+            maybe_sent=sa.func.coalesce(values["maybe_sent"], c.maybe_sent),
+            attempts=c.attempts + values["attempts"],
+        )
     )
 
-    def update(values: Any) -> sa.Update:
-        mine = (c.id == values["id"], c.lease_token == values["token"])  # only a leased command has a token
-        ends = sa.and_(values["state"] == CommandState.OPEN, c.unwanted)
-        return (
-            sa.update(s.commands)
-            .where(*mine)
-            .values(
-                lease_token=None,
-                lease_until=None,
-                unwanted=False,
-                state=sa.case((ends, CommandState.OBSOLETE), else_=values["state"]),
-                last_outcome=values["outcome"],
-                next_at=sa.func.coalesce(values["next_at"], c.next_at),
-                maybe_sent=sa.func.coalesce(values["maybe_sent"], c.maybe_sent),
-                attempts=c.attempts + values["attempts"],
-            )
-        )
 
-    return bulk.update_each(tx, rows, columns, update, c.id)
+_RELEASE: Final = bulk.Update(
+    dict(
+        id=s.commands.c.id,
+        token=s.commands.c.lease_token,
+        state=s.commands.c.state,
+        outcome=s.commands.c.last_outcome,
+        next_at=s.commands.c.next_at,
+        maybe_sent=s.commands.c.maybe_sent,
+        attempts=s.commands.c.attempts,
+    ),
+    _release,
+    s.commands.c.id,
+)
 
 
 # -- Orders that a version before imported -----------------------------------------------------------------------

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -43,23 +44,35 @@ class JournalRow:
 
 def known(tx: Transaction, events: Sequence[Event]) -> dict[tuple[str, str], int]:
     """Return the order's key, by source and event id, of the events that the journal holds already."""
-    c = s.journal.c
-    wanted = bulk.in_pairs(tx, c.event_id, c.source, {(event.event_id, event.source) for event in events})
-    rows = tx.execute(sa.select(c.source, c.event_id, c.order_key).where(wanted)).all()
+    wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})
+    rows = tx.execute(_known(is_sqlite=tx.is_sqlite), wanted).all()
     return {(source, event_id): order_key for source, event_id, order_key in rows}
+
+
+@cache
+def _known(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.journal.c
+    wanted = bulk.in_pairs(c.event_id, c.source, is_sqlite=is_sqlite)
+    return sa.select(c.source, c.event_id, c.order_key).where(wanted)
 
 
 def count_repeats(tx: Transaction, events: Sequence[Event]) -> None:
     """Count each repeat on the row of the first event with its source and id (docs/rules.md 10)."""
-    c = s.journal.c
     times = Counter((event.source, event.event_id) for event in events)
     rows = [dict(source=source, event_id=event_id, times=count) for (source, event_id), count in times.items()]
+    bulk.update_rows(tx, _COUNT_REPEATS, rows)
 
-    def update(value: Any) -> sa.Update:
-        first = (c.source == value["source"], c.event_id == value["event_id"])
-        return sa.update(s.journal).where(*first).values(repeats=c.repeats + value["times"])
 
-    bulk.update_rows(tx, rows, {"source": c.source, "event_id": c.event_id, "times": c.repeats}, update)
+def _count_repeats(value: Any) -> sa.Update:
+    c = s.journal.c
+    first = (c.source == value["source"], c.event_id == value["event_id"])
+    return sa.update(s.journal).where(*first).values(repeats=c.repeats + value["times"])
+
+
+_COUNT_REPEATS: Final = bulk.Update(
+    {"source": s.journal.c.source, "event_id": s.journal.c.event_id, "times": s.journal.c.repeats},
+    _count_repeats,
+)
 
 
 def add(tx: Transaction, rows: Sequence[JournalRow]) -> None:
@@ -92,10 +105,16 @@ def ids(tx: Transaction, rows: Sequence[JournalRow]) -> dict[tuple[int, int], in
     """
     if not rows:
         return {}
-    c = s.journal.c
-    mine = bulk.in_pairs(tx, c.order_key, c.version, {(row.order_key, row.version) for row in rows})
-    found = tx.execute(sa.select(c.order_key, c.version, c.id).where(mine)).all()
+    mine = bulk.pairs(tx, {(row.order_key, row.version) for row in rows})
+    found = tx.execute(_ids(is_sqlite=tx.is_sqlite), mine).all()
     return {(order_key, version): id_ for order_key, version, id_ in found}
+
+
+@cache
+def _ids(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.journal.c
+    mine = bulk.in_pairs(c.order_key, c.version, is_sqlite=is_sqlite)
+    return sa.select(c.order_key, c.version, c.id).where(mine)
 
 
 # -- Reads -------------------------------------------------------------------------------------------------------

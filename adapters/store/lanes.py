@@ -95,7 +95,8 @@ def adopt(store: Store) -> int:
         mine = sa.select(c.id).where(*_ORPHANS).order_by(c.id).limit(ADOPTED).with_for_update(skip_locked=True)
         ids = list(tx.execute(mine).scalars())
         shop = sa.select(o.shop).where(o.id == c.order_key).scalar_subquery()
-        tx.execute(sa.update(s.commands).where(bulk.among(tx, c.id, ids)).values(shop=shop))
+        update = sa.update(s.commands).where(bulk.among(c.id, is_sqlite=tx.is_sqlite)).values(shop=shop)
+        tx.execute(update, bulk.numbers(ids))
     return len(ids)
 
 
@@ -134,32 +135,37 @@ def lease(tx: Transaction, leases: Sequence[NewLease], paused: Collection[Lane],
         )
         for one in leases
     ]
+    return bulk.update_each(tx, _LEASE, rows, **_instants(now))
+
+
+def _lease(values: Any) -> sa.Update:
     c = s.commands.c
-    columns: dict[str, sa.Column[Any]] = dict(
-        id=c.id,
-        basis=c.basis,
-        token=c.lease_token,
-        until=c.lease_until,
-        give_up_at=c.give_up_at,
-        going=s.shops.c.paused,
+    return (
+        sa.update(s.commands)
+        .where(c.id == values["id"], _is_free(_NOW, _LATEST), ~_waits_for_another(_NOW, values["going"]))
+        .values(
+            state=CommandState.LEASED,
+            lease_token=values["token"],
+            lease_until=values["until"],
+            basis=values["basis"],
+            give_up_at=values["give_up_at"],
+            attempts=c.attempts + 1,
+        )
     )
 
-    def update(values: Any) -> sa.Update:
-        at = sa.literal(now, s.Instant), sa.literal(now + LONGEST, s.Instant)
-        return (
-            sa.update(s.commands)
-            .where(c.id == values["id"], _is_free(*at), ~_waits_for_another(at[0], values["going"]))
-            .values(
-                state=CommandState.LEASED,
-                lease_token=values["token"],
-                lease_until=values["until"],
-                basis=values["basis"],
-                give_up_at=values["give_up_at"],
-                attempts=c.attempts + 1,
-            )
-        )
 
-    return bulk.update_each(tx, rows, columns, update, c.id)
+_LEASE: Final = bulk.Update(
+    dict(
+        id=s.commands.c.id,
+        basis=s.commands.c.basis,
+        token=s.commands.c.lease_token,
+        until=s.commands.c.lease_until,
+        give_up_at=s.commands.c.give_up_at,
+        going=s.shops.c.paused,
+    ),
+    _lease,
+    s.commands.c.id,
+)
 
 
 def _ask(
@@ -319,5 +325,5 @@ def untried(
 def mark_untried(tx: Transaction, ids: Collection[int], outcome: str) -> None:
     """Set the last outcome of these commands, unless a worker has one of them."""
     c = s.commands.c
-    open_ones = (bulk.among(tx, c.id, ids), c.state == CommandState.OPEN)
-    tx.execute(sa.update(s.commands).where(*open_ones).values(last_outcome=outcome))
+    open_ones = (bulk.among(c.id, is_sqlite=tx.is_sqlite), c.state == CommandState.OPEN)
+    tx.execute(sa.update(s.commands).where(*open_ones).values(last_outcome=outcome), bulk.numbers(ids))

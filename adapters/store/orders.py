@@ -7,7 +7,8 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -179,26 +180,42 @@ def lock(
     if not missing:
         return {}
     bulk.insert_rows(tx, s.orders, missing, bulk.do_nothing)
-    c = s.orders.c
-    mine = bulk.in_pairs(tx, c.order_id, c.shop, {(order_id, shop) for shop, order_id in keys})
-    rows = tx.execute(sa.select(s.orders).where(mine).order_by(c.id).with_for_update()).all()
+    mine = bulk.pairs(tx, {(order_id, shop) for shop, order_id in keys})
+    rows = tx.execute(_by_ids(is_sqlite=tx.is_sqlite), mine).all()
     return {(row.shop, row.order_id): row for row in _sound(rows, also_quarantined=also_quarantined)}
+
+
+@cache
+def _by_ids(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.orders.c
+    mine = bulk.in_pairs(c.order_id, c.shop, is_sqlite=is_sqlite)
+    return sa.select(s.orders).where(mine).order_by(c.id).with_for_update()
 
 
 def lock_by_keys(tx: Transaction, keys: Collection[int]) -> dict[int, OrderRow]:
     """Lock rows in the order of their keys, and return them. Raises BrokenOrders for those that this version cannot
     read, and for quarantined ones."""
-    mine = bulk.among(tx, s.orders.c.id, keys)
-    rows = tx.execute(sa.select(s.orders).where(mine).order_by(s.orders.c.id).with_for_update()).all()
+    rows = tx.execute(_by_keys(is_sqlite=tx.is_sqlite), bulk.numbers(keys)).all()
     return {row.key: row for row in _sound(rows, also_quarantined=False)}
+
+
+@cache
+def _by_keys(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.orders.c
+    return sa.select(s.orders).where(bulk.among(c.id, is_sqlite=is_sqlite)).order_by(c.id).with_for_update()
 
 
 def lock_only(tx: Transaction, keys: Collection[int]) -> dict[tuple[str, str], str]:
     """Lock rows in the order of their keys, without reading their facts. Returns the quarantined ones (OrderRow)."""
-    c = s.orders.c
-    mine = sa.select(c.shop, c.order_id, c.quarantine).where(bulk.among(tx, c.id, keys)).order_by(c.id)
-    rows = tx.execute(mine.with_for_update()).all()
+    rows = tx.execute(_only(is_sqlite=tx.is_sqlite), bulk.numbers(keys)).all()
     return {(row.shop, row.order_id): row.quarantine for row in rows if row.quarantine is not None}
+
+
+@cache
+def _only(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.orders.c
+    mine = bulk.among(c.id, is_sqlite=is_sqlite)
+    return sa.select(c.shop, c.order_id, c.quarantine).where(mine).order_by(c.id).with_for_update()
 
 
 def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: datetime) -> list[tuple[str, str]]:
@@ -208,9 +225,9 @@ def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: date
     quarantined before.
     """
     c, done = s.orders.c, []
-    mine = bulk.in_pairs(tx, c.order_id, c.shop, {(order_id, shop) for shop, order_id in orders})
+    mine = bulk.in_pairs(c.order_id, c.shop, is_sqlite=tx.is_sqlite)
     locked = sa.select(c.id, c.shop, c.order_id, c.quarantine).where(mine).order_by(c.id).with_for_update()
-    for row in tx.execute(locked).all():
+    for row in tx.execute(locked, bulk.pairs(tx, {(order_id, shop) for shop, order_id in orders})).all():
         commands.put_off(tx, row.id)
         if row.quarantine is None:
             kind = orders[row.shop, row.order_id]
@@ -227,7 +244,6 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
     Raises StoreUnavailable if the stored version is another one, because then another transaction wrote the row in
     spite of the lock.
     """
-    c = s.orders.c
     values = [
         dict(
             id=one.row.key,
@@ -249,16 +265,39 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
         )
         for one in changes
     ]
-    if not values:
-        return
-    changed = {name: c[name] for name in values[0] if name not in ("id", "locked")}
-
-    def update(value: Any) -> sa.Update:
-        as_locked = (c.id == value["id"], c.version == value["locked"])
-        return sa.update(s.orders).where(*as_locked).values({name: value[name] for name in changed})
-
-    if bulk.update_rows(tx, values, {"id": c.id, "locked": c.version, **changed}, update) != len(values):
+    if bulk.update_rows(tx, _SAVE, values) != len(values):
         raise StoreUnavailable("an order was written by another transaction while it was locked by ours")
+
+
+#: What `save` writes.
+_SAVED: Final = {
+    name: s.orders.c[name]
+    for name in (
+        "state",
+        "facts",
+        "version",
+        "attention",
+        "content",
+        "read_after",
+        "wake_at",
+        "quarantine",
+        "planned_by",
+        "entered_at",
+        "updated_at",
+        "deadline_kind",
+        "deadline",
+        "counted",
+    )
+}
+
+
+def _save(value: Any) -> sa.Update:
+    c = s.orders.c
+    as_locked = (c.id == value["id"], c.version == value["locked"])
+    return sa.update(s.orders).where(*as_locked).values({name: value[name] for name in _SAVED})
+
+
+_SAVE: Final = bulk.Update({"id": s.orders.c.id, "locked": s.orders.c.version, **_SAVED}, _save)
 
 
 # -- Reads for a poll --------------------------------------------------------------------------------------------

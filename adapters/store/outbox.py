@@ -40,7 +40,8 @@ def add(tx: Transaction, rows: Sequence[OutboxRow], now: datetime) -> None:
 
 def delete(tx: Transaction, ids: Collection[int]) -> None:
     """Delete these rows, because their records are published."""
-    tx.execute(sa.delete(s.outbox).where(bulk.among(tx, s.outbox.c.id, ids)))
+    mine = bulk.among(s.outbox.c.id, is_sqlite=tx.is_sqlite)
+    tx.execute(sa.delete(s.outbox).where(mine), bulk.numbers(ids))
 
 
 def oldest(store: Store, limit: int, *, topic: str | None = None, without: Collection[str] = ()) -> list[OutboxRow]:

@@ -64,9 +64,10 @@ def begin(
     if not rows:
         return {}
     bulk.insert_rows(tx, s.progress, rows, bulk.do_nothing)
-    mine = bulk.in_pairs(tx, c.topic, c.partition, {(each.topic, each.number) for each in partition_offsets})
+    mine = bulk.in_pairs(c.topic, c.partition, is_sqlite=tx.is_sqlite)
     statement = sa.select(s.progress).where(c.cluster == cluster, c.group_name == group, mine)
-    found = tx.execute(statement.order_by(c.topic, c.partition).with_for_update())
+    pairs = bulk.pairs(tx, {(each.topic, each.number) for each in partition_offsets})
+    found = tx.execute(statement.order_by(c.topic, c.partition).with_for_update(), pairs)
     return dict(_progress_of(row) for row in found)
 
 

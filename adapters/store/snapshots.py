@@ -25,7 +25,8 @@ def load(tx: Transaction, contents: Collection[tuple[int, str]]) -> dict[tuple[i
     if not contents:
         return {}
     c = s.snapshots.c
-    found = tx.execute(sa.select(s.snapshots).where(bulk.in_pairs(tx, c.order_key, c.content, contents)))
+    mine = bulk.in_pairs(c.order_key, c.content, is_sqlite=tx.is_sqlite)
+    found = tx.execute(sa.select(s.snapshots).where(mine), bulk.pairs(tx, contents))
     return {(row.order_key, row.content): zlib.decompress(row.body) for row in found}
 
 
