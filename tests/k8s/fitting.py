@@ -38,7 +38,7 @@ LIVE, READY = "/live", "/ready"
 _COMMANDS: Final = typer.main.get_command(app)
 
 
-def _of(objects: list[Object], kind: str) -> list[Object]:
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
     return [one for one in objects if one["kind"] == kind]
 
 
@@ -96,7 +96,7 @@ def labels(objects: list[Object]) -> Iterator[str]:
 def selectors(objects: list[Object]) -> Iterator[str]:
     """Selectors that select nothing, or the pods of others."""
     pods = {name_of(one): _labels(one) for one in workloads(objects)}
-    for one in _of(objects, "Deployment"):
+    for one in of_kind(objects, "Deployment"):
         found = [name for name, have in pods.items() if _selects(one["spec"]["selector"], have)]
         if found != [name_of(one)]:
             yield f"{name_of(one)}: selects the pods of {found}"
@@ -104,7 +104,9 @@ def selectors(objects: list[Object]) -> Iterator[str]:
             if not _selects(spread["labelSelector"], _labels(one)):
                 yield f"{name_of(one)}: a topologySpreadConstraint selects other pods"
         if one["spec"].get("replicas") != 1:
-            budgets = [p for p in _of(objects, "PodDisruptionBudget") if _selects(p["spec"]["selector"], _labels(one))]
+            budgets = [
+                p for p in of_kind(objects, "PodDisruptionBudget") if _selects(p["spec"]["selector"], _labels(one))
+            ]
             if [p["spec"].get("maxUnavailable") for p in budgets] != [1]:
                 yield f"{name_of(one)}: needs one PodDisruptionBudget with maxUnavailable 1"
             keys = {spread["topologyKey"] for spread in _pod(one).get("topologySpreadConstraints", ())}
@@ -115,10 +117,10 @@ def selectors(objects: list[Object]) -> Iterator[str]:
         ("NetworkPolicy", "podSelector"),
         ("PodMonitor", "selector"),
     ):
-        for one in _of(objects, kind):
+        for one in of_kind(objects, kind):
             if not any(_selects(one["spec"][path], have) for have in pods.values()):
                 yield f"{name_of(one)}: selects no pod"
-    for one in _of(objects, "Service"):
+    for one in of_kind(objects, "Service"):
         if not any(_selects({"matchLabels": one["spec"]["selector"]}, have) for have in pods.values()):
             yield f"{name_of(one)}: selects no pod"
 
@@ -133,11 +135,11 @@ def ports(objects: list[Object]) -> Iterator[str]:
                 if port is not None and port not in names:
                     yield f"{name_of(one)}: {kind} asks the port {port}, which is not one of {sorted(names)}"
     every = {port["name"] for one in workloads(objects) for c in containers(one) for port in c.get("ports", ())}
-    used = [(one, port["targetPort"]) for one in _of(objects, "Service") for port in one["spec"]["ports"]]
-    used += [(one, end["port"]) for one in _of(objects, "PodMonitor") for end in one["spec"]["podMetricsEndpoints"]]
+    used = [(one, port["targetPort"]) for one in of_kind(objects, "Service") for port in one["spec"]["ports"]]
+    used += [(one, end["port"]) for one in of_kind(objects, "PodMonitor") for end in one["spec"]["podMetricsEndpoints"]]
     used += [
         (one, port["port"])
-        for one in _of(objects, "NetworkPolicy")
+        for one in of_kind(objects, "NetworkPolicy")
         for rule in one["spec"].get("ingress", ())
         for port in rule["ports"]
     ]
@@ -145,9 +147,9 @@ def ports(objects: list[Object]) -> Iterator[str]:
         if port not in every:
             yield f"{name_of(one)}: no container has the port {port}"
     services = {
-        one["metadata"]["name"]: {port["name"] for port in one["spec"]["ports"]} for one in _of(objects, "Service")
+        one["metadata"]["name"]: {port["name"] for port in one["spec"]["ports"]} for one in of_kind(objects, "Service")
     }
-    for one in _of(objects, "Ingress"):
+    for one in of_kind(objects, "Ingress"):
         hosts = [host for tls in one["spec"].get("tls", ()) for host in tls["hosts"]]
         for rule in one["spec"]["rules"]:
             if rule["host"] not in hosts:
@@ -172,7 +174,7 @@ def routes() -> list[str]:
 
 def probes(objects: list[Object]) -> Iterator[str]:
     """Probes that are missing, ask a path that does not exist, or take too long."""
-    for one in _of(objects, "Deployment"):
+    for one in of_kind(objects, "Deployment"):
         for container in _pod(one)["containers"]:
             for kind, path in (("startupProbe", LIVE), ("livenessProbe", LIVE), ("readinessProbe", READY)):
                 asked = container.get(kind, {}).get("httpGet", {}).get("path")
@@ -220,11 +222,11 @@ def security(objects: list[Object]) -> Iterator[str]:
         yield from (
             f"{name_of(one)}: {key} is {is_}, not {to_be}" for key, (is_, to_be) in wanted.items() if is_ != to_be
         )
-    for one in _of(objects, "Namespace"):
+    for one in of_kind(objects, "Namespace"):
         if one["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
             yield f"{name_of(one)}: pod security is not restricted"
     if workloads(objects):
-        closed = [p for p in _of(objects, "NetworkPolicy") if p["spec"]["podSelector"] == {}]
+        closed = [p for p in of_kind(objects, "NetworkPolicy") if p["spec"]["podSelector"] == {}]
         if [sorted(p["spec"]["policyTypes"]) for p in closed] != [["Egress", "Ingress"]]:
             yield "no NetworkPolicy denies everything that no other one allows"
 
@@ -257,18 +259,18 @@ def commands(objects: list[Object]) -> Iterator[str]:
         is_for_a_version = _labels(one)[COMPONENT] in ("migrate", "doctor")
         if is_for_a_version and one["metadata"]["name"].rpartition("-")[2] != _labels(one).get(VERSION):
             yield f"{name_of(one)}: the name does not end with the version, and a Job cannot be changed"
-    roles = {_labels(one)[COMPONENT] for one in _of(objects, "Deployment")}
+    roles = {_labels(one)[COMPONENT] for one in of_kind(objects, "Deployment")}
     if roles and roles not in ({"all"}, set(ROLES)):
         yield f"the roles are {sorted(roles)}, not {sorted(ROLES)}"
 
 
 def doctor(objects: list[Object]) -> Iterator[str]:
     """No Job that looks at everything, or one that cannot reach what the roles reach."""
-    jobs = [one for one in _of(objects, "Job") if containers(one)[-1]["args"][0] == "doctor"]
-    if not jobs and {_labels(one)[COMPONENT] for one in _of(objects, "Deployment")} == set(ROLES):
+    jobs = [one for one in of_kind(objects, "Job") if containers(one)[-1]["args"][0] == "doctor"]
+    if not jobs and {_labels(one)[COMPONENT] for one in of_kind(objects, "Deployment")} == set(ROLES):
         yield "there is no Job that runs the doctor"
     for one in jobs:
-        for policy in _of(objects, "NetworkPolicy"):
+        for policy in of_kind(objects, "NetworkPolicy"):
             if "egress" in policy["spec"] and not _selects(policy["spec"]["podSelector"], _labels(one)):
                 yield f"{name_of(one)}: {name_of(policy)} does not let it out"
 
@@ -292,10 +294,10 @@ def images(objects: list[Object], version: str, *, by_digest: bool) -> Iterator[
 # -- Files and settings ------------------------------------------------------------------------------------------
 
 
-def _provided(objects: list[Object]) -> dict[str, set[str] | None]:
+def provided(objects: list[Object]) -> dict[str, set[str] | None]:
     """Secret -> its keys; None if a store of secrets decides which keys there are."""
     found: dict[str, set[str] | None] = {}
-    for one in _of(objects, "ExternalSecret"):
+    for one in of_kind(objects, "ExternalSecret"):
         spec = one["spec"]
         found[spec["target"]["name"]] = None if "dataFrom" in spec else {data["secretKey"] for data in spec["data"]}
     return found
@@ -304,8 +306,8 @@ def _provided(objects: list[Object]) -> dict[str, set[str] | None]:
 def _files(workload: Object, container: Object, objects: list[Object], loose: list[str]) -> dict[str, str]:
     """Path -> content, or an empty text for a secret, of every file that a container sees. `loose` gets the folders
     whose content a store of secrets decides, and the folders that the pod writes itself."""
-    maps = {one["metadata"]["name"]: one["data"] for one in _of(objects, "ConfigMap")}
-    secrets = _provided(objects)
+    maps = {one["metadata"]["name"]: one["data"] for one in of_kind(objects, "ConfigMap")}
+    secrets = provided(objects)
     volumes = {volume["name"]: volume for volume in _pod(workload)["volumes"]}
     found: dict[str, str] = {}
     for mount in container["volumeMounts"]:
@@ -332,7 +334,7 @@ def _files(workload: Object, container: Object, objects: list[Object], loose: li
 
 def settings_of(objects: list[Object], folder: Path, environ: dict[str, str]) -> config.Settings | None:
     """The settings of the ConfigMap, as a pod with these variables loads them. None if there is no ConfigMap."""
-    for one in _of(objects, "ConfigMap"):
+    for one in of_kind(objects, "ConfigMap"):
         if "orderflow.toml" in one["data"]:
             (folder / "orderflow.toml").write_text(one["data"]["orderflow.toml"], encoding="utf-8")
             before = {name: value for name, value in os.environ.items() if name.startswith(ENV_PREFIX)}
@@ -391,91 +393,3 @@ def configuration(objects: list[Object], folder: Path) -> Iterator[str]:
             for path in sorted(read):
                 if path not in files and not any(path.startswith(f"{other}/") for other in loose):
                     yield f"{name_of(one)}: {container['name']} reads {path}, which is not mounted"
-
-
-# -- Kafka -------------------------------------------------------------------------------------------------------
-
-
-def kafka(objects: list[Object], kafka_objects: list[Object], settings: config.Settings) -> Iterator[str]:
-    """Topics, users and scaling that do not fit the settings."""
-    topics = {one["metadata"]["name"]: one["spec"] for one in _of(kafka_objects, "KafkaTopic")}
-    named = settings.topics
-    if set(topics) != set(named.model_dump().values()):
-        yield f"the topics are {sorted(topics)}, not those of the settings"
-    for name, spec in topics.items():
-        if int(spec["config"]["max.message.bytes"]) < settings.kafka.max_request_size:
-            yield f"the topic {name} takes smaller records than the producer sends"
-        if (spec["replicas"], spec["config"]["min.insync.replicas"], spec["config"]["cleanup.policy"]) != (
-            3,
-            2,
-            "delete",
-        ):
-            yield f"the topic {name} can lose records"
-    want = {
-        (settings.kafka.sasl_plain_username or "", "topic", named.snapshots): ["Read", "Write"],
-        (settings.kafka.sasl_plain_username or "", "topic", named.oms_events): ["Read", "Write"],
-        (settings.kafka.sasl_plain_username or "", "topic", named.transitions): ["Write"],
-        (settings.kafka.sasl_plain_username or "", "topic", named.dead_letters): ["Write"],
-        (settings.kafka.sasl_plain_username or "", "group", settings.kafka.group_id): ["Read"],
-        ("oms", "topic", named.oms_events): ["Write"],
-    }
-    have = {
-        (one["metadata"]["name"], acl["resource"]["type"], acl["resource"]["name"]): acl["operations"]
-        for one in _of(kafka_objects, "KafkaUser")
-        for acl in one["spec"]["authorization"]["acls"]
-    }
-    if have != want:
-        wrong = sorted(key for key in {*have, *want} if have.get(key) != want.get(key))
-        yield f"the rights of Kafka's users are wrong: {wrong}"
-    for one in _of(objects, "ScaledObject"):
-        yield from _scaling(one, objects, topics, settings)
-    host, _, port = settings.kafka.bootstrap_servers[0].partition(":")
-    yield from _reachable(objects, "orderflow-kafka", host.split(".")[-1], int(port), "Kafka")
-    store = re.search(r"@([^/:]+)", settings.store.url)
-    yield from _reachable(
-        objects, "orderflow-database", store.group(1).split(".")[-1] if store else "", 5432, "the database"
-    )
-
-
-def _scaling(
-    scaled: Object, objects: list[Object], topics: dict[str, Object], settings: config.Settings
-) -> Iterator[str]:
-    spec = scaled["spec"]
-    triggers = [trigger["metadata"] for trigger in spec["triggers"]]
-    read = {settings.topics.snapshots, settings.topics.oms_events}
-    if {trigger["topic"] for trigger in triggers} != read:
-        yield f"{name_of(scaled)}: looks at other topics than those that consumers read"
-    if {trigger["consumerGroup"] for trigger in triggers} != {settings.kafka.group_id}:
-        yield f"{name_of(scaled)}: looks at another group"
-    if {trigger["bootstrapServers"] for trigger in triggers} != {",".join(settings.kafka.bootstrap_servers)}:
-        yield f"{name_of(scaled)}: asks another Kafka"
-    if spec["minReplicaCount"] < 2 or spec["maxReplicaCount"] > max(
-        topics[name]["partitions"] for name in read & set(topics)
-    ):
-        yield f"{name_of(scaled)}: the number of replicas does not fit the partitions"
-    targets = {one["metadata"]["name"]: one["spec"] for one in _of(objects, "Deployment")}
-    target = spec["scaleTargetRef"]["name"]
-    if target not in targets or "replicas" in targets[target]:
-        yield f"{name_of(scaled)}: {target} is not there, or has `replicas` of its own"
-    provided = _provided(objects)
-    for one in _of(objects, "TriggerAuthentication"):
-        for ref in one["spec"]["secretTargetRef"]:
-            if ref["key"] not in (provided.get(ref["name"]) or ()):
-                yield f"{name_of(one)}: there is no key {ref['key']} in the Secret {ref['name']}"
-    names = {one["metadata"]["name"] for one in _of(objects, "TriggerAuthentication")}
-    if {trigger["authenticationRef"]["name"] for trigger in spec["triggers"]} - names:
-        yield f"{name_of(scaled)}: there is no such TriggerAuthentication"
-
-
-def _reachable(objects: list[Object], policy: str, namespace: str, port: int, what: str) -> Iterator[str]:
-    """Whether a NetworkPolicy lets the pods reach a Service NAME.NAMESPACE on this port."""
-    for one in _of(objects, "NetworkPolicy"):
-        if one["metadata"]["name"] == policy:
-            for rule in one["spec"]["egress"]:
-                to = [peer.get("namespaceSelector", {}).get("matchLabels", {}) for peer in rule["to"]]
-                if (
-                    port in [each["port"] for each in rule["ports"]]
-                    and {"kubernetes.io/metadata.name": namespace} in to
-                ):
-                    return
-    yield f"no NetworkPolicy lets the pods reach {what} ({namespace}:{port})"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import ConfigError
-from tests.k8s import fitting, kinds
+from tests.k8s import fitting, fitting_kafka, kinds
 from tests.k8s.rendering import K8S, OVERLAYS, Object, Render, objects_of, renderers
 
 Rendered = dict[str, list[Object]]
@@ -41,7 +41,7 @@ def wrong(name: str, rendered: Rendered, folder: Path) -> list[str]:
     except ConfigError as error:
         return [*found, str(error)]
     if settings is not None:
-        found += fitting.kafka(objects, rendered[f"{name}/kafka"], settings)
+        found += fitting_kafka.kafka(objects, rendered[f"{name}/kafka"], settings)
     return found
 
 
