@@ -28,7 +28,7 @@ from adapters.messages.oms_events import ShopIds
 from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
-from consumer.config_types import Database, Hours, Seconds, Table
+from consumer.config_types import Database, Hours, Seconds, Table, is_open
 from consumer.config_web import HttpTable, IntakeTable, WebTable
 from statemachine.commands import Policy
 from statemachine.states import State
@@ -201,6 +201,7 @@ class Settings(BaseSettings):
         longest = max([self.oms.timeout_seconds, *(shop.timeout_seconds for shop in self.shops.values())])
         if self.worker.lease_seconds < 3 * longest:
             raise ValueError("worker.lease_seconds has to be three times the longest timeout_seconds, or more")
+        _check_addresses(self)
         names = list(self.topics.model_dump().values())
         if len(set(names)) != len(names):
             raise ValueError("topics: each needs a name of its own")
@@ -230,6 +231,18 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings  # `load` passes the tables of the file as init arguments
+
+
+def _check_addresses(settings: Settings) -> None:
+    """Raise ValueError for an address to which a key would go unencrypted, or for a real one beside simulators."""
+    addresses = {f"shops.{name}.base_url": shop.endpoint for name, shop in settings.shops.items()}
+    for key, address in {"oms.base_url": settings.oms.base_url, **addresses}.items():
+        if settings.http.simulated and not address.startswith("http:"):
+            raise ValueError(f"{key}: has to begin with http://, because http.simulated says that it is a simulator")
+        if is_open(address) and not settings.http.simulated:
+            raise ValueError(
+                f"{key}: has to begin with https://, because the key goes with each call (http:// to loopback only)"
+            )
 
 
 def load(path: Path) -> Settings:

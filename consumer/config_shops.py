@@ -7,7 +7,18 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 
 from adapters.messages.oms_events import DISPATCHED_STATUSES
-from consumer.config_types import AttributeName, Host, Hours, Regex, Seconds, Table, TimeZone, WebAddress, is_loopback
+from consumer.config_types import (
+    AttributeName,
+    Host,
+    Hours,
+    Regex,
+    Seconds,
+    Table,
+    TimeZone,
+    WebAddress,
+    is_loopback,
+    is_open,
+)
 from statemachine.facts import EPOCH
 
 #: Mirakl allows one OR11 a minute (docs/mirakl.md 3).
@@ -127,7 +138,8 @@ class ShopTable(Table):
             raise ValueError("needs a hostname (or, for a simulator, a base_url)")
         if self.hostname is not None and self.base_url is not None:
             raise ValueError("has a hostname and a base_url: only one of them can be called")
-        if self.poll_interval_seconds < SHORTEST_POLL_SECONDS and not is_loopback(self.endpoint):
+        is_simulator = is_open(self.endpoint) or is_loopback(self.endpoint)  # `Settings` refuses other open addresses
+        if self.poll_interval_seconds < SHORTEST_POLL_SECONDS and not is_simulator:
             raise ValueError(
                 "poll_interval_seconds has to be 60 or more: Mirakl allows one listing a minute (OR11). "
                 "Shorter intervals are for simulators, with a base_url at 127.0.0.1"

@@ -41,14 +41,17 @@ def is_loopback(address: str) -> bool:
     return re.fullmatch(r"localhost|127(\.\d{1,3}){3}|::1", host) is not None
 
 
+def is_open(address: str) -> bool:
+    """Whether others can read what is sent to a web address: it is http://, and not of this machine."""
+    return address.startswith("http:") and not is_loopback(address)
+
+
 def _web_address(value: str) -> str:
     value = _address(value)
     try:
-        is_safe = value.startswith("https:") or is_loopback(value)
+        urlsplit(value)
     except ValueError as error:  # brackets that are no IPv6 address
         raise ValueError("is not a web address") from error
-    if not is_safe:
-        raise ValueError("has to begin with https://, because the key goes with each call (http:// to loopback only)")
     return value
 
 

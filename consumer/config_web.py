@@ -39,7 +39,7 @@ class IntakeTable(Table):
 
 
 class HttpTable(Table):
-    """How Mirakl and the OMS are reached. Nothing of it holds for http:// addresses, which are loopback."""
+    """How Mirakl and the OMS are reached. Certificates and proxy do not hold for http:// addresses."""
 
     #: The certificates that are trusted, in PEM, in place of those of certifi: for a proxy that inspects TLS.
     ca_file: Path | None = None
@@ -47,3 +47,6 @@ class HttpTable(Table):
     proxy: ProxyAddress | None = None
     #: Whether SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY of the environment count, where ca_file and proxy are not set.
     from_environment: bool = False
+    #: Whether every remote is a simulator, for a demo. Only then may an http:// address be of another host. An https://
+    #: address is refused then, so that no real shop is beside simulators. The doctor fails for a remote that is real.
+    simulated: bool = False

@@ -1,4 +1,4 @@
-"""The simulators as servers on 127.0.0.1, and a whole simulated world that runs in real time.
+"""The simulators as servers on loopback, and a whole simulated world that runs in real time.
 
 In addition to its API, each server has endpoints under /_sim, so that a person can act as operator, customer or OMS.
 """
@@ -54,6 +54,9 @@ MIRAKL_ACTIONS: Final[tuple[str, ...]] = (
 )
 OMS_ACTIONS: Final[tuple[str, ...]] = ("dispatch", "cancel", "cancel_line", "progress", "remake")
 TICK_SECONDS: Final = 0.05
+#: Where the servers listen, unless another address is asked for; and the address that stands for every one.
+HOST: Final = "127.0.0.1"
+ALL: Final = ("0.0.0.0", "::")  # noqa: S104 - compared
 
 
 class _DroppingProtocol(H11Protocol):
@@ -77,9 +80,9 @@ class Server:
         self._thread.join(timeout=10)
 
 
-def serve(app: ASGIApp, port: int = 0) -> Server:
+def serve(app: ASGIApp, port: int = 0, host: str = HOST) -> Server:
     """Start a server. Port 0: any free port. A request that comes before the server is ready waits for it."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = socket.create_server((host, port))
     config = uvicorn.Config(
         app,
         http=_DroppingProtocol,
@@ -95,7 +98,7 @@ def serve(app: ASGIApp, port: int = 0) -> Server:
     name = f"simulator:{listener.getsockname()[1]}"
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=name, daemon=True)
     thread.start()
-    return Server(f"http://127.0.0.1:{listener.getsockname()[1]}", server, thread)
+    return Server(f"http://{HOST if host in ALL else host}:{listener.getsockname()[1]}", server, thread)
 
 
 def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:
@@ -168,6 +171,7 @@ class SimulatedWorld:
     _servers: tuple[Server, ...] = field(repr=False)
     _threads: tuple[threading.Thread, ...] = field(repr=False)
     _stopping: threading.Event = field(repr=False)
+    _begun: threading.Event = field(repr=False)
 
     @classmethod
     def start(
@@ -181,11 +185,13 @@ class SimulatedWorld:
         oms_api_key: str = "simulated-oms-key",
         marketplaces: tuple[Marketplace, ...] = (ALPHA, BETA),
         ports: Mapping[str, int] | None = None,
+        host: str = HOST,
         retry_interval_seconds: float = 2.0,
         send: Send | None = None,
         stories: Mapping[str, Story] = STORIES,
+        begins_at_once: bool = True,
     ) -> "SimulatedWorld":
-        """Start the servers, the lives and the callbacks.
+        """Start the servers, the lives and the callbacks. If it does not begin at once, the lives wait for `begin`.
 
         The OMS calls `callback_url`, with the shop's name in place of {shop}. `send` sends the notifications in place
         of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing. The
@@ -208,12 +214,21 @@ class SimulatedWorld:
         oms = OmsSimulator(companies, books, utc_now, knobs, send)
         world = World(make_lives(orders, seed, marketplaces, stories), mirakl, oms, speed)
         simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
-        servers = {name: serve(with_controls(one), (ports or {}).get(name, 0)) for name, one in simulators.items()}
+        servers = {
+            name: serve(with_controls(one), (ports or {}).get(name, 0), host) for name, one in simulators.items()
+        }
         urls = {name: server.url for name, server in servers.items()}
         oms_url = urls.pop("oms")
-        stopping = threading.Event()
-        threads = _threads(world, oms, stopping)
-        return cls(books, mirakl, oms, world, urls, oms_url, tuple(servers.values()), threads, stopping)
+        stopping, begun = threading.Event(), threading.Event()
+        threads = _threads(world, oms, stopping, begun)
+        found = cls(books, mirakl, oms, world, urls, oms_url, tuple(servers.values()), threads, stopping, begun)
+        if begins_at_once:
+            found.begin()
+        return found
+
+    def begin(self) -> None:
+        """Let the first orders arrive."""
+        self._begun.set()
 
     def settled(self) -> bool:
         return self.world.settled()
@@ -226,16 +241,24 @@ class SimulatedWorld:
             server.stop()
 
 
-def _threads(world: World, oms: OmsSimulator, stopping: threading.Event) -> tuple[threading.Thread, ...]:
+def _threads(
+    world: World, oms: OmsSimulator, stopping: threading.Event, begun: threading.Event
+) -> tuple[threading.Thread, ...]:
     """Start a thread for the world and another for the callbacks, so that a slow callback does not stop the world."""
-    started = time.monotonic()
-    steps: dict[str, Callable[[], object]] = {
-        "world": lambda: world.tick(time.monotonic() - started),
-        "callbacks": lambda: oms.callbacks.deliver_due(utc_now()),
-    }
+
+    def play() -> None:
+        while not begun.wait(TICK_SECONDS):
+            if stopping.is_set():
+                return
+        started = time.monotonic()
+        _repeat(lambda: world.tick(time.monotonic() - started), stopping)
+
+    def deliver() -> None:
+        _repeat(lambda: oms.callbacks.deliver_due(utc_now()), stopping)
+
     threads = tuple(
-        threading.Thread(target=_repeat, args=(step, stopping), name=f"simulated {name}", daemon=True)
-        for name, step in steps.items()
+        threading.Thread(target=run, name=f"simulated {name}", daemon=True)
+        for name, run in {"world": play, "callbacks": deliver}.items()
     )
     for thread in threads:
         thread.start()

@@ -74,14 +74,40 @@ def simulate(
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="The port on which that service will listen for callbacks.")
     ] = 9464,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address on which the simulators listen. 0.0.0.0 lets everybody in who reaches this machine, "
+            "without TLS and without a password: only on a network of your own."
+        ),
+    ] = "127.0.0.1",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Play for the service with this configuration, at the ports that it names, and end with the audit."
+        ),
+    ] = None,
+    callbacks: Annotated[
+        str, typer.Option(metavar="URL", help="With --config: the address of its `web`, which the OMS calls.")
+    ] = "http://127.0.0.1:9464",
 ) -> None:
     """Run the simulators alone, until Ctrl-C, and write a configuration for a service to try on them.
+
+    With --config they play for a service that runs already, and act as its person. The orders begin when its `web`
+    listens. The command ends with the audit of the books: exit code 0 if it passed. No configuration is written.
 
     \b
     Example:
       orderflow simulate --folder simulated
       orderflow run --config simulated/orderflow.toml     (in another terminal)
     """
+    if config is not None:
+        from consumer.demo.beside import play_beside  # noqa: PLC0415 - as in `run`
+
+        outcome = play_beside(config, orders=orders, speed=speed, seed=seed, host=host, callbacks=callbacks)
+        if not outcome.passed:
+            raise typer.Exit(BAD_ANSWER)
+        return
     from consumer.demo import simulate as simulators  # noqa: PLC0415 - as in `run`
 
-    simulators.simulate(orders=orders, speed=speed, seed=seed, folder=folder, port=port)
+    simulators.simulate(orders=orders, speed=speed, seed=seed, folder=folder, port=port, host=host)

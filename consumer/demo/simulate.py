@@ -10,10 +10,10 @@ from adapters.simulators.serve import SimulatedWorld
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
 
 
-def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -> None:
+def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int, host: str) -> None:
     """Run the simulators until Ctrl-C or SIGTERM, and write a configuration for a service into `folder`.
 
-    `port` is where that service will listen for callbacks.
+    `port` is where that service will listen for callbacks. `host` is where the simulators listen.
     """
     console, stopping = Console(), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -25,6 +25,7 @@ def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int) -
         callback_url=f"http://127.0.0.1:{port}/oms/callbacks/{{shop}}",
         callback_secret=CALLBACK_SECRET,
         oms_api_key=OMS_KEY,
+        host=host,
     )
     path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed)
     for name, url in (*world.mirakl_urls.items(), ("oms", world.oms_url)):

@@ -21,6 +21,14 @@ company_ref_id = 99999
 api_key_file = "secrets/alpha-oms.key"
 """
 
+#: The tables of a demo whose remotes are simulators at another host.
+SIMULATED_OMS = """\
+[http]
+simulated = true
+[oms]
+base_url = "http://simulators:8081"
+"""
+
 #: A configuration file with the names that other people use (docs/rules.md 34), and the tables of kind = "kafka".
 CONTRACT = """\
 [store]
@@ -205,6 +213,16 @@ def error_text(folder: Path, text: str) -> str:
             id="the OMS without TLS",
         ),
         pytest.param(
+            GOOD + "[http]\nsimulated = true\n",
+            "FILE: oms.base_url: has to begin with http://, because http.simulated says that it is a simulator",
+            id="a real OMS in a demo",
+        ),
+        pytest.param(
+            GOOD + SIMULATED_OMS,
+            "FILE: shops.alpha.base_url: has to begin with http://, because http.simulated says that it is a simulator",
+            id="a real shop in a demo",
+        ),
+        pytest.param(
             shop(hostname="", base_url='"https://alpha.example"', poll_interval_seconds="0.001"),
             "FILE: shops.alpha: poll_interval_seconds has to be 60 or more",
             id="too often, by base_url",
@@ -347,6 +365,11 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert alpha.acceptance == "all"
     assert alpha.poll_interval_seconds == 60
     assert alpha.endpoint == "https://alpha.mirakl.net"
+
+
+def test_a_simulator_may_be_at_another_host(tmp_path: Path) -> None:
+    text = shop(hostname="", base_url='"http://simulators:8080"', poll_interval_seconds="0.1") + SIMULATED_OMS
+    assert load(written(tmp_path, text)).shops["alpha"].endpoint == "http://simulators:8080"
 
 
 def test_a_base_url_at_loopback_may_be_polled_often(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from consumer import clients
 from consumer.account_check import A01_BUDGET, Finding, compare, of_failure
 from consumer.config import Settings
 from consumer.config_shops import OmsTable, ShopTable
+from consumer.config_types import is_open
 from consumer.operations import shops
 from consumer.operations.doctor.findings import Found, fail, ok, skew, skipped, warn
 from consumer.operations.doctor.machine import REACH_SECONDS, proxy_of
@@ -215,7 +218,23 @@ def _reach(patient: AtRemote, address: str, setting: str) -> list[Found]:
     cause = cannot_reach(host, port, REACH_SECONDS, tls)
     if cause is not None:
         return fail(f"{host}:{port}: {cause}", f"{setting}: {_CURES.get(cause, _NETWORK)}")
-    return ok(f"{host}:{port}")
+    return _simulated(host, port) if is_open(address) else ok(f"{host}:{port}")
+
+
+def _simulated(host: str, port: int) -> list[Found]:
+    """Fail if a remote to which http.simulated sends the key unencrypted is no simulator. No key is sent here."""
+    cure = "take http.simulated out of the configuration, and use https://"
+    connection = HTTPConnection(host, port, timeout=REACH_SECONDS)
+    try:
+        connection.request("HEAD", "/_sim/orders")
+        is_simulator = connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        is_simulator = False
+    finally:
+        connection.close()
+    if is_simulator:
+        return warn(f"{host}:{port}: a simulator", f"for a real shop {cure}")
+    return fail(f"{host}:{port}: is no simulator, and http.simulated sends it the key unencrypted", cure)
 
 
 def _once_a_day(patient: AtRemote, look: Callable[[Store], list[Finding]], well: str) -> list[Found]:

@@ -19,7 +19,9 @@ import trustme
 from kafka import codec
 
 from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.orders import ALPHA
+from adapters.simulators.serve import serve, with_controls
 from consumer.operations.doctor import table
 from consumer.operations.doctor.examine import Subject, examine
 from consumer.operations.doctor.findings import Check, ok
@@ -195,6 +197,25 @@ def test_a_host_that_nobody_listens_at_is_a_line(ward: Ward) -> None:
     fails = ward.found("fail")
     assert fails.keys() == {(f"{system}.reach", shop) for system in ("mirakl", "oms") for shop in ("alpha", "beta")}
     assert set(fails.values()) == {"127.0.0.1:1: refused"}
+
+
+def test_a_remote_that_is_no_simulator_fails_where_the_configuration_says_so(ward: Ward) -> None:
+    """The address 0.0.0.0 is this machine, and by its name not loopback."""
+    ward.net = None
+    servers = {
+        "oms": serve(with_controls(ward.oms)),
+        "alpha": serve(with_controls(ward.mirakl["alpha"])),
+        "beta": serve(mirakl_app(ward.mirakl["beta"])),  # a Mirakl without the endpoints of a simulator
+    }
+    for name, server in servers.items():
+        ward.change(f'"https://{name}.example"', f'"{server.url.replace("127.0.0.1", "0.0.0.0")}"')
+    ward.set("http", "simulated = true")
+    fails, warned = ward.found("fail"), ward.found("warn")
+    for server in servers.values():
+        server.stop()
+    assert fails.keys() == {("mirakl.reach", "beta")}
+    assert fails["mirakl.reach", "beta"].endswith("is no simulator, and http.simulated sends it the key unencrypted")
+    assert {("mirakl.reach", "alpha"), ("oms.reach", "alpha"), ("oms.reach", "beta")} <= warned.keys()
 
 
 def test_a_host_without_a_trusted_certificate_is_a_line(ward: Ward) -> None:
