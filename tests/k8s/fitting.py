@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import typer.main
 
@@ -43,12 +44,17 @@ def of_kind(objects: list[Object], kind: str) -> list[Object]:
 
 
 def workloads(objects: list[Object]) -> list[Object]:
-    return [one for one in objects if one["kind"] in ("Deployment", "Job")]
+    return [one for one in objects if one["kind"] in ("Deployment", "Job", "StatefulSet")]
 
 
 def _pod(workload: Object) -> Object:
     found: Object = workload["spec"]["template"]["spec"]
     return found
+
+
+def is_ours(container: Object) -> bool:
+    """Whether a container runs this program, and not Kafka or PostgreSQL."""
+    return re.search(r"(^|/)orderflow[:@]", container["image"]) is not None
 
 
 def containers(workload: Object) -> list[Object]:
@@ -96,7 +102,7 @@ def labels(objects: list[Object]) -> Iterator[str]:
 def selectors(objects: list[Object]) -> Iterator[str]:
     """Selectors that select nothing, or the pods of others."""
     pods = {name_of(one): _labels(one) for one in workloads(objects)}
-    for one in of_kind(objects, "Deployment"):
+    for one in [*of_kind(objects, "Deployment"), *of_kind(objects, "StatefulSet")]:
         found = [name for name, have in pods.items() if _selects(one["spec"]["selector"], have)]
         if found != [name_of(one)]:
             yield f"{name_of(one)}: selects the pods of {found}"
@@ -131,7 +137,8 @@ def ports(objects: list[Object]) -> Iterator[str]:
         for container in containers(one):
             names = {port["name"] for port in container.get("ports", ())}
             for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
-                port = container.get(kind, {}).get("httpGet", {}).get("port")
+                probe = container.get(kind, {})
+                port = (probe.get("httpGet") or probe.get("tcpSocket") or {}).get("port")
                 if port is not None and port not in names:
                     yield f"{name_of(one)}: {kind} asks the port {port}, which is not one of {sorted(names)}"
     every = {port["name"] for one in workloads(objects) for c in containers(one) for port in c.get("ports", ())}
@@ -141,7 +148,7 @@ def ports(objects: list[Object]) -> Iterator[str]:
         (one, port["port"])
         for one in of_kind(objects, "NetworkPolicy")
         for rule in one["spec"].get("ingress", ())
-        for port in rule["ports"]
+        for port in rule.get("ports", ())
     ]
     for one, port in used:
         if port not in every:
@@ -187,8 +194,12 @@ def probes(objects: list[Object]) -> Iterator[str]:
             sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
             if _pod(one).get("terminationGracePeriodSeconds", 30) < 2 * (STOP_SECONDS + sleep):
                 yield f"{name_of(one)}: the grace period is too short for a stop"
+    for one in of_kind(objects, "StatefulSet"):
+        missing = {"startupProbe", "livenessProbe", "readinessProbe"} - set(_pod(one)["containers"][0])
+        if missing:
+            yield f"{name_of(one)}: without {', '.join(sorted(missing))}"
     for one in workloads(objects):
-        for container in containers(one):
+        for container in filter(is_ours, containers(one)):
             asked = container.get("startupProbe", {}).get("exec", {}).get("command")
             if asked is not None and (asked[0] != "orderflow" or misused(asked[1:])):
                 yield f"{name_of(one)}: a probe runs {asked}: {misused(asked[1:])}"
@@ -198,10 +209,11 @@ def security(objects: list[Object]) -> Iterator[str]:
     """What pod security `restricted` requires, and what this project requires in addition."""
     for one in workloads(objects):
         pod, context = _pod(one), _pod(one).get("securityContext", {})
+        user = USER if all(map(is_ours, containers(one))) else context.get("runAsUser") or "another than root"
         wanted: dict[str, tuple[Any, Any]] = {
             "runAsNonRoot": (context.get("runAsNonRoot"), True),
-            "runAsUser": (context.get("runAsUser"), USER),
-            "fsGroup": (context.get("fsGroup"), USER),
+            "runAsUser": (context.get("runAsUser"), user),
+            "fsGroup": (context.get("fsGroup"), user),
             "seccompProfile": (context.get("seccompProfile"), {"type": "RuntimeDefault"}),
             "automountServiceAccountToken": (pod.get("automountServiceAccountToken"), False),
             # The namespace's Services would become ORDERFLOW_... names, which the program refuses.
@@ -226,8 +238,8 @@ def security(objects: list[Object]) -> Iterator[str]:
         if one["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
             yield f"{name_of(one)}: pod security is not restricted"
     if workloads(objects):
-        closed = [p for p in of_kind(objects, "NetworkPolicy") if p["spec"]["podSelector"] == {}]
-        if [sorted(p["spec"]["policyTypes"]) for p in closed] != [["Egress", "Ingress"]]:
+        closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        if closed not in [one["spec"] for one in of_kind(objects, "NetworkPolicy")]:
             yield "no NetworkPolicy denies everything that no other one allows"
 
 
@@ -250,7 +262,7 @@ def misused(args: list[str]) -> str:
 def commands(objects: list[Object]) -> Iterator[str]:
     """Arguments that the command line refuses, and roles in the wrong Deployment."""
     for one in workloads(objects):
-        for container in containers(one):
+        for container in filter(is_ours, containers(one)):
             args = container.get("args", [])
             if "command" in container or not args or (why := misused(args)):
                 yield f"{name_of(one)}: {container['name']} runs {args}: {why if args else 'no arguments'}"
@@ -266,7 +278,7 @@ def commands(objects: list[Object]) -> Iterator[str]:
 
 def doctor(objects: list[Object]) -> Iterator[str]:
     """No Job that looks at everything, or one that cannot reach what the roles reach."""
-    jobs = [one for one in of_kind(objects, "Job") if containers(one)[-1]["args"][0] == "doctor"]
+    jobs = [one for one in of_kind(objects, "Job") if _labels(one)[COMPONENT] == "doctor"]
     if not jobs and {_labels(one)[COMPONENT] for one in of_kind(objects, "Deployment")} == set(ROLES):
         yield "there is no Job that runs the doctor"
     for one in jobs:
@@ -277,7 +289,11 @@ def doctor(objects: list[Object]) -> Iterator[str]:
 
 def images(objects: list[Object], version: str, *, by_digest: bool) -> Iterator[str]:
     """More than one image, another version than the program's, or in production a tag."""
-    found = {container["image"] for one in workloads(objects) for container in containers(one)}
+    every = [container for one in workloads(objects) for container in containers(one)]
+    found = {container["image"] for container in every if is_ours(container)}
+    for image in sorted({container["image"] for container in every} - found):
+        if not re.search(r":\d+\.\d+", image):
+            yield f"the image {image} is not a fixed version"
     if len(found) > 1:
         yield f"several images: {sorted(found)}"
     for image in found:
@@ -300,7 +316,7 @@ def provided(objects: list[Object]) -> dict[str, set[str] | None]:
     for one in of_kind(objects, "ExternalSecret"):
         spec = one["spec"]
         found[spec["target"]["name"]] = None if "dataFrom" in spec else {data["secretKey"] for data in spec["data"]}
-    return found
+    return found | {one["metadata"]["name"]: set(one["data"]) for one in of_kind(objects, "Secret")}
 
 
 def _files(workload: Object, container: Object, objects: list[Object], loose: list[str]) -> dict[str, str]:
@@ -364,32 +380,57 @@ def configuration(objects: list[Object], folder: Path) -> Iterator[str]:
         for container in containers(one):
             environ = {variable["name"]: variable["value"] for variable in container.get("env", ())}
             try:
-                settings = settings_of(objects, folder, environ)
+                settings = settings_of(objects, folder, environ if is_ours(container) else {})
             except Exception as error:
                 yield f"{name_of(one)}: {error}"
                 continue
-            fields = {"WEB": WebTable.model_fields, "INTAKE": IntakeTable.model_fields}
-            known = {f"{ENV_PREFIX}{table}__{key.upper()}" for table, keys in fields.items() for key in keys}
-            yield from (f"{name_of(one)}: {name} is no setting" for name in environ if name not in known)
-            for port in container.get("ports", ()):
-                table = {"http": "WEB", "callbacks": "INTAKE"}.get(port["name"], port["name"])
-                number, listens = port["containerPort"], environ.get(f"{ENV_PREFIX}{table}__PORT")
-                if str(number) != listens or environ.get(f"{ENV_PREFIX}{table}__HOST") != "0.0.0.0":
-                    yield f"{name_of(one)}: listens on {listens}, but the container's port is {number}"
+            if is_ours(container):
+                yield from (f"{name_of(one)}: {text}" for text in _variables_and_ports(container, environ, settings))
+                read = _read_by_us(container.get("args", []), settings, folder)
+            else:
+                read = {value for name, value in environ.items() if name.endswith("_FILE")}
             loose: list[str] = []
             try:
                 files = _files(one, container, objects, loose)
             except KeyError as error:
                 yield f"{name_of(one)}: {error.args[0]}"
                 continue
-            args = container.get("args", [])
-            read = {args[args.index("--config") + 1]} if "--config" in args else set()
-            if settings is not None and args[0] == "migrate":
-                read.add(str(settings.store.password_file))
-            elif settings is not None:
-                base = Path(args[args.index("--config") + 1]).parent  # where a relative path begins
-                every = set(_paths(settings.model_dump()))
-                read |= {str(base / one.relative_to(folder) if one.is_relative_to(folder) else one) for one in every}
             for path in sorted(read):
                 if path not in files and not any(path.startswith(f"{other}/") for other in loose):
                     yield f"{name_of(one)}: {container['name']} reads {path}, which is not mounted"
+
+
+def _variables_and_ports(container: Object, environ: dict[str, str], settings: config.Settings | None) -> Iterator[str]:
+    fields = {"WEB": WebTable.model_fields, "INTAKE": IntakeTable.model_fields}
+    known = {f"{ENV_PREFIX}{table}__{key.upper()}" for table, keys in fields.items() for key in keys}
+    yield from (f"{name} is no setting" for name in environ if name not in known)
+    simulated = _ports_of_simulators(container.get("args", []), settings)
+    for port in container.get("ports", ()):
+        table = {"http": "WEB", "callbacks": "INTAKE"}.get(port["name"], port["name"])
+        listens = environ.get(f"{ENV_PREFIX}{table}__PORT"), environ.get(f"{ENV_PREFIX}{table}__HOST")
+        listens = simulated.get(port["name"], listens)
+        if listens != (str(port["containerPort"]), "0.0.0.0"):
+            yield f"listens on {listens[0]}, but the container's port is {port['containerPort']}"
+
+
+def _ports_of_simulators(args: list[str], settings: config.Settings | None) -> dict[str, tuple[str, str]]:
+    """Where each simulator of `orderflow simulate --config` listens: its port, and its host."""
+    if settings is None or "--host" not in args:
+        return {}
+    addresses = {name: shop.endpoint for name, shop in settings.shops.items()} | {"oms": settings.oms.base_url}
+    host = args[args.index("--host") + 1]
+    return {name: (str(urlsplit(address).port), host) for name, address in addresses.items()}
+
+
+def _read_by_us(args: list[str], settings: config.Settings | None, folder: Path) -> set[str]:
+    """The files that the program reads with these arguments."""
+    if "--config" not in args:
+        return set()
+    file = args[args.index("--config") + 1]
+    if settings is None:
+        return {file}
+    if args[0] == "migrate":
+        return {file, str(settings.store.password_file)}
+    base = Path(file).parent  # where a relative path begins
+    every = set(_paths(settings.model_dump()))
+    return {file, *(str(base / one.relative_to(folder) if one.is_relative_to(folder) else one) for one in every)}

@@ -16,8 +16,8 @@ VERSIONS: Final = ("1.30", "1.34", "1.37")
 #: Kinds of Kubernetes that k8s/ may contain: another kind is a mistake, or has to be added to this list.
 BUILT_IN: Final = frozenset(
     {
-        *("apps/v1/Deployment", "batch/v1/Job", "policy/v1/PodDisruptionBudget"),
-        *("v1/ConfigMap", "v1/Namespace", "v1/Service", "v1/ServiceAccount"),
+        *("apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job", "policy/v1/PodDisruptionBudget"),
+        *("v1/ConfigMap", "v1/Namespace", "v1/Secret", "v1/Service", "v1/ServiceAccount"),
         *("networking.k8s.io/v1/Ingress", "networking.k8s.io/v1/NetworkPolicy"),
     }
 )

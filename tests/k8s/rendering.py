@@ -15,7 +15,7 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parents[2]
 K8S: Final = ROOT / "k8s"
 #: The folders that `kubectl apply -k` takes.
-OVERLAYS: Final = ("demo", "staging", "prod", "staging/kafka", "prod/kafka")
+OVERLAYS: Final = ("demo", "demo-full", "staging", "prod", "staging/kafka", "prod/kafka")
 _TOOL: Final = ROOT / "tests/tools/kustomize"
 
 Object = dict[str, Any]

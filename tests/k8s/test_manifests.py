@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.errors import ConfigError
-from tests.k8s import fitting, fitting_kafka, kinds
+from tests.k8s import fitting, fitting_inside, fitting_kafka, kinds
 from tests.k8s.rendering import K8S, OVERLAYS, Object, Render, objects_of, renderers
 
 Rendered = dict[str, list[Object]]
@@ -41,7 +41,12 @@ def wrong(name: str, rendered: Rendered, folder: Path) -> list[str]:
     except ConfigError as error:
         return [*found, str(error)]
     if settings is not None:
-        found += fitting_kafka.kafka(objects, rendered[f"{name}/kafka"], settings)
+        has_kafka = f"{name}/kafka" not in rendered
+        found += (
+            fitting_inside.inside(objects, settings)
+            if has_kafka
+            else fitting_kafka.kafka(objects, rendered[f"{name}/kafka"], settings)
+        )
     return found
 
 
@@ -50,7 +55,7 @@ def test_an_overlay_fits_its_kinds(rendered: Rendered, name: str) -> None:
     assert kinds.misfits(rendered[name]) == []
 
 
-@pytest.mark.parametrize("name", ["demo", "staging", "prod"])
+@pytest.mark.parametrize("name", ["demo", "demo-full", "staging", "prod"])
 def test_an_overlay_fits_together_and_fits_the_program(rendered: Rendered, tmp_path: Path, name: str) -> None:
     assert wrong(name, rendered, tmp_path) == []
 
@@ -294,6 +299,92 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {
         "staging",
         lambda o: main(o).update(image="registry.example/orderflow:0.2.0"),
         "several images",
+    ),
+    # the demo that contains what it needs
+    "a Service of the demo": (
+        "demo-full",
+        lambda o: the(o, "Service", "simulators")["spec"]["ports"].pop(),
+        "there is no Service simulators with the port 9473",
+    ),
+    "the address of web": (
+        "demo-full",
+        lambda o: main(o, "orderflow-audit", "Job")["args"].__setitem__(6, "http://web"),
+        "there is no Service web with the port 80",
+    ),
+    "simulators on loopback": (
+        "demo-full",
+        lambda o: main(o, "orderflow-audit", "Job")["args"].__setitem__(4, "127.0.0.1"),
+        "Job/orderflow-audit: listens on 9471",
+    ),
+    "a port of the simulators": (
+        "demo-full",
+        lambda o: main(o, "orderflow-audit", "Job")["ports"][0].update(containerPort=9470),
+        "the container's port is 9470",
+    ),
+    "simulators that are called real": (
+        "demo-full",
+        lambda o: toml(o, "simulated = true", "simulated = false"),
+        "oms.base_url: has to begin with https://",
+    ),
+    "a real OMS beside simulators": (
+        "demo-full",
+        lambda o: toml(o, "http://simulators:9473", "https://oms.example"),
+        "because http.simulated says that it is a simulator",
+    ),
+    "a key of the simulators": (
+        "demo-full",
+        lambda o: the(o, "Secret", "orderflow-shops")["data"].update({"beta.key": "eA=="}),
+        "beta.key is not that of the simulators",
+    ),
+    "a Secret of the demo": (
+        "demo-full",
+        lambda o: the(o, "Secret", "orderflow-store")["data"].pop("store.password"),
+        "StatefulSet/postgresql: postgresql reads /etc/postgresql/secrets/store.password",
+    ),
+    "a setting of the demo": (
+        "demo-full",
+        lambda o: toml(o, "messages_wait_seconds = 45", "messages_wait_seconds = 46"),
+        "differs from what the demo writes",
+    ),
+    "a topic of the demo": (
+        "demo-full",
+        lambda o: toml(o, "oms.order-events", "oms.events"),
+        "not those of the settings",
+    ),
+    "Kafka's name for itself": (
+        "demo-full",
+        lambda o: main(o, "kafka", "StatefulSet")["env"][3].update(value="PLAINTEXT://localhost:9092"),
+        "Kafka names another address",
+    ),
+    "another database": (
+        "demo-full",
+        lambda o: toml(o, "orderflow@postgresql/orderflow", "orderflow@postgresql/other"),
+        "another user or database",
+    ),
+    "a way out of the demo": (
+        "demo-full",
+        lambda o: the(o, "NetworkPolicy", "orderflow-inside")["spec"]["egress"].append({}),
+        "lets more than the pods of the namespace",
+    ),
+    "no way inside the demo": (
+        "demo-full",
+        lambda o: o.remove(the(o, "NetworkPolicy", "orderflow-inside")),
+        "no NetworkPolicy lets the pods call each other",
+    ),
+    "Kafka as root": (
+        "demo-full",
+        lambda o: pod(o, "kafka", "StatefulSet")["securityContext"].update(runAsUser=0),
+        "StatefulSet/kafka: runAsUser is 0",
+    ),
+    "Kafka without a probe": (
+        "demo-full",
+        lambda o: main(o, "kafka", "StatefulSet").pop("readinessProbe"),
+        "StatefulSet/kafka: without readinessProbe",
+    ),
+    "any version of PostgreSQL": (
+        "demo-full",
+        lambda o: main(o, "postgresql", "StatefulSet").update(image="postgres:latest"),
+        "postgres:latest is not a fixed version",
     ),
     # Kafka
     "a topic": (

@@ -18,9 +18,15 @@ from tests.k8s.cluster import objects as made
 from tests.k8s.cluster.build import VERSION, built, missing
 from tests.k8s.cluster.lag import Lag
 from tests.k8s.cluster.plane import ControlPlane, Refused
+from tests.k8s.fitting import workloads
 from tests.k8s.rendering import K8S, OVERLAYS, Object, objects_of
 
-NAMESPACES: Final = {"demo": "orderflow-demo", "staging": "orderflow-staging", "prod": "orderflow"}
+NAMESPACES: Final = {
+    "demo": "orderflow-demo",
+    "demo-full": "orderflow-demo-full",
+    "staging": "orderflow-staging",
+    "prod": "orderflow",
+}
 ROLES: Final = ("consumer", "worker", "poller", "web")
 #: What Kubernetes lets every account do: ask who it is, and read public certificates.
 OF_EVERY_ACCOUNT: Final = ("self", "clustertrustbundles")
@@ -54,8 +60,8 @@ class Cluster:
         )
 
     def pod(self, overlay: str, deployment: str) -> Object:
-        """A Pod made of the template of a Deployment."""
-        (one,) = (one for one in self.of(overlay, "Deployment") if one["metadata"]["name"] == deployment)
+        """A Pod made of the template of a Deployment, a Job or a StatefulSet."""
+        (one,) = (one for one in workloads(self.rendered[overlay]) if one["metadata"]["name"] == deployment)
         template = copy.deepcopy(one["spec"]["template"])
         meta = template["metadata"] | {"name": f"{deployment}-alone", "namespace": NAMESPACES[overlay]}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
@@ -107,7 +113,7 @@ def every_pod_starts(cluster: Cluster) -> str:
 def pod_security_refuses(cluster: Cluster) -> str:
     """What `restricted` forbids is refused, and the pods of each Deployment and Job are taken as they are."""
     for overlay in NAMESPACES:
-        for one in cluster.of(overlay, "Deployment"):
+        for one in workloads(cluster.rendered[overlay]):
             refusal = cluster.refusal(cluster.pod(overlay, one["metadata"]["name"]))
             assert refusal == "", refusal
     privileged = {"privileged": True, "allowPrivilegeEscalation": True}
