@@ -40,7 +40,8 @@ from statemachine.facts import (
     Snapshot,
     Trouble,
 )
-from statemachine.readings import best_tracking, landed_perhaps
+from statemachine.payloads import landed_perhaps
+from statemachine.readings import best_tracking
 from statemachine.settled import change_settled_at
 from statemachine.troubles import troubles_of
 

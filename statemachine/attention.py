@@ -46,15 +46,13 @@ from statemachine.occurrences import (
     of_part,
     of_state,
 )
+from statemachine.payloads import handed_over, import_known, import_refused
 from statemachine.readings import (
     acceptance,
     alive_parts,
     all_sent,
     answers_of_lines,
     best_tracking,
-    handed_over,
-    import_known,
-    import_refused,
     is_foreign_tracking,
     is_sent,
     last_answer,

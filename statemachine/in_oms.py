@@ -2,16 +2,8 @@
 
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import EPOCH, RESTORED, VOUCHED, Facts, Handover, Line
-from statemachine.readings import (
-    alive_parts,
-    handed_over,
-    import_known,
-    import_refused,
-    in_parcels,
-    is_ended_in_oms,
-    last_answer,
-    parts_in_oms,
-)
+from statemachine.payloads import handed_over, import_known, import_refused
+from statemachine.readings import alive_parts, in_parcels, is_ended_in_oms, last_answer, parts_in_oms
 from statemachine.settled import settled_contents
 
 

@@ -21,18 +21,14 @@ from statemachine.facts import (
     DecisionKind,
     Dispatch,
     Facts,
-    Handover,
     Line,
-    Rejection,
     Snapshot,
     Tracking,
     Withdrawn,
 )
+from statemachine.payloads import handed_over
 from statemachine.receipts import dispatches_once
 from statemachine.settled import settled_pieces
-
-#: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
-_ALREADY_IN_OMS: Final = "already_in_oms:"
 
 # -- Mirakl and the OMS ------------------------------------------------------------------------------------------
 
@@ -74,54 +70,6 @@ def was_shipped(facts: Facts, workflow: str) -> bool:
     shipment. There `shipped_seen` proves nothing (docs/rules.md 3).
     """
     return facts.shipped_shown or (facts.shipped_seen and workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE))
-
-
-def import_known(facts: Facts) -> bool:
-    """Whether the OMS has the order: it answered the import or reported on the order, or a person said so (`orders
-    handled` for the import, or a settle of `already_in_oms`).
-
-    Its ids in the OMS may still be unknown.
-    """
-    if facts.parts or last_answer(facts, CommandKind.IMPORT) is not None:
-        return True
-    return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
-
-
-def handed_over(facts: Facts) -> Handover | None:
-    """What the newest payload carries that the OMS has or may have. None: not known, or the OMS refused every payload.
-
-    If the OMS has the order although it refused every payload, a person said so: then the newest payload counts.
-    """
-    possible = [one for one in facts.handovers if not _refused(facts, one)]
-    return max(possible or (facts.handovers if import_known(facts) else ()), default=None)
-
-
-def landed_perhaps(facts: Facts) -> Handover | None:
-    """What the newest payload carries that may be in the OMS although the OMS refused a repeat of it: an earlier try of
-    this payload may have landed."""
-    possible = [one for one in facts.handovers if any(no.maybe_there for no in _refusals(facts, one))]
-    return max(possible, default=None)
-
-
-def _refused(facts: Facts, handover: Handover) -> bool:
-    """Whether the OMS refused this payload, and no try of it before the refusal can have landed."""
-    own = _refusals(facts, handover)
-    return bool(own) and not any(no.maybe_there for no in own)
-
-
-def _refusals(facts: Facts, handover: Handover) -> list[Rejection]:
-    """The refusals of this payload: those before the next payload."""
-    later = min((one.at for one in facts.handovers if one.at > handover.at), default=None)
-    refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT and no.at >= handover.at]
-    return [no for no in refusals if later is None or no.at < later]
-
-
-def import_refused(facts: Facts) -> bool:
-    """Whether the OMS refused every payload of the import, and no try can have brought the order there."""
-    refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
-    if not refusals or any(no.maybe_there for no in refusals):
-        return False
-    return all(_refused(facts, one) for one in facts.handovers)
 
 
 def is_sent(facts: Facts, line: Line) -> bool:

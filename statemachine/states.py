@@ -7,7 +7,8 @@ from typing import Final
 
 from statemachine.commands import CommandKind
 from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, Facts
-from statemachine.readings import all_sent, import_known, is_pending, last_answer, mirakl_state
+from statemachine.payloads import import_known
+from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state
 
 
 class State(StrEnum):

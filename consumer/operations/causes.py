@@ -16,7 +16,8 @@ from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_w
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import Facts, GiveUp, Rejection, Trouble
-from statemachine.readings import all_sent, is_sent, landed_perhaps
+from statemachine.payloads import landed_perhaps
+from statemachine.readings import all_sent, is_sent
 from statemachine.reasons import Attention, Reason
 from statemachine.troubles import MESSAGES, messages_waited_until, troubles_of
 

@@ -24,11 +24,10 @@ from statemachine.facts import (
 )
 from statemachine.in_oms import what_oms_got
 from statemachine.missing import not_found_since_read
+from statemachine.payloads import handed_over, import_known
 from statemachine.readings import (
     alive_parts,
     best_tracking,
-    handed_over,
-    import_known,
     is_sent,
     last_decision,
     parts_in_oms,

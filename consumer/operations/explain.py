@@ -19,11 +19,11 @@ from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.facts import DEBIT, DecisionKind, Facts
+from statemachine.payloads import import_known
 from statemachine.plan import plan, proof_after
 from statemachine.readings import (
     acceptance,
     all_sent,
-    import_known,
     is_of_before,
     is_pending,
     is_sent,

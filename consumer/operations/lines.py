@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from statemachine.facts import Facts, Line
-from statemachine.readings import handed_over, is_sent, sent_quantity
+from statemachine.payloads import handed_over
+from statemachine.readings import is_sent, sent_quantity
 
 
 @dataclass(frozen=True, slots=True)

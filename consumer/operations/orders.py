@@ -37,15 +37,8 @@ from statemachine.facts import (
     Handover,
     Tracking,
 )
-from statemachine.readings import (
-    all_sent,
-    handed_over,
-    import_known,
-    is_pending,
-    last_answer,
-    mirakl_state,
-    unsent_parts,
-)
+from statemachine.payloads import handed_over, import_known
+from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.urgency import EndsBy

@@ -11,8 +11,9 @@ from consumer.operations.explain import oms_makes_it
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
+from statemachine.payloads import import_known
 from statemachine.plan import Plan, plan
-from statemachine.readings import acceptance, all_sent, import_known, mirakl_state
+from statemachine.readings import acceptance, all_sent, mirakl_state
 from statemachine.reasons import Reason
 from statemachine.states import State
 

@@ -13,8 +13,9 @@ from statemachine.commands import CommandKind
 from statemachine.facts import DEBIT, EPOCH, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, Facts, Snapshot, age_of
 from statemachine.joining import join
 from statemachine.machine import EventResult
+from statemachine.payloads import handed_over
 from statemachine.plan import plan
-from statemachine.readings import handed_over, sent_quantity
+from statemachine.readings import sent_quantity
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, is_at_its_end, waits_for
