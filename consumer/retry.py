@@ -53,7 +53,7 @@ def after_failure(
     error: RemoteError,
     *,
     attempts: int,
-    maybe_sent_before: bool,
+    duplicate_is_ours: bool,
     give_up_at: datetime,
     now: datetime,
     backoff: Backoff,
@@ -61,13 +61,12 @@ def after_failure(
 ) -> Verdict:
     """Decide by the retry rule what happens after a failed call.
 
-    - A duplicate is our own order only if an earlier try of ours may have reached the OMS (`maybe_sent_before`).
-      Else the order there is not ours, and the command is rejected.
+    - A duplicate that is our own order (`duplicate_is_ours`) ends the command as done. Else the command is rejected.
     - A command is given up if its next try would be after its deadline. The number of tries does not matter.
     - A fault of the account pauses the account. The command is not given up, and the attempt does not count.
     """
     if isinstance(error, Duplicate):
-        return Verdict(TryResult.ALREADY_DONE if maybe_sent_before else TryResult.REJECTED)
+        return Verdict(TryResult.ALREADY_DONE if duplicate_is_ours else TryResult.REJECTED)
     if isinstance(error, Rejected):
         return Verdict(TryResult.REJECTED)
     asked_seconds = error.retry_after_seconds

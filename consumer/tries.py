@@ -29,6 +29,7 @@ from consumer.retry import TryResult, Verdict
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
+    RESTORED,
     Answer,
     Attempt,
     Cancellation,
@@ -40,7 +41,7 @@ from statemachine.facts import (
     Snapshot,
     Trouble,
 )
-from statemachine.payloads import landed_perhaps
+from statemachine.payloads import possible_imports
 from statemachine.readings import best_tracking
 from statemachine.settled import change_settled_at
 from statemachine.troubles import troubles_of
@@ -136,16 +137,26 @@ def _items(snapshot: Snapshot) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None))
 
 
-def may_repeat_ours(claim: Claim) -> bool:
-    """Whether this import carries the same lines and contents as one of an earlier round that may have landed.
+def maybe_sent_before(claim: Claim) -> bool:
+    """Whether an earlier try of this call may have reached the remote. Of an import: in this round, or before a backup
+    of the store was restored."""
+    command = claim.command
+    return command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts
 
-    The OMS refused a repeat of that import, which says nothing of the tries before the repeat. If the OMS calls the
-    order of this claim a duplicate now, it has what we sent. With other lines or contents, a person has to compare.
+
+def duplicate_is_ours(claim: Claim) -> bool:
+    """Whether the OMS has what this import carries, if it calls the order a duplicate.
+
+    So it is if an import of ours may have landed, and each that may have landed carries the same lines and contents.
+    If they differ, a person has to compare: nobody knows which of them the OMS has.
     """
-    snapshot, earlier = claim.order.facts.snapshot, landed_perhaps(claim.order.facts)
-    if claim.command.kind is not CommandKind.IMPORT or snapshot is None or earlier is None:
-        return False
-    return (earlier.items, earlier.contents) == (_items(snapshot), snapshot.contents)
+    facts, snapshot, command = claim.order.facts, claim.order.facts.snapshot, claim.command
+    possible = [(one.items, one.contents) for one in possible_imports(facts)]
+    if not possible or snapshot is None:
+        return maybe_sent_before(claim)
+    repeats = command.maybe_sent and command.payload is not None and facts.handovers
+    now = possible[-1] if repeats else (_items(snapshot), snapshot.contents)
+    return all(one == now for one in possible)
 
 
 def recovery_events(claim: Claim, operation: str, now: datetime) -> list[Event]:

@@ -42,8 +42,9 @@ from consumer.tries import (
     Claim,
     as_remote_error,
     doubt_events,
+    duplicate_is_ours,
     import_facts,
-    may_repeat_ours,
+    maybe_sent_before,
     not_called,
     operation_of,
     requeued,
@@ -51,7 +52,7 @@ from consumer.tries import (
 )
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy
-from statemachine.facts import RESTORED, Answer, Attempt, Facts, GiveUp, Rejection
+from statemachine.facts import Answer, Facts, GiveUp, Rejection
 from statemachine.readings import answers_of_lines, best_tracking, tracking_held
 from statemachine.troubles import MESSAGES
 
@@ -213,11 +214,10 @@ class Worker:
         """Settle the command of a call that failed, or try it again later, as the retry rule says."""
         command, now = claim.command, self._clock.now()
         error, refused = judged(self.accounts, claim, error)
-        maybe_sent = command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts
         verdict = after_failure(
             error,
             attempts=command.attempts,
-            maybe_sent_before=maybe_sent or may_repeat_ours(claim),
+            duplicate_is_ours=duplicate_is_ours(claim),
             give_up_at=command.give_up_at,
             now=now,
             backoff=self._backoff,
@@ -233,7 +233,8 @@ class Worker:
                 self._done(claim, (), TryResult.ALREADY_DONE)
             case TryResult.REJECTED:
                 code = ALREADY_THERE if isinstance(error, Duplicate) else error.code
-                rejection = Rejection(*key, command.basis, now, code, error.words, maybe_there=maybe_sent)
+                maybe_there = maybe_sent_before(claim)
+                rejection = Rejection(*key, command.basis, now, code, error.words, maybe_there=maybe_there)
                 ending = settled(
                     claim, Facts(rejections=(rejection,)), verdict.result, CommandState.REJECTED, now=now, error=error
                 )

@@ -18,22 +18,23 @@ from statemachine.facts import (
     MESSAGES_NOT_FOUND,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
+    RESTORED,
     VOUCHED,
     WITHDRAWN_OF,
+    Attempt,
     DecisionKind,
     Facts,
+    Handover,
     Line,
     Snapshot,
     Withdrawn,
 )
 from statemachine.in_oms import (
-    contents_in_oms,
+    changed_contents,
     is_confirmed_by_us,
     is_done_in_oms,
     is_shipped_by_another,
-    may_be_in_oms,
     unfinished_parts,
-    what_oms_got,
 )
 from statemachine.missing import is_gone, not_found_since_read
 from statemachine.occurrences import (
@@ -46,7 +47,7 @@ from statemachine.occurrences import (
     of_part,
     of_state,
 )
-from statemachine.payloads import handed_over, import_known, import_refused
+from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
 from statemachine.readings import (
     acceptance,
     alive_parts,
@@ -332,34 +333,39 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     withdrawn any more.
 
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
-    of the line since, in what the settle names. What was withdrawn before our import does not count, because the person
-    who released the import knew it. In SHIPPED a line that the OMS sent or ended does not count either, because nobody
-    can change it in the OMS.
+    of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
+    withdrawn before our import does not count, because the person who released the import knew it. In SHIPPED a line
+    that the OMS sent or ended does not count either, because nobody can change it in the OMS.
     """
     fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
     for line in snapshot.lines:
-        if line.id in in_oms and (line.is_owed or _is_withdrawn(facts, line)):
-            before, now = in_oms[line.id], _pieces_now(snapshot, line)
-            still_made = now.is_less_than(before) and not (state is State.SHIPPED and is_done_in_oms(facts, line))
+        befores, now = in_oms.get(line.id, ()), _pieces_now(snapshot, line)
+        if befores and (line.is_owed or _is_withdrawn(facts, line)):
+            less = [before for before in befores if now.is_less_than(before)]
+            still_made = less and not (state is State.SHIPPED and is_done_in_oms(facts, line))
             if still_made or (now.number == 0 and EPOCH < taken_out_at(facts, line.id) < sent_more_at(facts, line.id)):
-                fewer.append(named(line.id, now, before))
+                fewer.append(named(line.id, now, (less or befores)[0]))
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
-            if now.is_more_than(before) and not now.is_less_than(before) and not left:
-                more.append(named(line.id, now, before))
+            grown = [before for before in befores if now.is_more_than(before)]
+            if grown and not less and not left:
+                more.append(named(line.id, now, grown[0]))
     return fewer, more
 
 
-def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, Pieces]:
-    """The pieces of each line of which it is known whether the OMS has the line."""
-    handover = what_oms_got(facts)
-    found = {line: Pieces(None) for part in facts.parts for line in part.lines}
-    if handover is not None and handover.items:
-        withdrawn = dict(handover.contents)
-        if facts.handovers:  # which lines somebody else left out is not known
-            found = {line.id: Pieces(0) for line in snapshot.lines} | found
-        found |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in handover.items}
-    settled = settled_pieces(facts, handover.at if handover else EPOCH)
-    return found | {line: pieces[-1] for line, pieces in settled.items()}
+def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
+    """The pieces of each line of which it is known whether the OMS has the line: for each payload that it may have."""
+    found: dict[str, list[Pieces]] = {}
+    for got in what_oms_got(facts) or (Handover(EPOCH),):
+        pieces = {line: Pieces(None) for part in facts.parts for line in part.lines}
+        if got.items:
+            withdrawn = dict(got.contents)
+            if facts.handovers:  # which lines somebody else left out is not known
+                pieces = {line.id: Pieces(0) for line in snapshot.lines} | pieces
+            pieces |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in got.items}
+        pieces |= {line: settled[-1] for line, settled in settled_pieces(facts, got.at).items()}
+        for line, one in pieces.items():
+            found.setdefault(line, []).append(one)
+    return found
 
 
 def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -368,14 +374,13 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
     The digest after a name tells what a settle covers: later reads are compared with it. After the shipment there is no
     such reason, because Mirakl removes the data of customers some time after the shipment.
     """
-    handover = handed_over(facts)
-    notes = handover.notes if handover else ()
+    sent = our_payloads(facts)
+    notes = sent[-1].notes if sent else ()
     if ATTACHMENT in notes:
         yield Attention(Reason.ATTACHMENT)
     if MESSAGES_NOT_FOUND in notes:
         yield Attention(Reason.MESSAGES_NOT_FOUND)
-    before, now = contents_in_oms(facts), dict(snapshot.contents)
-    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
+    changed, now = changed_contents(facts), dict(snapshot.contents)
     if MESSAGES in changed:
         yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=last_without(facts, MESSAGE))
     ignored = {MESSAGES, *(() if snapshot.has_address else _ADDRESSES)}
@@ -427,11 +432,10 @@ def _stopped(facts: Facts) -> Iterator[Attention]:
 
 def _imported_otherwise(facts: Facts) -> list[str]:
     """The lines that the import sent and the OMS's answer does not show, or shows with another number of pieces."""
-    handover, missing = handed_over(facts), lines_not_imported(facts)
-    shown = shown_pieces(facts)
-    handed = handover.items if handover else ()
-    other = [f"{line} ({shown[line]} of {n})" for line, n in handed if shown.get(line, n) != n]
-    return [*missing, *other]
+    sent, shown = our_payloads(facts), shown_pieces(facts)
+    items = sent[-1].items if sent else ()
+    other = [f"{line} ({shown[line]} of {n})" for line, n in items if shown.get(line, n) != n]
+    return [*lines_not_imported(facts), *other]
 
 
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
@@ -444,9 +448,8 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
         reports = {(one.oms_id, one.items, one.covers, one.tracking.number) for one in facts.dispatches}
         told_at = max(one.told_at for one in dispatches_once(facts))
         yield Attention(Reason.CANCELED_AFTER_DISPATCH, _digest(sorted(reports)), newest=told_at)
-    attempted = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     imported = last_answer(facts, CommandKind.IMPORT) is not None
-    maybe_there = imported or (attempted and not import_refused(facts))
+    maybe_there = may_be_in_oms(facts) or Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts
     rest = unfinished_parts(facts)
     if rest or (maybe_there and not facts.parts and not facts.dispatches):
         # Earlier versions told this only of orders of which nothing had left, and named no part.

@@ -1,8 +1,8 @@
 """What the OMS still has of an order, and whether somebody else sent it."""
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, RESTORED, VOUCHED, Facts, Handover, Line
-from statemachine.payloads import handed_over, import_known, import_refused
+from statemachine.facts import VOUCHED, Facts, Line
+from statemachine.payloads import what_oms_got
 from statemachine.readings import alive_parts, in_parcels, is_ended_in_oms, last_answer, parts_in_oms
 from statemachine.settled import settled_contents
 
@@ -21,24 +21,16 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
     return bool(holders) and all(oms_id in sent or is_ended_in_oms(facts, oms_id, line.id) for oms_id in holders)
 
 
-def contents_in_oms(facts: Facts) -> dict[str, str]:
-    """For each content (`Handover.contents`), its digest in the OMS. The newest settle that names the content counts,
-    else what was imported: a person who settles a change has told the OMS."""
-    handover = what_oms_got(facts)
-    sent = dict(handover.contents if handover else ())
-    return sent | settled_contents(facts, handover.at if handover else EPOCH)
-
-
-def may_be_in_oms(facts: Facts) -> bool:
-    """Whether the OMS has the order, or a try of the import may have brought it there."""
-    tried = any(one.kind == CommandKind.IMPORT and one.carries != RESTORED for one in facts.attempts)
-    return import_known(facts) or (tried and not import_refused(facts))
-
-
-def what_oms_got(facts: Facts) -> Handover | None:
-    """What a read is compared with: what our import carries, or else the baseline, if the OMS has the order from
-    somebody else. None: not known."""
-    return handed_over(facts) or (facts.baseline if import_known(facts) else None)
+def changed_contents(facts: Facts) -> dict[str, str]:
+    """The contents (`Handover.contents`) of which the newest read shows another than the OMS has or may have, each with
+    the digest of what the OMS has: of what it got, or of the newest settle since, because a person who settles a change
+    has told the OMS."""
+    now = dict(facts.snapshot.contents if facts.snapshot else ())
+    found: dict[str, str] = {}
+    for got in what_oms_got(facts):
+        has = dict(got.contents) | settled_contents(facts, got.at)
+        found |= {name: has[name] for name, digest in now.items() if has.get(name, digest) != digest}
+    return found
 
 
 def is_confirmed_by_us(facts: Facts) -> bool:

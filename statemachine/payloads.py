@@ -3,7 +3,7 @@
 from typing import Final
 
 from statemachine.commands import CommandKind
-from statemachine.facts import DecisionKind, Facts, Handover, Rejection
+from statemachine.facts import EPOCH, RESTORED, Attempt, DecisionKind, Facts, Handover
 
 #: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
@@ -20,37 +20,61 @@ def import_known(facts: Facts) -> bool:
     return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
 
 
-def handed_over(facts: Facts) -> Handover | None:
-    """What the newest payload carries that the OMS has or may have. None: not known, or the OMS refused every payload.
+def our_payloads(facts: Facts) -> tuple[Handover, ...]:
+    """What our imports carry that the OMS has or may have, the oldest first. Of several, nobody knows which one it has.
 
-    If the OMS has the order although it refused every payload, a person said so: then the newest payload counts.
+    A payload is left out if the OMS refused it, and no try before the refusal can have landed. If the OMS confirmed an
+    import, it has what this import carries, and no earlier payload. A person who says that the OMS has the order
+    confirms none of several.
     """
-    possible = [one for one in facts.handovers if not _refused(facts, one)]
-    return max(possible or (facts.handovers if import_known(facts) else ()), default=None)
+    confirmed = _confirmed(facts)
+    since = confirmed.at if confirmed else EPOCH
+    return tuple(one for one in facts.handovers if one == confirmed or (one.at >= since and not _refused(facts, one)))
 
 
-def landed_perhaps(facts: Facts) -> Handover | None:
-    """What the newest payload carries of which the OMS refused a repeat, so that a try before may have landed."""
-    possible = [one for one in facts.handovers if any(no.maybe_there for no in _refusals(facts, one))]
-    return max(possible, default=None)
+def possible_imports(facts: Facts) -> tuple[Handover, ...]:
+    """Each import of ours that may have landed, the oldest first, with those that the store has forgotten.
+
+    After a backup of the store was restored, nobody knows what was sent since the backup: the baseline counts as sent.
+    """
+    restored = Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts and _confirmed(facts) is None
+    forgotten = (facts.baseline,) if restored and facts.baseline is not None else ()
+    return (*forgotten, *our_payloads(facts))
+
+
+def may_be_in_oms(facts: Facts) -> bool:
+    """Whether the OMS has the order, or a try of the import may have brought it there."""
+    if import_known(facts) or our_payloads(facts):
+        return True
+    tried = any(one.kind == CommandKind.IMPORT and one.carries != RESTORED for one in facts.attempts)
+    refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
+    return tried and (not refusals or any(no.maybe_there for no in refusals))
+
+
+def what_oms_got(facts: Facts) -> tuple[Handover, ...]:
+    """What a read is compared with, the oldest first: what our imports carry, or else the baseline, if the OMS has the
+    order from somebody else. Of several, nobody knows which one the OMS has. Empty: the OMS got nothing, or it is not
+    known what."""
+    if our_payloads(facts):
+        return possible_imports(facts)
+    if not import_known(facts):
+        return ()
+    return (facts.baseline,) if facts.baseline is not None else facts.handovers[-1:]
+
+
+def _confirmed(facts: Facts) -> Handover | None:
+    """What the import carries that the OMS answered with a yes."""
+    handled = (one for one in facts.decisions if one.kind is DecisionKind.HANDLED)
+    by_hand = {one.at for one in handled if any(key.startswith(f"{CommandKind.IMPORT}:") for key in one.subject)}
+    answers = [one.at for one in facts.answers if one.kind == CommandKind.IMPORT and one.at not in by_hand]
+    before = [one for one in facts.handovers if answers and one.at <= max(answers)]
+    return max(before, default=None)
 
 
 def _refused(facts: Facts, handover: Handover) -> bool:
-    """Whether the OMS refused this payload, and no try of it before the refusal can have landed."""
-    own = _refusals(facts, handover)
-    return bool(own) and not any(no.maybe_there for no in own)
-
-
-def _refusals(facts: Facts, handover: Handover) -> list[Rejection]:
-    """The refusals of this payload: those before the next payload."""
+    """Whether the OMS refused this payload, and no try of it before the refusal can have landed. A refusal is about the
+    newest payload before it."""
     later = min((one.at for one in facts.handovers if one.at > handover.at), default=None)
     refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT and no.at >= handover.at]
-    return [no for no in refusals if later is None or no.at < later]
-
-
-def import_refused(facts: Facts) -> bool:
-    """Whether the OMS refused every payload of the import, and no try can have brought the order there."""
-    refusals = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
-    if not refusals or any(no.maybe_there for no in refusals):
-        return False
-    return all(_refused(facts, one) for one in facts.handovers)
+    own = [no for no in refusals if later is None or no.at < later]
+    return bool(own) and not any(no.maybe_there for no in own)

@@ -26,7 +26,7 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
-from statemachine.payloads import handed_over
+from statemachine.payloads import our_payloads, what_oms_got
 from statemachine.receipts import dispatches_once
 from statemachine.settled import settled_pieces
 
@@ -89,8 +89,8 @@ def pieces_of(facts: Facts, line: Line) -> int | None:
     """How many pieces Mirakl shows of the line or, if it names no number, how many the import sent. None: not known."""
     if line.quantity is not None:
         return line.quantity
-    handover = handed_over(facts)
-    return dict(handover.items).get(line.id) if handover else None
+    sent = [dict(one.items).get(line.id) for one in what_oms_got(facts)]
+    return next((pieces for pieces in reversed(sent) if pieces is not None), None)
 
 
 def _covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
@@ -128,14 +128,15 @@ def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
 def _lacks_pieces(facts: Facts, line: Line) -> bool:
     """Whether the OMS has fewer pieces of the line than Mirakl shows, as far as is known.
 
-    The OMS has at most what the import sent, what its answer shows, and what a person settled. That a person settled
-    more pieces does not show that the OMS makes them.
+    The OMS has at most what it got (of several things that it may have got: the least), what its answer shows, and what
+    a person settled. That a person settled more pieces does not show that the OMS makes them.
     """
-    handover, owed = handed_over(facts), pieces_of(facts, line)
-    at_most = [number] if (number := shown_pieces(facts).get(line.id)) is not None else []
-    if handover is not None and handover.items and (line.id in dict(handover.items) or not at_most):
-        at_most.append(dict(handover.items).get(line.id, 0))
-    for settled in settled_pieces(facts, handover.at if handover else EPOCH).get(line.id, ()):
+    got, owed, shown = what_oms_got(facts), pieces_of(facts, line), shown_pieces(facts).get(line.id)
+    at_most = [] if shown is None else [shown]
+    for items in (dict(one.items) for one in got if one.items):
+        if line.id in items or shown is None:
+            at_most.append(items.get(line.id, 0))
+    for settled in settled_pieces(facts, got[0].at if got else EPOCH).get(line.id, ()):
         is_back = bool(settled.withdrawn) and line.withdrawn is not Withdrawn.PART
         at_most += [settled.number - is_back] if settled.number is not None else []
     return owed is not None and any(number < owed for number in at_most)
@@ -160,10 +161,10 @@ def parts_in_oms(facts: Facts) -> dict[int, set[str]]:
 
 def lines_not_imported(facts: Facts) -> tuple[str, ...]:
     """The lines that the import sent and that no part has. Empty if the OMS's answer named no lines."""
-    handover, imported = handed_over(facts), {line for part in facts.parts for line in part.lines}
-    if handover is None or not imported:
+    sent, imported = our_payloads(facts), {line for part in facts.parts for line in part.lines}
+    if not sent or not imported:
         return ()
-    return tuple(line for line, _ in handover.items if line not in imported)
+    return tuple(line for line, _ in sent[-1].items if line not in imported)
 
 
 def alive_parts(facts: Facts) -> set[int]:

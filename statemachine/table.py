@@ -43,7 +43,7 @@ _IMPORT: Final = (OMS_EVENT, CALL, DECISION)
 _SENT: Final = (OMS_EVENT, CALL, DECISION)
 #: Also by a read: in PAY_ON_SHIPMENT, Mirakl debits only what was shipped.
 _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
-_REST: Final = (SNAPSHOT, OMS_EVENT, CALL)
+_REST: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
 
 TABLE: Final = (
     # A first sighting can be in any state (docs/mirakl.md 1.3).

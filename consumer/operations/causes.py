@@ -16,7 +16,7 @@ from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_w
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import Facts, GiveUp, Rejection, Trouble
-from statemachine.payloads import landed_perhaps
+from statemachine.payloads import our_payloads
 from statemachine.readings import all_sent, is_sent
 from statemachine.reasons import Attention, Reason
 from statemachine.troubles import MESSAGES, messages_waited_until, troubles_of
@@ -78,8 +78,8 @@ def _cause(
             found = _cause_of_call(CommandKind.IMPORT, last, facts, journal, bodies)
             if any(one.maybe_there for one in facts.rejections if one.kind == CommandKind.IMPORT):
                 found += "; an earlier try of ours may have brought it there"
-            if earlier := landed_perhaps(facts):
-                found += f", as it was sent at {earlier.at:%Y-%m-%d %H:%M:%S}"
+                if sent := our_payloads(facts):
+                    found += f", as it was sent at {' or '.join(f'{one.at:%Y-%m-%d %H:%M:%S}' for one in sent)}"
         case Reason.NO_EDGE | Reason.QUARANTINED:
             found = one.detail
         case _:

@@ -22,9 +22,8 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
-from statemachine.in_oms import what_oms_got
 from statemachine.missing import not_found_since_read
-from statemachine.payloads import handed_over, import_known
+from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
     best_tracking,
@@ -178,12 +177,12 @@ def _unknown_line_state(case: Case) -> str:
 
 def _whether_in_oms(facts: Facts, line: Line) -> str:
     """Whether the OMS has the line, as far as the import and the OMS's reports tell."""
-    handover, held = handed_over(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
+    got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
     if facts.parts and not alive_parts(facts):
         return "the OMS canceled the order"
-    if line.id in held or (handover is not None and line.id in dict(handover.items)):
+    if line.id in held or (got and all(line.id in dict(one.items) for one in got)):
         return "the OMS has it"
-    if import_known(facts) and not held and (handover is None or not handover.items):
+    if import_known(facts) and not held and not any(one.items for one in got):
         return "the OMS has the order, and its lines are not known"
     tried = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
     return "the OMS may have it" if tried and not import_known(facts) else "the OMS does not have it"
@@ -265,10 +264,11 @@ def _lines_canceled(case: Case) -> str:
 def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
     """How many pieces of the line the OMS got, as far as it is known. `otherwise`: if no line is named so."""
     got = what_oms_got(facts)
-    pieces = _pieces(dict(got.items).get(line.id, otherwise) if got else otherwise)
-    if got is None or facts.handovers:
+    each = dict.fromkeys(_pieces(dict(one.items).get(line.id, otherwise)) for one in got)
+    pieces = " or ".join(each) or _pieces(otherwise)
+    if not got or our_payloads(facts):
         return f"{pieces} went to the OMS"
-    return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {_when(got.at)}"
+    return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {_when(got[0].at)}"
 
 
 def _pieces(count: int | None) -> str:
@@ -289,14 +289,15 @@ def _changed(case: Case) -> str:
 
 def _imported_at(case: Case) -> str:
     got = what_oms_got(case.facts)
-    if got is not None and not case.facts.handovers:
-        return f"somebody else sent the order to the OMS; compared with what Mirakl showed at {_when(got.at)}"
-    return f"the OMS has the order as Mirakl showed it at {_when(got.at)}" if got else ""
+    when = " or ".join(_when(one.at) for one in got)
+    if got and not our_payloads(case.facts):
+        return f"somebody else sent the order to the OMS; compared with what Mirakl showed at {when}"
+    return f"the OMS has the order as Mirakl showed it at {when}" if got else ""
 
 
 def _not_imported(case: Case) -> str:
-    handover = handed_over(case.facts)
-    handed = dict(handover.items) if handover else {}
+    sent = our_payloads(case.facts)
+    handed = dict(sent[-1].items) if sent else {}
     shown: dict[str, int] = {}
     for part in {(part.oms_id, part.quantities) for part in case.facts.parts}:
         for line, pieces in part[1]:

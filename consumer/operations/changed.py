@@ -16,7 +16,7 @@ from adapters.store import snapshots as snapshot_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from statemachine.facts import Facts
-from statemachine.in_oms import contents_in_oms
+from statemachine.in_oms import changed_contents
 from statemachine.reasons import Reason
 
 
@@ -40,7 +40,7 @@ def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) 
     names = changed_names(row)
     if not names:
         return []
-    in_oms = _shown_with(store, row, contents_in_oms(row.facts), names, left_out)
+    in_oms = _shown_with(store, row, changed_contents(row.facts), names, left_out)
     now = shown_contents(_read(snapshot_rows.find(store, row.key, row.digest)), left_out)
     skus = _skus(row.facts)
     return [

@@ -1,12 +1,12 @@
 """What became of each line of an order: ordered, refunded, canceled, still owed, in the OMS, sent. No personal data."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from statemachine.facts import Facts, Line
-from statemachine.payloads import handed_over
+from statemachine.payloads import our_payloads
 from statemachine.readings import is_sent, sent_quantity
 
 
@@ -21,15 +21,14 @@ class ShownLine:
     refunded: str  # pieces and amount of each refund, in any state of the refund; empty: none
     canceled: str
     owed: str  # yes, no, or that a person has to decide
-    to_oms: int | None  # in the import; None if nothing of the line went to the OMS, or it is not known
+    to_oms: int | None  # in the import; None if nothing of the line went to the OMS, or if it is not known
     sent: str  # pieces in parcels, or all by a status of the OMS or a person's word
 
 
 def lines_of(facts: Facts, received: bytes | None) -> list[ShownLine]:
     """Each line that the newest read shows. `received`: the order as this read showed it; None if it is not stored."""
-    snapshot, handover = facts.newest, handed_over(facts)
-    handed = dict(handover.items) if handover else {}
-    taken = _lines_in(received)
+    snapshot, taken = facts.newest, _lines_in(received)
+    sent = [dict(payload.items) for payload in our_payloads(facts)]
     return [
         ShownLine(
             line=one.id,
@@ -39,11 +38,17 @@ def lines_of(facts: Facts, received: bytes | None) -> list[ShownLine]:
             refunded=_taken(taken.get(one.id, {}).get("refunds")),
             canceled=_taken(taken.get(one.id, {}).get("cancelations")),
             owed="a person decides" if one.needs_decision else "yes" if one.is_owed else "no",
-            to_oms=handed.get(one.id),
+            to_oms=_same(items.get(one.id) for items in sent),
             sent=_sent(facts, one),
         )
         for one in (snapshot.lines if snapshot else ())
     ]
+
+
+def _same(numbers: Iterable[int | None]) -> int | None:
+    """The number on which all agree; None if they differ."""
+    different = {*numbers}
+    return different.pop() if len(different) == 1 else None
 
 
 def _sent(facts: Facts, line: Line) -> str:

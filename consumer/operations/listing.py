@@ -17,7 +17,7 @@ from adapters.store.transaction import Store
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Tracking
-from statemachine.in_oms import may_be_in_oms
+from statemachine.payloads import may_be_in_oms
 from statemachine.reasons import Attention
 from statemachine.urgency import Urgency
 

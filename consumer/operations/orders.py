@@ -27,7 +27,6 @@ from statemachine.events import Event, Trigger
 from statemachine.facts import (
     RESTORED,
     VOUCHED,
-    WITHDRAWN_OF,
     Answer,
     Attempt,
     Decision,
@@ -37,7 +36,7 @@ from statemachine.facts import (
     Handover,
     Tracking,
 )
-from statemachine.payloads import handed_over, import_known
+from statemachine.payloads import import_known, possible_imports
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -166,8 +165,6 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
                 raise NotPossible(f"{_name(order)} is held already")
         case DecisionKind.SETTLE:
             subject = _to_settle(order, act.only)
-            if f"{Reason.ALREADY_IN_OMS}:" in subject:
-                more = Facts(handovers=_before_withdrawals(_in_the_oms(order, act.at)))
         case DecisionKind.RETRY:
             subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
         case DecisionKind.RELEASE:
@@ -180,35 +177,23 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
             subject = (str(key),)
             # The person says that the effect exists already, so the next read has to show it (docs/rules.md 16).
             answer = Answer(key.kind, key.carries, key.round, act.at, proof_after=act.at)
-            made = _in_the_oms(order, act.at) if key.kind is CommandKind.IMPORT else ()
+            made = _imported_by_hand(order, act.at) if key.kind is CommandKind.IMPORT else ()
             more = Facts(answers=(answer,), handovers=made)
     return replace(more, decisions=(Decision(act.at, act.kind, act.who, act.why, subject),))
 
 
-def _in_the_oms(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
-    """What a person says that the OMS has: the order as Mirakl shows it, unless an earlier try of ours may have landed.
-    Then the OMS has what that try sent, and what Mirakl changed since then is told.
+def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
+    """What a person made in the OMS: the order as Mirakl shows it.
 
-    With this fact, a later cancelation of a line or a later change of an address becomes an attention reason.
+    Nothing if the OMS may have the order already, from an earlier try of ours or (`already_in_oms`) from somebody else.
+    Then what Mirakl changed since then is told (payloads.what_oms_got).
     """
-    if handed_over(order.facts) is not None:
+    facts, snapshot = order.facts, order.facts.snapshot
+    is_there = any(one.reason is Reason.ALREADY_IN_OMS for one in order.attention)
+    if possible_imports(facts) or is_there or snapshot is None:
         return ()
-    snapshot = order.facts.snapshot
-    if snapshot is None:
-        return (Handover(at, ()),)
     items = tuple((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None)
     return (Handover(at, items, snapshot.contents),)
-
-
-def _before_withdrawals(handovers: tuple[Handover, ...]) -> tuple[Handover, ...]:
-    """These handovers, without what was refunded or canceled of a part of a line.
-
-    The person did not make the order in the OMS, so it is not known whether the OMS left these pieces out.
-    """
-    return tuple(
-        replace(one, contents=tuple(each for each in one.contents if not each[0].startswith(WITHDRAWN_OF)))
-        for one in handovers
-    )
 
 
 def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:

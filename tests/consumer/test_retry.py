@@ -27,7 +27,7 @@ def verdict(
     return after_failure(
         kind("OR21", "5xx", retry_after_seconds=retry_after),
         attempts=attempts,
-        maybe_sent_before=maybe_sent,
+        duplicate_is_ours=maybe_sent,
         give_up_at=give_up_at,
         now=NOW,
         backoff=BACKOFF,

@@ -182,7 +182,7 @@ class Life:
             found = [one for one in found if CommandKind.IMPORT not in one.event_id]
             found.append(event(Trigger.CALL, "handover", Facts(handovers=(Handover(at(0), sent_lines),))))
             fewer = Facts(parts=(Part(1, "REF", ("L1",), quantities=(("L1", 2),)),))
-            found.append(event(Trigger.CALL, "fewer", fewer))
+            found += [event(Trigger.CALL, "fewer", fewer), settled("lines_canceled_after_import:L1 (1 of 2)")]
         if self.makes_again:
             found = [one for one in found if one.trigger is Trigger.SNAPSHOT]
             found.append(event(Trigger.CALL, "split", Facts(parts=(Part(1, "", ("L1",)), Part(2, "", ("L2",))))))

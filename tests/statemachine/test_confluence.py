@@ -48,6 +48,7 @@ from tests.statemachine.lives import (
     not_found,
     read,
     sent,
+    settled,
     snapshot_event,
     without_objectives,
 )
@@ -111,6 +112,21 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
     if draw(st.integers(0, 9)) == 0:
         snapshot = replace(snapshot, state="ON_THE_MOON", rank=-1, digest=f"moon of {snapshot.digest}")
     return snapshot_event(snapshot)
+
+
+def test_a_settle_of_fewer_pieces_than_were_sent_leads_back_from_dispatched() -> None:
+    """A person says that the OMS has one of two pieces, in any order of arrival."""
+    settle = settled("lines_canceled_after_import:L1 (1 of 2)")
+    left = Dispatch(1, at(0), covers="order", told_at=at(0))
+    report = event(Trigger.OMS_EVENT, "sent", Facts(parts=(Part(1),), dispatches=(left,)))
+    shown = snapshot_event(read("SHIPPING", lines=(Line("L1", "", "MUG", 2),)))
+    for order in permutations((settle, report, shown)):
+        state, facts = State.NEW, Facts()
+        for one in order:
+            outcome = decide(state, facts, one)
+            assert outcome.result is not EventResult.NO_EDGE
+            state, facts = outcome.state, outcome.facts
+        assert state is State.IMPORTED
 
 
 @st.composite

@@ -13,7 +13,7 @@ from statemachine.commands import CommandKind
 from statemachine.facts import DEBIT, EPOCH, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, Facts, Snapshot, age_of
 from statemachine.joining import join
 from statemachine.machine import EventResult
-from statemachine.payloads import handed_over
+from statemachine.payloads import what_oms_got
 from statemachine.plan import plan
 from statemachine.readings import sent_quantity
 from statemachine.reasons import Reason
@@ -83,16 +83,17 @@ def forgotten(walk: Walk) -> str:
 
 
 def never_made(facts: Facts, snapshot: Snapshot) -> list[str]:
-    """The lines of which the newest import sent fewer pieces than are owed, and neither parcels nor a person tell that
-    the rest left."""
-    handover = handed_over(facts)
-    if handover is None or not handover.items or any(one.oms_id == VOUCHED for one in facts.dispatches):
+    """The lines of which the OMS may have fewer pieces than are owed, and neither parcels nor a person tell that the
+    rest left."""
+    got = [dict(one.items) for one in what_oms_got(facts) if one.items]
+    if not got or any(one.oms_id == VOUCHED for one in facts.dispatches):
         return []
-    handed = dict(handover.items)
     sent = {line.id: sent_quantity(facts, line.id) for line in snapshot.lines}
     ended = {line.id for line in snapshot.lines if line.id in lines_ended(facts)}
     owed = [line for line in snapshot.owed_lines if line.quantity is not None and line.id not in ended]
-    return [one.id for one in owed if max(handed.get(one.id, 0), sent[one.id]) < (one.quantity or 0)]
+    return [
+        one.id for one in owed if max(min(items.get(one.id, 0) for items in got), sent[one.id]) < (one.quantity or 0)
+    ]
 
 
 def lines_ended(facts: Facts) -> set[str]:
