@@ -11,7 +11,8 @@ Read in this order:
 - reasons: why a person may have to look at an order: meaning, cure, held calls. `Reason`, `REASONS`, `Attention`
 - troubles: calls that keep failing: when a person is asked, how long other calls wait for them. `troubles_of`
 - deadlines: what changes by time alone, and when the clock has to wake an order. `wakes_at`
-- attention: which of these reasons an order has now. `standing`, `can_be_settled`
+- attention: which of these reasons an order has now. `standing`
+- ends: which of them a person has ended, and may end. `is_ended`, `can_be_settled`
 - plan: the state, the due commands and the attention of an order. `plan`, `read_after`
 - waits: what an order waits for; an order that waits for nothing is lost. `waits_for`
 - diagram: the table as pictures and prose

@@ -9,6 +9,7 @@ from typing import Final
 
 from statemachine import deadlines
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
+from statemachine.ends import is_ended
 from statemachine.facts import (
     AFTER_SHIPPING,
     ATTACHMENT,
@@ -70,7 +71,6 @@ from statemachine.receipts import cancellations_once, dispatches_once, unread_on
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out_at
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
-from statemachine.urgency import EndsBy
 
 #: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -87,40 +87,7 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
         found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
     if state.is_final:
         found |= {*_of_final(facts, state)}
-    return tuple(sorted(one for one in found if one.reason in _COMPARED or not _is_ended(facts, one)))
-
-
-def _is_ended(facts: Facts, one: Attention) -> bool:
-    """Whether a person ended this occurrence of the reason.
-
-    Earlier versions did not name what stood. Such a settle covers all that was known then, and nothing newer.
-    """
-    ends = [decision for decision in facts.decisions if decision.kind is _ended_by(one)]
-    if any(decision.at >= one.after and one.token in decision.subject for decision in ends):
-        return True
-    before = (decision.at for decision in ends if f"{one.reason}:" in decision.subject)
-    return one.newest is not None and any(at >= one.newest for at in before)
-
-
-#: The rules of these reasons compare with what a person settled. So a change, one back, and the first one again are
-#: three reasons, even if the first and the last have one token.
-_COMPARED: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.LINES_ADDED_AFTER_IMPORT, Reason.CHANGED_AFTER_IMPORT)
-
-
-def can_be_settled(one: Attention) -> bool:
-    """Whether `orders settle` may end this reason: the table says so, or the reason is `already_in_oms`, by which a
-    person says that the order in the OMS is this one."""
-    return one.about.ends_by is EndsBy.SETTLE or one.reason is Reason.ALREADY_IN_OMS
-
-
-def _ended_by(one: Attention) -> DecisionKind | None:
-    """The kind of decision that ends this reason, if the decision names it.
-
-    In earlier versions a person could settle any reason, so a stored settle still ends reasons that hold no call.
-    """
-    if one.about.ends_by is EndsBy.RELEASE:
-        return None if one.reason is Reason.HELD else DecisionKind.RELEASE
-    return None if one.about.ends_by is EndsBy.FACT and one.about.holds else DecisionKind.SETTLE
+    return tuple(sorted(one for one in found if not is_ended(facts, one)))
 
 
 _REJECTED: Final = {

@@ -1,4 +1,4 @@
-"""What a settle of a change by Mirakl to an order in the OMS names. How any settle ends its reason: attention.py.
+"""What a settle of a change by Mirakl to an order in the OMS names. How any settle ends its reason: ends.py.
 
 A settle stores the text of the reason (reasons.py, Attention.token). So the texts that name lines and contents are
 written and read here. A person who settles such a reason has told the OMS. From then on a read is compared with what

@@ -21,8 +21,8 @@ from consumer.operations.causes import cure
 from consumer.operations.errors import NotPossible, NotUnique, require_reason
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.questions import question
-from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
+from statemachine.ends import can_be_settled
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
     RESTORED,

@@ -5,8 +5,8 @@ from functools import reduce
 
 import pytest
 
-from statemachine.attention import can_be_settled
 from statemachine.commands import CommandKind, Policy
+from statemachine.ends import can_be_settled
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts, OmsStatus, Part, Tracking, Unread, Withdrawn
 from statemachine.joining import join

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from statemachine import facts as f
-from statemachine.attention import ALREADY_THERE, can_be_settled
+from statemachine.attention import ALREADY_THERE
 from statemachine.commands import Command, CommandKey, CommandKind, Policy
+from statemachine.ends import can_be_settled
 from statemachine.events import Trigger
 from statemachine.facts import (
     EPOCH,
