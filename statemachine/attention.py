@@ -35,6 +35,7 @@ from statemachine.in_oms import (
     is_confirmed_by_us,
     is_done_in_oms,
     is_shipped_by_another,
+    left_at,
     unfinished_parts,
 )
 from statemachine.missing import is_gone, not_found_since_read
@@ -43,6 +44,7 @@ from statemachine.occurrences import (
     NOTHING_OWED,
     PAYMENT,
     SHIPPED,
+    Begun,
     last_without,
     of_number,
     of_part,
@@ -68,7 +70,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Attention, Reason
 from statemachine.receipts import cancellations_once, dispatches_once, unread_once
-from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out_at
+from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
 from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
 
@@ -84,7 +86,7 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
     found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
     found |= {*deadlines.passed(facts, policy)}
     if is_gone(facts, policy):
-        found.add(Attention(Reason.GONE_FROM_MIRAKL, f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"))
+        found.add(_gone(facts))
     if state.is_final:
         found |= {*_of_final(facts, state)}
     return tuple(sorted(one for one in found if not is_ended(facts, one)))
@@ -159,11 +161,17 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
-        yield Attention(Reason.FOREIGN_TRACKING, after=last_without(facts, of_number(shown)))
+        yield Attention(Reason.FOREIGN_TRACKING, after=Begun(last_without(facts, of_number(shown))))
     yield from _incidents(facts, snapshot, state)
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
-            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id, after=sent_more_at(facts, line.id))
+            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id, after=Begun(told_at=sent_more_at(facts, line.id)))
+
+
+def _gone(facts: Facts) -> Attention:
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    since = f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"
+    return Attention(Reason.GONE_FROM_MIRAKL, since, after=Begun(told_at=left_at(facts, *lines)))
 
 
 def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
@@ -173,14 +181,15 @@ def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Att
         return
     answers = answers_of_lines(acceptance(facts, policy) or DecisionKind.ACCEPT, facts.snapshot.lines)
     if lines := [line.id for line in facts.snapshot.owed_lines if not answers[line.id]]:
-        yield Attention(Reason.REFUSAL_NOT_APPLIED, ", ".join(lines), after=decision.at)
+        yield Attention(Reason.REFUSAL_NOT_APPLIED, ", ".join(lines), after=Begun(decided_at=decision.at))
 
 
 def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent."""
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
-            yield Attention(Reason.LINE_INCIDENT, of_state(line), after=last_without(facts, of_state(line)))
+            after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
+            yield Attention(Reason.LINE_INCIDENT, of_state(line), after=after)
 
 
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
@@ -193,7 +202,8 @@ def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iter
     unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)
     if unreported or (alive_parts(facts) if elsewhere else unfinished_parts(facts)):
         by = snapshot.centre if elsewhere else ""
-        yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=last_without(facts, SHIPPED))
+        left = left_at(facts, *snapshot.lines) if elsewhere else EPOCH
+        yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=Begun(last_without(facts, SHIPPED), left))
 
 
 def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -204,7 +214,7 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
     if not lines:
         yield Attention(Reason.NOTHING_TO_IMPORT)
     if parts := [line for line in lines if line.withdrawn is Withdrawn.PART]:
-        names, after = [_part_of(snapshot, line) for line in parts], last_without(facts, *map(of_part, parts))
+        names, after = [_part_of(snapshot, line) for line in parts], Begun(last_without(facts, *map(of_part, parts)))
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(names), after=after)
     if was_shipped(facts, snapshot.workflow) and lines:
         seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
@@ -233,18 +243,19 @@ def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[A
     if missing := [line.id for line in lines if line.quantity is None]:
         yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
     if unknown := [of_state(line) for line in lines if line.state not in OWED_LINE_STATES]:
-        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown), after=last_without(facts, *unknown))
+        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown), after=Begun(last_without(facts, *unknown)))
 
 
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
     """Why an order that Mirakl lets the shop send may not be sent."""
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
-    gone = not snapshot.owed_lines and any(_is_withdrawn(facts, line) for line in snapshot.lines)
-    if gone and (import_known(facts) or facts.dispatches):
+    gone = [one for one in snapshot.lines if _is_withdrawn(facts, one) or (one.has_incident and facts.dispatches)]
+    if gone and not snapshot.owed_lines and (import_known(facts) or facts.dispatches):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""
-        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=last_without(facts, NOTHING_OWED))
+        after = Begun(last_without(facts, NOTHING_OWED), left_at(facts, *gone))
+        yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=after)
 
 
 def _is_withdrawn(facts: Facts, line: Line) -> bool:
@@ -271,7 +282,7 @@ def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
     if in_oms and snapshot.state in DEBIT:
-        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=last_without(facts, PAYMENT))
+        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=Begun(last_without(facts, PAYMENT)))
 
 
 def _may_not_ship_yet(snapshot: Snapshot) -> bool:
@@ -310,13 +321,19 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and not (state is State.SHIPPED and is_done_in_oms(facts, line))
-            if still_made or (now.number == 0 and EPOCH < taken_out_at(facts, line.id) < sent_more_at(facts, line.id)):
+            if still_made or (now.number == 0 and _left_though_taken_out(facts, line)):
                 fewer.append(named(line.id, now, (less or befores)[0]))
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
             grown = [before for before in befores if now.is_more_than(before)]
             if grown and not less and not left:
                 more.append(named(line.id, now, grown[0]))
     return fewer, more
+
+
+def _left_though_taken_out(facts: Facts, line: Line) -> bool:
+    """Whether a parcel with this line left since a person settled that the line was taken out."""
+    settle, left = taken_out(facts, line.id), Begun(told_at=sent_more_at(facts, line.id))
+    return settle is not None and not left.is_known_to(settle)
 
 
 def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
@@ -349,7 +366,7 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
         yield Attention(Reason.MESSAGES_NOT_FOUND)
     changed, now = changed_contents(facts), dict(snapshot.contents)
     if MESSAGES in changed:
-        yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=last_without(facts, MESSAGE))
+        yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=Begun(last_without(facts, MESSAGE)))
     ignored = {MESSAGES, *(() if snapshot.has_address else _ADDRESSES)}
     named = [f"{one} {now[one]}" for one in changed if one not in ignored and not one.startswith(WITHDRAWN_OF)]
     if named:
@@ -424,7 +441,7 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
         reason = Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT
         # Before the first report of the OMS nobody knew whether an import without an answer had landed.
         reported = [] if imported else [one.at for one in facts.statuses]
-        yield Attention(reason, names, after=min(reported, default=EPOCH))
+        yield Attention(reason, names, after=Begun(told_at=min(reported, default=EPOCH)))
 
 
 def _digest(what: object) -> str:

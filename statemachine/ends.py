@@ -19,7 +19,7 @@ def is_ended(facts: Facts, one: Attention) -> bool:
     if one.reason in _COMPARED:
         return False
     ends = [decision for decision in facts.decisions if decision.kind is _ended_by(one)]
-    if any(decision.at >= one.after and one.token in decision.subject for decision in ends):
+    if any(one.after.is_known_to(decision) and one.token in decision.subject for decision in ends):
         return True
     before = (decision.at for decision in ends if f"{one.reason}:" in decision.subject)
     return one.newest is not None and any(at >= one.newest for at in before)

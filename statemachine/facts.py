@@ -133,6 +133,11 @@ class Line:
         return self.quantity == 0 or self.withdrawn in _ALL or self.state in _TAKEN_BACK
 
     @property
+    def has_incident(self) -> bool:
+        """Whether a customer complained, so that the line is not sent any more."""
+        return self.state in ("INCIDENT_OPEN", "INCIDENT_CLOSED")
+
+    @property
     def needs_decision(self) -> bool:
         """Whether only a person can tell how much of the line is owed: a part was withdrawn, Mirakl names no quantity,
         or shows a state of the line that we do not know."""
@@ -375,6 +380,21 @@ class DecisionKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Seen:
+    """What was known of an order when a person decided: its newest read, and the OMS's newest report.
+
+    A report or a read may have been in the log already, and not applied. So no clock tells what the person knew.
+    """
+
+    #: The age of the read (`age_of`). `read_at` EPOCH: not known, because an earlier version stored the decision.
+    updated_at: datetime = EPOCH
+    rank: int = -1
+    has_address: bool = False
+    read_at: datetime = EPOCH
+    told_at: datetime = EPOCH  # when the OMS reported; EPOCH: no report was known
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Decision:
     """What a person decided. `subject` is what the decision covers.
 
@@ -387,6 +407,7 @@ class Decision:
     who: str
     why: str
     subject: tuple[str, ...] = ()
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,20 @@
 """What the OMS still has of an order, and whether somebody else sent it."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import VOUCHED, Facts, Line
+from statemachine.facts import EPOCH, VOUCHED, Facts, Line
 from statemachine.payloads import what_oms_got
-from statemachine.readings import alive_parts, in_parcels, is_ended_in_oms, last_answer, parts_in_oms
+from statemachine.readings import (
+    alive_parts,
+    covers,
+    in_parcels,
+    is_ended_in_oms,
+    last_answer,
+    parts_in_oms,
+    sent_more_at,
+)
 from statemachine.settled import settled_contents
 
 
@@ -50,6 +61,28 @@ def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
     snapshot = facts.snapshot
     elsewhere = snapshot is not None and snapshot.centre not in policy.centres and snapshot.state != "SHIPPING"
     return elsewhere and not is_confirmed_by_us(facts)
+
+
+def left_at(facts: Facts, *lines: Line) -> datetime:
+    """When the OMS last reported that more of these lines left. Another report on what left before is not newer. EPOCH:
+    never."""
+    return max((_left_at(facts, line) for line in lines), default=EPOCH)
+
+
+def _left_at(facts: Facts, line: Line) -> datetime:
+    of_parts: dict[int, datetime] = {}  # the first report that this part left, with the line
+    for one in sorted(facts.dispatches, key=lambda one: one.told_at):
+        if one.covers and one.oms_id != VOUCHED and covers(facts, one, line):
+            of_parts.setdefault(one.oms_id, one.told_at)
+    by_parcels = sent_more_at(facts, line.id)
+    if by_parcels > min(of_parts.values(), default=by_parcels):
+        by_parcels = EPOCH  # the parcels of what a status reported before
+    return max([by_parcels, *(at for at in of_parts.values() if not _in_parcels_before(facts, line, at))])
+
+
+def _in_parcels_before(facts: Facts, line: Line, at: datetime) -> bool:
+    earlier = tuple(one for one in facts.dispatches if one.told_at < at)
+    return in_parcels(replace(facts, dispatches=earlier), line)
 
 
 def unfinished_parts(facts: Facts) -> set[int]:

@@ -2,10 +2,13 @@
 
 A settle covers what the order has then. If that ends and comes again, it is another occurrence, and a person has to
 look again. Of all reads an order keeps only the newest one. So the facts also keep, for each thing that the newest read
-shows, the newest read that did not show it. A settle before that read is about an earlier occurrence.
+shows, the newest read that did not show it. A settle that was made on an older read is about an earlier occurrence.
+Reads may come late, and the log may hold some that are not applied. So a decision keeps what it was made on (facts.py,
+Seen).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -16,9 +19,11 @@ from statemachine.facts import (
     ENDED_LINE_STATES,
     EPOCH,
     OWED_LINE_STATES,
+    Decision,
     Facts,
     Line,
     NotShown,
+    Seen,
     Snapshot,
     Tracking,
     Withdrawn,
@@ -84,6 +89,50 @@ def not_shown(newest: Snapshot | None, *known: Facts) -> tuple[NotShown, ...]:
     return tuple(sorted({one.what: one for one in sorted(found)}.values()))  # of equal keys the later value stays
 
 
-def last_without(facts: Facts, *what: str) -> datetime:
-    """When the newest read began that did not show one of these. EPOCH: no such read is known."""
-    return max((one.read_at for one in facts.not_shown if one.what in what), default=EPOCH)
+def last_without(facts: Facts, *what: str) -> NotShown | None:
+    """The newest read that did not show one of these. None: no such read is known."""
+    return max((one for one in facts.not_shown if one.what in what), key=_age, default=None)
+
+
+# -- What a decision knew ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What an occurrence of a reason came after. A decision that did not know all of it is about an earlier occurrence,
+    or about none."""
+
+    ended: NotShown | None = None  # the newest read in which the reason had ended
+    told_at: datetime = EPOCH  # a report of the OMS
+    decided_at: datetime = EPOCH  # another decision
+
+    def is_known_to(self, decision: Decision) -> bool:
+        """Whether the person who decided could know of this occurrence."""
+        seen = decision.seen
+        if not is_kept(seen):
+            ended_at = self.ended.read_at if self.ended else EPOCH
+            return decision.at >= max(ended_at, self.told_at, self.decided_at)
+        began = self.ended is None or _age(self.ended) <= _age(seen)
+        return began and self.told_at <= seen.told_at and self.decided_at <= decision.at
+
+
+def seen_in(facts: Facts) -> Seen:
+    """What a decision that is made now on these facts is made on."""
+    read = facts.snapshot
+    return Seen(*age_of(read)[:4], told_at=_last_told_at(facts)) if read else Seen(told_at=_last_told_at(facts))
+
+
+def is_kept(seen: Seen) -> bool:
+    """Whether the decision kept what it was made on. A version before did not, nor does it before the first read."""
+    return seen.read_at > EPOCH
+
+
+def _age(one: NotShown | Seen) -> tuple[datetime, int, bool, datetime]:
+    return one.updated_at, one.rank, one.has_address, one.read_at
+
+
+def _last_told_at(facts: Facts) -> datetime:
+    """When the OMS last reported."""
+    told = [one.told_at for one in facts.dispatches] + [one.told_at for one in facts.cancellations]
+    told += [one.at for one in facts.statuses] + [one.at for one in facts.unread]
+    return max([*told, *(one.at for one in facts.receipts)], default=EPOCH)

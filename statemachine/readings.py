@@ -74,7 +74,7 @@ def was_shipped(facts: Facts, workflow: str) -> bool:
 
 def is_sent(facts: Facts, line: Line) -> bool:
     """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
-    if any(_covers(facts, dispatch, line) for dispatch in facts.dispatches if dispatch.covers):
+    if any(covers(facts, dispatch, line) for dispatch in facts.dispatches if dispatch.covers):
         return True
     return in_parcels(facts, line)
 
@@ -93,7 +93,7 @@ def pieces_of(facts: Facts, line: Line) -> int | None:
     return next((pieces for pieces in reversed(sent) if pieces is not None), None)
 
 
-def _covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
+def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
     """Whether this status says that the line left. If the OMS has fewer pieces than Mirakl shows, it does not.
 
     The lines of a part are not known if the OMS made the part after the answer to the import. Such a part counts as

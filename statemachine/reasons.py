@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.commands import CommandKind
-from statemachine.facts import EPOCH
+from statemachine.occurrences import Begun
 from statemachine.urgency import EndsBy, Urgency
 
 
@@ -392,8 +392,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RELEASE,
     ),
     Reason.WITHDRAWN_AFTER_IMPORT: About(
-        "no line of the order is to be sent any more, because Mirakl canceled or refunded lines, and the OMS has the "
-        "order or the goods have left",
+        "no line of the order is to be sent any more, because Mirakl canceled or refunded lines and the OMS has the "
+        "order, or because goods left that Mirakl canceled or refunded, or whose lines show an incident",
         "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
         urgency=Urgency.NOW,
@@ -469,8 +469,8 @@ class Attention:
     #: The time of the newest fact that the reason is about. An earlier version's settle, whose token has no detail,
     #: covers the reason if it came later. None: there was no such settle.
     newest: datetime | None = field(default=None, kw_only=True, compare=False)
-    #: A decision before this instant is about an earlier occurrence of the reason.
-    after: datetime = field(default=EPOCH, kw_only=True, compare=False)
+    #: A decision that did not know this is about an earlier occurrence of the reason.
+    after: Begun = field(default=Begun(), kw_only=True, compare=False)
 
     @classmethod
     def of_command(cls, reason: Reason, kind: CommandKind, round_: int, more: str = "") -> "Attention":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from statemachine.facts import EPOCH, DecisionKind, Facts
+from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
 from statemachine.reasons import Reason
 
 
@@ -90,14 +90,16 @@ def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
     return max(one.at for one in facts.decisions if one.kind is DecisionKind.SETTLE)
 
 
-def taken_out_at(facts: Facts, line_id: str) -> datetime:
-    """When a person last settled that all of this line was taken back, and so is not made any more. EPOCH: never."""
-    prefix, found = f"{Reason.LINES_CANCELED_AFTER_IMPORT}:", EPOCH
-    for one in (one for one in facts.decisions if one.kind is DecisionKind.SETTLE):
-        details = [token.removeprefix(prefix) for token in one.subject if token.startswith(prefix)]
-        if any(line_id in _BETWEEN.split(detail) for detail in details):
-            found = max(found, one.at)
-    return found
+def taken_out(facts: Facts, line_id: str) -> Decision | None:
+    """The newest settle that says that all of this line was taken back, and so is not made any more. None: no settle
+    does."""
+    prefix = f"{Reason.LINES_CANCELED_AFTER_IMPORT}:"
+
+    def names_it(one: Decision) -> bool:
+        details = (token.removeprefix(prefix) for token in one.subject if token.startswith(prefix))
+        return any(line_id in _BETWEEN.split(detail) for detail in details)
+
+    return max((one for one in facts.decisions if one.kind is DecisionKind.SETTLE and names_it(one)), default=None)
 
 
 def sent_again_at(facts: Facts) -> datetime:

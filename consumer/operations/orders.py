@@ -36,6 +36,7 @@ from statemachine.facts import (
     Handover,
     Tracking,
 )
+from statemachine.occurrences import seen_in
 from statemachine.payloads import import_known, possible_imports
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
@@ -179,7 +180,8 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
             answer = Answer(key.kind, key.carries, key.round, act.at, proof_after=act.at)
             made = _imported_by_hand(order, act.at) if key.kind is CommandKind.IMPORT else ()
             more = Facts(answers=(answer,), handovers=made)
-    return replace(more, decisions=(Decision(act.at, act.kind, act.who, act.why, subject),))
+    decision = Decision(act.at, act.kind, act.who, act.why, subject, seen_in(order.facts))
+    return replace(more, decisions=(decision,))
 
 
 def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:

@@ -13,6 +13,7 @@ from consumer.operations.calls import what_it_does
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
+from statemachine.occurrences import seen_in
 from statemachine.plan import plan
 from statemachine.reasons import Attention, Reason
 from statemachine.states import State
@@ -105,7 +106,7 @@ def _made_after(order: OrderRow, policy: Policy, holds: Sequence[Attention], now
     if any(one.about.ends_by not in kinds for one in holds):
         return []
     decisions = tuple(
-        Decision(now, kind, "", "", tuple(one.token for one in holds if one.about.ends_by is end))
+        Decision(now, kind, "", "", tuple(one.token for one in holds if one.about.ends_by is end), seen_in(order.facts))
         for end, kind in kinds.items()
     )
     facts = join(order.facts, Facts(decisions=decisions))

@@ -10,7 +10,7 @@ import pytest
 from adapters.simulators.mirakl import changes
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from statemachine.facts import DecisionKind
-from tests.consumer.rig import Rig
+from tests.consumer.rig import SNAPSHOTS, Rig
 from tests.consumer.test_in_oms_hands import decide, tell
 
 Change = Callable[[MiraklSimulator], None]
@@ -166,4 +166,43 @@ def test_more_pieces_than_a_person_settled_are_told_again_and_the_same_parcel_is
     assert rig.attention() == ["quantity_exceeds_order"]
     rig.clock.advance(1)
     decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_a_settle_covers_no_occurrence_that_waits_in_the_log(rig: Rig) -> None:
+    """The refund is taken back and made again, and the consumer lags. A person settles what the list still shows."""
+    mirakl = rig.mirakl["alpha"]
+    rig.imported()
+    refund(mirakl)
+    rig.poll(60)
+    for change in (take_refunds_back, refund):
+        change(mirakl)
+        rig.clock.advance(60)
+        rig.pollers["alpha"].run()
+    rig.clock.advance(1)
+    decide(rig, DecisionKind.SETTLE, "withdrawn_after_import")
+    rig.consume()
+    assert "withdrawn_after_import" in rig.attention()
+
+
+def test_a_stale_read_after_the_settle_does_not_ask_again(rig: Rig) -> None:
+    """One answer comes from a copy of Mirakl's data that is behind."""
+    mirakl = rig.mirakl["alpha"]
+    rig.imported()
+    versions = mirakl.listing._listed["1-A"].versions  # the simulator has no stale answers by id
+    before = list(versions)
+    rig.clock.advance(60)
+    refund(mirakl)
+    rig.poll(60)
+    for reason in rig.attention():
+        rig.clock.advance(1)
+        decide(rig, DecisionKind.SETTLE, reason)
+    now = list(versions)
+    rig.clock.advance(25 * 3600)
+    versions[:] = before
+    reads = len(rig.records(SNAPSHOTS))
+    rig.poll(300)
+    assert len(rig.records(SNAPSHOTS)) > reads
+    versions[:] = now
+    rig.poll(300)
     assert rig.attention() == []

@@ -20,11 +20,13 @@ from statemachine.facts import (
     Handover,
     Line,
     Part,
+    Seen,
     Snapshot,
     Tracking,
     rank_of,
 )
 from statemachine.joining import snapshot_facts
+from statemachine.occurrences import seen_in
 from statemachine.plan import Plan
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -128,11 +130,13 @@ def answered(kind: str, **more: object) -> Event:
     return event(Trigger.CALL, f"{kind}:{one.round}:{one.at}", Facts(answers=(one,), parts=parts))
 
 
-def settled(*subject: str, when: float = 0) -> Event:
+def settled(*subject: str, when: float = 0, on: Facts | None = None) -> Event:
+    """A settle that was made on these facts. None: a version before stored the settle, and did not keep that."""
+    seen = Seen() if on is None else seen_in(on)
     return event(
         Trigger.DECISION,
         f"settle:{subject}:{when}",
-        Facts(decisions=(Decision(at(when), DecisionKind.SETTLE, "ana", "checked", subject),)),
+        Facts(decisions=(Decision(at(when), DecisionKind.SETTLE, "ana", "checked", subject, seen),)),
     )
 
 

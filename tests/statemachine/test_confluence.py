@@ -197,7 +197,9 @@ def decisions(draw: st.DrawFn) -> Event:
     retried = CommandKey(CommandKind.CONFIRM, "", 1)
     settled = ("oms_canceled:1", draw(st.sampled_from(SETTLED)))
     subject = {DecisionKind.SETTLE: settled, DecisionKind.RETRY: (str(retried),)}.get(kind, ())
-    decision = Decision(at(draw(seconds)), kind, "ana", "reason", subject)
+    read_at, told_at = at(draw(seconds)), draw(st.sampled_from((f.EPOCH, at(100))))
+    seen = draw(st.sampled_from((f.Seen(), f.Seen(read_at, 3, True, read_at, told_at))))
+    decision = Decision(at(draw(seconds)), kind, "ana", "reason", subject, seen)
     return event(Trigger.DECISION, f"decision{decision}", Facts(decisions=(decision,)))
 
 

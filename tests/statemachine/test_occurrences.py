@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import reduce
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
@@ -66,23 +67,44 @@ def test_a_read_of_an_earlier_version_tells_nothing_of_what_it_did_not_show() ->
     assert after.not_shown == ()
     ended = join(after, snapshot_facts(read("SHIPPING", updated=3, began=10)))
     again = join(ended, snapshot_facts(read("WAITING_DEBIT", updated=4, began=11)))
-    assert last_without(again, PAYMENT) == at(10)
+    without = last_without(again, PAYMENT)
+    assert without is not None
+    assert without.read_at == at(10)
     for facts, told in ((after, False), (again, True)):
         settle = settled("payment_awaited_again:WAITING_DEBIT", when=5).new_facts
         order = join(join(facts, answered(CommandKind.IMPORT).new_facts), settle)
         assert (Reason.PAYMENT_AWAITED_AGAIN in {one.reason for one in plan(order, Policy()).attention}) is told
 
 
-@pytest.mark.parametrize("ahead", [0, 100_000])
-def test_a_settle_covers_what_was_read_before_it_whatever_mirakls_clock_says(ahead: int) -> None:
-    first = read("SHIPPING", updated=ahead, began=1)
-    then = read("WAITING_DEBIT", updated=ahead + 1, began=2)
-    settle = settled("payment_awaited_again:WAITING_DEBIT", when=3).new_facts
-    order = reduce(join, (known(first, then), answered(CommandKind.IMPORT).new_facts, settle), Facts())
-    assert plan(order, Policy()).attention == ()
-    changed_in_the_same_second = (replace(first, read_at=at(4)), replace(then, read_at=at(5)))
-    again = reduce(join, map(snapshot_facts, changed_in_the_same_second), order)
-    assert [one.reason for one in plan(again, Policy()).attention] == [Reason.PAYMENT_AWAITED_AGAIN]
+#: By Mirakl's clock: right, and far ahead. A date that is ahead counts as the start of its read.
+CLOCKS = pytest.mark.parametrize("ahead", [0, 100_000])
+
+
+def awaited(*several: Snapshot) -> list[Reason]:
+    """What is told of an imported order, after a settle of `payment_awaited_again` that was made on the first two."""
+    first, then, *later = several
+    order = join(known(first, then), answered(CommandKind.IMPORT).new_facts)
+    assert [one.reason for one in plan(order, Policy()).attention] == [Reason.PAYMENT_AWAITED_AGAIN]
+    settle = settled("payment_awaited_again:WAITING_DEBIT", when=50, on=order).new_facts
+    assert plan(join(order, settle), Policy()).attention == ()
+    facts = reduce(join, map(snapshot_facts, later), join(order, settle))
+    return [one.reason for one in plan(facts, Policy()).attention]
+
+
+@CLOCKS
+def test_a_reason_that_ended_in_a_later_read_is_told_again_also_if_the_settle_was_made_in_between(ahead: int) -> None:
+    """The log held both later reads when the person settled, and the order did not know them yet."""
+    first, then = read("SHIPPING", updated=ahead, began=1), read("WAITING_DEBIT", updated=ahead + 1, began=2)
+    ended, again = read("SHIPPING", updated=ahead + 2, began=3), read("WAITING_DEBIT", updated=ahead + 3, began=4)
+    for order in permutations((ended, again)):
+        assert awaited(first, then, *order) == [Reason.PAYMENT_AWAITED_AGAIN]
+
+
+def test_a_stale_read_does_not_ask_again() -> None:
+    """A replica of Mirakl's shows an older version of the order, after the settle."""
+    first, then = read("SHIPPING", updated=1, began=1), read("WAITING_DEBIT", updated=2, began=2)
+    assert awaited(first, then, replace(first, read_at=at(90))) == []
+    assert awaited(first, then, replace(first, read_at=at(90)), replace(then, read_at=at(100))) == []
 
 
 def test_a_release_of_a_refusal_that_took_no_effect_does_not_cover_a_later_refusal() -> None:

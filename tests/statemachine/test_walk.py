@@ -10,7 +10,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
-from statemachine.facts import DEBIT, EPOCH, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, Facts, Snapshot, age_of
+from statemachine.facts import DEBIT, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, Facts, Snapshot, age_of
 from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.payloads import what_oms_got
@@ -37,7 +37,8 @@ def lost(seed: int) -> str:
         result = walk.step()
         if result is EventResult.NO_EDGE and not may_miss and walk.wanted not in BACK:
             return f"history {seed}: no edge from {walk.state} to {walk.wanted}\n" + "\n".join(walk.steps)
-        why = harmful(walk) or forgotten(walk) or (silent(walk) if walk.steps and not is_at_its_end(walk.state) else "")
+        lost_now = silent(walk) if walk.steps and not is_at_its_end(walk.state) else ""
+        why = harmful(walk) or forgotten(walk) or unnoticed(walk) or lost_now
         if why:
             return f"history {seed}: {why} in {walk.state}\n" + "\n".join(walk.steps)
     return untimely(walk)
@@ -75,11 +76,34 @@ def forgotten(walk: Walk) -> str:
         ended[f"{Reason.PAYMENT_AWAITED_AGAIN}:{snapshot.state}"] = [one for one in reads if one.state not in DEBIT]
     for token, without in ended.items():
         newest = max(without, key=age_of, default=None)
-        since = newest.read_at if newest else EPOCH
-        is_settled = any(one.at >= since and token in one.subject for one in walk.facts.decisions)
+        settles = [one for one in walk.facts.decisions if token in one.subject]
+        is_settled = any(newest is None or is_known(newest, walk.decided_on[one.at]) for one in settles)
         if not is_settled and not any(one.token == token for one in walk.plan.attention):
             return f"nobody is told {token}"
     return ""
+
+
+def is_known(read: Snapshot, facts: Facts) -> bool:
+    """Whether these facts hold a read that is not older than this one."""
+    return facts.snapshot is not None and age_of(facts.snapshot) >= age_of(read)
+
+
+def unnoticed(walk: Walk) -> str:
+    """What is wrong if this step reported that goods left, though no line is to be sent. Empty: nothing is.
+
+    No person can have settled that before, so the order is on the list.
+    """
+    (facts, before), snapshot = walk.earlier[-1], walk.facts.snapshot
+    if snapshot is None or snapshot.state != "SHIPPING" or before.state is not walk.state or snapshot.owed_lines:
+        return ""
+    new = {*walk.facts.dispatches} - {*facts.dispatches}
+    known = {one.oms_id for one in facts.dispatches if one.covers}
+    left = [one for one in new if one.covers == "order" and one.oms_id not in known | {VOUCHED}]
+    stays = [one for one in snapshot.lines if one.is_taken_back or one.state.startswith("INCIDENT")]
+    if not left or not stays or any(one.items for one in facts.dispatches) or VOUCHED in known:
+        return ""
+    expected = {Reason.WITHDRAWN_AFTER_IMPORT, Reason.NO_EDGE}
+    return "" if expected & {one.reason for one in walk.plan.attention} else f"goods left unnoticed: {left}"
 
 
 def never_made(facts: Facts, snapshot: Snapshot) -> list[str]:

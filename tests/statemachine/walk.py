@@ -41,6 +41,7 @@ from statemachine.facts import (
 from statemachine.joining import snapshot_facts
 from statemachine.machine import EventResult, decide
 from statemachine.missing import is_next_miss
+from statemachine.occurrences import seen_in
 from statemachine.plan import Plan, plan
 from statemachine.readings import answers_of_lines, best_tracking, carried, is_pending, last_answer
 from statemachine.reasons import Attention, Reason
@@ -88,7 +89,22 @@ class Walk:
         self.reads: list[Snapshot] = []
         self.in_flight: list[Command] = []
         self.plan: Plan = plan(self.facts, self.policy)
+        #: The order after each of the last steps. A person may see one of these: the log holds what came since.
+        self.earlier = [(self.facts, self.plan)]
+        self.decided_on: dict[datetime, Facts] = {}  # by the time of the decision: what the person saw
         self.wanted = self.state  # by the facts; another than the state if no edge leads there
+
+        if self.random.random() < 0.4:
+            self._begin_imported()
+
+    def _begin_imported(self) -> None:
+        """Let the OMS have the order already: then there are more steps for what happens after the import."""
+        self.place = self.life.index("SHIPPING")
+        self.apply(*self._mirakl())
+        for one in [one for one in self.plan.due if one.kind is CommandKind.IMPORT]:
+            self.apply(*self._claimed(one))
+            answer = Answer(one.kind, one.carries, one.round, at(self.now), at(self.now + GRACE_SECONDS))
+            self.apply(Trigger.CALL, "import_order yes", self._imported(Facts(answers=(answer,))))
 
     def is_told(self, reason: Reason) -> bool:
         return any(one.reason is reason for one in self.plan.attention)
@@ -106,6 +122,7 @@ class Walk:
 
     def apply(self, trigger: Trigger, says: str, new: Facts) -> EventResult:
         outcome = decide(self.state, self.facts, event(trigger, f"{len(self.steps)}", new))
+        self.earlier = [*self.earlier[-4:], (self.facts, self.plan)]
         self.state, self.facts = outcome.state, outcome.facts
         self.plan = plan(self.facts, self.policy)
         self.wanted = self.plan.state
@@ -206,6 +223,9 @@ class Walk:
             return None
         command = self.random.choice(waiting)
         self.in_flight.append(command)
+        return self._claimed(command)
+
+    def _claimed(self, command: Command) -> tuple[Trigger, str, Facts]:
         new = Facts(attempts=(Attempt(command.kind, command.carries),))
         if command.kind is CommandKind.TRACK:
             new = replace(new, sent=(best_tracking(self.facts),))
@@ -316,7 +336,12 @@ class Walk:
         if not acts:
             return None
         kind, subject = self.random.choice(acts)
-        new = Facts(decisions=(Decision(at(self.now), kind, "ana", "reason", subject),))
+        on = self.facts
+        if kind is DecisionKind.SETTLE and self.random.random() < 0.2:
+            on, plan_then = self.random.choice(self.earlier)
+            subject = tuple(one.token for one in plan_then.attention if can_be_settled(one))
+        self.decided_on[at(self.now)] = on
+        new = Facts(decisions=(Decision(at(self.now), kind, "ana", "reason", subject, seen_in(on)),))
         if kind is DecisionKind.SENT:
             tracking = self.random.choice(TRACKINGS)
             word = Dispatch(f.VOUCHED, at(self.now), tracking, covers="order", told_at=at(self.now))

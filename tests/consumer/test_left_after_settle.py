@@ -1,0 +1,117 @@
+"""Goods that leave after a person settled that they must not: told again, and not reported to Mirakl by itself."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.messages.text import iso
+from adapters.simulators.mirakl import changes
+from statemachine.ends import can_be_settled
+from statemachine.facts import DecisionKind
+from tests.consumer.rig import Rig
+from tests.consumer.test_in_oms_hands import decide, tell
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def refunded(rig: Rig) -> None:
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+
+
+def with_an_incident(rig: Rig) -> None:
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="INCIDENT_OPEN")
+
+
+def shipped_by_another_centre(rig: Rig) -> None:
+    changes.set_centre(rig.mirakl["alpha"], "1-A", "ELSEWHERE")
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+
+
+def gone(rig: Rig) -> None:
+    del rig.mirakl["alpha"]._records["1-A"]  # Mirakl itself has no call that removes an order
+    rig.mirakl["alpha"].listing.remove("1-A")
+    for _ in range(60):
+        rig.poll(3600)
+
+
+def settle_all(rig: Rig) -> None:
+    """A person stops the order in the OMS, and says so."""
+    rig.clock.advance(60)
+    standing = [one.reason for one in rig.row().attention if can_be_settled(one)]
+    decide(rig, DecisionKind.SETTLE, *standing)
+    assert {*rig.attention()} <= {"partly_sent"}
+
+
+Happens = Callable[[Rig], None]
+SITUATIONS = (
+    (refunded, "withdrawn_after_import"),
+    (with_an_incident, "line_incident"),
+    (shipped_by_another_centre, "shipped_elsewhere"),
+    (gone, "gone_from_mirakl"),
+)
+
+
+@pytest.mark.parametrize(("happens", "reason"), SITUATIONS)
+def test_goods_that_leave_after_the_settle_are_told_and_not_reported(rig: Rig, happens: Happens, reason: str) -> None:
+    rig.imported()
+    happens(rig)
+    rig.poll(60)
+    settle_all(rig)
+    tell(rig, 8, shipping_carrier="DPD", shipping_tracking="T1")
+    assert reason in rig.attention()
+    rig.poll(60)
+    rig.work(300)
+    assert reason in rig.attention()
+    assert rig.effects() == ["imported"]
+
+    settle_all(rig)
+    tell(rig, 64, shipping_carrier="DPD", shipping_tracking="T1")  # the same goods once more
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize(("happens", "reason"), SITUATIONS)
+def test_pieces_that_leave_after_others_are_told_too(rig: Rig, happens: Happens, reason: str) -> None:
+    rig.imported(quantity=2)
+    happens(rig)
+    rig.poll(60)
+    settle_all(rig)
+    for tracking in ("T1", "T2"):
+        items = [{"external_ref": "1-A-1", "quantity": 1}]
+        parcel = {"dispatch_datetime": iso(rig.clock.now()), "tracking": tracking, "items": items}
+        tell(rig, 512, new_shipments=[parcel])
+        assert reason in rig.attention()
+        settle_all(rig)
+    tell(rig, 8)  # both parcels are all of it
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize(("happens", "reason"), SITUATIONS)
+def test_a_settle_that_was_made_before_the_report_was_applied_does_not_cover_it(
+    rig: Rig, happens: Happens, reason: str
+) -> None:
+    """The person looks at an order whose newest report waits in the log."""
+    rig.imported()
+    happens(rig)
+    rig.poll(60)
+    rig.clock.advance(60)
+    oms_id = rig.row().facts.parts[0].oms_id
+    rig.take_callback("http://alpha", {}, json.dumps({"id": oms_id, "external_ref": "1-A", "status": 8}).encode())
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE, *rig.attention())
+    rig.consume()
+    assert reason in rig.attention()
+
+
+def test_the_other_line_of_an_order_leaves_and_is_reported(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    settle_all(rig)
+    tell(rig, 8, shipping_carrier="DPD", shipping_tracking="T1")
+    assert rig.attention() == []
+    assert rig.effects()[-1] == "shipped"
