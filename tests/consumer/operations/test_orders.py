@@ -27,6 +27,7 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
+from statemachine.occurrences import seen_in
 from statemachine.plan import plan
 from statemachine.readings import best_tracking
 from tests.consumer.operations.desk import Desk
@@ -360,7 +361,8 @@ def test_an_acceptance_overrules_the_policy(tmp_path: Path) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     assert do(desk, DecisionKind.ACCEPT).attention == ()
     assert calls(desk) == [Call("accept_order", "accept", 0, "open")]
-    assert desk.row.facts.decisions == (Decision(desk.clock.now(), DecisionKind.ACCEPT, "ana", "agreed"),)
+    seen = seen_in(desk.row.facts)
+    assert desk.row.facts.decisions == (Decision(desk.clock.now(), DecisionKind.ACCEPT, "ana", "agreed", (), seen),)
 
 
 def test_a_refusal_replaces_the_acceptance_that_was_due(desk: Desk) -> None:
