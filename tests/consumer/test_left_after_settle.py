@@ -33,8 +33,7 @@ def shipped_by_another_centre(rig: Rig) -> None:
 
 
 def gone(rig: Rig) -> None:
-    del rig.mirakl["alpha"]._records["1-A"]  # Mirakl itself has no call that removes an order
-    rig.mirakl["alpha"].listing.remove("1-A")
+    rig.mirakl["alpha"].remove("1-A")
     for _ in range(60):
         rig.poll(3600)
 

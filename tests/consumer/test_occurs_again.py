@@ -189,20 +189,19 @@ def test_a_stale_read_after_the_settle_does_not_ask_again(rig: Rig) -> None:
     """One answer comes from a copy of Mirakl's data that is behind."""
     mirakl = rig.mirakl["alpha"]
     rig.imported()
-    versions = mirakl.listing._listed["1-A"].versions  # the simulator has no stale answers by id
-    before = list(versions)
+    before = mirakl.listing.body("1-A")
     rig.clock.advance(60)
     refund(mirakl)
     rig.poll(60)
     for reason in rig.attention():
         rig.clock.advance(1)
         decide(rig, DecisionKind.SETTLE, reason)
-    now = list(versions)
+    now = mirakl.listing.body("1-A")
     rig.clock.advance(25 * 3600)
-    versions[:] = before
+    mirakl.listing.set_body("1-A", before)
     reads = len(rig.records(SNAPSHOTS))
     rig.poll(300)
     assert len(rig.records(SNAPSHOTS)) > reads
-    versions[:] = now
+    mirakl.listing.set_body("1-A", now)
     rig.poll(300)
     assert rig.attention() == []
