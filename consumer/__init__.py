@@ -12,7 +12,7 @@ One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWrite
   letters.
 - offsets.py compares the positions of store and log, account_check.py compares a shop's account with its configuration.
   missing.py notes the orders that Mirakl no longer shows, poll_memory.py is what a poller remembers of its last runs.
-  decision_count.py counts what people decided.
+  decision_count.py counts what people decided, forgetting.py deletes orders that only the OMS knows.
 - operations/ is what a person can do, for cli/ and later for a web page. demo/ runs the service against simulators.
 
 Read apply.py, loop.py, worker.py and poller.py first, then bootstrap.py.

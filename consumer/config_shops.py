@@ -38,6 +38,9 @@ class OmsTable(Table):
     duplicate_message_regex: Regex = "duplicate|already exist"
     rate_limit_message_regex: Regex = "rate limit|too many|limit exceeded"
     rate_limit_pause_seconds: Seconds = 60
+    #: After so many days without a report, an order that only the OMS knows is deleted. At least two days, because the
+    #: OMS repeats a callback for ten hours, and the poller looks for such an order once a day.
+    foreign_after_days: float = Field(default=30, ge=2, le=3_650)
 
 
 class ShopOmsTable(Table):

@@ -102,6 +102,9 @@ class Hooks:
     def lag_measured(self, records: Mapping[Partition, int], applied_until: Mapping[Partition, datetime]) -> None:
         """`records`: how many wait in each partition. `applied_until`: all that was published before is applied."""
 
+    def orders_forgotten(self, shop: str, count: int) -> None:
+        """Orders that only the OMS knew for long were deleted."""
+
     # -- The worker ----------------------------------------------------------------------------------------------
 
     def command_tried(self, kind: CommandKind, result: TryResult) -> None:

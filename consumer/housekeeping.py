@@ -1,7 +1,7 @@
 """Housekeeping: the work that one worker process does for all processes, while it holds the relay's lease.
 
-It plans open orders again, wakes orders at their deadlines, trims the embedded log, and counts what people
-decided and which objectives were kept.
+It plans open orders again, wakes orders at their deadlines, trims the embedded log, forgets orders that only the OMS
+knows, and counts what people decided and which objectives were kept.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.decision_count import DecisionCount
+from consumer.forgetting import Forgetting
 from consumer.hooks import Hooks
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
@@ -59,11 +60,13 @@ class Housekeeping:
         clock: Clock,
         embedded_log: EmbeddedLog | None,
         keep_records: timedelta,
+        keep_foreign: timedelta,
         hooks: Hooks,
     ) -> None:
         """`embedded_log` None: the log is Kafka, and nothing is trimmed.
 
-        `keep_records`: the age at which applied records of the embedded log are deleted.
+        `keep_records`: the age at which applied records of the embedded log are deleted. `keep_foreign`: how long the
+        OMS reported nothing on an order that is forgotten, because no read has shown it.
         """
         self._shops = tuple(shops)
         self._store = store
@@ -73,6 +76,7 @@ class Housekeeping:
         self._embedded_log = embedded_log
         self._keep_records = keep_records
         self._decision_count = DecisionCount(store, clock, hooks)
+        self._forgetting = Forgetting(store, clock, hooks, self._shops, keep_foreign)
         self._leads = False
         self._planned_at = float("-inf")  # on the monotonic clock
         self._trimmed_at = float("-inf")  # on the monotonic clock
@@ -93,6 +97,7 @@ class Housekeeping:
             self._leads, self._planned_at = True, monotonic
         self._replan_behind(monotonic)
         self._trim()
+        self._forgetting.turn(self._orders.newest_policies, lambda: self._leases.kept(RELAY))
         self._decision_count.turn()
         self._fold(monotonic)
         woken = self._wake()

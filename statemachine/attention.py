@@ -83,7 +83,9 @@ ALREADY_THERE: Final = "ALREADY_IN_OMS"
 
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
     """Every reason that the order has now, without those that a person has settled."""
-    found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state), *_of_oms(facts, state)}
+    found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state)}
+    if facts.newest is not None or not policy.other_channels:  # else it may be an order of another sales channel
+        found |= {*_of_oms(facts, state)}
     found |= {*deadlines.passed(facts, policy)}
     if is_gone(facts, policy):
         found.add(_gone(facts))

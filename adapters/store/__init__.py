@@ -14,6 +14,7 @@ service uses the same names for other things, so other packages import the modul
 so on.
 
 The other modules: bulk.py (statements on many rows, where the engines differ), engine.py (how an engine is opened),
-counts.py (what the gauges read), copy.py (SQLite to PostgreSQL), facts_json.py and headers_json.py (JSON in columns),
-migrations/. The table of the embedded log has its module in adapters/log.
+counts.py (what the gauges read), copy.py (SQLite to PostgreSQL), forgetting.py (orders that only the OMS knows),
+facts_json.py and headers_json.py (JSON in columns), migrations/. The table of the embedded log has its module in
+adapters/log.
 """

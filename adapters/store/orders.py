@@ -154,6 +154,10 @@ def _command_in(detail: str) -> CommandKind | None:
 # -- Writes ------------------------------------------------------------------------------------------------------
 
 
+#: A row can be forgotten between its insertion, which finds it, and its lock (forgetting.py). Then it is inserted.
+_TRIES_TO_LOCK: Final = 3
+
+
 def lock(
     tx: Transaction, keys: Collection[tuple[str, str]], now: datetime, *, also_quarantined: bool = False
 ) -> dict[tuple[str, str], OrderRow]:
@@ -179,9 +183,15 @@ def lock(
     ]
     if not missing:
         return {}
-    bulk.insert_rows(tx, s.orders, missing, bulk.do_nothing)
     mine = bulk.pairs(tx, {(order_id, shop) for shop, order_id in keys})
-    rows = tx.execute(_by_ids(is_sqlite=tx.is_sqlite), mine).all()
+    rows: Sequence[sa.Row[Any]] = ()
+    for _ in range(_TRIES_TO_LOCK):
+        bulk.insert_rows(tx, s.orders, missing, bulk.do_nothing)
+        rows = tx.execute(_by_ids(is_sqlite=tx.is_sqlite), mine).all()
+        if len(rows) == len(set(keys)):
+            break
+    else:
+        raise StoreUnavailable("an order was deleted while it was locked")
     return {(row.shop, row.order_id): row for row in _sound(rows, also_quarantined=also_quarantined)}
 
 

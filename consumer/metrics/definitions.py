@@ -223,6 +223,7 @@ _ROWS: Final = (
         {"shop": None, "decision": tuple(DecisionKind)},
         presets=lambda configured: ((shop, kind) for shop in configured.shops for kind in DecisionKind),
     ),
+    _counter("orderflow_orders_forgotten_total", "Orders that only the OMS knew.", {"shop": None}, _each_shop),
     _counter(
         "orderflow_invariant_violations_total",
         "What must never happen to an order, and happened. Always 0; anything else is a bug.",
@@ -427,11 +428,7 @@ _ROWS: Final = (
     _stored(
         "orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest unpublished record waits.", {"topic": None}
     ),
-    _gauge(
-        "orderflow_loop_beat_timestamp_seconds",
-        "When each loop last began a turn.",
-        {"loop": LOOPS},
-    ),
+    _gauge("orderflow_loop_beat_timestamp_seconds", "When each loop last began a turn.", {"loop": LOOPS}),
     _gauge(
         "orderflow_loop_failing",
         "Threads of a loop whose turns have failed for a minute, by cause.",

@@ -127,6 +127,9 @@ class Recorder(Hooks):
         elif applied.result == EventResult.NO_EDGE:
             self._count("orderflow_transitions_rejected_total", applied.before, trigger, EventResult.NO_EDGE)
 
+    def orders_forgotten(self, shop: str, count: int) -> None:
+        self._count("orderflow_orders_forgotten_total", shop, by=count)
+
     def batch_applied(
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:

@@ -4,8 +4,10 @@ import threading
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.errors import StoreUnavailable
+from adapters.store import forgetting
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.orders import OrderChange
@@ -14,7 +16,7 @@ from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, Facts, Part
 from statemachine.reasons import Reason, StandingAttention
 from statemachine.states import State
-from tests.adapters.store.support import NOW, later
+from tests.adapters.store.support import NOW, later, on_postgresql
 from tests.statemachine.lives import read, sent, snapshot_event
 from tests.support import OpenStore
 
@@ -63,6 +65,30 @@ def test_writers_of_two_processes_lose_no_update(open_store: OpenStore) -> None:
         thread.join()
     assert failed == []
     assert [order.version for order in order_rows.latest(each[0])] == [100]
+
+
+@on_postgresql
+def test_an_order_that_is_forgotten_while_another_process_locks_it_is_made_anew(open_store: OpenStore) -> None:
+    """Its insertion finds the row, waits for nothing, and then the lock finds no row."""
+    ours, theirs = open_store(), open_store()
+    with ours.transaction() as tx:
+        old = order_rows.lock(tx, [("alpha", "1-A")], NOW)["alpha", "1-A"]
+    found: list[int] = []
+
+    def lock() -> None:
+        with theirs.transaction() as tx:
+            found.append(order_rows.lock(tx, [("alpha", "1-A")], later(1))["alpha", "1-A"].key)
+
+    other = threading.Thread(target=lock)
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ours.transaction() as tx:
+        assert forgetting.forget(tx, [old.key], later(1)) == 1
+        other.start()
+        while not tx.execute(waiting).scalar():
+            pass
+    other.join()
+    assert found != [old.key]
+    assert len(found) == 1
 
 
 def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
