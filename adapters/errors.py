@@ -8,7 +8,8 @@ OrderflowError
 │   └── PartitionsWait         only some partitions of a batch wait for a lock; all others were applied
 ├── LogUnavailable             the log does not answer now; the caller tries again
 ├── RecordUnreadable           a record of a partition cannot be read from the log; the partition stops there
-├── TooLarge                   a record is too large for the log, now and later
+├── RecordRefused              the log does not take one record, now and later
+│   └── TooLarge               because it is too large
 ├── BrokenOrders               some orders cannot be read or planned; they are quarantined, and the others go on
 ├── Fenced                     another process has taken over this range of offsets, or this lease
 └── RemoteError                a call to Mirakl or the OMS did not succeed
@@ -129,12 +130,21 @@ class RecordUnreadable(OrderflowError):
         self.detail = detail
 
 
-class TooLarge(OrderflowError):
-    """The log accepts no record of this size. `number` is the record's index among the records of the call, from 0."""
+class RecordRefused(OrderflowError):
+    """The log accepts one record neither now nor later, for what it holds. `number` is the record's index among the
+    records of the call, from 0. `kind` names the kind of the error."""
+
+    def __init__(self, number: int, kind: str, text: str = "the log refuses a record") -> None:
+        super().__init__(text)
+        self.number = number
+        self.kind = kind
+
+
+class TooLarge(RecordRefused):
+    """The log accepts no record of this size."""
 
     def __init__(self, number: int) -> None:
-        super().__init__("a record is larger than the log takes")
-        self.number = number
+        super().__init__(number, "TooLarge", "a record is larger than the log takes")
 
 
 class BrokenOrders(OrderflowError):

@@ -78,7 +78,7 @@ class LogWriter(Protocol):
         """Publish these records. Returns when every record is durable.
 
         Raises LogUnavailable. Any of the records may have been published then, so publish all of them again. Raises
-        TooLarge for a record that the log never accepts. Publish all the others again then, without that record.
+        RecordRefused for a record that the log never accepts. Publish all the others again then, without that record.
         """
         ...
 

@@ -14,7 +14,7 @@ from typing import IO, Final, TypeVar
 
 import structlog
 
-from adapters.errors import Rejected, RemoteError, TooLarge, Unreadable, UnreadableReason
+from adapters.errors import RecordRefused, Rejected, RemoteError, Unreadable, UnreadableReason
 from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.identity import same_read
 from adapters.messages.json_slices import member, slice_orders
@@ -25,7 +25,7 @@ from adapters.store import cursors as cursor_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store.cursors import Cursor
-from adapters.store.dead_letters import POLL, QUARANTINED, TOO_LARGE, DeadLetter, identity, source_of
+from adapters.store.dead_letters import POLL, QUARANTINED, DeadLetter, identity, reason_of, source_of
 from adapters.store.leases import Lease
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
@@ -333,11 +333,11 @@ class Poller:
         stored = order_rows.seen(self._store, self._shop, [order.order_id for order in orders])
         dead = self._dead(orders, stored)
         news = [order for order in orders if self._is_news(order, stored.get(order.order_id), dead, result)]
-        published, too_large = self._write(news)
+        published, refused = self._write(news)
         for order in published:
             proof = order.proof(stored.get(order.order_id))
             self._published.add(order.order_id, order.digest, self._clock.now(), proof=proof)
-        dead_letters += [self._dead_letter_of(order.raw, read_at, order.number, TOO_LARGE, "") for order in too_large]
+        dead_letters += [self._dead_letter_of(one.raw, read_at, one.number, reason, "") for one, reason in refused]
         self._dead_letter(dead_letters, read_at, result)
 
     def _parse(self, page: Sequence[bytes], read_at: datetime) -> tuple[list[_ReadOrder], list[DeadLetter]]:
@@ -399,16 +399,16 @@ class Poller:
             result.changed += 1
         return True
 
-    def _write(self, news: Sequence[_ReadOrder]) -> tuple[list[_ReadOrder], list[_ReadOrder]]:
-        """Publish these orders. Returns those that are published, and those that are too large for the log."""
-        published, too_large = list(news), []
+    def _write(self, news: Sequence[_ReadOrder]) -> tuple[list[_ReadOrder], list[tuple[_ReadOrder, str]]]:
+        """Publish these orders. Returns those that are published, and those that the log refuses, with the reason."""
+        published, refused = list(news), []
         while published:
             try:
                 self._writer.publish([order.record for order in published])
                 break
-            except TooLarge as error:
-                too_large.append(published.pop(error.number))
-        return published, too_large
+            except RecordRefused as error:
+                refused.append((published.pop(error.number), reason_of(error)))
+        return published, refused
 
     def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
         """Store these dead letters. Every run reads an unusable order again, but stores it only from time to time."""

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import LogUnavailable, TooLarge
+from adapters.errors import LogUnavailable, RecordRefused, TooLarge
 from adapters.ports import LogWriter, NewRecord
 from adapters.store import outbox as outbox_rows
 from adapters.store.leases import Lease
@@ -93,15 +93,16 @@ class Relay:
         return sent
 
     def _publish(self, records: list[NewRecord]) -> None:
-        while records:  # if a record is too large, the next round has it without its value, or not at all
+        while records:  # if a record is refused, the next round has it without its value, or not at all
             self._lease()  # renewed, so that the lease lasts longer than one publication (bootstrap.open_log)
             try:
                 self._writer.publish(records)
                 return
-            except TooLarge as error:
+            except RecordRefused as error:
                 whole = records[error.number]
-                if LEFT_OUT in whole.headers:  # too large even without its value: it stays in the store only
-                    log.error("not_published", topic=whole.topic)
+                # Refused for another reason, or too large even without its value: it stays in the store only.
+                if not isinstance(error, TooLarge) or LEFT_OUT in whole.headers:
+                    log.error("not_published", topic=whole.topic, error=error.kind)
                     del records[error.number]
                     continue
                 log.error("published_without_value", topic=whole.topic, bytes=len(whole.value))

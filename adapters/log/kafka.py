@@ -11,10 +11,17 @@ from typing import Any, Final, TypeVar
 import kafka
 from kafka.admin import OffsetSpec
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError, RetriableError
+from kafka.errors import (
+    InvalidRecordError,
+    InvalidTimestampError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RetriableError,
+)
 from kafka.structs import TopicPartition
 
-from adapters.errors import Cause, LogUnavailable, OrderflowError, TooLarge
+from adapters.errors import Cause, LogUnavailable, OrderflowError, RecordRefused, TooLarge
 from adapters.log.kafka_client import (
     BOOTSTRAP_SECONDS,
     CLIENT_OPTIONS,
@@ -45,6 +52,9 @@ MAX_POLL_SECONDS: Final = 300
 DROP_SECONDS: Final = 1
 NO_BROKER: Final = error_text(KafkaTimeoutError())
 TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+#: The errors that belong to a record: Kafka never takes it. A closed list, because nobody publishes such a record.
+#: Every other error means "not now": rights, topics and brokers can be mended.
+OF_A_RECORD: Final = (*TOO_LARGE, InvalidRecordError, InvalidTimestampError)
 
 ADMIN_OPTIONS: Final[dict[str, Any]] = {
     "request_timeout_ms": ASK_SECONDS * 1000,
@@ -109,10 +119,10 @@ class KafkaLog:
     def publish(self, records: Sequence[NewRecord]) -> None:
         """Publish these records. Returns when every in-sync replica has all of them.
 
-        Raises LogUnavailable, and TooLarge for the first record that Kafka never accepts. Any of the others may have
-        been published then. After a failure the producer is discarded with the records that it still holds. So if the
-        caller publishes the same records again, no record of the first attempt arrives later and breaks the order of a
-        key. Returns or raises within four thirds of `delivery_seconds`.
+        Raises LogUnavailable, and RecordRefused for the first record that Kafka never accepts. Any of the others may
+        have been published then. After a failure the producer is discarded with the records that it still holds. So if
+        the caller publishes the same records again, no record of the first attempt arrives later and breaks the order
+        of a key. Returns or raises within four thirds of `delivery_seconds`.
         """
         ends_at = time.monotonic() + self._delivery_seconds
         last_start_at = ends_at - self._delivery_seconds * 2 / 3
@@ -121,7 +131,7 @@ class KafkaLog:
             try:
                 self._send(producer, records, ends_at)
                 return
-            except TOO_LARGE:
+            except OF_A_RECORD:
                 self._drop_producer(producer)
                 self._publish_in_parts(records, ends_at)
                 return
@@ -142,7 +152,7 @@ class KafkaLog:
             future.get(timeout=max(0.0, ends_at - time.monotonic()))
 
     def _publish_in_parts(self, records: Sequence[NewRecord], ends_at: float, first: int = 0) -> None:
-        """Publish half of the records, then the other half, and so on, to find the record that is too large.
+        """Publish half of the records, then the other half, and so on, to find the record that Kafka refuses.
 
         `first` is the index of the first of `records` in the caller's list. Raises like `publish`.
 
@@ -153,9 +163,10 @@ class KafkaLog:
         try:
             self._send(producer, records, ends_at)
             return
-        except TOO_LARGE as error:
+        except OF_A_RECORD as error:
             if len(records) == 1:
-                raise TooLarge(first) from error
+                is_too_large = isinstance(error, TOO_LARGE)
+                raise (TooLarge(first) if is_too_large else RecordRefused(first, type(error).__name__)) from error
         except Exception as error:
             raise unavailable(error) from error
         finally:

@@ -6,8 +6,8 @@ its assignment and positions are compared with the broker (docs/decisions/0015-k
 
 import time
 import traceback
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -131,7 +131,7 @@ class KafkaReader:
     def seek(self, partition: Partition, offset: int) -> None:
         """Does nothing if the partition was revoked meanwhile: then another member holds it, and seeks."""
         if self._consumer is not None:
-            with suppress(ValueError):
+            with self._client_in_use(), suppress(ValueError):
                 self._consumer.seek(topic_partition(partition), offset)
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
@@ -144,13 +144,8 @@ class KafkaReader:
             self._consumer = self._join()
         self._commit_if_due()
         began = time.monotonic()
-        try:
+        with self._client_in_use():
             polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
-        except Exception as error:
-            if unreadable := unreadable_record(error):
-                raise unreadable from error  # the client stays: without this partition it reads the others
-            self._leave()
-            raise unavailable(error) from error
         records = [as_record(one) for found in polled.values() for one in found]
         if self._watch.is_check_due(len(records), time.monotonic() - began):
             self._check_client()
@@ -164,12 +159,13 @@ class KafkaReader:
         """
         if self._consumer is None:
             return
-        wanted = {topic_partition(partition) for partition in partitions} & self._consumer.assignment()
-        paused = self._consumer.paused()
-        if paused - wanted:
-            self._leave()
-        elif wanted - paused:
-            self._consumer.pause(*(wanted - paused))
+        with self._client_in_use():
+            wanted = {topic_partition(partition) for partition in partitions} & self._consumer.assignment()
+            paused = self._consumer.paused()
+            if paused - wanted:
+                self._leave()
+            elif wanted - paused:
+                self._consumer.pause(*(wanted - paused))
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
         """Send the commit without waiting for an answer, if COMMIT_SECONDS have passed since the last one.
@@ -185,10 +181,11 @@ class KafkaReader:
         if self._consumer is None:
             return {}
         found = {}
-        for partition, position in self._positions().items():
-            end = self._consumer.highwater(topic_partition(partition))
-            if end is not None:
-                found[partition] = max(0, end - position)
+        with self._client_in_use():
+            for partition, position in self._positions().items():
+                end = self._consumer.highwater(topic_partition(partition))
+                if end is not None:
+                    found[partition] = max(0, end - position)
         return found
 
     def close(self) -> None:
@@ -199,6 +196,18 @@ class KafkaReader:
         self._leave()
 
     # -- The client ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _client_in_use(self) -> Iterator[None]:
+        """Turn any error of the client into LogUnavailable, and close the client; but into RecordUnreadable, if it is
+        about one record."""
+        try:
+            yield
+        except Exception as error:
+            if unreadable := unreadable_record(error):
+                raise unreadable from error  # the client stays: without this partition it reads the others
+            self._leave()
+            raise unavailable(error) from error
 
     def _join(self) -> Any:
         consumer = self._log.new_consumer(self.group)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from adapters.errors import RecordRefused, TooLarge
 from adapters.messages.text import digest_of
 from adapters.store import bulk
 from adapters.store import schema as s
@@ -17,12 +18,19 @@ from adapters.store.transaction import Store, Transaction
 #: Reasons besides those of UnreadableReason: the record can be read, but not applied; the log does not take the record.
 NOT_APPLICABLE: Final = "not_applicable"
 TOO_LARGE: Final = "too_large"
+REFUSED: Final = "refused"
 #: The reason for an unusable record of a shop that is beyond its DeadLetterLimit. The detail says why it is unusable.
 SET_ASIDE: Final = "set_aside"
 #: The reason for a record of an order that cannot be read or planned. The detail is the kind of the error.
 QUARANTINED: Final = "quarantined"
 #: The reason for a record that the log's client cannot read, and that a person passed with `offsets skip`.
 RECORD_UNREADABLE: Final = "record_unreadable"
+
+
+def reason_of(error: RecordRefused) -> str:
+    """Return the reason of a dead letter that the log does not take as a record."""
+    return TOO_LARGE if isinstance(error, TooLarge) else REFUSED
+
 
 #: How a dead letter came if it did not come from a topic: as an order of a poll, or as a callback of the OMS.
 POLL: Final = "poll"

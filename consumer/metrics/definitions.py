@@ -21,6 +21,7 @@ from adapters.store.dead_letters import (
     POLL,
     QUARANTINED,
     RECORD_UNREADABLE,
+    REFUSED,
     SET_ASIDE,
     TOO_LARGE,
 )
@@ -69,6 +70,7 @@ DEAD_LETTER_REASONS: Final = (
     *sorted(UnreadableReason),
     NOT_APPLICABLE,
     TOO_LARGE,
+    REFUSED,
     SET_ASIDE,
     RECORD_UNREADABLE,
     QUARANTINED,

@@ -13,12 +13,12 @@ import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from adapters.errors import ConfigError, LogUnavailable, StoreUnavailable, TooLarge, Unreadable
+from adapters.errors import ConfigError, LogUnavailable, RecordRefused, StoreUnavailable, Unreadable
 from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import ShopIds, oms_event, unread_callback
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
-from adapters.store.dead_letters import CALLBACK, TOO_LARGE, DeadLetter, source_of
+from adapters.store.dead_letters import CALLBACK, DeadLetter, reason_of, source_of
 from consumer.hooks import CallbackResult, Hooks
 from consumer.secrets import Secrets
 from consumer.web.bounded import Bounded, Busy
@@ -169,15 +169,16 @@ class CallbackEndpoint:
         except Unreadable as error:
             unread = unread_callback(self._shops, self._company_ref_id, body, error.reason, self._clock.now())
             return self._dead_letter(body, error.reason, error.detail, [unread] if unread else [])
-        except TooLarge as error:
-            return self._dead_letter(body, TOO_LARGE, str(error))
+        except RecordRefused as error:
+            return self._dead_letter(body, reason_of(error), str(error))
         self._hooks.callback_answered(self._shop, CallbackResult.TAKEN)
         return JSONResponse({"id": event_id})
 
     def _publish(self, body: bytes) -> str:
         """Publish the callback. Returns the event's id.
 
-        Raises Unreadable and TooLarge if the callback can never be published, and _Refused if the log is unavailable.
+        Raises Unreadable and RecordRefused if the callback can never be published, and _Refused if the log is
+        unavailable.
         """
         event = oms_event(self._company_ref_id, body, self._clock.now())
         try:
