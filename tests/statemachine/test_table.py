@@ -1,5 +1,6 @@
 """The table of edges, compared with all facts that any life of an order can leave behind."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -7,7 +8,7 @@ import pytest
 
 from statemachine import diagram
 from statemachine.commands import CommandKind
-from statemachine.events import Trigger
+from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 from statemachine.joining import join
 from statemachine.machine import EventResult, decide, machine_of
@@ -17,6 +18,10 @@ from tests.statemachine.lives import answered, lives, read, sent, snapshot_event
 
 #: From a state, by a kind of event, to a state.
 Move = tuple[State, Trigger, State]
+
+
+#: Facts, and what each of some events makes of them.
+Joins = tuple[Facts, list[Facts]]
 
 
 class Joined:
@@ -44,33 +49,64 @@ class Joined:
             self._made[pair] = self.one(join(facts, more))
         return self._made[pair]
 
-
-@cache
-def space() -> tuple[frozenset[Facts], frozenset[Move]]:
-    """All facts that any life can leave behind, in any order of arrival; and every move between their states."""
-    all_facts: dict[int, Facts] = {}
-    moves: set[Move] = set()
-    joined = Joined()
-    nothing = joined.one(Facts())
-    for life in lives():
-        events = [(event, joined.one(event.new_facts)) for event in life.events()]
+    def all_of(self, events: Sequence[Facts]) -> list[Joins]:
+        """All facts that any of these events leave behind, in any order of arrival; and what each event makes of
+        them."""
+        nothing = self.one(Facts())
         found, todo = {id(nothing): nothing}, [nothing]
+        made = []
         while todo:
             facts = todo.pop()
-            state = joined.states[id(facts)]
-            for event, new_facts in events:
-                more = joined.join(facts, new_facts)
-                target = joined.states[id(more)]
-                if target != state:
-                    # A person can vouch that the goods left, and can say that the effect of a call was made by hand.
-                    said = event.new_facts.dispatches or event.new_facts.answers
-                    triggers = {event.trigger, *([Trigger.DECISION] if said else [])}
-                    moves |= {(state, trigger, target) for trigger in triggers}
+            joins = [self.join(facts, new_facts) for new_facts in events]
+            made.append((facts, joins))
+            for more in joins:
                 if id(more) not in found:
                     found[id(more)] = more
                     todo.append(more)
-        all_facts |= found
+        return made
+
+
+@cache
+def space() -> tuple[frozenset[Facts], frozenset[Move]]:
+    """All facts that any life can leave behind, in any order of arrival; and every move between their states.
+
+    What has arrived is a set of reads and a set of other events. Because facts join in any order, each set is joined by
+    itself, and then the one with the other. That is a twentieth of the joins.
+    """
+    all_facts: dict[int, Facts] = {}
+    moves: set[Move] = set()
+    joined = Joined()
+    states = joined.states
+    for life in lives():
+        events = life.events()
+        reads = [one for one in events if one.trigger is Trigger.SNAPSHOT]
+        others = [one for one in events if one.trigger is not Trigger.SNAPSHOT]
+        of_reads = joined.all_of([joined.one(one.new_facts) for one in reads])
+        of_others = joined.all_of([joined.one(one.new_facts) for one in others])
+        state = {}
+        for read_, _ in of_reads:
+            for other, _ in of_others:
+                facts = joined.join(read_, other)
+                all_facts[id(facts)] = facts
+                state[id(read_), id(other)] = states[id(facts)]
+        for read_, after_read in of_reads:
+            for other, after_other in of_others:
+                before = state[id(read_), id(other)]
+                reached = [(event, state[id(more), id(other)]) for event, more in zip(reads, after_read, strict=True)]
+                reached += [
+                    (event, state[id(read_), id(more)]) for event, more in zip(others, after_other, strict=True)
+                ]
+                for event, after in reached:
+                    if after != before:
+                        moves |= {(before, trigger, after) for trigger in triggers(event)}
     return frozenset(all_facts.values()), frozenset(moves)
+
+
+def triggers(event: Event) -> list[Trigger]:
+    """The kinds of event that can bring these facts: a person can vouch that the goods left, and can say that the
+    effect of a call was made by hand."""
+    said = event.new_facts.dispatches or event.new_facts.answers
+    return [event.trigger, *([Trigger.DECISION] if said else [])]
 
 
 def rows(table: tuple[Edge, ...]) -> set[Move]:
