@@ -55,6 +55,14 @@ from tests.support import StillClock, make_schema
 SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
 GRACE = timedelta(seconds=120)
 MINUTES_BETWEEN_POLLS = 5
+#: Whether the time of a command or of an order has come.
+_NOW = sa.bindparam("now", type_=s.Instant)
+_DUE = sa.select(
+    sa.or_(
+        sa.exists().where(s.is_live(s.commands.c), s.commands.c.next_at <= _NOW),
+        sa.exists().where(s.orders.c.wake_at <= _NOW),
+    )
+)
 ALPHA_MIRAKL, ALPHA_OMS = AccountKey("alpha", Remote.MIRAKL), AccountKey("alpha", Remote.OMS)
 Hook = Callable[[httpx.Request], httpx.Response | None]
 
@@ -283,8 +291,8 @@ class Rig:
         return turns
 
     def pass_time(self, **time: float) -> None:
-        """Let this time pass. The calls and the clock of the housekeeping have a turn each minute, the polls each
-        fifth."""
+        """Let this time pass. The polls have a turn each fifth minute; the calls and the clock of the housekeeping have
+        one in each minute in which a call or an order is due, and at the end."""
         ends = self.clock.now() + timedelta(**time)
         housekeeping = bootstrap.new_housekeeping(self.base)
         minutes = 0
@@ -294,10 +302,18 @@ class Rig:
                 self.consume()
             else:
                 self.poll(60)
-            self.work()
-            housekeeping.turn()
+            if not minutes or self.is_something_due():
+                self.work()
+                housekeeping.turn()
             minutes += 1
+        housekeeping.turn()
         self.work()
+
+    def is_something_due(self) -> bool:
+        """Whether the time of a call has come, or that of an order that the clock changes. If not, a turn of the worker
+        and of the housekeeping does nothing, and takes longer than this question."""
+        with self.store.reading() as connection:
+            return bool(connection.execute(_DUE, {"now": self.clock.now()}).scalar())
 
     def imported(self, order_id: str = "1-A", shop: str = "alpha", **fields: Any) -> None:
         """Make an order that was imported into the OMS."""

@@ -70,9 +70,10 @@ def play(
             rig.consume()
         else:
             rig.poll(STEP_SECONDS)
-        rig.work()
-        rig.consume()
-        housekeeping.turn()
+        if rig.is_something_due():
+            rig.work()
+            rig.consume()
+            housekeeping.turn()
     for _ in range(3):
         rig.poll(1)
         rig.work()
