@@ -1,7 +1,7 @@
 """What tests/system/test_next_version.py does with one version of the code, in a process of that version.
 
-`python of_a_version.py URL STEP`: the step prints JSON. The next version knows a fact more (`Facts.gifts`) and a member
-more (`Line.gift`).
+Each line of standard input names a database and a step, as JSON, and is answered by a line of JSON. The next version
+knows a fact more (`Facts.gifts`) and a member more (`Line.gift`).
 """
 
 import json
@@ -57,13 +57,11 @@ def show(store: Store) -> dict[str, Any]:
     }
 
 
-def main(url: str, step: str) -> None:
-    store = Store(url)
+def done(store: Store, step: str) -> dict[str, Any]:
     if step == "migrate":
         store.migrate()
     if step in ("migrate", "start"):
-        json.dump({"may_run": store.schema_fits()}, sys.stdout)
-        return
+        return {"may_run": store.schema_fits()}
     if step == "read":
         apply(store, snapshot_event(read("SHIPPING")))
     elif step == "read again":
@@ -72,8 +70,18 @@ def main(url: str, step: str) -> None:
         apply(store, gift_wrapped())
     elif step in ("hold", "release"):
         apply(store, decided(DecisionKind(step)))
-    json.dump(show(store), sys.stdout)
+    return show(store)
+
+
+def main() -> None:
+    """Each step opens the store anew, as a process that starts does."""
+    for line in sys.stdin:
+        url, step = json.loads(line)
+        store = Store(url)
+        sys.stdout.write(json.dumps(done(store, step)) + "\n")
+        sys.stdout.flush()
+        store.close()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
