@@ -83,9 +83,13 @@ class BatchDecision:
     results: Sequence[ObjectiveResult] = ()
 
 
-def load(tx: Transaction, events: Sequence[Event], now: datetime) -> Loaded:
-    """Lock the orders of these events, and the commands of those that may change."""
-    orders = order_rows.lock(tx, {(event.shop, event.order_id) for event in events}, now)
+def load(tx: Transaction, events: Sequence[Event], now: datetime, locked: Iterable[OrderRow] = ()) -> Loaded:
+    """Lock the orders of these events, and the commands of those that may change.
+
+    `locked`: orders that this transaction has locked and read already. They count if no event has another order.
+    """
+    wanted, held = {(event.shop, event.order_id) for event in events}, {(row.shop, row.order_id): row for row in locked}
+    orders = held if wanted <= held.keys() else order_rows.lock(tx, wanted, now)
     known = journal_rows.known(tx, events)
     _refuse_reused_ids(events, orders, known)
     fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
@@ -261,12 +265,14 @@ class OrderWriter:
         seconds = self._clock.monotonic() - began
         return [replace(one, seconds=seconds) for one in applied]
 
-    def apply_in(self, tx: Transaction, events: Sequence[Event]) -> list[Applied]:
-        """Apply events in the caller's transaction. The caller calls `report` after the commit."""
+    def apply_in(self, tx: Transaction, events: Sequence[Event], locked: Iterable[OrderRow] = ()) -> list[Applied]:
+        """Apply events in the caller's transaction, which has locked and read the orders in `locked` already.
+
+        The caller calls `report` after the commit."""
         if not events:
             return []
         now = self._clock.now()
-        loaded = load(tx, events, now)
+        loaded = load(tx, events, now, locked)
         policies = self._policies.read(tx, {event.shop for event in events})
         decision = decide_batch(events, loaded, policies, now)
         self._write(tx, decision, now)

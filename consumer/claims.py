@@ -129,7 +129,7 @@ class Claims:
             command_rows.release(tx, [_obsolete(one) for one in not_needed])
             needed = [one for one in wanted if one.is_needed]
             events = [claimed_event(one.order, one.command, one.token, now) for one in needed]
-            applied = self._orders.apply_in(tx, events)
+            applied = self._orders.apply_in(tx, events, [one.order for one in needed])
             claims = self._claims(tx, needed, applied)
         for account, ends_at in spent.items():
             pause_spent(self._accounts, account, ends_at)

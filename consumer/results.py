@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.store import commands as command_rows
+from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.hooks import Hooks
@@ -89,8 +90,11 @@ class Results:
 
     def _store_in_one(self, endings: Sequence[Ending]) -> None:
         events = [event for one in endings for event in (*one.events, *one.doubts)]
+        keys = {one.claim.order.key for one in endings if one.events}
+        alone = not any(one.doubts for one in endings)  # their orders are locked with the others, in the order of keys
         with self._store.transaction() as tx:
-            applied = self._orders.apply_in(tx, events)
+            locked = order_rows.lock_by_keys(tx, keys) if alone and keys else {}
+            applied = self._orders.apply_in(tx, events, locked.values())
             command_rows.release(tx, [one.release for one in endings])
         self._orders.report(applied)
         for one in endings:
