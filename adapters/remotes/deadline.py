@@ -32,13 +32,11 @@ def deadline(ends_at: float) -> Iterator[None]:
         _DEADLINE.ends_at = float("inf")
 
 
-def keep_deadlines(client: httpx.Client) -> None:
-    """Let the connections of this client keep the deadlines. Has to be called before its first request."""
+def keep_deadlines(transport: httpx.HTTPTransport) -> None:
+    """Let the connections of this transport keep the deadlines. Has to be called before its first request."""
     # httpcore takes a network backend, but httpx 0.28 has no option for it.
-    for transport in (client._transport, *client._mounts.values()):
-        pool = getattr(transport, "_pool", None)
-        if pool is not None:
-            pool._network_backend = _Backend(pool._network_backend)
+    pool: Any = transport._pool
+    pool._network_backend = _Backend(pool._network_backend)
 
 
 def _left(timeout: float | None, error: type[Exception]) -> float | None:

@@ -20,6 +20,7 @@ import httpx
 
 from adapters.errors import AccountFault, Cause, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import OnCall
+from adapters.remotes.connections import REST_SECONDS, Connections
 from adapters.remotes.deadline import deadline, keep_deadlines
 
 T = TypeVar("T")
@@ -166,6 +167,23 @@ def safe_code(code: object) -> str:
     return text if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text) else ""
 
 
+def _limits(connections: int) -> httpx.Limits:
+    return httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=REST_SECONDS
+    )
+
+
+def _connect_by(network: Network) -> Callable[[], httpx.HTTPTransport]:
+    tls = network.tls or httpx.create_ssl_context(trust_env=False)
+
+    def connect() -> httpx.HTTPTransport:
+        made = httpx.HTTPTransport(verify=tls, trust_env=False, limits=_limits(1))
+        keep_deadlines(made)
+        return made
+
+    return connect
+
+
 class Remote:
     """One account at a remote, with a pool of connections. Any thread may use it."""
 
@@ -188,22 +206,23 @@ class Remote:
         self._on_call = on_call
         self._timeout_seconds = timeout_seconds
         short = min(5.0, timeout_seconds)
+        proxy = network.proxy if base_url.startswith("https:") else None
+        if transport is None and proxy is None and not network.from_environment:
+            transport = Connections(_connect_by(network), network.connections)
         self._client = httpx.Client(
             base_url=base_url,
             timeout=httpx.Timeout(timeout_seconds, connect=short, pool=short),
-            limits=httpx.Limits(
-                max_connections=network.connections,
-                max_keepalive_connections=network.connections,
-                keepalive_expiry=30.0,
-            ),
+            limits=_limits(network.connections),
             headers={"Accept": "application/json", "User-Agent": "orderflow", "Accept-Encoding": "gzip"},
             follow_redirects=False,
             trust_env=network.from_environment,
             verify=network.tls or True,
-            proxy=network.proxy if base_url.startswith("https:") else None,
+            proxy=proxy,
             transport=transport,
         )
-        keep_deadlines(self._client)
+        for one in (self._client._transport, *self._client._mounts.values()):
+            if isinstance(one, httpx.HTTPTransport):
+                keep_deadlines(one)
 
     def call(
         self,

@@ -1,0 +1,87 @@
+"""The connections of one client, each used by one call at a time, the last used first.
+
+httpcore's own pool looks at every connection for every call, and asks the operating system whether those at rest are
+still open. With 64 of them a call took twice the CPU time.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import httpx
+
+#: A connection that rests this long is closed.
+REST_SECONDS = 30.0
+
+
+class Connections(httpx.BaseTransport):
+    """Carries requests over at most so many connections. Any thread may use it."""
+
+    def __init__(
+        self, connect: Callable[[], httpx.BaseTransport], most: int, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`connect` makes a transport of one connection, which connects at its first request."""
+        self._connect = connect
+        self._monotonic = monotonic
+        self._room = threading.BoundedSemaphore(most)
+        self._lock = threading.Lock()
+        self._resting: deque[tuple[float, httpx.BaseTransport]] = deque()  # since when; the last used at the right
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. Its connection is free again when the response is closed. Raises httpx.PoolTimeout if none
+        becomes free in time."""
+        if not self._room.acquire(timeout=request.extensions["timeout"]["pool"]):
+            raise httpx.PoolTimeout("every connection is in use", request=request)
+        with self._lock:
+            connection = self._resting.pop()[1] if self._resting else None
+        held = _Held(connection or self._connect(), self._rest)
+        try:
+            response = held.connection.handle_request(request)
+        except BaseException:
+            held.free()
+            raise
+        assert isinstance(response.stream, httpx.SyncByteStream)  # noqa: S101 - that of a transport always is
+        held.body = response.stream
+        response.stream = held
+        return response
+
+    def _rest(self, connection: httpx.BaseTransport) -> None:
+        now, closing = self._monotonic(), []
+        with self._lock:
+            self._resting.append((now, connection))
+            while self._resting[0][0] < now - REST_SECONDS:
+                closing.append(self._resting.popleft()[1])
+        self._room.release()
+        for one in closing:
+            one.close()
+
+    def close(self) -> None:
+        """Close the connections that rest."""
+        with self._lock:
+            closing, self._resting = self._resting, deque()
+        for _, one in closing:
+            one.close()
+
+
+class _Held(httpx.SyncByteStream):
+    """A connection in use, and the body of the response that it carries."""
+
+    def __init__(self, connection: httpx.BaseTransport, rest: Callable[[httpx.BaseTransport], None]) -> None:
+        self.connection = connection
+        self.body: httpx.SyncByteStream | None = None
+        self._rest = rest
+        self._is_held = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.body or ()
+
+    def close(self) -> None:
+        if self.body is not None:
+            self.body.close()
+        self.free()
+
+    def free(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._rest(self.connection)
