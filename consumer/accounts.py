@@ -6,8 +6,9 @@ Another process finds a fault by its own calls.
 """
 
 import threading
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -72,7 +73,10 @@ class Account:
 class Accounts:
     """Every account that the workers of this process use. Any thread may call."""
 
-    def __init__(self, shops: Iterable[str], clock: Clock) -> None:
+    def __init__(self, shops: Iterable[str], clock: Clock, most_reads: int = 16) -> None:
+        """`most_reads`: how many reads before a call to another account one account has under way at a time."""
+        self._most_reads = most_reads
+        self._reads: Counter[AccountKey] = Counter()
         self._clock = clock
         self._lock = threading.Lock()
         self.by_key = {AccountKey(shop, remote): Account() for shop in shops for remote in Remote}
@@ -96,6 +100,27 @@ class Accounts:
                     since = [account.failing_since[one] for one in ("", kind.operation) if one in account.failing_since]
                     if kind.remote == key.remote and since and min(since) <= latest:
                         found[Lane(key.shop, kind)] = min(since)
+        return found
+
+    @contextmanager
+    def reading(self, key: AccountKey) -> Iterator[bool]:
+        """Count a read that a call to another account needs: customer's messages before an import. Gives False, if
+        this account has as many under way as it may."""
+        with self._lock:
+            may_read = self._reads[key] < self._most_reads
+            self._reads[key] += may_read
+        try:
+            yield may_read
+        finally:
+            with self._lock:
+                self._reads[key] -= may_read
+
+    def with_reads(self, under_way: Mapping[Lane, int]) -> Counter[Lane]:
+        """Return the calls under way, with the reads of this process as calls of a lane of their account."""
+        found = Counter(under_way)
+        with self._lock:
+            for key, count in self._reads.items():
+                found[next(Lane(key.shop, kind) for kind in CommandKind if kind.remote == key.remote)] += count
         return found
 
     def is_tested(self, lane: Lane) -> bool:

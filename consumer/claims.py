@@ -107,7 +107,7 @@ class Claims:
         while seen.orphans and lane_rows.adopt(self._store):
             seen = lane_rows.look(self._store, lanes, paused, now)
         tested = [lane for lane in seen.due if self._accounts.is_tested(lane)]
-        return self._turns.share(seen.due, most, under_way=seen.under_way, tested=tested)
+        return self._turns.share(seen.due, most, under_way=self._accounts.with_reads(seen.under_way), tested=tested)
 
     def _claim(
         self, now: datetime, asked: Mapping[Lane, int], paused: Sequence[Lane], locked: list[OrderRow]

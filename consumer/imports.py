@@ -16,6 +16,8 @@ from statemachine.troubles import MESSAGES, NO_MESSAGE, imports_without_messages
 
 log = structlog.get_logger("orderflow.worker")
 
+#: When an import is tried again whose account at Mirakl has as many reads of messages under way as it may.
+READ_AGAIN_SECONDS: Final = 10.0
 #: Outcome of a read of messages that shows none, although the order says that the customer wrote.
 NOTHING_SHOWN: Final = "nothing_shown"
 
@@ -88,9 +90,12 @@ def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> Customer
     account = AccountKey(claim.order.shop, Remote.MIRAKL)
     if seconds := accounts.seconds_paused(account, MESSAGES):
         raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=seconds)
-    accounts.claimed(account, MESSAGES)
     try:
-        found = mirakl.customer_messages(claim.order.order_id)
+        with accounts.reading(account) as may_read:
+            if not may_read:
+                raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=READ_AGAIN_SECONDS)
+            accounts.claimed(account, MESSAGES)
+            found = mirakl.customer_messages(claim.order.order_id)
     except Rejected as error:
         raise Retryable(error.operation, error.outcome, status=error.status, words=error.words) from error
     except ConfigError as error:  # Mirakl's key, and not the OMS's

@@ -95,7 +95,7 @@ class Worker:
         self._lease = lease
         self._hooks = hooks
         self._jitter = jitter
-        self.accounts = Accounts(shops, clock)
+        self.accounts = Accounts(shops, clock, most_reads=max(1, calls_per_account // 2))
         self.claims = Claims(
             store,
             orders,

@@ -1,12 +1,17 @@
 """Fair turns: what one shop has to do does not hold another shop's calls, and what rests costs nothing."""
 
+from pathlib import Path
+
+import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.store.lanes import Lane
 from consumer.config import WorkerTable
+from consumer.imports import READ_AGAIN_SECONDS
 from consumer.lanes import Turns
 from statemachine.commands import CommandKind
+from tests.consumer.rig import Rig
 
 ACCEPT, IMPORT, TRACK = (Lane("alpha", kind) for kind in (CommandKind.ACCEPT, CommandKind.IMPORT, CommandKind.TRACK))
 BETA = Lane("beta", CommandKind.ACCEPT)
@@ -32,6 +37,42 @@ def test_an_account_has_no_more_calls_under_way_than_it_may() -> None:
     assert turns.share([ACCEPT, TRACK], 10, under_way={}) == {ACCEPT: 2, TRACK: 2}
     assert turns.share([ACCEPT, BETA], 10, under_way={TRACK: 3}) == {ACCEPT: 1, BETA: 4}
     assert turns.share([ACCEPT, IMPORT], 10, under_way={TRACK: 5}) == {IMPORT: 4}, "the OMS is another account"
+
+
+def test_reads_of_messages_leave_room_at_their_account_and_threads_to_others(tmp_path: Path) -> None:
+    """An import takes its turn at the OMS, and reads the messages at Mirakl before it. With a Mirakl that hangs, these
+    reads held the second half of the threads."""
+    rig = Rig(tmp_path, shops=("alpha", "beta"))
+    for number in range(6):
+        rig.add(f"{number}-A", state="SHIPPING")
+        rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
+    rig.add("1-B", shop="beta", state="SHIPPING")
+    rig.poll()
+    most_reads = rig.settings.worker.most_calls // 2
+    under_way: list[int] = [0]
+    room: list[dict[Lane, int]] = []
+
+    def hangs(request: httpx.Request) -> httpx.Response | None:
+        """While a thread reads, the next thread has a turn."""
+        if request.url.path == "/api/inbox/threads":
+            under_way.append(under_way[-1] + 1)
+            turns = Turns(rig.settings.worker.most_calls)
+            room.append(turns.share([ACCEPT], 64, under_way=rig.worker.accounts.with_reads({})))
+            while rig.worker.turn():
+                pass
+            under_way.append(under_way[-1] - 1)
+        return None
+
+    rig.nets["alpha"].hook = hangs
+    rig.worker.turn()
+    assert max(under_way) == most_reads == 2
+    assert room == [{ACCEPT: 3}, {ACCEPT: 2}]
+    assert rig.state("1-B") == "imported"
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.work(READ_AGAIN_SECONDS)
+    assert [rig.state(f"{number}-A") for number in range(6)] == ["imported"] * 6
+    assert rig.attention("5-A") == []
+    assert sum(rig.worker.accounts.with_reads({}).values()) == 0
 
 
 def test_an_account_may_have_half_of_the_threads_unless_the_settings_say_more() -> None:
