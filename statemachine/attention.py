@@ -345,8 +345,7 @@ def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
         pieces = {line: Pieces(None) for part in facts.parts for line in part.lines}
         if got.items:
             withdrawn = dict(got.contents)
-            if facts.handovers:  # which lines somebody else left out is not known
-                pieces = {line.id: Pieces(0) for line in snapshot.lines} | pieces
+            pieces = {line.id: Pieces(0) for line in snapshot.lines} | pieces
             pieces |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in got.items}
         pieces |= {line: settled[-1] for line, settled in settled_pieces(facts, got.at).items()}
         for line, one in pieces.items():

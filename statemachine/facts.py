@@ -287,6 +287,9 @@ MESSAGES_NOT_FOUND: Final = "messages_not_found"
 #: Two of the names in `contents`. The first is followed by the id of a line of which something was withdrawn.
 WITHDRAWN_OF: Final = "withdrawn of "
 MESSAGES: Final = "messages"
+#: In the contents of a baseline, followed by the id of a line that was not to be sent any more: somebody else may have
+#: imported the line before that, or not.
+UNCLEAR: Final = "unclear "
 
 #: What an attempt carries if the store has no record of it.
 RESTORED: Final = "restored"

@@ -15,6 +15,7 @@ from statemachine.facts import (
     KNOWN_STATES,
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
+    UNCLEAR,
     WITHDRAWN_OF,
     Facts,
     Handover,
@@ -91,15 +92,18 @@ def _with_parts(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) 
 def _ready_for_import(snapshot: Snapshot) -> Handover | None:
     """The lines and contents of a read that shows the order ready for an import. None if it does not.
 
-    A line of which something was withdrawn counts with all its pieces, and without the name of what was withdrawn: the
-    import of somebody else may have carried it.
+    A line of which a part was withdrawn counts with all its pieces, and without the name of what was withdrawn: the
+    import of somebody else may have carried it. A line that is canceled, refunded or in an incident may have been in
+    that import, or not (UNCLEAR). A line that was refused or has left was not in it.
     """
     if snapshot.state != "SHIPPING" or not snapshot.has_address or not snapshot.import_digest:
         return None
-    lines = [line for line in snapshot.lines if line.is_owed or line.withdrawn]
-    items = tuple(sorted((line.id, line.quantity) for line in lines if line.quantity))
-    contents = tuple(one for one in snapshot.contents if not one[0].startswith(WITHDRAWN_OF))
-    return Handover(snapshot.read_at, items, contents)
+    unclear = [line for line in snapshot.lines if not line.is_owed and line.state not in ("REFUSED", *AFTER_SHIPPING)]
+    items = [(line.id, line.quantity) for line in snapshot.owed_lines if line.quantity]
+    items += [(line.id, line.quantity or 1) for line in unclear]
+    contents = [one for one in snapshot.contents if not one[0].startswith(WITHDRAWN_OF)]
+    contents += [(UNCLEAR + line.id, "") for line in unclear]
+    return Handover(snapshot.read_at, tuple(sorted(items)), tuple(sorted(contents)))
 
 
 def snapshot_facts(snapshot: Snapshot) -> Facts:

@@ -1,9 +1,10 @@
 """Which payloads of an import the OMS has or may have, and whether it has the order at all."""
 
+from dataclasses import replace
 from typing import Final
 
 from statemachine.commands import CommandKind
-from statemachine.facts import EPOCH, RESTORED, Attempt, DecisionKind, Facts, Handover
+from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Attempt, DecisionKind, Facts, Handover
 
 #: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
@@ -38,8 +39,7 @@ def possible_imports(facts: Facts) -> tuple[Handover, ...]:
     After a backup of the store was restored, nobody knows what was sent since the backup: the baseline counts as sent.
     """
     restored = Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts and _confirmed(facts) is None
-    forgotten = (facts.baseline,) if restored and facts.baseline is not None else ()
-    return (*forgotten, *our_payloads(facts))
+    return (*(_of_baseline(facts) if restored else ()), *our_payloads(facts))
 
 
 def may_be_in_oms(facts: Facts) -> bool:
@@ -59,7 +59,16 @@ def what_oms_got(facts: Facts) -> tuple[Handover, ...]:
         return possible_imports(facts)
     if not import_known(facts):
         return ()
-    return (facts.baseline,) if facts.baseline is not None else facts.handovers[-1:]
+    return _of_baseline(facts) or facts.handovers[-1:]
+
+
+def _of_baseline(facts: Facts) -> tuple[Handover, ...]:
+    """The baseline, also without any piece of the lines that may have been left out of it. Empty: it is not known."""
+    if facts.baseline is None:
+        return ()
+    unclear = {name.removeprefix(UNCLEAR) for name, _ in facts.baseline.contents if name.startswith(UNCLEAR)}
+    items = tuple((line, 0 if line in unclear else number) for line, number in facts.baseline.items)
+    return (facts.baseline, replace(facts.baseline, items=items)) if unclear else (facts.baseline,)
 
 
 def _confirmed(facts: Facts) -> Handover | None:

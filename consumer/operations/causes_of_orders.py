@@ -180,12 +180,14 @@ def _whether_in_oms(facts: Facts, line: Line) -> str:
     got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
     if facts.parts and not alive_parts(facts):
         return "the OMS canceled the order"
-    if line.id in held or (got and all(line.id in dict(one.items) for one in got)):
+    pieces = [dict(one.items).get(line.id, 0) for one in got]
+    if line.id in held or (pieces and all(pieces)):
         return "the OMS has it"
     if import_known(facts) and not held and not any(one.items for one in got):
         return "the OMS has the order, and its lines are not known"
     tried = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
-    return "the OMS may have it" if tried and not import_known(facts) else "the OMS does not have it"
+    may_have = any(pieces) or (tried and not import_known(facts))
+    return "the OMS may have it" if may_have else "the OMS does not have it"
 
 
 def _shipped_before(case: Case) -> str:
@@ -268,6 +270,8 @@ def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
     pieces = " or ".join(each) or _pieces(otherwise)
     if not got or our_payloads(facts):
         return f"{pieces} went to the OMS"
+    if len(each) > 1:
+        return "somebody else sent the order to the OMS, with or without this line"
     return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {_when(got[0].at)}"
 
 

@@ -1,8 +1,10 @@
 """Changes by Mirakl of an order that the OMS has from somebody else: no import of ours tells what was sent."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from consumer.operations import orders as operations
 from consumer.operations.causes_of_orders import Case, cause_of_order
 from statemachine.commands import Policy
-from statemachine.facts import DecisionKind
+from statemachine.facts import DecisionKind, Line
 from tests.consumer.rig import Rig
 
 Change = Callable[[MiraklSimulator], object]
@@ -41,9 +43,9 @@ def taken_over(rig: Rig) -> None:
     rig.switch(effects=True)
 
 
-def settle(rig: Rig) -> None:
+def settle(rig: Rig, *only: str) -> None:
     rig.clock.advance(1)
-    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now())
+    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=only)
     operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
 
 
@@ -138,3 +140,101 @@ def test_an_import_of_ours_is_compared_with_what_it_sent(rig: Rig) -> None:
     rig.work()
     assert rig.state() == "imported"
     assert rig.attention() == []
+
+
+# -- What the OMS may not make --------------------------------------------------------------------------------------
+
+
+def add_line(order: dict[str, Any]) -> None:
+    """Mirakl adds a line, for example an exchange."""
+    order["order_lines"].append(copy.deepcopy(order["order_lines"][0]) | {"order_line_id": "1-A-3"})
+
+
+MORE: dict[str, tuple[Change, str]] = {
+    "more pieces": (lambda m: changes.set_line(m, "1-A", "1-A-2", quantity=4), "1-A-2 (3, now 4)"),
+    "a new line": (lambda m: m.change("1-A", "line_added", "marketplace", add_line), "1-A-3 (0, now 3)"),
+}
+
+
+@pytest.mark.parametrize("is_settled", [False, True], ids=["told", "settled"])
+@pytest.mark.parametrize("what", MORE)
+def test_a_status_of_the_oms_does_not_cover_what_mirakl_added_since_the_first_read(
+    rig: Rig, what: str, is_settled: bool
+) -> None:
+    taken_over(rig)
+    change, detail = MORE[what]
+    change(rig.mirakl["alpha"])
+    rig.poll(60)
+    assert details(rig)["lines_added_after_import"] == detail
+    for reason in rig.attention() if is_settled else ():
+        settle(rig, reason)
+    dispatched(rig)
+    assert "shipped" not in rig.effects(), "goods would be short"
+    assert "partly_sent" in rig.attention()
+    assert is_settled or "lines_added_after_import" in rig.attention()
+    parcels = [{"tracking": "T1", "items": [{"external_ref": one.id, "quantity": one.quantity} for one in lines(rig)]}]
+    dispatched(rig, 512, new_shipments=parcels)
+    assert "shipped" in rig.effects()
+
+
+def lines(rig: Rig) -> tuple[Line, ...]:
+    snapshot = rig.row().facts.snapshot
+    return snapshot.owed_lines if snapshot else ()
+
+
+def dispatched(rig: Rig, status: int = 8, **more: object) -> None:
+    rig.clock.advance(60)
+    body = {"id": 900, "external_ref": "1-A", "status": status, "shipping_tracking": "T1"} | more
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    rig.consume()
+    rig.work()
+
+
+# -- Lines that had ended before the first read ---------------------------------------------------------------------
+
+
+def taken_over_with(rig: Rig, state: str) -> None:
+    """The first read shows the second line in this state."""
+    rig.switch(effects=False)
+    rig.add("1-A", state="SHIPPING", lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state=state)
+    rig.poll()
+    reported(rig)
+    rig.switch(effects=True)
+
+
+@pytest.mark.parametrize("state", ["CANCELED", "WAITING_REFUND", "WAITING_REFUND_PAYMENT", "REFUNDED"])
+def test_a_line_that_mirakl_took_back_before_the_first_read_is_told(rig: Rig, state: str) -> None:
+    taken_over_with(rig, state)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-2"}
+    cause = cause_of_order(Case(rig.row().attention[0], rig.row().facts, Policy()))
+    assert "somebody else sent the order to the OMS, with or without this line" in cause
+    settle(rig)
+    dispatched(rig)
+    assert "shipped" in rig.effects()
+
+
+@pytest.mark.parametrize("state", ["SHIPPED", "RECEIVED", "CLOSED", "REFUSED"])
+def test_a_line_that_had_left_or_was_refused_before_the_first_read_is_not_told(rig: Rig, state: str) -> None:
+    """The day of change-over: of two lines, one is still to be sent."""
+    taken_over_with(rig, state)
+    assert rig.attention() == []
+    dispatched(rig)
+    assert "shipped" in rig.effects()
+
+
+def test_a_line_in_an_incident_at_the_first_read_that_is_owed_later_may_not_be_in_the_oms(rig: Rig) -> None:
+    taken_over_with(rig, "INCIDENT_OPEN")
+    assert rig.attention() == ["line_incident"]
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="SHIPPING")
+    rig.poll(60)
+    assert details(rig) == {"lines_added_after_import": "1-A-2 (0, now 1)"}
+    dispatched(rig)
+    assert "shipped" not in rig.effects()
+
+
+def test_a_line_in_an_incident_at_the_first_read_that_is_refunded_may_be_in_the_oms(rig: Rig) -> None:
+    taken_over_with(rig, "INCIDENT_OPEN")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="REFUNDED")
+    rig.poll(60)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-2"}

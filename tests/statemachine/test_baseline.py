@@ -14,6 +14,7 @@ from statemachine.plan import plan, proof_after
 from tests.statemachine.lives import at, read, snapshot_event, spoke
 
 PRICES = (("prices", "0c8a"),)
+LINE = Line("L1", "", "MUG", 1)
 
 
 def facts_of(*events: Event) -> Facts:
@@ -52,11 +53,31 @@ def test_what_was_withdrawn_before_counts_as_in_the_oms() -> None:
         Line("L2", "REFUNDED", "TEE", 1, Withdrawn.WHOLE),
         Line("L3", "REFUSED", "CUP", 1),
         Line("L4", "", "CAP", None),
+        Line("L5", "INCIDENT_OPEN", "PEN", 2),
+        Line("L6", "CANCELED", "BAG", 0),
+        Line("L7", "SHIPPED", "HAT", 1, Withdrawn.WHOLE),
     )
     contents = (*PRICES, ("withdrawn of L1", "0d"))
     assert snapshot_facts(read("SHIPPING", lines=lines, contents=contents)).baseline == Handover(
-        at(0), (("L1", 2), ("L2", 1)), PRICES
+        at(0),
+        (("L1", 2), ("L2", 1), ("L5", 2), ("L6", 1)),
+        (*PRICES, ("unclear L2", ""), ("unclear L5", ""), ("unclear L6", "")),
     )
+
+
+def test_a_line_that_somebody_else_may_have_left_out_is_told_when_it_ends_and_when_it_is_owed() -> None:
+    """The first read shows an incident of the line, and the OMS has the order from somebody else."""
+    first = read("SHIPPING", updated=1, began=10, lines=(LINE, Line("L2", "INCIDENT_OPEN", "TEE", 2)))
+    found = {}
+    for state in ("CANCELED", ""):
+        later = read("SHIPPING", updated=2, began=20, lines=(LINE, Line("L2", state, "TEE", 2)))
+        events = (*map(snapshot_event, (first, later)), spoke())
+        (attention,) = {plan(facts_of(*order), Policy()).attention for order in permutations(events)}
+        found[state] = [one.token for one in attention]
+    assert found == {
+        "CANCELED": ["lines_canceled_after_import:L2"],
+        "": ["lines_added_after_import:L2 (0, now 2)"],
+    }
 
 
 def test_an_order_that_a_version_before_read_waits_for_one_read() -> None:

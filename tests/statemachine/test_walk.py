@@ -10,7 +10,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
-from statemachine.facts import DEBIT, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, Facts, Snapshot, age_of
+from statemachine.facts import DEBIT, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, DecisionKind, Facts, Snapshot, age_of
 from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.payloads import what_oms_got
@@ -74,6 +74,12 @@ def forgotten(walk: Walk) -> str:
             ended[f"{Reason.LINE_INCIDENT}:{line.id} {line.state}"] = others
     if walk.state is State.IMPORTED and snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT:
         ended[f"{Reason.PAYMENT_AWAITED_AGAIN}:{snapshot.state}"] = [one for one in reads if one.state not in DEBIT]
+    settled = [token for one in walk.facts.decisions if one.kind is DecisionKind.SETTLE for token in one.subject]
+    is_settled = any(token.startswith(f"{Reason.LINES_CANCELED_AFTER_IMPORT}:") for token in settled)
+    back = [line.id for line in snapshot.lines if line.is_taken_back and line.state != "SHIPPED" and not line.shipped]
+    made = [line for line in back for got in what_oms_got(walk.facts) if dict(got.items).get(line)]
+    if made and walk.state is State.IMPORTED and not (is_settled or walk.is_told(Reason.LINES_CANCELED_AFTER_IMPORT)):
+        return f"nobody is told to take {made} out of the OMS"
     for token, without in ended.items():
         newest = max(without, key=age_of, default=None)
         settles = [one for one in walk.facts.decisions if token in one.subject]
