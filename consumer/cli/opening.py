@@ -2,7 +2,8 @@
 
 import os
 import pwd
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Environment:
     clock: Clock = field(default_factory=StoreClock)
     user: str = field(default_factory=_system_user)
     transport: Any = None  # what clients of remotes send through; None: the network
+    wait: Callable[[float], object] = time.sleep  # between two looks of --watch, in seconds
 
     @classmethod
     def of(cls, context: typer.Context) -> "Environment":

@@ -1,16 +1,19 @@
 """`orderflow orders list`: which orders there are, and which of them need a person first."""
 
-from collections.abc import Collection
+import sys
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from adapters.store import shops as shop_rows
-from consumer.cli.opening import Session, opened
+from consumer.cli import watching
+from consumer.cli.opening import Environment, Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
 from consumer.cli.output import at_most, print_json, print_rows, span
 from consumer.cli.spans import instant_of, span_of
+from consumer.cli.watching import JsonLines, Screen
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -46,6 +49,7 @@ def orders_list(
     ] = "",
     sort: Annotated[Sort | None, typer.Option(help="What comes first: see below.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many orders there are.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Read the list every 2 s and show it, until Ctrl-C.")] = False,
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
@@ -56,9 +60,13 @@ def orders_list(
     is a number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
     `now` comes first; by `deadline`, the nearest; by `since` or `entered`, the longest; by `updated`, the last change.
 
+    --watch needs a terminal. With --json it prints a line for each change: an order is `listed`, `changed` or
+    `unlisted`.
+
     \b
     Examples:
       orderflow orders list --attention
+      orderflow orders list --attention --watch
       orderflow orders list --reason needs_decision --reason acceptance_due
       orderflow orders list --attention --deadline-within 12h --count
       orderflow orders list --text 0998877
@@ -71,24 +79,34 @@ def orders_list(
     by_change = sort is Sort.UPDATED or (sort is None and not (attention or reason))
     if after and not by_change:
         raise typer.BadParameter("pages follow each other only with --sort updated", param_hint="--after")
+    if watch and (count or after):
+        raise typer.BadParameter("it shows the list from its beginning: no --count, no --after", param_hint="--watch")
+    if watch and not (as_json or sys.stdout.isatty()):
+        raise typer.BadParameter("it needs a terminal; --json prints a line for each change", param_hint="--watch")
     place = _place_of(after) if after else None
     with opened(context, file) as session:
         _require_shop(session, shop)
+
+        def wanted_at(now: datetime) -> Wanted:
+            return Wanted(
+                shop,
+                state or (),
+                attention,
+                reason or (),
+                text=text,
+                older_than=span_of("--older-than", older_than),
+                deadline_within=span_of("--deadline-within", deadline_within),
+                changed_after=instant_of("--since", since, now),
+                after=place,
+                sort=sort,
+            )
+
+        if watch:
+            _watch(session, wanted_at, limit, Environment.of(context), as_json=as_json)
+            return
         now = session.clock.now()
-        wanted = Wanted(
-            shop,
-            state or (),
-            attention,
-            reason or (),
-            text=text,
-            older_than=span_of("--older-than", older_than),
-            deadline_within=span_of("--deadline-within", deadline_within),
-            changed_after=instant_of("--since", since, now),
-            after=place,
-            sort=sort,
-        )
-        policies = session.policies()
-        rows = find_orders(session.store, wanted, policies, now, None if count else limit + 1)
+        wanted = wanted_at(now)
+        rows = find_orders(session.store, wanted, session.policies(), now, None if count else limit + 1)
     if count:
         print_json({"count": len(rows)}) if as_json else typer.echo(len(rows))
         return
@@ -98,6 +116,22 @@ def orders_list(
         last = rows[limit - 1].row
         more = f"--after {last.updated_at:%Y-%m-%dT%H:%M:%S.%f}/{last.key} shows the next"
     print_rows(at_most(limit, shown, more), as_json)
+
+
+def _watch(
+    session: Session, wanted_at: Callable[[datetime], Wanted], limit: int, environment: Environment, *, as_json: bool
+) -> None:
+    def read() -> list[dict[str, Any]]:
+        now = session.clock.now()
+        wanted = wanted_at(now)
+        rows = find_orders(session.store, wanted, session.policies(), now, limit)
+        return [summary(row) if as_json else _in_words(row, now, wanted.for_a_person) for row in rows]
+
+    def title() -> str:
+        return f"{session.clock.now():%H:%M:%S} UTC, at most {limit} orders, Ctrl-C ends"
+
+    shown = JsonLines(("shop", "order_id")) if as_json else Screen(title)
+    watching.watch(read, shown, environment.wait)
 
 
 def _place_of(text: str) -> tuple[datetime, int]:

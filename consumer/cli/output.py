@@ -74,14 +74,22 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None
     if as_json or not rows:
         print_json(rows) if as_json else typer.echo("none", err=True)
         return
+    for line in table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+        typer.echo(line)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: int | None) -> list[str]:
+    """The lines of a table whose head is the keys of the rows. `columns`: the width of the terminal; None: any."""
     cells = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    if sys.stdout.isatty():
-        widths = _narrowed(widths, cells, shutil.get_terminal_size().columns)
+    if columns is not None:
+        widths = _narrowed(widths, cells, columns)
+    lines: list[str] = []
     for row in cells:
         folded = [_folded(value, width) for value, width in zip(row, widths, strict=True)]
         for line in zip_longest(*folded, fillvalue=""):
-            typer.echo(_GAP.join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
+            lines.append(_GAP.join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
+    return lines
 
 
 def _folded(value: str, width: int) -> list[str]:
