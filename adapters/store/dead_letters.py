@@ -141,12 +141,28 @@ def find(store: Store, dead_letter_id: int) -> StoredDeadLetter | None:
     return None if row is None else _dead_letter_of(row)
 
 
-def newest(store: Store, limit: int = 100) -> list[StoredDeadLetter]:
-    """Return dead letters, the last received first."""
+def _as_asked(reason: str | None, source: str | None) -> list[sa.ColumnElement[bool]]:
     c = s.dead_letters.c
-    statement = sa.select(s.dead_letters).order_by(c.last_at.desc(), c.id.desc()).limit(limit)
+    return [column == value for column, value in ((c.reason, reason), (c.source, source)) if value is not None]
+
+
+def newest(
+    store: Store, limit: int = 100, *, reason: str | None = None, source: str | None = None
+) -> list[StoredDeadLetter]:
+    """Return dead letters, the last received first: with this reason, from this source. None: any."""
+    c = s.dead_letters.c
+    asked = sa.select(s.dead_letters).where(*_as_asked(reason, source))
+    statement = asked.order_by(c.last_at.desc(), c.id.desc()).limit(limit)
     with store.reading() as connection:
         return [_dead_letter_of(row) for row in connection.execute(statement)]
+
+
+def open_ids(store: Store, reason: str | None, source: str | None, limit: int) -> list[int]:
+    """Return the ids of at most `limit` open dead letters with this reason and from this source, the oldest first."""
+    c = s.dead_letters.c
+    where = (c.state == DeadLetterState.OPEN, *_as_asked(reason, source))
+    with store.reading() as connection:
+        return list(connection.execute(sa.select(c.id).where(*where).order_by(c.id).limit(limit)).scalars())
 
 
 def of_digests(store: Store, source: str, digests: Collection[str]) -> dict[str, StoredDeadLetter]:

@@ -8,15 +8,21 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store.dead_letters import StoredDeadLetter
 from adapters.store.headers_json import headers_to_json
 from consumer import config
+from consumer.cli import dead_letters_bulk
+from consumer.cli.dead_letters_bulk import Chosen
 from consumer.cli.opening import opened, opened_with_log
 from consumer.cli.options import (
     FILE,
+    AllOfDeadLetters,
+    BulkLimit,
     Config,
     DeadLetterId,
-    DeadLetterIds,
+    DryRun,
     Json,
     Limit,
     MaybeDeadLetterIds,
+    OfReason,
+    OfSource,
     Raw,
     Reason,
     SetAside,
@@ -24,23 +30,31 @@ from consumer.cli.options import (
     Yes,
     group,
 )
-from consumer.cli.output import ask, at_most, print_bytes, print_json, print_pairs, print_rows, text
+from consumer.cli.output import at_most, print_bytes, print_json, print_pairs, print_rows, text
 from consumer.operations import dead_letters
-from consumer.operations.errors import NotPossible
 
 commands = group("Dead letters: records that could not be used, as they were received.")
 
 
 @commands.command("list")
-def dead_letters_list(context: typer.Context, file: Config = FILE, limit: Limit = 100, as_json: Json = False) -> None:
+def dead_letters_list(
+    context: typer.Context,
+    *,
+    of_reason: OfReason = None,
+    of_source: OfSource = None,
+    file: Config = FILE,
+    limit: Limit = 100,
+    as_json: Json = False,
+) -> None:
     """List dead letters, the newest first, without their content.
 
     \b
-    Example:
+    Examples:
       orderflow dead-letters list --json
+      orderflow dead-letters list --of-reason bad_json
     """
     with opened(context, file) as session:
-        found = dead_letter_rows.newest(session.store, limit=limit + 1)
+        found = dead_letter_rows.newest(session.store, limit + 1, reason=of_reason, source=of_source)
     content = ("record_key", "headers")
     rows = [{name: value for name, value in _shown(each).items() if name not in content} for each in found]
     print_rows(at_most(limit, rows), as_json)
@@ -98,63 +112,96 @@ def dead_letters_replay(
     dead_letter_ids: MaybeDeadLetterIds = None,
     *,
     reason: Reason,
+    all_of: AllOfDeadLetters = None,
+    of_reason: OfReason = None,
+    of_source: OfSource = None,
     set_aside: SetAside = None,
+    limit: BulkLimit = 1000,
+    dry_run: DryRun = False,
     file: Config = FILE,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
     """Publish dead letters once more, byte for byte, after their cause is fixed.
 
-    Name their ids, or a shop with --set-aside. --set-aside publishes every record of this shop that was set aside.
-    Records are set aside when too many of one shop cannot be used.
+    Name their ids, a file with ids, their reason and source, or a shop with --set-aside. --set-aside publishes every
+    record of this shop that was set aside. Records are set aside when too many of one shop cannot be used.
     A record that still cannot be used becomes a dead letter again.
 
     \b
-    Example:
+    Examples:
       orderflow dead-letters replay 17 18 --reason "beta is in the configuration now"
+      orderflow dead-letters replay --of-reason unknown_company --reason "beta is known now" --dry-run
+      orderflow dead-letters replay --all-of ids.txt --reason "the publisher is mended"
       orderflow dead-letters replay --set-aside beta --reason "beta's publisher is mended"
     """
+    chosen = Chosen(dead_letter_ids or (), all_of, set_aside, of_reason, of_source, limit)
     with opened_with_log(context, file) as (session, log):
-        if bool(dead_letter_ids) == bool(set_aside):
-            raise NotPossible("name ids, or a shop with --set-aside")
-        shops = config.shop_ids(session.settings)
-        if set_aside:
-            dead_letter_ids = dead_letters.set_aside(session.store, shops, set_aside)
-        dead_letter_ids = dead_letter_ids or []
-        ask(f"replay {len(dead_letter_ids)}?", yes)
-        for dead_letter_id in dead_letter_ids:
+        shops, topics = config.shop_ids(session.settings), session.settings.topics
+        ids = dead_letters_bulk.ids_of(session, chosen)
+
+        def replay(found: StoredDeadLetter) -> str:
+            who_decides = session.name_of(who)
             topic = dead_letters.replay(
-                session.store,
-                log,
-                session.clock,
-                dead_letters.find(session.store, dead_letter_id),
-                shops=shops,
-                topics=session.settings.topics,
-                who=session.name_of(who),
-                why=reason,
+                session.store, log, session.clock, found, shops=shops, topics=topics, who=who_decides, why=reason
             )
-            typer.echo(f"{dead_letter_id} is published to {topic}")
+            return f"published to {topic}"
+
+        dead_letters_bulk.act_on_each(
+            session.store,
+            ids,
+            "replay",
+            shown=chosen.is_unseen,
+            preview=lambda found: f"is published to {dead_letters.topic_of(found, shops, topics)}",
+            act=replay,
+            yes=yes,
+            dry_run=dry_run,
+        )
 
 
 @commands.command("discard")
 def dead_letters_discard(
     context: typer.Context,
-    dead_letter_ids: DeadLetterIds,
+    dead_letter_ids: MaybeDeadLetterIds = None,
     *,
     reason: Reason,
+    all_of: AllOfDeadLetters = None,
+    of_reason: OfReason = None,
+    of_source: OfSource = None,
+    limit: BulkLimit = 1000,
+    dry_run: DryRun = False,
     file: Config = FILE,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
     """Close dead letters without using them. They are kept, and no longer count as open.
 
+    Name their ids, a file with ids, or their reason and source.
+
     \b
-    Example:
+    Examples:
       orderflow dead-letters discard 17 --reason "a test of the OMS team"
+      orderflow dead-letters discard --of-reason bad_json --of-source callback:beta --reason "a test" --dry-run
     """
+    chosen = Chosen(dead_letter_ids or (), all_of, None, of_reason, of_source, limit)
+
+    def discarded(found: StoredDeadLetter) -> str:
+        dead_letters.require_open(found)
+        return "is discarded"
+
     with opened(context, file) as session:
-        ask(f"discard {len(dead_letter_ids)}?", yes)
-        for dead_letter_id in dead_letter_ids:
-            found = dead_letters.find(session.store, dead_letter_id)
+
+        def discard(found: StoredDeadLetter) -> str:
             dead_letters.discard(session.store, session.clock, found, who=session.name_of(who), why=reason)
-            typer.echo(f"{dead_letter_id} is discarded")
+            return "discarded"
+
+        dead_letters_bulk.act_on_each(
+            session.store,
+            dead_letters_bulk.ids_of(session, chosen),
+            "discard",
+            shown=chosen.is_unseen,
+            preview=discarded,
+            act=discard,
+            yes=yes,
+            dry_run=dry_run,
+        )

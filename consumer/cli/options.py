@@ -24,11 +24,24 @@ OfShop = Annotated[str | None, typer.Option("--shop", help="The order's shop, if
 ShopName = Annotated[str, typer.Argument(metavar="SHOP", help="The shop's name in the configuration.")]
 Only = Annotated[Literal["accept", "import", "ship"] | None, typer.Option(help="Change only this group of effects.")]
 DeadLetterId = Annotated[int, typer.Argument(metavar="ID", help="The dead letter's id, as `list` shows it.")]
-DeadLetterIds = Annotated[list[int], typer.Argument(metavar="ID", help="One id or several.")]
+BulkLimit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many of a reason or a source.")]
 MaybeDeadLetterIds = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="One id or several.")]
 SetAside = Annotated[
     str | None, typer.Option("--set-aside", metavar="SHOP", help="All records of this shop that are set aside.")
 ]
+AllOfDeadLetters = Annotated[
+    str | None,
+    typer.Option("--all-of", metavar="FILE", help="All ids in this file, one in a line; - is standard input."),
+]
+OfReason = Annotated[
+    str | None,
+    typer.Option("--of-reason", metavar="NAME", help="Those with this reason, as the list shows it."),
+]
+OfSource = Annotated[
+    str | None,
+    typer.Option("--of-source", metavar="NAME", help="Those from this source, as the list shows it."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and how it would end.")]
 EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files with events; - is standard input.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="The reason. It is stored.")]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides. By default the system's user.")]

@@ -20,18 +20,23 @@ STDIN = "-"
 
 
 def orders_of(store: Store, file: str, shop: str | None) -> list[OrderRow]:
-    """The orders that a file names, one id in a line, each once. Raises NotPossible if one is not known, or is of two
-    shops: then nothing is decided."""
+    """The orders that a file names. Raises NotPossible if one is not known, or is of two shops: then nothing is
+    decided."""
+    return [find(store, one, shop) for one in ids_in(file, "order")]
+
+
+def ids_in(file: str, what: str) -> list[str]:
+    """The ids that a file names, one in a line, each once. Raises NotPossible if it names none, or cannot be read."""
     try:
         content = typer.get_binary_stream("stdin").read() if file == STDIN else Path(file).read_bytes()
-        ids = [line.strip() for line in content.decode().splitlines()]
+        lines = [line.strip() for line in content.decode().splitlines()]
     except OSError as error:
         raise NotPossible(f"{file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise NotPossible(f"{file}: is no text in UTF-8") from error
-    found = [find(store, one, shop) for one in dict.fromkeys(ids) if one]
+    found = [one for one in dict.fromkeys(lines) if one]
     if not found:
-        raise NotPossible(f"{file}: names no order")
+        raise NotPossible(f"{file}: names no {what}")
     return found
 
 

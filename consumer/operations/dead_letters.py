@@ -36,6 +36,12 @@ def set_aside(store: Store, shops: Sequence[ShopIds], shop: str) -> list[int]:
     return sorted(found[0] + found[1])
 
 
+def topic_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: TopicsTable) -> str:
+    """The topic to which a replay publishes it. Raises NotPossible as `replay` does."""
+    require_open(dead_letter)
+    return _record_of(dead_letter, shops, topics).topic
+
+
 def replay(
     store: Store,
     log: LogWriter,
@@ -53,7 +59,7 @@ def replay(
     row were marked first, a crash before the publication would lose the record.
     """
     require_reason(why)
-    _require_open(dead_letter)
+    require_open(dead_letter)
     record = _record_of(dead_letter, shops, topics)
     log.publish([record])
     with store.transaction() as tx:
@@ -66,14 +72,14 @@ def replay(
 def discard(store: Store, clock: Clock, dead_letter: StoredDeadLetter, *, who: str, why: str) -> None:
     """Close a dead letter without using it. Raises NotPossible, also if the same record came again meanwhile."""
     require_reason(why)
-    _require_open(dead_letter)
+    require_open(dead_letter)
     with store.transaction() as tx:
         if not dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, DeadLetterState.DISCARDED):
             raise NotPossible(f"{_subject(dead_letter)} came again, or was closed, just now: look at it again")
         audit_rows.add(tx, who=who, act="discarded", subject=_subject(dead_letter), why=why, at=clock.now())
 
 
-def _require_open(dead_letter: StoredDeadLetter) -> None:
+def require_open(dead_letter: StoredDeadLetter) -> None:
     if dead_letter.state != DeadLetterState.OPEN:
         raise NotPossible(f"{_subject(dead_letter)} is {dead_letter.state} already")
 
