@@ -56,6 +56,7 @@ from statemachine.readings import (
     alive_parts,
     all_sent,
     answers_of_lines,
+    best_told_at,
     best_tracking,
     is_foreign_tracking,
     is_sent,
@@ -163,7 +164,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
-        yield Attention(Reason.FOREIGN_TRACKING, after=Begun(last_without(facts, of_number(shown))))
+        after = Begun(last_without(facts, of_number(shown)), best_told_at(facts))
+        yield Attention(Reason.FOREIGN_TRACKING, after=after)
     yield from _incidents(facts, snapshot, state)
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):

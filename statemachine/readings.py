@@ -376,6 +376,19 @@ def best_tracking(facts: Facts) -> Tracking:
     return max(same, key=_by_news, default=best).tracking
 
 
+def best_told_at(facts: Facts) -> datetime:
+    """When the OMS first reported the tracking to report, since it last reported another one. EPOCH: not known."""
+    best = best_tracking(facts)
+    told = [(one.told_at, _is_same(one.tracking, best)) for one in dispatches_once(facts) if one.tracking]
+    newest = max((told_at for told_at, same in told if same), default=EPOCH)
+    other = max((told_at for told_at, same in told if not same and told_at < newest), default=None)
+    return min((told_at for told_at, same in told if same and (other is None or told_at > other)), default=EPOCH)
+
+
+def _is_same(one: Tracking, other: Tracking) -> bool:
+    return (one.bare_number or one.carrier) == (other.bare_number or other.carrier)
+
+
 def _by_news(dispatch: Dispatch) -> tuple[bool, bool, datetime, datetime, Tracking]:
     # If a person vouches without a tracking, the tracking that the OMS named stays.
     names_one = bool(dispatch.tracking) or dispatch.oms_id != VOUCHED

@@ -205,3 +205,19 @@ def test_a_stale_read_after_the_settle_does_not_ask_again(rig: Rig) -> None:
     mirakl.listing.set_body("1-A", now)
     rig.poll(300)
     assert rig.attention() == []
+
+
+def test_another_tracking_of_the_oms_beside_a_foreign_one_that_was_settled_is_told(rig: Rig) -> None:
+    """The parcel was lost, and another one left: Mirakl still shows the number of somebody else."""
+    sent(rig)
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_tracking="F1")
+    rig.poll(60)
+    rig.switch(paused=())
+    for number, told in (("T1", []), ("T2", ["foreign_tracking"]), ("T2", []), ("T1", ["foreign_tracking"])):
+        if rig.attention():
+            rig.clock.advance(60)
+            decide(rig, DecisionKind.SETTLE, "foreign_tracking")
+        tell(rig, 64 if told else 516, shipping_carrier="DPD", shipping_tracking=number)
+        rig.poll(300)
+        assert rig.attention() == told
+    assert rig.state() == "shipped"
