@@ -400,7 +400,8 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
     some_sent = bool(facts.dispatches) and not all_sent(facts)
     is_owed = facts.snapshot is not None and bool(facts.snapshot.owed_lines)  # else nobody waits for the rest
-    if is_owed and ((state == State.IMPORTED and some_sent) or (state == State.DISPATCHED and unsent_parts(facts))):
+    waits = some_sent if state in (State.SHIPPING, State.IMPORTED) else bool(unsent_parts(facts))
+    if is_owed and waits and state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED):
         yield Attention(Reason.PARTLY_SENT)
     if not facts.dispatches and not state.is_final and any(part.has_error for part in facts.parts):
         yield Attention(Reason.HELD_IN_OMS)

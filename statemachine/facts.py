@@ -205,8 +205,11 @@ class Part:
     quantities: tuple[tuple[str, int], ...] = ()
 
 
-#: The `oms_id` of a dispatch for which a person vouches: all of the order has left, even if the OMS did not report it.
+#: The `oms_id` of a dispatch for which a person vouches: what was to be sent then has left, even if the OMS did not
+#: report it.
 VOUCHED: Final = 0
+#: What such a dispatch vouches for if an earlier version stored it.
+EVERY_LINE: Final = (("", 0),)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -220,6 +223,8 @@ class Dispatch:
     covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel
     dated: bool = True  # False: a parcel without dispatch_datetime: items and number tell whether it is known
     told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
+    #: (line id, pieces) that a person who vouches saw to be sent; 0 pieces: Mirakl named no number.
+    vouched: tuple[tuple[str, int], ...] = EVERY_LINE
 
 
 @dataclass(frozen=True, slots=True, order=True)

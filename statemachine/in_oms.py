@@ -11,6 +11,7 @@ from statemachine.readings import (
     covers,
     in_parcels,
     is_ended_in_oms,
+    is_vouched,
     last_answer,
     parts_in_oms,
     sent_more_at,
@@ -24,7 +25,7 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
     Parcels count for the line, whatever part they are of. A dispatched status and a cancellation count for their own
     part only. If no part is known to have the line, any may have it, so all parts have to be sent or ended.
     """
-    if any(dispatch.oms_id == VOUCHED for dispatch in facts.dispatches) or in_parcels(facts, line):
+    if is_vouched(facts, line) or in_parcels(facts, line):
         return True
     lines_of = parts_in_oms(facts)
     holders = [oms_id for oms_id, lines in lines_of.items() if line.id in lines] or list(lines_of)
@@ -88,9 +89,9 @@ def _in_parcels_before(facts: Facts, line: Line, at: datetime) -> bool:
 def unfinished_parts(facts: Facts) -> set[int]:
     """The OMS ids of the parts that the OMS neither ended nor sent as a whole. Empty if a person vouches."""
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
-    if VOUCHED in sent:
-        return set()
     lines, lines_of = facts.snapshot.lines if facts.snapshot else (), parts_in_oms(facts)
+    if is_vouched(facts, *lines):
+        return set()
     open_parts = alive_parts(facts) - sent
     return {
         oms_id

@@ -81,7 +81,8 @@ def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
     if decision := _answer_needed(facts, policy, snapshot):
         lines = [f"{line.id} {line.state}" for line in snapshot.lines]
         yield Need(CommandKind.ACCEPT, decision, basis_of(*lines))
-    if state == State.SHIPPING and snapshot.has_address and snapshot.owed_lines:
+    # If goods left, a person says what of the rest the OMS has to make: an import would make all of it.
+    if state == State.SHIPPING and snapshot.has_address and snapshot.owed_lines and not facts.dispatches:
         yield Need(CommandKind.IMPORT, "", basis_of(snapshot.import_digest or snapshot.digest))
     if _is_tracking_needed(facts, snapshot) and not is_shipped_by_another(facts, policy):
         yield Need(CommandKind.TRACK, carried(best_tracking(facts)), "")

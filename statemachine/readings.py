@@ -12,6 +12,7 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     EPOCH,
+    EVERY_LINE,
     PAY_ON_ACCEPTANCE,
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
@@ -101,13 +102,27 @@ def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
     vouches for the order.
     """
     if dispatch.oms_id == VOUCHED:
-        return True
+        return _is_vouched(dispatch, line)
     if line.is_owed and _lacks_pieces(facts, line):
         return False
     if dispatch.covers == "order":
         return line.id not in lines_not_imported(facts) and not _lists_parcels_only(facts, dispatch.oms_id)
     own = {line_id for part in facts.parts if part.oms_id == dispatch.oms_id for line_id in part.lines}
     return line.id in own if own else _ended_everywhere(facts, line.id)
+
+
+def _is_vouched(dispatch: Dispatch, line: Line) -> bool:
+    """Whether the person who vouches saw these pieces. A line that is not to be sent now adds nothing to send."""
+    if not line.is_owed or dispatch.vouched == EVERY_LINE:
+        return True
+    saw = dict(dispatch.vouched).get(line.id)
+    return saw is not None and (saw == 0 or line.quantity is None or line.quantity <= saw)
+
+
+def is_vouched(facts: Facts, *lines: Line) -> bool:
+    """Whether a person vouches that these lines left."""
+    vouches = [one for one in facts.dispatches if one.oms_id == VOUCHED]
+    return bool(vouches) and all(any(_is_vouched(one, line) for one in vouches) for line in lines)
 
 
 def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
@@ -267,13 +282,13 @@ def all_sent(facts: Facts) -> bool:
 
 def unsent_parts(facts: Facts) -> tuple[int, ...]:
     """OMS ids of the parts that are not sent yet. OR24 ships the whole order, so it waits for every known part, unless
-    a person vouches for the whole order.
+    a person vouches for all that is to be sent.
 
     A part counts while the OMS has not ended it and one of its lines is owed (docs/kornitx.md 9.5).
     """
-    if any(dispatch.oms_id == VOUCHED for dispatch in facts.dispatches):
-        return ()
     owed = facts.snapshot.owed_lines if facts.snapshot else ()
+    if is_vouched(facts, *owed):
+        return ()
     lines_of = parts_in_oms(facts)
     if len(lines_of) == 1 or all(in_parcels(facts, line) for line in owed):
         return ()

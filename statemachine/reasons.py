@@ -282,9 +282,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PARTLY_SENT: About(
         "some of the order has left, the rest has not",
-        "Ask the OMS when the rest leaves. Mirakl is notified only when all is sent. The reason clears then, or when "
-        "Mirakl has canceled or refunded every line that is left. If the rest left and the OMS does not say so, "
-        "`orders sent ORDER --reason WHY`.",
+        "Ask the OMS when the rest leaves; if it does not have the order, enter the rest there. Mirakl is notified "
+        "when all is sent. The reason clears then, or when Mirakl has canceled or refunded every line that is left. If "
+        "the rest left and the OMS does not say so, `orders sent ORDER --reason WHY`.",
         ends_by=EndsBy.SENT,
     ),
     Reason.SENT_BEFORE_SHIPPING: About(

@@ -255,6 +255,8 @@ def _shipping(facts: Facts) -> str:
         return "an address: Mirakl shows SHIPPING without one, and the order is read again"
     if snapshot is not None and not snapshot.owed_lines:
         return "a read that shows it canceled, or a line to send: Mirakl shows SHIPPING without any open line"
+    if facts.dispatches:
+        return "a person: some of it left, and the OMS does not have the order"
     return "a worker"
 
 

@@ -172,7 +172,9 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
             subject = _to_release(order, act.only)
         case DecisionKind.SENT:
             _require_unsent(order, command_rows.of_order(store, order.key), act.tracking)
-            more = Facts(dispatches=(Dispatch(VOUCHED, act.at, act.tracking, covers="order", told_at=act.at),))
+            saw = _to_be_sent(order)
+            word = Dispatch(VOUCHED, act.at, act.tracking, covers="order", told_at=act.at, vouched=saw)
+            more = Facts(dispatches=(word,))
         case DecisionKind.HANDLED:
             key = _to_handle(order, command_rows.of_order(store, order.key), act.call)
             subject = (str(key),)
@@ -182,6 +184,12 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
             more = Facts(answers=(answer,), handovers=made)
     decision = Decision(act.at, act.kind, act.who, act.why, subject, seen_in(order.facts))
     return replace(more, decisions=(decision,))
+
+
+def _to_be_sent(order: OrderRow) -> tuple[tuple[str, int], ...]:
+    """The lines and pieces that Mirakl shows to be sent. A vouch covers these, and none that are added later."""
+    owed = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
+    return tuple(sorted((line.id, line.quantity or 0) for line in owed))
 
 
 def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:

@@ -144,3 +144,72 @@ def test_a_release_of_a_hold_does_not_release_a_refund_that_came_meanwhile(rig: 
         act(rig, DecisionKind.RELEASE, only=["gave_up"])
     act(rig, DecisionKind.RELEASE, only=["held"])
     assert rig.attention() == ["partly_withdrawn"]
+
+
+def line(rig: Rig, line_id: str, **fields: Any) -> None:
+    changes.set_line(rig.mirakl["alpha"], "1-A", line_id, **fields)
+    rig.poll(60)
+
+
+def vouch(rig: Rig) -> None:
+    """A person says that the goods left. No call is made before Mirakl changes the order."""
+    rig.switch(paused=("import", "ship"))
+    rig.clock.advance(60)
+    act(rig, DecisionKind.SENT)
+
+
+def go_on(rig: Rig) -> None:
+    rig.switch(paused=())
+    for _ in range(2):
+        rig.work()
+        rig.poll(300)
+
+
+def test_a_vouch_covers_no_line_that_is_owed_later(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    line(rig, "1-A-2", order_line_state="INCIDENT_OPEN")
+    rig.work()
+    assert rig.effects() == ["imported"]
+    vouch(rig)
+    line(rig, "1-A-2", order_line_state="SHIPPING")
+    go_on(rig)
+    assert rig.attention() == ["lines_added_after_import", "partly_sent"]
+    assert rig.effects() == ["imported"]
+
+    act(rig, DecisionKind.SENT)
+    go_on(rig)
+    assert rig.effects() == ["imported", "shipped"]
+
+
+def test_a_vouch_covers_no_pieces_that_are_added_later(rig: Rig) -> None:
+    rig.imported(quantity=1)
+    vouch(rig)
+    line(rig, "1-A-1", quantity=3)
+    go_on(rig)
+    assert "partly_sent" in rig.attention()
+    assert rig.effects() == ["imported"]
+
+
+def test_the_rest_of_an_order_that_left_without_the_oms_is_not_imported_with_what_left(rig: Rig) -> None:
+    rig.switch(paused=("import",))
+    rig.add("1-A", state="SHIPPING", lines=2)
+    line(rig, "1-A-2", order_line_state="INCIDENT_OPEN")
+    vouch(rig)
+    line(rig, "1-A-2", order_line_state="SHIPPING")
+    go_on(rig)
+    assert rig.attention() == ["partly_sent"]
+    assert rig.effects() == []
+
+    act(rig, DecisionKind.SENT)
+    go_on(rig)
+    assert rig.effects() == ["shipped"]
+
+
+def test_a_vouch_of_a_line_without_a_number_covers_it(rig: Rig) -> None:
+    rig.switch(paused=("import",))
+    rig.add("1-A", state="SHIPPING")
+    line(rig, "1-A-1", quantity=None)
+    vouch(rig)
+    line(rig, "1-A-1", quantity=2)
+    go_on(rig)
+    assert rig.effects() == ["shipped"]

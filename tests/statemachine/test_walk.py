@@ -52,6 +52,8 @@ def harmful(walk: Walk) -> str:
     if snapshot is None or walk.facts.newest is not snapshot or walk.is_told(Reason.HELD):
         return f"{due} due although nobody knows whether it may be made"
     is_ours = snapshot.can_ship and snapshot.centre in walk.policy.centres
+    if CommandKind.IMPORT in due and walk.facts.dispatches:
+        return "an import of goods that left"
     if CommandKind.IMPORT in due and not (snapshot.state == "SHIPPING" and snapshot.owed_lines and is_ours):
         return "an import that nobody owes"
     if due & {CommandKind.TRACK, CommandKind.CONFIRM} and not walk.facts.dispatches:
@@ -116,9 +118,11 @@ def never_made(facts: Facts, snapshot: Snapshot) -> list[str]:
     """The lines of which the OMS may have fewer pieces than are owed, and neither parcels nor a person tell that the
     rest left."""
     got = [dict(one.items) for one in what_oms_got(facts) if one.items]
-    if not got or any(one.oms_id == VOUCHED for one in facts.dispatches):
+    if not got:
         return []
     sent = {line.id: sent_quantity(facts, line.id) for line in snapshot.lines}
+    for line_id, pieces in (line for one in facts.dispatches if one.oms_id == VOUCHED for line in one.vouched):
+        sent[line_id] = max(sent.get(line_id, 0), pieces or 1_000)  # 0: the person saw no number
     ended = {line.id for line in snapshot.lines if line.id in lines_ended(facts)}
     owed = [line for line in snapshot.owed_lines if line.quantity is not None and line.id not in ended]
     return [

@@ -344,7 +344,9 @@ class Walk:
         new = Facts(decisions=(Decision(at(self.now), kind, "ana", "reason", subject, seen_in(on)),))
         if kind is DecisionKind.SENT:
             tracking = self.random.choice(TRACKINGS)
-            word = Dispatch(f.VOUCHED, at(self.now), tracking, covers="order", told_at=at(self.now))
+            owed = self.facts.snapshot.owed_lines if self.facts.snapshot else ()
+            saw = tuple(sorted((line.id, line.quantity or 0) for line in owed))
+            word = Dispatch(f.VOUCHED, at(self.now), tracking, covers="order", told_at=at(self.now), vouched=saw)
             new = replace(new, dispatches=(word,))
         if kind is DecisionKind.HANDLED:
             key = CommandKey.parse(subject[0])
@@ -367,7 +369,7 @@ class Walk:
                 yield kind, ()
                 yield kind, (self.random.choice(self.lines).id,)
         importing = any(one.kind is CommandKind.IMPORT for one in self.in_flight)
-        if self.facts.snapshot and self.state not in (State.NEW, State.SHIPPED) and not importing:
+        if self.facts.snapshot and self.facts.snapshot.owed_lines and self.state is not State.NEW and not importing:
             yield DecisionKind.SENT, ()
         if free := tuple(one.token for one in standing if one.about.ends_by is EndsBy.RELEASE):
             yield DecisionKind.RELEASE, free
