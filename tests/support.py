@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import sqlalchemy as sa
 
 from adapters.messages.snapshots import snapshot_of
@@ -85,6 +86,12 @@ def _empty_store() -> bytes:
         store.close()  # SQLite writes its log into the file when the last connection is closed
         (file,) = Path(folder).iterdir()
         return file.read_bytes()
+
+
+@cache
+def http() -> httpx.Client:
+    """A client for the ports of tests. Each client of its own would read all certificates, which takes 30 ms of CPU."""
+    return httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
 
 
 class Meanwhile:

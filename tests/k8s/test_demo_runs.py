@@ -16,6 +16,7 @@ import pytest
 from adapters.engines.processes import free_port
 from tests.k8s.fitting import containers
 from tests.k8s.rendering import K8S, Object, objects_of, renderers
+from tests.support import http
 
 ORDERFLOW = str(Path(sys.executable).parent / "orderflow")
 
@@ -59,7 +60,7 @@ class Pod:
             return done.returncode == 0
         try:
             url = f"http://127.0.0.1:{self.port}{probe['httpGet']['path']}"
-            return httpx.get(url, timeout=probe["timeoutSeconds"]).status_code == 200
+            return http().get(url, timeout=probe["timeoutSeconds"]).status_code == 200
         except httpx.HTTPError:
             return False
 
@@ -92,7 +93,7 @@ def test_the_demo_starts_becomes_ready_and_stops(pod: Pod, tmp_path: Path) -> No
         assert becomes_true(lambda: pod.answers(started, service), limit), (tmp_path / "orderflow.log").read_text()
         assert becomes_true(lambda: pod.answers(service["readinessProbe"], service), 30)
         assert pod.answers(service["livenessProbe"], service)
-        metrics = httpx.get(f"http://127.0.0.1:{pod.port}/metrics").text
+        metrics = http().get(f"http://127.0.0.1:{pod.port}/metrics").text
         assert 'orderflow_poll_last_success_timestamp_seconds{shop="alpha"}' in metrics
         for one in (process, simulators):
             one.send_signal(signal.SIGTERM)

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import httpx
 
+from tests.support import http
+
 #: How long an answer may take while the machine catches up on a minute of work.
 ANSWER_SECONDS = 10.0
 
@@ -19,7 +21,7 @@ def value(text: str, metric: str) -> float:
 
 def is_ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/ready", trust_env=False).status_code == 200
+        return http().get(f"http://127.0.0.1:{port}/ready").status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -27,7 +29,7 @@ def is_ready(port: int) -> bool:
 def until_not_ready(port: int) -> str:
     ends_at = time.monotonic() + 10
     while time.monotonic() < ends_at:
-        answer = httpx.get(f"http://127.0.0.1:{port}/ready", trust_env=False)
+        answer = http().get(f"http://127.0.0.1:{port}/ready")
         if answer.status_code == 503:
             return str(answer.json()["wrong"])
     return ""
@@ -35,12 +37,12 @@ def until_not_ready(port: int) -> str:
 
 def status(port: int, path: str) -> int:
     with suppress(httpx.HTTPError):
-        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=ANSWER_SECONDS).status_code
+        return http().get(f"http://127.0.0.1:{port}{path}", timeout=ANSWER_SECONDS).status_code
     return 0
 
 
 def scrape(port: int) -> str:
-    return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=ANSWER_SECONDS).text
+    return http().get(f"http://127.0.0.1:{port}/metrics", timeout=ANSWER_SECONDS).text
 
 
 PYTHON, MAIN = sys.executable, "from consumer.cli.app import main; main()"

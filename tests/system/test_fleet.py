@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import httpx
 import psycopg
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -33,7 +32,7 @@ from consumer.demo.full import full_demo
 from consumer.demo.report import Outcome
 from consumer.demo.settings import OMS_KEY, Engines, write_settings
 from tests.engines import PASSWORD
-from tests.support import wait
+from tests.support import http, wait
 from tests.system.running import is_ready, orderflow, start, until_not_ready, value
 
 pytestmark = pytest.mark.minutes
@@ -80,8 +79,7 @@ class Run:
         The poller that starts first has both shops for a few seconds.
         """
         self.scrapes = {
-            name: httpx.get(f"http://127.0.0.1:{one.port}/metrics", trust_env=False).text
-            for name, one in fleet.members.items()
+            name: http().get(f"http://127.0.0.1:{one.port}/metrics").text for name, one in fleet.members.items()
         }
         if self.leaders() != [1.0, 1.0]:
             return False

@@ -14,7 +14,7 @@ import pytest
 
 from adapters.engines.processes import free_port
 from consumer.demo.settings import write_settings
-from tests.support import wait
+from tests.support import http, wait
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def running(folder: Path, port: int, out: object) -> Iterator[subprocess.Popen[b
 
 def is_ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200
+        return http().get(f"http://127.0.0.1:{port}/ready").status_code == 200
     except httpx.TransportError:
         return False
 
 
 def lost_lines(port: int) -> float:
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    text = http().get(f"http://127.0.0.1:{port}/metrics").text
     found = re.search(r"^orderflow_log_lines_lost_total (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else -1
 

@@ -18,7 +18,7 @@ import pytest
 
 from adapters.engines.processes import free_port
 from consumer.demo.settings import CALLBACK_SECRET, write_settings
-from tests.support import LONG
+from tests.support import LONG, http
 
 DESCRIPTORS = 256
 BEARER = {"Authorization": f"Bearer {CALLBACK_SECRET}-alpha"}
@@ -51,7 +51,7 @@ class Running:
         with suppress(httpx.HTTPError):
             body = b'{"id": 1, "external_ref": "1-A", "status": 8}'
             url = f"http://127.0.0.1:{self.port}/oms/callbacks/alpha"
-            return httpx.put(url, content=body, headers=BEARER, timeout=LONG).status_code == 200
+            return http().put(url, content=body, headers=BEARER, timeout=LONG).status_code == 200
         return False
 
     def lines_of_the_log(self) -> int:

@@ -19,6 +19,7 @@ from adapters.simulators.oms.model import OmsCompany
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
+from tests.support import http
 
 KEY = {"Authorization": ALPHA.api_key}
 
@@ -78,7 +79,7 @@ def test_a_held_answer_blocks_no_other_request(server: Server, alpha: MiraklSimu
     answers: list[int] = []
 
     def ship() -> None:
-        answers.append(httpx.put(f"{server.url}/api/orders/1-A/ship", headers=KEY, timeout=30).status_code)
+        answers.append(http().put(f"{server.url}/api/orders/1-A/ship", headers=KEY, timeout=30).status_code)
 
     thread = Thread(target=ship)
     thread.start()
@@ -95,7 +96,7 @@ def test_an_answer_has_one_date_header_from_the_simulators_clock() -> None:
     simulator = MiraklSimulator(ALPHA, Books(), lambda: datetime(2026, 3, 1, tzinfo=UTC))
     running = serve(mirakl_app(simulator))
     try:
-        answer = httpx.get(f"{running.url}/api/orders", headers=KEY)
+        answer = http().get(f"{running.url}/api/orders", headers=KEY)
     finally:
         running.stop()
     assert answer.headers.get_list("date") == ["Sun, 01 Mar 2026 00:00:00 GMT"]
@@ -113,8 +114,8 @@ def test_the_controls_list_orders_and_books_act_and_inject_faults(server: Server
         assert client.get("/orders").json()[0]["order_state"] == "SHIPPED"
         assert [one["kind"] for one in client.get("/books").json()] == ["created", "tracking", "shipped"]
         assert client.post("/faults", json={"operation": "OR11", "kind": "503"}).status_code == 201
-    assert httpx.get(f"{server.url}/api/orders", headers=KEY).status_code == 503
-    assert httpx.get(f"{server.url}/api/orders", headers=KEY).status_code == 200
+    assert http().get(f"{server.url}/api/orders", headers=KEY).status_code == 503
+    assert http().get(f"{server.url}/api/orders", headers=KEY).status_code == 200
 
 
 def test_the_oms_calls_back_over_http() -> None:
@@ -148,8 +149,8 @@ def test_the_oms_calls_back_over_http() -> None:
             "items": [{"external_ref": "1-A-1", "sku": "M", "description": "M", "quantity": 1, "type": 5}],
         }
         try:
-            posted = httpx.post(f"{running.url}/order", json=body, headers={"Authorization": "Basic 1:key"})
-            done = httpx.post(f"{running.url}/_sim/orders/1-A/dispatch", json={"tracking": "T1"})
+            posted = http().post(f"{running.url}/order", json=body, headers={"Authorization": "Basic 1:key"})
+            done = http().post(f"{running.url}/_sim/orders/1-A/dispatch", json={"tracking": "T1"})
             assert posted.status_code == 201
             assert done.status_code == 200
             assert oms.callbacks.deliver_due(utc_now()) == 1
@@ -169,9 +170,9 @@ def test_a_simulated_world_runs_by_itself() -> None:
     try:
         until = time.monotonic() + 10
         while world.world.progress().get("to come", 0) and time.monotonic() < until:
-            httpx.get(f"{world.oms_url}/_sim/orders")
+            http().get(f"{world.oms_url}/_sim/orders")
         # Asked through the controls, because a story may make OR11 answer wrongly.
-        listed = [httpx.get(f"{url}/_sim/orders").json() for url in world.mirakl_urls.values()]
+        listed = [http().get(f"{url}/_sim/orders").json() for url in world.mirakl_urls.values()]
     finally:
         world.stop()
     assert sum(len(orders) for orders in listed) == 30

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from consumer.web.callbacks import MAX_CALLBACK_BYTES, MAX_UNDER_WAY, CallbackEn
 from consumer.web.gate import HEAD_SECONDS, MAX_CONNECTIONS, OPEN_SECONDS, Gate
 from consumer.web.server import WebServer
 from tests.consumer.rig import OMS_EVENTS, Rig
-from tests.support import LONG, StillClock
+from tests.support import LONG, StillClock, http
 
 SECRET = "canary-secret-of-alpha"
 BODY = b'{"id": 46140204, "external_ref": "1-A", "status": 8}'
@@ -227,7 +228,7 @@ def test_while_the_broker_hangs_callbacks_are_refused_at_once_and_probes_answer(
     waiting = [stack.enter_context(port.connect(head(SIGNED, len(BODY)) + BODY)) for _ in range(MAX_UNDER_WAY)]
     assert writer.begun.acquire(timeout=LONG)
     for path in ("/live", "/ready", "/metrics"):
-        assert httpx.get(port.url + path, timeout=LONG).status_code == 200
+        assert http().get(port.url + path, timeout=LONG).status_code == 200
     refused = port.put(SIGNED)
     assert refused.status_code == 503
     assert refused.headers["retry-after"] == "30"
@@ -255,8 +256,8 @@ def test_scrapes_that_hang_are_bounded_and_take_no_thread_of_anything_else(
     scrape = b"GET /metrics HTTP/1.1\r\nHost: o\r\n\r\n"
     waiting = [stack.enter_context(port.connect(scrape)) for _ in range(MAX_SCRAPES)]
     assert all(begun.acquire(timeout=LONG) for _ in waiting)
-    assert httpx.get(f"{port.url}/metrics", timeout=LONG).status_code == 503
-    assert httpx.get(f"{port.url}/ready", timeout=LONG).status_code == 200
+    assert http().get(f"{port.url}/metrics", timeout=LONG).status_code == 503
+    assert http().get(f"{port.url}/ready", timeout=LONG).status_code == 200
     assert port.put(SIGNED).status_code == 200
     ends.set()
     assert all(answer_of(one).startswith(b"HTTP/1.1 200 ") for one in waiting)
@@ -271,10 +272,10 @@ def test_readiness_does_not_wait_for_a_store_that_hangs(new_port: Callable[..., 
 
     port = new_port(what_is_not_ready=hangs)
     stack.callback(ends.set)
-    for _ in range(50):  # more than there are threads
-        answer = httpx.get(f"{port.url}/ready", timeout=LONG)
-        assert (answer.status_code, answer.json()["wrong"]) == (503, "the store does not answer")
-    assert httpx.get(f"{port.url}/live", timeout=LONG).status_code == 200
+    with ThreadPoolExecutor(10) as threads:
+        for answer in threads.map(lambda _: http().get(f"{port.url}/ready", timeout=LONG), range(50)):
+            assert (answer.status_code, answer.json()["wrong"]) == (503, "the store does not answer")
+    assert http().get(f"{port.url}/live", timeout=LONG).status_code == 200
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------
