@@ -27,7 +27,7 @@ demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes
 	.venv/bin/orderflow demo --kafka --postgres $(ARGS)
 
 test: $(READY)   ## the tests, or those of one package: make test PACKAGE=adapters/store
-	.venv/bin/pytest -n $(WORKERS) --dist loadfile -m "not minutes" $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
+	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not minutes" $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
 
 test-minutes: $(READY) ## the tests that wait for real minutes: outages, and many processes that are killed
 	.venv/bin/pytest -m minutes $(ARGS)
