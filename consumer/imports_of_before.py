@@ -4,11 +4,13 @@ That version stored the payload of an import with its command, and no fact of wh
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from adapters.remotes.kornitx_order import pieces_in
 from adapters.store import commands as command_rows
 from adapters.store.commands import StoredPayload
+from adapters.store.facts_json import facts_from_json
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from statemachine.commands import CommandKind
@@ -27,22 +29,32 @@ def keep_what_was_sent(store: Store, orders: OrderWriter, shop: str, before_batc
     Raises StoreUnavailable.
     """
     stored = command_rows.payloads_without_handover(store, shop)
+    seen: set[tuple[str, bytes]] = set()
+    repeats = {}
+    for one in stored:  # the oldest first
+        repeats[one.command_id] = one.attempts > 1 or (one.order_id, one.payload) in seen
+        seen.add((one.order_id, one.payload))
     for start in range(0, len(stored), BATCH):
         before_batch()
-        orders.apply_alone(
-            [event for one in stored[start : start + BATCH] if (event := _event_of(shop, one)) is not None]
-        )
+        batch = stored[start : start + BATCH]
+        orders.apply_alone([event for one in batch if (event := _event_of(shop, one, repeats[one.command_id]))])
 
 
-def _event_of(shop: str, sent: StoredPayload) -> Event | None:
+def _event_of(shop: str, sent: StoredPayload, is_repeat: bool) -> Event | None:
     """The event that keeps the lines and pieces of a payload. None if the payload cannot be read.
 
-    Addresses, texts and messages are not compared: how Mirakl showed them at the import is not known.
+    Addresses, texts and messages are not compared: how Mirakl showed them at the import is not known. `is_repeat`: the
+    payload was sent more than once. Then a try before its refusal may have landed (Rejection.maybe_there).
     """
     items = pieces_in(sent.payload)
     if not items:
         return None
-    facts = Facts(handovers=(Handover(sent.opened_at, items),))
+    ends = facts_from_json(sent.facts).rejections if is_repeat else ()
+    refusals = [no for no in ends if no.kind == CommandKind.IMPORT and no.round == sent.round]
+    facts = Facts(
+        handovers=(Handover(sent.opened_at, items),),
+        rejections=tuple(replace(no, maybe_there=True) for no in refusals),
+    )
     note: dict[str, str | int] = {"command": CommandKind.IMPORT, "step": "sent_before"}
     event_id = str(sent.command_id)
     return Event(SOURCE, event_id, shop, sent.order_id, Trigger.CALL, sent.opened_at, facts, note=note)

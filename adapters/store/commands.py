@@ -341,30 +341,32 @@ _RELEASE: Final = bulk.Update(
 
 @dataclass(frozen=True, slots=True)
 class StoredPayload:
-    """What the last import of an order sent, or would have sent."""
+    """What a round of an import sent, or would have sent."""
 
     command_id: int
     order_id: str
     opened_at: datetime
     payload: bytes
+    round: int
+    attempts: int
+    facts: str  # of the order, as JSON
 
 
 def payloads_without_handover(store: Store, shop: str) -> list[StoredPayload]:
-    """Return the newest payload of every open order of a shop whose facts do not say what an import sent.
+    """Return each stored payload of every open order of a shop whose facts do not say what an import sent.
 
     A version before stored no such fact (facts.Handover).
     """
     c, o = s.commands.c, s.orders.c
     statement = (
-        sa.select(c.id, o.order_id, c.opened_at, c.payload)
+        sa.select(c.id, o.order_id, c.opened_at, c.payload, c.round, c.attempts, o.facts)
         .join(s.orders, o.id == c.order_key)
         .where(o.shop == shop, s.is_open(o))
         .where(c.kind == CommandKind.IMPORT, c.payload.is_not(None), o.facts.not_like('%"handovers":[%'))
         .order_by(c.id)
     )
     with store.reading() as connection:
-        newest = {row.order_id: StoredPayload(*row) for row in connection.execute(statement)}
-    return list(newest.values())
+        return [StoredPayload(*row) for row in connection.execute(statement)]
 
 
 # -- Reads for people --------------------------------------------------------------------------------------------

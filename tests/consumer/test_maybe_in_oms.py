@@ -1,15 +1,20 @@
 """Orders that the OMS may have although it reported nothing: the answer to the import was lost, or a person said so."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
+from adapters.store import schema as s
+from adapters.store.facts_json import facts_to_json
+from consumer.imports_of_before import keep_what_was_sent
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import decide
+from tests.consumer.test_in_oms_hands import decide, details, lower
 
 NO = '{"error": {"message": "no", "code": 0}}'
 
@@ -84,6 +89,59 @@ def test_a_refusal_that_was_given_to_many_orders_hides_no_import_that_landed_lat
         rig.mirakl["alpha"].cancel(order_id)
     rig.poll(60)
     assert [order_id for order_id in landed if "canceled_after_import" not in rig.attention(order_id)] == []
+
+
+# -- Refusals that the version 02993fc stored ----------------------------------------------------------------------
+
+
+def as_of_before(rig: Rig) -> None:
+    """Take from the stored facts what that version did not keep, and start this version on them."""
+    facts = rig.row().facts
+    old = replace(facts, rejections=tuple(replace(no, maybe_there=False) for no in facts.rejections), handovers=())
+    old = replace(old, baseline=None, not_shown=(), seen=(), receipts=(), pieces=())
+    with rig.store.transaction() as tx:
+        tx.execute(sa.update(s.orders).where(s.orders.c.id == rig.row().key).values(facts=facts_to_json(old)))
+    keep_what_was_sent(rig.store, rig.orders, "alpha", lambda: None)
+
+
+def test_a_refused_repeat_that_a_version_before_stored_says_nothing_of_the_first_try(rig: Rig) -> None:
+    rig.fail("order", "timeout_after")
+    refused_once(rig, "1-A")
+    rig.poll()
+    rig.work()
+    rig.work(600)
+    assert rig.results[-1] == ("import_order", "rejected")
+    assert rig.effects() == ["imported"]
+    as_of_before(rig)
+    rig.mirakl["alpha"].cancel("1-A")
+    rig.poll(60)
+    assert rig.attention() == ["canceled_after_import"]
+
+
+def test_both_payloads_of_a_version_before_count(rig: Rig) -> None:
+    """The first landed, and the OMS refused its repeat and the second one."""
+    rig.oms.knobs.faults.append(Fault("order", "timeout_after", 1, "1-A"))
+    rig.oms.knobs.faults.append(Fault("order", "answer", 2, "1-A", status=400, content=NO))
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    rig.poll()
+    rig.work()
+    rig.work(600)
+    lower(rig)
+    rig.work()
+    assert [one.items for one in rig.row().facts.handovers] == [(("1-A-1", 3),), (("1-A-1", 1),)]
+    as_of_before(rig)
+    rig.poll(60)
+    assert details(rig)["lines_canceled_after_import"] == "1-A-1 (1 of 3)"
+
+
+def test_a_first_try_that_was_refused_under_a_version_before_did_not_land(rig: Rig) -> None:
+    refused_once(rig, "1-A")
+    rig.poll()
+    rig.work()
+    as_of_before(rig)
+    rig.mirakl["alpha"].cancel("1-A")
+    rig.poll(60)
+    assert (rig.state(), rig.attention()) == ("canceled", [])
 
 
 # -- Shipped by somebody else --------------------------------------------------------------------------------------
