@@ -95,7 +95,8 @@ class Unimportable(OrderflowError):
 
 
 class StoreUnavailable(OrderflowError):
-    """The store does not answer now. The transaction changed nothing."""
+    """The store does not answer now. The transaction changed nothing, unless the connection was lost during its commit
+    (store/transaction.py)."""
 
     def __init__(self, text: str = "", cause: Cause = Cause.OTHER) -> None:
         super().__init__(text)
@@ -223,7 +224,7 @@ class AccountFault(RemoteError):
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Return the cause of an error. Every error that is none of ours is UNEXPECTED."""
+    """Return the cause of an error. REMOTE for every RemoteError, whatever its `cause`. UNEXPECTED if none of ours."""
     match error:
         case StoreUnavailable() | LogUnavailable():
             return error.cause

@@ -113,7 +113,10 @@ class LogReader(Protocol):
         ...
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """The next records, in order within each partition. Empty if none came within `timeout_seconds`."""
+        """The next records, in order within each partition. Empty if none came within `timeout_seconds`.
+
+        May raise RecordUnreadable. Then pause the partition that it names before the next poll.
+        """
         ...
 
     def pause(self, partitions: Collection[Partition]) -> None:
@@ -192,7 +195,7 @@ class CustomerMessages:
 
 
 class Marketplace(Protocol):
-    """One shop at Mirakl. Every method raises RemoteError."""
+    """One shop at Mirakl. Every method but `catalog_unread` may raise RemoteError."""
 
     def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
         """OR11: read one page of a listing: the orders from `offset` on, oldest order first, unparsed."""

@@ -2,7 +2,7 @@
 
 Read in this order:
 
-- facts: everything that is known of an order. `Facts`, `join`
+- facts: everything that is known of an order. `Facts`. joining: how two sets of facts are joined. `join`
 - states: the ten states, each with its predicate over the facts. `State`, `state_of`
 - table: every edge between two states, by which event, and what it means. `TABLE`
 - events, machine: one event on one order. `Event`, `Trigger`, `decide`, `EventResult`
@@ -16,7 +16,8 @@ Read in this order:
 - plan: the state, the due commands and the attention of an order. `plan`, `read_after`
 - waits: what an order waits for; an order that waits for nothing is lost. `waits_for`
 - diagram: the table as pictures and prose
+- beside these: in_oms, missing, occurrences, receipts, settled (parts of the rules), urgency (of reasons), objectives,
+  invariants
 
-An event goes through `decide`, and then its order through `plan`: consumer/apply.py calls both. Other packages use
-the names above, and the values of facts, states and commands.
+An event goes through `decide`, and then its order through `plan`: consumer/apply.py and consumer/planning.py call them.
 """

@@ -83,7 +83,10 @@ ALREADY_THERE: Final = "ALREADY_IN_OMS"
 
 
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
-    """Every reason that the order has now, without those that a person has settled."""
+    """The reasons that the order has now, without those that a person has settled or released.
+
+    `no_edge` and `quarantined` are not among them: consumer/planning.py and adapters/store/orders.py add these.
+    """
     found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state)}
     if facts.newest is not None or not policy.other_channels:  # else it may be an order of another sales channel
         found |= {*_of_oms(facts, state)}
@@ -241,8 +244,8 @@ def _pieces_now(snapshot: Snapshot, line: Line) -> Pieces:
 
 
 def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
-    """Owed lines without a quantity, or in a state that we do not know. They hold an import.
-    After it they inform: the OMS may work on something else."""
+    """Owed lines without a quantity, or in a state that we do not know. They hold an import. After the import the
+    reasons only inform: the OMS may work on something else."""
     lines = snapshot.owed_lines if state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED) else ()
     if missing := [line.id for line in lines if line.quantity is None]:
         yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
@@ -251,7 +254,7 @@ def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[A
 
 
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
-    """Why an order that Mirakl lets the shop send may not be sent."""
+    """Why an order in SHIPPING must not be sent: somebody else ships it, or Mirakl took all of it back."""
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
     gone = [one for one in snapshot.lines if _is_withdrawn(facts, one) or (one.has_incident and facts.dispatches)]
@@ -263,7 +266,7 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
 
 
 def _is_withdrawn(facts: Facts, line: Line) -> bool:
-    """Whether the line will not be sent any more, and somebody else did not mark it shipped.
+    """Whether Mirakl took the line back, and nobody but us can have marked it shipped.
 
     Our own OR24 marks every line shipped, also one whose money went back before, so it proves nothing of a line.
     """
@@ -356,7 +359,7 @@ def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
 
 
 def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """What the OMS does not have of the order, and what changed since the import, of the things that an import carries.
+    """Messages and files that the OMS does not have, and which of the values that an import carries changed since.
 
     The digest after a name tells what a settle covers: later reads are compared with it. After the shipment there is no
     such reason, because Mirakl removes the data of customers some time after the shipment.
@@ -408,8 +411,9 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
 
 
 def _stopped(facts: Facts) -> Iterator[Attention]:
-    """The OMS's orders that wait for a person. Of two statuses with the same time the one that is no stop counts: it
-    came later, or the next report tells the stop again. What left does not wait, whenever the OMS dates its stop."""
+    """The OMS's orders that wait for a person, by their newest status. Of two statuses with the same time the one that
+    is no stop counts: it came later, or the next report shows the stop again. An order that a dispatched status covers
+    does not wait, even if its stop has a later time."""
     in_order = sorted(facts.statuses, key=lambda one: (one.at, one.status not in _STOPPED, one.status))
     newest = {one.oms_id: one.status for one in in_order}
     left = {one.oms_id for one in facts.dispatches if one.covers}
@@ -440,10 +444,12 @@ def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
     maybe_there = may_be_in_oms(facts) or Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts
     rest = unfinished_parts(facts)
     if rest or (maybe_there and not facts.parts and not facts.dispatches):
-        # Earlier versions told this only of orders of which nothing had left, and named no part.
+        # Earlier versions had this reason only if nothing had left, and named no part. So then the detail stays empty,
+        # and their settles still count.
         names = ",".join(str(oms_id) for oms_id in sorted(rest)) if facts.dispatches else ""
         reason = Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT
-        # Before the first report of the OMS nobody knew whether an import without an answer had landed.
+        # Before the first report of the OMS nobody knew whether an import without an answer had landed. So a settle
+        # from before that report does not count.
         reported = [] if imported else [one.at for one in facts.statuses]
         yield Attention(reason, names, after=Begun(told_at=min(reported, default=EPOCH)))
 

@@ -1,10 +1,11 @@
 """Commands: the calls that change something at Mirakl or at the OMS, and how their earlier rounds ended.
 
-plan.py finds which calls are needed, from the facts and the shop's policy. A needed call is due, unless its last round
-was rejected on the same basis, it was given up, or it was not applied (`Obstacle`). A command has one row for its key
-(kind, what it carries, round). The row is never deleted, so the same need never becomes two commands. A call that is
-due again gets the next round: after an answer that a later read disproved, after a rejection whose basis has changed,
-or when a person asks for a retry. A call that was given up or not applied is due again only after a person's retry.
+plan.py finds which calls are needed, from the facts and the shop's policy. A needed call is not due if its last round
+was rejected on the same basis, was given up, or was not applied (`Obstacle`); or if an attention reason, the age of the
+order or another call holds it (plan.py). A command has one row for its key (kind, what it carries, round). The row is
+never deleted, so a round never has two commands. A call that is due again gets the next round: after an answer that a
+later read disproved, after a rejection whose basis has changed, or when a person asks for a retry. A call that was
+given up or not applied is due again only after a person's retry.
 """
 
 from dataclasses import dataclass, replace
@@ -86,10 +87,10 @@ class Policy:
     unknown_skus: str = "hold"  # "hold": a person decides; "refuse": these lines are refused, the others accepted
     not_before: datetime = EPOCH  # no command is due for an order that was created earlier
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
-    accept_within: timedelta = timedelta(hours=48)  # from its creation, if the order names no deadline of its own
+    accept_within: timedelta = timedelta(hours=48)  # from the order's creation, if Mirakl names no deadline for it
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
     payment_within: timedelta = timedelta(hours=48)  # a longer wait for the customer's money gives its reason
-    ship_within: timedelta = timedelta(days=14)  # from its creation, if the order names no `ship_by`
+    ship_within: timedelta = timedelta(days=14)  # from the order's creation, if Mirakl names no deadline for it
     gone_after: timedelta = timedelta(days=1)  # an order that no read by id shows for this time is gone
     other_channels: bool = True  # the OMS may report on orders that are none of the shop's
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
@@ -112,13 +113,13 @@ class CommandKey:
     """Unique for each order. A call that is made again has the next round, and so another key."""
 
     kind: CommandKind
-    #: Of accept_order: accept, refuse or accept:ID,ID. Of send_tracking: the tracking. Else empty. If it would be long:
-    #: a digest (readings.LONGEST_CARRIED).
+    #: Of accept_order: accept, refuse or accept:ID,ID. Of send_tracking: the tracking. Else empty. A text longer than
+    #: readings.LONGEST_CARRIED has a short form: a digest, for lines with their places (readings.answers_of_lines).
     carries: str
     round: int
 
     def __str__(self) -> str:
-        """The text that a decision to retry stores. `carries` comes last, because it may contain colons."""
+        """The text that a decision (retry, handled) stores. `carries` comes last, because it may contain colons."""
         return f"{self.kind}:{self.round}:{self.carries}"
 
     @classmethod
@@ -169,7 +170,7 @@ def basis_of(*made_of: str) -> str:
 
 
 class Obstacle(StrEnum):
-    """Why a call that is needed is not due."""
+    """How the earlier rounds of a needed call ended, so that it is not due."""
 
     REJECTED = "rejected"  # on the basis that still holds
     GAVE_UP = "gave_up"
@@ -184,7 +185,7 @@ def next_round(facts: Facts, need: Need) -> int:
 
 
 def obstacle(facts: Facts, need: Need) -> Obstacle | None:
-    """Why this need is not due, or None if it is."""
+    """Why the end of an earlier round keeps this need from being due. None: no end does."""
     since = _reopened_at(facts, need)
     if any(no.round >= since for no in rejections_of(facts, need)):
         return Obstacle.REJECTED
@@ -218,7 +219,7 @@ def _is_of(end: Answer | Rejection | GiveUp, need: Need) -> bool:
 
 
 def _reopened_at(facts: Facts, need: Need) -> int:
-    """The round that a person's newest retry of this need names, or 0. Earlier ends are no obstacle any more."""
+    """The highest round that a person's retry of this need names, or 0. Ends of earlier rounds are no obstacle."""
     if not facts.decisions:  # nearly every order has none; this saves time
         return 0
     retries = (decision for decision in facts.decisions if decision.kind == DecisionKind.RETRY)

@@ -21,7 +21,7 @@ PAY_ON_DUE_DATE: Final = "PAY_ON_DUE_DATE"
 DEBIT: Final = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 AFTER_SHIPPING: Final = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 FINAL: Final = ("REFUSED", "CANCELED")
-#: The seller still has to send a line in one of these states, or without a state (docs/mirakl.md 4.4).
+#: A line in one of these states, or without one, still has to be sent, unless it was withdrawn (docs/mirakl.md 4.4).
 OWED_LINE_STATES: Final = frozenset(
     {"", "STAGING", "WAITING_ACCEPTANCE", "WAITING_DEBIT", "WAITING_DEBIT_PAYMENT", "SHIPPING"}
 )
@@ -31,7 +31,7 @@ ENDED_LINE_STATES: Final = frozenset(
     | {"WAITING_REFUND", "WAITING_REFUND_PAYMENT", "INCIDENT_OPEN", "INCIDENT_CLOSED"}
 )
 
-#: Of these, the states in which the line was canceled, refused or refunded.
+#: Those of ENDED_LINE_STATES in which the line was canceled, refused or refunded.
 _TAKEN_BACK: Final = ("REFUSED", "CANCELED", "REFUNDED", "WAITING_REFUND", "WAITING_REFUND_PAYMENT")
 
 _ACCEPT, _SHIP = ("STAGING", "WAITING_ACCEPTANCE"), ("SHIPPING",)
@@ -102,9 +102,8 @@ class Withdrawn(StrEnum):
     NONE = ""
     PART = "part"  # of the pieces, or of the price: a person decides what is still to be sent
     WHOLE = "whole"
-    PRICE = (
-        "price"  # refunds cover the price that this read shows: all of the line, unless `Facts.pieces` has more pieces
-    )
+    #: Refunds cover the price that this read shows: all of the line, unless `Facts.pieces` has more pieces.
+    PRICE = "price"
 
 
 _ALL: Final = (Withdrawn.WHOLE, Withdrawn.PRICE)
@@ -221,7 +220,7 @@ class Dispatch:
     tracking: Tracking = Tracking()
     items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
     covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel
-    dated: bool = True  # False: a parcel without dispatch_datetime: items and number tell whether it is known
+    dated: bool = True  # False: a parcel whose report names no dispatch_datetime, or one after the report
     told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
     #: (line id, pieces) that a person who vouches saw to be sent; 0 pieces: Mirakl named no number.
     vouched: tuple[tuple[str, int], ...] = EVERY_LINE
@@ -275,8 +274,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Handover:
-    """What the payload of an import carries, which no longer changes. Reasons such as `changed_after_import` compare it
-    with the newest read."""
+    """What an import carries: its payload no longer changes. Reasons such as `changed_after_import` compare this with
+    the newest read."""
 
     at: datetime
     items: tuple[tuple[str, int], ...] = ()  # (line id, pieces)
@@ -324,7 +323,7 @@ class Rejection:
     at: datetime
     code: str = ""
     words: str = ""
-    maybe_there: bool = False  # an earlier try may have taken effect: the no says nothing of that one
+    maybe_there: bool = False  # an earlier try may have taken effect: this refusal says nothing about that try
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -348,8 +347,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Trouble:
-    """The first failure of an operation in a round of a command since the operation last succeeded. The call is tried
-    again.
+    """An operation fails in a round of a command: its first failure since it last succeeded. The call is tried again.
 
     `operation` may be a read that the call needs. `words` are the remote's own text, and may quote the order.
     """
@@ -425,7 +423,7 @@ class Facts:
     snapshot: Snapshot | None = None  # the newest read with a state that we know; predicates use this one
     unknown: Snapshot | None = None  # the newest read with a state that we do not know
     shipped_seen: bool = False  # some read, perhaps an old one, showed the order shipped (docs/rules.md 3)
-    #: As shipped_seen, but never set by a debit alone, as earlier versions set it. False in facts that they stored.
+    #: The same. But earlier versions set shipped_seen for a debit alone, and did not have this field: then it is False.
     shipped_shown: bool = False
     shipped_update: datetime = EPOCH  # the newest `updated_at` of such a read; EPOCH: not known
     parts: tuple[Part, ...] = ()
@@ -446,8 +444,8 @@ class Facts:
     receipts: tuple[Receipt, ...] = ()  # callbacks; an event that the OMS itself publishes has an id, and is none
     #: (line id, the largest number of pieces that a read showed of it). A line that is not in it: one, or not known.
     pieces: tuple[tuple[str, int], ...] = ()
-    #: What the oldest read shows that shows the order ready for an import (joining.py). None: no read did, or it is not
-    #: known. If the OMS has the order from somebody else, nothing else tells what that person sent.
+    #: Lines and contents of the oldest read that shows the order ready for an import (joining.py). None: no read did,
+    #: or it is not known. If somebody else brought the order into the OMS, nothing else tells what that person sent.
     baseline: Handover | None = None
     #: For each thing that the newest read shows, the newest read that did not show it.
     not_shown: tuple[NotShown, ...] = ()

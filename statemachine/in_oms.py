@@ -55,7 +55,7 @@ def is_confirmed_by_us(facts: Facts) -> bool:
 
 
 def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
-    """Whether another fulfilment centre shipped the order: its tracking is not ours.
+    """Whether another fulfilment centre shipped the order. Then the tracking at Mirakl is not ours to change.
 
     Ask only about an order that Mirakl shows in SHIPPING or later: earlier states are not ruled out here.
     """

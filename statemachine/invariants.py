@@ -51,8 +51,8 @@ def is_lost(facts: Facts, policy: Policy, wanted: Plan) -> bool:
 
 
 def _carries_too_much(facts: Facts, handover: Handover) -> bool:
-    """Whether the payload carries more pieces of a line than the reads showed. A line whose number no read named is
-    left out."""
+    """Whether the payload carries more pieces of a line than any read showed. A line of which the newest read names no
+    number is left out."""
     lines = facts.snapshot.lines if facts.snapshot else ()
     shown = {line.id: line.quantity for line in lines if line.quantity is not None}
     largest = dict(facts.pieces)

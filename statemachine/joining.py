@@ -1,7 +1,7 @@
 """How two sets of facts of one order are joined, and which facts a read adds.
 
-`join` is commutative, associative and idempotent and loses nothing. So the same facts end in the same `Facts`, in any
-order and any number of times (docs/rules.md 1). Every field joins by maximum or by union.
+`join` is commutative, associative and idempotent. So the same facts end in the same `Facts`, in any order and any
+number of times (docs/rules.md 1). Every field joins by maximum, minimum or union. Of two reads the newer one stays.
 """
 
 from dataclasses import fields, replace
@@ -28,12 +28,12 @@ from statemachine.occurrences import not_shown, shown_by
 #: The states in which the seller has to act; from when on is `Facts.seen`.
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
-_OTHERS: Final = ("pieces", "not_shown", "seen")  # they join by maximum or minimum
+_OTHERS: Final = ("pieces", "not_shown", "seen")  # they do not join by union
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
 def join(one: Facts, other: Facts) -> Facts:
-    """Everything that either of the two holds."""
+    """Everything that either of the two holds; of two reads only the newer one."""
     if other == _NOTHING:
         return one
     sets = {}

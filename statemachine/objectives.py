@@ -2,8 +2,8 @@
 
 `accept`: Mirakl takes our acceptance in time. `ship_confirm`: Mirakl takes OR24 in time after the OMS reported that the
 goods left. An order counts once for each objective: the store keeps which results it has counted (`orders.counted`).
-A result is known when Mirakl answers, or when the limit passes, whichever is first. So an order that is stuck for ever
-counts too.
+A result is known when Mirakl answers the call, when Mirakl shows the next state without our call, or when the limit
+passes, whichever is first. So an order that is stuck for ever counts too.
 """
 
 from collections.abc import Iterable, Iterator

@@ -38,7 +38,7 @@ MESSAGE: Final = "message"
 
 
 def of_state(line: Line) -> str:
-    """Name the state of a line, if it is an incident or a state that we do not know."""
+    """Name the state of a line. Callers ask for incidents, and for states that we do not know."""
     return f"{line.id} {line.state}"
 
 

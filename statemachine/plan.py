@@ -35,8 +35,8 @@ from statemachine.troubles import shipped_regardless_at
 class Plan:
     """What follows from the facts of an order: its state, the calls to make now, and what needs a person.
 
-    `wakes_at`: the next instant at which the rest of the plan changes by time alone. `results`: the objectives whose
-    result is known. `limits`: when those that run become bad.
+    `wakes_at`: the next instant at which due calls or attention change by time alone. `results`: the objectives whose
+    result is known. `limits`: for each objective that still runs, when its result becomes `bad`.
     """
 
     state: State
@@ -48,7 +48,7 @@ class Plan:
 
 
 def plan(facts: Facts, policy: Policy) -> Plan:
-    """Return the state of an order, its due calls, what needs a person, and when that changes by time alone.
+    """Return an order's state, due calls, what needs a person, when these change by time alone, and its objectives.
 
     One function finds all of it: the due calls and the attention both depend on the state and on the needed calls, and
     most of the work is to find these.
@@ -133,8 +133,11 @@ def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:
 
 
 def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequence[Attention]) -> tuple[Command, ...]:
-    """The needed calls that may be made now. A call is left out if an attention reason holds it or it has an obstacle;
-    every call is left out if the order is older than the shop's `not_before`."""
+    """The needed calls that may be made now. A call is left out if an attention reason holds it or it has an obstacle.
+
+    An import is left out until a read by this version has come. OR24 is left out while OR23 is due, for a limited time.
+    Every call is left out if the order is older than the shop's `not_before`.
+    """
     created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
     if policy.leaves_alone(created_at):
         return ()
@@ -169,13 +172,13 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
 
 
 def proof_after(facts: Facts) -> datetime | None:
-    """A read that begins after this instant shows what became of a call or of a report of the OMS, or what a version
-    before did not read. None: no such read is awaited."""
+    """A read that begins after this instant shows what became of a call or of a report of the OMS, or what an earlier
+    version of orderflow did not read. None: no such read is awaited."""
     snapshot, newest = facts.snapshot, facts.newest
     if snapshot is None or newest is None:
         return EPOCH if facts.parts else None
     state = state_of(facts)
-    # A version before read less of an order. The next read shows whether the goods are still owed.
+    # An earlier version of orderflow read less of an order. The next read shows whether the goods are still owed.
     of_before = is_of_before(facts) or has_no_baseline(facts)
     waits = [snapshot.read_at] if of_before and not (state.is_final or state is State.SHIPPED) else []
     if snapshot.state == "WAITING_ACCEPTANCE":

@@ -53,13 +53,13 @@ def is_pending(facts: Facts, answer: Answer | None) -> bool:
 
 
 def is_of_before(facts: Facts) -> bool:
-    """Whether a version before stored the newest read. That version kept neither refunds nor the fulfilment centre, so
-    what is owed is not known until the next read (docs/rules.md 17)."""
+    """Whether an earlier version of orderflow stored the newest read. That version kept neither refunds nor the
+    fulfilment centre, so what is owed is not known until the next read (docs/rules.md 17)."""
     return facts.snapshot is not None and not facts.snapshot.import_digest
 
 
 def has_no_baseline(facts: Facts) -> bool:
-    """Whether the order is ready for an import, and a version before stored this. That version kept no baseline."""
+    """Whether the order is ready for an import, and only an earlier version, which kept no baseline, stored that."""
     ready = facts.snapshot is not None and facts.snapshot.state == "SHIPPING" and facts.snapshot.has_address
     return ready and facts.baseline is None
 
@@ -95,7 +95,7 @@ def pieces_of(facts: Facts, line: Line) -> int | None:
 
 
 def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
-    """Whether this status says that the line left. If the OMS has fewer pieces than Mirakl shows, it does not.
+    """Whether this status says that the line left. It does not if the OMS has fewer pieces than Mirakl shows.
 
     The lines of a part are not known if the OMS made the part after the answer to the import. Such a part counts as
     having the lines of the parts that the OMS ended. A line that no part has is sent if parcels hold it, or if a person
@@ -128,9 +128,9 @@ def is_vouched(facts: Facts, *lines: Line) -> bool:
 def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
     """Whether parcels alone tell which lines of this order of the OMS were sent, because its dispatched status cannot.
 
-    So it is if no part has known lines (the answer to the import was lost, or named none), and the first report with a
-    dispatched status names lines of ours in its parcels. A line that this report does not name may be one that the OMS
-    never had.
+    The condition: no part has known lines (the answer to the import was lost, or named none), and the first report with
+    a dispatched status names lines of ours in its parcels. A line that this report does not name may be one that the
+    OMS never had.
     """
     if any(part.lines for part in facts.parts):
         return False
@@ -188,8 +188,8 @@ def alive_parts(facts: Facts) -> set[int]:
 
 
 def ended_in_oms(facts: Facts) -> set[int]:
-    """The OMS's orders that it canceled as a whole, without those that it showed in another status since: it makes them
-    again. "Since" is since its newest report of the cancellation; if none has a time, the cancellation stands."""
+    """The OMS's orders that it canceled as a whole and does not make again. It makes an order again if it showed
+    another status after its newest report of the cancellation. If no such report has a time, the order stays ended."""
     ended: dict[int, datetime] = {}
     for one in facts.cancellations:
         if not one.items:
@@ -247,9 +247,9 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     """The items of each parcel.
 
     Two reports with the same time and items are about one parcel: another number in the later report replaces the
-    earlier number. So it is for two reports without a time: an order that counts as sent too early would be shipped at
-    Mirakl. If one report names several numbers for the same time and items, these are several parcels. A number that
-    was reported without a time, and later with one, is one parcel.
+    earlier number. Two reports without a time, with the same items, are about one parcel too: two parcels could make
+    the order count as sent too early. If one report names several numbers for the same time and items, these are
+    several parcels. A number that was reported without a time, and later with one, is one parcel.
     """
     with_items = [dispatch for dispatch in facts.dispatches if dispatch.items]
     dated = {(one.oms_id, one.items, one.tracking.number) for one in with_items if one.dated}
@@ -267,7 +267,8 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
 def all_sent(facts: Facts) -> bool:
     """Whether the OMS sent every owed line. Lines that it ended do not count.
 
-    If no line is owed any more: whether Mirakl shows the order shipped, or the OMS sent every line.
+    If no line is owed any more: whether Mirakl shows the order shipped, or the OMS sent every line. False as long as
+    nothing was reported sent.
     """
     if facts.snapshot is None or not facts.dispatches:
         return False
@@ -275,7 +276,7 @@ def all_sent(facts: Facts) -> bool:
     if not owed and facts.snapshot.state in AFTER_SHIPPING:
         return True
     lines = owed or facts.snapshot.lines
-    if facts.cancellations:  # if the OMS ended every line, it makes the order again, and every line has to be sent
+    if facts.cancellations:  # a dispatch though the OMS ended every line: it made them again, so every line counts
         lines = tuple(line for line in lines if not _ended_everywhere(facts, line.id)) or lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
@@ -302,8 +303,9 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     return tuple(sorted(unsent))
 
 
-#: The longest text of a command's content, in bytes. An index of the database holds it, and PostgreSQL refuses a row of
-#: an index that is longer than a third of a page, 2,704 bytes. A longer text is carried as a digest.
+#: The longest text of a command's content, in bytes. An index of the database holds the text, and PostgreSQL refuses a
+#: row of an index that is longer than a third of a page, 2,704 bytes. A longer tracking is carried as a digest, a
+#: longer list of lines as `answers_of_lines` says.
 LONGEST_CARRIED: Final = 500
 
 # -- What to tell Mirakl -----------------------------------------------------------------------------------------

@@ -99,8 +99,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.UPGRADE,
     ),
     Reason.NO_EDGE: About(
-        "the facts want a state that no row of the table leads to",
-        "Nothing is sent. Report it with `orders show ORDER --json`; after an upgrade that has the row, the order's "
+        "the facts amount to a state to which no row of the table leads",
+        "No call is made. Report it with `orders show ORDER --json`; after an upgrade that has the row, the order's "
         "next event moves it.",
         holds=_EVERY,
         ends_by=EndsBy.UPGRADE,
@@ -160,7 +160,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.ALREADY_IN_OMS: About(
         "the OMS says that it holds this order already, and no import of ours can have brought it there",
         "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
-        "imported; if it is another's, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
+        "imported; if it is another order, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.TRACKING_REJECTED: About(
@@ -191,7 +191,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RETRY,
     ),
     Reason.OMS_CANCELED: About(
-        "the OMS canceled the order or a line; nothing is sent until a person settles it",
+        "the OMS canceled the order or a line; no call is made until a person settles this reason",
         "Agree with the people of the OMS: cancel or refund it in Mirakl's portal, or have it made again. "
         "`orders settle ORDER --reason WHY` lets its calls go on: then the order is reported shipped as soon as the "
         "rest has left. So if a line is made again, settle when it has left.",
@@ -211,7 +211,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.DEAD_IN_MIRAKL: About(
-        "Mirakl refused an order that the OMS works on",
+        "Mirakl refused an order that the OMS has, or may have; the detail: the OMS's ids of what is not sent yet",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
@@ -435,8 +435,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         "a call keeps failing and is tried again; the detail names the operation and the remote's code (`resting`: the "
         "call is not made, because its operation fails for other orders)",
         "Look at the remote, and at its words in `orders show ORDER --received`. It clears when the call succeeds; "
-        "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is shipped without "
-        "it after a while.",
+        "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is marked shipped "
+        "without it after a while.",
         ends_by=EndsBy.FACT,
     ),
     Reason.SHIPPING_DUE: About(
@@ -459,15 +459,16 @@ _NOT_KNOWN: Final = About("", "", ends_by=EndsBy.UPGRADE)
 class Attention:
     """One reason for one order.
 
-    `detail`: what the reason is about, if an order can have it twice: a line, a cancellation, a round of a call.
-    `command`: the kind of the call, if the reason is about one that ended without success or keeps failing; else None.
+    `detail`: what the reason is about: a line, a cancellation, a deadline, a round of a call. It tells apart two
+    reasons of one kind. `command`: the kind of the call, if the reason is about a call that ended without success or
+    keeps failing; else None.
     """
 
     reason: Reason
     detail: str = ""
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
-    #: The time of the newest fact that the reason is about. An earlier version's settle, whose token has no detail,
-    #: covers the reason if it came later. None: there was no such settle.
+    #: The time of the newest fact that the reason is about. In earlier versions a settle of this reason named no
+    #: detail: such a settle ends the reason if it is not older than this. None: no such settle ends it.
     newest: datetime | None = field(default=None, kw_only=True, compare=False)
     #: A decision that did not know this is about an earlier occurrence of the reason.
     after: Begun = field(default=Begun(), kw_only=True, compare=False)

@@ -41,8 +41,8 @@ def unread_once(facts: Facts) -> tuple[Unread, ...]:
 
 
 def _once(facts: Facts, told: tuple[T, ...], when_and_what: Callable[[T], tuple[datetime, Hashable]]) -> tuple[T, ...]:
-    """Return what was told, without repeats. What only a repeat told stays: the callback before it was read by another
-    version or with other settings of the shop, and told something else."""
+    """Return these reports without those of repeats. A report that only a repeat brings stays: the callback before it
+    was read by another version or with other settings of the shop, and so gave other facts."""
     again = repeats(facts)
     if not again:
         return told

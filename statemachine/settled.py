@@ -62,7 +62,7 @@ def _read(change: str) -> tuple[str, Pieces]:
     return change, Pieces(0, is_settled=True)
 
 
-#: Of two reasons in one settle that name a line, the second one counts.
+#: If one settle names a line by both reasons, the second of these counts, because it is read last.
 _OF_LINES: Final = (Reason.LINES_ADDED_AFTER_IMPORT, Reason.LINES_CANCELED_AFTER_IMPORT)
 
 
@@ -77,14 +77,17 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
 
 
 def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
-    """The digest of each content (`Handover.contents`) that the newest settle since this instant names."""
+    """The digest of each content (`Handover.contents`), from the newest settle since this instant that names it."""
     details = _settled(facts, since, Reason.CHANGED_AFTER_IMPORT)
     changes = (change.rpartition(" ") for detail in details for change in detail.split(", "))
     return {name: digest for name, _, digest in changes}
 
 
 def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
-    """When a person last settled a change of lines or contents, if that was since this instant."""
+    """The time of the newest settle of any reason, if a settle since this instant names a change of lines or contents.
+
+    None: no settle since this instant does.
+    """
     if not (settled_pieces(facts, since) or settled_contents(facts, since)):
         return None
     return max(one.at for one in facts.decisions if one.kind is DecisionKind.SETTLE)

@@ -24,8 +24,9 @@ class State(StrEnum):
     #: canceled.
     WAITING_ACCEPTANCE = "waiting_acceptance"
 
-    #: Mirakl answered our OR21, and no read that began after the grace period has come yet. The next read moves it out:
-    #: forward if Mirakl applied our decision, back to waiting_acceptance if Mirakl did not (docs/rules.md 16).
+    #: Mirakl took an OR21 (accept or refuse), or a person said so (`orders handled`), and no read has come yet that
+    #: began after the grace period. That read moves it out: forward if Mirakl applied the answer, back to
+    #: waiting_acceptance if Mirakl did not (docs/rules.md 16).
     ACCEPTED = "accepted"
 
     #: Mirakl debits the customer before the seller may ship. A read moves it out: to shipping when the customer has
@@ -37,13 +38,13 @@ class State(StrEnum):
     SHIPPING = "shipping"
 
     #: The OMS has the order: it answered the import or reported on the order, or a person said so (`orders handled`, or
-    #: a settle of `already_in_oms`). The OMS's report that every open line is sent moves it out. Meanwhile parcels may
-    #: leave, and either side may cancel.
+    #: a settle of `already_in_oms`). The OMS's report that every open line is sent moves it out, or a person who
+    #: vouches for that, or a read. Meanwhile parcels may leave, and either side may cancel.
     IMPORTED = "imported"
 
     #: The goods have left: the OMS reported every open line sent, or OR24 was answered, or Mirakl shows the debit that
     #: PAY_ON_SHIPMENT has only after a shipment. OR23 (tracking), then OR24 (shipment) are due while Mirakl shows
-    #: SHIPPING. A read moves it out.
+    #: SHIPPING. A read moves it out. It goes back to imported if the OMS still has something of it to send.
     DISPATCHED = "dispatched"
 
     #: Mirakl shows the order shipped, or debits it after a read showed it shipped (docs/rules.md 3). A read that shows

@@ -100,9 +100,7 @@ TABLE: Final = (
     Edge(DISPATCHED, _READ, SHIPPED, "Mirakl shows it shipped"),
     # A newer read wins over what was concluded (docs/rules.md 3).
     Edge(DISPATCHED, _READ, SHIPPING, "one parcel was shipped and debited; the rest is still to be sent"),
-    Edge(
-        DISPATCHED, _REST, IMPORTED, "the OMS has a rest: of a debited order, that its answer left out, or made again"
-    ),
+    Edge(DISPATCHED, _REST, IMPORTED, "the OMS has more to send: after a debit, left out of its answer, or made again"),
     Edge(DISPATCHED, _READ, REFUSED, "the OMS sent an order that Mirakl refused"),
     Edge(DISPATCHED, _READ, CANCELED, "canceled after the goods had left, or the debit of the shipment failed"),
     Edge(SHIPPED, _READ, SHIPPING, "Mirakl shows SHIPPING again, and the OMS does not have it"),

@@ -109,7 +109,7 @@ def _before_deadline(snapshot: Snapshot) -> list[datetime]:
 
 
 def instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
-    """Every instant at which the plan changes because a call has kept failing until then."""
+    """Every instant, past or not, at which a failing call changes the plan, or OR24 no longer waits for OR23."""
     keys = {CommandKey.parse(f"{one.kind}:{one.round}:{one.carries}") for one in facts.troubles}
     for one in [one for key in keys for one in troubles_of(facts, key)]:
         yield told_at(facts, policy, one)

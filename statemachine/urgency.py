@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Urgency(StrEnum):
-    """When a person has to act on a reason. A name is what the list of orders shows, from the most urgent down."""
+    """When a person has to act on a reason, the most urgent first. The list of orders shows these values."""
 
     NOW = "now"  # goods are made or on their way that must be stopped or changed
     BY_DEADLINE = "deadline"  # before the deadline that Mirakl or the policy names
@@ -21,5 +21,5 @@ class EndsBy(StrEnum):
     SETTLE = "settle"  # a person marks it as seen
     RELEASE = "release"  # a person lets the calls be made
     RETRY = "retry"  # a person opens the call again
-    SENT = "sent"  # the OMS reports the rest sent
-    UPGRADE = "upgrade"
+    SENT = "sent"  # all of the order was sent: the OMS reports it, or a person vouches
+    UPGRADE = "upgrade"  # a version of orderflow that can read, plan or move the order

@@ -23,7 +23,7 @@ class WaitsFor(StrEnum):
     READ = "read"  # a read that is asked for by the order's id: it shows what became of a call, or of a report
     MIRAKL = "mirakl"  # Mirakl's next state: Mirakl checks or debits the order, or no line of it is owed
     OMS = "oms"  # the OMS's next report: the OMS has the order, and did not cancel all of it
-    TIME = "time"  # a deadline, at which it gets an attention reason
+    TIME = "time"  # a deadline, at which it gets an attention reason, or the end of a wait of OR24 for OR23
     OTHERS = "others"  # the order is older than the shop's `not_before`, and orderflow does not touch it
 
 

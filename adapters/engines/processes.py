@@ -28,7 +28,7 @@ class EngineMissing(OrderflowError):
 
 
 class EngineFailed(OrderflowError, RuntimeError):
-    """The engine, or a tool that it needs, failed. The text ends with the last lines of its output."""
+    """The engine, or a tool that it needs, failed. The text ends with the last lines of its output, if any."""
 
 
 def free_port() -> int:

@@ -39,8 +39,8 @@ from adapters.ports import NewRecord, Partition, PartitionOffsets
 
 T = TypeVar("T")
 
-#: If no broker accepts a record within this time, the publication fails. With a short lease it is half
-#: of the relay's lease (`bootstrap.open_log`).
+#: If no broker accepts a record within this time, the publication fails. If the relay's lease is short, half of the
+#: lease counts instead (`bootstrap.open_log`).
 DELIVERY_SECONDS: Final = 15
 #: How long a request to the cluster is repeated while Kafka answers with a retriable error.
 ASK_SECONDS: Final = 5

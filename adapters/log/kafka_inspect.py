@@ -43,7 +43,7 @@ class KafkaInspector:
         return {one["name"]: _topic(one) for one in described if one["error_code"] == 0}
 
     def may_read_group(self, group: str) -> bool:
-        """Whether this user may read as a member of a group. If it has no member, only whether this user may see it."""
+        """Whether this user may read as a member of a group. Without members in it: whether this user may see it."""
         try:
             asked = _until_answered(lambda: self._admin.describe_groups([group], include_authorized_operations=True))
         except AuthorizationError:

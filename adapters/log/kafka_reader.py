@@ -1,7 +1,8 @@
 """One member of a Kafka consumer group, and the check that its client still works.
 
-After any error the client is closed, and recreated at the next poll. If a client returns no records for some seconds,
-its assignment and positions are compared with the broker (docs/decisions/0015-kafka-python.md).
+After an error the client is closed, and recreated at the next poll. There are two exceptions: the client stays if one
+record cannot be read, and if a check finds no broker. If a client returns no records for some seconds, its assignment
+and positions are compared with the broker (docs/decisions/0015-kafka-python.md).
 """
 
 import time
@@ -135,7 +136,7 @@ class KafkaReader:
                 self._consumer.seek(topic_partition(partition), offset)
 
     def poll(self, max_records: int, timeout_seconds: float) -> list[Record]:
-        """The next records. Raises LogUnavailable; then the next poll joins the group again with a new client.
+        """The next records. Raises LogUnavailable. If the client was closed, the next poll joins with a new one.
 
         Raises RecordUnreadable for a record that the client cannot read. The caller has to pause its partition before
         the next poll.
@@ -277,8 +278,8 @@ class KafkaReader:
 def unreadable_record(error: Exception) -> RecordUnreadable | None:
     """Return which record of which partition raised this error, if the client raised it while it read records.
 
-    The client names neither in most of these errors. So they are taken from the frame of its function that reads the
-    batches of one partition.
+    Most of these errors name neither record nor partition. So both are taken from the frame of the client's function
+    that reads the batches of one partition. What the client fetched of this partition is dropped.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "_unpack_records":

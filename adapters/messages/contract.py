@@ -106,7 +106,7 @@ class Order(snapshots.MiraklOrder):
 class OrderSnapshotEvent(Envelope):
     """One read of one order at Mirakl. The order contains personal data."""
 
-    id: Attribute = Field(description="The order's id, the digest of its bytes and the start of the read.")
+    id: Attribute = Field(description="The order's id, the digest of its canonical JSON and the start of the read.")
     source: StrictStr = Field(description="/mirakl/{shop}", pattern="^/mirakl/[a-z0-9][a-z0-9_-]{0,39}$")
     type: Literal["io.orderflow.mirakl.order-snapshot"]
     subject: Attribute = Field(description="Mirakl's order id.")

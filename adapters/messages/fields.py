@@ -83,11 +83,11 @@ class Message(BaseModel):
 
 #: A text, made safe to store. Null, and any value that is neither a text nor a number, becomes "".
 Text = Annotated[str, AfterValidator(storable), Loose("")]
-#: An instant in UTC. Anything that is not an ISO 8601 date-time becomes None.
+#: An instant in UTC. Anything that is not an ISO 8601 date-time, or a date, becomes None.
 Instant = Annotated[datetime | None, BeforeValidator(instant, json_schema_input_type=str), Loose(None)]
 #: A date-time as it was written. Without an offset it has no time zone. Anything else becomes None.
 LocalInstant = Annotated[datetime | None, BeforeValidator(local_instant, json_schema_input_type=str), Loose(None)]
-#: An id that can be a key. A message without this field, or with an invalid id, is unreadable.
+#: An id that can be a key. A model without this field, or with an invalid id, is unreadable.
 Id = Annotated[
     StrictStr,
     AfterValidator(usable_id),

@@ -63,7 +63,7 @@ class OrderSlice:
     """One order of a page of OR11."""
 
     raw: bytes  # exactly as received
-    identity: str  # the order's id, decoded from Latin-1: only for finding two slices of the same order
+    identity: str  # the order's id as Latin-1, or a digest: only for finding two slices of the same order
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
 #: Stands for the items of a cancellation that cannot be read. No line of Mirakl's has this id.
 _UNREADABLE_ITEM: Final = "?"
-#: How a publisher may make an event's id of the data alone. An id with fewer characters than the shortest is no digest.
+#: The digests of the data that a publisher may use as an event's id. An id with fewer characters than 22 is none.
 _DIGESTS: Final = ("md5", "sha1", "sha256", "sha512")
 _SHORTEST_DIGEST: Final = 22
 #: Characters of a callback's digest that the facts keep, to compare it with the others of its order.
@@ -208,7 +208,7 @@ def _event_id(event: CloudEvent) -> str:
 
 
 def _receipts(event: CloudEvent, at: datetime) -> tuple[Receipt, ...]:
-    """The receipt of a callback, which its id tells. None for an event that the OMS published itself."""
+    """The receipt of a callback, which the id of its event tells. Empty for an event that the OMS published itself."""
     digest = event.id.removesuffix(f":{iso(event.time)}")
     return (Receipt(at, digest[:_RECEIPT_DIGITS]),) if digest != event.id else ()
 
@@ -332,7 +332,7 @@ def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, c
     if is_dispatched:
         dispatches.append(_everything(callback, at, shop))
     # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
-    # looks at the order. If something was left out, its items may have been.
+    # looks at the order. But if a part of the callback could not be read, its items may have been in that part.
     nothing = () if complete else ((_UNREADABLE_ITEM, 1),)
     items = [_items(each.items) or nothing for each in callback.new_cancellations]
     cancellations = [Cancellation(callback.id, each, at) for each in items]

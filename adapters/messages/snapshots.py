@@ -67,9 +67,9 @@ class MiraklFulfillment(Message):
 
 
 class MiraklLine(Message):
-    # A line that cannot be read, or has no usable id, is kept with the id "". Then OR21 and the import refuse the
-    # order, and a person looks at it. If the line were left out, its goods would not be made, and the order would have
-    # no attention reason.
+    # A line that cannot be read, or has no usable id, is kept with the id "". Then Mirakl rejects OR21, and no import
+    # can be built, so a person looks at the order. If the line were left out, its goods would not be made, and the
+    # order would have no attention reason.
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""

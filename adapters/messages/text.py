@@ -10,7 +10,8 @@ from typing import Final
 CONTROL_CHARACTER: Final = r"[\u0000-\u001f\u007f-\u009f]"
 #: Marks that change the direction of a text. A person would read another id than the one that is stored.
 DIRECTION_MARK: Final = r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-#: Control characters and lone surrogates. JSON allows them, and PostgreSQL refuses them.
+#: Control characters and lone surrogates. JSON can write them. PostgreSQL refuses NUL and lone surrogates; the other
+#: control characters would garble a line of a log or of a terminal.
 _UNSTORABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 #: The same, without the control characters that a text of more than one line may hold.
@@ -18,19 +19,19 @@ _NEVER_STORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str, limit: int = 2000) -> str:
-    """`text` on one line, trimmed, cut to `limit` characters, without characters that PostgreSQL refuses."""
+    """`text` on one line, trimmed, cut to `limit` characters, without control characters and lone surrogates."""
     if not text.isprintable():
         text = _UNSTORABLE.sub(" ", text)
     return text.strip()[:limit]
 
 
 def whole_text(text: str) -> str:
-    """`text` with its line breaks, at any length, without the characters that no database and no JSON parser takes."""
+    """`text` with its line breaks, at any length, without NUL and lone surrogates, which PostgreSQL refuses."""
     return _NEVER_STORABLE.sub("", text)
 
 
 def is_storable(text: str) -> bool:
-    """Whether `text` has no character that PostgreSQL refuses."""
+    """Whether `text` has neither a control character nor a lone surrogate."""
     return not _UNSTORABLE.search(text)
 
 
@@ -47,7 +48,8 @@ def usable_id(text: str) -> str:
 
 
 def instant(value: object) -> datetime | None:
-    """Read an ISO 8601 date-time, and convert it to UTC. A date-time without an offset is taken as UTC.
+    """Read an ISO 8601 date-time, and convert it to UTC. A date-time without an offset is taken as UTC, and a date
+    alone as its midnight.
 
     None for anything else, such as 0000-00-00.
     """
@@ -56,7 +58,7 @@ def instant(value: object) -> datetime | None:
 
 
 def local_instant(value: object) -> datetime | None:
-    """Read an ISO 8601 date-time. One without an offset gets no time zone. None for anything else."""
+    """Read an ISO 8601 date-time; a date alone is its midnight. Without an offset it has no time zone. Else None."""
     if not isinstance(value, str):
         return None
     try:

@@ -34,7 +34,8 @@ _DAY_SECONDS: Final = 86_400.0
 
 
 #: An answer with one of these statuses comes from a gateway, unless it has a code of the remote's own. The code 0, and
-#: a code that repeats the status, are none. It says nothing about the order, and a later call can succeed.
+#: a code that repeats the status, do not count as one. A gateway's answer says nothing about the order, and a later
+#: call can succeed.
 GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
 
 
@@ -102,7 +103,7 @@ class Network:
 
 
 def network(ca_file: Path | None, proxy: str | None, *, from_environment: bool) -> Network:
-    """Make a Network for all clients of a process: each TLS context takes time and memory.
+    """Make the one Network that all clients of a process share, because each TLS context takes time and memory.
 
     `ca_file`: the certificates that are trusted, in PEM. Raises OSError if the file cannot be used.
     """
@@ -247,7 +248,7 @@ class Remote:
         try:
             headers = _headers(operation, authorization, content)
             if sink is not None:
-                headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # no small piece becomes a huge one
+                headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # nothing is decompressed into a huge piece
             request = self._request(operation, method, path, params=params, headers=headers, content=content)
             reply = self._exchange(operation, request, started, sink)
             outcome = reply.outcome
@@ -307,7 +308,7 @@ class Remote:
 def _decoded(response: httpx.Response) -> Iterator[bytes]:
     """The body in pieces, after at most one layer of gzip. Raises httpx.DecodingError for any other encoding.
 
-    httpx undoes any number of layers, and a piece of any size. Two layers make four gigabytes of four kilobytes.
+    httpx would undo any number of layers, and pieces of any size: with two layers, 4 kB can become 4 GB.
     """
     encodings = [one.strip().lower() for one in response.headers.get("Content-Encoding", "").split(",")]
     layers = [one for one in encodings if one not in ("", "identity")]
@@ -349,7 +350,7 @@ def _fail(kind: type[RemoteError], operation: str, error: Exception) -> NoReturn
 
 
 def _cause(error: BaseException) -> Cause:
-    """Return why there was no answer. httpx wraps the error of the socket, so all that it came from are looked at."""
+    """Return why there was no answer. httpx wraps the error of the socket, so its causes are looked at too."""
     chain: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in chain:

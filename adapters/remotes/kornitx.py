@@ -236,7 +236,7 @@ def _orders(answer: object, external_ref: str) -> tuple[OmsOrder, ...]:
     """The orders in the answer that have an id and our reference.
 
     A single object with an id and a ref, and nothing else, counts too, as in the vendor's older sample. With other
-    members it may report an error.
+    members it may report an error, so it counts only if it has our reference.
     """
     if isinstance(answer, dict):
         has_more = any(value is not None for name, value in answer.items() if name not in ("id", "ref"))

@@ -277,7 +277,7 @@ def _custom_fields(parent: Mapping[str, Any], field: str, names: Mapping[str, st
 def _absent_fields(
     parent: Mapping[str, Any], field: str, required: Collection[str], names: Mapping[str, str]
 ) -> list[str]:
-    """The names of the custom fields that hold an import: required and without a value, or not to be written."""
+    """The names of the custom fields without which no import is built: required but empty, or impossible to write."""
     values = _custom_values(parent, field)
     absent = set(required) - {code for code, value in values if value}
     unwritten = {code for code, value in values if value is None and names.get(code) != ""}

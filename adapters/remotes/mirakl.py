@@ -40,8 +40,8 @@ _CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12
 CATALOG_WAIT_SECONDS: Final = 2.0
 _UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
-#: After this time no further read of a row of reads begins. A Mirakl that answers each of them just in time would hold
-#: a worker longer than the lease of its command lasts, and longer than the liveness probe waits.
+#: If several reads follow each other, none begins after this time. If Mirakl answers each of them just in time, they
+#: would hold a worker longer than the lease of its command lasts, and longer than the liveness probe waits.
 IN_A_ROW_SECONDS: Final = 20.0
 
 T = TypeVar("T")
@@ -255,7 +255,7 @@ class MiraklShop:
         self._put("OR24", _order_path(order_id, "ship"), None)
 
     def customer_messages(self, order_id: str) -> CustomerMessages:
-        """M11: read what the customer wrote about this order (docs/mirakl.md 5.10)."""
+        """M11: read what the customer wrote about this order, _MAX_THREAD_PAGES pages at most (docs/mirakl.md 5.10)."""
         params = {"entity_type": "MMP_ORDER", "entity_id": order_id, "with_messages": "true"}
         threads: list[Thread] = []
         ends_at = self._clock.monotonic() + IN_A_ROW_SECONDS

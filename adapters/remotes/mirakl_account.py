@@ -1,4 +1,4 @@
-"""Mirakl's seller API for the shop's account and documents: A01, A02, S30, S31, S33 (docs/mirakl.md 2, 5.1, 5.11)."""
+"""Mirakl's API for the shop's account and documents: A01, A02, PC01, S30, S31, S33 (docs/mirakl.md 2, 5.1, 5.11)."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -16,7 +16,8 @@ _INLINE: Final = frozenset(
 class _PlainText(HTMLParser):
     """Collects the text of an HTML document.
 
-    A tag that is no tag of HTML is kept, because the customer may have written "<ANA>" as the text to be printed.
+    A tag that is in none of the lists above is kept as written, because the customer may have written "<ANA>" as the
+    text to be printed.
     """
 
     def __init__(self) -> None:

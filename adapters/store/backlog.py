@@ -21,7 +21,7 @@ class Backlog:
     due: int  # may be made now, or are under way
     oldest: datetime  # when the oldest was opened
     oldest_due: datetime | None  # since when the oldest that is due may be made
-    failing: int  # were claimed at least once; calls under way are among them
+    failing: int  # were claimed at least once, so also a first call that is under way
     next_at: datetime  # when the next may be made
 
 

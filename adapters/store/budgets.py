@@ -1,4 +1,4 @@
-"""How many calls all workers together made to an account in its present hour and day."""
+"""How many calls all workers together made to an account in each of its present windows (`BudgetWindow`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
-"""Statements on many rows at once, which are the only statements that differ between SQLite and PostgreSQL.
+"""Statements on many rows at once, which differ between SQLite and PostgreSQL.
 
-The engines are also opened and locked in different ways: see engine.py, and `Store` in transaction.py.
+The engines also differ in how they are opened and locked (engine.py, transaction.py), and in the statements of
+lanes.py, notices.py, clock.py and health.py.
 
 PostgreSQL takes each column as one array, so the statement has the same text for any number of rows, and one round
 trip carries all of them. SQLite has no arrays. There, a prepared statement is executed for each row, or the statement

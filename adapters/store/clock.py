@@ -49,8 +49,8 @@ class StoreClock:
             asked = self.monotonic()
             time: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             answered = self.monotonic()
-        # The database read its clock between these two moments. Within them the zero stays as it was, so that a slow
-        # answer does not move this clock.
+        # The database read its clock between these two moments, which gives a lower and an upper bound of the zero. A
+        # zero within the bounds stays, so that a slow answer does not move this clock.
         earliest, latest = time - timedelta(seconds=answered), time - timedelta(seconds=asked)
         zero = self._zero or earliest + (latest - earliest) / 2
         self._zero = min(max(zero, earliest), latest)

@@ -1,7 +1,8 @@
 """One row for each call to make, from its opening to its end. The states are drawn in schema.py.
 
-A worker leases a command (lanes.py). From then on only the holder of the token changes the row: `mark_sending` before
-the call, then `settle` or `requeue`.
+A worker leases a command (lanes.py). From then on only the holder of the token ends or reopens it: `mark_sending`
+before the call, then `release` with `settled` or `requeued`. Others may only mark the row: `mark_obsolete`, `revive`,
+`put_off` and `put_back`.
 """
 
 from collections.abc import Collection, Sequence
@@ -263,14 +264,14 @@ class Release:
     outcome: str
     next_at: datetime | None = None  # None, as for `maybe_sent`: as it is stored
     maybe_sent: bool | None = None
-    attempts: int = 0  # added
+    attempts: int = 0  # is added to the number of attempts
 
 
 def settled(command_id: int, token: str, state: CommandState, outcome: str) -> Release:
     """End a command (docs/rules.md 15).
 
-    A rejection clears `maybe_sent`, so that a later round may carry what was mended. That an earlier try may have taken
-    effect stays known as a fact, `Rejection.maybe_there`.
+    A rejection clears `maybe_sent`, so that a later round may carry corrected values. That an earlier try may have
+    taken effect stays known as a fact, `Rejection.maybe_there`.
     """
     maybe_sent = False if state is CommandState.REJECTED else None
     return Release(command_id, token, state, outcome, maybe_sent=maybe_sent)
@@ -285,7 +286,7 @@ def requeued(
 
 
 def release(tx: Transaction, releases: Sequence[Release]) -> set[int]:
-    """End these leases. Returns the ids of the commands whose lease was ours: a lost one has another holder by now."""
+    """End these leases. Returns the ids of the commands whose lease was still ours. Others were taken over."""
     rows = [
         dict(
             id=one.command_id,
@@ -336,7 +337,7 @@ _RELEASE: Final = bulk.Update(
 )
 
 
-# -- Orders that a version before imported -----------------------------------------------------------------------
+# -- Orders that an earlier version imported ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +356,7 @@ class StoredPayload:
 def payloads_without_handover(store: Store, shop: str) -> list[StoredPayload]:
     """Return each stored payload of every open order of a shop whose facts do not say what an import sent.
 
-    A version before stored no such fact (facts.Handover).
+    Earlier versions of orderflow stored no such fact (facts.Handover).
     """
     c, o = s.commands.c, s.orders.c
     statement = (

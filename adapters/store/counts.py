@@ -36,7 +36,7 @@ class StoredCounts:
 
 
 def stored_counts(store: Store) -> StoredCounts:
-    """Count what waits. Shipped, refused and canceled orders are left out, because they wait for nothing."""
+    """Count what waits. `in_state` leaves out shipped, refused and canceled orders. The other counts include theirs."""
     with store.reading() as connection:
         return StoredCounts(
             in_state=_in_state(connection),
@@ -56,7 +56,7 @@ def _oldest(column: sa.Column[datetime]) -> sa.Label[datetime]:
 
 
 def _in_state(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
-    """With the shops and the states, the index finds the open orders. Without them it would be read from end to end."""
+    """The conditions on shops and states let the index find the open orders. Else it would be read whole."""
     c = s.orders.c
     shops = connection.execute(sa.select(s.shops.c.name)).scalars().all()
     statement = (

@@ -15,7 +15,7 @@ from adapters.store.headers_json import headers_from_json, headers_to_json
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store, Transaction
 
-#: Reasons besides those of UnreadableReason: the record can be read, but not applied; the log does not take the record.
+#: Reasons besides those of UnreadableReason. The record can be read, but not applied; or the log does not take it.
 NOT_APPLICABLE: Final = "not_applicable"
 TOO_LARGE: Final = "too_large"
 REFUSED: Final = "refused"
@@ -84,8 +84,8 @@ class StoredDeadLetter(DeadLetter):
 
 
 def add(tx: Transaction, dead_letters: Sequence[DeadLetter], now: datetime) -> None:
-    """Store these. If one with the same digest came before for the same reason, its row counts one more, is open again,
-    and holds what came last."""
+    """Store these. If one with the same digest came from the same source for the same reason before, its row counts one
+    more, is open again, and holds what came last."""
     values = [
         dict(
             source=each.source,

@@ -1,7 +1,8 @@
 """How each engine is opened, and after which of its errors a retry can succeed.
 
-SQLite serves one process. PostgreSQL serves any number of processes. It runs at READ COMMITTED: every statement sees
-what is committed when it begins. So rows are read under their lock, and updates name the state that they expect.
+SQLite serves one process. PostgreSQL serves any number of processes. There, a write transaction runs at READ COMMITTED:
+each of its statements sees what was committed when the statement began. So rows are read under their lock, and updates
+name the state that they expect. A transaction for reads runs at REPEATABLE READ (transaction.py).
 """
 
 import fcntl

@@ -113,8 +113,8 @@ def _member(name: str, mine: Any, stored: Any) -> Any:
 
 
 def _elements(name: str, mine: Sequence[Any], stored: Sequence[Any]) -> list[Any]:
-    """Return the elements of a set. An element that is stored with more than this version knows replaces its own
-    reduced form. An element that this version cannot read comes last."""
+    """Return the elements of a set to write. An element of which this version knows only a part is written as it is
+    stored. Elements that this version cannot read come last, as they are stored."""
     known = [(_known(name, [one]) or [None])[0] for one in stored]
     found: list[Any] = []
     for one in mine:

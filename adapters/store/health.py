@@ -45,7 +45,7 @@ def is_standby(store: Store) -> bool:
 
 
 def wrong_settings(store: Store) -> list[tuple[str, str, str]]:
-    """Return the name, the value and the harm of each setting that is not as in SETTINGS. Raises StoreUnavailable."""
+    """Return name, value and harm of each setting that is less safe than in SETTINGS. Raises StoreUnavailable."""
     if store.is_sqlite:
         return []
     found = {name: str(_value(store, sa.func.current_setting(name))) for name in SETTINGS}

@@ -4,8 +4,8 @@ The kind says which remote is called, so the lanes of a shop at one remote are i
 lanes that may be called now, and each lane is one probe of the index ix_commands_lane. So paused calls cost nothing.
 
 A claim is two statements of one transaction: `take` finds commands and locks their orders, `lease` gives the commands
-to the worker. From then on only the holder of a token changes its row (commands.py). If a worker dies, its lease runs
-out, and a later claim finds the row again.
+to the worker. From then on only the holder of a token ends or reopens its command (commands.py). If a worker dies, its
+lease runs out, and a later claim finds the row again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -88,8 +88,8 @@ def _has_orphans(tx: Transaction) -> bool:
 
 
 def adopt(store: Store) -> int:
-    """Give commands that older code opened their shop. Returns how many: commands that another transaction has locked
-    are left for later."""
+    """Store the shop in commands that older code opened without it. Returns how many: commands that another transaction
+    has locked are left for later."""
     c, o = s.commands.c, s.orders.c
     with store.transaction() as tx:
         mine = sa.select(c.id).where(*_ORPHANS).order_by(c.id).limit(ADOPTED).with_for_update(skip_locked=True)
@@ -107,7 +107,7 @@ _ORPHANS: Final = (s.commands.c.shop == "", s.is_live(s.commands.c))
 
 
 def take(tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime) -> list[int]:
-    """Lock the orders of the next commands, at most so many of each lane; return the ids, the longest due first.
+    """Lock the orders of the next commands, at most `most` of each lane; return the ids, the longest due first.
 
     An order that another transaction has locked is skipped. A command may have changed between the read and the lock,
     so `lease` checks the command again.
@@ -171,7 +171,7 @@ _LEASE: Final = bulk.Update(
 def _ask(
     tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime, *, locks: bool
 ) -> list[sa.Row[Any]]:
-    """Return id, shop, kind and next_at of the next commands, at most so many of each lane."""
+    """Return id, shop, kind and next_at of the next commands, at most `most` of each lane."""
     if not most:
         return []
     statement = _claimable(is_sqlite=tx.is_sqlite, locks=locks)
@@ -289,7 +289,7 @@ def _waits_for_another(now: sa.ColumnElement[datetime], going: sa.ColumnElement[
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """A command that is due and that nobody has tried."""
+    """A command that is due, and whose last outcome is not that of a failure: nobody tried it since its lane fails."""
 
     id: int
     shop: str
@@ -323,7 +323,7 @@ def untried(
 
 
 def mark_untried(tx: Transaction, ids: Collection[int], outcome: str) -> None:
-    """Set the last outcome of these commands, unless a worker has one of them."""
+    """Store a last outcome for those of these commands that no worker has, so that `untried` leaves them out."""
     c = s.commands.c
     open_ones = (bulk.among(c.id, is_sqlite=tx.is_sqlite), c.state == CommandState.OPEN)
     tx.execute(sa.update(s.commands).where(*open_ones).values(last_outcome=outcome), bulk.numbers(ids))

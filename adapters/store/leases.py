@@ -66,7 +66,7 @@ def release(tx: Transaction, lease: Lease) -> None:
 
 
 def revoke(tx: Transaction, name: str) -> None:
-    """End a lease that another process holds. Its next write under the lease raises Fenced.
+    """End a lease that another process holds. The next write of that process under the lease raises Fenced.
 
     The other process may take the lease again.
     """

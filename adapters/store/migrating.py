@@ -1,8 +1,8 @@
 """How the schema is migrated, and whether this version may run on a schema.
 
-A revision has a number, and names the oldest code that may run on it. The number of the code is that of the revision
-that it needs. So older code goes on while and after a newer version migrates, may be started again, and is the way
-back; until a revision says that it must not.
+A revision has a number, and names the oldest code that may run on it. The number of a version's code is that of the
+revision that this version needs. So older code can run while and after a newer version migrates, can be started again,
+and can replace the newer version. That ends when a revision names newer code as the oldest that may run.
 """
 
 import time
@@ -24,7 +24,7 @@ NEEDED: Final = "0019"
 MIGRATION_LOCK: Final = 7_261_004_115
 #: A statement of a migration waits this long for a lock. All who want the table meanwhile wait behind the statement.
 LOCK_SECONDS: Final = 2.0
-#: How long a revision that found no lock is tried again, and how long a process waits while another one migrates.
+#: How long a revision that did not get its locks is tried again, and how long a process waits while another migrates.
 PATIENCE_SECONDS: Final = 600.0
 #: How long the table is left to others between two tries.
 PAUSE_SECONDS: Final = 1.0
@@ -70,8 +70,8 @@ def upgrade(connection: sa.Connection, revision: str = NEEDED) -> None:
 def upgrade_postgresql(database: sa.Engine, revision: str = NEEDED) -> None:
     """Upgrade the schema on connections of its own, without a limit of the time that a statement takes.
 
-    Each revision is a transaction of its own. A revision that finds a table locked gives up at once, so that nobody
-    waits behind it, and is tried again. If several processes start at once, one migrates and the others wait.
+    Each revision is a transaction of its own. A revision that does not get a lock within LOCK_SECONDS gives up, so that
+    nobody waits long behind it, and is tried again. If several processes start at once, one migrates, others wait.
 
     Raises StoreUnavailable, after PATIENCE_SECONDS also for locks that were never free.
     """

@@ -39,7 +39,7 @@ class Deadlines:
 
 
 def add(tx: Transaction, results: Sequence[ObjectiveResult]) -> None:
-    """Store results. The transaction marks their orders as counted."""
+    """Store results. The caller marks them as counted in the rows of their orders, in the same transaction."""
     rows = [dict(shop=one.shop, objective=one.objective, result=one.result) for one in results]
     if rows:
         bulk.insert_rows(tx, s.objective_results, rows)

@@ -216,7 +216,10 @@ def _by_keys(*, is_sqlite: bool) -> sa.Select[Any]:
 
 
 def lock_only(tx: Transaction, keys: Collection[int]) -> dict[tuple[str, str], str]:
-    """Lock rows in the order of their keys, without reading their facts. Returns the quarantined ones (OrderRow)."""
+    """Lock rows in the order of their keys, without reading their facts.
+
+    Returns the quarantined ones: the kind of the error, by shop and order id.
+    """
     rows = tx.execute(_only(is_sqlite=tx.is_sqlite), bulk.numbers(keys)).all()
     return {(row.shop, row.order_id): row.quarantine for row in rows if row.quarantine is not None}
 

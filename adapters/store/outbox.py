@@ -47,8 +47,8 @@ def delete(tx: Transaction, ids: Collection[int]) -> None:
 def oldest(store: Store, limit: int, *, topic: str | None = None, without: Collection[str] = ()) -> list[OutboxRow]:
     """Return the oldest records to publish: of one topic, or of all topics except those in `without`.
 
-    A row with a lower id may be committed after a row with a higher id. A later call finds it, because published rows
-    are deleted by id, and the relay stores no position up to which it has read.
+    A row with a lower id may be committed after a row with a higher id. A later call finds such a row, because
+    published rows are deleted by id, and the relay stores no position up to which it has read.
     """
     c = s.outbox.c
     statement = sa.select(s.outbox).order_by(c.id).limit(limit)

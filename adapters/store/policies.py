@@ -30,8 +30,8 @@ class Statements(Protocol):
 def store(tx: Transaction, policies: Mapping[str, Policy], now: datetime) -> None:
     """Store the policy of each shop as a new version, if it differs from the newest one as this code reads it.
 
-    Newer code stores an equal policy too, so that every order is planned again by the rules of this code. The shops
-    have to be stored already (shops.bind).
+    If the newest version was stored by older code, an equal policy is stored too, so that every order is planned again
+    by the rules of the newer code. The shops have to be stored already (shops.bind).
     """
     for shop, policy in sorted(policies.items()):
         shop_rows.lock_switches(tx, shop)  # so that one process at a time finds the newest version
@@ -71,7 +71,7 @@ class StoredPolicies(Mapping[str, Policy]):
         for shop, version in _newest(tx, shops).items():
             known = self._read.get(shop)
             if known is None or known[0] != version:
-                # 0: newer code stored the policy, and plans what this code has planned once more.
+                # 0 if newer code stored the policy: so newer code plans again every order that this code plans.
                 by = version if _code(tx, shop, version) <= NEEDED else 0
                 known = version, replace(_decoded(tx, shop, version), version=by)
                 self._read = self._read | {shop: known}

@@ -104,7 +104,7 @@ def mark_unreadable(tx: Transaction, cluster: str, group: str, partition: Partit
 
 
 def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progress: Progress) -> None:
-    """Overwrite a partition's row, or insert it if it is missing."""
+    """Overwrite a partition's row, or insert it if it is missing. The range of `mark_unreadable` stays as it is."""
     values = dict(
         position=progress.position,
         log_id=progress.log_id,

@@ -5,7 +5,7 @@ Each rule that must always hold is an index or a constraint here, so that no cod
     open --claim--> leased --result--> done | rejected | gave_up
      |  ^             |
      |  +--- retry ---+        an expired lease is claimable by the ordinary claim
-     +--> obsolete             no longer needed; opens again in the same row if the need returns
+     +--> obsolete             no longer needed (a leased one: at its retry); opens again in the same row if needed
 """
 
 from collections.abc import Mapping
@@ -217,7 +217,7 @@ journal = sa.Table(
     sa.UniqueConstraint("order_key", "version"),
 )
 
-#: Calls to make. The columns of the unique constraint say what a call is for, so one need never leads to two calls.
+#: Calls to make. The columns of the unique constraint say what a call is for, so one round never has two commands.
 commands = sa.Table(
     "commands",
     metadata,
@@ -294,8 +294,8 @@ shops = sa.Table(
     sa.Column("paused", sa.Text, nullable=False, server_default=""),  # the paused groups of effects, as "accept ship"
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("poll_began_at", Instant),  # the last poll, also one that failed or was killed
-    # From `offsets reset`: an order created before this instant, which the store does not know, may have been imported
-    # by what a restored store has forgotten.
+    # From `offsets reset` after a backup was restored: an order that was created before this instant, and that the
+    # store does not know, may have been imported since the backup.
     sa.Column("attempted_before", Instant),
     sa.Column("account", sa.Text),  # JSON of the account at Mirakl as last read, without personal data
     sa.Column("account_read_at", Instant),
@@ -405,8 +405,8 @@ class DeadLetterState(StrEnum):
     DISCARDED = "discarded"  # a person decided that it is not needed
 
 
-#: Records, orders and callbacks that cannot be used, as received. The same bytes for the same reason are one row.
-#: They may hold personal data.
+#: Records, orders and callbacks that cannot be used, as received. The same content for the same reason is one row, and
+#: so are two reads of one order (dead_letters.identity). They may hold personal data.
 dead_letters = sa.Table(
     "dead_letters",
     metadata,
@@ -447,7 +447,7 @@ leases = sa.Table(
     sa.CheckConstraint("substr(name, 1, 5) <> 'poll:' AND substr(name, 1, 7) <> 'poller:'", name="name_is_new"),
 )
 
-#: Calls that all workers together made to an account in its present hour and day.
+#: Calls that all workers together made to an account in each of its present windows (budgets.BudgetWindow).
 budgets = sa.Table(
     "budgets",
     metadata,

@@ -98,7 +98,7 @@ def account(store: Store, shop: str) -> tuple[datetime, str] | None:
 
 
 def mark_attempted(tx: Transaction, shops: Collection[str], before: datetime) -> None:
-    """Store that the import of each order counts as attempted that was created before this instant and is not known."""
+    """Store that an order that was created before this instant, and is not known, may have been imported."""
     marked = sa.update(s.shops).where(s.shops.c.name.in_(sorted(shops)))
     tx.execute(marked.values(attempted_before=before))
 

@@ -337,7 +337,7 @@ def test_an_order_without_an_edge_waits_for_an_upgrade(desk: Desk) -> None:
     desk.shows("SHIPPED")
     lost = replace(desk.row, attention=(StandingAttention(Reason.NO_EDGE, "shipped->new", since=desk.clock.now()),))
     found = explain(lost, [], [], shop=None, policy=desk.policy, now=desk.clock.now())
-    assert found.waits_for == "an upgrade: the facts want a state that no row of the table leads to"
+    assert found.waits_for == "an upgrade: the facts amount to a state to which no row of the table leads"
     assert found.happens_next == "no call until an upgrade"
 
 
