@@ -39,9 +39,8 @@ class Edge:
 _READ: Final = (SNAPSHOT,)
 _ANSWER: Final = (CALL, SNAPSHOT, DECISION)
 _IMPORT: Final = (OMS_EVENT, CALL, DECISION)
-#: A person can vouch that the goods left.
-_SENT: Final = (OMS_EVENT, CALL, DECISION)
-#: Also by a read: in PAY_ON_SHIPMENT, Mirakl debits only what was shipped.
+#: A person can vouch that the goods left. A read can show it too: in PAY_ON_SHIPMENT, Mirakl debits only what was
+#: shipped.
 _SENT_OR_SEEN: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
 _REST: Final = (SNAPSHOT, OMS_EVENT, CALL, DECISION)
 

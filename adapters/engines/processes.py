@@ -45,7 +45,7 @@ def free_ports(count: int) -> list[int]:
             free.append(port)
         if len(free) == count:
             return free
-    raise EngineFailed(f"no free port from {PORTS.start} to {PORTS.stop}")
+    raise EngineFailed(f"no free port from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def run_tool(

@@ -164,7 +164,7 @@ def _as_log_unavailable() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        raise LogUnavailable(str(error)) from error
+        raise LogUnavailable(str(error), error.cause) from error
 
 
 def _append(tx: Transaction, rows: list[dict[str, Any]]) -> None:

@@ -110,7 +110,7 @@ def member(raw: bytes, name: str) -> bytes:
     b"" if the object has no such member. If it has several, the last one counts, as in `load_object`.
     """
     with _not_json():
-        texts = {found: text for found, _, text in _members(raw.decode("latin-1"))}
+        texts = {found: text for found, _, text in _members(raw.removeprefix(BYTE_ORDER_MARK).decode("latin-1"))}
         return texts.get(name, "").encode("latin-1")
 
 

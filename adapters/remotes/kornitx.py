@@ -31,7 +31,8 @@ from statemachine.facts import Part
 
 log = structlog.get_logger("orderflow.kornitx")
 
-_OPERATION: Final = "import_order"
+_IMPORT: Final = "import_order"
+_ASK: Final = "ask"
 _NO_JSON: Final = b"{"
 _NO_ORDER: Final = "the answer shows no order with our external_ref"
 #: Error codes with which KornitX refuses the account, not the order.
@@ -136,7 +137,7 @@ class KornitX:
         sent = _json(payload)
         external_ref = text_of(sent, "external_ref") if isinstance(sent, dict) else ""
         return self._remote.call(
-            _OPERATION,
+            _IMPORT,
             "POST",
             "/order",
             lambda reply: self._read(reply, external_ref),
@@ -152,11 +153,11 @@ class KornitX:
         no OMS answers.
         """
         return self._remote.call(
-            "ask", "POST", "/order", self._known, authorization=self._authorization(), content=_NO_JSON
+            _ASK, "POST", "/order", self._known, authorization=self._authorization(), content=_NO_JSON
         )
 
     def _known(self, reply: Reply) -> datetime | None:
-        failure = self._failure(reply, _json(reply.body), "")
+        failure = self._failure(_ASK, reply, _json(reply.body), "")
         if isinstance(failure, Rejected) and reply.status == 400:
             return http_date(reply.headers.get("Date"))
         raise failure
@@ -176,9 +177,9 @@ class KornitX:
         if orders:
             # The order is stored, even if has_error is true: then people correct it in the OMS (docs/kornitx.md 3).
             return orders
-        raise self._failure(reply, answer, external_ref)
+        raise self._failure(_IMPORT, reply, answer, external_ref)
 
-    def _failure(self, reply: Reply, answer: object, external_ref: str) -> RemoteError:
+    def _failure(self, operation: str, reply: Reply, answer: object, external_ref: str) -> RemoteError:
         code, message = _error_of(answer)
         kind = self._classifier.kind_of(reply.status, code, message, external_ref)
         is_success = reply.outcome is CallOutcome.SUCCESS
@@ -196,7 +197,7 @@ class KornitX:
         if pause is None and kind is AccountFault and reply.status not in (401, 403) and code not in _ACCOUNT_CODES:
             pause = self._rate_limit_pause_seconds
         return kind(
-            _OPERATION,
+            operation,
             CallOutcome.BODY_ERROR if is_success else reply.outcome,
             status=reply.status,
             code=safe_code(code),

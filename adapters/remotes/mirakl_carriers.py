@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.errors import NOT_SENT, Rejected, Retryable
+from adapters.messages.text import web_url
 from adapters.ports import Carrier, Catalog
 from statemachine.facts import Tracking
 
@@ -63,8 +64,8 @@ def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DE
     else:
         raise _refused("CARRIER_UNKNOWN", "the marketplace does not know this carrier and allows no other")
     needs_url = carrier is None or names.stands_for_others(carrier)  # Mirakl makes the URL of any other
-    if needs_url and tracking.url.lower().startswith(("http://", "https://")):
-        fields["carrier_url"] = tracking.url
+    if needs_url and (url := web_url(tracking.url)):
+        fields["carrier_url"] = url
     if tracking.number:
         fields["tracking_number"] = tracking.number
     return json.dumps(fields).encode()

@@ -11,14 +11,15 @@ import pytest
 import sqlalchemy as sa
 from psycopg import errors as pg
 
-from adapters.errors import Cause, OrderflowError, StoreUnavailable
+from adapters.errors import Cause, LogUnavailable, OrderflowError, StoreUnavailable
+from adapters.ports import NewRecord
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from consumer.bootstrap import new_housekeeping
 from consumer.locked import LONGEST_REST_SECONDS, TOO_LONG_SECONDS
 from consumer.patience import FAILURES
-from tests.consumer.rig import Rig
+from tests.consumer.rig import SNAPSHOTS, Rig
 
 STATES = sorted({state for each in vars(pg).values() if isinstance(state := getattr(each, "sqlstate", None), str)})
 #: One SQLSTATE of each class, and those that the closed list names by themselves.
@@ -108,6 +109,16 @@ def test_every_error_of_the_database_in_the_housekeeping(rig: Rig, sqlstate: str
     assert rig.attention("2-A") == ([] if is_later(sqlstate) else ["quarantined"])
     keeper.turn()
     assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [2, 2]
+
+
+def test_the_embedded_log_says_why_its_table_could_not_be_written(rig: Rig) -> None:
+    no_records = refusing(rig, "53100", lambda statement, _: "INTO log_records" in statement)
+    with no_records, pytest.raises(LogUnavailable) as caught:
+        rig.log.publish([NewRecord(SNAPSHOTS, b"k", b"{}")])
+    no_journal = refusing(rig, "53100", lambda statement, _: "INTO journal" in statement)
+    with no_journal, pytest.raises(StoreUnavailable) as of_the_store:
+        rig.consumer.turn(0)
+    assert caught.value.cause == of_the_store.value.cause != Cause.OTHER
 
 
 def test_a_batch_that_fails_while_a_small_write_succeeds_costs_its_poison_record_alone(rig: Rig) -> None:

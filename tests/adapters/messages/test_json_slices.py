@@ -124,3 +124,4 @@ def test_no_orders_and_the_mark_of_utf_8_are_read() -> None:
     marked = slice_orders(b'\xef\xbb\xbf{"orders": [{"order_id": "A-1"}]}')
     assert [order.raw for order in marked.orders] == [b'{"order_id": "A-1"}']
     assert load_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+    assert member(b'\xef\xbb\xbf{"a": {"b": 1}}', "a") == b'{"b": 1}'

@@ -122,6 +122,13 @@ def test_a_spent_budget_names_a_pause_and_a_wrong_key_names_none() -> None:
     assert error_of(with_retry_after).retry_after_seconds == 7.0
 
 
+def test_an_error_names_the_call_that_failed() -> None:
+    with pytest.raises(AccountFault) as caught:
+        answering(401, "").oms.ask_who_we_are()
+    assert caught.value.operation == "ask"
+    assert error_of(answering(401, "")).operation == "import_order"
+
+
 def test_codes_and_patterns_are_configuration() -> None:
     assert type(refused(400, 5, "", duplicate_codes=(5,))) is Duplicate
     assert type(refused(400, 6, "", rate_limit_codes=(6,))) is AccountFault
