@@ -459,16 +459,15 @@ _NOT_KNOWN: Final = About("", "", ends_by=EndsBy.UPGRADE)
 class Attention:
     """One reason for one order.
 
-    `detail`: what the reason is about: a line, a cancellation, a deadline, a round of a call. It tells apart two
-    reasons of one kind. `command`: the kind of the call, if the reason is about a call that ended without success or
-    keeps failing; else None.
+    `detail`: what it is about: a line, a cancellation, a deadline, a round of a call. It tells apart two reasons of one
+    kind. `command`: the kind of the call, if the reason is about one that ended without success or keeps failing.
     """
 
     reason: Reason
     detail: str = ""
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
-    #: The time of the newest fact that the reason is about. In earlier versions a settle of this reason named no
-    #: detail: such a settle ends the reason if it is not older than this. None: no such settle ends it.
+    #: The time of the newest fact that the reason is about. A settle of an earlier version, which named no detail, ends
+    #: the reason if it is not older. None: no such settle ends it.
     newest: datetime | None = field(default=None, kw_only=True, compare=False)
     #: A decision that did not know this is about an earlier occurrence of the reason.
     after: Begun = field(default=Begun(), kw_only=True, compare=False)
