@@ -41,8 +41,6 @@ LONG_FILES = (
     "consumer/test_poller.py",
     "consumer/test_worker.py",
     "system/test_strangers.py",
-    "system/test_sick_process.py",
-    "k8s/test_image.py",
 )
 
 

@@ -86,6 +86,7 @@ def environment() -> Iterator[Path]:
     shutil.rmtree(root)
 
 
+@pytest.mark.minutes
 def test_the_steps_make_an_environment_that_an_unprivileged_user_runs(environment: Path) -> None:
     place = environment.parent / "tmp"
     place.mkdir()

@@ -46,6 +46,7 @@ def lost_lines(port: int) -> float:
     return float(found[1]) if found else -1
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize("out", ["a full disk", "a pipe without a reader"])
 def test_a_process_whose_log_cannot_be_written_goes_on_and_counts(tmp_path: Path, out: str) -> None:
     port = free_port()

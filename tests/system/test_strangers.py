@@ -86,6 +86,7 @@ def request(*lines: str, body: bytes = b"") -> bytes:
     return "\r\n".join(["PUT /oms/callbacks/alpha HTTP/1.1", "Host: o", *lines, "", ""]).encode() + body
 
 
+@pytest.mark.minutes
 def test_strangers_get_no_descriptors_no_memory_and_no_lines_of_the_log(running: Running) -> None:
     mebibyte = b"x" * (1024 * 1024)
     forged = f"X-CustomGateway-Hmac: {'0' * 64}"
