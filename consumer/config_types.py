@@ -35,6 +35,11 @@ def _address(value: str) -> str:
     return value.rstrip("/")
 
 
+def place(host: str, port: int) -> str:
+    """Return host and port as in a web address: an IPv6 address has brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(address: str) -> bool:
     """Whether a web address names this machine, so that nobody else can read what is sent there."""
     host = urlsplit(address).hostname or ""

@@ -26,6 +26,7 @@ from adapters.store.notices import Notices
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.config import Settings
+from consumer.config_types import place
 from consumer.hooks import BEAT_SECONDS, Applied, Hooks
 from consumer.housekeeping import Housekeeping
 from consumer.leases import Leases
@@ -353,9 +354,9 @@ class Service:
         if self.parts.consumer is not None and not self.parts.consumer.has_assignment():
             return "no partitions were assigned to this consumer yet"
         try:
-            self.base.store.ping()
-        except OrderflowError:
-            return "the store does not answer"
+            self.base.store.try_a_write()
+        except StoreUnavailable as error:
+            return "the store takes no writes" if error.cause == Cause.READ_ONLY else "the store does not answer"
         return ""
 
     def _own_causes(self) -> frozenset[Cause]:
@@ -368,7 +369,7 @@ class Service:
 
 
 def run(build: Callable[[], Service], *, end_seconds: float = END_SECONDS) -> None:
-    """Run a service until SIGTERM or SIGINT; a second signal ends the process at once.
+    """Run a service until SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once.
 
     `end_seconds` after a stop has begun the process ends, whatever still hangs. Raises ConfigError, and
     StoreUnavailable if the store does not answer for START_SECONDS. Raises LoopEnded if a loop ended by itself, after
@@ -382,7 +383,7 @@ def run(build: Callable[[], Service], *, end_seconds: float = END_SECONDS) -> No
         stopping.set()
         end_within(end_seconds)  # from here on, because the build may hang too
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         signal.signal(number, stop)
     raise_descriptor_limit()
     service = built(build, stopping.wait, time.monotonic)
@@ -392,7 +393,7 @@ def run(build: Callable[[], Service], *, end_seconds: float = END_SECONDS) -> No
     service.on_end = stopping.set
     service.start()
     settings = service.base.settings
-    web = f"{settings.web.host}:{settings.web.port}"
+    web = place(settings.web.host, settings.web.port)
     log.info("running", roles=sorted(service.parts.roles), shops=sorted(settings.shops), web=web)
     stopping.wait()
     end_within(end_seconds)
@@ -400,6 +401,12 @@ def run(build: Callable[[], Service], *, end_seconds: float = END_SECONDS) -> No
     if service.ended:
         raise LoopEnded(f"a loop ended: {', '.join(service.ended)}")
     log.info("stopped")
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Return the signals that stop this process. SIGHUP comes when its terminal closes; after `nohup` it does not."""
+    hears = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *[signal.SIGHUP] * hears]
 
 
 def end_within(seconds: float) -> None:

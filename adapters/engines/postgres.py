@@ -118,6 +118,20 @@ class Postgres:
             _kill_with_children(self._process)
             self._process = None
 
+    def demote(self) -> None:
+        """Let the server be a standby, as after a failover to another one: it takes reads and no writes, and every
+        session ends. `promote` ends that. Raises EngineFailed."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(STOP_SECONDS)
+        (self._data / "standby.signal").touch()
+        self.start_again()
+
+    def promote(self) -> None:
+        """Let a standby take writes."""
+        with self._connection() as connection:
+            connection.execute("SELECT pg_promote()")
+
     def freeze(self) -> None:
         """Suspend the server and all its processes until `thaw`. Connections stay open, and no statement ends."""
         for process in self._processes():

@@ -82,7 +82,8 @@ class Server:
 
 def serve(app: ASGIApp, port: int = 0, host: str = HOST) -> Server:
     """Start a server. Port 0: any free port. A request that comes before the server is ready waits for it."""
-    listener = socket.create_server((host, port))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family)
     config = uvicorn.Config(
         app,
         http=_DroppingProtocol,
@@ -98,7 +99,8 @@ def serve(app: ASGIApp, port: int = 0, host: str = HOST) -> Server:
     name = f"simulator:{listener.getsockname()[1]}"
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name=name, daemon=True)
     thread.start()
-    return Server(f"http://{HOST if host in ALL else host}:{listener.getsockname()[1]}", server, thread)
+    shown = HOST if host in ALL else f"[{host}]" if ":" in host else host
+    return Server(f"http://{shown}:{listener.getsockname()[1]}", server, thread)
 
 
 def with_controls(simulator: MiraklSimulator | OmsSimulator) -> Starlette:

@@ -164,6 +164,7 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
         },
     )
     sa.event.listen(engine, "connect", _postgresql_settings)
+    sa.event.listen(engine, "checkin", _forget_read_only)
     if password is not None:
         sa.event.listen(engine, "do_connect", lambda _d, _r, _a, arguments: arguments.update(password=password()))
     return engine
@@ -175,6 +176,14 @@ def _postgresql_settings(connection: Any, _record: object) -> None:
     from psycopg.types.array import ListBinaryDumper  # noqa: PLC0415 - a command on SQLite need not wait for it
 
     connection.adapters.register_dumper(list, ListBinaryDumper)
+
+
+def _forget_read_only(connection: Any, _record: object) -> None:
+    """Let the next transaction begin without READ WRITE, which SQLAlchemy sets after each read. A standby refuses that
+    with SQLSTATE 0A000, as it refuses a feature, so each batch would be taken for its cause. Without it a standby
+    refuses the first write, with 25006."""
+    if connection is not None and not connection.closed:
+        connection.read_only = None
 
 
 @contextmanager

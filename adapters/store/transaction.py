@@ -6,6 +6,7 @@ shops, cursors, orders by key, commands, budgets (docs/rules.md 29).
 """
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -133,6 +134,19 @@ class Store:
         """Ask the database for an answer. Raises StoreUnavailable."""
         with self.reading() as connection:
             connection.execute(sa.select(1))
+
+    def try_a_write(self) -> None:
+        """Write a row and take it back, in PostgreSQL; in SQLite only read, because a write waits for all others.
+
+        Raises StoreUnavailable, with the cause READ_ONLY if the server is no longer the primary.
+        """
+        if self.is_sqlite:
+            self.ping()
+            return
+        probe = {"name": f"{PROBE}/{uuid.uuid4().hex}", "holder": "", "token": 0, "until": datetime.now(UTC)}
+        with engine.translated(reads=True), self.engine.connect() as connection, connection.begin() as transaction:
+            connection.execute(sa.insert(s.leases).values(probe))
+            transaction.rollback()
 
     def close(self) -> None:
         """Close every connection."""

@@ -60,7 +60,8 @@ class Gate(socket.socket):
     ) -> None:
         """Raises OSError if the port cannot be opened."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        both = host == "::" and socket.has_dualstack_ipv6()  # as 0.0.0.0 is all addresses, :: is those of both kinds
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
         super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # accepted connections inherit it
         self.refused = 0  # connections that were closed for want of room

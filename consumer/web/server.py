@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import structlog
 import uvicorn
 
 from adapters.errors import ConfigError
+from consumer.config_types import place
 from consumer.web.gate import Gate
 from consumer.web.seldom import Seldom
 
@@ -67,12 +69,14 @@ class WebServer:
         port: int,
         *,
         certificate: tuple[Path, Path] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name` is the table of the settings, and the name of the thread. `certificate`: the files of the certificate
         and its key; None: the port speaks plain HTTP. Raises ConfigError if they cannot be used."""
         self.name = name
         self.application = application
         self._address = (host, port)
+        self._monotonic = monotonic
         self.gate: Gate | None = None  # None before `listen`
         self._certificate = _Certificate(name, *certificate) if certificate else None
         self._seldom = Seldom()
@@ -104,9 +108,9 @@ class WebServer:
         """Open the port. Raises ConfigError."""
         host, port = self._address
         try:
-            self.gate = Gate(host, port)
+            self.gate = Gate(host, port, monotonic=self._monotonic)
         except OSError as error:
-            raise ConfigError(f"{self.name}: cannot listen on {host}:{port} ({error.strerror})") from error
+            raise ConfigError(f"{self.name}: cannot listen on {place(host, port)} ({error.strerror})") from error
 
     def run(self) -> None:
         """Answer requests until `stop` is called. The port has to be open."""

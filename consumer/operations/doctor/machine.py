@@ -18,6 +18,7 @@ from adapters.remotes.reach import cannot_reach
 from adapters.store.engine import sqlite_file
 from consumer import clients, config, secrets
 from consumer.config import Settings
+from consumer.config_types import place
 from consumer.operations.doctor.findings import Found, fail, ok, warn
 
 REACH_SECONDS: Final = 5.0
@@ -139,8 +140,8 @@ def ports(settings: Settings) -> list[Found]:
         problem = _cannot_listen(host, port)
         if problem and not (problem == errno.EADDRINUSE and _runs_here(settings)):
             cure = f"{name}.port: take another port, or end the program that has it (ss -ltnp)"
-            found += fail(f"{name}: {host}:{port}: {os.strerror(problem)}", cure)
-    shown = ", ".join(f"{host}:{port}" for host, port in wanted.values())
+            found += fail(f"{name}: {place(host, port)}: {os.strerror(problem)}", cure)
+    shown = ", ".join(place(*one) for one in wanted.values())
     return found or ok(f"{shown}: " + ("orderflow runs here" if _runs_here(settings) else "free"))
 
 

@@ -21,12 +21,13 @@ from adapters.engines.processes import free_port
 from adapters.errors import ConfigError
 from adapters.ports import LogWriter, NewRecord
 from consumer.config import shop_ids
+from consumer.operations.process import asked
 from consumer.web.app import MAX_SCRAPES, application, callback_routes, watch_routes
 from consumer.web.callbacks import MAX_CALLBACK_BYTES, MAX_UNDER_WAY, CallbackEndpoint, Intake
 from consumer.web.gate import HEAD_SECONDS, MAX_CONNECTIONS, OPEN_SECONDS, Gate
 from consumer.web.server import WebServer
 from tests.consumer.rig import OMS_EVENTS, Rig
-from tests.support import LONG, StillClock, http
+from tests.support import LONG, StillClock, http, wait
 
 SECRET = "canary-secret-of-alpha"
 BODY = b'{"id": 46140204, "external_ref": "1-A", "status": 8}'
@@ -69,7 +70,8 @@ class Port:
             what_is_not_ready=options.pop("what_is_not_ready", lambda: ""),
         )
         self.number = free_port()
-        server = WebServer("web", application([*watch, *callback_routes(intake)]), "127.0.0.1", self.number, **options)
+        host = options.pop("host", "127.0.0.1")
+        server = WebServer("web", application([*watch, *callback_routes(intake)]), host, self.number, **options)
         server.listen()
         assert server.gate is not None
         self.gate = server.gate
@@ -287,6 +289,41 @@ def write_certificate(authority: trustme.CA, folder: Path, name: str) -> tuple[P
     issued.private_key_pem.write_to_path(key)
     certificate.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
     return certificate, key
+
+
+def test_a_handshake_that_drips_ends_after_ten_seconds(tmp_path: Path, new_port: Callable[..., Port]) -> None:
+    clock = StillClock()
+    certificate = write_certificate(trustme.CA(), tmp_path, "one")
+    port = new_port(certificate=certificate, monotonic=clock.monotonic)
+    hello = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    with port.connect() as connection:
+        wait(lambda: port.gate.connections == 1, "it is accepted")
+        for byte in hello.read()[:10]:
+            connection.sendall(bytes([byte]))
+            clock.advance(HEAD_SECONDS / 10)
+        assert answer_of(connection) == b""
+        wait(lambda: port.gate.connections == 0, "it is closed")
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_a_port_can_have_an_address_of_ipv6(host: str) -> None:
+    with Gate(host, 0) as gate:
+        number = gate.getsockname()[1]
+        for other in ("::1", "127.0.0.1") if host == "::" else ("::1",):
+            with socket.create_connection((other, number), LONG):
+                gate.accept()[0].close()
+
+
+def test_a_request_over_ipv6_is_answered(tmp_path: Path, stack: ExitStack) -> None:
+    port = Port(Rig(tmp_path), stack, host="::")
+    assert http().get(f"http://[::1]:{port.number}/live", timeout=LONG).status_code == 200
+    assert asked("::", port.number) is not None
+    assert asked("::1", port.number) is not None
+    with pytest.raises(ConfigError, match=rf"web: cannot listen on \[::1\]:{port.number} \("):
+        WebServer("web", None, "::1", port.number).listen()
 
 
 def test_a_certificate_makes_the_port_speak_tls_and_is_read_again(
