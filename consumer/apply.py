@@ -47,6 +47,7 @@ from statemachine.facts import EPOCH, RESTORED, Attempt, Facts
 from statemachine.invariants import Invariant, broken_by
 from statemachine.joining import join
 from statemachine.machine import VERSION, EventResult, decide
+from statemachine.receipts import is_surplus
 
 log = structlog.get_logger("orderflow")
 
@@ -127,6 +128,9 @@ def decide_batch(
     snapshots: dict[tuple[int, str], bytes] = {}
     for one in fresh:
         before = rows[one.shop, one.order_id]
+        if is_surplus(before.facts, one.new_facts):
+            applied.append(Applied(one, before, EventResult.REPEATED, before.state, seconds_in_before=0))
+            continue
         event = _with_lost_attempt(one, before, loaded.attempted_before.get(one.shop, EPOCH))
         with of_order(before):
             row, result = _after(before, event, now)

@@ -1,28 +1,51 @@
 """Which of the OMS's callbacks repeat the one before.
 
-KornitX repeats a callback for ten hours if it does not get our answer. A repeat can be recognised by its content only,
-and if another callback of the order came in between, the same content is no repeat: tracking A, then B, then A again.
+KornitX repeats a callback for ten hours if it does not get our answer (docs/kornitx.md 8.2). A repeat can be recognised
+by its content only. The same content is no repeat later than that, or if another callback of the order came in between:
+tracking A, then B, then A again.
 Several processes take callbacks, and the log may hold them in another order. So every receipt is a fact, and the
 receipts of an order together tell which of them are repeats (docs/rules.md 32).
 """
 
 from collections.abc import Callable, Hashable
-from datetime import datetime
-from itertools import pairwise
-from typing import TypeVar
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Final, TypeVar
 
-from statemachine.facts import Cancellation, Dispatch, Facts, Unread
+from statemachine.facts import EPOCH, Cancellation, Dispatch, Facts, Receipt, Unread
 
 T = TypeVar("T")
+
+#: KornitX's last repeat comes ten hours after the callback, and the minutes that its five tries take.
+REPEATED_FOR: Final = timedelta(hours=10, minutes=15)
+#: An order keeps this many repeats of one callback. KornitX makes five; more come from a sender that does not stop.
+MOST_REPEATS: Final = 20
 
 
 def repeats(facts: Facts) -> frozenset[datetime]:
     """The times at which a callback was received that repeats the order's callback before it."""
     if len(facts.receipts) < 2:
         return frozenset()
-    found = {later.at for earlier, later in pairwise(facts.receipts) if earlier.digest == later.digest}
-    news = {later.at for earlier, later in pairwise(facts.receipts) if earlier.digest != later.digest}
-    return frozenset(found - news - {facts.receipts[0].at})
+    found, news, first = set(), set(), Receipt(EPOCH, "")
+    for one in facts.receipts:
+        if one.digest == first.digest and one.at - first.at <= REPEATED_FOR:
+            found.add(one.at)
+        else:
+            news.add(one.at)
+            first = one
+    return frozenset(found - news)
+
+
+def is_surplus(facts: Facts, new: Facts) -> bool:
+    """Whether these new facts are of a callback that was repeated too often, so that the order does not keep it.
+
+    Which repeats of a run are kept depends on the order in which they come. All of them report the same.
+    """
+    if len(new.receipts) != 1:
+        return False
+    (one,) = new.receipts
+    before = [known for known in facts.receipts if known < one and one.at - known.at <= REPEATED_FOR]
+    return len(list(takewhile(lambda known: known.digest == one.digest, reversed(before)))) > MOST_REPEATS
 
 
 def dispatches_once(facts: Facts) -> tuple[Dispatch, ...]:

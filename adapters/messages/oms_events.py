@@ -210,7 +210,11 @@ def _event_id(event: CloudEvent) -> str:
 def _receipts(event: CloudEvent, at: datetime) -> tuple[Receipt, ...]:
     """The receipt of a callback, which the id of its event tells. Empty for an event that the OMS published itself."""
     digest = event.id.removesuffix(f":{iso(event.time)}")
-    return (Receipt(at, digest[:_RECEIPT_DIGITS]),) if digest != event.id else ()
+    return (_receipt(digest, at),) if digest != event.id else ()
+
+
+def _receipt(digest: str, at: datetime) -> Receipt:
+    return Receipt(at, digest[:_RECEIPT_DIGITS])
 
 
 def _is_digest(event_id: str, data: bytes) -> bool:
@@ -280,31 +284,40 @@ def unread_event(
     `at`. The event's id is the digest of the bytes, and not the report's id: a corrected report may come later under
     that id.
     """
+    receipts: tuple[Receipt, ...] = (_receipt(digest_of(value), at),)
     with suppress(Unreadable):
-        return _unread(find_shop(shops, *_whom(value, headers)), reason, value, at)
+        if event := from_record(value, headers):
+            at = min(event.time, at)
+            receipts = _receipts(event, at)
+    with suppress(Unreadable):
+        return _unread(find_shop(shops, *_whom(value, headers)), reason, digest_of(value), at, receipts)
     return None
 
 
 def unread_callback(
     shops: Sequence[ShopIds], company_ref_id: int, value: bytes, reason: UnreadableReason, at: datetime
 ) -> Event | None:
-    """Like `unread_event`, for the body of a callback."""
+    """Like `unread_event`, for the body of a callback. Each receipt is an event, as of a callback that can be read."""
+    digest = digest_of(value)
     with suppress(Unreadable):
         external_ref = attribute(load_object(value), "external_ref")
-        return _unread(find_shop(shops, str(company_ref_id), external_ref), reason, value, at)
+        order = find_shop(shops, str(company_ref_id), external_ref)
+        return _unread(order, reason, _timed(digest, at), at, (_receipt(digest, at),))
     return None
 
 
-def _unread(order: tuple[ShopIds, str], reason: UnreadableReason, value: bytes, at: datetime) -> Event:
+def _unread(
+    order: tuple[ShopIds, str], reason: UnreadableReason, event_id: str, at: datetime, receipts: tuple[Receipt, ...]
+) -> Event:
     shop, order_id = order
     return Event(
         source="/orderflow/unread",
-        event_id=digest_of(value),
+        event_id=event_id,
         shop=shop.name,
         order_id=order_id_of(order_id),
         trigger=Trigger.OMS_EVENT,
         at=at,
-        new_facts=Facts(unread=(Unread(at, reason),)),
+        new_facts=Facts(unread=(Unread(at, reason),), receipts=receipts),
         note={"reason": reason},
     )
 

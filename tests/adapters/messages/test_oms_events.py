@@ -12,7 +12,7 @@ import pytest
 from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import OmsEventType, ShopIds, decode_oms, find_shop, oms_event, unread_event
-from statemachine.facts import Cancellation, Dispatch, Facts, OmsStatus, Part, Tracking, Unread
+from statemachine.facts import Cancellation, Dispatch, OmsStatus, Part, Tracking, Unread
 from tests.adapters.messages.helpers import NOW, SHOPS, callback, decoded, reason_of
 
 
@@ -148,7 +148,8 @@ def test_a_record_that_cannot_be_read_is_told_on_the_order_that_it_names(change:
     event = unread_event(SHOPS, value, record.headers, UnreadableReason(reason), NOW)
     assert event is not None
     assert (event.shop, event.order_id) == ("alpha", "A-1")
-    assert event.new_facts == Facts(unread=(Unread(NOW, reason),))
+    assert event.new_facts.unread == (Unread(NOW, reason),)
+    assert [one.at for one in event.new_facts.receipts] == [NOW], "so it is no repeat of the report before it"
     assert unread_event((), value, record.headers, UnreadableReason(reason), NOW) is None
     assert unread_event(SHOPS, b"{", record.headers, UnreadableReason.NOT_JSON, NOW) is None
 

@@ -24,7 +24,7 @@ from consumer.metrics.stored import StoredGauges
 from consumer.web.app import application, callback_routes, watch_routes
 from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint, Intake
 from statemachine.readings import best_tracking
-from statemachine.receipts import dispatches_once, repeats
+from statemachine.receipts import dispatches_once, repeats, unread_once
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 from tests.support import LONG
 
@@ -292,6 +292,9 @@ def test_a_callback_that_cannot_be_read_is_told_on_the_order_that_it_names(web: 
     (told,) = web.rig.row().facts.unread
     assert told.reason in ("missing_field", "bad_field")
     assert told.at == web.rig.clock.now()
+    web.rig.clock.advance(3 * 24 * 3600)
+    web.put({"X-CustomGateway-Hmac": digest(body).hex()}, body)
+    assert len(unread_once(web.rig.row().facts)) == 2
 
 
 def test_other_methods_are_405(web: Web) -> None:
