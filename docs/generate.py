@@ -15,8 +15,9 @@ from consumer.operations.doctor import table as doctor
 from consumer.stores import GROUP
 from statemachine import diagram
 from statemachine.commands import CommandKind
-from statemachine.reasons import REASONS, About
+from statemachine.reasons import REASONS
 from statemachine.states import State
+from statemachine.urgency import About
 from tests.sick import table as sicknesses
 
 ROOT = Path(__file__).resolve().parent.parent

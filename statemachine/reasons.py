@@ -11,7 +11,7 @@ from typing import Final
 
 from statemachine.commands import CommandKind
 from statemachine.occurrences import Begun
-from statemachine.urgency import EndsBy, Urgency
+from statemachine.urgency import About, EndsBy, Urgency
 
 
 class Reason(StrEnum):
@@ -73,20 +73,6 @@ class Reason(StrEnum):
 _EVERY: Final = frozenset(CommandKind)
 _IMPORT: Final = frozenset({CommandKind.IMPORT})
 _SHIP: Final = frozenset({CommandKind.TRACK, CommandKind.CONFIRM})
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a person has to know of one reason, what the reason does to the calls of its order, and what ends it."""
-
-    meaning: str
-    cure: str  # what a person does about it
-    holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
-    ends_by: EndsBy = EndsBy.SETTLE
-    urgency: Urgency = Urgency.BY_DEADLINE
-    urgency_in_oms: Urgency | None = None  # if the OMS has the order or may have it; None: the same
-    cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
-
 
 #: One row for each reason, in the order of docs/attention.md.
 REASONS: Final[Mapping[Reason, About]] = {

@@ -1,9 +1,12 @@
-"""When a person has to act on an order, and what ends the reason for it.
+"""What a reason says: its meaning and cure, when a person has to act, which calls it holds, and what ends it.
 
-Which reason has which urgency is in reasons.py.
+reasons.py has a row for each reason.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
+
+from statemachine.commands import CommandKind
 
 
 class Urgency(StrEnum):
@@ -23,3 +26,16 @@ class EndsBy(StrEnum):
     RETRY = "retry"  # a person opens the call again
     SENT = "sent"  # all of the order was sent: the OMS reports it, or a person vouches
     UPGRADE = "upgrade"  # a version of orderflow that can read, plan or move the order
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a person has to know of one reason, what the reason does to the calls of its order, and what ends it."""
+
+    meaning: str
+    cure: str  # what a person does about it
+    holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
+    ends_by: EndsBy = EndsBy.SETTLE
+    urgency: Urgency = Urgency.BY_DEADLINE
+    urgency_in_oms: Urgency | None = None  # if the OMS has the order or may have it; None: the same
+    cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
