@@ -120,10 +120,22 @@ def pieces_in(payload: bytes) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((line, pieces) for line, pieces in items if isinstance(line, str) and isinstance(pieces, int)))
 
 
+_MESSAGES: Final = ":MiraklOrderMessage"
+
+
 def message_attributes(messages: Sequence[str]) -> list[dict[str, str]]:
     """All the customer's messages, oldest first, in one attribute of the order (docs/kornitx.md 4)."""
     text = "\n\n".join(message.strip() for message in messages if message.strip())
-    return _named(":MiraklOrderMessage", text)
+    return _named(_MESSAGES, text)
+
+
+def messages_in(payload: bytes) -> str:
+    """The customer's messages in a payload that `build_payload` built. Empty if it has none, or cannot be read."""
+    try:
+        attributes = simplejson.loads(payload)["attributes"]
+        return next((str(one["value"]) for one in attributes if one["name"] == _MESSAGES), "")
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 def _named(name: str, value: str) -> list[dict[str, str]]:

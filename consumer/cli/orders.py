@@ -23,6 +23,7 @@ from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Raw, Reason, Who, Yes, group
 from consumer.cli.orders_bulk import STDIN, decide_all, orders_of
 from consumer.cli.orders_list import orders_list
+from consumer.cli.orders_messages import orders_messages
 from consumer.cli.output import (
     BAD_ANSWER,
     ask,
@@ -50,6 +51,7 @@ commands = group("Orders: look them up, and decide about them.")
 
 
 commands.command("list")(orders_list)
+commands.command("messages")(orders_messages)
 
 
 @commands.command("show")

@@ -1,0 +1,60 @@
+"""`orderflow orders messages`: what the customer wrote, read from Mirakl now."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import typer
+
+from adapters.ports import Marketplace
+from adapters.store import commands as command_rows
+from consumer.cli.opening import Session, opened
+from consumer.cli.options import FILE, Config, Json, OfShop, OrderId
+from consumer.cli.output import note, print_json, print_rows
+from consumer.operations.errors import NotPossible
+from consumer.operations.messages import compared, read_messages
+from consumer.operations.orders import find
+
+
+def orders_messages(
+    context: typer.Context, order_id: OrderId, file: Config = FILE, shop: OfShop = None, as_json: Json = False
+) -> None:
+    """Read from Mirakl what the customer wrote about an order, and say what the OMS has of it: personal data.
+
+    orderflow tells only the first message after the import. Look here, or in Mirakl's portal, for further ones.
+
+    \b
+    Example:
+      orderflow orders messages 5f4dcc3b-A
+    """
+    with opened(context, file) as session:
+        row = find(session.store, order_id, shop)
+        commands = command_rows.of_order(session.store, row.key)
+        with _mirakl(session, row.shop) as mirakl:
+            found = read_messages(mirakl, row.order_id)
+    messages = [asdict(one) for one in compared(found.texts, commands)]
+    if as_json:
+        print_json({"messages": messages, "has_attachments": found.has_attachments})
+        return
+    print_rows([one | {"in_oms": "not known" if one["in_oms"] is None else one["in_oms"]} for one in messages])
+    if found.has_attachments:
+        note("A message has a file, which the OMS does not get: take it from Mirakl's portal.")
+
+
+@contextmanager
+def _mirakl(session: Session, shop: str) -> Iterator[Marketplace]:
+    """A client of the shop at Mirakl, which is closed at the end."""
+    from consumer import clients, secrets  # noqa: PLC0415 - they import the clients of the remotes
+
+    table = session.settings.shops.get(shop)
+    if table is None:
+        raise NotPossible(f"the configuration has no shop {shop}")
+    key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
+    http = session.settings.http
+    client = clients.mirakl_client(
+        table, key, session.clock, lambda *_, **__: None, session.transport, http=http, connections=1
+    )
+    try:
+        yield client
+    finally:
+        client.close()
