@@ -165,9 +165,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.GAVE_UP: About(
         "a call was retried until its deadline",
-        "`orders show ORDER --received` has the words of the last error. When the remote works again, "
-        "`orders retry ORDER --reason WHY`. If a person did it by hand, "
-        "`orders handled ORDER --reason WHY`.",
+        "`orders show ORDER --received` has the words of the last error. When the remote works again, `orders retry "
+        "ORDER --reason WHY`. If a person did it by hand, `orders handled ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.NOT_APPLIED: About(
