@@ -159,10 +159,14 @@ class Life:
     shows_fewer: bool = False
     #: The OMS splits the order, cancels a part, sends the other, and makes the canceled part again.
     makes_again: bool = False
+    #: Mirakl shows more pieces in the second read. The first payload of two may have landed, or another's import.
+    grows: bool = False
 
     def lines(self, step: int) -> tuple[Line, ...]:
         """Lines in a debit that follows a shipment have a shipped_date. In any other debit they have none."""
         state, workflow = self.shown[step]
+        if self.grows:
+            return (replace(LINES[0], quantity=1 + step), LINES[1])
         before = {shown for shown, _ in self.shown[:step]}
         shipped = before & {*f.AFTER_SHIPPING, *(["SHIPPING"] if workflow == f.PAY_ON_SHIPMENT else [])}
         return tuple(replace(line, shipped=bool(shipped) and state in f.DEBIT) for line in LINES)
@@ -187,6 +191,12 @@ class Life:
             found.append(event(Trigger.CALL, "handover", Facts(handovers=(Handover(at(0), sent_lines),))))
             fewer = Facts(parts=(Part(1, "REF", ("L1",), quantities=(("L1", 2),)),))
             found += [event(Trigger.CALL, "fewer", fewer), settled("lines_canceled_after_import:L1 (1 of 2)")]
+        if self.grows:  # the OMS refused a repeat of the first payload, and may have the second
+            found = [one for one in found if one.trigger is not Trigger.CALL]
+            no = f.Rejection(CommandKind.IMPORT, "", 0, "", at(2), maybe_there=True)
+            first, second = (Handover(at(when), (("L1", pieces), ("L2", 1))) for when, pieces in ((1, 1), (3, 2)))
+            new = (Facts(handovers=(first,)), Facts(rejections=(no,)), Facts(handovers=(second,)))
+            found += [event(Trigger.CALL, f"payload {n}", one) for n, one in enumerate(new)]
         if self.makes_again:
             found = [one for one in found if one.trigger is Trigger.SNAPSHOT]
             found.append(event(Trigger.CALL, "split", Facts(parts=(Part(1, "", ("L1",)), Part(2, "", ("L2",))))))
@@ -225,6 +235,7 @@ def lives() -> Iterator[Life]:
         yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("WAITING_ACCEPTANCE", *ends)))
     yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in ("SHIPPING", "SHIPPED")), shows_fewer=True)
     yield Life((("SHIPPING", f.PAY_ON_ACCEPTANCE),), makes_again=True)
+    yield Life(tuple(("SHIPPING", f.PAY_ON_ACCEPTANCE) for _ in range(2)), grows=True)
     undone = ("WAITING_ACCEPTANCE", "SHIPPING", "SHIPPED", "SHIPPING", "CLOSED")
     yield Life(tuple((state, f.PAY_ON_ACCEPTANCE) for state in undone))
 

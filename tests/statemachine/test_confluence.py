@@ -165,9 +165,14 @@ def results(draw: st.DrawFn) -> Event:
         st.sampled_from(
             (
                 Facts(attempts=(Attempt(kind, carries),), sent=(tracking,) if kind == CommandKind.TRACK else ()),
+                Facts(attempts=(Attempt(CommandKind.IMPORT, f.RESTORED),)),
                 Facts(answers=(Answer(kind, carries, draw(rounds), at(when), at(when + 50)),)),
                 Facts(parts=(Part(draw(ids), "", draw(st.sampled_from(((), ("L1",)))), draw(st.booleans())),)),
-                Facts(rejections=(Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words"),)),
+                Facts(
+                    rejections=(
+                        Rejection(kind, carries, draw(rounds), "", at(when), "NO", "words", draw(st.booleans())),
+                    )
+                ),
                 Facts(given_up=(GiveUp(kind, carries, draw(rounds)),)),
                 Facts(doubts=(Doubt(kind, carries, draw(rounds)),)),
                 Facts(
