@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Tests start many processes. If each one compiled every module anew, `make test` would take a fifth longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check k8s-apply sbom format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check k8s-run k8s-apply sbom format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -54,7 +54,10 @@ check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `ch
 	.venv/bin/pytest tests/system/test_asyncapi.py
 
 k8s-check: $(READY) ## the manifests, alerts and image in k8s/, without a cluster; `check` does it too
-	.venv/bin/pytest tests/k8s
+	.venv/bin/pytest tests/k8s -m "not minutes"
+
+k8s-run: $(READY) ## the pods of overlays/demo-full as processes: rolled, lost, audited; minutes, and needs root; `check` does it too
+	nice .venv/bin/pytest tests/k8s/test_pods.py
 
 k8s-apply: $(READY) ## every overlay on a real API server; the first run builds it (Go, etcd), which takes many minutes
 	.venv/bin/python -m tests.k8s.cluster.checks
