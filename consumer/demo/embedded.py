@@ -4,7 +4,6 @@ Only the remotes are simulated. HTTP on loopback, the configuration file, SQLite
 callbacks are those of a small installation.
 """
 
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from adapters.engines.processes import free_port
 from adapters.simulators.serve import SimulatedWorld
 from consumer import bootstrap, config
 from consumer.demo.desk import desk_of
-from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
+from consumer.demo.report import STALLED_SECONDS, Outcome, folder_of, keep_or_drop, watch_and_audit
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
 from consumer.service import Service
 from consumer.telemetry import configure_logging
@@ -41,7 +40,7 @@ def demo(
     console = console or Console()
     with ExitStack() as stack:
         kept = folder is not None
-        folder = folder or Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
+        folder = stack.enter_context(folder_of(folder))  # first, so that it ends when everything has stopped
         port = free_port()
         world = SimulatedWorld.start(
             orders,

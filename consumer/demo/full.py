@@ -1,7 +1,6 @@
 """The demo on Kafka and PostgreSQL, every role in processes of its own."""
 
 import random
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from consumer import config
 from consumer.config import TopicsTable
 from consumer.demo.desk import desk_of
 from consumer.demo.fleet import Fleet
-from consumer.demo.report import STALLED_SECONDS, Outcome, keep_or_drop, watch_and_audit
+from consumer.demo.report import STALLED_SECONDS, Outcome, folder_of, keep_or_drop, watch_and_audit
 from consumer.demo.settings import OMS_KEY, PARTITIONS, Engines, write_settings
 from consumer.stores import open_store
 
@@ -57,7 +56,7 @@ def full_demo(
     console = console or Console()
     with ExitStack() as stack:
         kept = folder is not None
-        folder = folder or Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
+        folder = stack.enter_context(folder_of(folder))  # first, so that it ends when everything has stopped
         engines = _started_engines(stack, folder, console, kafka_at, postgres_at)
         publisher = OmsPublisher(engines.bootstrap_servers, f"{engines.prefix}oms.order-events")
         stack.callback(publisher.close)

@@ -2,9 +2,11 @@
 
 import shlex
 import shutil
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +74,20 @@ def watch_and_audit(
     outcome = Outcome(tuple(findings), settled, seconds, () if settled else tuple(world.world.unsettled()))
     _print_result(console, world, store, outcome)
     return outcome
+
+
+@contextmanager
+def folder_of(given: Path | None) -> Iterator[Path]:
+    """Give the folder of a demo: the user's, or a new one. After Ctrl-C nothing of a new one is left."""
+    if given is not None:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -> None:

@@ -8,11 +8,14 @@ from typing import Final
 
 from adapters.errors import ConfigError
 from adapters.simulators.orders import COMPANIES, KNOWN_SKUS, MAPPED_CARRIER, MARKETPLACES
+from adapters.store.engine import hold_alone
 
 OMS_KEY: Final = "simulated-oms-key"
 #: The secret of a shop is this text, a hyphen and the shop's name.
 CALLBACK_SECRET: Final = "simulated-callback-secret"  # noqa: S105 of a simulator
 
+#: The first line of a configuration that `simulate` wrote.
+_SIMULATED: Final = "# Written by orderflow simulate, which may write it again.\n"
 _FILE: Final = """\
 [web]
 port = {port}
@@ -104,14 +107,18 @@ def write_settings(
     *,
     speed: float = 1.0,
     engines: Engines | None = None,
+    again: bool = False,
 ) -> Path:
     """Write the configuration into `folder`, and return the path of orderflow.toml. `port` is the service's own.
 
-    Raises ConfigError if the folder holds a configuration already: that may be a real one, with real keys.
+    Raises ConfigError if the folder holds a configuration already: that may be a real one, with real keys. `again`: one
+    that was written with `again` is replaced, and its store is deleted, because that belongs to the simulators of then.
     """
     path = folder / "orderflow.toml"
     if path.exists():
-        raise ConfigError(f"{path} exists already; name another folder")
+        if not (again and path.read_text(encoding="utf-8").startswith(_SIMULATED)):
+            raise ConfigError(f"{path} exists already; name another folder")
+        _delete_store(folder / "orderflow.db")
     (folder / "secrets").mkdir(parents=True, exist_ok=True)
     _write_secret(folder / "secrets/oms.key", OMS_KEY)
     if engines is not None and engines.database_password:
@@ -135,8 +142,17 @@ def write_settings(
             messages_wait=MESSAGES_WAIT_SECONDS,
             acceptance="known-skus" if name == "beta" else "all",
         )
-    path.write_text(text)
+    path.write_text((_SIMULATED if again else "") + text)
     return path
+
+
+def _delete_store(file: Path) -> None:
+    """Delete a store on SQLite. Raises ConfigError if a service runs on it."""
+    lock = hold_alone(f"sqlite:///{file}", "simulate")
+    for one in file.parent.glob(f"{file.name}*"):
+        one.unlink()
+    if lock is not None:
+        lock.close()
 
 
 def _write_secret(path: Path, secret: str) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from adapters.simulators.serve import SimulatedWorld
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
+from consumer.service import stop_signals
 
 
 def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int, host: str) -> None:
@@ -16,7 +17,7 @@ def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int, h
     `port` is where that service will listen for callbacks. `host` is where the simulators listen.
     """
     console, stopping = Console(), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         signal.signal(number, lambda *_: stopping.set())
     world = SimulatedWorld.start(
         orders,
@@ -27,7 +28,7 @@ def simulate(*, orders: int, speed: float, seed: int, folder: Path, port: int, h
         oms_api_key=OMS_KEY,
         host=host,
     )
-    path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed)
+    path = write_settings(folder, world.mirakl_urls, world.oms_url, port, speed=speed, again=True)
     for name, url in (*world.mirakl_urls.items(), ("oms", world.oms_url)):
         console.print(f"{name}: {url}   books: {url}/_sim/books")
     console.print(f"In another terminal: orderflow run --config {path}\nCtrl-C ends the simulators.")

@@ -1,6 +1,8 @@
 """The demo in one process: it passes, and it fails if only the books show that something is wrong."""
 
 import io
+import tempfile
+import threading
 from pathlib import Path
 
 import httpx
@@ -9,8 +11,10 @@ import structlog
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
+from adapters.errors import ConfigError
 from adapters.simulators.orders import COMPANIES, MARKETPLACES
 from adapters.simulators.serve import SimulatedWorld
+from adapters.store.engine import hold_alone
 from consumer import config
 from consumer.demo.embedded import demo
 from consumer.demo.report import STALLED_SECONDS, Outcome
@@ -49,6 +53,42 @@ def test_every_story_ends_well_and_no_personal_data_or_secret_is_shown(tmp_path:
         for secret in (OMS_KEY, CALLBACK_SECRET, *(one.api_key for one in MARKETPLACES.values())):
             assert secret not in text
     assert 'orderflow_transitions_total{from_state="dispatched",shop="alpha",to_state="shipped"' in run.metrics
+
+
+def test_ctrl_c_leaves_nothing_of_a_demo_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder stayed, with its keys and the personal data of its orders."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folders: list[list[Path]] = []
+
+    def interrupt(_world: SimulatedWorld, _service: Service) -> None:
+        folders.append(list(tmp_path.iterdir()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo(orders=1, console=Console(file=io.StringIO()), on_started=interrupt)
+    assert [one.name.startswith("orderflow-demo-") for one in folders[0]] == [True]
+    assert list(tmp_path.iterdir()) == []
+    left = [one.name for one in threading.enumerate() if one.name.startswith(("poller", "worker", "consumer"))]
+    assert left == []
+
+
+def test_simulate_replaces_its_own_configuration_and_no_other(tmp_path: Path) -> None:
+    def write(folder: Path, port: int, *, again: bool) -> Path:
+        return write_settings(folder, {"alpha": "http://127.0.0.1:1"}, "http://127.0.0.1:1", port, again=again)
+
+    file = write(tmp_path / "simulated", 9464, again=True)
+    (tmp_path / "simulated/orderflow.db").write_text("the orders of the simulators of then")
+    assert write(tmp_path / "simulated", 9465, again=True) == file
+    assert config.load(file).web.port == 9465
+    assert not (tmp_path / "simulated/orderflow.db").exists()
+    lock = hold_alone(f"sqlite:///{tmp_path}/simulated/orderflow.db")
+    with pytest.raises(ConfigError, match=r"simulate: another orderflow runs on"):
+        write(tmp_path / "simulated", 9466, again=True)
+    assert lock is not None
+    lock.close()
+    write(tmp_path / "real", 9464, again=False)
+    with pytest.raises(ConfigError, match=r"exists already; name another folder"):
+        write(tmp_path / "real", 9464, again=True)
 
 
 def test_a_demo_that_waits_for_one_order_is_not_taken_for_one_that_stalled(tmp_path: Path) -> None:
