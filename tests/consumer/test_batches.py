@@ -23,9 +23,9 @@ class KilledError(BaseException):
     """The process is killed."""
 
 
-def imports(folder: Path) -> Rig:
-    """Orders that can be imported. Two of them have messages."""
-    rig = Rig(folder)
+def imports(folder: Path, store_url: str | None = None) -> Rig:
+    """Orders that can be imported. Two of them have messages. `store_url` None: on SQLite."""
+    rig = Rig(folder, store_url=store_url)
     for number, order_id in enumerate(ORDERS):
         rig.add(order_id, state="SHIPPING")
         if number % 2:
@@ -96,7 +96,19 @@ def test_calls_of_several_threads_share_transactions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", range(2, 110, 9))
 def test_a_kill_between_any_two_steps_of_a_batch_loses_and_doubles_nothing(tmp_path: Path, step: int) -> None:
-    rig = imports(tmp_path)
+    kill_at(imports(tmp_path), step)
+
+
+@pytest.mark.parametrize("step", range(2, 110, 9))
+def test_a_kill_between_any_two_steps_of_a_batch_on_postgresql(
+    tmp_path: Path, postgres_store_url: str, step: int
+) -> None:
+    rig = imports(tmp_path, postgres_store_url)
+    kill_at(rig, step)
+    rig.store.close()
+
+
+def kill_at(rig: Rig, step: int) -> None:
     with killed_at(rig, step):
         raised = in_threads(rig, rig.new_worker())
     assert {type(error) for error in raised} <= {KilledError}
