@@ -2,12 +2,14 @@
 
 One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWriter`) -> worker.py. Around them:
 
-- bootstrap.py builds every part from the settings (config.py, config_types.py, secrets.py), service.py runs the parts.
-  poll_schedule.py and housekeeping.py say when something is done, leases.py says by which process.
+- bootstrap.py, clients.py and stores.py build the parts from the settings (config*.py, secrets.py), service.py runs
+  them. poll_schedule.py and pollers.py say when a shop is polled, housekeeping.py does what one process does for all,
+  leases.py says which process. loop_watch.py notices loops that fail.
 - hooks.py names everything that can happen. telemetry.py logs it, metrics/ counts it. web/ serves the metrics and takes
   the OMS's callbacks.
 - tries.py has the events of one try of a command, retry.py the rule after a failure. faults.py finds what a failed call
-  says of its account, accounts.py and circuit.py hold the pauses, resting.py tells the orders that wait for their end.
+  says of its account, accounts.py and circuit.py hold the pauses, resting.py adds troubles to orders whose calls pause.
+  claims.py, last_looks.py and results.py make these steps for many threads in one transaction (together.py).
   imports.py makes what an import sends. relay.py publishes the outbox. dead_letter_limit.py stops a flood of dead
   letters.
 - offsets.py compares the positions of store and log, account_check.py compares a shop's account with its configuration.

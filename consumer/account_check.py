@@ -68,7 +68,7 @@ _STORED_INSIDE: Final = (
 
 
 class TooSoon(OrderflowError):
-    """Mirakl allows the call again at `ends_at`, and not before."""
+    """Mirakl does not allow this call before `ends_at`."""
 
     def __init__(self, operation: str, ends_at: datetime) -> None:
         super().__init__(f"{operation} is possible again at {ends_at:%Y-%m-%d %H:%M:%S} UTC: Mirakl allows one a day")
@@ -77,7 +77,7 @@ class TooSoon(OrderflowError):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that differs, and what a person does about it. `wrong` False: the finding only informs."""
+    """One thing that differs, and what a person does about it. If `wrong` is False, nothing has to be corrected."""
 
     field: str
     found: str

@@ -74,7 +74,7 @@ class Accounts:
     """Every account that the workers of this process use. Any thread may call."""
 
     def __init__(self, shops: Iterable[str], clock: Clock, most_reads: int = 16) -> None:
-        """`most_reads`: how many reads before a call to another account one account has under way at a time."""
+        """`most_reads`: how many reads an account may have under way for calls to other accounts (`reading`)."""
         self._most_reads = most_reads
         self._reads: Counter[AccountKey] = Counter()
         self._clock = clock
@@ -104,8 +104,8 @@ class Accounts:
 
     @contextmanager
     def reading(self, key: AccountKey) -> Iterator[bool]:
-        """Count a read that a call to another account needs: customer's messages before an import. Gives False, if
-        this account has as many under way as it may."""
+        """Count a read of this account that a call to another account needs: the customer's messages before an import.
+        Gives False if the account has `most_reads` of them under way. Then the read must not be made."""
         with self._lock:
             may_read = self._reads[key] < self._most_reads
             self._reads[key] += may_read
@@ -116,7 +116,7 @@ class Accounts:
                 self._reads[key] -= may_read
 
     def with_reads(self, under_way: Mapping[Lane, int]) -> Counter[Lane]:
-        """Return the calls under way, with the reads of this process as calls of a lane of their account."""
+        """Return the calls under way. Reads of this process (`reading`) count as calls of a lane of their account."""
         found = Counter(under_way)
         with self._lock:
             for key, count in self._reads.items():
@@ -161,7 +161,8 @@ class Accounts:
     def refused(
         self, key: AccountKey, operation: str, order_key: int, no: str, call: RefusedCall
     ) -> list[RefusedCall] | None:
-        """Count a refusal. Returns None if the order is at fault, and else the calls to doubt (Circuit.refused)."""
+        """Count a refusal. Returns None if the order is at fault; else the calls that are tried again
+        (Circuit.refused)."""
         with self._lock:
             others = self.by_key[key].circuits[operation].refused(order_key, no, call)
             if others is None:

@@ -1,7 +1,7 @@
 """OrderWriter, the only writer of orders: load everything that a batch needs, decide in pure functions, write.
 
 Every change of an order goes through it, in one transaction: a batch of the consumer, a claim or a result of the
-worker, a decision of a person.
+worker, a decision of a person. Only forgetting.py works without it: it deletes orders.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -67,7 +67,8 @@ class Loaded:
     orders: Mapping[tuple[str, str], OrderRow]  # by shop and order id
     known: AbstractSet[tuple[str, str]] = frozenset()  # source and id of the events that the journal holds already
     commands: Sequence[CommandRow] = ()  # the open and leased commands of the orders that may change
-    #: By shop: an order that was created before and is not known may have been imported before a restore.
+    #: An instant by shop. An order that is not known and was created before it may have been imported before a backup
+    #: of the store was restored.
     attempted_before: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -87,7 +88,8 @@ class BatchDecision:
 def load(tx: Transaction, events: Sequence[Event], now: datetime, locked: Iterable[OrderRow] = ()) -> Loaded:
     """Lock the orders of these events, and the commands of those that may change.
 
-    `locked`: orders that this transaction has locked and read already. They count if no event has another order.
+    `locked`: orders that this transaction has locked and read already. They are used if every event is about one of
+    them; else all orders are locked here.
     """
     wanted, held = {(event.shop, event.order_id) for event in events}, {(row.shop, row.order_id): row for row in locked}
     orders = held if wanted <= held.keys() else order_rows.lock(tx, wanted, now)
@@ -163,7 +165,7 @@ def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime)
 
 
 def _with_lost(applied: list[Applied], lost: AbstractSet[int]) -> list[Applied]:
-    """Say of the last event of each lost order that the order is lost now."""
+    """Mark the last event of each lost order: from this event on the order waits for nobody (Invariant.LOST)."""
     last = {one.order.key: number for number, one in enumerate(applied)}
     for key in lost & last.keys():
         one = applied[last[key]]
@@ -176,8 +178,9 @@ def _is_first_read(event: Event, order: OrderRow) -> bool:
 
 
 def _with_lost_attempt(event: Event, order: OrderRow, attempted_before: datetime) -> Event:
-    """Return the event. The first read of an order that was created before this instant says more: its import counts as
-    attempted, because a restored store may have forgotten the order and its import (docs/rules.md 28)."""
+    """Return the event. If it is the first read of an order that was created before `attempted_before`, it also says
+    that the import was attempted: a restored store may have forgotten the order and its import (docs/rules.md 28).
+    """
     read = event.new_facts.newest
     if read is None or not _is_first_read(event, order) or read.created_at >= attempted_before:
         return event
@@ -256,8 +259,9 @@ class OrderWriter:
     ) -> list[Applied]:
         """Apply a batch in one transaction. It also moves the progress rows (`advances`) and stores the dead letters.
 
-        `lock_seconds`: see `Store.transaction`.
-        The caller calls `report` afterwards. Raises Fenced if another consumer has moved one of these rows, and
+        `lock_seconds`: see `Store.transaction`. The caller calls `report` afterwards.
+
+        Raises Fenced if another consumer has moved one of the progress rows, BrokenOrders, EventIdReused and
         StoreUnavailable. Then nothing is stored.
         """
         began = self._clock.monotonic()
@@ -312,8 +316,8 @@ class OrderWriter:
     # -- Orders that cannot be read or planned -------------------------------------------------------------------
 
     def apply_alone(self, events: Sequence[Event]) -> None:
-        """Apply events that come from no log, in one transaction. An order for which this raises anything is
-        quarantined, and the events of the others are applied. Raises StoreUnavailable and Fenced."""
+        """Apply events that come from no log: in one transaction, or in several if that raises anything. An order that
+        causes an error is quarantined, and the others are applied. Raises StoreUnavailable and Fenced."""
 
         def apply(some: Sequence[Event]) -> None:
             self.apply(some)

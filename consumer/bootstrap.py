@@ -1,7 +1,7 @@
 """Builds the parts of a process from its settings. Nothing here starts a thread.
 
 `build` makes a whole service. The other functions build one part each, for the service, the command line and the tests.
-Only this module chooses the adapter for each port.
+The adapters are chosen here (log, clock), in clients.py (remotes) and in stores.py (store).
 """
 
 import os
@@ -352,7 +352,7 @@ def new_housekeeping(base: Base) -> Housekeeping:
 
 
 def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
-    shops, http, calls = {}, base.settings.http, base.settings.worker.threads  # so no call waits for a connection
+    shops, http, calls = {}, base.settings.http, base.settings.worker.threads  # `calls`: a connection for each thread
     catalogs = Beside("catalog")
     for name, shop in base.settings.shops.items():
         on_call = partial(base.hooks.remote_called, name)

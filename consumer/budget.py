@@ -42,13 +42,13 @@ def oms_account(company_ref_id: int) -> str:
 
 
 def windows_of(shop: Shop, remote: Remote) -> Sequence[BudgetWindow]:
-    """The limits of the shop's account at this remote."""
+    """The limits of the shop's account at this remote. Empty for Mirakl, whose calls the worker does not count."""
     return shop.oms_budget if remote is Remote.OMS else ()
 
 
 def spend(tx: Transaction, shop: Shop, remote: Remote, calls: int, now: datetime) -> tuple[int, datetime | None]:
-    """Take calls from the budget of the account. Returns how many it had left; and, if not enough, until when it is
-    spent."""
+    """Take calls from the budget of the account. Returns how many of them it got; and, if not all, until when the
+    budget is spent."""
     return budget_rows.take(tx, oms_account(shop.company_ref_id), windows_of(shop, remote), calls, now)
 
 

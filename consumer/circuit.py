@@ -29,7 +29,8 @@ class Circuit:
     failing_orders: set[int] = field(default_factory=set)  # keys of the orders that failed since the last answer
     paused_until: datetime | None = None
     last_no: str = ""  # the remote's last refusal: status, code and words
-    refused_calls: dict[int, RefusedCall] = field(default_factory=dict)  # that got it since the last yes, by order
+    #: The calls that got `last_no` since the remote last said yes, by the key of their order.
+    refused_calls: dict[int, RefusedCall] = field(default_factory=dict)
 
     def is_open(self) -> bool:
         return len(self.failing_orders) >= CIRCUIT_OPENS_AFTER
@@ -41,10 +42,10 @@ class Circuit:
         self.refused_calls.clear()
 
     def refused(self, order_key: int, no: str, call: RefusedCall) -> list[RefusedCall] | None:
-        """Count a refusal. Returns None if it is about its order; it closes the circuit as any answer does.
+        """Count a refusal. If it is about its order, it closes the circuit as any answer does, and None is returned.
 
-        If the remote refused several orders with the same words, the remote is at fault. Then the other refused calls
-        are returned, each of which was taken for a refusal of its order before. A call is returned once.
+        If several orders in a row got the same refusal, the remote is at fault. Then the earlier refused calls are
+        returned: each of them was taken for a refusal of its order. A call is returned once.
         """
         if no != self.last_no:
             self.last_no = no

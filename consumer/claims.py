@@ -101,7 +101,7 @@ class Claims:
                 return found
 
     def _look(self, now: datetime, paused: Sequence[Lane], most: int) -> dict[Lane, int]:
-        """Return how many commands to claim of which lanes. Empty if none is due."""
+        """Return how many commands to claim of which lanes. Empty if none is due, or if no account has room for one."""
         lanes = [lane for lane in self._lanes if lane not in set(paused)]
         seen = lane_rows.look(self._store, lanes, paused, now)
         while seen.orphans and lane_rows.adopt(self._store):
@@ -112,8 +112,10 @@ class Claims:
     def _claim(
         self, now: datetime, asked: Mapping[Lane, int], paused: Sequence[Lane], locked: list[OrderRow]
     ) -> list[Claim] | None:
-        """Claim commands of these lanes. Adds each order that it locks to `locked`. None: look again, because what was
-        found was not needed, or may not be called."""
+        """Claim commands of these lanes. Adds each order that it locks to `locked`.
+
+        Returns None if the caller should look again: what was found is not needed, or may not be called.
+        """
         with self._store.transaction() as tx:
             ids = lane_rows.take(tx, asked, paused, now)
             if not ids:
@@ -158,10 +160,10 @@ class Claims:
     def _leased(
         self, tx: Transaction, wanted: Sequence[_Wanted], paused: Sequence[Lane], now: datetime
     ) -> list[_Wanted]:
-        """Lease these commands. Returns those that were free, as they are now."""
+        """Lease these commands. Returns those that were free, with their values as leased commands."""
         found = []
         for one in wanted:
-            # Counted from the first try, because effects may have been off for weeks before it.
+            # GIVE_UP_AFTER counts from the first try, because effects may have been off for weeks before.
             later = one.command.give_up_at if one.command.attempts else now + GIVE_UP_AFTER
             leased = replace(
                 one.command,

@@ -40,8 +40,10 @@ def mirakl_client(
     connections: int = DIRECT.connections,
     beside: Run = at_once,
 ) -> MiraklShop:
-    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network, over so many connections.
-    `beside` runs the reads of the catalog."""
+    """Make a client of one shop at Mirakl. `transport` None: the calls go to the network.
+
+    `connections`: how many connections there may be. `beside` runs the reads of the catalog.
+    """
     return MiraklShop(
         base_url=shop.endpoint,
         shop_id=shop.shop_id,
@@ -86,8 +88,10 @@ def oms_client(
     http: HttpTable = DEFAULT_HTTP,
     connections: int = DIRECT.connections,
 ) -> KornitX:
-    """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network, over so many
-    connections."""
+    """Make a client of one shop's company at the OMS. `transport` None: the calls go to the network.
+
+    `connections`: how many connections there may be.
+    """
     return KornitX(
         base_url=oms.base_url,
         rules=config.order_rules(shop),

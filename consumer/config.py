@@ -1,8 +1,9 @@
 """The settings. A variable of the environment replaces the value in the file, which replaces the default.
 
-No other module reads the environment. The names of settings are a contract (docs/rules.md 34). An error names the file
-or the variable, and the key. It never shows the value, which may be a secret. `example.toml` is the file that
-`orderflow init` writes.
+No other module reads settings from the environment. ORDERFLOW_CONFIG, the name of the file, is read by cli/options.py;
+HTTPS_PROXY and its like are read by the clients of the remotes and by `doctor`. The names of settings are a contract
+(docs/rules.md 34). An error names the file or the variable, and the key. It never shows the value, which may be a
+secret. `example.toml` is the file that `orderflow init` writes.
 """
 
 import os
@@ -266,14 +267,14 @@ def load(path: Path) -> Settings:
 
 
 def origins() -> dict[str, Any]:
-    """Return the settings that come from the environment, as nested tables."""
+    """Return the settings that variables of the environment set, as nested tables."""
     return EnvSettingsSource(Settings)()
 
 
 def _refuse_unknown_names(path: Path, tables: dict[str, Any]) -> None:
     """Raise ConfigError for names that pydantic-settings would ignore, or would take for an option of its own.
 
-    ORDERFLOW_CONFIG is no setting: it names the file.
+    ORDERFLOW_CONFIG is no setting: it names the file. Names that begin with ORDERFLOW_TEST_ are for the tests.
     """
     for name in tables:
         if name not in Settings.model_fields:

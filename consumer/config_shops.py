@@ -50,7 +50,8 @@ class ShopOmsTable(Table):
     external_ref_prefix: str = ""
     may_split: bool = False
     #: Whether the company also has orders of other sales channels. If not, an order that the OMS reports on and that no
-    #: read shows for `gone_after_hours` gets `unknown_to_mirakl`. By default it has, unless the shop has a prefix.
+    #: read shows for `gone_after_hours` gets `unknown_to_mirakl`. Without this line: false if the shop has a prefix,
+    #: else true.
     other_channels: bool | None = None
     #: The zone of the times without an offset that the company reports (docs/kornitx.md 8.3), such as "Europe/London".
     time_zone: TimeZone = "UTC"
@@ -72,17 +73,18 @@ class ShopOmsTable(Table):
 
 
 class DeadlinesTable(Table):
-    """When an order that waits gets an attention reason. A margin is at most half of the time from the order's creation
-    to its deadline."""
+    """When an order that waits gets an attention reason. If a margin is longer than half of the time from the order's
+    creation to its deadline, this half counts."""
 
     #: How long after its creation the seller has to decide about an order that names no `acceptance_deadline`.
     accept_within_hours: Annotated[Hours, Field(gt=0)] = 48
-    #: How long before this deadline a missing decision gives `acceptance_due`.
+    #: How long before the deadline of the acceptance a missing decision gives `acceptance_due`.
     accept_margin_hours: Hours = 12
-    #: A longer wait for the customer's money gives `payment_late`. It counts from the decision, or from the creation.
+    #: A longer wait for the customer's money gives `payment_late`. It counts from the acceptance that Mirakl shows, or
+    #: from the creation.
     payment_within_hours: Annotated[Hours, Field(gt=0)] = 48
-    #: An order that no read by id has shown for this time gets `gone_from_mirakl`. Every open order is read by its id
-    #: once in this time.
+    #: An order gets `gone_from_mirakl` if two reads by id, this long apart or longer, do not show it, and no read in
+    #: between does. An open order that no other read shows is read by its id once in this time.
     gone_after_hours: Annotated[Hours, Field(gt=0)] = 24
     #: How long before `shipping_deadline` a missing shipment gives `shipping_due`.
     shipping_margin_hours: Hours = 12

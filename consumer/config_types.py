@@ -47,7 +47,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_open(address: str) -> bool:
-    """Whether others can read what is sent to a web address: it is http://, and not of this machine."""
+    """Whether others can read what is sent to a web address: it begins with http://, and is not of this machine."""
     return address.startswith("http:") and not is_loopback(address)
 
 

@@ -48,5 +48,5 @@ class HttpTable(Table):
     #: Whether SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY of the environment count, where ca_file and proxy are not set.
     from_environment: bool = False
     #: Whether every remote is a simulator, for a demo. Only then may an http:// address be of another host. An https://
-    #: address is refused then, so that no real shop is beside simulators. The doctor fails for a remote that is real.
+    #: address is refused then, so that no real shop is beside simulators. `doctor` fails if a remote is no simulator.
     simulated: bool = False

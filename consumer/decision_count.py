@@ -2,8 +2,8 @@
 
 A decision is applied by the process of the command line, and Prometheus does not read the counters of that process. So
 the process that holds the relay's lease reads the decisions from the journal, and calls the hooks as for an event of
-its own. After that, it stores how far it has read. If it fails in between, these decisions are counted and logged once
-more, and none is lost.
+its own. After that, it stores how far it has read. If it fails in between, the decisions are counted and logged twice,
+and none is lost.
 """
 
 from dataclasses import replace

@@ -28,7 +28,10 @@ def judged(accounts: Accounts, claim: Claim, error: RemoteError) -> tuple[Remote
 
 
 def account_failed(accounts: Accounts, claim: Claim, verdict: Verdict, error: RemoteError) -> None:
-    """Pause the account or the refused operation, or count the failure towards the operation's circuit."""
+    """Pause the account or the refused operation, or count the failure towards the operation's circuit.
+
+    A duplicate, and a refusal to read messages (imports._messages), are answers: they close the circuit.
+    """
     operation = operation_of(claim, error)
     if operation == MESSAGES and error.outcome == NOT_SENT and error.retry_after_seconds:
         return  # the messages were not read (imports.py), because their operation pauses already

@@ -1,6 +1,6 @@
 """Forgets orders that only the OMS knows: those of its company's other sales channels (docs/rules.md 5).
 
-Without that, a company whose OMS reports the orders of ten channels stores ten times as many orders as the shop has.
+If a company's OMS reported the orders of ten channels, the store would else hold ten times the orders of the shop.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -38,7 +38,8 @@ class Forgetting:
         self._looked_at = float("-inf")  # on the monotonic clock
 
     def turn(self, policies: Callable[[Collection[str]], Mapping[str, Policy]], keep: Callable[[], object]) -> None:
-        """Forget what is due. `policies` reads those of these shops, and `keep` is called before each transaction.
+        """Forget what is due. `policies` returns the policies of the given shops. `keep` renews the lease before each
+        transaction.
 
         Raises StoreUnavailable, Fenced.
         """
@@ -57,7 +58,7 @@ class Forgetting:
                 self._hooks.orders_forgotten(shop, count)
 
     def _forget(self, shop: str, policy: Policy, keep: Callable[[], object]) -> int:
-        # Until `gone_after` a person is not told yet that no read shows the order (`unknown_to_mirakl`).
+        # Before `gone_after` the order has not got the reason `unknown_to_mirakl` yet, which a person should see.
         before = self._clock.now() - max(self._after, policy.gone_after + POLLED_WITHIN)
         total = 0
         while keys := forgetting.foreign(self._store, shop, before, BATCH):

@@ -42,7 +42,7 @@ class Applied:
     before: State  # the state before the event
     seconds_in_before: float
     opens: bool = False  # a command was opened for the order
-    broken: tuple[Invariant, ...] = ()  # what must never happen, and this event did
+    broken: tuple[Invariant, ...] = ()  # the invariants that this event broke
     #: How long the transaction took that loaded, decided and committed. None: not measured.
     seconds: float | None = None
 
@@ -61,7 +61,7 @@ class PollResult:
     same: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)  # by reason
     complete: bool = True  # every page of every listing was read
-    seen: set[str] = field(default_factory=set)  # ids of every order that was read
+    seen: set[str] = field(default_factory=set)  # ids of the orders that were read and can be used
     #: Ids of every order on a page, also of one that cannot be used: as json_slices finds them.
     listed: set[str] = field(default_factory=set)
 
@@ -97,10 +97,11 @@ class Hooks:
         """The assignment or the mismatches changed. `held`: the partitions that this process reads now."""
 
     def topics_paused(self, topics: Collection[str]) -> None:
-        """These topics, and no others, are paused now: too many of their keys were dead-lettered."""
+        """These topics, and no others, are paused now: too many of their records were dead-lettered."""
 
     def lag_measured(self, records: Mapping[Partition, int], applied_until: Mapping[Partition, datetime]) -> None:
-        """`records`: how many wait in each partition. `applied_until`: all that was published before is applied."""
+        """`records`: how many wait in each partition. `applied_until`: the instant before which every published record
+        is applied."""
 
     def orders_forgotten(self, shop: str, count: int) -> None:
         """Orders that only the OMS knew for long were deleted."""
@@ -142,16 +143,16 @@ class Hooks:
     def loop_turned(self, loop: str, instance: str = "") -> None:
         """A loop begins its next turn, or shows in a long turn that it is alive.
 
-        `loop`: consumer, worker, housekeeping or poller. `instance`: the worker's number or the poller's shop.
+        `loop`: consumer, worker, housekeeping, relay or poller. `instance`: the worker's number or the poller's shop.
         """
 
     def loop_rests(self, loop: str, instance: str) -> None:
         """A turn of this instance of a loop ended, and its thread serves others meanwhile."""
 
     def loop_failing(self, loop: str, causes: Mapping[Cause, int]) -> None:
-        """The number of this loop's threads that have failed for a minute changed, or their cause. Empty: none fails.
+        """A thread of a loop began to fail, fails still, or fails no longer (loop_watch.py).
 
-        `causes`: how many of its threads fail for each cause.
+        `causes`: how many of its threads have failed for a minute, by cause. Empty: none.
         """
 
 

@@ -37,7 +37,7 @@ WAKE_BATCH: Final = 200
 CLOCK_SOURCE: Final = "/orderflow/clock"
 #: How often old records of the embedded log are deleted.
 TRIM_EVERY: Final = timedelta(hours=1)
-#: How long a turn waits if no more orders have to be woken.
+#: How long the loop waits after a turn, if no more orders have to be woken.
 IDLE_SECONDS: Final = 0.25
 
 
@@ -65,8 +65,8 @@ class Housekeeping:
     ) -> None:
         """`embedded_log` None: the log is Kafka, and nothing is trimmed.
 
-        `keep_records`: the age at which applied records of the embedded log are deleted. `keep_foreign`: how long the
-        OMS reported nothing on an order that is forgotten, because no read has shown it.
+        `keep_records`: the age at which applied records of the embedded log are deleted. `keep_foreign`: an order that
+        no read has shown is forgotten if the OMS has not reported on it for this time.
         """
         self._shops = tuple(shops)
         self._store = store
@@ -131,8 +131,8 @@ class Housekeeping:
 
     def _replan_behind(self, monotonic: float) -> None:
         """Plan the open orders again that were planned by an earlier version of their shop's policy, or by older code,
-        at most REPLAN_BATCH of each shop. If newer code has stored the policy, this code leaves its orders to the newer
-        code."""
+        at most REPLAN_BATCH of each shop. Orders of a shop whose policy newer code has stored are left to that code.
+        """
         if monotonic - self._looked_behind_at < BEHIND_EVERY_SECONDS:
             return
         self._looked_behind_at = monotonic

@@ -16,7 +16,8 @@ from statemachine.troubles import MESSAGES, NO_MESSAGE, imports_without_messages
 
 log = structlog.get_logger("orderflow.worker")
 
-#: When an import is tried again whose account at Mirakl has as many reads of messages under way as it may.
+#: If the shop's account at Mirakl has as many reads of messages under way as it may, the import is tried again after
+#: this time.
 READ_AGAIN_SECONDS: Final = 10.0
 #: Outcome of a read of messages that shows none, although the order says that the customer wrote.
 NOTHING_SHOWN: Final = "nothing_shown"
@@ -72,8 +73,8 @@ def outgoing(
 def next_try_at(claim: Claim, next_at: datetime, policy: Policy, now: datetime, longest: timedelta) -> datetime:
     """When an import whose messages could not be read is tried again. `next_at`: when the retry rule says.
 
-    While the import waits for the messages: at the end of the wait at the latest. After it the messages are still read,
-    at the slowest pace (`longest`), so that the import goes out when Mirakl shows them again.
+    While the import waits for the messages: when the wait ends, at the latest. After the wait, if a person has to
+    release the import, the messages are read at the slowest pace (`longest`): the import goes out once they are shown.
     """
     since = [one.since for one in troubles_of(claim.order.facts, claim.command.key) if one.operation == MESSAGES]
     until = min(since, default=now) + policy.messages_wait

@@ -1,6 +1,6 @@
-"""What a version before sent to the OMS, made a fact: without it, nobody is told what Mirakl changes of that later.
+"""Makes facts of the imports that an earlier version sent, so that a later change at Mirakl becomes a reason.
 
-That version stored the payload of an import with its command, and no fact of what the payload held (facts.Handover).
+That version stored the payload of an import with its command, but no fact of what the payload held (facts.Handover).
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ BATCH: Final = 500
 
 
 def keep_what_was_sent(store: Store, orders: OrderWriter, shop: str, before_batch: Callable[[], object]) -> None:
-    """Apply an event to every open order of a shop that a version before imported. `before_batch` may raise Fenced.
+    """Apply an event to every open order of a shop that an earlier version imported. `before_batch` may raise Fenced.
 
     Raises StoreUnavailable.
     """

@@ -1,4 +1,4 @@
-"""Fair turns: how many calls each lane may begin. Which lanes may be called at all, `Claims` asks first (claims.py)."""
+"""Fair turns: how many calls each lane may begin. claims.py decides before that which lanes may be called at all."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence

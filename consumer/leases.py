@@ -1,8 +1,8 @@
 """Leases: at most one process at a time polls a shop, or relays the outbox.
 
 A lease is a row with a holder, an end, and a token that grows with each new holder. A process that hangs may go on
-after its lease has ended. So a poller saves its cursor in a transaction that checks the token (Fenced). A relay may
-publish a record twice then, which readers have to expect.
+after its lease has ended. So a poller saves its cursor in a transaction that checks the token (Fenced). Two relays may
+then publish a record twice, which readers have to expect.
 """
 
 import threading
@@ -108,7 +108,8 @@ class Leases:
         return held is not None and held.ends_at > self._clock.monotonic()
 
     def take_share(self, shop: str, shops: int) -> Lease | None:
-        """Take the lease of this shop's polls, if it is within the share of this process. Returns None if it is not.
+        """Take the lease of this shop's polls, if it is within the share of this process. Returns None if it is not, or
+        if another process holds the lease.
 
         The share is the number of `shops`, divided by the number of processes that poll, rounded up. A process that has
         more leases than its share releases the lease of this shop. So a process that starts later gets its share.

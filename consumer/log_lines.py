@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, Final
 
-#: How long a line waits for room. After a line waited in vain, no line waits, until one was written again.
+#: How long a line waits for room. After a line has waited in vain, the next lines do not wait, until one is written.
 WAIT_SECONDS: Final = 0.5
 #: A pipe that has room takes so many bytes without waiting (POSIX).
 PIECE: Final = select.PIPE_BUF

@@ -47,7 +47,8 @@ NOTHING_BROKEN: Final[Mapping[tuple[str, str], str]] = {}
 
 #: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
-#: Makes the event that adds to an order the fact that a report on it cannot be read. None if the record names no order.
+#: Makes the event of an unreadable report: its order gets the fact that the report could not be read. None if the
+#: record names no order.
 Tell = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
 
 
@@ -136,8 +137,8 @@ class Consumer:
     def lag(self) -> tuple[dict[Partition, int], dict[Partition, datetime]]:
         """Return for each partition that is read: how many records wait, and an instant until which all are applied.
 
-        That instant is now, if no record waits. It stands still while one waits, so its age says how long at most.
-        Raises LogUnavailable.
+        That instant is now, if no record waits. Else it is when the last applied record was published (at first: when
+        this was first asked). So its age is an upper limit of the lag. Raises LogUnavailable.
         """
         records = {partition: count for partition, count in self._reader.lag().items() if partition in self._positions}
         now = self._clock.now()
@@ -202,7 +203,7 @@ class Consumer:
             self._positions[partition] = stored[partition].position
 
     def _known(self, partition: Partition, stored: Progress) -> OffsetMismatch | None:
-        """Return that the partition stops at a record which this client could not read, if it still does."""
+        """Return RECORD_UNREADABLE if the partition still stops at a record that this client could not read."""
         error = self._unreadable.get(partition)
         if error is None or not error.offset <= stored.position < error.until:
             self._unreadable.pop(partition, None)  # a person passed the record, or reset the partition
@@ -314,7 +315,7 @@ class Consumer:
         return self._orders.store(events, advances, dead_letters, lock_seconds=CONSUMER_LOCK_SECONDS)
 
     def _passed(self, records: Sequence[Record], applied: list[Applied], dead_letters: list[DeadLetter]) -> None:
-        """Remember that these records were stored, and tell about them."""
+        """Remember that these records were stored, log their dead letters, and call the hooks."""
         self._patience.success()
         for record in records:
             self._positions[record.partition] = record.offset + 1

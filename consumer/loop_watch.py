@@ -1,7 +1,8 @@
-"""Notices loops that fail: one line when it begins, one while it lasts, one when it is over, and a metric.
+"""Notices loops that fail: log lines when it begins, while it lasts and when it is over, and a metric.
 
-A loop whose turns fail goes on trying. So nothing of it may be seen from outside: its thread lives, and its beats are
-young. A loop that has failed for FAILING_SECONDS is an error, with a cause from a closed set (`adapters.errors.Cause`).
+A loop whose turns fail goes on trying. So from outside it looks well: its thread lives, and its last beat is recent.
+Each kind of error has one line. A loop that has failed for FAILING_SECONDS is an error, with a cause from a closed set
+(`adapters.errors.Cause`).
 """
 
 import threading

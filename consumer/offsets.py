@@ -73,10 +73,11 @@ def with_later_ends(
 ) -> dict[Partition, PartitionOffsets]:
     """Ask the log again for the end of each partition that seems to end before its stored position.
 
-    `ask` asks the log. Returns the offsets with these new ends. The log has to be asked for the commit before the store
-    is read, because a later commit could be ahead of the stored position. The log returns its end together with the
-    commit. Between the two reads, records may be published and applied by another consumer. Then the stored position is
-    after this end.
+    `ask` asks the log. Returns the offsets with these new ends.
+
+    The log is asked first, and then the store: a commit that was read later could be ahead of the stored position. The
+    log gives its end together with the commit. Between both reads another consumer may apply new records. Then the
+    stored position is after this end, although nothing is wrong.
     """
     behind = [
         partition for partition, of in offsets.items() if partition in stored and of.end < stored[partition].position

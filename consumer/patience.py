@@ -22,7 +22,7 @@ class Patience:
         self._failures = 0
         #: How many records the next batch may have.
         self.batch = largest
-        #: Whether a batch of one record that fails again is the cause itself.
+        #: Whether a batch of one record has failed in this way: if it fails again, the record is the cause.
         self.is_over = False
 
     def success(self) -> None:

@@ -114,7 +114,7 @@ def of_order(row: OrderRow) -> Iterator[None]:
 
 
 def broken(row: OrderRow, error: Exception) -> BrokenOrders:
-    """Return the error that quarantines this order, with the kind of the error that it caused."""
+    """Return the BrokenOrders that names this order and the kind of `error`. Its catcher quarantines the order."""
     return BrokenOrders({(row.shop, row.order_id): type(error).__name__})
 
 

@@ -86,7 +86,8 @@ class ScheduledPoller:
         """Poll the shop if it is due and this process holds its lease. Returns how many seconds to wait after that.
 
         An OrderflowError of a poll is reported to the hooks, and any other exception of a poll is raised. After any
-        error of a poll the next poll begins an interval later. Also raises StoreUnavailable.
+        error of a poll the next poll begins an interval later, or after the pause that Mirakl asks for. Also raises
+        StoreUnavailable, and ConfigError if the check finds no usable key.
         """
         if self._leases.take_share(self._shop, self._shops) is None:
             self._schedule.lost()

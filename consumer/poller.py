@@ -58,9 +58,9 @@ MAX_BY_ID: Final = 500
 MAX_WAITING: Final = 20_000
 #: A listing with more pages is taken for an endless one, because no seller has so many open orders.
 MAX_PAGES: Final = 5_000
-#: A run that waits for a page goes on for this time after its begin. Then its first pages are too old.
+#: A run that waits for a page may go on until this time after it began. Then its first pages are too old.
 PAUSED_LONGEST: Final = timedelta(hours=1)
-#: An order that the consumer could not use is offered again after this time, unless it changes before.
+#: An order that the consumer could not use is published again after this time, or when it changes.
 DEAD_FOR: Final = timedelta(days=1)
 #: Pages of a run are kept in memory up to this size, then in a file.
 SPOOL_BYTES: Final = 8 * 1024 * 1024
@@ -358,8 +358,11 @@ class Poller:
         return orders, dead_letters
 
     def _dead(self, orders: Sequence[_ReadOrder], stored: Mapping[str, order_rows.Seen]) -> set[str]:
-        """Return the orders of which the consumer could not use this same read. They are offered again after a day,
-        because a later version may understand them, and at once when their quarantine has ended."""
+        """Return the ids of the orders of which the consumer could not use this same read.
+
+        They are published again after a day, because a later version may understand them, and at once when their
+        quarantine has ended.
+        """
         unknown = {
             identity(order.raw, order.record.key): order
             for order in orders

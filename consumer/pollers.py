@@ -1,7 +1,7 @@
 """Shares the shops of a process out to few threads. The shop that has been due longest has the next turn.
 
 A shop whose Mirakl hangs holds one thread until its calls time out. From then on it is slow. Slow shops hold half of
-the threads at most, so that all others are polled in time, however many hang.
+the threads at most (of one thread: this one), so that all others are polled in time, however many hang.
 """
 
 import threading

@@ -27,8 +27,8 @@ IDLE_SECONDS: Final = 0.25
 class RelayLoop:
     """Runs the relay in the process that holds its lease. One thread calls `turn`.
 
-    It is a loop of its own, so that neither a log that does not answer nor a store full of orders to plan again stops
-    the other.
+    It is a loop beside the housekeeping: a log that does not answer must not stop the housekeeping, and many orders to
+    plan again must not stop the publication.
     """
 
     def __init__(self, relay: "Relay", take: Callable[[], Lease | None], other_seconds: float) -> None:
@@ -56,7 +56,7 @@ class Relay:
         self._failing: frozenset[str] = frozenset()  # topics whose last publication failed
 
     def turn(self) -> int:
-        """Publish the oldest records, topic by topic. Returns how many were published.
+        """Publish the oldest records, topic by topic. Returns how many left the outbox, also refused ones.
 
         If a topic fails, for example because this user may no longer write to it, the other topics go on. From then on,
         the failed topic is tried after the others, in each turn that finds less than a batch of their records.

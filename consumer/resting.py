@@ -21,11 +21,11 @@ from consumer.tries import SOURCE
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts, Trouble
 
-#: How often it is looked for such orders.
+#: How often such orders are looked for.
 LOOK_EVERY: Final = timedelta(minutes=1)
-#: How long an operation has to fail, and a call to be due, before the order is told: longer than one pause.
+#: How long an operation has to fail, and a call to be due, before the order gets the trouble: longer than one pause.
 FAILING_FOR: Final = timedelta(minutes=2)
-#: How many orders one look tells.
+#: How many calls get a trouble in one look.
 BATCH: Final = 200
 #: Code of a trouble: the call was not made, because its operation rests.
 RESTING: Final = "resting"
@@ -67,8 +67,8 @@ class Resting:
 
 
 def _event(one: Untried, failing_since: datetime, now: datetime) -> Event:
-    """Return the event that this call is in trouble since it was opened, or since its operation fails, if that is
-    later."""
+    """Return the event that adds a trouble to the order of this call. The trouble begins when the call was opened, or
+    when its operation began to fail, whichever is later."""
     key = one.key
     since = max(one.opened_at, failing_since)
     trouble = Trouble(key.kind, key.carries, key.round, since, key.kind.operation, code=RESTING)

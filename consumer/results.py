@@ -35,8 +35,8 @@ class Results:
         self._together = Together(self._store_all, BATCH)
 
     def store(self, ending: Ending) -> None:
-        """Store how a try ended. Raises StoreUnavailable, and BrokenOrders if the store refuses what this result says:
-        tried again, it would stop every thread."""
+        """Store how a try ended. Raises StoreUnavailable: then the result is kept, and stored later. BrokenOrders: the
+        store refuses what this result says. Such a result is not kept, because it would stop every thread."""
         try:
             self._together.do(ending)
         except StoreUnavailable:

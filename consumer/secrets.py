@@ -70,8 +70,9 @@ def callback_secrets(key: str, path: Path) -> Secrets:
     """Return a function that returns the secrets in a file, one a line. `key`: the setting that names the file.
 
     While a secret is replaced at the OMS, the file holds the old and the new one. Raises ConfigError if the file is
-    missing, empty or not text, or holds a secret that is too short to be safe, or too many. If it is missing or empty
-    later, the returned function returns the last secrets. If it is unusable in another way, the function raises.
+    missing, empty or not text, or holds too many secrets, or one that is too short to be safe. If it is missing or
+    empty later, the returned function returns the last secrets. If it is unusable in another way, the function raises
+    ConfigError.
     """
     text = _watched(key, path)
 

@@ -48,6 +48,7 @@ STOP_SECONDS: Final = 17.0
 WEB_STOP_SECONDS: Final = 1.0
 #: This long after it was asked to stop, a process ends, whatever hangs: a client that does not close, or a call.
 END_SECONDS: Final = 20.0
+#: How long the last log line of such an end may take: the reader of the log may be what hangs.
 END_TELLING_SECONDS: Final = 0.5
 #: How long an idle consumer or worker waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
@@ -56,7 +57,7 @@ FAILED_SECONDS: Final = 1.0
 LAG_EVERY_SECONDS: Final = 5.0
 #: How long a process that starts tries to reach a database that does not answer. Then the process ends.
 START_SECONDS: Final = 60.0
-#: How long it waits between two tries.
+#: How long a process that starts waits between two such tries.
 START_AGAIN_SECONDS: Final = 2.0
 
 
@@ -65,7 +66,7 @@ class Beats(Hooks):
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._beats: dict[str, float] = {}  # by the name of the loop's thread; on the monotonic clock
+        self._beats: dict[str, float] = {}  # by `thread_name`, of a poller with its shop; on the monotonic clock
 
     def loop_turned(self, loop: str, instance: str = "") -> None:
         self._beats[thread_name(loop, instance)] = self._clock.monotonic()
@@ -121,7 +122,7 @@ class WorkSignal(Hooks):
 
 
 def thread_name(loop: str, instance: str) -> str:
-    """Return the name of a loop's thread, as logs and probes show it."""
+    """Return the name under which logs and probes show a loop. Its thread has this name, unless it is a poller."""
     return f"{loop}:{instance}" if instance else loop
 
 
@@ -417,11 +418,14 @@ def end_within(seconds: float) -> None:
 
 
 def end_now() -> None:
-    """End the process with the exit status 1, because a stop took too long. Names the threads that still run."""
+    """End the process with the exit status 1, because a stop took too long.
+
+    Logs the names of the threads for which Python would wait.
+    """
     names = sorted(thread.name for thread in threading.enumerate() if not thread.daemon)
     telling = threading.Thread(target=lambda: log.error("stop_forced", threads=names), daemon=True)
     telling.start()
-    telling.join(END_TELLING_SECONDS)  # the reader of the log may be what hangs
+    telling.join(END_TELLING_SECONDS)
     os._exit(1)
 
 

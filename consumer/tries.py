@@ -147,8 +147,8 @@ def maybe_sent_before(claim: Claim) -> bool:
 def duplicate_is_ours(claim: Claim) -> bool:
     """Whether the OMS has what this import carries, if it calls the order a duplicate.
 
-    So it is if an import of ours may have landed, and each that may have landed carries the same lines and contents.
-    If they differ, a person has to compare: nobody knows which of them the OMS has.
+    It has, if an import of ours may have landed, and each of these imports carried the same lines and contents. If they
+    differ, a person has to compare, because nobody knows which of them the OMS has.
     """
     facts, snapshot, command = claim.order.facts, claim.order.facts.snapshot, claim.command
     possible = [(one.items, one.contents) for one in possible_imports(facts)]
@@ -160,7 +160,7 @@ def duplicate_is_ours(claim: Claim) -> bool:
 
 
 def recovery_events(claim: Claim, operation: str, now: datetime) -> list[Event]:
-    """Return the event that an operation which had failed for this call succeeded. Returns none if it had not."""
+    """Return the event that an operation succeeded which had failed for this call before. No event if it had not."""
     command = claim.command
     if all(one.operation != operation for one in troubles_of(claim.order.facts, command.key)):
         return []

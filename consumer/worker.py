@@ -112,7 +112,7 @@ class Worker:
         self._resting = Resting(store, orders, self.accounts, clock)
 
     def turn(self) -> bool:
-        """Make one call that is due and store its result. Returns False if none is due.
+        """Make one call that is due and store its result. Returns False if none is due that may be called now.
 
         Raises StoreUnavailable. A result that could not be stored is kept, and stored before the next claim. An order
         that cannot be read or planned, or whose result the store refuses, is quarantined (docs/rules.md 36).
@@ -150,7 +150,7 @@ class Worker:
     # -- claim ---------------------------------------------------------------------------------------------------
 
     def claim(self) -> Claim | None:
-        """Claim the next command. None if none is due."""
+        """Claim the next command. None if no command is due that may be called now."""
         return self._claims.do(None)
 
     def _claim(self, asked: Sequence[None]) -> list[Claim | None]:

@@ -109,7 +109,7 @@ class _Commands(typer.core.TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        if name != "version":  # it logs nothing, and need not wait for the import
+        if name != "version":  # `version` logs nothing, and need not wait for the import
             from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - as `--help`
 
             log_to_standard_error()  # `run` changes this, because a service logs to standard output
@@ -145,7 +145,7 @@ app = group(
 @app.callback()
 def _every_command(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """What holds for every command. `app` needs a callback, because it knows its commands by name only."""

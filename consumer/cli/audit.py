@@ -23,8 +23,9 @@ def audit(
 ) -> None:
     """Show who paused, resumed, reset, replayed, settled or decided, when and why. The newest come first.
 
-    `who` is the user of the system; after `--who NAME` it is NAME as USER. A SPAN is a number with its unit: 90min,
-    2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00.
+    `who` is the system's user that ran the command. If the command was given a person with `--who NAME`, it is NAME as
+    USER. If orderflow itself paused a shop, it is orderflow. A SPAN is a number with its unit: 90min, 2h, 3d. A TIME is
+    in UTC: 2026-03-01 or 2026-03-01T08:00.
 
     \b
     Examples:

@@ -132,8 +132,8 @@ def dead_letters_replay(
     Examples:
       orderflow dead-letters replay 17 18 --reason "beta is in the configuration now"
       orderflow dead-letters replay --of-reason unknown_company --reason "beta is known now" --dry-run
-      orderflow dead-letters replay --all-of ids.txt --reason "the publisher is mended"
-      orderflow dead-letters replay --set-aside beta --reason "beta's publisher is mended"
+      orderflow dead-letters replay --all-of ids.txt --reason "the publisher is repaired"
+      orderflow dead-letters replay --set-aside beta --reason "beta's publisher is repaired"
     """
     chosen = Chosen(dead_letter_ids or (), all_of, set_aside, of_reason, of_source, limit)
     with opened_with_log(context, file) as (session, log):

@@ -34,7 +34,7 @@ class Chosen:
 
     @property
     def is_unseen(self) -> bool:
-        """Whether the person did not write each id, so that each is shown before the question."""
+        """Whether each dead letter is shown before the question: a file, or a reason and a source, names them."""
         return not self.ids and not self.set_aside
 
 
@@ -73,10 +73,10 @@ def act_on_each(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Ask once, and act on each. What became of each is printed.
+    """Ask once, and act on each dead letter. What became of each is printed.
 
-    `shown`, `dry_run`: each is shown before, with what `preview` says that becomes of it. One on which `act` is not
-    possible does not stop the others. Then the exit code is 1. `preview` and `act` raise NotPossible.
+    With `shown` or `dry_run` each is shown first, with what would become of it (`preview`); `dry_run` ends then. If
+    `act` is not possible on one, the others go on, and the exit code is 1. `preview` and `act` raise NotPossible.
     """
     if shown or dry_run:
         possible = sum([_shown(store, one, preview) for one in ids])

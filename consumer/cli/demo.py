@@ -30,9 +30,10 @@ def demo(
 ) -> None:
     """Run the whole service against simulated remotes, then audit their books.
 
-    Two marketplaces and an OMS are simulated on this machine; nothing else is needed. The default takes about a minute.
+    Two marketplaces and an OMS are simulated on this machine; nothing else is needed. It takes one to two minutes.
     With --kafka --postgres (both, or neither) every role runs in processes of its own: two pollers, two consumers, two
-    workers and the web. The OMS then publishes straight to Kafka. This needs Java 17, Maven and PostgreSQL's programs.
+    workers and the web. The OMS then publishes straight to Kafka. --kafka needs Java 17 and Maven, --postgres needs
+    PostgreSQL's programs.
 
     \b
     Examples:
@@ -88,13 +89,14 @@ def simulate(
         ),
     ] = None,
     callbacks: Annotated[
-        str, typer.Option(metavar="URL", help="With --config: the address of its `web`, which the OMS calls.")
+        str, typer.Option(metavar="URL", help="With --config: the address of the service's `web`, which the OMS calls.")
     ] = "http://127.0.0.1:9464",
 ) -> None:
     """Run the simulators alone, until Ctrl-C, and write a configuration for a service to try on them.
 
-    With --config they play for a service that runs already, and act as its person. The orders begin when its `web`
-    listens. The command ends with the audit of the books: exit code 0 if it passed. No configuration is written.
+    With --config the simulators play for a service that runs already, and its person's decisions are simulated too. The
+    orders begin when the service's `web` listens. The command ends with the audit of the books: exit code 0 if it
+    passed. No configuration is written.
 
     \b
     Example:

@@ -29,8 +29,9 @@ def doctor(
     """Look at everything that the service needs, and say what is wrong and what to do about it.
 
     Looks at the configuration, its files, secrets and ports; the database; Kafka; and each shop at Mirakl and at the
-    OMS. Changes nothing and creates no order. Every check is bounded in time. The calls that Mirakl allows once a day
-    (A01, SH21) are counted in the store: a second run on the same day skips them.
+    OMS. Creates no order, and changes nothing but this: a key that belongs to another shop pauses the effects of the
+    shop. Every check is bounded in time. The calls that Mirakl allows once a day (A01, SH21) are counted in the store:
+    a second run on the same day does not make them again.
 
     Exit code 0: nothing fails; 1: something fails; 2: the configuration or the use is wrong, so nothing was looked at.
 

@@ -52,7 +52,8 @@ def events_check(
     """Read events as the service would, and say what is wrong with each. Nothing is sent or stored.
 
     A file holds an event, an array of events, or one event in each line: CloudEvents in structured JSON, of any topic.
-    Wrong: the service would dead-letter the event. A warning: the service takes it, although it breaks the contract.
+    Wrong: the service would dead-letter the event; a transition, which it never reads, does not follow its schema. A
+    warning: the service takes the event, although it breaks the contract.
 
     \b
     Examples:

@@ -20,7 +20,8 @@ commands = group("How far each partition was applied, and what to do if log and 
 def offsets_list(context: typer.Context, file: Config = FILE, as_json: Json = False) -> None:
     """List how far each partition was applied, what the log holds, and whether the two fit.
 
-    Exit code 1 if they do not fit: such a partition is not read until it is reset.
+    Exit code 1 if they do not fit. Such a partition is not read until a person resets it or, at a record_unreadable,
+    passes the record (`offsets skip`).
 
     \b
     Example:

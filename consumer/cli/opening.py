@@ -43,7 +43,7 @@ class Environment:
     clock: Clock = field(default_factory=StoreClock)
     user: str = field(default_factory=_system_user)
     transport: Any = None  # what clients of remotes send through; None: the network
-    wait: Callable[[float], object] = time.sleep  # between two looks of --watch, in seconds
+    wait: Callable[[float], object] = time.sleep  # waits so many seconds between two looks of --watch
 
     @classmethod
     def of(cls, context: typer.Context) -> "Environment":
@@ -129,5 +129,5 @@ def missing_file(settings: Settings) -> Path | None:
 
 
 def cure(file: Path) -> str:
-    """The command that mends a missing store or an old schema, as part of an error text."""
+    """The command that creates a missing store or updates an old schema, as part of an error text."""
     return f"run `orderflow migrate --config {file}`"

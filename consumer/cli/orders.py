@@ -175,7 +175,7 @@ def _prefix(session: Session, row: OrderRow) -> str:
 
 
 def _with_config(one: AttentionReason, shop: str, file: Path) -> AttentionReason:
-    """The reason. The commands in its cure also get `--config FILE`, if the configuration is not in its usual place."""
+    """The reason. If the configuration is not in its usual place, the commands in the cure also get `--config FILE`."""
     if file == FILE:
         return one
     of_shop = f" --shop {shlex.quote(shop)}"
@@ -230,7 +230,7 @@ def orders_verify(
 def orders_replan(context: typer.Context, order_id: OrderId, *, file: Config = FILE, shop: OfShop = None) -> None:
     """Plan an order again from what is stored of it. A quarantined order goes on, if this version can read and plan it.
 
-    Workers do this for every open order when they start, and every six hours.
+    One of the workers does this for every open order when it takes the housekeeping over, and every six hours.
 
     \b
     Example:
@@ -243,7 +243,7 @@ def orders_replan(context: typer.Context, order_id: OrderId, *, file: Config = F
 
 
 def _told(row: OrderRow, found: list[str], tally: Counter[bool]) -> dict[str, Any]:
-    """An order and its differences as `--json` shows them. Counts it, by whether it is as its journal says."""
+    """An order and its differences as `--json` shows them. Counts the order in `tally`: True if nothing differs."""
     tally[not found] += 1
     return {"shop": row.shop, "order_id": row.order_id, "ok": not found, "differences": found}
 

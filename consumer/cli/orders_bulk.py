@@ -20,8 +20,8 @@ STDIN = "-"
 
 
 def orders_of(store: Store, file: str, shop: str | None) -> list[OrderRow]:
-    """The orders that a file names. Raises NotPossible if one is not known, or is of two shops: then nothing is
-    decided."""
+    """The orders that a file names. If one is not known, raises NotPossible; if two shops have one, NotUnique. Then
+    nothing is decided."""
     return [find(store, one, shop) for one in ids_in(file, "order")]
 
 

@@ -37,7 +37,9 @@ def orders_list(
     older_than: Annotated[
         str,
         typer.Option(
-            metavar="SPAN", help="Only orders that wait for a person, or else are in their state, for longer."
+            metavar="SPAN",
+            help="Only orders that are in their state for longer; with --attention or --reason, that need a person for "
+            "longer.",
         ),
     ] = "",
     deadline_within: Annotated[

@@ -118,7 +118,7 @@ def _narrowed(widths: list[int], cells: Sequence[Sequence[str]], columns: int) -
 
 
 def print_results(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Print what became of each change at a remote. Ends with BAD_ANSWER if a row has an `error`."""
+    """Print what became of each change or decision. Ends with BAD_ANSWER if a row has an `error`."""
     print_rows(rows, as_json)
     if any(row["error"] for row in rows):
         raise typer.Exit(BAD_ANSWER)

@@ -29,8 +29,8 @@ def account_show(
 ) -> None:
     """Show the account: state, closing dates, model, counts, texts. No personal data, no bank data.
 
-    Mirakl allows one such read a day for each shop; `run` and `shops check` make the same read. With --stored Mirakl is
-    not asked: what the last of these reads showed is shown, and its age.
+    Mirakl allows one such read a day for each shop; `run`, `doctor`, `shops check` and `shops account set` make the
+    same read. With --stored Mirakl is not asked: what the last of these reads showed is shown, and its age.
 
     \b
     Examples:

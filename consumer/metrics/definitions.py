@@ -44,7 +44,7 @@ from statemachine.table import TABLE
 OTHER: Final = "other"
 #: How a call to a remote ended.
 OUTCOMES: Final = tuple(CallOutcome)
-#: The outcomes that alerts read, and the one that every dashboard shows.
+#: The outcomes that alerts read, and BAD_REQUEST, which only the dashboard shows.
 ALERTED_OUTCOMES: Final = (
     CallOutcome.BAD_REQUEST,
     CallOutcome.UNAUTHORIZED,
@@ -54,7 +54,7 @@ ALERTED_OUTCOMES: Final = (
     CallOutcome.TIMEOUT,
     CallOutcome.NETWORK,
 )
-#: The calls to each remote, as the adapters name them.
+#: The calls of the service to each remote, as the adapters name them. Those of the command line are not counted.
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     Remote.MIRAKL: ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
     Remote.OMS: ("import_order",),
@@ -228,7 +228,7 @@ _ROWS: Final = (
     _counter("orderflow_orders_forgotten_total", "Orders that only the OMS knew.", {"shop": None}, _each_shop),
     _counter(
         "orderflow_invariant_violations_total",
-        "What must never happen to an order, and happened. Always 0; anything else is a bug.",
+        "Broken invariants: things that must never happen to an order. Always 0; anything else is a bug.",
         {"invariant": tuple(Invariant)},
         presets=lambda _: ((one,) for one in Invariant),
     ),
@@ -314,7 +314,7 @@ _ROWS: Final = (
     ),
     _gauge(
         "orderflow_topic_stopped",
-        "1 while a topic is paused, because too many distinct keys of it were dead-lettered.",
+        "1 while a topic is paused, because too many distinct records of it were dead-lettered.",
         {"topic": None},
         presets=_each_topic,
     ),
@@ -383,7 +383,7 @@ _ROWS: Final = (
     ),
     _gauge(
         "orderflow_circuit_open",
-        "1 while an operation's circuit is open: its calls for several orders in a row got no usable answer.",
+        "1 while an operation's circuit is open: several orders in a row got no usable answer, or the same refusal.",
         {"system": SYSTEMS, "shop": None},
     ),
     _stored(

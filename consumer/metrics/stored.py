@@ -1,6 +1,7 @@
 """The metrics that are read from the store when Prometheus asks: gauges, and the totals of objectives.
 
-Because they come from the store, a restart does not reset them, and they always agree with what is stored.
+Because they come from the store, a restart does not reset them, and all processes show the same. They are some seconds
+old, and older while the store does not answer: orderflow_store_scrape_timestamp_seconds says when they were read.
 """
 
 import threading
@@ -45,7 +46,7 @@ log = structlog.get_logger("orderflow")
 READ_EVERY_SECONDS: Final = 5.0
 #: How long a scrape waits for the store. Then it shows the numbers of the read before, and the read goes on.
 WAIT_SECONDS: Final = 0.08
-#: How long the scrapes of a process wait until one waits in vain, because there are no numbers before the first read.
+#: How long a scrape waits until, for the first time, one waits in vain: before the first read there are no numbers.
 FIRST_WAIT_SECONDS: Final = 1.0
 
 

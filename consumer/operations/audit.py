@@ -14,7 +14,8 @@ _NEWEST: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing that somebody did. `who` is the system's user and, if it was named, the person that it stands for."""
+    """One thing that somebody did. `who`: the system's user that ran the command; with `--who NAME`, NAME as that user;
+    "orderflow" for a pause that orderflow itself made."""
 
     at: datetime
     who: str

@@ -52,7 +52,7 @@ def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) 
 
 
 def changed_names(row: OrderRow) -> list[str]:
-    """The names of the contents that changed since the import. Each is followed by its digest in the detail."""
+    """The names of the contents that changed since the import. In the detail of the reason a digest follows each."""
     details = (one.detail for one in row.attention if one.reason is Reason.CHANGED_AFTER_IMPORT)
     return [text.rpartition(" ")[0] for detail in details for text in detail.split(", ")]
 

@@ -16,11 +16,11 @@ class NothingToReset(OrderflowError):
 
 
 class EventsRefused(OrderflowError):
-    """A file to publish holds an event that the consumer would dead-letter, or that it does not read."""
+    """A file to publish holds an event that the consumer would dead-letter, or that the consumer does not read."""
 
 
 def require_reason(why: str) -> None:
-    """Raise NotPossible if the reason is blank, or if it is the word for which a cure has a person put the reason."""
+    """Raise NotPossible if the reason is blank, or if it is WHY, for which a person has to put a reason."""
     if not why.strip():
         raise NotPossible("--reason is blank")
     if why.strip() == "WHY":

@@ -65,7 +65,7 @@ _PROOFS: Final = {
     CommandKind.CONFIRM: "the shipment",
     CommandKind.TRACK: "the tracking",
 }
-#: The state at Mirakl in which a call is needed. Once a read shows another state, no read has to show its effect.
+#: The state at Mirakl in which a call is needed. Once a read shows another state, the effect need not be shown.
 _SHOWN_IN: Final[Mapping[str, str]] = {CommandKind.ACCEPT: "WAITING_ACCEPTANCE", CommandKind.CONFIRM: "SHIPPING"}
 #: Reasons for which the OMS does not make the order until somebody decides there.
 _STOPS_IN_OMS: Final = (Reason.HELD_IN_OMS, Reason.OMS_QUERY, Reason.OMS_ON_HOLD)

@@ -1,6 +1,6 @@
 """The list of orders: which orders, in which order, and what it shows of each.
 
-The list of those that need a person begins with those on which a person acts now, then comes the nearest deadline.
+The list of those that need a person is sorted by urgency, and among orders of one urgency by the deadline.
 """
 
 import json
@@ -29,7 +29,7 @@ class Sort(StrEnum):
 
     URGENCY = "urgency"  # what has to be done now first, what a read ends last; among equals the nearest deadline
     DEADLINE = "deadline"  # the nearest first
-    SINCE = "since"  # who needs a person for the longest time first
+    SINCE = "since"  # the one that has needed a person longest first
     ENTERED = "entered"  # the longest in its state first
     UPDATED = "updated"  # the last changed first
 
@@ -43,7 +43,7 @@ class Wanted:
     attention: bool = False  # only orders that need a person
     reasons: Collection[str] = ()  # only orders that have one of these reasons
     text: str = ""  # in an id, a reference, a SKU or a tracking
-    older_than: timedelta | None = None  # for so long it needs a person or, if that is not asked for, is in its state
+    older_than: timedelta | None = None  # it needs a person (`for_a_person`), else is in its state, for longer
     deadline_within: timedelta | None = None  # the deadline is over, or is nearer than this
     changed_after: datetime | None = None
     after: tuple[datetime, int] | None = None  # behind the order with this `updated_at` and key, by the last change

@@ -111,9 +111,9 @@ def reset(
     """Set where the reading of a topic, or of one of its partitions, continues, and read every shop from its beginning.
 
     The records between the old position and the new one may be lost, or may have been applied before. So each shop is
-    read again. Each open order also counts as one whose import was attempted, and so does each order that was created
-    before `at` and is not in the store: if the OMS then reports a duplicate, it may be our own import (docs/rules.md
-    28). Raises NothingToReset, LogUnavailable, StoreUnavailable.
+    read as a new one is: from poller.FIRST_WINDOW on. Each open order also counts as one whose import was attempted.
+    So does each order that was created before `at` and is not in the store. If the OMS then reports a duplicate, it may
+    be our own import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable, BrokenOrders.
     """
     count = log.partitions([topic]).get(topic, 0)
     partitions = [Partition(topic, number) for number in range(count) if partition in (None, number)]

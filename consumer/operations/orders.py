@@ -97,8 +97,8 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
     """Apply a decision. Returns the order as it is after that.
 
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
-    Raises NotPossible if nothing would change, if `act.why` is blank, or if several attention reasons (settle) or
-    several calls (handled) are possible and `act.only` or `act.call` names none.
+    Raises NotPossible if nothing would change, or if `act.why` is blank. Also if several attention reasons (settle,
+    release) or several calls (handled) are possible, and `act.only` or `act.call` names none.
     """
     if order.shop not in shops:
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
@@ -196,7 +196,7 @@ def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
     """What a person made in the OMS: the order as Mirakl shows it.
 
     Nothing if the OMS may have the order already, from an earlier try of ours or (`already_in_oms`) from somebody else.
-    Then what Mirakl changed since then is told (payloads.what_oms_got).
+    Then Mirakl's changes are compared with that earlier order in the OMS (payloads.what_oms_got).
     """
     facts, snapshot = order.facts, order.facts.snapshot
     is_there = any(one.reason is Reason.ALREADY_IN_OMS for one in order.attention)

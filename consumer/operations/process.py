@@ -1,6 +1,6 @@
 """What the process that runs on this machine says of itself, as its /metrics show it: its loops and its accounts.
 
-Other processes keep theirs; each is asked at its own port.
+Another process has to be asked at its own port.
 """
 
 from collections.abc import Mapping

@@ -54,6 +54,8 @@ def resume(
 ) -> ShopRow:
     """Resume the effects of a shop, or `only` one group of them. A new shop, with its effects off, is switched on.
 
+    The mark of a wrong account (WRONG_ACCOUNT) ends only if every effect is resumed.
+
     `configured` is `effects` in the shop's configuration: "on", "off", or None if it is not set. Returns the shop as it
     is after that. Raises NotPossible for a shop that the store does not know, or that the configuration switches off.
     """

@@ -1,7 +1,7 @@
 """What goes on now: each shop with its orders, calls and polls; the log; the leases; and what stands still.
 
-Everything is read from the store and the log, and so is true of all processes together. Loops and pauses of accounts
-are kept by each process; those of the process on this machine are asked of it.
+Everything is read from the store and the log, and so holds for all processes together. Only loops and pauses of
+accounts are kept by each process for itself: those of the process on this machine are read from its /metrics.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,11 @@ from consumer.leases import RELAY, poll_lease
 from consumer.operations.offsets import Log, PartitionStatus, partition_statuses
 from consumer.operations.process import Process
 
-#: A shop whose last poll succeeded before so many of its intervals stands still.
+#: A shop stands still if its last successful poll ended more than so many of its intervals ago.
 STALE_INTERVALS: Final = 10
-#: A call that may be made stands still if nobody has made it for this time; a record of the outbox, for this time.
+#: A call that may be made stands still if nobody has made it for this time.
 DUE_FOR: Final = timedelta(minutes=15)
+#: A record of the outbox stands still if nobody has published it for this time.
 UNPUBLISHED_FOR: Final = timedelta(minutes=5)
 
 
@@ -61,7 +62,7 @@ class Status:
 
 
 def status(settings: Settings, store: Store, log: Log, group: str, *, now: datetime, process: Process | None) -> Status:
-    """Read what goes on. Raises StoreUnavailable. A log that does not answer is told in `still`."""
+    """Read what goes on. Raises StoreUnavailable. If the log does not answer, `still` says so."""
     counts, leases = stored_counts(store), backlog_rows.holders(store, now)
     calls = backlog_rows.backlogs(store, now)
     shops = tuple(_shop(row, counts, calls, leases) for row in shop_rows.list_all(store))

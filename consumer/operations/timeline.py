@@ -30,7 +30,7 @@ class TimelineRow:
 def timeline(journal: Sequence[JournalRow]) -> list[TimelineRow]:
     """Every event of an order, in the order in which they were applied. Equal ones in a row are one row.
 
-    The begin of a try is left out if its result is known. Tries that end alike are equal.
+    The beginning of a try is left out if its result is known. Tries that end alike are equal.
     """
     ended = {_try_of(row.event) for row in journal if row.event.note.get("step") == "result"}
     found: list[TimelineRow] = []

@@ -16,7 +16,7 @@ from consumer.web.callbacks import Intake
 MAX_SCRAPES = 4
 #: How long /ready waits for the store. Then the latest answer counts, if it is not old.
 FIRST_READY_SECONDS = 1.0
-#: How long it waits while the store does not answer.
+#: How long /ready waits while the store does not answer.
 READY_SECONDS = 0.08
 
 

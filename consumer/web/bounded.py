@@ -46,7 +46,8 @@ class Bounded:
 class Latest:
     """The answer of a check that may hang. One check runs at a time.
 
-    Nobody waits for it longer than `first_seconds`, and while it hangs no longer than `seconds`.
+    Nobody waits for the answer longer than `first_seconds`. After a wait in vain, nobody waits longer than `seconds`,
+    until a check ends in time again.
     """
 
     def __init__(

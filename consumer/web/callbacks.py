@@ -36,7 +36,7 @@ BODY_SECONDS: Final = 30.0
 MAX_UNDER_WAY: Final = 64
 #: How many of them are published at a time.
 PUBLISHING_THREADS: Final = 16
-#: What a client that is refused for a moment is told: when to come again, in seconds.
+#: The header Retry-After of an answer 503: after how many seconds the client should send the callback again.
 AGAIN_SECONDS: Final = 30
 
 
@@ -90,7 +90,7 @@ class Intake:
             return JSONResponse({"error": refused.text}, refused.status, headers=again)
 
     async def _authentic_body(self, request: Request, endpoint: "CallbackEndpoint | None") -> bytes:
-        """Read the body, piece by piece, as far as its sender may still turn out to know the secret."""
+        """Read the body, unless the head shows already that the sender does not know the secret."""
         proof = Proof(request.headers, endpoint.secrets() if endpoint else self._nobodys)
         if not proof.is_possible:
             raise _not_authentic()

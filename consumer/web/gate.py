@@ -38,7 +38,7 @@ class Connection(socket.socket):
         self._on_closed(self)
 
     def end(self) -> None:
-        """End the connection. Its transport sees that, closes the socket, and tells its protocol."""
+        """End the connection. The transport of asyncio notices it and closes the socket."""
         with contextlib.suppress(OSError):  # the client has closed it already
             self.shutdown(socket.SHUT_RDWR)
 
@@ -64,7 +64,7 @@ class Gate(socket.socket):
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
         super().__init__(listening.family, listening.type, listening.proto, fileno=listening.detach())
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # accepted connections inherit it
-        self.refused = 0  # connections that were closed for want of room
+        self.refused = 0  # connections that were closed because there was no room
         self._max_connections = max_connections
         self._monotonic = monotonic
         self._lock = threading.Lock()  # the event loop accepts and closes; tests and metrics read

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-#: Of one kind there is one line in this time.
+#: In this time there is at most one line of a kind.
 SELDOM_SECONDS: Final = 60.0
 
 

@@ -198,7 +198,7 @@ CHECKS: Final[tuple[tuple[str, Callable[[Cluster], list[Found]], str], ...]] = (
 
 
 def _each_server(table: KafkaTable, context: ssl.SSLContext | None) -> list[Found]:
-    """Try every bootstrap server. If one of them can be used, the others are only told."""
+    """Try every bootstrap server. If one of them can be used, each of the others is only a warning."""
     cures = {
         Cause.DNS: "kafka.bootstrap_servers: correct the host",
         Cause.REFUSED: "kafka.bootstrap_servers: correct host and port, or start the broker",

@@ -15,7 +15,7 @@ from consumer.config import Settings
 from consumer.operations.doctor.findings import Found, fail, ok, skew, warn
 from consumer.secrets import store_password
 
-#: A transaction that is open for longer is told.
+#: A transaction that is open for longer is a warning.
 OLD_TRANSACTION_SECONDS: Final = 3600.0
 #: How many connections the doctor takes: the subjects of shops look into the store too.
 CONNECTIONS: Final = 4
@@ -32,7 +32,8 @@ _CURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The store, and whether it can be used. `fits` is set once that is known; other subjects wait for it."""
+    """The store. `fits` is set when it is known whether the store can be used: to the store, or to None. Other subjects
+    wait for that."""
 
     settings: Settings
     machine: Clock  # the clock of this machine

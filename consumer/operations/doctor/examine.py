@@ -1,4 +1,4 @@
-"""Runs the checks: those of different remotes beside each other, each bounded in time.
+"""Runs the checks: those of different remotes at the same time, each bounded in time.
 
 A subject is one thing that is asked: this machine, the store, Kafka, a shop at Mirakl, its company at the OMS. Its
 checks run one after another in a thread of its own, because most need what the first one found.

@@ -48,7 +48,7 @@ class Check:
     needs: str = ""
 
 
-#: A machine's clock that differs by more than this is told; by more than the second, it is wrong.
+#: A machine's clock that differs by more than SKEW_SECONDS is a warning; by more than WRONG_CLOCK_SECONDS, a failure.
 SKEW_SECONDS: Final = 5.0
 WRONG_CLOCK_SECONDS: Final = 60.0
 

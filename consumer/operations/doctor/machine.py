@@ -162,7 +162,7 @@ def _problems(looks: Iterable[Callable[[], object]], cure: str) -> list[Found]:
 def _mode(path: Path) -> int:
     try:
         return path.stat().st_mode & 0o777
-    except OSError:  # told by another check
+    except OSError:  # another check reports it
         return 0
 
 
@@ -171,7 +171,7 @@ def _open(key: str, path: Path) -> list[Found]:
 
 
 def _cannot_listen(host: str, port: int) -> int:
-    """Return the number of the error with which nobody can listen there; 0 if somebody can."""
+    """Return the errno with which listening at this address fails, or 0 if it does not fail."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as listening:
