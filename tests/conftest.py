@@ -38,8 +38,6 @@ LONG_FILES = (
     "consumer/test_call_faults.py",
     "consumer/test_not_now.py",
     "statemachine/test_walk.py",
-    "consumer/test_poller.py",
-    "consumer/test_worker.py",
     "system/test_strangers.py",
 )
 

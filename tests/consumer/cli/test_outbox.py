@@ -16,7 +16,7 @@ from consumer.stores import GROUP
 from statemachine.states import State
 from tests.adapters.store.test_copy import FILE
 from tests.consumer.rig import Rig
-from tests.consumer.test_worker import other_headers
+from tests.consumer.test_worker_imports import other_headers
 from tests.engines import store_lines
 
 

@@ -1,0 +1,128 @@
+"""Metrics that are read from the store at a scrape, also while the store does not answer."""
+
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prometheus_client import Metric
+
+from adapters.store.transaction import Store
+from consumer.circuit import CIRCUIT_OPENS_AFTER
+from consumer.metrics.recorder import Recorder
+from consumer.metrics.stored import FIRST_WAIT_SECONDS, StoredGauges
+from statemachine.commands import CommandKind
+from tests.consumer.metrics.exported import families, live, opened, value, watch
+from tests.consumer.rig import ALPHA_OMS, Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    made = Rig(tmp_path, busy_seconds=0.05)
+    watch(made.metrics, made)
+    return made
+
+
+def test_stored_numbers_survive_a_restart(rig: Rig) -> None:
+    live(rig)
+    entered = rig.row("1-A").entered_at.timestamp()
+    fresh = Recorder({"alpha": 60}, "1", rig.clock)
+    watch(fresh, rig)
+    assert value(fresh, "orderflow_in_state", shop="alpha", state="imported") == 1
+    assert value(fresh, "orderflow_in_state", shop="alpha", state="new") == 0
+    assert value(fresh, "orderflow_oldest_entered_timestamp_seconds", shop="alpha", state="imported") == entered
+    assert value(fresh, "orderflow_attention", shop="alpha", reason="import_rejected") == 1
+    assert value(fresh, "orderflow_dead_letters_open", source="poll", reason="missing_field") == 2, (
+        "the sum over two shops"
+    )
+    assert value(fresh, "orderflow_dead_letters_open", source="oms.order-events", reason="other") == 1
+    assert value(fresh, "orderflow_effects_enabled", shop="alpha", command="import_order") == 1
+
+
+def test_a_group_of_effects_that_is_switched_off_shows(rig: Rig) -> None:
+    rig.switch(paused=("ship",))
+    shown = {kind: value(rig.metrics, "orderflow_effects_enabled", shop="alpha", command=kind) for kind in CommandKind}
+    assert shown == {"accept_order": 1, "import_order": 1, "send_tracking": 0, "confirm_shipment": 0}
+
+
+def test_paused_accounts_and_open_circuits_show(rig: Rig) -> None:
+    account = rig.worker.accounts.by_key[ALPHA_OMS]
+    account.pause(rig.clock.now() + timedelta(seconds=60))
+    assert value(rig.metrics, "orderflow_account_paused", system="oms", shop="alpha") == 1
+    assert value(rig.metrics, "orderflow_account_paused", system="mirakl", shop="alpha") == 0
+    for order in range(CIRCUIT_OPENS_AFTER):
+        account.circuits["POST /order"].failed(order, rig.clock.now())
+    assert value(rig.metrics, "orderflow_circuit_open", system="oms", shop="alpha") == 1
+
+
+def break_store(rig: Rig) -> None:
+    """Rename a table that the gauges count, so that every read of them fails."""
+    with closing(sqlite3.connect(rig.path)) as connection, connection:
+        connection.execute("ALTER TABLE dead_letters RENAME TO gone")
+
+
+def mend_store(rig: Rig) -> None:
+    with closing(sqlite3.connect(rig.path)) as connection, connection:
+        connection.execute("ALTER TABLE gone RENAME TO dead_letters")
+
+
+def test_a_scrape_works_without_the_store_and_shows_how_old_its_numbers_are(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, busy_seconds=0.05)
+    watch(rig.metrics, rig)
+    break_store(rig)
+    name = "orderflow_store_scrape_timestamp_seconds"
+    assert value(rig.metrics, name) == 0, "it was never read, and an alert can see that"
+    assert value(rig.metrics, "orderflow_poll_interval_seconds", shop="alpha") == 60
+
+    mend_store(rig)
+    read_at = rig.clock.now().timestamp()
+    assert value(rig.metrics, name) == read_at
+    assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0
+
+    break_store(rig)
+    rig.clock.advance(600)
+    assert value(rig.metrics, name) == read_at
+    assert value(rig.metrics, "orderflow_in_state", shop="alpha", state="new") == 0, "the last numbers stay"
+
+
+def test_a_scrape_does_not_wait_for_a_store_that_hangs(rig: Rig) -> None:
+    """A database that takes connections and never answers. Neither do scrapes wait for each other."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        store = Store(f"postgresql+psycopg://orderflow@127.0.0.1:{silent.getsockname()[1]}/orderflow")
+        stack.callback(store.close)
+        metrics = Recorder({"alpha": 60.0}, "1", rig.clock)
+        metrics.registry.register(StoredGauges(store, rig.clock))
+        seconds = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert value(metrics, "orderflow_store_scrape_timestamp_seconds") == 0
+            seconds.append(time.monotonic() - began)
+        assert sum(seconds) < FIRST_WAIT_SECONDS + 2
+        assert len([one for one in threading.enumerate() if one.name == "stored gauges"]) == 1
+
+
+def test_stored_numbers_are_read_at_most_every_few_seconds(rig: Rig) -> None:
+    name = "orderflow_store_scrape_timestamp_seconds"
+    first = value(rig.metrics, name)
+    rig.clock.advance(4)
+    assert value(rig.metrics, name) == first
+    rig.clock.advance(1)
+    assert value(rig.metrics, name) == rig.clock.now().timestamp()
+
+
+def test_both_formats_have_the_same_series_and_values(rig: Rig) -> None:
+    live(rig)
+
+    def ours(found: Iterable[Metric]) -> dict[object, float]:
+        """Without the series of the client library: these change while they are read."""
+        samples = [one for family in found for one in family.samples if one.name.startswith("orderflow_")]
+        return {(one.name, *sorted(one.labels.items())): one.value for one in samples}
+
+    assert ours(families(rig.metrics)) == ours(opened(rig.metrics))
+    assert not [one.name for family in opened(rig.metrics) for one in family.samples if one.name.endswith("_created")]
