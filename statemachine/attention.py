@@ -59,6 +59,7 @@ from statemachine.readings import (
     best_told_at,
     best_tracking,
     is_foreign_tracking,
+    is_pending,
     is_sent,
     last_answer,
     last_decision,
@@ -151,7 +152,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.HELD)
     if snapshot is None:
         return
-    if snapshot.state == "WAITING_ACCEPTANCE" and not (snapshot.lines and acceptance(facts, policy)):
+    is_asked = snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT))
+    if is_asked and not (snapshot.lines and acceptance(facts, policy)):
         yield Attention(Reason.NEEDS_DECISION if snapshot.lines else Reason.NOTHING_TO_ACCEPT)
     yield from _refused_in_vain(facts, policy, state)
     if state == State.SHIPPING:

@@ -99,7 +99,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.FACT,
     ),
     Reason.NEEDS_DECISION: About(
-        "the shop's policy leaves the acceptance of this order to a person",
+        "a person has to decide whether the order is accepted",
         "Decide: `orders accept ORDER --reason WHY` or `orders refuse ORDER --reason WHY`, or in Mirakl's portal, "
         "before its deadline.",
         ends_by=EndsBy.FACT,

@@ -115,6 +115,10 @@ def _unknown_state(case: Case) -> str:
 def _needs_decision(case: Case) -> str:
     unknown = unknown_skus(case.facts, case.policy)
     why = f"not in the list of known SKUs: {', '.join(unknown)}" if unknown else 'the shop has acceptance = "hold"'
+    decision = last_decision(case.facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
+    if decision is not None:
+        accepted = [f"{named(line)} {_state_of(line)}" for line in _lines(case.facts) if line.id in decision.subject]
+        why = f"{decision.who} accepted lines at {_when(decision.at)} that are canceled since: {', '.join(accepted)}"
     until = next_deadline(case.facts, case.policy)
     return _joined((why, f"Mirakl waits until {until:%Y-%m-%d %H:%M} UTC" if until else ""))
 

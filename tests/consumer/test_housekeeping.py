@@ -28,6 +28,23 @@ def test_orders_are_planned_again_after_the_policy_changed_while_nothing_ran(tmp
     assert rig.attention() == []
 
 
+def test_an_answer_that_mirakl_has_leaves_nothing_to_decide_though_the_policy_changed_meanwhile(tmp_path: Path) -> None:
+    """`orders accept` and `orders refuse` would not be possible: Mirakl has the answer, and a read has to show it."""
+    rig = Rig(tmp_path, policies={"alpha": Policy("all")})
+    rig.add("1-A")
+    rig.poll()
+    rig.fail("OR21", "204_not_applied")
+    rig.work()
+    rig.policies["alpha"] = Policy("hold")
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    assert rig.state() == "accepted"
+    assert rig.attention() == []
+    rig.poll(600)
+    assert rig.state() == "waiting_acceptance", "the answer was never applied"
+    assert rig.attention() == ["needs_decision"]
+
+
 def test_every_process_plans_by_the_policy_that_the_last_start_stored(tmp_path: Path) -> None:
     """The rig's own settings say "all", as those of a process that was not restarted yet."""
     rig = Rig(tmp_path)

@@ -13,6 +13,8 @@ from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
     Cancellation,
+    Decision,
+    DecisionKind,
     Facts,
     GiveUp,
     Handover,
@@ -47,6 +49,23 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
         Policy("hold"),
         lambda d: d.shows("WAITING_ACCEPTANCE"),
         'the shop has acceptance = "hold"; Mirakl waits until 2026-03-03 00:00 UTC',
+    ),
+    (
+        "an accepted line is gone",
+        Policy(),
+        lambda d: (
+            d.shows("WAITING_ACCEPTANCE"),
+            d.apply(
+                event(
+                    Trigger.DECISION,
+                    "yes",
+                    Facts(decisions=(Decision(at(9), DecisionKind.ACCEPT, "ana", "stock", ("L1",)),)),
+                )
+            ),
+            d.shows("WAITING_ACCEPTANCE", lines=(replace(LINES[0], state="CANCELED"), LINES[1]), updated=43_201),
+        ),
+        "ana accepted lines at 2026-03-01 00:00:09 that are canceled since: L1 (MUG) CANCELED; "
+        "Mirakl waits until 2026-03-03 00:00 UTC",
     ),
     (
         "missing field",
