@@ -160,7 +160,7 @@ def stop_effects(store: Store, clock: Clock, shop: str, found: object, shop_id: 
     """Pause every effect of a shop whose key belongs to another shop, until a person resumes it."""
     with store.transaction() as tx:
         switches = shop_rows.lock_switches(tx, shop)
-        if switches is None or WRONG_ACCOUNT in switches.paused:
+        if switches is None or {*Group, WRONG_ACCOUNT} <= set(switches.paused):
             return
         shop_rows.set_switches(tx, shop, paused={*switches.paused, *Group, WRONG_ACCOUNT})
         why = f"A01 shows shop {found}, the configuration says {shop_id}"

@@ -57,16 +57,17 @@ def resume(
     The mark of a wrong account (WRONG_ACCOUNT) ends only if every effect is resumed.
 
     `configured` is `effects` in the shop's configuration: "on", "off", or None if it is not set. Returns the shop as it
-    is after that. Raises NotPossible for a shop that the store does not know, or that the configuration switches off.
+    is after that. Raises NotPossible for a shop that the store does not know, or that the configuration switches off,
+    and for `only` one group of a shop whose key belongs to another shop.
     """
     if configured == "off":
         raise NotPossible(f'shops.{shop}.effects is "off" in the configuration: take the line out or set it to "on"')
     require_reason(why)
     with store.transaction() as tx:
         before = _lock_switches(tx, shop)
-        paused = set(before.paused if before.effects else _GROUPS) - set(_groups(only))
-        if only is None:
-            paused.discard(WRONG_ACCOUNT)
+        if only and WRONG_ACCOUNT in before.paused:
+            raise NotPossible(f"the key of {shop} belongs to another shop: correct it, then resume without --only")
+        paused = set(before.paused if before.effects else _GROUPS) - {*_groups(only), WRONG_ACCOUNT}
         shop_rows.set_switches(tx, shop, paused=paused, effects=True)
         audit_rows.add(tx, who=who, act="resume", subject=_subject(shop, only), why=why, at=clock.now())
     return _shop(store, shop)

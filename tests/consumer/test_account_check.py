@@ -79,6 +79,26 @@ def test_the_key_of_another_shop_stops_the_effects_until_a_person_resumes(rig: R
     assert rig.work() > 0
 
 
+def test_no_single_group_is_resumed_while_the_key_belongs_to_another_shop(rig: Rig) -> None:
+    rig.mirakl["alpha"].account.fields["shop_id"] = 7
+    rig.add("1-A")
+    rig.poll()
+    assert check(rig).run()
+    before = paused(rig)
+    with pytest.raises(NotPossible, match="belongs to another shop"):
+        shops.resume(rig.store, rig.clock, "alpha", only="import", who="ops", why="x", configured=None)
+    assert paused(rig) == before
+    assert rig.work() == 0
+
+
+def test_a_group_that_an_earlier_version_resumed_is_paused_again_by_the_next_check(rig: Rig) -> None:
+    rig.mirakl["alpha"].account.fields["shop_id"] = 7
+    with rig.store.transaction() as tx:
+        shop_rows.set_switches(tx, "alpha", paused={WRONG_ACCOUNT, "accept"})
+    assert check(rig).run()
+    assert paused(rig) == ("accept", "import", "ship", WRONG_ACCOUNT)
+
+
 def test_a_restart_spends_no_second_call(rig: Rig) -> None:
     assert check(rig).run()
     assert check(rig).run()
