@@ -324,6 +324,16 @@ class OrderWriter:
 
         self._each_alone(events, lambda event: (event.shop, event.order_id), apply)
 
+    def keep(self, events: Sequence[Event], dead_letters: Sequence[DeadLetter]) -> None:
+        """Store dead letters, with events that tell their orders of them. Raises StoreUnavailable.
+
+        If one of these orders cannot be read or planned, it is quarantined, and the dead letters are stored alone."""
+        try:
+            self.apply(events, dead_letters=dead_letters)
+        except BrokenOrders as error:
+            self.quarantine(error.orders)
+            self.store_dead_letters(dead_letters)
+
     def quarantine(self, orders: Mapping[tuple[str, str], str]) -> None:
         """Take these orders out of every loop, until `replan` can plan them (docs/rules.md 36).
 

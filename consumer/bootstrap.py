@@ -455,7 +455,7 @@ def new_servers(
             writer=base.log,
             topic=base.settings.topics.oms_events,
             shops=config.shop_ids(base.settings),
-            keep=lambda events, dead_letters: base.orders.apply(events, dead_letters=dead_letters),
+            keep=base.orders.keep,
             hooks=base.hooks,
             clock=base.clock,
         )

@@ -14,14 +14,17 @@ from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store.commands import NEVER
 from consumer.bootstrap import new_housekeeping
+from consumer.config import shop_ids
 from consumer.housekeeping import Housekeeping
 from consumer.operations.errors import NotPossible
+from consumer.operations.offsets import reset
 from consumer.operations.orders import find, replan
+from consumer.web.callbacks import CallbackEndpoint
 from statemachine.commands import Policy
-from statemachine.facts import Facts, Snapshot
+from statemachine.facts import RESTORED, Attempt, Facts, Snapshot
 from statemachine.machine import decide
 from statemachine.plan import Plan, plan
-from tests.consumer.rig import Rig
+from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
 
 #: How an order can be broken, and what the column then says.
 BREAKS = {"unreadable": "ValidationError", "unplannable": "OverflowError"}
@@ -172,6 +175,53 @@ def test_a_quarantined_order_can_be_looked_at_and_not_decided_about(rig: Rig, mo
     a_replan(rig)
     with pytest.raises(BrokenOrders, match="alpha/2-A"), rig.store.transaction() as tx:
         order_rows.lock(tx, [("alpha", "2-A")], rig.clock.now())
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_unreadable_callback_about_a_quarantined_order_is_kept(
+    rig: Rig, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(rig, how, monkeypatch)
+    endpoint = CallbackEndpoint(
+        "alpha",
+        99001,
+        lambda: ("secret",),
+        writer=rig.log,
+        topic=OMS_EVENTS,
+        shops=shop_ids(rig.settings),
+        keep=rig.orders.keep,
+        hooks=rig.metrics,
+        clock=rig.clock,
+    )
+    for _ in range(2):
+        assert endpoint.take(b'{"id": 46140204, "external_ref": "2-A", "status": "eight"}').status_code == 400
+    (letter,) = dead_letter_rows.newest(rig.store)
+    assert (letter.source, letter.times) == ("callback:alpha", 2)
+    assert quarantined(rig) == {"2-A": BREAKS[how]}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_offsets_are_reset_although_an_order_is_quarantined(
+    rig: Rig, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(rig, how, monkeypatch)
+    a_replan(rig)
+    reset(
+        rig.store,
+        rig.orders,
+        rig.log,
+        "orderflow",
+        SNAPSHOTS,
+        partition=None,
+        whence="stored",
+        who="ana",
+        why="restored",
+        at=rig.clock.now(),
+        shops=["alpha"],
+    )
+    restored = Attempt("import_order", RESTORED)
+    assert [restored in rig.row(order_id).facts.attempts for order_id in ("1-A", "3-A")] == [True, True]
+    assert quarantined(rig) == {"2-A": BREAKS[how]}
 
 
 def test_a_poison_event_quarantines_no_order(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,7 @@ def test_errors_of_the_client_when_a_callback_comes(
         writer=log,
         topic="t",
         shops=[],
-        keep=lambda events, letters: rig.orders.apply(events, dead_letters=letters),
+        keep=rig.orders.keep,
         hooks=rig.base.hooks,
         clock=rig.clock,
     )

@@ -59,7 +59,7 @@ class Port:
             writer=writer or rig.log,
             topic=OMS_EVENTS,
             shops=shop_ids(rig.settings),
-            keep=lambda events, letters: rig.orders.apply(events, dead_letters=letters),
+            keep=rig.orders.keep,
             hooks=rig.metrics,
             clock=rig.clock,
         )

@@ -43,7 +43,7 @@ class Intakes:
             writer=self.taken,
             topic=OMS_EVENTS,
             shops=shop_ids(self.rig.settings),
-            keep=lambda events, letters: self.rig.orders.apply(events, dead_letters=letters),
+            keep=self.rig.orders.keep,
             hooks=self.rig.metrics,
             clock=self.rig.clock,
         )

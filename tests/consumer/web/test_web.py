@@ -55,7 +55,7 @@ class Web:
                     writer=rig.log,
                     topic=OMS_EVENTS,
                     shops=shop_ids(rig.settings),
-                    keep=lambda events, letters: rig.orders.apply(events, dead_letters=letters),
+                    keep=rig.orders.keep,
                     hooks=rig.metrics,
                     clock=rig.clock,
                 )
