@@ -38,7 +38,7 @@ sick: $(READY)   ## the whole service with one part sick at a time, and a table 
 watch: $(READY)  ## the demo with Debian's Prometheus beside it, our alerts and the metrics; its address is printed
 	.venv/bin/python -W ignore -m tests.watch $(ARGS)
 
-bench: $(READY)  ## events a second on Kafka and PostgreSQL, compared with a loop that does nothing else
+bench: $(READY)  ## every figure of docs/performance.md in one table, beside its peer or floor; ARGS=--quick
 	.venv/bin/python -W ignore -m tests.bench $(ARGS)
 
 check: $(READY)  ## lint, types, import rules, all tests: what CI runs
@@ -73,7 +73,7 @@ docs: $(READY)   ## write the generated documents
 	.venv/bin/python docs/generate.py
 
 pins: $(READY)   ## update the pinned versions of all packages
-	for set in "requirements/uv.in -o requirements/uv.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \
+	for set in "requirements/uv.in -o requirements/uv.txt" "requirements/peer.in -o requirements/peer.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$set || exit 1; done
 
 clean:           ## delete the environment and all caches

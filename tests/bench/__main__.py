@@ -1,11 +1,14 @@
-"""Events applied per second on real engines, beside a bare kafka-python loop that parses the same JSON, in one run.
+"""Every figure of docs/performance.md in one table, each beside its peer or its floor of the same run.
 
-    make bench                         make bench ARGS="--quick"        python -m tests.bench --events 20000 --json
-    make bench ARGS=--growth           make bench ARGS="--growth --orders 100000"
+    make bench                         make bench ARGS="--quick"        python -m tests.bench --only P3,P4 --json
+    make bench ARGS=--growth           make bench ARGS="--only P2 --orders 1000000"
 
-A round begins with an empty database and reads the same records both ways, one way after the other. The next round
-begins with the other way, so that other work of the machine slows both alike. Compare the ratios of one run; absolute
-figures of two machines cannot be compared.
+P1: events that one consumer applies a second, on real engines, beside a bare kafka-python loop that parses their JSON.
+P2 and P7: a large store beside a small one (growth.py). P3: whole lives beside DBOS (lives.py). P4: calls beside bare
+httpx (effects.py). P8: CPU of commands beside their imports (commands.py). P5 and P6 are not measured here.
+
+A round begins with an empty database, and the sides take turns, so that other work of the machine slows both alike.
+Compare the ratios of one run; absolute figures of two machines cannot be compared.
 """
 
 import argparse
@@ -18,13 +21,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from uuid import uuid4
 
 import structlog
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
-from rich.table import Table
 
 from adapters.clock import SystemClock
 from adapters.engines.kafka import Kafka
@@ -40,7 +41,8 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.loop import BATCH, Consumer
 from consumer.service import collect_less_often
-from tests.bench import effects, growth
+from tests.bench import commands, effects, growth, lives
+from tests.bench.lines import Line, table
 from tests.bench.made import order_bytes
 
 PARTITIONS = 4
@@ -55,6 +57,9 @@ MIXES = {
 }
 #: For each topic: the state of its orders at Mirakl, and the time between their creation and the read.
 TOPICS = {"new": ("WAITING_ACCEPTANCE", timedelta(minutes=1)), "update": ("SHIPPING", timedelta(hours=1))}
+#: The least ratio of the rates, and the highest of the CPU times (P1).
+TO_REACH = {"new": (0.28, 4.0), "repeat": (0.31, 2.5), "update": (0.20, 4.7)}
+FIGURES = ("P1", "P2", "P3", "P4", "P7", "P8")
 #: Where a mix's events are.
 TOPIC_OF = {"new": "new", "repeat": "new", "update": "update"}
 
@@ -75,10 +80,6 @@ class Figure:
     bare: list[Pace] = field(default_factory=list)
     applied: list[Pace] = field(default_factory=list)
     sqlite: list[Pace] = field(default_factory=list)
-
-    @property
-    def ratios(self) -> list[float]:
-        return [a.per_second / b.per_second for a, b in zip(self.applied, self.bare, strict=True)]
 
 
 class Watch:
@@ -214,20 +215,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a first look: few events, two rounds")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--effects", action="store_true", help="calls per second of one worker process instead")
-    parser.add_argument("--calls", type=int, default=3_000, help="of each way, with --effects")
-    parser.add_argument("--growth", action="store_true", help="a store with many orders beside a small one (growth.py)")
-    parser.add_argument("--orders", type=int, default=1_000_000, help="with --growth: how many")
+    parser.add_argument("--only", default=",".join(FIGURES), help="figures, such as P1,P4")
+    parser.add_argument("--calls", type=int, default=3_000, help="of each way, for P4")
+    parser.add_argument("--lives", type=int, default=2_000, help="orders, for P3; DBOS gets a fifth of them")
+    parser.add_argument("--growth", action="store_true", help="all that growth.py measures, instead")
+    parser.add_argument("--orders", type=int, default=200_000, help="of the large store, for P2, P7 and --growth")
     options = parser.parse_args()
     if options.quick:
         options.events, options.rounds, options.calls = 4000, 2, 1_000
+        options.lives, options.orders = 500, 20_000
     if options.events < 2 * BATCH:
         parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
     collect_less_often()
-    if options.effects:
-        effects.main(options.calls, options.rounds)
-        return
     progress = Console(stderr=True)
     if options.growth:
         with progress.status("") as status:
@@ -235,31 +235,48 @@ def main() -> None:
         json.dump(asdict(grown), sys.stdout, indent=2) if options.json else Console().print(growth.table(grown))
         return
     with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, progress.status("") as status:
-        figures, size = measure(options, Path(folder), status.update)
+        found = measured(options, Path(folder), status.update)
     if options.json:
-        said = [asdict(figure) | {"ratios": figure.ratios, "ratio": median(figure.ratios)} for figure in figures]
-        json.dump({"events": options.events, "order_bytes": size, "mixes": said}, sys.stdout, indent=2)
+        json.dump([line.as_json() for line in found], sys.stdout, indent=2)
         return
-    table = Table("", "bare loop /s", "applied /s", "ratio", "CPU µs, bare", "CPU µs, applied", "SQLite /s")
-    table.title = (
-        f"Events a second, one consumer, durable: {options.events:,} events of {size} bytes, {options.rounds} rounds"
-    )
+    Console().print(table(found))
+
+
+def measured(options: argparse.Namespace, folder: Path, tell: Callable[[str], None]) -> list[Line]:
+    """The lines of the figures that are asked for, in the order of their names."""
+    wanted, found = set(options.only.split(",")), []
+    if "P1" in wanted:
+        found += lines_of(*measure(options, folder, tell))
+    if wanted & {"P3", "P4"}:
+        postgres = Postgres.start(folder / "postgres_calls")
+        try:
+            if "P3" in wanted:
+                found += lives.measure(postgres, options.lives, options.rounds, tell)
+            if "P4" in wanted:
+                found += effects.measure(postgres, options.calls, options.rounds, tell)
+        finally:
+            postgres.stop()
+    if "P8" in wanted:
+        tell("P8")
+        found += commands.measure(folder, 2 * options.rounds)
+    if wanted & {"P2", "P7"}:
+        found += [line for line in growth.lines(growth.measure(options.orders, tell)) if line.figure in wanted]
+    return sorted(found, key=lambda line: line.figure)
+
+
+def lines_of(figures: list[Figure], size: int) -> list[Line]:
+    """P1: the rates, and the CPU of the consumer's process; the engines' own is not in it."""
+    found = []
     for figure in figures:
-        table.add_row(
-            f"{figure.mix}: {MIXES[figure.mix]}",
-            _spread([pace.per_second for pace in figure.bare]),
-            _spread([pace.per_second for pace in figure.applied]),
-            _spread(figure.ratios, ".3f"),
-            _spread([pace.cpu_microseconds for pace in figure.bare]),
-            _spread([pace.cpu_microseconds for pace in figure.applied]),
-            _spread([pace.per_second for pace in figure.sqlite]),
-        )
-    Console().print(table)
-    Console().print("Median (least to most). CPU: of this process, for each event; the engines' own is not in it.")
-
-
-def _spread(values: list[float], form: str = ",.0f") -> str:
-    return f"{median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+        name = f"{figure.mix}: {MIXES[figure.mix]}"
+        bare_ones = ([one.per_second for one in figure.bare], [one.cpu_microseconds for one in figure.bare])
+        ours = ([one.per_second for one in figure.applied], [one.cpu_microseconds for one in figure.applied])
+        rate, cpu = TO_REACH[figure.mix]
+        peer = f"bare loop, orders of {size} bytes"
+        found.append(Line("P1", f"events of a consumer. {name}", "/s", ours[0], peer, bare_ones[0], f">= {rate}"))
+        found.append(Line("P1", f"CPU of an event. {figure.mix}", "µs", ours[1], peer, bare_ones[1], f"<= {cpu}"))
+        found.append(Line("P1", f"on SQLite. {figure.mix}", "/s", [one.per_second for one in figure.sqlite]))
+    return found
 
 
 if __name__ == "__main__":

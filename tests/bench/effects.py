@@ -1,6 +1,10 @@
 """Calls per second of one worker process against remotes that answer after 100 ms, beside bare httpx in the same run.
 
-    make bench ARGS=--effects
+    make bench ARGS="--only P4"
+
+The worker has 128 threads: at 100 ms a call, 500 calls a second keep 50 of them on the wire, and the others wait for a
+claim or for their result, which threads take and store together. The floor has 64: with more, httpx's pool takes more
+CPU for each call than the worker does.
 
 The calls are acceptances (OR21) of two shops on PostgreSQL. A round makes them three ways: bare httpx with as many
 threads, the worker alone, and the worker beside 100,000 calls of a shop that is off.
@@ -9,19 +13,15 @@ threads, the worker alone, and the worker beside 100,000 calls of a shop that is
 import contextlib
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import median
 
 import httpx
 import sqlalchemy as sa
-from rich.console import Console
-from rich.table import Table
 
 from adapters.clock import SystemClock
 from adapters.engines.postgres import Postgres
@@ -35,11 +35,13 @@ from consumer.budget import Shop
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.retry import Backoff
 from consumer.worker import Worker
+from tests.bench.lines import Line
 from tests.bench.made import order_bytes
 
 SHOPS = ("alpha", "beta")
 OFF = "gamma"
-THREADS = 64
+THREADS = 128
+FLOOR_THREADS = 64
 MILLISECONDS = 100
 RESTING = 100_000
 #: The keys of the accounts are given directly.
@@ -65,14 +67,14 @@ def slow_remote(milliseconds: int) -> Iterator[str]:
             process.terminate()
 
 
-def timed(count: int, one: Callable[[], bool], into: Rounds) -> None:
+def timed(count: int, one: Callable[[], bool], into: Rounds, number: int = THREADS) -> None:
     """Let the threads call `one` until it returns False, and note the pace."""
 
     def run() -> None:
         while one():
             pass
 
-    threads = [threading.Thread(target=run) for _ in range(THREADS)]
+    threads = [threading.Thread(target=run) for _ in range(number)]
     began, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
@@ -83,7 +85,7 @@ def timed(count: int, one: Callable[[], bool], into: Rounds) -> None:
 
 
 def bare(url: str, count: int, into: Rounds) -> None:
-    limits = httpx.Limits(max_connections=THREADS, max_keepalive_connections=THREADS)
+    limits = httpx.Limits(max_connections=FLOOR_THREADS, max_keepalive_connections=FLOOR_THREADS)
     left = iter(range(count))
     lock = threading.Lock()
     with httpx.Client(base_url=url, limits=limits) as client:
@@ -95,7 +97,7 @@ def bare(url: str, count: int, into: Rounds) -> None:
                 client.put(f"/api/orders/{number}/accept", json={"order_lines": []}).raise_for_status()
             return number is not None
 
-        timed(count, one, into)
+        timed(count, one, into, FLOOR_THREADS)
 
 
 def filled(url: str, remote: str, count: int) -> Store:
@@ -158,44 +160,26 @@ def worker(store: Store, remote: str) -> Worker:
     )
 
 
-def measure(count: int, rounds: int, tell: Callable[[str], None]) -> dict[str, Rounds]:
+def measure(postgres: Postgres, count: int, rounds: int, tell: Callable[[str], None]) -> list[Line]:
     found = {name: Rounds() for name in ("bare httpx", "worker", f"worker beside {RESTING:,} resting calls")}
-    with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, slow_remote(MILLISECONDS) as remote:
-        postgres = Postgres.start(Path(folder) / "postgres")
-        try:
-            for number in range(rounds):
-                for name, into in found.items():
-                    tell(f"round {number + 1} of {rounds}: {name}")
-                    if name.startswith("bare"):
-                        bare(remote, count, into)
-                        continue
-                    store = filled(postgres.create_database(f"effects_{number}_{len(name)}"), remote, count)
-                    if name != "worker":
-                        rest(store)
-                    timed(count, worker(store, remote).turn, into)
-                    store.close()
-        finally:
-            postgres.stop()
-    return found
-
-
-def table_of(found: dict[str, Rounds], count: int) -> Table:
-    table = Table("", "calls /s", "of bare", "CPU ms a call")
-    table.title = f"{count:,} calls, {THREADS} threads, remotes at {MILLISECONDS} ms: median (least to most)"
-    floor = median(found["bare httpx"].per_second)
-    for name, rounds in found.items():
-        pace, cpu = rounds.per_second, rounds.cpu_milliseconds
-        table.add_row(
-            name,
-            f"{median(pace):,.0f} ({min(pace):,.0f} to {max(pace):,.0f})",
-            f"{median(pace) / floor:.2f}",
-            f"{median(cpu):.1f} ({min(cpu):.1f} to {max(cpu):.1f})",
-        )
-    return table
-
-
-def main(count: int, rounds: int) -> None:
-    progress = Console(stderr=True)
-    with progress.status("") as status:
-        found = measure(count, rounds, status.update)
-    Console().print(table_of(found, count))
+    with slow_remote(MILLISECONDS) as remote:
+        for number in range(rounds):
+            for name, into in found.items():
+                tell(f"P4, round {number + 1} of {rounds}: {name}")
+                if name.startswith("bare"):
+                    bare(remote, count, into)
+                    continue
+                store = filled(postgres.create_database(f"effects_{number}_{len(name)}"), remote, count)
+                if name != "worker":
+                    rest(store)
+                timed(count, worker(store, remote).turn, into)
+                store.close()
+    floor, alone, beside = found.values()
+    name = f"bare httpx, {FLOOR_THREADS} threads"
+    what = f"HTTP, {MILLISECONDS} ms remotes, {THREADS} threads"
+    return [
+        Line("P4", f"calls of a worker: {what}", "/s", alone.per_second, name, floor.per_second, "ours >= 500"),
+        Line("P4", f"the same beside {RESTING:,} resting calls", "/s", beside.per_second, name, floor.per_second),
+        Line("P4", "CPU of a call", "ms", alone.cpu_milliseconds, name, floor.cpu_milliseconds),
+        Line("P4", "the same beside resting calls", "ms", beside.cpu_milliseconds, name, floor.cpu_milliseconds),
+    ]

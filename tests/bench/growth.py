@@ -22,7 +22,8 @@ from rich.table import Table
 
 from adapters.engines.postgres import Postgres
 from tests.bench.grown import SHOPS, grow
-from tests.bench.hot import HOT, Scene
+from tests.bench.hot import HOT, SOME, Scene
+from tests.bench.lines import Line
 from tests.consumer.rig import Rig
 
 #: How many orders the small store has.
@@ -182,6 +183,33 @@ def _verify(url: str) -> tuple[int, float, float]:
     if int(different) > ROUNDS * 1000:
         raise RuntimeError(f"{different} orders differ from their journal")
     return int(orders), float(seconds), float(megabytes)
+
+
+def lines(growth: Growth) -> list[Line]:
+    """What the table of all figures says of growth: P2 and P7."""
+    small, large = growth.orders
+    by_name = {one.name: one for one in growth.compared}
+    found = []
+    for name, figure in _FIGURES.items():
+        one = by_name[name]
+        ours, peer = (1000 / one.large.milliseconds, 1000 / one.small.milliseconds)
+        if figure == "P2":
+            what = f"{name}, {large:,} stored orders"
+            found.append(Line("P2", what, "times /s", [ours], f"{small:,} stored orders", [peer], ">= 0.9"))
+        else:
+            numbers = [one.large.milliseconds], f"{small:,} orders", [one.small.milliseconds]
+            found.append(Line("P7", f"{name}, {large:,} orders", "ms", *numbers, "ours < 100"))
+    return found
+
+
+#: What of HOT is a line of the table of all figures.
+_FIGURES: Final = {
+    f"apply: {SOME} first reads": "P2",
+    f"apply: {SOME} later reads, then repeats": "P2",
+    "orders list": "P7",
+    "orders list --text ORDER": "P7",
+    "scrape": "P7",
+}
 
 
 def table(growth: Growth) -> Table:
