@@ -121,10 +121,18 @@ def _open_again(insert: Any) -> Any:
 def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
     """Give an import of a later round the payload that an earlier round may have sent to the OMS already.
 
-    The OMS may hold the order since that round, so the later round must send the same bytes (docs/kornitx.md 7).
+    The OMS may hold the order since that round, so the later round must send the same bytes (docs/kornitx.md 7). If the
+    OMS refused these bytes since, the later round carries what was mended (`settled`).
     """
-    c, earlier = s.commands.c, s.commands.alias("earlier")
-    tried = (earlier.c.order_key == c.order_key, earlier.c.kind == CommandKind.IMPORT, earlier.c.maybe_sent)
+    c, earlier, refused = s.commands.c, s.commands.alias("earlier"), s.commands.alias("refused")
+    refused_since = sa.exists().where(
+        refused.c.order_key == c.order_key,
+        refused.c.kind == CommandKind.IMPORT,
+        refused.c.state == CommandState.REJECTED,
+        refused.c.id > earlier.c.id,
+    )
+    mine = (earlier.c.order_key == c.order_key, earlier.c.kind == CommandKind.IMPORT)
+    tried = (*mine, earlier.c.maybe_sent, ~refused_since)
     payload = sa.select(earlier.c.payload).where(*tried, earlier.c.id != c.id).order_by(earlier.c.id.desc()).limit(1)
     tx.execute(
         sa.update(s.commands)

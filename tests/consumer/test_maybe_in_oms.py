@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -89,6 +90,25 @@ def test_a_refusal_that_was_given_to_many_orders_hides_no_import_that_landed_lat
         rig.mirakl["alpha"].cancel(order_id)
     rig.poll(60)
     assert [order_id for order_id in landed if "canceled_after_import" not in rig.attention(order_id)] == []
+
+
+def test_a_payload_that_was_given_up_and_then_refused_does_not_go_out_again(rig: Rig) -> None:
+    """The OMS refused the address. The customer mends it: the next import carries the new one."""
+    rig.oms_net.hook = lambda _: httpx.Response(503)
+    rig.add("1-A", state="SHIPPING")
+    for _ in range(30):
+        rig.poll(86_400)
+        rig.work()
+    assert rig.attention() == ["gave_up"]
+    rig.oms_net.hook = lambda _: None
+    rig.oms.knobs.faults.append(Fault("order", "answer", 1, "1-A", status=400, content=NO))
+    retried(rig)
+    rig.work()
+    assert rig.attention() == ["import_rejected"]
+    changed(rig)
+    rig.work()
+    assert "95 Canary Row" in rig.oms_net.bodies[-1].decode()
+    assert (rig.state(), rig.attention()) == ("imported", [])
 
 
 # -- Refusals that the version 02993fc stored ----------------------------------------------------------------------
