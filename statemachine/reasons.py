@@ -144,7 +144,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(
-        "the OMS says that it holds this order already, and no import of ours can have brought it there",
+        "the OMS says that it holds this order already, and what it holds may differ from our last import",
         "Find its external_ref in the OMS. If it is this order, `orders settle ORDER --reason WHY` counts it as "
         "imported; if it is another order, give the shop an external_ref_prefix and `orders retry ORDER --reason WHY`.",
         ends_by=EndsBy.RETRY,
