@@ -35,9 +35,10 @@ settings.load_profile("orderflow")
 #: The files that take ten seconds and more, the longest first.
 LONG_FILES = (
     "consumer/demo/test_stories.py",
-    "consumer/test_call_faults.py",
     "consumer/test_not_now.py",
     "statemachine/test_walk.py",
+    "consumer/test_reads_that_fail.py",
+    "consumer/test_call_faults.py",
     "system/test_strangers.py",
 )
 
