@@ -146,11 +146,13 @@ def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch:
     world.publish_raw(BREAKS)
     plain, calls = world.orders.store, []
 
-    def applies(events: Sequence[Event], moves: Sequence[Advance], dead_letters: Sequence[DeadLetter]) -> list[Applied]:
+    def applies(
+        events: Sequence[Event], moves: Sequence[Advance], dead_letters: Sequence[DeadLetter], **options: Any
+    ) -> list[Applied]:
         calls.append(len(events))
         if len(calls) == 2:  # another consumer takes the partition between our two tries
             plain(events[:1], [replace(move, position=move.held + 1) for move in moves])
-        return plain(events, moves, dead_letters)
+        return plain(events, moves, dead_letters, **options)
 
     monkeypatch.setattr(world.orders, "store", applies)
     assert world.consumer.turn(0) == 0
