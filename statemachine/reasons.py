@@ -357,7 +357,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.QUANTITY_MISSING: About(
         "Mirakl shows a line without a quantity",
-        "Look at the line in Mirakl's portal, and ask the operator. It goes on when a read shows the quantity.",
+        "Look at the line in Mirakl's portal, and ask the operator. It clears when a read shows the quantity; an "
+        "import waits for that.",
         holds=_IMPORT,
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
