@@ -9,6 +9,7 @@ from adapters.ports import Clock
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
 from adapters.store.commands import Sending
+from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.transaction import Store, Transaction
 from consumer import budget
 from consumer.accounts import AccountKey
@@ -57,17 +58,17 @@ class LastLooks:
         look alone raises. Raises StoreUnavailable."""
         try:
             return self._look(looks)
-        except StoreUnavailable:
-            raise
         except Exception as error:
+            if isinstance(error, StoreUnavailable) and not self._store.is_locked_in_part(error):
+                raise
             if len(looks) == 1:
                 return [error]
-            middle = len(looks) // 2  # until the look that raises is alone
+            middle = len(looks) // 2  # until the look that raises, or whose order is locked, is alone
             return [*self.look(looks[:middle]), *self.look(looks[middle:])]
 
     def _look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
         now = self._clock.now()
-        with self._store.transaction() as tx:
+        with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
             quarantined = order_rows.lock_only(tx, {one.claim.order.key for one in looks})  # before the commands
             if quarantined:
                 raise BrokenOrders(quarantined)

@@ -12,7 +12,7 @@ from adapters.ports import Clock, Partition, Record
 
 #: A lock that is held longer counts as a failure of the batch that waits for it (patience.py).
 TOO_LONG_SECONDS: Final = 300.0
-#: The longest rest of such a partition between two tries, because each try holds up the others (CONSUMER_LOCK_SECONDS).
+#: The longest rest of such a partition between two tries, because each try holds up the others (SHARED_LOCK_SECONDS).
 LONGEST_REST_SECONDS: Final = 10.0
 
 

@@ -25,7 +25,7 @@ from adapters.messages.cloudevents import from_record
 from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
 from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import NOT_APPLICABLE, QUARANTINED, SET_ASIDE, DeadLetter, identity
-from adapters.store.engine import CONSUMER_LOCK_SECONDS
+from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -312,7 +312,7 @@ class Consumer:
         cluster, group = self._reader.cluster(), self._reader.group
         # Sorted, so that every consumer locks the progress rows in the same order.
         advances = [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
-        return self._orders.store(events, advances, dead_letters, lock_seconds=CONSUMER_LOCK_SECONDS)
+        return self._orders.store(events, advances, dead_letters, lock_seconds=SHARED_LOCK_SECONDS)
 
     def _passed(self, records: Sequence[Record], applied: list[Applied], dead_letters: list[DeadLetter]) -> None:
         """Remember that these records were stored, log their dead letters, and call the hooks."""

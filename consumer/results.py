@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from adapters.errors import BrokenOrders, StoreUnavailable
+from adapters.ports import Clock
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
+from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.hooks import Hooks
@@ -21,17 +23,29 @@ from consumer.tries import Ending, log_failure, log_not_stored
 
 #: The most results of one transaction.
 BATCH = 256
+#: When a result is tried again whose order another transaction holds locked. Each try costs a thread its turn.
+LOCKED_RESTS_SECONDS = 5.0
+
+
+class _Locked(StoreUnavailable):
+    """Another transaction holds the order of this result locked, and other results can be stored."""
+
+    def __init__(self, error: StoreUnavailable) -> None:
+        super().__init__(str(error), error.cause)
 
 
 class Results:
     """Stores the results of tries. Any thread may call. A result that could not be stored is kept for `store_kept`."""
 
-    def __init__(self, store: Store, orders: OrderWriter, hooks: Hooks) -> None:
+    def __init__(self, store: Store, orders: OrderWriter, clock: Clock, hooks: Hooks) -> None:
         self._store = store
+        self._clock = clock
         self._orders = orders
         self._hooks = hooks
         self._lock = threading.Lock()
-        self._kept: deque[Ending] = deque()  # at most one for each thread
+        # At most one for each thread, and one for each locked order. Each with when it is tried again, on the monotonic
+        # clock.
+        self._kept: deque[tuple[float, Ending]] = deque()
         self._together = Together(self._store_all, BATCH)
 
     def store(self, ending: Ending) -> None:
@@ -39,36 +53,41 @@ class Results:
         store refuses what this result says. Such a result is not kept, because it would stop every thread."""
         try:
             self._together.do(ending)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            rests = LOCKED_RESTS_SECONDS if isinstance(error, _Locked) else 0.0
             with self._lock:
-                self._kept.append(ending)
+                self._kept.append((self._clock.monotonic() + rests, ending))
             raise
 
     def store_kept(self) -> None:
-        """Store the results that came while the store was unavailable.
+        """Store the results that came while the store was unavailable, or their order locked.
 
         If the failed transaction was committed after all, the event is a repeat, and changes nothing.
         """
         while True:
             with self._lock:
-                if not self._kept:
+                due = next((one for one in self._kept if one[0] <= self._clock.monotonic()), None)
+                if due is None:
                     return
-                ending = self._kept.popleft()
-            self.store(ending)
+                self._kept.remove(due)
+            self.store(due[1])
 
     def _store_all(self, endings: Sequence[Ending]) -> list[Exception | None]:
         """Store these results. Returns for each None, or the error that storing it alone raises."""
         try:
             self._store_in_one(endings)
-        except StoreUnavailable:
-            raise
         except BrokenOrders as error:
             return self._without(endings, error)
         except Exception as error:
+            if isinstance(error, StoreUnavailable):
+                if not self._store.is_locked_in_part(error):
+                    raise
+                if len(endings) == 1:
+                    return [_Locked(error)]
             if len(endings) == 1:
                 log_not_stored(endings[0], error)
                 return [broken(endings[0].claim.order, error)]
-            middle = len(endings) // 2  # until the result that the store refuses is alone
+            middle = len(endings) // 2  # until the result that the store refuses, or whose order is locked, is alone
             return [*self._store_all(endings[:middle]), *self._store_all(endings[middle:])]
         return [None] * len(endings)
 
@@ -92,7 +111,7 @@ class Results:
         events = [event for one in endings for event in (*one.events, *one.doubts)]
         keys = {one.claim.order.key for one in endings if one.events}
         alone = not any(one.doubts for one in endings)  # their orders are locked with the others, in the order of keys
-        with self._store.transaction() as tx:
+        with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
             locked = order_rows.lock_by_keys(tx, keys) if alone and keys else {}
             applied = self._orders.apply_in(tx, events, locked.values())
             command_rows.release(tx, [one.release for one in endings])

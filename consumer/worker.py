@@ -108,7 +108,7 @@ class Worker:
         )
         self._claims = Together(self._claim, BATCH)
         self._last_looks = Together(LastLooks(store, orders, shops, clock, lease).look, BATCH)
-        self._results = Results(store, orders, hooks)
+        self._results = Results(store, orders, clock, hooks)
         self._resting = Resting(store, orders, self.accounts, clock)
 
     def turn(self) -> bool:

@@ -22,8 +22,8 @@ BUSY_SECONDS: Final = 15
 STATEMENT_SECONDS: Final = 60
 #: A wait for a lock ends soon: whatever needs what somebody holds for minutes is tried again, and the rest goes on.
 LOCK_SECONDS: Final = 2
-#: How long a consumer waits for a lock, because the records of other partitions wait behind it.
-CONSUMER_LOCK_SECONDS: Final = 0.25
+#: How long a transaction of many orders waits for a lock: of a batch of records, of results, of last looks. All wait.
+SHARED_LOCK_SECONDS: Final = 0.25
 IDLE_SECONDS: Final = 60
 #: How long a thread waits for a connection of the pool.
 POOL_SECONDS: Final = 30

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from adapters.errors import StoreUnavailable
+from adapters.errors import Cause, StoreUnavailable
 from adapters.store import engine, migrating
 from adapters.store import schema as s
 
@@ -110,6 +110,10 @@ class Store:
         except (StoreUnavailable, sa.exc.DBAPIError):  # also if another process writes the same row now
             return False
         return True
+
+    def is_locked_in_part(self, error: Exception) -> bool:
+        """Whether a transaction failed because somebody holds some rows locked, and other writes go on."""
+        return isinstance(error, StoreUnavailable) and error.cause == Cause.LOCKED and self.takes_a_small_write()
 
     def migrate(self, revision: str = migrating.NEEDED) -> None:
         """Upgrade the schema to the one that this version needs, or to an earlier revision. A later one stays.

@@ -10,10 +10,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from adapters.errors import StoreUnavailable
 from adapters.store import schema as s
 from consumer.worker import Worker
 from statemachine.commands import CommandState
 from tests.consumer.rig import Rig
+from tests.consumer.test_not_now import DatabaseSays
 from tests.support import LONG
 
 ORDERS = [f"{number}-A" for number in range(4)]
@@ -152,6 +154,35 @@ def test_a_result_that_the_store_refuses_costs_its_order_alone(tmp_path: Path) -
     found = {row.order_id: (row.state, row.quarantine) for row in rows}
     assert found.pop(ORDERS[2]) == ("shipping", "IntegrityError")
     assert set(found.values()) == {("imported", None)}
+
+
+@pytest.mark.parametrize("step", ["result", "handover"])
+def test_a_locked_order_holds_up_no_call_of_another_order(tmp_path: Path, step: str) -> None:
+    """All results, or last looks, of its batch failed with it, again and again."""
+    rig = imports(tmp_path)
+    locked = rig.row(ORDERS[2]).key
+    worker = rig.new_worker()
+
+    def refuse(_cursor: Any, statement: str, parameters: Any, _context: Any) -> None:
+        rows = parameters if isinstance(parameters, list) else [parameters]
+        if statement.startswith("INSERT INTO journal") and any(
+            repr(row).startswith(f"({locked}, ") and f":{step}" in repr(row) for row in rows
+        ):
+            raise DatabaseSays("55P03")
+
+    events = ("do_execute", "do_executemany")
+    for name in events:
+        sa.event.listen(rig.store.engine, name, refuse)
+    raised = in_threads(rig, worker)
+    assert all(isinstance(error, StoreUnavailable) for error in raised)
+    assert len(raised) == 1, "the thread of the locked order"
+    others = [order_id for order_id in ORDERS if order_id != ORDERS[2]]
+    assert [rig.state(order_id) for order_id in others] == ["imported"] * 3
+    for name in events:
+        sa.event.remove(rig.store.engine, name, refuse)
+    rig.worker = worker
+    rig.work(rig.settings.worker.lease_seconds + 1)
+    assert [rig.effects(order_id) for order_id in ORDERS] == [["imported"]] * 4
 
 
 def _is_result(row: Any) -> bool:

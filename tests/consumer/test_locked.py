@@ -13,7 +13,7 @@ from adapters.engines.processes import free_port
 from adapters.errors import PartitionsWait
 from adapters.simulators.mirakl.changes import put_in_state
 from adapters.store import dead_letters as dead_letter_rows
-from adapters.store.engine import CONSUMER_LOCK_SECONDS, LOCK_SECONDS
+from adapters.store.engine import LOCK_SECONDS, SHARED_LOCK_SECONDS
 from consumer import config
 from consumer.bootstrap import build_parts
 from consumer.demo.settings import write_settings
@@ -69,7 +69,7 @@ def test_a_wait_for_a_lock_can_be_shorter_in_one_transaction(rig: Rig) -> None:
             found: str = tx.execute(sa.text("SHOW lock_timeout")).scalar_one()
             return found
 
-    assert waits(CONSUMER_LOCK_SECONDS) == "250ms"
+    assert waits(SHARED_LOCK_SECONDS) == "250ms"
     assert waits(None) == f"{LOCK_SECONDS}s"
 
 
