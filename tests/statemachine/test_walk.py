@@ -101,8 +101,8 @@ def unnoticed(walk: Walk) -> str:
 
     No person can have settled that before, so the order is on the list.
     """
-    (facts, before), snapshot = walk.earlier[-1], walk.facts.snapshot
-    if snapshot is None or snapshot.state != "SHIPPING" or before.state is not walk.state or snapshot.owed_lines:
+    (facts, _), snapshot = walk.earlier[-1], walk.facts.snapshot
+    if snapshot is None or snapshot.state != "SHIPPING" or snapshot.owed_lines:
         return ""
     new = {*walk.facts.dispatches} - {*facts.dispatches}
     known = {one.oms_id for one in facts.dispatches if one.covers}

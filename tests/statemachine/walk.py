@@ -96,6 +96,8 @@ class Walk:
 
         if self.random.random() < 0.4:
             self._begin_imported()
+            if self.random.random() < 0.3:
+                self._begin_taken_back()
 
     def _begin_imported(self) -> None:
         """Let the OMS have the order already: then there are more steps for what happens after the import."""
@@ -105,6 +107,16 @@ class Walk:
             self.apply(*self._claimed(one))
             answer = Answer(one.kind, one.carries, one.round, at(self.now), at(self.now + GRACE_SECONDS))
             self.apply(Trigger.CALL, "import_order yes", self._imported(Facts(answers=(answer,))))
+
+    def _begin_taken_back(self) -> None:
+        """Let Mirakl take the whole order back, and a person settle that."""
+        state = self.random.choice(("REFUNDED", "CANCELED", "INCIDENT_OPEN"))
+        self.lines = tuple(replace(line, state=state) for line in self.lines)
+        self.now += 60
+        self.apply(*self._mirakl())
+        self.now += 60
+        for kind, subject in [act for act in self._acts() if act[0] is DecisionKind.SETTLE][:1]:
+            self.apply(*self._decided(kind, subject, self.facts))
 
     def is_told(self, reason: Reason) -> bool:
         return any(one.reason is reason for one in self.plan.attention)
@@ -340,6 +352,10 @@ class Walk:
         if kind is DecisionKind.SETTLE and self.random.random() < 0.2:
             on, plan_then = self.random.choice(self.earlier)
             subject = tuple(one.token for one in plan_then.attention if can_be_settled(one))
+        return self._decided(kind, subject, on)
+
+    def _decided(self, kind: DecisionKind, subject: tuple[str, ...], on: Facts) -> tuple[Trigger, str, Facts]:
+        """The decision of a person who sees `on` of the order."""
         self.decided_on[at(self.now)] = on
         new = Facts(decisions=(Decision(at(self.now), kind, "ana", "reason", subject, seen_in(on)),))
         if kind is DecisionKind.SENT:
