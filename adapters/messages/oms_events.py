@@ -284,11 +284,13 @@ def unread_event(
     `at`. The event's id is the digest of the bytes, and not the report's id: a corrected report may come later under
     that id.
     """
-    receipts: tuple[Receipt, ...] = (_receipt(digest_of(value), at),)
+    receipts: tuple[Receipt, ...] = ()
     with suppress(Unreadable):
         if event := from_record(value, headers):
             at = min(event.time, at)
             receipts = _receipts(event, at)
+    # Also of an event that is no callback: what it reports is not known, so it separates the callbacks around it.
+    receipts = receipts or (_receipt(digest_of(value), at),)
     with suppress(Unreadable):
         return _unread(find_shop(shops, *_whom(value, headers)), reason, digest_of(value), at, receipts)
     return None

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,13 +40,13 @@ def take(rig: Rig, body: bytes) -> None:
     rig.consume()
 
 
-def take_unreadable(rig: Rig) -> None:
-    """The event of a callback whose order id cannot be read, as the OMS itself or another version publishes it."""
+def take_unreadable(rig: Rig, **changed: Any) -> None:
+    """The event of a callback whose order id cannot be read."""
     rig.clock.advance(60)
     event = oms_event(
         COMPANIES["alpha"], json.dumps({"id": 7, "external_ref": "1-A", "status": 4}).encode(), rig.clock.now()
     )
-    event = replace(event, data=event.data.replace(b'"id": 7', b'"id": "x"'))
+    event = replace(event, data=event.data.replace(b'"id": 7', b'"id": "x"'), **changed)
     rig.log.publish([record_of(OMS_EVENTS, event)])
     rig.consume()
 
@@ -72,10 +73,11 @@ def test_a_repeat_counts_from_the_first_of_its_run(rig: Rig) -> None:
     assert rig.attention() == ["oms_canceled"]
 
 
-def test_a_report_that_cannot_be_read_comes_between_two_equal_ones(rig: Rig) -> None:
+@pytest.mark.parametrize("changed", [{}, {"id": "17"}], ids=["callback", "published by the OMS"])
+def test_a_report_that_cannot_be_read_comes_between_two_equal_ones(rig: Rig, changed: dict[str, str]) -> None:
     """The OMS says that it makes the order again, in a report that cannot be read, and cancels it once more."""
     canceled(rig)
-    take_unreadable(rig)
+    take_unreadable(rig, **changed)
     assert rig.attention() == ["report_unreadable"]
     tell(rig, 128)
     assert rig.attention() == ["oms_canceled", "report_unreadable"]
