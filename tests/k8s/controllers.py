@@ -1,6 +1,7 @@
 """What a cluster does with pods beside the kubelet: keeps a Deployment's pods and rolls them, and serves a Service."""
 
 import itertools
+import os
 import socket
 import threading
 import time
@@ -12,13 +13,15 @@ from tests.k8s.kubelet import Node, Pod
 from tests.k8s.rendering import Object
 
 _TURN: Final = 0.2
-#: The third number of the addresses 127.77.x.y of pods; each pod has one that no other had.
-_numbers = itertools.count(1)
+#: The second number of all addresses 127.x.y.z, so that two runs of the tests at once do not meet.
+_RUN: Final = 1 + os.getpid() % 254
+_numbers = itertools.count()
 
 
 def next_address() -> str:
+    """An address for a pod or a Service, which none had before."""
     number = next(_numbers)
-    return f"127.77.{number // 250}.{number % 250 + 1}"
+    return f"127.{_RUN}.{number // 250}.{number % 250 + 1}"
 
 
 class Deployment:

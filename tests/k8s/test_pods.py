@@ -24,8 +24,6 @@ from tests.support import wait
 pytestmark = pytest.mark.minutes
 
 TOPICS = ("mirakl.order-snapshots", "oms.order-events", "orderflow.transitions", "orderflow.dead-letters")
-#: The addresses of the Services.
-SIMULATORS, WEB = "127.78.0.1", "127.78.0.2"
 #: The pods are rolled when so many orders have left the first states.
 UNDER_WAY = 15
 EARLY = ("new", "waiting_acceptance", "accepted")
@@ -38,9 +36,12 @@ class Cluster:
         needs(missing())
         objects = objects_of(renderers()[0](K8S / "overlays/demo-full"))
         jobs, deployments, services = (_by_part(objects, kind) for kind in ("Job", "Deployment", "Service"))
-        self.node = Node(folder, _files(objects, texts, password), {"simulators": SIMULATORS, "orderflow-web": WEB})
+        simulators, web_address = next_address(), next_address()
+        self.node = Node(
+            folder, _files(objects, texts, password), {"simulators": simulators, "orderflow-web": web_address}
+        )
         stack.callback(self.node.stop)
-        addresses = {"migrate": next_address(), "doctor": next_address(), "audit": SIMULATORS}
+        addresses = {"migrate": next_address(), "doctor": next_address(), "audit": simulators}
         self.jobs = {name: run_job(self.node, jobs[name], ip) for name, ip in addresses.items()}
         self.deployments = {name: Deployment(self.node, one) for name, one in deployments.items()}
         stack.callback(self.stop)
@@ -49,7 +50,7 @@ class Cluster:
         ports = {one["name"]: one["containerPort"] for one in container["ports"]}
         target = ports[of_service["targetPort"]]
         web = self.deployments["web"]
-        stack.callback(Service((WEB, of_service["port"]), target, lambda: [pod for _, pod in web.pods]).close)
+        stack.callback(Service((web_address, of_service["port"]), target, lambda: [pod for _, pod in web.pods]).close)
 
     def stop(self) -> None:
         """End every pod. Returns when all have ended."""
