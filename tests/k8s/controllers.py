@@ -57,7 +57,6 @@ class Deployment:
 
     def lose_one(self) -> Pod:
         """One of the pods is gone, as with its node. It is replaced."""
-        self._is_rolling = False
         found = self.available()[0]
         self.pods = [(version, pod) for version, pod in self.pods if pod is not found]
         found.kill()

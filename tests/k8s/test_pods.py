@@ -1,4 +1,4 @@
-"""The pods of overlays/demo-full run for real: rolled under load, a node lost, and the audit at the end passes.
+"""The pods of overlays/demo-full run for real: a node is lost under load, every pod is rolled, and the audit passes.
 
 Each container runs with its command, variables, mounts, user and security context of the rendered overlay; kubelet.py
 says how. Kafka and PostgreSQL are those of the tests, so their addresses, the password and the names of topics are put
@@ -24,7 +24,7 @@ from tests.support import wait
 pytestmark = pytest.mark.minutes
 
 TOPICS = ("mirakl.order-snapshots", "oms.order-events", "orderflow.transitions", "orderflow.dead-letters")
-#: The pods are rolled when so many orders have left the first states.
+#: The node is lost when so many orders have left the first states.
 UNDER_WAY = 15
 EARLY = ("new", "waiting_acceptance", "accepted")
 
@@ -114,7 +114,7 @@ def cluster(tmp_path: Path, kafka_servers: list[str], topics: MakeTopics, postgr
         yield Cluster(tmp_path, stack, texts, password or "unused")
 
 
-def test_pods_are_rolled_and_lost_under_load_and_the_audit_passes(cluster: Cluster, postgres_url: str) -> None:
+def test_pods_are_lost_and_rolled_under_load_and_the_audit_passes(cluster: Cluster, postgres_url: str) -> None:
     deployments, jobs = cluster.deployments, cluster.jobs
 
     def are_rolled_out() -> bool:
@@ -127,18 +127,18 @@ def test_pods_are_rolled_and_lost_under_load_and_the_audit_passes(cluster: Clust
         wait(lambda: _under_way(store) >= UNDER_WAY, "orders are under way", 120)
     finally:
         store.close()
+    lost = [one.lose_one() for one in deployments.values()]
+    wait(are_rolled_out, "the lost pods are replaced", 120)
+    assert jobs["audit"]() == "", "the load ended before the pods were rolled"
     for one in deployments.values():
         one.roll()
     wait(are_rolled_out, "every pod is rolled", 240)
     for name, one in deployments.items():
         assert one.most == (one.wanted + 1 if name == "web" else one.wanted)
         assert one.fewest >= (one.wanted if name == "web" else one.wanted - 1)
-    assert jobs["audit"]() == "", "the load ended before the pods were rolled"
-    lost = [one.lose_one() for one in deployments.values()]
     wait(lambda: jobs["audit"]() != "", "the audit has ended", 300)
     assert jobs["audit"]() == "Succeeded", cluster.audit_said()
     assert "Audit passed" in cluster.audit_said()
-    wait(are_rolled_out, "the lost pods are replaced", 60)
     assert jobs["doctor"]() == "Succeeded"
     cluster.stop()
     assert cluster.wrong() == []
