@@ -73,8 +73,7 @@ def look(store: Store, lanes: Collection[Lane], paused: Collection[Lane], now: d
 
 def switched_on(tx: Transaction, lanes: Collection[Lane]) -> list[Lane]:
     """Return those of these lanes whose calls are not switched off."""
-    c = s.shops.c
-    paused = {row.name: row.paused.split() for row in tx.execute(sa.select(c.name, c.paused).where(c.effects))}
+    paused = {row.name: row.paused.split() for row in tx.execute(_SWITCHED_ON)}
     return [lane for lane in sorted(lanes) if lane.kind.group not in paused.get(lane.shop, (lane.kind.group,))]
 
 
@@ -84,7 +83,7 @@ def _under_way(tx: Transaction, now: datetime) -> dict[Lane, int]:
 
 
 def _has_orphans(tx: Transaction) -> bool:
-    return tx.execute(sa.select(s.commands.c.id).where(*_ORPHANS).limit(1)).first() is not None
+    return tx.execute(_AN_ORPHAN).first() is not None
 
 
 def adopt(store: Store) -> int:
@@ -100,7 +99,9 @@ def adopt(store: Store) -> int:
     return len(ids)
 
 
+_SWITCHED_ON: Final = sa.select(s.shops.c.name, s.shops.c.paused).where(s.shops.c.effects)
 _ORPHANS: Final = (s.commands.c.shop == "", s.is_live(s.commands.c))
+_AN_ORPHAN: Final = sa.select(s.commands.c.id).where(*_ORPHANS).limit(1)
 
 
 # -- Claim -------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _POLICY: Final = TypeAdapter(Policy)
 class Statements(Protocol):
     """A connection, or a transaction."""
 
-    def execute(self, statement: Any, /) -> sa.CursorResult[Any]: ...
+    def execute(self, statement: Any, parameters: Any = None, /) -> sa.CursorResult[Any]: ...
 
 
 def store(tx: Transaction, policies: Mapping[str, Policy], now: datetime) -> None:
@@ -80,9 +80,15 @@ class StoredPolicies(Mapping[str, Policy]):
 
 
 def _newest(tx: Statements, shops: Collection[str]) -> dict[str, int]:
-    c = s.policies.c
-    newest = sa.select(c.shop, sa.func.max(c.version).label("version")).where(c.shop.in_(sorted(shops)))
-    return {row.shop: row.version for row in tx.execute(newest.group_by(c.shop))}
+    return {row.shop: row.version for row in tx.execute(_NEWEST, {"shops": sorted(shops)})}
+
+
+#: Built once: every batch, claim and result reads it.
+_NEWEST: Final = (
+    sa.select(s.policies.c.shop, sa.func.max(s.policies.c.version).label("version"))
+    .where(s.policies.c.shop.in_(sa.bindparam("shops", expanding=True)))
+    .group_by(s.policies.c.shop)
+)
 
 
 def _decoded(tx: Statements, shop: str, version: int) -> Policy:

@@ -5,7 +5,7 @@ This row decides where a consumer starts to read. The commit in Kafka is only a 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -84,16 +84,31 @@ def advance(tx: Transaction, step: Advance) -> None:
 
     Raises Fenced if the stored position is another one, because another consumer has moved it (docs/rules.md 7).
     """
-    c, partition = s.progress.c, step.partition
-    mine = (
-        c.cluster == step.cluster,
-        c.group_name == step.group,
-        c.topic == partition.topic,
-        c.partition == partition.number,
-    )
-    moved = tx.execute(sa.update(s.progress).where(*mine, c.position == step.held).values(position=step.position))
+    partition = step.partition
+    values = {
+        "of_cluster": step.cluster,
+        "of_group": step.group,
+        "of_topic": partition.topic,
+        "of_partition": partition.number,
+        "held": step.held,
+        "next_position": step.position,
+    }
+    moved = tx.execute(_ADVANCE, values)
     if moved.rowcount != 1:
         raise Fenced(f"{partition.topic}/{partition.number} is not at {step.held}")
+
+
+_ADVANCE: Final = (
+    sa.update(s.progress)
+    .where(
+        s.progress.c.cluster == sa.bindparam("of_cluster"),
+        s.progress.c.group_name == sa.bindparam("of_group"),
+        s.progress.c.topic == sa.bindparam("of_topic"),
+        s.progress.c.partition == sa.bindparam("of_partition"),
+        s.progress.c.position == sa.bindparam("held"),
+    )
+    .values(position=sa.bindparam("next_position"))
+)
 
 
 def mark_unreadable(tx: Transaction, cluster: str, group: str, partition: Partition, *, first: int, until: int) -> None:
