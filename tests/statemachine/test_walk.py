@@ -107,7 +107,9 @@ def unnoticed(walk: Walk) -> str:
     new = {*walk.facts.dispatches} - {*facts.dispatches}
     known = {one.oms_id for one in facts.dispatches if one.covers}
     left = [one for one in new if one.covers == "order" and one.oms_id not in known | {VOUCHED}]
-    stays = [one for one in snapshot.lines if one.is_taken_back or one.state.startswith("INCIDENT")]
+    # A line with a shipped_date was marked shipped in the portal: somebody knows that it leaves.
+    taken_back = [one for one in snapshot.lines if one.is_taken_back and not one.shipped]
+    stays = taken_back + [one for one in snapshot.lines if one.has_incident]
     if not left or not stays or any(one.items for one in facts.dispatches) or VOUCHED in known:
         return ""
     expected = {Reason.WITHDRAWN_AFTER_IMPORT, Reason.NO_EDGE}
