@@ -300,12 +300,14 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.OMS_QUERY: About(
         "the OMS has a question about the order (status 32), and waits for the answer",
-        "Answer the question in the OMS. It clears when the OMS reports another status.",
+        "Answer the question in the OMS, or cancel the order there if nobody wants it any more. It clears when the OMS "
+        "reports another status.",
         ends_by=EndsBy.FACT,
     ),
     Reason.OMS_ON_HOLD: About(
         "the OMS holds the order (status 256)",
-        "Look in the OMS why it is on hold, and let it go there. It clears when the OMS reports another status.",
+        "Look in the OMS why it is on hold, and let it go there, or cancel it there if nobody wants it any more. It "
+        "clears when the OMS reports another status.",
         ends_by=EndsBy.FACT,
     ),
     Reason.REPORT_UNREADABLE: About(

@@ -12,6 +12,7 @@ from adapters.ports import NewRecord
 from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
 from statemachine.readings import best_tracking
+from statemachine.reasons import REASONS, Reason
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 CALLBACK = b'{"id":7,"external_ref":"1-A","status":8}'
@@ -202,3 +203,26 @@ def test_a_tracking_of_thousands_of_characters_is_reported_and_stops_nobody(tmp_
     tell(rig, new_shipments=[parcel(line_of(rig), "T" * 1900)], shipping_carrier="C" * 1900)
     assert rig.effects() == ["imported", "tracking", "shipped"]
     assert max(len(command.carries) for command in rig.commands()) < 100
+
+
+@pytest.mark.parametrize(("status", "reason"), [(32, "oms_query"), (256, "oms_on_hold")])
+def test_a_stop_of_an_order_shipped_in_the_portal_ends_when_the_oms_cancels_it(
+    rig: Rig, status: int, reason: str
+) -> None:
+    """The OMS reports nothing more of an order that stands still, so the cure says what makes it report."""
+
+    def reports(number: int) -> None:
+        body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": number}
+        rig.clock.advance(60)
+        rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+        rig.poll(3600)
+
+    rig.imported()
+    reports(status)
+    rig.mirakl["alpha"].ship_in_portal("1-A")
+    rig.poll(3600)
+    assert rig.attention() == [reason, "shipped_elsewhere"]
+    assert "cancel" in REASONS[Reason(reason)].cure
+    reports(128)
+    assert reason not in rig.attention()
+    assert "oms_canceled" in rig.attention()
