@@ -6,7 +6,16 @@ from typing import Final
 
 import structlog
 
-from adapters.errors import NOT_SENT, AccountFault, ConfigError, Rejected, RemoteError, Retryable, Unimportable
+from adapters.errors import (
+    NOT_SENT,
+    AccountFault,
+    ConfigError,
+    OrderflowError,
+    Rejected,
+    RemoteError,
+    Retryable,
+    Unimportable,
+)
 from adapters.ports import CustomerMessages, Marketplace, Oms
 from consumer.accounts import AccountKey, Accounts
 from consumer.tries import Claim
@@ -21,6 +30,11 @@ log = structlog.get_logger("orderflow.worker")
 READ_AGAIN_SECONDS: Final = 10.0
 #: Outcome of a read of messages that shows none, although the order says that the customer wrote.
 NOTHING_SHOWN: Final = "nothing_shown"
+
+
+class ReadsBusy(OrderflowError):
+    """This process has as many reads of messages under way at the account as it may. Mirakl was not asked, so this is
+    no trouble of the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +63,7 @@ def outgoing(
     bytes are made from the newest snapshot and the customer's messages. Messages that cannot be read are left out in
     two cases: a person released the import, or the wait for them is over and the shop's policy allows it (troubles.py).
 
-    Raises RemoteError, Unimportable, Unreadable.
+    Raises RemoteError, Unimportable, Unreadable, ReadsBusy.
     """
     if claim.command.maybe_sent and claim.command.payload is not None:
         return Outgoing(claim.command.payload)
@@ -84,9 +98,10 @@ def next_try_at(claim: Claim, next_at: datetime, policy: Policy, now: datetime, 
 
 
 def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> CustomerMessages:
-    """Return the customer's messages. Raises RemoteError, also if Mirakl shows none although the customer wrote.
+    """Return the customer's messages. Raises RemoteError, also if Mirakl shows none although the customer wrote, and
+    ReadsBusy.
 
-    None of these errors is a Rejected, because a rejection would end the import.
+    No RemoteError is a Rejected, because a rejection would end the import.
     """
     account = AccountKey(claim.order.shop, Remote.MIRAKL)
     if seconds := accounts.seconds_paused(account, MESSAGES):
@@ -94,7 +109,7 @@ def _messages(claim: Claim, mirakl: Marketplace, accounts: Accounts) -> Customer
     try:
         with accounts.reading(account) as may_read:
             if not may_read:
-                raise AccountFault(MESSAGES, NOT_SENT, retry_after_seconds=READ_AGAIN_SECONDS)
+                raise ReadsBusy
             accounts.claimed(account, MESSAGES)
             found = mirakl.customer_messages(claim.order.order_id)
     except Rejected as error:

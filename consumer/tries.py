@@ -280,11 +280,12 @@ def requeued(claim: Claim, verdict: Verdict, error: RemoteError, now: datetime) 
     return Ending(claim, (event,), release, verdict.result, error)
 
 
-def not_called(claim: Claim, now: datetime) -> Ending:
-    """Return the ending of a try that made no call. The command opens again, unless another worker has leased it."""
+def not_called(claim: Claim, next_at: datetime) -> Ending:
+    """Return the ending of a try that made no call. The command is due again at `next_at`, unless another worker has
+    leased it."""
     command = claim.command
     release = command_rows.requeued(
-        command.id, claim.token, TryResult.OBSOLETE, now, maybe_sent=command.maybe_sent, attempt_counts=False
+        command.id, claim.token, TryResult.OBSOLETE, next_at, maybe_sent=command.maybe_sent, attempt_counts=False
     )
     return Ending(claim, (), release, TryResult.OBSOLETE)
 

@@ -32,7 +32,7 @@ from consumer.budget import BudgetSpent, Shop
 from consumer.claims import Claims
 from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
-from consumer.imports import Outgoing, next_try_at, outgoing
+from consumer.imports import READ_AGAIN_SECONDS, Outgoing, ReadsBusy, next_try_at, outgoing
 from consumer.last_looks import LastLook, LastLooks, LeaseLost
 from consumer.resting import Resting
 from consumer.results import Results
@@ -136,6 +136,8 @@ class Worker:
         except BudgetSpent as spent:
             budget.pause_spent(self.accounts, spent.account, spent.ends_at)
             self.not_called(claim)
+        except ReadsBusy:
+            self.not_called(claim, after_seconds=READ_AGAIN_SECONDS)
         except (StoreUnavailable, BrokenOrders):
             raise
         except Exception as error:
@@ -163,7 +165,8 @@ class Worker:
     def call(self, claim: Claim) -> tuple[OmsOrder, ...]:
         """Make the call of this command. For an import, returns the orders that the OMS created, else nothing.
 
-        Raises RemoteError, Unimportable, Unreadable, ConfigError, LeaseLost, BudgetSpent, StoreUnavailable.
+        Raises RemoteError, Unimportable, Unreadable, ConfigError, ReadsBusy, LeaseLost, BudgetSpent,
+        StoreUnavailable.
         """
         shop, order_id = self.shops[claim.order.shop], claim.order.order_id
         facts, snapshot = claim.order.facts, claim.order.facts.snapshot
@@ -246,9 +249,11 @@ class Worker:
             case _:
                 self._results.store(replace(requeued(claim, verdict, error, now), doubts=doubt_events(refused, now)))
 
-    def not_called(self, claim: Claim) -> None:
-        """Store that the check before the call failed, or that the budget is spent, so that no call was made."""
-        self._results.store(not_called(claim, self._clock.now()))
+    def not_called(self, claim: Claim, *, after_seconds: float = 0) -> None:
+        """Store that no call was made: the check before it failed, the budget is spent, or too many reads run.
+
+        The command is due again after so many seconds."""
+        self._results.store(not_called(claim, self._clock.now() + timedelta(seconds=after_seconds)))
 
     def _done(self, claim: Claim, made: tuple[OmsOrder, ...], result: TryResult) -> None:
         command, now = claim.command, self._clock.now()

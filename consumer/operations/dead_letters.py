@@ -92,9 +92,11 @@ def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: 
     """The record to publish. A dead letter that came from a topic is published as it was.
 
     An order of a poll, or a callback, was never in the log, so it gets its envelope now. Raises NotPossible if the shop
-    is not configured, or if the content still cannot be read.
+    is not configured, if the content still cannot be read, or if there is none, because Kafka did not give the record.
     """
-    value = dead_letter.value or b""
+    value = dead_letter.value
+    if value is None:
+        raise NotPossible(f"{_subject(dead_letter)} has no content to publish ({dead_letter.reason}); discard it")
     came_by, shop_name = split_source(dead_letter.source)
     if not shop_name:
         return NewRecord(dead_letter.source, dead_letter.key, value, dead_letter.headers)

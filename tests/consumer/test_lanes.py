@@ -68,6 +68,8 @@ def test_reads_of_messages_leave_room_at_their_account_and_threads_to_others(tmp
     assert max(under_way) == most_reads == 2
     assert room == [{ACCEPT: 3}, {ACCEPT: 2}]
     assert rig.state("1-B") == "imported"
+    assert [rig.row(f"{number}-A").facts.troubles for number in range(6)] == [()] * 6, "Mirakl refused no read"
+    assert [rig.attention(f"{number}-A") for number in range(6)] == [[]] * 6
     rig.nets["alpha"].hook = lambda _request: None
     rig.work(READ_AGAIN_SECONDS)
     assert [rig.state(f"{number}-A") for number in range(6)] == ["imported"] * 6

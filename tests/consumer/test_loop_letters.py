@@ -18,6 +18,7 @@ from adapters.store import schema as s
 from adapters.store.dead_letters import SET_ASIDE
 from consumer.loop import COMPARE_AGAIN_SECONDS, dead_letter
 from consumer.offsets import OffsetMismatch
+from consumer.operations.doctor.cluster import cure_of_stop
 from consumer.operations.errors import NothingToReset
 from consumer.operations.offsets import partition_statuses, skip
 from tests.consumer.looping import BREAKS, OMS, SNAPSHOTS, UNEXPECTED, UNREADABLE, World, said
@@ -312,6 +313,10 @@ def test_a_record_that_cannot_be_read_stops_its_partition_alone_until_a_person_p
         one for one in partition_statuses(world.store, world.log, "g", [SNAPSHOTS]) if one.partition == stopped.number
     ]
     assert status.mismatch == OffsetMismatch.RECORD_UNREADABLE
+    named = f"{SNAPSHOTS} --partition {stopped.number} --reason WHY"
+    assert cure_of_stop(status) == f"orderflow offsets list, then offsets skip {named}"
+    shorter = replace(status, mismatch=OffsetMismatch.LOG_SHORTER)
+    assert cure_of_stop(shorter) == f"orderflow offsets list, then offsets reset {named}"
 
     arguments = dict(who="ana", why="broken header", at=world.clock.now())
     passed = skip(world.store, world.orders, world.log, "g", stopped, **arguments)  # type: ignore[arg-type]

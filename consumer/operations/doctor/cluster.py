@@ -16,8 +16,9 @@ from adapters.log.kafka_inspect import KafkaInspector, Topic
 from adapters.remotes.reach import cannot_reach
 from adapters.store.transaction import Store
 from consumer.config import KafkaTable, Settings
+from consumer.offsets import OffsetMismatch
 from consumer.operations.doctor.findings import Found, Result, fail, ok, skipped, warn
-from consumer.operations.offsets import partition_statuses
+from consumer.operations.offsets import PartitionStatus, partition_statuses
 from consumer.secrets import kafka_options
 
 REACH_SECONDS: Final = 3.0
@@ -171,8 +172,7 @@ def lag(patient: Cluster) -> list[Found]:
     found = []
     for one in statuses:
         if one.mismatch:
-            text = f"{one.topic}/{one.partition} stops: {one.mismatch}"
-            found += fail(text, f"orderflow offsets list, then offsets reset {one.topic} --partition {one.partition}")
+            found += fail(f"{one.topic}/{one.partition} stops: {one.mismatch}", cure_of_stop(one))
     waiting = sum(one.lag for one in statuses)
     if waiting > MUCH_LAG:
         found += warn(f"{waiting} records wait", "are consumers running? orderflow offsets list shows where they wait")
@@ -195,6 +195,12 @@ CHECKS: Final[tuple[tuple[str, Callable[[Cluster], list[Found]], str], ...]] = (
 
 
 # -- Helpers -----------------------------------------------------------------------------------------------------
+
+
+def cure_of_stop(one: PartitionStatus) -> str:
+    """What to do about a partition that stops: an unreadable record is passed, any other mismatch is reset."""
+    act = "skip" if one.mismatch == OffsetMismatch.RECORD_UNREADABLE else "reset"
+    return f"orderflow offsets list, then offsets {act} {one.topic} --partition {one.partition} --reason WHY"
 
 
 def _each_server(table: KafkaTable, context: ssl.SSLContext | None) -> list[Found]:

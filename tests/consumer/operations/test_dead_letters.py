@@ -151,6 +151,14 @@ def test_an_order_or_a_callback_that_still_cannot_be_read_stays_open(
     assert stored(rig, dead_letter).state == "discarded"
 
 
+def test_a_record_that_kafka_did_not_give_is_not_published_as_an_empty_one(rig: Rig) -> None:
+    dead_letter = add(rig, SNAPSHOTS, None)
+    with pytest.raises(NotPossible, match="has no content to publish"):
+        replay(rig, dead_letter)
+    assert_untouched(rig, dead_letter)
+    discard(rig, dead_letter)
+
+
 def test_a_dead_letter_stays_open_while_the_log_is_unavailable(rig: Rig) -> None:
     dead_letter = add(rig, OMS_EVENTS, b"x")
     with pytest.raises(LogUnavailable):
