@@ -1,7 +1,9 @@
 """The containers of the demo's Deployment run as processes, in the order and with the probes of a kubelet."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,16 +16,26 @@ from tests.support import http, wait
 
 
 @pytest.fixture
-def pod(tmp_path: Path) -> Iterator[Pod]:
-    needs(missing())
+def spec() -> Any:
+    """The pod of the demo's Deployment."""
     objects = objects_of(renderers()[0](K8S / "overlays/demo"))
-    spec = next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
-    node = Node(tmp_path, {}, {})
-    yield node.run("all", spec, texts={"0.0.0.0": "127.0.0.1", "9464": str(free_port())})  # 9464 may be in use here
-    node.stop()
+    return next(one for one in objects if one["kind"] == "Deployment")["spec"]["template"]["spec"]
 
 
-def test_the_demo_starts_becomes_ready_and_stops(pod: Pod) -> None:
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    needs(missing())
+    found = Node(tmp_path, {}, {})
+    yield found
+    found.stop()
+
+
+def run(node: Node, spec: Any) -> Pod:
+    return node.run("all", spec, texts={"0.0.0.0": "127.0.0.1", "9464": str(free_port())})  # 9464 may be in use here
+
+
+def test_the_demo_starts_becomes_ready_and_stops(node: Node, spec: Any) -> None:
+    pod = run(node, spec)
     wait(lambda: pod.ready_since is not None, "the pod is ready", 90)
     metrics = http().get(f"http://127.0.0.1:{pod.here('9464')}/metrics").text
     assert 'orderflow_poll_last_success_timestamp_seconds{shop="alpha"}' in metrics
@@ -32,6 +44,19 @@ def test_the_demo_starts_becomes_ready_and_stops(pod: Pod) -> None:
     pod.stop()
     assert pod.restarts == 0, pod.logs()
     assert [(one.codes, one.late) for one in pod.containers] == [([0], False), ([0], False)], pod.logs()
+
+
+def test_the_kubelet_of_these_tests_restarts_what_fails_and_kills_what_does_not_end(node: Node, spec: Any) -> None:
+    """Otherwise the tests would count no restart and no late end."""
+    spec["containers"][0]["livenessProbe"] |= {"failureThreshold": 1, "periodSeconds": 1}
+    spec["containers"][0]["livenessProbe"]["httpGet"]["path"] = "/nothing"
+    spec["terminationGracePeriodSeconds"] = 0
+    pod = run(node, spec)
+    wait(lambda: pod.restarts > 0, "the liveness probe has failed", 90)
+    pod.stop()
+    simulators, service = pod.containers
+    assert (simulators.codes, simulators.late) == ([-signal.SIGKILL], True)
+    assert service.codes == [-signal.SIGKILL]
 
 
 def assert_is_confined(container: Container) -> None:
