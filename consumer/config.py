@@ -130,7 +130,8 @@ class TopicsTable(Table):
 
 
 class WorkerTable(Table):
-    threads: int = Field(default=8, ge=1, le=64)
+    #: How many calls one process makes at a time. Twice the calls on the wire: whoever waits makes the batches larger.
+    threads: int = Field(default=8, ge=1, le=256)
     #: How many calls to one account (a shop at Mirakl, or at the OMS) all workers together have under way. Without it:
     #: half of `threads`, so that one remote that hangs holds no more than half of them.
     calls_per_account: int | None = Field(default=None, ge=1)
