@@ -139,7 +139,7 @@ def compare(account: Mapping[str, Any], shop_id: int, now: datetime) -> list[Fin
 
 
 def of_failure(error: RemoteError) -> Finding:
-    """What a failed A01 says about the configuration."""
+    """What a failed read (A01, SH21) says about the configuration."""
     cures = {
         401: "the key is wrong: put the shop's present key into api_key_file",
         403: "the key may not read the account (PARTNER_SHOP_READ), or shop_id is another seller's",
@@ -147,7 +147,7 @@ def of_failure(error: RemoteError) -> Finding:
         429: "too many calls: try again tomorrow",
     }
     cure = cures.get(error.status, "Mirakl gives no usable answer: check hostname and network, try again tomorrow")
-    return Finding("A01", error.outcome, cure)
+    return Finding(error.operation, error.outcome, cure)
 
 
 def is_another_shop(account: Mapping[str, Any], shop_id: int) -> bool:

@@ -138,7 +138,7 @@ def dead_letters_replay(
     chosen = Chosen(dead_letter_ids or (), all_of, set_aside, of_reason, of_source, limit)
     with opened_with_log(context, file) as (session, log):
         shops, topics = config.shop_ids(session.settings), session.settings.topics
-        ids = dead_letters_bulk.ids_of(session, chosen)
+        ids = dead_letters_bulk.ids_of(session, chosen, answered=yes or dry_run)
 
         def replay(found: StoredDeadLetter) -> str:
             who_decides = session.name_of(who)
@@ -197,7 +197,7 @@ def dead_letters_discard(
 
         dead_letters_bulk.act_on_each(
             session.store,
-            dead_letters_bulk.ids_of(session, chosen),
+            dead_letters_bulk.ids_of(session, chosen, answered=yes or dry_run),
             "discard",
             shown=chosen.is_unseen,
             preview=discarded,

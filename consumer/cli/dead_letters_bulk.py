@@ -10,7 +10,7 @@ from adapters.store.dead_letters import StoredDeadLetter
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.cli.opening import Session
-from consumer.cli.orders_bulk import ids_in
+from consumer.cli.orders_bulk import STDIN, ids_in
 from consumer.cli.output import BAD_ANSWER, ask, cell, note
 from consumer.operations import dead_letters
 from consumer.operations.errors import NotPossible
@@ -38,10 +38,15 @@ class Chosen:
         return not self.ids and not self.set_aside
 
 
-def ids_of(session: Session, chosen: Chosen) -> list[int]:
-    """The ids of the dead letters, each once. Raises NotPossible if they are named in no way or in several."""
+def ids_of(session: Session, chosen: Chosen, *, answered: bool) -> list[int]:
+    """The ids of the dead letters, each once. `answered`: no question comes.
+
+    Raises NotPossible if they are named in no way or in several.
+    """
     if not chosen.is_named_once:
         raise NotPossible("name them in one way: ids, --all-of FILE, --of-reason and --of-source, or --set-aside")
+    if chosen.all_of == STDIN and not answered:
+        raise NotPossible("--all-of - needs --yes or --dry-run: standard input holds the list and no answer")
     if chosen.set_aside:
         return dead_letters.set_aside(session.store, config.shop_ids(session.settings), chosen.set_aside)
     if chosen.all_of:
@@ -82,7 +87,8 @@ def act_on_each(
         possible = sum([_shown(store, one, preview) for one in ids])
         if dry_run:
             raise typer.Exit(0 if possible == len(ids) else BAD_ANSWER)
-        ask(f"{verb} {possible} of {len(ids)}?", yes)
+        if possible:
+            ask(f"{verb} {possible} of {len(ids)}?", yes)
     else:
         ask(f"{verb} {len(ids)}?", yes)
     failed = False

@@ -6,7 +6,7 @@ No text holds personal data.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from statemachine.commands import CommandKind, Policy
@@ -388,18 +388,18 @@ def _held(case: Case) -> str:
 
 def _acceptance_due(case: Case) -> str:
     named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.accept_by > EPOCH
-    until = "Mirakl's acceptance_deadline" if named_by_mirakl else _since_created(case.policy.accept_within.days * 24)
+    until = "Mirakl's acceptance_deadline" if named_by_mirakl else _since_created(case.policy.accept_within)
     return f"until {case.one.detail} UTC: {until}"
 
 
 def _shipping_due(case: Case) -> str:
     named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
-    until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within.days * 24)
+    until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within)
     return f"until {case.one.detail} UTC: {until}"
 
 
-def _since_created(hours: int) -> str:
-    return f"{hours} hours after the order, because Mirakl names no deadline"
+def _since_created(within: timedelta) -> str:
+    return f"{within / timedelta(hours=1):g} hours after the order, because Mirakl names no deadline"
 
 
 def _payment_late(case: Case) -> str:

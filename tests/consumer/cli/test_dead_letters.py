@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store.dead_letters import SET_ASIDE, DeadLetter
@@ -124,6 +126,25 @@ def test_dead_letters_of_a_file_are_replayed_or_discarded(publishing: Desk, tmp_
     (tmp_path / "ids").write_text("O-1\n")
     wrong = error_of("dead-letters", "replay", "--all-of", "ids", "--reason", "x", code=BAD_ANSWER)
     assert "ids: O-1 is no id of a dead letter" in wrong
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_a_list_on_standard_input_needs_yes(publishing: Desk, verb: str) -> None:
+    three_of_two_reasons(publishing)
+    command = ("dead-letters", verb, "--all-of", "-", "--reason", "x")
+    result = run(*command, answers="1\ny\n")
+    assert result.exit_code == BAD_ANSWER
+    assert "--all-of - needs --yes" in result.stderr
+    assert "1: " in run(*command, "--dry-run", answers="1\n").stderr
+    assert set(states().values()) == {"open"}
+    assert run(*command, "--yes", answers="1\n").exit_code == 0
+
+
+def test_nobody_is_asked_about_no_dead_letter(publishing: Desk, tmp_path: Path) -> None:
+    (tmp_path / "ids").write_text("7\n8\n")
+    result = run("dead-letters", "replay", "--all-of", "ids", "--reason", "x")
+    assert result.exit_code == BAD_ANSWER
+    assert "?" not in result.stderr
 
 
 def test_replay_needs_one_way_to_name_dead_letters_and_a_shop_that_is_configured(publishing: Desk) -> None:

@@ -106,6 +106,15 @@ def test_a_carrier_of_the_map_that_mirakl_does_not_know_is_shown(desk: Desk, alt
     assert marketplace.requests["SH21"] == 1
 
 
+def test_a_read_of_carriers_that_is_refused_is_not_told_as_the_account(desk: Desk) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    with_carriers(Yodel="Jodel")
+    marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
+    marketplace.knobs.faults.append(Fault("SH21", "answer", status=401))
+    (one,) = json.loads(checked(marketplace, "alpha", "--json").stdout)
+    assert (one["field"], one["wrong"]) == ("SH21", True)
+
+
 @pytest.mark.parametrize("status", [403, 500])
 def test_carriers_that_cannot_be_read_are_not_wrong(desk: Desk, status: int) -> None:
     Path("alpha.key").write_text(ALPHA.api_key)

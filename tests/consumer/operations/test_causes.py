@@ -407,6 +407,14 @@ def clock() -> Event:
     return event(Trigger.CLOCK, "clock", Facts(clock=at(40 * 86_400)))
 
 
+def test_a_deadline_of_ours_is_told_in_hours_also_if_it_is_no_whole_day(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Policy(accept_within=timedelta(hours=12)))
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.apply(clock())
+    (cause,) = [one.cause for one in desk.explain().attention if one.reason == "acceptance_due"]
+    assert cause.endswith(": 12 hours after the order, because Mirakl names no deadline")
+
+
 @pytest.mark.parametrize(
     ("reason", "happens", "cause"), [pytest.param(*case, id=f"{case[0]}: {case[2]}") for case in RESTS_ON]
 )
