@@ -26,7 +26,8 @@ Examples:
 \b
 Exit codes:
   0  done
-  1  a bad answer: no such order, a decision that is not possible, a difference found, an audit failed, or you said no
+  1  a bad answer: no such order, a decision that is not possible, a difference found, an audit failed, or you said no;
+     something fails (`doctor`) or stands still (`status`); the schema is not up to date (`migrate --check`)
   2  the configuration or the use is wrong, or the store does not answer, or a loop of `run` ended by itself
 """
 

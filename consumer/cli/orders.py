@@ -189,7 +189,7 @@ def orders_verify(
     *,
     file: Config = FILE,
     shop: OfShop = None,
-    every: Annotated[bool, typer.Option("--all", help="Every order.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every order; with --shop, every order of this shop.")] = False,
     redecide: Annotated[
         bool, typer.Option("--redecide", help="Compare also with what this version would decide.")
     ] = False,

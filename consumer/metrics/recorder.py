@@ -134,10 +134,9 @@ class Recorder(Hooks):
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:
         now = self._clock.now()
-        without_value = Tally(record.partition.topic for record in records)
+        without_value = Tally(record.partition.topic for record in records if record.value is None)
         for one in applied:
             topic = self._topics[one.event.trigger]
-            without_value[topic] -= 1
             self._count("orderflow_events_total", topic, one.event.trigger, one.result)
             if one.seconds is not None:
                 self._observe("orderflow_event_seconds", topic, seconds=one.seconds, of=exemplar(one))
@@ -145,12 +144,10 @@ class Recorder(Hooks):
                 delay = max(0.0, (now - one.event.at).total_seconds())
                 self._observe("orderflow_event_delay_seconds", topic, seconds=delay, of=exemplar(one))
         for dead_letter in dead_letters:
-            without_value[dead_letter.source] -= 1
             self._count("orderflow_events_total", dead_letter.source, "unreadable", "set_aside")
             self._count_dead_letters(dead_letter.source, dead_letter.reason)
         for topic, count in without_value.items():
-            if count > 0:
-                self._count("orderflow_events_total", topic, "tombstone", "skipped", by=count)
+            self._count("orderflow_events_total", topic, "tombstone", "skipped", by=count)
 
     def topics_paused(self, topics: Collection[str]) -> None:
         for topic in self._topics.values():

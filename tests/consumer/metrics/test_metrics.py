@@ -284,14 +284,19 @@ def test_outcomes_of_calls_are_kept_and_unknown_ones_are_other(rig: Rig) -> None
 
 
 def test_records_without_a_value_are_counted_for_their_own_topic(rig: Rig) -> None:
-    """A batch of one dead letter, and two records without a value of the other topic."""
+    """A batch of two dead letters, one of which also told its order, and two records without a value."""
     at = rig.clock.now()
     records = [
-        Record(Partition(topic, 0), offset, b"k", None, (), at)
-        for offset, topic in enumerate((SNAPSHOTS, OMS_EVENTS, OMS_EVENTS))
+        Record(Partition(topic, 0), offset, b"k", content, (), at)
+        for offset, (topic, content) in enumerate(
+            ((SNAPSHOTS, b"x"), (OMS_EVENTS, b"x"), (OMS_EVENTS, None), (OMS_EVENTS, None))
+        )
     ]
-    dead_letter = DeadLetter(SNAPSHOTS, "", "not_json", "", "", None, b"")
-    rig.metrics.batch_applied(records, [], [dead_letter])
+    rig.imported()
+    report = replace(snapshot_event(read("SHIPPING")), trigger=Trigger.OMS_EVENT)
+    told = Applied(report, rig.row(), EventResult.MOVED, State.NEW, 1)
+    letters = [DeadLetter(topic, "", "not_json", "", "", None, b"x") for topic in (SNAPSHOTS, OMS_EVENTS)]
+    rig.metrics.batch_applied(records, [told], letters)
     skipped = {
         topic: value(rig.metrics, "orderflow_events_total", topic=topic, type="tombstone", result="skipped")
         for topic in (SNAPSHOTS, OMS_EVENTS)
