@@ -333,17 +333,16 @@ class Consumer:
         events: list[Event] = []
         dead_letters: list[DeadLetter] = []
         for record in records:
+            letter: DeadLetter | None = None
             try:
                 event = self._decoders[record.partition.topic](record.value, record.headers)
             except Unreadable as error:
-                dead_letters.append(self._dead_letter(record, error.reason, error.detail))
-                event = self._told(record, error.reason)
-            if event is None:
-                continue
-            if kind := broken.get((event.shop, event.order_id)):
-                dead_letters.append(self._dead_letter(record, QUARANTINED, kind))
-            else:
-                events.append(event)
+                letter, event = self._dead_letter(record, error.reason, error.detail), self._told(record, error.reason)
+            # Also of a record that cannot be read: a replay, after the order goes on, reads it once more.
+            if event is not None and (kind := broken.get((event.shop, event.order_id))):
+                letter, event = self._dead_letter(record, QUARANTINED, kind), None
+            dead_letters += [letter] if letter else []
+            events += [event] if event else []
         return events, dead_letters
 
     def _dead_letter(self, record: Record, reason: str, detail: str) -> DeadLetter:

@@ -1,6 +1,7 @@
 """An order that cannot be read or planned: it is quarantined, every other order goes on, and it can go on later."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from adapters.errors import BrokenOrders
+from adapters.messages.cloudevents import record_of
+from adapters.messages.oms_events import oms_event
+from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
@@ -198,6 +202,19 @@ def test_an_unreadable_callback_about_a_quarantined_order_is_kept(
     (letter,) = dead_letter_rows.newest(rig.store)
     assert (letter.source, letter.times) == ("callback:alpha", 2)
     assert quarantined(rig) == {"2-A": BREAKS[how]}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_an_unreadable_report_about_a_quarantined_order_is_one_dead_letter(
+    rig: Rig, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(rig, how, monkeypatch)
+    event = oms_event(COMPANIES["alpha"], b'{"id": 7, "external_ref": "2-A", "status": 8}', rig.clock.now())
+    record = record_of(OMS_EVENTS, event)
+    rig.log.publish([replace(record, value=record.value.replace(b'"status": 8', b'"status": "eight"'))])
+    rig.consume()
+    (letter,) = dead_letter_rows.newest(rig.store)
+    assert (letter.reason, letter.times) == ("quarantined", 1)
 
 
 @pytest.mark.parametrize("how", BREAKS)
