@@ -340,10 +340,6 @@ class Service:
 
     # -- Probes --------------------------------------------------------------------------------------------------
 
-    def what_is_stuck(self) -> str:
-        """Return the answer of /live: the loops that are stuck, or an empty text."""
-        return self.parts.beats.what_is_stuck()
-
     def what_is_not_ready(self) -> str:
         """Return the answer of /ready: why this process should get no requests, or an empty text if it should."""
         if self._stopping.is_set():
@@ -420,9 +416,9 @@ def end_within(seconds: float) -> None:
 def end_now() -> None:
     """End the process with the exit status 1, because a stop took too long.
 
-    Logs the names of the threads for which Python would wait.
+    Logs the names of the threads that still run: one of them waits for something that hangs.
     """
-    names = sorted(thread.name for thread in threading.enumerate() if not thread.daemon)
+    names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
     telling = threading.Thread(target=lambda: log.error("stop_forced", threads=names), daemon=True)
     telling.start()
     telling.join(END_TELLING_SECONDS)

@@ -215,7 +215,7 @@ def doubt_events(calls: Sequence[RefusedCall], now: datetime) -> tuple[Event, ..
             note={
                 "command": one.key.kind,
                 "operation": one.key.kind.operation,
-                "step": "doubted",
+                "step": DOUBTED,
                 "result": DOUBTED,
                 "attempt": 0,
                 "round": one.key.round,

@@ -159,7 +159,7 @@ def test_while_every_thread_hangs_it_is_seen_and_no_loop_is_stuck(tmp_path: Path
         service.base.hooks.page_read(name)
     value = service.parts.recorder.registry.get_sample_value
     assert value("orderflow_poller_late_seconds") == BEAT_SECONDS + 1
-    assert service.what_is_stuck() == ""
+    assert service.parts.beats.what_is_stuck() == ""
     hang.end.set()
     wait(lambda: shops["gamma"].turns == 1, "the third shop has its turn")
     wait(lambda: value("orderflow_poller_late_seconds") == 0, "nobody waits")

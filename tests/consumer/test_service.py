@@ -47,7 +47,7 @@ def test_a_taken_port_is_an_error_before_any_loop_runs(settings: Settings) -> No
         service = build(settings, hooks=Turned())
         with pytest.raises(ConfigError, match=rf"web: cannot listen on 127.0.0.1:{settings.web.port}"):
             service.start()
-        assert service.what_is_stuck() == ""
+        assert service.parts.beats.what_is_stuck() == ""
         service.stop()
     assert turned == []
 

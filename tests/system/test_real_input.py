@@ -228,4 +228,4 @@ def test_a_hanging_shop_leaves_the_others_poll_age_flat(tmp_path: Path) -> None:
         for _ in range(10):  # an interval of 0.05 s: ten runs while alpha's first one still hangs
             assert polled.acquire(timeout=2)
         assert cursor_rows.find(service.base.store, "alpha") is None
-        assert service.what_is_stuck() == ""
+        assert service.parts.beats.what_is_stuck() == ""

@@ -1,5 +1,6 @@
 """A real process, and strangers who know no secret: what they hold, and whether orders go on (docs/limits.md)."""
 
+import json
 import os
 import signal
 import socket
@@ -134,6 +135,7 @@ def test_a_stop_ends_in_time_whatever_hangs(tmp_path: Path) -> None:
             one = bootstrap.build(config.load(Path(sys.argv[1])))
             one.parts.closing.callback(threading.Event().wait)
             threading.Thread(target=threading.Event().wait, name="a call").start()
+            threading.Thread(target=threading.Event().wait, name="a loop", daemon=True).start()
             return one
 
         service.run(build, end_seconds=1.0)
@@ -146,4 +148,5 @@ def test_a_stop_ends_in_time_whatever_hangs(tmp_path: Path) -> None:
             assert lines[-1], lines
         process.send_signal(signal.SIGTERM)
         assert process.wait(LONG) == 1
-        assert b'"stop_forced"' in output.read()
+        (forced,) = [line for line in output.read().splitlines() if b'"stop_forced"' in line]
+        assert {"a call", "a loop", "MainThread"} <= set(json.loads(forced)["threads"])
