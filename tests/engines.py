@@ -26,7 +26,7 @@ from adapters.engines.postgres import Postgres, postgres_missing
 from adapters.store.engine import without_password
 from adapters.store.transaction import Store
 
-#: Creates topics with unique names: from base name -> partitions to base name -> name.
+#: Creates topics with unique names. Takes the number of partitions by base name; returns the full name by base name.
 MakeTopics = Callable[[Mapping[str, int]], dict[str, str]]
 
 
@@ -55,8 +55,9 @@ def started(folder: Path, *, brokers: int = 1, **options: Any) -> Iterator[Kafka
     needs(kafka_missing())
     kafka = Kafka.start(folder / uuid.uuid4().hex, brokers=brokers, **options)
     yield kafka
-    for number in range(1, brokers):  # killed: a last broker that stops would wait 5 s for another to lead
-        with suppress(KeyError):  # the test has killed it
+    # All but one are killed: if each was stopped, the last one would wait 5 s for another broker that takes the lead.
+    for number in range(1, brokers):
+        with suppress(KeyError):  # the test has killed this broker
             kafka.kill(number)
     kafka.stop()
 
@@ -83,7 +84,7 @@ def topics(kafka_servers: list[str]) -> MakeTopics:
 
 
 def make_topics(servers: list[str], wanted: Mapping[str, int], **options: Any) -> dict[str, str]:
-    """See MakeTopics. `options` are those of the admin client."""
+    """Create topics with unique names, as MakeTopics says. `options` are those of the admin client."""
     names = {base: f"{base}.{uuid.uuid4().hex[:8]}" for base in wanted}
     admin = KafkaAdminClient(bootstrap_servers=servers, **options)
     admin.create_topics({names[base]: {"num_partitions": count} for base, count in wanted.items()})

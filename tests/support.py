@@ -17,9 +17,9 @@ from adapters.store.transaction import Store
 
 #: Opens a test's database once more, as another process does.
 OpenStore = Callable[[], Store]
-#: Seconds after which a thread that has not ended is waiting for a lock.
+#: After so many seconds a test takes it that a thread that has not ended waits for a lock.
 SOON = 0.3
-#: Seconds after which a thread that has not ended never will.
+#: After so many seconds a test takes it that a thread that has not ended never will.
 LONG = 20.0
 
 
@@ -130,6 +130,6 @@ def wait(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
 
 
 def owed_quantities(raw: bytes) -> dict[str, int | None]:
-    """What the worker passes to `payload`: the pieces of each owed line of an order of OR11."""
+    """The pieces of each owed line of an order of OR11, as the worker passes them to `Oms.payload`."""
     _, snapshot = snapshot_of(raw, datetime(2026, 3, 1, 12, tzinfo=UTC))
     return {line.id: line.quantity for line in snapshot.owed_lines}

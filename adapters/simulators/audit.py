@@ -36,10 +36,10 @@ def audit(
     """Return every mistake, as a sentence. The list is empty if there is none. `journal`: by marketplace and order id.
 
     Our calls must have accepted, refused, imported and shipped an order once if its life says so, and never otherwise.
-    An order must have the state that its life names and, if it is shipped, the tracking of the newest dispatch. The OMS
+    An order must have the state that its life names and, if it is shipped, the tracking that its life names. The OMS
     must have got the pieces that its life names, and no others. The attention list must have shown every reason that
-    its life names, and must hold every order that waits. The journal must explain each effect of our calls, and each
-    success in the journal must have an effect.
+    its life names. At the end it must hold every order that is not shipped, refused or canceled. The journal must
+    explain each effect of our calls, and each success in the journal must have an effect.
     """
     by_order: dict[str, list[Effect]] = {}
     for effect in effects:

@@ -54,7 +54,7 @@ MIRAKL_ACTIONS: Final[tuple[str, ...]] = (
 )
 OMS_ACTIONS: Final[tuple[str, ...]] = ("dispatch", "cancel", "cancel_line", "progress", "remake")
 TICK_SECONDS: Final = 0.05
-#: Where the servers listen, unless another address is asked for; and the address that stands for every one.
+#: HOST: where the servers listen by default. ALL: the addresses that stand for all addresses of this machine.
 HOST: Final = "127.0.0.1"
 ALL: Final = ("0.0.0.0", "::")  # noqa: S104 - compared
 
@@ -193,13 +193,13 @@ class SimulatedWorld:
         stories: Mapping[str, Story] = STORIES,
         begins_at_once: bool = True,
     ) -> "SimulatedWorld":
-        """Start the servers, the lives and the callbacks. If it does not begin at once, the lives wait for `begin`.
+        """Start the servers, the lives and the callbacks. Without `begins_at_once` the lives wait for `begin`.
 
         The OMS calls `callback_url`, with the shop's name in place of {shop}. `send` sends the notifications in place
         of HTTP; without `callback_url` their address is then `company_url`. Without both, the OMS reports nothing. The
         OMS signs each notification with `callback_secret`, a hyphen and the shop's name. `ports`: by marketplace's name
         and "oms"; by default any free ports. A notification that fails is sent again after `retry_interval_seconds`.
-        After five retries it is lost, and the world never settles.
+        After five retries it is lost. A story that waits for what it reports then never ends.
         """
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}

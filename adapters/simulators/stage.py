@@ -32,13 +32,13 @@ class Life:
     lines: tuple[Line, ...]
     messages: tuple[tuple[str, str], ...]  # (kind of sender, body)
     trackings: tuple[str, ...]  # every tracking number that is reported, in the order of dispatch
-    ends: str  # the state at the end: shipped, refused or canceled
+    ends: str  # orderflow's state at the end: shipped, refused, canceled, or the one in which the order stays
     accepted_by: str | None  # as Effect.by; None: the order is not accepted
     imported: bool
     shipped_by: str | None  # as Effect.by; None: the order is not shipped
     last_tracking: str | None  # the number that Mirakl shows at the end
     goods: tuple[tuple[str, int], ...] = ()  # (line id, pieces) that have to be in the OMS, and no others
-    tells: tuple[str, ...] = ()  # as in Story, like `attributes`
+    tells: tuple[str, ...] = ()  # as in Story; so is `attributes`
     attributes: tuple[str, ...] = ()
     refused_by: str | None = None  # as Effect.by; None: orderflow does not refuse it
 
@@ -52,8 +52,8 @@ class Desk(Protocol):
     def decide(self, shop: str, order_id: str, act: str, only: Sequence[str] = (), /) -> str:
         """Decide. Returns why it is not possible, or an empty text.
 
-        `act`: release, settle, sent, handled, retry, accept or refuse. `only`: the reasons to settle, or the ids of the
-        lines to accept or to refuse.
+        `act`: hold, release, settle, sent, handled, retry, accept or refuse. `only`: the reasons to settle, or the ids
+        of the lines to accept or to refuse.
         """
 
 

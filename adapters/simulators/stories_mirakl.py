@@ -244,7 +244,7 @@ MIRAKL: Final[dict[str, Story]] = {
     "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",)),
     # Until the acceptance, last_updated_date is more than a year ahead.
     "dated_ahead": Story(_dated_ahead),
-    # Mirakl stops showing the order. After a day the order is on the attention list.
+    # Mirakl stops showing the order. After `gone_after_hours` the order is on the attention list.
     "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone_from_mirakl",)),
     # The members of the order's JSON have another order in every read.
     "shuffled": Story(_shuffled),

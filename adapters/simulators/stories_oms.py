@@ -95,7 +95,7 @@ def _made_again(stage: Stage) -> Script:
 
 def _sent_without_report(stage: Stage) -> Script:
     yield from until_packed(stage)
-    yield stage.decided("sent")  # it is refused while the OMS has the order and its answer is not known
+    yield stage.decided("sent")  # refused while the OMS has the order and orderflow has no answer to the import
     yield from stage.shipped()
 
 
@@ -242,7 +242,7 @@ OMS: Final[dict[str, Story]] = {
     ),
     # The OMS names a carrier that the seller's carrier map translates.
     "mapped_carrier": Story(_mapped_carrier),
-    # The OMS holds the order for a while, or has a question.
+    # The OMS puts the order on hold for a while (status 256), or has a question about it (status 32).
     "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",)),
     "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",)),
     # The answer to the import shows no order, though the OMS stored it.

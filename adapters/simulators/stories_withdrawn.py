@@ -100,7 +100,7 @@ def _rest_is_imported(change: _Change) -> Callable[[Stage], Script]:
 
 
 def _released(change: _Change) -> Story:
-    """Make a story: a part of three pieces is withdrawn before the import, and a person lets the order go as it is."""
+    """Make a story: some of three pieces are withdrawn before the import, and a person lets the order go as it is."""
 
     def script(stage: Stage) -> Script:
         yield from _before_import(stage, change)
@@ -114,9 +114,9 @@ def _released(change: _Change) -> Story:
 
 
 def _more_after_import(before: _Change, more: _Change, pieces: int, **kinds: Any) -> Story:
-    """Make a story: Mirakl shows more to send of the first line than was imported, and a person has the OMS make it.
+    """Make a story: Mirakl shows more to send of the first line than was imported, and a person lets the OMS make more.
 
-    `pieces`: how many. What was imported leaves first. The order is shipped only when the rest has left.
+    `pieces`: how many more. What was imported leaves first. The order is shipped only when the rest has left.
     """
     reason = "lines_added_after_import"
 
@@ -250,7 +250,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
         shipped_by=None,
         tells=("withdrawn_after_import",),
     ),
-    # One line of two has a refund request: the other one is imported.
+    # One of two or three lines has a refund request: the others are imported.
     "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first),
     # One piece of three is canceled before the import: a person lets the order go as it stands.
     "piece_canceled": _released(_cancel_a_piece),
@@ -265,13 +265,13 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # Two pieces of three are refunded before the import, and Mirakl shows one piece at its price from then on: a person
     # lets the order go with one piece.
     "quantity_shrank": replace(_released(_shrink), goods=lambda _: {0: 1}),
-    # A line of two is canceled before the import, and Mirakl shows it to be sent again after the import.
+    # One of two lines is canceled before the import. After the import Mirakl shows again that it has to be sent.
     "line_owed_again": _more_after_import(
         _end_first, _give_back_first, 3, lines=(2, 2), adjust=three_pieces, goods=all_but_first
     ),
     # The quantity of a line is raised after the import, from one to three.
     "quantity_raised": _more_after_import(_nothing, _raise_quantity, 2, adjust=_one_piece),
-    # A line of two has an incident: the other one is imported.
+    # One of two lines has an incident: the other one is imported.
     "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",)),
     # The order belongs to another fulfilment centre, for good.
     "foreign_centre": _never_imported(_not_ours, "not_ours_to_ship", accepted_by="marketplace", fields=_OF_OPERATOR),
@@ -285,7 +285,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
     "change_over_day": Story(_change_over_day, lines=(4, 4), accepted_by="person", adjust=_sent_but_last),
     # Every line is canceled, and Mirakl still shows SHIPPING.
     "every_line_gone": _nothing_is_left(_cancel_every_line),
-    # A line is canceled before the acceptance, which names it like the others.
+    # A line is canceled before the acceptance. The acceptance has to name this line too.
     "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
     # Mirakl names no quantity of a line for a while.
     "quantity_missing": Story(_quantity_missing, tells=("quantity_missing",)),

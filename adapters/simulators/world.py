@@ -28,7 +28,8 @@ def make_lives(
 ) -> list[Life]:
     """Make the lives. The same arguments give the same lives. From 150 orders on, every story occurs.
 
-    From 200 orders on, half of the lives are plain. With fewer orders at least a fifth are plain.
+    Half of the lives are plain, or fewer if the other half has no room for every story. At least a fifth are plain.
+    Only the names in `stories` count: what a story does comes from STORIES.
     """
     chance = random.Random(seed)
     special = [name for name in stories if name != "plain"]
@@ -104,7 +105,7 @@ def _order_id(marketplace: Marketplace, number: int) -> str:
 
 
 class World:
-    """Plays the stories. With their delays a run takes about a minute. `speed` divides the delays."""
+    """Plays the stories. With their delays a run of 200 orders takes about a minute. `speed` divides the delays."""
 
     def __init__(
         self,
@@ -178,8 +179,8 @@ class World:
         return [f"{one.order_id} ({one.life.story}): {text}" for one in self._stages for text in one.findings]
 
     def progress(self) -> dict[str, int]:
-        """Count the lives: all, the settled ones, those that have not begun ("to come"), and those in each of Mirakl's
-        states."""
+        """Count the lives: all, the settled ones, and those in each of Mirakl's states. "to come" counts the lives that
+        Mirakl does not show: they have not begun, or their order was removed."""
         counts = Counter("to come" if stage.state() is None else str(stage.state()).lower() for stage in self._stages)
         settled = len(self._stages) - len(self.unsettled())
         return {"lives": len(self._stages), "settled": settled, **counts}

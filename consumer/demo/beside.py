@@ -31,8 +31,9 @@ def play_beside(
     """Play the marketplaces, the OMS and the person of the stories for the service with this configuration.
 
     The simulators listen at once, at the ports that the configuration names. The first order arrives when something
-    listens at `callbacks`, the address of the service's `web`. `orderflow simulate` wrote no file of the configuration:
-    its keys have to be those of the simulators. Raises ConfigError if the store cannot be used or holds orders already.
+    listens at `callbacks`, the address of the service's `web`. A person wrote the configuration and its files, and the
+    keys in them have to be those of the simulators. Raises ConfigError for a configuration that does not fit, for a
+    store that holds orders already, and if nothing listens at `callbacks` after START_SECONDS.
     """
     console, settings = console or Console(), config.load(path)
     with ExitStack() as stack:

@@ -18,13 +18,13 @@ from consumer.operations import orders as operations
 from consumer.operations.errors import NotPossible
 from statemachine.facts import EPOCH, DecisionKind
 
-#: The list is read this often at most.
+#: The list is read again after this time at the earliest.
 LOOK_EVERY: Final = timedelta(seconds=0.25)
 
 
 @dataclass(slots=True)
 class Desk:
-    """Reads the list and decides. `seen` keeps every reason that an order ever had on the list, for the audit.
+    """Reads the list and decides. `seen` keeps for the audit every reason that a look found on the list.
 
     While the store does not answer, the list stays as it was, and decisions are applied when it answers again.
     """

@@ -72,7 +72,7 @@ class Fleet:
         self.members[name].process.wait()
 
     def stop(self, *names: str) -> dict[str, int]:
-        """Ask the named processes, or all, to stop, and wait for them.
+        """Ask the named processes, or all, to stop, and wait for them. Kills those that run after STOP_SECONDS.
 
         Returns the exit status of each; a negative one is the number of the signal that ended the process.
         """

@@ -51,7 +51,8 @@ def full_demo(
     Kafka and PostgreSQL are started here unless their addresses are given. A password in `postgres_at` is written to a
     file that only this user can read. `chaos` kills a poller, a consumer or a worker every few seconds. `on_look` is
     called several times a second, with the seconds since the start: tests use it to disturb the processes.
-    Raises EngineMissing if a program is missing, ConfigError for an address that cannot be used.
+    Raises EngineMissing if a program is missing, and ConfigError for an address that cannot be used or for a database
+    that holds orders already.
     """
     console = console or Console()
     with ExitStack() as stack:

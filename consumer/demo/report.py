@@ -28,7 +28,7 @@ from consumer.demo.journal_summaries import journal_summaries
 from consumer.demo.settings import MESSAGES_WAIT_SECONDS
 from statemachine.states import State
 
-#: A demo has failed if nothing has changed for this long. The last order may be one that waits for its messages.
+#: A demo has failed if nothing has changed for this long. It is longer than the longest wait of an order: for messages.
 STALLED_SECONDS: Final = MESSAGES_WAIT_SECONDS + 15.0
 LOOK_EVERY_SECONDS: Final = 0.25
 #: If the output is no terminal, a line is printed this often.
@@ -91,7 +91,10 @@ def folder_of(given: Path | None) -> Iterator[Path]:
 
 
 def keep_or_drop(folder: Path, kept: bool, outcome: Outcome, console: Console) -> None:
-    """Delete the folder of a demo that passed, unless the user asked to keep it; else print where it is."""
+    """Delete the folder of a demo that passed, unless the user asked to keep it; else print where it is.
+
+    Also prints how to look at the orders that did not reach their end.
+    """
     if outcome.passed and not kept:
         shutil.rmtree(folder, ignore_errors=True)
     else:

@@ -54,7 +54,7 @@ dead_letters = "{prefix}orderflow.dead-letters"
 DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a path
 #: Partitions of each topic. The counts differ, so that no code can rely on the same assignment of two topics.
 PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
-#: An import waits so long for messages that Mirakl does not show. Stories in which M11 fails for a while end before.
+#: How long an import waits for messages that cannot be read. In stories in which M11 fails, it works again before that.
 MESSAGES_WAIT_SECONDS: Final = 45
 _SHOP: Final = """
 [shops.{name}]
@@ -111,8 +111,9 @@ def write_settings(
 ) -> Path:
     """Write the configuration into `folder`, and return the path of orderflow.toml. `port` is the service's own.
 
-    Raises ConfigError if the folder holds a configuration already: that may be a real one, with real keys. `again`: one
-    that was written with `again` is replaced, and its store is deleted, because that belongs to the simulators of then.
+    Raises ConfigError if the folder holds a configuration already: that may be a real one, with real keys. But `again`
+    replaces a configuration that was written with `again`. It also deletes the store beside it, which holds the orders
+    of simulators that no longer run.
     """
     path = folder / "orderflow.toml"
     if path.exists():

@@ -1,4 +1,4 @@
-"""The parts of a service over one SQLite file, with simulated remotes and a clock that tests move.
+"""The parts of a service over one store (by default a SQLite file), with simulated remotes and a clock that tests move.
 
 bootstrap.py builds the parts. There are no threads and no sockets: every step is a call.
 """
@@ -55,7 +55,7 @@ from tests.support import StillClock, make_schema
 SNAPSHOTS, OMS_EVENTS = "mirakl.order-snapshots", "oms.order-events"
 GRACE = timedelta(seconds=120)
 MINUTES_BETWEEN_POLLS = 5
-#: Whether the time of a command or of an order has come.
+#: The query of `is_something_due`: whether a live command is due, or an order has to be woken.
 _NOW = sa.bindparam("now", type_=s.Instant)
 _DUE = sa.select(
     sa.or_(
@@ -291,8 +291,8 @@ class Rig:
         return turns
 
     def pass_time(self, **time: float) -> None:
-        """Let this time pass. The polls have a turn each fifth minute; the calls and the clock of the housekeeping have
-        one in each minute in which a call or an order is due, and at the end."""
+        """Let this time pass. Every shop is polled each fifth minute. The worker and the housekeeping have turns in the
+        first minute, in each minute in which a call or an order is due, and at the end."""
         ends = self.clock.now() + timedelta(**time)
         housekeeping = bootstrap.new_housekeeping(self.base)
         minutes = 0
@@ -310,8 +310,8 @@ class Rig:
         self.work()
 
     def is_something_due(self) -> bool:
-        """Whether the time of a call has come, or that of an order that the clock changes. If not, a turn of the worker
-        and of the housekeeping does nothing, and takes longer than this question."""
+        """Whether a call is due, or an order has to be woken. If not, a turn of the worker and of the housekeeping does
+        nothing, and takes longer than this query."""
         with self.store.reading() as connection:
             return bool(connection.execute(_DUE, {"now": self.clock.now()}).scalar())
 
@@ -328,7 +328,7 @@ class Rig:
         simulator.knobs.faults.append(Fault(operation, kind, count, hold_seconds=0, **more))
 
     def switch(self, shop: str = "alpha", *, effects: bool | None = None, paused: tuple[str, ...] = ()) -> None:
-        """Turn all effects of a shop on or off, and pause these groups."""
+        """Turn all effects of a shop on or off (None: leave them as they are), and pause these groups and no others."""
         with self.store.transaction() as tx:
             shop_rows.set_switches(tx, shop, paused=paused, effects=effects)
 

@@ -1,4 +1,4 @@
-"""A random walk: what can happen to one order, step by step. No side is careful.
+"""A random walk: what can happen to one order, step by step. Mirakl, the OMS and people do unusual things, too.
 
 Mirakl goes forward and back and withdraws lines. Reads come late. Calls are refused, given up, or answered and not
 applied. The OMS sends any report at any time. Time passes, and a person takes any decision that is possible then.
@@ -62,7 +62,7 @@ POLICIES = (
 
 @dataclass
 class Walk:
-    """One order on its way. `step` lets one thing happen and returns the event."""
+    """One order on its way. `step` lets one thing happen, and returns what it did to the order."""
 
     seed: int
     now: float = 0
@@ -89,10 +89,10 @@ class Walk:
         self.reads: list[Snapshot] = []
         self.in_flight: list[Command] = []
         self.plan: Plan = plan(self.facts, self.policy)
-        #: The order after each of the last steps. A person may see one of these: the log holds what came since.
+        #: The order before each of the last five steps. A person may decide on one of these, while later events wait.
         self.earlier = [(self.facts, self.plan)]
         self.decided_on: dict[datetime, Facts] = {}  # by the time of the decision: what the person saw
-        self.wanted = self.state  # by the facts; another than the state if no edge leads there
+        self.wanted = self.state  # the state by the facts alone. It differs from `state` if no edge leads to it
 
         if self.random.random() < 0.4:
             self._begin_imported()
@@ -164,7 +164,7 @@ class Walk:
         newest = replace(newest, contents=(("shipping address", self.address),))
         newest = replace(newest, digest=f"{state} {self.shown.number} {self.lines} {self.centre} {self.address}")
         if not self.versions and self.random.random() < 0.1:
-            newest = replace(newest, import_digest="")  # a version before read it
+            newest = replace(newest, import_digest="")  # as an older version of orderflow stored its reads
         self.versions.append(newest)
         # A replica may lag: then a read shows an older version.
         chosen = newest if self.random.random() < 0.9 else self.random.choice(self.versions)
@@ -426,7 +426,7 @@ class Walk:
         return Trigger.CLOCK, "the clock", Facts(clock=at(self.now))
 
     def _gone(self) -> tuple[Trigger, str, Facts] | None:
-        """A read by id that does not show the order, sometimes days later."""
+        """A read by id that does not show the order, sometimes a day later."""
         self.now += self.random.choice((0, 90_000))
         if not is_next_miss(self.facts, self.policy, at(self.now)):
             return None

@@ -98,7 +98,8 @@ class SellerAccount:
         return JSONResponse({"shop_documents": shown, "total_count": len(shown)})
 
     def s31(self, request: Request, _body: bytes) -> Response:
-        """Answer one document as it is, and several in a ZIP with a folder for the shop. An unknown id is a 404."""
+        """Answer one document that was asked for by its id as it is, and any other selection as a ZIP with a folder for
+        the shop. An unknown id or type is a 404."""
         query = request.query_params
         known = {str(one.id): one for one in self.documents}
         if "document_ids" in query:

@@ -2,7 +2,8 @@
 
 They cancel and refund lines and parts of lines, and change the address, other fields, and who ships the order.
 
-`order_id` and `line_id` are Mirakl's. Each function changes the order at once, as OR11 shows it from then on.
+`order_id` and `line_id` are Mirakl's. Each function changes the order at once. OR11 shows the change from then on, or
+after `Knobs.visibility_lag_seconds`.
 """
 
 from datetime import timedelta

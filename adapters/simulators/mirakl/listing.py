@@ -28,7 +28,7 @@ class _Version:
 
 @dataclass(slots=True)
 class _Listed:
-    """The versions of one order that OR11 can show: usually one, and several while a lag keeps older ones visible."""
+    """The newest version of one order, the one before it, and, while a lag keeps older ones visible, more of them."""
 
     order_id: str
     versions: list[_Version]

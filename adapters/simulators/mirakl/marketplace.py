@@ -39,9 +39,9 @@ class _Record:
 class MiraklSimulator:
     """One marketplace, as its one seller sees it. Several threads may use it at once.
 
-    Methods that act for the operator, the customer or a person return whether they changed the order: False if the
-    order's state does not allow the change. Methods that act for the API raise ApiError instead. An unknown order id
-    raises KeyError.
+    Most methods that act for the operator, the customer or a person return whether they changed the order: False if its
+    state does not allow the change. For these methods an unknown order id raises KeyError. The methods that act for the
+    seller's API raise ApiError in both cases.
     """
 
     def __init__(

@@ -15,8 +15,8 @@ WORKFLOWS = (
     "PAY_ON_DUE_DATE",
     "NO_CUSTOMER_PAYMENT_CONFIRMATION",
 )
-# Order states. DEBIT: the customer's payment is under way. SENT: the parcel has left. DEAD: the order ended before the
-# parcel left.
+# Order states. DEBIT: the customer's payment is under way. SENT: the parcel has left. DEAD: the order was refused or
+# canceled, which may also happen after the parcel left.
 DEBIT = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 SENT = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
 DEAD = ("REFUSED", "CANCELED")
@@ -69,7 +69,7 @@ class Marketplace:
 class Knobs:
     """Settings for behaviour of Mirakl that is not known (docs/mirakl.md 9), and faults to inject."""
 
-    error_shape: str = "A"  # A: message, status, code. B: a list of errors. Messaging is always B (docs/mirakl.md 2.4)
+    error_shape: str = "A"  # A: message, status, code. B: a list of errors (docs/mirakl.md 2.4). M10, M11: B
     order_not_found_status: int = 404
     visibility_lag_seconds: float = 0.0  # for this time after a change, OR11 shows the old order
     update_lookback_seconds: float = 60.0  # what Mirakl subtracts from start_update_date

@@ -148,7 +148,7 @@ class Threads:
     def _token(self, params: Json, after: str | None) -> str:
         """Make a page token, which clients must not read.
 
-        It has the query and the last thread of the page, in base64, then a dot and a signature.
+        It has the query and the thread after which the page begins, in base64, then a dot and a signature.
         """
         content = urlencode({**params, "after": after or ""}).encode()
         return f"{base64.urlsafe_b64encode(content).decode()}.{self._signature(content)}"

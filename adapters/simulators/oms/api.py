@@ -133,7 +133,7 @@ def _external_ref(body: bytes) -> str | None:
 
 
 def _check_item(index: int, item: Any) -> None:
-    """Refuse an item that KornitX would not accept. Types other than 5 are accepted, and the books show them."""
+    """Refuse an item that KornitX would not accept. orderflow sends type 5; the books show every type that was sent."""
     if not isinstance(item, dict):
         raise OmsError(0, f"Invalid item specified, index {index}")
     missing = [name for name in _REQUIRED_OF_ITEM if item.get(name) in (None, "")]

@@ -180,8 +180,9 @@ class OmsSimulator:
     ) -> list[Shipment]:
         """Dispatch parcels and report them. Returns the parcels.
 
-        `shipments` None: one parcel for each part, with all that is left of it. `shipments` []: only the status is set.
-        For a partial dispatch, give shipments and a status other than 8. `part`: the index of one part; None for all.
+        `shipments` None: one parcel for each part, with all that is left of it. `shipments` []: no parcel, and the
+        report has only status, carrier and `tracking`. For a partial dispatch, give the shipments. `part`: the index of
+        one part; None for all.
         There are `times` notifications, `repeat_after_seconds` apart. The first one is sent after `delay_seconds`.
         `edit` may change what is reported.
         """
@@ -215,7 +216,7 @@ class OmsSimulator:
             return parcels
 
     def add_pieces(self, external_ref: str, line: str, pieces: int, company_ref_id: int | None = None) -> None:
-        """Make so many pieces more of a line, also of a line that the import left out. Nothing is reported."""
+        """Let the OMS make this many more pieces of a line, which the import may have left out. Nothing is reported."""
         with self.lock:
             order = self.order(external_ref, company_ref_id)
             items = [item for part in order.parts for item in part.items if item["external_ref"] == line]
