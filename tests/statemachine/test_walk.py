@@ -10,7 +10,17 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from statemachine.commands import CommandKind
-from statemachine.facts import DEBIT, KNOWN_STATES, PAY_ON_SHIPMENT, VOUCHED, DecisionKind, Facts, Snapshot, age_of
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    KNOWN_STATES,
+    PAY_ON_SHIPMENT,
+    VOUCHED,
+    DecisionKind,
+    Facts,
+    Snapshot,
+    age_of,
+)
 from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.payloads import what_oms_got
@@ -107,8 +117,9 @@ def unnoticed(walk: Walk) -> str:
     new = {*walk.facts.dispatches} - {*facts.dispatches}
     known = {one.oms_id for one in facts.dispatches if one.covers}
     left = [one for one in new if one.covers == "order" and one.oms_id not in known | {VOUCHED}]
-    # A line with a shipped_date was marked shipped in the portal: somebody knows that it leaves.
-    taken_back = [one for one in snapshot.lines if one.is_taken_back and not one.shipped]
+    # A line that Mirakl shows shipped was marked so in the portal: somebody knows that it leaves.
+    marked = [one.id for one in snapshot.lines if one.shipped or one.state in AFTER_SHIPPING]
+    taken_back = [one for one in snapshot.lines if one.is_taken_back and one.id not in marked]
     stays = taken_back + [one for one in snapshot.lines if one.has_incident]
     if not left or not stays or any(one.items for one in facts.dispatches) or VOUCHED in known:
         return ""
