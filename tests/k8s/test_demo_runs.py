@@ -14,6 +14,8 @@ from tests.k8s.kubelet import Container, Node, Pod, missing
 from tests.k8s.rendering import K8S, objects_of, renderers
 from tests.support import http, wait
 
+pytestmark = pytest.mark.minutes
+
 
 @pytest.fixture
 def spec() -> Any:

@@ -148,5 +148,5 @@ def test_a_stop_ends_in_time_whatever_hangs(tmp_path: Path) -> None:
             assert lines[-1], lines
         process.send_signal(signal.SIGTERM)
         assert process.wait(LONG) == 1
-        (forced,) = [line for line in output.read().splitlines() if b'"stop_forced"' in line]
+        forced = next(line for line in output.read().splitlines() if b'"stop_forced"' in line)
         assert {"a call", "a loop", "MainThread"} <= set(json.loads(forced)["threads"])
