@@ -28,9 +28,10 @@ class AccountKey:
 
 @dataclass(slots=True)
 class Account:
-    """The pauses and the circuits of one account. Not thread-safe: `Accounts` holds the lock.
+    """The pauses and the circuits of one account.
 
-    The keys of the dictionaries are the remote's own names of its operations.
+    Not thread-safe: `Accounts` changes it under a lock, and the metrics read it without one. The keys of the
+    dictionaries are the remote's own names of its operations.
     """
 
     paused_until: datetime | None = None

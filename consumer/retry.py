@@ -18,7 +18,7 @@ class TryResult(StrEnum):
     REJECTED = "rejected"
     ACCOUNT_FAULT = "account_fault"
     GAVE_UP = "gave_up"
-    OBSOLETE = "obsolete"  # no call was made: no longer needed, the lease was lost, or no budget was left
+    OBSOLETE = "obsolete"  # no call was made: no longer due, the lease was lost, or no budget was left
 
 
 #: The pause of an account after a fault, if the remote does not say how long.

@@ -39,7 +39,8 @@ Made from [statemachine/table.py](../statemachine/table.py) by `make docs`; do n
 
 {count} states, {edges} edges. `snapshot`: Mirakl was read. `oms_event`: the OMS reported. `call`: a worker
 claimed a command, or brings its result. `act`: a person decided.
-An event takes at most one edge, over several states if need be.
+An event takes at most one edge, over several states if need be. In the picture, only the
+edges that nearly every order takes show their kinds of event.
 
 {table}
 

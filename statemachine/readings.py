@@ -429,7 +429,7 @@ def is_shown(facts: Facts, shown: Tracking, sent: Tracking) -> bool:
     """Whether `shown`, from a read, is the tracking `sent`, which Mirakl took from us.
 
     For a tracking without a number Mirakl can show a registered carrier, whose code and label are not the OMS's name.
-    So then any carrier counts, except one of a tracking that we tried to send.
+    So then any carrier counts, except that of another tracking that we tried to send.
     """
     if shown.shows(sent):
         return True

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One change of an order at a remote. A request that changes nothing has no effect."""
+    """One change of an order at a remote.
+
+    A request that the remote refuses has no effect. OR23 has one each time, also with the same tracking.
+    """
 
     at: datetime
     place: str  # the marketplace's name, or "oms"

@@ -149,7 +149,7 @@ def _freeze_again(tx: Transaction, order_keys: Collection[int]) -> None:
 
 
 def mark_obsolete(tx: Transaction, ids: Collection[int]) -> None:
-    """Mark these commands as no longer needed.
+    """Mark these commands as no longer due.
 
     An open command ends. A leased command is marked, and still belongs to its holder (docs/rules.md 12).
     """
@@ -288,7 +288,7 @@ def settled(command_id: int, token: str, state: CommandState, outcome: str) -> R
 def requeued(
     command_id: int, token: str, outcome: str, next_at: datetime, *, maybe_sent: bool, attempt_counts: bool
 ) -> Release:
-    """Open a command again, due at `next_at`. If it is no longer needed, it becomes obsolete instead."""
+    """Open a command again, due at `next_at`. If it is no longer due, it becomes obsolete instead."""
     attempts = 0 if attempt_counts else -1
     return Release(command_id, token, CommandState.OPEN, outcome, next_at, maybe_sent, attempts)
 

@@ -30,7 +30,7 @@ class StoredCounts:
 
     in_state: Mapping[tuple[str, str], Waiting]  # by shop and state; waiting since the order entered it
     attention: Mapping[tuple[str, str], Waiting]  # by shop and reason
-    commands: Mapping[str, Waiting]  # open or leased, by kind; waiting since it was opened
+    commands: Mapping[tuple[str, str], Waiting]  # open or leased, by shop and kind; waiting since it was opened
     dead_letters: Mapping[tuple[str, str], int]  # open, by source and reason
     outbox: Mapping[str, Waiting]  # not published yet, by topic
 
@@ -77,10 +77,12 @@ def _attention(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
     return found
 
 
-def _commands(connection: sa.Connection) -> dict[str, Waiting]:
+def _commands(connection: sa.Connection) -> dict[tuple[str, str], Waiting]:
+    """A command that an earlier version opened may name no shop yet: its shop is ""."""
     c = s.commands.c
-    statement = sa.select(c.kind, _how_many(), _oldest(c.opened_at)).where(s.is_live(c)).group_by(c.kind)
-    return {row.kind: Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}
+    shop = sa.func.coalesce(c.shop, "").label("shop")
+    statement = sa.select(shop, c.kind, _how_many(), _oldest(c.opened_at)).where(s.is_live(c)).group_by(shop, c.kind)
+    return {(row.shop, row.kind): Waiting(row.how_many, row.oldest) for row in connection.execute(statement)}
 
 
 def _dead_letters(connection: sa.Connection) -> dict[tuple[str, str], int]:

@@ -24,7 +24,7 @@ def foreign(store: Store, shop: str, before: datetime, limit: int) -> list[int]:
 def forget(tx: Transaction, keys: list[int], before: datetime) -> int:
     """Delete those of these orders that are still as `foreign` says, with all that is stored of them. Returns how many.
 
-    The rows are locked in the order of their keys, so an order that a read shows meanwhile stays.
+    The rows are locked, in the order of their keys, and checked again: an order that a read has shown meanwhile stays.
     """
     c = s.orders.c
     still = sa.select(c.id).where(c.id.in_(keys), _is_foreign(before)).order_by(c.id)

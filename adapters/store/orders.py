@@ -402,7 +402,7 @@ def latest(
 ) -> list[OrderRow]:
     """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit.
 
-    `after`: only orders that come after the one with this `updated_at` and key.
+    `after`: only orders behind the one with this `updated_at` and key in this list: they changed before it.
     `text`: only orders whose id or facts hold it, in upper or lower case. It may be in a place that means something
     else, such as the name of a field, so the caller has to look again.
     """

@@ -5,7 +5,7 @@ Each rule that must always hold is an index or a constraint here, so that no cod
     open --claim--> leased --result--> done | rejected | gave_up
      |  ^             |
      |  +--- retry ---+        an expired lease is claimable by the ordinary claim
-     +--> obsolete             no longer needed (a leased one: at its retry); opens again in the same row if needed
+     +--> obsolete             no longer due (a leased one: at its retry); opens again in the same row if due
 """
 
 from collections.abc import Mapping

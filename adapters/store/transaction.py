@@ -56,7 +56,7 @@ class Store:
     def transaction(self, lock_seconds: float | None = None) -> Iterator[Transaction]:
         """Open a write transaction. It is committed at the end, or rolled back if the body raises.
 
-        `lock_seconds`: how long it waits for a lock in PostgreSQL, if not for `engine.LOCK_SECONDS`.
+        `lock_seconds`: how long it waits for a lock in PostgreSQL. None: `engine.LOCK_SECONDS`.
         Raises StoreUnavailable. If the connection is lost during the commit itself, the transaction may have been
         committed all the same. So every caller has a fence or a unique id that makes a second try safe.
         """

@@ -345,7 +345,7 @@ _ROWS: Final = (
     _stored("orderflow_commands_open", "Calls that are due or under way.", {"command": COMMANDS}),
     _stored(
         "orderflow_commands_oldest_due_timestamp_seconds",
-        "Since when the call that has been due longest is due; 0 if there is none.",
+        "When the oldest call was opened that is due or under way and not switched off; 0 if there is none.",
         {"command": COMMANDS},
     ),
     _stored(

@@ -164,17 +164,20 @@ def _of_orders(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mapping[
 
 
 def _of_commands(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mapping[Series, float]]:
-    found = {kind: counts.commands.get(kind, Waiting()) for kind in COMMANDS}
+    is_on = {
+        (shop.name, str(kind)): shop.effects and kind.group not in shop.paused for shop in shops for kind in CommandKind
+    }
+    open_commands: dict[Series, float] = {(kind,): 0.0 for kind in COMMANDS}
+    oldest: dict[Series, float] = {(kind,): 0.0 for kind in COMMANDS}
+    for (shop, kind), waiting in counts.commands.items():
+        open_commands[(kind,)] += waiting.count
+        if is_on.get((shop, kind), True):
+            opened_at = _seconds(waiting.oldest)
+            oldest[(kind,)] = min(oldest[(kind,)] or opened_at, opened_at)
     return {
-        "orderflow_commands_open": {(kind,): float(waiting.count) for kind, waiting in found.items()},
-        "orderflow_commands_oldest_due_timestamp_seconds": {
-            (kind,): _seconds(waiting.oldest) for kind, waiting in found.items()
-        },
-        "orderflow_effects_enabled": {
-            (shop.name, kind): float(shop.effects and kind.group not in shop.paused)
-            for shop in shops
-            for kind in CommandKind
-        },
+        "orderflow_commands_open": open_commands,
+        "orderflow_commands_oldest_due_timestamp_seconds": oldest,
+        "orderflow_effects_enabled": {series: float(on) for series, on in is_on.items()},
     }
 
 

@@ -92,7 +92,7 @@ def offered(rig: Rig, seconds: float) -> int:
 def test_an_order_that_the_consumer_cannot_use_is_offered_again_when_it_changes_or_after_a_day(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was offered six times an hour, and each time it was another dead letter."""
+    """An earlier version offered it six times an hour, and dead-lettered it each time."""
 
     def breaks(*_: object) -> Plan:
         raise OverflowError

@@ -32,8 +32,8 @@ _CURES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The store. `fits` is set when it is known whether the store can be used: to the store, or to None. Other subjects
-    wait for that."""
+    """The store. `fits` gets the store if it can be used, else None. Other subjects wait until the checks here have
+    set it."""
 
     settings: Settings
     machine: Clock  # the clock of this machine

@@ -36,7 +36,11 @@ def test_what_waits_is_counted_with_its_oldest(desk: Desk) -> None:
     counts = stored_counts(desk.store)
     assert counts.in_state == {("alpha", "new"): Waiting(2, NOW), ("beta", "new"): Waiting(1, NOW)}
     assert counts.attention == {("alpha", "held"): Waiting(2, later(1))}
-    assert counts.commands == {"import_order": Waiting(2, NOW), "send_tracking": Waiting(1, later(5))}
+    assert counts.commands == {
+        ("alpha", "import_order"): Waiting(1, NOW),
+        ("beta", "import_order"): Waiting(1, NOW),
+        ("alpha", "send_tracking"): Waiting(1, later(5)),
+    }
     assert counts.dead_letters == {("topic", "not_json"): 1}
     assert counts.outbox == {"transitions": Waiting(2, later(3))}
     assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-2", "O-1"]
@@ -47,4 +51,4 @@ def test_a_call_that_keeps_failing_counts_from_the_moment_it_became_due(desk: De
     (track,) = desk.open(TRACK, at=later(5))
     desk.lease(track, now=later(5))
     desk.requeue(track, next_at=later(900))
-    assert stored_counts(desk.store).commands == {"send_tracking": Waiting(1, later(5))}
+    assert stored_counts(desk.store).commands == {("alpha", "send_tracking"): Waiting(1, later(5))}

@@ -50,6 +50,24 @@ def test_a_group_of_effects_that_is_switched_off_shows(rig: Rig) -> None:
     assert shown == {"accept_order": 1, "import_order": 1, "send_tracking": 0, "confirm_shipment": 0}
 
 
+def test_the_age_of_a_call_that_is_switched_off_does_not_hide_that_of_another_shop(tmp_path: Path) -> None:
+    """A new shop begins with its effects off. Its calls may wait for days."""
+    rig = Rig(tmp_path, shops=("alpha", "beta"))
+    watch(rig.metrics, rig)
+    rig.switch("alpha", effects=False)
+    rig.add("1-A", "alpha")
+    rig.poll()
+    off = [value(rig.metrics, name, command="accept_order") for name in OF_COMMANDS]
+    rig.add("1-B", "beta")
+    rig.poll(seconds=10)  # the numbers are read anew after some seconds
+    opened_at = rig.clock.now().timestamp()
+    on = [value(rig.metrics, name, command="accept_order") for name in OF_COMMANDS]
+    assert (off, on) == ([1, 0], [2, opened_at])
+
+
+OF_COMMANDS = ("orderflow_commands_open", "orderflow_commands_oldest_due_timestamp_seconds")
+
+
 def test_paused_accounts_and_open_circuits_show(rig: Rig) -> None:
     account = rig.worker.accounts.by_key[ALPHA_OMS]
     account.pause(rig.clock.now() + timedelta(seconds=60))
