@@ -92,10 +92,10 @@ class Results:
         return [None] * len(endings)
 
     def _without(self, endings: Sequence[Ending], error: BrokenOrders) -> list[Exception | None]:
-        """Store the results that are about none of these orders."""
+        """Quarantine the orders that the error names, and store the results of all others. Returns as `_store_all`."""
         self._orders.quarantine(error.orders)
         touched = {(event.shop, event.order_id) for one in endings for event in (*one.events, *one.doubts)}
-        if touched.isdisjoint(error.orders):  # cannot be: the error names orders of these events
+        if touched.isdisjoint(error.orders):  # never happens: the error names only orders of these events
             return [error] * len(endings)
         sound = [
             replace(

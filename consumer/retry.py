@@ -14,7 +14,7 @@ class TryResult(StrEnum):
     DONE = "done"
     ALREADY_DONE = "already_done"  # an earlier try of ours had reached the remote
     RETRY = "retry"
-    UNKNOWN = "unknown"  # as RETRY, but the call may have been carried out
+    UNKNOWN = "unknown"  # as RETRY, but the call may have been carried out (remotes/http.py: ambiguous_failure)
     REJECTED = "rejected"
     ACCOUNT_FAULT = "account_fault"
     GAVE_UP = "gave_up"

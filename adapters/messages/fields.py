@@ -83,9 +83,9 @@ class Message(BaseModel):
 
 #: A text, made safe to store. Null, and any value that is neither a text nor a number, becomes "".
 Text = Annotated[str, AfterValidator(storable), Loose("")]
-#: An instant in UTC. Anything that is not an ISO 8601 date-time, or a date, becomes None.
+#: An instant in UTC, from an ISO 8601 date-time, or from a date alone (its midnight). Anything else becomes None.
 Instant = Annotated[datetime | None, BeforeValidator(instant, json_schema_input_type=str), Loose(None)]
-#: A date-time as it was written. Without an offset it has no time zone. Anything else becomes None.
+#: A date-time as it was written; a date alone is its midnight. Without an offset it has no time zone. Else None.
 LocalInstant = Annotated[datetime | None, BeforeValidator(local_instant, json_schema_input_type=str), Loose(None)]
 #: An id that can be a key. A model without this field, or with an invalid id, is unreadable.
 Id = Annotated[

@@ -382,7 +382,7 @@ def test_a_replan_applies_a_changed_policy_without_an_event(tmp_path: Path) -> N
 
 
 def test_a_replan_that_changes_nothing_writes_nothing(world: World) -> None:
-    """At each start every order of a shop is planned again."""
+    """Every open order is planned again when a process takes the relay's lease, and every 6 hours."""
     world.apply(seen("WAITING_ACCEPTANCE"))
     written: list[str] = []
     sa.event.listen(world.store.engine, "before_cursor_execute", lambda *call: written.append(call[2]))
