@@ -81,9 +81,12 @@ class Server:
 
 
 def serve(app: ASGIApp, port: int = 0, host: str = HOST) -> Server:
-    """Start a server. Port 0: any free port. A request that comes before the server is ready waits for it."""
+    """Start a server. Port 0: any free port. A request that comes before the server is ready waits for it.
+
+    The host `::` is every address of IPv6 and of IPv4.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family)
+    listener = socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
     config = uvicorn.Config(
         app,
         http=_DroppingProtocol,

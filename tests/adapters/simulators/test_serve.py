@@ -62,6 +62,16 @@ def test_httpx_sends_the_content_length_of_an_empty_body(server: Server) -> None
         assert client.put("/api/orders/1-A/ship").status_code == 204
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "[::1]"])
+def test_a_server_on_every_address_answers_by_ipv6_and_ipv4(alpha: MiraklSimulator, address: str) -> None:
+    running = serve(with_controls(alpha), host="::")
+    try:
+        port = running.url.rpartition(":")[2]
+        assert http().get(f"http://{address}:{port}/_sim/orders").status_code == 200
+    finally:
+        running.stop()
+
+
 def test_a_dropped_connection_has_no_answer_and_the_server_goes_on(
     server: Server, alpha: MiraklSimulator, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ def get(simulator: MiraklSimulator, path: str) -> Any:
 
 @pytest.fixture(params=[ALPHA, BETA], ids=["alpha", "beta"])
 def simulator(request: pytest.FixtureRequest) -> MiraklSimulator:
-    """A marketplace with orders in seven states, and with every unusual value that `build_order` makes from `person`."""
+    """A marketplace with orders in seven states, and every unusual value that `build_order` makes from `person`."""
     moment = datetime(2026, 3, 1, 9, 0, 0, 250_000, tzinfo=UTC)
     simulator = MiraklSimulator(request.param, Books(), lambda: moment)
     states = ("STAGING", "WAITING_ACCEPTANCE", "WAITING_DEBIT_PAYMENT", "SHIPPING", "SHIPPED", "CLOSED")
