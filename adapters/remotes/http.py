@@ -200,8 +200,8 @@ class Remote:
     ) -> None:
         """`system` is the metric's label: "mirakl" or "oms". `transport` None: the calls go to the network.
 
-        `timeout_seconds` limits each wait for a piece of the answer. A call also fails if it takes twice this time: a
-        slow remote must not hold the call longer than the lease of its command.
+        `timeout_seconds` limits each wait for a piece of the answer. A call without a sink also fails if it takes twice
+        this time: a slow remote must not hold the call longer than the lease of its command. A sink has its own limit.
         """
         self._system = system
         self._on_call = on_call

@@ -124,7 +124,10 @@ def _stands_still(status: int, reason: str) -> Callable[[Stage], Script]:
 
 
 def _answer_once(stage: Stage, kind: str, status: int, answer: object) -> None:
-    """Answer the first POST of the order with this status and answer, and later ones as usual."""
+    """Answer the first POST of the order with this status and answer, and later ones as usual.
+
+    `kind` "answer": the OMS does not store the order. "answer_after": it stores the order, and then answers so.
+    """
     content = json.dumps(answer)
     stage.oms.knobs.faults.append(Fault("order", kind, 1, stage.order_id, status=status, content=content))
 

@@ -322,7 +322,7 @@ _ROWS: Final = (
     _gauge("orderflow_consumer_assigned_partitions", "Partitions that this process reads.", {}),
     _gauge(
         "orderflow_progress_stopped",
-        "1 if a partition is not read, because its offsets do not fit the store: `orderflow offsets list` says why.",
+        "1 if a partition is not read: its offsets do not fit the store, or its next record cannot be read.",
         {"topic": None, "partition": None},
     ),
     _gauge(
@@ -402,7 +402,7 @@ _ROWS: Final = (
     _histogram("orderflow_poll_seconds", "Duration of a poll.", {}, HANDLING),
     _counter(
         "orderflow_poll_orders_total",
-        "Orders that polls read: new, changed (or a proof), same.",
+        "Orders that polls read: new, changed (also unchanged ones whose read is a proof), same.",
         {"shop": None, "result": POLL_RESULTS},
         presets=lambda configured: ((shop, result) for shop in configured.shops for result in POLL_RESULTS),
     ),

@@ -95,7 +95,7 @@ def _in_oms(facts: Facts) -> str:
     return ", ".join(oms_order(facts, oms_id) for oms_id in alive) or "an import whose order in the OMS is not known"
 
 
-def _left(facts: Facts) -> str:
+def _trackings_sent(facts: Facts) -> str:
     """The trackings under which goods left, each once."""
     each = dict.fromkeys(f"{_tracking(one.tracking)} on {_when(one.at)}" for one in facts.dispatches)
     return f"sent: {', '.join(each)}"
@@ -256,7 +256,7 @@ def _dead_with_oms(case: Case) -> str:
 
 
 def _dead_after_dispatch(case: Case) -> str:
-    return _joined((_shown(case.facts.snapshot), _left(case.facts)))
+    return _joined((_shown(case.facts.snapshot), _trackings_sent(case.facts)))
 
 
 def _lines_canceled(case: Case) -> str:
@@ -333,7 +333,7 @@ def _partly_sent(case: Case) -> str:
 
 
 def _sent_too_early(case: Case) -> str:
-    return _joined((_left(case.facts), _shown(case.facts.snapshot)))
+    return _joined((_trackings_sent(case.facts), _shown(case.facts.snapshot)))
 
 
 def _too_many(case: Case) -> str:
@@ -374,8 +374,8 @@ def _incident(case: Case) -> str:
 
 
 def _withdrawn(case: Case) -> str:
-    left = _left(case.facts) if case.facts.dispatches else f"in the OMS: {_in_oms(case.facts)}"
-    return _joined((_states_of_lines(case), left))
+    goods = _trackings_sent(case.facts) if case.facts.dispatches else f"in the OMS: {_in_oms(case.facts)}"
+    return _joined((_states_of_lines(case), goods))
 
 
 # -- Decisions and deadlines -------------------------------------------------------------------------------------

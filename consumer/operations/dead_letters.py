@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adapters.errors import Unreadable
+from adapters.errors import RecordRefused, Unreadable
 from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import ShopIds, oms_event
 from adapters.messages.snapshots import snapshot_event, snapshot_of
@@ -53,7 +53,9 @@ def replay(
     who: str,
     why: str,
 ) -> str:
-    """Publish a dead letter once more, byte for byte. Returns the topic. Raises NotPossible, LogUnavailable.
+    """Publish a dead letter once more, byte for byte. Returns the topic.
+
+    Raises LogUnavailable, StoreUnavailable, and NotPossible, also if the log never takes the record.
 
     The record is published before its row is marked, because a record that is published twice changes nothing. If the
     row were marked first, a crash before the publication would lose the record.
@@ -61,7 +63,10 @@ def replay(
     require_reason(why)
     require_open(dead_letter)
     record = _record_of(dead_letter, shops, topics)
-    log.publish([record])
+    try:
+        log.publish([record])
+    except RecordRefused as error:
+        raise NotPossible(f"{_subject(dead_letter)}: {record.topic} does not take it: {error}") from error
     with store.transaction() as tx:
         # A fast consumer may have dead-lettered the record again by now. Then the row stays open.
         dead_letter_rows.close(tx, dead_letter.id, dead_letter.times, DeadLetterState.REPLAYED)

@@ -168,7 +168,7 @@ def explain(scene: Scene) -> None:
 
 
 def verify(scene: Scene) -> None:
-    """One page of `orders verify --all`."""
+    """What `orders verify --all` reads of SOME orders. A page of the command has 200."""
     page = next(order_rows.pages(scene.rig.store, None, SOME))
     journal_rows.of_orders(scene.rig.store, [row.key for row in page])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import LogUnavailable
+from adapters.errors import LogUnavailable, TooLarge
 from adapters.messages.oms_events import ShopIds
 from adapters.ports import LogWriter, NewRecord
 from adapters.simulators.orders import ALPHA, COMPANIES, Line, build_order
@@ -36,6 +36,11 @@ class KeepingLog:
 class UnavailableLog:
     def publish(self, records: Sequence[NewRecord]) -> None:
         raise LogUnavailable("unavailable")
+
+
+class RefusingLog:
+    def publish(self, records: Sequence[NewRecord]) -> None:
+        raise TooLarge(0)
 
 
 @pytest.fixture
@@ -157,6 +162,14 @@ def test_a_record_that_kafka_did_not_give_is_not_published_as_an_empty_one(rig: 
         replay(rig, dead_letter)
     assert_untouched(rig, dead_letter)
     discard(rig, dead_letter)
+
+
+def test_a_dead_letter_that_the_log_never_takes_stays_open(rig: Rig) -> None:
+    """One of many that are replayed does not end the replay of the others."""
+    dead_letter = add(rig, OMS_EVENTS, b"x")
+    with pytest.raises(NotPossible, match=r"oms.order-events does not take it: a record is larger than the log takes"):
+        replay(rig, dead_letter, log=RefusingLog())
+    assert_untouched(rig, dead_letter)
 
 
 def test_a_dead_letter_stays_open_while_the_log_is_unavailable(rig: Rig) -> None:
