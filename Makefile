@@ -2,8 +2,9 @@
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .venv/bin/uv)
 READY := .venv/.ready
-# How many processes run the tests, each a file at a time. 0: all in one process, for a debugger.
-WORKERS ?= 2
+# How many processes run the tests, each a file at a time. 0: all in one process, for a debugger. Where Maven is, each
+# process starts a Kafka and a PostgreSQL of its own, so there are fewer.
+WORKERS ?= $(if $(shell command -v mvn),2,3)
 # Tests start many processes. If each one compiled every module anew, `make test` would take a fifth longer.
 unexport PYTHONDONTWRITEBYTECODE
 
