@@ -63,7 +63,7 @@ class LoopWatch:
                 return
             del self._failing[loop, instance]
         if found.told_at is not None:
-            log.info("loop_recovered", loop=_name(loop, instance), times=found.times, seconds=_since(found, now))
+            log.info("loop_recovered", loop=thread_name(loop, instance), times=found.times, seconds=_since(found, now))
             self._tell(loop)
 
     def failed(self, loop: str, instance: str, error: Exception) -> None:
@@ -80,7 +80,7 @@ class LoopWatch:
             goes_on = found.told_at is not None and now - found.told_at >= AGAIN_SECONDS
             if begins or goes_on:
                 found.told_at = now
-        name = _name(loop, instance)
+        name = thread_name(loop, instance)
         if is_new and isinstance(error, OrderflowError):
             log.warning("loop_failed", loop=name, cause=cause, error=str(error))
         elif is_new:
@@ -114,7 +114,8 @@ class LoopWatch:
         self._hooks.loop_failing(loop, causes)
 
 
-def _name(loop: str, instance: str) -> str:
+def thread_name(loop: str, instance: str) -> str:
+    """Return the name under which logs and probes show a loop. Its thread has this name, unless it is a poller."""
     return f"{loop}:{instance}" if instance else loop
 
 

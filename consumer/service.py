@@ -31,7 +31,7 @@ from consumer.hooks import BEAT_SECONDS, Applied, Hooks
 from consumer.housekeeping import Housekeeping
 from consumer.leases import Leases
 from consumer.loop import Consumer
-from consumer.loop_watch import OWN_CAUSES, LoopWatch
+from consumer.loop_watch import OWN_CAUSES, LoopWatch, thread_name
 from consumer.metrics.recorder import Recorder
 from consumer.pollers import PollerPool
 from consumer.relay import RelayLoop
@@ -119,11 +119,6 @@ class WorkSignal(Hooks):
         with self._condition:
             self.times += 1
             self._condition.notify_all()
-
-
-def thread_name(loop: str, instance: str) -> str:
-    """Return the name under which logs and probes show a loop. Its thread has this name, unless it is a poller."""
-    return f"{loop}:{instance}" if instance else loop
 
 
 #: Answers a probe: what is wrong, in words; an empty text means that nothing is wrong.

@@ -39,6 +39,7 @@ from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer import bootstrap, clients, config, stores
+from consumer.account_check import AccountCheck
 from consumer.accounts import AccountKey
 from consumer.budget import Shop
 from consumer.config import Settings, StoreTable, WorkerTable
@@ -47,6 +48,7 @@ from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import new_recorder
+from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.worker import Worker
 from statemachine.commands import Policy, Remote
@@ -235,6 +237,20 @@ class Rig:
 
         base = replace(self.base, hooks=Several(self.base.hooks, hooks))
         return bootstrap.new_poller(base, name, mirakl or self.clients[name], lease=lease or taken, writer=writer)
+
+    def new_scheduled(self, hooks: Hooks | None = None, check: AccountCheck | None = None) -> ScheduledPoller:
+        """Make the schedule of the first shop's poller, every 60 s. `hooks` None: the rig's."""
+        return ScheduledPoller(
+            "alpha",
+            self.pollers["alpha"],
+            60,
+            shops=1,
+            leases=self.leases,
+            store=self.store,
+            clock=self.clock,
+            hooks=hooks or self.base.hooks,
+            check=check,
+        )
 
     def new_consumer(self) -> Consumer:
         """Make one more member of the consumer group."""

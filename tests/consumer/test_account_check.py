@@ -15,7 +15,6 @@ from consumer.account_check import AccountCheck, compare
 from consumer.leases import poll_lease
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
-from consumer.poll_schedule import ScheduledPoller
 from tests.consumer.rig import Rig
 
 OPEN = {"shop_id": 2104, "shop_state": "OPEN", "currency_iso_code": "GBP", "model": "MARKETPLACE"}
@@ -121,17 +120,7 @@ def test_a_refused_read_says_what_to_correct(rig: Rig, status: int, cure: str) -
 def test_a_check_that_fails_keeps_no_order_from_being_read(rig: Rig) -> None:
     rig.fail("A01", "timeout_before")
     rig.add("1-A")
-    poller = ScheduledPoller(
-        "alpha",
-        rig.pollers["alpha"],
-        60,
-        shops=1,
-        leases=rig.leases,
-        store=rig.store,
-        clock=rig.clock,
-        hooks=rig.base.hooks,
-        check=check(rig),
-    )
+    poller = rig.new_scheduled(check=check(rig))
     assert rig.leases.take(poll_lease("alpha"))
     assert [poller.turn(), poller.turn()] == [0.0, 0.0]
     rig.consume()

@@ -65,20 +65,7 @@ def failures() -> Failures:
 @pytest.fixture
 def scheduled(rig: Rig, failures: Failures) -> ScheduledPoller:
     rig.leases.release(poll_lease("alpha"))
-    return new_scheduled(rig, failures)
-
-
-def new_scheduled(rig: Rig, failures: Failures) -> ScheduledPoller:
-    return ScheduledPoller(
-        "alpha",
-        rig.pollers["alpha"],
-        60,
-        shops=1,
-        leases=rig.leases,
-        store=rig.store,
-        clock=rig.clock,
-        hooks=failures,
-    )
+    return rig.new_scheduled(failures)
 
 
 def test_a_failing_shop_is_polled_at_most_once_an_interval(
@@ -169,7 +156,7 @@ def test_processes_that_die_in_their_polls_one_after_the_other_poll_once_an_inte
 
     rig.nets["alpha"].hook = dies
     for _ in range(13):
-        restarted = new_scheduled(rig, failures)
+        restarted = rig.new_scheduled(failures)
         with suppress(error):
             restarted.turn()
             restarted.turn()

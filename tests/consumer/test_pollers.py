@@ -75,16 +75,7 @@ def test_shops_that_hang_leave_half_of_the_threads_to_the_others() -> None:
 def test_a_shop_that_answers_again_is_slow_no_longer(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.leases.release_all()
-    poller = ScheduledPoller(
-        "alpha",
-        rig.pollers["alpha"],
-        60,
-        shops=1,
-        leases=rig.leases,
-        store=rig.store,
-        clock=rig.clock,
-        hooks=rig.base.hooks,
-    )
+    poller = rig.new_scheduled()
     rig.nets["alpha"].hook = lambda _: rig.clock.advance(SLOW_SECONDS)
     poller.turn()
     assert poller.is_slow
