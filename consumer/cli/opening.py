@@ -21,6 +21,8 @@ from adapters.store.transaction import Store
 from consumer import config, stores
 from consumer.apply import OrderWriter
 from consumer.config import Settings
+from consumer.config_shops import ShopTable
+from consumer.operations.errors import NotPossible
 from statemachine.commands import Policy
 
 if TYPE_CHECKING:
@@ -74,6 +76,15 @@ class Session:
         policies = StoredPolicies(config.policies(self.settings))
         with self.store.reading() as connection:
             return policies.read(connection, self.settings.shops.keys())
+
+    def shop_with_key(self, shop: str) -> tuple[ShopTable, Callable[[], str]]:
+        """Return the settings of a shop, and what reads its key at Mirakl. Raises NotPossible and ConfigError."""
+        from consumer import secrets  # noqa: PLC0415 - most commands need no secret
+
+        table = self.settings.shops.get(shop)
+        if table is None:
+            raise NotPossible(f"the configuration has no shop {shop}")
+        return table, secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
 
     def order_writer(self) -> OrderWriter:
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""

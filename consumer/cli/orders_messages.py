@@ -11,7 +11,6 @@ from adapters.store import commands as command_rows
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId
 from consumer.cli.output import note, print_json, print_rows
-from consumer.operations.errors import NotPossible
 from consumer.operations.messages import compared, read_messages
 from consumer.operations.orders import find
 
@@ -44,12 +43,9 @@ def orders_messages(
 @contextmanager
 def _mirakl(session: Session, shop: str) -> Iterator[Marketplace]:
     """A client of the shop at Mirakl, which is closed at the end."""
-    from consumer import clients, secrets  # noqa: PLC0415 - they import the clients of the remotes
+    from consumer import clients  # noqa: PLC0415 - it imports the clients of the remotes
 
-    table = session.settings.shops.get(shop)
-    if table is None:
-        raise NotPossible(f"the configuration has no shop {shop}")
-    key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
+    table, key = session.shop_with_key(shop)
     http = session.settings.http
     client = clients.mirakl_client(
         table, key, session.clock, lambda *_, **__: None, session.transport, http=http, connections=1

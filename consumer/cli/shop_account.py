@@ -10,7 +10,6 @@ import typer
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Reason, ShopName, Who, Yes, group
 from consumer.cli.output import ask, cell, note, print_json, print_pairs, print_results, print_rows, span
-from consumer.operations.errors import NotPossible
 from consumer.operations.shop_account import ShopAccount, fields_of, stored_account
 
 commands = group("The shop's account at Mirakl.")
@@ -91,12 +90,9 @@ def account_set(
 @contextmanager
 def account_of(session: Session, shop: str) -> Iterator[ShopAccount]:
     """The account of a configured shop, with a client that is closed at the end."""
-    from consumer import clients, secrets  # noqa: PLC0415 - they import the clients of the remotes
+    from consumer import clients  # noqa: PLC0415 - it imports the clients of the remotes
 
-    table = session.settings.shops.get(shop)
-    if table is None:
-        raise NotPossible(f"the configuration has no shop {shop}")
-    key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
+    table, key = session.shop_with_key(shop)
     client = clients.account_client(table, key, lambda *_, **__: None, session.transport, http=session.settings.http)
     try:
         yield ShopAccount(shop, table, client, session.store, session.clock)
