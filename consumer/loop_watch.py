@@ -39,7 +39,7 @@ class _Failing:
     last: float
     cause: Cause
     times: int = 0
-    told_at: float | None = None  # when it was last reported as an error; None: it is younger than FAILING_SECONDS
+    reported_at: float | None = None  # when it was last reported as an error; None: it is younger than FAILING_SECONDS
     seen: set[tuple[Cause, str]] = field(default_factory=set)  # causes and kinds of errors that have a line
 
 
@@ -62,7 +62,7 @@ class LoopWatch:
             if found is None or now - found.last < QUIET_SECONDS:
                 return
             del self._failing[loop, instance]
-        if found.told_at is not None:
+        if found.reported_at is not None:
             log.info("loop_recovered", loop=thread_name(loop, instance), times=found.times, seconds=_since(found, now))
             self._tell(loop)
 
@@ -76,10 +76,10 @@ class LoopWatch:
             found.last, found.times, found.cause = now, found.times + 1, cause
             is_new = kind not in found.seen
             found.seen.add(kind)
-            begins = found.told_at is None and now - found.began >= FAILING_SECONDS
-            goes_on = found.told_at is not None and now - found.told_at >= AGAIN_SECONDS
+            begins = found.reported_at is None and now - found.began >= FAILING_SECONDS
+            goes_on = found.reported_at is not None and now - found.reported_at >= AGAIN_SECONDS
             if begins or goes_on:
-                found.told_at = now
+                found.reported_at = now
         name = thread_name(loop, instance)
         if is_new and isinstance(error, OrderflowError):
             log.warning("loop_failed", loop=name, cause=cause, error=str(error))
@@ -96,7 +96,7 @@ class LoopWatch:
         If one thread of several fails, the others do its work, and the process stays useful.
         """
         with self._lock:
-            fail = {at: one.cause for at, one in self._failing.items() if one.told_at is not None}
+            fail = {at: one.cause for at, one in self._failing.items() if one.reported_at is not None}
             found = [
                 (loop, fail[loop, instance])
                 for loop, instance in sorted(self._threads)
@@ -109,7 +109,7 @@ class LoopWatch:
     def _tell(self, loop: str) -> None:
         with self._lock:
             causes = Counter(
-                one.cause for (of, _), one in self._failing.items() if of == loop and one.told_at is not None
+                one.cause for (of, _), one in self._failing.items() if of == loop and one.reported_at is not None
             )
         self._hooks.loop_failing(loop, causes)
 

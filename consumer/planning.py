@@ -12,7 +12,7 @@ from adapters.store.commands import CommandRow, NewCommand
 from adapters.store.objectives import ObjectiveResult
 from adapters.store.orders import OrderRow
 from statemachine.commands import Policy
-from statemachine.deadlines import owed
+from statemachine.deadlines import mirakl_deadline
 from statemachine.invariants import is_lost
 from statemachine.objectives import Kept
 from statemachine.plan import Plan, plan, read_after
@@ -83,7 +83,7 @@ def plan_orders(
                     read_after=read_after(row.facts, policy),
                     wake_at=_wakes_at(row, wanted),
                     planned_by=policy.version,
-                    deadline=owed(row.facts, policy),
+                    deadline=mirakl_deadline(row.facts, policy),
                     counted=row.counted | {objective for objective, _ in wanted.results},
                 )
             )

@@ -47,8 +47,8 @@ from statemachine.occurrences import (
     Begun,
     last_without,
     of_number,
-    of_part,
     of_state,
+    of_withdrawal,
 )
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
 from statemachine.readings import (
@@ -74,7 +74,7 @@ from statemachine.reasons import Attention, Reason
 from statemachine.receipts import cancellations_once, dispatches_once, unread_once
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
-from statemachine.troubles import is_released, messages_waited_until, told_at, troubles_of_need
+from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
 #: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -91,7 +91,7 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
     found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state)}
     if facts.newest is not None or not policy.other_channels:  # else it may be an order of another sales channel
         found |= {*_of_oms(facts, state)}
-    found |= {*deadlines.passed(facts, policy)}
+    found |= {*deadlines.reasons_now(facts, policy)}
     if is_gone(facts, policy):
         found.add(_gone(facts))
     if state.is_final:
@@ -124,7 +124,7 @@ def _of_commands(facts: Facts, policy: Policy, needs: Sequence[Need]) -> Iterato
 def _of_troubles(facts: Facts, policy: Policy, need: Need) -> Iterator[Attention]:
     """The operations of this call that have failed for so long that a person should know."""
     for one in troubles_of_need(facts, need):
-        if deadlines.has_come(facts, told_at(facts, policy, one)):
+        if deadlines.has_come(facts, reason_from(facts, policy, one)):
             yield Attention.of_command(Reason.RETRYING, need.kind, one.round, f"{one.operation} {one.code}")
         until = messages_waited_until(policy, one)
         is_over = until is not None and deadlines.has_come(facts, until)
@@ -222,15 +222,16 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.ADDRESS_MISSING)
     if not lines:
         yield Attention(Reason.NOTHING_TO_IMPORT)
-    if parts := [line for line in lines if line.withdrawn is Withdrawn.PART]:
-        names, after = [_part_of(snapshot, line) for line in parts], Begun(last_without(facts, *map(of_part, parts)))
+    if partly := [line for line in lines if line.withdrawn is Withdrawn.PART]:
+        names = [_withdrawal_of(snapshot, line) for line in partly]
+        after = Begun(last_without(facts, *map(of_withdrawal, partly)))
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(names), after=after)
     if was_shipped(facts, snapshot.workflow) and lines:
         seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
         yield Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
 
 
-def _part_of(snapshot: Snapshot, line: Line) -> str:
+def _withdrawal_of(snapshot: Snapshot, line: Line) -> str:
     """Name a line of which a part was withdrawn, with a digest that tells one withdrawal from the next."""
     pieces = _pieces_now(snapshot, line)
     return named(line.id, pieces, pieces)

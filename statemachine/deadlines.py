@@ -23,10 +23,10 @@ _NO_MARGIN: Final = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """From `told_at` on, the order has this reason. `at` is the deadline itself."""
+    """From `reason_from` on, the order has this reason. `at` is the deadline itself."""
 
     at: datetime
-    told_at: datetime
+    reason_from: datetime
     reason: Attention
 
 
@@ -35,31 +35,31 @@ def has_come(facts: Facts, instant: datetime) -> bool:
     return facts.clock >= instant
 
 
-def passed(facts: Facts, policy: Policy) -> Iterator[Attention]:
+def reasons_now(facts: Facts, policy: Policy) -> Iterator[Attention]:
     """The attention reasons of the deadlines that are near or over."""
-    return (one.reason for one in _deadlines(facts, policy) if has_come(facts, one.told_at))
+    return (one.reason for one in _deadlines(facts, policy) if has_come(facts, one.reason_from))
 
 
-class Owed(StrEnum):
+class DeadlineKind(StrEnum):
     """What Mirakl waits for: the label `deadline` of orderflow_overdue."""
 
     ACCEPT = "accept"
     SHIP = "ship"
 
 
-_OWED: Final = {Reason.ACCEPTANCE_DUE: Owed.ACCEPT, Reason.SHIPPING_DUE: Owed.SHIP}
+_KINDS: Final = {Reason.ACCEPTANCE_DUE: DeadlineKind.ACCEPT, Reason.SHIPPING_DUE: DeadlineKind.SHIP}
 
 
 def next_deadline(facts: Facts, policy: Policy) -> datetime | None:
     """Until when Mirakl waits for the seller, past or not: for the answer or for the shipment. None: for neither."""
-    found = owed(facts, policy)
+    found = mirakl_deadline(facts, policy)
     return found[1] if found else None
 
 
-def owed(facts: Facts, policy: Policy) -> tuple[Owed, datetime] | None:
+def mirakl_deadline(facts: Facts, policy: Policy) -> tuple[DeadlineKind, datetime] | None:
     """What Mirakl waits for, and until when, past or not. None: for nothing. It never waits for both at a time."""
     reasons = {one.reason.reason: one.at for one in _deadlines(facts, policy)}
-    return next(((_OWED[one], at) for one, at in reasons.items() if one in _OWED), None)
+    return next(((_KINDS[one], at) for one, at in reasons.items() if one in _KINDS), None)
 
 
 def acceptance_deadline(snapshot: Snapshot, policy: Policy) -> datetime:
@@ -75,7 +75,7 @@ def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
 def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant, past or not, at which the plan changes by time alone. Each rule that asks `has_come` adds its
     instant here: without that, no clock event comes for it."""
-    yield from (one.told_at for one in _deadlines(facts, policy))
+    yield from (one.reason_from for one in _deadlines(facts, policy))
     yield from troubles.instants(facts, policy)
 
 
@@ -86,8 +86,8 @@ def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     """
     snapshot = facts.snapshot
     if facts.newest is None and facts.statuses and not policy.other_channels:
-        told_at = _after(min(one.at for one in facts.statuses), policy.gone_after)
-        yield Deadline(told_at, told_at, Attention(Reason.UNKNOWN_TO_MIRAKL))
+        reason_from = _after(min(one.at for one in facts.statuses), policy.gone_after)
+        yield Deadline(reason_from, reason_from, Attention(Reason.UNKNOWN_TO_MIRAKL))
     if snapshot is None or policy.leaves_alone(snapshot.created_at):
         return
     created_at = snapshot.created_at

@@ -43,7 +43,7 @@ def join(one: Facts, other: Facts) -> Facts:
     pieces = _largest(one.pieces, other.pieces)
     newest = newer(one.snapshot, other.snapshot)
     return Facts(
-        snapshot=_with_parts(newest, pieces),
+        snapshot=_with_partly_withdrawn(newest, pieces),
         unknown=newer(one.unknown, other.unknown),
         shipped_seen=one.shipped_seen or other.shipped_seen,
         shipped_shown=one.shipped_shown or other.shipped_shown,
@@ -71,7 +71,7 @@ def _earliest(
     return tuple(sorted(dict(sorted((*one, *other), reverse=True)).items()))
 
 
-def _with_parts(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) -> Snapshot | None:
+def _with_partly_withdrawn(snapshot: Snapshot | None, pieces: tuple[tuple[str, int], ...]) -> Snapshot | None:
     """The snapshot, in which refunds of the price took only a part of a line if an earlier read showed more pieces.
 
     Mirakl may lower quantity and price by what was refunded. Then the refunds cover the price of the pieces that are

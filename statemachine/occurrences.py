@@ -30,7 +30,7 @@ from statemachine.facts import (
     age_of,
 )
 
-#: Names of what a read can show. `of_state`, `of_part` and `of_number` make the others.
+#: Names of what a read can show. `of_state`, `of_withdrawal` and `of_number` make the others.
 NOTHING_OWED: Final = "nothing owed"
 PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
@@ -42,7 +42,7 @@ def of_state(line: Line) -> str:
     return f"{line.id} {line.state}"
 
 
-def of_part(line: Line) -> str:
+def of_withdrawal(line: Line) -> str:
     """Name that a part of a line was withdrawn."""
     return f"{line.id} part withdrawn"
 
@@ -64,7 +64,7 @@ def _shown_by(snapshot: Snapshot) -> Iterator[str]:
         # Whether refunds of the price took all of the line, only another read can tell: one with more pieces
         # (joining.py).
         if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):
-            yield of_part(line)
+            yield of_withdrawal(line)
     if snapshot.lines and not snapshot.owed_lines:
         yield NOTHING_OWED
     if snapshot.state in DEBIT:

@@ -18,13 +18,13 @@ from statemachine.readings import (
     carried,
     has_no_baseline,
     is_foreign_tracking,
-    is_of_before,
     is_pending,
     is_shown,
     last_answer,
     takes_tracking,
     tracking_held,
     unsent_parts,
+    was_read_by_earlier_version,
 )
 from statemachine.reasons import Attention
 from statemachine.states import State, state_of
@@ -143,11 +143,11 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
         return ()
     held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
     open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]
-    if is_of_before(facts):
+    if was_read_by_earlier_version(facts):
         open_needs = [need for need in open_needs if need.kind != CommandKind.IMPORT]
     regardless = shipped_regardless_at(facts, policy)
-    is_bounded = regardless is not None and deadlines.has_come(facts, regardless)
-    if not is_bounded and any(need.kind == CommandKind.TRACK for need in open_needs):
+    wait_is_over = regardless is not None and deadlines.has_come(facts, regardless)
+    if not wait_is_over and any(need.kind == CommandKind.TRACK for need in open_needs):
         # The tracking goes first, in a call of its own: OR24 waits while OR23 is due. A tracking that was refused or
         # given up is not due any more, so OR24 goes out. While OR23 keeps failing, OR24 waits for a limited time.
         open_needs = [need for need in open_needs if need.kind != CommandKind.CONFIRM]
@@ -164,14 +164,14 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
     order that is not at its end has news at least once in `gone_after`. So orderflow notices if Mirakl no longer shows
     the order.
     """
-    proof, newest, state = proof_after(facts), facts.newest, state_of(facts)
+    awaited, newest, state = awaits_read_after(facts), facts.newest, state_of(facts)
     if newest is None or state.is_final or state is State.SHIPPED:
-        return proof
+        return awaited
     look = max([newest.read_at, *not_found_since_read(facts)[:1]]) + policy.gone_after
-    return look if proof is None else min(proof, look)
+    return look if awaited is None else min(awaited, look)
 
 
-def proof_after(facts: Facts) -> datetime | None:
+def awaits_read_after(facts: Facts) -> datetime | None:
     """A read that begins after this instant shows what became of a call or of a report of the OMS, or what an earlier
     version of orderflow did not read. None: no such read is awaited."""
     snapshot, newest = facts.snapshot, facts.newest
@@ -179,8 +179,8 @@ def proof_after(facts: Facts) -> datetime | None:
         return EPOCH if facts.parts else None
     state = state_of(facts)
     # An earlier version of orderflow read less of an order. The next read shows whether the goods are still owed.
-    of_before = is_of_before(facts) or has_no_baseline(facts)
-    waits = [snapshot.read_at] if of_before and not (state.is_final or state is State.SHIPPED) else []
+    lacks_fields = was_read_by_earlier_version(facts) or has_no_baseline(facts)
+    waits = [snapshot.read_at] if lacks_fields and not (state.is_final or state is State.SHIPPED) else []
     if snapshot.state == "WAITING_ACCEPTANCE":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.ACCEPT]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.ACCEPT]

@@ -52,7 +52,7 @@ def is_pending(facts: Facts, answer: Answer | None) -> bool:
     return answer is not None and (facts.snapshot is None or facts.snapshot.read_at <= answer.proof_after)
 
 
-def is_of_before(facts: Facts) -> bool:
+def was_read_by_earlier_version(facts: Facts) -> bool:
     """Whether an earlier version of orderflow stored the newest read. That version kept neither refunds nor the
     fulfilment centre, so what is owed is not known until the next read (docs/rules.md 17)."""
     return facts.snapshot is not None and not facts.snapshot.import_digest

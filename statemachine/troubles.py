@@ -50,7 +50,7 @@ def troubles_of_need(facts: Facts, need: Need) -> list[Trouble]:
     return troubles_of(facts, CommandKey(need.kind, need.carries, next_round(facts, need))) if facts.troubles else []
 
 
-def told_at(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
+def reason_from(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
     """When the trouble becomes an attention reason: after `retrying_after`, or when half of the time to the order's
     deadline has passed, if that is earlier.
 
@@ -112,7 +112,7 @@ def instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     """Every instant, past or not, at which a failing call changes the plan, or OR24 no longer waits for OR23."""
     keys = {CommandKey.parse(f"{one.kind}:{one.round}:{one.carries}") for one in facts.troubles}
     for one in [one for key in keys for one in troubles_of(facts, key)]:
-        yield told_at(facts, policy, one)
+        yield reason_from(facts, policy, one)
         if (until := messages_waited_until(policy, one)) is not None:
             yield until
     if (released := shipped_regardless_at(facts, policy)) is not None:

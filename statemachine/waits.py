@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from statemachine.commands import Policy
 from statemachine.facts import DEBIT, EPOCH, Facts
-from statemachine.plan import Plan, proof_after
+from statemachine.plan import Plan, awaits_read_after
 from statemachine.readings import alive_parts, mirakl_state
 from statemachine.states import State
 
@@ -36,7 +36,7 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
     answers = {
         WaitsFor.CALL: bool(wanted.due),
         WaitsFor.PERSON: bool(wanted.attention),
-        WaitsFor.READ: proof_after(facts) is not None,
+        WaitsFor.READ: awaits_read_after(facts) is not None,
         WaitsFor.MIRAKL: _mirakl_goes_on(facts),
         WaitsFor.OMS: wanted.state is State.IMPORTED and _oms_goes_on(facts),
         WaitsFor.TIME: wanted.wakes_at is not None,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
-from statemachine.deadlines import Owed
+from statemachine.deadlines import DeadlineKind
 from statemachine.objectives import Kept, Objective
 
 #: How many results one transaction adds to the totals.
@@ -74,14 +74,14 @@ def totals(store: Store) -> Mapping[ObjectiveResult, int]:
 # -- Deadlines ---------------------------------------------------------------------------------------------------
 
 
-def deadlines(store: Store, now: datetime) -> Mapping[tuple[str, Owed], Deadlines]:
+def deadlines(store: Store, now: datetime) -> Mapping[tuple[str, DeadlineKind], Deadlines]:
     """Return the nearest deadline of each shop, and how many of its orders are past theirs.
 
     One statement. It reads one entry of the index for each shop and kind, and one for each order that is overdue.
     """
     c, shop = s.orders.c, s.shops.c.name
     columns: list[sa.ColumnElement[Any]] = []
-    for kind in Owed:
+    for kind in DeadlineKind:
         mine = (c.shop == shop, c.deadline_kind == kind, c.deadline.is_not(None))
         nearest = sa.select(sa.func.min(c.deadline, type_=s.Instant)).where(*mine)
         overdue = sa.select(sa.func.count()).select_from(s.orders).where(*mine, c.deadline < now)
@@ -92,5 +92,7 @@ def deadlines(store: Store, now: datetime) -> Mapping[tuple[str, Owed], Deadline
     with store.reading() as connection:
         rows = connection.execute(sa.select(shop, *columns)).mappings().all()
     return {
-        (row["name"], kind): Deadlines(row[f"nearest_{kind}"], row[f"overdue_{kind}"]) for row in rows for kind in Owed
+        (row["name"], kind): Deadlines(row[f"nearest_{kind}"], row[f"overdue_{kind}"])
+        for row in rows
+        for kind in DeadlineKind
     }

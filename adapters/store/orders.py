@@ -18,7 +18,7 @@ from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json, read_facts
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import CommandKind
-from statemachine.deadlines import Owed
+from statemachine.deadlines import DeadlineKind
 from statemachine.facts import Facts
 from statemachine.objectives import Objective
 from statemachine.reasons import Reason, StandingAttention
@@ -49,7 +49,7 @@ class OrderRow:
     newer: str = ""
     planned_by: int = 0  # the version of the shop's policy
     quarantine: str | None = None  # the kind of the error with which it could not be read or planned
-    deadline: tuple[Owed, datetime] | None = None  # what Mirakl waits for, and until when
+    deadline: tuple[DeadlineKind, datetime] | None = None  # what Mirakl waits for, and until when
     counted: frozenset[Objective] = frozenset()  # the objectives whose result was counted
 
 

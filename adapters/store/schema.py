@@ -18,7 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from statemachine.commands import CommandKind, CommandState
-from statemachine.deadlines import Owed
+from statemachine.deadlines import DeadlineKind
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
 from statemachine.objectives import Kept, Objective
@@ -134,8 +134,8 @@ orders = sa.Table(
     sa.Column("quarantine", sa.Text),
     # The version of the shop's policy by which the order was planned last (`policies`). 0: by none, or by older code.
     sa.Column("planned_by", sa.Integer, nullable=False, server_default="0"),
-    # What Mirakl waits for, and until when (deadlines.owed). Null: for nothing, or older code planned the order.
-    sa.Column("deadline_kind", OneOf(Owed)),
+    # What Mirakl waits for, and until when (deadlines.mirakl_deadline). Null: for nothing, or planned by older code.
+    sa.Column("deadline_kind", OneOf(DeadlineKind)),
     sa.Column("deadline", Instant),
     # The objectives whose result was counted, as "accept ship_confirm": each counts once for an order (objectives.py).
     sa.Column("counted", sa.Text, nullable=False, server_default=""),

@@ -28,7 +28,7 @@ from adapters.store.dead_letters import (
 from consumer.hooks import CallbackResult
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
-from statemachine.deadlines import Owed
+from statemachine.deadlines import DeadlineKind
 from statemachine.events import Trigger
 from statemachine.facts import DecisionKind
 from statemachine.invariants import Invariant
@@ -62,6 +62,7 @@ OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 SYSTEMS: Final = tuple(Remote)
 EVERY_OPERATION: Final = (*OPERATIONS[Remote.MIRAKL], *OPERATIONS[Remote.OMS], OTHER)
 COMMANDS: Final = tuple(CommandKind)
+DEADLINES: Final = tuple(DeadlineKind)
 #: What a poll finds of an order (hooks.PollResult).
 POLL_RESULTS: Final = ("new", "changed", "same")
 _ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
@@ -262,9 +263,9 @@ _ROWS: Final = (
     _stored(
         "orderflow_next_deadline_timestamp_seconds",
         "Until when Mirakl waits for the seller: the nearest of these deadlines, past or not; 0 if no order has one.",
-        {"shop": None, "deadline": tuple(Owed)},
+        {"shop": None, "deadline": DEADLINES},
     ),
-    _stored("orderflow_overdue", "Orders that are past this deadline.", {"shop": None, "deadline": tuple(Owed)}),
+    _stored("orderflow_overdue", "Orders that are past this deadline.", {"shop": None, "deadline": DEADLINES}),
     Metric(
         "orderflow_slo_total",
         Type.COUNTER,

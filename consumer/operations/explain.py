@@ -20,16 +20,16 @@ from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.facts import DEBIT, DecisionKind, Facts
 from statemachine.payloads import import_known
-from statemachine.plan import plan, proof_after
+from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import (
     acceptance,
     all_sent,
-    is_of_before,
     is_pending,
     is_sent,
     last_answer,
     mirakl_state,
     unsent_parts,
+    was_read_by_earlier_version,
 )
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -222,12 +222,12 @@ def _proof(facts: Facts, now: datetime) -> str:
     """The read that the order waits for, or an empty text (docs/rules.md 16, 19).
 
     It has to show the effect of a call that Mirakl confirmed, or why Mirakl refused a call. Empty if no such read is
-    asked for (`proof_after`): a read has shown the effect, or the order is final.
+    asked for (`awaits_read_after`): a read has shown the effect, or the order is final.
     """
     snapshot = facts.snapshot
-    if snapshot is None or proof_after(facts) is None:
+    if snapshot is None or awaits_read_after(facts) is None:
         return ""
-    if is_of_before(facts):
+    if was_read_by_earlier_version(facts):
         return f"a read that begins after {_when(snapshot.read_at, now)}, because an earlier version read less of it"
     for kind, shown in _PROOFS.items():
         answer = last_answer(facts, kind)

@@ -14,7 +14,7 @@ from adapters.store import schema as s
 from consumer import bootstrap
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
-from statemachine.deadlines import Owed
+from statemachine.deadlines import DeadlineKind
 from statemachine.objectives import Kept, Objective
 from tests.consumer.rig import Rig
 from tests.support import LONG
@@ -51,9 +51,9 @@ def test_every_series_is_there_from_the_start(rig: Rig) -> None:
         for result in (GOOD, BAD):
             labels = {"shop": "alpha", "slo": slo.value, "result": result.value}
             assert fresh.registry.get_sample_value("orderflow_slo_total", labels) == 0
-    for owed in Owed:
+    for kind in DeadlineKind:
         for name in ("orderflow_next_deadline_timestamp_seconds", "orderflow_overdue"):
-            assert fresh.registry.get_sample_value(name, {"shop": "alpha", "deadline": owed.value}) == 0
+            assert fresh.registry.get_sample_value(name, {"shop": "alpha", "deadline": kind.value}) == 0
 
 
 def test_an_order_that_is_accepted_and_shipped_in_time_counts_as_good_once(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from statemachine.commands import Policy
 from statemachine.events import Event
 from statemachine.facts import Facts, Handover, Line, Snapshot, Withdrawn
 from statemachine.joining import join, snapshot_facts
-from statemachine.plan import plan, proof_after
+from statemachine.plan import awaits_read_after, plan
 from tests.statemachine.lives import at, read, snapshot_event, spoke
 
 PRICES = (("prices", "0c8a"),)
@@ -83,7 +83,7 @@ def test_a_line_that_somebody_else_may_have_left_out_is_told_when_it_ends_and_wh
 def test_an_order_that_a_version_before_read_waits_for_one_read() -> None:
     """That version kept no baseline, and the poller does not publish an order that has not changed."""
     stored = replace(facts_of(snapshot_event(read("SHIPPING", began=10)), spoke()), baseline=None)
-    assert proof_after(stored) == at(10)
+    assert awaits_read_after(stored) == at(10)
     again = join(stored, snapshot_facts(read("SHIPPING", began=20)))
     assert again.baseline is not None
-    assert proof_after(again) is None
+    assert awaits_read_after(again) is None

@@ -24,7 +24,7 @@ from statemachine.facts import (
     Tracking,
 )
 from statemachine.joining import join
-from statemachine.plan import plan, proof_after
+from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
@@ -108,13 +108,13 @@ def test_a_204_is_not_the_end_and_a_late_read_opens_the_next_round() -> None:
     answered_at_10 = answered(CommandKind.ACCEPT, carries="accept", answered=10)
     waiting = known(seen("WAITING_ACCEPTANCE"), answered_at_10)
     assert planned(waiting) == Planned(State.ACCEPTED)
-    assert proof_after(waiting) == at(60)
+    assert awaits_read_after(waiting) == at(60)
     in_grace = join(waiting, seen("WAITING_ACCEPTANCE", began=60).new_facts)
     assert state_of(in_grace) is State.ACCEPTED
     assert kinds(in_grace) == []
     too_late = join(waiting, seen("WAITING_ACCEPTANCE", began=61).new_facts)
     assert state_of(too_late) is State.WAITING_ACCEPTANCE
-    assert proof_after(too_late) is None
+    assert awaits_read_after(too_late) is None
     assert keys(too_late) == [CommandKey(CommandKind.ACCEPT, "accept", 1)]
 
 
@@ -136,7 +136,7 @@ def test_a_400_needs_a_person_only_after_the_next_read() -> None:
     facts = known(waiting, rejected(CommandKind.ACCEPT, "accept", basis=content, when=5))
     assert kinds(facts) == []
     assert reasons(facts) == []
-    assert proof_after(facts) == at(5)
+    assert awaits_read_after(facts) == at(5)
     assert reasons(join(facts, seen("WAITING_ACCEPTANCE", began=6).new_facts)) == [Reason.ACCEPT_REJECTED]
     moved_on = join(facts, seen("WAITING_DEBIT", updated=1, began=6).new_facts)
     assert state_of(moved_on) is State.AWAITING_PAYMENT
@@ -558,7 +558,9 @@ def test_a_carrier_that_mirakl_shows_without_a_number_is_no_foreign_tracking() -
 
 def test_a_read_of_an_unknown_state_ends_the_wait_for_a_read() -> None:
     odd = replace(read("SHIPPING", updated=9, began=99), state="ON_HOLD", rank=-1, digest="odd")
-    assert proof_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
+    assert (
+        awaits_read_after(known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))) is None
+    )
 
 
 def test_a_late_read_of_an_old_unknown_state_proves_nothing() -> None:
@@ -566,7 +568,7 @@ def test_a_late_read_of_an_old_unknown_state_proves_nothing() -> None:
     odd = replace(read("SHIPPING", updated=-9, began=99), state="ON_HOLD", rank=-1, digest="odd")
     facts = known(seen("WAITING_ACCEPTANCE"), answered(CommandKind.ACCEPT), snapshot_event(odd))
     assert planned(facts) == Planned(State.ACCEPTED)
-    assert proof_after(facts) == at(50)
+    assert awaits_read_after(facts) == at(50)
 
 
 def test_an_unknown_state_parks_the_order_and_needs_a_person() -> None:
@@ -587,11 +589,11 @@ def test_an_order_known_from_the_oms_alone_is_new_and_asked_for() -> None:
     """docs/rules.md 5."""
     facts = known(spoke())
     assert state_of(facts) is State.NEW
-    assert proof_after(facts) == f.EPOCH
+    assert awaits_read_after(facts) == f.EPOCH
 
 
 def test_the_proof_of_a_tracking_is_asked_for_after_shipping_too() -> None:
     facts = known(seen("SHIPPED"), sent(), answered(CommandKind.TRACK, carries=T1_KEY, answered=10))
-    assert proof_after(facts) == at(60)
-    assert proof_after(join(facts, seen("SHIPPED", began=61, tracking=T1).new_facts)) is None
+    assert awaits_read_after(facts) == at(60)
+    assert awaits_read_after(join(facts, seen("SHIPPED", began=61, tracking=T1).new_facts)) is None
     assert answer(CommandKind.TRACK, answered=10).proof_after == at(60)
