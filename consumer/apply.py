@@ -98,7 +98,7 @@ def load(tx: Transaction, events: Sequence[Event], now: datetime, locked: Iterab
     fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
     new = {e.shop for e in events if _is_first_read(e, orders[e.shop, e.order_id])}
     marks = shop_rows.attempted_before(tx, new) if new else {}
-    return Loaded(orders, known.keys(), command_rows.live(tx, fresh), marks)
+    return Loaded(orders, known.keys(), command_rows.lock_live(tx, fresh), marks)
 
 
 class EventIdReused(OrderflowError):
@@ -297,7 +297,7 @@ class OrderWriter:
         An order that was quarantined goes on, if this version can read and plan it. An order that cannot be planned is
         quarantined. Raises StoreUnavailable.
         """
-        self._each_alone(keys, lambda key: key, self._replan)
+        self._quarantine_failing(keys, lambda key: key, self._replan)
 
     def newest_policies(self, shops: Collection[str]) -> Mapping[str, Policy]:
         """Return the policy of each of these shops, as the store has it now. Raises StoreUnavailable."""
@@ -308,7 +308,7 @@ class OrderWriter:
         with self._store.transaction() as tx:
             now = self._clock.now()
             orders = order_rows.lock(tx, keys, now, also_quarantined=True)
-            loaded = Loaded(orders, commands=command_rows.live(tx, [row.key for row in orders.values()]))
+            loaded = Loaded(orders, commands=command_rows.lock_live(tx, [row.key for row in orders.values()]))
             policies = self._policies.read(tx, {shop for shop, _ in keys})
             self._write(tx, decide_replan(loaded, policies, now), now)
             command_rows.put_back(tx, [row.key for row in orders.values() if row.quarantine is not None], now)
@@ -322,7 +322,7 @@ class OrderWriter:
         def apply(some: Sequence[Event]) -> None:
             self.apply(some)
 
-        self._each_alone(events, lambda event: (event.shop, event.order_id), apply)
+        self._quarantine_failing(events, lambda event: (event.shop, event.order_id), apply)
 
     def keep(self, events: Sequence[Event], dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters, with events that tell their orders of them. Raises StoreUnavailable.
@@ -356,7 +356,7 @@ class OrderWriter:
                 found |= error.orders
         return found
 
-    def _each_alone(
+    def _quarantine_failing(
         self,
         items: Sequence[T],
         key_of: Callable[[T], tuple[str, str]],
@@ -375,14 +375,14 @@ class OrderWriter:
         except BrokenOrders as error:
             self.quarantine(error.orders)
             left = [item for item in items if key_of(item) not in error.orders]
-            self._each_alone(left, key_of, act)
+            self._quarantine_failing(left, key_of, act)
         except Exception as error:
             if len({key_of(item) for item in items}) == 1:
                 self.quarantine({key_of(items[0]): type(error).__name__})
                 return
             middle = len(items) // 2
-            self._each_alone(items[:middle], key_of, act)
-            self._each_alone(items[middle:], key_of, act)
+            self._quarantine_failing(items[:middle], key_of, act)
+            self._quarantine_failing(items[middle:], key_of, act)
 
     def store_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters that do not come from the consumer. Raises StoreUnavailable."""

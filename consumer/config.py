@@ -29,7 +29,7 @@ from adapters.messages.oms_events import ShopIds
 from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
-from consumer.config_types import Database, Hours, Seconds, Table, is_open
+from consumer.config_types import Database, Hours, Seconds, Table, is_readable_by_others
 from consumer.config_web import HttpTable, IntakeTable, WebTable
 from statemachine.commands import Policy
 from statemachine.states import State
@@ -241,7 +241,7 @@ def _check_addresses(settings: Settings) -> None:
     for key, address in {"oms.base_url": settings.oms.base_url, **addresses}.items():
         if settings.http.simulated and not address.startswith("http:"):
             raise ValueError(f"{key}: has to begin with http://, because http.simulated says that it is a simulator")
-        if is_open(address) and not settings.http.simulated:
+        if is_readable_by_others(address) and not settings.http.simulated:
             raise ValueError(
                 f"{key}: has to begin with https://, because the key goes with each call (http:// to loopback only)"
             )

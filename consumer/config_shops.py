@@ -17,7 +17,7 @@ from consumer.config_types import (
     TimeZone,
     WebAddress,
     is_loopback,
-    is_open,
+    is_readable_by_others,
 )
 from statemachine.facts import EPOCH
 
@@ -143,7 +143,8 @@ class ShopTable(Table):
             raise ValueError("needs a hostname (or, for a simulator, a base_url)")
         if self.hostname is not None and self.base_url is not None:
             raise ValueError("has a hostname and a base_url: only one of them can be called")
-        is_simulator = is_open(self.endpoint) or is_loopback(self.endpoint)  # `Settings` refuses other open addresses
+        # `Settings` refuses every other address that others can read.
+        is_simulator = is_readable_by_others(self.endpoint) or is_loopback(self.endpoint)
         if self.poll_interval_seconds < SHORTEST_POLL_SECONDS and not is_simulator:
             raise ValueError(
                 "poll_interval_seconds has to be 60 or more: Mirakl allows one listing a minute (OR11). "

@@ -46,7 +46,7 @@ def is_loopback(address: str) -> bool:
     return re.fullmatch(r"localhost|127(\.\d{1,3}){3}|::1", host) is not None
 
 
-def is_open(address: str) -> bool:
+def is_readable_by_others(address: str) -> bool:
     """Whether others can read what is sent to a web address: it begins with http://, and is not of this machine."""
     return address.startswith("http:") and not is_loopback(address)
 

@@ -48,7 +48,7 @@ class DecisionCount:
         self._read_at = now
         with self._store.transaction() as tx:
             newest = PartitionOffsets(first=journal_rows.last_id(tx), end=0)
-            position = progress_rows.begin(tx, _CLUSTER, _GROUP, {_PARTITION: newest})[_PARTITION].position
+            position = progress_rows.lock_or_insert(tx, _CLUSTER, _GROUP, {_PARTITION: newest})[_PARTITION].position
         until = self._count(position, self._clock.now() - MARGIN)
         if until > position:
             with self._store.transaction() as tx:

@@ -180,7 +180,7 @@ class Consumer:
         offsets = self._reader.partition_offsets(partitions)
         cluster = self._reader.cluster()
         with self._store.transaction() as tx:
-            stored = progress_rows.begin(tx, cluster, self._reader.group, offsets)
+            stored = progress_rows.lock_or_insert(tx, cluster, self._reader.group, offsets)
         offsets = with_later_ends(self._reader.partition_offsets, stored, offsets)
         found = {
             partition: mismatch(stored[partition], offsets[partition]) or self._known(partition, stored[partition])

@@ -96,7 +96,9 @@ def mark_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition
     offsets of the lost ones would be skipped. A row that has changed since it was `seen` stays as it is.
     """
     with store.transaction() as tx:
-        stored = progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen})
+        stored = progress_rows.lock_or_insert(
+            tx, cluster, group, {partition: PartitionOffsets(0, 0) for partition in seen}
+        )
         for partition, was in seen.items():
             if stored[partition] == was and not was.was_shorter:
                 progress_rows.reset(tx, cluster, group, partition, replace(was, was_shorter=True))

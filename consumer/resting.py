@@ -62,7 +62,7 @@ class Resting:
     def _tell(self, events: Collection[Event], found: Collection[Untried]) -> None:
         with self._store.transaction() as tx:
             applied = self._orders.apply_in(tx, list(events))
-            lane_rows.mark_untried(tx, [one.id for one in found], TryResult.ACCOUNT_FAULT)
+            lane_rows.set_last_outcome(tx, [one.id for one in found], TryResult.ACCOUNT_FAULT)
         self._orders.report(applied)
 
 

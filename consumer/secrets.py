@@ -135,7 +135,7 @@ def secret_files(settings: Settings) -> dict[str, Path]:
     return {key: path for key, path in named.items() if path is not None}
 
 
-def is_open(path: Path) -> bool:
+def is_open_to_all(path: Path) -> bool:
     """Whether everybody on this machine may read, change or run the file. False if there is none."""
     try:
         return bool(path.stat().st_mode & 0o007)
@@ -145,7 +145,7 @@ def is_open(path: Path) -> bool:
 
 def refuse_open_files(settings: Settings) -> None:
     """Raise ConfigError if everybody on this machine can read or change a file with a secret."""
-    files = {key: path for key, path in secret_files(settings).items() if is_open(path)}
+    files = {key: path for key, path in secret_files(settings).items() if is_open_to_all(path)}
     if files:
         found = "; ".join(f"{key}: everybody can read or change {path}" for key, path in files.items())
         raise ConfigError(f"{found}; chmod o-rwx {' '.join(str(path) for path in dict.fromkeys(files.values()))}")

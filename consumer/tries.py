@@ -169,7 +169,7 @@ def recovery_events(claim: Claim, operation: str, now: datetime) -> list[Event]:
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
 
 
-def import_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
+def answer_facts(made: Sequence[OmsOrder], answer: Answer) -> Facts:
     """Return the facts of an answer to a call. An order of the OMS that the answer shows canceled is a cancellation."""
     seen = [(one.part.oms_id, one.status) for one in made if one.status is not None]
     canceled = {Cancellation(oms_id, told_at=answer.at) for oms_id, status in seen if status == CANCELLED_STATUS}

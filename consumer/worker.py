@@ -40,10 +40,10 @@ from consumer.retry import Backoff, TryResult, after_failure
 from consumer.together import Together
 from consumer.tries import (
     Claim,
+    answer_facts,
     as_remote_error,
     doubt_events,
     duplicate_is_ours,
-    import_facts,
     maybe_sent_before,
     not_called,
     operation_of,
@@ -258,4 +258,4 @@ class Worker:
     def _done(self, claim: Claim, made: tuple[OmsOrder, ...], result: TryResult) -> None:
         command, now = claim.command, self._clock.now()
         answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
-        self._results.store(settled(claim, import_facts(made, answer), result, CommandState.DONE, now=now))
+        self._results.store(settled(claim, answer_facts(made, answer), result, CommandState.DONE, now=now))

@@ -65,7 +65,7 @@ _COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fi
 # -- Open and end: apply plans which calls are due ---------------------------------------------------------------
 
 
-def live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
+def lock_live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
     """Lock the open and leased commands of these orders, and return them, the oldest first."""
     return [CommandRow(*row) for row in tx.execute(_live(is_sqlite=tx.is_sqlite), bulk.numbers(order_keys))]
 

@@ -323,7 +323,7 @@ def untried(
         return found
 
 
-def mark_untried(tx: Transaction, ids: Collection[int], outcome: str) -> None:
+def set_last_outcome(tx: Transaction, ids: Collection[int], outcome: str) -> None:
     """Store a last outcome for those of these commands that no worker has, so that `untried` leaves them out."""
     c = s.commands.c
     open_ones = (bulk.among(c.id, is_sqlite=tx.is_sqlite), c.state == CommandState.OPEN)

@@ -42,7 +42,7 @@ class Advance:
     position: int
 
 
-def begin(
+def lock_or_insert(
     tx: Transaction, cluster: str, group: str, partition_offsets: Mapping[Partition, PartitionOffsets]
 ) -> dict[Partition, Progress]:
     """Lock the row of each partition, by topic and partition, and return them.
@@ -71,7 +71,7 @@ def begin(
     return dict(_progress_of(row) for row in found)
 
 
-def of_partition(tx: Transaction, cluster: str, group: str, partition: Partition) -> Progress | None:
+def lock(tx: Transaction, cluster: str, group: str, partition: Partition) -> Progress | None:
     """Lock the row of one partition and return it. None if there is none."""
     c = s.progress.c
     mine = (c.cluster == cluster, c.group_name == group, c.topic == partition.topic, c.partition == partition.number)

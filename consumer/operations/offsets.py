@@ -127,7 +127,7 @@ def reset(
     with store.transaction() as tx:
         shop_rows.mark_attempted(tx, shops, at)
     with store.transaction() as tx:
-        stored = progress_rows.begin(tx, cluster, group, partition_offsets)
+        stored = progress_rows.lock_or_insert(tx, cluster, group, partition_offsets)
         # Consumers of partitions without a mismatch went on since the log was asked, so its end may be later by now.
         partition_offsets = with_later_ends(partial(log.partition_offsets, group), stored, partition_offsets)
         found = []
@@ -161,7 +161,7 @@ def skip(
     """
     cluster = log.cluster()
     with store.transaction() as tx:
-        stored = progress_rows.of_partition(tx, cluster, group, partition)
+        stored = progress_rows.lock(tx, cluster, group, partition)
         if stored is None or stored.unreadable_until is None:
             raise NothingToReset(
                 f"{partition.topic}/{partition.number} does not stop at an unreadable record: see `offsets list`"

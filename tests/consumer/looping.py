@@ -102,7 +102,8 @@ class World(Hooks):
 
     def position(self, partition: Partition) -> int:
         with self.store.transaction() as tx:
-            return progress_rows.begin(tx, "embedded", "g", {partition: PartitionOffsets(0, 0)})[partition].position
+            rows = progress_rows.lock_or_insert(tx, "embedded", "g", {partition: PartitionOffsets(0, 0)})
+            return rows[partition].position
 
     def passed(self) -> int:
         with self.store.reading() as connection:

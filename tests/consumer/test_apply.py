@@ -77,7 +77,9 @@ class World(Hooks):
     def begun(self, move: Advance) -> Advance:
         """Begin the partition of this move at the offset at which the move begins."""
         with self.store.transaction() as tx:
-            progress_rows.begin(tx, move.cluster, move.group, {move.partition: PartitionOffsets(move.held, move.held)})
+            progress_rows.lock_or_insert(
+                tx, move.cluster, move.group, {move.partition: PartitionOffsets(move.held, move.held)}
+            )
         return move
 
     def count(self, table: sa.Table) -> int:
@@ -214,7 +216,7 @@ def test_commands_open_and_end_in_the_transaction_of_their_event(world: World) -
     world.apply(seen("SHIPPING"))
     with world.store.transaction() as tx:
         world.orders.apply_in(tx, [seen("CANCELED", 1)])
-        assert command_rows.live(tx, [1]) == []
+        assert command_rows.lock_live(tx, [1]) == []
         assert world.open_commands() == {(CommandKind.IMPORT, "", 0)}  # what other transactions still see
     assert world.states_of_commands() == {CommandKind.IMPORT: "obsolete"}
 

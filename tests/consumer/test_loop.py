@@ -42,7 +42,7 @@ def test_reading_starts_at_the_progress_row_not_at_the_log_s_commit(world: World
         world.publish(said(n))
     (partition,) = {record.partition for record in world.log.reader("x", [SNAPSHOTS]).poll(9, 0)}
     with world.store.transaction() as tx:
-        progress_rows.begin(tx, "embedded", "g", {partition: PartitionOffsets(0, 9)})
+        progress_rows.lock_or_insert(tx, "embedded", "g", {partition: PartitionOffsets(0, 9)})
         progress_rows.advance(tx, Advance("embedded", "g", partition, 0, 2))
     assert world.drain() == 2
     assert world.journal() == [("O-1/2", 0), ("O-1/3", 0)]

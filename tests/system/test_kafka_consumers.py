@@ -282,10 +282,9 @@ class Fleet:
     def set_row(self, partition: Partition, by: int) -> None:
         """Set a progress row as an older copy of the store would have it."""
         with self.store.transaction() as tx:
-            now = progress_rows.begin(tx, self.log.cluster(), self.group, {partition: PartitionOffsets(0, 0)})[
-                partition
-            ]
-            progress_rows.reset(tx, self.log.cluster(), self.group, partition, replace(now, position=now.position + by))
+            cluster = self.log.cluster()
+            now = progress_rows.lock_or_insert(tx, cluster, self.group, {partition: PartitionOffsets(0, 0)})[partition]
+            progress_rows.reset(tx, cluster, self.group, partition, replace(now, position=now.position + by))
 
     def recreate(self, base: str, partitions: int) -> None:
         """Delete a topic and create another one with its name."""

@@ -68,9 +68,9 @@ def callback_secrets(settings: Settings) -> list[Found]:
 def file_modes(settings: Settings) -> list[Found]:
     """No file with a secret can be read by everybody; neither can SQLite's database, which holds personal data."""
     files = secrets.secret_files(settings)
-    found = [one for key, path in files.items() if secrets.is_open(path) for one in _open(key, path)]
+    found = [one for key, path in files.items() if secrets.is_open_to_all(path) for one in _open(key, path)]
     database = sqlite_file(settings.store.url)
-    if database and secrets.is_open(database):
+    if database and secrets.is_open_to_all(database):
         text = f"everybody on this machine can read the database: {database} ({_mode(database):04o})"
         found += warn(text, f"chmod 600 {database}*")
     return found or ok("nobody else can read a secret")

@@ -20,7 +20,7 @@ from consumer import clients
 from consumer.account_check import A01_BUDGET, Finding, compare, of_failure
 from consumer.config import Settings
 from consumer.config_shops import OmsTable, ShopTable
-from consumer.config_types import is_open
+from consumer.config_types import is_readable_by_others
 from consumer.operations import shops
 from consumer.operations.doctor.findings import Found, fail, ok, skew, skipped, warn
 from consumer.operations.doctor.machine import REACH_SECONDS, proxy_of
@@ -218,7 +218,7 @@ def _reach(patient: AtRemote, address: str, setting: str) -> list[Found]:
     cause = cannot_reach(host, port, REACH_SECONDS, tls)
     if cause is not None:
         return fail(f"{host}:{port}: {cause}", f"{setting}: {_CURES.get(cause, _NETWORK)}")
-    return _simulated(host, port) if is_open(address) else ok(f"{host}:{port}")
+    return _simulated(host, port) if is_readable_by_others(address) else ok(f"{host}:{port}")
 
 
 def _simulated(host: str, port: int) -> list[Found]:

@@ -552,7 +552,7 @@ def advance_progress(
     world: Embedded, partition: Partition, held: int, position: int, group: str = "g", cluster: str = "embedded"
 ) -> None:
     with world.store.transaction() as tx:
-        progress_rows.begin(tx, cluster, group, {partition: PartitionOffsets(0, 0)})
+        progress_rows.lock_or_insert(tx, cluster, group, {partition: PartitionOffsets(0, 0)})
         progress_rows.advance(tx, Advance(cluster, group, partition, held, position))
 
 

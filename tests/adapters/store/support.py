@@ -78,7 +78,7 @@ class Desk:
         with self.store.transaction() as tx:
             key = order_rows.lock(tx, [(shop, order_id)], NOW)[shop, order_id].key
             command_rows.open_due(tx, [NewCommand(key, shop, command, later(9999)) for command in commands], at)
-            ids = {row.key: row.id for row in command_rows.live(tx, [key])}
+            ids = {row.key: row.id for row in command_rows.lock_live(tx, [key])}
         return [ids[command.key] for command in commands if command.key in ids]
 
     def claimable(

@@ -165,7 +165,7 @@ def test_a_claim_reads_no_resting_call_on_postgresql(open_store: OpenStore, stat
         (found,) = lane_rows.take(tx, dict.fromkeys(seen.due, 64), paused, later(1))
         assert lane_rows.lease(tx, [NewLease(found, "beta", "", "t", later(90), later(900))], paused, later(1))
         key = command_rows.load(tx, [found])[found].order_key
-        assert command_rows.live(tx, [key])
+        assert command_rows.lock_live(tx, [key])
         assert command_rows.held(tx, [Sending(found, "t")], later(1))
         assert command_rows.mark_sending(tx, [Sending(found, "t")], later(1))
         assert command_rows.release(tx, [command_rows.settled(found, "t", CommandState.DONE, "done")])

@@ -22,7 +22,7 @@ def begin(
     store: Store, offsets: PartitionOffsets, partition: Partition = PARTITION, group: str = "g", cluster: str = "c"
 ) -> Progress:
     with store.transaction() as tx:
-        return progress_rows.begin(tx, cluster, group, {partition: offsets})[partition]
+        return progress_rows.lock_or_insert(tx, cluster, group, {partition: offsets})[partition]
 
 
 def test_a_partition_begins_at_the_logs_first_offset_and_continues_at_its_row(store: Store) -> None:

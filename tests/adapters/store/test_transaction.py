@@ -23,7 +23,7 @@ def test_a_transaction_is_committed_whole_or_not_at_all(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
         order_rows.lock(tx, [("alpha", "O-1")], NOW)
         shop_rows.bind(tx, "alpha", "https://a", 1, effects=True, now=NOW)
-        progress_rows.begin(tx, "c", "g", {Partition("topic", 0): PartitionOffsets(0, 5)})
+        progress_rows.lock_or_insert(tx, "c", "g", {Partition("topic", 0): PartitionOffsets(0, 5)})
         _ = 1 / 0
     assert {table.name: rows(store, table) for table in (s.orders, s.shops, s.progress)} == {
         "orders": [],
