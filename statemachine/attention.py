@@ -404,13 +404,26 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         yield from _stopped(facts)
     for unread in unread_once(facts):
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
-    some_sent = bool(facts.dispatches) and not all_sent(facts)
-    is_owed = facts.snapshot is not None and bool(facts.snapshot.owed_lines)  # else nobody waits for the rest
-    waits = some_sent if state in (State.SHIPPING, State.IMPORTED) else bool(unsent_parts(facts))
-    if is_owed and waits and state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED):
+    if _waits_for_the_rest(facts, state):
         yield Attention(Reason.PARTLY_SENT)
     if not facts.dispatches and not state.is_final and any(part.has_error for part in facts.parts):
         yield Attention(Reason.HELD_IN_OMS)
+
+
+def _waits_for_the_rest(facts: Facts, state: State) -> bool:
+    """Whether some of the order has left and the rest, which is still owed, has not.
+
+    An answer to OR24 makes an order dispatched, too. It is disproved if a later read still shows SHIPPING.
+    """
+    if state not in (State.SHIPPING, State.IMPORTED, State.DISPATCHED):
+        return False
+    if facts.snapshot is None or not facts.snapshot.owed_lines:  # nobody waits for the rest
+        return False
+    some_sent = bool(facts.dispatches) and not all_sent(facts)
+    if state is not State.DISPATCHED:
+        return some_sent
+    disproved = facts.snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
+    return bool(unsent_parts(facts)) or (some_sent and disproved)
 
 
 def _stopped(facts: Facts) -> Iterator[Attention]:

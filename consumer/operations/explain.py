@@ -201,7 +201,7 @@ def _outside(order: OrderRow, policy: Policy) -> str:
         State.AWAITING_PAYMENT: _DEBITS,
         State.SHIPPING: _shipping(facts),
         State.IMPORTED: _imported(order),
-        State.DISPATCHED: _dispatched(facts),
+        State.DISPATCHED: _dispatched(order),
         State.SHIPPED: f"{'a person (see attention)' if order.attention else 'nothing'}: Mirakl shows it shipped",
     }
     return by_state.get(order.state, "")
@@ -267,11 +267,14 @@ def _imported(order: OrderRow) -> str:
         return f"a person in the OMS: {'; '.join(stopped)}"
     if _nothing_owed(facts):
         return "Mirakl to show it canceled; no line is open"
+    return _the_rest(facts) or "the OMS to report that it sent the goods"
+
+
+def _the_rest(facts: Facts) -> str:
+    """What the OMS still has to send after it sent a part. Else an empty text."""
     open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
     unsent = [line.id for line in open_lines if not is_sent(facts, line)]
-    if facts.dispatches and unsent:
-        return f"the OMS to send the rest: {', '.join(unsent)}"
-    return "the OMS to report that it sent the goods"
+    return f"the OMS to send the rest: {', '.join(unsent)}" if facts.dispatches and unsent else ""
 
 
 def _nothing_owed(facts: Facts) -> bool:
@@ -279,14 +282,20 @@ def _nothing_owed(facts: Facts) -> bool:
     return facts.snapshot is not None and not facts.snapshot.owed_lines
 
 
-def _dispatched(facts: Facts) -> str:
+def _dispatched(order: OrderRow) -> str:
+    facts = order.facts
     if parts := unsent_parts(facts):
         return f"the OMS to send the other parts of the order: {', '.join(str(part) for part in parts)}"
     if mirakl_state(facts) in DEBIT:
         return _DEBITS
     if mirakl_state(facts) == "WAITING_ACCEPTANCE":
         return "Mirakl to show it accepted and SHIPPING; only then can it be marked shipped"
-    return "a read that shows it shipped"
+    rest = _the_rest(facts) if _is_partly_sent(order) else ""
+    return rest or "a read that shows it shipped"
+
+
+def _is_partly_sent(order: OrderRow) -> bool:
+    return any(one.reason == Reason.PARTLY_SENT for one in order.attention)
 
 
 def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
@@ -296,7 +305,7 @@ def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
     calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
     if calls or stops:
         return "; ".join([*calls, *stops])
-    if order.state is State.DISPATCHED and unsent_parts(order.facts):
+    if order.state is State.DISPATCHED and (unsent_parts(order.facts) or _is_partly_sent(order)):
         return "Mirakl is notified as soon as the rest is sent"
     if order.state is State.IMPORTED and _nothing_owed(order.facts):
         return "a read shows it canceled, and it becomes canceled"

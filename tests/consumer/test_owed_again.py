@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
 from tests.consumer.test_in_oms_hands import IMPORTS, answer_with, decide, details, lost_then_refused, lower, tell
@@ -178,4 +179,29 @@ def test_an_order_that_is_withdrawn_owed_again_and_withdrawn_is_held_again(rig: 
 def test_a_status_that_lists_no_line_of_ours_covers_every_line_after_a_lost_answer(rig: Rig) -> None:
     answer_lost_for_two_lines(rig)
     tell(rig, 8, new_shipments=parcel("a number of the OMS's own"))
+    assert "shipped" in rig.effects()
+
+
+def test_a_line_that_is_owed_again_while_mirakl_does_not_apply_or24_keeps_the_order_on_the_list(rig: Rig) -> None:
+    """The state is dispatched because Mirakl answered OR24. The rest is owed all the same."""
+    rig.add("1-A", state="SHIPPING", lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="INCIDENT_OPEN")
+    rig.poll()
+    rig.work()
+    decide(rig, DecisionKind.SETTLE)
+    rig.fail("OR24", "204_not_applied")
+    dispatched_by_status_alone(rig)
+    assert (rig.state(), "shipped" in rig.effects()) == ("dispatched", False)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="SHIPPING")
+    rig.poll()
+    assert rig.attention() == ["lines_added_after_import"], "a later read has to show whether OR24 was applied"
+    decide(rig, DecisionKind.SETTLE)
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("dispatched", ["partly_sent"])
+    said = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert (said.waits_for, said.happens_next) == (
+        "the OMS to send the rest: 1-A-2",
+        "Mirakl is notified as soon as the rest is sent",
+    )
+    tell(rig, 512, new_shipments=parcel("1-A-2"))
     assert "shipped" in rig.effects()

@@ -121,6 +121,16 @@ def test_a_status_does_not_cover_a_line_that_no_part_has(covers: str) -> None:
     assert ships(join(facts, parcel("L2", 1).new_facts))
 
 
+def test_the_rest_is_asked_for_when_a_read_disproves_or24_and_the_import_s_answer_comes_after_it() -> None:
+    """Counterexample of the random walk, history 23625: after the settle the order was on no list."""
+    or24 = event(Trigger.CALL, "OR24", Facts(answers=(answer(CommandKind.CONFIRM, answered=180),)))
+    facts = known(*imported(SPLIT[0]), sent(when=100), or24, settled("lines_not_imported:L2"))
+    assert (state_of(facts), reasons(facts)) == (State.DISPATCHED, {}), "Mirakl may still apply the call"
+    facts = join(facts, snapshot_event(read("SHIPPING", updated=5, began=300)).new_facts)
+    assert (reasons(facts), ships(facts)) == ({Reason.PARTLY_SENT: ""}, False)
+    assert ships(join(facts, parcel("L2", 1).new_facts))
+
+
 def test_a_line_that_no_part_has_is_sent_by_a_persons_word_and_by_no_status_of_a_part_of_unknown_lines() -> None:
     facts = known(*imported(SPLIT[0]), sent(covers="part"), sent(oms_id=2, covers="part", number="T2"))
     assert not ships(facts)
