@@ -278,8 +278,8 @@ def _is_withdrawn(facts: Facts, line: Line) -> bool:
 
 
 def _is_held(facts: Facts) -> bool:
-    """Whether a person holds the order. Only a release ends a hold. In an earlier version a settle that named no reason
-    ended it too."""
+    """Whether a person holds the order. Only a release ends a hold, or a settle that names no reason. An earlier
+    version stored such settles; this one stores none."""
     ends = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and f"{Reason.HELD}:" in one.subject]
     ends += [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and not one.subject]
     held = last_decision(facts, DecisionKind.HOLD)

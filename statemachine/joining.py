@@ -1,7 +1,8 @@
 """How two sets of facts of one order are joined, and which facts a read adds.
 
 `join` is commutative, associative and idempotent. So the same facts end in the same `Facts`, in any order and any
-number of times (docs/rules.md 1). Every field joins by maximum, minimum or union. Of two reads the newer one stays.
+number of times (docs/rules.md 1). Every field joins by maximum, minimum or union. Of two reads the newer one stays;
+facts.py (`newer`) says which one it is (docs/rules.md 2).
 """
 
 from dataclasses import fields, replace

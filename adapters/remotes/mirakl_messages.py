@@ -39,7 +39,7 @@ class Thread(Message):
 
 
 class Threads(Message):
-    """M11: a page of threads, each with its messages."""
+    """One page that M11 answers: threads, each with its messages."""
 
     data: tuple[OnErrorOmit[Thread], ...]
     next_page_token: Annotated[str, Loose("")] = ""

@@ -1,8 +1,8 @@
 """One row for each call to make, from its opening to its end. The states are drawn in schema.py.
 
-A worker leases a command (lanes.py). From then on only the holder of the token ends or reopens it: `mark_sending`
-before the call, then `release` with `settled` or `requeued`. Others may only mark the row: `mark_obsolete`, `revive`,
-`put_off` and `put_back`.
+A worker leases a command (lanes.py, which also gives commands of older code their shop). From then on only the holder
+of the token ends or reopens it: `mark_sending` before the call, then `release` with `settled` or `requeued`. Others
+may only mark the row: `mark_obsolete`, `revive`, `put_off` and `put_back`.
 """
 
 from collections.abc import Collection, Sequence

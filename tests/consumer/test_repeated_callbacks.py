@@ -63,7 +63,7 @@ def test_the_last_repeat_of_ten_hours_is_no_news_and_the_same_report_three_days_
 
 
 def test_a_repeat_counts_from_the_first_of_its_run(rig: Rig) -> None:
-    """Nine hours after a repeat that came nine hours after the first: KornitX has stopped long ago."""
+    """The third equal report comes 18 hours after the first. KornitX repeats for ten hours, so it is no repeat."""
     canceled(rig)
     rig.clock.advance(9 * HOUR)
     tell(rig, 128)

@@ -40,7 +40,7 @@ class Line:
 class Check:
     """One check, bound to what it looks at.
 
-    `needs`: the name of an earlier check of the same subject; if that one fails or is skipped, so is this one.
+    `needs`: the name of an earlier check of the same subject. If that one fails or is skipped, this one is skipped.
     """
 
     name: str
