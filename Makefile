@@ -5,7 +5,7 @@ READY := .venv/.ready
 # How many processes run the tests, each a file at a time. 0: all in one process, for a debugger. Where Maven is, each
 # process starts a Kafka and a PostgreSQL of its own, so there are fewer.
 WORKERS ?= $(if $(shell command -v mvn),2,3)
-# Tests start many processes. If each one compiled every module anew, `make test` would take a fifth longer.
+# Tests start many processes. If each one compiled every module again, `make test` would take a fifth longer.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check k8s-run k8s-apply sbom format docs pins clean

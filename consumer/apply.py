@@ -150,8 +150,8 @@ def decide_batch(
     orders = [OrderChange(row, loaded.orders[row.shop, row.order_id].version) for row in planned.orders]
     opening = {new.order_key for new in planned.commands.opened}
     applied = [replace(one, opens=True) if one.order.key in opening else one for one in applied]
-    told = _with_lost(applied, planned.lost)
-    return BatchDecision(orders, planned.commands, journal, repeats, snapshots, told, planned.results)
+    applied = _with_lost(applied, planned.lost)
+    return BatchDecision(orders, planned.commands, journal, repeats, snapshots, applied, planned.results)
 
 
 def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime) -> BatchDecision:
@@ -165,7 +165,7 @@ def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime)
 
 
 def _with_lost(applied: list[Applied], lost: AbstractSet[int]) -> list[Applied]:
-    """Mark the last event of each lost order: from this event on the order waits for nobody (Invariant.LOST)."""
+    """Mark the last event of each lost order: from this event on the order waits for nothing (Invariant.LOST)."""
     last = {one.order.key: number for number, one in enumerate(applied)}
     for key in lost & last.keys():
         one = applied[last[key]]
@@ -325,7 +325,7 @@ class OrderWriter:
         self._quarantine_failing(events, lambda event: (event.shop, event.order_id), apply)
 
     def keep(self, events: Sequence[Event], dead_letters: Sequence[DeadLetter]) -> None:
-        """Store dead letters, with events that tell their orders of them. Raises StoreUnavailable.
+        """Store dead letters, with the events that add them to their orders' facts. Raises StoreUnavailable.
 
         If one of these orders cannot be read or planned, it is quarantined, and the dead letters are stored alone."""
         try:

@@ -34,7 +34,7 @@ class CommandChanges:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Some orders as the plan leaves them. `lost`: the keys of those that wait for nobody, which is a bug."""
+    """Some orders as the plan leaves them. `lost`: the keys of those that wait for nothing, which is a bug."""
 
     orders: Sequence[OrderRow]
     commands: CommandChanges

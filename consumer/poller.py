@@ -126,7 +126,7 @@ class _Run:
     steps: _Steps[PollResult]
 
     def can_go_on(self, now: datetime, cursor: Cursor | None) -> bool:
-        """Whether its pages still count. After a reset (no cursor), and after PAUSED_LONGEST, a run begins anew."""
+        """Whether its pages still count. After a reset (no cursor), and after PAUSED_LONGEST, a run begins again."""
         return cursor == self.before and timedelta(0) <= now - self.began <= PAUSED_LONGEST
 
 
@@ -192,7 +192,7 @@ class Poller:
         return self._paused is not None
 
     def forget(self) -> None:
-        """Drop a paused run: the next one begins anew. Called when another process polls the shop."""
+        """Drop a paused run: the next one begins at the first page. Called when another process polls the shop."""
         if self._paused is not None:
             self._paused.steps.close()
             self._paused = None
@@ -350,7 +350,7 @@ class Poller:
             except Unreadable as error:
                 dead_letters.append(self._dead_letter_of(raw, read_at, number, error.reason, error.detail))
                 continue
-            except Exception as error:  # one order of a kind that nobody foresaw stops no other order of the shop
+            except Exception as error:  # one order that raises an unexpected error stops no other order of the shop
                 detail = type(error).__name__  # the text of an error may contain values
                 dead_letters.append(self._dead_letter_of(raw, read_at, number, UnreadableReason.BAD_FIELD, detail))
                 continue

@@ -1,4 +1,4 @@
-"""Calls that nobody tries because their operation fails for other orders: the order of each such call gets one.
+"""Calls that are not tried because their operation fails for other orders: the order of each such call gets one.
 
 While an operation of an account is refused, or its circuit is open, one call at a time tests it. The other orders would
 have no failure of their own. So their trouble is a fact too (facts.Trouble): the attention reason `retrying`, and the

@@ -251,7 +251,7 @@ class Service:
 
     def _noticed(self, name: str, target: Callable[[], None]) -> None:
         """Run a thread. If it ends before the service is stopped, the process ends too: it would do half of its work,
-        and nobody would see it."""
+        and no probe would show it."""
         error = ""
         try:
             target()

@@ -1,6 +1,6 @@
 """Lets threads that want the same kind of work at the same time share one transaction.
 
-No thread and no timer is added. A thread that comes while nobody works does its work at once. Threads that come
+No thread and no timer is added. A thread that comes while no other works does its work at once. Threads that come
 meanwhile wait, and then one of them does the work of all that wait. So work waits only for the work before it.
 """
 

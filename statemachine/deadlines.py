@@ -63,7 +63,7 @@ def mirakl_deadline(facts: Facts, policy: Policy) -> tuple[DeadlineKind, datetim
 
 
 def acceptance_deadline(snapshot: Snapshot, policy: Policy) -> datetime:
-    """Until when Mirakl waits for the seller's decision. EPOCH: nobody knows."""
+    """Until when Mirakl waits for the seller's decision. EPOCH: not known."""
     return snapshot.accept_by if snapshot.accept_by > EPOCH else _after(snapshot.created_at, policy.accept_within)
 
 

@@ -19,7 +19,7 @@ from statemachine.waits import is_at_its_end, waits_for
 class Invariant(StrEnum):
     """The label `invariant` of orderflow_invariant_violations_total."""
 
-    LOST = "lost"  # an open order waits for nobody
+    LOST = "lost"  # an open order waits for nothing
     CALLED_AFTER_END = "called_after_end"  # a call was claimed for an order that Mirakl shows refused or canceled
     IMPORTED_TWICE = "imported_twice"  # an import was claimed for an order that the OMS has
     SHIPPED_TWICE = "shipped_twice"  # OR24 was claimed for an order that is shipped, or whose OR24 was just answered
@@ -44,7 +44,7 @@ def broken_by(event: Event, state: State, facts: Facts) -> Iterator[Invariant]:
 
 
 def is_lost(facts: Facts, policy: Policy, wanted: Plan) -> bool:
-    """Whether an order that is not at its end waits for nobody (waits.py)."""
+    """Whether an order that is not at its end waits for nothing (waits.py)."""
     if wanted.due or wanted.attention or wanted.wakes_at is not None:  # most orders; `waits_for` takes longer
         return False
     return not is_at_its_end(wanted.state) and not waits_for(facts, policy, wanted)

@@ -1,4 +1,4 @@
-"""What an order waits for: a call, a person, a remote or a deadline; an order that waits for nobody is lost.
+"""What an order waits for: a call, a person, a remote or a deadline; an order that waits for nothing is lost.
 
 Every order that is not at its end waits for a call of ours, for a person (then it is on the attention list), or for
 something that comes by itself. An order that waits for nothing is lost, and no list shows it. Tests walk over random

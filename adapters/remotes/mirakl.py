@@ -282,7 +282,7 @@ class MiraklShop:
         if self._is_due() and self._reading.acquire(blocking=False):  # the task releases it
             self._beside(self._read_catalog)
         self._was_read.wait(CATALOG_WAIT_SECONDS)
-        self._was_read.set()  # nobody waits in vain a second time
+        self._was_read.set()  # later calls do not wait
         carriers = self._known("SH21", _Carriers)
         types = self._known("SH12", _ShippingTypes)
         platform = self._known("PC01", _Platform)

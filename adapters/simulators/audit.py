@@ -26,7 +26,7 @@ class JournalSummary:
     state: str
     done: Counter[str] = field(default_factory=Counter)  # command: how often the remote answered that it was done
     unknown: Counter[str] = field(default_factory=Counter)  # command: attempts whose outcome is unknown
-    told: frozenset[str] = frozenset()  # reasons that orderflow's attention list showed at some time
+    listed: frozenset[str] = frozenset()  # reasons that orderflow's attention list showed at some time
     attention: frozenset[str] = frozenset()  # those that stand now
 
 
@@ -77,7 +77,7 @@ def _of_one(life: Life, effects: Sequence[Effect], journal: JournalSummary | Non
     if life.ends == "shipped" and last != life.last_tracking:
         yield f"the last tracking is {last}, the newest dispatch's is {life.last_tracking}"
     yield from _wrong_goods(life, effects)
-    yield from _untold(life, journal)
+    yield from _not_listed(life, journal)
     yield from _unexplained(by_api, journal)
 
 
@@ -102,12 +102,12 @@ def _wrong_goods(life: Life, effects: Sequence[Effect]) -> Iterable[str]:
 _FINAL: Final = ("shipped", "refused", "canceled")
 
 
-def _untold(life: Life, journal: JournalSummary) -> Iterable[str]:
-    for reason in life.tells:
-        if reason not in journal.told | journal.attention:
+def _not_listed(life: Life, journal: JournalSummary) -> Iterable[str]:
+    for reason in life.reasons:
+        if reason not in journal.listed | journal.attention:
             yield f"the attention list never showed: {reason}"
     if journal.state not in _FINAL and not journal.attention:
-        yield f"waits in {journal.state} for nobody, and is on no list"
+        yield f"waits in {journal.state} for nothing, and is on no list"
 
 
 def _unexplained(by_api: Counter[str], journal: JournalSummary) -> Iterable[str]:

@@ -38,7 +38,7 @@ class Life:
     shipped_by: str | None  # as Effect.by; None: the order is not shipped
     last_tracking: str | None  # the number that Mirakl shows at the end
     goods: tuple[tuple[str, int], ...] = ()  # (line id, pieces) that have to be in the OMS, and no others
-    tells: tuple[str, ...] = ()  # as in Story; so is `attributes`
+    reasons: tuple[str, ...] = ()  # as in Story; so is `attributes`
     attributes: tuple[str, ...] = ()
     refused_by: str | None = None  # as Effect.by; None: orderflow does not refuse it
 
@@ -179,7 +179,7 @@ class Stage:
 
     # -- At the desk -------------------------------------------------------------------------------------------
 
-    def told(self, reason: str) -> Callable[[], bool]:
+    def is_listed(self, reason: str) -> Callable[[], bool]:
         return lambda: reason in self.desk.reasons(self.life.marketplace, self.order_id)
 
     def decide(self, act: str, *only: str) -> None:

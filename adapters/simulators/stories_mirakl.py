@@ -39,12 +39,12 @@ def _one_parcel_in_portal(stage: Stage) -> Script:
 def _refused_after_import(stage: Stage) -> Script:
     yield from until_packed(stage)
     changes.put_in_state(stage.mirakl, stage.order_id, "REFUSED")
-    yield stage.told("dead_in_mirakl")
+    yield stage.is_listed("dead_in_mirakl")
 
 
 def _unknown_state(stage: Stage) -> Script:
     yield from stage.arrive("HELD_BY_ROBOT", _PAID)
-    yield stage.told("unknown_state")
+    yield stage.is_listed("unknown_state")
     yield from stage.stays(imported=False)
     changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
     yield from stage.produced()
@@ -54,7 +54,7 @@ def _unknown_state(stage: Stage) -> Script:
 def _unknown_state_after_import(stage: Stage) -> Script:
     yield from until_packed(stage)
     changes.put_in_state(stage.mirakl, stage.order_id, "HELD_BY_ROBOT")
-    yield stage.told("unknown_state")
+    yield stage.is_listed("unknown_state")
     stage.dispatch(tracking=stage.life.trackings[0])
     yield from stage.stays(imported=True)
     changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
@@ -75,7 +75,7 @@ def _dated_ahead(stage: Stage) -> Script:
 def _gone(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.mirakl.remove(stage.order_id)
-    yield stage.told("gone_from_mirakl")
+    yield stage.is_listed("gone_from_mirakl")
 
 
 def _shuffled(stage: Stage) -> Script:
@@ -126,7 +126,7 @@ def _tracking_keeps_failing(stage: Stage) -> Script:
     stage.mirakl.knobs.faults.append(fault)
     yield from until_packed(stage)
     stage.dispatch(tracking=stage.life.trackings[0])
-    yield stage.told("retrying")
+    yield stage.is_listed("retrying")
     yield stage.is_in(*SENT)
     with stage.mirakl.lock:
         stage.mirakl.knobs.faults.remove(fault)
@@ -143,7 +143,7 @@ def _held_by_person(stage: Stage) -> Script:
     yield from stage.debit_begins()
     stage.decide("hold")
     stage.mirakl.confirm_debit(stage.order_id)
-    yield stage.told("held")
+    yield stage.is_listed("held")
     yield from stage.stays(imported=False)
     stage.decide("release")
     yield from stage.produced()
@@ -153,7 +153,7 @@ def _held_by_person(stage: Stage) -> Script:
 def _person_decides(act: str) -> Callable[[Stage], Script]:
     def script(stage: Stage) -> Script:
         yield from stage.arrive()
-        yield stage.told("needs_decision")
+        yield stage.is_listed("needs_decision")
         stage.decide(act)
         if act == "refuse":
             yield stage.is_in("REFUSED")
@@ -167,7 +167,7 @@ def _person_decides(act: str) -> Callable[[Stage], Script]:
 
 def _person_accepts_one_line(stage: Stage) -> Script:
     yield from stage.arrive()
-    yield stage.told("needs_decision")
+    yield stage.is_listed("needs_decision")
     stage.decide("accept", stage.line_id(1))
     yield from stage.debit()
     yield from stage.produced()
@@ -178,7 +178,7 @@ def _messages_nowhere(stage: Stage) -> Script:
     yield from stage.arrive()
     changes.set_fields(stage.mirakl, stage.order_id, has_customer_message=True)
     yield from stage.debit()
-    yield stage.told("messages_not_read")
+    yield stage.is_listed("messages_not_read")
     yield from stage.stays(imported=False)
     stage.decide("release")
     yield from stage.produced()
@@ -189,7 +189,7 @@ def _message_after_import(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.mirakl.post_message(stage.order_id, "Canary again: in red, please, not in blue.")
     changes.set_fields(stage.mirakl, stage.order_id, "customer")
-    yield stage.told("message_after_import")
+    yield stage.is_listed("message_after_import")
     stage.decide("settle", "message_after_import")
     yield from sends_all(stage)
 
@@ -199,7 +199,7 @@ def _attachment(stage: Stage) -> Script:
     stage.mirakl.post_message(stage.order_id, "Canary's logo is in the file.", attachments=["logo.png"])
     yield from stage.debit()
     yield from stage.produced()
-    yield stage.told("attachment")
+    yield stage.is_listed("attachment")
     stage.decide("settle", "attachment")
     yield from sends_all(stage)
 
@@ -207,7 +207,7 @@ def _attachment(stage: Stage) -> Script:
 def _address_changed(stage: Stage) -> Script:
     yield from until_packed(stage)
     changes.set_address(stage.mirakl, stage.order_id, street_1="95 Canary Row")
-    yield stage.told("changed_after_import")
+    yield stage.is_listed("changed_after_import")
     stage.decide("settle", "changed_after_import")
     yield from sends_all(stage)
 
@@ -215,7 +215,7 @@ def _address_changed(stage: Stage) -> Script:
 def _money_awaited_again(stage: Stage) -> Script:
     yield from until_packed(stage)
     changes.put_in_state(stage.mirakl, stage.order_id, "WAITING_DEBIT_PAYMENT")
-    yield stage.told("payment_awaited_again")
+    yield stage.is_listed("payment_awaited_again")
     yield stage.pause(1.5, 2.0)
     changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
     yield from sends_all(stage)
@@ -237,15 +237,15 @@ MIRAKL: Final[dict[str, Story]] = {
     "one_parcel_in_portal": Story(_one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2)),
     # Mirakl refuses the order after the import.
     "refused_after_import": Story(
-        _refused_after_import, trackings=0, ends="refused", shipped_by=None, tells=("dead_in_mirakl",)
+        _refused_after_import, trackings=0, ends="refused", shipped_by=None, reasons=("dead_in_mirakl",)
     ),
     # A state that is not documented, before the import and after it: no call until a known one comes.
-    "unknown_state": Story(_unknown_state, accepted_by="marketplace", tells=("unknown_state",)),
-    "unknown_state_after_import": Story(_unknown_state_after_import, tells=("unknown_state",)),
+    "unknown_state": Story(_unknown_state, accepted_by="marketplace", reasons=("unknown_state",)),
+    "unknown_state_after_import": Story(_unknown_state_after_import, reasons=("unknown_state",)),
     # Until the acceptance, last_updated_date is more than a year ahead.
     "dated_ahead": Story(_dated_ahead),
     # Mirakl stops showing the order. After `gone_after_hours` the order is on the attention list.
-    "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, tells=("gone_from_mirakl",)),
+    "gone": Story(_gone, trackings=0, ends="imported", shipped_by=None, reasons=("gone_from_mirakl",)),
     # The members of the order's JSON have another order in every read.
     "shuffled": Story(_shuffled),
     # Mirakl gives ten orders a page, however many are asked for.
@@ -259,7 +259,7 @@ MIRAKL: Final[dict[str, Story]] = {
         _faulty(Fault("OR11", "answer", 2, content='{"orders": null, "total_count": 0}'), of_order=False),
     ),
     # OR23 fails, so the order is shipped without tracking. The tracking is sent when OR23 works again.
-    "tracking_keeps_failing": Story(_tracking_keeps_failing, marketplaces=("alpha",), tells=("retrying",)),
+    "tracking_keeps_failing": Story(_tracking_keeps_failing, marketplaces=("alpha",), reasons=("retrying",)),
     # SH21 and SH12 are refused, so carriers go out as free text.
     "catalogue_refused": Story(
         _faulty(
@@ -279,10 +279,10 @@ MIRAKL: Final[dict[str, Story]] = {
     "messages_404": Story(_messages_refused(404), messages=True, attributes=(":MiraklOrderMessage",)),
     "messages_500": Story(_messages_refused(500), messages=True, attributes=(":MiraklOrderMessage",)),
     # A person holds the order before the import, and releases it later.
-    "held_by_person": Story(_held_by_person, tells=("held",)),
+    "held_by_person": Story(_held_by_person, reasons=("held",)),
     # The seller's policy leaves the acceptance to a person, who accepts, or refuses.
     "person_accepts": Story(
-        _person_decides("accept"), marketplaces=("beta",), adjust=unknown_first, tells=("needs_decision",)
+        _person_decides("accept"), marketplaces=("beta",), adjust=unknown_first, reasons=("needs_decision",)
     ),
     "person_refuses": Story(
         _person_decides("refuse"),
@@ -294,7 +294,7 @@ MIRAKL: Final[dict[str, Story]] = {
         refused_by="api",
         imported=False,
         shipped_by=None,
-        tells=("needs_decision",),
+        reasons=("needs_decision",),
     ),
     # The person accepts one line of two, the one whose SKU the seller knows. So OR21 refuses the other.
     "person_accepts_one_line": Story(
@@ -303,18 +303,18 @@ MIRAKL: Final[dict[str, Story]] = {
         lines=(2, 2),
         adjust=unknown_first,
         goods=all_but_first,
-        tells=("needs_decision",),
+        reasons=("needs_decision",),
     ),
     # has_customer_message is true, and M11 shows nothing.
-    "messages_nowhere": Story(_messages_nowhere, tells=("messages_not_read",)),
+    "messages_nowhere": Story(_messages_nowhere, reasons=("messages_not_read",)),
     # A message comes after the import.
-    "message_after_import": Story(_message_after_import, tells=("message_after_import",)),
+    "message_after_import": Story(_message_after_import, reasons=("message_after_import",)),
     # A message has a file, which the OMS does not get.
-    "attachment": Story(_attachment, tells=("attachment",)),
+    "attachment": Story(_attachment, reasons=("attachment",)),
     # The customer's address changes after the import.
-    "address_changed": Story(_address_changed, tells=("changed_after_import",)),
+    "address_changed": Story(_address_changed, reasons=("changed_after_import",)),
     # The OMS has the order, and Mirakl waits for the customer's money once more. Then the customer pays.
-    "money_awaited_again": Story(_money_awaited_again, tells=("payment_awaited_again",)),
+    "money_awaited_again": Story(_money_awaited_again, reasons=("payment_awaited_again",)),
     # Custom fields of the order and of a line reach the OMS.
     "custom_fields": Story(
         _plain,

@@ -66,7 +66,7 @@ def _odd_types(stage: Stage) -> Script:
 def _part_canceled(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.oms.cancel(stage.order_id, stage.company_ref_id, part=1)
-    yield stage.told("oms_canceled")
+    yield stage.is_listed("oms_canceled")
     stage.dispatch(tracking=stage.life.trackings[0], part=0, shipments=[])
     yield from stage.stays(imported=True)
     stage.decide("settle", "oms_canceled")
@@ -76,7 +76,7 @@ def _part_canceled(stage: Stage) -> Script:
 def _part_without_lines(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.mirakl.cancel_line(stage.order_id, stage.line_id(1))
-    yield stage.told("lines_canceled_after_import")
+    yield stage.is_listed("lines_canceled_after_import")
     stage.decide("settle", "lines_canceled_after_import")
     stage.dispatch(tracking=stage.life.trackings[0], part=0, shipments=[])
     yield from stage.shipped()
@@ -85,7 +85,7 @@ def _part_without_lines(stage: Stage) -> Script:
 def _made_again(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.oms.cancel(stage.order_id, stage.company_ref_id)
-    yield stage.told("oms_canceled")
+    yield stage.is_listed("oms_canceled")
     stage.oms.remake(stage.order_id, stage.company_ref_id)
     stage.dispatch(tracking=stage.life.trackings[0])
     yield from stage.stays(imported=True)
@@ -115,9 +115,9 @@ def _stands_still(status: int, reason: str) -> Callable[[Stage], Script]:
     def script(stage: Stage) -> Script:
         yield from until_packed(stage)
         stage.oms.progress(stage.order_id, status, stage.company_ref_id)
-        yield stage.told(reason)
+        yield stage.is_listed(reason)
         stage.oms.progress(stage.order_id, 4, stage.company_ref_id)
-        yield lambda: not stage.told(reason)()
+        yield lambda: not stage.is_listed(reason)()
         yield from sends_all(stage)
 
     return script
@@ -145,7 +145,7 @@ def _answer_canceled(stage: Stage) -> Script:
     shown = {"id": 1, "ref": "0001", "external_ref": stage.order_id, "status": 128, "items": []}
     _answer_once(stage, "answer_after", 201, [shown])
     yield from until_packed(stage)
-    yield stage.told("oms_canceled")
+    yield stage.is_listed("oms_canceled")
     stage.dispatch(tracking=stage.life.trackings[0])
     yield from stage.stays(imported=True)
     stage.decide("settle", "oms_canceled")
@@ -163,12 +163,12 @@ def _answer_shows_less(pieces: int | None, **more: Any) -> Story:
         shown = {"id": 7, "ref": "0007", "external_ref": stage.order_id, "status": 1, "items": [item]}
         _answer_once(stage, "answer_after", 201, [shown])
         yield from until_packed(stage)
-        yield stage.told(reason)
+        yield stage.is_listed(reason)
         stage.decide("settle", reason)
         stage.dispatch(shipments=[stage.parcel(stage.life.trackings[0], *range(len(lines)))])
         yield from stage.shipped()
 
-    return Story(script, tells=(reason,), **more)
+    return Story(script, reasons=(reason,), **more)
 
 
 def _rejected(kind: str, words: str, act: str) -> Story:
@@ -182,13 +182,13 @@ def _rejected(kind: str, words: str, act: str) -> Story:
         _answer_once(stage, kind, 400, {"error": {"message": words, "code": 0}})
         yield from stage.arrive()
         yield from stage.debit()
-        yield stage.told(reason)
+        yield stage.is_listed(reason)
         yield from stage.stays(imported=kind == "answer_after")
         stage.decide(act)
         yield from stage.produced()
         yield from sends_all(stage)
 
-    return Story(script, tells=(reason,))
+    return Story(script, reasons=(reason,))
 
 
 def _back_to_the_first(stage: Stage) -> Script:
@@ -226,16 +226,16 @@ OMS: Final[dict[str, Story]] = {
     # The report has an item without external_ref, and texts in place of numbers.
     "odd_types": Story(_odd_types, lines=(1, 2)),
     # The OMS cancels one part of two, and sends the other by status alone.
-    "part_canceled": Story(_part_canceled, lines=(2, 2), adjust=_framed_last, tells=("oms_canceled",)),
+    "part_canceled": Story(_part_canceled, lines=(2, 2), adjust=_framed_last, reasons=("oms_canceled",)),
     # Mirakl cancels every line of one part; the OMS sends the other by status alone.
     "part_without_lines": Story(
         _part_without_lines,
         lines=(2, 2),
         adjust=_framed_last,
-        tells=("lines_canceled_after_import",),
+        reasons=("lines_canceled_after_import",),
     ),
     # The OMS cancels the order and makes it again under a new id.
-    "made_again": Story(_made_again, tells=("oms_canceled",)),
+    "made_again": Story(_made_again, reasons=("oms_canceled",)),
     # The goods leave, and the OMS reports nothing. A person confirms that they were sent.
     "sent_without_report": Story(
         _sent_without_report,
@@ -246,8 +246,8 @@ OMS: Final[dict[str, Story]] = {
     # The OMS names a carrier that the seller's carrier map translates.
     "mapped_carrier": Story(_mapped_carrier),
     # The OMS puts the order on hold for a while (status 256), or has a question about it (status 32).
-    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), tells=("oms_on_hold",)),
-    "query_in_oms": Story(_stands_still(32, "oms_query"), tells=("oms_query",)),
+    "on_hold_in_oms": Story(_stands_still(256, "oms_on_hold"), reasons=("oms_on_hold",)),
+    "query_in_oms": Story(_stands_still(32, "oms_query"), reasons=("oms_query",)),
     # The answer to the import shows no order, though the OMS stored it.
     "empty_answer": Story(_answered("answer_after", 200, [])),
     # The answer to the import shows no order, and the OMS stored none.
@@ -256,7 +256,7 @@ OMS: Final[dict[str, Story]] = {
     # The answer to the import shows somebody else's order.
     "foreign_answer": Story(_answered("answer", 201, [{"id": 5, "ref": "5", "external_ref": "OTHER-1"}])),
     # The answer to the import shows the order as canceled.
-    "answer_canceled": Story(_answer_canceled, tells=("oms_canceled",)),
+    "answer_canceled": Story(_answer_canceled, reasons=("oms_canceled",)),
     # The answer to the import shows one line of two.
     "answer_shows_fewer_lines": _answer_shows_less(None, lines=(2, 2)),
     # The OMS refuses the import, because the customer exists already. A person lets the import be tried again.

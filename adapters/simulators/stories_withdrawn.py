@@ -78,13 +78,13 @@ def _before_import(stage: Stage, change: _Change) -> Script:
 
 def _never_imported(script: Callable[[Stage], Script], reason: str, **more: Any) -> Story:
     """Make a story whose order stays in SHIPPING, for this reason."""
-    return Story(script, trackings=0, ends="shipping", imported=False, shipped_by=None, tells=(reason,), **more)
+    return Story(script, trackings=0, ends="shipping", imported=False, shipped_by=None, reasons=(reason,), **more)
 
 
 def _nothing_is_left(change: _Change) -> Story:
     def script(stage: Stage) -> Script:
         yield from _before_import(stage, change)
-        yield stage.told("nothing_to_import")
+        yield stage.is_listed("nothing_to_import")
         yield from stage.stays(imported=False)
 
     return _never_imported(script, "nothing_to_import", lines=(1, 2))
@@ -104,13 +104,13 @@ def _released(change: _Change) -> Story:
 
     def script(stage: Stage) -> Script:
         yield from _before_import(stage, change)
-        yield stage.told("partly_withdrawn")
+        yield stage.is_listed("partly_withdrawn")
         yield from stage.stays(imported=False)
         stage.decide("release")
         yield from stage.produced()
         yield from sends_all(stage)
 
-    return Story(script, adjust=three_pieces, tells=("partly_withdrawn",))
+    return Story(script, adjust=three_pieces, reasons=("partly_withdrawn",))
 
 
 def _more_after_import(before: _Change, more: _Change, pieces: int, **kinds: Any) -> Story:
@@ -124,7 +124,7 @@ def _more_after_import(before: _Change, more: _Change, pieces: int, **kinds: Any
         yield from _before_import(stage, before)
         yield from stage.produced()
         more(stage)
-        yield stage.told(reason)
+        yield stage.is_listed(reason)
         stage.dispatch(tracking=stage.life.trackings[0])  # with the status of an order that is dispatched
         yield from stage.stays(imported=True)
         stage.oms.add_pieces(stage.order_id, stage.line_id(0), pieces, stage.company_ref_id)
@@ -132,7 +132,7 @@ def _more_after_import(before: _Change, more: _Change, pieces: int, **kinds: Any
         yield from stage.stays(imported=True, seconds=1.0)
         yield from sends_all(stage)
 
-    return Story(script, trackings=2, tells=(reason,), **kinds)
+    return Story(script, trackings=2, reasons=(reason,), **kinds)
 
 
 def _withdrawn_after_import(change: _Change, **more: Any) -> Story:
@@ -142,24 +142,24 @@ def _withdrawn_after_import(change: _Change, **more: Any) -> Story:
     def script(stage: Stage) -> Script:
         yield from until_packed(stage)
         change(stage)
-        yield stage.told(reason)
+        yield stage.is_listed(reason)
         stage.decide("settle", reason)
         yield from sends_all(stage)
 
-    return Story(script, tells=(reason,), **more)
+    return Story(script, reasons=(reason,), **more)
 
 
 def _refunded_after_import(stage: Stage) -> Script:
     yield from until_packed(stage)
     _refund_all(stage)
-    yield stage.told("withdrawn_after_import")
+    yield stage.is_listed("withdrawn_after_import")
     stage.dispatch(tracking=stage.life.trackings[0])  # the OMS was not stopped in time
     yield from stage.stays(imported=True)
 
 
 def _not_ours(stage: Stage) -> Script:
     yield from stage.arrive("SHIPPING", [("accepted", "marketplace"), ("debited", "marketplace")])
-    yield stage.told("not_ours_to_ship")
+    yield stage.is_listed("not_ours_to_ship")
     yield from stage.stays(imported=False)
 
 
@@ -202,7 +202,7 @@ def _quantity_missing(stage: Stage) -> Script:
         changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=None)
 
     yield from _before_import(stage, lose)
-    yield stage.told("quantity_missing")
+    yield stage.is_listed("quantity_missing")
     yield from stage.stays(imported=False)
     changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=pieces)
     yield from stage.produced()
@@ -215,7 +215,7 @@ def _incident(stage: Stage) -> Script:
         changes.set_fields(stage.mirakl, stage.order_id, has_incident=True)
 
     yield from _before_import(stage, open_it)
-    yield stage.told("line_incident")
+    yield stage.is_listed("line_incident")
     yield from stage.produced()
     yield from sends_all(stage)
 
@@ -248,7 +248,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
         lines=(1, 2),
         ends="dispatched",
         shipped_by=None,
-        tells=("withdrawn_after_import",),
+        reasons=("withdrawn_after_import",),
     ),
     # One of two or three lines has a refund request: the others are imported.
     "line_refunded": Story(_rest_is_imported(_refund_first), lines=(2, 3), goods=all_but_first),
@@ -272,15 +272,15 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # The quantity of a line is raised after the import, from one to three.
     "quantity_raised": _more_after_import(_nothing, _raise_quantity, 2, adjust=_one_piece),
     # One of two lines has an incident: the other one is imported.
-    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, tells=("line_incident",)),
+    "incident": Story(_incident, lines=(2, 2), goods=all_but_first, reasons=("line_incident",)),
     # The order belongs to another fulfilment centre, for good.
     "foreign_centre": _never_imported(_not_ours, "not_ours_to_ship", accepted_by="marketplace", fields=_OF_OPERATOR),
     # The order belongs to another fulfilment centre at first, then to the shop.
     "centre_comes_back": Story(
-        _centre_comes_back, accepted_by="marketplace", fields=_OF_OPERATOR, tells=("not_ours_to_ship",)
+        _centre_comes_back, accepted_by="marketplace", fields=_OF_OPERATOR, reasons=("not_ours_to_ship",)
     ),
     # can_shop_ship is false at first, and true later.
-    "withheld": Story(_withheld, accepted_by="marketplace", tells=("not_ours_to_ship",)),
+    "withheld": Story(_withheld, accepted_by="marketplace", reasons=("not_ours_to_ship",)),
     # The day of change-over: three lines of four left before orderflow read the order.
     "change_over_day": Story(_change_over_day, lines=(4, 4), accepted_by="person", adjust=_sent_but_last),
     # Every line is canceled, and Mirakl still shows SHIPPING.
@@ -288,7 +288,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
     # A line is canceled before the acceptance. The acceptance has to name this line too.
     "accepted_with_canceled_line": Story(_accepted_with_canceled_line, lines=(2, 3), goods=all_but_first),
     # Mirakl names no quantity of a line for a while.
-    "quantity_missing": Story(_quantity_missing, tells=("quantity_missing",)),
+    "quantity_missing": Story(_quantity_missing, reasons=("quantity_missing",)),
     # The customer returns the goods: REFUNDED on an order that was shipped. That needs no person.
     "returned": Story(_returned, lines=(1, 2)),
 }

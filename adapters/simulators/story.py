@@ -37,7 +37,7 @@ class Story:
     adjust: Callable[[str, list[Line]], list[Line]] = field(default=lambda _, lines: lines)
     #: Returns how many pieces of each line the OMS has to get, by the line's index. The default is all open lines.
     goods: Callable[[Sequence[Line]], Mapping[int, int]] = field(default=all_of)
-    tells: tuple[str, ...] = ()  # the reasons that orderflow has to give to a person at some time
+    reasons: tuple[str, ...] = ()  # the reasons that orderflow has to give to a person at some time
     attributes: tuple[str, ...] = ()  # names of attributes that the OMS has to get
     fields: Mapping[str, Any] = field(default_factory=dict)  # fields of the order in OR11 that differ from a plain one
 

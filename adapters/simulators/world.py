@@ -91,7 +91,7 @@ def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_a
         shipped_by=story.shipped_by,
         last_tracking=trackings[keeps] if trackings and keeps is not None else None,
         goods=tuple((f"{order_id}-{index + 1}", pieces) for index, pieces in goods.items()),
-        tells=story.tells,
+        reasons=story.reasons,
         attributes=story.attributes,
         refused_by=story.refused_by,
     )

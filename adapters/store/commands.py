@@ -106,7 +106,7 @@ def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
         _freeze_again(tx, later_imports)
 
 
-#: The columns that a command which opens again gets anew.
+#: The columns that are written when a command opens again.
 _OPENED: Final = ("shop", "state", "basis", "opened_at", "next_at", "give_up_at")
 
 

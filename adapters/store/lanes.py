@@ -290,7 +290,7 @@ def _waits_for_another(now: sa.ColumnElement[datetime], going: sa.ColumnElement[
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """A command that is due, and whose last outcome is not that of a failure: nobody tried it since its lane fails."""
+    """A command that is due, and whose last outcome is not that of a failure: it was not tried since its lane fails."""
 
     id: int
     shop: str

@@ -71,7 +71,7 @@ def upgrade_postgresql(database: sa.Engine, revision: str = NEEDED) -> None:
     """Upgrade the schema on connections of its own, without a limit of the time that a statement takes.
 
     Each revision is a transaction of its own. A revision that does not get a lock within LOCK_SECONDS gives up, so that
-    nobody waits long behind it, and is tried again. If several processes start at once, one migrates, others wait.
+    no call waits long behind it, and is tried again. If several processes start at once, one migrates, others wait.
 
     Raises StoreUnavailable, after PATIENCE_SECONDS also for locks that were never free.
     """

@@ -18,7 +18,7 @@ from adapters.errors import Cause, StoreUnavailable
 from adapters.store import engine, migrating
 from adapters.store import schema as s
 
-#: The name of the lease that nobody holds, which `takes_a_small_write` writes.
+#: The name of the lease that no process holds, which `takes_a_small_write` writes.
 PROBE: Final = "probe"
 
 

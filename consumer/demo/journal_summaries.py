@@ -26,7 +26,7 @@ def journal_summaries(
     for order in order_rows.latest(store, limit=None):
         summary = JournalSummary(
             order.state,
-            told=frozenset(shown.get((order.shop, order.order_id), ())),
+            listed=frozenset(shown.get((order.shop, order.order_id), ())),
             attention=frozenset(str(one.reason) for one in order.attention),
         )
         without_result: dict[str, str] = {}  # the command of each try

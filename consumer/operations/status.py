@@ -24,9 +24,9 @@ from consumer.operations.process import Process
 
 #: A shop stands still if its last successful poll ended more than so many of its intervals ago.
 STALE_INTERVALS: Final = 10
-#: A call that may be made stands still if nobody has made it for this time.
+#: A call that may be made stands still if it was not made for this time.
 DUE_FOR: Final = timedelta(minutes=15)
-#: A record of the outbox stands still if nobody has published it for this time.
+#: A record of the outbox stands still if it was not published for this time.
 UNPUBLISHED_FOR: Final = timedelta(minutes=5)
 
 

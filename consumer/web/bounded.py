@@ -46,7 +46,7 @@ class Bounded:
 class Latest:
     """The answer of a check that may hang. One check runs at a time.
 
-    Nobody waits for the answer longer than `first_seconds`. After a wait in vain, nobody waits longer than `seconds`,
+    No caller waits for the answer longer than `first_seconds`. After a wait in vain, none waits longer than `seconds`,
     until a check ends in time again.
     """
 

@@ -79,7 +79,7 @@ class Intake:
                 raise _not_authentic()
             return await self._taken(endpoint, body)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
+            return Response(status_code=400)  # the sender has gone
         except _Refused as refused:
             result = refused.result if endpoint else CallbackResult.UNKNOWN_SHOP
             self._hooks.callback_answered(shop, result)

@@ -212,11 +212,11 @@ ENGINES = (
     Sickness(
         "database-old-snapshot",
         "a transaction at PostgreSQL",
-        "somebody holds a snapshot open: no row can be cleaned up, and nobody waits",
+        "somebody holds a snapshot open: no row can be cleaned up, and nothing waits",
         _holding("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM orders"),
         seconds=14.0,
         short_seconds=6.0,
-        unseen="nobody waits, so nothing has to be told",
+        unseen="nothing waits, so nothing has to be shown",
     ),
     Sickness(
         "database-no-session-left",

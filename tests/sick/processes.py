@@ -120,7 +120,7 @@ PROCESSES = (
     Sickness(
         "clock-ahead",
         "a worker and a poller whose clock is a day ahead",
-        "a wrong clock costs nobody anything: all processes go by the database's clock",
+        "a wrong clock has no effect: all processes go by the database's clock",
         _with_clock(DAY_SECONDS, "worker", "poller"),
         seconds=16.0,
         signs=(metric("orderflow_clock_skew_seconds", DAY_SECONDS / 2),),
@@ -128,7 +128,7 @@ PROCESSES = (
     Sickness(
         "clock-behind",
         "a worker and a poller whose clock is a day behind",
-        "a wrong clock costs nobody anything: all processes go by the database's clock",
+        "a wrong clock has no effect: all processes go by the database's clock",
         _with_clock(-DAY_SECONDS, "worker", "poller"),
         seconds=16.0,
         signs=(Sign("metric orderflow_clock_skew_seconds", lambda seen, _: seen.lowest(_SKEW) < -DAY_SECONDS / 2),),

@@ -168,7 +168,7 @@ def silent(walk: Walk) -> str:
     if waiting == {WaitsFor.TIME}:
         canceled = {one.oms_id for one in walk.facts.cancellations if not one.items}
         return "" if canceled.issuperset(part.oms_id for part in walk.facts.parts) else "waits for its deadline alone"
-    return "" if waiting else "waits for nobody"
+    return "" if waiting else "waits for nothing"
 
 
 def test_no_order_is_lost_or_does_harm_in_any_history() -> None:

@@ -16,7 +16,7 @@ def create_index(name: str, table: str, columns: Sequence[str], where: str | Non
         op.create_index(name, table, columns, sqlite_where=_text(where))
         return
     with op.get_context().autocommit_block():
-        op.execute("SET lock_timeout = 0")  # the build waits for transactions, and nobody waits for the build
+        op.execute("SET lock_timeout = 0")  # the build waits for transactions, and nothing waits for the build
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         op.create_index(name, table, columns, postgresql_where=_text(where), postgresql_concurrently=True)
 
@@ -28,7 +28,7 @@ def drop_index(name: str, table: str) -> None:
         op.drop_index(name, table)
         return
     with op.get_context().autocommit_block():
-        op.execute("SET lock_timeout = 0")  # it waits for transactions, and nobody waits for it
+        op.execute("SET lock_timeout = 0")  # it waits for transactions, and nothing waits for it
         op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 

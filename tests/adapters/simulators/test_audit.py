@@ -117,17 +117,17 @@ def test_an_attribute_that_the_oms_did_not_get_is_found() -> None:
 
 
 def test_a_reason_that_nobody_was_told_is_found() -> None:
-    life = replace(LIFE, tells=("oms_canceled",))
+    life = replace(LIFE, reasons=("oms_canceled",))
     assert "the attention list never showed: oms_canceled" in findings(life, GOOD, ALL_DONE)
     key = (LIFE.marketplace, LIFE.order_id)
-    assert findings(life, GOOD, {key: replace(ALL_DONE[key], told=frozenset({"oms_canceled"}))}) == ""
+    assert findings(life, GOOD, {key: replace(ALL_DONE[key], listed=frozenset({"oms_canceled"}))}) == ""
 
 
 def test_an_order_that_waits_for_nobody_is_found() -> None:
     life = replace(LIFE, ends="imported", shipped_by=None)
     made = tuple(e for e in GOOD if e.kind not in ("tracking", "shipped"))
     waits = journal("imported", "accept_order", "import_order")
-    assert "waits in imported for nobody, and is on no list" in findings(life, made, waits)
+    assert "waits in imported for nothing, and is on no list" in findings(life, made, waits)
     key = (LIFE.marketplace, LIFE.order_id)
     told = {key: replace(waits[key], attention=frozenset({"held"}))}
     assert findings(life, made, told) == ""

@@ -39,8 +39,8 @@ class Books:
         times["refused"] = int(life.refused_by == "api")
         done = Counter({COMMANDS[kind]: count for kind, count in times.items() if count})
         waits = life.ends not in ("shipped", "refused", "canceled")
-        attention = frozenset(life.tells or ("held",)) if waits else frozenset()
-        journal = JournalSummary(life.ends, done, told=frozenset(life.tells), attention=attention)
+        attention = frozenset(life.reasons or ("held",)) if waits else frozenset()
+        journal = JournalSummary(life.ends, done, listed=frozenset(life.reasons), attention=attention)
         return cls(life, dict(life.goods), life.attributes, times, journal)
 
     def findings(self) -> list[str]:
@@ -105,11 +105,11 @@ def test_a_shipment_that_is_missing_or_must_not_be_there_is_found(story: str) ->
     assert "lost: shipped" in found(books) or "not ours to do: shipped" in found(books)
 
 
-@pytest.mark.parametrize("story", [name for name, story in STORIES.items() if story.tells])
+@pytest.mark.parametrize("story", [name for name, story in STORIES.items() if story.reasons])
 def test_a_reason_that_nobody_was_told_is_found(story: str) -> None:
     books = Books.of(story)
-    books.journal = replace(books.journal, told=frozenset(), attention=frozenset())
-    assert f"the attention list never showed: {books.life.tells[0]}" in found(books)
+    books.journal = replace(books.journal, listed=frozenset(), attention=frozenset())
+    assert f"the attention list never showed: {books.life.reasons[0]}" in found(books)
 
 
 @pytest.mark.parametrize("story", [name for name, story in STORIES.items() if story.attributes])
@@ -125,4 +125,4 @@ def test_an_attribute_that_the_oms_did_not_get_is_found(story: str) -> None:
 def test_an_order_that_waits_for_nobody_is_found(story: str) -> None:
     books = Books.of(story)
     books.journal = replace(books.journal, attention=frozenset())
-    assert f"waits in {books.life.ends} for nobody, and is on no list" in found(books)
+    assert f"waits in {books.life.ends} for nothing, and is on no list" in found(books)

@@ -4,7 +4,7 @@ Pages of rows that are updated keep some room, so that a new version of a row st
 The defaults of autovacuum wait until a fifth of a table has changed: of a million orders, 200,000. Until then plans rest
 on old statistics, and a claim or a look at the outbox reads dead rows.
 
-Runs before the new code starts, and disturbs nobody who reads or writes. Rows that are stored already stay where they
+Runs before the new code starts, and delays no reads or writes. Rows that are stored already stay where they
 are. Nothing changes on SQLite.
 """
 
@@ -19,7 +19,7 @@ branch_labels = None
 depends_on = None
 oldest = "0008"
 
-#: After so much of a table has changed, it is vacuumed, and its statistics are made anew.
+#: After so much of a table has changed, it is vacuumed, and its statistics are made again.
 _LARGE: Final = "autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02"
 #: After so many rows, however large the table is.
 _SMALL: Final = (
