@@ -1,6 +1,6 @@
 """How many calls all workers together made to an account in each of its present windows (`BudgetWindow`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -49,7 +49,7 @@ def take(
     used, ends = {}, {}
     for one in windows:
         row = stored[one.name]
-        is_over = row.ends_at <= now or row.ends_at > now + 2 * one.length  # as `_is_over`
+        is_over = _is_over(one, row.ends_at, now)
         used[one.name], ends[one.name] = (0, now + one.length) if is_over else (row.used, row.ends_at)
     left = {one.name: max(0, one.calls - used[one.name]) for one in windows}
     counted = min(calls, *left.values())
@@ -68,25 +68,24 @@ def spent_until(tx: Transaction, account: str, windows: Sequence[BudgetWindow], 
     c = s.budgets.c
     if not windows:
         return None
-    spent = (
-        sa.and_(c.span == window.name, c.used >= window.calls, sa.not_(_is_over(c.ends_at, window, now)))
-        for window in windows
-    )
-    ends = tx.execute(sa.select(c.ends_at).where(c.account == account, sa.or_(*spent))).scalars()
-    return max(ends, default=None)
+    limits = {one.name: one for one in windows}
+    stored = tx.execute(sa.select(c.span, c.ends_at, c.used).where(c.account == account, c.span.in_(limits)))
+    present = [row for row in stored if not _is_over(limits[row.span], row.ends_at, now)]
+    return max((row.ends_at for row in present if row.used >= limits[row.span].calls), default=None)
 
 
-def _is_over(ends_at: sa.ColumnElement[datetime], window: BudgetWindow, now: datetime) -> sa.ColumnElement[bool]:
-    """The condition that a window of this kind is over.
+def _is_over(window: BudgetWindow, ends_at: datetime, now: datetime) -> bool:
+    """Whether the stored window of this kind, which ends at `ends_at`, is over.
 
     A window that ends further ahead than its length began while a clock was wrong. Twice the length, because the clocks
     of two processes may differ by some milliseconds.
     """
-    return sa.or_(ends_at <= now, ends_at > now + 2 * window.length)
+    return ends_at <= now or ends_at > now + 2 * window.length
 
 
-def used(store: Store, now: datetime) -> dict[tuple[str, str], int]:
-    """Return the calls made in each account's present windows, by account and name of the window."""
+def used(store: Store, windows: Iterable[tuple[str, BudgetWindow]], now: datetime) -> dict[tuple[str, str], int]:
+    """Return the calls made in the present window of each account and kind, by account and name. No entry: none was."""
     with store.reading() as connection:
-        rows = connection.execute(sa.select(s.budgets).where(s.budgets.c.ends_at > now))
-        return {(row.account, row.span): row.used for row in rows}
+        stored = {(row.account, row.span): row for row in connection.execute(sa.select(s.budgets))}
+    rows = {(account, one.name): (one, stored.get((account, one.name))) for account, one in windows}
+    return {key: row.used for key, (one, row) in rows.items() if row and not _is_over(one, row.ends_at, now)}

@@ -23,7 +23,7 @@ def doctor(
     outage_hours: Annotated[
         float,
         typer.Option("--outage-hours", min=1, help="The longest time for which no consumer may run."),
-    ] = 72,
+    ] = 72,  # a long weekend
     as_json: Json = False,
 ) -> None:
     """Look at everything that the service needs, and say what is wrong and what to do about it.

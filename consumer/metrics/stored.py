@@ -139,7 +139,8 @@ class StoredGauges(Collector):
         }
 
     def _budget_left(self) -> Mapping[Series, float]:
-        used = budget_rows.used(self._store, self._clock.now())
+        windows = [(budget.account, window) for budget in self._budgets.values() for window in budget.windows]
+        used = budget_rows.used(self._store, windows, self._clock.now())
         return {
             ("oms", shop, window.name): float(window.calls - used.get((budget.account, window.name), 0))
             for shop, budget in self._budgets.items()

@@ -130,8 +130,9 @@ def test_a_budget_is_spent_by_all_processes_together(start: Start, ahead_seconds
         for parts in order * 2:
             with parts.base.store.transaction() as tx:
                 assert budget_rows.spend(tx, account, windows, parts.base.clock.now()) is None
+    named = [(f"begun by the {one} one", window) for one in ("right", "wrong") for window in windows]
     for parts in (right, wrong):
-        assert set(budget_rows.used(parts.base.store, parts.base.clock.now()).values()) == {4}
+        assert set(budget_rows.used(parts.base.store, named, parts.base.clock.now()).values()) == {4}
 
 
 @each_skew

@@ -33,8 +33,6 @@ OF_MACHINE: Final[Rows[Settings]] = (
 )
 #: How long a check of another subject waits until it is known whether the store can be used.
 STORE_SECONDS: Final = LIMIT_SECONDS / 2
-#: The longest time for which no consumer may run: a long weekend.
-LONGEST_OUTAGE: Final = timedelta(hours=72)
 
 
 def names() -> list[tuple[str, str]]:
@@ -55,7 +53,7 @@ def look_at_everything(
     machine_clock: Clock,
     clock: Clock,
     transport: Any = None,
-    outage: timedelta = LONGEST_OUTAGE,
+    outage: timedelta,
     limit_seconds: float = LIMIT_SECONDS,
 ) -> list[Line]:
     """Run every check that these settings need. Returns one line for each thing that was looked at.
