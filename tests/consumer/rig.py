@@ -4,7 +4,7 @@ bootstrap.py builds the parts. There are no threads and no sockets: every step i
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -48,6 +48,8 @@ from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
 from consumer.loop import Consumer
 from consumer.metrics.recorder import new_recorder
+from consumer.operations import offsets
+from consumer.operations.offsets import ResetPosition, Whence
 from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.worker import Worker
@@ -349,6 +351,24 @@ class Rig:
             shop_rows.set_switches(tx, shop, paused=paused, effects=effects)
 
     # -- What happened -------------------------------------------------------------------------------------------
+
+    def reset_offsets(
+        self, partition: int | None = None, whence: Whence = "stored", shops: Collection[str] = ("alpha",)
+    ) -> list[ResetPosition]:
+        """Set the offsets of the snapshots by hand, as after the restore of a backup."""
+        return offsets.reset(
+            self.store,
+            self.orders,
+            self.log,
+            "orderflow",
+            SNAPSHOTS,
+            partition=partition,
+            whence=whence,
+            who="ana",
+            why="restored from the copy of Sunday",
+            at=self.clock.now(),
+            shops=shops,
+        )
 
     def row(self, order_id: str = "1-A") -> OrderRow:
         (row,) = order_rows.find(self.store, order_id)

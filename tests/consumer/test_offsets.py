@@ -22,7 +22,7 @@ from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch
 from consumer.operations import offsets as by_hand
 from consumer.operations.errors import NothingToReset
-from consumer.operations.offsets import ResetPosition, excused_commit, reset_position
+from consumer.operations.offsets import excused_commit, reset_position
 from consumer.operations.verify import differences
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
@@ -114,7 +114,7 @@ def test_a_reset_does_not_set_back_a_partition_that_is_read_meanwhile(folders: P
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rig.log, "partition_offsets", partition_offsets)
-        moved = reset(rig)
+        moved = rig.reset_offsets()
     assert len(asked) == 2
     assert [partition for partition, was, now in moved if was != now] == []
 
@@ -141,25 +141,9 @@ def restored_without_its_import(folder: Path) -> Rig:
     return rig
 
 
-def reset(rig: Rig, partition: int | None = None) -> list[ResetPosition]:
-    return by_hand.reset(
-        rig.store,
-        rig.orders,
-        rig.log,
-        "orderflow",
-        SNAPSHOTS,
-        partition=partition,
-        whence="stored",
-        who="ana",
-        why="restored from the copy of Sunday",
-        at=rig.clock.now(),
-        shops=["alpha"],
-    )
-
-
 def test_a_duplicate_after_a_reset_is_our_own_import_of_before(folders: Path) -> None:
     rig = restored_without_its_import(folders)
-    reset(rig)
+    rig.reset_offsets()
     assert Attempt("import_order", RESTORED) in rig.row().facts.attempts
     rig.work()
     assert rig.state() == "imported"
@@ -190,7 +174,7 @@ def test_an_order_that_the_restored_store_does_not_know_counts_as_attempted(fold
     rig = forgotten(folders)
     rig.add("1-A", state="SHIPPING")
     rig.clock.advance(3600)
-    reset(rig)
+    rig.reset_offsets()
     rig.poll(120)
     rig.work()
     assert rig.attention() == []
@@ -202,7 +186,7 @@ def test_an_order_that_the_restored_store_does_not_know_counts_as_attempted(fold
 def test_an_order_that_was_created_after_the_reset_counts_as_new(folders: Path) -> None:
     """The OMS holds an order of its reference that is not ours."""
     rig = forgotten(folders)
-    reset(rig)
+    rig.reset_offsets()
     rig.clock.advance(60)
     rig.add("1-A", state="SHIPPING")
     rig.poll(120)
@@ -215,7 +199,7 @@ def test_a_canceled_order_that_the_restored_store_does_not_know_is_looked_at(fol
     rig = forgotten(folders)
     rig.add("1-A", state="CANCELED")
     rig.clock.advance(3600)
-    reset(rig)
+    rig.reset_offsets()
     rig.poll(120)
     assert rig.attention() == ["canceled_after_import"]
 
@@ -223,7 +207,7 @@ def test_a_canceled_order_that_the_restored_store_does_not_know_is_looked_at(fol
 def test_a_reset_is_audited_and_every_shop_is_read_from_the_beginning(folders: Path) -> None:
     rig = restored_without_its_import(folders)
     assert cursor_rows.find(rig.store, "alpha") is not None
-    moved = reset(rig)
+    moved = rig.reset_offsets()
     assert cursor_rows.find(rig.store, "alpha") is None
     with rig.store.reading() as connection:
         (row,) = connection.execute(sa.select(s.audit)).all()
@@ -239,7 +223,7 @@ def test_a_reset_is_audited_and_every_shop_is_read_from_the_beginning(folders: P
 
 def test_a_partition_that_does_not_exist_cannot_be_reset(folders: Path) -> None:
     with pytest.raises(NothingToReset, match=f"no such partition: {SNAPSHOTS}/99"):
-        reset(Rig(folders / "now"), 99)
+        Rig(folders / "now").reset_offsets(99)
 
 
 def test_a_poll_that_is_under_way_does_not_undo_a_reset(folders: Path) -> None:
@@ -262,7 +246,7 @@ def test_a_poll_that_is_under_way_does_not_undo_a_reset(folders: Path) -> None:
 
 def _reset_once(rig: Rig) -> None:
     if cursor_rows.find(rig.store, "alpha") is not None:
-        reset(rig)
+        rig.reset_offsets()
 
 
 def test_a_reset_counts_only_open_orders_of_its_shops_as_attempted(folders: Path) -> None:
@@ -271,10 +255,10 @@ def test_a_reset_counts_only_open_orders_of_its_shops_as_attempted(folders: Path
     rig.add("2-A", state="SHIPPED")
     rig.add("9-B", "beta", sku="TASSE-33CL", state="SHIPPING")
     rig.poll()
-    reset(rig)
+    rig.reset_offsets()
     restored = Attempt("import_order", RESTORED)
     assert [restored in rig.row(order).facts.attempts for order in ("1-A", "2-A", "9-B")] == [True, False, False]
-    reset(rig)
+    rig.reset_offsets()
     assert rig.row("1-A").facts.attempts.count(restored) == 1
 
 
@@ -304,7 +288,7 @@ def test_partition_statuses_show_each_partition_with_lag_and_mismatch(folders: P
         partition = Partition(first.topic, first.partition)
         progress_rows.reset(tx, rig.log.cluster(), "orderflow", partition, Progress(first.end + 1))
     assert [one.partition for one in partition_statuses() if one.mismatch == "log_shorter"] == [first.partition]
-    reset(rig, first.partition)
+    rig.reset_offsets(first.partition)
     assert not any(one.mismatch for one in partition_statuses())
 
 
@@ -312,19 +296,7 @@ def test_records_that_are_read_again_have_no_second_effect(folders: Path) -> Non
     rig = Rig(folders / "now")
     rig.imported("1-A")
     versions = rig.row().version
-    by_hand.reset(
-        rig.store,
-        rig.orders,
-        rig.log,
-        "orderflow",
-        SNAPSHOTS,
-        partition=None,
-        whence="earliest",
-        who="ana",
-        why="x",
-        at=rig.clock.now(),
-        shops=[],
-    )
+    rig.reset_offsets(whence="earliest", shops=())
     rig.consumer = rig.new_consumer()
     rig.consume()
     assert rig.row().version == versions

@@ -21,14 +21,13 @@ from consumer.bootstrap import new_housekeeping
 from consumer.config import shop_ids
 from consumer.housekeeping import Housekeeping
 from consumer.operations.errors import NotPossible
-from consumer.operations.offsets import reset
 from consumer.operations.orders import find, replan
 from consumer.web.callbacks import CallbackEndpoint
 from statemachine.commands import Policy
 from statemachine.facts import RESTORED, Attempt, Facts, Snapshot
 from statemachine.machine import decide
 from statemachine.plan import Plan, plan
-from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
+from tests.consumer.rig import OMS_EVENTS, Rig
 
 #: How an order can be broken, and what the column then says.
 BREAKS = {"unreadable": "ValidationError", "unplannable": "OverflowError"}
@@ -223,19 +222,7 @@ def test_offsets_are_reset_although_an_order_is_quarantined(
 ) -> None:
     damage(rig, how, monkeypatch)
     a_replan(rig)
-    reset(
-        rig.store,
-        rig.orders,
-        rig.log,
-        "orderflow",
-        SNAPSHOTS,
-        partition=None,
-        whence="stored",
-        who="ana",
-        why="restored",
-        at=rig.clock.now(),
-        shops=["alpha"],
-    )
+    rig.reset_offsets()
     restored = Attempt("import_order", RESTORED)
     assert [restored in rig.row(order_id).facts.attempts for order_id in ("1-A", "3-A")] == [True, True]
     assert quarantined(rig) == {"2-A": BREAKS[how]}
