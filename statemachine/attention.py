@@ -417,7 +417,7 @@ def _waits_for_the_rest(facts: Facts, state: State) -> bool:
     """
     if state not in (State.SHIPPING, State.IMPORTED, State.DISPATCHED):
         return False
-    if facts.snapshot is None or not facts.snapshot.owed_lines:  # nobody waits for the rest
+    if facts.snapshot is None or not facts.snapshot.owed_lines:  # the rest is not to be sent
         return False
     some_sent = bool(facts.dispatches) and not all_sent(facts)
     if state is not State.DISPATCHED:
