@@ -14,8 +14,8 @@ from consumer.operations.lines import lines_of
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, lost_then_refused, lower, tell
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import decide, details, lost_then_refused, lower, tell
 
 NO = '{"error": {"message": "no", "code": 0}}'
 DUPLICATE = '{"error": {"message": "external_ref already exists", "code": 0}}'

@@ -17,66 +17,22 @@ from adapters.store.facts_json import facts_from_json, facts_to_json
 from consumer.operations import orders as operations
 from statemachine.events import Event, Trigger
 from statemachine.facts import DecisionKind, Facts, OmsStatus
+from tests.consumer.in_oms_hands import (
+    IMPORTS,
+    answer_lost_then_duplicate,
+    answer_with,
+    decide,
+    details,
+    lost_then_refused,
+    lower,
+    tell,
+)
 from tests.consumer.rig import OMS_EVENTS, Rig
-
-BARE = b'[{"id": 7, "ref": "0007", "external_ref": "1-A"}]'  # without items
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
-
-
-def details(rig: Rig) -> dict[str, str]:
-    return {one.reason: one.detail for one in rig.row().attention}
-
-
-def decide(rig: Rig, kind: DecisionKind, *only: str) -> None:
-    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
-    operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
-
-
-def tell(rig: Rig, status: int, **more: object) -> None:
-    rig.clock.advance(60)
-    oms_id = next((part.oms_id for part in rig.row().facts.parts), 7)
-    body = {"id": oms_id, "external_ref": "1-A", "status": status} | more
-    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
-    rig.consume()
-    rig.work()
-
-
-def lower(rig: Rig, quantity: int = 1) -> None:
-    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=quantity)
-    rig.poll()
-
-
-def answered_without_items(rig: Rig) -> None:
-    fault = Fault("order", "answer_after", 1, "1-A", status=201, content=BARE.decode())
-    rig.oms.knobs.faults.append(fault)
-    rig.imported(quantity=3)
-
-
-def answer_lost_then_duplicate(rig: Rig) -> None:
-    rig.fail("order", "timeout_after")
-    rig.add("1-A", state="SHIPPING", quantity=3)
-    rig.poll()
-    rig.work()
-    assert rig.state() == "shipping"
-    rig.work(600)
-    assert rig.results[-1] == ("import_order", "already_done")
-
-
-def settled_by_hand(rig: Rig) -> None:
-    words = '{"error": {"message": "external_ref already exists", "code": 0}}'
-    rig.oms.knobs.faults.append(Fault("order", "answer", 1, "1-A", status=400, content=words))
-    rig.add("1-A", state="SHIPPING", quantity=3)
-    rig.poll()
-    rig.work()
-    assert rig.attention() == ["already_in_oms"]
-    decide(rig, DecisionKind.SETTLE)
-
-
-IMPORTS = [answered_without_items, answer_lost_then_duplicate, settled_by_hand]
 
 
 @pytest.mark.parametrize("imported", IMPORTS)
@@ -256,12 +212,6 @@ def test_data_that_mirakl_removes_long_after_the_shipment_are_no_change(rig: Rig
     assert rig.attention() == []
 
 
-def answer_with(rig: Rig, *items: tuple[str, int]) -> None:
-    listed = [{"id": 1, "external_ref": line, "quantity": pieces} for line, pieces in items]
-    content = json.dumps([{"id": 7, "ref": "0007", "external_ref": "1-A", "status": 1, "items": listed}])
-    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=content))
-
-
 def test_a_line_that_the_answer_leaves_out_is_told_and_no_status_covers_it(rig: Rig) -> None:
     answer_with(rig, ("1-A-1", 1))
     rig.imported(lines=2)
@@ -413,18 +363,6 @@ def test_a_stored_cancelation_without_a_time_keeps_its_settle(rig: Rig) -> None:
     assert details(rig) == {"oms_canceled": str(oms_id)}
     decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
-
-
-def lost_then_refused(rig: Rig, lines: int = 1, quantity: int = 1) -> None:
-    """The import lands, its answer is lost, and the OMS refuses the repeat with a no that is no duplicate."""
-    rig.fail("order", "timeout_after")
-    rig.add("1-A", state="SHIPPING", lines=lines, quantity=quantity)
-    rig.poll()
-    rig.work()
-    rig.fail("order", "answer", status=400, content='{"error": {"message": "Reference in use", "code": 0}}')
-    rig.work(900)
-    assert rig.effects() == ["imported"]
-    assert rig.attention() == ["import_rejected"]
 
 
 def test_an_order_that_may_have_landed_before_the_refusal_is_told_when_mirakl_cancels_it(rig: Rig) -> None:

@@ -10,8 +10,8 @@ from adapters.messages.text import iso
 from adapters.simulators.mirakl import changes
 from statemachine.ends import can_be_settled
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import decide, tell
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json
 from consumer.imports_of_before import keep_what_was_sent
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, lower
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import decide, details, lower
 
 NO = '{"error": {"message": "no", "code": 0}}'
 

@@ -10,8 +10,8 @@ import pytest
 from adapters.simulators.mirakl import changes
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import SNAPSHOTS, Rig
-from tests.consumer.test_in_oms_hands import decide, tell
 
 Change = Callable[[MiraklSimulator], None]
 

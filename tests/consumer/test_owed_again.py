@@ -7,8 +7,8 @@ import pytest
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import IMPORTS, answer_with, decide, details, lost_then_refused, lower, tell
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import IMPORTS, answer_with, decide, details, lost_then_refused, lower, tell
 
 
 @pytest.fixture

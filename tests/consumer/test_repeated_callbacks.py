@@ -13,8 +13,8 @@ from adapters.simulators.orders import COMPANIES
 from adapters.store import journal as journal_rows
 from statemachine.facts import DecisionKind
 from statemachine.receipts import MOST_REPEATS
+from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import OMS_EVENTS, Rig
-from tests.consumer.test_in_oms_hands import decide, tell
 
 HOUR = 3600
 

@@ -7,8 +7,8 @@ import pytest
 from adapters.simulators.mirakl import changes
 from adapters.simulators.orders import MARKETPLACES, Line, build_order
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-from tests.consumer.test_in_oms_hands import decide, tell
 
 
 @pytest.fixture
