@@ -11,7 +11,7 @@ from statemachine.events import Event
 from statemachine.facts import EPOCH, Facts
 from statemachine.plan import Plan, plan
 from tests.statemachine.lives import LINES, START, answered, clock, read, sent, settled, snapshot_event
-from tests.statemachine.test_commands import known
+from tests.statemachine.planning import known
 
 HOUR = 3600
 POLICY = Policy(

@@ -10,7 +10,7 @@ from statemachine.facts import EPOCH
 from statemachine.missing import is_next_miss
 from statemachine.plan import plan, read_after
 from tests.statemachine.lives import answered, at, not_found, read, settled, snapshot_event, spoke
-from tests.statemachine.test_commands import known
+from tests.statemachine.planning import known
 
 DAY = 86_400
 POLICY = Policy(gone_after=timedelta(days=1))
