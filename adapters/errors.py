@@ -5,7 +5,8 @@ OrderflowError
 ├── Unreadable                 a message can never be understood; its record is dead-lettered with the reason
 ├── Unimportable               an order lacks values that its import needs; a person has to complete the order
 ├── StoreUnavailable           the store does not answer now; the caller keeps its batch and tries again
-│   └── PartitionsWait         only some partitions of a batch wait for a lock; all others were applied
+│   ├── PartitionsWait         only some partitions of a batch wait for a lock; all others were applied
+│   └── OrdersWait             only some orders of a batch wait for a lock; all others were stored
 ├── LogUnavailable             the log does not answer now; the caller tries again
 ├── RecordUnreadable           a record of a partition cannot be read from the log; the partition stops there
 ├── RecordRefused              the log does not take one record, now and later
@@ -20,12 +21,14 @@ OrderflowError
     └── AccountFault           the remote refuses the account, not the request: wrong key, no right, budget spent
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
 #: Outcome of a call that was not made.
 NOT_SENT: Final = "not_sent"
+#: How many orders the text of an error names.
+_MOST_NAMED: Final = 5
 
 
 class UnreadableReason(StrEnum):
@@ -108,6 +111,19 @@ class PartitionsWait(StoreUnavailable):
 
     def __init__(self) -> None:
         super().__init__("partitions wait for a lock", Cause.LOCKED)
+
+
+class OrdersWait(StoreUnavailable):
+    """Some orders of a batch wait for what another transaction holds locked. All others were stored.
+
+    `orders`: their shops and order ids.
+    """
+
+    def __init__(self, orders: Collection[tuple[str, str]]) -> None:
+        named = ", ".join(f"{shop}/{order_id}" for shop, order_id in sorted(orders)[:_MOST_NAMED])
+        more = f" and {len(orders) - _MOST_NAMED} more" if len(orders) > _MOST_NAMED else ""
+        super().__init__(f"orders wait for a lock: {named}{more}", Cause.LOCKED)
+        self.orders = frozenset(orders)
 
 
 class LogUnavailable(OrderflowError):

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from adapters.errors import BrokenOrders, Fenced, OrderflowError, StoreUnavailable
+from adapters.errors import BrokenOrders, OrderflowError, OrdersWait, StoreUnavailable
 from adapters.messages.transitions import (
     DEAD_LETTER_TYPE,
     TRANSITION_TYPE,
@@ -32,6 +32,7 @@ from adapters.store import shops as shop_rows
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.commands import CommandRow
 from adapters.store.dead_letters import DeadLetter
+from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.journal import JournalRow
 from adapters.store.objectives import ObjectiveResult
 from adapters.store.orders import OrderChange, OrderRow
@@ -39,6 +40,7 @@ from adapters.store.outbox import OutboxRow
 from adapters.store.policies import StoredPolicies
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
+from consumer.halving import halved
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.planning import CommandChanges, of_order, plan_of, plan_orders
 from statemachine.commands import CommandKind, Policy
@@ -295,7 +297,7 @@ class OrderWriter:
         """Plan these orders (shop and order id) again, because a change of a shop's policy is no event.
 
         An order that was quarantined goes on, if this version can read and plan it. An order that cannot be planned is
-        quarantined. Raises StoreUnavailable.
+        quarantined. Raises OrdersWait and StoreUnavailable.
         """
         self._quarantine_failing(keys, lambda key: key, self._replan)
 
@@ -305,7 +307,7 @@ class OrderWriter:
             return self._policies.read(connection, shops)
 
     def _replan(self, keys: Sequence[tuple[str, str]]) -> None:
-        with self._store.transaction() as tx:
+        with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
             now = self._clock.now()
             orders = order_rows.lock(tx, keys, now, also_quarantined=True)
             loaded = Loaded(orders, commands=command_rows.lock_live(tx, [row.key for row in orders.values()]))
@@ -317,10 +319,10 @@ class OrderWriter:
 
     def apply_alone(self, events: Sequence[Event]) -> None:
         """Apply events that come from no log: in one transaction, or in several if that raises anything. An order that
-        causes an error is quarantined, and the others are applied. Raises StoreUnavailable and Fenced."""
+        causes an error is quarantined, and the others are applied. Raises OrdersWait, StoreUnavailable and Fenced."""
 
         def apply(some: Sequence[Event]) -> None:
-            self.apply(some)
+            self.report(self.store(some, lock_seconds=SHARED_LOCK_SECONDS))
 
         self._quarantine_failing(events, lambda event: (event.shop, event.order_id), apply)
 
@@ -364,25 +366,33 @@ class OrderWriter:
     ) -> None:
         """Call `act` with all items. If it raises because of an order, this order is quarantined, and the others go on.
 
-        If the error names no order, the items are halved until the item that causes it is alone.
+        If the error names no order, the items are halved until the item that causes it is alone. An order that another
+        transaction holds locked is left out, and named by OrdersWait, which is raised when all others are done.
         """
-        if not items:
-            return
-        try:
-            act(items)
-        except (StoreUnavailable, Fenced):
-            raise
-        except BrokenOrders as error:
-            self.quarantine(error.orders)
-            left = [item for item in items if key_of(item) not in error.orders]
-            self._quarantine_failing(left, key_of, act)
-        except Exception as error:
-            if len({key_of(item) for item in items}) == 1:
-                self.quarantine({key_of(items[0]): type(error).__name__})
-                return
-            middle = len(items) // 2
-            self._quarantine_failing(items[:middle], key_of, act)
-            self._quarantine_failing(items[middle:], key_of, act)
+
+        def act_on_sound_ones(some: Sequence[T]) -> list[None]:
+            left = list(some)
+            while left:
+                try:
+                    act(left)
+                except BrokenOrders as error:
+                    self.quarantine(error.orders)
+                    sound = [item for item in left if key_of(item) not in error.orders]
+                    if len(sound) == len(left):  # never happens: the error names only orders of these items
+                        raise
+                    left = sound
+                else:
+                    break
+            return [None] * len(some)
+
+        waiting = set()
+        for item, error in zip(items, halved(items, act_on_sound_ones, self._store), strict=True):
+            if isinstance(error, StoreUnavailable):
+                waiting.add(key_of(item))
+            elif error is not None:
+                self.quarantine({key_of(item): type(error).__name__})
+        if waiting:
+            raise OrdersWait(waiting)
 
     def store_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters that do not come from the consumer. Raises StoreUnavailable."""

@@ -4,10 +4,12 @@ It plans open orders again, wakes orders at their deadlines, trims the embedded 
 knows, and counts what people decided and which objectives were kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
+from adapters.errors import OrdersWait
 from adapters.log.embedded import EmbeddedLog
 from adapters.ports import Clock
 from adapters.store import objectives as objective_rows
@@ -19,6 +21,7 @@ from consumer.forgetting import Forgetting
 from consumer.hooks import Hooks
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
+from consumer.locked import LockedOrders
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 
@@ -77,6 +80,8 @@ class Housekeeping:
         self._keep_records = keep_records
         self._decision_count = DecisionCount(store, clock, hooks)
         self._forgetting = Forgetting(store, clock, hooks, self._shops, keep_foreign)
+        self._locked = LockedOrders(clock)
+        self._found_locked: set[tuple[str, str]] = set()  # in this turn
         self._leads = False
         self._planned_at = float("-inf")  # on the monotonic clock
         self._trimmed_at = float("-inf")  # on the monotonic clock
@@ -86,12 +91,14 @@ class Housekeeping:
     def turn(self) -> float:
         """Do what is due, if this process holds the relay's lease. Returns how many seconds to wait for the next turn.
 
-        Raises StoreUnavailable, Fenced.
+        Orders that another transaction holds locked rest, and are planned again after it. Raises OrdersWait for those
+        found in this turn, when all else is done. Raises StoreUnavailable, Fenced.
         """
         if self._leases.take(RELAY) is None:
             self._leads = False
             return self._leases.renew_seconds
-        monotonic = self._clock.monotonic()
+        monotonic, self._found_locked = self._clock.monotonic(), set()
+        self._sparing(lambda: self._orders.replan(self._locked.take_due()))
         if not self._leads or monotonic - self._planned_at > REPLAN_EVERY.total_seconds():
             self._replan()
             self._leads, self._planned_at = True, monotonic
@@ -101,7 +108,17 @@ class Housekeeping:
         self._decision_count.turn()
         self._fold(monotonic)
         woken = self._wake()
+        if self._found_locked:
+            raise OrdersWait(self._found_locked)
         return 0.0 if woken == WAKE_BATCH else IDLE_SECONDS
+
+    def _sparing(self, act: Callable[[], None]) -> None:
+        """Call `act`. Orders that another transaction holds locked rest, and stop no other work."""
+        try:
+            act()
+        except OrdersWait as error:
+            self._locked.add(error.orders)
+            self._found_locked |= error.orders
 
     def _fold(self, monotonic: float) -> None:
         """Add the new results of objectives to their totals."""
@@ -113,21 +130,24 @@ class Housekeeping:
     def _wake(self) -> int:
         """Wake orders whose `wake_at` has passed, at most WAKE_BATCH: apply a clock event to each. Returns how many."""
         now = self._clock.now()
-        keys = order_rows.to_wake(self._store, now, WAKE_BATCH)
+        found = order_rows.to_wake(self._store, now, WAKE_BATCH + len(self._locked))
+        keys = self._locked.without(found)[:WAKE_BATCH]
         if keys:
             self._leases.kept(RELAY)
-            self._orders.apply_alone([clock_event(shop, order_id, now) for shop, order_id in keys])
+            events = [clock_event(shop, order_id, now) for shop, order_id in keys]
+            self._sparing(lambda: self._orders.apply_alone(events))
         return len(keys)
 
     def _replan(self) -> None:
         """Plan every open order again, because a policy may have changed before this process took the lease, and a
         change of policy is no event."""
         for shop in self._shops:
-            keep_what_was_sent(self._store, self._orders, shop, lambda: self._leases.kept(RELAY))
+            kept = partial(self._leases.kept, RELAY)
+            self._sparing(partial(keep_what_was_sent, self._store, self._orders, shop, kept))
             keys = order_rows.open_keys(self._store, shop)
             for start in range(0, len(keys), REPLAN_BATCH):
-                self._leases.kept(RELAY)
-                self._orders.replan(keys[start : start + REPLAN_BATCH])
+                kept()
+                self._sparing(partial(self._orders.replan, keys[start : start + REPLAN_BATCH]))
 
     def _replan_behind(self, monotonic: float) -> None:
         """Plan the open orders again that were planned by an earlier version of their shop's policy, or by older code,
@@ -137,9 +157,10 @@ class Housekeeping:
             return
         self._looked_behind_at = monotonic
         for shop, policy in self._orders.newest_policies(self._shops).items():
-            if keys := order_rows.behind(self._store, shop, policy.version, REPLAN_BATCH):
+            found = order_rows.behind(self._store, shop, policy.version, REPLAN_BATCH + len(self._locked))
+            if keys := self._locked.without(found)[:REPLAN_BATCH]:
                 self._leases.kept(RELAY)
-                self._orders.replan(keys)
+                self._sparing(partial(self._orders.replan, keys))
                 self._looked_behind_at = float("-inf")  # there may be more
 
     def _trim(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from adapters.errors import OrdersWait
 from adapters.remotes.kornitx_order import pieces_in
 from adapters.store import commands as command_rows
 from adapters.store.commands import StoredPayload
@@ -26,7 +27,7 @@ BATCH: Final = 500
 def keep_what_was_sent(store: Store, orders: OrderWriter, shop: str, before_batch: Callable[[], object]) -> None:
     """Apply an event to every open order of a shop that an earlier version imported. `before_batch` may raise Fenced.
 
-    Raises StoreUnavailable.
+    Raises StoreUnavailable, and OrdersWait when all other orders are done.
     """
     stored = command_rows.payloads_without_handover(store, shop)
     seen: set[tuple[str, bytes]] = set()
@@ -34,10 +35,16 @@ def keep_what_was_sent(store: Store, orders: OrderWriter, shop: str, before_batc
     for one in stored:  # the oldest first
         repeats[one.command_id] = one.attempts > 1 or (one.order_id, one.payload) in seen
         seen.add((one.order_id, one.payload))
+    waiting: set[tuple[str, str]] = set()
     for start in range(0, len(stored), BATCH):
         before_batch()
         batch = stored[start : start + BATCH]
-        orders.apply_alone([event for one in batch if (event := _event_of(shop, one, repeats[one.command_id]))])
+        try:
+            orders.apply_alone([event for one in batch if (event := _event_of(shop, one, repeats[one.command_id]))])
+        except OrdersWait as error:
+            waiting |= error.orders
+    if waiting:
+        raise OrdersWait(waiting)
 
 
 def _event_of(shop: str, sent: StoredPayload, is_repeat: bool) -> Event | None:

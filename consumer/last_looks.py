@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from adapters.errors import BrokenOrders, StoreUnavailable
+from adapters.errors import BrokenOrders
 from adapters.ports import Clock
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
@@ -15,6 +15,7 @@ from consumer import budget
 from consumer.accounts import AccountKey
 from consumer.apply import OrderWriter
 from consumer.budget import BudgetSpent, Shop
+from consumer.halving import halved
 from consumer.imports import Outgoing
 from consumer.tries import Claim, handover_events, recovery_events
 from statemachine.events import Event
@@ -56,15 +57,7 @@ class LastLooks:
     def look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
         """Return for each call None, or why it must not be made: LeaseLost, BudgetSpent, or the error that storing this
         look alone raises. Raises StoreUnavailable."""
-        try:
-            return self._look(looks)
-        except Exception as error:
-            if isinstance(error, StoreUnavailable) and not self._store.is_locked_in_part(error):
-                raise
-            if len(looks) == 1:
-                return [error]
-            middle = len(looks) // 2  # until the look that raises, or whose order is locked, is alone
-            return [*self.look(looks[:middle]), *self.look(looks[middle:])]
+        return halved(looks, self._look, self._store)
 
     def _look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
         now = self._clock.now()

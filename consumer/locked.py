@@ -1,18 +1,19 @@
-"""Partitions whose next record needs what another transaction holds locked, such as the row of one order.
+"""What needs rows that another transaction holds locked, such as the row of one order.
 
-The lock may be held for minutes, by a person in psql for example. Meanwhile the other partitions go on.
+The lock may be held for minutes, by a person in psql for example. Meanwhile all else goes on: the other partitions of a
+consumer, and the other orders of the housekeeping.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from adapters.errors import Cause, PartitionsWait, StoreUnavailable
 from adapters.ports import Clock, Partition, Record
 
-#: A lock that is held longer counts as a failure of the batch that waits for it (patience.py).
+#: A record that waits for a lock for longer is the cause, if the store takes other writes: it is dead-lettered.
 TOO_LONG_SECONDS: Final = 300.0
-#: The longest rest of such a partition between two tries, because each try holds up the others (SHARED_LOCK_SECONDS).
+#: The longest rest between two tries, because each try holds up the others (SHARED_LOCK_SECONDS).
 LONGEST_REST_SECONDS: Final = 10.0
 
 
@@ -21,15 +22,20 @@ class _Wait:
     """The tries of one partition. Instants are on the monotonic clock."""
 
     since: float
+    most: int  # how many records the next try takes
     tries: int = 0
     rests_until: float = 0.0
+    is_alone: bool = False  # the record that waits was tried by itself
 
 
 class LockedPartitions:
     """Applies a batch so that what waits for a lock holds up its own partition alone. Not thread-safe."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, largest: int, takes_a_small_write: Callable[[], bool]) -> None:
+        """`largest`: how many records one batch may have. `takes_a_small_write`: whether the store takes any write."""
         self._clock = clock
+        self._largest = largest
+        self._takes_a_small_write = takes_a_small_write
         self._waits: dict[Partition, _Wait] = {}
 
     def clear(self) -> None:
@@ -41,15 +47,19 @@ class LockedPartitions:
         now = self._clock.monotonic()
         return {partition for partition, wait in self._waits.items() if now < wait.rests_until}
 
-    def is_too_long(self) -> bool:
-        """Whether a partition has waited for TOO_LONG_SECONDS."""
-        now = self._clock.monotonic()
-        return any(now - wait.since >= TOO_LONG_SECONDS for wait in self._waits.values())
+    def is_the_cause(self, partition: Partition) -> bool:
+        """Whether one record of the partition, tried by itself, has waited for TOO_LONG_SECONDS, and other writes go
+        on."""
+        wait = self._waits.get(partition)
+        if wait is None or not wait.is_alone or self._clock.monotonic() - wait.since < TOO_LONG_SECONDS:
+            return False
+        return self._takes_a_small_write()
 
     def apply(self, records: Sequence[Record], apply: Callable[[Sequence[Record]], None]) -> None:
         """Apply the records. Those of partitions that waited for a lock come last, each partition by itself.
 
-        Raises PartitionsWait when all others were applied, and any other exception at once.
+        With each try of a partition that waits its batch is halved, so that the records before the one that waits are
+        applied. Raises PartitionsWait when all others were applied, and any other exception at once.
         """
         apart = [record for record in records if record.partition in self._waits]
         rest = [record for record in records if record.partition not in self._waits]
@@ -63,22 +73,68 @@ class LockedPartitions:
         waits: StoreUnavailable | None = None
         for partition, mine in _by_partition(apart).items():
             try:
-                apply(mine)
+                self._apply_in_parts(partition, mine, apply)
                 self._waits.pop(partition, None)
             except StoreUnavailable as error:
                 if error.cause != Cause.LOCKED:
                     raise
-                self._waited(partition)
                 waits = error
         if waits is not None:
             raise PartitionsWait from waits
 
-    def _waited(self, partition: Partition) -> None:
+    def _apply_in_parts(
+        self, partition: Partition, records: Sequence[Record], apply: Callable[[Sequence[Record]], None]
+    ) -> None:
+        wait = self._waits.get(partition) or _Wait(self._clock.monotonic(), self._largest)
+        while records:
+            part, records = records[: wait.most], records[wait.most :]
+            try:
+                apply(part)
+            except StoreUnavailable as error:
+                if error.cause == Cause.LOCKED:
+                    self._waits[partition] = wait
+                    self._waited(wait, len(part))
+                raise
+            wait.since = self._clock.monotonic()
+            if wait.is_alone:  # the record that waited was applied
+                wait.most, wait.is_alone = self._largest, False
+
+    def _waited(self, wait: _Wait, tried: int) -> None:
         """The first try rests for no time: most locks are held for a moment. Each further one rests twice as long."""
         now = self._clock.monotonic()
-        wait = self._waits.setdefault(partition, _Wait(now))
+        wait.most, wait.is_alone = max(1, tried // 2), tried == 1
         wait.tries += 1
         wait.rests_until = now + (min(2.0 ** (wait.tries - 2), LONGEST_REST_SECONDS) if wait.tries > 1 else 0.0)
+
+
+class LockedOrders:
+    """The orders that one loop found locked: each rests between two tries. Not thread-safe.
+
+    They are at most as many as other transactions hold locked.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._rests_until: dict[tuple[str, str], float] = {}  # by shop and order id, on the monotonic clock
+
+    def __len__(self) -> int:
+        return len(self._rests_until)
+
+    def without(self, orders: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return those of these orders that are not known to be locked."""
+        return [order for order in orders if order not in self._rests_until]
+
+    def take_due(self) -> list[tuple[str, str]]:
+        """Return the orders whose rest is over, and forget them: the caller tries them again."""
+        now = self._clock.monotonic()
+        due = [order for order, until in self._rests_until.items() if until <= now]
+        for order in due:
+            del self._rests_until[order]
+        return due
+
+    def add(self, orders: Collection[tuple[str, str]]) -> None:
+        """These orders were found locked."""
+        self._rests_until |= dict.fromkeys(orders, self._clock.monotonic() + LONGEST_REST_SECONDS)
 
 
 def _by_partition(records: Sequence[Record]) -> dict[Partition, list[Record]]:

@@ -80,7 +80,7 @@ class Consumer:
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
         self._patience = Patience(BATCH)
-        self._locked = LockedPartitions(clock)
+        self._locked = LockedPartitions(clock, BATCH, store.takes_a_small_write)
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
         # Every assigned partition is in one of the next two dictionaries.
@@ -107,7 +107,7 @@ class Consumer:
             return 0
         except StoreUnavailable as error:
             self._seek_back()
-            if error.cause != Cause.LOCKED or self._locked.is_too_long():
+            if error.cause != Cause.LOCKED:
                 self._patience.failure(self._store.takes_a_small_write)
             raise
         except BaseException:
@@ -284,7 +284,8 @@ class Consumer:
         except Fenced:
             raise
         except StoreUnavailable as error:
-            if len(records) > 1 or not self._patience.is_over:
+            blamed = self._locked.is_the_cause if error.cause == Cause.LOCKED else self._patience.is_the_cause
+            if len(records) > 1 or not blamed(records[0].partition):
                 raise
             dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, f"store: {error.cause}")])
             applied = self._stored((), records, dead_letters)

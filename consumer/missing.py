@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
+from adapters.errors import OrdersWait
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -27,16 +28,19 @@ class MissingOrders:
     def note(self, shop: str, order_ids: Collection[str], at: datetime) -> set[str]:
         """Note that a read which began at `at` did not show these orders. Returns the ids for which a fact was stored.
 
-        Raises StoreUnavailable.
+        An order that another transaction holds locked is left to a later read. Raises StoreUnavailable.
         """
         policy = self._policies.get(shop, Policy())
         if not order_ids:
             return set()
         rows = order_rows.of_shop(self._store, shop, list(order_ids))
         missed = [row.order_id for row in rows if is_next_miss(row.facts, policy, at)]
-        if missed:
+        waiting: Collection[tuple[str, str]] = ()
+        try:
             self._orders.apply_alone([_not_found(shop, order_id, at) for order_id in missed])
-        return set(missed)
+        except OrdersWait as error:
+            waiting = error.orders
+        return {order_id for order_id in missed if (shop, order_id) not in waiting}
 
 
 def _not_found(shop: str, order_id: str, at: datetime) -> Event:

@@ -6,16 +6,19 @@ time for which a tracking holds the shipment, count for them as for the order wh
 """
 
 import threading
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from adapters.errors import StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import lanes as lane_rows
+from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.lanes import Lane, Untried
 from adapters.store.transaction import Store
 from consumer.accounts import Accounts
 from consumer.apply import OrderWriter
+from consumer.halving import halved
 from consumer.retry import TryResult
 from consumer.tries import SOURCE
 from statemachine.events import Event, Trigger
@@ -57,13 +60,17 @@ class Resting:
         now = self._clock.now()
         found = lane_rows.untried(self._store, failing, now - FAILING_FOR, failed=_FAILED, limit=BATCH)
         if found:
-            self._tell([_event(one, failing[Lane(one.shop, one.key.kind)], now) for one in found], found)
+            told = [(one, _event(one, failing[Lane(one.shop, one.key.kind)], now)) for one in found]
+            for error in halved(told, self._tell, self._store):
+                if error is not None and not isinstance(error, StoreUnavailable):  # a locked order is told later
+                    raise error
 
-    def _tell(self, events: Collection[Event], found: Collection[Untried]) -> None:
-        with self._store.transaction() as tx:
-            applied = self._orders.apply_in(tx, list(events))
-            lane_rows.set_last_outcome(tx, [one.id for one in found], TryResult.ACCOUNT_FAULT)
+    def _tell(self, told: Sequence[tuple[Untried, Event]]) -> list[None]:
+        with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
+            applied = self._orders.apply_in(tx, [event for _, event in told])
+            lane_rows.set_last_outcome(tx, [one.id for one, _ in told], TryResult.ACCOUNT_FAULT)
         self._orders.report(applied)
+        return [None] * len(told)
 
 
 def _event(one: Untried, failing_since: datetime, now: datetime) -> Event:

@@ -15,6 +15,7 @@ from adapters.store import orders as order_rows
 from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
+from consumer.halving import halved
 from consumer.hooks import Hooks
 from consumer.planning import broken
 from consumer.retry import TryResult
@@ -74,21 +75,14 @@ class Results:
 
     def _store_all(self, endings: Sequence[Ending]) -> list[Exception | None]:
         """Store these results. Returns for each None, or the error that storing it alone raises."""
+        found = halved(endings, self._store_sound_ones, self._store)
+        return [one if one is None else _named(ending, one) for ending, one in zip(endings, found, strict=True)]
+
+    def _store_sound_ones(self, endings: Sequence[Ending]) -> list[Exception | None]:
         try:
             self._store_in_one(endings)
         except BrokenOrders as error:
             return self._without(endings, error)
-        except Exception as error:
-            if isinstance(error, StoreUnavailable):
-                if not self._store.is_locked_in_part(error):
-                    raise
-                if len(endings) == 1:
-                    return [_Locked(error)]
-            if len(endings) == 1:
-                log_not_stored(endings[0], error)
-                return [broken(endings[0].claim.order, error)]
-            middle = len(endings) // 2  # until the result that the store refuses, or whose order is locked, is alone
-            return [*self._store_all(endings[:middle]), *self._store_all(endings[middle:])]
         return [None] * len(endings)
 
     def _without(self, endings: Sequence[Ending], error: BrokenOrders) -> list[Exception | None]:
@@ -120,3 +114,13 @@ class Results:
             self._hooks.command_tried(one.claim.command.kind, one.result)
             if one.result not in (TryResult.DONE, TryResult.ALREADY_DONE, TryResult.OBSOLETE):
                 log_failure(one.claim, one.result, one.error.outcome if one.error else "")
+
+
+def _named(ending: Ending, error: Exception) -> Exception:
+    """Return the error as the caller of `Results.store` gets it."""
+    if isinstance(error, (BrokenOrders, _Locked)):
+        return error
+    if isinstance(error, StoreUnavailable):
+        return _Locked(error)
+    log_not_stored(ending, error)
+    return broken(ending.claim.order, error)

@@ -24,11 +24,12 @@ def foreign(store: Store, shop: str, before: datetime, limit: int) -> list[int]:
 def forget(tx: Transaction, keys: list[int], before: datetime) -> int:
     """Delete those of these orders that are still as `foreign` says, with all that is stored of them. Returns how many.
 
-    The rows are locked, in the order of their keys, and checked again: an order that a read has shown meanwhile stays.
+    The rows are locked, in the order of their keys, and checked again: an order that a read has shown meanwhile stays,
+    and so does one that another transaction holds locked.
     """
     c = s.orders.c
     still = sa.select(c.id).where(c.id.in_(keys), _is_foreign(before)).order_by(c.id)
-    locked = list(tx.execute(still.with_for_update()).scalars())
+    locked = list(tx.execute(still.with_for_update(skip_locked=True)).scalars())
     if locked:
         for table in _OF_ORDER:
             tx.execute(sa.delete(table).where(table.c.order_key.in_(locked)))

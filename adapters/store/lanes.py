@@ -108,10 +108,10 @@ _AN_ORPHAN: Final = sa.select(s.commands.c.id).where(*_ORPHANS).limit(1)
 
 
 def take(tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime) -> list[int]:
-    """Lock the orders of the next commands, at most `most` of each lane; return the ids, the longest due first.
+    """Lock the next commands and their orders, at most `most` of each lane; return the ids, the longest due first.
 
-    An order that another transaction has locked is skipped. A command may have changed between the read and the lock,
-    so `lease` checks the command again.
+    What another transaction has locked is skipped. A command may have changed between the read and the lock, so `lease`
+    checks the command again.
     """
     open_lanes = set(switched_on(tx, most))
     asked = {lane: number for lane, number in most.items() if lane in open_lanes}
@@ -214,7 +214,7 @@ def _claimable(*, is_sqlite: bool, locks: bool) -> sa.Select[Any]:
     of_lane = _of_lane(lanes.c)
     if locks:
         of_lane = of_lane.join(s.orders, s.orders.c.id == s.commands.c.order_key)
-        of_lane = of_lane.with_for_update(of=s.orders, skip_locked=True)
+        of_lane = of_lane.with_for_update(of=(s.orders, s.commands), skip_locked=True)
     found = of_lane.lateral("found")
     return sa.select(found).select_from(lanes.join(found, sa.true()))
 

@@ -20,6 +20,10 @@ from adapters.store import schema as s
 
 #: The name of the lease that no process holds, which `takes_a_small_write` writes.
 PROBE: Final = "probe"
+#: Fails if another transaction holds a table against writes. Two of these statements do not disturb each other.
+_LOCKS_NO_TABLE: Final = (
+    f"LOCK TABLE {', '.join(sorted(table.name for table in s.metadata.sorted_tables))} IN ROW EXCLUSIVE MODE NOWAIT"
+)
 
 
 class Transaction:
@@ -101,9 +105,14 @@ class Store:
             yield connection
 
     def takes_a_small_write(self) -> bool:
-        """Whether the store takes a write of one small row now, and commits it."""
+        """Whether the store takes a write of one small row now, and commits it.
+
+        In PostgreSQL also: whether nobody holds a whole table locked, because then no other write goes on.
+        """
         try:
             with self.writing() as connection:
+                if not self.is_sqlite:
+                    connection.exec_driver_sql(_LOCKS_NO_TABLE)
                 connection.execute(sa.delete(s.leases).where(s.leases.c.name == PROBE))
                 now = datetime.now(UTC)
                 connection.execute(sa.insert(s.leases).values(name=PROBE, holder="", token=0, until=now))

@@ -46,8 +46,10 @@ log = structlog.get_logger("orderflow")
 READ_EVERY_SECONDS: Final = 5.0
 #: How long a scrape waits for the store. Then it shows the numbers of the read before, and the read goes on.
 WAIT_SECONDS: Final = 0.08
-#: How long a scrape waits until, for the first time, one waits in vain: before the first read there are no numbers.
+#: How long a scrape waits until, for the first time, the store is slow: before the first read there are no numbers.
 FIRST_WAIT_SECONDS: Final = 1.0
+#: A store that takes longer for a read is slow.
+SLOW_SECONDS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class StoredGauges(Collector):
         wait_seconds: float = FIRST_WAIT_SECONDS,
     ) -> None:
         """`budgets`: the budget at the OMS of each shop. `wait_seconds`: how long a scrape waits for the store. After
-        the first scrape that waited in vain it is WAIT_SECONDS."""
+        the first read that was slow, or was not over in that time, it is WAIT_SECONDS."""
         self._wait_seconds = wait_seconds
         self._store = store
         self._clock = clock
@@ -98,10 +100,13 @@ class StoredGauges(Collector):
     def _read_again(self) -> None:
         """Read the gauges. After an error the old numbers stay, and orderflow_store_scrape_timestamp_seconds shows how
         old they are."""
+        began = self._clock.monotonic()
         try:
             families = [_family(name, values) for name, values in self._read().items()]
             self._latest = families, self._clock.now().timestamp()
             self._read_at = self._clock.monotonic()
+            if self._read_at - began > SLOW_SECONDS:
+                self._wait_seconds = min(self._wait_seconds, WAIT_SECONDS)
         except OrderflowError:
             pass
         except Exception as error:

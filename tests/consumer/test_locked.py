@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.engines.processes import free_port
-from adapters.errors import PartitionsWait
+from adapters.errors import OrdersWait, PartitionsWait
 from adapters.simulators.mirakl.changes import put_in_state
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store.engine import LOCK_SECONDS, SHARED_LOCK_SECONDS
 from consumer import config
-from consumer.bootstrap import build_parts
+from consumer.bootstrap import build_parts, new_housekeeping
 from consumer.demo.settings import write_settings
 from consumer.locked import LONGEST_REST_SECONDS
 from consumer.loop import Consumer
@@ -71,6 +71,41 @@ def test_a_wait_for_a_lock_can_be_shorter_in_one_transaction(rig: Rig) -> None:
 
     assert waits(SHARED_LOCK_SECONDS) == "250ms"
     assert waits(None) == f"{LOCK_SECONDS}s"
+
+
+def test_a_locked_order_stops_no_other_work_of_the_housekeeping(rig: Rig, postgres_store_url: str) -> None:
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    wake_at = rig.row("1-A").wake_at
+    assert wake_at
+    rig.clock.advance((wake_at - rig.clock.now()).total_seconds() + 1)
+    with psycopg.connect(postgres_store_url.replace("+psycopg", "")) as connection:
+        connection.execute("SELECT id FROM orders WHERE order_id = '2-A' FOR UPDATE")
+        with pytest.raises(OrdersWait):
+            keeper.turn()
+        keeper.turn()
+        assert [rig.row(one).version for one in IDS] == [1 if one == "2-A" else 2 for one in IDS]
+    rig.clock.advance(LONGEST_REST_SECONDS)
+    keeper.turn()
+    assert rig.row("2-A").version == 2
+
+
+def test_a_locked_command_holds_up_no_claim(rig: Rig, postgres_store_url: str) -> None:
+    with psycopg.connect(postgres_store_url.replace("+psycopg", "")) as connection:
+        connection.execute("SELECT id FROM commands WHERE order_key = %s FOR UPDATE", (rig.row("2-A").key,))
+        rig.work()
+        assert [rig.effects(one) for one in IDS] == [[] if one == "2-A" else ["imported"] for one in IDS]
+    rig.work()
+    assert rig.effects("2-A") == ["imported"]
+
+
+def test_a_store_of_which_a_table_is_locked_takes_no_write(rig: Rig, postgres_store_url: str) -> None:
+    """So nothing is halved, and no record is taken for the cause."""
+    with psycopg.connect(postgres_store_url.replace("+psycopg", "")) as connection:
+        assert rig.store.takes_a_small_write()
+        connection.execute("LOCK TABLE commands IN SHARE ROW EXCLUSIVE MODE")
+        assert not rig.store.takes_a_small_write()
+    assert rig.store.takes_a_small_write()
 
 
 class Waits(Consumer):

@@ -1,8 +1,9 @@
 """Every error of the database through the loops: it costs the batch that carries it, or nothing but time."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 import sqlalchemy as sa
 from psycopg import errors as pg
 
-from adapters.errors import Cause, LogUnavailable, OrderflowError, StoreUnavailable
+from adapters.errors import Cause, LogUnavailable, OrderflowError, OrdersWait, StoreUnavailable
 from adapters.ports import NewRecord
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
+from consumer import housekeeping
 from consumer.bootstrap import new_housekeeping
+from consumer.halving import MOST_WAITS, halved
+from consumer.housekeeping import BEHIND_EVERY_SECONDS, Housekeeping
 from consumer.locked import LONGEST_REST_SECONDS, TOO_LONG_SECONDS
 from consumer.patience import FAILURES
 from tests.consumer.rig import SNAPSHOTS, Rig
@@ -111,6 +115,87 @@ def test_every_error_of_the_database_in_the_housekeeping(rig: Rig, sqlstate: str
     assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [2, 2]
 
 
+def woken_now(rig: Rig) -> Housekeeping:
+    """A housekeeping that leads, and three orders whose deadline has come: that of 2-A first."""
+    rig.consume()
+    keeper = new_housekeeping(rig.base)
+    keeper.turn()
+    wake_at = rig.row("1-A").wake_at
+    assert wake_at
+    rig.clock.advance((wake_at - rig.clock.now()).total_seconds() + 1)
+    with rig.store.transaction() as tx:
+        mine = s.orders.c.order_id == "2-A"
+        tx.execute(sa.update(s.orders).where(mine).values(wake_at=wake_at - timedelta(seconds=1)))
+    return keeper
+
+
+def test_a_locked_order_costs_the_housekeeping_itself_alone(rig: Rig) -> None:
+    """It made every wake, and every plan after a change of policy, wait with it."""
+    keeper = woken_now(rig)
+    with refusing(rig, "55P03", stores_an_event_of("2-A")):
+        with pytest.raises(OrdersWait) as caught:
+            keeper.turn()
+        assert caught.value.orders == {("alpha", "2-A")}
+        assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [2, 1, 2]
+        keeper.turn()  # it rests between two tries, because each try holds up the others
+    assert rig.attention("2-A") == []
+    keeper.turn()
+    assert rig.row("2-A").version == 1
+    rig.clock.advance(LONGEST_REST_SECONDS)
+    keeper.turn()
+    assert rig.row("2-A").version == 2
+
+
+def test_locked_orders_do_not_crowd_out_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "WAKE_BATCH", 1)
+    monkeypatch.setattr(housekeeping, "REPLAN_EVERY", timedelta(days=999))  # it would write the true deadline of 2-A
+    keeper = woken_now(rig)
+    with refusing(rig, "55P03", stores_an_event_of("2-A")):
+        with pytest.raises(OrdersWait):
+            keeper.turn()
+        keeper.turn()
+        keeper.turn()
+    assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("turns", ["at the start", "after a change of policy"])
+def test_an_order_that_was_locked_when_all_were_planned_is_planned_later(rig: Rig, turns: str) -> None:
+    rig.consume()
+    keeper = new_housekeeping(rig.base)
+    if turns == "after a change of policy":
+        keeper.turn()
+    planned = rig.row("1-A").planned_by
+    with rig.store.transaction() as tx:
+        tx.execute(sa.update(s.orders).values(planned_by=-1))
+
+    def plans(statement: str, parameters: Any) -> bool:
+        return statement.startswith("UPDATE orders") and f" {rig_key}," in repr(parameters)
+
+    rig_key = rig.row("2-A").key
+    rig.clock.advance(BEHIND_EVERY_SECONDS)
+    with refusing(rig, "55P03", plans), pytest.raises(OrdersWait):
+        keeper.turn()
+    assert [rig.row(order_id).planned_by for order_id in ("1-A", "2-A", "3-A")] == [planned, -1, planned]
+    rig.clock.advance(LONGEST_REST_SECONDS)
+    keeper.turn()
+    assert rig.row("2-A").planned_by == planned
+
+
+def test_a_batch_of_which_all_is_locked_is_not_tried_one_by_one(rig: Rig) -> None:
+    """Each try waits for a lock, and holds up all others."""
+    tries = 0
+
+    def act(_items: Sequence[int]) -> list[None]:
+        nonlocal tries
+        tries += 1
+        raise StoreUnavailable("locked", Cause.LOCKED)
+
+    outcomes = halved(range(256), act, rig.store)
+    assert {type(one) for one in outcomes} == {StoreUnavailable}
+    assert len(outcomes) == 256
+    assert tries < 2 * MOST_WAITS
+
+
 def test_the_embedded_log_says_why_its_table_could_not_be_written(rig: Rig) -> None:
     no_records = refusing(rig, "53100", lambda statement, _: "INTO log_records" in statement)
     with no_records, pytest.raises(LogUnavailable) as caught:
@@ -181,6 +266,41 @@ def test_a_lock_that_is_held_for_five_minutes_costs_the_record_that_waits_for_it
     letters = [(one.reason, one.detail) for one in dead_letter_rows.newest(rig.store)]
     assert letters == [("not_applicable", "store: locked")]
     assert [rig.row(order_id).version for order_id in ("1-A", "3-A")] == [1, 1]
+
+
+def test_a_lock_that_is_held_for_long_makes_the_batches_of_its_own_partition_smaller_alone(tmp_path: Path) -> None:
+    """It made those of all partitions smaller, down to one record."""
+    rig = Rig(tmp_path)
+    ids = [f"{number}-A" for number in range(40)]
+    for order_id in ids:
+        rig.add(order_id, state="SHIPPING")
+    rig.clock.advance(1)
+    rig.pollers["alpha"].run()
+    records = {one.record_key.decode().removeprefix("alpha:"): one for one in rig.records()}
+    mine = [one for one in ids if records[one].partition == records["20-A"].partition]
+    mine.sort(key=lambda order_id: records[order_id].offset)
+    before = mine[: mine.index("20-A")]
+    assert before, "records of its partition wait before it"
+    with refusing(rig, "55P03", stores_an_event_of("20-A")):
+        began = rig.clock.monotonic()
+        while rig.clock.monotonic() - began < TOO_LONG_SECONDS - LONGEST_REST_SECONDS:
+            with suppress(StoreUnavailable):
+                rig.consumer.turn(0)
+            rig.clock.advance(LONGEST_REST_SECONDS)
+        stored = {one for one in ids if order_rows.find(rig.store, one)}
+        assert stored == {*ids} - {*mine} | {*before}, "all but the locked one and what follows it"
+        for order_id in ids:
+            rig.mirakl["alpha"].change(order_id, "edited", "customer", lambda order: order.update(price=1))
+        rig.clock.advance(TOO_LONG_SECONDS)
+        rig.pollers["alpha"].run()
+        with suppress(StoreUnavailable):
+            rig.consumer.turn(0)
+        assert [rig.row(one).version for one in ids if one not in mine] == [2] * (len(ids) - len(mine)), "in one turn"
+    rig.clock.advance(LONGEST_REST_SECONDS)
+    rig.consume()
+    (letter,) = dead_letter_rows.newest(rig.store)
+    assert (letter.key, letter.detail) == (b"alpha:20-A", "store: locked")
+    assert [rig.row(one).version for one in ids if one != "20-A"] == [2] * (len(ids) - 1)
 
 
 def test_while_no_write_succeeds_nothing_is_dead_lettered(rig: Rig) -> None:

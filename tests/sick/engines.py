@@ -191,7 +191,8 @@ ENGINES = (
         seconds=75.0,
         touches=ALL_ORDERS,
         signs=(
-            logged("loop_failed", cause="locked"),
+            metric('orderflow_loop_failing{cause="locked"'),
+            logged("loop_failing", cause="locked"),
             _NO_DEAD_LETTER,
         ),
         recovery_seconds=90.0,

@@ -4,21 +4,23 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from prometheus_client import Metric
 
 from adapters.store.transaction import Store
 from consumer.circuit import CIRCUIT_OPENS_AFTER
 from consumer.metrics.recorder import Recorder
-from consumer.metrics.stored import FIRST_WAIT_SECONDS, StoredGauges
+from consumer.metrics.stored import FIRST_WAIT_SECONDS, READ_EVERY_SECONDS, SLOW_SECONDS, StoredGauges
 from statemachine.commands import CommandKind
 from tests.consumer.metrics.exported import families, live, opened, value, watch
 from tests.consumer.rig import ALPHA_OMS, Rig
+from tests.support import LONG
 
 
 @pytest.fixture
@@ -123,6 +125,21 @@ def test_a_scrape_does_not_wait_for_a_store_that_hangs(rig: Rig) -> None:
             seconds.append(time.monotonic() - began)
         assert sum(seconds) < FIRST_WAIT_SECONDS + 2
         assert len([one for one in threading.enumerate() if one.name == "stored gauges"]) == 1
+
+
+def test_a_scrape_waits_for_a_slow_store_once(rig: Rig) -> None:
+    """After a read that was slow, scrapes show the numbers of the read before."""
+    go, name = threading.Event(), "orderflow_store_scrape_timestamp_seconds"
+    statements: list[Callable[[], object]] = [lambda: rig.clock.advance(SLOW_SECONDS + 0.1)]
+    sa.event.listen(rig.store.engine, "before_cursor_execute", lambda *_: statements[0]())
+    first = value(rig.metrics, name)
+    assert first
+    statements[0] = lambda: go.wait(LONG)
+    rig.clock.advance(READ_EVERY_SECONDS)
+    began = time.monotonic()
+    assert value(rig.metrics, name) == first
+    assert time.monotonic() - began < FIRST_WAIT_SECONDS / 2
+    go.set()
 
 
 def test_stored_numbers_are_read_at_most_every_few_seconds(rig: Rig) -> None:
