@@ -1,95 +1,19 @@
 """An order of Mirakl in KornitX's form: orders that lack a field, then each field of the payload."""
 
-import json
-import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-import simplejson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.errors import Unimportable, Unreadable
 from adapters.messages.json_slices import slice_orders
-from adapters.remotes.kornitx_order import OrderRules, build_payload, message_attributes, pieces_in
-from tests.support import owed_quantities
+from adapters.remotes.kornitx_order import message_attributes, pieces_in
+from tests.adapters.remotes.kornitx_orders import built, missing, order, with_address
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
-
-
-def order(**changes: Any) -> dict[str, Any]:
-    address = {
-        "firstname": "Ana",
-        "lastname": "Silva",
-        "company": "Casa",
-        "company_2": "Lda",
-        "street_1": "Rua das Flores 12",
-        "street_2": "  ",
-        "additional_info": "3 Esq",
-        "city": "Lisboa",
-        "state": None,
-        "zip_code": "1200-195",
-        "country": "Portugal",
-        "country_iso_code": "PRT",
-        "phone": "",
-        "phone_secondary": "+351210000000",
-    }
-    return {
-        "order_id": "00000012-A",
-        "created_date": "2025-03-04T10:15:00+01:00",
-        "currency_iso_code": "EUR",
-        "shipping_price": 3.9,
-        "shipping_type_code": "STD",
-        "customer": {"firstname": "Other", "lastname": "Name", "shipping_address": address, "billing_address": address},
-        "order_lines": [
-            {
-                "order_line_id": "L1",
-                "offer_sku": "MUG",
-                "product_title": "White mug",
-                "quantity": 2,
-                "price_unit": 9.5,
-                "shipping_price": 3.9,
-            },
-            {"order_line_id": "L2", "offer_sku": "TEE", "order_line_state": "REFUSED"},
-            {"order_line_id": "L3", "offer_sku": "TEE", "order_line_state": "CANCELED"},
-            {"order_line_id": "L4", "offer_sku": "TEE", "order_line_state": "REFUNDED"},
-        ],
-    } | changes
-
-
-def with_address(**changes: Any) -> dict[str, Any]:
-    value = order()
-    value["customer"]["shipping_address"] |= changes
-    return value
-
-
-def _quantities(raw: bytes) -> dict[str, int | None]:
-    try:
-        return owed_quantities(raw)
-    except Unreadable:  # an order without an id: `build_payload` reports it too
-        return {"L1": 1}
-
-
-def built(value: Any, *messages: str, **options: Any) -> dict[str, Any]:
-    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    quantities = _quantities(raw)
-    rules = OrderRules(99999, **options)
-    body = build_payload(raw, messages, quantities, rules)
-    assert b"\n" not in body
-    assert body == build_payload(raw, messages, quantities, rules)
-    result = simplejson.loads(body, use_decimal=True)
-    assert isinstance(result, dict)
-    assert pieces_in(body) == tuple(sorted((item["external_ref"], item["quantity"]) for item in result["items"]))
-    return result
-
-
-def missing(value: Any, **options: Any) -> tuple[str, ...]:
-    with pytest.raises(Unimportable) as caught:
-        built(value, **options)
-    assert "Silva" not in str(caught.value)
-    return caught.value.missing
 
 
 @pytest.mark.parametrize(
@@ -234,152 +158,7 @@ def test_names_phones_and_quantities() -> None:
     assert [item["description"] for item in payload["items"]] == ["S", "d"]
 
 
-# -- Amounts -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("amount", ["12345678901234567.89", "0.1000", "1.10", "7", "9007199254740993.1", "0"])
-@pytest.mark.parametrize(("mode", "suffix"), [("TAX_INCLUDED", "_inc_tax"), ("TAX_EXCLUDED", "")])
-def test_the_amount_that_mirakl_gives_keeps_every_digit(amount: str, mode: str, suffix: str) -> None:
-    raw = json.dumps(order(order_tax_mode=mode)).encode()
-    for written in (amount.encode(), b'"' + amount.encode() + b'"'):
-        priced = re.sub(b'"(price_unit|shipping_price)": [0-9.]+', b'"\\1": ' + written, raw)
-        body = build_payload(priced, (), _quantities(priced), OrderRules(1)).decode()
-        assert f'"shipping_price{suffix}": {amount},' in body
-        assert re.search(rf'"unit_sale_price{suffix}": {amount}[,}}]', body)
-
-
-def _taxed(mode: str, line: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The amounts of the payload for an order of one line."""
-    fields = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 2, "price_unit": "7.82"} | line
-    payload = built(order(order_tax_mode=mode, order_lines=[fields], **changes))
-    found = {**payload, **payload["items"][0]}
-    return {name: str(value) for name, value in found.items() if "price" in name or "rate" in name}
-
-
-VAT = [{"code": "VAT", "amount": "3.14", "rate": 25}]
-TWO = [{"amount": 1.03, "rate": 5.5}, {"amount": 3.13, "rate": 20.0}]
-
-
-@pytest.mark.parametrize(
-    ("mode", "line", "expected"),
-    [
-        ("TAX_INCLUDED", {}, {"unit_sale_price_inc_tax": "7.82"}),
-        ("TAX_EXCLUDED", {}, {"unit_sale_price": "7.82"}),
-        # Taxes are those of the whole line: here of two pieces.
-        (
-            "TAX_INCLUDED",
-            {"price": 15.64, "taxes": VAT},
-            {"unit_sale_price": "6.25", "unit_sale_price_inc_tax": "7.82", "sale_vat_rate": "0.25"},
-        ),
-        (
-            "TAX_EXCLUDED",
-            {"taxes": VAT},
-            {"unit_sale_price": "7.82", "unit_sale_price_inc_tax": "9.39", "sale_vat_rate": "0.25"},
-        ),
-        # Several taxes may build on each other, so they have no common rate.
-        ("TAX_EXCLUDED", {"taxes": TWO}, {"unit_sale_price": "7.82", "unit_sale_price_inc_tax": "9.90"}),
-        # An amount that is not known, or cannot be written exactly, is left out.
-        (
-            "TAX_EXCLUDED",
-            {"quantity": 3, "taxes": [{"amount": 5, "rate": 25}]},
-            {"unit_sale_price": "7.82", "sale_vat_rate": "0.25"},
-        ),
-        ("TAX_EXCLUDED", {"price": 10, "taxes": [{"amount": 5}]}, {"unit_sale_price": "7.82"}),
-        ("TAX_EXCLUDED", {"taxes": [{"amount": "7,82", "rate": None}]}, {"unit_sale_price": "7.82"}),
-        ("TAX_EXCLUDED", {"taxes": ["x"]}, {"unit_sale_price": "7.82"}),
-        ("TAX_EXCLUDED", {"taxes": []}, {"unit_sale_price": "7.82"}),
-        ("TAX_EXCLUDED", {"taxes": [{"amount": "1" + "0" * 70}]}, {"unit_sale_price": "7.82"}),
-        ("TAX_INCLUDED", {"price_unit": 0}, {"unit_sale_price": "0", "unit_sale_price_inc_tax": "0"}),
-        ("TAX_INCLUDED", {"price_unit": None, "taxes": VAT}, {"sale_vat_rate": "0.25"}),
-    ],
-)
-def test_net_and_gross_of_a_line(mode: str, line: dict[str, Any], expected: dict[str, str]) -> None:
-    assert _taxed(mode, line, shipping_price=None) == expected
-
-
-@pytest.mark.parametrize(
-    ("mode", "line", "expected"),
-    [
-        ("TAX_INCLUDED", {"shipping_price": 7.90}, {"shipping_price_inc_tax": "7.9"}),
-        (
-            "TAX_INCLUDED",
-            {"shipping_price": "7.90", "shipping_taxes": [{"amount": 0.52}, {"amount": 1.58}]},
-            {"shipping_price": "5.80", "shipping_price_inc_tax": "7.90"},
-        ),
-        (
-            "TAX_EXCLUDED",
-            {"shipping_price": "7.90", "shipping_taxes": [{"amount": 0.52}, {"amount": 1.58}]},
-            {"shipping_price": "7.90", "shipping_price_inc_tax": "10.00"},
-        ),
-        # A line has no shipping price of its own: the order's price counts, because all its lines are imported.
-        ("TAX_EXCLUDED", {}, {"shipping_price": "3.9"}),
-    ],
-)
-def test_net_and_gross_of_the_shipping(mode: str, line: dict[str, Any], expected: dict[str, str]) -> None:
-    of_order = line.get("shipping_price", 3.9)
-    assert _taxed(mode, line | {"price_unit": None}, shipping_price=of_order) == expected
-
-
-def test_the_shipping_price_of_a_whole_order_is_the_one_that_mirakl_gives() -> None:
-    line = {"shipping_price": 0, "shipping_taxes": [{"amount": 1}], "price_unit": None}
-    assert _taxed("TAX_EXCLUDED", line, shipping_price=3.9) == {"shipping_price": "3.9"}
-    line |= {"shipping_price": 3.9}
-    assert _taxed("TAX_EXCLUDED", line, shipping_price=None) == {
-        "shipping_price": "3.9",
-        "shipping_price_inc_tax": "4.9",
-    }
-
-
-def test_the_shipping_price_covers_what_is_imported_only() -> None:
-    def line(line_id: str, shipping_price: object, state: str = "SHIPPING") -> dict[str, Any]:
-        taxes = [{"amount": 1}] if shipping_price else []
-        fields = {"order_line_id": line_id, "offer_sku": "S", "quantity": 1, "order_line_state": state}
-        return fields | {"shipping_price": shipping_price, "shipping_taxes": taxes}
-
-    lines = [line("L1", 2.5), line("L2", 0), line("L3", 7, "REFUSED")]
-    payload = built(order(order_lines=lines, shipping_price=9.5))
-    assert payload["shipping_price_inc_tax"] == Decimal("2.5")
-    assert payload["shipping_price"] == Decimal("1.5")
-    lines[0]["shipping_price"] = None
-    payload = built(order(order_lines=lines, shipping_price=9.5))
-    assert not {"shipping_price", "shipping_price_inc_tax"} & payload.keys(), "it is not known what the rest costs"
-
-
-def test_the_mode_of_the_order_counts_before_the_one_that_the_shop_asks_for() -> None:
-    assert "unit_sale_price" in built(order(), tax_mode="TAX_EXCLUDED")["items"][0]
-    assert "unit_sale_price_inc_tax" in built(order(order_tax_mode="TAX_INCLUDED"), tax_mode="TAX_EXCLUDED")["items"][0]
-    assert missing(order(order_tax_mode="TAX_NOBODY_KNOWS")) == ("order_tax_mode (not known)",)
-
-
-@given(
-    pieces=st.integers(1, 1000),
-    unit=st.decimals(0, 10_000, places=2),
-    taxes=st.lists(st.decimals(0, 100, places=2), min_size=1, max_size=3),
-    mode=st.sampled_from(["TAX_INCLUDED", "TAX_EXCLUDED"]),
-)
-def test_net_and_gross_differ_by_exactly_the_taxes(pieces: int, unit: Decimal, taxes: list[Decimal], mode: str) -> None:
-    fields = {"quantity": pieces, "price_unit": str(unit), "taxes": [{"amount": str(tax)} for tax in taxes]}
-    found = _taxed(mode, fields)
-    if len([name for name in found if name.startswith("unit_sale_price")]) == 2:
-        net, gross = Decimal(found["unit_sale_price"]), Decimal(found["unit_sale_price_inc_tax"])
-        assert (gross - net) * pieces == sum(taxes)
-        assert unit in (net, gross)
-    else:
-        assert Decimal(sum(taxes) * 100) % pieces != 0, "the tax of a piece is a whole number of cents"
-
-
-@pytest.mark.parametrize("amount", [None, ""])
-def test_an_amount_that_mirakl_does_not_name_is_left_out(amount: object) -> None:
-    assert "unit_sale_price_inc_tax" not in _taxed("TAX_INCLUDED", {"price_unit": amount})
-
-
-@pytest.mark.parametrize("amount", ["7,82", "1_000", "free", True, "NaN", "Infinity", [], "\u0663"])
-def test_an_order_with_a_value_that_is_no_amount_is_not_imported(amount: object) -> None:
-    assert missing(order(shipping_price=amount)) == ("shipping_price (not a number)",)
-    line = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "price_unit": amount}
-    assert missing(order(order_lines=[line])) == ("order_lines[0].price_unit (not a number)",)
-    line |= {"price_unit": 1, "shipping_price": amount}
-    assert missing(order(order_lines=[line])) == ("order_lines[0].shipping_price (not a number)",)
+# -- Lines, custom fields and messages ---------------------------------------------------------------------------
 
 
 def test_a_line_without_a_quantity_is_not_counted_as_one() -> None:
