@@ -20,6 +20,7 @@ READERS_OF_SHARED = frozenset(
         "tests/adapters/simulators/mirakl/test_contract.py",
         "tests/adapters/messages/test_contract.py",
         "tests/adapters/remotes/test_mirakl.py",
+        "tests/adapters/remotes/test_mirakl_messages.py",
         "tests/adapters/remotes/test_kornitx_order.py",
         "tests/adapters/messages/test_or11_fields.py",
         "tests/adapters/messages/test_snapshots.py",

@@ -1,9 +1,6 @@
 """Mirakl's calls: how each failure is classified, then what is sent, against the published schemas."""
 
 import json
-import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,75 +8,17 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from adapters.errors import AccountFault, OutcomeUnknown, Rejected, RemoteError, Retryable
-from adapters.ports import Carrier, Catalog, CustomerMessages, OrdersPage, OrdersQuery
-from adapters.remotes.beside import Beside
+from adapters.errors import AccountFault, OutcomeUnknown, Rejected, Retryable
+from adapters.ports import Carrier, Catalog, OrdersPage, OrdersQuery
 from adapters.remotes.http import retry_after_seconds
-from adapters.remotes.mirakl import MiraklShop, acceptance_body, error_words
+from adapters.remotes.mirakl import acceptance_body, error_words
 from adapters.remotes.mirakl_carriers import CarrierNames, registered, tracking_body
 from statemachine.facts import Tracking
-from tests.support import LONG, wait
+from tests.adapters.remotes.mirakl_world import CARRIERS, CATALOG, KEY, NOW, World, answering, error_of, failing
 
 MIRAKL = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl"
-NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
-KEY = "11111111-canary"
-CARRIERS = (Carrier("DPDUK", "DPD UK", True), Carrier("PICKUP", "Own van", False), Carrier("ROYAL", "Royal Mail", True))
-CATALOG = Catalog(carriers=CARRIERS)
 BY_HAND = (Carrier("HAND", "By hand", False),)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return NOW
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-
-class World:
-    """A shop whose marketplace is the function `answer`. Keeps the requests, and the calls that `on_call` got."""
-
-    def __init__(self, answer: Callable[[httpx.Request], httpx.Response], **options: Any) -> None:
-        self.sent: list[httpx.Request] = []
-        self.calls: list[tuple[str, str, str]] = []
-        self.clock = Clock()
-
-        def handle(request: httpx.Request) -> httpx.Response:
-            self.sent.append(request)
-            return answer(request)
-
-        settings: dict[str, Any] = {"shop_id": 2104, "api_key": lambda: KEY + "\n"} | options
-        self.shop = MiraklShop(
-            base_url="https://alpha.mirakl.net",
-            on_call=lambda system, operation, outcome, seconds, **_: self.calls.append((system, operation, outcome)),
-            clock=self.clock,
-            transport=httpx.MockTransport(handle),
-            **settings,
-        )
-
-
-def answering(status: int, body: bytes | str = b"", **headers: str) -> World:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return World(lambda request: httpx.Response(status, content=body, headers=named))
-
-
-def failing(error: Exception) -> World:
-    def fail(request: httpx.Request) -> httpx.Response:
-        raise error
-
-    return World(fail)
-
-
-def error_of(call: Callable[[], object]) -> RemoteError:
-    with pytest.raises(RemoteError) as caught:
-        call()
-    return caught.value
 
 
 def test_a_url_that_the_client_cannot_make_is_a_refused_call() -> None:
@@ -227,6 +166,14 @@ def test_an_answer_that_comes_in_small_pieces_ends_in_time(monkeypatch: pytest.M
     monkeypatch.setattr("adapters.remotes.http.perf_counter", lambda: next(ticks))
     world = World(lambda request: httpx.Response(200, content=iter([b"{"] * 50)))
     assert error_of(lambda: world.shop.orders(OrdersQuery(), 0)).outcome == "timeout"
+
+
+@pytest.mark.parametrize("status", [404, 409, 423, 425])
+def test_without_a_code_of_mirakls_own_a_gateway_answered_and_the_call_is_tried_again(status: int) -> None:
+    for body in ("", "<html>no backend</html>", '{"message": "no"}', f'{{"code": {status}}}', '{"code": 0}'):
+        assert isinstance(error_of(partial(answering(status, body).shop.confirm_shipment, "A")), Retryable)
+    coded = answering(status, '{"errors": [{"code": "ORDER_NOT_FOUND", "message": "no"}]}')
+    assert isinstance(error_of(partial(coded.shop.confirm_shipment, "A")), Rejected)
 
 
 # -- Requests ----------------------------------------------------------------------------------------------------
@@ -379,299 +326,3 @@ def _closed(value: Any) -> Any:
         return value
     inner = {name: _closed(one) for name, one in value.items()}
     return inner | {"additionalProperties": False} if isinstance(value.get("properties"), dict) else inner
-
-
-# -- Messages ----------------------------------------------------------------------------------------------------
-
-
-def threads(*messages: dict[str, Any], token: object = None) -> httpx.Response:
-    return httpx.Response(200, json={"data": [{"messages": list(messages)}], "next_page_token": token})
-
-
-def message(number: int, body: object, by: str = "CUSTOMER_USER") -> dict[str, Any]:
-    return {"id": str(number), "body": body, "date_created": f"2026-03-0{number}T10:00:00Z", "from": {"type": by}}
-
-
-def test_all_pages_of_the_customer_s_messages_are_read_oldest_first() -> None:
-    pages = [
-        threads(message(3, "third"), message(9, "ours", "SHOP_USER"), token="t2"),
-        threads(message(3, "third"), message(1, "first<br />line"), message(2, "  "), {"from": None, "body": 5}),
-    ]
-    world = World(lambda request: pages["page_token" in request.url.params])
-    assert world.shop.customer_messages("A/B").texts == ("first\nline", "third")
-    assert [request.url.params.get("page_token") for request in world.sent] == [None, "t2"]
-    assert world.sent[0].url.params["entity_id"] == "A/B"
-    assert world.sent[0].url.params["with_messages"] == "true"
-
-
-def test_reading_messages_ends_after_twenty_pages() -> None:
-    world = World(lambda request: threads(message(1, "x"), token="again"))
-    assert world.shop.customer_messages("A").texts == ("x",)
-    assert len(world.sent) == 20
-
-
-def test_the_topic_of_a_free_text_thread_comes_once_before_its_first_message() -> None:
-    free = {"type": "FREE_TEXT", "value": "Print <ANA>"}
-    coded = {"type": "REASON_CODE", "value": "31"}
-    data = [
-        {"id": "T2", "topic": free, "messages": [message(3, "in red"), message(2, "hello")]},
-        {"id": "T1", "topic": coded, "messages": [message(1, "where is it?")]},
-        {"id": "T3", "topic": free, "messages": [message(4, "ours", "SHOP_USER")]},
-        {"id": "T4", "topic": {"type": "FREE_TEXT", "value": None}, "messages": [message(5, "bye")]},
-        {"id": "T5", "topic": "?", "messages": [message(6, "again")]},
-    ]
-    pages = [{"data": data, "next_page_token": "t2"}, {"data": data[:1]}]
-    world = World(lambda request: httpx.Response(200, json=pages["page_token" in request.url.params]))
-    expected = ("where is it?", "Print <ANA>", "hello", "in red", "bye", "again")
-    assert world.shop.customer_messages("A").texts == expected
-
-
-@pytest.mark.parametrize(
-    ("attachments", "by", "expected"),
-    [
-        ([{"id": "1", "name": "logo.png", "size": 9}], "CUSTOMER_USER", True),
-        ([{"id": "1", "name": "logo.png", "size": 9}], "SHOP_USER", False),
-        (["?"], "CUSTOMER_USER", True),
-        ([], "CUSTOMER_USER", False),
-        (None, "CUSTOMER_USER", False),
-    ],
-)
-def test_a_file_of_the_customer_is_noticed(attachments: object, by: str, expected: bool) -> None:
-    world = World(lambda _: threads(message(1, "", by) | {"attachments": attachments}))
-    assert world.shop.customer_messages("A") == CustomerMessages((), expected)
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["id", "body", "from", "type", "topic", "value", "messages"]), inner)
-    ),
-    max_leaves=20,
-)
-
-
-@given(
-    st.lists(
-        st.fixed_dictionaries(
-            {"messages": st.lists(st.fixed_dictionaries({"body": _JSON, "from": st.just({"type": "CUSTOMER_USER"})}))},
-            optional={"topic": st.fixed_dictionaries({"type": st.just("FREE_TEXT"), "value": _JSON}) | _JSON},
-        )
-        | _JSON,
-        max_size=4,
-    )
-)
-def test_threads_of_any_shape_are_read_as_far_as_they_are_texts(data: Any) -> None:
-    world = World(lambda _: httpx.Response(200, json={"data": data}))
-    texts = world.shop.customer_messages("A").texts
-    assert all(text and text == text.strip() for text in texts)
-    written = [message["body"] for one in data if isinstance(one, dict) for message in _listed(one.get("messages"))]
-    assert len(texts) <= sum(isinstance(body, str | int | float) for body in written) + len(data)
-
-
-def _listed(messages: Any) -> list[dict[str, Any]]:
-    found = messages if isinstance(messages, list) else []
-    return [one for one in found if isinstance(one, dict) and "body" in one]
-
-
-def test_the_sample_of_m11_is_read() -> None:
-    samples = list((MIRAKL / "samples").glob("*M11*.json"))
-    if not samples:
-        pytest.skip(f"no samples at {MIRAKL}")
-    last = httpx.Response(200, json={"data": [], "previous_page_token": None})
-    world = World(
-        lambda r: last if "page_token" in r.url.params else httpx.Response(200, content=samples[0].read_bytes())
-    )
-    assert world.shop.customer_messages("Order_00010-A") == CustomerMessages()
-    assert len(world.sent) == 2
-
-
-# -- Catalog and account -----------------------------------------------------------------------------------------
-
-CATALOG_BODIES: dict[str, Any] = {
-    "/api/shipping/carriers": {
-        "carriers": [{"code": "DPD", "label": "DPD UK", "tracking_url": "https://t/{trackingId}"}, {"code": "V"}, {}]
-    },
-    "/api/shipping/types": {"shipping_types": [{"code": "EXP", "mandatory_tracking": True}, {"code": "STD"}]},
-    "/api/platform/configuration": {"features": {"disable_seller_alternative_carrier": True}},
-}
-
-
-def test_the_catalog_is_read_once_a_day() -> None:
-    world = World(lambda request: httpx.Response(200, json=CATALOG_BODIES[request.url.path]))
-    expected = Catalog((Carrier("DPD", "DPD UK", True), Carrier("V", "", False)), frozenset({"EXP"}), False)
-    assert world.shop.catalog() == expected
-    world.clock.seconds = 24 * 3600 - 1
-    assert world.shop.catalog() == expected
-    assert len(world.sent) == 3
-    world.clock.seconds += 1
-    world.shop.catalog()
-    assert len(world.sent) == 6
-
-
-@pytest.mark.parametrize("status", [403, 404])
-def test_without_pc01_any_carrier_may_be_named(status: int) -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        forbidden = request.url.path == "/api/platform/configuration"
-        return httpx.Response(status) if forbidden else httpx.Response(200, json=CATALOG_BODIES[request.url.path])
-
-    assert World(answer).shop.catalog().alternative_carriers
-
-
-# A read of the catalog makes three requests: SH21, SH12, PC01. Only what could not be read is read again.
-@pytest.mark.parametrize(("status", "requests"), [(500, 4), (404, 4), (403, 3)])
-def test_a_catalog_without_pc01_is_read_again_after_ten_minutes_unless_the_key_lacks_the_role(
-    status: int, requests: int
-) -> None:
-    failing = {"/api/platform/configuration"}
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        return httpx.Response(status) if path in failing else httpx.Response(200, json=CATALOG_BODIES[path])
-
-    world = World(answer)
-    assert world.shop.catalog().alternative_carriers
-    failing.clear()
-    world.clock.seconds += 600
-    assert world.shop.catalog().alternative_carriers is (status == 403)
-    assert len(world.sent) == requests
-
-
-@pytest.mark.parametrize("status", [404, 409, 423, 425])
-def test_without_a_code_of_mirakls_own_a_gateway_answered_and_the_call_is_tried_again(status: int) -> None:
-    for body in ("", "<html>no backend</html>", '{"message": "no"}', f'{{"code": {status}}}', '{"code": 0}'):
-        assert isinstance(error_of(partial(answering(status, body).shop.confirm_shipment, "A")), Retryable)
-    coded = answering(status, '{"errors": [{"code": "ORDER_NOT_FOUND", "message": "no"}]}')
-    assert isinstance(error_of(partial(coded.shop.confirm_shipment, "A")), Rejected)
-
-
-@pytest.mark.parametrize("status", [403, 404, 500])
-def test_a_catalog_that_cannot_be_read_costs_the_carriers_code_and_is_asked_for_again(status: int) -> None:
-    world = answering(status)
-    unread = {"SH21", "SH12"} if status == 403 else {"SH21", "SH12", "PC01"}
-    assert world.shop.catalog() == Catalog(unread=frozenset(unread))
-    assert len(world.sent) == 3
-    world.shop.catalog()
-    assert len(world.sent) == 3
-    world.clock.seconds += 600
-    world.shop.catalog()
-    assert len(world.sent) == 3 + len(unread)
-
-
-def test_while_one_thread_reads_a_catalog_that_hangs_the_others_do_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All workers waited one after the other, 20 s each, and then /live failed."""
-    monkeypatch.setattr("adapters.remotes.mirakl.CATALOG_WAIT_SECONDS", 0.01)
-    begun, ends = threading.Event(), threading.Event()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        begun.set()
-        ends.wait(LONG)
-        raise httpx.ReadTimeout("")
-
-    world = World(answer)
-    reads = threading.Thread(target=world.shop.catalog)
-    reads.start()
-    assert begun.wait(LONG)
-    assert world.shop.catalog() == Catalog(unread=frozenset({"SH21", "SH12", "PC01"}))
-    ends.set()
-    reads.join(LONG)
-    assert [request.url.path for request in world.sent] == ["/api/shipping/carriers"], "one time-out, not three"
-    world.shop.catalog()
-    assert len(world.sent) == 1, "a failure is remembered"
-    world.clock.seconds += 600
-    world.shop.catalog()
-    assert len(world.sent) == 2
-
-
-def test_no_caller_waits_for_a_read_of_the_catalog_but_the_first_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The threads that read it hold the leases of commands."""
-    monkeypatch.setattr("adapters.remotes.mirakl.CATALOG_WAIT_SECONDS", LONG)
-    ends, hangs = threading.Event(), threading.Event()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        if hangs.is_set():
-            ends.wait(LONG)
-            raise httpx.ReadTimeout("")
-        return httpx.Response(200, json=CATALOG_BODIES[request.url.path])
-
-    world = World(answer, beside=Beside("catalog"))
-    expected = world.shop.catalog()
-    assert expected.carriers
-    hangs.set()
-    world.clock.seconds += 24 * 3600
-    assert [world.shop.catalog() for _ in range(3)] == [expected] * 3, "old values, while a thread hangs in the read"
-    ends.set()
-    wait(lambda: len(world.calls) == 4, "the read ends")
-    assert world.shop.catalog() == expected
-
-
-def test_reads_of_many_catalogs_take_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.remotes.mirakl.CATALOG_WAIT_SECONDS", 0.01)
-    begun, ends = threading.Semaphore(0), threading.Event()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        begun.release()
-        ends.wait(LONG)
-        raise httpx.ReadTimeout("")
-
-    beside = Beside("catalog-of-many")
-    worlds = [World(answer, beside=beside) for _ in range(5)]
-    for world in worlds:
-        assert world.shop.catalog().unread
-    assert all(begun.acquire(timeout=LONG) for _ in range(2))
-    assert sum(one.name.startswith("catalog-of-many") for one in threading.enumerate()) == 2
-    assert sum(len(world.sent) for world in worlds) == 2
-    ends.set()
-    wait(lambda: all(len(world.sent) == 1 for world in worlds), "each is read")
-
-
-def test_a_task_that_fails_ends_no_thread() -> None:
-    done = threading.Event()
-
-    def fails() -> None:
-        raise ZeroDivisionError
-
-    beside = Beside("failing", threads=1)
-    beside(fails)
-    beside(done.set)
-    assert done.wait(LONG)
-
-
-def test_a_part_of_the_catalog_that_cannot_be_read_again_is_used_as_it_was_read() -> None:
-    failing: set[str] = set()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        path = request.url.path
-        return httpx.Response(500) if path in failing else httpx.Response(200, json=CATALOG_BODIES[path])
-
-    world = World(answer)
-    expected = world.shop.catalog()
-    failing |= CATALOG_BODIES.keys()
-    world.clock.seconds += 24 * 3600
-    assert world.shop.catalog() == expected
-    assert len(world.sent) == 6
-
-
-def test_carriers_that_could_not_be_read_refuse_no_tracking() -> None:
-    """Without free text the carrier needs its code, and nobody knows the code."""
-    world = answering(204)
-    unknown = Catalog(alternative_carriers=False, unread=frozenset({"SH21"}))
-    error = error_of(lambda: world.shop.send_tracking("A", Tracking("Yodel", "1"), unknown))
-    assert isinstance(error, Retryable)
-    assert (error.operation, error.outcome, error.code) == ("SH21", "not_sent", "NOT_READ")
-    assert not world.sent
-
-
-@pytest.mark.parametrize(("unread", "kind"), [({"SH21"}, Retryable), ({"SH12"}, Rejected), (set(), Rejected)])
-def test_a_tracking_refused_while_the_carriers_are_not_known_is_tried_again(
-    unread: set[str], kind: type[RemoteError]
-) -> None:
-    refusing = answering(400, '{"errors": [{"code": "CARRIER_CODE_REQUIRED", "message": "no"}]}')
-    catalog = Catalog(unread=frozenset(unread))
-    error = error_of(lambda: refusing.shop.send_tracking("A", Tracking("Yodel", "1"), catalog))
-    assert type(error) is kind
-    assert (error.status, error.code) == (400, "CARRIER_CODE_REQUIRED")
-
-
-def test_a_401_for_the_catalog_concerns_the_whole_account() -> None:
-    assert isinstance(error_of(answering(401).shop.catalog), AccountFault)
