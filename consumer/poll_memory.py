@@ -1,8 +1,9 @@
 """What the poller of a shop remembers from one run to the next. A restart loses it, which only costs repeated work."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import Final, Generic, TypeVar
 
 #: An order that was published is not published again within this time, unless it has changed.
@@ -61,6 +62,35 @@ class PublishedMemory:
 
     def clear(self) -> None:
         self._recent.entries.clear()
+
+
+@dataclass(slots=True)
+class ReadBefore:
+    """Id and digest of the orders that this run and the run before read, by a hash of their bytes.
+
+    Most orders of a listing are as they were a minute ago, and reading one costs ten times as much as its hash.
+    """
+
+    _before: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+    _now: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+
+    def begin_run(self) -> None:
+        """Forget the orders that the run before did not read."""
+        self._before, self._now = self._now, {}
+
+    def find(self, raw: bytes) -> tuple[str, str] | None:
+        key = _hash_of(raw)
+        found = self._now.get(key) or self._before.get(key)
+        if found is not None:
+            self._now[key] = found
+        return found
+
+    def add(self, raw: bytes, order_id: str, digest: str) -> None:
+        self._now[_hash_of(raw)] = order_id, digest
+
+
+def _hash_of(raw: bytes) -> bytes:
+    return blake2b(raw, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

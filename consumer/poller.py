@@ -30,7 +30,7 @@ from adapters.store.leases import Lease
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
-from consumer.poll_memory import AskedInVain, PublishedMemory
+from consumer.poll_memory import AskedInVain, PublishedMemory, ReadBefore
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
@@ -68,12 +68,11 @@ SPOOL_BYTES: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class _ReadOrder:
-    """One order of one page, and the record that publishes it."""
+    """One order of one page."""
 
     order_id: str
     digest: str
     read_at: datetime
-    record: NewRecord
     raw: bytes
     number: int  # its index in the page
 
@@ -164,6 +163,7 @@ class Poller:
         self._overlap = overlap
         self._hooks = hooks
         self._published = PublishedMemory()
+        self._read_before = ReadBefore()
         self._in_vain = AskedInVain()
         self._has_cursor = False
         self._paused: _Run | None = None
@@ -203,6 +203,7 @@ class Poller:
 
     def _steps(self, began: datetime, before: Cursor | None) -> "_Steps[PollResult]":
         started = self._clock.monotonic()
+        self._read_before.begin_run()
         wide = before is None or began - before.wide_at >= WIDE_EVERY
         result = PollResult()
         with closing(_Spool()) as spool:
@@ -345,8 +346,7 @@ class Poller:
         dead_letters: list[DeadLetter] = []
         for number, raw in enumerate(page):
             try:
-                order_id, snapshot = snapshot_of(raw, read_at)
-                record = record_of(self._topic, snapshot_event(self._shop, order_id, raw, snapshot))
+                order_id, digest = self._read_before.find(raw) or self._read_anew(raw, read_at)
             except Unreadable as error:
                 dead_letters.append(self._dead_letter_of(raw, read_at, number, error.reason, error.detail))
                 continue
@@ -354,8 +354,14 @@ class Poller:
                 detail = type(error).__name__  # the text of an error may contain values
                 dead_letters.append(self._dead_letter_of(raw, read_at, number, UnreadableReason.BAD_FIELD, detail))
                 continue
-            orders.append(_ReadOrder(order_id, snapshot.digest, read_at, record, raw, number))
+            orders.append(_ReadOrder(order_id, digest, read_at, raw, number))
         return orders, dead_letters
+
+    def _read_anew(self, raw: bytes, read_at: datetime) -> tuple[str, str]:
+        """Return the id and the digest of this order. Raises Unreadable."""
+        order_id, snapshot = snapshot_of(raw, read_at)
+        self._read_before.add(raw, order_id, snapshot.digest)
+        return order_id, snapshot.digest
 
     def _dead(self, orders: Sequence[_ReadOrder], stored: Mapping[str, order_rows.Seen]) -> set[str]:
         """Return the ids of the orders of which the consumer could not use this same read.
@@ -364,7 +370,7 @@ class Poller:
         quarantine has ended.
         """
         unknown = {
-            identity(order.raw, order.record.key): order
+            identity(order.raw, f"{self._shop}:{order.order_id}".encode()): order
             for order in orders
             if (seen := stored.get(order.order_id)) is None or not same_read(order.raw, order.digest, seen.digest)
         }
@@ -407,11 +413,15 @@ class Poller:
         published, refused = list(news), []
         while published:
             try:
-                self._writer.publish([order.record for order in published])
+                self._writer.publish([self._record_of(order) for order in published])
                 break
             except RecordRefused as error:
                 refused.append((published.pop(error.number), reason_of(error)))
         return published, refused
+
+    def _record_of(self, order: _ReadOrder) -> NewRecord:
+        event = snapshot_event(self._shop, order.order_id, order.raw, order.digest, order.read_at)
+        return record_of(self._topic, event)
 
     def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
         """Store these dead letters. Every run reads an unusable order again, but stores it only from time to time."""

@@ -191,21 +191,21 @@ def order_id_of(value: object) -> str:
 # -- Events --------------------------------------------------------------------------------------------------------
 
 
-def snapshot_event(shop: str, order_id: str, raw: bytes, snapshot: Snapshot) -> CloudEvent:
-    """The event that reports one read of one order.
+def snapshot_event(shop: str, order_id: str, raw: bytes, digest: str, read_at: datetime) -> CloudEvent:
+    """The event that reports one read of one order: its bytes, their `digest` (`Snapshot.digest`), the read's start.
 
     The event's id contains the instant of the read, because a later read with the same bytes can be the proof that a
     call was carried out, or was not (docs/rules.md 6).
     """
-    read_at = iso(snapshot.read_at)
+    read = iso(read_at)
     return CloudEvent(
-        id=f"{order_id}:{snapshot.digest}:{read_at}",
+        id=f"{order_id}:{digest}:{read}",
         source=f"/mirakl/{shop}",
         type=SNAPSHOT_TYPE,
         subject=order_id,
-        time=snapshot.read_at,
+        time=read_at,
         data=raw,
-        extensions={"shop": shop, "partitionkey": f"{shop}:{order_id}", "readat": read_at},
+        extensions={"shop": shop, "partitionkey": f"{shop}:{order_id}", "readat": read},
         base64=True,  # so the store gets Mirakl's bytes unchanged, in any encoding (docs/rules.md 31)
     )
 

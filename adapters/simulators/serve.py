@@ -33,7 +33,7 @@ from adapters.simulators.orders import ALPHA, BETA, COMPANIES, ROUTES
 from adapters.simulators.publisher import company_url
 from adapters.simulators.stories import STORIES
 from adapters.simulators.story import Story
-from adapters.simulators.world import World, make_lives
+from adapters.simulators.world import ORDERS_PER_SECOND, World, make_lives
 
 # The methods that POST /_sim/orders/{id}/{action} may call. The JSON body holds their named arguments.
 MIRAKL_ACTIONS: Final[tuple[str, ...]] = (
@@ -185,6 +185,7 @@ class SimulatedWorld:
         *,
         seed: int = 1,
         speed: float = 1.0,
+        orders_per_second: float = ORDERS_PER_SECOND,
         callback_url: str | None = None,
         callback_secret: str = "simulated-callback-secret",  # noqa: S107
         oms_api_key: str = "simulated-oms-key",
@@ -217,7 +218,7 @@ class SimulatedWorld:
         ]
         knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
         oms = OmsSimulator(companies, books, utc_now, knobs, send)
-        world = World(make_lives(orders, seed, marketplaces, stories), mirakl, oms, speed)
+        world = World(make_lives(orders, seed, marketplaces, stories, orders_per_second), mirakl, oms, speed)
         simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
         servers = {
             name: serve(with_controls(one), (ports or {}).get(name, 0), host) for name, one in simulators.items()

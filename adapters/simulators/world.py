@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
+from typing import Final
 
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.mirakl.model import SENT, Marketplace
@@ -20,11 +21,16 @@ BODIES = (
 )
 
 
+#: How many orders arrive a second: 200 orders within 35 s.
+ORDERS_PER_SECOND: Final = 200 / 35
+
+
 def make_lives(
     orders: int,
     seed: int,
     marketplaces: Sequence[Marketplace] = (ALPHA, BETA),
     stories: Mapping[str, Story] = STORIES,
+    orders_per_second: float = ORDERS_PER_SECOND,
 ) -> list[Life]:
     """Make the lives. The same arguments give the same lives. From 150 orders on, every story occurs.
 
@@ -38,13 +44,12 @@ def make_lives(
     others = max(orders // 2, min(len(special), orders * 4 // 5))
     names = ["plain"] * (orders - others) + [next(turns) for _ in range(others)]
     chance.shuffle(names)
-    spread_seconds = 35.0 * orders / 200  # 200 orders arrive within 35 s, 400 within 70 s
     lives = []
     for number, name in enumerate(names):
         # If none of these marketplaces has the story, the life is a plain one.
         fitting = [one for one in marketplaces if one.name in STORIES[name].marketplaces]
         story, marketplace = (name, chance.choice(fitting)) if fitting else ("plain", chance.choice(marketplaces))
-        lives.append(_life(number, story, marketplace, seed, chance.uniform(0, spread_seconds)))
+        lives.append(_life(number, story, marketplace, seed, chance.uniform(0, orders / orders_per_second)))
     return lives
 
 
@@ -105,7 +110,7 @@ def _order_id(marketplace: Marketplace, number: int) -> str:
 
 
 class World:
-    """Plays the stories. With their delays a run of 200 orders takes about a minute. `speed` divides the delays."""
+    """Plays the stories. `speed` divides their delays."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ def demo(
 ) -> None:
     """Run the whole service against simulated remotes, then audit their books.
 
-    Two marketplaces and an OMS are simulated on this machine; nothing else is needed. It takes one to two minutes.
+    Two marketplaces and an OMS are simulated on this machine; nothing else is needed. It takes about half a minute.
     With --kafka --postgres (both, or neither) every role runs in processes of its own: two pollers, two consumers, two
     workers and the web. The OMS then publishes straight to Kafka. --kafka needs Java 17 and Maven, --postgres needs
     PostgreSQL's programs.

@@ -7,6 +7,7 @@ callbacks are those of a small installation.
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import structlog
 from rich.console import Console
@@ -19,6 +20,9 @@ from consumer.demo.report import STALLED_SECONDS, Outcome, folder_of, keep_or_dr
 from consumer.demo.settings import CALLBACK_SECRET, OMS_KEY, write_settings
 from consumer.service import Service
 from consumer.telemetry import configure_logging
+
+#: The demo's 200 orders arrive within 12 s, so that it is over in half a minute.
+ORDERS_PER_SECOND: Final = 200 / 12
 
 
 def demo(
@@ -46,6 +50,7 @@ def demo(
             orders,
             seed=seed,
             speed=speed,
+            orders_per_second=ORDERS_PER_SECOND,
             callback_url=f"http://127.0.0.1:{port}/oms/callbacks/{{shop}}",
             callback_secret=callback_secret,
             oms_api_key=OMS_KEY,

@@ -55,7 +55,7 @@ DATABASE_PASSWORD_FILE: Final = "secrets/database.password"  # noqa: S105 a path
 #: Partitions of each topic. The counts differ, so that no code can rely on the same assignment of two topics.
 PARTITIONS: Final = {"snapshots": 6, "oms_events": 4, "transitions": 3, "dead_letters": 1}
 #: How long an import waits for messages that cannot be read. In stories in which M11 fails, it works again before that.
-MESSAGES_WAIT_SECONDS: Final = 45
+MESSAGES_WAIT_SECONDS: Final = 10
 _SHOP: Final = """
 [shops.{name}]
 base_url = "{url}"
@@ -65,8 +65,8 @@ effects = "on"
 poll_interval_seconds = {interval}
 poll_overlap_seconds = {overlap}
 timeout_seconds = 5
-retrying_after_seconds = 15
-tracking_holds_for_seconds = 20
+retrying_after_seconds = 5
+tracking_holds_for_seconds = 8
 messages_wait_seconds = {messages_wait}
 carriers = {{ "{mapped}" = "{carrier}" }}
 acceptance = "{acceptance}"

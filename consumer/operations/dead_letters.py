@@ -112,6 +112,8 @@ def _record_of(dead_letter: StoredDeadLetter, shops: Sequence[ShopIds], topics: 
         if came_by == CALLBACK:
             return record_of(topics.oms_events, oms_event(shop.company_ref_id, value, dead_letter.first_at))
         order_id, snapshot = snapshot_of(value, dead_letter.first_at)
-        return record_of(topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot))
+        return record_of(
+            topics.snapshots, snapshot_event(shop_name, order_id, value, snapshot.digest, snapshot.read_at)
+        )
     except Unreadable as error:
         raise NotPossible(f"{_subject(dead_letter)} can still not be read ({error}); discard it") from error

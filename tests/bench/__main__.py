@@ -111,7 +111,7 @@ def events(count: int, topic: str, state: str, after: timedelta) -> Iterator[tup
     for number in range(count):
         raw = order_bytes(number, state, read_at)
         order_id, snapshot = snapshot_of(raw, read_at)
-        event = snapshot_event(SHOP, order_id, raw, snapshot)
+        event = snapshot_event(SHOP, order_id, raw, snapshot.digest, snapshot.read_at)
         yield record_of(topic, event), len(raw)
 
 

@@ -113,7 +113,9 @@ def filled(url: str, remote: str, count: int) -> Store:
         for number in range(first, min(first + 500, count)):
             raw = order_bytes(number, "WAITING_ACCEPTANCE", read_at)
             order_id, snapshot = snapshot_of(raw, read_at)
-            record = record_of("bench", snapshot_event(SHOPS[number % len(SHOPS)], order_id, raw, snapshot))
+            record = record_of(
+                "bench", snapshot_event(SHOPS[number % len(SHOPS)], order_id, raw, snapshot.digest, snapshot.read_at)
+            )
             event = decode_snapshot(record.value, record.headers, frozenset(SHOPS))
             assert event is not None
             batch.append(event)

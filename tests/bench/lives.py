@@ -72,7 +72,7 @@ def _oms_id(order_id: str) -> int:
 def read(number: int, state: str, read_at: datetime) -> Event:
     raw = order_bytes(number, state, read_at)
     order_id, snapshot = snapshot_of(raw, read_at)
-    record = record_of("bench", snapshot_event(SHOP, order_id, raw, snapshot))
+    record = record_of("bench", snapshot_event(SHOP, order_id, raw, snapshot.digest, snapshot.read_at))
     event = decode_snapshot(record.value, record.headers, frozenset({SHOP}))
     assert event is not None
     return event

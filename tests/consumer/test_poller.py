@@ -188,6 +188,30 @@ def test_an_order_that_fails_in_a_way_nobody_foresaw_costs_no_other_order_of_its
     assert [one["detail"] for one in logs if one["event"] == "dead_lettered"] == ["ArithmeticError"]
 
 
+def test_only_orders_whose_bytes_changed_are_parsed_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def read(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
+        order_id, snapshot = snapshot_of(raw, read_at)
+        parsed.append(order_id)
+        return order_id, snapshot
+
+    monkeypatch.setattr(poller_module, "snapshot_of", read)
+    names = fill(rig, 3)
+    _, poller = watched(rig)
+    poller.run()
+    assert sorted(set(parsed)) == names
+    rig.consume()
+    parsed.clear()
+    rig.clock.advance(60)
+    assert poller.run().same
+    assert parsed == []
+    rig.clock.advance(60)
+    changes.set_fields(rig.mirakl["alpha"], names[1], customer_notification_email="another@example.test")
+    assert poller.run().changed == 1
+    assert set(parsed) == {names[1]}
+
+
 def test_a_listing_with_too_high_a_total_ends_at_a_page_without_new_orders(rig: Rig) -> None:
     names = fill(rig, 120)
     mirakl, poller = watched(rig)

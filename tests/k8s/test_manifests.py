@@ -343,7 +343,7 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {
     ),
     "a setting of the demo": (
         "demo-full",
-        lambda o: toml(o, "messages_wait_seconds = 45", "messages_wait_seconds = 46"),
+        lambda o: toml(o, "messages_wait_seconds = 10", "messages_wait_seconds = 46"),
         "differs from what the demo writes",
     ),
     "a topic of the demo": (

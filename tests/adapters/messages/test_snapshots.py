@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -102,9 +101,9 @@ def test_a_value_of_a_wrong_type_becomes_the_default(wrong: object) -> None:
     assert not snapshot.has_messages
 
 
-def read_from(raw: bytes) -> tuple[str, bytes, Any]:
+def read_from(raw: bytes) -> tuple[str, bytes, str, datetime]:
     order_id, snapshot = snapshot_of(raw, NOW)
-    return order_id, raw, snapshot
+    return order_id, raw, snapshot.digest, NOW
 
 
 def test_a_snapshot_goes_through_the_log_byte_for_byte() -> None:

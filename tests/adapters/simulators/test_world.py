@@ -214,6 +214,8 @@ def test_order_ids_are_unique_and_arrivals_spread_over_35_seconds_per_200() -> N
     lives = make_lives(200, seed=2)
     assert len({life.order_id for life in lives}) == 200
     assert 30 < max(life.arrives_at_seconds for life in lives) <= 35
+    faster = make_lives(200, seed=2, orders_per_second=20)
+    assert 8 < max(life.arrives_at_seconds for life in faster) <= 10
 
 
 def test_every_life_reaches_its_end_within_two_minutes(ran: tuple[World, Remotes]) -> None:

@@ -25,7 +25,8 @@ from tests.consumer.rig import Rig
 
 STEP_SECONDS = 0.5
 STEPS_BETWEEN_POLLS = 3
-#: As in consumer/demo/settings.py: waits that take minutes or hours in a real shop take seconds in a story.
+#: As in consumer/demo/settings.py, waits that take minutes or hours in a real shop take seconds in a story. They are
+#: longer here, because the retries of the rig wait longer.
 QUICK = Policy(
     gone_after=timedelta(seconds=5),
     retrying_after=timedelta(seconds=15),
