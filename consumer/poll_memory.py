@@ -1,6 +1,7 @@
 """What the poller of a shop remembers from one run to the next. A restart loses it, which only costs repeated work."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -78,19 +79,11 @@ class ReadBefore:
         """Forget the orders that the run before did not read."""
         self._before, self._now = self._now, {}
 
-    def find(self, raw: bytes) -> tuple[str, str] | None:
-        key = _hash_of(raw)
-        found = self._now.get(key) or self._before.get(key)
-        if found is not None:
-            self._now[key] = found
+    def find(self, raw: bytes, parse: Callable[[bytes], tuple[str, str]]) -> tuple[str, str]:
+        """The id and the digest of this order, from the run before or from `parse`."""
+        key = blake2b(raw, digest_size=16).digest()
+        found = self._now[key] = self._now.get(key) or self._before.get(key) or parse(raw)
         return found
-
-    def add(self, raw: bytes, order_id: str, digest: str) -> None:
-        self._now[_hash_of(raw)] = order_id, digest
-
-
-def _hash_of(raw: bytes) -> bytes:
-    return blake2b(raw, digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

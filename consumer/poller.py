@@ -76,6 +76,9 @@ class _ReadOrder:
     raw: bytes
     number: int  # its index in the page
 
+    def record(self, topic: str, shop: str) -> NewRecord:
+        return record_of(topic, snapshot_event(shop, self.order_id, self.raw, self.digest, self.read_at))
+
     def is_in(self, letter: DeadLetter) -> bool:
         """Whether this dead letter holds the same order, as it was published before."""
         try:
@@ -346,7 +349,7 @@ class Poller:
         dead_letters: list[DeadLetter] = []
         for number, raw in enumerate(page):
             try:
-                order_id, digest = self._read_before.find(raw) or self._read_anew(raw, read_at)
+                order_id, digest = self._read_before.find(raw, lambda raw: _id_and_digest(raw, read_at))
             except Unreadable as error:
                 dead_letters.append(self._dead_letter_of(raw, read_at, number, error.reason, error.detail))
                 continue
@@ -356,12 +359,6 @@ class Poller:
                 continue
             orders.append(_ReadOrder(order_id, digest, read_at, raw, number))
         return orders, dead_letters
-
-    def _read_anew(self, raw: bytes, read_at: datetime) -> tuple[str, str]:
-        """Return the id and the digest of this order. Raises Unreadable."""
-        order_id, snapshot = snapshot_of(raw, read_at)
-        self._read_before.add(raw, order_id, snapshot.digest)
-        return order_id, snapshot.digest
 
     def _dead(self, orders: Sequence[_ReadOrder], stored: Mapping[str, order_rows.Seen]) -> set[str]:
         """Return the ids of the orders of which the consumer could not use this same read.
@@ -375,9 +372,8 @@ class Poller:
             if (seen := stored.get(order.order_id)) is None or not same_read(order.raw, order.digest, seen.digest)
         }
         since = self._clock.now() - DEAD_FOR
-        letters = dead_letter_rows.of_digests(self._store, self._topic, unknown)
         dead = set()
-        for digest, letter in letters.items():
+        for digest, letter in dead_letter_rows.of_digests(self._store, self._topic, unknown).items():
             order = unknown[digest]
             seen = stored.get(order.order_id)
             is_over = letter.last_at <= since or letter.state == DeadLetterState.REPLAYED
@@ -413,15 +409,11 @@ class Poller:
         published, refused = list(news), []
         while published:
             try:
-                self._writer.publish([self._record_of(order) for order in published])
+                self._writer.publish([order.record(self._topic, self._shop) for order in published])
                 break
             except RecordRefused as error:
                 refused.append((published.pop(error.number), reason_of(error)))
         return published, refused
-
-    def _record_of(self, order: _ReadOrder) -> NewRecord:
-        event = snapshot_event(self._shop, order.order_id, order.raw, order.digest, order.read_at)
-        return record_of(self._topic, event)
 
     def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
         """Store these dead letters. Every run reads an unusable order again, but stores it only from time to time."""
@@ -440,6 +432,11 @@ class Poller:
             order_id = member(raw, "order_id")
             digest = identity(raw, order_id if order_id.strip(b'" ') not in (b"", b"null") else None)
         return DeadLetter(source_of(POLL, self._shop), place, reason, detail, digest, None, raw)
+
+
+def _id_and_digest(raw: bytes, read_at: datetime) -> tuple[str, str]:
+    order_id, snapshot = snapshot_of(raw, read_at)
+    return order_id, snapshot.digest
 
 
 def _start_of_window(before: Cursor | None, began: datetime, wide: bool) -> datetime:
