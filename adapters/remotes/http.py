@@ -40,7 +40,7 @@ GATEWAY_STATUSES: Final = frozenset({404, 409, 423, 425})
 
 
 class CallOutcome(StrEnum):
-    """How a call ended.
+    """How a call ended: by its HTTP status, except where the body says more (docs/kornitx.md 6).
 
     The set is closed, because it is a label of `orderflow_api_requests_total` (docs/rules.md 35).
     """

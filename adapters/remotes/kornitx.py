@@ -23,6 +23,7 @@ from adapters.remotes.http import (
     Remote,
     Reply,
     http_date,
+    outcome_of,
     retry_after_seconds,
     safe_code,
 )
@@ -35,8 +36,18 @@ _IMPORT: Final = "import_order"
 _ASK: Final = "ask"
 _NO_JSON: Final = b"{"
 _NO_ORDER: Final = "the answer shows no order with our external_ref"
-#: Error codes with which KornitX refuses the account, not the order.
-_ACCOUNT_CODES: Final = frozenset({401, 50000, 50001})
+#: Error codes with which KornitX refuses the account, not the order. Its HTTP status is 400, so the outcome of the call
+#: comes from the code: otherwise no alert on 401 and 403 could fire for the OMS (docs/kornitx.md 6).
+_ACCOUNT_CODES: Final[Mapping[int | None, CallOutcome]] = {
+    401: CallOutcome.UNAUTHORIZED,
+    50000: CallOutcome.UNAUTHORIZED,
+    50001: CallOutcome.FORBIDDEN,
+}
+#: How messages begin that say the same with the code 0.
+_ACCOUNT_WORDS: Final[Mapping[str, CallOutcome]] = {
+    "authentication required": CallOutcome.UNAUTHORIZED,
+    "permission denied": CallOutcome.FORBIDDEN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +63,42 @@ class ErrorClassifier:
     duplicate_message: re.Pattern[str]
     rate_limit_message: re.Pattern[str]
 
-    def kind_of(self, status: int, code: int | None, message: str, external_ref: str) -> type[RemoteError] | None:
+    def kind_of(
+        self, status: int, code: int | None, message: str, external_ref: str
+    ) -> tuple[type[RemoteError] | None, CallOutcome]:
         """AccountFault or Duplicate, by the error's status and code, then by its message. None for any other error.
 
-        A message proves a duplicate only if it names the field external_ref, or our reference as a whole. Otherwise it
-        may be about something else that exists already: a customer.
+        The second value is the outcome of the call. A refused key or a spent budget has the outcome of 401, 403 or 429,
+        whatever the status is. A message proves a duplicate only if it names the field external_ref, or our reference
+        as a whole. Otherwise it may be about something else that exists already: a customer.
         """
-        if code in _ACCOUNT_CODES or code in self.rate_limit_codes or status in (401, 403, 429) or 300 <= status < 400:
-            return AccountFault  # also for a redirect: then base_url is not KornitX's address
+        answered = outcome_of(status)
+        if (refused := self._refused(status, code)) is not None:
+            return AccountFault, refused
         if code in self.duplicate_codes:
-            return Duplicate
+            return Duplicate, answered
         if status >= 500:
-            return None  # the text of an internal error may contain "duplicate key" for a key of KornitX's database
+            return None, answered  # an internal error may contain "duplicate key" for a key of KornitX's database
         if self.duplicate_message.search(message) and _names(external_ref, message):
-            return Duplicate
-        return AccountFault if self.rate_limit_message.search(message) else None
+            return Duplicate, answered
+        if (refused := self._refused_in_words(code, message)) is not None:
+            return AccountFault, refused
+        return None, answered
+
+    def _refused(self, status: int, code: int | None) -> CallOutcome | None:
+        """The outcome if code or status refuse the account. A redirect does: then base_url is not KornitX's address."""
+        if code in self.rate_limit_codes:
+            return CallOutcome.TOO_MANY_REQUESTS
+        is_of_account = status in (401, 403, 429) or 300 <= status < 400
+        return _ACCOUNT_CODES.get(code) or (outcome_of(status) if is_of_account else None)
+
+    def _refused_in_words(self, code: int | None, message: str) -> CallOutcome | None:
+        """The outcome if the message refuses the account."""
+        if code in (None, 0):
+            for words, outcome in _ACCOUNT_WORDS.items():
+                if message.lower().startswith(words):
+                    return outcome
+        return CallOutcome.TOO_MANY_REQUESTS if self.rate_limit_message.search(message) else None
 
 
 def _names(external_ref: str, message: str) -> bool:
@@ -181,7 +213,7 @@ class KornitX:
 
     def _failure(self, operation: str, reply: Reply, answer: object, external_ref: str) -> RemoteError:
         code, message = _error_of(answer)
-        kind = self._classifier.kind_of(reply.status, code, message, external_ref)
+        kind, outcome = self._classifier.kind_of(reply.status, code, message, external_ref)
         is_success = reply.outcome is CallOutcome.SUCCESS
         if kind is None:
             # The order may be stored after any 5xx, after a 2xx that shows no order, and after any answer that is not
@@ -194,11 +226,12 @@ class KornitX:
             # A 2xx may show another order, with the data of its customer: it is not quoted.
             message = _NO_ORDER if is_success else storable(reply.body[:1200].decode(errors="replace"), 300)
         pause = retry_after_seconds(reply.headers)
-        if pause is None and kind is AccountFault and reply.status not in (401, 403) and code not in _ACCOUNT_CODES:
+        refused = outcome in (CallOutcome.UNAUTHORIZED, CallOutcome.FORBIDDEN)
+        if pause is None and kind is AccountFault and not refused:
             pause = self._rate_limit_pause_seconds
         return kind(
             operation,
-            CallOutcome.BODY_ERROR if is_success else reply.outcome,
+            CallOutcome.BODY_ERROR if outcome is CallOutcome.SUCCESS else outcome,
             status=reply.status,
             code=safe_code(code),
             words=message,

@@ -356,7 +356,7 @@ _ROWS: Final = (
     ),
     _counter(
         "orderflow_api_requests_total",
-        "Calls to Mirakl and the OMS.",
+        "Calls to Mirakl and the OMS. If the OMS refuses an account with 400, it counts as 401, 403 or 429.",
         {"system": SYSTEMS, "shop": None, "operation": EVERY_OPERATION, "outcome": (*OUTCOMES, OTHER)},
         presets=_each_alerted_outcome,
     ),

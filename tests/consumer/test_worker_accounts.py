@@ -72,6 +72,19 @@ def _spent() -> httpx.Response:
     return httpx.Response(400, json={"error": {"message": "Rate limit exceeded", "code": 990002}})
 
 
+@pytest.mark.parametrize(("code", "outcome"), [(50000, "401"), (50001, "403"), (990002, "429")])
+def test_alerts_see_that_the_oms_refuses_an_account_although_it_answers_400(two: Rig, code: int, outcome: str) -> None:
+    two.add("1-A", state="SHIPPING")
+    two.poll()
+    refusal = {"error": {"message": "Rate limit exceeded", "code": code}}
+    two.oms_net.hook = lambda _request: httpx.Response(400, json=refusal)
+    counted = {"system": "oms", "shop": "alpha", "operation": "import_order", "outcome": outcome}
+    assert two.metrics.registry.get_sample_value("orderflow_api_requests_total", counted) == 0
+    two.work()
+    assert two.metrics.registry.get_sample_value("orderflow_api_requests_total", counted) == 1
+    assert two.results == [("import_order", "account_fault")]
+
+
 def test_an_empty_key_file_is_a_fault_of_the_account(two: Rig) -> None:
     two.add("1-A")
     two.add("9-B", "beta", sku="TASSE-33CL")

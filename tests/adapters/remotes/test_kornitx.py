@@ -114,6 +114,38 @@ def test_an_error_is_classified_by_status_code_and_message(
         assert message not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "message", "outcome"),
+    [
+        (400, 401, "", "401"),
+        (400, 50000, "Either your RefID or your API key are incorrect", "401"),
+        (400, 50001, "", "403"),
+        (500, 50001, "", "403"),
+        (200, 50000, "", "401"),
+        (400, 0, "Authentication required", "401"),
+        (400, None, "Permission denied (api-sl-2-3.order-cancellation.create)", "403"),
+        (400, 777002, "?", "429"),
+        (400, 0, "Rate limit exceeded", "429"),
+        (401, 0, "", "401"),
+        (302, 0, "", "4xx"),
+    ],
+)
+def test_an_account_that_is_refused_with_400_counts_as_what_the_body_says(
+    status: int, code: object, message: str, outcome: str
+) -> None:
+    """The alerts OrdersApiAuthFailing and OrdersApiThrottled read this outcome."""
+    error = refused(status, code, message)
+    assert isinstance(error, AccountFault)
+    assert (error.status, error.outcome) == (status, outcome)
+    assert (error.retry_after_seconds is None) == (outcome in ("401", "403"))
+
+
+def test_words_of_a_refused_account_count_only_at_the_beginning_and_without_a_code_of_their_own() -> None:
+    assert type(refused(400, 8014, "Permission denied")) is Rejected
+    assert type(refused(400, 0, "Item says: permission denied")) is Rejected
+    assert type(refused(500, 0, "Authentication required")) is OutcomeUnknown
+
+
 def test_a_spent_budget_names_a_pause_and_a_wrong_key_names_none() -> None:
     assert refused(400, 777002, "").retry_after_seconds == 60.0
     assert refused(400, 0, "too many", rate_limit_pause_seconds=5.0).retry_after_seconds == 5.0
