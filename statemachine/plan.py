@@ -7,7 +7,7 @@ from datetime import datetime
 from statemachine import deadlines, objectives
 from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
-from statemachine.facts import EPOCH, Facts, Snapshot
+from statemachine.facts import EPOCH, Answer, Facts, Snapshot, Tracking
 from statemachine.in_oms import is_shipped_by_another
 from statemachine.missing import not_found_since_read
 from statemachine.objectives import Kept, Objective
@@ -112,12 +112,19 @@ def _is_tracking_needed(facts: Facts, snapshot: Snapshot) -> bool:
     answer = last_answer(facts, CommandKind.TRACK, carried(best))
     if answer is None:
         return True
-    # Mirakl took this tracking. It is needed again only if Mirakl took another tracking of ours later, or if a later
-    # read shows no tracking or an older one of ours (docs/rules.md 23, 24).
-    last = last_answer(facts, CommandKind.TRACK)
-    if last != answer and is_pending(facts, last):
+    # Mirakl took this tracking. It is needed again only if Mirakl took or may have taken another one of ours later, or
+    # if a later read shows no tracking or an older one of ours (docs/rules.md 23, 24).
+    if last_answer(facts, CommandKind.TRACK) != answer or _may_have_replaced(facts, answer, best):
         return True
     return not is_pending(facts, answer) and not is_shown(facts, shown, best)
+
+
+def _may_have_replaced(facts: Facts, answer: Answer, best: Tracking) -> bool:
+    """Whether a call that failed after this answer may have changed the carrier or the URL of the same number. A read
+    does not tell that: Mirakl shows its registered carrier for the OMS's name."""
+    same = {carried(one) for one in facts.sent if one.bare_number == best.bare_number} - {answer.carries}
+    operation = CommandKind.TRACK.operation
+    return any(one.operation == operation and one.carries in same and one.since > answer.at for one in facts.troubles)
 
 
 def _is_shipment_needed(facts: Facts, snapshot: Snapshot) -> bool:
