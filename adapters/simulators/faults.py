@@ -137,4 +137,4 @@ async def _drop(request: Request) -> Response:
     drop()
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    return Response()  # is not sent: the connection is closed
+    return Response(status_code=0)  # is not sent, because the connection is closed; 0: no answer, for the list of calls

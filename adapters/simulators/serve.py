@@ -218,7 +218,8 @@ class SimulatedWorld:
         ]
         knobs = OmsKnobs(routes=dict(ROUTES), retry_interval_seconds=retry_interval_seconds)
         oms = OmsSimulator(companies, books, utc_now, knobs, send)
-        world = World(make_lives(orders, seed, marketplaces, stories, orders_per_second), mirakl, oms, speed)
+        lives = make_lives(orders, seed, marketplaces, stories, orders_per_second)
+        world = World(lives, mirakl, oms, speed, stories=stories)
         simulators: dict[str, MiraklSimulator | OmsSimulator] = {**mirakl, "oms": oms}
         servers = {
             name: serve(with_controls(one), (ports or {}).get(name, 0), host) for name, one in simulators.items()

@@ -35,8 +35,9 @@ def make_lives(
     """Make the lives. The same arguments give the same lives. From 150 orders on, every story occurs.
 
     Half of the lives are plain, or fewer if the other half has no room for every story. At least a fifth are plain.
-    Only the names in `stories` count: what a story does comes from STORIES.
+    `stories`: those that occur, by name. The plain one is that of STORIES if it is not among them.
     """
+    known = {**STORIES, **stories}
     chance = random.Random(seed)
     special = [name for name in stories if name != "plain"]
     chance.shuffle(special)
@@ -47,21 +48,23 @@ def make_lives(
     lives = []
     for number, name in enumerate(names):
         # If none of these marketplaces has the story, the life is a plain one.
-        fitting = [one for one in marketplaces if one.name in STORIES[name].marketplaces]
+        fitting = [one for one in marketplaces if one.name in known[name].marketplaces]
         story, marketplace = (name, chance.choice(fitting)) if fitting else ("plain", chance.choice(marketplaces))
-        lives.append(_life(number, story, marketplace, seed, chance.uniform(0, orders / orders_per_second)))
+        at = chance.uniform(0, orders / orders_per_second)
+        lives.append(_life(number, story, known[story], marketplace, seed=seed, arrives_at_seconds=at))
     return lives
 
 
 def life_of(story: str, seed: int = 1, marketplaces: Sequence[Marketplace] = (ALPHA, BETA)) -> Life:
     """Make one life of this story, which arrives at once, on the first of these marketplaces that has the story."""
     marketplace = next(one for one in marketplaces if one.name in STORIES[story].marketplaces)
-    return _life(1, story, marketplace, seed, 0.0)
+    return _life(1, story, STORIES[story], marketplace, seed=seed, arrives_at_seconds=0.0)
 
 
-def _life(number: int, name: str, marketplace: Marketplace, seed: int, arrives_at_seconds: float) -> Life:
+def _life(
+    number: int, name: str, story: Story, marketplace: Marketplace, *, seed: int, arrives_at_seconds: float
+) -> Life:
     chance = random.Random(f"{seed}/{number}/{name}")
-    story = STORIES[name]
     skus = KNOWN_SKUS[marketplace.name][:FRAMED]
     lines = [
         Line(chance.choice(skus), chance.choice((1, 1, 1, 2, 3)), chance.choice((9.5, 12.0, 24.9)))
@@ -122,7 +125,8 @@ class World:
         companies: Mapping[str, int] = COMPANIES,
         stories: Mapping[str, Story] = STORIES,
     ) -> None:
-        """`stories` holds the story of each life by name."""
+        """`stories` holds the story of each life by name, as for `make_lives`."""
+        stories = {**STORIES, **stories}
         self.lives = tuple(lives)
         self._speed = speed
         self._oms = oms

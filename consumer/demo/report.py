@@ -78,14 +78,14 @@ def watch_and_audit(
 
 @contextmanager
 def folder_of(given: Path | None) -> Iterator[Path]:
-    """Give the folder of a demo: the user's, or a new one. After Ctrl-C nothing of a new one is left."""
+    """Give the folder of a demo: the user's, or a new one. If the demo breaks off, nothing of a new one is left."""
     if given is not None:
         yield given
         return
     folder = Path(tempfile.mkdtemp(prefix="orderflow-demo-"))
     try:
         yield folder
-    except KeyboardInterrupt:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 

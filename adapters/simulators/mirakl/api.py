@@ -96,7 +96,7 @@ class _Api:
             response = await respond(request, fault, handle)
             status = response.status_code
         except ApiError as error:
-            response, status = _refusal(error, simulator.knobs.error_shape), error.status
+            response, status = _refusal(error, shape), error.status
         finally:
             query = f"?{request.url.query}" if request.url.query else ""
             simulator.calls.append(Call(at, operation, request.url.path + query, status))

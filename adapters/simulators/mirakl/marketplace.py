@@ -275,10 +275,10 @@ class MiraklSimulator:
     ) -> bool:
         with self.lock:
             record = self._in_state(order_id, "SHIPPING")
-            if record is None:
+            if record is None or not record.order["can_shop_ship"]:
                 return False
-            if tracking is not None:
-                self.set_tracking_in_portal(order_id, tracking, carrier_code, by)
+            if tracking and not self.set_tracking_in_portal(order_id, tracking, carrier_code, by):
+                return False
             try:
                 self._ship(record, by)
             except ApiError:

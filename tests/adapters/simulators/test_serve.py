@@ -19,7 +19,7 @@ from adapters.simulators.oms.model import OmsCompany
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
-from tests.support import http
+from tests.support import http, wait
 
 KEY = {"Authorization": ALPHA.api_key}
 
@@ -81,6 +81,8 @@ def test_a_dropped_connection_has_no_answer_and_the_server_goes_on(
             client.put("/api/orders/1-A/ship")
         assert client.get("/api/orders").json()["orders"][0]["order_state"] == "SHIPPED"
     assert capfd.readouterr().err == ""
+    wait(lambda: len(alpha.calls) == 2, "both calls are listed")
+    assert {call.operation: call.status for call in alpha.calls} == {"OR24": 0, "OR11": 200}, "0: it had no answer"
 
 
 def test_a_held_answer_blocks_no_other_request(server: Server, alpha: MiraklSimulator) -> None:

@@ -17,9 +17,10 @@ from adapters.simulators.oms.api import oms_app
 from adapters.simulators.oms.model import OmsCompany, OmsKnobs
 from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import ALPHA, BETA, COMPANIES, KNOWN_SKUS, MARKETPLACES, ROUTES, Line, build_order
-from adapters.simulators.stage import Life
+from adapters.simulators.stage import Life, Script, Stage
 from adapters.simulators.stories import STORIES
 from adapters.simulators.stories_ordinary import ORDINARY
+from adapters.simulators.story import Story
 from adapters.simulators.world import World, make_lives
 
 Json = dict[str, Any]
@@ -201,6 +202,23 @@ def test_with_an_idle_seller_the_world_does_not_settle() -> None:
 def test_lives_depend_on_the_seed_alone() -> None:
     assert make_lives(150, seed=5) == make_lives(150, seed=5)
     assert make_lives(150, seed=5) != make_lives(150, seed=6)
+
+
+def test_stories_of_ones_own_occur_and_are_played() -> None:
+    def script(stage: Stage) -> Script:
+        yield 0.0
+        lines = stage.life.lines
+        stage.mirakl.add_order(build_order(ALPHA, stage.life.order_id, created=stage.mirakl.now(), lines=lines))
+
+    own = {"own": Story(script, ends="waiting_acceptance", trackings=3)}
+    lives = make_lives(4, 1, (ALPHA,), own)
+    assert {life.story for life in lives} == {"own", "plain"}
+    assert {len(life.trackings) for life in lives if life.story == "own"} == {3}
+    mirakl = MiraklSimulator(ALPHA, Books(), lambda: datetime(2026, 3, 1, tzinfo=UTC))
+    oms = OmsSimulator([OmsCompany(COMPANIES["alpha"], "key")], mirakl.books, mirakl.now)
+    World(lives, {"alpha": mirakl}, oms, stories=own).tick(0.0)
+    shown = {order["order_id"] for order in mirakl.summary()}
+    assert shown >= {life.order_id for life in lives if life.story == "own"}
 
 
 @pytest.mark.parametrize("orders", [150, 177, 200])

@@ -55,16 +55,19 @@ def test_every_story_ends_well_and_no_personal_data_or_secret_is_shown(tmp_path:
     assert 'orderflow_transitions_total{from_state="dispatched",shop="alpha",to_state="shipped"' in run.metrics
 
 
-def test_ctrl_c_leaves_nothing_of_a_demo_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_ctrl_c_or_an_error_leaves_nothing_of_a_demo_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     """The folder stayed, with its keys and the personal data of its orders."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folders: list[list[Path]] = []
 
     def interrupt(_world: SimulatedWorld, _service: Service) -> None:
         folders.append(list(tmp_path.iterdir()))
-        raise KeyboardInterrupt
+        raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         demo(orders=1, console=Console(file=io.StringIO()), on_started=interrupt)
     assert [one.name.startswith("orderflow-demo-") for one in folders[0]] == [True]
     assert list(tmp_path.iterdir()) == []

@@ -60,6 +60,13 @@ def test_error_shape_b_is_a_list_of_errors() -> None:
     assert error["code"] == "ORDER_NOT_FOUND"
 
 
+@pytest.mark.parametrize("path", ["/api/inbox/threads", "/api/inbox/threads/1"])
+def test_every_refusal_of_the_messages_has_error_shape_b(path: str) -> None:
+    """Also that of a wrong key, which has shape A at the other operations."""
+    answer = Shop(error_shape="A").ask("GET", path, headers={"Authorization": "wrong"})
+    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (401, "Unauthorized")
+
+
 def test_or24_without_content_length_is_411() -> None:
     shop = Shop()
     shop.add("1-A", state="SHIPPING")

@@ -63,8 +63,14 @@ def test_pieces_that_are_canceled_leave_the_quantity_as_it_is(mirakl: MiraklSimu
 def test_a_withheld_order_cannot_be_shipped_until_it_is_given_back(mirakl: MiraklSimulator) -> None:
     changes.withhold(mirakl, "1-A")
     assert shown(mirakl)["can_shop_ship"] is False
+    assert not mirakl.ship_in_portal("1-A", "T1")
+    assert shown(mirakl)["shipping_tracking"] is None, "what was refused changed nothing"
     changes.withhold(mirakl, "1-A", False)
     assert shown(mirakl)["can_shop_ship"] is True
+    assert not mirakl.ship_in_portal("1-A", "T1", "NO-SUCH-CARRIER")
+    assert shown(mirakl)["order_state"] == "SHIPPING"
+    assert mirakl.ship_in_portal("1-A", "T1")
+    assert shown(mirakl)["shipping_tracking"] == "T1"
 
 
 def test_the_date_lies_ahead_until_the_next_change(mirakl: MiraklSimulator) -> None:
