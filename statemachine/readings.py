@@ -294,13 +294,20 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     if len(lines_of) == 1 or all(in_parcels(facts, line) for line in owed):
         return ()
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
-    some_left = {line for dispatch in facts.dispatches for line, _ in dispatch.items}
     unsent = []
     for oms_id in lines_of.keys() - sent:
-        left = {line.id for line in owed if line.id in lines_of[oms_id] and not is_ended_in_oms(facts, oms_id, line.id)}
-        if left - some_left or not (lines_of[oms_id] or is_ended_in_oms(facts, oms_id, "")):
+        own = [line for line in owed if line.id in lines_of[oms_id] and not is_ended_in_oms(facts, oms_id, line.id)]
+        waits = not all(_left_from(facts, oms_id, line) for line in own)
+        if waits or not (lines_of[oms_id] or is_ended_in_oms(facts, oms_id, "")):
             unsent.append(oms_id)
     return tuple(sorted(unsent))
+
+
+def _left_from(facts: Facts, oms_id: int, line: Line) -> bool:
+    """Whether parcels hold all pieces of the line, or the parcels of this part hold all pieces that the part has."""
+    held = [n for part in facts.parts if part.oms_id == oms_id for line_id, n in part.quantities if line_id == line.id]
+    own = replace(facts, dispatches=tuple(one for one in facts.dispatches if one.oms_id == oms_id))
+    return in_parcels(facts, line) or (bool(held) and sent_quantity(own, line.id) >= max(held))
 
 
 #: The longest text of a command's content, in bytes. An index of the database holds the text, and PostgreSQL refuses a
