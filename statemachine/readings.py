@@ -360,7 +360,7 @@ def _answer(lines: Sequence[Line], yes: AbstractSet[str]) -> str:
     if not accepted:
         return DecisionKind.REFUSE
     named = f"{DecisionKind.ACCEPT}:{','.join(accepted)}"
-    if len(named.encode()) <= LONGEST_CARRIED:
+    if len(named.encode()) <= LONGEST_CARRIED and not any("," in line_id for line_id in accepted):
         return named
     ids = sorted(line.id for line in lines)
     mask = sum(1 << position for position, line_id in enumerate(ids) if line_id in yes)
@@ -370,8 +370,8 @@ def _answer(lines: Sequence[Line], yes: AbstractSet[str]) -> str:
 def answers_of_lines(carries: str, lines: Sequence[Line]) -> dict[str, bool]:
     """For each line whether an acceptance that carries this accepts it. OR21 names every line of the order.
 
-    An acceptance of many lines carries the places of the accepted ones among the sorted ids of all, and a digest of
-    these ids. If the order has other lines by now, nothing is returned.
+    An acceptance of many lines, or of one whose id has a comma, carries the places of the accepted ones among the
+    sorted ids of all, and a digest of these ids. If the order has other lines by now, nothing is returned.
     """
     if carries in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
         return {line.id: carries == DecisionKind.ACCEPT for line in lines}

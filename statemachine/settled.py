@@ -36,15 +36,22 @@ class Pieces:
 
 def named(line_id: str, now: Pieces, before: Pieces) -> str:
     """Name the change of a line, for the detail of a reason."""
+    line = name_of(line_id)
     if now.withdrawn:
-        return f"{line_id} (part of {now.number}, {now.withdrawn})"
+        return f"{line} (part of {now.number}, {now.withdrawn})"
     if now.number == 0:
-        return line_id
+        return line
     if before.number is not None and now.number is not None and now.number < before.number:
-        return f"{line_id} ({now.number} of {before.number})"
-    return f"{line_id} ({'part of ' if before.withdrawn else ''}{before.number}, now {now.number})"
+        return f"{line} ({now.number} of {before.number})"
+    return f"{line} ({'part of ' if before.withdrawn else ''}{before.number}, now {now.number})"
 
 
+def name_of(line_id: str) -> str:
+    """The id of a line in a text that names changes of several lines: a comma would end the name."""
+    return line_id.replace(",", _COMMA)
+
+
+_COMMA: Final = "%2C"
 _PART: Final = re.compile(r"(.*) \(part of (\w+), (\w+)\)")
 _FEWER: Final = re.compile(r"(.*) \((\d+) of \d+\)")
 _MORE: Final = re.compile(r"(.*) \((?:part of )?\w+, now (\d+)\)")
@@ -56,10 +63,14 @@ def _read(change: str) -> tuple[str, Pieces]:
     """The line and the pieces that the text of `named` names."""
     if found := _PART.fullmatch(change):
         number = int(found[2]) if found[2].isdecimal() else None
-        return found[1], Pieces(number, found[3], is_settled=True)
+        return _id_of(found[1]), Pieces(number, found[3], is_settled=True)
     if found := _FEWER.fullmatch(change) or _MORE.fullmatch(change):
-        return found[1], Pieces(int(found[2]), is_settled=True)
-    return change, Pieces(0, is_settled=True)
+        return _id_of(found[1]), Pieces(int(found[2]), is_settled=True)
+    return _id_of(change), Pieces(0, is_settled=True)
+
+
+def _id_of(name: str) -> str:
+    return name.replace(_COMMA, ",")
 
 
 #: If one settle names a line by both reasons, the second of these counts, because it is read last.
@@ -100,7 +111,7 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
 
     def names_it(one: Decision) -> bool:
         details = (token.removeprefix(prefix) for token in one.subject if token.startswith(prefix))
-        return any(line_id in _BETWEEN.split(detail) for detail in details)
+        return any(name_of(line_id) in _BETWEEN.split(detail) for detail in details)
 
     return max((one for one in facts.decisions if one.kind is DecisionKind.SETTLE and names_it(one)), default=None)
 

@@ -36,6 +36,7 @@ from statemachine.readings import (
     unsent_parts,
 )
 from statemachine.reasons import Attention, Reason
+from statemachine.settled import name_of
 from statemachine.troubles import MESSAGES, NO_MESSAGE
 
 
@@ -81,8 +82,11 @@ def _lines(facts: Facts) -> tuple[Line, ...]:
 
 def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
     """The lines of the order that the detail of the reason names."""
-    words = re.split(r"[\s,]+", one.detail)
-    return [line for line in _lines(facts) if line.id in words]
+    return [line for line in _lines(facts) if _is_in(line.id, one.detail) or _is_in(name_of(line.id), one.detail)]
+
+
+def _is_in(name: str, detail: str) -> bool:
+    return re.search(rf"(?<![^\s,]){re.escape(name)}(?![^\s,])", detail) is not None
 
 
 def _shown(snapshot: Snapshot | None) -> str:

@@ -18,6 +18,7 @@ from statemachine.facts import (
 )
 from statemachine.joining import join
 from statemachine.plan import awaits_read_after, plan
+from statemachine.readings import answers_of_lines
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import answer, answered, at, read, sent, settled, snapshot_event, spoke
@@ -140,6 +141,14 @@ def test_a_yes_to_lines_that_are_gone_refuses_nothing(policy: Policy, lines: tup
     assert reasons(changed, policy) == [Reason.NEEDS_DECISION]
     again = join(changed, decided(DecisionKind.ACCEPT, lines[1].id, when=4).new_facts)
     assert keys(again, policy) == [CommandKey(CommandKind.ACCEPT, f"accept:{lines[1].id}", 0)]
+
+
+def test_a_yes_to_one_line_of_two_whose_ids_have_commas_refuses_the_other_alone() -> None:
+    """Seen before: the list of accepted lines was read as other ids, and the whole order was refused."""
+    lines = (Line("1,A-1"), Line("1,A-2"))
+    facts = known(seen("WAITING_ACCEPTANCE", lines=lines), decided(DecisionKind.ACCEPT, "1,A-2", when=1))
+    (command,) = due(facts, Policy("hold"))
+    assert answers_of_lines(command.carries, lines) == {"1,A-1": False, "1,A-2": True}
 
 
 def test_acceptance_stays_due_for_an_order_that_the_oms_already_sent() -> None:
