@@ -4,7 +4,7 @@ joining.py joins two sets of facts. Sets are sorted tuples, so that equal facts 
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -460,14 +460,9 @@ class Facts:
         return newer(self.snapshot, self.unknown)
 
 
-#: How far Mirakl's clock may be ahead of ours.
-_AHEAD: Final = timedelta(minutes=5)
-
-
 def age_of(one: Snapshot) -> tuple[datetime, int, bool, datetime, str]:
     """The key of docs/rules.md 2. A date in the future counts as the start of its read, so later reads are newer."""
-    updated_at = one.read_at if one.updated_at > one.read_at + _AHEAD else one.updated_at
-    return updated_at, one.rank, one.has_address, one.read_at, one.digest
+    return min(one.updated_at, one.read_at), one.rank, one.has_address, one.read_at, one.digest
 
 
 def newer(one: Snapshot | None, other: Snapshot | None) -> Snapshot | None:

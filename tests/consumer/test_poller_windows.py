@@ -10,6 +10,7 @@ from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.messages.cloudevents import from_record
 from adapters.messages.snapshots import decode_snapshot
 from adapters.ports import OrdersPage, OrdersQuery
+from adapters.simulators.mirakl import changes
 from adapters.store import cursors as cursor_rows
 from consumer.poll_memory import PUBLISHED_FOR
 from consumer.poller import FIRST_WINDOW, OVERLAP, WIDE_WINDOW
@@ -225,3 +226,15 @@ def test_each_order_carries_the_start_of_its_own_pages_read(rig: Rig) -> None:
         read_at[event.order_id] = snapshot.read_at
     assert read_at["000-A"] == began + timedelta(seconds=10)
     assert read_at["149-A"] == began + timedelta(seconds=20)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=4), timedelta(days=400)], ids=["minutes", "days"])
+def test_an_update_dated_ahead_does_not_hide_the_cancelation_after_it(rig: Rig, ahead: timedelta) -> None:
+    """docs/rules.md 2. Seen before: a date of less than five minutes ahead did, and the order was imported."""
+    rig.add("1-A", state="SHIPPING")
+    changes.date_ahead(rig.mirakl["alpha"], "1-A", ahead)
+    rig.poll()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "CANCELED")
+    rig.poll(60)
+    rig.work()
+    assert (rig.state(), rig.effects()) == ("canceled", [])

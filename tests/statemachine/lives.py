@@ -49,7 +49,7 @@ def read(
     workflow: str = f.PAY_ON_ACCEPTANCE,
     *,
     updated: float = 0,
-    began: float = 0,
+    began: float | None = None,
     lines: tuple[Line, ...] = LINES,
     tracking: Tracking = Tracking(),
     has_address: bool | None = None,
@@ -60,7 +60,7 @@ def read(
     created: datetime = START,
     contents: tuple[tuple[str, str], ...] = (),
 ) -> Snapshot:
-    """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds."""
+    """One read of OR11 that began at `began` and shows `state` as updated at `updated` seconds. `began` None: then."""
     address = state not in ("STAGING", "WAITING_ACCEPTANCE", *f.DEBIT) if has_address is None else has_address
     shown = (workflow, updated, tracking, address, lines, ship_by, accept_by, accepted_at, created, contents)
     digest = f"{state}/{sha256(repr(shown).encode()).hexdigest()[:32]}"
@@ -69,7 +69,7 @@ def read(
         rank=rank_of(workflow, state),
         has_address=address,
         has_messages=has_messages,
-        read_at=at(began),
+        read_at=at(updated if began is None else began),
         digest=digest,
         state=state,
         workflow=workflow,
@@ -177,8 +177,8 @@ class Life:
         for step, (state, workflow) in enumerate(self.shown):
             for began in (step, 100 + step):  # before and after the grace period of every answer
                 found.append(snapshot_event(read(state, workflow, updated=step, began=began, lines=self.lines(step))))
-            if state == "WAITING_ACCEPTANCE":  # this read began earlier, and shows a newer update
-                found.append(snapshot_event(read(state, workflow, updated=step + 0.5, began=step)))
+            if state == "WAITING_ACCEPTANCE":  # this read began before the late one, and shows a newer update
+                found.append(snapshot_event(read(state, workflow, updated=step + 0.5)))
         found += [spoke(), sent()]
         states = {state for state, _ in self.shown}
         if "WAITING_ACCEPTANCE" in states:

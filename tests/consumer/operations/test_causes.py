@@ -62,7 +62,12 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
                     Facts(decisions=(Decision(at(9), DecisionKind.ACCEPT, "ana", "stock", ("L1",)),)),
                 )
             ),
-            d.shows("WAITING_ACCEPTANCE", lines=(replace(LINES[0], state="CANCELED"), LINES[1]), updated=43_201),
+            d.shows(
+                "WAITING_ACCEPTANCE",
+                lines=(replace(LINES[0], state="CANCELED"), LINES[1]),
+                updated=43_201,
+                began=43_201,
+            ),
         ),
         "ana accepted lines at 2026-03-01 00:00:09 that are canceled since: L1 (MUG) CANCELED; "
         "Mirakl waits until 2026-03-03 00:00 UTC",
