@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine import troubles
+from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import DEBIT, EPOCH, Facts, Snapshot
 from statemachine.readings import is_pending, last_answer
@@ -79,11 +80,16 @@ def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
     yield from troubles.instants(facts, policy)
 
 
-def _deadlines(facts: Facts, policy: Policy) -> Iterator[Deadline]:
+@asked_once
+def _deadlines(facts: Facts, policy: Policy) -> tuple[Deadline, ...]:
     """The deadlines that run in the newest state that Mirakl shows, or while no read has shown the order.
 
     An order that was created before the shop's `not_before` has no deadlines: orderflow does not touch it.
     """
+    return tuple(_found(facts, policy))
+
+
+def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     snapshot = facts.snapshot
     if facts.newest is None and facts.statuses and not policy.other_channels:
         reason_from = _after(min(one.at for one in facts.statuses), policy.gone_after)

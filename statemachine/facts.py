@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
+from statemachine.asked_once import KeepsAnswers
+
 #: Before every instant that a remote can name.
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -417,7 +419,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(KeepsAnswers):
     """Everything that is known of one order. Or what one event adds: then only the fields of that event are filled."""
 
     snapshot: Snapshot | None = None  # the newest read with a state that we know; predicates use this one

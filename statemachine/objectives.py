@@ -103,7 +103,7 @@ def _sent_at(facts: Facts) -> datetime | None:
     told = sorted({max(one.told_at, one.at) for one in facts.dispatches if one.oms_id != VOUCHED})
     for at in told:
         until = tuple(one for one in facts.dispatches if max(one.told_at, one.at) <= at)
-        if all_sent(replace(facts, dispatches=until)):
+        if len(until) == len(facts.dispatches) or all_sent(replace(facts, dispatches=until)):
             return at
     return None
 

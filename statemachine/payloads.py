@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Attempt, DecisionKind, Facts, Handover
 
@@ -10,6 +11,7 @@ from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Attempt, DecisionKind, 
 _ALREADY_IN_OMS: Final = "already_in_oms:"
 
 
+@asked_once
 def import_known(facts: Facts) -> bool:
     """Whether the OMS has the order: it answered the import or reported on the order, or a person said so (`orders
     handled` for the import, or a settle of `already_in_oms`).
@@ -21,6 +23,7 @@ def import_known(facts: Facts) -> bool:
     return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
 
 
+@asked_once
 def our_payloads(facts: Facts) -> tuple[Handover, ...]:
     """What our imports carry that the OMS has or may have, the oldest first. Of several, nobody knows which one it has.
 
@@ -51,6 +54,7 @@ def may_be_in_oms(facts: Facts) -> bool:
     return tried and (not refusals or any(no.maybe_there for no in refusals))
 
 
+@asked_once
 def what_oms_got(facts: Facts) -> tuple[Handover, ...]:
     """What a read is compared with, the oldest first: what our imports carry, or else the baseline, if the OMS has the
     order from somebody else. Of several, nobody knows which one the OMS has. Empty: the OMS got nothing, or it is not
@@ -71,6 +75,7 @@ def _of_baseline(facts: Facts) -> tuple[Handover, ...]:
     return (facts.baseline, replace(facts.baseline, items=items)) if unclear else (facts.baseline,)
 
 
+@asked_once
 def _confirmed(facts: Facts) -> Handover | None:
     """What the import carries that the OMS answered with a yes."""
     handled = (one for one in facts.decisions if one.kind is DecisionKind.HANDLED)

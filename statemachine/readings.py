@@ -7,6 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -157,6 +158,7 @@ def _lacks_pieces(facts: Facts, line: Line) -> bool:
     return owed is not None and any(number < owed for number in at_most)
 
 
+@asked_once
 def shown_pieces(facts: Facts) -> dict[str, int]:
     """The pieces of each line that the OMS's answer to the import shows, in all parts together."""
     shown: dict[str, int] = {}
@@ -174,6 +176,7 @@ def parts_in_oms(facts: Facts) -> dict[int, set[str]]:
     return lines_of
 
 
+@asked_once
 def lines_not_imported(facts: Facts) -> tuple[str, ...]:
     """The lines that the import sent and that no part has. Empty if the OMS's answer named no lines."""
     sent, imported = our_payloads(facts), {line for part in facts.parts for line in part.lines}
@@ -187,6 +190,7 @@ def alive_parts(facts: Facts) -> set[int]:
     return {part.oms_id for part in facts.parts} - ended_in_oms(facts)
 
 
+@asked_once
 def ended_in_oms(facts: Facts) -> set[int]:
     """The OMS's orders that it canceled as a whole and does not make again. It makes an order again if it showed
     another status after its newest report of the cancellation. If no such report has a time, the order stays ended."""
@@ -264,6 +268,7 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     return parcels
 
 
+@asked_once
 def all_sent(facts: Facts) -> bool:
     """Whether the OMS sent every owed line. Lines that it ended do not count.
 
@@ -281,6 +286,7 @@ def all_sent(facts: Facts) -> bool:
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
 
+@asked_once
 def unsent_parts(facts: Facts) -> tuple[int, ...]:
     """OMS ids of the parts that are not sent yet. OR24 ships the whole order, so it waits for every known part, unless
     a person vouches for all that is to be sent.
@@ -385,6 +391,7 @@ def answers_of_lines(carries: str, lines: Sequence[Line]) -> dict[str, bool]:
     return {line.id: line.id in yes for line in lines}
 
 
+@asked_once
 def best_tracking(facts: Facts) -> Tracking:
     """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
 

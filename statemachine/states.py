@@ -5,6 +5,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
+from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
 from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, Facts
 from statemachine.payloads import import_known
@@ -138,6 +139,7 @@ PREDICATES: Final[tuple[tuple[State, Callable[[Facts], bool]], ...]] = (
 )
 
 
+@asked_once
 def state_of(facts: Facts) -> State:
     """The state that these facts amount to. Raises LookupError if no predicate holds; a test shows that one does."""
     for state, holds in PREDICATES:
