@@ -265,7 +265,6 @@ def new_consumer(base: Base) -> Consumer:
         topics.oms_events: lambda value, headers: decode_oms(value, headers, ids, base.clock.now()),
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))
-    tell = {topics.oms_events: partial(unread_event, ids)}
     limit = DeadLetterLimit(base.clock, config.key_owners(base.settings))
     limit.remember(dead_letter_rows.received_since(base.store, base.clock.now() - timedelta(seconds=WINDOW_SECONDS)))
     return Consumer(
@@ -276,7 +275,7 @@ def new_consumer(base: Base) -> Consumer:
         base.clock,
         hooks=base.hooks,
         limit=limit,
-        tell=tell,
+        unread_events={topics.oms_events: partial(unread_event, ids)},
         reads=[topics.snapshots],
     )
 

@@ -170,15 +170,15 @@ class Several(Hooks):
 
 
 def _each(name: str, methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    told: set[type[Exception]] = set()  # one line for each kind of error, because a hook may raise at every event
+    logged: set[type[Exception]] = set()  # one line for each kind of error, because a hook may raise at every event
 
     def call(*args: Any, **kwargs: Any) -> None:
         for method in methods:
             try:
                 method(*args, **kwargs)
             except Exception as error:
-                if type(error) not in told:
-                    told.add(type(error))
+                if type(error) not in logged:
+                    logged.add(type(error))
                     log.error("hook_failed", hook=name, error=type(error).__name__)
 
     return call

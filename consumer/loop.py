@@ -49,7 +49,7 @@ NOTHING_BROKEN: Final[Mapping[tuple[str, str], str]] = {}
 Decode = Callable[[bytes | None, RecordHeaders], Event | None]
 #: Makes the event of an unreadable report: its order gets the fact that the report could not be read. None if the
 #: record names no order.
-Tell = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
+UnreadEvent = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
 
 
 class Consumer:
@@ -65,16 +65,16 @@ class Consumer:
         *,
         hooks: Hooks = NO_HOOKS,
         limit: DeadLetterLimit | None = None,
-        tell: Mapping[str, Tell] | None = None,
+        unread_events: Mapping[str, UnreadEvent] | None = None,
         reads: Collection[str] = (),
     ) -> None:
-        """`decoders`: the decoder of each topic that is read. `tell`: by topic, the function that makes the event for
-        the order of an unreadable record. `reads`: the topics whose records carry reads of orders."""
+        """`decoders`: the decoder of each topic that is read. `unread_events`: by topic, the function that makes the
+        event for the order of an unreadable record. `reads`: the topics whose records carry reads of orders."""
         self._reader = reader
         self._store = store
         self._orders = orders
         self._decoders = decoders
-        self._tell = tell or {}
+        self._unread_events = unread_events or {}
         self._reads = frozenset(reads)
         self._clock = clock
         self._hooks = hooks
@@ -334,11 +334,11 @@ class Consumer:
         events: list[Event] = []
         dead_letters: list[DeadLetter] = []
         for record in records:
-            letter: DeadLetter | None = None
             try:
-                event = self._decoders[record.partition.topic](record.value, record.headers)
+                event, letter = self._decoders[record.partition.topic](record.value, record.headers), None
             except Unreadable as error:
-                letter, event = self._dead_letter(record, error.reason, error.detail), self._told(record, error.reason)
+                letter = self._dead_letter(record, error.reason, error.detail)
+                event = self._unread_event(record, error.reason)
             # Also of a record that cannot be read: a replay, after the order goes on, reads it once more.
             if event is not None and (kind := broken.get((event.shop, event.order_id))):
                 letter, event = self._dead_letter(record, QUARANTINED, kind), None
@@ -349,9 +349,9 @@ class Consumer:
     def _dead_letter(self, record: Record, reason: str, detail: str) -> DeadLetter:
         return dead_letter(record, reason, detail, is_read=record.partition.topic in self._reads)
 
-    def _told(self, record: Record, reason: UnreadableReason) -> Event | None:
-        tell = self._tell.get(record.partition.topic)
-        return tell(record.value, record.headers, reason, record.published_at) if tell and record.value else None
+    def _unread_event(self, record: Record, reason: UnreadableReason) -> Event | None:
+        make = self._unread_events.get(record.partition.topic)
+        return make(record.value, record.headers, reason, record.published_at) if make and record.value else None
 
 
 def _kind(error: Exception) -> str:

@@ -64,7 +64,7 @@ class LoopWatch:
             del self._failing[loop, instance]
         if found.reported_at is not None:
             log.info("loop_recovered", loop=thread_name(loop, instance), times=found.times, seconds=_since(found, now))
-            self._tell(loop)
+            self._report(loop)
 
     def failed(self, loop: str, instance: str, error: Exception) -> None:
         """A turn raised this error. Logs it, if it is the first of its kind since the loop began to fail."""
@@ -88,7 +88,7 @@ class LoopWatch:
         if begins or goes_on:
             event = "loop_failing" if begins else "loop_still_failing"
             log.error(event, loop=name, cause=cause, times=found.times, seconds=_since(found, now))
-            self._tell(loop)
+            self._report(loop)
 
     def what_fails(self, own: Collection[Cause] = OWN_CAUSES) -> str:
         """Return the loops of which every thread fails for a cause in `own`, in words; an empty text if none does.
@@ -106,7 +106,7 @@ class LoopWatch:
         words = ", ".join(f"{loop} ({cause})" for loop, cause in dict.fromkeys(found))
         return f"failing for {FAILING_SECONDS:.0f} s: {words}" if words else ""
 
-    def _tell(self, loop: str) -> None:
+    def _report(self, loop: str) -> None:
         with self._lock:
             causes = Counter(
                 one.cause for (of, _), one in self._failing.items() if of == loop and one.reported_at is not None

@@ -60,17 +60,17 @@ class Resting:
         now = self._clock.now()
         found = lane_rows.untried(self._store, failing, now - FAILING_FOR, failed=_FAILED, limit=BATCH)
         if found:
-            told = [(one, _event(one, failing[Lane(one.shop, one.key.kind)], now)) for one in found]
-            for error in halved(told, self._tell, self._store):
-                if error is not None and not isinstance(error, StoreUnavailable):  # a locked order is told later
+            events = [(one, _event(one, failing[Lane(one.shop, one.key.kind)], now)) for one in found]
+            for error in halved(events, self._store_events, self._store):
+                if error is not None and not isinstance(error, StoreUnavailable):  # a locked order gets its event later
                     raise error
 
-    def _tell(self, told: Sequence[tuple[Untried, Event]]) -> list[None]:
+    def _store_events(self, events: Sequence[tuple[Untried, Event]]) -> list[None]:
         with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
-            applied = self._orders.apply_in(tx, [event for _, event in told])
-            lane_rows.set_last_outcome(tx, [one.id for one, _ in told], TryResult.ACCOUNT_FAULT)
+            applied = self._orders.apply_in(tx, [event for _, event in events])
+            lane_rows.set_last_outcome(tx, [one.id for one, _ in events], TryResult.ACCOUNT_FAULT)
         self._orders.report(applied)
-        return [None] * len(told)
+        return [None] * len(events)
 
 
 def _event(one: Untried, failing_since: datetime, now: datetime) -> Event:

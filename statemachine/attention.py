@@ -396,8 +396,8 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         for one in cancellations_once(facts):
             lines = [f"{line}*{quantity}" for line, quantity in one.items]
             # The time tells a second equal cancellation from the first, which a person may have settled.
-            told = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
-            yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]) + told)
+            reported = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
+            yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]) + reported)
     if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final:

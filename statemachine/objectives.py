@@ -100,8 +100,8 @@ def _sent_at(facts: Facts) -> datetime | None:
     """When the OMS reported the last piece that was open. None: pieces are open, or only a person vouches."""
     if not all_sent(facts):
         return None
-    told = sorted({max(one.told_at, one.at) for one in facts.dispatches if one.oms_id != VOUCHED})
-    for at in told:
+    reported = sorted({max(one.told_at, one.at) for one in facts.dispatches if one.oms_id != VOUCHED})
+    for at in reported:
         until = tuple(one for one in facts.dispatches if max(one.told_at, one.at) <= at)
         if len(until) == len(facts.dispatches) or all_sent(replace(facts, dispatches=until)):
             return at

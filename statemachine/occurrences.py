@@ -133,6 +133,6 @@ def _age(one: NotShown | Seen) -> tuple[datetime, int, bool, datetime]:
 
 def _last_told_at(facts: Facts) -> datetime:
     """When the OMS last reported."""
-    told = [one.told_at for one in facts.dispatches] + [one.told_at for one in facts.cancellations]
-    told += [one.at for one in facts.statuses] + [one.at for one in facts.unread]
-    return max([*told, *(one.at for one in facts.receipts)], default=EPOCH)
+    reported = [one.told_at for one in facts.dispatches] + [one.told_at for one in facts.cancellations]
+    reported += [one.at for one in facts.statuses] + [one.at for one in facts.unread]
+    return max([*reported, *(one.at for one in facts.receipts)], default=EPOCH)

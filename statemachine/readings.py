@@ -410,10 +410,10 @@ def best_tracking(facts: Facts) -> Tracking:
 def best_told_at(facts: Facts) -> datetime:
     """When the OMS first reported the tracking to report, since it last reported another one. EPOCH: not known."""
     best = best_tracking(facts)
-    told = [(one.told_at, _is_same(one.tracking, best)) for one in dispatches_once(facts) if one.tracking]
-    newest = max((told_at for told_at, same in told if same), default=EPOCH)
-    other = max((told_at for told_at, same in told if not same and told_at < newest), default=None)
-    return min((told_at for told_at, same in told if same and (other is None or told_at > other)), default=EPOCH)
+    reports = [(one.told_at, _is_same(one.tracking, best)) for one in dispatches_once(facts) if one.tracking]
+    newest = max((told_at for told_at, same in reports if same), default=EPOCH)
+    other = max((told_at for told_at, same in reports if not same and told_at < newest), default=None)
+    return min((told_at for told_at, same in reports if same and (other is None or told_at > other)), default=EPOCH)
 
 
 def _is_same(one: Tracking, other: Tracking) -> bool:

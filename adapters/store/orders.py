@@ -244,8 +244,8 @@ def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: date
         commands.put_off(tx, row.id)
         if row.quarantine is None:
             kind = orders[row.shop, row.order_id]
-            told = attention_to_json([StandingAttention(Reason.QUARANTINED, kind, since=now)])
-            values = dict(quarantine=kind, attention=told, wake_at=None, read_after=None)
+            attention = attention_to_json([StandingAttention(Reason.QUARANTINED, kind, since=now)])
+            values = dict(quarantine=kind, attention=attention, wake_at=None, read_after=None)
             tx.execute(sa.update(s.orders).where(c.id == row.id).values(**values))
             done.append((row.shop, row.order_id))
     return done

@@ -214,11 +214,11 @@ def orders_verify(
             row = find(store, order_id, shop)
             orders = [(row, verify(row, journal_rows.of_order(store, row.key), policies))]
         tally = Counter[bool]()
-        told = (_told(row, found, tally) for row, found in orders)
+        results = (_verified(row, found, tally) for row, found in orders)
         if as_json:
-            print_json_items(told)
+            print_json_items(results)
         else:
-            for one in told:
+            for one in results:
                 for difference in one["differences"]:
                     typer.echo(printable(f"{one['shop']} {one['order_id']}: {difference}"))
             typer.echo(f"{tally.total()} verified, {tally[False]} differ")
@@ -242,7 +242,7 @@ def orders_replan(context: typer.Context, order_id: OrderId, *, file: Config = F
     typer.echo(printable(f"{order.shop} {order.order_id}: {order.state}, {reasons}"))
 
 
-def _told(row: OrderRow, found: list[str], tally: Counter[bool]) -> dict[str, Any]:
+def _verified(row: OrderRow, found: list[str], tally: Counter[bool]) -> dict[str, Any]:
     """An order and its differences as `--json` shows them. Counts the order in `tally`: True if nothing differs."""
     tally[not found] += 1
     return {"shop": row.shop, "order_id": row.order_id, "ok": not found, "differences": found}

@@ -236,11 +236,11 @@ def _oms_canceled(case: Case) -> str:
     skus = {line.id: named(line) for line in _lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
-    told = f", reported at {at}" if at else ""
+    reported = f", reported at {at}" if at else ""
     if not oms_id.isdecimal():
         return ""
     others = [_not_canceled(case.facts, one) for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
-    return _joined((f"{oms_order(case.facts, int(oms_id))}: {what}{told}", *others))
+    return _joined((f"{oms_order(case.facts, int(oms_id))}: {what}{reported}", *others))
 
 
 def _not_canceled(facts: Facts, oms_id: int) -> str:

@@ -28,7 +28,7 @@ class ChangedValue:
     line: str  # empty: the value belongs to the whole order
     sku: str
     field: str  # empty: `changed` says all
-    oms: str | None  # what the import sent, or what a person who settled an earlier change has told the OMS
+    oms: str | None  # what the import sent, or what a person who settled an earlier change says that the OMS has
     mirakl: str | None  # what Mirakl shows now
 
 

@@ -101,9 +101,9 @@ def _oms_event(event: Event) -> str:
         reported.append("sent" + (f", tracking {', '.join(numbers)}" if numbers else ", no tracking"))
     if facts.cancellations:
         reported.append("canceled" if any(not each.items for each in facts.cancellations) else "lines canceled")
-    told = {one.oms_id for one in facts.parts} | {one.oms_id for one in facts.dispatches}
-    told |= {one.oms_id for one in facts.statuses} | {one.oms_id for one in facts.cancellations}
-    orders = ", ".join(map(str, sorted(told)))
+    oms_ids = {one.oms_id for one in facts.parts} | {one.oms_id for one in facts.dispatches}
+    oms_ids |= {one.oms_id for one in facts.statuses} | {one.oms_id for one in facts.cancellations}
+    orders = ", ".join(map(str, sorted(oms_ids)))
     return ": ".join(one for one in (f"the OMS reports order {orders}".rstrip(), "; ".join(reported)) if one)
 
 

@@ -128,7 +128,7 @@ class WebServer:
             self.gate.close()
 
     async def _serve(self, gate: Gate) -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._tell(context))
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self._log_error(context))
         ticks = asyncio.create_task(self._tick(gate))
         try:
             await self._server.serve(sockets=[gate])
@@ -159,7 +159,7 @@ class WebServer:
         gate.head_is_read(client)
         await self.application(scope, watched, send)
 
-    def _tell(self, context: Mapping[str, Any]) -> None:
+    def _log_error(self, context: Mapping[str, Any]) -> None:
         """Log an error of the event loop, such as no descriptor left. It may happen thousands of times a second."""
         error = type(context.get("exception")).__name__
         if times := self._seldom.times(error):
