@@ -23,7 +23,7 @@ class Topic:
     name: str
     partitions: int
     replicas: int  # the fewest of any partition
-    leaderless: int  # partitions that nobody can read or write now
+    leaderless: int  # partitions that cannot be read or written now
     rights: frozenset[str]
 
 

@@ -107,7 +107,7 @@ class Store:
     def takes_a_small_write(self) -> bool:
         """Whether the store takes a write of one small row now, and commits it.
 
-        In PostgreSQL also: whether nobody holds a whole table locked, because then no other write goes on.
+        In PostgreSQL also: whether no session holds a whole table locked, because then no other write goes on.
         """
         try:
             with self.writing() as connection:
