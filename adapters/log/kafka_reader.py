@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import kafka
+from kafka.errors import KafkaError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from adapters.errors import LogUnavailable, RecordUnreadable
@@ -279,11 +280,18 @@ def unreadable_record(error: Exception) -> RecordUnreadable | None:
     """Return which record of which partition raised this error, if the client raised it while it read records.
 
     Most of these errors name neither record nor partition. So both are taken from the frame of the client's function
-    that reads the batches of one partition. What the client fetched of this partition is dropped.
+    that reads the batches of one partition. What the client fetched of this partition is dropped. A record that does
+    not fit into what the client fetches is one of them: brokers before 0.10.1 send only its beginning.
     """
     for frame, _ in traceback.walk_tb(error.__traceback__):
+        names = frame.f_locals
+        # Any other error there is a fault of the client, or of the broker.
+        is_of_data = isinstance(error, KafkaError) and names.get("error_type") is NoError
+        if frame.f_code.co_name == "_parse_fetched_data" and is_of_data:
+            place, offset = names["tp"], int(names["fetch_offset"])
+            kind = "NoCompleteRecord" if type(error) is KafkaError else type(error).__name__
+            return RecordUnreadable(place.topic, place.partition, offset, offset + 1, kind)
         if frame.f_code.co_name == "_unpack_records":
-            names = frame.f_locals
             part, batch = names["self"], names.get("batch")
             offset = int(part.next_fetch_offset)
             # The records of a compressed batch are unreadable together.

@@ -6,6 +6,7 @@ test_contract.py tests the properties of every log, tests/system/test_kafka_cons
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +32,8 @@ from adapters.log.kafka_reader import (
     unreadable_record,
 )
 from adapters.ports import NewRecord, Partition
-from tests.adapters.log.kafka_rig import PATIENCE_SECONDS, MakeLog, Reading, create_topic
+from tests.adapters.log.kafka_rig import FAST, PATIENCE_SECONDS, MakeLog, Reading, RecordingLog, create_topic
+from tests.engines import MakeTopics
 
 
 def is_error(each: object) -> bool:
@@ -140,6 +142,52 @@ def test_an_error_while_records_are_read_names_partition_and_offsets(
     assert (found.topic, found.partition, found.offset, found.until, found.detail) == ("t", 3, 7, 9, error)
 
 
+def fetched(records: bytes, version: int, position: int | None = 7) -> None:
+    """Let the client look at what it fetched of partition 3, from offset 7 on."""
+    place, data = TopicPartition("t", 3), SimpleNamespace(error_code=0, high_watermark=9, records=records)
+    data.aborted_transactions = data.diverging_epoch = None
+    at = None if position is None else SimpleNamespace(offset=position)
+    fetcher = Fetcher.__new__(Fetcher)
+    fetcher.config = {**Fetcher.DEFAULT_CONFIG}
+    fetcher._isolation_level = 0
+    fetcher._subscriptions = SimpleNamespace(
+        is_fetchable=lambda _: True, assignment={place: SimpleNamespace(position=at)}
+    )
+    completed = SimpleNamespace(
+        topic_partition=place, fetched_offset=7, partition_data=data, metric_aggregator=None, response_version=version
+    )
+    fetcher._parse_fetched_data(completed)
+
+
+@pytest.mark.parametrize(("version", "error"), [(2, "RecordTooLargeError"), (12, "NoCompleteRecord")])
+def test_a_record_that_does_not_fit_into_a_fetch_names_partition_and_offset(version: int, error: str) -> None:
+    """The client was closed, and no partition was read any more: each poll met this record again."""
+    with pytest.raises(errors.KafkaError) as raised:
+        fetched(bytes(batch_of(0, b"1")[:-1]), version)
+    found = unreadable_record(raised.value)
+    assert found is not None
+    assert (found.topic, found.partition, found.offset, found.until, found.detail) == ("t", 3, 7, 8, error)
+
+
+def test_a_bug_of_the_client_at_a_fetch_is_about_no_record() -> None:
+    with pytest.raises(AttributeError) as raised:
+        fetched(bytes(batch_of(0, b"1")), 12, position=None)
+    assert unreadable_record(raised.value) is None
+
+
+def test_a_record_larger_than_a_fetch_is_read(kafka_servers: list[str], topics: MakeTopics) -> None:
+    """Brokers since 0.10.1 send the first batch whole, whatever its size."""
+    small = {"max_partition_fetch_bytes": 1000, "fetch_max_bytes": 1000}
+    log = RecordingLog(lambda: {"bootstrap_servers": kafka_servers}, consumer=FAST | small)
+    reading, large = Reading(log, topics({"t": 1})["t"]), b"1" * 100_000
+    reader = reading.reader()
+    reading.publish(large)
+    reading.publish(b"2")
+    assert reading.values(reader, large, b"2") == [large, b"2"]
+    reading.close()
+    log.close()
+
+
 @pytest.mark.parametrize("error", sorted(filter(is_error, vars(errors).values()), key=str))
 def test_an_error_of_the_client_that_is_about_no_record_is_about_no_partition(error: type[Exception]) -> None:
     try:
@@ -151,6 +199,7 @@ def test_an_error_of_the_client_that_is_about_no_record_is_about_no_partition(er
 def test_a_record_that_cannot_be_read_stops_its_partition_alone(
     reading: Reading, monkeypatch: pytest.MonkeyPatch, kafka_servers: list[str]
 ) -> None:
+    reader = reading.reader()  # before anything is published: what comes while it joins is lost
     producer = KafkaProducer(bootstrap_servers=kafka_servers, compression_type="zstd", linger_ms=500)
     for value in (b"bad1" * 500, b"bad2" * 500):
         producer.send(reading.topic, value=value, partition=1)
@@ -158,7 +207,6 @@ def test_a_record_that_cannot_be_read_stops_its_partition_alone(
     producer.close()
     reading.log.publish([NewRecord(reading.topic, None, b"%d" % n) for n in range(20)])
     monkeypatch.setattr(codec, "zstd", None)
-    reader = reading.reader()
     generation = reader.generation
     values: list[bytes | None] = []
     stopped: list[tuple[int, int, int, str]] = []
