@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
+from statemachine.occurrences import Begun
 from statemachine.reasons import Reason
 
 
@@ -78,18 +79,36 @@ _OF_LINES: Final = (Reason.LINES_ADDED_AFTER_IMPORT, Reason.LINES_CANCELED_AFTER
 
 
 def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
-    """The pieces of each line that settles since this instant name, from the oldest settle to the newest."""
+    """The pieces of each line that settles since this instant name, from the oldest settle to the newest.
+
+    A person who settles an incident of a line has stopped the line in the OMS, if the line had not left before.
+    """
     found: dict[str, list[Pieces]] = {}
-    for detail in _settled(facts, since, *_OF_LINES):
-        for change in _BETWEEN.split(detail):
-            line_id, pieces = _read(change)
-            found.setdefault(line_id, []).append(pieces)
+    for decision in _settles(facts, since):
+        for line_id in (detail.rpartition(" ")[0] for detail in _details(decision, Reason.LINE_INCIDENT)):
+            if not any(Begun(told_at=at).is_known_to(decision) for at in _reported_sent(facts, line_id)):
+                found.setdefault(line_id, []).append(Pieces(0, is_settled=True))
+        for detail in _details(decision, *_OF_LINES):
+            for change in _BETWEEN.split(detail):
+                line_id, pieces = _read(change)
+                found.setdefault(line_id, []).append(pieces)
     return found
+
+
+def _reported_sent(facts: Facts, line_id: str) -> list[datetime]:
+    """When it was reported that the line, or some of its pieces, left."""
+    others = {part.oms_id for part in facts.parts if part.lines}
+    others -= {part.oms_id for part in facts.parts if line_id in part.lines}
+    return [
+        one.told_at
+        for one in facts.dispatches
+        if one.covers == "order" or (one.covers and one.oms_id not in others) or line_id in dict(one.items)
+    ]
 
 
 def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
     """The digest of each content (`Handover.contents`), from the newest settle since this instant that names it."""
-    details = _settled(facts, since, Reason.CHANGED_AFTER_IMPORT)
+    details = (one for decision in _settles(facts, since) for one in _details(decision, Reason.CHANGED_AFTER_IMPORT))
     changes = (change.rpartition(" ") for detail in details for change in detail.split(", "))
     return {name: digest for name, _, digest in changes}
 
@@ -107,10 +126,9 @@ def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
 def taken_out(facts: Facts, line_id: str) -> Decision | None:
     """The newest settle that says that all of this line was taken back, and so is not made any more. None: no settle
     does."""
-    prefix = f"{Reason.LINES_CANCELED_AFTER_IMPORT}:"
 
     def names_it(one: Decision) -> bool:
-        details = (token.removeprefix(prefix) for token in one.subject if token.startswith(prefix))
+        details = _details(one, Reason.LINES_CANCELED_AFTER_IMPORT)
         return any(name_of(line_id) in _BETWEEN.split(detail) for detail in details)
 
     return max((one for one in facts.decisions if one.kind is DecisionKind.SETTLE and names_it(one)), default=None)
@@ -118,14 +136,17 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
 
 def sent_again_at(facts: Facts) -> datetime:
     """When a person last settled that the OMS makes lines or pieces too that were added. EPOCH: never."""
-    prefix = f"{Reason.LINES_ADDED_AFTER_IMPORT}:"
-    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE)
-    return max((one.at for one in settles if any(token.startswith(prefix) for token in one.subject)), default=EPOCH)
+    added = Reason.LINES_ADDED_AFTER_IMPORT
+    return max((one.at for one in _settles(facts, EPOCH) if any(True for _ in _details(one, added))), default=EPOCH)
 
 
-def _settled(facts: Facts, since: datetime, *reasons: Reason) -> Iterator[str]:
-    """The details of these reasons in settles since this instant, from the oldest settle to the newest."""
-    for decision in sorted(one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.at >= since):
-        for reason in reasons:
-            prefix = f"{reason}:"
-            yield from (token.removeprefix(prefix) for token in decision.subject if token.startswith(prefix))
+def _settles(facts: Facts, since: datetime) -> list[Decision]:
+    """The settles since this instant, from the oldest to the newest."""
+    return sorted(one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.at >= since)
+
+
+def _details(decision: Decision, *reasons: Reason) -> Iterator[str]:
+    """The details of these reasons in the decision."""
+    for reason in reasons:
+        prefix = f"{reason}:"
+        yield from (token.removeprefix(prefix) for token in decision.subject if token.startswith(prefix))

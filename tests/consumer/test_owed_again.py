@@ -205,3 +205,33 @@ def test_a_line_that_is_owed_again_while_mirakl_does_not_apply_or24_keeps_the_or
     )
     tell(rig, 512, new_shipments=parcel("1-A-2"))
     assert "shipped" in rig.effects()
+
+
+def incident(rig: Rig, state: str) -> None:
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state=state)
+    rig.poll()
+
+
+def test_a_line_that_was_stopped_for_an_incident_and_is_owed_again_is_told_and_no_status_covers_it(rig: Rig) -> None:
+    """The cure of `line_incident` is to stop the line in the OMS, and to settle."""
+    rig.imported(lines=2)
+    incident(rig, "INCIDENT_OPEN")
+    decide(rig, DecisionKind.SETTLE)
+    incident(rig, "SHIPPING")
+    assert details(rig) == {"lines_added_after_import": "1-A-2 (0, now 1)"}
+    decide(rig, DecisionKind.SETTLE)
+    dispatched_by_status_alone(rig)
+    assert (rig.attention(), "shipped" in rig.effects()) == (["partly_sent"], False)
+    tell(rig, 512, new_shipments=parcel("1-A-2"))
+    assert "shipped" in rig.effects()
+
+
+def test_a_line_that_left_before_its_incident_was_settled_counts_as_sent_when_the_incident_ends(rig: Rig) -> None:
+    rig.imported(lines=2)
+    rig.switch(paused=("ship",))
+    dispatched_by_status_alone(rig)
+    incident(rig, "INCIDENT_OPEN")
+    decide(rig, DecisionKind.SETTLE)
+    incident(rig, "SHIPPING")
+    assert (rig.state(), rig.attention()) == ("dispatched", [])
