@@ -200,6 +200,8 @@ def test_a_record_that_cannot_be_read_stops_its_partition_alone(
     reading: Reading, monkeypatch: pytest.MonkeyPatch, kafka_servers: list[str]
 ) -> None:
     reader = reading.reader()  # before anything is published: what comes while it joins is lost
+    reading.publish(b"first")
+    reading.values(reader, b"first")  # all metadata is there
     producer = KafkaProducer(bootstrap_servers=kafka_servers, compression_type="zstd", linger_ms=500)
     for value in (b"bad1" * 500, b"bad2" * 500):
         producer.send(reading.topic, value=value, partition=1)
