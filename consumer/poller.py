@@ -247,10 +247,10 @@ class Poller:
     # -- read ----------------------------------------------------------------------------------------------------
 
     def _ids_to_ask_for(self, now: datetime, result: PollResult) -> list[str]:
-        """Return the orders that wait for a read. Two kinds are left out: orders that this run has read already, and
-        orders that Mirakl did not show a short time ago."""
+        """Return the orders that wait for a read, without those that this run has read, those that Mirakl did not show
+        a short time ago, and those whose id has a comma: Mirakl takes it for two ids (docs/mirakl.md 5.2)."""
         waiting = order_rows.waiting_for_a_read(self._store, self._shop, now, MAX_WAITING)
-        unread = (order_id for order_id in waiting if order_id not in result.listed)
+        unread = (order_id for order_id in waiting if order_id not in result.listed and "," not in order_id)
         return [order_id for order_id in unread if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
     def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> "_Steps[set[str]]":

@@ -30,6 +30,7 @@ from statemachine.facts import (
     Snapshot,
     Withdrawn,
 )
+from statemachine.ids_in_text import written
 from statemachine.in_oms import (
     changed_contents,
     is_confirmed_by_us,
@@ -174,7 +175,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     yield from _incidents(facts, snapshot, state)
     for line in snapshot.lines:
         if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
-            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, line.id, after=Begun(told_at=sent_more_at(facts, line.id)))
+            after = Begun(told_at=sent_more_at(facts, line.id))
+            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, written(line.id), after=after)
 
 
 def _gone(facts: Facts) -> Attention:
@@ -189,7 +191,7 @@ def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Att
     if decision is None or facts.snapshot is None or state not in (State.AWAITING_PAYMENT, State.SHIPPING):
         return
     answers = answers_of_lines(acceptance(facts, policy) or DecisionKind.ACCEPT, facts.snapshot.lines)
-    if lines := [line.id for line in facts.snapshot.owed_lines if not answers[line.id]]:
+    if lines := [written(line.id) for line in facts.snapshot.owed_lines if not answers[line.id]]:
         yield Attention(Reason.REFUSAL_NOT_APPLIED, ", ".join(lines), after=Begun(decided_at=decision.at))
 
 
@@ -198,7 +200,7 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
             after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
-            yield Attention(Reason.LINE_INCIDENT, of_state(line), after=after)
+            yield Attention(Reason.LINE_INCIDENT, written(of_state(line)), after=after)
 
 
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
@@ -250,10 +252,11 @@ def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[A
     """Owed lines without a quantity, or in a state that we do not know. They hold an import. After the import the
     reasons only inform: the OMS may work on something else."""
     lines = snapshot.owed_lines if state in (State.SHIPPING, State.IMPORTED, State.DISPATCHED) else ()
-    if missing := [line.id for line in lines if line.quantity is None]:
+    if missing := [written(line.id) for line in lines if line.quantity is None]:
         yield Attention(Reason.QUANTITY_MISSING, ", ".join(missing))
     if unknown := [of_state(line) for line in lines if line.state not in OWED_LINE_STATES]:
-        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(unknown), after=Begun(last_without(facts, *unknown)))
+        after = Begun(last_without(facts, *unknown))
+        yield Attention(Reason.UNKNOWN_LINE_STATE, ", ".join(map(written, unknown)), after=after)
 
 
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
@@ -394,7 +397,7 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     """Reasons from what the OMS reported."""
     if not state.is_final:
         for one in cancellations_once(facts):
-            lines = [f"{line}*{quantity}" for line, quantity in one.items]
+            lines = [f"{written(line)}*{quantity}" for line, quantity in one.items]
             # The time tells a second equal cancellation from the first, which a person may have settled.
             reported = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
             yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]) + reported)
@@ -442,8 +445,8 @@ def _imported_otherwise(facts: Facts) -> list[str]:
     """The lines that the import sent and the OMS's answer does not show, or shows with another number of pieces."""
     sent, shown = our_payloads(facts), shown_pieces(facts)
     items = sent[-1].items if sent else ()
-    other = [f"{line} ({shown[line]} of {n})" for line, n in items if shown.get(line, n) != n]
-    return [*lines_not_imported(facts), *other]
+    other = [f"{written(line)} ({shown[line]} of {n})" for line, n in items if shown.get(line, n) != n]
+    return [*map(written, lines_not_imported(facts)), *other]
 
 
 def _of_final(facts: Facts, state: State) -> Iterator[Attention]:

@@ -114,7 +114,8 @@ class CommandKey:
 
     kind: CommandKind
     #: Of accept_order: accept, refuse or accept:ID,ID. Of send_tracking: the tracking. Else empty. A text longer than
-    #: readings.LONGEST_CARRIED has a short form: a digest, for lines with their places (readings.answers_of_lines).
+    #: readings.LONGEST_CARRIED, or with a comma in an id, has a short form: a digest, for lines with their places
+    #: (readings.answers_of_lines).
     carries: str
     round: int
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from statemachine.facts import DecisionKind, Facts
+from statemachine.ids_in_text import read
 from statemachine.reasons import Attention, Reason
 from statemachine.urgency import EndsBy
 
@@ -14,12 +15,14 @@ _COMPARED: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.LINES_ADDED_AFTER
 def is_ended(facts: Facts, one: Attention) -> bool:
     """Whether a person ended this occurrence of the reason.
 
-    Earlier versions did not name what stood. Such a settle covers all that was known then, and nothing newer.
+    Earlier versions did not name what stood. Such a settle covers all that was known then, and nothing newer. Other
+    earlier versions wrote an id of a line as it is, also with a comma in it.
     """
     if one.reason in _COMPARED:
         return False
     ends = [decision for decision in facts.decisions if decision.kind is _ended_by(one)]
-    if any(one.after.is_known_to(decision) and one.token in decision.subject for decision in ends):
+    tokens = {one.token, read(one.token)}
+    if any(one.after.is_known_to(decision) and tokens.intersection(decision.subject) for decision in ends):
         return True
     before = (decision.at for decision in ends if f"{one.reason}:" in decision.subject)
     return one.newest is not None and any(at >= one.newest for at in before)

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
+from statemachine.ids_in_text import entries, read, written
 from statemachine.occurrences import Begun
 from statemachine.reasons import Reason
 
@@ -35,9 +36,13 @@ class Pieces:
         return more or (before.is_settled and bool(before.withdrawn) and not self.withdrawn)
 
 
+#: What is to be sent of a line of which a person settled that all of it was taken back.
+_NONE_LEFT: Final = Pieces(0, is_settled=True)
+
+
 def named(line_id: str, now: Pieces, before: Pieces) -> str:
     """Name the change of a line, for the detail of a reason."""
-    line = name_of(line_id)
+    line = written(line_id)
     if now.withdrawn:
         return f"{line} (part of {now.number}, {now.withdrawn})"
     if now.number == 0:
@@ -47,31 +52,19 @@ def named(line_id: str, now: Pieces, before: Pieces) -> str:
     return f"{line} ({'part of ' if before.withdrawn else ''}{before.number}, now {now.number})"
 
 
-def name_of(line_id: str) -> str:
-    """The id of a line in a text that names changes of several lines: a comma would end the name."""
-    return line_id.replace(",", _COMMA)
-
-
-_COMMA: Final = "%2C"
 _PART: Final = re.compile(r"(.*) \(part of (\w+), (\w+)\)")
 _FEWER: Final = re.compile(r"(.*) \((\d+) of \d+\)")
 _MORE: Final = re.compile(r"(.*) \((?:part of )?\w+, now (\d+)\)")
-#: Between the changes of two lines; a comma within one change has a space behind it.
-_BETWEEN: Final = re.compile(",(?! )")
 
 
-def _read(change: str) -> tuple[str, Pieces]:
+def _line_of(change: str) -> tuple[str, Pieces]:
     """The line and the pieces that the text of `named` names."""
     if found := _PART.fullmatch(change):
         number = int(found[2]) if found[2].isdecimal() else None
-        return _id_of(found[1]), Pieces(number, found[3], is_settled=True)
+        return read(found[1]), Pieces(number, found[3], is_settled=True)
     if found := _FEWER.fullmatch(change) or _MORE.fullmatch(change):
-        return _id_of(found[1]), Pieces(int(found[2]), is_settled=True)
-    return _id_of(change), Pieces(0, is_settled=True)
-
-
-def _id_of(name: str) -> str:
-    return name.replace(_COMMA, ",")
+        return read(found[1]), Pieces(int(found[2]), is_settled=True)
+    return read(change), _NONE_LEFT
 
 
 #: If one settle names a line by both reasons, the second of these counts, because it is read last.
@@ -85,12 +78,12 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
     """
     found: dict[str, list[Pieces]] = {}
     for decision in _settles(facts, since):
-        for line_id in (detail.rpartition(" ")[0] for detail in _details(decision, Reason.LINE_INCIDENT)):
+        for line_id in (read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)):
             if not any(Begun(told_at=at).is_known_to(decision) for at in _reported_sent(facts, line_id)):
-                found.setdefault(line_id, []).append(Pieces(0, is_settled=True))
+                found.setdefault(line_id, []).append(_NONE_LEFT)
         for detail in _details(decision, *_OF_LINES):
-            for change in _BETWEEN.split(detail):
-                line_id, pieces = _read(change)
+            for change in entries(detail):
+                line_id, pieces = _line_of(change)
                 found.setdefault(line_id, []).append(pieces)
     return found
 
@@ -129,7 +122,7 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
 
     def names_it(one: Decision) -> bool:
         details = _details(one, Reason.LINES_CANCELED_AFTER_IMPORT)
-        return any(name_of(line_id) in _BETWEEN.split(detail) for detail in details)
+        return any((line_id, _NONE_LEFT) == _line_of(change) for detail in details for change in entries(detail))
 
     return max((one for one in facts.decisions if one.kind is DecisionKind.SETTLE and names_it(one)), default=None)
 

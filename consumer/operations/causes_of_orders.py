@@ -22,6 +22,7 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
+from statemachine.ids_in_text import entries, named_in, read
 from statemachine.missing import not_found_since_read
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
@@ -36,7 +37,6 @@ from statemachine.readings import (
     unsent_parts,
 )
 from statemachine.reasons import Attention, Reason
-from statemachine.settled import name_of
 from statemachine.troubles import MESSAGES, NO_MESSAGE
 
 
@@ -82,11 +82,8 @@ def _lines(facts: Facts) -> tuple[Line, ...]:
 
 def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
     """The lines of the order that the detail of the reason names."""
-    return [line for line in _lines(facts) if _is_in(line.id, one.detail) or _is_in(name_of(line.id), one.detail)]
-
-
-def _is_in(name: str, detail: str) -> bool:
-    return re.search(rf"(?<![^\s,]){re.escape(name)}(?![^\s,])", detail) is not None
+    ids = named_in(one.detail, [line.id for line in _lines(facts)])
+    return [line for line in _lines(facts) if line.id in ids]
 
 
 def _shown(snapshot: Snapshot | None) -> str:
@@ -232,7 +229,7 @@ def code_in_words(code: str) -> str:
 
 def _oms_canceled(case: Case) -> str:
     canceled, at = _TOLD_AT.fullmatch(case.one.detail).groups()  # type: ignore[union-attr]  # matches any text
-    oms_id, *pieces = canceled.split(",")
+    oms_id, *pieces = map(read, entries(canceled))
     skus = {line.id: named(line) for line in _lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"

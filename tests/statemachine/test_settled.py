@@ -10,7 +10,7 @@ from tests.statemachine.lives import at
 
 NUMBERS = st.integers(0, 9)
 PIECES = st.builds(Pieces, NUMBERS, st.sampled_from(("", "0a1b2c3d")))
-LINES = st.sampled_from(("1-A-1", "L1", "a (b)", "7 of 8", "1,A-1", "1, A"))
+LINES = st.sampled_from(("1-A-1", "L1", "a (b)", "7 of 8", "1,A-1", "1, A", "a (1 of 2)", "a\\,b", " (2, now 3)", "\\"))
 
 
 def settle(seconds: int, *tokens: str) -> Decision:
