@@ -52,8 +52,8 @@ class PartitionStatus:
     topic: str
     partition: int
     position: int | None  # the next offset to apply; None: no record of it was applied yet
-    first: int  # the oldest offset in the log
-    end: int  # one behind the newest
+    first: int  # the oldest offset in the log; 0 if it does not show this partition
+    end: int  # one behind the newest; 0 if the log does not show this partition
     committed: int | None  # the group's commit in Kafka
     lag: int  # records that wait
     mismatch: OffsetMismatch | Literal[""]
@@ -68,14 +68,17 @@ class ResetPosition(NamedTuple):
 
 
 def partition_statuses(store: Store, log: Log, group: str, topics: Collection[str]) -> list[PartitionStatus]:
-    """The status of every partition of these topics. Raises LogUnavailable, StoreUnavailable."""
+    """The status of every partition of these topics, also of one that the store knows and the log does not show.
+
+    Raises LogUnavailable, StoreUnavailable.
+    """
     partitions = [
         Partition(topic, number) for topic, count in log.partitions(topics).items() for number in range(count)
     ]
     partition_offsets = log.partition_offsets(group, partitions)
     stored = progress_rows.of_group(store, log.cluster(), group)
     partition_offsets = with_later_ends(partial(log.partition_offsets, group), stored, partition_offsets)
-    found = []
+    found, no_topic = [], OffsetMismatch.NO_TOPIC
     for partition in sorted(partition_offsets):
         offsets, progress = partition_offsets[partition], stored.get(partition)
         applied = progress or Progress(offsets.first, offsets.log_id)
@@ -91,7 +94,12 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
                 mismatch(applied, offsets) or (OffsetMismatch.RECORD_UNREADABLE if applied.unreadable_until else ""),
             )
         )
-    return found
+    found += [
+        PartitionStatus(partition.topic, partition.number, stored[partition].position, 0, 0, None, 0, no_topic)
+        for partition in sorted(stored.keys() - partition_offsets.keys())
+        if partition.topic in topics
+    ]
+    return sorted(found, key=lambda one: (one.topic, one.partition))
 
 
 def reset(

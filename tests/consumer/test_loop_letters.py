@@ -317,6 +317,7 @@ def test_a_record_that_cannot_be_read_stops_its_partition_alone_until_a_person_p
     assert cure_of_stop(status) == f"orderflow offsets list, then offsets skip {named}"
     shorter = replace(status, mismatch=OffsetMismatch.LOG_SHORTER)
     assert cure_of_stop(shorter) == f"orderflow offsets list, then offsets reset {named}"
+    assert cure_of_stop(replace(status, mismatch=OffsetMismatch.NO_TOPIC)).startswith("create partition")
 
     arguments = dict(who="ana", why="broken header", at=world.clock.now())
     passed = skip(world.store, world.orders, world.log, "g", stopped, **arguments)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ from consumer.operations.errors import NothingToReset
 from consumer.operations.offsets import excused_commit, reset_position
 from consumer.operations.verify import differences
 from statemachine.facts import RESTORED, Attempt
-from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
+from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, AfterPage, Rig
 
 offsets = st.integers(0, 40)
 commits = st.none() | offsets
@@ -290,6 +290,17 @@ def test_partition_statuses_show_each_partition_with_lag_and_mismatch(folders: P
     assert [one.partition for one in partition_statuses() if one.mismatch == "log_shorter"] == [first.partition]
     rig.reset_offsets(first.partition)
     assert not any(one.mismatch for one in partition_statuses())
+
+
+def test_a_partition_that_the_log_does_not_show_is_listed(folders: Path) -> None:
+    """Its topic was deleted, or this user may not see it: no list showed why its consumer stood still."""
+    rig = Rig(folders / "now")
+    gone = Partition(SNAPSHOTS, 9)
+    with rig.store.transaction() as tx:
+        progress_rows.lock_or_insert(tx, rig.log.cluster(), "orderflow", {gone: PartitionOffsets(0, 7)})
+    listed = by_hand.partition_statuses(rig.store, rig.log, "orderflow", [SNAPSHOTS])
+    assert [(one.partition, one.mismatch) for one in listed if one.mismatch] == [(9, "no_topic")]
+    assert by_hand.partition_statuses(rig.store, rig.log, "orderflow", [OMS_EVENTS])[-1].mismatch == ""
 
 
 def test_records_that_are_read_again_have_no_second_effect(folders: Path) -> None:

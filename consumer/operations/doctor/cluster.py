@@ -25,6 +25,7 @@ REACH_SECONDS: Final = 3.0
 #: If more records than this wait, it is a warning.
 MUCH_LAG: Final = 500
 _FEW_REPLICAS: Final = 3
+_OR_RIGHTS: Final = "or give this user its rights (docs/production.md, Topics)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def topics(patient: Cluster) -> list[Found]:
         topic = seen.get(name)
         if topic is None:
             text = f"topics.{key}: Kafka has no topic {name}, or this user may not see it"
-            found += fail(text, "create it, or give this user its rights (docs/production.md, Topics)")
+            found += fail(text, f"create it, {_OR_RIGHTS}")
         elif topic.leaderless:
             found += fail(f"{name}: {topic.leaderless} partitions have no leader", "look at the brokers' own logs")
     return found or ok(", ".join(seen))
@@ -198,7 +199,10 @@ CHECKS: Final[tuple[tuple[str, Callable[[Cluster], list[Found]], str], ...]] = (
 
 
 def cure_of_stop(one: PartitionStatus) -> str:
-    """What to do about a partition that stops: an unreadable record is passed, any other mismatch is reset."""
+    """What to do about a partition that stops: a missing one is created, an unreadable record is passed, all else is
+    reset."""
+    if one.mismatch == OffsetMismatch.NO_TOPIC:
+        return f"create partition {one.partition} of {one.topic}, {_OR_RIGHTS}"
     act = "skip" if one.mismatch == OffsetMismatch.RECORD_UNREADABLE else "reset"
     return f"orderflow offsets list, then offsets {act} {one.topic} --partition {one.partition} --reason WHY"
 
