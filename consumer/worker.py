@@ -52,7 +52,7 @@ from consumer.tries import (
 )
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy
-from statemachine.facts import Answer, Facts, GiveUp, Rejection
+from statemachine.facts import EPOCH, Answer, Facts, GiveUp, Rejection
 from statemachine.readings import answers_of_lines, best_tracking, tracking_held
 from statemachine.troubles import MESSAGES
 
@@ -257,5 +257,7 @@ class Worker:
 
     def _done(self, claim: Claim, made: tuple[OmsOrder, ...], result: TryResult) -> None:
         command, now = claim.command, self._clock.now()
-        answer = Answer(command.kind, command.carries, command.round, now, now + self._grace)
+        is_repeat = result is TryResult.ALREADY_DONE
+        before = max((one.at for one in claim.order.facts.handovers if is_repeat), default=EPOCH)
+        answer = Answer(command.kind, command.carries, command.round, now, now + self._grace, before)
         self._results.store(settled(claim, answer_facts(made, answer), result, CommandState.DONE, now=now))

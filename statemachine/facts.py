@@ -311,6 +311,9 @@ class Answer:
     round: int
     at: datetime
     proof_after: datetime
+    #: Of an import that the OMS has from an earlier try: the newest handover (`at`) before this try. What this try
+    #: carried did not reach the OMS. EPOCH: this try reached it, or that is not known.
+    handed_before: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True, order=True)

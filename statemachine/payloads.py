@@ -5,7 +5,7 @@ from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
-from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Attempt, DecisionKind, Facts, Handover
+from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Answer, Attempt, DecisionKind, Facts, Handover
 
 #: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
@@ -27,13 +27,19 @@ def import_known(facts: Facts) -> bool:
 def our_payloads(facts: Facts) -> tuple[Handover, ...]:
     """What our imports carry that the OMS has or may have, the oldest first. Of several, nobody knows which one it has.
 
-    A payload is left out if the OMS refused it, and no try before the refusal can have landed. If the OMS confirmed an
-    import, it has what this import carries, and no earlier payload. A person who says that the OMS has the order
-    confirms none of several.
+    A payload is left out if the OMS refused it, and no try before the refusal can have landed, or if the OMS had the
+    order before the try. If the OMS confirmed an import, it has what this import carries, and no earlier payload. A
+    person who says that the OMS has the order confirms none of several.
     """
-    confirmed = _confirmed(facts)
+    answer = _confirming_answer(facts)
+    confirmed = _confirmed(facts, answer)
     since = confirmed.at if confirmed else EPOCH
-    return tuple(one for one in facts.handovers if one == confirmed or (one.at >= since and not _refused(facts, one)))
+    came_late = {one for one in facts.handovers if answer and EPOCH < answer.handed_before < one.at <= answer.at}
+    return tuple(
+        one
+        for one in facts.handovers
+        if one == confirmed or (one.at >= since and one not in came_late and not _refused(facts, one))
+    )
 
 
 def possible_imports(facts: Facts) -> tuple[Handover, ...]:
@@ -41,7 +47,8 @@ def possible_imports(facts: Facts) -> tuple[Handover, ...]:
 
     After a backup of the store was restored, nobody knows what was sent since the backup: the baseline counts as sent.
     """
-    restored = Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts and _confirmed(facts) is None
+    restored = Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts
+    restored = restored and _confirmed(facts, _confirming_answer(facts)) is None
     return (*(_of_baseline(facts) if restored else ()), *our_payloads(facts))
 
 
@@ -76,13 +83,25 @@ def _of_baseline(facts: Facts) -> tuple[Handover, ...]:
 
 
 @asked_once
-def _confirmed(facts: Facts) -> Handover | None:
-    """What the import carries that the OMS answered with a yes."""
+def _confirming_answer(facts: Facts) -> Answer | None:
+    """The newest yes of the OMS to an import, not of a person who says so (`orders handled`)."""
     handled = (one for one in facts.decisions if one.kind is DecisionKind.HANDLED)
     by_hand = {one.at for one in handled if any(key.startswith(f"{CommandKind.IMPORT}:") for key in one.subject)}
-    answers = [one.at for one in facts.answers if one.kind == CommandKind.IMPORT and one.at not in by_hand]
-    before = [one for one in facts.handovers if answers and one.at <= max(answers)]
-    return max(before, default=None)
+    answers = (one for one in facts.answers if one.kind == CommandKind.IMPORT and one.at not in by_hand)
+    return max(answers, key=lambda one: (one.at, one), default=None)
+
+
+def _confirmed(facts: Facts, answer: Answer | None) -> Handover | None:
+    """What the import carries that the OMS answered with a yes. If it has the order from an earlier try: the oldest of
+    the tries that carried the same, because any of them may have landed."""
+    if answer is None:
+        return None
+    until = answer.handed_before if answer.handed_before > EPOCH else answer.at
+    before = [one for one in facts.handovers if one.at <= until]
+    if not before or until == answer.at:
+        return max(before, default=None)
+    last = max(before)
+    return min(one for one in before if (one.items, one.contents) == (last.items, last.contents))
 
 
 def _refused(facts: Facts, handover: Handover) -> bool:

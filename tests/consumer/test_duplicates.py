@@ -201,3 +201,39 @@ def test_an_order_that_a_person_makes_in_the_oms_is_compared_with_what_mirakl_sh
     rig.clock.advance(60)
     decide(rig, DecisionKind.HANDLED)
     assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+# -- A settle between two tries of one payload -----------------------------------------------------------------------
+
+
+def stopped_and_owed_again(rig: Rig) -> None:
+    """The import landed, its answer was lost. A person stops a refunded line in the OMS. The refund is taken back."""
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    rig.work()
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+    rig.poll()
+    settle(rig, "lines_canceled_after_import")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", refunds=[])
+    rig.poll()
+    assert details(rig) == {"lines_added_after_import": "1-A-1 (0, now 1)"}
+
+
+def test_a_settle_counts_if_the_repeat_shows_that_the_first_try_landed(rig: Rig) -> None:
+    stopped_and_owed_again(rig)
+    rig.work(900)
+    assert (rig.results[-1], len(rig.row().facts.handovers)) == (("import_order", "already_done"), 2)
+    assert details(rig) == {"lines_added_after_import": "1-A-1 (0, now 1)"}
+    tell(rig, 8)
+    assert "shipped" not in rig.effects()
+
+
+def test_a_settle_counts_if_nobody_knows_which_of_two_tries_landed(rig: Rig) -> None:
+    stopped_and_owed_again(rig)
+    rig.fail("order", "timeout_before")
+    rig.work(900)
+    assert details(rig) == {"lines_added_after_import": "1-A-1 (0, now 1)"}
+    rig.work(900)
+    assert rig.results[-1] == ("import_order", "already_done")
+    assert details(rig) == {"lines_added_after_import": "1-A-1 (0, now 1)"}
