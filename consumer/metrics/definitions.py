@@ -12,82 +12,39 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from adapters.errors import Cause, UnreadableReason
-from adapters.remotes.http import CallOutcome
+from adapters.errors import Cause
 from adapters.store.counts import LIVE_STATES
 from adapters.store.dead_letters import (
     CALLBACK,
-    NOT_APPLICABLE,
     POLL,
-    QUARANTINED,
-    RECORD_UNREADABLE,
-    REFUSED,
-    SET_ASIDE,
-    TOO_LARGE,
 )
 from consumer.hooks import CallbackResult
+from consumer.metrics.labels import (
+    ALERTED_CALLBACK_RESULTS,
+    ALERTED_OUTCOMES,
+    COMMANDS,
+    COUNTED,
+    DEAD_LETTER_REASONS,
+    DEAD_LETTER_SOURCES,
+    DEADLINES,
+    EVERY_OPERATION,
+    LOG_LEVELS,
+    LOOPS,
+    OTHER,
+    OUTCOMES,
+    POLL_RESULTS,
+    SYSTEMS,
+)
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
-from statemachine.deadlines import DeadlineKind
 from statemachine.events import Trigger
 from statemachine.facts import DecisionKind
 from statemachine.invariants import Invariant
 from statemachine.machine import EventResult
-from statemachine.objectives import Kept, Objective
+from statemachine.objectives import Objective
 from statemachine.reasons import REASONS
 from statemachine.states import State
 from statemachine.table import TABLE
-
-# -- Values of labels --------------------------------------------------------------------------------------------
-
-#: Stands for a value that is not in the label's closed set.
-OTHER: Final = "other"
-#: How a call to a remote ended.
-OUTCOMES: Final = tuple(CallOutcome)
-#: The outcomes that alerts read, and BAD_REQUEST, which only the dashboard shows.
-ALERTED_OUTCOMES: Final = (
-    CallOutcome.BAD_REQUEST,
-    CallOutcome.UNAUTHORIZED,
-    CallOutcome.FORBIDDEN,
-    CallOutcome.TOO_MANY_REQUESTS,
-    CallOutcome.SERVER_ERROR,
-    CallOutcome.TIMEOUT,
-    CallOutcome.NETWORK,
-)
-#: The calls of the service to each remote, as the adapters name them. Those of the command line are not counted.
-OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    Remote.MIRAKL: ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
-    Remote.OMS: ("import_order",),
-}
-SYSTEMS: Final = tuple(Remote)
-EVERY_OPERATION: Final = (*OPERATIONS[Remote.MIRAKL], *OPERATIONS[Remote.OMS], OTHER)
-COMMANDS: Final = tuple(CommandKind)
-DEADLINES: Final = tuple(DeadlineKind)
-#: What a poll finds of an order (hooks.PollResult).
-POLL_RESULTS: Final = ("new", "changed", "same")
-_ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
-DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
-DEAD_LETTER_REASONS: Final = (
-    *sorted(UnreadableReason),
-    NOT_APPLICABLE,
-    TOO_LARGE,
-    REFUSED,
-    SET_ASIDE,
-    RECORD_UNREADABLE,
-    QUARANTINED,
-)
-LOOPS: Final = ("consumer", "worker", "housekeeping", "relay", "poller")
-#: The results of objectives that are counted.
-COUNTED: Final = (Kept.GOOD, Kept.BAD)
-LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
-
-
-def known(value: str, values: Collection[str]) -> str:
-    """Return the value if it is one of `values`, else OTHER."""
-    return value if value in values else OTHER
-
-
-# -- The rows ----------------------------------------------------------------------------------------------------
 
 #: Histogram buckets for handling times, in seconds: those that OpenTelemetry gives for messaging.
 HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -422,9 +379,7 @@ _ROWS: Final = (
         "orderflow_callbacks_total",
         "Callbacks of the OMS, by answer.",
         {"shop": None, "result": tuple(CallbackResult)},
-        presets=lambda configured: (
-            (shop, result) for shop in configured.shops for result in _ALERTED_CALLBACK_RESULTS
-        ),
+        presets=lambda configured: ((shop, result) for shop in configured.shops for result in ALERTED_CALLBACK_RESULTS),
     ),
     _gauge("orderflow_leader", "1 while this process holds the lease.", {"role": ("poller", "relay"), "shop": None}),
     _stored("orderflow_outbox_unpublished", "Records that the relay has not published yet.", {"topic": None}),

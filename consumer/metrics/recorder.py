@@ -30,17 +30,8 @@ from consumer.accounts import Account, AccountKey
 from consumer.build import UNKNOWN, revision
 from consumer.config import MaxAgeTable, Settings
 from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
-from consumer.metrics.definitions import (
-    DEAD_LETTER_REASONS,
-    METRICS,
-    OPERATIONS,
-    OTHER,
-    OUTCOMES,
-    POLL_RESULTS,
-    Configured,
-    Type,
-    known,
-)
+from consumer.metrics.definitions import METRICS, Configured, Type
+from consumer.metrics.labels import DEAD_LETTER_REASONS, OPERATIONS, OTHER, OUTCOMES, POLL_RESULTS, known
 from consumer.offsets import OffsetMismatch
 from statemachine.events import Trigger
 from statemachine.machine import EventResult

@@ -14,7 +14,8 @@ from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import DeadLetter
 from consumer.accounts import Account, AccountKey
 from consumer.hooks import Applied, PollResult
-from consumer.metrics.definitions import ALERTED_OUTCOMES, METRICS, OPERATIONS, OUTCOMES, Type, markdown
+from consumer.metrics.definitions import METRICS, Type, markdown
+from consumer.metrics.labels import ALERTED_OUTCOMES, OPERATIONS, OUTCOMES
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import StoredGauges
 from consumer.retry import TryResult
