@@ -61,6 +61,8 @@ log = structlog.get_logger("orderflow.worker")
 
 #: The most claims, and the most last looks, of one transaction.
 BATCH: Final = 64
+#: When a call is claimed again whose last look the store did not make, for example because its order was locked.
+LOOK_AGAIN_SECONDS: Final = 1.0
 
 
 class Worker:
@@ -138,7 +140,10 @@ class Worker:
             self.not_called(claim)
         except ReadsBusy:
             self.not_called(claim, after_seconds=READ_AGAIN_SECONDS)
-        except (StoreUnavailable, BrokenOrders):
+        except BrokenOrders:
+            raise
+        except StoreUnavailable:  # at the last look, so no call was made; else the lease would hold the order
+            self.not_called(claim, after_seconds=LOOK_AGAIN_SECONDS)
             raise
         except Exception as error:
             self.failed(claim, as_remote_error(claim, error))
