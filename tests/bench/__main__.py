@@ -5,7 +5,8 @@
 
 P1: events that one consumer applies a second, on real engines, beside a bare kafka-python loop that parses their JSON.
 P2 and P7: a large store beside a small one (growth.py). P3: whole lives beside DBOS (lives.py). P4: calls beside bare
-httpx (effects.py). P8: CPU of commands beside their imports (commands.py). P5 and P6 are not measured here.
+httpx (effects.py). P5 and P6: event to request, and memory of each role (wire.py). P8: CPU of commands beside their
+imports (commands.py).
 
 A round begins with an empty database, and the sides take turns, so that other work of the machine slows both alike.
 Compare the ratios of one run; absolute figures of two machines cannot be compared.
@@ -41,7 +42,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.loop import BATCH, Consumer
 from consumer.service import collect_less_often
-from tests.bench import commands, effects, growth, lives
+from tests.bench import commands, effects, growth, lives, wire
 from tests.bench.lines import Line, table
 from tests.bench.made import order_bytes
 
@@ -59,7 +60,7 @@ MIXES = {
 TOPICS = {"new": ("WAITING_ACCEPTANCE", timedelta(minutes=1)), "update": ("SHIPPING", timedelta(hours=1))}
 #: The least ratio of the rates, and the highest of the CPU times (P1).
 TO_REACH = {"new": (0.28, 4.0), "repeat": (0.31, 2.5), "update": (0.20, 4.7)}
-FIGURES = ("P1", "P2", "P3", "P4", "P7", "P8")
+FIGURES = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
 #: Where a mix's events are.
 TOPIC_OF = {"new": "new", "repeat": "new", "update": "update"}
 
@@ -218,12 +219,13 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(FIGURES), help="figures, such as P1,P4")
     parser.add_argument("--calls", type=int, default=3_000, help="of each way, for P4")
     parser.add_argument("--lives", type=int, default=2_000, help="orders, for P3; DBOS gets a fifth of them")
+    parser.add_argument("--seconds", type=int, default=60, help="of load, for P5 and P6")
     parser.add_argument("--growth", action="store_true", help="all that growth.py measures, instead")
     parser.add_argument("--orders", type=int, default=200_000, help="of the large store, for P2, P7 and --growth")
     options = parser.parse_args()
     if options.quick:
         options.events, options.rounds, options.calls = 4000, 2, 1_000
-        options.lives, options.orders = 500, 20_000
+        options.lives, options.orders, options.seconds = 500, 20_000, 20
     if options.events < 2 * BATCH:
         parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
@@ -256,6 +258,8 @@ def measured(options: argparse.Namespace, folder: Path, tell: Callable[[str], No
                 found += effects.measure(postgres, options.calls, options.rounds, tell)
         finally:
             postgres.stop()
+    if wanted & {"P5", "P6"}:
+        found += [line for line in wire.measure(folder, options.seconds, tell) if line.figure in wanted]
     if "P8" in wanted:
         tell("P8")
         found += commands.measure(folder, 2 * options.rounds)

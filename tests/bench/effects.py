@@ -57,12 +57,13 @@ class Rounds:
 
 
 @contextlib.contextmanager
-def slow_remote(milliseconds: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.bench.slow_remote", str(milliseconds)]
+def slow_remote(milliseconds: int, *more: str) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    """Start slow_remote.py. Gives its address and its process."""
+    command = [sys.executable, "-m", "tests.bench.slow_remote", str(milliseconds), *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}", process
         finally:
             process.terminate()
 
@@ -164,7 +165,7 @@ def worker(store: Store, remote: str) -> Worker:
 
 def measure(postgres: Postgres, count: int, rounds: int, tell: Callable[[str], None]) -> list[Line]:
     found = {name: Rounds() for name in ("bare httpx", "worker", f"worker beside {RESTING:,} resting calls")}
-    with slow_remote(MILLISECONDS) as remote:
+    with slow_remote(MILLISECONDS) as (remote, _):
         for number in range(rounds):
             for name, into in found.items():
                 tell(f"P4, round {number + 1} of {rounds}: {name}")
