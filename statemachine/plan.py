@@ -70,6 +70,11 @@ def plan(facts: Facts, policy: Policy) -> Plan:
 # -- What is needed ----------------------------------------------------------------------------------------------
 
 
+def needed(facts: Facts, policy: Policy, kind: CommandKind) -> Need | None:
+    """The call of this kind that the facts and the policy ask for now, due or not. None: they ask for none."""
+    return next((need for need in _needs(facts, policy, state_of(facts)) if need.kind is kind), None)
+
+
 def _needs(facts: Facts, policy: Policy, state: State) -> Iterator[Need]:
     """Yield every call that the facts and the policy ask for, in the order of an order's life.
 

@@ -5,8 +5,8 @@ are not the order's (words.py).
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,8 +15,10 @@ from adapters.store.orders import OrderRow
 from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_words, lines_named_in
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.facts import Facts, GiveUp, Rejection, Trouble
+from statemachine.events import Event
+from statemachine.facts import Answer, Facts, GiveUp, Rejection, Trouble
 from statemachine.payloads import our_payloads
+from statemachine.plan import needed
 from statemachine.readings import all_sent, is_sent
 from statemachine.reasons import Attention, Reason
 from statemachine.troubles import MESSAGES, messages_waited_until, troubles_of
@@ -70,12 +72,12 @@ def _cause(
     match one.reason:
         case Reason.RETRYING:
             found = _cause_of_trouble(one, facts, policy, bodies)
-        case _ if one.command is not None and one.round is not None:
+        case _ if key := _key(one, facts, policy):
             # The detail names the next round: the last one ended without success.
-            found = _cause_of_call(one.command, one.round - 1, facts, journal, bodies)
+            found = _cause_of_call(replace(key, round=key.round - 1), facts, journal, bodies)
         case Reason.ALREADY_IN_OMS:
             last = max(one.round for one in facts.rejections if one.kind == CommandKind.IMPORT)
-            found = _cause_of_call(CommandKind.IMPORT, last, facts, journal, bodies)
+            found = _cause_of_call(CommandKey(CommandKind.IMPORT, "", last), facts, journal, bodies)
             if any(one.maybe_there for one in facts.rejections if one.kind == CommandKind.IMPORT):
                 found += "; an earlier try of ours may have brought it there"
                 if sent := our_payloads(facts):
@@ -87,17 +89,25 @@ def _cause(
     return found
 
 
+def _key(one: Attention, facts: Facts, policy: Policy) -> CommandKey | None:
+    """The command that the reason is about. None: the reason is about no call, or the call is not needed any more.
+
+    The detail has the kind and the round. What the call carries is what is needed now: each tracking has its own
+    rounds, so an earlier tracking may have ended in the same round, for another cause.
+    """
+    if one.command is None or one.round is None:
+        return None
+    need = needed(facts, policy, one.command)
+    return CommandKey(one.command, need.carries, one.round) if need else None
+
+
 def _cause_of_trouble(one: Attention, facts: Facts, policy: Policy, bodies: Sequence[bytes | None]) -> str:
     """Which operation of a call keeps failing, since when, and how."""
-    kind = one.command
-    for trouble in facts.troubles if kind else ():
-        same = f"{kind}#{trouble.round} {trouble.operation} {trouble.code}".rstrip()
-        if (
-            kind
-            and one.detail == same
-            and trouble in troubles_of(facts, CommandKey(kind, trouble.carries, trouble.round))
-        ):
-            name = trouble.operation if trouble.operation == kind.operation else f"{trouble.operation} for {kind}"
+    key = _key(one, facts, policy)
+    for trouble in troubles_of(facts, key) if key else ():
+        if key and one.detail == f"{key.kind}#{key.round} {trouble.operation} {trouble.code}".rstrip():
+            of_call = trouble.operation == key.kind.operation
+            name = trouble.operation if of_call else f"{trouble.operation} for {key.kind}"
             since = f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {code_in_words(trouble.code)}"
             return since + _quoted(trouble.words, bodies) + _waits_until(policy, trouble)
     return ""
@@ -116,20 +126,16 @@ def _quoted(words: str, bodies: Sequence[bytes | None]) -> str:
     return f', "{shown}"' if shown else ""
 
 
-def _cause_of_call(
-    kind: CommandKind,
-    round_: int,
-    facts: Facts,
-    journal: Sequence[JournalRow],
-    bodies: Sequence[bytes | None],
-) -> str:
-    """How the last round of a call ended: the operation, and the status and code of the remote's answer.
+def _cause_of_call(key: CommandKey, facts: Facts, journal: Sequence[JournalRow], bodies: Sequence[bytes | None]) -> str:
+    """How this round of a call ended: the operation, and the status and code of the remote's answer.
 
     If the journal has no result of the call, only the operation.
     """
-    note = last_result(kind, round_, journal)
-    ends: tuple[Rejection | GiveUp, ...] = (*facts.rejections, *facts.given_up)
-    words = next((one.words for one in ends if (one.kind, one.round) == (kind, round_)), "")
+    note, kind = (
+        last_result(journal, lambda event: any(_is_end_of(key, one) for one in _ends(event.new_facts))),
+        key.kind,
+    )
+    words = next((one.words for one in _ends(facts) if _is_end_of(key, one) and not isinstance(one, Answer)), "")
     if not note.get("status") and note.get("code") in _NOT_ASKED:
         return f"orderflow did not call {kind.operation} ({kind}): {words}"
     if not note:
@@ -140,13 +146,18 @@ def _cause_of_call(
     return f"{kind.operation} ({kind}) ended with {answer or note.get('result', '')}{times}" + _quoted(words, bodies)
 
 
-def last_result(kind: str, round_: int, journal: Sequence[JournalRow]) -> Mapping[str, str | int]:
-    """The note of the last try of a command that ended. Empty if the journal has none."""
-    for row in reversed(journal):
-        note = row.event.note
-        if (note.get("command"), note.get("round"), note.get("step")) == (kind, round_, "result"):
-            return note
-    return {}
+def _ends(facts: Facts) -> tuple[Rejection | GiveUp | Answer, ...]:
+    return (*facts.rejections, *facts.given_up, *facts.answers)
+
+
+def _is_end_of(key: CommandKey, one: Rejection | GiveUp | Answer) -> bool:
+    return (one.kind, one.carries, one.round) == (key.kind, key.carries, key.round)
+
+
+def last_result(journal: Sequence[JournalRow], is_of: Callable[[Event], bool]) -> Mapping[str, str | int]:
+    """The note of the last result of a try for which `is_of` holds. Empty if the journal has none."""
+    events = (row.event for row in reversed(journal))
+    return next((event.note for event in events if event.note.get("step") == "result" and is_of(event)), {})
 
 
 #: What to do instead about an import that was given up: its last try may have reached the OMS.

@@ -185,7 +185,7 @@ def _under_way(command: CommandRow) -> str:
 
 def _last_failure(command: CommandRow, journal: Sequence[JournalRow]) -> str:
     """How the last try of this command ended: its HTTP status if there was one."""
-    note = last_result(command.kind, command.round, journal)
+    note = last_result(journal, lambda event: event.event_id.startswith(f"{command.id}:"))
     if "outcome" in note:
         return str(note.get("status") or note["outcome"])
     return command.last_outcome or "unknown"

@@ -11,6 +11,7 @@ class RemoteText:
     """What Mirakl or the OMS wrote when it refused a call. May hold personal data."""
 
     command: str
+    carries: str  # what tells two calls of one kind apart: an answer, a tracking
     round: int
     words: str
 
@@ -39,7 +40,7 @@ def _tracking(tracking: Tracking) -> str:
 def remote_texts(facts: Facts) -> list[RemoteText]:
     """What Mirakl and the OMS wrote when calls of the order failed."""
     failed: tuple[Rejection | GiveUp | Trouble, ...] = (*facts.rejections, *facts.given_up, *facts.troubles)
-    return [RemoteText(one.kind, one.round, one.words) for one in failed if one.words]
+    return [RemoteText(one.kind, one.carries, one.round, one.words) for one in failed if one.words]
 
 
 def without_remote_texts(facts: Facts) -> Facts:

@@ -151,7 +151,8 @@ def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
     assert "Erika is unknown" in result.stdout
     found = json_of("orders", "show", "O-1", "--received")
     assert found["received"] == RECEIVED.decode()
-    assert found["words"] == [{"command": "accept_order", "round": 0, "words": "Erika is unknown"}]
+    words = {"command": "accept_order", "carries": "accept", "round": 0, "words": "Erika is unknown"}
+    assert found["words"] == [words]
 
 
 def test_the_json_of_an_order_holds_all_that_is_known(desk: Desk) -> None:
