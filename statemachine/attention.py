@@ -310,7 +310,7 @@ def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[At
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer))
     if more:
         yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more))
-    if state in (State.IMPORTED, State.DISPATCHED):
+    if state is not State.SHIPPED and may_be_in_oms(facts):
         yield from _changed_after_import(facts, snapshot)
 
 

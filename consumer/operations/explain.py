@@ -19,7 +19,7 @@ from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.facts import DEBIT, DecisionKind, Facts
-from statemachine.payloads import import_known
+from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import (
     acceptance,
@@ -210,12 +210,17 @@ def _outside(order: OrderRow, policy: Policy) -> str:
 def _oms_goes_on(order: OrderRow) -> str:
     """A remark on a held order that the OMS still makes: a hold stops our calls, and not the OMS. Else empty."""
     held = any(one.reason == Reason.HELD for one in order.attention)
-    return "; the OMS has the order and goes on with it" if held and oms_makes_it(order.facts) else ""
+    goes_on = oms_goes_on(order.facts) if held else ""
+    return f"; {goes_on}" if goes_on else ""
 
 
-def oms_makes_it(facts: Facts) -> bool:
-    """Whether the OMS has the order, and has not sent all of it."""
-    return import_known(facts) and not all_sent(facts)
+def oms_goes_on(facts: Facts) -> str:
+    """What to say of the OMS if it has the order, or may have it, and has not sent all of it. Else an empty text."""
+    if all_sent(facts):
+        return ""
+    if import_known(facts):
+        return "the OMS has the order and goes on with it"
+    return "the OMS may have the order, and goes on with it then" if may_be_in_oms(facts) else ""
 
 
 def _proof(facts: Facts, now: datetime) -> str:

@@ -7,7 +7,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
-from consumer.operations.explain import oms_makes_it
+from consumer.operations.explain import oms_goes_on
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
@@ -135,8 +135,8 @@ def _of_kind(
             yield from _of_answer(facts, before=before, after=after, policy=policy)
         case DecisionKind.HOLD:
             yield "no call of the order is made until `orders release`"
-            if oms_makes_it(order.facts):
-                yield "the OMS has the order and goes on with it"
+            if goes_on := oms_goes_on(order.facts):
+                yield goes_on
         case DecisionKind.SETTLE | DecisionKind.RELEASE:
             yield from _let_go(before, after, facts)
             if kind is DecisionKind.RELEASE:

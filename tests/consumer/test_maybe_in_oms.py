@@ -13,6 +13,7 @@ from adapters.simulators.mirakl import changes
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json
 from consumer.imports_of_before import keep_what_was_sent
+from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, lower
 from tests.consumer.rig import Rig
@@ -201,3 +202,28 @@ def test_an_order_that_the_oms_never_had_is_not_told(rig: Rig) -> None:
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
     rig.poll(60)
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+# -- While nobody knows whether the import landed --------------------------------------------------------------------
+
+
+def test_a_changed_address_and_a_first_message_are_told_while_the_answer_to_the_import_is_lost(rig: Rig) -> None:
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    decide(rig, DecisionKind.HOLD)
+    said = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert said.waits_for.endswith("; the OMS may have the order, and goes on with it then")
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 Canary Row")
+    rig.mirakl["alpha"].post_message("1-A", "Canary asks for red.")
+    rig.poll()
+    assert (rig.state(), rig.attention()) == ("shipping", ["changed_after_import", "held", "message_after_import"])
+
+
+def test_a_changed_address_of_an_order_that_the_oms_refused_is_no_change_in_the_oms(rig: Rig) -> None:
+    refused_once(rig, "1-A")
+    rig.poll()
+    rig.work()
+    changed(rig)
+    assert rig.attention() == []
