@@ -44,13 +44,15 @@ def full_demo(
     chaos: bool = False,
     stories: Mapping[str, Story] = STORIES,
     stalled_seconds: float = 2 * STALLED_SECONDS,
+    on_started: Callable[[SimulatedWorld, Fleet], None] = lambda _world, _fleet: None,
     on_look: Callable[[float, Fleet], None] = lambda _seconds, _fleet: None,
 ) -> Outcome:
     """Run the demo to its end. The simulated OMS publishes to Kafka itself, so no callback is needed.
 
     Kafka and PostgreSQL are started here unless their addresses are given. A password in `postgres_at` is written to a
-    file that only this user can read. `chaos` kills a poller, a consumer or a worker every few seconds. `on_look` is
-    called several times a second, with the seconds since the start: tests use it to disturb the processes.
+    file that only this user can read. `chaos` kills a poller, a consumer or a worker every few seconds. `on_started` is
+    called once every process was started, and `on_look` several times a second, with the seconds since the start: tests
+    use both to disturb processes and remotes.
     Raises EngineMissing if a program is missing, and ConfigError for an address that cannot be used or for a database
     that holds orders already.
     """
@@ -83,6 +85,7 @@ def full_demo(
         console.print(f"{orders} orders on two simulated marketplaces, speed {speed:g}, seed {seed}. Processes:")
         for member in fleet.members.values():
             console.print(f"  {member.name}: http://127.0.0.1:{member.port}/metrics   {member.log}", soft_wrap=True)
+        on_started(world, fleet)
         supervisor = _Supervisor(fleet, console, on_look, random.Random(seed) if chaos else None)
         desk = desk_of(config.load(path), store)
         world.world.use(desk)
