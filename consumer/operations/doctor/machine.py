@@ -99,8 +99,10 @@ def ca_file(settings: Settings) -> list[Found]:
     return ok(str(settings.http.ca_file or "the certificates of certifi"))
 
 
-def codecs(_settings: Settings) -> list[Found]:
-    """The libraries of every compression are installed."""
+def codecs(settings: Settings) -> list[Found]:
+    """The libraries of every compression in which others may publish to Kafka are installed."""
+    if settings.log.kind != "kafka":
+        return ok("not needed: nobody else writes the embedded log")
     missing = []
     for codec in CODECS:
         try:

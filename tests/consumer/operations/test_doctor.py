@@ -22,7 +22,9 @@ from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.orders import ALPHA
 from adapters.simulators.serve import serve, with_controls
-from consumer.operations.doctor import table
+from consumer import config
+from consumer.config import LogTable
+from consumer.operations.doctor import machine, table
 from consumer.operations.doctor.examine import Subject, examine
 from consumer.operations.doctor.findings import Check, ok
 from tests.consumer.operations.ward import Net, Ward, Where
@@ -180,7 +182,14 @@ def test_a_store_that_somebody_else_writes_for_long_is_a_line(ward: Ward) -> Non
 
 def test_a_codec_that_is_not_installed_is_a_line(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "has_snappy", lambda: False)
-    assert ward.found("fail") == {("codecs", ""): "not installed: snappy"}
+    (found,) = machine.codecs(config.load(ward.file).model_copy(update={"log": LogTable(kind="kafka")}))
+    assert (found.result, found.text) == ("fail", "not installed: snappy")
+
+
+def test_the_embedded_log_needs_no_codec(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line about a library of Kafka costs time at night where there is no Kafka."""
+    monkeypatch.setattr(codec, "has_snappy", lambda: False)
+    assert ward.found("fail") == {}
 
 
 def test_a_database_that_everybody_may_read_is_told(ward: Ward) -> None:
