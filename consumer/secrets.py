@@ -58,12 +58,18 @@ def _watched(key: str, path: Path) -> Callable[[], str]:
                 version = now
         except (OSError, UnicodeDecodeError) as error:
             if not value:
-                raise ConfigError(f"{key}: {path} cannot be read ({type(error).__name__})") from error
+                raise ConfigError(f"{key}: {path} {_unreadable(error)}") from error
         if not value:
             raise ConfigError(f"{key}: {path} is empty")
         return value
 
     return read
+
+
+def _unreadable(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is missing: write the secret alone into this file, then `chmod 600` it"
+    return f"cannot be read ({getattr(error, 'strerror', None) or 'it is no text in UTF-8'})"
 
 
 def callback_secrets(key: str, path: Path) -> Secrets:

@@ -60,7 +60,7 @@ def hold_alone(url: str, setting: str = "store.url") -> IO[str] | None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise ConfigError(f"{setting}: another orderflow runs on {file}") from error
+        raise ConfigError(f"{setting}: another orderflow runs on {file}; stop it first") from error
     return lock
 
 

@@ -137,7 +137,6 @@ app = group(
     "Carries every order of a Mirakl seller from waiting acceptance to shipped, once, and shows why.",
     cls=_Commands,
     epilog=EPILOG,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -11,7 +11,6 @@ from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
 from consumer.config import Settings
 from consumer.operations import offsets
-from consumer.operations.errors import require_reason
 
 commands = group("How far each partition was applied, and what to do if log and store do not fit.")
 
@@ -69,7 +68,6 @@ def offsets_reset(
     with opened_with_log(context, file) as (session, log):
         settings = session.settings
         _require_consumed(topic, settings)
-        require_reason(reason)
         ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops from their beginning?", yes)
         positions = offsets.reset(
             session.store,
@@ -110,7 +108,6 @@ def offsets_skip(
     """
     with opened_with_log(context, file) as (session, log):
         _require_consumed(topic, session.settings)
-        require_reason(reason)
         ask(f"pass the unreadable record of {topic}/{partition}?", yes)
         passed = offsets.skip(
             session.store,

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from consumer.operations.errors import require_reason
+
 #: Where the configuration is, unless --config or this variable names another file.
 FILE: Final = Path("orderflow.toml")
 CONFIG_VARIABLE: Final = "ORDERFLOW_CONFIG"
@@ -43,7 +45,14 @@ OfSource = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and how it would end.")]
 EventFiles = Annotated[list[str], typer.Argument(metavar="FILE", help="Files with events; - is standard input.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="The reason. It is stored.")]
+
+
+def _own_reason(why: str) -> str:
+    require_reason(why)  # before anything is asked
+    return why
+
+
+Reason = Annotated[str, typer.Option("--reason", metavar="WHY", help="The reason. It is stored.", callback=_own_reason)]
 Who = Annotated[str | None, typer.Option("--who", help="Who decides. By default the system's user.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
@@ -51,4 +60,4 @@ Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 
 def group(text: str, **more: Any) -> typer.Typer:
     """A group of commands with `text` as its help. The help is plain, the same on a terminal, in a pipe and in docs."""
-    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None, **more)
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None, add_completion=False, **more)

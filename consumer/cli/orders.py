@@ -100,7 +100,7 @@ def orders_show(
     print_pairs(summary | {"external_ref": external_ref} | known(row.facts))
     for title, rows in (
         ("Lines", lines),
-        ("Attention", attention),
+        ("Attention", [one | {"after": None} for one in attention]),  # what it came after is for programs
         (_CHANGED, _shown(changed)),
         ("Calls", calls),
         ("Timeline", events),

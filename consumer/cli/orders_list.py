@@ -49,7 +49,7 @@ def orders_list(
     after: Annotated[
         str, typer.Option(metavar="PLACE", help="The page after this place, which the page before names.")
     ] = "",
-    sort: Annotated[Sort | None, typer.Option(help="What comes first: see below.")] = None,
+    sort: Annotated[Sort | None, typer.Option(help="What comes first: see above.")] = None,
     count: Annotated[bool, typer.Option("--count", help="Print only how many orders there are.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Read the list every 2 s and show it, until Ctrl-C.")] = False,
     limit: Limit = 100,

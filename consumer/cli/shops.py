@@ -106,6 +106,7 @@ def shops_pause(
       orderflow shops pause alpha --only import --reason "the OMS is being moved"
     """
     with opened(context, file) as session:
+        shops.require(session.store, shop)
         ask(f"pause {only or 'every effect'} of {shop}?", yes)
         paused = shops.pause(session.store, session.clock, shop, only=only, who=session.name_of(who), why=reason)
         print_pairs(asdict(paused))
@@ -130,6 +131,7 @@ def shops_resume(
     """
     with opened(context, file) as session:
         table = session.settings.shops.get(shop)
+        shops.require(session.store, shop)
         ask(f"resume {only or 'every effect'} of {shop}?", yes)
         resumed = shops.resume(
             session.store,

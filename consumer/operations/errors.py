@@ -1,5 +1,7 @@
 """The errors of the operations: each says why something that a person asked for was not done."""
 
+from collections.abc import Collection
+
 from adapters.errors import OrderflowError
 
 
@@ -17,6 +19,12 @@ class NothingToReset(OrderflowError):
 
 class EventsRefused(OrderflowError):
     """A file to publish holds an event that the consumer would dead-letter, or that the consumer does not read."""
+
+
+def require_shop(shop: str, known: Collection[str]) -> None:
+    """Raise NotPossible if the shop is none of those that the store knows."""
+    if shop not in known:
+        raise NotPossible(f"there is no shop {shop}; these are: {', '.join(sorted(known)) or 'none'}")
 
 
 def require_reason(why: str) -> None:

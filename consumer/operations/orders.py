@@ -18,7 +18,7 @@ from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.operations.causes import cure
-from consumer.operations.errors import NotPossible, NotUnique, require_reason
+from consumer.operations.errors import NotPossible, NotUnique, require_reason, require_shop
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.questions import question
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
@@ -51,9 +51,8 @@ def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
     """The order with this id. Raises NotPossible if there is none, NotUnique if two shops have one."""
     rows = order_rows.find(store, order_id, shop)
     if not rows:
-        shops = sorted(one.name for one in shop_rows.list_all(store)) if shop else []
-        if shop and shop not in shops:
-            raise NotPossible(f"there is no shop {shop}; these are: {', '.join(shops) or 'none'}")
+        if shop:
+            require_shop(shop, [one.name for one in shop_rows.list_all(store)])
         where = f" of shop {shop}" if shop else ""
         look = f"`orderflow orders list --text {shlex.quote(order_id)}` looks for it in longer ids and in references"
         raise NotPossible(f"there is no order {order_id}{where}; {look}")

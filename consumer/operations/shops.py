@@ -28,12 +28,17 @@ from consumer.account_check import (
     stop_effects,
 )
 from consumer.config_shops import ShopTable
-from consumer.operations.errors import NotPossible, require_reason
+from consumer.operations.errors import NotPossible, require_reason, require_shop
 from statemachine.commands import Group
 
 _GROUPS: Final = tuple(Group)
 #: The carriers are checked once a day (docs/mirakl.md 3). The workers also read them, and do not use this budget.
 SH21_BUDGET: Final = BudgetWindow("SH21", timedelta(days=1), 1)
+
+
+def require(store: Store, shop: str) -> None:
+    """Raise NotPossible if the store does not know the shop. `orderflow run` writes each shop of the configuration."""
+    require_shop(shop, [one.name for one in shop_rows.list_all(store)])
 
 
 def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, why: str) -> ShopRow:
@@ -122,7 +127,7 @@ def _lock_switches(tx: Transaction, shop: str) -> Switches:
     """The shop's switches. Its row stays locked until the end of the transaction, so no other change is lost."""
     found = shop_rows.lock_switches(tx, shop)
     if found is None:
-        raise NotPossible(f"the store knows no shop {shop}: `orderflow run` makes it known")
+        raise NotPossible(f"there is no shop {shop}")
     return found
 
 

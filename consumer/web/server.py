@@ -1,6 +1,7 @@
 """One port of a process: its listening socket, its event loop in a thread of its own, and the limits of both."""
 
 import asyncio
+import errno
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -110,7 +111,9 @@ class WebServer:
         try:
             self.gate = Gate(host, port, monotonic=self._monotonic)
         except OSError as error:
-            raise ConfigError(f"{self.name}: cannot listen on {place(host, port)} ({error.strerror})") from error
+            taken = "another process listens there: stop it, or set another port"
+            why = taken if error.errno == errno.EADDRINUSE else error.strerror
+            raise ConfigError(f"{self.name}.port: cannot listen on {place(host, port)}: {why}") from error
 
     def run(self) -> None:
         """Answer requests until `stop` is called. The port has to be open."""

@@ -10,7 +10,7 @@ from consumer.secrets import callback_secrets, secret
 
 
 def test_the_error_of_a_missing_file_names_key_and_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .*/none cannot be read"):
+    with pytest.raises(ConfigError, match=r"shops\.alpha\.api_key_file: .*/none is missing: write the secret"):
         secret("shops.alpha.api_key_file", tmp_path / "none")
 
 

@@ -45,7 +45,9 @@ def test_a_taken_port_is_an_error_before_any_loop_runs(settings: Settings) -> No
 
     with socket.create_server(("127.0.0.1", settings.web.port)):
         service = build(settings, hooks=Turned())
-        with pytest.raises(ConfigError, match=rf"web: cannot listen on 127.0.0.1:{settings.web.port}"):
+        with pytest.raises(
+            ConfigError, match=rf"web.port: cannot listen on 127.0.0.1:{settings.web.port}: another process"
+        ):
             service.start()
         assert service.parts.beats.what_is_stuck() == ""
         service.stop()

@@ -62,7 +62,7 @@ def callback_secrets(settings: Settings) -> list[Found]:
         for text in read(name, path)():
             if owners.setdefault(text, name) != name:
                 found += fail(f"{name} and {owners[text]} have the same secret", cure)
-    return found or ok(f"{len(has_one)} shops have one")
+    return found or ok(f"shops that have one: {len(has_one)}")
 
 
 def file_modes(settings: Settings) -> list[Found]:

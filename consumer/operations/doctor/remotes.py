@@ -85,7 +85,8 @@ class AtRemote:
 
 def mirakl_reach(patient: AtRemote) -> list[Found]:
     """The marketplace takes connections."""
-    return _reach(patient, patient.table.endpoint, f"shops.{patient.shop}.hostname")
+    setting = "base_url" if patient.table.base_url else "hostname"
+    return _reach(patient, patient.table.endpoint, f"shops.{patient.shop}.{setting}")
 
 
 def mirakl_key(patient: AtRemote) -> list[Found]:

@@ -144,6 +144,15 @@ def test_an_order_is_shown_without_personal_data(desk: Desk) -> None:
         assert "Erika" not in text
 
 
+def test_the_table_of_attention_reasons_fits_a_terminal(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    output_of("orders", "hold", "O-1", "--reason", "fine", "--yes")
+    shown = output_of("orders", "show", "O-1")
+    assert "\nAttention\n" in shown
+    assert "told_at" not in shown  # what an occurrence came after is in --json alone
+    assert "after" in json_of("orders", "show", "O-1")["attention"][0]
+
+
 def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
     _refused(desk)
     result = run("orders", "show", "O-1", "--received")
@@ -266,7 +275,7 @@ def test_the_question_of_a_hold_says_that_the_oms_goes_on(desk: Desk) -> None:
 
 def test_the_word_of_a_cure_is_no_reason(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
-    error = error_of("orders", "accept", "O-1", "--yes", "--reason", "WHY", code=BAD_ANSWER)
+    error = error_of("orders", "accept", "O-1", "--reason", "WHY", code=BAD_ANSWER)  # before anything is asked
     assert error == "orderflow: --reason WHY: put your own reason for the word WHY\n"
     assert desk.row.version == 1
 

@@ -44,8 +44,12 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
 def test_a_switch_that_cannot_be_changed_is_a_bad_answer(desk: Desk) -> None:
     error = error_of("shops", "resume", "beta", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in error
-    error = error_of("shops", "pause", "gamma", "--reason", "x", "--yes", code=BAD_ANSWER)
-    assert "the store knows no shop gamma" in error
+
+
+def test_a_shop_that_is_not_known_is_named_before_anything_is_asked(desk: Desk) -> None:
+    for act in ("pause", "resume"):
+        error = error_of("shops", act, "gamma", "--reason", "x", code=BAD_ANSWER)
+        assert error == "orderflow: there is no shop gamma; these are: alpha, beta\n"
 
 
 def checked(marketplace: MiraklSimulator, *arguments: str) -> Result:

@@ -322,7 +322,7 @@ def test_a_request_over_ipv6_is_answered(tmp_path: Path, stack: ExitStack) -> No
     assert http().get(f"http://[::1]:{port.number}/live", timeout=LONG).status_code == 200
     assert asked("::", port.number) is not None
     assert asked("::1", port.number) is not None
-    with pytest.raises(ConfigError, match=rf"web: cannot listen on \[::1\]:{port.number} \("):
+    with pytest.raises(ConfigError, match=rf"web.port: cannot listen on \[::1\]:{port.number}: "):
         WebServer("web", None, "::1", port.number).listen()
 
 
