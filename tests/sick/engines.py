@@ -176,6 +176,14 @@ ENGINES = (
         signs=(logged("loop_failed", cause="connection"),),
     ),
     Sickness(
+        "database-read-only",
+        "PostgreSQL, which is no longer the primary",
+        "a database refuses every write: loops wait, nothing is dead-lettered, and all go on after it",
+        _with_settings("default_transaction_read_only=on"),
+        touches=ALL_ORDERS,
+        signs=(not_ready(), logged("loop_failed", cause="read_only"), _NO_DEAD_LETTER),
+    ),
+    Sickness(
         "database-table-locked",
         "the table commands",
         "somebody holds a lock on a table: loops wait, and go on when it is released",

@@ -1,7 +1,10 @@
 """Sicknesses of what lies in the log and in the store: one record, one row, one topic, one shop at rest."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -10,6 +13,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.record.util import calc_crc32c
 
+from adapters.messages.cloudevents import record_of
+from adapters.messages.oms_events import oms_event
 from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
@@ -17,10 +22,13 @@ from adapters.store.dead_letters import QUARANTINED, RECORD_UNREADABLE
 from consumer.config import TopicsTable
 from tests.sick.service import Service
 from tests.sick.sickness import Sickness, Sign, Touch, grows, logged, metric
-from tests.sick.waves import snapshots_partition
+from tests.sick.watch import Seen
+from tests.sick.waves import Wave, life, snapshots_partition
+from tests.support import wait
 
 _TOPICS = TopicsTable()
 UNREADABLE_PARTITION = 3
+HELD_PARTITION = 5
 #: How many calls of the shop at rest are due.
 AT_REST = 20_000
 
@@ -82,6 +90,49 @@ def _pass_the_record(service: Service) -> None:
 
 def _is_shown_as_unreadable(_: object, service: Service) -> bool:
     return "record_unreadable" in service.orderflow("offsets", "list", statuses=(0, 1))
+
+
+def _long_tracking(service: Service) -> None:
+    """Let an order of alpha be dispatched with a tracking number of 3,500 characters."""
+    long = "T" * 3_500
+    one = replace(life("alpha", 0.0), trackings=(long,), last_tracking=long)
+    wave = Wave(service.simulated, [one])
+    service.held.callback(wave.stop)
+    service.held.callback(wait, lambda: wave.settled(service.store), "the order with the long tracking is shipped", 60)
+
+
+def _reused_id(service: Service) -> None:
+    """Publish two events of the OMS with one id, about two orders."""
+    known = order_rows.latest(service.store, shop="alpha", states=["shipped"], limit=2)
+    body = {"id": 1, "status": 1, "ref": "1", "external_ref": ""}
+    with _producer(service) as producer:
+        for row in known:
+            data = json.dumps(body | {"external_ref": row.order_id}).encode()
+            event = replace(oms_event(COMPANIES["alpha"], data, datetime.now(UTC)), id=f"one-id-{known[0].order_id}")
+            record = record_of(_TOPICS.oms_events, event)
+            producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+
+
+def _open_transaction(service: Service) -> None:
+    """Publish a record in a transaction that stays open. Readers of committed records stop before it."""
+    producer = KafkaProducer(
+        bootstrap_servers=service.kafka.bootstrap_servers, transactional_id="sick", transaction_timeout_ms=120_000
+    )
+    service.held.callback(producer.close)
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(_TOPICS.snapshots, value=b"{}", partition=HELD_PARTITION).get(timeout=10)
+    service.held.callback(producer.abort_transaction)
+
+
+def _lags(seen: Seen, _: object) -> bool:
+    return any(
+        value >= 1
+        for (_, series), value in seen.highest.items()
+        if series.startswith("orderflow_consumer_lag_records{")
+        and f'partition="{HELD_PARTITION}"' in series
+        and _TOPICS.snapshots in series
+    )
 
 
 # -- Topics ------------------------------------------------------------------------------------------------------
@@ -209,6 +260,30 @@ RECORDS = (
         touches=Touch("orders of this partition", lambda life: snapshots_partition(life) == UNREADABLE_PARTITION),
         signs=(metric("orderflow_progress_stopped{"), Sign("offsets list: record_unreadable", _is_shown_as_unreadable)),
         cured=(_dead_letter(RECORD_UNREADABLE),),
+    ),
+    Sickness(
+        "record-long-tracking",
+        "a tracking number of 3,500 characters",
+        "a valid event that no index could hold: it is applied as any other, and its tracking is sent",
+        _long_tracking,
+        seconds=10.0,
+        unseen="nothing fails, so nothing has to be told",
+    ),
+    Sickness(
+        "record-reused-id",
+        "two events of alpha with one id",
+        "an event whose id is that of an event of another order: it is a dead letter, and not dropped in silence",
+        _reused_id,
+        seconds=10.0,
+        signs=(grows("orderflow_dead_letters_total"), _dead_letter("not_applicable")),
+    ),
+    Sickness(
+        "transaction-left-open",
+        f"partition {HELD_PARTITION} of the snapshots",
+        "a publisher leaves a transaction open: records behind it wait, those of other partitions do not",
+        _open_transaction,
+        touches=Touch("orders of this partition", lambda life: snapshots_partition(life) == HELD_PARTITION),
+        signs=(Sign("metric orderflow_consumer_lag_records of this partition", _lags),),
     ),
     Sickness(
         "topic-takes-nothing",

@@ -5,10 +5,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from adapters.simulators.oms.oms import OmsSimulator
 from adapters.simulators.orders import KNOWN_SKUS, Line, build_order
+from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import Service
 from tests.sick.sickness import ALL_ORDERS, Sickness, grows, logged, metric, shop
+from tests.support import wait
 
 _POLL_FAILS = 'orderflow_api_requests_total{operation="OR11",outcome="%s",shop="alpha"'
 _IMPORT_FAILS = 'orderflow_api_requests_total{operation="import_order",outcome="%s"'
@@ -58,18 +62,28 @@ def _certificate_expired(service: Service) -> None:
     service.held.callback(service.certificate.show)
 
 
-def _throttles(service: Service) -> None:
-    fault = Fault("OR11", "429", count=100_000, retry_after_seconds=3)
-    faults = service.simulated.mirakl["alpha"].knobs.faults
-    faults.append(fault)
-    service.held.callback(lambda: faults.remove(fault))
+def _answered(part: str, operation: str, kind: str) -> Callable[[Service], None]:
+    """Let every call of this operation have this answer (simulators/faults.py)."""
+
+    def begin(service: Service) -> None:
+        simulated = service.simulated
+        simulator: MiraklSimulator | OmsSimulator = simulated.oms if part == "oms" else simulated.mirakl[part]
+        fault = Fault(operation, kind, count=100_000, retry_after_seconds=3)
+        simulator.knobs.faults.append(fault)
+        service.held.callback(simulator.knobs.faults.remove, fault)
+
+    return begin
 
 
-def _oms_fails(service: Service) -> None:
-    fault = Fault("order", "500", count=100_000)
-    faults = service.simulated.oms.knobs.faults
-    faults.append(fault)
-    service.held.callback(lambda: faults.remove(fault))
+def _far_date(service: Service) -> None:
+    """Add an order that is to be shipped by the last day that a date can name."""
+    mirakl = service.simulated.mirakl["alpha"]
+    order_id, line = f"FAR{datetime.now(UTC):%H%M%S}-A", Line(KNOWN_SKUS["alpha"][0])
+    order = build_order(mirakl.marketplace, order_id, created=mirakl.now(), lines=[line], state="SHIPPING")
+    mirakl.add_order(order | {"shipping_deadline": "9999-12-31T23:59:59.999Z"})
+    service.held.callback(
+        wait, lambda: order_rows.states(service.store).get(("alpha", order_id)) == "imported", "it is imported", 60
+    )
 
 
 def _order_with_a_bad_id(service: Service) -> None:
@@ -151,7 +165,7 @@ REMOTES = (
         "mirakl-throttles",
         "Mirakl of alpha",
         "a marketplace answers 429 to every listing: the polls of this shop wait, and those of the others do not",
-        _throttles,
+        _answered("alpha", "OR11", "429"),
         touches=shop("alpha"),
         signs=(
             logged("poll_failed", shop="alpha", outcome="429"),
@@ -171,6 +185,23 @@ REMOTES = (
         ),
     ),
     Sickness(
+        "mirakl-far-date",
+        "one order of alpha at Mirakl",
+        "an order with a date of the year 9999: the date counts as none, and all orders go on",
+        _far_date,
+        seconds=10.0,
+        unseen="nothing fails, so nothing has to be told",
+    ),
+    Sickness(
+        "mirakl-inbox-fails",
+        "the messages of alpha at Mirakl",
+        "a marketplace answers 500 to every read of messages: its imports wait, and all else goes on",
+        _answered("alpha", "M11", "500"),
+        touches=shop("alpha"),
+        signs=(grows('orderflow_api_requests_total{operation="M11",outcome="5xx",shop="alpha"'),),
+        recovery_seconds=90.0,
+    ),
+    Sickness(
         "oms-hangs",
         "the OMS",
         "the OMS takes connections and never answers: polls and calls of Mirakl go on",
@@ -182,7 +213,7 @@ REMOTES = (
         "oms-fails",
         "the OMS",
         "the OMS answers 500 to every import: its circuit opens, and calls of Mirakl go on",
-        _oms_fails,
+        _answered("oms", "order", "500"),
         touches=ALL_ORDERS,
         signs=(grows(_IMPORT_FAILS % "5xx"), metric("orderflow_circuit_open{")),
         recovery_seconds=60.0,
