@@ -69,6 +69,12 @@ class Cause(StrEnum):
     OTHER = "other"
 
 
+def _some_of(names: Sequence[str]) -> str:
+    """Return the first names in words, and how many more there are: a batch has hundreds of orders."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 class OrderflowError(Exception):
     """The base class of every error of this service."""
 
@@ -120,9 +126,8 @@ class OrdersWait(StoreUnavailable):
     """
 
     def __init__(self, orders: Collection[tuple[str, str]]) -> None:
-        named = ", ".join(f"{shop}/{order_id}" for shop, order_id in sorted(orders)[:_MOST_NAMED])
-        more = f" and {len(orders) - _MOST_NAMED} more" if len(orders) > _MOST_NAMED else ""
-        super().__init__(f"orders wait for a lock: {named}{more}", Cause.LOCKED)
+        named = _some_of([f"{shop}/{order_id}" for shop, order_id in sorted(orders)])
+        super().__init__(f"orders wait for a lock: {named}", Cause.LOCKED)
         self.orders = frozenset(orders)
 
 
@@ -171,7 +176,7 @@ class BrokenOrders(OrderflowError):
     """
 
     def __init__(self, orders: Mapping[tuple[str, str], str]) -> None:
-        named = ", ".join(f"{shop}/{order_id} ({kind})" for (shop, order_id), kind in sorted(orders.items()))
+        named = _some_of([f"{shop}/{order_id} ({kind})" for (shop, order_id), kind in sorted(orders.items())])
         super().__init__(f"cannot be read or planned by this version: {named}; `orders replan ORDER` tries it again")
         self.orders = dict(orders)
 

@@ -8,8 +8,8 @@ from files). tests/system/test_fleet.py looks for the demo's secrets and persons
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -17,6 +17,10 @@ from adapters.errors import OrderflowError, RemoteError
 from consumer.hooks import Applied, Hooks, PollResult
 from consumer.log_lines import LineWriter
 from statemachine.machine import EventResult
+
+#: How long a text of a line may be, in characters, and how many entries a list may have.
+LONGEST_VALUE: Final = 4_000
+MOST_ENTRIES: Final = 100
 
 log = structlog.get_logger("orderflow")
 
@@ -65,6 +69,16 @@ def place_of(error: BaseException) -> str:
     return "".join(traceback.format_tb(error.__traceback__)[-3:])
 
 
+def _shortened(_logger: object, _level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Bound each value of a line, as an error may name every order of a batch."""
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > LONGEST_VALUE:
+            event[name] = f"{value[:LONGEST_VALUE]}... ({len(value)} characters)"
+        elif isinstance(value, list | tuple) and len(value) > MOST_ENTRIES:
+            event[name] = [*value[:MOST_ENTRIES], f"... ({len(value)} entries)"]
+    return event
+
+
 def configure_logging(line_logged: Callable[[str], None], line_lost: Callable[[], None], stream: Any = None) -> None:
     """Write log lines to `stream`, by default standard output: coloured text on a terminal, else JSON.
 
@@ -101,6 +115,7 @@ def _configure(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *more,
+            _shortened,
             renderer,
         ],
         logger_factory=factory,

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from adapters.errors import Cause, Retryable
+from adapters.errors import BrokenOrders, Cause, Retryable
 from consumer.log_lines import LineWriter
-from consumer.telemetry import LogHooks, configure_logging
+from consumer.telemetry import LONGEST_VALUE, MOST_ENTRIES, LogHooks, configure_logging
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +94,15 @@ def test_a_failed_poll_says_why_there_was_no_answer() -> None:
     line = json.loads(stream.getvalue())
     assert line["event"] == "poll_failed"
     assert line["cause"] == "tls"
+
+
+def test_a_line_has_a_bound_whatever_is_in_it() -> None:
+    stream = io.StringIO()
+    configure_logging(lambda _level: None, lambda: None, stream)
+    orders = {("alpha", f"{number}-A"): "ValueError" for number in range(500)}
+    structlog.get_logger("orderflow").warning("loop_failed", error=str(BrokenOrders(orders)), partitions=["t/1"] * 500)
+    structlog.get_logger("orderflow").warning("loop_failed", error="x" * 1_000_000)
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert "and 495 more" in first["error"]
+    assert len(first["partitions"]) == MOST_ENTRIES + 1
+    assert second["error"] == "x" * LONGEST_VALUE + "... (1000000 characters)"

@@ -14,6 +14,7 @@ from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
+from adapters.store.engine import CONNECT_SECONDS, IDLE_SECONDS, LOCK_SECONDS, SILENT_SECONDS, STATEMENT_SECONDS
 from adapters.store.transaction import Store
 from tests.adapters.store.support import NOW, rows
 from tests.support import new_store
@@ -53,6 +54,22 @@ def test_a_transaction_inside_a_transaction_is_an_error_not_a_wait(store: Store)
         pass
     with store.transaction() as tx:  # the error left no open transaction behind
         order_rows.lock(tx, [("alpha", "O-1")], NOW)
+
+
+def test_a_session_has_limits(postgres_store_url: str) -> None:
+    store = Store(postgres_store_url)
+    limits = {
+        "statement_timeout": f"{STATEMENT_SECONDS}000ms",
+        "lock_timeout": f"{LOCK_SECONDS}000ms",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}000ms",
+    }
+    with store.reading() as connection:
+        for name, limit in limits.items():
+            as_given = sa.text("SELECT setting || unit FROM pg_settings WHERE name = :name").bindparams(name=name)
+            assert connection.execute(as_given).scalar() == limit
+        found = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    store.close()
+    assert (found["connect_timeout"], found["tcp_user_timeout"]) == (str(CONNECT_SECONDS), f"{SILENT_SECONDS}000")
 
 
 @contextmanager
