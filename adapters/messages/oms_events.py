@@ -55,6 +55,9 @@ _INT64: Final = Field(ge=-(2**63), lt=2**63)
 _Digits = Annotated[str, Field(pattern="^-?[0-9]{1,18}$")]
 #: A number, or its digits as text.
 _Number = Annotated[int, _INT64, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _INT64] | _Digits)]
+_ID: Final = Field(gt=0, lt=2**63)  # 0 is no id: it stands for a person who vouches (statemachine/facts.py, VOUCHED)
+_DigitsOfId = Annotated[str, Field(pattern="^(?=0*[1-9])[0-9]{1,18}$")]
+_OmsId = Annotated[int, _ID, BeforeValidator(_numeric, json_schema_input_type=Annotated[int, _ID] | _DigitsOfId)]
 _PIECES: Final = Field(gt=0, le=1_000_000_000)
 _FewDigits = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]
 _Pieces = Annotated[
@@ -96,8 +99,9 @@ class KornitXCallback(Message):
     """KornitX's status callback: the members that orderflow reads. Any other member is allowed, and ignored."""
 
     # docs/kornitx.md 9.3 says which fields are mandatory.
-    id: _Number = Field(
-        description="The order's id at the OMS: a number, or a text of digits. Each part of a split order has its own."
+    id: _OmsId = Field(
+        description="The order's id at the OMS: a number above 0, or its digits as text. Each part of a split order "
+        "has its own."
     )
     external_ref: Id = Field(
         description="The external_ref with which the order was imported: the shop's prefix, then Mirakl's order id."

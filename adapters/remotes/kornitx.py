@@ -267,7 +267,7 @@ def _integer(value: object) -> int | None:
 
 
 def _orders(answer: object, external_ref: str) -> tuple[OmsOrder, ...]:
-    """The orders in the answer that have an id and our reference.
+    """The orders in the answer that have an id, which is above 0, and our reference.
 
     A single object with an id and a ref, and nothing else, counts too, as in the vendor's older sample. With other
     members it may report an error, so it counts only if it has our reference.
@@ -278,7 +278,8 @@ def _orders(answer: object, external_ref: str) -> tuple[OmsOrder, ...]:
     else:
         orders = [order for order in (answer if isinstance(answer, list) else []) if isinstance(order, dict)]
         orders = [order for order in orders if id_of(order, "external_ref") == external_ref != ""]
-    return tuple(_order(oms_id, order) for order in orders if (oms_id := _integer(order.get("id"))))
+    found = ((_integer(order.get("id")) or 0, order) for order in orders)
+    return tuple(_order(oms_id, order) for oms_id, order in found if oms_id > 0)
 
 
 def _order(oms_id: int, order: Mapping[str, Any]) -> OmsOrder:
