@@ -252,20 +252,32 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
 
     Two reports with the same time and items are about one parcel: another number in the later report replaces the
     earlier number. Two reports without a time, with the same items, are about one parcel too: two parcels could make
-    the order count as sent too early. If one report names several numbers for the same time and items, these are
-    several parcels. A number that was reported without a time, and later with one, is one parcel.
+    the order count as sent too early. For the same reason a report without a time is about a parcel that another report
+    names with a time, if it has the same items, whatever the number. If one report names several numbers for the same
+    time and items, these are several parcels.
     """
-    with_items = [dispatch for dispatch in facts.dispatches if dispatch.items]
-    dated = {(one.oms_id, one.items, one.tracking.number) for one in with_items if one.dated}
-    numbers: dict[tuple[int, tuple[tuple[str, int], ...], datetime | None], dict[datetime, set[str]]] = {}
-    for one in with_items:
-        if one.dated or (one.oms_id, one.items, one.tracking.number) not in dated:
-            reports = numbers.setdefault((one.oms_id, one.items, one.at if one.dated else None), {})
-            reports.setdefault(one.told_at, set()).add(one.tracking.number)
+    dated: dict[_Content, dict[datetime, _Numbers]] = {}
+    undated: dict[_Content, _Numbers] = {}
+    for one in (dispatch for dispatch in facts.dispatches if dispatch.items):
+        content = one.oms_id, one.items
+        reports = dated.setdefault(content, {}).setdefault(one.at, {}) if one.dated else undated.setdefault(content, {})
+        reports.setdefault(one.told_at, set()).add(one.tracking.number)
     parcels = []
-    for (_, items, _), reports in numbers.items():
-        parcels += [items] * max(len(together) for together in reports.values())
+    for content in dated.keys() | undated.keys():
+        known = sum(_most_together(reports) for reports in dated.get(content, {}).values())
+        parcels += [content[1]] * max(known, _most_together(undated.get(content, {})))
     return parcels
+
+
+#: The OMS's order and the items of a parcel.
+_Content = tuple[int, tuple[tuple[str, int], ...]]
+#: For the time of each report the numbers that it names.
+_Numbers = dict[datetime, set[str]]
+
+
+def _most_together(reports: _Numbers) -> int:
+    """How many numbers one report names, at most."""
+    return max((len(numbers) for numbers in reports.values()), default=0)
 
 
 @asked_once

@@ -226,3 +226,17 @@ def test_a_stop_of_an_order_shipped_in_the_portal_ends_when_the_oms_cancels_it(
     reports(128)
     assert reason not in rig.attention()
     assert "oms_canceled" in rig.attention()
+
+
+def test_a_parcel_reported_without_a_time_and_then_with_one_and_another_number_is_one_parcel(rig: Rig) -> None:
+    """Seen before: it counted twice, so OR24 went out while the third piece was still made."""
+    rig.imported(quantity=3)
+    undated = {key: value for key, value in parcel(line_of(rig), "A1").items() if key != "dispatch_datetime"}
+    second = rig.clock.now().strftime("%Y-%m-%d %H:%M:%S")
+    shipments = (undated, parcel(line_of(rig), "B2"), parcel(line_of(rig), "C3") | {"dispatch_datetime": second})
+    for shipment in shipments:
+        rig.clock.advance(60)
+        tell(rig, status=512, new_shipments=[shipment])
+    assert (rig.state(), rig.attention()) == ("imported", ["partly_sent"])
+    tell(rig, status=512, new_shipments=[parcel(line_of(rig), "D4") | {"dispatch_datetime": "2026-01-01 00:00:00"}])
+    assert "shipped" in rig.effects()
