@@ -43,6 +43,7 @@ def example() -> str:
 
 
 class StoreTable(Table):
+    #: `sqlite:///FILE`, or `postgresql+psycopg://USER@HOST/DATABASE`.
     url: Database = "sqlite:///orderflow.db"
     #: The file that contains PostgreSQL's password. It is read for every new connection.
     password_file: Path | None = None
@@ -68,22 +69,36 @@ _PRODUCERS, _NONE = KafkaOption.OF_PRODUCERS, KafkaOption.OF_NONE
 class KafkaTable(Table):
     """Settings of Kafka's clients, named as in kafka-python. For a secret, the setting is the path of its file."""
 
+    #: The brokers that a client asks first, each as HOST:PORT.
     bootstrap_servers: Annotated[list[str], Field(min_length=1), _EVERY] = Field(default=["127.0.0.1:9092"])
+    #: The name of our clients in the broker's logs and quotas.
     client_id: Annotated[str, _EVERY] = "orderflow"
+    #: The consumer group of all our consumers. No other application may be in it.
     group_id: Annotated[str, _NONE] = "orderflow"
+    #: How the brokers are reached: with or without TLS, with or without a login.
     security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], _EVERY] = "PLAINTEXT"
+    #: How a client logs in. Only with SASL_SSL or SASL_PLAINTEXT, which need it.
     sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None, _EVERY] = None
+    #: The user who logs in.
     sasl_plain_username: Annotated[str | None, _EVERY] = None
+    #: The file that contains this user's password.
     sasl_plain_password_file: Annotated[Path | None, _NONE] = None
+    #: The certificates, in PEM, that a broker's certificate is checked with. Without it: those of the system.
     ssl_cafile: Annotated[Path | None, _EVERY] = None
+    #: The certificate, in PEM, that our clients show to a broker that asks for one.
     ssl_certfile: Annotated[Path | None, _EVERY] = None
+    #: The private key of this certificate, in PEM.
     ssl_keyfile: Annotated[Path | None, _EVERY] = None
+    #: The file that contains the password of this key, if it has one.
     ssl_password_file: Annotated[Path | None, _NONE] = None
+    #: Whether a broker's certificate has to name its host.
     ssl_check_hostname: Annotated[bool, _EVERY] = True
     #: How long the group waits for a silent member before its partitions are reassigned. Also the longest delay before
     #: consumption resumes after a broker outage.
     session_timeout_ms: Annotated[int, Field(ge=6_000, le=300_000), _CONSUMERS] = 10_000
+    #: How often a consumer shows the group that it runs. A third of `session_timeout_ms` or less.
     heartbeat_interval_ms: Annotated[int, Field(ge=500), _CONSUMERS] = 3_000
+    #: How records are compressed. Without it: not at all. The codec has to be installed; `doctor` looks.
     compression_type: Annotated[Literal["gzip", "snappy", "lz4", "zstd"] | None, _PRODUCERS] = None
     #: In bytes. The topics' max.message.bytes at the broker has to be as large, or larger.
     max_request_size: Annotated[int, Field(ge=16_384), _PRODUCERS] = 1_048_576
@@ -118,14 +133,20 @@ class LeasesTable(Table):
 
 
 class LogTable(Table):
+    #: `embedded`: tables of the SQLite store, for one process. `kafka`: with PostgreSQL.
     kind: Literal["embedded", "kafka"] = "embedded"
-    keep_days: float = Field(default=7, gt=0)  # after this time the embedded log deletes applied records
+    #: After this time the embedded log deletes applied records.
+    keep_days: float = Field(default=7, gt=0)
 
 
 class TopicsTable(Table):
+    #: Orders as the poller read them.
     snapshots: str = "mirakl.order-snapshots"
+    #: What the OMS reports.
     oms_events: str = "oms.order-events"
+    #: Every change of an order's state.
     transitions: str = "orderflow.transitions"
+    #: Records that could not be used.
     dead_letters: str = "orderflow.dead-letters"
 
 
@@ -137,7 +158,9 @@ class WorkerTable(Table):
     calls_per_account: int | None = Field(default=None, ge=1)
     #: How long Mirakl may take to show a change that it confirmed with 204. A read that begins later has to show it.
     grace_seconds: Seconds = 120
+    #: How long a call that failed waits for its second try. Each further wait is twice as long.
     retry_first_seconds: Seconds = 5
+    #: The longest wait between two tries of a call.
     retry_longest_seconds: Seconds = 900
     #: How long a command belongs to its worker. If the worker died, another worker takes the command after this time.
     #: So this time has to be longer than the longest call: three times the longest timeout_seconds, or more.

@@ -10,18 +10,22 @@ from consumer.config_types import ProxyAddress, Table
 class WebTable(Table):
     """Where /metrics, /live and /ready are served."""
 
+    #: The address that is listened on. "0.0.0.0" or "::" for every network of the machine.
     host: str = "127.0.0.1"
+    #: The port. A second process on one machine needs another one.
     port: int = Field(default=9464, ge=0, le=65535)
 
 
 class IntakeTable(Table):
     """Where the callbacks of the OMS are taken: PUT /oms/callbacks/SHOP."""
 
+    #: The address that is listened on.
     host: str = "127.0.0.1"
-    #: None: at the port of [web], beside metrics and probes.
+    #: Without it: at the port of [web], beside metrics and probes.
     port: int | None = Field(default=None, ge=0, le=65535)
     #: With both files the port speaks TLS. Both are PEM; the first holds the certificate and its chain.
     certificate_file: Path | None = None
+    #: The private key of the certificate.
     key_file: Path | None = None
 
     @property

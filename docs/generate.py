@@ -1,15 +1,18 @@
 """Writes the documents that are made from the code: `make docs`. A test compares them with what stands here."""
 
 import ast
+import inspect
 import json
 import re
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import grimp
+from pydantic import BaseModel
 
 from adapters.messages import asyncapi, contract
-from consumer.config import TopicsTable
+from consumer.config import Settings, TopicsTable
 from consumer.metrics import definitions as metrics
 from consumer.operations.doctor import table as doctor
 from consumer.stores import GROUP
@@ -94,6 +97,21 @@ Made from [consumer/operations/doctor/](../consumer/operations/doctor/table.py) 
 """
 
 
+SETTINGS_PAGE = """\
+# Settings
+
+Made from [consumer/config.py](../consumer/config.py) and the modules beside it by `make docs`; do not edit.
+`orderflow init` writes a first file with those that a shop needs; `orderflow config show` prints which are set, and
+where. `orderflow config schema` prints types and limits.
+
+A variable of the environment replaces the value in the file: `ORDERFLOW_WEB__PORT=9000` is `port` in `[web]`, and
+`ORDERFLOW_SHOPS__ALPHA__EFFECTS=off` is `effects` in `[shops.alpha]`. An error names the file or the variable, and the
+key. A key without a default has to be set, unless its default is none.
+
+{tables}
+"""
+
+
 def documents() -> dict[Path, str]:
     """Path and text of every generated document; the README with its diagram in place."""
     readme = (ROOT / "README.md").read_text()
@@ -113,6 +131,7 @@ def documents() -> dict[Path, str]:
         ),
         ROOT / "docs/metrics.md": metrics.markdown(),
         ROOT / "docs/attention.md": ATTENTION_PAGE.format(table=attention_table()),
+        ROOT / "docs/settings.md": SETTINGS_PAGE.format(tables=settings_tables(Settings, "")),
         ROOT / "docs/doctor.md": DOCTOR_PAGE.format(table=doctor_table()),
         EVENTS / "asyncapi.json": _json(asyncapi.document(TopicsTable().model_dump(), GROUP, _examples())),
         **{EVENTS / f"schemas/{name}.json": _json(contract.schema(name)) for name in contract.MODELS},
@@ -122,6 +141,52 @@ def documents() -> dict[Path, str]:
 def doctor_table() -> str:
     """The table of the doctor's checks in Markdown."""
     return "\n".join(["| check | meaning |", "|---|---|", *(f"| `{name}` | {text} |" for name, text in doctor.names())])
+
+
+def settings_tables(model: type[BaseModel], place: str) -> str:
+    """A heading and a table in Markdown for each table of the settings: key, default, meaning."""
+    meanings, rows, below = _comments(model), [], []
+    for name, field in model.model_fields.items():
+        inner = _inner(field.annotation)
+        if inner is not None:
+            below.append(settings_tables(inner, f"{place}{name}." + "NAME." * (name == "shops")))
+        else:
+            default = "" if field.is_required() else _in_toml(field.get_default(call_default_factory=True))
+            rows.append(f"| `{name}` | {default} | {meanings[name]} |")
+    about = [inspect.cleandoc(model.__doc__).replace("\n", " "), ""] if model.__doc__ and place else []
+    head = (
+        [f"## [{place.rstrip('.')}]", "", *about, "| key | default | meaning |", "|---|---|---|", *rows] if rows else []
+    )
+    return "\n\n".join(filter(None, ["\n".join(head), *below]))
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The table that a setting is, or that each value of a setting is."""
+    for one in (annotation, *get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            return one
+    return None
+
+
+def _in_toml(value: Any) -> str:
+    """A default as the file would hold it."""
+    if value is None:
+        return "none"
+    if isinstance(value, datetime):
+        return f"`{value.isoformat()}`"
+    return f"`{json.dumps(sorted(value) if isinstance(value, frozenset) else value)}`".replace("|", "\\|")
+
+
+def _comments(model: type[BaseModel]) -> dict[str, str]:
+    """The comment that begins with #: above each field of a table, by the field's name."""
+    found, comment = {}, []
+    for line in inspect.getsource(model).splitlines():
+        if line.startswith("    #: ") or (comment and line.startswith("    #:")):
+            comment.append(line.strip().removeprefix("#:").strip())
+        elif field := re.match(r"    (\w+): ", line):
+            found[field[1]] = " ".join(comment).replace("|", "\\|")
+            comment = []
+    return found
 
 
 def attention_table() -> str:

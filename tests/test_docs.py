@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from statemachine.facts import KNOWN_STATES, rank_of
-from statemachine.states import PREDICATES
+from statemachine.states import PREDICATES, State
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +32,12 @@ DOCUMENTS = {path.relative_to(ROOT).as_posix(): text for path, text in generator
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_generated_document_has_not_drifted(name: str) -> None:
     assert (ROOT / name).read_text() == DOCUMENTS[name], "run `make docs`"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", DOCUMENTS["docs/settings.md"], re.MULTILINE)
+    assert len(rows) > 80
+    assert {name for name, meaning in rows if not meaning} <= set(State)  # [max_age_hours] says it of all of them
 
 
 def test_no_schema_stands_here_that_nothing_makes() -> None:
