@@ -291,7 +291,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.FOREIGN_TRACKING: About(
         "Mirakl shows a tracking that is not ours, and orderflow does not replace it",
-        "Compare both in Mirakl's portal and correct it there if it is wrong, then `orders settle ORDER --reason WHY`.",
+        "Compare both in Mirakl's portal. If Mirakl's number is wrong, correct it there: the next read ends this. If "
+        "it is right, because the goods went out otherwise, `orders settle ORDER --reason WHY`.",
     ),
     Reason.HELD_IN_OMS: About(
         "the OMS stored the order and holds it for an error",
