@@ -43,7 +43,7 @@ def shops_check(
 
     Mirakl allows one such call a day for each shop, and `run` makes it at its start. A key that belongs to another shop
     pauses the effects of the shop. The shop's map `carriers` is compared with the marketplace's carriers (SH21), also
-    once a day.
+    once a day. `doctor` asks whether the key is right without these calls.
 
     \b
     Example:
@@ -64,7 +64,7 @@ def shops_check(
     if rows or not refused:
         print_rows(rows, as_json)
     if refused:
-        fail("\n".join(refused), BAD_ANSWER)
+        fail("\n".join([*refused, "`orderflow doctor` says at any time whether the key is right."]), BAD_ANSWER)
     if any(row["wrong"] for row in rows):
         raise typer.Exit(BAD_ANSWER)
 
