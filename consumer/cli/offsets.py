@@ -11,6 +11,7 @@ from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
 from consumer.cli.output import BAD_ANSWER, ask, print_rows
 from consumer.config import Settings
 from consumer.operations import offsets
+from consumer.operations.offsets import ResetPosition
 
 commands = group("How far each partition was applied, and what to do if log and store do not fit.")
 
@@ -48,8 +49,8 @@ def offsets_reset(
         Literal["stored", "earliest", "latest"],
         typer.Option(
             "--to",
-            help="stored: at the store's position, or at the nearest one that the log still has; "
-            "earliest: at the oldest record; latest: after the newest record.",
+            help="stored: at the store's position, or at the oldest record if the log does not have that position any "
+            "more; earliest: at the oldest record; latest: after the newest record.",
         ),
     ] = "stored",
     file: Config = FILE,
@@ -68,7 +69,11 @@ def offsets_reset(
     with opened_with_log(context, file) as (session, log):
         settings = session.settings
         _require_consumed(topic, settings)
-        ask(f"reset {topic} to {to}, and read {len(settings.shops)} shops from their beginning?", yes)
+        planned = offsets.positions_after_reset(
+            session.store, log, session.group_id, topic, partition=partition, whence=to
+        )
+        moves = ", ".join(_shown(one) for one in planned if one.before != one.after) or "no position changes"
+        ask(f"reset {topic} to {to} ({moves}), and read {len(settings.shops)} shops from their beginning?", yes)
         positions = offsets.reset(
             session.store,
             session.order_writer(),
@@ -82,8 +87,8 @@ def offsets_reset(
             at=session.clock.now(),
             shops=settings.shops,
         )
-    for partition_, before, after in positions:
-        typer.echo(f"{partition_.topic}/{partition_.number}: {before} -> {after}")
+    for one in positions:
+        typer.echo(_shown(one))
 
 
 @commands.command("skip")
@@ -119,7 +124,12 @@ def offsets_skip(
             why=reason,
             at=session.clock.now(),
         )
-    typer.echo(f"{topic}/{partition}: {passed.before} -> {passed.after}")
+    typer.echo(_shown(passed))
+
+
+def _shown(position: ResetPosition) -> str:
+    partition, before, after = position
+    return f"{partition.topic}/{partition.number}: {before} -> {after}"
 
 
 def _require_consumed(topic: str, settings: Settings) -> None:

@@ -23,8 +23,8 @@ from consumer.offsets import OffsetMismatch, mismatch, with_later_ends
 from consumer.operations.errors import NothingToReset
 from statemachine.events import Event, Trigger
 
-#: Where the reading of a topic continues after a reset. stored: at the store's position, or at the nearest one that the
-#: log still has; earliest: at the oldest record; latest: after the newest record.
+#: Where the reading of a topic continues after a reset. stored: at the store's position, or at the oldest record if the
+#: log does not have that position any more; earliest: at the oldest record; latest: after the newest record.
 Whence = Literal["stored", "earliest", "latest"]
 
 #: The source of the events that a reset applies.
@@ -102,6 +102,31 @@ def partition_statuses(store: Store, log: Log, group: str, topics: Collection[st
     return sorted(found, key=lambda one: (one.topic, one.partition))
 
 
+def positions_after_reset(
+    store: Store, log: Log, group: str, topic: str, *, partition: int | None, whence: Whence
+) -> list[ResetPosition]:
+    """What `reset` would do to the positions now. Raises NothingToReset, LogUnavailable, StoreUnavailable."""
+    partition_offsets = log.partition_offsets(group, _partitions(log, topic, partition))
+    stored = progress_rows.of_group(store, log.cluster(), group)
+    partition_offsets = with_later_ends(partial(log.partition_offsets, group), stored, partition_offsets)
+    found = []
+    for one, offsets in sorted(partition_offsets.items()):
+        progress = stored.get(one, Progress(offsets.first, offsets.log_id))
+        found.append(ResetPosition(one, progress.position, reset_position(progress, offsets, whence)))
+    return found
+
+
+def _partitions(log: Log, topic: str, partition: int | None) -> list[Partition]:
+    """Every partition of the topic, or the one with this number. Raises NothingToReset if there is none."""
+    count = log.partitions([topic]).get(topic, 0)
+    found = [Partition(topic, number) for number in range(count) if partition in (None, number)]
+    if not found:
+        raise NothingToReset(
+            f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
+        )
+    return found
+
+
 def reset(
     store: Store,
     writer: OrderWriter,
@@ -123,13 +148,7 @@ def reset(
     So does each order that was created before `at` and is not in the store. If the OMS then reports a duplicate, it may
     be our own import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable, BrokenOrders.
     """
-    count = log.partitions([topic]).get(topic, 0)
-    partitions = [Partition(topic, number) for number in range(count) if partition in (None, number)]
-    if not partitions:
-        raise NothingToReset(
-            f"Kafka has no such partition: {topic}" + (f"/{partition}" if partition is not None else "")
-        )
-    cluster, partition_offsets = log.cluster(), log.partition_offsets(group, partitions)
+    cluster, partition_offsets = log.cluster(), log.partition_offsets(group, _partitions(log, topic, partition))
     for shop in sorted(shops):  # first, because these facts do no harm if the rest of the reset fails
         _mark_imports_as_attempted(writer, order_rows.open_keys(store, shop), at)
     with store.transaction() as tx:
@@ -187,16 +206,17 @@ def skip(
 def reset_position(stored: Progress, offsets: PartitionOffsets, whence: Whence) -> int:
     """The offset at which the reading of a partition continues.
 
-    If the topic was recreated, or the log was seen to be shorter, the stored position does not count. With `stored` the
-    partition is then read from its oldest record.
+    If the topic was recreated, or the log is or was seen to be shorter, the stored position does not count. With
+    `stored` the partition is then read from its oldest record: records that came after the loss have offsets again that
+    the store counts as applied.
     """
     if whence == "earliest":
         return offsets.first
     if whence == "latest":
         return offsets.end
-    if not stored.counts_in(offsets.log_id):
+    if not stored.counts_in(offsets.log_id) or not offsets.first <= stored.position <= offsets.end:
         return offsets.first
-    return min(max(stored.position, offsets.first), offsets.end)
+    return stored.position
 
 
 def excused_commit(stored: Progress, offsets: PartitionOffsets) -> int:

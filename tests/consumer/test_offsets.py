@@ -97,6 +97,18 @@ def test_after_a_reset_there_is_no_mismatch_even_as_records_come(
         assert mismatch(after, replace(later, committed=max(offsets.committed or 0, stored.position))) is None
 
 
+@given(stored_ones, partition_offsets)
+def test_a_reset_of_a_log_that_lost_records_passes_none_that_came_after_the_loss(
+    stored: Progress, offsets: PartitionOffsets
+) -> None:
+    """Such records have offsets below the stored position, and perhaps no consumer looked at the log meanwhile."""
+    lost = offsets.end < stored.position or stored.was_shorter
+    position = reset_position(stored, offsets, "stored")
+    assert position == (
+        offsets.first if lost or not stored.counts_in(offsets.log_id) else max(stored.position, offsets.first)
+    )
+
+
 def test_a_reset_does_not_set_back_a_partition_that_is_read_meanwhile(folders: Path) -> None:
     """The log is asked before the row is locked. Meanwhile the partition's consumer may apply more."""
     rig = Rig(folders)

@@ -58,7 +58,8 @@ def test_offsets_are_reset_once_confirmed_and_every_shop_is_read_from_its_beginn
         now = publishing.clock.now()
         cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     reset = ("offsets", "reset", "oms.order-events", "--partition", "3", "--reason", "the disk was lost")
-    assert "read 2 shops from their beginning?" in run(*reset, answers="n\n").stderr
+    question = run(*reset, answers="n\n").stderr
+    assert "to stored (oms.order-events/3: 9 -> 0), and read 2 shops from their beginning?" in question
     assert cursor_rows.find(publishing.store, "alpha") is not None
     assert output_of(*reset, "--yes") == "oms.order-events/3: 9 -> 0\n"
     assert json_of("offsets", "list")
