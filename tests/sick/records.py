@@ -23,12 +23,13 @@ from consumer.config import TopicsTable
 from tests.sick.service import Service
 from tests.sick.sickness import Sickness, Sign, Touch, grows, logged, metric
 from tests.sick.watch import Seen
-from tests.sick.waves import Wave, life, snapshots_partition
-from tests.support import wait
+from tests.sick.waves import life, play_beside, snapshots_partition
 
 _TOPICS = TopicsTable()
 UNREADABLE_PARTITION = 3
 HELD_PARTITION = 5
+#: A longer text is cut (adapters/messages/text.py).
+LONGEST_TEXT = 2_000
 #: How many calls of the shop at rest are due.
 AT_REST = 20_000
 
@@ -93,12 +94,9 @@ def _is_shown_as_unreadable(_: object, service: Service) -> bool:
 
 
 def _long_tracking(service: Service) -> None:
-    """Let an order of alpha be dispatched with a tracking number of 3,500 characters."""
-    long = "T" * 3_500
-    one = replace(life("alpha", 0.0), trackings=(long,), last_tracking=long)
-    wave = Wave(service.simulated, [one])
-    service.held.callback(wave.stop)
-    service.held.callback(wait, lambda: wave.settled(service.store), "the order with the long tracking is shipped", 60)
+    """Let an order of alpha be dispatched with a tracking number of 6,000 bytes: the longest text that is kept."""
+    long = "\u8ffd" * LONGEST_TEXT
+    play_beside(service, replace(life("alpha", 0.0), trackings=(long,), last_tracking=long))
 
 
 def _reused_id(service: Service) -> None:
@@ -263,7 +261,7 @@ RECORDS = (
     ),
     Sickness(
         "record-long-tracking",
-        "a tracking number of 3,500 characters",
+        "a tracking number of 6,000 bytes",
         "a valid event that no index could hold: it is applied as any other, and its tracking is sent",
         _long_tracking,
         seconds=10.0,

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from adapters.simulators.faults import Fault
@@ -12,6 +13,7 @@ from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import Service
 from tests.sick.sickness import ALL_ORDERS, Sickness, grows, logged, metric, shop
+from tests.sick.waves import life, play_beside
 from tests.support import wait
 
 _POLL_FAILS = 'orderflow_api_requests_total{operation="OR11",outcome="%s",shop="alpha"'
@@ -73,6 +75,12 @@ def _answered(part: str, operation: str, kind: str) -> Callable[[Service], None]
         service.held.callback(simulator.knobs.faults.remove, fault)
 
     return begin
+
+
+def _inbox_fails(service: Service) -> None:
+    """Let every read of messages fail, and add an order whose customer wrote."""
+    play_beside(service, replace(life("alpha", 0.0), messages=(("CUSTOMER_USER", "Please wrap it"),)))
+    _answered("alpha", "M11", "500")(service)
 
 
 def _far_date(service: Service) -> None:
@@ -195,11 +203,9 @@ REMOTES = (
     Sickness(
         "mirakl-inbox-fails",
         "the messages of alpha at Mirakl",
-        "a marketplace answers 500 to every read of messages: its imports wait, and all else goes on",
-        _answered("alpha", "M11", "500"),
-        touches=shop("alpha"),
+        "a marketplace answers 500 to every read of messages: imports with messages wait, and all else goes on",
+        _inbox_fails,
         signs=(grows('orderflow_api_requests_total{operation="M11",outcome="5xx",shop="alpha"'),),
-        recovery_seconds=90.0,
     ),
     Sickness(
         "oms-hangs",

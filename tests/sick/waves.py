@@ -23,6 +23,8 @@ from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer.demo.journal_summaries import journal_summaries
 from consumer.demo.settings import PARTITIONS
+from tests.sick.service import Service
+from tests.support import wait
 
 _numbers = count(200_000)
 
@@ -39,7 +41,10 @@ def _steady(stage: Stage) -> Script:
         shipping_type=of.shipping_type,
         person=of.number,
     )
-    mirakl.add_order(order, ())
+    with mirakl.lock:  # so that no request sees the order without its messages
+        mirakl.add_order(order, ())
+        for sender, body in of.messages:
+            mirakl.post_message(of.order_id, body, sender)
     yield from stage.accepted()
     mirakl.advance_debit(of.order_id)
     mirakl.confirm_debit(of.order_id)
@@ -126,6 +131,13 @@ class Wave:
     def _play(self) -> None:
         while not self._stopping.wait(TICK_SECONDS) and not self._world.settled():
             self._world.tick(time.monotonic() - self._began)
+
+
+def play_beside(service: Service, one: Life) -> None:
+    """Play one more life, which the part that is sick touches. It has to end within 90 s after the part was healed."""
+    wave = Wave(service.simulated, [one])
+    service.held.callback(wave.stop)
+    service.held.callback(wait, lambda: wave.settled(service.store), f"{one.order_id} has ended", 90)
 
 
 def took_of(effects: Iterable[Effect]) -> float | None:
