@@ -7,7 +7,7 @@ Read in this order:
 - fields: types of fields for models of the remotes' messages; most of them are lenient
 - cloudevents: CloudEvents in records. `CloudEvent`, `record_of`, `from_record`
 - snapshots: orders of Mirakl. `snapshot_of`, `snapshot_event`, `decode_snapshot`
-- identity, contents: when two reads show the same order, and what changed in it. `order_digest`, `contents_of`
+- identity, contents: when two reads show the same order, and what changed in it. `digests_of`, `contents_of`
 - countries: country codes, found by code or by name
 - oms_events: reports of the OMS. `callback_of`, `oms_event`, `decode_oms`
 - transitions: records that orderflow publishes through the outbox. `transition_record`, `dead_letter_record`

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from gettext import GNUTranslations
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,12 @@ def country_code(iso: str | None, label: str | None, shop_names: Mapping[str, st
     """
     if shop_names and (code := _by_shop_name(iso or "", shop_names) or _by_shop_name(label or "", shop_names)):
         return code
-    return _by_code(iso or "") or _by_code(label or "") or _codes_by_name().get(_plain(label or ""))
+    return _code_of(iso or "", label or "")
+
+
+@lru_cache(maxsize=4096)  # of each read of each order; strangers choose the texts
+def _code_of(iso: str, label: str) -> str | None:
+    return _by_code(iso) or _by_code(label) or _codes_by_name().get(_plain(label))
 
 
 def _by_shop_name(name: str, shop_names: Mapping[str, str]) -> str | None:

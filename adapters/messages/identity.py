@@ -7,6 +7,7 @@ stays the same if Mirakl sends the members in another order, or with other white
 import json
 import re
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from adapters.messages.text import digest_of
@@ -47,12 +48,19 @@ _OF_LINE: Final = (
 
 #: Members that are amounts of money or rates. Mirakl gives them as numbers, and in some answers as texts.
 _AMOUNTS: Final = frozenset({"price", "price_unit", "shipping_price", "total_price", "amount", "rate"})
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 
 
-def order_digest(order: Mapping[str, Any], raw: bytes) -> str:
-    """The digest of one read of an order, given as parsed and as received. The same order has the same digest."""
-    return _digest(order) or digest_of(raw)
+def digests_of(order: Mapping[str, Any], owed: Iterable[Line], raw: bytes) -> tuple[str, str]:
+    """Return two digests of one read of an order, given as parsed and as received.
+
+    The first is of the whole order. The second is of the values that an import of the `owed` lines is made from; other
+    fields do not change it.
+    """
+    plain = _in_one_form(order)
+    made_of = _in_one_form(_made_of(order, order, owed)) if plain is None else _made_of(order, plain, owed)
+    return _digest(plain) or digest_of(raw), _digest(made_of) or digest_of(raw)
 
 
 def same_read(raw: bytes, digest: str, stored: str) -> bool:
@@ -60,23 +68,23 @@ def same_read(raw: bytes, digest: str, stored: str) -> bool:
     return stored in (digest, digest_of(raw))
 
 
-def import_digest(order: Mapping[str, Any], owed: Iterable[Line], raw: bytes) -> str:
-    """The digest of the values that an import of these lines is made from. Other fields do not change it."""
-    lines = order.get("order_lines")
-    some = [_some(line, _OF_LINE) for line in lines] if isinstance(lines, list) else []
+def _made_of(order: Mapping[str, Any], plain: Mapping[str, Any], owed: Iterable[Line]) -> dict[str, Any]:
+    """The values of `plain` that an import is made from. The ids of lines are those of `order`, as received."""
+    lines, ids = plain.get("order_lines"), order.get("order_lines")
+    some = zip(map(_id_of, ids), lines, strict=True) if isinstance(lines, list) and isinstance(ids, list) else ()
     pieces = {line.id: line.quantity for line in owed}
-    made_of = {
-        **_some(order, _OF_ORDER),
-        "customer": _some(order.get("customer"), _OF_CUSTOMER),
-        # Mirakl promises no order of the lines.
-        "order_lines": sorted((line for line in some if _id_of(line) in pieces), key=_id_of),
+    # Mirakl promises no order of the lines.
+    mine = sorted(((id_, line) for id_, line in some if id_ in pieces), key=itemgetter(0))
+    return {
+        **_some(plain, _OF_ORDER),
+        "customer": _some(plain.get("customer"), _OF_CUSTOMER),
+        "order_lines": [_some(line, _OF_LINE) for _, line in mine],
         "owed": sorted(pieces.items()),
     }
-    return _digest(made_of) or digest_of(raw)
 
 
-def _id_of(line: Mapping[str, Any]) -> str:
-    return str(line.get("order_line_id"))
+def _id_of(line: Any) -> str:
+    return str(line.get("order_line_id") if isinstance(line, dict) else None)
 
 
 def _some(fields: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -85,23 +93,35 @@ def _some(fields: Any, names: Iterable[str]) -> dict[str, Any]:
     return {name: found[name] for name in names if found.get(name) is not None}
 
 
-def _digest(value: Mapping[str, Any]) -> str:
-    """The digest of the canonical JSON, in which a number has one form. Empty if Python cannot write the value as JSON.
-
-    Python cannot write a value that is nested too deeply, or a number of thousands of digits.
-    """
+def _digest(plain: Mapping[str, Any] | None) -> str:
+    """The digest of the canonical JSON. Empty if there is none: Python cannot write a number of thousands of digits."""
     try:
-        return digest_of(json.dumps(_plain(value), sort_keys=True, separators=(",", ":")).encode())
+        return "" if plain is None else digest_of(_CANONICAL.encode(plain).encode())
     except (ValueError, RecursionError):
         return ""
 
 
-def _plain(value: Any, name: str = "") -> Any:
-    """The value with each number in one form: 1.0 is 1. An amount may also be a text (docs/mirakl.md 2.1)."""
-    if isinstance(value, dict):
+def _in_one_form(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The value with each number in one form: 1.0 is 1. None if it is nested too deeply."""
+    try:
+        plain: Mapping[str, Any] = _plain(value, "")
+    except RecursionError:
+        return None
+    return plain
+
+
+def _plain(value: Any, name: str) -> Any:
+    # Parsed JSON has exactly these types. Most values are texts, and this runs for each value of each read.
+    kind = type(value)
+    if kind is str:
+        # An amount may also be a text (docs/mirakl.md 2.1).
+        return _number(float(value)) if name in _AMOUNTS and _AMOUNT.fullmatch(value.strip()) else value
+    if kind is dict:
         return {key: _plain(member, key) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_plain(member) for member in value]
-    if name in _AMOUNTS and isinstance(value, str) and _AMOUNT.fullmatch(value.strip()):
-        value = float(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if kind is list:
+        return [_plain(member, "") for member in value]
+    return _number(value) if kind is float else value
+
+
+def _number(value: float) -> float:
+    return int(value) if value.is_integer() else value

@@ -11,7 +11,7 @@ from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
 from adapters.messages.contents import contents_of
 from adapters.messages.fields import Instant, Loose, Message, Text
-from adapters.messages.identity import import_digest, order_digest
+from adapters.messages.identity import digests_of
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import instant, iso, usable_id, web_url
 from statemachine.events import Event, Trigger
@@ -120,13 +120,14 @@ def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -
         carrier_code=order.shipping_carrier_code,
     )
     lines = tuple(_line_of(line, fully_refunded=order.fully_refunded) for line in order.order_lines)
+    digest, of_import = digests_of(value, (line for line in lines if line.is_owed), raw)
     return order_id, Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
         # Some orders in SHIPPING still have an empty address. A usable address has a street (docs/mirakl.md 5.2).
         has_address=bool(order.customer.shipping_address.street_1 or order.customer.shipping_address.street_2),
         read_at=read_at,
-        digest=order_digest(value, raw),
+        digest=digest,
         state=order.order_state,
         workflow=order.payment_workflow,
         created_at=order.created_date or EPOCH,
@@ -137,7 +138,7 @@ def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -
         lines=lines,
         can_ship=order.can_shop_ship,
         centre=order.fulfillment.center.code,
-        import_digest=import_digest(value, (line for line in lines if line.is_owed), raw),
+        import_digest=of_import,
         accept_by=_deadline(order.acceptance_deadline, read_at),
         accepted_at=order.acceptance_decision_date or EPOCH,
         contents=contents_of(order_id, value, left_out),

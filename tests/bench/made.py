@@ -11,9 +11,12 @@ from adapters.simulators.orders import ALPHA, Line, build_order
 LEFT_OUT = ("billing_address", "commission_taxes", "shipping_taxes", "taxes", "offer_state_code", "category_label")
 
 
-def order_bytes(number: int, state: str, read_at: datetime) -> bytes:
+#: When the orders were created, unless a benchmark says when: all their deadlines are over.
+CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def order_bytes(number: int, state: str, read_at: datetime, made: datetime = CREATED) -> bytes:
     """One order as OR11 would list it."""
-    made = datetime(2026, 3, 1, 12, tzinfo=UTC)
     order = build_order(ALPHA, f"{number:08d}-A", created=made, lines=[Line("MUG-11OZ-WHT")], state=state)
     order["last_updated_date"] = read_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return json.dumps(_trimmed(order)).encode()

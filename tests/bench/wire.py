@@ -88,7 +88,8 @@ class Requests:
 def _record(number: int) -> tuple[NewRecord, str]:
     """A new order that waits for acceptance, and the path of the call that accepts it."""
     read_at = datetime.now(UTC)
-    raw = order_bytes(number, "WAITING_ACCEPTANCE", read_at - timedelta(minutes=1))
+    made = read_at - timedelta(minutes=1)
+    raw = order_bytes(number, "WAITING_ACCEPTANCE", made, made)
     order_id, snapshot = snapshot_of(raw, read_at)
     event = snapshot_event(f"s{1 + number % SHOPS}", order_id, raw, snapshot.digest, read_at)
     return record_of("mirakl.order-snapshots", event), f"/api/orders/{order_id}/accept"
