@@ -407,22 +407,43 @@ def answers_of_lines(carries: str, lines: Sequence[Line]) -> dict[str, bool]:
 def best_tracking(facts: Facts) -> Tracking:
     """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
 
-    Of two with the same time the one that was reported later counts: it is a correction. The same number reported again
-    without its URL (status 8, then 64) is no other tracking.
+    The same number reported again without its URL (status 8, then 64) is no other tracking.
     """
     dispatches = dispatches_once(facts)  # a repeat is no news: a person may have named another tracking since
-    best = max(dispatches, key=_by_news, default=None)
+    with_number = [one for one in dispatches if one.tracking.number] or dispatches
+    reports = [one for one in with_number if one.oms_id != VOUCHED]
+    best = _newest(reports)
+    # If a person vouches without a tracking, the tracking that the OMS named stays.
+    vouched = _newest([one for one in with_number if one.oms_id == VOUCHED and one.tracking])
+    if vouched and not (best and _first_told_at(reports, best.tracking) > vouched.told_at):
+        best = vouched
     if best is None:
         return Tracking()
     named = (best.tracking.carrier, best.tracking.number)
     same = [d for d in dispatches if d.tracking.url and (d.tracking.carrier, d.tracking.number) == named]
-    return max(same, key=_by_news, default=best).tracking
+    return (_newest(same) or best).tracking
+
+
+def _newest(dispatches: Sequence[Dispatch]) -> Dispatch | None:
+    """The dispatch that counts. Of those with a time of their own the one with the latest time, and of the same time
+    the one that was reported later, because that is a correction. One without a time counts if it was reported later
+    than this one: the same parcel may be reported first without its time, and then with it."""
+
+    def told(one: Dispatch) -> datetime:
+        return max(one.told_at, one.at)
+
+    dated = max((d for d in dispatches if d.at < told(d)), key=lambda d: (d.at, d.told_at, d.tracking), default=None)
+    other = max((d for d in dispatches if d.at == told(d)), key=lambda d: (d.at, d.tracking), default=None)
+    return dated if other is None or (dated and told(dated) >= other.at) else other
 
 
 def best_told_at(facts: Facts) -> datetime:
     """When the OMS first reported the tracking to report, since it last reported another one. EPOCH: not known."""
-    best = best_tracking(facts)
-    reports = [(one.told_at, _is_same(one.tracking, best)) for one in dispatches_once(facts) if one.tracking]
+    return _first_told_at(dispatches_once(facts), best_tracking(facts))
+
+
+def _first_told_at(dispatches: Sequence[Dispatch], best: Tracking) -> datetime:
+    reports = [(one.told_at, _is_same(one.tracking, best)) for one in dispatches if one.tracking]
     newest = max((told_at for told_at, same in reports if same), default=EPOCH)
     other = max((told_at for told_at, same in reports if not same and told_at < newest), default=None)
     return min((told_at for told_at, same in reports if same and (other is None or told_at > other)), default=EPOCH)
@@ -430,12 +451,6 @@ def best_told_at(facts: Facts) -> datetime:
 
 def _is_same(one: Tracking, other: Tracking) -> bool:
     return (one.bare_number or one.carrier) == (other.bare_number or other.carrier)
-
-
-def _by_news(dispatch: Dispatch) -> tuple[bool, bool, datetime, datetime, Tracking]:
-    # If a person vouches without a tracking, the tracking that the OMS named stays.
-    names_one = bool(dispatch.tracking) or dispatch.oms_id != VOUCHED
-    return bool(dispatch.tracking.number), names_one, dispatch.at, dispatch.told_at, dispatch.tracking
 
 
 def tracking_held(facts: Facts) -> Tracking:

@@ -1,9 +1,12 @@
 """A carrier or a number that the OMS corrects, and corrects back: Mirakl ends with what was reported last."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind, Tracking
 from tests.consumer.in_oms_hands import tell
 from tests.consumer.rig import Rig
 
@@ -52,3 +55,56 @@ def test_a_number_that_mirakl_shows_is_not_sent_again_after_a_failure_of_another
     tell(rig, 8, shipping_carrier="DPD", new_shipments=[{"tracking": "T2"}])
     parcel(rig, "T1", "DPD")
     assert rig.effects() == ["imported", "tracking", "shipped"]
+
+
+# -- Reports with a time of the dispatch, and without ----------------------------------------------------------------
+
+
+def report(rig: Rig, status: int, number: str, left: datetime | None = None) -> None:
+    """Report the number, in a parcel that left at this time or, without one, as that of the order."""
+    at = {"dispatch_datetime": f"{left:%Y-%m-%d %H:%M:%S}"} if left else {}
+    parcels = [{"tracking": number, **at, "items": [{"external_ref": "1-A-1", "quantity": 1}]}]
+    tell(rig, status, shipping_carrier="DPD", shipping_tracking=number, new_shipments=parcels if left else [])
+    for _ in range(2):
+        rig.poll(300)
+        rig.work()
+
+
+def vouch(rig: Rig, number: str) -> None:
+    rig.clock.advance(60)
+    act = operations.Act(DecisionKind.SENT, "ana", "left", rig.clock.now(), tracking=Tracking("DPD", number))
+    operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
+    rig.work()
+
+
+@pytest.mark.parametrize("status", [64, 516])
+def test_a_number_that_comes_with_the_time_of_its_parcel_replaces_one_that_came_without(rig: Rig, status: int) -> None:
+    left = rig.clock.now()
+    report(rig, 8, "A1")
+    report(rig, status, "B2", left)
+    assert (shown(rig), rig.attention()) == (("DPD", "B2"), [])
+
+
+def test_a_number_that_comes_without_a_time_replaces_one_that_came_with_it_before(rig: Rig) -> None:
+    report(rig, 8, "A1", rig.clock.now())
+    report(rig, 64, "B2")
+    assert (shown(rig), rig.attention()) == (("DPD", "B2"), [])
+
+
+def test_the_number_of_the_oms_replaces_one_that_a_person_named_before(rig: Rig) -> None:
+    left = rig.clock.now()
+    vouch(rig, "T9")
+    assert shown(rig) == ("DPD", "T9")
+    report(rig, 8, "T1", left)
+    assert (shown(rig), rig.attention()) == (("DPD", "T1"), [])
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_a_number_that_a_person_named_stays_when_the_oms_reports_the_earlier_one_again(rig: Rig, dated: bool) -> None:
+    left = rig.clock.now() if dated else None
+    report(rig, 8, "T1", left)
+    vouch(rig, "T9")
+    report(rig, 64, "T1", left)
+    assert (shown(rig), rig.attention()) == (("DPD", "T9"), [])
+    report(rig, 516, "T2", left)
+    assert (shown(rig), rig.attention()) == (("DPD", "T2"), [])
