@@ -42,8 +42,8 @@ from statemachine.facts import (
     Trouble,
 )
 from statemachine.payloads import possible_imports
-from statemachine.readings import best_tracking
 from statemachine.settled import change_settled_at
+from statemachine.trackings import best_tracking
 from statemachine.troubles import troubles_of
 
 log = structlog.get_logger("orderflow.worker")

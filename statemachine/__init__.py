@@ -6,7 +6,7 @@ Read in this order:
 - states: the ten states, each with its predicate over the facts. `State`, `state_of`
 - table: every edge between two states, by which event, and what it means. `TABLE`
 - events, machine: one event on one order. `Event`, `Trigger`, `decide`, `EventResult`
-- readings: questions that several rules ask of the facts. `best_tracking`, `last_answer` and others
+- readings: questions that several rules ask of the facts. `last_answer`, `is_sent` and others
 - commands: the calls to Mirakl and the OMS, and how their earlier rounds ended. `CommandKind`, `Command`, `Policy`
 - reasons: why a person may have to look at an order: meaning, cure, held calls. `Reason`, `REASONS`, `Attention`
 - troubles: calls that keep failing: when a person is asked, how long other calls wait for them. `troubles_of`

@@ -57,8 +57,6 @@ from statemachine.readings import (
     alive_parts,
     all_sent,
     answers_of_lines,
-    best_told_at,
-    best_tracking,
     is_foreign_tracking,
     is_pending,
     is_sent,
@@ -75,6 +73,7 @@ from statemachine.reasons import Attention, Reason
 from statemachine.receipts import cancellations_once, dispatches_once, unread_once
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
+from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
 #: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.

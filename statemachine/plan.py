@@ -14,7 +14,6 @@ from statemachine.objectives import Kept, Objective
 from statemachine.readings import (
     acceptance,
     all_sent,
-    best_tracking,
     carried,
     has_no_baseline,
     is_foreign_tracking,
@@ -28,6 +27,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Attention
 from statemachine.states import State, state_of
+from statemachine.trackings import best_tracking
 from statemachine.troubles import shipped_regardless_at
 
 

@@ -2,7 +2,8 @@
 
 from statemachine.commands import CommandKind
 from statemachine.facts import DecisionKind, Facts
-from statemachine.readings import answers_of_lines, best_tracking
+from statemachine.readings import answers_of_lines
+from statemachine.trackings import best_tracking
 
 
 def what_it_does(kind: CommandKind, carries: str, facts: Facts) -> str:

@@ -27,7 +27,6 @@ from statemachine.missing import not_found_since_read
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
-    best_tracking,
     is_sent,
     last_decision,
     parts_in_oms,
@@ -37,6 +36,7 @@ from statemachine.readings import (
     unsent_parts,
 )
 from statemachine.reasons import Attention, Reason
+from statemachine.trackings import best_tracking
 from statemachine.troubles import MESSAGES, NO_MESSAGE
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from statemachine.facts import Facts, GiveUp, Rejection, Tracking, Trouble
-from statemachine.readings import best_tracking
+from statemachine.trackings import best_tracking
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from adapters.messages.oms_events import oms_event
 from adapters.ports import NewRecord
 from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
-from statemachine.readings import best_tracking
 from statemachine.reasons import REASONS, Reason
+from statemachine.trackings import best_tracking
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 CALLBACK = b'{"id":7,"external_ref":"1-A","status":8}'

@@ -43,9 +43,10 @@ from statemachine.machine import EventResult, decide
 from statemachine.missing import is_next_miss
 from statemachine.occurrences import seen_in
 from statemachine.plan import Plan, plan
-from statemachine.readings import answers_of_lines, best_tracking, carried, is_pending, last_answer
+from statemachine.readings import answers_of_lines, carried, is_pending, last_answer
 from statemachine.reasons import Attention, Reason
 from statemachine.states import State
+from statemachine.trackings import best_tracking
 from statemachine.urgency import EndsBy
 from tests.statemachine.lives import WORKFLOWS, at, event, read
 

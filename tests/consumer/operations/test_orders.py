@@ -29,7 +29,7 @@ from statemachine.facts import (
 )
 from statemachine.occurrences import seen_in
 from statemachine.plan import plan
-from statemachine.readings import best_tracking
+from statemachine.trackings import best_tracking
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, event, parcel, sent, spoke
 

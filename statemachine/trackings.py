@@ -1,0 +1,58 @@
+"""Which tracking is to be reported, of all that the OMS and people named (docs/rules.md 4)."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from statemachine.asked_once import asked_once
+from statemachine.facts import EPOCH, VOUCHED, Dispatch, Facts, Tracking
+from statemachine.receipts import dispatches_once
+
+
+@asked_once
+def best_tracking(facts: Facts) -> Tracking:
+    """The tracking to report: of the newest dispatch, one with a number before one without (docs/rules.md 4).
+
+    The same number reported again without its URL (status 8, then 64) is no other tracking.
+    """
+    dispatches = dispatches_once(facts)  # a repeat is no news: a person may have named another tracking since
+    with_number = [one for one in dispatches if one.tracking.number] or dispatches
+    reports = [one for one in with_number if one.oms_id != VOUCHED]
+    best = _newest(reports)
+    # If a person vouches without a tracking, the tracking that the OMS named stays.
+    vouched = _newest([one for one in with_number if one.oms_id == VOUCHED and one.tracking])
+    if vouched and not (best and _first_told_at(reports, best.tracking) > vouched.told_at):
+        best = vouched
+    if best is None:
+        return Tracking()
+    named = (best.tracking.carrier, best.tracking.number)
+    same = [d for d in dispatches if d.tracking.url and (d.tracking.carrier, d.tracking.number) == named]
+    return (_newest(same) or best).tracking
+
+
+def _newest(dispatches: Sequence[Dispatch]) -> Dispatch | None:
+    """The dispatch that counts. Of those with a time of their own the one with the latest time, and of the same time
+    the one that was reported later, because that is a correction. One without a time counts if it was reported later
+    than this one: the same parcel may be reported first without its time, and then with it."""
+
+    def told(one: Dispatch) -> datetime:
+        return max(one.told_at, one.at)
+
+    dated = max((d for d in dispatches if d.at < told(d)), key=lambda d: (d.at, d.told_at, d.tracking), default=None)
+    other = max((d for d in dispatches if d.at == told(d)), key=lambda d: (d.at, d.tracking), default=None)
+    return dated if other is None or (dated and told(dated) >= other.at) else other
+
+
+def best_told_at(facts: Facts) -> datetime:
+    """When the OMS first reported the tracking to report, since it last reported another one. EPOCH: not known."""
+    return _first_told_at(dispatches_once(facts), best_tracking(facts))
+
+
+def _first_told_at(dispatches: Sequence[Dispatch], best: Tracking) -> datetime:
+    reports = [(one.told_at, _is_same(one.tracking, best)) for one in dispatches if one.tracking]
+    newest = max((told_at for told_at, same in reports if same), default=EPOCH)
+    other = max((told_at for told_at, same in reports if not same and told_at < newest), default=None)
+    return min((told_at for told_at, same in reports if same and (other is None or told_at > other)), default=EPOCH)
+
+
+def _is_same(one: Tracking, other: Tracking) -> bool:
+    return (one.bare_number or one.carrier) == (other.bare_number or other.carrier)
