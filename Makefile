@@ -28,6 +28,7 @@ demo-full: $(READY) ## the same on Kafka and PostgreSQL, every role in processes
 	.venv/bin/orderflow demo --kafka --postgres $(ARGS)
 
 test: $(READY)   ## the tests, or those of one package: make test PACKAGE=adapters/store
+	@test -e tests/$(PACKAGE) || { echo "there is no tests/$(PACKAGE)" >&2; exit 2; }
 	.venv/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not minutes" $(ARGS) $(if $(PACKAGE),tests/$(PACKAGE))
 
 test-minutes: $(READY) ## the tests that wait for real minutes: outages, and many processes that are killed

@@ -198,7 +198,11 @@ class AccountCheck:
         except TooSoon:
             findings = []
         except RemoteError as error:
-            findings = [of_failure(error)]
+            failed = of_failure(error)
+            log.warning(
+                "account_not_read", shop=self._shop, operation=failed.field, found=failed.found, cure=failed.cure
+            )
+            return True
         for one in findings:
             log.warning("account_differs", shop=self._shop, field=one.field, found=one.found, cure=one.cure)
         return True

@@ -99,7 +99,7 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     """
     environment, settings = Environment.of(context), config.load(file)
     if missing := missing_file(settings):
-        raise ConfigError(f"{missing}: there is no store yet; {cure(file)}")
+        raise ConfigError(f"{missing}: there is no store yet; {cure(file)}, or `orderflow run`, which creates it too")
     store = stores.open_store(settings)
     try:
         if not store.schema_fits():

@@ -35,8 +35,15 @@ def note(text: str) -> None:
 
 def ask(question: str, yes: bool) -> None:
     """Ask for confirmation, unless --yes was given. A no ends the command with exit code 1."""
-    if not yes:
-        typer.confirm(printable(question), abort=True, err=True)
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(printable(question), err=True)
+    except typer.Abort:  # the input ended, or Ctrl-C
+        typer.echo("\norderflow: there was no answer; with --yes nothing is asked", err=True)
+        raise
+    if not agreed:
+        raise typer.Abort
 
 
 def at_most(limit: int, rows: list[dict[str, Any]], more: str = "--limit shows more") -> list[dict[str, Any]]:

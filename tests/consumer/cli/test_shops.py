@@ -17,7 +17,7 @@ from adapters.simulators.orders import ALPHA
 from consumer.cli.app import app
 from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER
-from tests.consumer.cli.runner import error_of, json_of, output_of
+from tests.consumer.cli.runner import error_of, json_of, output_of, run
 from tests.consumer.operations.desk import Desk
 from tests.consumer.rig import InProcess
 from tests.support import StillClock
@@ -50,6 +50,13 @@ def test_a_shop_that_is_not_known_is_named_before_anything_is_asked(desk: Desk) 
     for act in ("pause", "resume"):
         error = error_of("shops", act, "gamma", "--reason", "x", code=BAD_ANSWER)
         assert error == "orderflow: there is no shop gamma; these are: alpha, beta\n"
+
+
+def test_a_question_without_an_answer_says_how_it_is_avoided(desk: Desk) -> None:
+    result = run("shops", "pause", "alpha", "--reason", "x", answers="")
+    assert result.exit_code == BAD_ANSWER
+    assert "there was no answer; with --yes nothing is asked" in result.stderr
+    assert "no answer" not in run("shops", "pause", "alpha", "--reason", "x", answers="n\n").stderr
 
 
 def checked(marketplace: MiraklSimulator, *arguments: str) -> Result:
