@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -17,6 +17,7 @@ from adapters.ports import NewRecord
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
+from adapters.store.transaction import Store
 from consumer import housekeeping
 from consumer.bootstrap import new_housekeeping
 from consumer.halving import MOST_WAITS, halved
@@ -35,6 +36,11 @@ def is_later(sqlstate: str) -> bool:
     return sqlstate[:2] in LATER or sqlstate in ("55P03", "25006")
 
 
+class HasStore(Protocol):
+    @property
+    def store(self) -> Store: ...
+
+
 class DatabaseSays(sqlite3.OperationalError):
     """An error as PostgreSQL's driver raises it. SQLAlchemy wraps it, because it is one of SQLite's driver."""
 
@@ -44,7 +50,7 @@ class DatabaseSays(sqlite3.OperationalError):
 
 
 @contextmanager
-def refusing(rig: Rig, sqlstate: str, holds: Callable[[str, Any], bool]) -> Iterator[None]:
+def refusing(rig: HasStore, sqlstate: str, holds: Callable[[str, Any], bool]) -> Iterator[None]:
     """Every statement for which the condition holds, of its text and parameters, fails with this SQLSTATE."""
 
     def execute(_cursor: Any, statement: str, parameters: Any, _context: Any) -> None:
