@@ -73,6 +73,7 @@ from statemachine.reasons import Attention, Reason
 from statemachine.receipts import cancellations_once, dispatches_once, unread_once
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
+from statemachine.stops import let_go_again
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -164,7 +165,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if _may_not_ship_yet(snapshot):
         yield from _too_early(facts, snapshot, state)
     if not state.is_final:
-        yield from _in_oms_hands(facts, snapshot, state)
+        yield from _in_oms_hands(facts, policy, snapshot, state)
     if state is State.SHIPPED:
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
@@ -302,7 +303,7 @@ def _may_not_ship_yet(snapshot: Snapshot) -> bool:
     return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
 
 
-def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
+def _in_oms_hands(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What Mirakl changed of an order that the OMS has or may have."""
     fewer, more = _changed_lines(facts, snapshot, state)
     if fewer:
@@ -311,6 +312,8 @@ def _in_oms_hands(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[At
         yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more))
     if state is not State.SHIPPED and may_be_in_oms(facts):
         yield from _changed_after_import(facts, snapshot)
+    if state in (State.SHIPPING, State.IMPORTED):
+        yield from let_go_again(facts, policy, snapshot)
 
 
 def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list[str], list[str]]:

@@ -456,6 +456,8 @@ class Facts(KeepsAnswers):
     not_shown: tuple[NotShown, ...] = ()
     #: (Mirakl's state, the earliest start of a read that showed it), of the two states in which the seller has to act.
     seen: tuple[tuple[str, datetime], ...] = ()
+    #: (why the OMS must not send the order, when Mirakl last showed that). stops.py has the words.
+    stops: tuple[tuple[str, datetime], ...] = ()
     not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
     clock: datetime = EPOCH  # the time is at least this; the only time that the rules read (deadlines.py)
 

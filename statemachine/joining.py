@@ -7,7 +7,7 @@ facts.py (`newer`) says which one it is (docs/rules.md 2).
 
 from dataclasses import fields, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -25,11 +25,12 @@ from statemachine.facts import (
     newer,
 )
 from statemachine.occurrences import not_shown, shown_by
+from statemachine.stops import stops_of
 
 #: The states in which the seller has to act; from when on is `Facts.seen`.
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
-_OTHERS: Final = ("pieces", "not_shown", "seen")  # they do not join by union
+_OTHERS: Final = ("pieces", "not_shown", "seen", "stops")  # they do not join by union
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
@@ -54,11 +55,12 @@ def join(one: Facts, other: Facts) -> Facts:
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         not_shown=not_shown(newest, one, other),
         seen=_earliest(one.seen, other.seen),
+        stops=_largest(one.stops, other.stops),
         **sets,
     )
 
 
-def _largest(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+def _largest(one: tuple[tuple[str, Any], ...], other: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
     if one == other or not one or not other:
         return one or other
     return tuple(sorted(dict(sorted((*one, *other))).items()))  # of two equal keys, dict keeps the later value
@@ -127,4 +129,5 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         pieces=pieces,
         baseline=_ready_for_import(snapshot),
         seen=seen,
+        stops=stops_of(snapshot),
     )

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     HELD = "held"
     NOT_OURS_TO_SHIP = "not_ours_to_ship"
     SHIPPED_ELSEWHERE = "shipped_elsewhere"
+    GO_ON_IN_OMS = "go_on_in_oms"
     PARTLY_WITHDRAWN = "partly_withdrawn"
     QUANTITY_MISSING = "quantity_missing"
     UNKNOWN_LINE_STATE = "unknown_line_state"
@@ -350,6 +351,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
         "portal, it clears when the OMS reports all of it sent.",
         urgency=Urgency.NOW,
+    ),
+    Reason.GO_ON_IN_OMS: About(
+        "the order was not to be sent for some time, and is now: the detail says why, and until when at least",
+        "If somebody stopped it in the OMS, let it go on there. Then `orders settle ORDER --reason WHY`. The reason "
+        "clears when more of the order leaves.",
     ),
     Reason.PARTLY_WITHDRAWN: About(
         "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",

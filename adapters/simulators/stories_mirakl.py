@@ -218,6 +218,7 @@ def _money_awaited_again(stage: Stage) -> Script:
     yield stage.is_listed("payment_awaited_again")
     yield stage.pause(1.5, 2.0)
     changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
+    yield stage.is_listed("go_on_in_oms")
     yield from sends_all(stage)
 
 
@@ -314,7 +315,7 @@ MIRAKL: Final[dict[str, Story]] = {
     # The customer's address changes after the import.
     "address_changed": Story(_address_changed, reasons=("changed_after_import",)),
     # The OMS has the order, and Mirakl waits for the customer's money once more. Then the customer pays.
-    "money_awaited_again": Story(_money_awaited_again, reasons=("payment_awaited_again",)),
+    "money_awaited_again": Story(_money_awaited_again, reasons=("go_on_in_oms", "payment_awaited_again")),
     # Custom fields of the order and of a line reach the OMS.
     "custom_fields": Story(
         _plain,

@@ -438,6 +438,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.HELD: _held,
     Reason.NOT_OURS_TO_SHIP: _not_ours,
     Reason.SHIPPED_ELSEWHERE: _shipped_elsewhere,
+    Reason.GO_ON_IN_OMS: lambda case: _joined((_shown(case.facts.snapshot), f"before: {case.one.detail}")),
     Reason.PARTLY_WITHDRAWN: _partly_withdrawn,
     Reason.QUANTITY_MISSING: _quantity_missing,
     Reason.UNKNOWN_LINE_STATE: _unknown_line_state,

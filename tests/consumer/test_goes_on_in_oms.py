@@ -1,0 +1,77 @@
+"""Orders that the OMS was told to stop, and that are to be sent again: a person has to let them go on there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from adapters.simulators.mirakl.marketplace import MiraklSimulator
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.rig import Rig
+
+Change = Callable[[MiraklSimulator], None]
+
+
+def state(state: str) -> Change:
+    return lambda mirakl: changes.put_in_state(mirakl, "1-A", state)
+
+
+def undo_shipment(mirakl: MiraklSimulator) -> None:
+    changes.set_line(mirakl, "1-A", "1-A-1", order_line_state="SHIPPING")
+    changes.put_in_state(mirakl, "1-A", "SHIPPING")
+
+
+def centre(code: str) -> Change:
+    return lambda mirakl: changes.set_centre(mirakl, "1-A", code)
+
+
+STOPS = [
+    pytest.param(centre("ELSEWHERE"), centre("DEFAULT"), "not_ours_to_ship", id="centre"),
+    pytest.param(state("WAITING_DEBIT_PAYMENT"), state("SHIPPING"), "payment_awaited_again", id="payment"),
+    pytest.param(state("SHIPPED"), undo_shipment, "shipped_elsewhere", id="shipped"),
+]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.mark.parametrize(("begins", "ends", "reason"), STOPS)
+def test_an_order_that_is_to_be_sent_again_is_told_until_a_person_let_it_go_on(
+    rig: Rig, begins: Change, ends: Change, reason: str
+) -> None:
+    rig.imported()
+    for _ in range(2):
+        rig.clock.advance(60)
+        begins(rig.mirakl["alpha"])
+        rig.poll(600)
+        assert rig.attention() == [reason]
+        ends(rig.mirakl["alpha"])
+        rig.poll(600)
+        assert rig.attention() == ["go_on_in_oms"]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
+def test_goods_that_leave_show_that_the_oms_goes_on(rig: Rig) -> None:
+    rig.imported()
+    for change in (centre("ELSEWHERE"), centre("DEFAULT")):
+        change(rig.mirakl["alpha"])
+        rig.poll(600)
+    assert list(details(rig)) == ["go_on_in_oms"]
+    tell(rig, 8)
+    assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
+
+
+def test_what_was_so_before_the_import_is_told_by_no_reason(rig: Rig) -> None:
+    rig.add("1-A", state="WAITING_DEBIT_PAYMENT")
+    for change in (state("SHIPPING"), centre("ELSEWHERE"), centre("DEFAULT")):
+        rig.poll(600)
+        change(rig.mirakl["alpha"])
+    rig.poll(600)
+    rig.work()
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("imported", [])
