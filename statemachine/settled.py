@@ -74,13 +74,14 @@ _OF_LINES: Final = (Reason.LINES_ADDED_AFTER_IMPORT, Reason.LINES_CANCELED_AFTER
 def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
     """The pieces of each line that settles since this instant name, from the oldest settle to the newest.
 
-    A person who settles an incident of a line has stopped the line in the OMS, if the line had not left before.
+    A person who settles an incident of a line has stopped in the OMS what of the line had not left before.
     """
     found: dict[str, list[Pieces]] = {}
     for decision in _settles(facts, since):
         for line_id in (read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)):
-            if not any(Begun(told_at=at).is_known_to(decision) for at in _reported_sent(facts, line_id)):
-                found.setdefault(line_id, []).append(_NONE_LEFT)
+            left = _pieces_left(facts, decision, line_id)
+            if left is not None:
+                found.setdefault(line_id, []).append(Pieces(left, is_settled=True))
         for detail in _details(decision, *_OF_LINES):
             for change in entries(detail):
                 line_id, pieces = _line_of(change)
@@ -88,15 +89,15 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
     return found
 
 
-def _reported_sent(facts: Facts, line_id: str) -> list[datetime]:
-    """When it was reported that the line, or some of its pieces, left."""
+def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:
+    """How many pieces of the line had left when the decision was made, at least. None: a status said that all had."""
     others = {part.oms_id for part in facts.parts if part.lines}
     others -= {part.oms_id for part in facts.parts if line_id in part.lines}
-    return [
-        one.told_at
-        for one in facts.dispatches
-        if one.covers == "order" or (one.covers and one.oms_id not in others) or line_id in dict(one.items)
-    ]
+    known = [one for one in facts.dispatches if Begun(told_at=one.told_at).is_known_to(decision)]
+    if any(one.covers == "order" or (one.covers and one.oms_id not in others) for one in known):
+        return None
+    parcels = {(one.oms_id, one.items, one.at if one.dated else None) for one in known}
+    return sum(dict(items).get(line_id, 0) for _, items, _ in parcels)
 
 
 def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:

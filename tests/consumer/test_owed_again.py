@@ -227,6 +227,20 @@ def test_a_line_that_was_stopped_for_an_incident_and_is_owed_again_is_told_and_n
     assert "shipped" in rig.effects()
 
 
+def test_a_piece_that_left_before_its_incident_was_settled_counts_and_the_others_were_stopped(rig: Rig) -> None:
+    rig.imported(lines=2, quantity=2)
+    tell(rig, 512, new_shipments=parcel("1-A-2"))
+    incident(rig, "INCIDENT_OPEN")
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    incident(rig, "SHIPPING")
+    assert details(rig) == {"lines_added_after_import": "1-A-2 (1, now 2)", "partly_sent": ""}
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 8, new_shipments=[])
+    assert (rig.attention(), "shipped" in rig.effects()) == (["partly_sent"], False)
+    tell(rig, 512, new_shipments=[{"tracking": "T3", "items": [{"external_ref": "1-A-2", "quantity": 2}]}])
+    assert "shipped" in rig.effects()
+
+
 def test_a_line_that_left_before_its_incident_was_settled_counts_as_sent_when_the_incident_ends(rig: Rig) -> None:
     rig.imported(lines=2)
     rig.switch(paused=("ship",))
