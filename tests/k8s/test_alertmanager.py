@@ -50,3 +50,11 @@ def test_an_alert_that_hushes_another_exists_and_is_of_the_same_shop() -> None:
         assert [one for one in named if one.split('"')[1] not in RULES] == []
         by_severity = 'severity="critical"' in rule["source_matchers"]
         assert not by_severity or 'shop=~".+"' in rule["source_matchers"], "an alert without a shop hushes no ticket"
+
+
+def test_a_key_that_the_oms_refuses_hushes_no_stale_poll() -> None:
+    """Only Mirakl's refusal stops the polls. A poll that is stale for another reason is a page of its own."""
+    of_polls = [one for one in EXAMPLE["inhibit_rules"] if 'alertname="OrdersPollStale"' in one["target_matchers"]]
+    assert [sorted(one["source_matchers"]) for one in of_polls] == [
+        ['alertname="OrdersApiAuthFailing"', 'system="mirakl"']
+    ]

@@ -9,10 +9,13 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from prometheus_client.exposition import generate_latest
 
 from consumer.metrics.definitions import METRICS, Type
 from consumer.metrics.recorder import Recorder
 from statemachine.reasons import REASONS
+from tests.consumer.metrics.exported import live, watch
+from tests.consumer.rig import Rig
 from tests.k8s.fitting import misused
 from tests.k8s.rendering import K8S, ROOT
 from tests.support import StillClock
@@ -182,6 +185,17 @@ def test_the_rules_are_without_a_complaint(folder: Path) -> None:
 def test_every_alert_fires_and_is_quiet_on_healthy_data(folder: Path, name: str) -> None:
     done = promtool(folder, "test", "rules", name)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_finds_nothing_wrong_in_what_a_service_exports(folder: Path, tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    watch(rig.metrics, rig)
+    live(rig)
+    exported = generate_latest(rig.metrics.registry).decode()
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=exported, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_an_alert_that_never_fires_is_found(folder: Path) -> None:

@@ -73,9 +73,10 @@ class Night:
         return {one["alertname"] for one in labels if one not in of_others} & FIRST
 
     def _harm(self) -> bool:
-        """When an order waits for its acceptance, a person holds it, and everything else goes wrong, too."""
-        waiting = [key for key, state in order_rows.states(self.store).items() if state == "waiting_acceptance"]
-        held = next((order_id for shop, order_id in waiting if shop == "alpha"), "")
+        """When an order that nobody cancels waits for its acceptance, a person holds it, and all else goes wrong, too."""
+        plain = {("alpha", life.order_id) for life in self._world.world.lives if life.story == "plain"}
+        states = order_rows.states(self.store)
+        held = next((key[1] for key in plain & states.keys() if states[key] == "waiting_acceptance"), "")
         if not held or self._desk.decide("alpha", held, "hold"):
             return False
         self._held = held
