@@ -73,7 +73,7 @@ class Night:
         return {one["alertname"] for one in labels if one not in of_others} & FIRST
 
     def _harm(self) -> bool:
-        """When an order that nobody cancels waits for its acceptance, a person holds it, and all else goes wrong, too."""
+        """When an order that no story cancels waits for its acceptance, a person holds it, and all else goes wrong."""
         plain = {("alpha", life.order_id) for life in self._world.world.lives if life.story == "plain"}
         states = order_rows.states(self.store)
         held = next((key[1] for key in plain & states.keys() if states[key] == "waiting_acceptance"), "")
