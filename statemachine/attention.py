@@ -63,6 +63,7 @@ from statemachine.readings import (
     last_answer,
     last_decision,
     lines_not_imported,
+    ordered_pieces,
     sent_more_at,
     sent_quantity,
     shown_pieces,
@@ -174,7 +175,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield Attention(Reason.FOREIGN_TRACKING, after=after)
     yield from _incidents(facts, snapshot, state)
     for line in snapshot.lines:
-        if line.quantity is not None and sent_quantity(facts, line.id) > max(line.quantity, 1):
+        ordered = ordered_pieces(facts, line)
+        if ordered is not None and sent_quantity(facts, line.id) > max(ordered, 1):
             after = Begun(told_at=sent_more_at(facts, line.id))
             yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, written(line.id), after=after)
 

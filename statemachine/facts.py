@@ -449,6 +449,9 @@ class Facts(KeepsAnswers):
     receipts: tuple[Receipt, ...] = ()  # callbacks; an event that the OMS itself publishes has an id, and is none
     #: (line id, the largest number of pieces that a read showed of it). A line that is not in it: one, or not known.
     pieces: tuple[tuple[str, int], ...] = ()
+    #: (line id, the fewest pieces that a read showed of it while it was to be sent). After a return Mirakl may show
+    #: fewer than were sent. A line that is not in it: not known.
+    to_send: tuple[tuple[str, int], ...] = ()
     #: Lines and contents of the oldest read that shows the order ready for an import (joining.py). None: no read did,
     #: or it is not known. If somebody else brought the order into the OMS, nothing else tells what that person sent.
     baseline: Handover | None = None

@@ -6,7 +6,6 @@ facts.py (`newer`) says which one it is (docs/rules.md 2).
 """
 
 from dataclasses import fields, replace
-from datetime import datetime
 from typing import Any, Final
 
 from statemachine.facts import (
@@ -30,7 +29,7 @@ from statemachine.stops import stops_of
 #: The states in which the seller has to act; from when on is `Facts.seen`.
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
-_OTHERS: Final = ("pieces", "not_shown", "seen", "stops")  # they do not join by union
+_OTHERS: Final = ("pieces", "to_send", "not_shown", "seen", "stops")  # they do not join by union
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
@@ -52,9 +51,10 @@ def join(one: Facts, other: Facts) -> Facts:
         shipped_update=max(one.shipped_update, other.shipped_update),
         clock=max(one.clock, other.clock),
         pieces=pieces,
+        to_send=_least(one.to_send, other.to_send),
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         not_shown=not_shown(newest, one, other),
-        seen=_earliest(one.seen, other.seen),
+        seen=_least(one.seen, other.seen),
         stops=_largest(one.stops, other.stops),
         **sets,
     )
@@ -66,9 +66,7 @@ def _largest(one: tuple[tuple[str, Any], ...], other: tuple[tuple[str, Any], ...
     return tuple(sorted(dict(sorted((*one, *other))).items()))  # of two equal keys, dict keeps the later value
 
 
-def _earliest(
-    one: tuple[tuple[str, datetime], ...], other: tuple[tuple[str, datetime], ...]
-) -> tuple[tuple[str, datetime], ...]:
+def _least(one: tuple[tuple[str, Any], ...], other: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
     if one == other or not one or not other:
         return one or other
     return tuple(sorted(dict(sorted((*one, *other), reverse=True)).items()))
@@ -116,6 +114,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     if snapshot.state not in KNOWN_STATES:
         return Facts(unknown=snapshot, pieces=pieces)
     seen = ((snapshot.state, snapshot.read_at),) if snapshot.state in SELLER_ACTS else ()
+    owed = () if snapshot.state in AFTER_SHIPPING else snapshot.owed_lines
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
@@ -127,6 +126,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         shipped_shown=shipped,
         shipped_update=update,
         pieces=pieces,
+        to_send=tuple(sorted((line.id, line.quantity) for line in owed if line.quantity is not None)),
         baseline=_ready_for_import(snapshot),
         seen=seen,
         stops=stops_of(snapshot),

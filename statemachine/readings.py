@@ -94,6 +94,12 @@ def pieces_of(facts: Facts, line: Line) -> int | None:
     return next((pieces for pieces in reversed(sent) if pieces is not None), None)
 
 
+def ordered_pieces(facts: Facts, line: Line) -> int | None:
+    """How many pieces of the line were to be sent. After a return Mirakl may show fewer: then as many as the reads
+    showed before the line left. None: Mirakl names no number."""
+    return None if line.quantity is None else max(line.quantity, dict(facts.to_send).get(line.id, 0))
+
+
 def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
     """Whether this status says that the line left. It does not if the OMS has fewer pieces than Mirakl shows.
 

@@ -29,6 +29,7 @@ from statemachine.readings import (
     alive_parts,
     is_sent,
     last_decision,
+    ordered_pieces,
     parts_in_oms,
     pieces_of,
     sent_quantity,
@@ -338,10 +339,9 @@ def _sent_too_early(case: Case) -> str:
 
 
 def _too_many(case: Case) -> str:
-    return _joined(
-        f"{named(line)}: {sent_quantity(case.facts, line.id)} in parcels, {_pieces(line.quantity)} ordered"
-        for line in lines_named_in(case.one, case.facts)
-    )
+    lines = lines_named_in(case.one, case.facts)
+    each = [(line, sent_quantity(case.facts, line.id), ordered_pieces(case.facts, line)) for line in lines]
+    return _joined(f"{named(line)}: {sent} in parcels, {_pieces(ordered)} ordered" for line, sent, ordered in each)
 
 
 def _foreign_tracking(case: Case) -> str:

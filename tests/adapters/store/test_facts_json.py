@@ -33,7 +33,7 @@ def test_the_stored_names_are_those_of_the_versions_before() -> None:
 def test_what_is_not_known_is_not_stored() -> None:
     assert facts_to_json(Facts()) == "{}"
     one_piece = read("WAITING_ACCEPTANCE", lines=(Line("L1"),))
-    assert set(json.loads(facts_to_json(snapshot_event(one_piece).new_facts))) == {"seen", "snapshot"}
+    assert set(json.loads(facts_to_json(snapshot_event(one_piece).new_facts))) == {"seen", "snapshot", "to_send"}
 
 
 # -- What a newer version wrote -----------------------------------------------------------------------------------
