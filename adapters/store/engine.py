@@ -8,6 +8,7 @@ name the state that they expect. A transaction for reads runs at REPEATABLE READ
 import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -165,9 +166,19 @@ def _open_postgresql(url: sa.URL, password: Callable[[], str] | None, connection
     )
     sa.event.listen(engine, "connect", _postgresql_settings)
     sa.event.listen(engine, "checkin", _forget_read_only)
-    if password is not None:
-        sa.event.listen(engine, "do_connect", lambda _d, _r, _a, arguments: arguments.update(password=password()))
+    sa.event.listen(engine, "do_connect", partial(_connect, password))
+    from adapters.store.answers import bounded  # noqa: PLC0415 - a command on SQLite need not wait for the client
+
+    engine.dialect.do_ping = bounded(engine.dialect.do_ping)  # type: ignore[method-assign, assignment]
     return engine
+
+
+def _connect(password: Callable[[], str] | None, _dialect: Any, _record: Any, place: Any, settings: Any) -> Any:
+    from adapters.store.answers import BoundedConnection  # noqa: PLC0415 - as above
+
+    if password is not None:
+        settings["password"] = password()
+    return BoundedConnection.connect(*place, **settings)
 
 
 def _postgresql_settings(connection: Any, _record: object) -> None:

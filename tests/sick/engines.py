@@ -142,6 +142,21 @@ ENGINES = (
         signs=(not_ready("the store does not answer"), logged("loop_failed", cause="timeout")),
     ),
     Sickness(
+        "database-frozen-for-long",
+        "PostgreSQL, all its processes",
+        "a database answers nothing for more than two minutes: no process counts as dead, and the cause is told",
+        _database_frozen,
+        seconds=150.0,
+        touches=ALL_ORDERS,
+        signs=(
+            not_ready("the store does not answer"),
+            metric('orderflow_loop_failing{cause="timeout"'),
+            logged("loop_failing", cause="timeout"),
+            _NO_DEAD_LETTER,
+        ),
+        recovery_seconds=120.0,
+    ),
+    Sickness(
         "database-unreachable",
         "the network to PostgreSQL",
         "every connection to the database is reset: new ones are made as soon as that is possible",
