@@ -98,10 +98,23 @@ def forgotten(walk: Walk) -> str:
     for token, without in ended.items():
         newest = max(without, key=age_of, default=None)
         settles = [one for one in walk.facts.decisions if token in one.subject]
-        is_settled = any(newest is None or is_known(newest, walk.decided_on[one.at]) for one in settles)
+        is_settled = any(
+            (newest is None or is_known(newest, walk.decided_on[one.at]))
+            and not (left_since(walk, walk.decided_on[one.at]) and token.startswith(f"{Reason.LINE_INCIDENT}:"))
+            for one in settles
+        )
         if not is_settled and not any(one.token == token for one in walk.plan.attention):
             return f"nobody is told {token}"
     return ""
+
+
+def left_since(walk: Walk, seen: Facts) -> bool:
+    """Whether one status, the only report that goods left, says that the whole order left, and the person who saw these
+    facts did not know it."""
+    of_parts = [part.lines for part in walk.facts.parts]
+    has_all = len(of_parts) == 1 and {line.id for line in walk.lines} <= {*of_parts[0]}
+    left = [one for one in walk.facts.dispatches if one.covers == "order" and one.oms_id != VOUCHED and not one.items]
+    return has_all and len(walk.facts.dispatches) == 1 and bool(left) and left[0] not in seen.dispatches
 
 
 def is_known(read: Snapshot, facts: Facts) -> bool:

@@ -99,6 +99,8 @@ class Walk:
             self._begin_imported()
             if self.random.random() < 0.3:
                 self._begin_taken_back()
+            elif self.seed % 10 == 0:
+                self._begin_settled_late()
 
     def _begin_imported(self) -> None:
         """Let the OMS have the order already: then there are more steps for what happens after the import."""
@@ -118,6 +120,29 @@ class Walk:
         self.now += 60
         for kind, subject in [act for act in self._acts() if act[0] is DecisionKind.SETTLE][:1]:
             self.apply(*self._decided(kind, subject, self.facts))
+
+    def _begin_settled_late(self) -> None:
+        """Let a person settle incidents on what was known before the newest read, or before a report of the OMS."""
+        lines = self.lines
+
+        def shows(state: str) -> None:
+            self.now += 60
+            self.lines = tuple(replace(line, state=state) for line in lines)
+            self.apply(*self._mirakl())
+
+        shows("INCIDENT_OPEN")
+        on, tokens = self.facts, tuple(one.token for one in self.plan.attention if can_be_settled(one))
+        if self.seed % 20:
+            shows("SHIPPING")
+            shows("INCIDENT_OPEN")
+        elif known := [part.oms_id for part in self.facts.parts]:
+            self.now += 60
+            left = Dispatch(known[0], at(self.now), covers="order", told_at=at(self.now))
+            new = Facts(dispatches=(left,), receipts=(Receipt(at(self.now), "left"),))
+            self.apply(Trigger.OMS_EVENT, "OMS dispatched the order", new)
+        if tokens:
+            self.now += 60
+            self.apply(*self._decided(DecisionKind.SETTLE, tokens, on))
 
     def is_told(self, reason: Reason) -> bool:
         return any(one.reason is reason for one in self.plan.attention)
