@@ -105,8 +105,8 @@ class DeadlinesTable(Table):
     accept_within_hours: Annotated[Hours, Field(gt=0)] = 48
     #: How long before the deadline of the acceptance a missing decision gives `acceptance_due`.
     accept_margin_hours: Hours = 12
-    #: A longer wait for the customer's money gives `payment_late`. It counts from the acceptance that Mirakl shows, or
-    #: from the creation.
+    #: A longer wait for the customer's money gives `payment_late`. It counts from the newest of: the creation, the
+    #: acceptance that Mirakl shows, the newest read that did not show a debit.
     payment_within_hours: Annotated[Hours, Field(gt=0)] = 48
     #: An order gets `gone_from_mirakl` if two reads by id, this long apart or longer, do not show it, and no read in
     #: between does. An open order that no other read shows is read by its id once in this time.

@@ -34,6 +34,7 @@ from statemachine.ids_in_text import written
 from statemachine.in_oms import (
     changed_contents,
     is_confirmed_by_us,
+    is_debited_after_shipping,
     is_done_in_oms,
     is_shipped_by_another,
     left_at,
@@ -163,11 +164,10 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     yield from _unclear_lines(facts, snapshot, state)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
-    if _may_not_ship_yet(snapshot):
-        yield from _too_early(facts, snapshot, state)
+    yield from _too_early(facts, snapshot, state)
     if not state.is_final:
         yield from _in_oms_hands(facts, policy, snapshot, state)
-    if state is State.SHIPPED:
+    if state is State.SHIPPED or is_debited_after_shipping(facts):
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
@@ -208,13 +208,18 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
     """An order that somebody else shipped while the OMS has it, or may have it without a report yet. If the goods are
     ours to ship, a report of the OMS that they left ends the reason: then a person marked the order shipped in the
-    portal."""
+    portal. Mirakl may debit one parcel before the rest is shipped: then only its lines count."""
     if is_confirmed_by_us(facts):
         return
     elsewhere = is_shipped_by_another(facts, policy)
     unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)
     if unreported or (alive_parts(facts) if elsewhere else unfinished_parts(facts)):
-        by = snapshot.centre if elsewhere else ""
+        marked = [line for line in snapshot.lines if line.shipped]
+        is_part = snapshot.state in DEBIT and 0 < len(marked) < len(snapshot.lines)
+        if is_part and not elsewhere and all(is_done_in_oms(facts, line) for line in marked):
+            return
+        lines = ", ".join(written(line.id) for line in marked) if is_part else ""
+        by = snapshot.centre if elsewhere else lines
         left = left_at(facts, *snapshot.lines) if elsewhere else EPOCH
         yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=Begun(last_without(facts, SHIPPED), left))
 
@@ -293,10 +298,10 @@ def _is_held(facts: Facts) -> bool:
 
 def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What the OMS does with an order that Mirakl does not let the shop send yet."""
-    if state == State.DISPATCHED:
+    if state == State.DISPATCHED and _may_not_ship_yet(snapshot):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
-    if in_oms and snapshot.state in DEBIT:
+    if in_oms and snapshot.state in DEBIT and not is_debited_after_shipping(facts):
         yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=Begun(last_without(facts, PAYMENT)))
 
 

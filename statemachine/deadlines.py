@@ -13,7 +13,8 @@ from typing import Final
 from statemachine import troubles
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, EPOCH, Facts, Snapshot
+from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, Facts, Snapshot
+from statemachine.occurrences import PAYMENT, last_without
 from statemachine.readings import is_pending, last_answer
 from statemachine.reasons import Attention, Reason
 from statemachine.states import State, state_of
@@ -100,14 +101,20 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
         accept_by = acceptance_deadline(snapshot, policy)
         yield from _before(Reason.ACCEPTANCE_DUE, created_at, accept_by, policy.accept_margin)
-    if snapshot.state in DEBIT and state_of(facts) is State.AWAITING_PAYMENT:
-        since = max(created_at, snapshot.accepted_at)
+    if snapshot.state in DEBIT and not _is_debited_later(facts, snapshot):
+        before = last_without(facts, PAYMENT)
+        since = max(created_at, snapshot.accepted_at, before.read_at if before else EPOCH)
         yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
     if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
         # Every order needs this deadline, also if Mirakl names none: if a person settled that the OMS canceled the
         # order, the order waits for nothing else.
         ship_by = snapshot.ship_by if snapshot.ship_by > EPOCH else _after(created_at, policy.ship_within)
         yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, policy.shipping_margin)
+
+
+def _is_debited_later(facts: Facts, snapshot: Snapshot) -> bool:
+    """Whether the customer pays for goods that left before, when their payment is due, maybe weeks later."""
+    return state_of(facts) is State.SHIPPED and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
 
 
 def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:

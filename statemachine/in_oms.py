@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, VOUCHED, Facts, Line
+from statemachine.facts import DEBIT, EPOCH, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -64,6 +64,22 @@ def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
     return elsewhere and not is_confirmed_by_us(facts)
 
 
+def is_debited_as_shipped(facts: Facts) -> bool:
+    """Whether Mirakl shows the debit that PAY_ON_SHIPMENT has only after a shipment: a line has a `shipped_date`."""
+    return _is_debit_on_shipment(facts) and any(line.shipped for line in _lines(facts))
+
+
+def is_debited_after_shipping(facts: Facts) -> bool:
+    """Whether PAY_ON_SHIPMENT shows a debit after a shipment: `is_debited_as_shipped`, or an earlier read showed
+    SHIPPING. A debit before SHIPPING proves nothing (docs/rules.md 3)."""
+    return is_debited_as_shipped(facts) or (_is_debit_on_shipment(facts) and facts.baseline is not None)
+
+
+def _is_debit_on_shipment(facts: Facts) -> bool:
+    shown = facts.snapshot
+    return shown is not None and shown.state in DEBIT and shown.workflow == PAY_ON_SHIPMENT
+
+
 def left_at(facts: Facts, *lines: Line) -> datetime:
     """When the OMS last reported that more of these lines left. Another report on what left before is not newer. EPOCH:
     never."""
@@ -89,7 +105,7 @@ def _in_parcels_before(facts: Facts, line: Line, at: datetime) -> bool:
 def unfinished_parts(facts: Facts) -> set[int]:
     """The OMS ids of the parts that the OMS neither ended nor sent as a whole. Empty if a person vouches."""
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
-    lines, lines_of = facts.snapshot.lines if facts.snapshot else (), parts_in_oms(facts)
+    lines, lines_of = _lines(facts), parts_in_oms(facts)
     if is_vouched(facts, *lines):
         return set()
     open_parts = alive_parts(facts) - sent
@@ -98,3 +114,7 @@ def unfinished_parts(facts: Facts) -> set[int]:
         for oms_id in open_parts
         if not lines or any(not in_parcels(facts, line) for line in lines if line.id in (lines_of[oms_id] or {line.id}))
     }
+
+
+def _lines(facts: Facts) -> tuple[Line, ...]:
+    return facts.snapshot.lines if facts.snapshot else ()

@@ -346,8 +346,9 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.SHIPPED_ELSEWHERE: About(
-        "Mirakl shows the order shipped, not by us, and the OMS did not report all of it sent; the detail: by whom",
-        "If the goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
+        "Mirakl shows the order shipped, not by us, or debits a shipment that is not ours, and the OMS did not report "
+        "all of it sent; the detail: by whom, or which lines if not all",
+        "If these goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
         "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
         "portal, it clears when the OMS reports all of it sent.",
         urgency=Urgency.NOW,
@@ -425,6 +426,9 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Do not make the goods. No call of ours hastens the payment: ask the marketplace's operator if it stays so.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
+        cure_when_sent=(
+            "The customer has not paid for them yet, and no call of ours hastens that: ask the marketplace's operator."
+        ),
     ),
     Reason.RETRYING: About(
         "a call keeps failing and is tried again; the detail names the operation and the remote's code (`resting`: the "

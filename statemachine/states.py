@@ -8,6 +8,7 @@ from typing import Final
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
 from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, Facts
+from statemachine.in_oms import is_debited_as_shipped
 from statemachine.payloads import import_known
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state
 
@@ -94,13 +95,7 @@ def is_shipped(facts: Facts) -> bool:
 def is_dispatched(facts: Facts) -> bool:
     """Whether the goods left: the OMS sent every open line, OR24 was answered, or Mirakl shows the debit that
     PAY_ON_SHIPMENT has only after a shipment."""
-    debit_of_shipment = (
-        facts.snapshot is not None
-        and facts.snapshot.state in DEBIT
-        and facts.snapshot.workflow == PAY_ON_SHIPMENT
-        and any(line.shipped for line in facts.snapshot.lines)
-    )
-    return debit_of_shipment or last_answer(facts, CommandKind.CONFIRM) is not None or all_sent(facts)
+    return is_debited_as_shipped(facts) or last_answer(facts, CommandKind.CONFIRM) is not None or all_sent(facts)
 
 
 def is_imported(facts: Facts) -> bool:

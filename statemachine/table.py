@@ -92,7 +92,12 @@ TABLE: Final = (
     Edge(SHIPPING, _READ, REFUSED, "refused before the import"),
     Edge(SHIPPING, _READ, CANCELED, "canceled before the import"),
     # Dispatch.
-    Edge(IMPORTED, _SENT_OR_SEEN, DISPATCHED, "every open line was sent: the OMS reports it, or a person vouches"),
+    Edge(
+        IMPORTED,
+        _SENT_OR_SEEN,
+        DISPATCHED,
+        "every open line was sent, as the OMS reports or a person vouches, or Mirakl debits a shipment",
+    ),
     Edge(IMPORTED, _READ, SHIPPED, "a person shipped it in the portal after the import"),
     Edge(IMPORTED, _READ, REFUSED, "the OMS works on an order that Mirakl refused"),
     Edge(IMPORTED, _READ, CANCELED, "canceled after the import"),

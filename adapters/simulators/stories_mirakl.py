@@ -30,7 +30,7 @@ def _one_parcel_in_portal(stage: Stage) -> Script:
     shipped = "2026-03-01T10:00:00Z"
     changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), order_line_state="SHIPPED", shipped_date=shipped)
     changes.put_in_state(stage.mirakl, stage.order_id, "WAITING_DEBIT_PAYMENT")
-    yield stage.pause(1.5, 2.0)
+    yield stage.is_listed("shipped_elsewhere")
     changes.put_in_state(stage.mirakl, stage.order_id, "SHIPPING")
     yield stage.pause(1.5, 2.0)
     yield from sends_all(stage)
@@ -235,7 +235,9 @@ MIRAKL: Final[dict[str, Story]] = {
     # As debit_before_shipping, for PAY_ON_DUE_DATE.
     "due_date_debit_before_shipping": Story(_debit_before_shipping, workflow="PAY_ON_DUE_DATE", accepted_by="person"),
     # A person ships one parcel in the portal; it is debited, and the order is back in SHIPPING.
-    "one_parcel_in_portal": Story(_one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2)),
+    "one_parcel_in_portal": Story(
+        _one_parcel_in_portal, workflow="PAY_ON_SHIPMENT", lines=(2, 2), reasons=("shipped_elsewhere",)
+    ),
     # Mirakl refuses the order after the import.
     "refused_after_import": Story(
         _refused_after_import, trackings=0, ends="refused", shipped_by=None, reasons=("dead_in_mirakl",)

@@ -12,6 +12,7 @@ from typing import Final
 from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import (
+    DEBIT,
     EPOCH,
     OWED_LINE_STATES,
     DecisionKind,
@@ -29,6 +30,7 @@ from statemachine.readings import (
     alive_parts,
     is_sent,
     last_decision,
+    mirakl_state,
     ordered_pieces,
     parts_in_oms,
     pieces_of,
@@ -161,8 +163,11 @@ def _not_ours(case: Case) -> str:
 
 
 def _shipped_elsewhere(case: Case) -> str:
-    centre = f"the fulfilment centre is {case.one.detail}" if case.one.detail else ""
-    return _joined(one for one in (centre, f"in the OMS: {_in_oms(case.facts)}") if one)
+    lines, by = lines_named_in(case.one, case.facts), case.one.detail
+    who = f"the fulfilment centre is {by}" if by else ""
+    which = f"shipped: {', '.join(map(named, lines))}" if lines else who
+    shown = _shown(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
+    return _joined((shown, which, f"in the OMS: {_in_oms(case.facts)}"))
 
 
 def _partly_withdrawn(case: Case) -> str:

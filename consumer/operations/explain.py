@@ -202,7 +202,7 @@ def _outside(order: OrderRow, policy: Policy) -> str:
         State.SHIPPING: _shipping(facts),
         State.IMPORTED: _imported(order),
         State.DISPATCHED: _dispatched(order),
-        State.SHIPPED: f"{'a person (see attention)' if order.attention else 'nothing'}: Mirakl shows it shipped",
+        State.SHIPPED: f"{'a person (see attention)' if order.attention else 'nothing'}: {_shipped(facts)}",
     }
     return by_state.get(order.state, "")
 
@@ -299,6 +299,11 @@ def _dispatched(order: OrderRow) -> str:
     return rest or "a read that shows it shipped"
 
 
+def _shipped(facts: Facts) -> str:
+    debits = mirakl_state(facts) in DEBIT
+    return "a read showed it shipped, and Mirakl debits the customer" if debits else "Mirakl shows it shipped"
+
+
 def _is_partly_sent(order: OrderRow) -> bool:
     return any(one.reason == Reason.PARTLY_SENT for one in order.attention)
 
@@ -314,7 +319,8 @@ def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
         return "Mirakl is notified as soon as the rest is sent"
     if order.state is State.IMPORTED and _nothing_owed(order.facts):
         return "a read shows it canceled, and it becomes canceled"
-    return _NEXT[order.state]
+    debit_may_fail = order.state is State.DISPATCHED and mirakl_state(order.facts) in DEBIT
+    return _NEXT[order.state] + (", or canceled if the debit fails" if debit_may_fail else "")
 
 
 def _by_call(command: Command, order: OrderRow) -> str:

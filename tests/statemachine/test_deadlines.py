@@ -144,7 +144,7 @@ def test_a_payment_that_takes_long_is_told_counted_from_the_decision() -> None:
     assert planned(decided) == ([], START + timedelta(hours=40))
 
 
-@pytest.mark.parametrize("workflow", [f.PAY_ON_SHIPMENT, f.PAY_ON_DUE_DATE])
+@pytest.mark.parametrize("workflow", [f.PAY_ON_DELIVERY, f.PAY_ON_DUE_DATE])
 def test_a_debit_after_the_shipment_is_no_payment_that_the_order_waits_for(workflow: str) -> None:
     lines = tuple(replace(line, shipped=True) for line in LINES)
     debit = snapshot_event(read("WAITING_DEBIT", workflow, lines=lines))

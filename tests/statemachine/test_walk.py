@@ -21,6 +21,7 @@ from statemachine.facts import (
     Snapshot,
     age_of,
 )
+from statemachine.in_oms import is_confirmed_by_us, unfinished_parts
 from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.payloads import what_oms_got
@@ -95,6 +96,12 @@ def forgotten(walk: Walk) -> str:
     ]
     if made and walk.state is State.IMPORTED and not (is_settled or walk.is_told(Reason.LINES_CANCELED_AFTER_IMPORT)):
         return f"nobody is told to take {made} out of the OMS"
+    is_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT
+    if walk.state is State.IMPORTED and is_on_shipment and unfinished_parts(walk.facts):
+        expected = {Reason.SHIPPED_ELSEWHERE, Reason.PAYMENT_AWAITED_AGAIN}
+        names = {token.split(":")[0] for token in settled} | {one.reason for one in walk.plan.attention}
+        if not expected & names and not is_confirmed_by_us(walk.facts):
+            return "nobody is told that Mirakl debits what the OMS did not send"
     for token, without in ended.items():
         newest = max(without, key=age_of, default=None)
         settles = [one for one in walk.facts.decisions if token in one.subject]
