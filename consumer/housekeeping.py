@@ -98,7 +98,7 @@ class Housekeeping:
             self._leads = False
             return self._leases.renew_seconds
         monotonic, self._found_locked = self._clock.monotonic(), set()
-        self._sparing(lambda: self._orders.replan(self._locked.take_due()))
+        self._plan_locked()
         if not self._leads or monotonic - self._planned_at > REPLAN_EVERY.total_seconds():
             self._replan()
             self._leads, self._planned_at = True, monotonic
@@ -111,6 +111,12 @@ class Housekeeping:
         if self._found_locked:
             raise OrdersWait(self._found_locked)
         return 0.0 if woken == WAKE_BATCH else IDLE_SECONDS
+
+    def _plan_locked(self) -> None:
+        """Plan the orders again that were locked, and whose rest is over."""
+        due = self._locked.due()
+        self._sparing(partial(self._orders.replan, due))
+        self._locked.forget({*due} - self._found_locked)
 
     def _sparing(self, act: Callable[[], None]) -> None:
         """Call `act`. Orders that another transaction holds locked rest, and stop no other work."""

@@ -124,13 +124,15 @@ class LockedOrders:
         """Return those of these orders that are not known to be locked."""
         return [order for order in orders if order not in self._rests_until]
 
-    def take_due(self) -> list[tuple[str, str]]:
-        """Return the orders whose rest is over, and forget them: the caller tries them again."""
+    def due(self) -> list[tuple[str, str]]:
+        """Return the orders whose rest is over."""
         now = self._clock.monotonic()
-        due = [order for order, until in self._rests_until.items() if until <= now]
-        for order in due:
+        return [order for order, until in self._rests_until.items() if until <= now]
+
+    def forget(self, orders: Collection[tuple[str, str]]) -> None:
+        """These orders are locked no more."""
+        for order in orders:
             del self._rests_until[order]
-        return due
 
     def add(self, orders: Collection[tuple[str, str]]) -> None:
         """These orders were found locked."""

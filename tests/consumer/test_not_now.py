@@ -183,6 +183,8 @@ def test_an_order_that_was_locked_when_all_were_planned_is_planned_later(rig: Ri
         keeper.turn()
     assert [rig.row(order_id).planned_by for order_id in ("1-A", "2-A", "3-A")] == [planned, -1, planned]
     rig.clock.advance(LONGEST_REST_SECONDS)
+    with refusing(rig, "57P01", plans), pytest.raises(StoreUnavailable):
+        keeper.turn()
     keeper.turn()
     assert rig.row("2-A").planned_by == planned
 
