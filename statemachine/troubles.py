@@ -16,6 +16,7 @@ from statemachine.readings import last_answer
 MESSAGES: Final = "M11"
 #: The code of a read of messages that shows none although Mirakl says that the customer wrote.
 NO_MESSAGE: Final = "NO_MESSAGE"
+_TOO_MANY_REQUESTS: Final = "429"
 #: How a decision to release begins to name the reason `messages_not_read` (reasons.py, Attention.token).
 _RELEASED: Final = "messages_not_read:"
 #: An order is shipped this long before its deadline, even if its tracking cannot be sent.
@@ -54,9 +55,10 @@ def reason_from(facts: Facts, policy: Policy, trouble: Trouble) -> datetime:
     """When the trouble becomes an attention reason: after `retrying_after`, or when half of the time to the order's
     deadline has passed, if that is earlier.
 
-    If the customer's messages cannot be read, that is an attention reason from the start.
+    If the customer's messages cannot be read, that is an attention reason from the start, unless Mirakl only asked to
+    call later.
     """
-    if trouble.operation == MESSAGES:
+    if trouble.operation == MESSAGES and trouble.code != _TOO_MANY_REQUESTS:
         return EPOCH
     deadline = _deadline(facts, trouble)
     latest = trouble.since + policy.retrying_after

@@ -51,6 +51,20 @@ def test_messages_that_cannot_be_read_hold_the_import_for_an_hour_then_a_person_
     assert rig.attention() == ["messages_not_found"]
 
 
+def test_mirakl_s_wish_to_be_called_later_is_told_only_if_it_lasts(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.mirakl["alpha"].post_message("1-A", "<p>Happy 40th</p>")
+    rig.poll()
+    rig.nets["alpha"].hook = refusing(429, "threads", code=None)
+    rig.work()
+    assert (rig.results[-1][0], rig.attention()) == ("import_order", [])
+    rig.pass_time(minutes=15)
+    assert details(rig) == ["import_order#0 M11 429"]
+    rig.nets["alpha"].hook = lambda _request: None
+    rig.pass_time(minutes=30)
+    assert (rig.state(), rig.attention()) == ("imported", [])
+
+
 def test_a_release_takes_the_messages_along_if_they_can_be_read_by_then(rig: Rig) -> None:
     written_to(rig)
     rig.pass_time(minutes=65)
