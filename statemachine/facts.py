@@ -226,6 +226,8 @@ class Dispatch:
     told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
     #: (line id, pieces) that a person who vouches saw to be sent; 0 pieces: Mirakl named no number.
     vouched: tuple[tuple[str, int], ...] = EVERY_LINE
+    #: False: the report names no dispatch_datetime at all, so only `told_at` tells how new its tracking is.
+    timed: bool = True
 
 
 @dataclass(frozen=True, slots=True, order=True)

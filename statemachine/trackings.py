@@ -34,12 +34,9 @@ def _newest(dispatches: Sequence[Dispatch]) -> Dispatch | None:
     the one that was reported later, because that is a correction. One without a time counts if it was reported later
     than this one: the same parcel may be reported first without its time, and then with it."""
 
-    def told(one: Dispatch) -> datetime:
-        return max(one.told_at, one.at)
-
-    dated = max((d for d in dispatches if d.at < told(d)), key=lambda d: (d.at, d.told_at, d.tracking), default=None)
-    other = max((d for d in dispatches if d.at == told(d)), key=lambda d: (d.at, d.tracking), default=None)
-    return dated if other is None or (dated and told(dated) >= other.at) else other
+    timed = max((d for d in dispatches if d.timed), key=lambda d: (d.at, d.told_at, d.tracking), default=None)
+    other = max((d for d in dispatches if not d.timed), key=lambda d: (d.told_at, d.tracking), default=None)
+    return timed if other is None or (timed and max(timed.told_at, timed.at) >= other.told_at) else other
 
 
 def best_told_at(facts: Facts) -> datetime:

@@ -393,6 +393,7 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime,
         items=_items(parcel.items),
         dated=at is not None,
         told_at=told_at,
+        timed=parcel.dispatch_datetime is not None,
     )
 
 
@@ -411,4 +412,5 @@ def _everything(callback: KornitXCallback, told_at: datetime, shop: ShopIds) -> 
         ),
         covers="part" if shop.may_split else "order",
         told_at=told_at,
+        timed=any(parcel.dispatch_datetime is not None for parcel in callback.new_shipments),
     )

@@ -1,6 +1,6 @@
 """A carrier or a number that the OMS corrects, and corrects back: Mirakl ends with what was reported last."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -89,6 +89,14 @@ def test_a_number_that_comes_without_a_time_replaces_one_that_came_with_it_befor
     report(rig, 8, "A1", rig.clock.now())
     report(rig, 64, "B2")
     assert (shown(rig), rig.attention()) == (("DPD", "B2"), [])
+
+
+@pytest.mark.parametrize("ahead", [1, 3600])
+def test_a_parcel_dated_after_its_report_counts_as_of_then_and_not_as_without_a_time(rig: Rig, ahead: int) -> None:
+    left = rig.clock.now()
+    report(rig, 8, "T2", left + timedelta(seconds=60 + ahead))
+    report(rig, 64, "T1", left)
+    assert (shown(rig), rig.attention()) == (("DPD", "T2"), [])
 
 
 def test_the_number_of_the_oms_replaces_one_that_a_person_named_before(rig: Rig) -> None:
