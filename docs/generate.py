@@ -31,9 +31,10 @@ STATES_PAGE = """\
 
 Made from [statemachine/table.py](../statemachine/table.py) by `make docs`; do not edit.
 
-## What each state waits for
+## What an order manager has to know of each state
 
-`orderflow orders explain ORDER` says it of one order. After a call that was refused or given up in any state:
+The labels are those of Mirakl's seller portal ([mirakl.md](mirakl.md) 4.2). `orderflow orders explain ORDER` says of
+one order what it waits for. After a call that was refused or given up in any state:
 `orders retry` makes the call again, `orders handled` says that a person did it by hand.
 
 {life}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 from statemachine.joining import join
 from statemachine.machine import EventResult, decide, machine_of
+from statemachine.reasons import Reason
 from statemachine.states import PREDICATES, State, state_of
 from statemachine.table import TABLE, Edge
 from tests.statemachine.lives import answered, lives, read, sent, snapshot_event, spoke
@@ -205,5 +207,17 @@ def test_the_diagram_shows_every_edge_once() -> None:
     assert diagram.markdown().count("\n") == len(TABLE) + 1
 
 
-def test_every_state_says_what_it_waits_for() -> None:
-    assert [line.split("`")[1] for line in diagram.life().splitlines()[2:]] == [str(state) for state in State]
+def test_every_state_says_what_an_order_manager_has_to_know() -> None:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in diagram.life().splitlines()[2:]]
+    assert [row[0] for row in rows] == [f"`{state}`" for state in State]
+    assert all(len(row) == 6 and all(row) for row in rows)
+
+
+def test_the_states_name_every_label_of_the_portal_and_every_reason_of_a_deadline() -> None:
+    mirakl = (Path(__file__).resolve().parents[2] / "docs/mirakl.md").read_text(encoding="utf-8")
+    table = mirakl[mirakl.index("| state | in the seller portal") :].split("\n\n")[0]
+    labels = [line.split("|")[2].strip() for line in table.splitlines()[2:]]
+    assert labels
+    assert [one for one in labels if one not in diagram.life()] == []
+    deadlines = (Reason.ACCEPTANCE_DUE, Reason.PAYMENT_LATE, Reason.SHIPPING_DUE, Reason.UNKNOWN_TO_MIRAKL)
+    assert [one for one in deadlines if f"`{one}`" not in diagram.life()] == []
