@@ -29,7 +29,6 @@ _OF_ORDER: Final = (
     "order_tax_mode",
     "order_additional_fields",
     "has_customer_message",
-    "delivery_date",
 )
 _OF_CUSTOMER: Final = ("firstname", "lastname", "shipping_address", "billing_address")
 _OF_LINE: Final = (
@@ -39,7 +38,6 @@ _OF_LINE: Final = (
     "description",
     "price_unit",
     "price",
-    "price_additional_info",
     "taxes",
     "shipping_price",
     "shipping_taxes",

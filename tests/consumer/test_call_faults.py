@@ -66,7 +66,9 @@ def test_an_order_in_another_form_is_not_imported_again_after_a_rejection(rig: R
 def test_a_field_that_the_import_does_not_carry_does_not_repeat_a_rejected_import(rig: Rig) -> None:
     refused_import(rig)
     for number in range(3):
-        changes.set_fields(rig.mirakl["alpha"], "1-A", has_incident=number % 2 == 0)
+        dates = {"earliest": f"2026-03-0{number + 4}T00:00:00Z", "latest": "2026-03-09T00:00:00Z"}
+        changes.set_fields(rig.mirakl["alpha"], "1-A", has_incident=number % 2 == 0, delivery_date=dates)
+        changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", price_additional_info=f"note {number}")
         rig.poll(60)
         rig.work()
     assert len(rig.oms_net.bodies) == 1

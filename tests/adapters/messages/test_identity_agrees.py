@@ -30,7 +30,6 @@ OF_ORDER = (
     "order_tax_mode",
     "order_additional_fields",
     "has_customer_message",
-    "delivery_date",
 )
 OF_CUSTOMER = ("firstname", "lastname", "shipping_address", "billing_address")
 OF_LINE = (
@@ -40,7 +39,6 @@ OF_LINE = (
     "description",
     "price_unit",
     "price",
-    "price_additional_info",
     "taxes",
     "shipping_price",
     "shipping_taxes",
