@@ -88,7 +88,8 @@ class Worker:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`grace`: how long Mirakl may take to show a change that it confirmed with 204. `lease`: how long a claimed
-        command belongs to its worker. `calls_per_account`: how many calls to one account all workers make at a time."""
+        command belongs to its worker. `calls_per_account`: how many calls to one account all workers make at a time.
+        `jitter`: see bootstrap.new_worker, which makes the worker."""
         self._orders = orders
         self.shops = shops
         self._policies = policies

@@ -459,16 +459,17 @@ class Attention:
     """One reason for one order.
 
     `detail`: what it is about: a line, a cancellation, a deadline, a round of a call. It tells apart two reasons of one
-    kind. `command`: the kind of the call, if the reason is about one that ended without success or keeps failing.
+    kind. `command`: the kind of the call, if `detail` names a round of a call (`of_command`).
     """
 
     reason: Reason
     detail: str = ""
     command: CommandKind | None = field(default=None, kw_only=True, compare=False)  # follows from `detail`
-    #: The time of the newest fact that the reason is about. A settle of an earlier version, which named no detail, ends
-    #: the reason if it is not older. None: no such settle ends it.
+    #: The time of the newest fact that the reason is about. A settle that an earlier version of orderflow stored
+    #: names no detail: it ends the reason if it was made then or later. None: no such settle ends it.
     newest: datetime | None = field(default=None, kw_only=True, compare=False)
-    #: A decision that did not know this is about an earlier occurrence of the reason.
+    #: What this occurrence of the reason came after. A decision ends the reason only if the person could know all
+    #: of it.
     after: Begun = field(default=Begun(), kw_only=True, compare=False)
 
     @classmethod
@@ -478,7 +479,7 @@ class Attention:
 
     @property
     def round(self) -> int | None:
-        """The round in the detail of a reason about a call (`of_command`). None if the reason is about no call."""
+        """The round in the detail of a reason about a call (`of_command`). None if the detail names no round."""
         return int(self.detail.partition("#")[2].split(" ")[0]) if self.command else None
 
     @property

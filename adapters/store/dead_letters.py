@@ -1,4 +1,6 @@
-"""Records, orders and callbacks that cannot be used, as received. They may hold personal data."""
+"""Records, orders and callbacks that cannot be used, as received. They may hold personal data.
+
+What became of one: schema.DeadLetterState."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

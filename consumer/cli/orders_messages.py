@@ -20,7 +20,8 @@ def orders_messages(
 ) -> None:
     """Read from Mirakl what the customer wrote about an order, and say what the OMS has of it: personal data.
 
-    orderflow tells only the first message after the import. Look here, or in Mirakl's portal, for further ones.
+    A message after the import makes a reason only if it is the customer's first of all. Look here, or in Mirakl's
+    portal, for any other.
 
     \b
     Example:

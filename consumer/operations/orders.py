@@ -278,7 +278,12 @@ def _lines(order: OrderRow, lines: Collection[str]) -> tuple[str, ...]:
 
 
 def _require_waiting_for_answer(order: OrderRow) -> None:
-    """Raise NotPossible if Mirakl does not wait for an answer, or if it has ours already."""
+    """Raise NotPossible if the order is final, if Mirakl shows it past the acceptance, or if Mirakl took our answer and
+    no read after the grace period has come yet (docs/rules.md 16).
+
+    A decision before Mirakl asks for the answer (STAGING, or no read yet) is possible: the call is made when Mirakl
+    asks.
+    """
     _require_not_final(order)
     if mirakl_state(order.facts) not in ("", "STAGING", "WAITING_ACCEPTANCE"):
         raise NotPossible(f"{_name(order)} waits for no decision any more: it is {order.state}")

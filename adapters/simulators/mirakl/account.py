@@ -1,4 +1,4 @@
-"""A01, A02, S30, S31, S33: the seller's own account and its business documents (docs/mirakl.md 5.1)."""
+"""A01, A02, S30, S31, S33: the seller's own account and its business documents (docs/mirakl.md 5.1, 5.11)."""
 
 import io
 import json

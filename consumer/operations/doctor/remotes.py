@@ -40,7 +40,7 @@ _NETWORK: Final = "look at the network, its policies and its proxy ([http]) betw
 
 @dataclass(frozen=True, slots=True)
 class AtRemote:
-    """One shop as it calls a remote.
+    """One shop, with what the doctor needs to call its remotes.
 
     `clock`: that of the store, `machine`: that of this machine. `store` returns the store if it can be used.
     `transport` None: the calls go to the network.

@@ -28,7 +28,7 @@ NAMESPACES: Final = {
     "prod": "orderflow",
 }
 ROLES: Final = ("consumer", "worker", "poller", "web")
-#: What Kubernetes lets every account do: ask who it is, and read public certificates.
+#: What Kubernetes lets every account do: ask who it is and what it may do, and read public certificates.
 OF_EVERY_ACCOUNT: Final = ("self", "clustertrustbundles")
 OURS: Final = "app.kubernetes.io/name=orderflow"
 
@@ -164,7 +164,7 @@ def policies_hold(cluster: Cluster) -> str:
 
 
 def accounts_may_nothing(cluster: Cluster) -> str:
-    """The account of the pods may do nothing but ask who it is; its token is not mounted."""
+    """The account of the pods has no right to a resource but those of OF_EVERY_ACCOUNT; its token is not mounted."""
     for namespace in NAMESPACES.values():
         account = f"system:serviceaccount:{namespace}:orderflow"
         lines = cluster.plane.kubectl("auth", "can-i", "--list", f"--as={account}", "-n", namespace).splitlines()
@@ -180,7 +180,7 @@ def accounts_may_nothing(cluster: Cluster) -> str:
         for pod in cluster.plane.get("pods", namespace):
             mounts = [one["name"] for c in pod["spec"]["containers"] for one in c.get("volumeMounts", ())]
             assert not any("kube-api-access" in one for one in mounts), pod["metadata"]["name"]
-    return f"the account orderflow of {len(NAMESPACES)} namespaces: nothing but to ask who it is; no token in a pod"
+    return f"the account orderflow of {len(NAMESPACES)} namespaces: no right but every account's; no token in a pod"
 
 
 def a_rolling_update_keeps_its_promise(cluster: Cluster) -> str:
