@@ -1,4 +1,4 @@
-"""For a while an order must not be sent: the customer has to pay again, somebody else ships it or marked it shipped.
+"""For a while an order or a line must not be sent: payment is awaited again, or somebody else ships it, for example.
 
 The cure of each such reason says to stop the order in the OMS. When Mirakl shows the order to be sent again, the reason
 ends, and nothing tells the OMS. So the facts keep when Mirakl last showed that the order must not be sent.
@@ -9,15 +9,18 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.commands import Policy
-from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, PAY_ON_SHIPMENT, Facts, Snapshot, age_of
+from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Line, Snapshot, age_of
 from statemachine.in_oms import left_at
 from statemachine.payloads import what_oms_got
 from statemachine.reasons import Attention, Reason
+from statemachine.settled import settled_pieces
 
 PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
 NOT_OURS: Final = "can_shop_ship false"
 _CENTRE: Final = "centre "
+_INCIDENT: Final = "incident of "
+_GONE: Final = "gone from Mirakl"
 
 
 def stops_of(snapshot: Snapshot) -> tuple[tuple[str, datetime], ...]:
@@ -36,17 +39,44 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
         yield NOT_OURS, snapshot.read_at
     if snapshot.state == "SHIPPING" and snapshot.centre not in ("", "DEFAULT"):
         yield _CENTRE + snapshot.centre, snapshot.read_at
+    for line in snapshot.lines:
+        if snapshot.state == "SHIPPING" and line.has_incident:
+            yield _INCIDENT + line.id, shown_at
 
 
 def let_go_again(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
     """An order that is to be sent, and that had to be stopped in the OMS since the OMS got it. What left since then
     shows that the OMS goes on."""
+    if not (facts.stops or facts.decisions):  # many orders have neither; this saves time
+        return
     is_ours = snapshot.can_ship and snapshot.centre in policy.centres
     got = what_oms_got(facts)
     if not (is_ours and got and snapshot.owed_lines and snapshot.state == "SHIPPING"):
         return
-    ours = {_CENTRE + centre for centre in policy.centres}
-    since = max(got[0].at, left_at(facts, *snapshot.owed_lines))
-    found = max(((at, what) for what, at in facts.stops if at > since and what not in ours), default=(EPOCH, ""))
-    if found > (EPOCH, ""):
-        yield Attention(Reason.GO_ON_IN_OMS, f"{found[1]} until {found[0]:%Y-%m-%d %H:%M:%S}")
+    found = []
+    for what, at in (*facts.stops, *_gone(facts, snapshot)):
+        lines = _lines_of(facts, policy, snapshot, what, got[0].at) if at > got[0].at else ()
+        if lines and at > left_at(facts, *lines):
+            found.append((at, what))
+    if found:
+        at, what = max(found)
+        yield Attention(Reason.GO_ON_IN_OMS, f"{what} until {at:%Y-%m-%d %H:%M:%S}")
+
+
+def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
+    """When a person settled that Mirakl does not show the order, and a later read shows it."""
+    for one in facts.decisions:
+        names_it = any(token.startswith(f"{Reason.GONE_FROM_MIRAKL}:") for token in one.subject)
+        if one.kind is DecisionKind.SETTLE and names_it and one.at < snapshot.read_at:
+            yield _GONE, one.at
+
+
+def _lines_of(facts: Facts, policy: Policy, snapshot: Snapshot, what: str, since: datetime) -> tuple[Line, ...]:
+    """The lines that were stopped for this and are to be sent now. Where a person settled the incident of a line,
+    `lines_added_after_import` asks for the line (settled.py)."""
+    if what.startswith(_CENTRE) and what.removeprefix(_CENTRE) in policy.centres:
+        return ()
+    if not what.startswith(_INCIDENT):
+        return snapshot.owed_lines
+    settled = settled_pieces(facts, since)
+    return tuple(one for one in snapshot.owed_lines if what == _INCIDENT + one.id and one.id not in settled)

@@ -1,6 +1,7 @@
 """Orders that the OMS was told to stop, and that are to be sent again: a person has to let them go on there."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,10 @@ def undo_shipment(mirakl: MiraklSimulator) -> None:
     changes.put_in_state(mirakl, "1-A", "SHIPPING")
 
 
+def line_state(state: str) -> Change:
+    return lambda mirakl: changes.set_line(mirakl, "1-A", "1-A-1", order_line_state=state)
+
+
 def centre(code: str) -> Change:
     return lambda mirakl: changes.set_centre(mirakl, "1-A", code)
 
@@ -30,6 +35,7 @@ def centre(code: str) -> Change:
 STOPS = [
     pytest.param(centre("ELSEWHERE"), centre("DEFAULT"), "not_ours_to_ship", id="centre"),
     pytest.param(state("WAITING_DEBIT_PAYMENT"), state("SHIPPING"), "payment_awaited_again", id="payment"),
+    pytest.param(line_state("INCIDENT_OPEN"), line_state("SHIPPING"), "line_incident", id="incident"),
     pytest.param(state("SHIPPED"), undo_shipment, "shipped_elsewhere", id="shipped"),
 ]
 
@@ -54,6 +60,20 @@ def test_an_order_that_is_to_be_sent_again_is_told_until_a_person_let_it_go_on(
         assert rig.attention() == ["go_on_in_oms"]
         decide(rig, DecisionKind.SETTLE)
         assert rig.attention() == []
+
+
+def test_an_order_that_was_gone_and_is_back_is_told_if_a_person_stopped_it(rig: Rig) -> None:
+    rig.imported()
+    order = deepcopy(rig.mirakl["alpha"].order("1-A"))
+    rig.mirakl["alpha"].remove("1-A")
+    for _ in range(60):
+        rig.poll(3600)
+    assert rig.attention() == ["gone_from_mirakl"]
+    decide(rig, DecisionKind.SETTLE)
+    rig.mirakl["alpha"].add_order(order)
+    for _ in range(60):
+        rig.poll(3600)
+    assert rig.attention() == ["go_on_in_oms"]
 
 
 def test_goods_that_leave_show_that_the_oms_goes_on(rig: Rig) -> None:
