@@ -4,10 +4,10 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from typing import Final
 
 from statemachine import deadlines
+from statemachine.canceled_by_oms import reasons_of_cancellations
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
 from statemachine.ends import is_ended
 from statemachine.facts import (
@@ -19,10 +19,9 @@ from statemachine.facts import (
     MESSAGES_NOT_FOUND,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
-    RESTORED,
+    UNCLEAR,
     VOUCHED,
     WITHDRAWN_OF,
-    Attempt,
     DecisionKind,
     Facts,
     Handover,
@@ -33,6 +32,7 @@ from statemachine.facts import (
 from statemachine.ids_in_text import written
 from statemachine.in_oms import (
     changed_contents,
+    goes_on_at,
     is_confirmed_by_us,
     is_debited_after_shipping,
     is_done_in_oms,
@@ -72,7 +72,8 @@ from statemachine.readings import (
     was_shipped,
 )
 from statemachine.reasons import Attention, Reason
-from statemachine.receipts import cancellations_once, dispatches_once, unread_once
+from statemachine.receipts import unread_once
+from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
 from statemachine.stops import let_go_again
@@ -98,7 +99,7 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
     if is_gone(facts, policy):
         found.add(_gone(facts))
     if state.is_final:
-        found |= {*_of_final(facts, state)}
+        found |= {*reasons_of_dead(facts, state)}
     return tuple(sorted(one for one in found if not is_ended(facts, one)))
 
 
@@ -164,6 +165,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     yield from _unclear_lines(facts, snapshot, state)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
+        yield from _lines_shipped_elsewhere(facts, snapshot)
     yield from _too_early(facts, snapshot, state)
     if not state.is_final:
         yield from _in_oms_hands(facts, policy, snapshot, state)
@@ -184,7 +186,9 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
 def _gone(facts: Facts) -> Attention:
     lines = facts.snapshot.lines if facts.snapshot else ()
     since = f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"
-    return Attention(Reason.GONE_FROM_MIRAKL, since, after=Begun(told_at=left_at(facts, *lines)))
+    return Attention(
+        Reason.GONE_FROM_MIRAKL, since, after=Begun(told_at=max(left_at(facts, *lines), goes_on_at(facts)))
+    )
 
 
 def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]:
@@ -220,7 +224,7 @@ def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iter
             return
         lines = ", ".join(written(line.id) for line in marked) if is_part else ""
         by = snapshot.centre if elsewhere else lines
-        left = left_at(facts, *snapshot.lines) if elsewhere else EPOCH
+        left = max(left_at(facts, *snapshot.lines) if elsewhere else EPOCH, goes_on_at(facts))
         yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=Begun(last_without(facts, SHIPPED), left))
 
 
@@ -274,8 +278,25 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     if gone and not snapshot.owed_lines and (import_known(facts) or facts.dispatches):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""
-        after = Begun(last_without(facts, NOTHING_OWED), left_at(facts, *gone))
+        after = Begun(last_without(facts, NOTHING_OWED), max(left_at(facts, *gone), goes_on_at(facts)))
         yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=after)
+
+
+def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
+    """Lines that somebody else marked shipped while the OMS has them, or may have them."""
+    if is_confirmed_by_us(facts):
+        return
+    unclear = {name for got in what_oms_got(facts) for name, _ in got.contents if name.startswith(UNCLEAR)}
+    in_oms = _pieces_in_oms(facts, snapshot)
+    lines = [
+        line
+        for line in snapshot.lines
+        if line.state in AFTER_SHIPPING and UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
+        if any(before.number != 0 for before in in_oms.get(line.id, ()))
+    ]
+    if lines:
+        after = Begun(last_without(facts, *map(of_state, lines)))
+        yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
 
 
 def _is_withdrawn(facts: Facts, line: Line) -> bool:
@@ -302,7 +323,8 @@ def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
     if in_oms and snapshot.state in DEBIT and not is_debited_after_shipping(facts):
-        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=Begun(last_without(facts, PAYMENT)))
+        after = Begun(last_without(facts, PAYMENT), goes_on_at(facts))
+        yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=after)
 
 
 def _may_not_ship_yet(snapshot: Snapshot) -> bool:
@@ -405,11 +427,7 @@ _STOPPED: Final = {32: Reason.OMS_QUERY, 256: Reason.OMS_ON_HOLD}
 def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     """Reasons from what the OMS reported."""
     if not state.is_final:
-        for one in cancellations_once(facts):
-            lines = [f"{written(line)}*{quantity}" for line, quantity in one.items]
-            # The time tells a second equal cancellation from the first, which a person may have settled.
-            reported = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
-            yield Attention(Reason.OMS_CANCELED, ",".join([str(one.oms_id), *lines]) + reported)
+        yield from reasons_of_cancellations(facts)
     if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final:
@@ -418,7 +436,8 @@ def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
     if _waits_for_the_rest(facts, state):
         yield Attention(Reason.PARTLY_SENT)
-    if not facts.dispatches and not state.is_final and any(part.has_error for part in facts.parts):
+    unfinished = unfinished_parts(facts) if any(part.has_error for part in facts.parts) else ()
+    if not state.is_final and any(part.has_error and part.oms_id in unfinished for part in facts.parts):
         yield Attention(Reason.HELD_IN_OMS)
 
 
@@ -456,32 +475,3 @@ def _imported_otherwise(facts: Facts) -> list[str]:
     items = sent[-1].items if sent else ()
     other = [f"{written(line)} ({shown[line]} of {n})" for line, n in items if shown.get(line, n) != n]
     return [*map(written, lines_not_imported(facts)), *other]
-
-
-def _of_final(facts: Facts, state: State) -> Iterator[Attention]:
-    """Reasons of an order that Mirakl refused or canceled.
-
-    A person has to look if goods have left, and if the OMS has or may have something of the order that did not leave
-    and that the OMS has not canceled.
-    """
-    if facts.dispatches:
-        reports = {(one.oms_id, one.items, one.covers, one.tracking.number) for one in facts.dispatches}
-        told_at = max(one.told_at for one in dispatches_once(facts))
-        yield Attention(Reason.CANCELED_AFTER_DISPATCH, _digest(sorted(reports)), newest=told_at)
-    imported = last_answer(facts, CommandKind.IMPORT) is not None
-    maybe_there = may_be_in_oms(facts) or Attempt(CommandKind.IMPORT, RESTORED) in facts.attempts
-    rest = unfinished_parts(facts)
-    if rest or (maybe_there and not facts.parts and not facts.dispatches):
-        # Earlier versions had this reason only if nothing had left, and named no part. So then the detail stays empty,
-        # and their settles still count.
-        names = ",".join(str(oms_id) for oms_id in sorted(rest)) if facts.dispatches else ""
-        reason = Reason.DEAD_IN_MIRAKL if state == State.REFUSED else Reason.CANCELED_AFTER_IMPORT
-        # Before the first report of the OMS nobody knew whether an import without an answer had landed. So a settle
-        # from before that report does not count.
-        reported = [] if imported else [one.at for one in facts.statuses]
-        yield Attention(reason, names, after=Begun(told_at=min(reported, default=EPOCH)))
-
-
-def _digest(what: object) -> str:
-    """A short name for what stands, so that a settle of one occurrence does not cover another."""
-    return sha256(repr(what).encode()).hexdigest()[:8]

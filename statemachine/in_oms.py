@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import DEBIT, EPOCH, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
@@ -10,13 +11,19 @@ from statemachine.readings import (
     alive_parts,
     covers,
     in_parcels,
+    is_ended_everywhere,
     is_ended_in_oms,
+    is_sent,
     is_vouched,
     last_answer,
     parts_in_oms,
     sent_more_at,
 )
+from statemachine.receipts import repeats
 from statemachine.settled import settled_contents
+
+#: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
+STANDING_STILL: Final = (32, 128, 256)
 
 
 def is_done_in_oms(facts: Facts, line: Line) -> bool:
@@ -31,6 +38,26 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
     holders = [oms_id for oms_id, lines in lines_of.items() if line.id in lines] or list(lines_of)
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     return bool(holders) and all(oms_id in sent or is_ended_in_oms(facts, oms_id, line.id) for oms_id in holders)
+
+
+def has_left(facts: Facts, line: Line) -> bool:
+    """Whether goods of the line are on their way: parcels hold all its pieces, or it was sent by a status or a person.
+
+    A dispatched status sends no line that the OMS never got, and none that the OMS canceled while it made others. The
+    rules of OR24 do not need this: they ask about owed lines.
+    """
+    return is_sent(facts, line) and (in_parcels(facts, line) or not _cannot_leave(facts, line))
+
+
+def _cannot_leave(facts: Facts, line: Line) -> bool:
+    if is_vouched(facts, line):
+        return False
+    got = what_oms_got(facts)
+    in_oms = {line_id for lines in parts_in_oms(facts).values() for line_id in lines}
+    never_got = bool(got) and line.id not in in_oms and all(not dict(one.items).get(line.id, 0) for one in got)
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    makes_others = any(not is_ended_everywhere(facts, other.id) for other in lines)  # else it made all of them again
+    return (never_got and any(one.items for one in got)) or (makes_others and is_ended_everywhere(facts, line.id))
 
 
 def changed_contents(facts: Facts) -> dict[str, str]:
@@ -86,9 +113,18 @@ def left_at(facts: Facts, *lines: Line) -> datetime:
     return max((_left_at(facts, line) for line in lines), default=EPOCH)
 
 
+def goes_on_at(facts: Facts) -> datetime:
+    """When the OMS last reported that it works on something of the order that did not leave. So it was not stopped
+    there before. A repeat of a callback is no news. EPOCH: never."""
+    parts, again = unfinished_parts(facts), repeats(facts)
+    reports = (one for one in facts.statuses if one.oms_id in parts and one.status not in STANDING_STILL)
+    return max((one.at for one in reports if one.at not in again), default=EPOCH)
+
+
 def _left_at(facts: Facts, line: Line) -> datetime:
     of_parts: dict[int, datetime] = {}  # the first report that this part left, with the line
-    for one in sorted(facts.dispatches, key=lambda one: one.told_at):
+    reports = () if _cannot_leave(facts, line) else facts.dispatches
+    for one in sorted(reports, key=lambda one: one.told_at):
         if one.covers and one.oms_id != VOUCHED and covers(facts, one, line):
             of_parts.setdefault(one.oms_id, one.told_at)
     by_parcels = sent_more_at(facts, line.id)

@@ -38,7 +38,7 @@ MESSAGE: Final = "message"
 
 
 def of_state(line: Line) -> str:
-    """Name the state of a line. Callers ask for incidents, and for states that we do not know."""
+    """Name the state of a line. Callers ask for incidents, lines shipped alone, and states that we do not know."""
     return f"{line.id} {line.state}"
 
 
@@ -60,6 +60,8 @@ def shown_by(snapshot: Snapshot) -> tuple[str, ...]:
 def _shown_by(snapshot: Snapshot) -> Iterator[str]:
     for line in snapshot.lines:
         if line.state.startswith("INCIDENT") or line.state not in OWED_LINE_STATES | ENDED_LINE_STATES:
+            yield of_state(line)
+        if snapshot.state == "SHIPPING" and line.state in AFTER_SHIPPING:  # the order is not shipped, this line is
             yield of_state(line)
         # Whether refunds of the price took all of the line, only another read can tell: one with more pieces
         # (joining.py).

@@ -114,7 +114,7 @@ def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
     if dispatch.covers == "order":
         return line.id not in lines_not_imported(facts) and not _lists_parcels_only(facts, dispatch.oms_id)
     own = {line_id for part in facts.parts if part.oms_id == dispatch.oms_id for line_id in part.lines}
-    return line.id in own if own else _ended_everywhere(facts, line.id)
+    return line.id in own if own else is_ended_everywhere(facts, line.id)
 
 
 def _is_vouched(dispatch: Dispatch, line: Line) -> bool:
@@ -195,6 +195,11 @@ def alive_parts(facts: Facts) -> set[int]:
     return {part.oms_id for part in facts.parts} - ended_in_oms(facts)
 
 
+def is_canceled_by_oms(facts: Facts) -> bool:
+    """Whether the OMS canceled each of its orders and makes none again, so that nobody there makes anything."""
+    return bool(facts.parts) and not alive_parts(facts)
+
+
 @asked_once
 def ended_in_oms(facts: Facts) -> set[int]:
     """The OMS's orders that it canceled as a whole and does not make again. It makes an order again if it showed
@@ -231,7 +236,7 @@ def is_ended_in_oms(facts: Facts, oms_id: int, line_id: str) -> bool:
     return canceled > 0 and (bool(known) or not ordered) and canceled >= max(known, default=1)
 
 
-def _ended_everywhere(facts: Facts, line_id: str) -> bool:
+def is_ended_everywhere(facts: Facts, line_id: str) -> bool:
     """Whether parts have this line, and the OMS ended it in each of them. Then the order does not wait for it."""
     holders = [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines]
     return bool(holders) and all(is_ended_in_oms(facts, oms_id, line_id) for oms_id in holders)
@@ -299,7 +304,7 @@ def all_sent(facts: Facts) -> bool:
         return True
     lines = owed or facts.snapshot.lines
     if facts.cancellations:  # a dispatch though the OMS ended every line: it made them again, so every line counts
-        lines = tuple(line for line in lines if not _ended_everywhere(facts, line.id)) or lines
+        lines = tuple(line for line in lines if not is_ended_everywhere(facts, line.id)) or lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
 

@@ -89,8 +89,8 @@ TABLE: Final = (
     Edge(SHIPPING, _IMPORT, IMPORTED, "the OMS holds it: it said so, or it speaks of it, or a person says so"),
     Edge(SHIPPING, _SENT_OR_SEEN, DISPATCHED, "sent before the import had settled"),
     Edge(SHIPPING, _READ, SHIPPED, "a person shipped it in the portal"),
-    Edge(SHIPPING, _READ, REFUSED, "refused before the import"),
-    Edge(SHIPPING, _READ, CANCELED, "canceled before the import"),
+    Edge(SHIPPING, _READ, REFUSED, "refused before the OMS confirmed an import"),
+    Edge(SHIPPING, _READ, CANCELED, "canceled before the OMS confirmed an import"),
     # Dispatch.
     Edge(
         IMPORTED,
@@ -103,7 +103,12 @@ TABLE: Final = (
     Edge(IMPORTED, _READ, CANCELED, "canceled after the import"),
     Edge(DISPATCHED, _READ, SHIPPED, "Mirakl shows it shipped"),
     # A newer read wins over what was concluded (docs/rules.md 3).
-    Edge(DISPATCHED, _READ, SHIPPING, "one parcel was shipped and debited; the rest is still to be sent"),
+    Edge(
+        DISPATCHED,
+        _READ,
+        SHIPPING,
+        "Mirakl shows more to send than what left: a debit of one parcel, or more pieces",
+    ),
     Edge(DISPATCHED, _REST, IMPORTED, "the OMS has more to send: after a debit, left out of its answer, or made again"),
     Edge(DISPATCHED, _READ, REFUSED, "the OMS sent an order that Mirakl refused"),
     Edge(DISPATCHED, _READ, CANCELED, "canceled after the goods had left, or the debit of the shipment failed"),

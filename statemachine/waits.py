@@ -11,7 +11,7 @@ from enum import StrEnum
 from statemachine.commands import Policy
 from statemachine.facts import DEBIT, EPOCH, Facts
 from statemachine.plan import Plan, awaits_read_after
-from statemachine.readings import alive_parts, mirakl_state
+from statemachine.readings import is_canceled_by_oms, mirakl_state
 from statemachine.states import State
 
 
@@ -59,4 +59,4 @@ def _mirakl_goes_on(facts: Facts) -> bool:
 
 def _oms_goes_on(facts: Facts) -> bool:
     """Whether the OMS has a part of the order that it did not cancel. Its ids may not be known yet."""
-    return bool(alive_parts(facts)) or not facts.parts
+    return not is_canceled_by_oms(facts)

@@ -17,9 +17,10 @@ from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import Answer, Facts, GiveUp, Rejection, Trouble
+from statemachine.in_oms import has_left
 from statemachine.payloads import our_payloads
 from statemachine.plan import needed
-from statemachine.readings import all_sent, is_sent
+from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere
 from statemachine.reasons import Attention, Reason
 from statemachine.troubles import MESSAGES, messages_waited_until, troubles_of
 
@@ -54,7 +55,7 @@ def attention_reasons(
 
 
 #: Codes of rejections for which the remote was not asked. Their words are ours, and hold no personal data.
-_NOT_ASKED: Final = frozenset(
+NOT_ASKED: Final = frozenset(
     {"INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY", "CARRIER_UNKNOWN", "TRACKING_EMPTY", "TRACKING_NUMBER_MISSING"}
 )
 
@@ -136,7 +137,7 @@ def _cause_of_call(key: CommandKey, facts: Facts, journal: Sequence[JournalRow],
         key.kind,
     )
     words = next((one.words for one in _ends(facts) if _is_end_of(key, one) and not isinstance(one, Answer)), "")
-    if not note.get("status") and note.get("code") in _NOT_ASKED:
+    if not note.get("status") and note.get("code") in NOT_ASKED:
         return f"orderflow did not call {kind.operation} ({kind}): {words}"
     if not note:
         return f"{kind.operation} ({kind})"
@@ -174,8 +175,16 @@ _CURE_OF_MESSAGES: Final = (
     "tries at once. If Mirakl refuses to show them, give the key the right to M11."
 )
 
+#: What to do about lines that Mirakl took back and the OMS canceled too.
+_CURE_OF_ENDED_IN_OMS: Final = (
+    "The OMS canceled it too, so nothing is to be stopped there. Clear the money with the operator, then `orders "
+    "settle ORDER --reason WHY`."
+)
+
 #: Cures that stand in place of that of the reason.
-CURES_OF_CASES: Final = (_CURE_OF_IMPORT_GIVEN_UP, _CURE_OF_MESSAGES)
+CURES_OF_CASES: Final = (_CURE_OF_IMPORT_GIVEN_UP, _CURE_OF_MESSAGES, _CURE_OF_ENDED_IN_OMS)
+#: Reasons whose cure is to stop lines in the OMS.
+_STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
 
 
 def cure(one: Attention, order: OrderRow) -> str:
@@ -186,6 +195,8 @@ def cure(one: Attention, order: OrderRow) -> str:
         cure_of = _CURE_OF_IMPORT_GIVEN_UP
     elif one.reason is Reason.RETRYING and f" {MESSAGES} " in one.detail:
         cure_of = _CURE_OF_MESSAGES
+    elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
+        cure_of = _CURE_OF_ENDED_IN_OMS
     named = (f"The goods have left. {text}" if text else cure_of).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
@@ -199,5 +210,11 @@ def cure(one: Attention, order: OrderRow) -> str:
 def _has_left(one: Attention, facts: Facts) -> bool:
     """Whether the goods that the reason is about have left: the lines that it names, or all of the order."""
     if lines := lines_named_in(one, facts):
-        return all(is_sent(facts, line) for line in lines)
+        return all(has_left(facts, line) for line in lines)
     return all_sent(facts)
+
+
+def _is_ended_in_oms(one: Attention, facts: Facts) -> bool:
+    """Whether the OMS canceled the lines that the reason names, or all of the order."""
+    lines = lines_named_in(one, facts)
+    return is_canceled_by_oms(facts) or (bool(lines) and all(is_ended_everywhere(facts, line.id) for line in lines))

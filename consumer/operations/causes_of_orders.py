@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import (
@@ -24,10 +25,13 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.ids_in_text import entries, named_in, read
+from statemachine.in_oms import has_left, unfinished_parts
 from statemachine.missing import not_found_since_read
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
+    is_canceled_by_oms,
+    is_ended_everywhere,
     is_sent,
     last_decision,
     mirakl_state,
@@ -189,7 +193,7 @@ def _unknown_line_state(case: Case) -> str:
 def _whether_in_oms(facts: Facts, line: Line) -> str:
     """Whether the OMS has the line, as far as the import and the OMS's reports tell."""
     got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
-    if facts.parts and not alive_parts(facts):
+    if is_canceled_by_oms(facts):
         return "the OMS canceled the order"
     pieces = [dict(one.items).get(line.id, 0) for one in got]
     if line.id in held or (pieces and all(pieces)):
@@ -234,16 +238,18 @@ def code_in_words(code: str) -> str:
 
 
 def _oms_canceled(case: Case) -> str:
-    canceled, at = _TOLD_AT.fullmatch(case.one.detail).groups()  # type: ignore[union-attr]  # matches any text
+    reported, _, not_owed = case.one.detail.partition(NOT_OWED)
+    canceled, at = _TOLD_AT.fullmatch(reported).groups()  # type: ignore[union-attr]  # matches any text
     oms_id, *pieces = map(read, entries(canceled))
     skus = {line.id: named(line) for line in _lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
-    reported = f", reported at {at}" if at else ""
+    when = f", reported at {at}" if at else ""
     if not oms_id.isdecimal():
         return ""
+    not_to_send = [f"not to be sent any more: {', '.join(map(read, entries(not_owed)))}"] if not_owed else []
     others = [_not_canceled(case.facts, one) for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
-    return _joined((f"{oms_order(case.facts, int(oms_id))}: {what}{reported}", *others))
+    return _joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send))
 
 
 def _not_canceled(facts: Facts, oms_id: int) -> str:
@@ -269,9 +275,15 @@ def _dead_after_dispatch(case: Case) -> str:
 def _lines_canceled(case: Case) -> str:
     return _joined(
         f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, Mirakl shows {_pieces(line.quantity)}"
-        f" {_state_of(line)}{', sent' if is_sent(case.facts, line) else ''}"
+        f" {_state_of(line)}{_what_oms_did(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
+
+
+def _what_oms_did(facts: Facts, line: Line) -> str:
+    if has_left(facts, line):
+        return ", sent"
+    return ", canceled by the OMS" if is_ended_everywhere(facts, line.id) else ""
 
 
 def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
@@ -280,7 +292,7 @@ def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
     each = dict.fromkeys(_pieces(dict(one.items).get(line.id, otherwise)) for one in got)
     pieces = " or ".join(each) or _pieces(otherwise)
     if not got or our_payloads(facts):
-        return f"{pieces} went to the OMS"
+        return f"{pieces} {'went' if import_known(facts) else 'may have gone'} to the OMS"
     if len(each) > 1:
         return "somebody else sent the order to the OMS, with or without this line"
     return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {_when(got[0].at)}"
@@ -355,7 +367,8 @@ def _foreign_tracking(case: Case) -> str:
 
 
 def _held_in_oms(case: Case) -> str:
-    held = sorted({part.oms_id for part in case.facts.parts if part.has_error})
+    unfinished = unfinished_parts(case.facts)
+    held = sorted({part.oms_id for part in case.facts.parts if part.has_error and part.oms_id in unfinished})
     return f"held: {', '.join(oms_order(case.facts, oms_id) for oms_id in held)}"
 
 
@@ -374,7 +387,7 @@ def _unreadable(case: Case) -> str:
 
 def _incident(case: Case) -> str:
     return _joined(
-        f"{named(line)} is {line.state}, {'sent' if is_sent(case.facts, line) else _whether_in_oms(case.facts, line)}"
+        f"{named(line)} is {line.state}, {'sent' if has_left(case.facts, line) else _whether_in_oms(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
 

@@ -14,7 +14,7 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
-from consumer.operations.causes import AttentionReason, attention_reasons, last_result
+from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
@@ -24,6 +24,7 @@ from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import (
     acceptance,
     all_sent,
+    is_canceled_by_oms,
     is_pending,
     is_sent,
     last_answer,
@@ -218,6 +219,8 @@ def oms_goes_on(facts: Facts) -> str:
     """What to say of the OMS if it has the order, or may have it, and has not sent all of it. Else an empty text."""
     if all_sent(facts):
         return ""
+    if is_canceled_by_oms(facts):
+        return ""
     if import_known(facts):
         return "the OMS has the order and goes on with it"
     return "the OMS may have the order, and goes on with it then" if may_be_in_oms(facts) else ""
@@ -240,7 +243,10 @@ def _proof(facts: Facts, now: datetime) -> str:
             return f"a read that begins after {_when(answer.proof_after, now)} and shows {shown}"
     for no in facts.rejections:
         if _SHOWN_IN.get(no.kind) == snapshot.state and no.at >= snapshot.read_at:
-            return f"a read that begins after {_when(no.at, now)} and shows why {no.kind} was refused"
+            read = f"a read that begins after {_when(no.at, now)}"
+            if no.code in NOT_ASKED:
+                return f"{read}; orderflow did not make the call {no.kind}: {no.words}"
+            return f"{read} and shows why {no.kind} was refused"
     return ""
 
 
@@ -272,6 +278,8 @@ def _imported(order: OrderRow) -> str:
         return f"a person in the OMS: {'; '.join(stopped)}"
     if _nothing_owed(facts):
         return "Mirakl to show it canceled; no line is open"
+    if is_canceled_by_oms(facts):
+        return "a person: the OMS canceled all of it, so nobody there makes it"
     return _the_rest(facts) or "the OMS to report that it sent the goods"
 
 
@@ -315,10 +323,19 @@ def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
     calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
     if calls or stops:
         return "; ".join([*calls, *stops])
+    return _moves_next(order)
+
+
+def _moves_next(order: OrderRow) -> str:
+    """What changes the state of an order of which no call is due."""
     if order.state is State.DISPATCHED and (unsent_parts(order.facts) or _is_partly_sent(order)):
         return "Mirakl is notified as soon as the rest is sent"
     if order.state is State.IMPORTED and _nothing_owed(order.facts):
         return "a read shows it canceled, and it becomes canceled"
+    if order.state is State.SHIPPING and order.facts.dispatches:
+        return "the OMS reports that the rest left, or a person vouches for it"
+    if order.state is State.IMPORTED and is_canceled_by_oms(order.facts):
+        return "the OMS reports that it makes the order again, or a read shows it canceled"
     debit_may_fail = order.state is State.DISPATCHED and mirakl_state(order.facts) in DEBIT
     return _NEXT[order.state] + (", or canceled if the debit fails" if debit_may_fail else "")
 

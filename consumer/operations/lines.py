@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from statemachine.facts import Facts, Line
+from statemachine.in_oms import has_left
 from statemachine.payloads import our_payloads
-from statemachine.readings import is_sent, sent_quantity
+from statemachine.readings import sent_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def _same(numbers: Iterable[int | None]) -> int | None:
 
 def _sent(facts: Facts, line: Line) -> str:
     pieces = sent_quantity(facts, line.id)
-    if is_sent(facts, line) and (line.quantity is None or pieces < line.quantity):
+    if has_left(facts, line) and (line.quantity is None or pieces < line.quantity):
         return "all"
     return str(pieces)
 

@@ -116,7 +116,7 @@ def test_a_dead_order_that_a_person_did_not_find_in_the_oms_is_told_when_the_oms
     rig.clock.advance(1)
     decide(rig, DecisionKind.SETTLE)
     tell(rig, 2)
-    assert rig.attention() == []
+    assert rig.attention() == [reason]  # the settle did not stop it
 
 
 def parcel(tracking: str, line: str) -> dict[str, object]:

@@ -1,0 +1,58 @@
+"""The rules by which an order that the OMS canceled, as a whole or in part, needs a person."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from statemachine.facts import EPOCH, Cancellation, DecisionKind, Facts
+from statemachine.ids_in_text import entries, read, written
+from statemachine.readings import is_ended_in_oms, is_sent, parts_in_oms
+from statemachine.reasons import Attention, Reason
+from statemachine.receipts import cancellations_once
+
+#: Before the canceled lines that are not to be sent, in the detail of the reason.
+NOT_OWED: Final = " not owed: "
+
+
+def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
+    """A reason for each cancellation.
+
+    A person who settles it knows which of the canceled lines are still to be sent. The settle does not count any more
+    if one that was not to be sent then is to be sent now, and the OMS did not make it again: nobody makes it.
+    """
+    for one in cancellations_once(facts):
+        what = Attention(Reason.OMS_CANCELED, _named(one))
+        owed, not_owed = _canceled_lines(facts, one)
+        if any(owed.isdisjoint(before) for before in _not_owed_at_settles(facts, what)):
+            continue
+        names = ",".join(sorted(written(line) for line in not_owed))
+        yield Attention(Reason.OMS_CANCELED, what.detail + (NOT_OWED + names if names else ""))
+
+
+def _named(one: Cancellation) -> str:
+    lines = [f"{written(line)}*{quantity}" for line, quantity in one.items]
+    # The time tells a second equal cancellation from the first, which a person may have settled.
+    reported = f" {one.told_at:%Y-%m-%d %H:%M:%S.%f}" if one.told_at > EPOCH else ""
+    return ",".join([str(one.oms_id), *lines]) + reported
+
+
+def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]]:
+    """The lines of this cancellation that the OMS does not make: those to be sent, and those not to be sent."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    named = {line for line, _ in one.items} or parts_in_oms(facts).get(one.oms_id) or {line.id for line in lines}
+    mine = [line for line in lines if line.id in named and not is_sent(facts, line) and _nobody_makes(facts, line.id)]
+    return {line.id for line in mine if line.is_owed}, {line.id for line in mine if not line.is_owed}
+
+
+def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[set[str]]:
+    """For each settle of this cancellation the canceled lines that were not to be sent then."""
+    for settle in (one for one in facts.decisions if one.kind is DecisionKind.SETTLE):
+        for token in settle.subject:
+            name, _, lines = token.partition(NOT_OWED)
+            if name in (what.token, read(what.token)):  # a version before wrote ids as they are (ends.py)
+                yield {read(line) for line in entries(lines)}
+
+
+def _nobody_makes(facts: Facts, line_id: str) -> bool:
+    """Whether the OMS canceled the line in each of its orders that has or may have it, as far as is known."""
+    lines_of = parts_in_oms(facts).items()
+    return all(is_ended_in_oms(facts, one, line_id) or (lines and line_id not in lines) for one, lines in lines_of)

@@ -1,0 +1,73 @@
+"""The OMS canceled all of an order, a person settled that, and the order is to be sent: nobody makes it."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.explain import Explanation
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def explained(rig: Rig) -> Explanation:
+    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+
+
+def refund(rig: Rig) -> None:
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+    rig.poll()
+
+
+def reject_refund(rig: Rig) -> None:
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", refunds=[])
+    changes.set_fields(rig.mirakl["alpha"], "1-A", fully_refunded=False)
+    rig.poll()
+
+
+def test_a_line_that_is_owed_again_after_the_settle_is_shown_again(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    refund(rig)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert "oms_canceled" not in rig.attention()
+    reject_refund(rig)
+    assert rig.attention() == ["oms_canceled"]
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert rig.attention() == []
+
+
+def test_a_refund_after_the_settle_brings_no_cancellation_back(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    refund(rig)
+    assert "oms_canceled" not in rig.attention()
+
+
+def test_an_order_that_the_oms_makes_again_is_not_shown_again(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    refund(rig)
+    for reason in rig.attention():
+        decide(rig, DecisionKind.SETTLE, reason)
+    tell(rig, 1, id=99)
+    reject_refund(rig)
+    assert "oms_canceled" not in rig.attention()
+
+
+def test_explain_says_that_nobody_makes_it(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    decide(rig, DecisionKind.SETTLE)
+    found = explained(rig)
+    assert found.waits_for == "a person: the OMS canceled all of it, so nobody there makes it"
+    assert found.happens_next == "the OMS reports that it makes the order again, or a read shows it canceled"

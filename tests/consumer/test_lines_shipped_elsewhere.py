@@ -1,0 +1,69 @@
+"""Somebody else marks one line of an order shipped while the OMS makes it."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, lost_then_refused, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def mark(rig: Rig, state: str = "SHIPPED") -> None:
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state=state)
+    rig.poll()
+
+
+def test_a_line_shipped_in_the_portal_while_the_oms_has_it_is_shown_until_a_settle(rig: Rig) -> None:
+    rig.imported(lines=2)
+    mark(rig)
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 8)
+    assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
+
+
+def test_it_ends_when_the_oms_reports_the_line_sent(rig: Rig) -> None:
+    rig.imported(lines=2)
+    mark(rig)
+    tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    assert rig.attention() == ["partly_sent"]
+
+
+def test_a_line_shipped_again_after_a_settle_is_shown_again(rig: Rig) -> None:
+    rig.imported(lines=2)
+    mark(rig)
+    decide(rig, DecisionKind.SETTLE)
+    rig.clock.advance(60)
+    mark(rig, "SHIPPING")
+    rig.clock.advance(60)
+    mark(rig)
+    assert "shipped_elsewhere" in rig.attention()
+
+
+def test_a_line_of_an_import_that_may_have_landed_is_shown(rig: Rig) -> None:
+    lost_then_refused(rig, lines=2)
+    mark(rig)
+    assert "shipped_elsewhere" in rig.attention()
+
+
+def test_a_line_that_was_shipped_before_the_import_is_not_shown(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    mark(rig)
+    rig.work()
+    assert [one.items for one in rig.row().facts.handovers] == [(("1-A-2", 1),)]
+    assert rig.attention() == []
+
+
+def test_lines_that_mirakl_marks_after_our_shipment_are_not_shown(rig: Rig) -> None:
+    rig.imported(lines=2)
+    tell(rig, 8)
+    mark(rig)
+    assert "shipped_elsewhere" not in rig.attention()
