@@ -13,6 +13,7 @@ from typing import Final
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_words, lines_named_in
+from consumer.operations.outside import disproved_by_read
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.events import Event
@@ -87,7 +88,9 @@ def _cause(
             found = one.detail
         case _:
             found = cause_of_order(Case(one, facts, policy))
-    return found
+    key = _key(one, facts, policy)
+    by_hand = disproved_by_read(facts, key.kind, key.carries) if key else ""
+    return "; ".join(text for text in (found, by_hand) if text)
 
 
 def _key(one: Attention, facts: Facts, policy: Policy) -> CommandKey | None:

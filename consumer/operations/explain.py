@@ -15,6 +15,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
+from consumer.operations.outside import answer_awaited, disproved_by_read, gone_and_settled, money_awaited
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
@@ -146,17 +147,24 @@ def _waits_for(
     now: datetime,
 ) -> str:
     live = [command for command in commands if command.state.is_live]
-    stops = [who_ends(one) for one in stopping(order)]
+    stopped = stopping(order)
+    stops = [who_ends(one) for one in stopped]
     if stops and not any(command.state is CommandState.OPEN for command in live):
         under_way = [_under_way(command) for command in live]
-        return "; ".join([*stops, *under_way]) + _oms_goes_on(order)
+        is_held = any(CommandKind.ACCEPT in one.about.holds for one in stopped)
+        awaited = answer_awaited(order.facts, policy) if is_held else ""
+        return "; ".join([*stops, *under_way, *([awaited] if awaited else [])]) + _oms_goes_on(order)
     if live:  # the oldest goes first, the others wait for it
         first, *later = live
         then = f"; then {', '.join(command.kind for command in later)}" if later else ""
-        return _to_call(first, _last_failure(first, journal), shop, now) + then
+        by_hand = disproved_by_read(order.facts, first.kind, first.carries)
+        why = f"; {by_hand}" if by_hand else ""
+        return _to_call(first, _last_failure(first, journal), shop, now) + then + why
     snapshot = order.facts.snapshot
     if snapshot is not None and snapshot.created_at < policy.not_before and not order.state.is_final:
         return f"nothing: it is older than the shop's not_before ({_when(policy.not_before, now)}), so no call is made"
+    if gone := "" if order.state.is_final else gone_and_settled(order.facts, policy, order.attention):
+        return gone
     final = (
         "a person (see attention); for Mirakl it is final"
         if order.attention
@@ -280,7 +288,8 @@ def _imported(order: OrderRow) -> str:
         return "Mirakl to show it canceled; no line is open"
     if is_canceled_by_oms(facts):
         return "a person: the OMS canceled all of it, so nobody there makes it"
-    return _the_rest(facts) or "the OMS to report that it sent the goods"
+    rest, money = _the_rest(facts) or "the OMS to report that it sent the goods", money_awaited(facts)
+    return f"{rest}; {money}" if money else rest
 
 
 def _the_rest(facts: Facts) -> str:
@@ -323,6 +332,8 @@ def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
     calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
     if calls or stops:
         return "; ".join([*calls, *stops])
+    if not order.state.is_final and gone_and_settled(order.facts, policy, order.attention):
+        return "a read shows it at Mirakl again, or the OMS reports on it; else nothing"
     return _moves_next(order)
 
 

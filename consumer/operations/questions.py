@@ -8,9 +8,11 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.explain import oms_goes_on
+from consumer.operations.outside import answer_awaited, money_awaited
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
+from statemachine.missing import is_gone
 from statemachine.payloads import import_known
 from statemachine.plan import Plan, plan
 from statemachine.readings import acceptance, all_sent, mirakl_state
@@ -80,7 +82,7 @@ def _is_import(decision: Decision) -> bool:
     return any(CommandKey.parse(one).kind is CommandKind.IMPORT for one in decision.subject)
 
 
-def _let_go(before: Plan, after: Plan, facts: Facts) -> Iterator[str]:
+def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[str]:
     """What goes on from now on, because the reasons that the decision ends hold its calls no more."""
     ended = [one for one in before.attention if one not in after.attention]
     still_held = frozenset[CommandKind]().union(*(one.about.holds for one in after.attention))
@@ -94,6 +96,10 @@ def _let_go(before: Plan, after: Plan, facts: Facts) -> Iterator[str]:
     if CommandKind.CONFIRM in freed and import_known(facts):
         when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
         yield f"from then on, when {when}, Mirakl is told that the order is shipped"
+        if is_gone(facts, policy) and not all_sent(facts):
+            yield "so stop the order in the OMS first"
+    elif awaited := answer_awaited(facts, policy):
+        yield awaited
     elif CommandKind.IMPORT in freed and not import_known(facts):
         yield "from then on, when Mirakl shows that it can be sent, the order goes to the OMS"
 
@@ -137,21 +143,37 @@ def _of_kind(
             yield "no call of the order is made until `orders release`"
             if goes_on := oms_goes_on(order.facts):
                 yield goes_on
+            if awaited := answer_awaited(facts, policy):
+                yield awaited
         case DecisionKind.SETTLE | DecisionKind.RELEASE:
-            yield from _let_go(before, after, facts)
+            yield from _let_go(before, after, facts, policy)
             if kind is DecisionKind.RELEASE:
                 yield from _at_once(commands, facts, new)
             if holding := [str(one.reason) for one in after.attention if one.about.holds]:
                 yield f"calls still wait because of {', '.join(dict.fromkeys(holding))}"
         case DecisionKind.SENT:
-            yield "all goods count as sent, and this cannot be taken back"
+            yield from _of_sent(order.facts, before=before, after=after)
         case DecisionKind.HANDLED:
             calls = [call.kind for one in new.decisions if (call := _by_hand(one))]
             yield f"{', '.join(map(_call, calls))} counts as done by hand, and is not made"
             if CommandKind.IMPORT not in calls:
-                yield "the next read of Mirakl has to show it, or a person is asked again"
+                due = {one.kind for one in before.due}
+                again = "it is called again" if due.issuperset(calls) else "a person is asked again"
+                yield f"the next read of Mirakl has to show it, or {again}"
         case DecisionKind.RETRY:
             yield from _at_once(commands, facts, new)
+
+
+def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
+    """What counts as sent, what does not, and what Mirakl and the OMS are told of it."""
+    yield "all goods count as sent, and this cannot be taken back"
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    if gone := [line.id for line in lines if not line.is_owed]:
+        yield f"not to be sent any more, so not counted: {', '.join(gone)}"
+    if before.state is State.SHIPPING and CommandKind.IMPORT not in {one.kind for one in before.due}:
+        yield "the order does not go to the OMS any more"
+    if after.state is State.DISPATCHED and (money := money_awaited(facts)):
+        yield f"{money}; Mirakl is told of the shipment only when it shows SHIPPING"
 
 
 def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts) -> Iterator[str]:

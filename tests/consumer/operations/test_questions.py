@@ -174,7 +174,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         held_early,
         DecisionKind.RELEASE,
         {},
-        ": from then on, when Mirakl shows that it can be sent, the order goes to the OMS; this ends held?",
+        ": when Mirakl asks for the answer, a person has to accept or refuse the order; this ends held?",
     ),
     (
         "release of what is in part withdrawn",

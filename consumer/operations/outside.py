@@ -1,0 +1,98 @@
+"""What Mirakl still waits for, and what a person said about an order, in sentences of explanations and questions."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from statemachine.commands import CommandKey, CommandKind, Policy
+from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
+from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Facts
+from statemachine.in_oms import is_debited_after_shipping
+from statemachine.missing import is_gone, not_found_since_read
+from statemachine.readings import acceptance, is_pending, is_shown, last_answer, mirakl_state
+from statemachine.reasons import Attention, Reason
+from statemachine.trackings import best_tracking
+
+
+def answer_awaited(facts: Facts, policy: Policy) -> str:
+    """That Mirakl waits for the seller's answer, or will ask for one that only a person gives. Empty: it does not."""
+    snapshot, answer = facts.snapshot, acceptance(facts, policy)
+    if snapshot is None or not snapshot.lines or is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
+        return ""
+    if snapshot.state == "STAGING":
+        return "" if answer else "when Mirakl asks for the answer, a person has to accept or refuse the order"
+    if snapshot.state != "WAITING_ACCEPTANCE":
+        return ""
+    until = acceptance_deadline(snapshot, policy)
+    who = "Mirakl waits for the answer" if answer else "Mirakl waits for the answer of a person: accept or refuse it"
+    return who + (f"; after {_minute(until)} Mirakl refuses it by itself" if until > EPOCH else "")
+
+
+def money_awaited(facts: Facts) -> str:
+    """That Mirakl has not got the customer's money for an order that it does not show shipped. Empty: it has, or the
+    debit follows a shipment."""
+    if mirakl_state(facts) not in DEBIT or is_debited_after_shipping(facts):
+        return ""
+    return f"Mirakl still waits for the customer's money ({mirakl_state(facts)})"
+
+
+def gone_and_settled(facts: Facts, policy: Policy, attention: Collection[Attention]) -> str:
+    """What an order waits for that Mirakl does not show any more, after a person settled that. Empty: it is not so."""
+    decision = _settle(facts, Reason.GONE_FROM_MIRAKL)
+    if (
+        decision is None
+        or not is_gone(facts, policy)
+        or any(one.reason is Reason.GONE_FROM_MIRAKL for one in attention)
+    ):
+        return ""
+    since, who = not_found_since_read(facts)[0], "a person (see attention)" if attention else "nothing"
+    said = f"{who}: Mirakl has not shown the order since {_minute(since)}; {decision.who} settled that: {decision.why}"
+    until = next_deadline(facts, policy)
+    is_ahead = until is not None and not has_come(facts, until)
+    return said + (
+        f"; when the deadline {_minute(until)} is near, a person is asked again" if until and is_ahead else ""
+    )
+
+
+def _settle(facts: Facts, reason: Reason) -> Decision | None:
+    """The newest settle that names this reason."""
+    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE)
+    named = [one for one in settles if any(token.startswith(f"{reason}:") for token in one.subject)]
+    return max(named, default=None)
+
+
+def disproved_by_read(facts: Facts, kind: CommandKind, carries: str) -> str:
+    """That a person said that this call was done by hand, and that the newest read does not show it. Empty: not so."""
+    snapshot, answer = facts.snapshot, last_answer(facts, kind, carries)
+    if snapshot is None or answer is None or is_pending(facts, answer) or _shows(facts, kind):
+        return ""
+    handled = _by_hand(facts, answer)
+    if handled is None:
+        return ""
+    said = f"{handled.who} said at {_second(handled.at)} that {kind.operation} was done by hand"
+    return f"{said}, and the read of {_second(snapshot.read_at)} does not show it"
+
+
+def _by_hand(facts: Facts, answer: Answer) -> Decision | None:
+    """The decision `handled` that stands behind an answer. None: a remote gave the answer."""
+    handled = (one for one in facts.decisions if one.kind is DecisionKind.HANDLED and one.at == answer.at)
+    named = str(CommandKey(CommandKind(answer.kind), answer.carries, answer.round))  # type: ignore[call-arg]  # as in parse
+    return next((one for one in handled if named in one.subject), None)
+
+
+def _shows(facts: Facts, kind: CommandKind) -> bool:
+    """Whether the newest read shows the effect of a call of this kind."""
+    snapshot = facts.snapshot
+    if snapshot is None or kind is CommandKind.IMPORT:
+        return True
+    if kind is CommandKind.TRACK:
+        return is_shown(facts, snapshot.tracking, best_tracking(facts))
+    waits = "WAITING_ACCEPTANCE" if kind is CommandKind.ACCEPT else "SHIPPING"
+    return snapshot.state != waits
+
+
+def _minute(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
+
+
+def _second(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S}"
