@@ -470,8 +470,12 @@ def _stopped(facts: Facts) -> Iterator[Attention]:
 
 
 def _imported_otherwise(facts: Facts) -> list[str]:
-    """The lines that the import sent and the OMS's answer does not show, or shows with another number of pieces."""
+    """The lines of which the OMS's answer shows another number of pieces than the import sent, or that only one of both
+    has."""
     sent, shown = our_payloads(facts), shown_pieces(facts)
     items = sent[-1].items if sent else ()
     other = [f"{written(line)} ({shown[line]} of {n})" for line, n in items if shown.get(line, n) != n]
-    return [*map(written, lines_not_imported(facts)), *other]
+    carried = {line for one in sent for line, _ in one.items}
+    extra = {line for part in facts.parts if part.oms_id in alive_parts(facts) for line in part.lines} - carried
+    more = [f"{written(line)} ({shown.get(line, 'unknown')} of 0)" for line in sorted(extra)] if items else []
+    return [*map(written, lines_not_imported(facts)), *other, *more]

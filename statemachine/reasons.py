@@ -254,7 +254,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.LINES_NOT_IMPORTED: About(
-        "the OMS's answer to the import shows fewer lines, or other pieces, than were sent",
+        "the OMS's answer to the import shows other lines or pieces than were sent",
         "Look at the order in the OMS and have it corrected there, then `orders settle ORDER --reason WHY`. A line "
         "that it does not have is sent when parcels hold it, or by `orders sent ORDER --reason WHY`.",
     ),

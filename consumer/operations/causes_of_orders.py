@@ -39,6 +39,7 @@ from statemachine.readings import (
     parts_in_oms,
     pieces_of,
     sent_quantity,
+    shown_pieces,
     unknown_skus,
     unsent_parts,
 )
@@ -176,7 +177,7 @@ def _shipped_elsewhere(case: Case) -> str:
 
 def _partly_withdrawn(case: Case) -> str:
     return _joined(
-        f"{named(line)}: Mirakl shows {line.quantity} pieces, and a cancelation or refund of a part"
+        f"{named(line)}: Mirakl shows {_in_pieces(line.quantity)}, and a cancelation or refund of a part"
         for line in lines_named_in(case.one, case.facts)
     )
 
@@ -302,6 +303,10 @@ def _pieces(count: int | None) -> str:
     return "an unknown number" if count is None else f"{count}"
 
 
+def _in_pieces(count: int | None) -> str:
+    return "an unknown number of pieces" if count is None else f"{count} pieces"
+
+
 def _lines_added(case: Case) -> str:
     return _joined(
         f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}, Mirakl shows {_pieces(line.quantity)}"
@@ -324,16 +329,14 @@ def _imported_at(case: Case) -> str:
 
 def _not_imported(case: Case) -> str:
     sent = our_payloads(case.facts)
-    handed = dict(sent[-1].items) if sent else {}
-    shown: dict[str, int] = {}
-    for part in {(part.oms_id, part.quantities) for part in case.facts.parts}:
-        for line, pieces in part[1]:
-            shown[line] = shown.get(line, 0) + pieces
+    handed, shown = dict(sent[-1].items) if sent else {}, shown_pieces(case.facts)
     held = {line for lines in parts_in_oms(case.facts).values() for line in lines}
+    skus = {line.id: named(line) for line in case.facts.snapshot.lines} if case.facts.snapshot else {}
+    ids = sorted(named_in(case.one.detail, held | handed.keys() | skus.keys()))
     return _joined(
-        f"{named(line)}: {handed.get(line.id)} went to the OMS, it has "
-        + (f"{shown[line.id]}" if line.id in shown else "an unknown number" if line.id in held else "none")
-        for line in lines_named_in(case.one, case.facts)
+        f"{skus.get(line, f'{line} (not sent by us)')}: {handed.get(line, 'none')} went to the OMS, it has "
+        + (f"{shown[line]}" if line in shown else "an unknown number" if line in held else "none")
+        for line in ids
     )
 
 

@@ -90,7 +90,8 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
     due = {one.kind for one in after.due}
     if CommandKind.IMPORT in due and any(one.reason in _IMPORTED_AS_SHOWN for one in ended):
         owed = facts.snapshot.owed_lines if facts.snapshot else ()
-        yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in owed)}"
+        known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
+        yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
     if due or after.state.is_final or after.state is State.SHIPPED:
         return
     if CommandKind.CONFIRM in freed and import_known(facts):

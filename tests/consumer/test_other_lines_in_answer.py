@@ -1,0 +1,48 @@
+"""The OMS's answer to an import shows lines that we did not send, and texts about lines without a quantity."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations.causes import attention_reasons
+from statemachine.commands import Policy
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import answer_with, decide, details, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def causes(rig: Rig) -> dict[str, str]:
+    return {one.reason: one.cause for one in attention_reasons(rig.row(), rig.journal(), Policy())}
+
+
+def test_an_answer_with_a_line_that_we_did_not_send_is_told_until_a_person_settles_it(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1), ("9-Z-1", 5))
+    rig.imported()
+    assert details(rig) == {"lines_not_imported": "9-Z-1 (5 of 0)"}
+    assert causes(rig)["lines_not_imported"] == "9-Z-1 (not sent by us): none went to the OMS, it has 5"
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 8, shipping_tracking="T1")
+    assert rig.state() == "dispatched"
+
+
+def test_an_answer_with_a_line_too_many_and_one_too_few_names_both(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1), ("9-Z-1", 5))
+    rig.imported(lines=2)
+    assert details(rig) == {"lines_not_imported": "1-A-2, 9-Z-1 (5 of 0)"}
+
+
+def test_a_part_that_is_withdrawn_of_a_line_without_a_quantity_is_told_without_the_word_none(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=None)
+    rig.poll()
+    assert "partly_withdrawn" in rig.attention()
+    assert "Mirakl shows an unknown number of pieces" in causes(rig)["partly_withdrawn"]
+    assert "None" not in "".join(causes(rig).values())
