@@ -24,7 +24,7 @@ def test_an_order_that_differs_from_its_journal_is_found(desk: Desk) -> None:
     row = desk.shows("SHIPPING")
     assert differences(row, desk.journal) == []
     assert differences(replace(row, facts=Facts()), desk.journal) == [
-        "facts: snapshot, pieces, baseline, seen differ from the journal"
+        "facts: snapshot, pieces, to_send, baseline, seen differ from the journal"
     ]
     assert differences(replace(row, state=State.SHIPPED), desk.journal) == [
         "state: stored shipped, the journal's last is shipping",
@@ -32,7 +32,7 @@ def test_an_order_that_differs_from_its_journal_is_found(desk: Desk) -> None:
     ]
     assert differences(row, []) == [
         "version: stored 1, the journal holds 0 rows",
-        "facts: snapshot, pieces, baseline, seen differ from the journal",
+        "facts: snapshot, pieces, to_send, baseline, seen differ from the journal",
         "state: stored shipping, the journal's last is new",
         "state: stored shipping, the facts are new",
     ]
