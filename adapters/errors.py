@@ -1,4 +1,5 @@
-"""Every way in which the service can fail.
+"""The errors of the service. An error that one module alone raises may be in that module, as EventIdReused is
+(consumer/apply.py).
 
 OrderflowError
 ├── ConfigError                a setting is wrong; the text names the file and the key

@@ -59,7 +59,7 @@ class KafkaOption(Enum):
     OF_EVERY_CLIENT = "consumer, producer and admin client"
     OF_CONSUMERS = "consumers alone"
     OF_PRODUCERS = "producers alone"
-    OF_NONE = "read by orderflow itself"
+    OF_NONE = "read by orderflow itself"  # the files of the secrets: by consumer/secrets.py
 
 
 _EVERY, _CONSUMERS = KafkaOption.OF_EVERY_CLIENT, KafkaOption.OF_CONSUMERS

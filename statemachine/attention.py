@@ -126,7 +126,11 @@ def _of_commands(facts: Facts, policy: Policy, needs: Sequence[Need]) -> Iterato
 
 
 def _of_troubles(facts: Facts, policy: Policy, need: Need) -> Iterator[Attention]:
-    """The operations of this call that have failed for so long that a person should know."""
+    """RETRYING for each operation of this call that fails, once `reason_from` has come.
+
+    Also MESSAGES_NOT_READ, if the wait for the customer's messages is over, the policy holds the import, and no person
+    has released it.
+    """
     for one in troubles_of_need(facts, need):
         if deadlines.has_come(facts, reason_from(facts, policy, one)):
             yield Attention.of_command(Reason.RETRYING, need.kind, one.round, f"{one.operation} {one.code}")

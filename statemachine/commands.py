@@ -113,9 +113,9 @@ class CommandKey:
     """Unique for each order. A call that is made again has the next round, and so another key."""
 
     kind: CommandKind
-    #: Of accept_order: accept, refuse or accept:ID,ID. Of send_tracking: the tracking. Else empty. A text longer than
-    #: readings.LONGEST_CARRIED, or with a comma in an id, has a short form: a digest, for lines with their places
-    #: (readings.answers_of_lines).
+    #: Of accept_order: accept, refuse or accept:ID,ID (docs/rules.md 25). Of send_tracking: the tracking. Else empty. A
+    #: text longer than readings.LONGEST_CARRIED, or with a comma in an id, has a short form: a digest, for lines with
+    #: their places (readings.answers_of_lines).
     carries: str
     round: int
 

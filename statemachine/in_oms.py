@@ -1,4 +1,4 @@
-"""What the OMS still has of an order, and whether somebody else sent it."""
+"""What the OMS still has of an order, and whether somebody else sent it. readings.py has the lines of its parts."""
 
 from dataclasses import replace
 from datetime import datetime

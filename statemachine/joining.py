@@ -91,11 +91,12 @@ def _with_partly_withdrawn(snapshot: Snapshot | None, pieces: tuple[tuple[str, i
 
 
 def _ready_for_import(snapshot: Snapshot) -> Handover | None:
-    """The lines and contents of a read that shows the order ready for an import. None if it does not.
+    """What an import that the store does not know may carry: somebody else's, or one from before a restore.
 
-    A line of which a part was withdrawn counts with all its pieces, and without the name of what was withdrawn: the
-    import of somebody else may have carried it. A line that is canceled, refunded or in an incident may have been in
-    that import, or not (UNCLEAR). A line that was refused or has left was not in it.
+    None if the read does not show the order ready for an import. A line of which a part was withdrawn counts with the
+    pieces that this read shows. Its entry WITHDRAWN_OF is left out, because the import may have been made before the
+    withdrawal. A line that is canceled, refunded or in an incident gets an entry UNCLEAR: the import may hold it, or
+    not. Lines that were refused or shipped are left out, and so are owed lines without a number of pieces.
     """
     if snapshot.state != "SHIPPING" or not snapshot.has_address or not snapshot.import_digest:
         return None

@@ -1,6 +1,8 @@
 """The stories: what customers, operators and the OMS do to an order, one generator for each kind of life.
 
 Ordinary lives are here. Unusual ones are in stories_mirakl.py, stories_withdrawn.py and stories_oms.py.
+ORDINARY, at the end, says what each script plays. A number such as 516 in `dispatch` is a status of the OMS
+(docs/kornitx.md 8.1).
 """
 
 from collections.abc import Callable, Sequence

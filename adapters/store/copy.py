@@ -72,7 +72,7 @@ def _check_url(source_url: str) -> None:
 
 
 def _check_source(old: sa.Connection, group: str) -> None:
-    """Raise CopyRefused if the copy would lose a record or the result of a call."""
+    """Raise CopyRefused if the schema is not this version's, or if the copy would lose a record or a call's result."""
     if migrating.revision_of(old) != migrating.NEEDED:
         raise CopyRefused(
             f"{_OPTION}: its schema is missing or not this version's. Run this version on it once "
@@ -89,8 +89,8 @@ def _check_source(old: sa.Connection, group: str) -> None:
     count = old.execute(leased).scalar_one()
     if count:
         raise CopyRefused(
-            f"{_OPTION}: {count} calls are under way, or were when the old service was killed. Run it until they are "
-            "settled, stop it with SIGTERM, then move"
+            f"{_OPTION}: {count} calls are under way, or were when the old service was killed. Run the old service "
+            "until their results are stored, stop it with SIGTERM, then move"
         )
 
 

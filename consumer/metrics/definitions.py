@@ -183,7 +183,12 @@ _ROWS: Final = (
         {"shop": None, "decision": tuple(DecisionKind)},
         presets=lambda configured: ((shop, kind) for shop in configured.shops for kind in DecisionKind),
     ),
-    _counter("orderflow_orders_forgotten_total", "Orders that only the OMS knew.", {"shop": None}, _each_shop),
+    _counter(
+        "orderflow_orders_forgotten_total",
+        "Orders that only the OMS knew, and that were deleted.",
+        {"shop": None},
+        _each_shop,
+    ),
     _counter(
         "orderflow_invariant_violations_total",
         "Broken invariants: things that must never happen to an order. Always 0; anything else is a bug.",

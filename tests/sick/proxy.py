@@ -102,7 +102,8 @@ class Proxy:
     async def _pass_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, began: Manner, *, is_answer: bool
     ) -> None:
-        """Pass pieces on. `began`: the manner when the connection was made."""
+        """Pass pieces on until `reader` ends or the manner ends the connection. `began`: the manner when the connection
+        was made: `ends` spares new connections."""
         with suppress(OSError):
             while piece := await reader.read(65536):
                 while self.manner.silent:
