@@ -191,6 +191,7 @@ class CustomerMessages:
     """What the customer wrote about an order (M11)."""
 
     texts: tuple[str, ...] = ()  # topics and messages, oldest first, as plain text
+    times: tuple[datetime | None, ...] = ()  # when each was written; a topic with the first message. None: not known
     has_attachments: bool = False  # at least one message has a file, which the OMS does not get
 
 

@@ -228,11 +228,12 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.MESSAGE_AFTER_IMPORT: About(
         "the customer wrote after the import, so the OMS does not have the message",
-        "Read the message in Mirakl's portal, tell the OMS what it asks for, then `orders settle ORDER --only "
-        "message_after_import --reason WHY`.",
+        "Read the message with `orders messages ORDER` or in Mirakl's portal, tell the OMS what it asks for, then "
+        "`orders settle ORDER --only message_after_import --reason WHY`.",
         urgency=Urgency.NOW,
         cure_when_sent=(
-            "Read the message in Mirakl's portal and answer it there, then `orders settle ORDER --reason WHY`."
+            "Read the message with `orders messages ORDER` and answer it in Mirakl's portal, then `orders settle ORDER "
+            "--reason WHY`."
         ),
     ),
     Reason.ATTACHMENT: About(

@@ -1,6 +1,7 @@
 """What the customer wrote about an order, from the threads of M11 (docs/mirakl.md 5.10)."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import Field, OnErrorOmit
@@ -55,14 +56,15 @@ def written_by_customer(threads: Iterable[Thread]) -> CustomerMessages:
         for message in thread.messages:
             if message.sender.type == "CUSTOMER_USER":
                 found.setdefault(message.id or f"#{len(found)}", (thread, message))
-    texts: list[str] = []
+    written: list[tuple[str, datetime | None]] = []
     named: set[tuple[str, str]] = set()
     oldest_first = sorted(found.values(), key=lambda one: one[1].date_created or EPOCH)
     for thread, message in oldest_first:
         topic = plain_text(thread.topic.value) if thread.topic.type == _FREE_TEXT else ""
         if (thread.id, topic) not in named:
             named.add((thread.id, topic))
-            texts.append(topic)
-        texts.append(plain_text(message.body))
+            written.append((topic, message.date_created))
+        written.append((plain_text(message.body), message.date_created))
     attached = any(message.attachments for _, message in oldest_first)
-    return CustomerMessages(tuple(filter(None, texts)), attached)
+    shown = [one for one in written if one[0]]
+    return CustomerMessages(tuple(text for text, _ in shown), tuple(at for _, at in shown), attached)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from typing import Any
 
 import typer
 
@@ -10,7 +11,7 @@ from adapters.ports import Marketplace
 from adapters.store import commands as command_rows
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId
-from consumer.cli.output import note, print_json, print_rows
+from consumer.cli.output import cell, note, print_json, print_rows
 from consumer.operations.messages import compared, read_messages
 from consumer.operations.orders import find
 
@@ -32,13 +33,22 @@ def orders_messages(
         commands = command_rows.of_order(session.store, row.key)
         with _mirakl(session, row.shop) as mirakl:
             found = read_messages(mirakl, row.order_id)
-    messages = [asdict(one) for one in compared(found.texts, commands)]
+    messages = [asdict(one) for one in compared(found, commands)]
     if as_json:
         print_json({"messages": messages, "has_attachments": found.has_attachments})
         return
-    print_rows([one | {"in_oms": "not known" if one["in_oms"] is None else one["in_oms"]} for one in messages])
+    print_rows([_in_words(one) for one in messages])
     if found.has_attachments:
         note("A message has a file, which the OMS does not get: take it from Mirakl's portal.")
+
+
+def _in_words(one: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "at": f"{cell(one['at'])} UTC" if one["at"] else "not known",
+        "from": "customer",  # no message of anybody else is read
+        "in_oms": "not known" if one["in_oms"] is None else one["in_oms"],
+        "text": one["text"],
+    }
 
 
 @contextmanager

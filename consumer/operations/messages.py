@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from adapters.errors import RemoteError
 from adapters.ports import CustomerMessages, Marketplace
@@ -15,6 +16,7 @@ from statemachine.commands import CommandKind
 class Message:
     """One topic or message of the customer. Personal data."""
 
+    at: datetime | None  # when it was written. None: Mirakl does not say
     in_oms: bool | None  # whether the import carried it. None: not known, because the import was not ours
     text: str
 
@@ -27,8 +29,11 @@ def read_messages(mirakl: Marketplace, order_id: str) -> CustomerMessages:
         raise NotPossible(f"Mirakl did not show the messages: {error}") from error
 
 
-def compared(texts: Sequence[str], commands: Sequence[CommandRow]) -> list[Message]:
-    """Each text, and whether the newest import carried it. `commands`: the calls of the order."""
+def compared(found: CustomerMessages, commands: Sequence[CommandRow]) -> list[Message]:
+    """Each text, when it was written, and whether the newest import carried it. `commands`: the calls of the order."""
     payloads = [one.payload for one in commands if one.kind is CommandKind.IMPORT and one.payload is not None]
     carried = messages_in(payloads[-1]) if payloads else None
-    return [Message(None if carried is None else one.strip() in carried, one) for one in texts]
+    return [
+        Message(at, None if carried is None else one.strip() in carried, one)
+        for one, at in zip(found.texts, found.times, strict=True)
+    ]

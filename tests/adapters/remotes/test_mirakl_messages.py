@@ -68,7 +68,7 @@ def test_the_topic_of_a_free_text_thread_comes_once_before_its_first_message() -
 )
 def test_a_file_of_the_customer_is_noticed(attachments: object, by: str, expected: bool) -> None:
     world = World(lambda _: threads(message(1, "", by) | {"attachments": attachments}))
-    assert world.shop.customer_messages("A") == CustomerMessages((), expected)
+    assert world.shop.customer_messages("A") == CustomerMessages(has_attachments=expected)
 
 
 _JSON = st.recursive(

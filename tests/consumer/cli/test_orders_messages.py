@@ -60,7 +60,22 @@ def test_a_second_message_after_the_import_is_on_no_list_and_is_shown_to_a_perso
         (True, "For Canary, please."),
         (False, "No: for Canary and Finch."),
     ]
-    assert messages(rig).stdout.splitlines()[-1] == "no      No: for Canary and Finch."
+    assert messages(rig).stdout.splitlines()[-1].endswith("UTC  customer  no      No: for Canary and Finch.")
+    times = [one["at"] for one in found["messages"]]
+    assert times == sorted(times)
+    assert messages(rig).stdout.split()[:4] == ["at", "from", "in_oms", "text"]
+
+
+def test_the_cure_of_a_message_after_the_import_names_the_command_that_shows_it(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    rig.mirakl["alpha"].post_message("1-A", "For Canary, please.")
+    rig.poll(3600)
+    assert rig.attention() == ["message_after_import"]
+    environment = Environment(rig.clock, "ops", rig.nets["alpha"])
+    result = CliRunner().invoke(app, ["orders", "explain", "1-A"], obj=environment, catch_exceptions=False)
+    assert "`orderflow orders messages 1-A --shop alpha`" in result.stdout
 
 
 def test_a_file_is_named_because_the_oms_does_not_get_it(rig: Rig) -> None:
