@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,9 +21,10 @@ from adapters.store.policies import StoredPolicies
 from adapters.store.transaction import Store
 from consumer import config, stores
 from consumer.apply import OrderWriter
+from consumer.cli.options import FILE
 from consumer.config import Settings
 from consumer.config_shops import ShopTable
-from consumer.operations.errors import NotPossible
+from consumer.operations.errors import NotPossible, UnknownOrder
 from statemachine.commands import Policy
 
 if TYPE_CHECKING:
@@ -91,6 +93,11 @@ class Session:
         return OrderWriter(self.store, config.policies(self.settings), self.clock, outbox=self.outbox)
 
 
+def config_option(file: Path) -> str:
+    """What a command that a text names needs to find the configuration; empty if it is in its usual place."""
+    return "" if file == FILE else f" --config {shlex.quote(str(file))}"
+
+
 @contextmanager
 def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     """Open the store that the configuration names. Nothing is created or migrated, since most commands only read.
@@ -116,6 +123,8 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
             outbox=stores.outbox_of(settings),
             transport=environment.transport,
         )
+    except UnknownOrder as error:
+        raise error.with_options(config_option(file)) from error
     finally:
         store.close()
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from consumer import config
-from consumer.cli.opening import Session, opened
+from consumer.cli.opening import Session, config_option, opened
 from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Raw, Reason, Who, Yes, group
 from consumer.cli.orders_bulk import STDIN, decide_all, orders_of
 from consumer.cli.orders_list import orders_list
@@ -38,13 +38,15 @@ from consumer.cli.output import (
 )
 from consumer.operations.causes import AttentionReason
 from consumer.operations.changed import changed_values
+from consumer.operations.explain import Explanation
 from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.lines import lines_of
-from consumer.operations.listing import summary_of
+from consumer.operations.listing import listed, summary_of
 from consumer.operations.orders import Act, decide, explanation, find, question_of, replan
 from consumer.operations.timeline import timeline
 from consumer.operations.verify import verified, verify
 from statemachine.commands import Policy
+from statemachine.deadlines import DeadlineKind, mirakl_deadline
 from statemachine.facts import DecisionKind, Facts, Tracking
 
 commands = group("Orders: look them up, and decide about them.")
@@ -139,9 +141,9 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
     if as_json:
         print_json(asdict(found) | external_ref | {"changed": changed})
         return
-    pairs = {name: value for name, value in asdict(found).items() if name != "attention"} | external_ref
+    pairs = _state(found, row, policy) | external_ref
     for number, one in enumerate(found.attention, start=1):
-        pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)}"
+        pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)} UTC"
         pairs[f"  meaning {number}"] = one.meaning
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
@@ -149,6 +151,27 @@ def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -
     if changed:
         typer.echo(f"\n{_CHANGED}")
         print_rows(_without_empty(_shown(changed)))
+
+
+#: What Mirakl waits for until the deadline.
+_WAITED_FOR: Final = {DeadlineKind.ACCEPT: "your answer", DeadlineKind.SHIP: "the shipment"}
+
+
+def _state(found: Explanation, row: OrderRow, policy: Policy) -> dict[str, str]:
+    """Where the order stands and by when a person has to act, with the values that `orders list` shows, and why."""
+    one = listed(row, policy)
+    ends = None if row.quarantine else mirakl_deadline(row.facts, policy)
+    pairs: dict[str, str] = {
+        "shop": found.shop,
+        "order id": found.order_id,
+        "state": found.state,
+        "in this state since": f"{cell(found.since)} UTC",
+        "needs you since": f"{cell(one.since)} UTC" if one.since else "",
+        "do": one.urgency or "",
+        "deadline": f"{cell(ends[1])} UTC ({_WAITED_FOR[ends[0]]})" if ends else "none",
+    }
+    sentences = {"why here": found.why_here, "waits for": found.waits_for, "happens next": found.happens_next}
+    return {name: value for name, value in pairs.items() if value} | sentences
 
 
 #: The title of the table of `_changed`.
@@ -176,10 +199,8 @@ def _prefix(session: Session, row: OrderRow) -> str:
 
 def _with_config(one: AttentionReason, shop: str, file: Path) -> AttentionReason:
     """The reason. If the configuration is not in its usual place, the commands in the cure also get `--config FILE`."""
-    if file == FILE:
-        return one
     of_shop = f" --shop {shlex.quote(shop)}"
-    return replace(one, cure=one.cure.replace(of_shop, f"{of_shop} --config {shlex.quote(str(file))}"))
+    return replace(one, cure=one.cure.replace(of_shop, of_shop + config_option(file)))
 
 
 @commands.command("verify")

@@ -11,7 +11,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.cli.opening import Session
 from consumer.cli.output import ask, note, print_results
-from consumer.operations.errors import NotPossible
+from consumer.operations.errors import NotPossible, NotUnique
 from consumer.operations.orders import Act, decide, find, question_of
 from statemachine.commands import Policy
 
@@ -22,7 +22,12 @@ STDIN = "-"
 def orders_of(store: Store, file: str, shop: str | None) -> list[OrderRow]:
     """The orders that a file names. If one is not known, raises NotPossible; if two shops have one, NotUnique. Then
     nothing is decided."""
-    return [find(store, one, shop) for one in ids_in(file, "order")]
+    ids = ids_in(file, "order")
+    try:
+        return [find(store, one, shop) for one in ids]
+    except (NotPossible, NotUnique):
+        note(f"Nothing was decided about the {len(ids)} orders of the list.")
+        raise
 
 
 def ids_in(file: str, what: str) -> list[str]:

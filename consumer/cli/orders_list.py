@@ -11,13 +11,12 @@ from adapters.store import shops as shop_rows
 from consumer.cli import watching
 from consumer.cli.opening import Environment, Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
-from consumer.cli.output import at_most, print_json, print_rows, span
+from consumer.cli.output import at_most, note, print_json, print_rows, span
 from consumer.cli.spans import instant_of, span_of
 from consumer.cli.watching import JsonLines, Screen
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
 from statemachine.reasons import Reason
 from statemachine.states import State
-from statemachine.urgency import Urgency
 
 
 def orders_list(
@@ -118,6 +117,8 @@ def orders_list(
         last = rows[limit - 1].row
         more = f"--after {last.updated_at:%Y-%m-%dT%H:%M:%S.%f}/{last.key} shows the next"
     print_rows(at_most(limit, shown, more), as_json)
+    if text and not rows and not as_json:
+        note(f"{text} stands in no id, reference, SKU or tracking number. Names and addresses are not looked at.")
 
 
 def _watch(
@@ -165,16 +166,10 @@ def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
         "state": one.row.state,
         **updated,
         **({"do": one.urgency or ""} if for_a_person else {}),
-        "deadline": _deadline(one, now),
+        "deadline": "none" if one.deadline is None else _distance(one.deadline - now),
         "since": "" if one.since is None else span(now - one.since),
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
     }
-
-
-def _deadline(one: Listed, now: datetime) -> str:
-    if one.deadline is None:
-        return "none" if one.urgency is Urgency.BY_DEADLINE else ""
-    return _distance(one.deadline - now)
 
 
 def _distance(from_now: timedelta) -> str:

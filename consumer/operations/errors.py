@@ -1,5 +1,6 @@
 """The errors of the operations: each says why something that a person asked for was not done."""
 
+import shlex
 from collections.abc import Collection
 
 from adapters.errors import OrderflowError
@@ -7,6 +8,19 @@ from adapters.errors import OrderflowError
 
 class NotPossible(OrderflowError):
     """A person asked for something that is not possible now, or that does not exist. The text says why."""
+
+
+class UnknownOrder(NotPossible):
+    """No order has the id that a person named. The text names the command that looks for it."""
+
+    def __init__(self, order_id: str, where: str = "", options: str = "") -> None:
+        look = f"`orderflow orders list --text {shlex.quote(order_id)}{options}`"
+        super().__init__(f"there is no order {order_id}{where}; {look} looks for it in longer ids and in references")
+        self.order_id, self.where = order_id, where
+
+    def with_options(self, options: str) -> "UnknownOrder":
+        """The same error. The command in it gets these options too."""
+        return UnknownOrder(self.order_id, self.where, options)
 
 
 class NotUnique(OrderflowError):

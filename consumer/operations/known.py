@@ -26,7 +26,7 @@ def known(facts: Facts) -> dict[str, str]:
         found["tracking at Mirakl"] = _tracking(snapshot.tracking)
     # The answer to the import names a part with its lines, an event names it without them. A part is shown once.
     found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))
-    found["tracking"] = _tracking(best_tracking(facts))
+    found["tracking (OMS)"] = _tracking(best_tracking(facts))
     return {name: value for name, value in found.items() if value}
 
 

@@ -1,6 +1,5 @@
 """Finds an order, and applies what a person decides about it. A decision is an event, applied like any other."""
 
-import shlex
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.operations.causes import cure
-from consumer.operations.errors import NotPossible, NotUnique, require_reason, require_shop
+from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder, require_reason, require_shop
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.questions import question
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
@@ -54,8 +53,7 @@ def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
         if shop:
             require_shop(shop, [one.name for one in shop_rows.list_all(store)])
         where = f" of shop {shop}" if shop else ""
-        look = f"`orderflow orders list --text {shlex.quote(order_id)}` looks for it in longer ids and in references"
-        raise NotPossible(f"there is no order {order_id}{where}; {look}")
+        raise UnknownOrder(order_id, where)
     if len(rows) > 1:
         raise NotUnique(f"{order_id} is an order of {' and '.join(sorted(row.shop for row in rows))}: say --shop")
     return rows[0]

@@ -23,7 +23,7 @@ from tests.consumer.cli.runner import (
     run,
 )
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import answered, event, read, sent, snapshot_event
+from tests.statemachine.lives import answered, event, parcel, read, sent, snapshot_event
 
 RECEIVED = b'{"order_id": "O-1", "customer": "Erika \xc3\x9cber", "price": 1.10}'
 
@@ -194,6 +194,37 @@ def test_a_cure_names_the_configuration_if_it_is_not_in_its_usual_place(desk: De
     file = (tmp_path / "orderflow.toml").rename(tmp_path / "other.toml")
     text = output_of("orders", "explain", "O-1", "--config", str(file))
     assert f"`orderflow orders accept O-1 --shop alpha --config {file} --reason WHY`" in text
+
+
+def test_the_command_that_looks_for_an_unknown_order_names_the_configuration(desk: Desk, tmp_path: Path) -> None:
+    file = (tmp_path / "orderflow.toml").rename(tmp_path / "other.toml")
+    text = error_of("orders", "explain", "O-9", "--config", str(file), code=BAD_ANSWER)
+    assert f"`orderflow orders list --text O-9 --config {file}` looks for it" in text
+
+
+def test_explain_says_what_to_do_and_by_when(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    pairs = dict(line.split("  ", 1) for line in output_of("orders", "explain", "O-1").splitlines())
+    found = {name.strip(): value.strip() for name, value in pairs.items()}
+    listed = json_of("orders", "list", "--attention")[0]
+    assert found["do"] == listed["do"] == "deadline"
+    assert found["deadline"] == f"{listed['deadline'][:19].replace('T', ' ')} UTC (your answer)"
+    assert found["needs you since"] == f"{listed['since'][:19].replace('T', ' ')} UTC"
+    assert found["in this state since"].endswith(" UTC")
+
+
+def test_explain_says_that_no_deadline_runs_and_that_nobody_is_needed(desk: Desk) -> None:
+    desk.shows("SHIPPED")
+    text = output_of("orders", "explain", "O-1")
+    assert "deadline             none" in text
+    assert "needs you since" not in text
+    assert "\ndo " not in text
+
+
+def test_show_says_whose_tracking_it_is(desk: Desk) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT), parcel("L1", 2), parcel("L2", 2))
+    assert "\ntracking (OMS) " in output_of("orders", "show", "O-1")
 
 
 def test_verify_finds_no_difference_in_a_healthy_store(desk: Desk) -> None:

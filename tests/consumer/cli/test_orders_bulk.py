@@ -37,6 +37,7 @@ def test_a_line_that_is_no_known_order_decides_nothing(three: Desk) -> None:
     result = run(*SETTLE, "--all-of", "ids", "--yes")
     assert result.exit_code == BAD_ANSWER
     assert "there is no order O-9" in result.stderr
+    assert "Nothing was decided about the 2 orders of the list." in result.stderr
     assert told() == {"O-1", "O-2", "O-3"}
 
 

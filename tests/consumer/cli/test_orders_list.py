@@ -77,6 +77,19 @@ def test_an_order_without_a_deadline_says_so(desk: Desk) -> None:
     assert row[2:5] == ["shipped", "deadline", "none"]
 
 
+def test_no_cell_of_the_deadline_is_blank(desk: Desk) -> None:
+    desk.shows("SHIPPED")
+    assert output_of("orders", "list").splitlines()[1].split()[-2:] == ["min", "none"]
+
+
+def test_a_text_that_is_found_nowhere_says_where_it_was_looked_for(desk: Desk) -> None:
+    desk.shows("SHIPPED")
+    result = run("orders", "list", "--text", "Erika")
+    assert result.stderr == (
+        "none\nErika stands in no id, reference, SKU or tracking number. Names and addresses are not looked at.\n"
+    )
+
+
 def test_an_order_of_somebody_else_is_urgent_as_soon_as_the_oms_may_have_it(desk: Desk) -> None:
     """Before the import a read ends the reason. After it the OMS makes goods that somebody else ships too."""
     desk.apply(snapshot_event(replace(read("SHIPPING"), can_ship=False)))
