@@ -232,8 +232,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --only message_after_import --reason WHY`.",
         urgency=Urgency.NOW,
         cure_when_sent=(
-            "Read the message with `orders messages ORDER` and answer it in Mirakl's portal, then `orders settle ORDER "
-            "--reason WHY`."
+            "See `orders messages ORDER`, answer it in Mirakl's portal, then `orders settle ORDER --reason WHY`."
         ),
     ),
     Reason.ATTACHMENT: About(
