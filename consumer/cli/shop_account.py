@@ -79,11 +79,15 @@ def account_set(
             print_rows([], as_json)
             return
         for one in changes:
-            note(f"{one.field}: {cell(one.now) or '(empty)'} -> {cell(one.then) or '(empty)'}")
+            as_read = f" (as read at {cell(one.read_at)} UTC)" if one.read_at else ""
+            note(f"{one.field}: {cell(one.now) or '(empty)'}{as_read} -> {cell(one.then) or '(empty)'}")
         if any(one.now == "?" for one in changes):
             note("? is not known: Mirakl allows one read of the account a day")
         ask(f"change this at Mirakl for {shop}?", yes)
         result = account.change(changes, who=session.name_of(who), why=reason)
+    done = [one.field for one in result if not one.error]
+    if done:
+        note(f"changed at Mirakl: {', '.join(done)}. `shops account show --stored` shows it after the next read.")
     print_results([asdict(one) for one in result], as_json)
 
 

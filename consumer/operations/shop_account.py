@@ -49,11 +49,12 @@ SETTABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A field to change, with the value that the account has now. `now` is "?" if it could not be read today."""
+    """A field to change, with the value that the account has now."""
 
     field: str
-    now: str | None
+    now: str | None  # as read last; "?" if no read is stored
     then: str | None
+    read_at: datetime | None = None  # the time of the last read, if Mirakl allows none now. None: read now, or "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +86,23 @@ class ShopAccount:
     def preview(self, fields: Mapping[str, str | None]) -> list[Change]:
         """Compare these fields with the account, and return those that would change.
 
-        If Mirakl allows no read of the account now, every field is returned, with "?" as its present value. Raises
-        NotPossible if the read is refused, or if the key belongs to another shop.
+        If Mirakl allows no read of the account now, every field is returned, with its value of the last read, or "?" if
+        none is stored. Raises NotPossible if the read is refused, or if the key belongs to another shop.
         """
         try:
             account = self._read()
         except TooSoon:
-            return [Change(field, "?", value) for field, value in fields.items()]
+            return self._as_stored(fields)
         changes = [Change(field, _present(account, field), value) for field, value in fields.items()]
         return [one for one in changes if (one.now or None) != one.then]
+
+    def _as_stored(self, fields: Mapping[str, str | None]) -> list[Change]:
+        """Every field, with the value that the last read showed: the account may have another one now."""
+        found = shop_rows.account(self.store, self.name)
+        if found is None:
+            return [Change(field, "?", value) for field, value in fields.items()]
+        read_at, account = found[0], json.loads(found[1])
+        return [Change(field, _present(account, field), value, read_at) for field, value in fields.items()]
 
     def change(self, changes: Sequence[Change], *, who: str, why: str) -> list[Changed]:
         """Change these fields at Mirakl. The audit table gets the names of the fields, before the call.

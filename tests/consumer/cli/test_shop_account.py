@@ -162,7 +162,9 @@ def test_a_change_is_possible_if_the_account_was_read_today_and_a_second_change_
     seller.run("show", "alpha")
     result = seller.set("shop_name=Mugs")
     assert result.exit_code == 0
-    assert "shop_name: ? -> Mugs" in result.stderr
+    day = f"{seller.clock.now():%Y-%m-%d %H:%M:%S}"
+    assert f"shop_name: Print House (as read at {day} UTC) -> Mugs" in result.stderr
+    assert "changed at Mirakl: shop_name. `shops account show --stored` shows it after the next read." in result.stderr
     again = seller.set("shop_name=Cups")
     assert again.exit_code == BAD_ANSWER
     assert "A02 is possible again at" in again.stderr
