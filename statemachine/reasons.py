@@ -139,9 +139,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.IMPORT_REJECTED: About(
         "the order cannot be imported as it is, or the OMS refused it",
-        "Mend what the OMS names (`orders show ORDER --received` has its words). Look in the OMS for the external_ref "
-        "that `orders explain ORDER` shows. If it is there, or a person keys it in, `orders handled ORDER --reason "
-        "WHY`. Else `orders retry ORDER --reason WHY`; a changed order is tried again by itself.",
+        "Mend what the OMS names (`orders show ORDER --received` has its words); if it names nothing, ask its support. "
+        "Look in the OMS for the external_ref that `orders explain ORDER` shows. If it is there, or a person keys it "
+        "in, `orders handled ORDER --reason WHY`. Else `orders retry ORDER --reason WHY`; a change causes a new try.",
         ends_by=EndsBy.RETRY,
     ),
     Reason.ALREADY_IN_OMS: About(
@@ -388,9 +388,9 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RELEASE,
     ),
     Reason.WITHDRAWN_AFTER_IMPORT: About(
-        "no line of the order is to be sent any more, because Mirakl canceled or refunded lines and the OMS has the "
-        "order, or because goods left that Mirakl canceled or refunded, or whose lines show an incident",
-        "Stop it in the OMS before it is made. Nothing is reported to Mirakl until `orders settle ORDER --reason WHY`.",
+        "no line of the order is to be sent any more, and the OMS has the order, or goods of it have left",
+        "Stop it in the OMS before it is made, and ask the operator to cancel the order. Nothing is reported to Mirakl "
+        "until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
         urgency=Urgency.NOW,
         cure_when_sent=(

@@ -38,6 +38,8 @@ def orders_messages(
         print_json({"messages": messages, "has_attachments": found.has_attachments})
         return
     print_rows([_in_words(one) for one in messages])
+    if not messages and row.facts.snapshot is not None and row.facts.snapshot.has_messages:
+        note("Mirakl says that the customer wrote, and shows no message: look in Mirakl's portal.")
     if found.has_attachments:
         note("A message has a file, which the OMS does not get: take it from Mirakl's portal.")
 

@@ -16,6 +16,7 @@ from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_w
 from consumer.operations.outside import disproved_by_read
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
+from statemachine.deadlines import has_come
 from statemachine.events import Event
 from statemachine.facts import Answer, Facts, GiveUp, Rejection, Trouble
 from statemachine.in_oms import has_left
@@ -23,7 +24,8 @@ from statemachine.payloads import our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere
 from statemachine.reasons import Attention, Reason
-from statemachine.troubles import MESSAGES, messages_waited_until, troubles_of
+from statemachine.states import State
+from statemachine.troubles import MESSAGES, is_released, messages_waited_until, troubles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +115,20 @@ def _cause_of_trouble(one: Attention, facts: Facts, policy: Policy, bodies: Sequ
             of_call = trouble.operation == key.kind.operation
             name = trouble.operation if of_call else f"{trouble.operation} for {key.kind}"
             since = f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S}: {code_in_words(trouble.code)}"
-            return since + _quoted(trouble.words, bodies) + _waits_until(policy, trouble)
+            return since + _quoted(trouble.words, bodies) + _waits_until(facts, policy, trouble)
     return ""
 
 
-def _waits_until(policy: Policy, trouble: Trouble) -> str:
+def _waits_until(facts: Facts, policy: Policy, trouble: Trouble) -> str:
     """Until when the import waits for the customer's messages, and what comes then. Empty for another trouble."""
     until = messages_waited_until(policy, trouble)
+    if until is None:
+        return ""
+    if is_released(facts, trouble):
+        return "; a person let the import go out without the messages"
     then = "a person decides" if policy.without_messages == "hold" else "it goes out without them"
-    return f"; the import waits for the messages until {until:%Y-%m-%d %H:%M:%S}, then {then}" if until else ""
+    waits = "waited" if has_come(facts, until) else "waits"
+    return f"; the import {waits} for the messages until {until:%Y-%m-%d %H:%M:%S}, then {then}"
 
 
 def _quoted(words: str, bodies: Sequence[bytes | None]) -> str:
@@ -178,6 +185,13 @@ _CURE_OF_MESSAGES: Final = (
     "tries at once. If Mirakl refuses to show them, give the key the right to M11."
 )
 
+#: What to do about a tracking that cannot be sent of an order that is shipped already.
+_CURE_OF_LATE_TRACKING: Final = (
+    "The order is shipped, and Mirakl does not show this tracking, so the customer may lack it. Enter it in Mirakl's "
+    "portal, then `orders handled ORDER --reason WHY`; `orders retry ORDER --reason WHY` tries at once. "
+    "`orders show ORDER --received` has Mirakl's words."
+)
+
 #: What to do about lines that Mirakl took back and the OMS canceled too.
 _CURE_OF_ENDED_IN_OMS: Final = (
     "The OMS canceled it too, so nothing is to be stopped there. Clear the money with the operator, then `orders "
@@ -185,7 +199,7 @@ _CURE_OF_ENDED_IN_OMS: Final = (
 )
 
 #: Cures that stand in place of that of the reason.
-CURES_OF_CASES: Final = (_CURE_OF_IMPORT_GIVEN_UP, _CURE_OF_MESSAGES, _CURE_OF_ENDED_IN_OMS)
+CURES_OF_CASES: Final = (_CURE_OF_IMPORT_GIVEN_UP, _CURE_OF_MESSAGES, _CURE_OF_LATE_TRACKING, _CURE_OF_ENDED_IN_OMS)
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
 
@@ -198,6 +212,8 @@ def cure(one: Attention, order: OrderRow) -> str:
         cure_of = _CURE_OF_IMPORT_GIVEN_UP
     elif one.reason is Reason.RETRYING and f" {MESSAGES} " in one.detail:
         cure_of = _CURE_OF_MESSAGES
+    elif (one.reason, one.command) == (Reason.RETRYING, CommandKind.TRACK) and order.state is State.SHIPPED:
+        cure_of = _CURE_OF_LATE_TRACKING
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
         cure_of = _CURE_OF_ENDED_IN_OMS
     named = (f"The goods have left. {text}" if text else cure_of).replace(

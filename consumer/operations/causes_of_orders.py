@@ -227,7 +227,12 @@ def _unknown_to_mirakl(case: Case) -> str:
 
 def _messages_not_read(case: Case) -> str:
     failed = [trouble for trouble in case.facts.troubles if trouble.operation == MESSAGES]
-    return _joined(f"M11 fails since {_when(trouble.since)}: {code_in_words(trouble.code)}" for trouble in failed)
+    waited = case.policy.messages_wait
+    return _joined(
+        f"M11 fails since {_when(trouble.since)}: {code_in_words(trouble.code)}; "
+        f"the import waited for the messages until {_when(trouble.since + waited)}"
+        for trouble in failed
+    )
 
 
 def code_in_words(code: str) -> str:

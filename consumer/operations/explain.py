@@ -159,7 +159,8 @@ def _waits_for(
         then = f"; then {', '.join(command.kind for command in later)}" if later else ""
         by_hand = disproved_by_read(order.facts, first.kind, first.carries)
         why = f"; {by_hand}" if by_hand else ""
-        return _to_call(first, _last_failure(first, journal), shop, now) + then + why
+        released = [who_ends(one) for one in order.attention if one.reason == Reason.MESSAGES_NOT_READ]
+        return "; or ".join([*released, _to_call(first, _last_failure(first, journal), shop, now) + then + why])
     snapshot = order.facts.snapshot
     if snapshot is not None and snapshot.created_at < policy.not_before and not order.state.is_final:
         return f"nothing: it is older than the shop's not_before ({_when(policy.not_before, now)}), so no call is made"
@@ -285,7 +286,7 @@ def _imported(order: OrderRow) -> str:
     if stopped:
         return f"a person in the OMS: {'; '.join(stopped)}"
     if _nothing_owed(facts):
-        return "Mirakl to show it canceled; no line is open"
+        return "Mirakl to show it canceled; no line is open, so ask the operator to cancel it"
     if is_canceled_by_oms(facts):
         return "a person: the OMS canceled all of it, so nobody there makes it"
     rest, money = _the_rest(facts) or "the OMS to report that it sent the goods", money_awaited(facts)

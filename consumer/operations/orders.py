@@ -36,7 +36,7 @@ from statemachine.facts import (
     Tracking,
 )
 from statemachine.occurrences import seen_in
-from statemachine.payloads import import_known, possible_imports
+from statemachine.payloads import import_known, may_be_in_oms, possible_imports
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -284,9 +284,20 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
     """
     _require_not_final(order)
     if mirakl_state(order.facts) not in ("", "STAGING", "WAITING_ACCEPTANCE"):
-        raise NotPossible(f"{_name(order)} waits for no decision any more: it is {order.state}")
+        raise NotPossible(
+            f"{_name(order)} waits for no decision any more: it is {order.state}; {_how_to_withdraw(order)}"
+        )
     if is_pending(order.facts, last_answer(order.facts, CommandKind.ACCEPT)):
         raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
+
+
+def _how_to_withdraw(order: OrderRow) -> str:
+    """What a person does to withdraw an order that Mirakl has accepted."""
+    if order.state is State.SHIPPED or all_sent(order.facts):
+        return "to withdraw it, stop the parcel, and refund it in Mirakl's portal"
+    if may_be_in_oms(order.facts):
+        return "to withdraw it, stop it in the OMS, and cancel or refund it in Mirakl's portal"
+    return "to withdraw it, `orders hold` keeps it from the OMS; then cancel or refund it in Mirakl's portal"
 
 
 def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:

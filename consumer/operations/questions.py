@@ -150,6 +150,10 @@ def _of_kind(
             yield from _let_go(before, after, facts, policy)
             if kind is DecisionKind.RELEASE:
                 yield from _at_once(commands, facts, new)
+                if any(
+                    one.reason is Reason.MESSAGES_NOT_READ and one not in after.attention for one in before.attention
+                ):
+                    yield "if the messages still cannot be read, it goes without them, and messages_not_found begins"
             if holding := [str(one.reason) for one in after.attention if one.about.holds]:
                 yield f"calls still wait because of {', '.join(dict.fromkeys(holding))}"
         case DecisionKind.SENT:

@@ -92,6 +92,12 @@ def test_an_order_that_was_not_imported_by_us_says_that_nobody_knows(rig: Rig) -
     assert "not known" in messages(rig).stdout
 
 
+def test_a_message_that_mirakl_names_and_does_not_show_is_looked_for_in_the_portal(rig: Rig) -> None:
+    imported_with_a_message(rig)
+    rig.mirakl["alpha"].knobs.faults.append(Fault("M11", "answer", status=200, content='{"data": []}'))
+    assert "Mirakl says that the customer wrote, and shows no message: look in Mirakl's portal" in messages(rig).stderr
+
+
 def test_messages_that_mirakl_does_not_show_are_a_bad_answer(rig: Rig) -> None:
     imported_with_a_message(rig)
     rig.mirakl["alpha"].knobs.faults.append(Fault("M11", "answer", status=403, content="{}"))

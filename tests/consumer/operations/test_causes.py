@@ -172,7 +172,7 @@ def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: 
     desk.apply(event(Trigger.CALL, "fails", facts))
     causes = [one.cause for one in desk.explain().attention if one.reason == "retrying"]
     assert causes == [
-        "M11 for import_order fails since 2026-03-01 12:00:00: 403; the import waits for the messages until "
+        "M11 for import_order fails since 2026-03-01 12:00:00: 403; the import waited for the messages until "
         "2026-03-01 13:00:00, then a person decides",
         "POST /order fails since 2026-03-01 12:00:00: 5xx",
     ]

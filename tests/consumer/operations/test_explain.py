@@ -204,7 +204,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
             d.apply(snapshot_event(read("SHIPPING", updated=NOON + 1, began=NOON + 1, lines=REFUNDED))),
             d.apply(settled(*(one.token for one in d.row.attention), when=NOON + 2)),
         ),
-        "Mirakl to show it canceled; no line is open",
+        "Mirakl to show it canceled; no line is open, so ask the operator to cancel it",
     ),
     (
         "held",

@@ -166,7 +166,8 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         waits_for_messages,
         DecisionKind.RELEASE,
         {},
-        ": at once: POST /order brings the order to the OMS; this ends messages_not_read?",
+        ": at once: POST /order brings the order to the OMS; if the messages still cannot be read, it goes without "
+        "them, and messages_not_found begins; this ends messages_not_read?",
     ),
     (
         "release of a hold before Mirakl asks",

@@ -9,13 +9,14 @@ import pytest
 
 from adapters.errors import Rejected, Retryable
 from adapters.store import snapshots as snapshot_rows
+from consumer.operations.errors import NotPossible
 from consumer.operations.lines import lines_of
 from consumer.operations.orders import Act, decide, question_of
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import DecisionKind, Tracking, Withdrawn
 from statemachine.reasons import Reason
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import LINES, answered, at, clock, not_found, sent
+from tests.statemachine.lives import LINES, answered, at, clock, not_found, read, sent, snapshot_event
 
 HOLD = Policy("hold")
 DAY = 86_400.0
@@ -179,3 +180,53 @@ def test_goods_that_left_before_a_held_import_are_not_imported_any_more_and_the_
     desk.clock.advance(timedelta(minutes=1).total_seconds())
     do(desk, DecisionKind.SENT)
     assert CommandKind.IMPORT not in {one.kind for one in desk.commands}
+
+
+# -- The customer's messages -------------------------------------------------------------------------------------
+
+
+def test_an_import_that_a_person_may_let_go_without_messages_names_the_person_and_the_wait_that_is_over(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path, Policy(messages_wait=timedelta()))
+    snapshot = read("SHIPPING", has_messages=True)
+    desk.apply(replace(snapshot_event(snapshot), raw=b'{"order_id": "O-1"}', digest=snapshot.digest))
+    desk.work()
+    desk.apply(clock(NOON + DAY))
+    said = desk.explain()
+    assert said.waits_for.startswith("a person: the customer wrote, and the messages could not be read for long")
+    causes = {one.reason: one.cause for one in said.attention}
+    assert "the import waited for the messages until 2026-03-01 12:00:00" in causes["messages_not_read"]
+    assert "the import waited for the messages until 2026-03-01 12:00:00" in causes["retrying"]
+    do(desk, DecisionKind.RELEASE)
+    causes = {one.reason: one.cause for one in desk.explain().attention}
+    assert causes["retrying"].endswith("; a person let the import go out without the messages")
+
+
+# -- A shipped order, and one whose customer wants to cancel -----------------------------------------------------
+
+
+def test_the_cure_of_a_tracking_that_fails_after_the_shipment_is_the_portal_and_handled(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.shows("SHIPPED")
+    desk.apply(answered(CommandKind.IMPORT), sent())
+    desk.work(Retryable("OR23", "5xx", status=503))
+    desk.apply(clock(NOON + DAY))
+    (one,) = desk.explain().attention
+    assert one.cure.startswith("The order is shipped, and Mirakl does not show this tracking")
+    assert "`orderflow orders handled O-1 --shop alpha --call send_tracking --reason WHY`" in one.cure
+
+
+def test_a_refusal_that_comes_too_late_says_what_to_do_instead(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.shows("SHIPPING")
+    with pytest.raises(
+        NotPossible, match="`orders hold` keeps it from the OMS; then cancel or refund it in Mirakl's portal"
+    ):
+        ask(desk, DecisionKind.REFUSE)
+    desk.apply(answered(CommandKind.IMPORT))
+    with pytest.raises(NotPossible, match="stop it in the OMS, and cancel or refund it in Mirakl's portal"):
+        ask(desk, DecisionKind.REFUSE)
+    desk.apply(sent())
+    with pytest.raises(NotPossible, match="stop the parcel, and refund it in Mirakl's portal"):
+        ask(desk, DecisionKind.REFUSE)
