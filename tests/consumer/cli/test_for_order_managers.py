@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.simulators.world import make_lives
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.facts import Facts, Part
@@ -77,3 +78,12 @@ def test_an_example_shows_what_the_commands_print(desk: Desk, happens: Callable[
         text = re.sub(rf"```text\n{first}\n.*?```", lambda _: shown, text, count=1, flags=re.DOTALL)
         DOC.write_text(text, encoding="utf-8")
     assert shown in text, "run `WRITE_EXAMPLES=1 pytest tests/consumer/cli/test_for_order_managers.py`"
+
+
+def test_the_orders_to_practise_on_are_in_every_run_of_the_demo() -> None:
+    named = re.findall(r"^\| `([\w-]+)` \(`(\w+)`\) \|.*: `(\w+)` \|", DOC.read_text(encoding="utf-8"), re.MULTILINE)
+    lives = {life.order_id: life for life in make_lives(200, seed=1)}  # as `orderflow demo` without options
+    assert len(named) == 3
+    for order_id, story, reason in named:
+        assert lives[order_id].story == story
+        assert reason in lives[order_id].reasons
