@@ -19,6 +19,7 @@ from consumer.operations.outside import answer_awaited, disproved_by_read, gone_
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
+from statemachine.events import Trigger
 from statemachine.facts import DEBIT, DecisionKind, Facts
 from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
@@ -40,6 +41,12 @@ from statemachine.urgency import EndsBy
 
 _MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 
+#: Who says that the OMS holds an order, by the kind of the event.
+_WHO_SAYS: Final = {
+    Trigger.CALL: "it took the import",
+    Trigger.OMS_EVENT: "it reports on it",
+    Trigger.DECISION: "a person says so",
+}
 #: What follows a due call.
 _THEN: Final = {
     CommandKind.ACCEPT: ", and it becomes accepted",
@@ -108,7 +115,7 @@ def explain(
         order_id=order.order_id,
         state=order.state,
         since=order.entered_at,
-        why_here=_why_here(journal, now),
+        why_here=_why_here(order.facts, journal, now),
         waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
         happens_next=_happens_next(order, policy, now),
         attention=attention_reasons(order, journal, policy, bodies),
@@ -123,15 +130,32 @@ def _when(instant: datetime, now: datetime) -> str:
 # -- Why here ----------------------------------------------------------------------------------------------------
 
 
-def _why_here(journal: Sequence[JournalRow], now: datetime) -> str:
+def _why_here(facts: Facts, journal: Sequence[JournalRow], now: datetime) -> str:
     move = next((row for row in reversed(journal) if row.moved), None)
     if move is not None:
-        meaning = _MEANING_OF_EDGE.get((move.before, move.after), f"{move.before} -> {move.after}")
-        return f"{meaning} ({what_happened(move)}, {_when(move.event.at, now)})"
+        return f"{_meaning(facts, move)} ({what_happened(move)}, {_when(move.event.at, now)})"
     if journal:
         first = journal[0]
         return f"no event has changed its state yet (the first: {what_happened(first)}, {_when(first.event.at, now)})"
     return "no event is known of it yet"
+
+
+def _meaning(facts: Facts, move: JournalRow) -> str:
+    """What the move of the order means. Of an edge that several things can cause, the one that caused this move."""
+    trigger, new = move.event.trigger, move.event.new_facts
+    answer = last_answer(facts, CommandKind.ACCEPT)
+    match move.before, move.after:
+        case State.SHIPPING, State.IMPORTED if trigger in _WHO_SAYS:
+            return f"the OMS holds it: {_WHO_SAYS[trigger]}"
+        case State.WAITING_ACCEPTANCE, State.ACCEPTED if trigger is Trigger.CALL:
+            return "Mirakl took our answer; not yet seen applied"
+        case State.IMPORTED, State.DISPATCHED if trigger is Trigger.OMS_EVENT and new.dispatches:
+            return "every open line was sent, as the OMS reports"
+        case State.IMPORTED, State.DISPATCHED if trigger is Trigger.DECISION and new.dispatches:
+            return "every open line was sent, as a person vouches"
+        case State.ACCEPTED, State.REFUSED if answer is not None and answer.carries == DecisionKind.REFUSE:
+            return "we refused every line"
+    return _MEANING_OF_EDGE.get((move.before, move.after), f"{move.before} -> {move.after}")
 
 
 # -- Waits for ---------------------------------------------------------------------------------------------------

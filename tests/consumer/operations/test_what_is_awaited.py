@@ -203,6 +203,46 @@ def test_an_import_that_a_person_may_let_go_without_messages_names_the_person_an
     assert causes["retrying"].endswith("; a person let the import go out without the messages")
 
 
+# -- Why an order is where it is ---------------------------------------------------------------------------------
+
+
+def why(desk: Desk) -> str:
+    return desk.explain().why_here.partition(" (")[0]
+
+
+def test_why_here_names_the_one_thing_that_moved_the_order(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.shows("SHIPPING")
+    desk.work(Rejected("POST /order", "400", status=400))
+    do(desk, DecisionKind.HANDLED)
+    assert why(desk) == "the OMS holds it: a person says so"
+    do(desk, DecisionKind.SENT)
+    assert why(desk) == "every open line was sent, as a person vouches"
+
+
+def test_why_here_of_calls_and_reports(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.work()
+    assert why(desk) == "Mirakl took our answer; not yet seen applied"
+    desk.clock.advance(300)
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+    assert why(desk) == "the OMS holds it: it took the import"
+    desk.apply(sent())
+    assert why(desk) == "every open line was sent, as the OMS reports"
+
+
+def test_why_here_of_an_order_that_a_person_refused(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, HOLD)
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, DecisionKind.REFUSE)
+    desk.work()
+    desk.clock.advance(300)
+    desk.shows("REFUSED")
+    assert why(desk) == "we refused every line"
+
+
 # -- A shipped order, and one whose customer wants to cancel -----------------------------------------------------
 
 
