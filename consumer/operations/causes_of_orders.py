@@ -153,6 +153,8 @@ def _state_of(line: Line) -> str:
         Withdrawn.PRICE: "refunded",
         Withdrawn.PART: "in part refunded or canceled",
     }
+    if line.withdrawn is Withdrawn.PART and not line.is_owed:
+        return line.state or "0 pieces"  # nothing of it is left, whatever was withdrawn before
     return " ".join(dict.fromkeys(one for one in (line.state, taken.get(line.withdrawn, "")) if one)) or "without state"
 
 

@@ -172,7 +172,7 @@ def _waits_for(
 ) -> str:
     live = [command for command in commands if command.state.is_live]
     stopped = stopping(order)
-    stops = [who_ends(one) for one in stopped]
+    stops = list(dict.fromkeys(who_ends(one) for one in stopped))
     if stops and not any(command.state is CommandState.OPEN for command in live):
         under_way = [_under_way(command) for command in live]
         is_held = any(CommandKind.ACCEPT in one.about.holds for one in stopped)

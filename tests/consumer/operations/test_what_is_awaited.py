@@ -13,10 +13,11 @@ from consumer.operations.errors import NotPossible
 from consumer.operations.lines import lines_of
 from consumer.operations.orders import Act, decide, question_of
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DecisionKind, Tracking, Withdrawn
+from statemachine.events import Trigger
+from statemachine.facts import Cancellation, DecisionKind, Facts, Part, Tracking, Withdrawn
 from statemachine.reasons import Reason
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import LINES, answered, at, clock, not_found, read, sent, snapshot_event
+from tests.statemachine.lives import LINES, answered, at, clock, event, not_found, read, sent, snapshot_event
 
 HOLD = Policy("hold")
 DAY = 86_400.0
@@ -201,6 +202,30 @@ def test_an_import_that_a_person_may_let_go_without_messages_names_the_person_an
     do(desk, DecisionKind.RELEASE)
     causes = {one.reason: one.cause for one in desk.explain().attention}
     assert causes["retrying"].endswith("; a person let the import go out without the messages")
+
+
+# -- One cancel of the OMS, and one of Mirakl --------------------------------------------------------------------
+
+
+def test_a_cancel_that_the_oms_reports_twice_is_awaited_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+    both = Facts(parts=(Part(1),), cancellations=(Cancellation(1), Cancellation(1, (("L1", 1),))))
+    desk.apply(event(Trigger.OMS_EVENT, "canceled", both))
+    assert reasons(desk).count(Reason.OMS_CANCELED) == 2
+    assert desk.explain().waits_for.count("the OMS canceled the order or a line") == 1
+
+
+def test_a_canceled_line_is_not_said_to_be_canceled_in_part(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.shows("SHIPPING")
+    desk.apply(answered(CommandKind.IMPORT))
+    desk.clock.advance(60)
+    desk.shows("SHIPPING", lines=(replace(LINES[0], state="CANCELED", withdrawn=Withdrawn.PART), LINES[1]))
+    causes = [one.cause for one in desk.explain().attention]
+    assert any("CANCELED" in one for one in causes)
+    assert not any("in part" in one for one in causes)
 
 
 # -- Why an order is where it is ---------------------------------------------------------------------------------
