@@ -77,7 +77,7 @@ def oms_order(facts: Facts, oms_id: int) -> str:
 
 
 def _when(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S}" if instant > EPOCH else "an unknown time"
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC" if instant > EPOCH else "an unknown time"
 
 
 def _tracking(tracking: Tracking) -> str:
@@ -252,7 +252,7 @@ def _oms_canceled(case: Case) -> str:
     skus = {line.id: named(line) for line in _lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
-    when = f", reported at {at}" if at else ""
+    when = f", reported at {at} UTC" if at else ""
     if not oms_id.isdecimal():
         return ""
     not_to_send = [f"not to be sent any more: {', '.join(map(read, entries(not_owed)))}"] if not_owed else []
@@ -392,7 +392,7 @@ def _stopped(case: Case) -> str:
 
 def _unreadable(case: Case) -> str:
     reason, _, at = case.one.detail.partition(" ")
-    return f"{reason}, reported at {at.partition('.')[0]}"
+    return f"{reason}, reported at {at.partition('.')[0]} UTC"
 
 
 def _incident(case: Case) -> str:

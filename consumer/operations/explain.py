@@ -124,7 +124,7 @@ def explain(
 
 def _when(instant: datetime, now: datetime) -> str:
     """An instant in UTC. The date is left out if it is today's."""
-    return f"{instant:%H:%M:%S}" if instant.date() == now.date() else f"{instant:%Y-%m-%d %H:%M:%S}"
+    return f"{instant:%H:%M:%S} UTC" if instant.date() == now.date() else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
 
 
 # -- Why here ----------------------------------------------------------------------------------------------------

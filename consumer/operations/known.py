@@ -21,8 +21,8 @@ def known(facts: Facts) -> dict[str, str]:
     found: dict[str, str] = {}
     snapshot = facts.newest
     if snapshot is not None:
-        found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {snapshot.updated_at:%Y-%m-%d %H:%M:%S}"
-        found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S}"
+        found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {snapshot.updated_at:%Y-%m-%d %H:%M:%S} UTC"
+        found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S} UTC"
         found["tracking at Mirakl"] = _tracking(snapshot.tracking)
     # The answer to the import names a part with its lines, an event names it without them. A part is shown once.
     found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))

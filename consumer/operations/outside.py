@@ -95,4 +95,4 @@ def _minute(instant: datetime) -> str:
 
 
 def _second(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S}"
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

@@ -69,7 +69,7 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
                 began=43_201,
             ),
         ),
-        "ana accepted lines at 2026-03-01 00:00:09 that are canceled since: L1 (MUG) CANCELED; "
+        "ana accepted lines at 2026-03-01 00:00:09 UTC that are canceled since: L1 (MUG) CANCELED; "
         "Mirakl waits until 2026-03-03 00:00 UTC",
     ),
     (
@@ -172,9 +172,9 @@ def test_a_call_that_keeps_failing_names_its_operation_since_when_and_how(desk: 
     desk.apply(event(Trigger.CALL, "fails", facts))
     causes = [one.cause for one in desk.explain().attention if one.reason == "retrying"]
     assert causes == [
-        "M11 for import_order fails since 2026-03-01 12:00:00: 403; the import waited for the messages until "
-        "2026-03-01 13:00:00, then a person decides",
-        "POST /order fails since 2026-03-01 12:00:00: 5xx",
+        "M11 for import_order fails since 2026-03-01 12:00:00 UTC: 403; the import waited for the messages until "
+        "2026-03-01 13:00:00 UTC, then a person decides",
+        "POST /order fails since 2026-03-01 12:00:00 UTC: 5xx",
     ]
 
 
@@ -199,8 +199,8 @@ def test_an_import_that_waits_for_messages_says_until_when_and_what_a_person_can
     desk.apply(event(Trigger.CALL, "fails", Facts(troubles=(none_shown,), clock=at(1800))))
     (told,) = desk.explain().attention
     assert told.cause == (
-        "M11 for import_order fails since 2026-03-01 00:00:00: Mirakl says that the customer wrote, and shows no "
-        "message; the import waits for the messages until 2026-03-01 01:00:00, then a person decides"
+        "M11 for import_order fails since 2026-03-01 00:00:00 UTC: Mirakl says that the customer wrote, and shows no "
+        "message; the import waits for the messages until 2026-03-01 01:00:00 UTC, then a person decides"
     )
     assert told.cure.startswith("Look for the messages in Mirakl's portal.")
 
@@ -236,12 +236,12 @@ def shows(desk: Desk, state: str = "SHIPPING", **more: Any) -> object:
 
 
 RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
-    ("unknown_state", lambda d: d.shows("ON_THE_MOON"), "Mirakl shows ON_THE_MOON, updated 2026-03-01 12:00:00"),
+    ("unknown_state", lambda d: d.shows("ON_THE_MOON"), "Mirakl shows ON_THE_MOON, updated 2026-03-01 12:00:00 UTC"),
     ("nothing_to_accept", lambda d: d.shows("WAITING_ACCEPTANCE", lines=()), "Mirakl shows no line"),
     (
         "address_missing",
         lambda d: d.shows("SHIPPING", has_address=False),
-        "Mirakl shows SHIPPING, updated 2026-03-01 12:00:00, without a shipping address",
+        "Mirakl shows SHIPPING, updated 2026-03-01 12:00:00 UTC, without a shipping address",
     ),
     (
         "nothing_to_import",
@@ -271,7 +271,8 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "shipped_before",
         lambda d: (d.shows("SHIPPED"), shows(d)),
-        "shown shipped with the update of 2026-03-01 12:00:00; now Mirakl shows SHIPPING, updated 2026-03-01 12:01:00",
+        "shown shipped with the update of 2026-03-01 12:00:00 UTC; now Mirakl shows SHIPPING, updated "
+        "2026-03-01 12:01:00 UTC",
     ),
     (
         "oms_canceled",
@@ -289,23 +290,23 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
                 cancellations=(Cancellation(1),),
             ),
         ),
-        "OMS order 1 (REF): all of it; not canceled: OMS order 2 (REF-2), status 4 at 2026-03-01 00:00:08; "
+        "OMS order 1 (REF): all of it; not canceled: OMS order 2 (REF-2), status 4 at 2026-03-01 00:00:08 UTC; "
         "not canceled: OMS order 3, no status is known",
     ),
     (
         "oms_canceled",
         lambda d: imported(d, oms(cancellations=(Cancellation(1, (("L1", 1),), at(9)),))),
-        "OMS order 1 (REF): 1 of L1 (MUG), reported at 2026-03-01 00:00:09",
+        "OMS order 1 (REF): 1 of L1 (MUG), reported at 2026-03-01 00:00:09 UTC",
     ),
     (
         "canceled_after_import",
         lambda d: (imported(d), shows(d, "CANCELED")),
-        "Mirakl shows CANCELED, updated 2026-03-01 12:01:00; in the OMS: OMS order 1 (REF)",
+        "Mirakl shows CANCELED, updated 2026-03-01 12:01:00 UTC; in the OMS: OMS order 1 (REF)",
     ),
     (
         "canceled_after_dispatch",
         lambda d: (imported(d, sent(when=7)), shows(d, "CANCELED")),
-        "Mirakl shows CANCELED, updated 2026-03-01 12:01:00; sent: DPD T1 on 2026-03-01 00:00:07",
+        "Mirakl shows CANCELED, updated 2026-03-01 12:01:00 UTC; sent: DPD T1 on 2026-03-01 00:00:07 UTC",
     ),
     (
         "lines_canceled_after_import",
@@ -320,7 +321,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
                 snapshot_event(replace(read("SHIPPING", updated=90_000, began=90_000), contents=(("prices", "bbbb"),)))
             ),
         ),
-        "changed: prices; the OMS has the order as Mirakl showed it at 2026-03-01 00:00:01",
+        "changed: prices; the OMS has the order as Mirakl showed it at 2026-03-01 00:00:01 UTC",
     ),
     (
         "lines_not_imported",
@@ -336,7 +337,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "sent_before_shipping",
         lambda d: (d.shows("WAITING_DEBIT"), d.apply(sent(when=7))),
-        "sent: DPD T1 on 2026-03-01 00:00:07; Mirakl shows WAITING_DEBIT, updated 2026-03-01 12:00:00",
+        "sent: DPD T1 on 2026-03-01 00:00:07 UTC; Mirakl shows WAITING_DEBIT, updated 2026-03-01 12:00:00 UTC",
     ),
     (
         "quantity_exceeds_order",
@@ -356,12 +357,12 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "oms_query",
         lambda d: imported(d, oms(statuses=(OmsStatus(1, at(9), 32),))),
-        "OMS order 1 (REF), reported at 2026-03-01 00:00:09",
+        "OMS order 1 (REF), reported at 2026-03-01 00:00:09 UTC",
     ),
     (
         "report_unreadable",
         lambda d: imported(d, oms(unread=(Unread(at(9), "unknown_status"),))),
-        "unknown_status, reported at 2026-03-01 00:00:09",
+        "unknown_status, reported at 2026-03-01 00:00:09 UTC",
     ),
     (
         "line_incident",
@@ -379,7 +380,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
             d.shows("SHIPPING"),
             d.apply(event(Trigger.SNAPSHOT, "missed", Facts(not_found=(at(50_000), at(150_000))))),
         ),
-        "last shown at 2026-03-01 12:00:00 as SHIPPING; not shown at 2026-03-01 13:53:20 and after that; "
+        "last shown at 2026-03-01 12:00:00 UTC as SHIPPING; not shown at 2026-03-01 13:53:20 UTC and after that; "
         "gone_after_hours = 24",
     ),
     (
@@ -388,7 +389,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
             d.policies.update(alpha=Policy(other_channels=False)),
             d.apply(oms(parts=(Part(1),), statuses=(OmsStatus(1, at(9), 512),)), clock()),
         ),
-        "the OMS's order 1 was reported at 2026-03-01 00:00:09, status 512",
+        "the OMS's order 1 was reported at 2026-03-01 00:00:09 UTC, status 512",
     ),
     (
         "acceptance_due",
@@ -403,7 +404,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "payment_late",
         lambda d: (d.shows("WAITING_DEBIT"), d.apply(clock())),
-        "Mirakl shows WAITING_DEBIT, updated 2026-03-01 12:00:00",
+        "Mirakl shows WAITING_DEBIT, updated 2026-03-01 12:00:00 UTC",
     ),
 ]
 

@@ -57,7 +57,7 @@ def decided(kind: DecisionKind) -> Event:
 WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     ("known from the OMS", lambda d: d.apply(spoke()), "the first read of its state"),
     ("staging", lambda d: d.shows("STAGING"), "Mirakl, which still checks it"),
-    ("acceptance is due", lambda d: d.shows("WAITING_ACCEPTANCE"), "a worker: accept_order is due since 12:00:00"),
+    ("acceptance is due", lambda d: d.shows("WAITING_ACCEPTANCE"), "a worker: accept_order is due since 12:00:00 UTC"),
     (
         "acceptance is called",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.worker.claim()),
@@ -66,17 +66,18 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "acceptance failed",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.work(Retryable("OR21", "5xx", status=503))),
-        "the next try of accept_order at 12:00:05 (attempt 1 ended with 503); gives up at 2026-03-04 12:00:00",
+        "the next try of accept_order at 12:00:05 UTC (attempt 1 ended with 503); gives up at 2026-03-04 12:00:00 UTC",
     ),
     (
         "acceptance timed out",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.work(OutcomeUnknown("OR21", "timeout"))),
-        "the next try of accept_order at 12:00:05 (attempt 1 ended with timeout); gives up at 2026-03-04 12:00:00",
+        "the next try of accept_order at 12:00:05 UTC (attempt 1 ended with timeout); gives up at "
+        "2026-03-04 12:00:00 UTC",
     ),
     (
         "acceptance refused",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.work(Rejected("OR21", "400", status=400))),
-        "a read that begins after 12:00:00 and shows why accept_order was refused",
+        "a read that begins after 12:00:00 UTC and shows why accept_order was refused",
     ),
     (
         "acceptance refused, and still waited for",
@@ -90,12 +91,12 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "read by a version before",
         lambda d: d.apply(snapshot_event(replace(read("SHIPPING", updated=NOON, began=NOON), import_digest=""))),
-        "a read that begins after 12:00:00, because an earlier version read less of it",
+        "a read that begins after 12:00:00 UTC, because an earlier version read less of it",
     ),
     (
         "accepted",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.work()),
-        "a read that begins after 12:02:00 and shows the acceptance",
+        "a read that begins after 12:02:00 UTC and shows the acceptance",
     ),
     (
         "payment",
@@ -149,12 +150,12 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "two calls",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.apply(sent()), d.shows("SHIPPING", began=NOON + 1)),
-        "a worker: send_tracking is due since 12:00:00",
+        "a worker: send_tracking is due since 12:00:00 UTC",
     ),
     (
         "shipment confirmed",
         lambda d: (d.shows("SHIPPING"), d.apply(sent("")), d.work()),
-        "a read that begins after 12:02:00 and shows the shipment",
+        "a read that begins after 12:02:00 UTC and shows the shipment",
     ),
     (
         "debit of the shipment",
@@ -164,7 +165,7 @@ WAITS: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "sent before it was accepted",
         lambda d: (d.shows("WAITING_ACCEPTANCE"), d.apply(sent()), d.work()),
-        "a read that begins after 12:02:00 and shows the acceptance",
+        "a read that begins after 12:02:00 UTC and shows the acceptance",
     ),
     ("shipped", lambda d: d.shows("SHIPPED"), "nothing: Mirakl shows it shipped"),
     (
@@ -232,7 +233,7 @@ def test_an_order_waits_for_a_person_while_its_group_of_effects_is_paused(desk: 
         shop_rows.set_switches(tx, "alpha", paused=("accept", "ship"))
     assert desk.explain().waits_for == "a person: accept is paused for this shop, so accept_order is due and not sent"
     desk.shows("SHIPPING", began=NOON + 1)
-    assert desk.explain().waits_for == "a worker: import_order is due since 12:00:00"
+    assert desk.explain().waits_for == "a worker: import_order is due since 12:00:00 UTC"
 
 
 @pytest.mark.parametrize("policy", [Policy("hold"), Policy("known-skus", frozenset({"MUG"}))])
@@ -248,7 +249,9 @@ def test_an_order_that_the_policy_does_not_answer_waits_for_a_person(tmp_path: P
 def test_an_order_older_than_not_before_waits_for_nothing(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Policy(not_before=StillClock().now()))
     desk.shows("WAITING_ACCEPTANCE")
-    assert desk.explain().waits_for == "nothing: it is older than the shop's not_before (12:00:00), so no call is made"
+    assert (
+        desk.explain().waits_for == "nothing: it is older than the shop's not_before (12:00:00 UTC), so no call is made"
+    )
 
 
 def test_a_call_that_was_given_up_waits_for_a_person(desk: Desk) -> None:
@@ -292,7 +295,7 @@ def test_why_it_is_here_names_the_edge_and_the_event(desk: Desk) -> None:
     assert found.since == desk.clock.now()
     assert found.why_here == (
         "the acceptance is applied; nothing to wait for, or a fast debit "
-        "(Mirakl shows SHIPPING without an address, 00:00:00)"
+        "(Mirakl shows SHIPPING without an address, 00:00:00 UTC)"
     )
     assert found.happens_next == "it goes to the OMS as soon as nothing stops that"
 
@@ -300,7 +303,7 @@ def test_why_it_is_here_names_the_edge_and_the_event(desk: Desk) -> None:
 def test_why_an_order_is_new_names_its_first_event(desk: Desk) -> None:
     desk.apply(spoke(7))
     assert desk.explain().why_here == (
-        "no event has changed its state yet (the first: the OMS reports order 7, 00:00:00)"
+        "no event has changed its state yet (the first: the OMS reports order 7, 00:00:00 UTC)"
     )
 
 

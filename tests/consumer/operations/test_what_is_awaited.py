@@ -83,7 +83,8 @@ def test_a_tracking_that_a_person_entered_and_no_read_shows_is_sent_again_as_the
     do(desk, DecisionKind.HANDLED, call="send_tracking")
     desk.clock.advance(60)
     desk.shows("SHIPPING")
-    says = "ana said at 2026-03-01 12:00:00 that OR23 was done by hand, and the read of 2026-03-01 12:01:01 does not"
+    said, read_at = "2026-03-01 12:00:00 UTC", "2026-03-01 12:01:01 UTC"
+    says = f"ana said at {said} that OR23 was done by hand, and the read of {read_at} does not"
     assert says in desk.explain().waits_for
     desk.work(Retryable("OR23", "5xx", status=503))
     desk.apply(clock(NOON + DAY))
