@@ -2,7 +2,7 @@
 
 Read in this order:
 
-- errors: every way in which the service can fail
+- errors: most ways in which the service can fail; an error that one module alone raises may be there
 - ports: what the service needs from the log, Mirakl and the OMS, as protocols; the values that their methods take
 - messages/: the messages that are read and written: events, and the remotes' own JSON
 - store/: the database     log/: Kafka, or a table of the store instead     remotes/: Mirakl and KornitX over HTTP

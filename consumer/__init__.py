@@ -7,8 +7,9 @@ One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWrite
   leases.py says which process. loop_watch.py notices loops that fail.
 - hooks.py names everything that can happen. telemetry.py logs it, metrics/ counts it. web/ serves the metrics and takes
   the OMS's callbacks.
-- tries.py has the events of one try of a command, retry.py the rule after a failure. faults.py finds what a failed call
-  says of its account, accounts.py and circuit.py hold the pauses, resting.py adds troubles to orders whose calls pause.
+- tries.py has the events of one try of a command, and whether an import that the OMS calls a duplicate is ours;
+  retry.py the rule after a failure. faults.py finds what a failed call says of its account, accounts.py and
+  circuit.py hold the pauses, resting.py adds troubles to orders whose calls pause.
   claims.py, last_looks.py and results.py make these steps for many threads in one transaction (together.py).
   imports.py makes what an import sends. relay.py publishes the outbox. dead_letter_limit.py stops a flood of dead
   letters.

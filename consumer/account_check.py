@@ -68,7 +68,7 @@ _STORED_INSIDE: Final = (
 
 
 class TooSoon(OrderflowError):
-    """Mirakl does not allow this call before `ends_at`."""
+    """Mirakl allows this call (A01, A02 or SH21) once a day, and not before `ends_at`."""
 
     def __init__(self, operation: str, ends_at: datetime) -> None:
         super().__init__(f"{operation} is possible again at {ends_at:%Y-%m-%d %H:%M:%S} UTC: Mirakl allows one a day")

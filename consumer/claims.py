@@ -163,7 +163,8 @@ class Claims:
         """Lease these commands. Returns those that were free, with their values as leased commands."""
         found = []
         for one in wanted:
-            # GIVE_UP_AFTER counts from the first try, because effects may have been off for weeks before.
+            # GIVE_UP_AFTER counts from the first try, because effects may have been off for weeks before
+            # (docs/rules.md 27).
             later = one.command.give_up_at if one.command.attempts else now + GIVE_UP_AFTER
             leased = replace(
                 one.command,

@@ -319,9 +319,10 @@ def _error_text(path: Path, error: Any) -> str:
 
 
 def _source(path: Path, parts: list[str]) -> str:
-    """Return where a setting comes from: its variable, the variable of a table that contains it, or the file.
+    """Return where to look for a setting: its variable, else the variable of a table that contains it, else the file.
 
-    If variables set keys inside a table of the file, the file and these variables are named.
+    The variable of a table is named also if it does not set this key, and the value comes from the file. If the setting
+    is a table, and variables set keys inside it, the file and these variables are named.
     """
     variables = {variable.upper(): variable for variable in os.environ}
     for length in range(len(parts), 0, -1):

@@ -63,8 +63,8 @@ def _web_address(value: str) -> str:
 def _database(value: str) -> str:
     if engine.has_password(value):  # raises ValueError too
         raise ValueError("a password belongs into a file: password_file")
-    if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
-        raise ValueError("has to begin with sqlite:/// or postgresql+psycopg://")
+    if not value.startswith(("sqlite://", "postgresql+psycopg://")):
+        raise ValueError("has to begin with sqlite:// or postgresql+psycopg://")
     return value
 
 

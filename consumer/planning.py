@@ -19,7 +19,7 @@ from statemachine.plan import Plan, plan, read_after
 from statemachine.reasons import Attention, Reason, StandingAttention
 
 #: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
-#: the command, and its first try.
+#: the command, and its first try (docs/rules.md 27).
 GIVE_UP_AFTER: Final = timedelta(hours=72)
 
 

@@ -1,9 +1,11 @@
 """What many tests need: a clock that they move, a store of their own, and a second thread."""
 
+import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -86,6 +88,17 @@ def _empty_store() -> bytes:
         store.close()  # SQLite writes its log into the file when the last connection is closed
         (file,) = Path(folder).iterdir()
         return file.read_bytes()
+
+
+@contextmanager
+def child_signal(number: signal.Signals, handler: signal.Handlers) -> Iterator[None]:
+    """A process that is started meanwhile begins with this handling of the signal, whatever ours is. A test run in the
+    background of a shell has SIGINT ignored, for example, and after `nohup` SIGHUP."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @cache

@@ -1,9 +1,9 @@
 """The contract with other teams: models of the messages of the four topics. docs/events is generated from them.
 
-The decoder reads an event's data with the same model, so the published schema of the data cannot ask for less than the
-decoder. The models of the envelopes ask for more than the decoder needs. If an event breaks only these rules, it is
-applied, and `orderflow events check` warns. A minor version only adds to the contract. A new major version gets new
-topics.
+They are a part of what docs/rules.md 34 promises. The decoder reads an event's data with the same model, so the
+published schema of the data cannot ask for less than the decoder. The models of the envelopes ask for more than the
+decoder needs. If an event breaks only these rules, it is applied, and `orderflow events check` warns. A minor version
+only adds to the contract. A new major version gets new topics.
 """
 
 import re

@@ -202,6 +202,8 @@ def _back_to_the_first(stage: Stage) -> Script:
 
 
 def _dispatched_tomorrow(stage: Stage) -> Script:
+    """The OMS dates the parcel a day ahead, and Mirakl shows the order shipped all the same. Then a second report
+    (status 64) corrects the number, and Mirakl has to show the corrected one."""
     yield from until_packed(stage)
     first, second = stage.life.trackings
     tomorrow = stage.oms.now().replace(microsecond=0) + timedelta(days=1)

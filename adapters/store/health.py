@@ -58,10 +58,11 @@ def wrong_settings(store: Store) -> list[tuple[str, str, str]]:
 
 
 def old_transactions(store: Store, seconds: float) -> list[OldTransaction]:
-    """Return the transactions of this database that are open for longer, oldest first. Raises StoreUnavailable.
+    """Return the transactions of this database that have been open for more than `seconds`, oldest first. SQLite: none.
 
-    While one is open, PostgreSQL keeps every row that was deleted since. Sessions of another user show no start to a
-    user without the role pg_read_all_stats, and are left out.
+    While a transaction that has written, or that keeps a snapshot, is open, PostgreSQL keeps rows that others deleted.
+    PostgreSQL shows when the transactions of another user began only to a superuser and to a user with the role
+    pg_read_all_stats. For any other user they are left out. Raises StoreUnavailable.
     """
     if store.is_sqlite:
         return []

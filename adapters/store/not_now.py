@@ -52,7 +52,7 @@ CONNECTING: Final[Mapping[str, Cause]] = {
 
 
 def not_now(error: sa.exc.DBAPIError | sa.exc.TimeoutError) -> Cause | None:
-    """Return why the same statement may succeed later, or None if it never will."""
+    """Return why the same statement may succeed later. None: the closed lists do not have the error."""
     if isinstance(error, sa.exc.TimeoutError):  # no connection of the pool became free
         return Cause.BUSY
     original: Any = error.orig

@@ -46,7 +46,8 @@ def store(tx: Transaction, policies: Mapping[str, Policy], now: datetime) -> Non
 
 
 class StoredPolicies(Mapping[str, Policy]):
-    """The policy of each shop, as this process read it last; the process's own for a shop that has none in the store.
+    """The policy of each shop, as `read` found it last in the store. The process's own, if the store had none or the
+    shop was not read yet.
 
     Any thread may use it.
     """

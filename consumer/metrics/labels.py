@@ -1,4 +1,5 @@
-"""The closed sets that the values of the metrics' labels come from (docs/rules.md 35)."""
+"""The closed sets that values of the metrics' labels come from (docs/rules.md 35), unless an enum is the set:
+Invariant, State, Trigger and others, which definitions.py names."""
 
 from collections.abc import Collection, Mapping
 from typing import Final

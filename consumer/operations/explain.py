@@ -107,7 +107,8 @@ def explain(
 ) -> Explanation:
     """The order in sentences. `shop` is None if the store does not know the order's shop.
 
-    `received`: the order as Mirakl showed it. Without it, no words of a remote are shown.
+    `received`: the order as Mirakl showed it. Words of a remote are shown without those that `received` or a payload of
+    `commands` holds (words.py). If there is neither, no words of a remote are shown.
     """
     bodies = (received, *(command.payload for command in commands))
     return Explanation(

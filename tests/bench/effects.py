@@ -6,7 +6,7 @@ The worker has 128 threads: at 100 ms a call, 500 calls a second keep 50 of them
 claim or for their result, which threads take and store together. The floor has 64: with more, httpx's pool takes more
 CPU for each call than the worker does.
 
-The calls are acceptances (OR21) of two shops on PostgreSQL. A round makes them three ways: bare httpx with as many
+The calls are acceptances (OR21) of two shops on PostgreSQL. A round makes them three ways: bare httpx with 64
 threads, the worker alone, and the worker beside 100,000 calls of a shop that is off.
 """
 

@@ -101,7 +101,7 @@ from tests.consumer.configs import GOOD, SIMULATED_OMS, error_text, shop, writte
         pytest.param(GOOD + "[kafka]\nbootstrap_servers = []\n", "FILE: kafka.bootstrap_servers: ", id="no brokers"),
         pytest.param(
             GOOD + '[store]\nurl = "mysql://db/orderflow"\n',
-            "FILE: store.url: has to begin with sqlite:///",
+            "FILE: store.url: has to begin with sqlite://",
             id="no store",
         ),
         pytest.param(GOOD + '[log]\nkind = "redis"\n', "FILE: log.kind: ", id="no log"),

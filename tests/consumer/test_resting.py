@@ -98,4 +98,5 @@ def test_a_spent_budget_is_no_failure(rig: Rig) -> None:
     rig.worker = rig.new_worker((BudgetWindow("hour", timedelta(hours=1), 1),))
     rig.work()
     rig.pass_time(minutes=30)
+    assert sorted(tuple(rig.effects(f"{number}-A")) for number in range(3)) == [(), (), ("imported",)]
     assert [rig.attention(f"{number}-A") for number in range(3)] == [[]] * 3

@@ -14,7 +14,7 @@ import pytest
 
 from adapters.engines.processes import free_port
 from consumer.demo.settings import write_settings
-from tests.support import http, wait
+from tests.support import child_signal, http, wait
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def test_a_process_whose_log_cannot_be_written_goes_on_and_counts(tmp_path: Path
 def test_a_process_stops_in_order_after_each_signal_that_ends_it(tmp_path: Path, number: signal.Signals) -> None:
     """SIGHUP, which a terminal sends when it closes, ended it in the middle of its work."""
     port = free_port()
-    with running(tmp_path, port, subprocess.PIPE) as process:
+    with child_signal(number, signal.SIG_DFL), running(tmp_path, port, subprocess.PIPE) as process:
         wait(lambda: is_ready(port), "the process is ready", 120)
         process.send_signal(number)
         assert process.wait(30) == 0
@@ -81,15 +81,11 @@ def test_a_process_stops_in_order_after_each_signal_that_ends_it(tmp_path: Path,
 
 def test_a_process_that_was_told_to_outlive_its_terminal_does(tmp_path: Path) -> None:
     """As `nohup` does it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     port = free_port()
-    try:
-        with running(tmp_path, port, subprocess.DEVNULL) as process:
-            wait(lambda: is_ready(port), "the process is ready", 120)
-            process.send_signal(signal.SIGHUP)
-            process.send_signal(signal.SIGHUP)
-            assert is_ready(port)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with child_signal(signal.SIGHUP, signal.SIG_IGN), running(tmp_path, port, subprocess.DEVNULL) as process:
+        wait(lambda: is_ready(port), "the process is ready", 120)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        assert is_ready(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -264,5 +264,6 @@ def _kept(name: str, settings: Mapping[str, str], outage: timedelta) -> list[Fou
     kept, hours = int(settings["retention.ms"]), outage / timedelta(hours=1)
     if 0 <= kept < outage / timedelta(milliseconds=1):
         text = f"{name}: records are kept for {kept / 3.6e6:.1f} h, and consumers may be away for {hours:.0f} h"
-        found += fail(text, f"{change} retention.ms=604800000")
+        wanted = max(timedelta(days=7), outage) // timedelta(milliseconds=1)
+        found += fail(text, f"{change} retention.ms={wanted}")
     return found

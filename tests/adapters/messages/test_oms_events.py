@@ -177,13 +177,14 @@ def test_a_status_without_parcels_dispatches_its_part_where_orders_may_split() -
     payload = callback(status=516, new_shipments=None, shipping_carrier=None, shipping_tracking=" ")
     del payload["new_cancellations"]
     facts = decoded(payload, (ShopIds("alpha", 99999, may_split=True),)).new_facts
-    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking(), (), "part", told_at=NOW),)
+    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking(), (), "part", told_at=NOW, timed=False),)
 
 
 def test_a_parcel_without_date_or_number_takes_those_of_the_order() -> None:
     parcel = {"dispatch_datetime": "0000-00-00 00:00:00", "tracking": None, "tracking_url": "ftp://x", "items": None}
     facts = decoded(callback(status=512, new_shipments=[parcel])).new_facts
-    assert facts.dispatches == (Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1"), dated=False, told_at=NOW),)
+    undated = Dispatch(46140204, NOW, Tracking("Royal Mail", "AB1"), dated=False, told_at=NOW, timed=False)
+    assert facts.dispatches == (undated,)
 
 
 def test_an_order_without_a_number_takes_that_of_the_newest_parcel() -> None:

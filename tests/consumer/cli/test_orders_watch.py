@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from consumer.cli.watching import JsonLines, Screen, watch
 from tests.consumer.cli.runner import error_of
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import read, snapshot_event
+from tests.support import child_signal
 
 
 def watched(desk: Desk, *options: str, between: list[Callable[[], object]]) -> Result:
@@ -118,17 +120,21 @@ def test_ctrl_c_ends_the_watch_with_exit_code_0_and_leaves_the_last_look(desk: D
     shows(desk, "O-1", "WAITING_ACCEPTANCE", 43_200)
     ours, theirs = pty.openpty()
     command = [str(Path(sys.executable).with_name("orderflow")), "orders", "list", "--attention", "--watch"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
+    with child_signal(signal.SIGINT, signal.SIG_DFL):
+        process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown = b""
-    while b"needs_decision" not in shown:
-        shown += os.read(ours, 65_536)
-    process.send_signal(signal.SIGINT)
+    shown, is_stopped = b"", False
     try:
-        while more := os.read(ours, 65_536):
-            shown += more
+        while select.select([ours], [], [], 120)[0]:  # the list is read every 2 s
+            shown += os.read(ours, 65_536)
+            if b"needs_decision" in shown and not is_stopped:
+                is_stopped = True
+                process.send_signal(signal.SIGINT)
     except OSError:  # Linux: the other side is closed
         pass
-    assert process.wait(30) == 0
+    try:
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
     last = shown.decode().partition("\x1b[?1049l")[2]
     assert re.search(r"alpha\s+O-1\s+waiting_acceptance", last)

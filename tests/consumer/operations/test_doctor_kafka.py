@@ -179,6 +179,7 @@ def test_a_retention_shorter_than_the_longest_outage(ward: Ward, admin: Admin) -
     admin.set("oms.order-events", "retention.ms", str(3_600_000), "604800000")
     assert "records are kept for 1.0 h" in ward.found("fail")["kafka.retention", ""]
     assert ward.ask("--outage-hours", "1").exit_code == 0
+    assert "retention.ms=720000000" in ward.ask("--outage-hours", "200").stdout
 
 
 def test_a_topic_that_is_compacted(ward: Ward, admin: Admin) -> None:
