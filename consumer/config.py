@@ -1,9 +1,9 @@
 """The settings. A variable of the environment replaces the value in the file, which replaces the default.
 
-No other module reads settings from the environment. ORDERFLOW_CONFIG, the name of the file, is read by cli/options.py;
-HTTPS_PROXY and its like are read by the clients of the remotes and by `doctor`. The names of settings are a contract
-(docs/rules.md 34). An error names the file or the variable, and the key. It never shows the value, which may be a
-secret. `example.toml` is the file that `orderflow init` writes.
+No other module reads settings from the environment. ORDERFLOW_CONFIG, the name of the file, is read by
+cli/options.py; HTTPS_PROXY and its like are read by the clients of the remotes; `doctor` reads HTTPS_PROXY. The names
+of settings are a contract (docs/rules.md 34). An error names the file or the variable, and the key. It never shows
+the value, which may be a secret. `example.toml` is the file that `orderflow init` writes.
 """
 
 import os

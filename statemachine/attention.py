@@ -1,5 +1,8 @@
 """The rules by which an order needs a person. reasons.py has a row for each reason.
 
+Reasons that come by time alone, such as payment_late, are in deadlines.py. consumer/planning.py adds no_edge, and
+adapters/store/orders.py adds quarantined.
+
 A reason is never a state: an order in trouble keeps its state.
 """
 

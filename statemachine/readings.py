@@ -40,7 +40,7 @@ def mirakl_state(facts: Facts) -> str:
 
 
 def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
-    """The answer whose proof is due last. If `carries` is given, only answers to commands that carry this count."""
+    """The answer whose proof is due last. With `carries`, only answers to commands that carried this text."""
     if not facts.answers:  # most orders have none; this saves time, because several predicates ask
         return None
     answers = [a for a in facts.answers if a.kind == kind and carries in (None, a.carries)]
@@ -352,8 +352,8 @@ def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
 
 
 def acceptance(facts: Facts, policy: Policy) -> str | None:
-    """What to answer Mirakl, as a command carries it: `accept`, `refuse`, or `accept:ID,ID` to accept only these lines.
-    None if a person has to decide."""
+    """What to answer Mirakl, as a command carries it: `accept`, `refuse`, or one of two forms that accept only some
+    lines (`answers_of_lines`). None if a person has to decide."""
     lines = facts.snapshot.lines if facts.snapshot else ()
     decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
@@ -382,6 +382,8 @@ def unknown_skus(facts: Facts, policy: Policy) -> tuple[str, ...]:
 
 
 def _answer(lines: Sequence[Line], yes: AbstractSet[str]) -> str:
+    """What a command carries to accept the lines whose ids are in `yes`, and refuse the others. `answers_of_lines`
+    reads it."""
     accepted = sorted(line.id for line in lines if line.id in yes)
     if len(accepted) == len(lines):
         return DecisionKind.ACCEPT
@@ -414,16 +416,17 @@ def answers_of_lines(carries: str, lines: Sequence[Line]) -> dict[str, bool]:
 
 
 def tracking_held(facts: Facts) -> Tracking:
-    """The tracking that Mirakl holds, as far as we know: the one that a read showed, or one that we sent later.
+    """The tracking that Mirakl holds, as far as we know: the last that it took from us, until a read has to show
+    it. From then on, the one that the newest read shows.
 
     A tracking of ours is returned as we sent it: Mirakl may show the carrier's code or label for the name that we sent.
     """
     answer = last_answer(facts, CommandKind.TRACK)
     shown = facts.snapshot.tracking if facts.snapshot else Tracking()
-    is_newer = is_pending(facts, answer)
-    ours = [sent for sent in facts.sent if is_newer or shown.shows(sent)]
+    not_read_yet = is_pending(facts, answer)
+    ours = [sent for sent in facts.sent if not_read_yet or shown.shows(sent)]
     last = next((sent for sent in ours if answer and carried(sent) == answer.carries), None)
-    return last or (shown if is_newer else max(ours, default=shown))
+    return last or (shown if not_read_yet else max(ours, default=shown))
 
 
 def is_shown(facts: Facts, shown: Tracking, sent: Tracking) -> bool:

@@ -43,7 +43,7 @@ _ACCOUNT_CODES: Final[Mapping[int | None, CallOutcome]] = {
     50000: CallOutcome.UNAUTHORIZED,
     50001: CallOutcome.FORBIDDEN,
 }
-#: How messages begin that say the same with the code 0.
+#: How messages begin that say the same with the code 0, or without a code.
 _ACCOUNT_WORDS: Final[Mapping[str, CallOutcome]] = {
     "authentication required": CallOutcome.UNAUTHORIZED,
     "permission denied": CallOutcome.FORBIDDEN,
@@ -93,7 +93,7 @@ class ErrorClassifier:
         return _ACCOUNT_CODES.get(code) or (outcome_of(status) if is_of_account else None)
 
     def _refused_in_words(self, code: int | None, message: str) -> CallOutcome | None:
-        """The outcome if the message refuses the account."""
+        """The outcome if the message says that the account is refused or over its budget. None: it says neither."""
         if code in (None, 0):
             for words, outcome in _ACCOUNT_WORDS.items():
                 if message.lower().startswith(words):

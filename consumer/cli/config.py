@@ -17,7 +17,8 @@ commands = group("The configuration: what is set, and what can be set.")
 def config_show(file: Config = FILE, as_json: Json = False) -> None:
     """Print every setting, and where its value comes from: environment, file or default.
 
-    Secrets are in files of their own; only the paths are shown.
+    Secrets belong in files of their own, whose paths are shown. A secret, or a user and password in an address, is
+    shown as (hidden).
 
     \b
     Example:

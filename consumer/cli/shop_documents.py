@@ -75,7 +75,8 @@ def documents_delete(
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Delete documents at Mirakl. Shows them, and asks. Exit code 1 if Mirakl did not delete one of them.
+    """Delete documents at Mirakl. Shows them, and asks. Exit code 1 if one of them is not deleted, or if that is not
+    known.
 
     \b
     Example:
@@ -86,7 +87,7 @@ def documents_delete(
         chosen = documents.chosen(ids)
         for one in chosen:
             note(f"{one.id}  {one.type}  {one.file_name}")
-        ask(f"delete this at Mirakl for {shop}?", yes)
+        ask(f"delete {len(chosen)} documents of {shop} at Mirakl?", yes)
         result = documents.delete(chosen, who=session.name_of(who), why=reason)
     print_results([asdict(one) for one in result], as_json)
 

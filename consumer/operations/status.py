@@ -32,7 +32,7 @@ UNPUBLISHED_FOR: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class ShopStatus:
-    """One shop of the configuration or of the store."""
+    """One shop of the store. A configured shop that the store does not know yet is named in `Status.still` only."""
 
     name: str
     endpoint: str

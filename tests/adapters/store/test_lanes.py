@@ -1,4 +1,7 @@
-"""Lanes: a claim reads no call of another lane, and finds the commands that older code opened."""
+"""Lanes: a claim reads no call of another lane, and finds the commands that older code opened.
+
+Which command a worker claims, and that `lease` takes each once: test_commands.py.
+"""
 
 from functools import partial
 from typing import Any
