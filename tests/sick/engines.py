@@ -103,12 +103,12 @@ _NO_DEAD_LETTER = Sign("no dead letter", lambda seen, _: not seen.grew("orderflo
 
 
 def _sessions_ended(service: Service) -> None:
-    """End every session of the service, again and again."""
+    """End every session of the service, so often that some are in the middle of a transaction."""
     stopping = threading.Event()
 
     def end() -> None:
         with service.database() as connection:
-            while not stopping.wait(1.0):
+            while not stopping.wait(0.1):
                 connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE client_addr IS NOT NULL"
                     " AND pid <> pg_backend_pid() AND application_name <> %s",
@@ -184,7 +184,7 @@ ENGINES = (
     Sickness(
         "database-ends-sessions",
         "the sessions at PostgreSQL",
-        "the server ends every session once a second: what was committed counts, and the rest is done again",
+        "the server ends every session ten times a second: what was committed counts, and the rest is done again",
         _sessions_ended,
         seconds=12.0,
         touches=ALL_ORDERS,
