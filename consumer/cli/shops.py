@@ -75,10 +75,9 @@ def _check_account(session: Session, shop: str) -> list[Finding]:
 
 
 def _check_carriers(session: Session, shop: str) -> list[Finding]:
-    from consumer import clients, secrets  # noqa: PLC0415 - they import the clients of the remotes
+    from consumer import clients  # noqa: PLC0415 - it imports the clients of the remotes
 
-    table = session.settings.shops[shop]
-    key = secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
+    table, key = session.shop_with_key(shop)
     client = clients.mirakl_client(
         table, key, session.clock, lambda *_, **__: None, session.transport, http=session.settings.http
     )
