@@ -13,6 +13,7 @@ from typing import Final
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_words, lines_named_in
+from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
@@ -85,7 +86,7 @@ def _cause(
             if any(one.maybe_there for one in facts.rejections if one.kind == CommandKind.IMPORT):
                 found += "; an earlier try of ours may have brought it there"
                 if sent := our_payloads(facts):
-                    found += f", as it was sent at {' or '.join(f'{one.at:%Y-%m-%d %H:%M:%S} UTC' for one in sent)}"
+                    found += f", as it was sent at {' or '.join(to_the_second(one.at) for one in sent)}"
         case Reason.NO_EDGE | Reason.QUARANTINED:
             found = one.detail
         case _:
@@ -114,7 +115,7 @@ def _cause_of_trouble(one: Attention, facts: Facts, policy: Policy, bodies: Sequ
         if key and one.detail == f"{key.kind}#{key.round} {trouble.operation} {trouble.code}".rstrip():
             of_call = trouble.operation == key.kind.operation
             name = trouble.operation if of_call else f"{trouble.operation} for {key.kind}"
-            since = f"{name} fails since {trouble.since:%Y-%m-%d %H:%M:%S} UTC: {code_in_words(trouble.code)}"
+            since = f"{name} fails since {to_the_second(trouble.since)}: {code_in_words(trouble.code)}"
             return since + _quoted(trouble.words, bodies) + _waits_until(facts, policy, trouble)
     return ""
 
@@ -128,7 +129,7 @@ def _waits_until(facts: Facts, policy: Policy, trouble: Trouble) -> str:
         return "; a person let the import go out without the messages"
     then = "a person decides" if policy.without_messages == "hold" else "it goes out without them"
     waits = "waited" if has_come(facts, until) else "waits"
-    return f"; the import {waits} for the messages until {until:%Y-%m-%d %H:%M:%S} UTC, then {then}"
+    return f"; the import {waits} for the messages until {to_the_second(until)}, then {then}"
 
 
 def _quoted(words: str, bodies: Sequence[bytes | None]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from consumer.operations.instants import to_the_minute, to_the_second
 from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import next_deadline
@@ -77,7 +78,7 @@ def oms_order(facts: Facts, oms_id: int) -> str:
 
 
 def _when(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC" if instant > EPOCH else "an unknown time"
+    return to_the_second(instant) if instant > EPOCH else "an unknown time"
 
 
 def _tracking(tracking: Tracking) -> str:
@@ -129,7 +130,7 @@ def _needs_decision(case: Case) -> str:
         accepted = [f"{named(line)} {_state_of(line)}" for line in _lines(case.facts) if line.id in decision.subject]
         why = f"{decision.who} accepted lines at {_when(decision.at)} that are canceled since: {', '.join(accepted)}"
     until = next_deadline(case.facts, case.policy)
-    return _joined((why, f"Mirakl waits until {until:%Y-%m-%d %H:%M} UTC" if until else ""))
+    return _joined((why, f"Mirakl waits until {to_the_minute(until)}" if until else ""))
 
 
 def _refused_in_vain(case: Case) -> str:

@@ -15,6 +15,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
+from consumer.operations.instants import to_the_second
 from consumer.operations.outside import answer_awaited, disproved_by_read, gone_and_settled, money_awaited
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
@@ -125,7 +126,7 @@ def explain(
 
 def _when(instant: datetime, now: datetime) -> str:
     """An instant in UTC. The date is left out if it is today's."""
-    return f"{instant:%H:%M:%S} UTC" if instant.date() == now.date() else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{instant:%H:%M:%S} UTC" if instant.date() == now.date() else to_the_second(instant)
 
 
 # -- Why here ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from consumer.operations.instants import to_the_second
 from statemachine.facts import Facts, GiveUp, Rejection, Tracking, Trouble
 from statemachine.trackings import best_tracking
 
@@ -21,8 +22,8 @@ def known(facts: Facts) -> dict[str, str]:
     found: dict[str, str] = {}
     snapshot = facts.newest
     if snapshot is not None:
-        found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {snapshot.updated_at:%Y-%m-%d %H:%M:%S} UTC"
-        found["read"] = f"{snapshot.read_at:%Y-%m-%d %H:%M:%S} UTC"
+        found["Mirakl"] = f"{snapshot.state} {snapshot.workflow}, updated {to_the_second(snapshot.updated_at)}"
+        found["read"] = to_the_second(snapshot.read_at)
         found["tracking at Mirakl"] = _tracking(snapshot.tracking)
     # The answer to the import names a part with its lines, an event names it without them. A part is shown once.
     found["orders in the OMS"] = ", ".join(sorted({f"{part.oms_id} {part.ref}".strip() for part in facts.parts}))

@@ -1,8 +1,8 @@
 """What Mirakl still waits for, and what a person said about an order, in sentences of explanations and questions."""
 
 from collections.abc import Collection
-from datetime import datetime
 
+from consumer.operations.instants import to_the_minute, to_the_second
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
 from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Facts
@@ -24,7 +24,7 @@ def answer_awaited(facts: Facts, policy: Policy) -> str:
         return ""
     until = acceptance_deadline(snapshot, policy)
     who = "Mirakl waits for the answer" if answer else "Mirakl waits for the answer of a person: accept or refuse it"
-    return who + (f"; after {_minute(until)} Mirakl refuses it by itself" if until > EPOCH else "")
+    return who + (f"; after {to_the_minute(until)} Mirakl refuses it by itself" if until > EPOCH else "")
 
 
 def money_awaited(facts: Facts) -> str:
@@ -45,12 +45,12 @@ def gone_and_settled(facts: Facts, policy: Policy, attention: Collection[Attenti
     ):
         return ""
     since, who = not_found_since_read(facts)[0], "a person (see attention)" if attention else "nothing"
-    said = f"{who}: Mirakl has not shown the order since {_minute(since)}; {decision.who} settled that: {decision.why}"
+    said = f"{who}: Mirakl has not shown the order since {to_the_minute(since)}; "
+    said += f"{decision.who} settled that: {decision.why}"
     until = next_deadline(facts, policy)
-    is_ahead = until is not None and not has_come(facts, until)
-    return said + (
-        f"; when the deadline {_minute(until)} is near, a person is asked again" if until and is_ahead else ""
-    )
+    if until is None or has_come(facts, until):
+        return said
+    return f"{said}; when the deadline {to_the_minute(until)} is near, a person is asked again"
 
 
 def _settle(facts: Facts, reason: Reason) -> Decision | None:
@@ -68,8 +68,8 @@ def disproved_by_read(facts: Facts, kind: CommandKind, carries: str) -> str:
     handled = _by_hand(facts, answer)
     if handled is None:
         return ""
-    said = f"{handled.who} said at {_second(handled.at)} that {kind.operation} was done by hand"
-    return f"{said}, and the read of {_second(snapshot.read_at)} does not show it"
+    said = f"{handled.who} said at {to_the_second(handled.at)} that {kind.operation} was done by hand"
+    return f"{said}, and the read of {to_the_second(snapshot.read_at)} does not show it"
 
 
 def _by_hand(facts: Facts, answer: Answer) -> Decision | None:
@@ -88,11 +88,3 @@ def _shows(facts: Facts, kind: CommandKind) -> bool:
         return is_shown(facts, snapshot.tracking, best_tracking(facts))
     waits = "WAITING_ACCEPTANCE" if kind is CommandKind.ACCEPT else "SHIPPING"
     return snapshot.state != waits
-
-
-def _minute(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M} UTC"
-
-
-def _second(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"
