@@ -423,6 +423,10 @@ class Decision:
     subject: tuple[str, ...] = ()
     seen: Seen = Seen()
 
+    def names(self, what: str) -> bool:
+        """Whether the decision is about this attention reason, or about a call of this kind."""
+        return any(token.startswith(f"{what}:") for token in self.subject)
+
 
 @dataclass(frozen=True, slots=True)
 class Facts(KeepsAnswers):

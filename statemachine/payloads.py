@@ -86,7 +86,7 @@ def _of_baseline(facts: Facts) -> tuple[Handover, ...]:
 def _confirming_answer(facts: Facts) -> Answer | None:
     """The newest yes of the OMS to an import, not of a person who says so (`orders handled`)."""
     handled = (one for one in facts.decisions if one.kind is DecisionKind.HANDLED)
-    by_hand = {one.at for one in handled if any(key.startswith(f"{CommandKind.IMPORT}:") for key in one.subject)}
+    by_hand = {one.at for one in handled if one.names(CommandKind.IMPORT)}
     answers = (one for one in facts.answers if one.kind == CommandKind.IMPORT and one.at not in by_hand)
     return max(answers, key=lambda one: (one.at, one), default=None)
 

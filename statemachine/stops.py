@@ -66,8 +66,8 @@ def let_go_again(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[A
 def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     """When a person settled that Mirakl does not show the order, and a later read shows it."""
     for one in facts.decisions:
-        names_it = any(token.startswith(f"{Reason.GONE_FROM_MIRAKL}:") for token in one.subject)
-        if one.kind is DecisionKind.SETTLE and names_it and one.at < snapshot.read_at:
+        names_it = one.kind is DecisionKind.SETTLE and one.names(Reason.GONE_FROM_MIRAKL)
+        if names_it and one.at < snapshot.read_at:
             yield _GONE, one.at
 
 

@@ -55,9 +55,8 @@ def gone_and_settled(facts: Facts, policy: Policy, attention: Collection[Attenti
 
 def _settle(facts: Facts, reason: Reason) -> Decision | None:
     """The newest settle that names this reason."""
-    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE)
-    named = [one for one in settles if any(token.startswith(f"{reason}:") for token in one.subject)]
-    return max(named, default=None)
+    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.names(reason))
+    return max(settles, default=None)
 
 
 def disproved_by_read(facts: Facts, kind: CommandKind, carries: str) -> str:
