@@ -144,7 +144,7 @@ ENGINES = (
     Sickness(
         "database-frozen-for-long",
         "PostgreSQL, all its processes",
-        "a database answers nothing for more than two minutes: no process counts as dead, and the cause is told",
+        "a database answers nothing for more than two minutes: no process counts as dead, and the cause is shown",
         _database_frozen,
         seconds=150.0,
         touches=ALL_ORDERS,
@@ -171,7 +171,7 @@ ENGINES = (
         "each statement takes 16 ms more: orders take longer, and nothing fails",
         _slow_network,
         touches=ALL_ORDERS,
-        unseen="nothing fails, so nothing has to be told",
+        unseen="nothing fails, so nothing has to be shown",
     ),
     Sickness(
         "database-slow-disk",
@@ -179,7 +179,7 @@ ENGINES = (
         "each commit waits 100 ms for its disk: orders take longer, and nothing fails",
         _with_settings("commit_delay=100000", "commit_siblings=0"),
         touches=ALL_ORDERS,
-        unseen="nothing fails, so nothing has to be told",
+        unseen="nothing fails, so nothing has to be shown",
     ),
     Sickness(
         "database-ends-sessions",

@@ -265,7 +265,7 @@ RECORDS = (
         "a valid event that no index could hold: it is applied as any other, and its tracking is sent",
         _long_tracking,
         seconds=10.0,
-        unseen="nothing fails, so nothing has to be told",
+        unseen="nothing fails, so nothing has to be shown",
     ),
     Sickness(
         "record-reused-id",

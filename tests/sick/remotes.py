@@ -198,7 +198,7 @@ REMOTES = (
         "an order with a date of the year 9999: the date counts as none, and all orders go on",
         _far_date,
         seconds=10.0,
-        unseen="nothing fails, so nothing has to be told",
+        unseen="nothing fails, so nothing has to be shown",
     ),
     Sickness(
         "mirakl-inbox-fails",

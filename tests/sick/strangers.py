@@ -18,7 +18,7 @@ def _come(kind: str) -> Callable[[Service], None]:
     return begin
 
 
-_UNSEEN = "a stranger who gets nowhere costs nothing, so nothing has to be told"
+_UNSEEN = "a stranger who gets nowhere costs nothing, so nothing has to be shown"
 
 STRANGERS = (
     Sickness(
