@@ -13,7 +13,8 @@ One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWrite
   claims.py, last_looks.py and results.py make these steps for many threads in one transaction (together.py).
   imports.py makes what an import sends. relay.py publishes the outbox. dead_letter_limit.py stops a flood of dead
   letters.
-- offsets.py compares the positions of store and log, account_check.py compares a shop's account with its configuration.
+- offsets.py compares the positions of store and log. account_check.py reads a shop's account, account_compare.py
+  compares the account with the configuration.
   missing.py notes the orders that Mirakl no longer shows, poll_memory.py is what a poller remembers of its last runs.
   decision_count.py counts what people decided, forgetting.py deletes orders that only the OMS knows.
 - operations/ is what a person can do, for cli/ and later for a web page. demo/ runs the service against simulators.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from adapters.store import shops as shop_rows
-from consumer.account_check import Finding
+from consumer.account_compare import Finding
 from consumer.cli import shop_account, shop_documents
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group

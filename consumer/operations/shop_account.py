@@ -18,15 +18,8 @@ from adapters.store import budgets as budget_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.transaction import Store
-from consumer.account_check import (
-    TooSoon,
-    is_another_shop,
-    mirakl_account,
-    of_failure,
-    read_account,
-    stop_effects,
-    without_personal_data,
-)
+from consumer.account_check import TooSoon, mirakl_account, read_account, stop_effects, without_personal_data
+from consumer.account_compare import is_another_shop, of_failure
 from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
 

@@ -17,16 +17,8 @@ from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT, ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
-from consumer.account_check import (
-    Finding,
-    TooSoon,
-    compare,
-    is_another_shop,
-    mirakl_account,
-    of_failure,
-    read_account,
-    stop_effects,
-)
+from consumer.account_check import TooSoon, mirakl_account, read_account, stop_effects
+from consumer.account_compare import Finding, compare, is_another_shop, of_failure
 from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason, require_shop
 from statemachine.commands import Group

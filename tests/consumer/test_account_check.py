@@ -11,7 +11,8 @@ from adapters.simulators.faults import Fault
 from adapters.store import shops as shop_rows
 from adapters.store.shops import WRONG_ACCOUNT
 from consumer import clients
-from consumer.account_check import AccountCheck, compare
+from consumer.account_check import AccountCheck
+from consumer.account_compare import compare
 from consumer.leases import poll_lease
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible

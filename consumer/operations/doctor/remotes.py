@@ -17,7 +17,8 @@ from adapters.store import shops as shop_rows
 from adapters.store.shops import WRONG_ACCOUNT
 from adapters.store.transaction import Store
 from consumer import clients
-from consumer.account_check import A01_BUDGET, Finding, compare, of_failure
+from consumer.account_check import A01_BUDGET
+from consumer.account_compare import Finding, compare, of_failure
 from consumer.config import Settings
 from consumer.config_shops import OmsTable, ShopTable
 from consumer.config_types import is_readable_by_others
