@@ -5,6 +5,7 @@ The account holds personal data and bank data. Nothing here stores or logs any o
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -12,20 +13,23 @@ import structlog
 
 from adapters.errors import OrderflowError, RemoteError
 from adapters.ports import Clock
-from adapters.remotes.mirakl_account import MiraklAccount
+from adapters.remotes.mirakl_account import MiraklAccount, Platform
 from adapters.store import audit as audit_rows
 from adapters.store import budgets as budget_rows
+from adapters.store import orders as order_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT
 from adapters.store.transaction import Store
-from consumer.account_compare import compare, is_another_shop, of_failure
+from consumer.account_compare import Finding, compare, is_another_shop, of_failure
+from consumer.config_shops import ShopTable
 from statemachine.commands import Group
 
 log = structlog.get_logger("orderflow.account")
 
 #: Mirakl allows one call of A01 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
 A01_BUDGET: Final = BudgetWindow("A01", timedelta(days=1), 1)
+_NEWEST_ORDERS: Final = 100  # of which a check looks at the payment workflow
 
 
 #: What is stored of the account, and shown in this order. Nothing else of A01's answer is.
@@ -115,15 +119,72 @@ def stop_effects(store: Store, clock: Clock, shop: str, found: object, shop_id: 
         audit_rows.add(tx, who="orderflow", act="pause", subject=shop, why=why, at=clock.now())
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found. With `again_at` Mirakl allows no A01 before this instant, so the read of `read_at` counts."""
+
+    findings: list[Finding]
+    read_at: datetime | None = None
+    again_at: datetime | None = None
+
+
+def check(store: Store, clock: Clock, shop: str, table: ShopTable, client: MiraklAccount) -> Checked:
+    """Compare the account with the configuration. If it is another shop's, every effect of the shop is paused.
+
+    If Mirakl allows no read of the account now, the read of the last 24 hours counts. Raises TooSoon if it failed, and
+    ConfigError, StoreUnavailable. A read that Mirakl refuses is a finding.
+    """
+    read_at = again_at = None
+    try:
+        account = read_account(store, clock, table.endpoint, table.shop_id, client)
+    except TooSoon as error:
+        again_at = error.ends_at
+        if _is_known_as_anothers(store, shop):
+            cure = "correct shop_id, or use the key of that shop, then `shops resume`"
+            return Checked([Finding("shop_id", "another shop's", cure)], again_at=again_at)
+        stored = shop_rows.account(store, shop)
+        if stored is None or clock.now() - stored[0] > A01_BUDGET.length:
+            raise
+        read_at, account = stored[0], json.loads(stored[1])
+    except RemoteError as error:
+        return Checked([of_failure(error)])
+    if is_another_shop(account, table.shop_id):
+        stop_effects(store, clock, shop, account["shop_id"], table.shop_id)
+        log.error("wrong_account", shop=shop, found=account["shop_id"], configured=table.shop_id)
+    platform, unread = _platform(client)
+    found = compare(account, table, clock.now(), platform, _workflows_of_orders(store, shop))
+    return Checked(found + unread, read_at, again_at)
+
+
+def _is_known_as_anothers(store: Store, shop: str) -> bool:
+    """Whether a read of the account before showed another shop."""
+    return any(WRONG_ACCOUNT in one.paused for one in shop_rows.list_all(store) if one.name == shop)
+
+
+def _platform(client: MiraklAccount) -> tuple[Platform | None, list[Finding]]:
+    """Read PC01. A key that is refused now is wrong, also if the account was read with the key before it."""
+    try:
+        return client.platform(), []
+    except RemoteError as error:
+        failed = of_failure(error)
+        return None, [replace(failed, wrong=error.status in (401, 404))]
+
+
+def _workflows_of_orders(store: Store, shop: str) -> dict[str, str]:
+    """The payment workflows of the shop's newest orders, each with an order that has it."""
+    shown: dict[str, str] = {}
+    for row in order_rows.latest(store, shop=shop, limit=_NEWEST_ORDERS):
+        if row.facts.snapshot is not None and row.facts.snapshot.workflow:
+            shown.setdefault(row.facts.snapshot.workflow, row.order_id)
+    return shown
+
+
 class AccountCheck:
     """The check that a process makes once for each shop, before its first poll of the shop. One thread calls `run`."""
 
-    def __init__(
-        self, shop: str, endpoint: str, shop_id: int, client: MiraklAccount, *, store: Store, clock: Clock
-    ) -> None:
+    def __init__(self, shop: str, table: ShopTable, client: MiraklAccount, *, store: Store, clock: Clock) -> None:
         self._shop = shop
-        self._endpoint = endpoint
-        self._shop_id = shop_id
+        self._table = table
         self._client = client
         self._store = store
         self._clock = clock
@@ -132,25 +193,18 @@ class AccountCheck:
     def run(self) -> bool:
         """Check the account the first time, and log what is found. Returns whether this was the first time.
 
-        If any process called A01 in the last 24 hours, no call is made. Raises StoreUnavailable, ConfigError.
+        If any process called A01 in the last 24 hours, its answer counts. Raises StoreUnavailable, ConfigError.
         """
         if self._is_done:
             return False
         self._is_done = True  # set before the call: a check that fails must not keep the shop from being polled
         try:
-            account = read_account(self._store, self._clock, self._endpoint, self._shop_id, self._client)
-            if is_another_shop(account, self._shop_id):
-                stop_effects(self._store, self._clock, self._shop, account["shop_id"], self._shop_id)
-                log.error("wrong_account", shop=self._shop, found=account["shop_id"], configured=self._shop_id)
-            findings = compare(account, self._shop_id, self._clock.now())
+            checked = check(self._store, self._clock, self._shop, self._table, self._client)
         except TooSoon:
-            findings = []
-        except RemoteError as error:
-            failed = of_failure(error)
-            log.warning(
-                "account_not_read", shop=self._shop, operation=failed.field, found=failed.found, cure=failed.cure
-            )
             return True
-        for one in findings:
-            log.warning("account_differs", shop=self._shop, field=one.field, found=one.found, cure=one.cure)
+        for one in checked.findings:
+            if one.field in ("A01", "PC01"):
+                log.warning("account_not_read", shop=self._shop, operation=one.field, found=one.found, cure=one.cure)
+            else:
+                log.warning("account_differs", shop=self._shop, field=one.field, found=one.found, cure=one.cure)
         return True

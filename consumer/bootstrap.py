@@ -383,7 +383,7 @@ def _scheduled_pollers(
             store=base.store,
             clock=base.clock,
             hooks=base.hooks,
-            check=AccountCheck(name, shop.endpoint, shop.shop_id, account, store=base.store, clock=base.clock),
+            check=AccountCheck(name, shop, account, store=base.store, clock=base.clock),
         )
     return pollers
 

@@ -21,6 +21,9 @@ from consumer.config_types import (
 )
 from statemachine.facts import EPOCH
 
+PaymentWorkflow = Literal[
+    "PAY_ON_ACCEPTANCE", "PAY_ON_SHIPMENT", "PAY_ON_DELIVERY", "PAY_ON_DUE_DATE", "NO_CUSTOMER_PAYMENT_CONFIRMATION"
+]
 #: Mirakl allows one OR11 a minute (docs/mirakl.md 3).
 SHORTEST_POLL_SECONDS: Final = 60
 
@@ -137,6 +140,11 @@ class ShopTable(Table):
     api_key_file: Path
     #: Whether calls that change something are made. Without it: as `orderflow shops` last set it; off for a new shop.
     effects: Literal["on", "off"] | None = None
+    #: The currency of the shop's account, such as "GBP". Without it, `shops check` takes any.
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
+    #: When the shop's customers pay, in Mirakl's words. `shops check` compares them with what the marketplace offers
+    #: (PC01) and with the shop's newest orders. Without it, any.
+    payment_workflows: frozenset[PaymentWorkflow] = frozenset()
     #: How often the shop's orders are listed. 60 or more, because Mirakl allows one listing a minute.
     poll_interval_seconds: Seconds = 60
     #: How far an update window reaches back into the window before it, because Mirakl's replicas may lag.

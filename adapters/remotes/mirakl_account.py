@@ -20,6 +20,12 @@ T = TypeVar("T")
 #: The largest download. The documents of a shop are scans of papers.
 MAX_DOWNLOAD_BYTES: Final = 256 * 1024 * 1024
 _DOWNLOAD_SECONDS: Final = 600.0
+#: The payment workflows for which PC01 says whether the marketplace offers them.
+_WORKFLOWS: Final = {
+    "pay_on_shipment": "PAY_ON_SHIPMENT",
+    "pay_on_due_date": "PAY_ON_DUE_DATE",
+    "no_customer_payment_confirmation": "NO_CUSTOMER_PAYMENT_CONFIRMATION",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,16 @@ class FieldError:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """That a Mirakl answered PC01, and knows the key. `may_read`: whether the key may read the answer."""
+    """That a Mirakl answered PC01, and knows the key. `may_read`: whether the key may read the answer.
+
+    `tenant`: the marketplace's name at Mirakl, "" if it is not named. `without`: the payment workflows that the answer
+    says no order of the marketplace has.
+    """
 
     may_read: bool
     answered_at: datetime | None
+    tenant: str = ""
+    without: frozenset[str] = frozenset()
 
 
 class MiraklAccount:
@@ -78,7 +90,7 @@ class MiraklAccount:
         return self._ask("A01", "GET", "/api/account", _account)
 
     def platform(self) -> Platform:
-        """PC01: ask for the marketplace's features, to see whether the key is known. Mirakl does not limit this call.
+        """PC01: read the marketplace's features, and see whether the key is known. Mirakl does not limit this call.
 
         Many keys may not read them (403, docs/mirakl.md 5.1); that proves that the key is known too. Raises Retryable
         if a 2xx answer is not a JSON object.
@@ -149,10 +161,15 @@ def _platform(reply: Reply) -> Platform:
     if not 200 <= reply.status < 300:
         raise failure("PC01", reply, writes=False)
     try:
-        load_object(reply.body)
+        shown = load_object(reply.body)
     except Unreadable:
         raise Retryable("PC01", CallOutcome.BODY_ERROR, status=reply.status) from None
-    return Platform(True, answered_at)
+    tenant, features = shown.get("tenant_name"), shown.get("features")
+    offered = features.get("order_workflows") if isinstance(features, dict) else None
+    if not isinstance(offered, dict):
+        offered = {}
+    without = frozenset(workflow for name, workflow in _WORKFLOWS.items() if offered.get(name) is False)
+    return Platform(True, answered_at, storable(tenant, 80) if isinstance(tenant, str) else "", without)
 
 
 def _field_errors(reply: Reply) -> list[FieldError]:

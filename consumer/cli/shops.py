@@ -10,7 +10,7 @@ from consumer.account_compare import Finding
 from consumer.cli import shop_account, shop_documents
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, fail, print_pairs, print_rows
+from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_pairs, print_rows
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
 
@@ -41,9 +41,9 @@ def shops_check(
 ) -> None:
     """Compare each shop's account at Mirakl with the configuration. Exit code 1 if something is wrong.
 
-    Mirakl allows one such call a day for each shop, and `run` makes it at its start. A key that belongs to another shop
-    pauses the effects of the shop. The shop's map `carriers` is compared with the marketplace's carriers (SH21), also
-    once a day. `doctor` asks whether the key is right without these calls.
+    Mirakl allows one such read a day for each shop, and `run` makes it at its start: after that its answer is compared.
+    A key that belongs to another shop pauses the effects of the shop. The shop's map `carriers` is compared with the
+    marketplace's carriers (SH21), also once a day.
 
     \b
     Example:
@@ -71,7 +71,11 @@ def shops_check(
 
 def _check_account(session: Session, shop: str) -> list[Finding]:
     with shop_account.account_of(session, shop) as account:
-        return shops.check(session.store, session.clock, shop, account.table, account.client)
+        checked = shops.check(session.store, session.clock, shop, account.table, account.client)
+    if checked.again_at:
+        compared = f"the account is compared as read at {cell(checked.read_at)} UTC; " if checked.read_at else ""
+        note(f"{shop}: {compared}A01 is possible again at {cell(checked.again_at)} UTC: Mirakl allows one a day")
+    return checked.findings
 
 
 def _check_carriers(session: Session, shop: str) -> list[Finding]:

@@ -17,8 +17,9 @@ from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT, ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
-from consumer.account_check import TooSoon, mirakl_account, read_account, stop_effects
-from consumer.account_compare import Finding, compare, is_another_shop, of_failure
+from consumer import account_check
+from consumer.account_check import Checked, TooSoon, mirakl_account
+from consumer.account_compare import Finding, of_failure
 from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason, require_shop
 from statemachine.commands import Group
@@ -70,20 +71,16 @@ def resume(
     return _shop(store, shop)
 
 
-def check(store: Store, clock: Clock, name: str, table: ShopTable, client: MiraklAccount) -> list[Finding]:
-    """Read the account and compare it with the configuration. If it is another shop's, the effects are paused.
+def check(store: Store, clock: Clock, name: str, table: ShopTable, client: MiraklAccount) -> Checked:
+    """Compare the account with the configuration. If it is another shop's, the effects are paused.
 
-    Raises ConfigError, and NotPossible if Mirakl does not allow the call yet. Its text says when Mirakl does.
+    Raises ConfigError, and NotPossible if the last read failed and Mirakl does not allow another yet. Its text says
+    when Mirakl does.
     """
     try:
-        account = read_account(store, clock, table.endpoint, table.shop_id, client)
+        return account_check.check(store, clock, name, table, client)
     except TooSoon as error:
-        raise NotPossible(f"{name}: {error}") from error
-    except RemoteError as error:
-        return [of_failure(error)]
-    if is_another_shop(account, table.shop_id):
-        stop_effects(store, clock, name, account["shop_id"], table.shop_id)
-    return compare(account, table.shop_id, clock.now())
+        raise NotPossible(f"{name}: {error}, and the last read of the account failed") from error
 
 
 def check_carriers(

@@ -6,19 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from adapters.remotes.mirakl_account import Platform
 from adapters.simulators.faults import Fault
 from adapters.store import shops as shop_rows
 from adapters.store.shops import WRONG_ACCOUNT
 from consumer import clients
 from consumer.account_check import AccountCheck
 from consumer.account_compare import compare
+from consumer.config_shops import ShopOmsTable, ShopTable
 from consumer.leases import poll_lease
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
 from tests.consumer.rig import Rig
 
 OPEN = {"shop_id": 2104, "shop_state": "OPEN", "currency_iso_code": "GBP", "model": "MARKETPLACE"}
+
+
+def configured(**more: Any) -> ShopTable:
+    return ShopTable(
+        hostname="alpha-prod.mirakl.net",
+        shop_id=2104,
+        api_key_file=Path("key"),
+        currency="GBP",
+        oms=ShopOmsTable(company_ref_id=1, api_key_file=Path("key")),
+        **more,
+    )
+
+
+SHOP = configured()
 
 
 @pytest.fixture
@@ -32,12 +49,11 @@ def client(rig: Rig) -> Any:
 
 
 def check(rig: Rig) -> AccountCheck:
-    table = rig.settings.shops["alpha"]
-    return AccountCheck("alpha", table.endpoint, table.shop_id, client(rig), store=rig.store, clock=rig.clock)
+    return AccountCheck("alpha", rig.settings.shops["alpha"], client(rig), store=rig.store, clock=rig.clock)
 
 
 def by_hand(rig: Rig) -> list[Any]:
-    return shops.check(rig.store, rig.clock, "alpha", rig.settings.shops["alpha"], client(rig))
+    return shops.check(rig.store, rig.clock, "alpha", rig.settings.shops["alpha"], client(rig)).findings
 
 
 def paused(rig: Rig) -> tuple[str, ...]:
@@ -54,16 +70,18 @@ def paused(rig: Rig) -> tuple[str, ...]:
         ({"shop_state": "CLOSE"}, "shop_state", False),
         ({"closed_from": "2026-02-01T00:00:00Z", "closed_to": None}, "closed_from, closed_to", False),
         ({"model": "DROPSHIP"}, "model", False),
+        ({"currency_iso_code": "EUR"}, "currency_iso_code", True),
+        ({"logo": "https://other-prod.mirakl.net/mmp/media/shop-logo/2000"}, "hostname", False),
     ],
 )
 def test_what_differs_is_named(rig: Rig, change: dict[str, Any], field: str, wrong: bool) -> None:
-    (finding,) = compare(OPEN | change, 2104, rig.clock.now())
+    (finding,) = compare(OPEN | change, SHOP, rig.clock.now())
     assert (finding.field, finding.wrong) == (field, wrong)
 
 
 def test_a_closing_that_is_over_is_nothing(rig: Rig) -> None:
     over = {"closed_from": "2026-02-01T00:00:00Z", "closed_to": "2026-02-08T00:00:00Z"}
-    assert compare(OPEN | over, 2104, rig.clock.now()) == []
+    assert compare(OPEN | over, SHOP, rig.clock.now()) == []
 
 
 def test_the_key_of_another_shop_stops_the_effects_until_a_person_resumes(rig: Rig) -> None:
@@ -103,11 +121,72 @@ def test_a_restart_spends_no_second_call(rig: Rig) -> None:
     assert check(rig).run()
     assert check(rig).run()
     assert rig.mirakl["alpha"].requests["A01"] == 1
-    with pytest.raises(NotPossible, match="possible again at 2026-03-02 12:00:00 UTC"):
-        by_hand(rig)
     rig.clock.advance(24 * 3600)
     assert by_hand(rig) == []
     assert rig.mirakl["alpha"].requests["A01"] == 2
+
+
+def test_the_read_of_today_counts_while_mirakl_allows_no_other(rig: Rig) -> None:
+    rig.mirakl["alpha"].account.fields["shop_state"] = "SUSPENDED"
+    assert check(rig).run()
+    rig.clock.advance(3600)
+    checked = shops.check(rig.store, rig.clock, "alpha", rig.settings.shops["alpha"], client(rig))
+    assert [one.field for one in checked.findings] == ["shop_state"]
+    assert (f"{checked.read_at:%H:%M}", f"{checked.again_at:%d %H:%M}") == ("12:00", "02 12:00")
+    assert rig.mirakl["alpha"].requests["A01"] == 1
+
+
+def test_a_key_that_was_put_in_after_the_read_of_today_is_tried(rig: Rig) -> None:
+    assert check(rig).run()
+    rig.keys["alpha"] = "mistyped"
+    (finding,) = by_hand(rig)
+    assert (finding.field, finding.wrong) == ("PC01", True)
+    assert "api_key_file" in finding.cure
+
+
+def test_a_read_that_failed_today_is_no_answer(rig: Rig) -> None:
+    rig.fail("A01", "timeout_before")
+    assert check(rig).run()
+    with pytest.raises(NotPossible, match=r"possible again at 2026-03-02 12:00:00 UTC.*the last read .* failed"):
+        by_hand(rig)
+
+
+def test_the_marketplace_of_another_host_is_shown_by_its_name(rig: Rig) -> None:
+    """A01 names no marketplace. PC01 does, and counts before the addresses of the pictures."""
+    pictures = {"banner": "https://beta-prod.mirakl.net/mmp/media/shop-banner/1", "logo": "https://[broken"}
+    (finding,) = compare(OPEN | pictures, SHOP, rig.clock.now(), Platform(True, None, "gamma-preprod"))
+    assert (finding.field, finding.found, finding.wrong) == ("hostname", "gamma-preprod", False)
+    assert "alpha-prod" in finding.cure
+    assert compare(OPEN | pictures, SHOP, rig.clock.now(), Platform(True, None, "alpha-prod")) == []
+    own_host = SHOP.model_copy(update={"hostname": "marketplace.example"})
+    assert compare(OPEN | pictures, own_host, rig.clock.now(), Platform(True, None, "gamma-preprod")) == []
+
+
+def test_a_payment_workflow_that_the_marketplace_does_not_offer_is_wrong(rig: Rig) -> None:
+    shop = configured(payment_workflows=["PAY_ON_ACCEPTANCE", "PAY_ON_SHIPMENT"])
+    off = Platform(True, None, without=frozenset({"PAY_ON_SHIPMENT", "PAY_ON_DUE_DATE"}))
+    (finding,) = compare(OPEN, shop, rig.clock.now(), off)
+    assert (finding.field, finding.found, finding.wrong) == ("payment_workflows", "PAY_ON_SHIPMENT", True)
+    assert compare(OPEN, shop, rig.clock.now(), Platform(True, None)) == []
+
+
+def test_the_start_and_the_hand_compare_currency_and_payment_workflow(rig: Rig) -> None:
+    """The whole path: the marketplace's features, and an order that was read."""
+    changed = {"currency": "EUR", "payment_workflows": frozenset({"PAY_ON_ACCEPTANCE"})}
+    rig.settings.shops["alpha"] = rig.settings.shops["alpha"].model_copy(update=changed)
+    rig.add("1-A", workflow="PAY_ON_SHIPMENT")
+    rig.poll()
+    with capture_logs() as logs:
+        assert check(rig).run()
+    found = [(one["field"], one["found"]) for one in logs if one["event"] == "account_differs"]
+    assert found == [("currency_iso_code", "GBP"), ("payment_workflow", "PAY_ON_SHIPMENT, such as 1-A")]
+    assert [(one.field, one.found) for one in by_hand(rig)] == found
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_features_that_cannot_be_read_are_not_wrong(rig: Rig, status: int) -> None:
+    rig.mirakl["alpha"].knobs.faults.append(Fault("PC01", "answer", status=status))
+    assert not any(one.wrong for one in by_hand(rig))
 
 
 @pytest.mark.parametrize(("status", "cure"), [(401, "api_key_file"), (403, "PARTNER_SHOP_READ"), (404, "hostname")])

@@ -62,6 +62,10 @@ from tests.consumer.configs import GOOD, SIMULATED_OMS, error_text, shop, writte
             "FILE: shops.alpha: poll_interval_seconds has to be 60 or more",
             id="too often",
         ),
+        pytest.param(shop(currency='"pounds"'), "FILE: shops.alpha.currency: ", id="currency"),
+        pytest.param(
+            shop(payment_workflows='["PAY_LATER"]'), "FILE: shops.alpha.payment_workflows", id="payment workflow"
+        ),
         pytest.param(shop(effects='"yes"'), "FILE: shops.alpha.effects: ", id="effects"),
         pytest.param(shop(acceptance='"known-skus"'), "FILE: shops.alpha: acceptance = known-skus", id="no list"),
         pytest.param(

@@ -26,7 +26,7 @@ def platform(simulator: MiraklSimulator) -> Json:
         },
         "modules": {"order_management": True, "order_management_mode": "HYBRID"},
         "platform_name": shop.name,
-        "tenant_name": f"{shop.name}-prod",
+        "tenant_name": shop.name,
         "timezone": "UTC",
     }
 

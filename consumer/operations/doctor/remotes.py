@@ -13,12 +13,9 @@ from adapters.errors import AccountFault, Cause, ConfigError, RemoteError
 from adapters.ports import Clock
 from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.remotes.reach import cannot_reach
-from adapters.store import shops as shop_rows
-from adapters.store.shops import WRONG_ACCOUNT
 from adapters.store.transaction import Store
 from consumer import clients
-from consumer.account_check import A01_BUDGET
-from consumer.account_compare import Finding, compare, of_failure
+from consumer.account_compare import Finding, of_failure
 from consumer.config import Settings
 from consumer.config_shops import OmsTable, ShopTable
 from consumer.config_types import is_readable_by_others
@@ -26,7 +23,6 @@ from consumer.operations import shops
 from consumer.operations.doctor.findings import Found, fail, ok, skew, skipped, warn
 from consumer.operations.doctor.machine import REACH_SECONDS, proxy_of
 from consumer.operations.errors import NotPossible
-from consumer.operations.shop_account import stored_account
 from consumer.secrets import Secret, secret
 
 #: A remote that takes longer for a piece of its answer does not answer, so that all checks end in time.
@@ -111,23 +107,10 @@ def mirakl_account(patient: AtRemote) -> list[Found]:
     """The account is the configured one, and open (A01, which Mirakl allows once a day)."""
 
     def look(store: Store) -> list[Finding]:
-        try:
-            with closing(patient.account()) as client:
-                return shops.check(store, patient.clock, patient.shop, patient.table, client)
-        except NotPossible:  # Mirakl was asked already today: what it showed then counts
-            if _is_known_as_anothers(store, patient.shop):
-                return [Finding("shop_id", "another shop's", "correct shop_id or the key, then `shops resume`")]
-            read_at, account = stored_account(store, patient.shop)
-            if patient.clock.now() - read_at > A01_BUDGET.length:
-                raise
-            return compare(account, patient.table.shop_id, patient.clock.now())
+        with closing(patient.account()) as client:
+            return shops.check(store, patient.clock, patient.shop, patient.table, client).findings
 
     return _once_a_day(patient, look, "the configured one, and open")
-
-
-def _is_known_as_anothers(store: Store, shop: str) -> bool:
-    """Whether a read of the account before showed another shop."""
-    return any(WRONG_ACCOUNT in one.paused for one in shop_rows.list_all(store) if one.name == shop)
 
 
 def mirakl_carriers(patient: AtRemote) -> list[Found]:

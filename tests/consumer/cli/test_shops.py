@@ -74,9 +74,22 @@ def test_a_wrong_account_is_a_bad_answer_and_pauses_the_shop(desk: Desk) -> None
         ("alpha", "shop_id", "7")
     ]
     assert "wrong-account" in json_of("shops", "list")[0]["paused"]
-    again = checked(marketplace, "alpha")
+    again = checked(marketplace, "alpha", "--json")
     assert again.exit_code == BAD_ANSWER
-    assert "possible again at" in again.stderr
+    assert [one["found"] for one in json.loads(again.stdout)] == ["another shop's"]
+    assert "A01 is possible again at 2026-03-02 12:00:00 UTC" in again.stderr
+
+
+def test_a_second_check_on_one_day_compares_the_account_as_it_was_read(desk: Desk) -> None:
+    Path("alpha.key").write_text(ALPHA.api_key)
+    marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
+    marketplace.account.fields["shop_state"] = "CLOSE"
+    for _ in range(2):
+        result = checked(marketplace, "alpha", "--json")
+        assert [one["field"] for one in json.loads(result.stdout)] == ["shop_state"]
+        assert result.exit_code == 0
+    assert "compared as read at 2026-03-01 12:00:00 UTC" in result.stderr
+    assert marketplace.requests["A01"] == 1
 
 
 class Talkative(InProcess):
@@ -93,7 +106,7 @@ def test_a_log_line_does_not_break_the_json_of_a_command(desk: Desk) -> None:
     environment = Environment(StillClock(), "ops", Talkative(mirakl_app(marketplace)))
     result = CliRunner().invoke(app, ["shops", "check", "alpha", "--json"], obj=environment, catch_exceptions=False)
     assert json.loads(result.stdout) == []
-    assert json.loads(result.stderr)["event"] == "asked"
+    assert [json.loads(line)["event"] for line in result.stderr.splitlines()] == ["asked", "asked"]
 
 
 def with_carriers(**carriers: str) -> None:
