@@ -207,6 +207,8 @@ class SimulatedWorld:
         """
         books = Books()
         mirakl = {one.name: MiraklSimulator(one, books, utc_now) for one in marketplaces}
+        for one in mirakl.values():
+            one.account.upload_papers()
 
         def receiver(shop: str) -> str | None:
             if callback_url:

@@ -10,7 +10,7 @@ import typer
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Reason, ShopName, Who, Yes, group
 from consumer.cli.output import ask, cell, note, print_json, print_pairs, print_results, print_rows, span
-from consumer.operations.shop_account import ShopAccount, fields_of, stored_account
+from consumer.operations.shop_account import ShopAccount, changes_since, fields_of, stored_account
 
 commands = group("The shop's account at Mirakl.")
 
@@ -29,7 +29,8 @@ def account_show(
     """Show the account: state, closing dates, model, counts, texts. No personal data, no bank data.
 
     Mirakl allows one such read a day for each shop; `run`, `doctor`, `shops check` and `shops account set` make the
-    same read. With --stored Mirakl is not asked: what the last of these reads showed is shown, and its age.
+    same read. With --stored Mirakl is not asked: what the last of these reads showed is shown, with its age and what
+    `shops account set` changed since.
 
     \b
     Examples:
@@ -39,7 +40,8 @@ def account_show(
     with opened(context, file) as session:
         if stored:
             read_at, account = stored_account(session.store, shop)
-            account = {"read_at": read_at, "age": span(session.clock.now() - read_at)} | account
+            head = {"read_at": read_at, "age": span(session.clock.now() - read_at)}
+            account = head | {"changed_since": changes_since(session.store, shop, read_at)} | account
         else:
             with account_of(session, shop) as found:
                 account = found.show()

@@ -28,6 +28,7 @@ A02_BUDGET: Final = BudgetWindow("A02", timedelta(days=1), 1)
 
 _INSTANTS: Final = ("closed_from", "closed_to")
 _NEVER_EMPTY: Final = ("shop_name",)
+_ACT: Final = "account-set"  # in the audit table; the subject is the shop and the fields, separated by blanks
 #: What may be changed: texts and dates that concern no person.
 SETTABLE: Final = (
     *_INSTANTS,
@@ -109,7 +110,7 @@ class ShopAccount:
             if ends_at is not None:
                 raise NotPossible(f"{self.name}: {TooSoon('A02', ends_at)}")
             subject = " ".join([self.name, *(one.field for one in changes)])
-            audit_rows.add(tx, who=who, act="account-set", subject=subject, why=why, at=now)
+            audit_rows.add(tx, who=who, act=_ACT, subject=subject, why=why, at=now)
         try:
             errors = self.client.update({one.field: one.then for one in changes})
         except OutcomeUnknown as error:
@@ -145,6 +146,16 @@ def stored_account(store: Store, shop: str) -> tuple[datetime, dict[str, Any]]:
         )
     read_at, account = found
     return read_at, json.loads(account)
+
+
+def changes_since(store: Store, shop: str, instant: datetime) -> str:
+    """What persons changed of the account since this instant, oldest first: the fields, who, and when. Else "".
+
+    Mirakl may have refused a field: only the next read shows that.
+    """
+    rows = [row for row in audit_rows.since(store, instant) if row.act == _ACT and row.subject.startswith(f"{shop} ")]
+    changes = [f"{row.subject.partition(' ')[2]} by {row.who} at {row.at:%Y-%m-%d %H:%M:%S} UTC" for row in rows[::-1]]
+    return "; ".join(changes)
 
 
 def fields_of(assignments: Sequence[str]) -> dict[str, str | None]:

@@ -30,6 +30,14 @@ class Document:
     uploaded_at: datetime
 
 
+#: The papers of a simulated world's shops: file name, type and content. A name can be any text.
+_PAPERS: Final = (
+    ("../identity card.jpeg", "IDENTITY", b"\xff\xd8\xff\xe0 Nora Canary"),
+    ("registration.pdf", "REGISTRATION", b"%PDF-1.4 Print House, owner Nora Canary"),
+    ("bank details.pdf", "BANK", b"%PDF-1.4 IBAN of Nora Canary"),
+)
+
+
 class SellerAccount:
     """What the account holds beside orders. The caller holds the simulator's lock."""
 
@@ -89,6 +97,12 @@ class SellerAccount:
             place[name] = updated[name] = value
         self.changed_at = self._now()
         return JSONResponse({"errors": errors, "updated": updated})
+
+    def upload_papers(self) -> None:
+        """The seller uploads some documents, as in the operator's portal."""
+        for name, kind, content in _PAPERS:
+            number = 4_000 + len(self.documents)
+            self.documents.append(Document(number, name, kind, content, self._now()))
 
     def s30(self, _request: Request, _body: bytes) -> Response:
         shown = [

@@ -17,7 +17,7 @@ from adapters.simulators.mirakl.api import mirakl_app
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from adapters.simulators.oms.model import OmsCompany
 from adapters.simulators.oms.oms import OmsSimulator
-from adapters.simulators.orders import ALPHA, Line, build_order
+from adapters.simulators.orders import ALPHA, BETA, Line, build_order
 from adapters.simulators.serve import Server, SimulatedWorld, serve, utc_now, with_controls
 from tests.support import http, wait
 
@@ -55,6 +55,20 @@ def test_or24_without_content_length_is_411_over_a_socket(server: Server, alpha:
     assert alpha.state("1-A") == "SHIPPING"
     assert " 204 " in raw_put(url, key, "Content-Length: 0")
     assert alpha.state("1-A") == "SHIPPED"
+
+
+def test_the_shops_of_a_simulated_world_have_documents() -> None:
+    """A person who tries `orderflow shops documents` with the simulators finds some."""
+    world = SimulatedWorld.start(0)
+    try:
+        for marketplace in (ALPHA, BETA):
+            url, key = world.mirakl_urls[marketplace.name], {"Authorization": marketplace.api_key}
+            listed = httpx.get(
+                f"{url}/api/shops/documents", headers=key, params={"shop_id": marketplace.shop_id}
+            ).json()
+            assert len({one["type"] for one in listed["shop_documents"]}) == 3
+    finally:
+        world.stop()
 
 
 def test_httpx_sends_the_content_length_of_an_empty_body(server: Server) -> None:

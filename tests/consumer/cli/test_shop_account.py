@@ -64,9 +64,21 @@ def test_the_last_read_account_is_shown_with_its_age_and_without_a_call_or_a_key
     seller.clock.advance(timedelta(hours=5).total_seconds())
     Path("alpha.key").unlink()
     stored = json.loads(seller.run("show", "alpha", "--stored", "--json").stdout)
-    assert stored == {"read_at": read_at, "age": "5 h"} | live
+    assert stored == {"read_at": read_at, "age": "5 h", "changed_since": ""} | live
     assert seller.run("show", "alpha", "--stored").stdout.splitlines()[1].split() == ["age", "5", "h"]
     assert seller.requests("A01") == 1
+
+
+def test_the_last_read_account_names_what_was_changed_since(seller: OwnSeller) -> None:
+    seller.run("show", "alpha")
+    seller.clock.advance(3600)
+    assert seller.set("shop_name=New", "web_site=").exit_code == 0
+    stored = json.loads(seller.run("show", "alpha", "--stored", "--json").stdout)
+    assert stored["shop_name"] == "Print House"
+    assert stored["changed_since"] == "shop_name web_site by ops at 2026-03-01 13:00:00 UTC"
+    seller.clock.advance(24 * 3600)
+    seller.run("show", "alpha")
+    assert json.loads(seller.run("show", "alpha", "--stored", "--json").stdout)["changed_since"] == ""
 
 
 def test_the_read_of_a_check_is_stored_too_and_no_personal_data(seller: OwnSeller, desk: Desk) -> None:
