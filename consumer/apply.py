@@ -44,7 +44,7 @@ from consumer.halving import halved
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.planning import CommandChanges, of_order, plan_of, plan_orders
 from statemachine.commands import CommandKind, Policy
-from statemachine.events import Event
+from statemachine.events import Event, Trigger
 from statemachine.facts import EPOCH, RESTORED, Attempt, Facts
 from statemachine.invariants import Invariant, broken_by
 from statemachine.joining import join
@@ -205,18 +205,23 @@ def _repeats_apart(events: Sequence[Event], known: AbstractSet[tuple[str, str]])
 
 
 def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventResult]:
-    """The order after this event, not planned yet, and what the event did."""
+    """The order after this event, not planned yet, and what the event did.
+
+    A read or an instant that changes neither the state nor what Mirakl shows is no change of the order for a person,
+    unless the plan then finds other reasons.
+    """
     decision = decide(row.state, row.facts, event)
     newest = decision.facts.newest
-    moved = decision.state != row.state
+    moved, digest = decision.state != row.state, newest.digest if newest else row.digest
+    looked = event.trigger in (Trigger.SNAPSHOT, Trigger.CLOCK) and not moved and digest == row.digest
     after = replace(
         row,
         state=decision.state,
         facts=decision.facts,
         version=row.version + 1,
-        digest=newest.digest if newest else row.digest,
+        digest=digest,
         entered_at=now if moved else row.entered_at,
-        updated_at=now,
+        updated_at=row.updated_at if looked else now,
     )
     return after, decision.result
 

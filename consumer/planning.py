@@ -75,10 +75,12 @@ def plan_orders(
                 lost.add(row.key)
             if no_edge:
                 found.append(Attention(Reason.NO_EDGE, f"{row.state}->{wanted.state}"))
+            attention = _attention(row, found, now)
             planned.append(
                 replace(
                     row,
-                    attention=_attention(row, found, now),
+                    attention=attention,
+                    updated_at=row.updated_at if _told(attention) == _told(row.attention) else now,
                     quarantine=None,
                     read_after=read_after(row.facts, policy),
                     wake_at=_wakes_at(row, wanted),
@@ -122,6 +124,10 @@ def plan_of(row: OrderRow, policy: Policy) -> Plan:
     """Plan one order. Raises BrokenOrders if that raises anything: no order may stop the others."""
     with of_order(row):
         return plan(row.facts, policy)
+
+
+def _told(attention: Iterable[StandingAttention]) -> set[tuple[Reason, str]]:
+    return {(one.reason, one.detail) for one in attention}
 
 
 def _attention(row: OrderRow, found: Iterable[Attention], now: datetime) -> tuple[StandingAttention, ...]:

@@ -44,7 +44,7 @@ class OrderRow:
     digest: str
     read_after: datetime | None
     entered_at: datetime
-    updated_at: datetime
+    updated_at: datetime  # the last event that changed the order: a read of what was known already is none
     wake_at: datetime | None = None
     newer: str = ""
     planned_by: int = 0  # the version of the shop's policy

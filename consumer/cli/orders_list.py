@@ -44,7 +44,9 @@ def orders_list(
     deadline_within: Annotated[
         str, typer.Option(metavar="SPAN", help="Only orders whose deadline is over, or nearer than this.")
     ] = "",
-    since: Annotated[str, typer.Option(metavar="SPAN|TIME", help="Only orders that changed after this.")] = "",
+    since: Annotated[
+        str, typer.Option(metavar="SPAN|TIME", help="Only orders that changed after this: see above.")
+    ] = "",
     after: Annotated[
         str, typer.Option(metavar="PLACE", help="The page after this place, which the page before names.")
     ] = "",
@@ -56,7 +58,8 @@ def orders_list(
 ) -> None:
     """List orders, the latest change first; those that need a person by their urgency, then by their deadline.
 
-    `do`: when a person has to act. `now`: goods are made that must be stopped or changed. `wait`: a read ends it.
+    A read of Mirakl is a change if it shows something new, or if the order gets or loses a reason. `do`: when a person
+    has to act. `now`: goods are made that must be stopped or changed. `wait`: a read ends it.
     `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller, or none. A SPAN
     is a number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
     `now` comes first; by `deadline`, the nearest; by `since` or `entered`, the longest; by `updated`, the last change.

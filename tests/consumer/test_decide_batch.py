@@ -9,7 +9,7 @@ from adapters.store.orders import OrderRow
 from consumer.apply import BatchDecision, Loaded, decide_batch, decide_replan
 from consumer.planning import GIVE_UP_AFTER
 from statemachine.commands import CommandKind, CommandState, Policy
-from statemachine.events import Event
+from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, Facts, Snapshot
 from statemachine.machine import EventResult
 from statemachine.reasons import Reason, StandingAttention
@@ -80,7 +80,36 @@ def test_an_order_that_does_not_move_keeps_the_instant_at_which_it_entered_its_s
     later = NOW + timedelta(hours=1)
     row = after(decide_batch([shown("SHIPPING", 1)], loaded(before), {}, later))
     assert row.entered_at == NOW
-    assert row.updated_at == later
+
+
+def with_digest(event: Event, digest: str) -> Event:
+    read = event.new_facts.snapshot
+    assert read is not None
+    return replace(event, new_facts=replace(event.new_facts, snapshot=replace(read, digest=digest)))
+
+
+def test_a_read_that_shows_nothing_new_is_no_change_and_a_read_that_does_is_one() -> None:
+    """`orders list` shows the change last, and --since asks for it (OM 12)."""
+    before = decided(with_digest(shown("SHIPPING"), "first"))
+    later = NOW + timedelta(hours=1)
+    same = after(decide_batch([with_digest(shown("SHIPPING", 1), "first")], loaded(before), {}, later))
+    assert same.facts.snapshot != before.facts.snapshot
+    assert same.updated_at == NOW
+    changed = after(decide_batch([with_digest(shown("SHIPPING", 2), "second")], loaded(same), {}, later))
+    assert changed.updated_at == later
+    assert after(decide_batch([spoke()], loaded(same), {}, later)).updated_at == later
+
+
+def test_a_reason_that_begins_with_a_read_or_by_the_clock_is_a_change() -> None:
+    """The margin of the deadline is over. The event of the clock brings `shipping_due`, and the next one nothing."""
+    before = decided(with_digest(shown("SHIPPING"), "first"))
+    later = NOW + timedelta(days=30)
+    passed = replace(spoke(), trigger=Trigger.CLOCK, new_facts=Facts(clock=later))
+    due = after(decide_batch([passed], loaded(before), {}, later))
+    assert Reason.SHIPPING_DUE in {one.reason for one in due.attention}
+    assert due.updated_at == later
+    again = replace(passed, event_id="again", new_facts=Facts(clock=later + timedelta(hours=1)))
+    assert after(decide_batch([again], loaded(due), {}, later + timedelta(hours=1))).updated_at == later
 
 
 def test_what_is_reported_holds_the_order_as_each_event_left_it() -> None:
