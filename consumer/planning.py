@@ -16,7 +16,8 @@ from statemachine.deadlines import mirakl_deadline
 from statemachine.invariants import is_lost
 from statemachine.objectives import Kept
 from statemachine.plan import Plan, plan, read_after
-from statemachine.reasons import Attention, Reason, StandingAttention
+from statemachine.reason_of_order import Attention, StandingAttention
+from statemachine.reasons import Reason
 
 #: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
 #: the command, and its first try (docs/rules.md 27).

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from statemachine import deadlines
-from statemachine.canceled_by_oms import reasons_of_cancellations
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
 from statemachine.ends import is_ended
 from statemachine.facts import (
@@ -23,7 +22,6 @@ from statemachine.facts import (
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
     UNCLEAR,
-    VOUCHED,
     WITHDRAWN_OF,
     DecisionKind,
     Facts,
@@ -59,24 +57,21 @@ from statemachine.payloads import import_known, may_be_in_oms, our_payloads, wha
 from statemachine.readings import (
     acceptance,
     alive_parts,
-    all_sent,
     answers_of_lines,
     is_foreign_tracking,
     is_pending,
     is_sent,
     last_answer,
     last_decision,
-    lines_not_imported,
     ordered_pieces,
     sent_more_at,
     sent_quantity,
-    shown_pieces,
-    unsent_parts,
     was_shipped,
 )
-from statemachine.reasons import Attention, Reason
-from statemachine.receipts import unread_once
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
+from statemachine.reported_by_oms import reasons_of_oms
 from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
 from statemachine.stops import let_go_again
@@ -97,7 +92,7 @@ def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) 
     """
     found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state)}
     if facts.newest is not None or not policy.other_channels:  # else it may be an order of another sales channel
-        found |= {*_of_oms(facts, state)}
+        found |= {*reasons_of_oms(facts, state)}
     found |= {*deadlines.reasons_now(facts, policy)}
     if is_gone(facts, policy):
         found.add(_gone(facts))
@@ -425,64 +420,3 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
 
 #: A read may show no address, though an earlier one did (docs/mirakl.md 5.2).
 _ADDRESSES: Final = frozenset({"shipping address", "billing address"})
-
-
-#: Statuses in which the OMS waits for a person (docs/kornitx.md 8.1).
-_STOPPED: Final = {32: Reason.OMS_QUERY, 256: Reason.OMS_ON_HOLD}
-
-
-def _of_oms(facts: Facts, state: State) -> Iterator[Attention]:
-    """Reasons from what the OMS reported."""
-    if not state.is_final:
-        yield from reasons_of_cancellations(facts)
-    if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
-        yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
-    if not state.is_final:
-        yield from _stopped(facts)
-    for unread in unread_once(facts):
-        yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
-    if _waits_for_the_rest(facts, state):
-        yield Attention(Reason.PARTLY_SENT)
-    unfinished = unfinished_parts(facts) if any(part.has_error for part in facts.parts) else ()
-    if not state.is_final and any(part.has_error and part.oms_id in unfinished for part in facts.parts):
-        yield Attention(Reason.HELD_IN_OMS)
-
-
-def _waits_for_the_rest(facts: Facts, state: State) -> bool:
-    """Whether some of the order has left and the rest, which is still owed, has not.
-
-    An answer to OR24 makes an order dispatched, too. It is disproved if a later read still shows SHIPPING.
-    """
-    if state not in (State.SHIPPING, State.IMPORTED, State.DISPATCHED):
-        return False
-    if facts.snapshot is None or not facts.snapshot.owed_lines:  # the rest is not to be sent
-        return False
-    some_sent = bool(facts.dispatches) and not all_sent(facts)
-    if state is not State.DISPATCHED:
-        return some_sent
-    disproved = facts.snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
-    return bool(unsent_parts(facts)) or (some_sent and disproved)
-
-
-def _stopped(facts: Facts) -> Iterator[Attention]:
-    """The OMS's orders that wait for a person, by their newest status. Of two statuses with the same time the one that
-    is no stop counts: it came later, or the next report shows the stop again. An order that a dispatched status covers
-    does not wait, even if its stop has a later time."""
-    in_order = sorted(facts.statuses, key=lambda one: (one.at, one.status not in _STOPPED, one.status))
-    newest = {one.oms_id: one.status for one in in_order}
-    left = {one.oms_id for one in facts.dispatches if one.covers}
-    for oms_id, status in newest.items():
-        if status in _STOPPED and not left & {oms_id, VOUCHED}:
-            yield Attention(_STOPPED[status], str(oms_id))
-
-
-def _imported_otherwise(facts: Facts) -> list[str]:
-    """The lines of which the OMS's answer shows another number of pieces than the import sent, or that only one of both
-    has."""
-    sent, shown = our_payloads(facts), shown_pieces(facts)
-    items = sent[-1].items if sent else ()
-    other = [f"{written(line)} ({shown[line]} of {n})" for line, n in items if shown.get(line, n) != n]
-    carried = {line for one in sent for line, _ in one.items}
-    extra = {line for part in facts.parts if part.oms_id in alive_parts(facts) for line in part.lines} - carried
-    more = [f"{written(line)} ({shown.get(line, 'unknown')} of 0)" for line in sorted(extra)] if items else []
-    return [*map(written, lines_not_imported(facts)), *other, *more]

@@ -6,7 +6,8 @@ from typing import Final
 from statemachine.facts import EPOCH, Cancellation, DecisionKind, Facts
 from statemachine.ids_in_text import entries, read, written
 from statemachine.readings import is_ended_in_oms, is_sent, parts_in_oms
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.

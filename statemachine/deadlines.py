@@ -16,7 +16,8 @@ from statemachine.commands import CommandKind, Policy
 from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, Facts, Snapshot
 from statemachine.occurrences import PAYMENT, last_without
 from statemachine.readings import is_pending, last_answer
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)

@@ -4,7 +4,8 @@ from typing import Final
 
 from statemachine.facts import DecisionKind, Facts
 from statemachine.ids_in_text import read
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.urgency import EndsBy
 
 #: The rules of these reasons compare with what a person settled. So a change, one back, and the first one again are

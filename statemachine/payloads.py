@@ -7,7 +7,7 @@ from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Answer, Attempt, DecisionKind, Facts, Handover
 
-#: How a decision to settle names the attention reason `already_in_oms` (reasons.py, Attention.token).
+#: How a decision to settle names the attention reason `already_in_oms` (reason_of_order.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
 
 

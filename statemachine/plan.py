@@ -25,7 +25,7 @@ from statemachine.readings import (
     unsent_parts,
     was_read_by_earlier_version,
 )
-from statemachine.reasons import Attention
+from statemachine.reason_of_order import Attention
 from statemachine.states import State, state_of
 from statemachine.trackings import best_tracking
 from statemachine.troubles import shipped_regardless_at

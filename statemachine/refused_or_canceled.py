@@ -9,7 +9,8 @@ from statemachine.in_oms import goes_on_at, unfinished_parts
 from statemachine.occurrences import Begun
 from statemachine.payloads import may_be_in_oms
 from statemachine.readings import last_answer
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.receipts import dispatches_once
 from statemachine.states import State
 

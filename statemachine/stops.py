@@ -12,7 +12,8 @@ from statemachine.commands import Policy
 from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Line, Snapshot, age_of
 from statemachine.in_oms import left_at
 from statemachine.payloads import what_oms_got
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.settled import settled_pieces
 
 PAYMENT: Final = "payment awaited"

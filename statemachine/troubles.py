@@ -17,7 +17,7 @@ MESSAGES: Final = "M11"
 #: The code of a read of messages that shows none although Mirakl says that the customer wrote.
 NO_MESSAGE: Final = "NO_MESSAGE"
 _TOO_MANY_REQUESTS: Final = "429"
-#: How a decision to release begins to name the reason `messages_not_read` (reasons.py, Attention.token).
+#: How a decision to release begins to name the reason `messages_not_read` (reason_of_order.py, Attention.token).
 _RELEASED: Final = "messages_not_read:"
 #: An order is shipped this long before its deadline, even if its tracking cannot be sent.
 SHIPPED_BEFORE_DEADLINE: Final = timedelta(minutes=30)

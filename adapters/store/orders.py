@@ -21,7 +21,8 @@ from statemachine.commands import CommandKind
 from statemachine.deadlines import DeadlineKind
 from statemachine.facts import Facts
 from statemachine.objectives import Objective
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.states import State
 
 # -- Rows --------------------------------------------------------------------------------------------------------

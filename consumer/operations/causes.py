@@ -24,7 +24,8 @@ from statemachine.in_oms import has_left
 from statemachine.payloads import our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.troubles import MESSAGES, is_released, messages_waited_until, troubles_of
 

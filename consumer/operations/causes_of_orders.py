@@ -44,7 +44,8 @@ from statemachine.readings import (
     unknown_skus,
     unsent_parts,
 )
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.trackings import best_tracking
 from statemachine.troubles import MESSAGES, NO_MESSAGE
 

@@ -18,7 +18,7 @@ from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Tracking
 from statemachine.payloads import may_be_in_oms
-from statemachine.reasons import Attention
+from statemachine.reason_of_order import Attention
 from statemachine.urgency import Urgency
 
 _LAST: Final = datetime.max.replace(tzinfo=UTC)

@@ -9,7 +9,8 @@ from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Fac
 from statemachine.in_oms import is_debited_after_shipping
 from statemachine.missing import is_gone, not_found_since_read
 from statemachine.readings import acceptance, is_pending, is_shown, last_answer, mirakl_state
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.trackings import best_tracking
 
 

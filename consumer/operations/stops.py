@@ -15,7 +15,8 @@ from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
 from statemachine.occurrences import seen_in
 from statemachine.plan import plan
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.urgency import EndsBy
 

@@ -37,7 +37,8 @@ from statemachine.facts import AFTER_SHIPPING, Cancellation, Decision, DecisionK
 from statemachine.joining import join
 from statemachine.machine import EventResult
 from statemachine.plan import plan, read_after
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.states import state_of
 from statemachine.table import TABLE
 from tests.statemachine.lives import answered, read, sent, settled, snapshot_event, spoke

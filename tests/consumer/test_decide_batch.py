@@ -12,7 +12,8 @@ from statemachine.commands import CommandKind, CommandState, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, Facts, Snapshot
 from statemachine.machine import EventResult
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from tests.statemachine.lives import START, at, read, snapshot_event, spoke
 

@@ -3,7 +3,8 @@
 from statemachine.commands import CommandKind
 from statemachine.facts import Facts
 from statemachine.joining import join
-from statemachine.reasons import REASONS, Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import REASONS, Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import read, settled, snapshot_event
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from statemachine.ends import is_ended
 from statemachine.facts import Decision, DecisionKind, Facts, Seen
 from statemachine.ids_in_text import entries, named_in, read, written
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.settled import Pieces, named, taken_out
 from tests.statemachine.lives import at
 

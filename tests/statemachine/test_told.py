@@ -12,7 +12,8 @@ from statemachine.facts import Facts, OmsStatus, Part, Tracking, Unread, Withdra
 from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.readings import carried
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from tests.statemachine.lives import LINES, answer, answered, at, event, read, sent, settled, snapshot_event
 
 SHIPPING = snapshot_event(read("SHIPPING", updated=5, began=200))

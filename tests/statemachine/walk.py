@@ -44,7 +44,8 @@ from statemachine.missing import is_next_miss
 from statemachine.occurrences import seen_in
 from statemachine.plan import Plan, plan
 from statemachine.readings import answers_of_lines, carried, is_pending, last_answer
-from statemachine.reasons import Attention, Reason
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.trackings import best_tracking
 from statemachine.urgency import EndsBy

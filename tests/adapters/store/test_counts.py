@@ -10,7 +10,8 @@ from adapters.store.counts import Waiting, stored_counts
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.orders import OrderChange
 from adapters.store.outbox import OutboxRow
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from tests.adapters.store.support import IMPORT, NOW, TRACK, Desk, later
 

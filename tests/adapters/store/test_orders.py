@@ -14,7 +14,8 @@ from adapters.store.orders import OrderChange
 from adapters.store.transaction import Store
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, Facts, Part
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from tests.adapters.store.support import NOW, later, on_postgresql
 from tests.statemachine.lives import read, sent, snapshot_event

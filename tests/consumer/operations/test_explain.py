@@ -30,7 +30,8 @@ from statemachine.facts import (
     Unread,
     Withdrawn,
 )
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.states import State
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, at, event, lives, parcel, read, sent, settled, snapshot_event, spoke

@@ -10,7 +10,8 @@ from adapters.store.orders import OrderRow
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import listed
-from statemachine.reasons import Reason, StandingAttention
+from statemachine.reason_of_order import StandingAttention
+from statemachine.reasons import Reason
 from statemachine.urgency import EndsBy
 from statemachine.waits import is_at_its_end
 from tests.statemachine.lives import at
