@@ -30,7 +30,7 @@ from statemachine.facts import (
     Snapshot,
     Withdrawn,
 )
-from statemachine.ids_in_text import written
+from statemachine.ids_in_text import named_in, written
 from statemachine.in_oms import (
     changed_contents,
     goes_on_at,
@@ -50,6 +50,7 @@ from statemachine.occurrences import (
     Begun,
     last_without,
     of_number,
+    of_shipped_date,
     of_state,
     of_withdrawal,
 )
@@ -243,7 +244,21 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(names), after=after)
     if was_shipped(facts, snapshot.workflow) and lines:
         seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
-        yield Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
+        order = Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
+        yield order
+        if not is_ended(facts, order):  # one release covers the order and its lines
+            return
+    if dated := [line for line in lines if line.shipped and not _is_released_as_dated(facts, line)]:
+        yield Attention(Reason.LINE_SHIPPED_BEFORE, ", ".join(written(line.id) for line in dated))
+
+
+def _is_released_as_dated(facts: Facts, line: Line) -> bool:
+    """Whether a person who knew that the line has a `shipped_date` let its import be made."""
+    begun, prefix = Begun(last_without(facts, of_shipped_date(line))), f"{Reason.LINE_SHIPPED_BEFORE}:"
+    releases = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and begun.is_known_to(one)]
+    details = (token.removeprefix(prefix) for one in releases for token in one.subject if token.startswith(prefix))
+    of_order = any(one.names(Reason.SHIPPED_BEFORE) for one in releases)
+    return of_order or any(named_in(detail, [line.id]) for detail in details)
 
 
 def _withdrawal_of(snapshot: Snapshot, line: Line) -> str:
@@ -293,11 +308,13 @@ def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Atten
     lines = [
         line
         for line in snapshot.lines
-        if line.state in AFTER_SHIPPING and UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
+        if line.state in AFTER_SHIPPING or (line.is_owed and line.shipped and not _is_released_as_dated(facts, line))
+        if UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
         if any(before.number != 0 for before in in_oms.get(line.id, ()))
     ]
     if lines:
-        after = Begun(last_without(facts, *map(of_state, lines)))
+        shown = (of_shipped_date(line) if line.is_owed else of_state(line) for line in lines)
+        after = Begun(last_without(facts, *shown))
         yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
 
 

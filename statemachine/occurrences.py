@@ -30,11 +30,13 @@ from statemachine.facts import (
     age_of,
 )
 
-#: Names of what a read can show. `of_state`, `of_withdrawal` and `of_number` make the others.
+#: Names of what a read can show. The functions below make the others.
 NOTHING_OWED: Final = "nothing owed"
 PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
 MESSAGE: Final = "message"
+#: The states of an order of which one line may be shipped and the next one not.
+_MAYBE_TO_SEND: Final = ("SHIPPING", *DEBIT)
 
 
 def of_state(line: Line) -> str:
@@ -45,6 +47,11 @@ def of_state(line: Line) -> str:
 def of_withdrawal(line: Line) -> str:
     """Name that a part of a line was withdrawn."""
     return f"{line.id} part withdrawn"
+
+
+def of_shipped_date(line: Line) -> str:
+    """Name that a line has a `shipped_date`, though Mirakl shows it to be sent."""
+    return f"{line.id} shipped_date"
 
 
 def of_number(shown: Tracking) -> str:
@@ -61,8 +68,10 @@ def _shown_by(snapshot: Snapshot) -> Iterator[str]:
     for line in snapshot.lines:
         if line.state.startswith("INCIDENT") or line.state not in OWED_LINE_STATES | ENDED_LINE_STATES:
             yield of_state(line)
-        if snapshot.state == "SHIPPING" and line.state in AFTER_SHIPPING:  # the order is not shipped, this line is
+        if snapshot.state in _MAYBE_TO_SEND and line.state in AFTER_SHIPPING:  # the order is not shipped, this line is
             yield of_state(line)
+        if snapshot.state in _MAYBE_TO_SEND and line.shipped and line.is_owed:
+            yield of_shipped_date(line)
         # Whether refunds of the price took all of the line, only another read can tell: one with more pieces
         # (joining.py).
         if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):

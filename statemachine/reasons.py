@@ -59,6 +59,7 @@ class Reason(StrEnum):
     QUANTITY_MISSING = "quantity_missing"
     UNKNOWN_LINE_STATE = "unknown_line_state"
     SHIPPED_BEFORE = "shipped_before"
+    LINE_SHIPPED_BEFORE = "line_shipped_before"
     WITHDRAWN_AFTER_IMPORT = "withdrawn_after_import"
     GONE_FROM_MIRAKL = "gone_from_mirakl"
     UNKNOWN_TO_MIRAKL = "unknown_to_mirakl"
@@ -381,6 +382,14 @@ REASONS: Final[Mapping[Reason, About]] = {
         "an earlier read showed this order shipped, the newest shows SHIPPING, and the OMS does not have it",
         "Find out whether the goods left. If they did not, `orders release ORDER --reason WHY` imports the order; if "
         "they did, mark it shipped in Mirakl's portal.",
+        holds=_IMPORT,
+        ends_by=EndsBy.RELEASE,
+    ),
+    Reason.LINE_SHIPPED_BEFORE: About(
+        "Mirakl shows a line to send that has a shipped_date already, and the OMS does not have it",
+        "Find out whether these goods left. If they did not, `orders release ORDER --reason WHY` imports the order as "
+        "Mirakl shows it. If they did, mark the line shipped in Mirakl's portal: the lines that are left are imported "
+        "when a read shows that.",
         holds=_IMPORT,
         ends_by=EndsBy.RELEASE,
     ),

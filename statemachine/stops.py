@@ -20,6 +20,7 @@ PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
 NOT_OURS: Final = "can_shop_ship false"
 _CENTRE: Final = "centre "
+_SHIPPED_LINE: Final = "shipped: "
 _INCIDENT: Final = "incident of "
 _GONE: Final = "gone from Mirakl"
 
@@ -31,11 +32,15 @@ def stops_of(snapshot: Snapshot) -> tuple[tuple[str, datetime], ...]:
 
 def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     shown_at = age_of(snapshot)[0]  # a stale read shows what was so earlier
-    after_shipment = snapshot.workflow == PAY_ON_SHIPMENT or any(line.shipped for line in snapshot.lines)
+    marked = [line for line in snapshot.lines if line.shipped or line.state in AFTER_SHIPPING]
+    after_shipment = snapshot.workflow == PAY_ON_SHIPMENT or marked
     if snapshot.state in DEBIT and not after_shipment:
         yield PAYMENT, shown_at
-    if snapshot.state in AFTER_SHIPPING:
-        yield SHIPPED, shown_at
+    if snapshot.state in AFTER_SHIPPING or (snapshot.state in DEBIT and after_shipment):
+        in_part = snapshot.state in DEBIT and 0 < len(marked) < len(snapshot.lines)
+        yield from [] if in_part else [(SHIPPED, shown_at)]
+    if snapshot.state in ("SHIPPING", *DEBIT):
+        yield from ((_SHIPPED_LINE + line.id, shown_at) for line in marked)
     if snapshot.state == "SHIPPING" and not snapshot.can_ship:
         yield NOT_OURS, snapshot.read_at
     if snapshot.state == "SHIPPING" and snapshot.centre not in ("", "DEFAULT"):
@@ -77,6 +82,8 @@ def _lines_of(facts: Facts, policy: Policy, snapshot: Snapshot, what: str, since
     `lines_added_after_import` asks for the line (settled.py)."""
     if what.startswith(_CENTRE) and what.removeprefix(_CENTRE) in policy.centres:
         return ()
+    if what.startswith(_SHIPPED_LINE):
+        return tuple(one for one in snapshot.owed_lines if what == _SHIPPED_LINE + one.id and not one.shipped)
     if not what.startswith(_INCIDENT):
         return snapshot.owed_lines
     settled = settled_pieces(facts, since)

@@ -214,6 +214,11 @@ def _shipped_before(case: Case) -> str:
     return f"shown shipped with the update of {_when(case.facts.shipped_update)}; now {_shown(case.facts.snapshot)}"
 
 
+def _line_shipped_before(case: Case) -> str:
+    lines = [named(line) for line in lines_named_in(case.one, case.facts) if line.shipped]
+    return f"with a shipped_date: {', '.join(lines)}; {_shown(case.facts.snapshot)}"
+
+
 def _gone(case: Case) -> str:
     missed, newest = not_found_since_read(case.facts), case.facts.newest
     if not missed or newest is None:
@@ -473,6 +478,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.QUANTITY_MISSING: _quantity_missing,
     Reason.UNKNOWN_LINE_STATE: _unknown_line_state,
     Reason.SHIPPED_BEFORE: _shipped_before,
+    Reason.LINE_SHIPPED_BEFORE: _line_shipped_before,
     Reason.WITHDRAWN_AFTER_IMPORT: _withdrawn,
     Reason.GONE_FROM_MIRAKL: _gone,
     Reason.UNKNOWN_TO_MIRAKL: _unknown_to_mirakl,

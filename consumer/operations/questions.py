@@ -106,7 +106,7 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
 
 
 #: Reasons after whose release the OMS gets the pieces that Mirakl shows, which may be too many.
-_IMPORTED_AS_SHOWN: Final = (Reason.PARTLY_WITHDRAWN, Reason.UNKNOWN_LINE_STATE)
+_IMPORTED_AS_SHOWN: Final = (Reason.PARTLY_WITHDRAWN, Reason.UNKNOWN_LINE_STATE, Reason.LINE_SHIPPED_BEFORE)
 
 
 def _by_hand(decision: Decision) -> CommandKey | None:

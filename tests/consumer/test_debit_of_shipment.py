@@ -81,6 +81,31 @@ def test_one_parcel_shipped_and_debited_in_the_portal_names_its_lines_and_then_t
     assert (rig.state(), rig.attention()) == ("imported", [])
 
 
+@pytest.mark.parametrize("more", [{}, {"order_line_state": "SHIPPED"}], ids=["shipped_date", "SHIPPED"])
+def test_a_settle_of_the_debit_covers_the_same_line_in_shipping(rig: Rig, more: dict[str, str]) -> None:
+    rig.imported(workflow=ON_SHIPMENT, lines=2)
+    debits(rig, "1-A-1")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", **more)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_type_label="Other")
+    rig.poll(60)  # another read of the debit
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", **more)
+    rig.poll(60)
+    assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+def test_an_order_that_was_debited_in_error_goes_on_in_the_oms(rig: Rig) -> None:
+    rig.imported(workflow=ON_SHIPMENT, lines=2)
+    rig.clock.advance(60)
+    debits(rig)
+    assert details(rig) == {"shipped_elsewhere": ""}
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+    rig.poll(60)
+    assert details(rig)["go_on_in_oms"].startswith("shipped until ")
+
+
 def test_one_parcel_that_the_oms_sent_itself_is_not_told(rig: Rig) -> None:
     rig.imported(workflow=ON_SHIPMENT, lines=2)
     tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}])

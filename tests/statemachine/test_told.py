@@ -54,7 +54,13 @@ def test_only_what_informs_can_be_settled() -> None:
         *(Reason.NOTHING_TO_IMPORT, Reason.ACCEPT_REJECTED, Reason.IMPORT_REJECTED, Reason.TRACKING_REJECTED),
         *(Reason.SHIPMENT_REJECTED, Reason.GAVE_UP, Reason.NOT_APPLIED, Reason.PARTLY_SENT, Reason.HELD),
         *(Reason.SENT_BEFORE_SHIPPING, Reason.NOT_OURS_TO_SHIP, Reason.PARTLY_WITHDRAWN, Reason.QUANTITY_MISSING),
-        *(Reason.UNKNOWN_LINE_STATE, Reason.SHIPPED_BEFORE, Reason.OMS_QUERY, Reason.OMS_ON_HOLD),
+        *(
+            Reason.UNKNOWN_LINE_STATE,
+            Reason.SHIPPED_BEFORE,
+            Reason.LINE_SHIPPED_BEFORE,
+            Reason.OMS_QUERY,
+            Reason.OMS_ON_HOLD,
+        ),
     }
     assert [one for one in blocking if can_be_settled(Attention(one))] == []
 

@@ -269,6 +269,11 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
         "L2 (TEE) is LOST, the OMS does not have it",
     ),
     (
+        "line_shipped_before",
+        lambda d: d.shows("SHIPPING", lines=(MUG, replace(TEE, shipped=True))),
+        "with a shipped_date: L2 (TEE); Mirakl shows SHIPPING, updated 2026-03-01 12:00:00 UTC",
+    ),
+    (
         "shipped_before",
         lambda d: (d.shows("SHIPPED"), shows(d)),
         "shown shipped with the update of 2026-03-01 12:00:00 UTC; now Mirakl shows SHIPPING, updated "
