@@ -80,7 +80,7 @@ def build_payload(
         **_billing(_object(_object(order, "customer"), "billing_address"), rules.countries),
         "payment_trans_id": text_of(order, "transaction_number"),
         "payment_type": text_of(order, "payment_type"),
-        "currency_code": text_of(order, "currency_iso_code"),
+        "currency_code": _currency(order),
         "attributes": [
             *message_attributes(messages),
             *_named(PICKUP_POINT, point),
@@ -99,14 +99,16 @@ def build_payload(
     return simplejson.dumps(_present(payload), use_decimal=True, allow_nan=False).encode()
 
 
-#: The fields that KornitX requires, each with the field of Mirakl's order that it is read from. The postcode is not
-#: required here, because some countries have none.
+#: The fields without which nothing is imported, each with the field of Mirakl's order that it is read from. KornitX does
+#: not require the currency, but without one it may take the amounts for those of another. The postcode is not required
+#: here, because some countries have none.
 _NEEDED: Final = {
     "sale_datetime": "created_date",
     "customer_name": "customer.shipping_address.lastname",
     "shipping_address_1": "customer.shipping_address.street_1",
     "shipping_address_4": "customer.shipping_address.city",
     "shipping_country_code": "customer.shipping_address.country_iso_code",
+    "currency_code": "currency_iso_code",
     "items": "order_lines",
 }
 
@@ -168,6 +170,12 @@ def text_of(fields: Mapping[str, Any], field: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         return ""
     return storable(str(value))
+
+
+def _currency(order: Mapping[str, Any]) -> str:
+    """The code of the currency (ISO 4217). "" if Mirakl names none, or something that is no such code."""
+    code = text_of(order, "currency_iso_code").strip()
+    return code if len(code) == 3 and code.isascii() and code.isalpha() else ""
 
 
 def _name(fields: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "sa
         (order(order_lines=[{"order_line_id": "L", "offer_sku": "S", "quantity": 1.5}]), ("order_lines[0].quantity",)),
         (order(order_id=None), ("order_id",)),
         (order(created_date="then"), ("created_date",)),
+        *((order(currency_iso_code=code), ("currency_iso_code",)) for code in (None, "", " ", "pounds", "£", 826, [])),
         (with_address(street_1=" "), ("customer.shipping_address.street_1",)),
         (with_address(city=None), ("customer.shipping_address.city",)),
         (with_address(country=None, country_iso_code=None), ("customer.shipping_address.country_iso_code",)),
