@@ -99,9 +99,9 @@ def build_payload(
     return simplejson.dumps(_present(payload), use_decimal=True, allow_nan=False).encode()
 
 
-#: The fields without which nothing is imported, each with the field of Mirakl's order that it is read from. KornitX does
-#: not require the currency, but without one it may take the amounts for those of another. The postcode is not required
-#: here, because some countries have none.
+#: The fields without which nothing is imported, each with the field of Mirakl's order that it is read from. KornitX
+#: does not require the currency, but without one it may take the amounts for those of another. The postcode is not
+#: required here, because some countries have none.
 _NEEDED: Final = {
     "sale_datetime": "created_date",
     "customer_name": "customer.shipping_address.lastname",
