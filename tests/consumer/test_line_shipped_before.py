@@ -16,7 +16,7 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-def date(rig: Rig, line: str = "1-A-1", when: str | None = "2026-03-01T11:00:00Z", **more: object) -> None:
+def date(rig: Rig, line: str = "1-A-1", when: str | None = "2026-03-01T11:00:00Z", **more: str) -> None:
     rig.clock.advance(60)
     changes.set_line(rig.mirakl["alpha"], "1-A", line, shipped_date=when, **more)
     rig.poll()

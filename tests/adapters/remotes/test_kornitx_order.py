@@ -34,7 +34,6 @@ SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "sa
         (order(order_lines=[{"order_line_id": "L", "offer_sku": "S", "quantity": 1.5}]), ("order_lines[0].quantity",)),
         (order(order_id=None), ("order_id",)),
         (order(created_date="then"), ("created_date",)),
-        *((order(currency_iso_code=code), ("currency_iso_code",)) for code in (None, "", " ", "pounds", "£", 826, [])),
         (with_address(street_1=" "), ("customer.shipping_address.street_1",)),
         (with_address(city=None), ("customer.shipping_address.city",)),
         (with_address(country=None, country_iso_code=None), ("customer.shipping_address.country_iso_code",)),
@@ -43,6 +42,11 @@ SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "sa
 )
 def test_an_order_that_cannot_be_imported_names_each_missing_field(value: Any, fields: tuple[str, ...]) -> None:
     assert missing(value) == fields
+
+
+@pytest.mark.parametrize("code", [None, "", " ", "pounds", "£££", 826, []])
+def test_an_order_without_the_code_of_a_currency_is_not_imported(code: Any) -> None:
+    assert missing(order(currency_iso_code=code)) == ("currency_iso_code",)
 
 
 def test_without_addresses_every_missing_field_is_named_at_once() -> None:
