@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from operator import eq
 from typing import Final
 
 from transitions import Machine, MachineError
 
-from statemachine.events import Event
+from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 from statemachine.joining import join
 from statemachine.states import State, state_of
@@ -70,11 +70,14 @@ def decide(state: State, facts: Facts, event: Event, machine: Machine = _MACHINE
     target = state_of(known)
     if target == state:
         return Outcome(state, state, known, EventResult.STALE if known == facts else EventResult.NOTED)
-    order = _Order(state)
-    try:
-        moved = machine.events[event.trigger].trigger(order, target)
-    except (MachineError, KeyError):
-        moved = False
-    if not moved:
+    if not _may_move(machine, state, event.trigger, target):
         return Outcome(state, state, known, EventResult.NO_EDGE)
-    return Outcome(state, order.state, known, EventResult.MOVED, _EDGES[state, order.state])
+    return Outcome(state, target, known, EventResult.MOVED, _EDGES[state, target])
+
+
+@cache  # a machine does not change, and asking it takes as long as joining the facts
+def _may_move(machine: Machine, state: State, trigger: Trigger, target: State) -> bool:
+    try:
+        return bool(machine.events[trigger].trigger(_Order(state), target))
+    except (MachineError, KeyError):
+        return False
