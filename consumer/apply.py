@@ -44,7 +44,7 @@ from consumer.halving import halved
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.planning import CommandChanges, of_order, plan_of, plan_orders
 from statemachine.commands import CommandKind, Policy
-from statemachine.events import Event, Trigger
+from statemachine.events import Event, Sealed, Trigger
 from statemachine.facts import EPOCH, RESTORED, Attempt, Facts
 from statemachine.invariants import Invariant, broken_by
 from statemachine.joining import join
@@ -229,6 +229,15 @@ def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventR
 # -- Write -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one transaction applies. `repeats` are only counted; their orders are not read."""
+
+    events: Sequence[Event] = ()
+    dead_letters: Sequence[DeadLetter] = ()
+    repeats: Sequence[Sealed] = ()
+
+
 class OrderWriter:
     """Applies events to orders, each batch in one transaction. Any thread may call."""
 
@@ -271,14 +280,23 @@ class OrderWriter:
         Raises Fenced if another consumer has moved one of the progress rows, BrokenOrders, EventIdReused and
         StoreUnavailable. Then nothing is stored.
         """
-        began = self._clock.monotonic()
+        batch = Batch(events, dead_letters)
+        return self.store_batch(lambda _: batch, advances, lock_seconds=lock_seconds)[0]
+
+    def store_batch(
+        self, read: Callable[[Transaction], Batch], advances: Iterable[Advance], *, lock_seconds: float | None
+    ) -> tuple[list[Applied], Batch]:
+        """As `store`, for the batch that `read` makes inside the transaction. Also returns this batch."""
         with self._store.transaction(lock_seconds) as tx:
             for advance in advances:
                 progress_rows.advance(tx, advance)
-            applied = self.apply_in(tx, events)
-            self.add_dead_letters(tx, dead_letters)
+            batch = read(tx)
+            began = self._clock.monotonic()
+            applied = self.apply_in(tx, batch.events)
+            journal_rows.count_repeats(tx, batch.repeats)
+            self.add_dead_letters(tx, batch.dead_letters)
         seconds = self._clock.monotonic() - began
-        return [replace(one, seconds=seconds) for one in applied]
+        return [replace(one, seconds=seconds) for one in applied], batch
 
     def apply_in(self, tx: Transaction, events: Sequence[Event], locked: Iterable[OrderRow] = ()) -> list[Applied]:
         """Apply events in the caller's transaction, which has locked and read the orders in `locked` already.

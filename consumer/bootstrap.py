@@ -21,7 +21,7 @@ from adapters.errors import ConfigError, LogUnavailable
 from adapters.log.embedded import EmbeddedLog
 from adapters.log.kafka import DELIVERY_SECONDS, KafkaLog
 from adapters.messages.oms_events import decode_oms, unread_event
-from adapters.messages.snapshots import decode_snapshot
+from adapters.messages.snapshots import seal_snapshot
 from adapters.ports import Clock, LogWriter, Marketplace
 from adapters.remotes.beside import Beside
 from adapters.store import dead_letters as dead_letter_rows
@@ -261,7 +261,7 @@ def new_consumer(base: Base) -> Consumer:
     left_out = {name: config.fields_left_out(shop.oms) for name, shop in base.settings.shops.items()}
     ids = config.shop_ids(base.settings)
     decoders = {
-        topics.snapshots: lambda value, headers: decode_snapshot(value, headers, shops, left_out),
+        topics.snapshots: lambda value, headers: seal_snapshot(value, headers, shops, left_out),
         topics.oms_events: lambda value, headers: decode_oms(value, headers, ids, base.clock.now()),
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))

@@ -21,7 +21,7 @@ from adapters.store.orders import OrderRow
 from consumer.offsets import OffsetMismatch
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind
-from statemachine.events import Event
+from statemachine.events import Event, Trigger
 from statemachine.invariants import Invariant
 from statemachine.machine import EventResult
 from statemachine.states import State
@@ -92,6 +92,9 @@ class Hooks:
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:
         """The consumer has finished these records. Each was applied or dead-lettered, or skipped as it has no value."""
+
+    def repeats_dropped(self, trigger: Trigger, count: int) -> None:
+        """So many records were dropped unread, because the journal holds their events already."""
 
     def partitions_assigned(self, held: Collection[Partition], mismatches: Mapping[Partition, OffsetMismatch]) -> None:
         """The assignment or the mismatches changed. `held`: the partitions that this process reads now."""

@@ -4,8 +4,9 @@ The progress row in the store holds the next offset of a partition. It moves in 
 (docs/rules.md 7, 8). The offset is committed to Kafka after that transaction. Reading never starts at that commit.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,23 +19,20 @@ from adapters.errors import (
     PartitionsWait,
     RecordUnreadable,
     StoreUnavailable,
-    Unreadable,
-    UnreadableReason,
 )
-from adapters.messages.cloudevents import from_record
-from adapters.ports import Clock, LogReader, Partition, Record, RecordHeaders
+from adapters.ports import Clock, LogReader, Partition, Record
 from adapters.store import progress as progress_rows
-from adapters.store.dead_letters import NOT_APPLICABLE, QUARANTINED, SET_ASIDE, DeadLetter, identity
+from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE
 from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.progress import Advance, Progress
-from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from adapters.store.transaction import Store, Transaction
+from consumer.apply import Batch, OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.locked import LockedPartitions
 from consumer.offsets import OffsetMismatch, mark_shorter, mismatch, with_later_ends
 from consumer.patience import Patience
-from statemachine.events import Event
+from consumer.records import Decode, Records, UnreadEvent
 
 log = structlog.get_logger("orderflow.consumer")
 
@@ -44,12 +42,6 @@ BATCH: Final = 500
 COMPARE_AGAIN_SECONDS: Final = 5.0
 
 NOTHING_BROKEN: Final[Mapping[tuple[str, str], str]] = {}
-
-#: Turns the value and the headers of a record into its event, or None for a record without a value. Raises Unreadable.
-Decode = Callable[[bytes | None, RecordHeaders], Event | None]
-#: Makes the event of an unreadable report: its order gets the fact that the report could not be read. None if the
-#: record names no order.
-UnreadEvent = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
 
 
 class Consumer:
@@ -73,9 +65,7 @@ class Consumer:
         self._reader = reader
         self._store = store
         self._orders = orders
-        self._decoders = decoders
-        self._unread_events = unread_events or {}
-        self._reads = frozenset(reads)
+        self._records = Records(decoders, unread_events or {}, frozenset(reads))
         self._clock = clock
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
@@ -278,17 +268,14 @@ class Consumer:
         `broken`: orders that cannot be read or planned, with the kind of the error. Their records are dead-lettered.
         """
         try:
-            events, dead_letters = self._decode(records, broken)
-            dead_letters = self._limit.checked(dead_letters)
-            applied = self._stored(events, records, dead_letters)
+            applied, batch = self._stored(records, lambda tx: self._read(tx, records, broken))
         except Fenced:
             raise
         except StoreUnavailable as error:
             blamed = self._locked.is_the_cause if error.cause == Cause.LOCKED else self._patience.is_the_cause
             if len(records) > 1 or not blamed(records[0].partition):
                 raise
-            dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, f"store: {error.cause}")])
-            applied = self._stored((), records, dead_letters)
+            applied, batch = self._stored_as_letter(records[0], f"store: {error.cause}")
         except Exception as error:
             found = self._orders.broken_of(error.orders) if isinstance(error, BrokenOrders) else {}
             if found:
@@ -302,79 +289,40 @@ class Consumer:
                 return
             if isinstance(error, TooManyDeadLetters):
                 raise
-            dead_letters = self._limit.checked([self._dead_letter(records[0], NOT_APPLICABLE, _kind(error))])
-            applied = self._stored((), records, dead_letters)
-        self._passed(records, applied, dead_letters)
+            applied, batch = self._stored_as_letter(records[0], _kind(error))
+        self._passed(records, applied, batch)
 
-    def _stored(
-        self, events: Sequence[Event], records: Sequence[Record], dead_letters: Sequence[DeadLetter]
-    ) -> list[Applied]:
+    def _read(self, tx: Transaction, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
+        batch = self._records.read(tx, records, broken)
+        return replace(batch, dead_letters=self._limit.checked(batch.dead_letters))
+
+    def _stored_as_letter(self, record: Record, detail: str) -> tuple[list[Applied], Batch]:
+        letters = self._limit.checked([self._records.dead_letter(record, NOT_APPLICABLE, detail)])
+        return self._stored([record], lambda _: Batch(dead_letters=letters))
+
+    def _stored(self, records: Sequence[Record], read: Callable[[Transaction], Batch]) -> tuple[list[Applied], Batch]:
         ends = {record.partition: record.offset + 1 for record in records}
         cluster, group = self._reader.cluster(), self._reader.group
         # Sorted, so that every consumer locks the progress rows in the same order.
         advances = [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
-        return self._orders.store(events, advances, dead_letters, lock_seconds=SHARED_LOCK_SECONDS)
+        return self._orders.store_batch(read, advances, lock_seconds=SHARED_LOCK_SECONDS)
 
-    def _passed(self, records: Sequence[Record], applied: list[Applied], dead_letters: list[DeadLetter]) -> None:
+    def _passed(self, records: Sequence[Record], applied: list[Applied], batch: Batch) -> None:
         """Remember that these records were stored, log their dead letters, and call the hooks."""
         self._patience.success()
         for record in records:
             self._positions[record.partition] = record.offset + 1
             self._applied_until[record.partition] = record.published_at
-        self._limit.count(dead_letters)
-        for one in dead_letters:
+        self._limit.count(batch.dead_letters)
+        for one in batch.dead_letters:
             write = log.error if one.reason in (NOT_APPLICABLE, SET_ASIDE) else log.warning
             write("dead_lettered", place=one.place, reason=one.reason, detail=one.detail)
         self._orders.report(applied)
-        self._hooks.batch_applied(records, applied, dead_letters)
-
-    def _decode(
-        self, records: Sequence[Record], broken: Mapping[tuple[str, str], str]
-    ) -> tuple[list[Event], list[DeadLetter]]:
-        events: list[Event] = []
-        dead_letters: list[DeadLetter] = []
-        for record in records:
-            try:
-                event, letter = self._decoders[record.partition.topic](record.value, record.headers), None
-            except Unreadable as error:
-                letter = self._dead_letter(record, error.reason, error.detail)
-                event = self._unread_event(record, error.reason)
-            # Also of a record that cannot be read: a replay, after the order goes on, reads it once more.
-            if event is not None and (kind := broken.get((event.shop, event.order_id))):
-                letter, event = self._dead_letter(record, QUARANTINED, kind), None
-            dead_letters += [letter] if letter else []
-            events += [event] if event else []
-        return events, dead_letters
-
-    def _dead_letter(self, record: Record, reason: str, detail: str) -> DeadLetter:
-        return dead_letter(record, reason, detail, is_read=record.partition.topic in self._reads)
-
-    def _unread_event(self, record: Record, reason: UnreadableReason) -> Event | None:
-        make = self._unread_events.get(record.partition.topic)
-        return make(record.value, record.headers, reason, record.published_at) if make and record.value else None
+        self._hooks.batch_applied(records, applied, batch.dead_letters)
+        for trigger, count in Counter(one.trigger for one in batch.repeats).items():
+            self._hooks.repeats_dropped(trigger, count)
 
 
 def _kind(error: Exception) -> str:
     """Return the kind of an error, for the detail of a dead letter. Its text may quote data."""
     return ", ".join(sorted(set(error.orders.values()))) if isinstance(error, BrokenOrders) else type(error).__name__
-
-
-def dead_letter(record: Record, reason: str, detail: str, *, is_read: bool = False) -> DeadLetter:
-    """Make the dead letter of a record that cannot be used. It keeps the record byte for byte.
-
-    `is_read`: the record's topic carries reads of orders.
-    """
-    place = f"{record.partition.topic}/{record.partition.number}/{record.offset}"
-    # The digest includes the headers, because in the binary mode of CloudEvents they contain the event's attributes.
-    content = repr((record.key, record.value, record.headers)).encode()
-    digest = identity(content, _order_of(record) if is_read else None)
-    return DeadLetter(record.partition.topic, place, reason, detail, digest, record.key, record.value, record.headers)
-
-
-def _order_of(record: Record) -> bytes | None:
-    """Return the record's key if the event in the record is about the order that the key names, else None."""
-    with suppress(Unreadable):
-        event = from_record(record.value, record.headers)
-        if event is not None and record.key is not None and record.key.endswith(f":{event.subject}".encode()):
-            return record.key
-    return None

@@ -1,5 +1,6 @@
 """What can happen to an order. consumer/apply.py applies every event, also the events of workers and of people."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -37,3 +38,15 @@ class Event:
     raw: bytes | None = None
     digest: str = ""
     note: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sealed:
+    """An event of which only its envelope was read: enough to count a repeat. `open` reads the rest, or raises."""
+
+    source: str
+    event_id: str
+    shop: str
+    order_id: str
+    trigger: Trigger
+    open: Callable[[], Event]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -14,7 +15,7 @@ from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.identity import digests_of
 from adapters.messages.json_slices import load_object
 from adapters.messages.text import instant, iso, usable_id, web_url
-from statemachine.events import Event, Trigger
+from statemachine.events import Event, Sealed, Trigger
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of
 from statemachine.joining import snapshot_facts
 
@@ -217,7 +218,19 @@ def decode_snapshot(
     shop_names: Collection[str],
     left_out: Mapping[str, Collection[str]] = {},
 ) -> Event | None:
-    """Read a record of the snapshots' topic. None if the record has no value. Raises Unreadable.
+    """Read a record of the snapshots' topic, as `seal_snapshot` and `Sealed.open` do."""
+    sealed = seal_snapshot(value, headers, shop_names, left_out)
+    return sealed.open() if sealed else None
+
+
+def seal_snapshot(
+    value: bytes | None,
+    headers: Headers,
+    shop_names: Collection[str],
+    left_out: Mapping[str, Collection[str]] = {},
+) -> Sealed | None:
+    """Read the envelope of a record of the snapshots' topic. None if the record has no value. Raises Unreadable, and
+    so does `Sealed.open`.
 
     `left_out`: for a shop, codes of custom fields that its imports do not carry.
     """
@@ -232,7 +245,12 @@ def decode_snapshot(
     read_at = instant(attribute(event.extensions, "readat"))
     if read_at is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
-    order_id, snapshot = snapshot_of(event.data, read_at, left_out.get(shop, ()))
+    opened = partial(_opened, event, shop, read_at, left_out.get(shop, ()))
+    return Sealed(event.source, event.id, shop, event.subject, Trigger.SNAPSHOT, opened)
+
+
+def _opened(event: CloudEvent, shop: str, read_at: datetime, left_out: Collection[str]) -> Event:
+    order_id, snapshot = snapshot_of(event.data, read_at, left_out)
     if order_id != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     return Event(

@@ -14,7 +14,7 @@ from adapters.store import bulk
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.transaction import Store, Transaction
-from statemachine.events import Event, Trigger
+from statemachine.events import Event, Sealed, Trigger
 from statemachine.machine import EventResult
 from statemachine.states import State
 
@@ -42,7 +42,7 @@ class JournalRow:
 # -- Writes ------------------------------------------------------------------------------------------------------
 
 
-def known(tx: Transaction, events: Sequence[Event]) -> dict[tuple[str, str], int]:
+def known(tx: Transaction, events: Sequence[Event | Sealed]) -> dict[tuple[str, str], int]:
     """Return the order's key, by source and event id, of the events that the journal holds already."""
     wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})
     rows = tx.execute(_known(is_sqlite=tx.is_sqlite), wanted).all()
@@ -56,7 +56,7 @@ def _known(*, is_sqlite: bool) -> sa.Select[Any]:
     return sa.select(c.source, c.event_id, c.order_key).where(wanted)
 
 
-def count_repeats(tx: Transaction, events: Sequence[Event]) -> None:
+def count_repeats(tx: Transaction, events: Sequence[Event | Sealed]) -> None:
     """Count each repeat on the row of the first event with its source and id (docs/rules.md 10)."""
     times = Counter((event.source, event.event_id) for event in events)
     rows = [dict(source=source, event_id=event_id, times=count) for (source, event_id), count in times.items()]

@@ -203,6 +203,18 @@ def _by_ids(*, is_sqlite: bool) -> sa.Select[Any]:
     return sa.select(s.orders).where(mine).order_by(c.id).with_for_update()
 
 
+def keys_of(tx: Transaction, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the row keys of these (shop, order id), without a lock."""
+    mine = bulk.pairs(tx, {(order_id, shop) for shop, order_id in ids})
+    return {(row.shop, row.order_id): row.id for row in tx.execute(_keys(is_sqlite=tx.is_sqlite), mine)}
+
+
+@cache
+def _keys(*, is_sqlite: bool) -> sa.Select[Any]:
+    c = s.orders.c
+    return sa.select(c.id, c.shop, c.order_id).where(bulk.in_pairs(c.order_id, c.shop, is_sqlite=is_sqlite))
+
+
 def lock_by_keys(tx: Transaction, keys: Collection[int]) -> dict[int, OrderRow]:
     """Lock rows in the order of their keys, and return them. Raises BrokenOrders for those that this version cannot
     read, and for quarantined ones."""

@@ -140,6 +140,9 @@ class Recorder(Hooks):
         for topic, count in without_value.items():
             self._count("orderflow_events_total", topic, "tombstone", "skipped", by=count)
 
+    def repeats_dropped(self, trigger: Trigger, count: int) -> None:
+        self._count("orderflow_events_total", self._topics[trigger], trigger, EventResult.REPEATED, by=count)
+
     def topics_paused(self, topics: Collection[str]) -> None:
         for topic in self._topics.values():
             self._gauge("orderflow_topic_stopped", topic).set(topic in topics)

@@ -33,7 +33,7 @@ from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
 from adapters.messages.cloudevents import record_of
-from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
+from adapters.messages.snapshots import seal_snapshot, snapshot_event, snapshot_of
 from adapters.messages.transitions import OutboxTopics
 from adapters.ports import NewRecord
 from adapters.simulators.orders import ALPHA
@@ -154,7 +154,7 @@ def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
     clock, names = SystemClock(), frozenset({SHOP})
     log = KafkaLog(lambda: {"bootstrap_servers": servers})
     orders = OrderWriter(store, {}, clock, outbox=OutboxTopics("orderflow.transitions", "orderflow.dead-letters"))
-    decoders = {topic: lambda value, headers: decode_snapshot(value, headers, names)}
+    decoders = {topic: lambda value, headers: seal_snapshot(value, headers, names)}
     reader = log.reader(uuid4().hex, [topic])  # a new group: from the beginning
     consumer = Consumer(reader, store, orders, decoders, clock)
     watch, seen = Watch(), 0

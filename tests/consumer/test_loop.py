@@ -18,10 +18,10 @@ from adapters.store import schema as s
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store, Transaction
+from consumer.apply import Batch
 from consumer.hooks import Applied
 from consumer.loop import COMPARE_AGAIN_SECONDS
 from consumer.operations.offsets import partition_statuses, reset
-from statemachine.events import Event
 from tests.consumer.looping import BREAKS, OMS, SNAPSHOTS, World, once, said
 from tests.statemachine.lives import read, sent, snapshot_event
 
@@ -144,17 +144,18 @@ def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch:
     for n in range(3):
         world.publish(said(n))
     world.publish_raw(BREAKS)
-    plain, calls = world.orders.store, []
+    plain, calls = world.orders.store_batch, []
 
     def applies(
-        events: Sequence[Event], moves: Sequence[Advance], dead_letters: Sequence[DeadLetter], **options: Any
-    ) -> list[Applied]:
-        calls.append(len(events))
+        read: Callable[[Transaction], Batch], moves: Sequence[Advance], **options: Any
+    ) -> tuple[list[Applied], Batch]:
+        calls.append(sum(move.position - move.held for move in moves))
         if len(calls) == 2:  # another consumer takes the partition between our two tries
-            plain(events[:1], [replace(move, position=move.held + 1) for move in moves])
-        return plain(events, moves, dead_letters, **options)
+            one = Batch([said(0)])
+            plain(lambda _: one, [replace(move, position=move.held + 1) for move in moves], **options)
+        return plain(read, moves, **options)
 
-    monkeypatch.setattr(world.orders, "store", applies)
+    monkeypatch.setattr(world.orders, "store_batch", applies)
     assert world.consumer.turn(0) == 0
     assert calls == [4, 2]
     world.drain()
@@ -167,7 +168,7 @@ def test_while_the_store_is_unavailable_the_same_records_come_again(
 ) -> None:
     world.publish(said(1))
     world.publish(said(2))
-    monkeypatch.setattr(world.orders, "store", once(StoreUnavailable("no answer"), world.orders.store))
+    monkeypatch.setattr(world.orders, "store_batch", once(StoreUnavailable("no answer"), world.orders.store_batch))
     with pytest.raises(StoreUnavailable):
         world.consumer.turn(0)
     assert world.journal() == []

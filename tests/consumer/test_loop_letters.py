@@ -16,11 +16,12 @@ from adapters.ports import NewRecord, Partition, Record
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import schema as s
 from adapters.store.dead_letters import SET_ASIDE
-from consumer.loop import COMPARE_AGAIN_SECONDS, dead_letter
+from consumer.loop import COMPARE_AGAIN_SECONDS
 from consumer.offsets import OffsetMismatch
 from consumer.operations.doctor.cluster import cure_of_stop
 from consumer.operations.errors import NothingToReset
 from consumer.operations.offsets import partition_statuses, skip
+from consumer.records import dead_letter
 from tests.consumer.looping import BREAKS, OMS, SNAPSHOTS, UNEXPECTED, UNREADABLE, World, said
 
 
