@@ -36,7 +36,7 @@ from consumer.cli.output import (
     printable,
     text,
 )
-from consumer.operations.causes import AttentionReason
+from consumer.operations.causes import AttentionReason, attention_reasons
 from consumer.operations.changed import changed_values
 from consumer.operations.explain import Explanation
 from consumer.operations.known import known, remote_texts, without_remote_texts
@@ -82,12 +82,15 @@ def orders_show(
     with opened(context, file) as session:
         store = session.store
         row = find(store, order_id, shop)
-        calls = [_call(command, row.facts) for command in command_rows.of_order(store, row.key)]
-        events = [asdict(event) for event in timeline(journal_rows.of_order(store, row.key))]
+        commands = command_rows.of_order(store, row.key)
+        calls = [_call(command, row.facts) for command in commands]
+        journal, policy = journal_rows.of_order(store, row.key), session.policies().get(row.shop, Policy())
+        events = [asdict(event) for event in timeline(journal)]
         body = snapshot_rows.find(store, row.key, row.digest)
-        summary = summary_of(row, session.policies().get(row.shop, Policy()))
+        summary = summary_of(row, policy)
         external_ref = _prefix(session, row) + row.order_id
         changed = _changed(session, row)
+        told = attention_reasons(row, journal, policy, (body, *(command.payload for command in commands)))
     attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if raw:
@@ -102,7 +105,7 @@ def orders_show(
     print_pairs(summary | {"external_ref": external_ref} | known(row.facts))
     for title, rows in (
         ("Lines", lines),
-        ("Attention", [one | {"after": None} for one in attention]),  # what it came after is for programs
+        ("Attention", [_told(one) for one in told]),
         (_CHANGED, _shown(changed)),
         ("Calls", calls),
         ("Timeline", events),
@@ -183,6 +186,11 @@ def _changed(session: Session, row: OrderRow) -> list[dict[str, Any]]:
     shop = session.settings.shops.get(row.shop)
     left_out = config.fields_left_out(shop.oms) if shop else ()
     return [asdict(one) for one in changed_values(session.store, row, left_out)]
+
+
+def _told(one: AttentionReason) -> dict[str, Any]:
+    """A reason as a table shows it. Its detail is for programs; a person reads what it rests on."""
+    return {"reason": one.reason, "since": one.since, "cause": one.cause or one.detail}
 
 
 def _shown(changed: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ class AttentionReason:
 def attention_reasons(
     order: OrderRow, journal: Sequence[JournalRow], policy: Policy, bodies: Sequence[bytes | None] = ()
 ) -> tuple[AttentionReason, ...]:
-    """Every reason that the order has now. `bodies`: the order as received and as sent (words.py)."""
+    """Every reason that the order has now. `bodies`: the order as received, then as sent (words.py)."""
     return tuple(
         AttentionReason(
             reason=one.reason,
@@ -91,7 +91,7 @@ def _cause(
         case Reason.NO_EDGE | Reason.QUARANTINED:
             found = one.detail
         case _:
-            found = cause_of_order(Case(one, facts, policy))
+            found = cause_of_order(Case(one, facts, policy, bodies[0] if bodies else None))
     key = _key(one, facts, policy)
     by_hand = disproved_by_read(facts, key.kind, key.carries) if key else ""
     return "; ".join(text for text in (found, by_hand) if text)

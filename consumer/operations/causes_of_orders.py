@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from consumer.operations.instants import to_the_minute, to_the_second
+from consumer.operations.lines import withdrawals_of
 from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import next_deadline
@@ -57,6 +58,7 @@ class Case:
     one: Attention
     facts: Facts
     policy: Policy
+    received: bytes | None = None  # the order as Mirakl showed it; None: not stored
 
 
 def cause_of_order(case: Case) -> str:
@@ -131,7 +133,8 @@ def _needs_decision(case: Case) -> str:
         accepted = [f"{named(line)} {_state_of(line)}" for line in _lines(case.facts) if line.id in decision.subject]
         why = f"{decision.who} accepted lines at {_when(decision.at)} that are canceled since: {', '.join(accepted)}"
     until = next_deadline(case.facts, case.policy)
-    return _joined((why, f"Mirakl waits until {to_the_minute(until)}" if until else ""))
+    lines = ", ".join(f"{_pieces(line.quantity)} of {named(line)}" for line in _lines(case.facts) if line.is_owed)
+    return _joined((why, f"lines: {lines}", f"Mirakl waits until {to_the_minute(until)}" if until else ""))
 
 
 def _refused_in_vain(case: Case) -> str:
@@ -181,9 +184,14 @@ def _shipped_elsewhere(case: Case) -> str:
 
 def _partly_withdrawn(case: Case) -> str:
     return _joined(
-        f"{named(line)}: Mirakl shows {_in_pieces(line.quantity)}, and a cancelation or refund of a part"
+        f"{named(line)}: Mirakl shows {_in_pieces(line.quantity)}, and {_withdrawals(case, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
+
+
+def _withdrawals(case: Case, line: Line) -> str:
+    """Each refund and cancelation of the line with its amount, as far as the read that shows it is stored."""
+    return " and ".join(withdrawals_of(case.received, line.id)) or "a cancelation or refund of a part"
 
 
 def _quantity_missing(case: Case) -> str:
@@ -289,10 +297,16 @@ def _dead_after_dispatch(case: Case) -> str:
 
 def _lines_canceled(case: Case) -> str:
     return _joined(
-        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, Mirakl shows {_pieces(line.quantity)}"
-        f" {_state_of(line)}{_what_oms_did(case.facts, line)}"
+        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, {_left_over(line)}{_what_oms_did(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
+
+
+def _left_over(line: Line) -> str:
+    """What Mirakl shows of a line of which a person has to take out pieces, or all."""
+    if not line.is_owed:
+        return f"none is to be sent any more: Mirakl shows {_state_of(line)}"
+    return f"Mirakl shows {_pieces(line.quantity)} {_state_of(line)}"
 
 
 def _what_oms_did(facts: Facts, line: Line) -> str:

@@ -71,18 +71,43 @@ def _is_left_out(facts: Facts, line: Line) -> bool:
 
 def _lines_in(received: bytes | None) -> dict[str, dict[str, Any]]:
     """The lines of an order of OR11 by their ids. Empty if the bytes cannot be read."""
+    return {str(one.get("order_line_id")): one for one in _objects(_order_in(received).get("order_lines"))}
+
+
+def _currency_in(received: bytes | None) -> str:
+    """The order's currency after a space. Empty if it is no code of three letters."""
+    found = _order_in(received).get("currency_iso_code")
+    return f" {found}" if isinstance(found, str) and len(found) == 3 and found.isalpha() else ""
+
+
+def _order_in(received: bytes | None) -> dict[str, Any]:
     try:
         order = json.loads(received or b"{}")
     except (ValueError, RecursionError):
         return {}
-    lines = order.get("order_lines") if isinstance(order, dict) else None
-    return {str(one.get("order_line_id")): one for one in _objects(lines)}
+    return order if isinstance(order, dict) else {}
 
 
 def _taken(several: object) -> str:
     """The pieces and the amount of each refund or cancelation: "1 for 9.9"."""
     each = [(_or_unknown(one.get("quantity")), _or_unknown(one.get("amount"))) for one in _objects(several)]
     return ", ".join(f"{pieces} for {amount}" for pieces, amount in each)
+
+
+def withdrawals_of(received: bytes | None, line_id: str) -> list[str]:
+    """Each refund and each cancelation of a line in words: "a refund of 4.5 GBP for 1 piece". No personal data."""
+    line, currency = _lines_in(received).get(line_id, {}), _currency_in(received)
+    return [
+        f"a {name} of {_or_unknown(one.get('amount'))}{currency}{_for_pieces(one.get('quantity'))}"
+        for name, field in (("refund", "refunds"), ("cancelation", "cancelations"))
+        for one in _objects(line.get(field))
+    ]
+
+
+def _for_pieces(count: object) -> str:
+    if not isinstance(count, int) or isinstance(count, bool) or count == 0:
+        return ""
+    return f" for {count} piece{'s' * (count != 1)}"
 
 
 def _or_unknown(value: object) -> str:

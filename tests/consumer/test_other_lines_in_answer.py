@@ -1,13 +1,17 @@
 """The OMS's answer to an import shows lines that we did not send, and texts about lines without a quantity."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from adapters.simulators.mirakl import changes
 from consumer.operations.causes import attention_reasons
+from consumer.operations.listing import listed
+from consumer.operations.orders import explanation
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind
+from statemachine.urgency import Urgency
 from tests.consumer.in_oms_hands import answer_with, decide, details, tell
 from tests.consumer.rig import Rig
 
@@ -46,3 +50,27 @@ def test_a_part_that_is_withdrawn_of_a_line_without_a_quantity_is_told_without_t
     assert "partly_withdrawn" in rig.attention()
     assert "Mirakl shows an unknown number of pieces" in causes(rig)["partly_withdrawn"]
     assert "None" not in "".join(causes(rig).values())
+
+
+def test_explain_says_how_much_of_a_line_was_refunded(rig: Rig) -> None:
+    """The person who decides about the line needs the amount (OM 21)."""
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    (reason,) = explanation(rig.store, rig.row(), Policy(), rig.clock.now()).attention
+    assert re.search(r"and a refund of [0-9.]+ GBP for 1 piece$", reason.cause)
+
+
+def test_an_incident_of_an_order_that_the_oms_does_not_have_stops_no_goods(rig: Rig) -> None:
+    """`do` is `now` only if something has to be stopped in the OMS (OM 23)."""
+    rig.add("1-A", state="SHIPPING")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="INCIDENT_OPEN")
+    rig.poll()
+    assert listed(rig.row(), Policy(), ["line_incident"]).urgency is Urgency.BY_DEADLINE
+    rig.add("2-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    changes.set_line(rig.mirakl["alpha"], "2-A", "2-A-1", order_line_state="INCIDENT_OPEN")
+    rig.clock.advance(60)
+    rig.poll()
+    assert listed(rig.row("2-A"), Policy(), ["line_incident"]).urgency is Urgency.NOW

@@ -153,6 +153,17 @@ def test_the_table_of_attention_reasons_fits_a_terminal(desk: Desk) -> None:
     assert "after" in json_of("orders", "show", "O-1")["attention"][0]
 
 
+def test_the_table_of_attention_reasons_says_what_each_rests_on(desk: Desk) -> None:
+    """The detail of a canceled part is for programs; a person reads its cause, as in `explain` (OM 25)."""
+    desk.shows("SHIPPING")
+    desk.apply(event(Trigger.OMS_EVENT, "canceled", Facts(cancellations=(Cancellation(1, (("L1", 1),)),))))
+    detail = json_of("orders", "show", "O-1")["attention"][0]["detail"]
+    shown = output_of("orders", "show", "O-1")
+    assert "*1" in detail
+    assert detail not in shown
+    assert "1 of L1 (MUG)" in " ".join(shown.split())
+
+
 def test_an_order_is_shown_as_received_when_asked_for(desk: Desk) -> None:
     _refused(desk)
     result = run("orders", "show", "O-1", "--received")

@@ -42,13 +42,15 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
         "unknown SKU",
         Policy("known-skus", frozenset({"MUG"})),
         lambda d: d.shows("WAITING_ACCEPTANCE"),
-        "not in the list of known SKUs: TEE; Mirakl waits until 2026-03-03 00:00 UTC",
+        "not in the list of known SKUs: TEE; lines: 2 of L1 (MUG), 1 of L2 (TEE); "
+        "Mirakl waits until 2026-03-03 00:00 UTC",
     ),
     (
         "policy",
         Policy("hold"),
         lambda d: d.shows("WAITING_ACCEPTANCE"),
-        'the shop has acceptance = "hold"; Mirakl waits until 2026-03-03 00:00 UTC',
+        'the shop has acceptance = "hold"; lines: 2 of L1 (MUG), 1 of L2 (TEE); '
+        "Mirakl waits until 2026-03-03 00:00 UTC",
     ),
     (
         "an accepted line is gone",
@@ -70,7 +72,7 @@ CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
             ),
         ),
         "ana accepted lines at 2026-03-01 00:00:09 UTC that are canceled since: L1 (MUG) CANCELED; "
-        "Mirakl waits until 2026-03-03 00:00 UTC",
+        "lines: 1 of L2 (TEE); Mirakl waits until 2026-03-03 00:00 UTC",
     ),
     (
         "missing field",
@@ -316,7 +318,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "lines_canceled_after_import",
         lambda d: (imported(d), shows(d, lines=(MUG, replace(TEE, state="CANCELED")))),
-        "L2 (TEE): 1 went to the OMS, Mirakl shows 1 CANCELED",
+        "L2 (TEE): 1 went to the OMS, none is to be sent any more: Mirakl shows CANCELED",
     ),
     (
         "changed_after_import",

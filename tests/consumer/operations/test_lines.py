@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.operations.lines import lines_of
+from consumer.operations.lines import lines_of, withdrawals_of
 from statemachine.facts import VOUCHED, Dispatch, Facts, Handover, Line, Tracking, Withdrawn
 from statemachine.joining import join, snapshot_facts
 from tests.statemachine.lives import LINES, answered, at, parcel, read
@@ -62,6 +62,22 @@ VALUES = st.recursive(
 def test_what_mirakl_sent_is_read_whatever_it_is(received: object) -> None:
     assert len(shown(IMPORTED, MUG, TEE, received={"order_lines": received})) == 2
     assert len(shown(IMPORTED, MUG, TEE, received=[{"order_line_id": "L1", "refunds": received}])) == 2
+
+
+@given(VALUES)
+def test_withdrawals_are_said_whatever_mirakl_sent(received: object) -> None:
+    for order in (received, {"order_lines": received}, {"order_lines": [{"order_line_id": "L1", "refunds": received}]}):
+        withdrawals_of(json.dumps(order).encode(), "L1")
+
+
+def test_each_withdrawal_of_a_line_is_said_with_its_amount_and_pieces() -> None:
+    lines = [
+        {"order_line_id": "L1", "refunds": [{"amount": 4.5, "quantity": 1}], "cancelations": [{"quantity": 2}]},
+        {"order_line_id": "L2", "refunds": [{"amount": 9.9, "quantity": 0}]},
+    ]
+    body = json.dumps({"currency_iso_code": "GBP", "order_lines": lines}).encode()
+    assert withdrawals_of(body, "L1") == ["a refund of 4.5 GBP for 1 piece", "a cancelation of ? GBP for 2 pieces"]
+    assert withdrawals_of(body, "L2") == ["a refund of 9.9 GBP"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff"])
