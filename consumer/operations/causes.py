@@ -12,7 +12,8 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.causes_of_orders import Case, cause_of_order, code_in_words, lines_named_in
+from consumer.operations.cases import Case, lines_named_in
+from consumer.operations.causes_of_orders import cause_of_order, code_in_words
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
 from consumer.operations.words import without_personal_data

@@ -4,15 +4,27 @@ No text holds personal data.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Final
 
-from consumer.operations.instants import to_the_minute, to_the_second
+from consumer.operations.cases import (
+    Case,
+    joined,
+    lines_named_in,
+    mirakl_shows,
+    moment,
+    named,
+    oms_order,
+    orders_in_oms,
+    shown_lines,
+    tracking_in_words,
+    trackings_sent,
+)
+from consumer.operations.instants import to_the_minute
 from consumer.operations.lines import withdrawals_of
 from statemachine.canceled_by_oms import NOT_OWED
-from statemachine.commands import CommandKind, Policy
+from statemachine.commands import CommandKind
 from statemachine.deadlines import next_deadline
 from statemachine.facts import (
     DEBIT,
@@ -22,7 +34,6 @@ from statemachine.facts import (
     Facts,
     Line,
     OmsStatus,
-    Snapshot,
     Tracking,
     Withdrawn,
 )
@@ -45,20 +56,9 @@ from statemachine.readings import (
     unknown_skus,
     unsent_parts,
 )
-from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.trackings import best_tracking
 from statemachine.troubles import MESSAGES, NO_MESSAGE
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One reason of one order, with what it can rest on."""
-
-    one: Attention
-    facts: Facts
-    policy: Policy
-    received: bytes | None = None  # the order as Mirakl showed it; None: not stored
 
 
 def cause_of_order(case: Case) -> str:
@@ -66,63 +66,11 @@ def cause_of_order(case: Case) -> str:
     return _CAUSES[case.one.reason](case) if case.one.reason in _CAUSES else ""
 
 
-# -- Words -------------------------------------------------------------------------------------------------------
-
-
-def named(line: Line) -> str:
-    """A line as a seller knows it: its id and its SKU."""
-    return f"{line.id} ({line.sku})" if line.sku else line.id
-
-
-def oms_order(facts: Facts, oms_id: int) -> str:
-    """One order in the OMS, by its id and the reference that the OMS shows."""
-    ref = next((part.ref for part in facts.parts if part.oms_id == oms_id and part.ref), "")
-    return f"OMS order {oms_id}" + (f" ({ref})" if ref else "")
-
-
-def _when(instant: datetime) -> str:
-    return to_the_second(instant) if instant > EPOCH else "an unknown time"
-
-
-def _tracking(tracking: Tracking) -> str:
-    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip() or "no tracking"
-
-
-def _lines(facts: Facts) -> tuple[Line, ...]:
-    return facts.snapshot.lines if facts.snapshot else ()
-
-
-def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
-    """The lines of the order that the detail of the reason names."""
-    ids = named_in(one.detail, [line.id for line in _lines(facts)])
-    return [line for line in _lines(facts) if line.id in ids]
-
-
-def _shown(snapshot: Snapshot | None) -> str:
-    return f"Mirakl shows {snapshot.state}, updated {_when(snapshot.updated_at)}" if snapshot else ""
-
-
-def _in_oms(facts: Facts) -> str:
-    """The orders in the OMS that it did not cancel."""
-    alive = sorted(alive_parts(facts))
-    return ", ".join(oms_order(facts, oms_id) for oms_id in alive) or "an import whose order in the OMS is not known"
-
-
-def _trackings_sent(facts: Facts) -> str:
-    """The trackings under which goods left, each once."""
-    each = dict.fromkeys(f"{_tracking(one.tracking)} on {_when(one.at)}" for one in facts.dispatches)
-    return f"sent: {', '.join(each)}"
-
-
-def _joined(texts: Iterable[str]) -> str:
-    return "; ".join(text for text in texts if text)
-
-
 # -- Before the import -------------------------------------------------------------------------------------------
 
 
 def _unknown_state(case: Case) -> str:
-    return _shown(case.facts.unknown)
+    return mirakl_shows(case.facts.unknown)
 
 
 def _needs_decision(case: Case) -> str:
@@ -130,26 +78,28 @@ def _needs_decision(case: Case) -> str:
     why = f"not in the list of known SKUs: {', '.join(unknown)}" if unknown else 'the shop has acceptance = "hold"'
     decision = last_decision(case.facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
-        accepted = [f"{named(line)} {_state_of(line)}" for line in _lines(case.facts) if line.id in decision.subject]
-        why = f"{decision.who} accepted lines at {_when(decision.at)} that are canceled since: {', '.join(accepted)}"
+        accepted = [
+            f"{named(line)} {_state_of(line)}" for line in shown_lines(case.facts) if line.id in decision.subject
+        ]
+        why = f"{decision.who} accepted lines at {moment(decision.at)} that are canceled since: {', '.join(accepted)}"
     until = next_deadline(case.facts, case.policy)
-    lines = ", ".join(f"{_pieces(line.quantity)} of {named(line)}" for line in _lines(case.facts) if line.is_owed)
-    return _joined((why, f"lines: {lines}", f"Mirakl waits until {to_the_minute(until)}" if until else ""))
+    lines = ", ".join(f"{_pieces(line.quantity)} of {named(line)}" for line in shown_lines(case.facts) if line.is_owed)
+    return joined((why, f"lines: {lines}", f"Mirakl waits until {to_the_minute(until)}" if until else ""))
 
 
 def _refused_in_vain(case: Case) -> str:
     decision = last_decision(case.facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     lines = ", ".join(f"{named(line)} {_state_of(line)}" for line in lines_named_in(case.one, case.facts))
-    return f"{decision.who} refused at {_when(decision.at)}: {lines}" if decision else ""
+    return f"{decision.who} refused at {moment(decision.at)}: {lines}" if decision else ""
 
 
 def _address_missing(case: Case) -> str:
-    return f"{_shown(case.facts.snapshot)}, without a shipping address"
+    return f"{mirakl_shows(case.facts.snapshot)}, without a shipping address"
 
 
 def _states_of_lines(case: Case) -> str:
     """What Mirakl shows of each line."""
-    return ", ".join(f"{named(line)} {_state_of(line)}" for line in _lines(case.facts)) or "Mirakl shows no line"
+    return ", ".join(f"{named(line)} {_state_of(line)}" for line in shown_lines(case.facts)) or "Mirakl shows no line"
 
 
 def _state_of(line: Line) -> str:
@@ -171,19 +121,19 @@ def _not_ours(case: Case) -> str:
     if snapshot.centre not in case.policy.centres:
         ours = ", ".join(sorted(case.policy.centres - {""}))
         found.append(f"the fulfilment centre is {snapshot.centre}; ours: {ours}")
-    return _joined(found)
+    return joined(found)
 
 
 def _shipped_elsewhere(case: Case) -> str:
     lines, by = lines_named_in(case.one, case.facts), case.one.detail
     who = f"the fulfilment centre is {by}" if by else ""
     which = f"shipped: {', '.join(map(named, lines))}" if lines else who
-    shown = _shown(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
-    return _joined((shown, which, f"in the OMS: {_in_oms(case.facts)}"))
+    shown = mirakl_shows(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
+    return joined((shown, which, f"in the OMS: {orders_in_oms(case.facts)}"))
 
 
 def _partly_withdrawn(case: Case) -> str:
-    return _joined(
+    return joined(
         f"{named(line)}: Mirakl shows {_in_pieces(line.quantity)}, and {_withdrawals(case, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
@@ -200,7 +150,7 @@ def _quantity_missing(case: Case) -> str:
 
 def _unknown_line_state(case: Case) -> str:
     unknown = [line for line in lines_named_in(case.one, case.facts) if line.state not in OWED_LINE_STATES]
-    return _joined(f"{named(line)} is {line.state}, {_whether_in_oms(case.facts, line)}" for line in unknown)
+    return joined(f"{named(line)} is {line.state}, {_whether_in_oms(case.facts, line)}" for line in unknown)
 
 
 def _whether_in_oms(facts: Facts, line: Line) -> str:
@@ -219,12 +169,14 @@ def _whether_in_oms(facts: Facts, line: Line) -> str:
 
 
 def _shipped_before(case: Case) -> str:
-    return f"shown shipped with the update of {_when(case.facts.shipped_update)}; now {_shown(case.facts.snapshot)}"
+    return (
+        f"shown shipped with the update of {moment(case.facts.shipped_update)}; now {mirakl_shows(case.facts.snapshot)}"
+    )
 
 
 def _line_shipped_before(case: Case) -> str:
     lines = [named(line) for line in lines_named_in(case.one, case.facts) if line.shipped]
-    return f"with a shipped_date: {', '.join(lines)}; {_shown(case.facts.snapshot)}"
+    return f"with a shipped_date: {', '.join(lines)}; {mirakl_shows(case.facts.snapshot)}"
 
 
 def _gone(case: Case) -> str:
@@ -232,22 +184,22 @@ def _gone(case: Case) -> str:
     if not missed or newest is None:
         return ""
     hours = f"gone_after_hours = {case.policy.gone_after.total_seconds() / 3600:g}"
-    shown = f"last shown at {_when(newest.read_at)} as {newest.state}"
-    return f"{shown}; not shown at {_when(missed[0])} and after that; {hours}"
+    shown = f"last shown at {moment(newest.read_at)} as {newest.state}"
+    return f"{shown}; not shown at {moment(missed[0])} and after that; {hours}"
 
 
 def _unknown_to_mirakl(case: Case) -> str:
     """When the OMS first reported on the order, and with which status."""
     first = min(case.facts.statuses, key=lambda one: one.at, default=None)
-    return f"the OMS's order {first.oms_id} was reported at {_when(first.at)}, status {first.status}" if first else ""
+    return f"the OMS's order {first.oms_id} was reported at {moment(first.at)}, status {first.status}" if first else ""
 
 
 def _messages_not_read(case: Case) -> str:
     failed = [trouble for trouble in case.facts.troubles if trouble.operation == MESSAGES]
     waited = case.policy.messages_wait
-    return _joined(
-        f"M11 fails since {_when(trouble.since)}: {code_in_words(trouble.code)}; "
-        f"the import waited for the messages until {_when(trouble.since + waited)}"
+    return joined(
+        f"M11 fails since {moment(trouble.since)}: {code_in_words(trouble.code)}; "
+        f"the import waited for the messages until {moment(trouble.since + waited)}"
         for trouble in failed
     )
 
@@ -264,7 +216,7 @@ def _oms_canceled(case: Case) -> str:
     reported, _, not_owed = case.one.detail.partition(NOT_OWED)
     canceled, at = _TOLD_AT.fullmatch(reported).groups()  # type: ignore[union-attr]  # matches any text
     oms_id, *pieces = map(read, entries(canceled))
-    skus = {line.id: named(line) for line in _lines(case.facts)}
+    skus = {line.id: named(line) for line in shown_lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
     when = f", reported at {at} UTC" if at else ""
@@ -272,14 +224,14 @@ def _oms_canceled(case: Case) -> str:
         return ""
     not_to_send = [f"not to be sent any more: {', '.join(map(read, entries(not_owed)))}"] if not_owed else []
     others = [_not_canceled(case.facts, one) for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
-    return _joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send))
+    return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send))
 
 
 def _not_canceled(facts: Facts, oms_id: int) -> str:
     """Another order of ours in the OMS, which goes on, and the last that the OMS reported on it."""
     newest = max((one for one in facts.statuses if one.oms_id == oms_id), key=lambda one: one.at, default=None)
     left = any(one.oms_id == oms_id for one in facts.dispatches)
-    last = "sent" if left else f"status {newest.status} at {_when(newest.at)}" if newest else "no status is known"
+    last = "sent" if left else f"status {newest.status} at {moment(newest.at)}" if newest else "no status is known"
     return f"not canceled: {oms_order(facts, oms_id)}, {last}"
 
 
@@ -288,15 +240,15 @@ _TOLD_AT: Final = re.compile(r"(.*?)(?: (\d+-\d\d-\d\d \d\d:\d\d:\d\d)\.\d+)?", 
 
 
 def _dead_with_oms(case: Case) -> str:
-    return _joined((_shown(case.facts.snapshot), f"in the OMS: {_in_oms(case.facts)}"))
+    return joined((mirakl_shows(case.facts.snapshot), f"in the OMS: {orders_in_oms(case.facts)}"))
 
 
 def _dead_after_dispatch(case: Case) -> str:
-    return _joined((_shown(case.facts.snapshot), _trackings_sent(case.facts)))
+    return joined((mirakl_shows(case.facts.snapshot), trackings_sent(case.facts)))
 
 
 def _lines_canceled(case: Case) -> str:
-    return _joined(
+    return joined(
         f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, {_left_over(line)}{_what_oms_did(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
@@ -324,7 +276,7 @@ def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
         return f"{pieces} {'went' if import_known(facts) else 'may have gone'} to the OMS"
     if len(each) > 1:
         return "somebody else sent the order to the OMS, with or without this line"
-    return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {_when(got[0].at)}"
+    return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {moment(got[0].at)}"
 
 
 def _pieces(count: int | None) -> str:
@@ -336,7 +288,7 @@ def _in_pieces(count: int | None) -> str:
 
 
 def _lines_added(case: Case) -> str:
-    return _joined(
+    return joined(
         f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}, Mirakl shows {_pieces(line.quantity)}"
         for line in lines_named_in(case.one, case.facts)
     )
@@ -344,12 +296,12 @@ def _lines_added(case: Case) -> str:
 
 def _changed(case: Case) -> str:
     names = ", ".join(text.rpartition(" ")[0] for text in case.one.detail.split(", "))
-    return _joined((f"changed: {names}", _imported_at(case)))
+    return joined((f"changed: {names}", _imported_at(case)))
 
 
 def _imported_at(case: Case) -> str:
     got = what_oms_got(case.facts)
-    when = " or ".join(_when(one.at) for one in got)
+    when = " or ".join(moment(one.at) for one in got)
     if got and not our_payloads(case.facts):
         return f"somebody else sent the order to the OMS; compared with what Mirakl showed at {when}"
     return f"the OMS has the order as Mirakl showed it at {when}" if got else ""
@@ -361,7 +313,7 @@ def _not_imported(case: Case) -> str:
     held = {line for lines in parts_in_oms(case.facts).values() for line in lines}
     skus = {line.id: named(line) for line in case.facts.snapshot.lines} if case.facts.snapshot else {}
     ids = sorted(named_in(case.one.detail, held | handed.keys() | skus.keys()))
-    return _joined(
+    return joined(
         f"{skus.get(line, f'{line} (not sent by us)')}: {handed.get(line, 'none')} went to the OMS, it has "
         + (f"{shown[line]}" if line in shown else "an unknown number" if line in held else "none")
         for line in ids
@@ -383,18 +335,18 @@ def _partly_sent(case: Case) -> str:
 
 
 def _sent_too_early(case: Case) -> str:
-    return _joined((_trackings_sent(case.facts), _shown(case.facts.snapshot)))
+    return joined((trackings_sent(case.facts), mirakl_shows(case.facts.snapshot)))
 
 
 def _too_many(case: Case) -> str:
     lines = lines_named_in(case.one, case.facts)
     each = [(line, sent_quantity(case.facts, line.id), ordered_pieces(case.facts, line)) for line in lines]
-    return _joined(f"{named(line)}: {sent} in parcels, {_pieces(ordered)} ordered" for line, sent, ordered in each)
+    return joined(f"{named(line)}: {sent} in parcels, {_pieces(ordered)} ordered" for line, sent, ordered in each)
 
 
 def _foreign_tracking(case: Case) -> str:
     shown = case.facts.snapshot.tracking if case.facts.snapshot else Tracking()
-    return f"Mirakl shows {_tracking(shown)}, the OMS reported {_tracking(best_tracking(case.facts))}"
+    return f"Mirakl shows {tracking_in_words(shown)}, the OMS reported {tracking_in_words(best_tracking(case.facts))}"
 
 
 def _held_in_oms(case: Case) -> str:
@@ -408,7 +360,7 @@ def _stopped(case: Case) -> str:
     if not mine:
         return ""
     newest = max(mine, key=lambda status: status.at)
-    return f"{oms_order(case.facts, newest.oms_id)}, reported at {_when(newest.at)}"
+    return f"{oms_order(case.facts, newest.oms_id)}, reported at {moment(newest.at)}"
 
 
 def _unreadable(case: Case) -> str:
@@ -417,15 +369,15 @@ def _unreadable(case: Case) -> str:
 
 
 def _incident(case: Case) -> str:
-    return _joined(
+    return joined(
         f"{named(line)} is {line.state}, {'sent' if has_left(case.facts, line) else _whether_in_oms(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
 
 
 def _withdrawn(case: Case) -> str:
-    goods = _trackings_sent(case.facts) if case.facts.dispatches else f"in the OMS: {_in_oms(case.facts)}"
-    return _joined((_states_of_lines(case), goods))
+    goods = trackings_sent(case.facts) if case.facts.dispatches else f"in the OMS: {orders_in_oms(case.facts)}"
+    return joined((_states_of_lines(case), goods))
 
 
 # -- Decisions and deadlines -------------------------------------------------------------------------------------
@@ -453,7 +405,7 @@ def _since_created(within: timedelta) -> str:
 
 
 def _payment_late(case: Case) -> str:
-    return _shown(case.facts.snapshot)
+    return mirakl_shows(case.facts.snapshot)
 
 
 _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
@@ -487,7 +439,7 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.HELD: _held,
     Reason.NOT_OURS_TO_SHIP: _not_ours,
     Reason.SHIPPED_ELSEWHERE: _shipped_elsewhere,
-    Reason.GO_ON_IN_OMS: lambda case: _joined((_shown(case.facts.snapshot), f"before: {case.one.detail}")),
+    Reason.GO_ON_IN_OMS: lambda case: joined((mirakl_shows(case.facts.snapshot), f"before: {case.one.detail}")),
     Reason.PARTLY_WITHDRAWN: _partly_withdrawn,
     Reason.QUANTITY_MISSING: _quantity_missing,
     Reason.UNKNOWN_LINE_STATE: _unknown_line_state,

@@ -11,7 +11,8 @@ import pytest
 from adapters.simulators.mirakl import changes
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
 from consumer.operations import orders as operations
-from consumer.operations.causes_of_orders import Case, cause_of_order
+from consumer.operations.cases import Case
+from consumer.operations.causes_of_orders import cause_of_order
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Line
 from tests.consumer.rig import Rig

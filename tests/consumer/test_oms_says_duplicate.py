@@ -8,7 +8,8 @@ from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.apply import LOST_ATTEMPT
 from consumer.operations import orders as operations
-from consumer.operations.causes_of_orders import Case, cause_of_order
+from consumer.operations.cases import Case
+from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.changed import changed_values
 from consumer.operations.lines import lines_of
 from statemachine.commands import Policy

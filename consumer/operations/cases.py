@@ -1,0 +1,74 @@
+"""One reason of one order with what it can rest on, and the words for lines, trackings, reads and orders in the OMS.
+
+No text holds personal data.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from consumer.operations.instants import to_the_second
+from statemachine.commands import Policy
+from statemachine.facts import EPOCH, Facts, Line, Snapshot, Tracking
+from statemachine.ids_in_text import named_in
+from statemachine.readings import alive_parts
+from statemachine.reason_of_order import Attention
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One reason of one order, with what it can rest on."""
+
+    one: Attention
+    facts: Facts
+    policy: Policy
+    received: bytes | None = None  # the order as Mirakl showed it; None: not stored
+
+
+def named(line: Line) -> str:
+    """A line as a seller knows it: its id and its SKU."""
+    return f"{line.id} ({line.sku})" if line.sku else line.id
+
+
+def oms_order(facts: Facts, oms_id: int) -> str:
+    """One order in the OMS, by its id and the reference that the OMS shows."""
+    ref = next((part.ref for part in facts.parts if part.oms_id == oms_id and part.ref), "")
+    return f"OMS order {oms_id}" + (f" ({ref})" if ref else "")
+
+
+def moment(instant: datetime) -> str:
+    return to_the_second(instant) if instant > EPOCH else "an unknown time"
+
+
+def tracking_in_words(tracking: Tracking) -> str:
+    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip() or "no tracking"
+
+
+def shown_lines(facts: Facts) -> tuple[Line, ...]:
+    return facts.snapshot.lines if facts.snapshot else ()
+
+
+def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
+    """The lines of the order that the detail of the reason names."""
+    ids = named_in(one.detail, [line.id for line in shown_lines(facts)])
+    return [line for line in shown_lines(facts) if line.id in ids]
+
+
+def mirakl_shows(snapshot: Snapshot | None) -> str:
+    return f"Mirakl shows {snapshot.state}, updated {moment(snapshot.updated_at)}" if snapshot else ""
+
+
+def orders_in_oms(facts: Facts) -> str:
+    """The orders in the OMS that it did not cancel."""
+    alive = sorted(alive_parts(facts))
+    return ", ".join(oms_order(facts, oms_id) for oms_id in alive) or "an import whose order in the OMS is not known"
+
+
+def trackings_sent(facts: Facts) -> str:
+    """The trackings under which goods left, each once."""
+    each = dict.fromkeys(f"{tracking_in_words(one.tracking)} on {moment(one.at)}" for one in facts.dispatches)
+    return f"sent: {', '.join(each)}"
+
+
+def joined(texts: Iterable[str]) -> str:
+    return "; ".join(text for text in texts if text)
