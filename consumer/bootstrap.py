@@ -346,6 +346,7 @@ def new_housekeeping(base: Base) -> Housekeeping:
         embedded_log=embedded,
         keep_records=timedelta(days=base.settings.log.keep_days),
         keep_foreign=timedelta(days=base.settings.oms.foreign_after_days),
+        keep_snapshots=timedelta(days=base.settings.store.keep_snapshots_days),
         hooks=base.hooks,
     )
 

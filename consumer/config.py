@@ -47,6 +47,9 @@ class StoreTable(Table):
     url: Database = "sqlite:///orderflow.db"
     #: The file that contains PostgreSQL's password. It is read for every new connection.
     password_file: Path | None = None
+    #: So many days after the last event of an order that is shipped, refused or canceled and needs nobody, snapshots of
+    #: it are removed. The newest stays, and so does each on which a call, a report of the OMS or a decision rests.
+    keep_snapshots_days: float = Field(default=30, ge=1, le=3_650)
 
     @property
     def is_sqlite(self) -> bool:

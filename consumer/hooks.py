@@ -109,6 +109,9 @@ class Hooks:
     def orders_forgotten(self, shop: str, count: int) -> None:
         """Orders that only the OMS knew for long were deleted."""
 
+    def snapshots_removed(self, count: int) -> None:
+        """Snapshots that nothing rests on were removed, of orders at their end."""
+
     # -- The worker ----------------------------------------------------------------------------------------------
 
     def command_tried(self, kind: CommandKind, result: TryResult) -> None:

@@ -1,7 +1,7 @@
 """Housekeeping: the work that one worker process does for all processes, while it holds the relay's lease.
 
 It plans open orders again, wakes orders at their deadlines, trims the embedded log, forgets orders that only the OMS
-knows, and counts what people decided and which objectives were kept.
+knows, removes snapshots that nothing rests on, and counts what people decided and which objectives were kept.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,6 +22,7 @@ from consumer.hooks import Hooks
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
 from consumer.locked import LockedOrders
+from consumer.retention import Retention
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 
@@ -64,12 +65,14 @@ class Housekeeping:
         embedded_log: EmbeddedLog | None,
         keep_records: timedelta,
         keep_foreign: timedelta,
+        keep_snapshots: timedelta,
         hooks: Hooks,
     ) -> None:
         """`embedded_log` None: the log is Kafka, and nothing is trimmed.
 
         `keep_records`: the age at which applied records of the embedded log are deleted. `keep_foreign`: an order that
-        no read has shown is forgotten if the OMS has not reported on it for this time.
+        no read has shown is forgotten if the OMS has not reported on it for this time. `keep_snapshots`: an order at
+        its end keeps all its snapshots for this time.
         """
         self._shops = tuple(shops)
         self._store = store
@@ -80,6 +83,7 @@ class Housekeeping:
         self._keep_records = keep_records
         self._decision_count = DecisionCount(store, clock, hooks)
         self._forgetting = Forgetting(store, clock, hooks, self._shops, keep_foreign)
+        self._retention = Retention(store, clock, hooks, keep_snapshots)
         self._locked = LockedOrders(clock)
         self._found_locked: set[tuple[str, str]] = set()  # in this turn
         self._leads = False
@@ -105,6 +109,7 @@ class Housekeeping:
         self._replan_behind(monotonic)
         self._trim()
         self._forgetting.turn(self._orders.newest_policies, lambda: self._leases.kept(RELAY))
+        self._retention.turn(lambda: self._leases.kept(RELAY))
         self._decision_count.turn()
         self._fold(monotonic)
         woken = self._wake()

@@ -190,6 +190,11 @@ _ROWS: Final = (
         _each_shop,
     ),
     _counter(
+        "orderflow_snapshots_removed_total",
+        "Snapshots that nothing rests on, and that were removed of orders at their end.",
+        {},
+    ),
+    _counter(
         "orderflow_invariant_violations_total",
         "Broken invariants: things that must never happen to an order. Always 0; anything else is a bug.",
         {"invariant": tuple(Invariant)},

@@ -121,6 +121,9 @@ class Recorder(Hooks):
     def orders_forgotten(self, shop: str, count: int) -> None:
         self._count("orderflow_orders_forgotten_total", shop, by=count)
 
+    def snapshots_removed(self, count: int) -> None:
+        self._count("orderflow_snapshots_removed_total", by=count)
+
     def batch_applied(
         self, records: Sequence[Record], applied: Sequence[Applied], dead_letters: Sequence[DeadLetter]
     ) -> None:

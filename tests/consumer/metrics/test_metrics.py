@@ -90,6 +90,7 @@ OWN = {
     "orderflow_loop_failing": ("gauge", "loop cause"),
     "orderflow_catalog_unread": ("gauge", "shop"),
     "orderflow_orders_forgotten_total": ("counter", "shop"),
+    "orderflow_snapshots_removed_total": ("counter", ""),
     "orderflow_clock_skew_seconds": ("gauge", ""),
     "orderflow_poller_late_seconds": ("gauge", ""),
 }
