@@ -1,4 +1,4 @@
-"""Removes snapshots that nothing rests on (statemachine/kept_reads.py), of orders that ended a while ago.
+"""Removes snapshots that nothing rests on (statemachine/surplus_reads.py), of orders that ended a while ago.
 
 Of such an order the store keeps the newest snapshot, those that a call, a report of the OMS or a decision rests on, and
 the whole journal. So its facts can be proved as before, and what Mirakl showed when something was done can be shown.
@@ -17,7 +17,7 @@ from adapters.store import retention
 from adapters.store.progress import Advance
 from adapters.store.transaction import Store
 from consumer.hooks import Hooks
-from statemachine.kept_reads import kept_reads
+from statemachine.surplus_reads import surplus_reads
 
 #: How often the end of the walk is set anew: the last row of the journal that is old enough.
 EVERY: Final = timedelta(hours=1)
@@ -78,14 +78,8 @@ class Retention:
             self._hooks.snapshots_removed(count)
         return walked.until < self._until
 
-    def _surplus(self, orders: list[retention.Resting]) -> dict[retention.Resting, set[str]]:
-        """The digests of the snapshots to remove, of each order that has some."""
-        stored = retention.stored_digests(self._store, [order.key for order in orders])
-        several = [order for order in orders if len(stored[order.key]) > 1]
-        events = retention.events(self._store, [order.key for order in several])
-        found = {
-            order: stored[order.key] - kept_reads(events[order.key]) - {order.digest}
-            for order in several
-            if order.key in events
-        }
+    def _surplus(self, orders: list[retention.Resting]) -> dict[retention.Resting, frozenset[str]]:
+        """The digests of the reads on which nothing rests, of each order that has some."""
+        events = retention.events(self._store, [order.key for order in orders])
+        found = {order: surplus_reads(events[order.key]) - {order.digest} for order in orders if order.key in events}
         return {order: digests for order, digests in found.items() if digests}

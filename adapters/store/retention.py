@@ -3,10 +3,11 @@
 The journal is walked by its ids, a few rows at a time, so no statement here reads a table from end to end.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,6 +17,9 @@ from adapters.store.facts_json import facts_from_json
 from adapters.store.transaction import Store, Transaction
 from statemachine.events import Trigger
 from statemachine.facts import Facts
+
+#: How many events of an order one statement reads.
+PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +67,34 @@ def _ended(*, is_sqlite: bool) -> sa.Select[Any]:
     return sa.select(c.id, c.version, c.content).where(bulk.among(c.id, is_sqlite=is_sqlite), *rests)
 
 
-def stored_digests(store: Store, keys: Collection[int]) -> dict[int, set[str]]:
-    """Return the digests of the snapshots of these orders, by order key."""
-    found: dict[int, set[str]] = {key: set() for key in keys}
-    with store.reading() as connection:
-        for row in connection.execute(_digests(is_sqlite=store.is_sqlite), bulk.numbers(keys)):
-            found[row.order_key].add(row.content)
-    return found
-
-
-@cache
-def _digests(*, is_sqlite: bool) -> sa.Select[Any]:
-    c = s.snapshots.c
-    return sa.select(c.order_key, c.content).where(bulk.among(c.order_key, is_sqlite=is_sqlite))
-
-
 def events(store: Store, keys: Collection[int]) -> dict[int, list[tuple[Trigger, Facts]]]:
     """Return the trigger and the new facts of each event of these orders, by order key, each order's by version.
 
     An order of which this version cannot read an event is left out.
     """
-    found: dict[int, list[tuple[Trigger, Facts]]] = {key: [] for key in keys}
+    found: dict[int, list[tuple[Trigger, Facts]]] = {}
     with store.reading() as connection:
-        rows = connection.execute(_events(is_sqlite=store.is_sqlite), bulk.numbers(keys)).all()
-    for row in rows:
-        if row.order_key not in found:
-            continue
-        try:
-            found[row.order_key].append((row.trigger, facts_from_json(row.says)))
-        except ValueError:  # a newer version wrote it
-            del found[row.order_key]
+        for key in keys:
+            with suppress(ValueError):  # a newer version wrote an event
+                found[key] = [(row.trigger, facts_from_json(row.says)) for row in _of_order(connection, key)]
     return found
 
 
-@cache
-def _events(*, is_sqlite: bool) -> sa.Select[Any]:
-    c = s.journal.c
-    mine = bulk.among(c.order_key, is_sqlite=is_sqlite)
-    return sa.select(c.order_key, c.trigger, c.says).where(mine).order_by(c.order_key, c.version)
+def _of_order(connection: sa.Connection, key: int) -> Iterator[Any]:
+    """One order at a time, and with a limit: with old statistics, PostgreSQL would else read the journal as a whole."""
+    above, count = 0, PAGE
+    while count == PAGE:
+        rows = connection.execute(_EVENTS, {"of": key, "above": above}).all()
+        yield from rows
+        above, count = above + len(rows), len(rows)  # versions are 1, 2, 3 and so on
+
+
+_EVENTS: Final = (
+    sa.select(s.journal.c.version, s.journal.c.trigger, s.journal.c.says)
+    .where(s.journal.c.order_key == sa.bindparam("of"), s.journal.c.version > sa.bindparam("above"))
+    .order_by(s.journal.c.order_key, s.journal.c.version)
+    .limit(PAGE)
+)
 
 
 def remove(tx: Transaction, surplus: Mapping[Resting, Collection[str]]) -> int:

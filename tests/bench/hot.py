@@ -28,6 +28,7 @@ from consumer.housekeeping import REPLAN_BATCH, WAKE_BATCH, clock_event
 from consumer.metrics.stored import StoredGauges
 from consumer.operations.listing import Wanted, find_orders
 from consumer.operations.orders import explanation, find
+from consumer.retention import Retention
 from statemachine.commands import Policy
 from statemachine.events import Event
 from tests.consumer.rig import Rig
@@ -130,6 +131,11 @@ def housekeeping(scene: Scene) -> None:
     DecisionCount(rig.store, rig.clock, NO_HOOKS).turn()
 
 
+def retention(scene: Scene) -> None:
+    """A step of the walk that removes snapshots on which nothing rests."""
+    Retention(scene.rig.store, scene.rig.clock, NO_HOOKS, timedelta(0)).turn(lambda: None)
+
+
 def relay(scene: Scene) -> None:
     rows = outbox_rows.oldest(scene.rig.store, SOME)
     outbox_rows.oldest(scene.rig.store, SOME, topic="orderflow.transitions")
@@ -183,6 +189,7 @@ HOT: Final[Mapping[str, Callable[[Scene], None]]] = {
     "poll": poll,
     "claim, call and result": claim,
     "housekeeping": housekeeping,
+    "housekeeping: a step of retention": retention,
     f"relay: {SOME} records": relay,
     "scrape": scrape,
     "orders list": _listed(),

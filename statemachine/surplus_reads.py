@@ -1,0 +1,34 @@
+"""Which reads of an order nothing rests on, so that the store need not keep their bytes."""
+
+from collections.abc import Iterable
+
+from statemachine.events import Trigger
+from statemachine.facts import Facts, Handover, Snapshot, newer
+
+
+def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
+    """Return the digests of the reads on which nothing rests. `events`: the trigger and the new facts of every event of
+    the order, in the sequence in which they were applied.
+
+    Something rests on the newest read, on the newest one at each call, report of the OMS and decision, and on the read
+    of the baseline (`Facts.baseline`). If Mirakl shows a state that we do not know, the newest read with a state that
+    we know counts beside it, because predicates use that one.
+    """
+    known: Snapshot | None = None
+    unknown: Snapshot | None = None
+    baseline: tuple[Handover, str] | None = None
+    shown, kept = set[str](), set[str]()
+    for trigger, new in events:
+        if trigger not in (Trigger.SNAPSHOT, Trigger.CLOCK):
+            kept |= _digests(known, unknown)
+        shown |= _digests(new.snapshot, new.unknown)
+        known, unknown = newer(known, new.snapshot), newer(unknown, new.unknown)
+        if new.baseline is not None and new.snapshot is not None:
+            mine = (new.baseline, new.snapshot.digest)
+            baseline = mine if baseline is None else min(baseline, mine)
+    kept |= _digests(known, unknown) | ({baseline[1]} if baseline else set())
+    return frozenset(shown - kept)
+
+
+def _digests(*reads: Snapshot | None) -> set[str]:
+    return {read.digest for read in reads if read is not None}
