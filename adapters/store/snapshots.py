@@ -1,4 +1,4 @@
-"""Each version of an order that Mirakl showed, byte for byte. Personal data."""
+"""Versions of an order that Mirakl showed, byte for byte. Personal data. retention.py removes some."""
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping
